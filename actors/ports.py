@@ -1,0 +1,428 @@
+"""What the actors and the API need from the outside, as protocols. storage/ and providers/ fulfil them.
+
+Nothing here does anything. Every method may raise `runtime.faults.EnvironmentFault` (the database is away, the
+provider failed) unless it says otherwise; each carries its own deadline inside, so callers need none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from runtime.faults import EnvironmentFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
+
+    from domain.health import HealthFacts, State
+    from domain.model import (
+        CycleKey,
+        CycleOutcome,
+        Device,
+        FaultClass,
+        Policy,
+        ProviderConnection,
+        Reading,
+        Receipt,
+        SessionRef,
+        Submission,
+        Workspace,
+    )
+
+
+# --- Committing -------------------------------------------------------------------------------------------------
+
+
+class SessionFenced(Exception):
+    """This session's row is no longer live: another epoch took over. Nothing of the unit was written."""
+
+
+class CommitUnknown(EnvironmentFault):
+    """The connection was lost while the commit was under way: ask `load_last_unit`, then replay or believe."""
+
+
+class UnitPoisoned(Exception):
+    """PostgreSQL refused the data itself (a named SQLSTATE or one of our constraints). Bisect; nothing was written."""
+
+    def __init__(self, sqlstate: str, message: str) -> None:
+        super().__init__(f"{sqlstate}: {message}")
+        self.sqlstate = sqlstate
+
+
+class IngestStore(Protocol):
+    """The write side: one unit of work is one transaction."""
+
+    async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
+        """Commit everything or nothing; one receipt per submission, in order.
+
+        Raises SessionFenced, CommitUnknown, UnitPoisoned, or EnvironmentFault (retry with the same unit number).
+        A deadlock or serialization failure has already been retried inside.
+        """
+
+    async def load_last_unit(self, session: SessionRef) -> int | None:
+        """The last unit this session committed, read on a fresh connection `FOR UPDATE`; None when fenced."""
+
+    async def quarantine(self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned) -> Receipt:
+        """Write this submission's updates to quarantine instead, with the same fence and unit number."""
+
+
+# --- The shard's own rows ---------------------------------------------------------------------------------------
+
+
+class SessionStart(NamedTuple):
+    session: SessionRef
+    server_time: datetime
+
+
+class SessionStore(Protocol):
+    async def begin_session(self, shard_id: str, *, ttl_seconds: float) -> SessionStart:
+        """A new epoch for this shard; the former one, if it was live, is dead from here on."""
+
+    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+        """Renew the heartbeat; the server's time, or None when the session is no longer live."""
+
+    async def end_session(self, session: SessionRef) -> None: ...
+
+    async def load_config_versions(self) -> Mapping[str, int]:
+        """config_version of every workspace, active or not."""
+
+    async def load_fleet(self, workspace_id: str) -> Fleet | None:
+        """Everything the actors of one workspace run by, from one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A workspace with its connections, their stored cursors and its active devices."""
+
+    workspace: Workspace
+    connections: tuple[ProviderConnection, ...]
+    cursors: Mapping[str, str]  # provider_id -> cursor
+    devices: tuple[Device, ...]
+
+
+class CycleStart(NamedTuple):
+    """`started` is False when the slot already has a completed cycle (or the session is fenced)."""
+
+    started: bool
+    key: CycleKey
+    cycle_id: str
+
+
+class CycleStore(Protocol):
+    async def start_cycle(self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str) -> CycleStart:
+        """Record a running cycle, unless its slot has a completed one; a taken attempt number is raised by one."""
+
+    async def record_missed(self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]) -> None:
+        """Record slots nobody started. Slots that have a row already are left alone."""
+
+    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
+        """Mark running cycles of other sessions of this workspace abandoned; how many."""
+
+    async def load_last_slot(self, workspace_id: str) -> datetime | None:
+        """slot_start_at of the newest recorded cycle."""
+
+    async def take_requested_cycle(self, session: SessionRef, workspace_id: str) -> CycleStart | None:
+        """Turn the oldest requested (run now) cycle into a running one."""
+
+
+class UpkeepStore(Protocol):
+    async def ensure_partitions(self, *, days_ahead: int) -> int:
+        """Make daily event partitions for today and so many days on; how many days ahead exist now."""
+
+    async def drop_expired(self, *, event_days: int, cycle_days: int, rejection_days: int) -> Mapping[str, int]:
+        """Apply retention; what was dropped, by table."""
+
+
+# --- Providers --------------------------------------------------------------------------------------------------
+
+
+class ProviderFault(EnvironmentFault):
+    """A provider did not answer as it should. `fault` is the class that health tells people."""
+
+    def __init__(
+        self, fault: FaultClass, message: str, *, permanent: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, permanent=permanent, retry_after=retry_after)
+        self.fault = fault
+
+
+class Sample(NamedTuple):
+    """What one record of a provider says about one device."""
+
+    external_id: str
+    readings: tuple[Reading, ...]
+
+
+class Page(NamedTuple):
+    """One answer of a polled provider.
+
+    `samples` are oldest first. `answered` names the devices the provider answered about, with or without news.
+    `next_page` is opaque: pass it to the next `fetch`; None ends the run. `cursor`, when present, is where the next
+    run begins; it is committed after the last page. Counts are of records.
+    """
+
+    samples: tuple[Sample, ...]
+    answered: frozenset[str]
+    next_page: str | None = None
+    cursor: str | None = None
+    records: int = 0
+    ignored: int = 0
+    malformed: tuple[bytes, ...] = ()  # one sample (at most 4 kB) for each malformed record, at most 20
+    malformed_count: int = 0
+
+
+class Poller(Protocol):
+    """One polled connection. Not for concurrent use."""
+
+    async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
+        """One request. Raises ProviderFault. The caller's deadline cancels it."""
+
+
+class FrameVerdict(NamedTuple):
+    """What a frame said. `readings` is empty for echoes, keep-alives and unknown labels (`ignored` says why)."""
+
+    external_id: str | None
+    readings: tuple[Reading, ...]
+    ignored: str | None = None  # e.g. "echo", "unknown_label", "not_ours"
+    malformed: str | None = None  # why it could not be understood
+    fault: FaultClass | None = None  # the provider reported an error
+
+
+class StreamSocket(Protocol):
+    """One open connection of a streaming provider."""
+
+    async def subscribe(self, external_ids: Sequence[str]) -> None: ...
+
+    async def receive(self) -> str | bytes:
+        """The next frame. Raises ProviderFault when the connection ended."""
+
+    async def ping(self) -> None:
+        """Round trip; raises ProviderFault when it does not come back in time."""
+
+
+class Streamer(Protocol):
+    """One streaming connection's way in, and how to read its frames (pure)."""
+
+    def connect(self) -> AbstractAsyncContextManager[StreamSocket]: ...
+
+    def interpret(self, frame: str | bytes) -> FrameVerdict: ...
+
+
+class Provider(Protocol):
+    """A provider type, found by `provider_type`. service.py puts them in a table."""
+
+    provider_type: str
+    transports: frozenset[Literal["poll", "stream"]]
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise ValueError (or pydantic.ValidationError) naming the setting that is wrong and the remedy."""
+
+    def open_poller(self, connection: ProviderConnection, secret: str | None) -> Poller | None:
+        """None when a stream provider has no state endpoint."""
+
+    def open_streamer(self, connection: ProviderConnection, secret: str | None) -> Streamer | None:
+        """None when this provider does not stream."""
+
+
+# --- What the API asks --------------------------------------------------------------------------------------------
+
+
+class NotFound(NamedTuple):
+    """Expected: there is no such thing (or the key may not know of it)."""
+
+    what: str
+
+
+class Conflict(NamedTuple):
+    """Expected: the command contradicts what is stored. `pointer` is the JSON pointer of the field at fault."""
+
+    detail: str
+    pointer: str = ""
+
+
+class Stored(NamedTuple):
+    """A command was carried out; `created` tells a new thing from a changed one."""
+
+    created: bool
+
+
+class DeviceDraft(NamedTuple):
+    """What a client configures; activated_at is set by the database unless given."""
+
+    device_id: str
+    provider_id: str
+    external_id: str
+    vehicle_id: str
+    vehicle_name: str
+    delayed_after_seconds: float | None = None
+    stale_after_seconds: float | None = None
+    grace_seconds: float | None = None
+    activated_at: datetime | None = None
+
+
+class Registry(Protocol):
+    """Commands and queries on what is configured (FR-013: against the database, never process memory).
+
+    Lists are in key order after `after`, at most `limit`; `workspaces=None` means all.
+    """
+
+    async def put_workspace(
+        self, workspace_id: str, *, name: str, active: bool, poll_interval_seconds: int, policy: Policy
+    ) -> Stored | Conflict: ...
+    async def get_workspace(self, workspace_id: str) -> Workspace | None: ...
+    async def list_workspaces(
+        self, *, workspaces: frozenset[str] | None, after: str | None, limit: int
+    ) -> list[Workspace]: ...
+
+    async def put_provider(self, connection: ProviderConnection) -> Stored | NotFound | Conflict: ...
+    async def get_provider(self, workspace_id: str, provider_id: str) -> ProviderConnection | None: ...
+    async def list_providers(self, workspace_id: str, *, after: str | None, limit: int) -> list[ProviderConnection]: ...
+
+    async def put_devices(
+        self, workspace_id: str, drafts: Sequence[DeviceDraft]
+    ) -> list[Stored | NotFound | Conflict] | NotFound:
+        """All or none: when any draft is refused nothing is stored. A retired device is activated anew."""
+
+    async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound:
+        """Idempotent: a retired device stays retired at its first instant."""
+
+    async def get_device(self, workspace_id: str, device_id: str) -> Device | None: ...
+    async def list_devices(
+        self, workspace_id: str, *, include_retired: bool, after: str | None, limit: int
+    ) -> list[Device]: ...
+
+    async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound:
+        """Ask for a run now; the cycle_id. A request that still waits is answered again, not doubled."""
+
+
+class SnapshotRow(NamedTuple):
+    device: Device
+    version: int
+    document: Mapping[str, tuple[Any, datetime]]  # signal -> (value, observed_at)
+    last_update_received_at: datetime | None
+    last_changed_at: datetime | None
+
+
+class EventRow(NamedTuple):
+    sequence: int
+    recorded_at: datetime
+    received_at: datetime
+    readings: Mapping[str, tuple[Any, datetime]]
+    provider_id: str
+    trace_id: str
+    shard_id: str
+    epoch: int
+    resource: str | None
+    token: int | None
+
+
+class CycleRow(NamedTuple):
+    key: CycleKey
+    cycle_id: str
+    trace_id: str
+    shard_id: str | None
+    requested_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: CycleOutcome | Literal["requested"]
+    summary: Mapping[str, Any]
+
+
+class RejectionRow(NamedTuple):
+    rejection_id: int
+    recorded_at: datetime
+    origin: str
+    provider_id: str | None
+    device_id: str | None
+    external_id: str | None
+    outcome: str
+    reason: str | None
+    detail: str | None
+    occurrences: int
+    trace_id: str
+    sample: bytes | None
+
+
+class WorklistPosition(NamedTuple):
+    """Keyset of issue lists: silent longest first."""
+
+    since: datetime
+    workspace_id: str
+    device_id: str
+
+
+class HealthQuery(NamedTuple):
+    """`now=None` means the database's time at the request; a later page passes the first page's."""
+
+    states: frozenset[State] | None = None
+    order: Literal["device", "silence"] = "device"
+    after: WorklistPosition | None = None
+    limit: int = 500
+    now: datetime | None = None
+
+
+class HealthPage(NamedTuple):
+    """Facts, not verdicts: `domain.health.judge_health` makes the verdict of each row. Counts cover all devices."""
+
+    evaluated_at: datetime
+    counts: Mapping[State, int]
+    rows: Sequence[HealthFacts]
+
+
+class Reads(Protocol):
+    """Queries, each from one consistent snapshot of the database."""
+
+    async def load_health(self, workspaces: frozenset[str] | None, query: HealthQuery) -> HealthPage:
+        """Active devices of active workspaces. `workspaces=None` means all (the worklist across workspaces)."""
+
+    async def list_snapshots(
+        self, workspace_id: str, *, after: str | None, limit: int
+    ) -> tuple[datetime, list[SnapshotRow]]:
+        """Database time of the read, and rows in device order."""
+
+    async def get_snapshot(self, workspace_id: str, device_id: str) -> tuple[datetime, SnapshotRow] | None: ...
+    async def list_events(self, workspace_id: str, device_id: str, *, before: int | None, limit: int) -> list[EventRow]:
+        """Newest first; `before` is a sequence."""
+
+    async def list_cycles(self, workspace_id: str, *, before: CycleKey | None, limit: int) -> list[CycleRow]:
+        """Newest slot first."""
+
+    async def get_cycle(self, workspace_id: str, cycle_id: str) -> CycleRow | None: ...
+    async def list_rejections(
+        self, workspace_id: str, *, before: int | None, reason: str | None, limit: int
+    ) -> list[RejectionRow]: ...
+    async def load_shards(self) -> list[Mapping[str, Any]]:
+        """Sessions with their heartbeats, as plain JSON-able mappings."""
+
+    async def check_ready(self) -> int:
+        """Days of event partitions that exist ahead; raises when the database does not answer."""
+
+
+class KeyRecord(NamedTuple):
+    key_id: str
+    name: str
+    secret_hash: bytes
+    scopes: frozenset[str]
+    workspaces: frozenset[str] | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class Keys(Protocol):
+    async def find_key(self, key_id: str) -> KeyRecord | None: ...
+    async def create_key(self, record: KeyRecord) -> None: ...
+
+
+class Ingest(Protocol):
+    """The HTTP side's way into the mailbox (actors.ingest fulfils it)."""
+
+    def submit_nowait(self, submission: Submission) -> None:
+        """Raises runtime.mailbox.LaneFull or MailboxClosed."""
+
+
+class Nudges(Protocol):
+    """Tells this shard's actors that stored configuration changed; a hint, the heartbeat notices anyway."""
+
+    def registry_changed(self, workspace_id: str) -> None: ...

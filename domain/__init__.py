@@ -1,0 +1,1 @@
+"""Pure rules. No async, no I/O, no clock: time and chance are arguments."""

@@ -1,0 +1,219 @@
+-- The schema as it stands, to be read. tests/storage/test_schema.py compares it with what the migrations make.
+-- workspace_id comes first in every key of workspace data. Times are timestamptz in database time unless a comment
+-- says otherwise. Closed sets are text with checks. Only tables that something writes exist.
+
+-- One customer's fleet. ordinal places its slot (domain.schedule); the lowest free one is taken, so it is unique.
+CREATE TABLE workspaces (
+    workspace_id             text PRIMARY KEY,
+    name                     text NOT NULL,
+    active                   boolean NOT NULL DEFAULT true,
+    ordinal                  integer NOT NULL CONSTRAINT workspaces_ordinal_key UNIQUE
+                             CONSTRAINT workspaces_ordinal_check CHECK (ordinal >= 0),
+    poll_interval_seconds    integer NOT NULL DEFAULT 300
+                             CONSTRAINT workspaces_poll_interval_check CHECK (poll_interval_seconds BETWEEN 2 AND 3600),
+    freshness_target_seconds double precision NOT NULL DEFAULT 300,
+    delayed_after_seconds    double precision NOT NULL DEFAULT 360,
+    stale_after_seconds      double precision NOT NULL DEFAULT 900,
+    grace_seconds            double precision NOT NULL DEFAULT 3600,
+    config_version           bigint NOT NULL DEFAULT 1, -- bumped by every change an actor must notice
+    created_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT workspaces_thresholds_check
+        CHECK (0 < freshness_target_seconds AND freshness_target_seconds <= delayed_after_seconds
+               AND delayed_after_seconds < stale_after_seconds AND grace_seconds > 0)
+);
+
+-- How one workspace reaches one provider. credential is a reference (env:NAME, file:PATH), never a secret.
+CREATE TABLE providers (
+    workspace_id            text NOT NULL CONSTRAINT providers_workspace_fkey REFERENCES workspaces,
+    provider_id             text NOT NULL,
+    provider_type           text NOT NULL,
+    transport               text NOT NULL CONSTRAINT providers_transport_check CHECK (transport IN ('poll', 'stream')),
+    base_url                text NOT NULL,
+    credential              text,
+    settings                jsonb NOT NULL DEFAULT '{}',
+    active                  boolean NOT NULL DEFAULT true,
+    expected_update_seconds double precision CONSTRAINT providers_expected_update_check CHECK (expected_update_seconds > 0),
+    delayed_after_seconds   double precision CONSTRAINT providers_delayed_check CHECK (delayed_after_seconds > 0),
+    stale_after_seconds     double precision CONSTRAINT providers_stale_check CHECK (stale_after_seconds > 0),
+    grace_seconds           double precision CONSTRAINT providers_grace_check CHECK (grace_seconds > 0),
+    created_at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (workspace_id, provider_id)
+);
+
+-- What is true of a connection now; written inside the fenced unit. The cursor moves only with the data it covers.
+CREATE TABLE connection_state (
+    workspace_id      text NOT NULL,
+    provider_id       text NOT NULL,
+    call_status       text CONSTRAINT connection_state_call_check CHECK (call_status IN ('succeeded', 'failed')),
+    last_success_at   timestamptz,
+    last_failure_at   timestamptz,
+    failing_since     timestamptz, -- null while calls succeed
+    fault             text,        -- class of the last failure: domain.model.FaultClass
+    fault_detail      text,
+    stream_status     text CONSTRAINT connection_state_stream_check CHECK (stream_status IN ('open', 'closed')),
+    stream_changed_at timestamptz,
+    cursor            text,
+    cursor_at         timestamptz,
+    PRIMARY KEY (workspace_id, provider_id),
+    CONSTRAINT connection_state_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
+) WITH (fillfactor = 70);
+
+-- Edges only: the first failure, the recovery, opened, closed, another class of fault.
+CREATE TABLE connection_events (
+    workspace_id text NOT NULL,
+    provider_id  text NOT NULL,
+    at           timestamptz NOT NULL,
+    kind         text NOT NULL CONSTRAINT connection_events_kind_check
+                 CHECK (kind IN ('call_succeeded', 'call_failed', 'stream_opened', 'stream_closed')),
+    fault        text,
+    detail       text,
+    event_id     bigint GENERATED ALWAYS AS IDENTITY,
+    PRIMARY KEY (workspace_id, provider_id, event_id)
+);
+
+-- The telematics unit configured for one vehicle: active from activated_at until retired_at, never deleted.
+CREATE TABLE devices (
+    workspace_id          text NOT NULL,
+    device_id             text NOT NULL,
+    provider_id           text NOT NULL,
+    external_id           text NOT NULL, -- the provider's name for it: vid, VIN
+    vehicle_id            text NOT NULL,
+    vehicle_name          text NOT NULL,
+    activated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retired_at            timestamptz,
+    delayed_after_seconds double precision CONSTRAINT devices_delayed_check CHECK (delayed_after_seconds > 0),
+    stale_after_seconds   double precision CONSTRAINT devices_stale_check CHECK (stale_after_seconds > 0),
+    grace_seconds         double precision CONSTRAINT devices_grace_check CHECK (grace_seconds > 0),
+    created_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (workspace_id, device_id),
+    CONSTRAINT devices_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
+);
+-- One active device for an external id within a provider connection: this is how updates find their device.
+CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_id) WHERE retired_at IS NULL;
+
+-- The narrow row that health filters and sorts by. Made with the device; no index on what changes.
+CREATE TABLE device_state (
+    workspace_id            text NOT NULL,
+    device_id               text NOT NULL,
+    version                 bigint NOT NULL DEFAULT 0, -- number of accepted updates = sequence of the newest event
+    last_update_received_at timestamptz,
+    last_observed_at        timestamptz, -- the provider's clock: newest reading of the snapshot
+    last_changed_at         timestamptz,
+    last_confirmed_at       timestamptz, -- the provider answered about this device, with or without news
+    last_rejected_at        timestamptz,
+    last_rejection_reason   text,
+    PRIMARY KEY (workspace_id, device_id),
+    CONSTRAINT device_state_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
+) WITH (fillfactor = 70);
+
+-- The single authoritative current state: {"soc_percent": [88.5, "2026-05-01T10:00:00Z"], …}. Made with the device.
+CREATE TABLE snapshots (
+    workspace_id text NOT NULL,
+    device_id    text NOT NULL,
+    version      bigint NOT NULL DEFAULT 0,
+    document     jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (workspace_id, device_id),
+    CONSTRAINT snapshots_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
+) WITH (fillfactor = 70);
+
+-- Append-only: one row per accepted update, holding the readings that advanced. sequence is the snapshot's version.
+-- Partitioned by day of recorded_at; partitions are named events_YYYYMMDD and made ahead by the upkeep actor.
+CREATE TABLE events (
+    workspace_id text NOT NULL,
+    device_id    text NOT NULL,
+    sequence     bigint NOT NULL,
+    recorded_at  timestamptz NOT NULL,
+    received_at  timestamptz NOT NULL,
+    readings     jsonb NOT NULL,
+    provider_id  text NOT NULL,
+    trace_id     text NOT NULL,
+    shard_id     text NOT NULL,
+    epoch        bigint NOT NULL,
+    resource     text,   -- what the shard owned when it collected this; null for what arrived over HTTP
+    token        bigint
+) PARTITION BY RANGE (recorded_at);
+CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at);
+
+-- The scheduled collection of one workspace in one slot, every attempt of it.
+CREATE TABLE poll_cycles (
+    workspace_id  text NOT NULL CONSTRAINT poll_cycles_workspace_fkey REFERENCES workspaces,
+    slot_start_at timestamptz NOT NULL,
+    trigger       text NOT NULL CONSTRAINT poll_cycles_trigger_check CHECK (trigger IN ('schedule', 'late', 'manual')),
+    attempt       integer NOT NULL CONSTRAINT poll_cycles_attempt_check CHECK (attempt > 0),
+    cycle_id      text NOT NULL,
+    trace_id      text NOT NULL,
+    shard_id      text,
+    epoch         bigint,
+    requested_at  timestamptz,
+    started_at    timestamptz,
+    ended_at      timestamptz,
+    outcome       text NOT NULL CONSTRAINT poll_cycles_outcome_check
+                  CHECK (outcome IN ('requested', 'running', 'completed', 'partial', 'failed', 'timed_out',
+                                     'skipped', 'missed', 'abandoned')),
+    summary       jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (workspace_id, slot_start_at, trigger, attempt),
+    CONSTRAINT poll_cycles_cycle_id_key UNIQUE (workspace_id, cycle_id)
+);
+
+-- The ledger: what was refused and why, aggregated per unit, device and reason, with one sample (at most 4 kB).
+CREATE TABLE rejections (
+    workspace_id text NOT NULL, -- as the submission named it; it need not exist
+    rejection_id bigint GENERATED ALWAYS AS IDENTITY,
+    recorded_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    origin       text NOT NULL,
+    provider_id  text,
+    device_id    text,
+    external_id  text,
+    outcome      text NOT NULL,
+    reason       text,
+    detail       text,
+    occurrences  bigint NOT NULL CONSTRAINT rejections_occurrences_check CHECK (occurrences > 0),
+    trace_id     text NOT NULL,
+    sample       bytea CONSTRAINT rejections_sample_check CHECK (octet_length(sample) <= 4096),
+    PRIMARY KEY (workspace_id, rejection_id)
+);
+
+-- Updates that PostgreSQL or a rule could not digest, kept whole for a person to look at (sample: at most 4 kB).
+CREATE TABLE quarantine (
+    quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    recorded_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    workspace_id  text NOT NULL,
+    provider_id   text,
+    device_id     text,
+    external_id   text,
+    reason        text NOT NULL,
+    detail        text,
+    trace_id      text NOT NULL,
+    sample        bytea CONSTRAINT quarantine_sample_check CHECK (octet_length(sample) <= 4096)
+);
+
+-- One row per shard; its epoch counts its boots. The first statement of every unit updates it: that is the fence.
+CREATE TABLE sessions (
+    shard_id   text PRIMARY KEY,
+    epoch      bigint NOT NULL,
+    state      text NOT NULL CONSTRAINT sessions_state_check CHECK (state IN ('live', 'draining', 'ended', 'dead')),
+    last_unit  bigint NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at   timestamptz
+) WITH (fillfactor = 70);
+
+-- Renewed every few seconds, apart from sessions so that renewing never waits for a unit.
+CREATE TABLE heartbeats (
+    shard_id   text PRIMARY KEY CONSTRAINT heartbeats_session_fkey REFERENCES sessions,
+    epoch      bigint NOT NULL,
+    beat_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    statistics jsonb NOT NULL DEFAULT '{}' -- lanes, oldest waiting, parked actors, last commit
+) WITH (fillfactor = 70);
+
+-- API keys: prefix_id_secret. Only the hash of the secret is kept.
+CREATE TABLE keys (
+    key_id      text PRIMARY KEY,
+    name        text NOT NULL,
+    secret_hash bytea NOT NULL,
+    scopes      text[] NOT NULL,
+    workspaces  text[], -- null: all
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at  timestamptz,
+    revoked_at  timestamptz
+);
