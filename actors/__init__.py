@@ -1,1 +1,1 @@
-"""Short supervised loops. They know domain/ and runtime/ and the protocols of ports.py, never a database or a provider by name."""
+"""Short supervised loops. They know domain/, runtime/ and the protocols of ports.py, never a database or a provider."""

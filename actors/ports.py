@@ -40,7 +40,14 @@ class SessionFenced(Exception):
 
 
 class CommitUnknown(EnvironmentFault):
-    """The connection was lost while the commit was under way: ask `load_last_unit`, then replay or believe."""
+    """The connection was lost while the commit was under way: ask `load_last_unit`, then replay or believe.
+
+    `receipts` are the results already judged; they are true if the unit turns out to be the last one committed.
+    """
+
+    def __init__(self, message: str, receipts: Sequence[Receipt]) -> None:
+        super().__init__(message)
+        self.receipts = receipts
 
 
 class UnitPoisoned(Exception):
@@ -218,6 +225,13 @@ class Provider(Protocol):
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError (or pydantic.ValidationError) naming the setting that is wrong and the remedy."""
+
+    def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
+        """What the raw message of a provider envelope says, by the same pure rules as a frame or an answer of its own.
+
+        Of the page only samples, answered, counts and malformed samples are meant. Raises ProviderFault when the
+        message as a whole is nothing that this provider sends; a bad record in it is only counted.
+        """
 
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> Poller | None:
         """None when a stream provider has no state endpoint."""

@@ -1,4 +1,220 @@
 """Acceptance: what one canonical update does to one device (spec.md, acceptance behaviours; FR-015).
 
 Owns the rule, once. Deciding is pure: the caller loads the device, applies the result and guards it in SQL.
+
+Newest wins per signal; at equal times what is there stays. `judge` runs for every update that anyone ever sends, so
+it walks the readings once, decides everything, and only then touches the fold: an exception leaves it as it was.
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from domain.model import Outcome, Reading, Reason, Result
+from domain.signals import PLAIN_VALUES, InvalidValue, check_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from domain.model import CanonicalUpdate, Value
+
+MAX_NAMED = 5  # dropped readings that `detail` spells out
+MAX_NAME = 40
+
+
+class AcceptedEvent(NamedTuple):
+    """One row of event history: the accepted update's number within the device and the readings that advanced."""
+
+    sequence: int
+    update: CanonicalUpdate
+    readings: tuple[Reading, ...]
+
+
+@dataclass(slots=True)
+class DeviceFold:
+    """One device's registry facts and state while a unit folds its updates, in mailbox order."""
+
+    workspace_id: str
+    device_id: str
+    provider_id: str
+    external_id: str
+    vehicle_id: str
+    active: bool
+    version: int
+    document: dict[str, tuple[Value, datetime]]  # signal -> (value, observed_at)
+    last_update_received_at: datetime | None
+    last_observed_at: datetime | None
+    last_changed_at: datetime | None
+    last_rejected_at: datetime | None = None
+    last_rejection_reason: str | None = None
+    events: list[AcceptedEvent] = field(default_factory=list)
+
+
+def judge(
+    update: CanonicalUpdate, device: DeviceFold | None, now: datetime, *, future_guard_seconds: float = 300.0
+) -> Result:
+    """Decide one update and fold it into its device; `now` is database time.
+
+    Accepted: the fold's document, times, version and events move on. Rejected for what it says (`identity_conflict`,
+    `invalid`, `future_timestamp`): only the rejection facts move. Anything else leaves the fold alone. `detail` names
+    what was dropped, also on an accepted update. Instants in the fold and in `now` must be aware and in UTC.
+    """
+    # A retired device, like one of another workspace, does not exist for whoever sends.
+    if device is None or not device.active or update.workspace_id != device.workspace_id:
+        return Result(Outcome.REJECTED, Reason.UNKNOWN_DEVICE)
+    if (
+        update.provider_id != device.provider_id
+        or (update.external_id is not None and update.external_id != device.external_id)
+        or (update.device_id is not None and update.device_id != device.device_id)
+        or (update.vehicle_id is not None and update.vehicle_id != device.vehicle_id)
+    ):
+        return _reject(update, device, Reason.IDENTITY_CONFLICT, _describe_conflict(update, device))
+    sifted = _sift(update.readings, device.document, now, future_guard_seconds)
+    if sifted.advanced:
+        return _accept(update, device, sifted)
+    if len(sifted.dropped) == len(update.readings):  # also when there were none to begin with
+        return _reject(update, device, _reason_for(sifted.dropped), _describe_dropped(sifted.dropped) or "no readings")
+    outcome = Outcome.CONFLICT if sifted.conflicts else Outcome.STALE if sifted.older else Outcome.DUPLICATE
+    return Result(outcome, None, device.device_id, device.version, _describe_dropped(sifted.dropped))
+
+
+class _Dropped(NamedTuple):
+    signal: str
+    reason: Reason
+    why: str
+
+
+class _Sifted(NamedTuple):
+    """What the readings of one update amount to against a document."""
+
+    newer: dict[str, tuple[Value, datetime]]
+    advanced: list[Reading]
+    dropped: list[_Dropped]
+    changed: bool  # an advancing reading brings another value
+    conflicts: bool  # a reading ties in time with another value
+    older: bool
+
+
+def _sift(
+    readings: tuple[Reading, ...],
+    document: Mapping[str, tuple[Value, datetime]],
+    now: datetime,
+    future_guard_seconds: float,
+) -> _Sifted:
+    """Every reading for itself, in order: drop it, or see whether it advances what is known so far. Changes nothing.
+
+    This loop is most of what the ingest actor does with its core; hence the names in locals, the quick look before
+    the careful one, and no call for a reading that is fine.
+    """
+    newer: dict[str, tuple[Value, datetime]] = {}
+    advanced: list[Reading] = []
+    dropped: list[_Dropped] = []
+    changed = conflicts = older = False
+    for reading in readings:
+        signal, value, observed_at = reading
+        plain = PLAIN_VALUES.get(signal)
+        if (
+            plain is None
+            or value.__class__ not in plain[0]
+            or not plain[1] <= value <= plain[2]  # type: ignore[operator]  # the class check excludes text
+            or observed_at.tzinfo is not UTC
+            or observed_at > now
+        ):
+            examined = _examine(reading, now, future_guard_seconds)
+            if isinstance(examined, _Dropped):
+                dropped.append(examined)
+                continue
+            reading = examined
+            signal, value, observed_at = examined
+        held = newer.get(signal) or document.get(signal)
+        if held is None or observed_at > held[1]:
+            newer[signal] = (value, observed_at)
+            advanced.append(reading)
+            if held is None or value != held[0]:
+                changed = True
+        elif observed_at < held[1]:
+            older = True
+        elif value != held[0]:
+            conflicts = True
+    return _Sifted(newer, advanced, dropped, changed, conflicts, older)
+
+
+def _accept(update: CanonicalUpdate, device: DeviceFold, sifted: _Sifted) -> Result:
+    # 1. Everything that could fail is made first: from step 2 on there are only assignments.
+    version = device.version + 1
+    event = AcceptedEvent(version, update, tuple(sifted.advanced))
+    result = Result(Outcome.ACCEPTED, None, device.device_id, version, _describe_dropped(sifted.dropped))
+    observed_at = max(observed for _, observed in sifted.newer.values())
+    observed_at = _later(device.last_observed_at, observed_at)
+    received_at = _later(device.last_update_received_at, update.received_at)
+    changed_at = _later(device.last_changed_at, update.received_at) if sifted.changed else device.last_changed_at
+    # 2. The fold.
+    device.document.update(sifted.newer)
+    device.version = version
+    device.last_observed_at = observed_at
+    device.last_update_received_at = received_at
+    device.last_changed_at = changed_at
+    device.events.append(event)
+    return result
+
+
+def _later(stored: datetime | None, offered: datetime) -> datetime:
+    """GREATEST(stored, offered): feeds arrive in any order, and none of these instants ever moves back."""
+    return offered if stored is None or offered > stored else stored
+
+
+def _examine(reading: Reading, now: datetime, future_guard_seconds: float) -> Reading | _Dropped:
+    """The careful look, for whatever the quick one did not settle: text, odd types, other time zones, the future."""
+    signal, value, observed_at = reading
+    cleaned = check_value(signal, value)
+    if isinstance(cleaned, InvalidValue):
+        return _Dropped(signal, Reason.INVALID, cleaned.why)
+    if observed_at.tzinfo is not UTC:
+        if observed_at.utcoffset() is None:
+            return _Dropped(signal, Reason.INVALID, "observed_at has no time zone")
+        try:
+            observed_at = observed_at.astimezone(UTC)
+        except OverflowError:
+            return _Dropped(signal, Reason.INVALID, "observed_at is outside the calendar")
+    if observed_at > now and observed_at - now > timedelta(seconds=future_guard_seconds):
+        return _Dropped(signal, Reason.FUTURE_TIMESTAMP, "observed in the future")
+    return Reading(signal, cleaned, observed_at)
+
+
+def _reject(update: CanonicalUpdate, device: DeviceFold, reason: Reason, detail: str) -> Result:
+    """Refuse what a known device sent, and remember it: health tells `updates_rejected` from silence by this."""
+    result = Result(Outcome.REJECTED, reason, device.device_id, device.version, detail)
+    if device.last_rejected_at is None or update.received_at >= device.last_rejected_at:
+        device.last_rejected_at = update.received_at
+        device.last_rejection_reason = reason.value
+    return result
+
+
+def _reason_for(dropped: list[_Dropped]) -> Reason:
+    """A clock that runs ahead is what somebody can mend, so it is named before a value that makes no sense."""
+    ahead = any(item.reason is Reason.FUTURE_TIMESTAMP for item in dropped)
+    return Reason.FUTURE_TIMESTAMP if ahead else Reason.INVALID
+
+
+def _describe_dropped(dropped: list[_Dropped]) -> str | None:
+    """The first few by name. Names come from outside: `ascii` keeps NUL and lone surrogates out of stored text."""
+    if not dropped:
+        return None
+    named = [f"{ascii(item.signal)[1:-1][:MAX_NAME]}: {item.why}" for item in dropped[:MAX_NAMED]]
+    if len(dropped) > MAX_NAMED:
+        named.append(f"and {len(dropped) - MAX_NAMED} more")
+    return "; ".join(named)
+
+
+def _describe_conflict(update: CanonicalUpdate, device: DeviceFold) -> str:
+    claims = (
+        ("provider_id", update.provider_id, device.provider_id),
+        ("external_id", update.external_id, device.external_id),
+        ("device_id", update.device_id, device.device_id),
+        ("vehicle_id", update.vehicle_id, device.vehicle_id),
+    )
+    wrong = [name for name, claimed, registered in claims if claimed is not None and claimed != registered]
+    return f"disagrees with the registry: {', '.join(wrong)}"

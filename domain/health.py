@@ -1,20 +1,25 @@
 """Health: from stored facts to a state, a reason and the evidence for it, at the moment of asking (FR-012).
 
-Owns the health rule of the specification, once: `cutoffs` turns it into instants for SQL, `judge_health` into a verdict.
-Stores nothing, reads no clock.
+Owns the health rule of the specification, once: `cutoffs` turns it into instants for SQL, `judge_health` into a
+verdict. Stores nothing, reads no clock.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from domain.model import NO_OVERRIDE, FaultClass, Policy
+from domain.schedule import next_start
+from domain.signals import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from domain.model import Device, FaultClass, ProviderConnection, Value, Workspace
+    from domain.model import Device, ProviderConnection, Value, Workspace
 
 
 class State(StrEnum):
@@ -126,3 +131,222 @@ class Verdict(NamedTuple):
     thresholds: Thresholds
     grace_exceeded_at: datetime | None
     evidence: Mapping[str, Any]
+
+
+DEFAULT_STALE_AFTER_SECONDS = Policy().stale_after_seconds
+MAX_WAITING_SECONDS = 30.0
+CYCLE_TOLERANCE = 1.2
+CYCLE_TOLERANCE_SECONDS = 5.0
+UNCATALOGUED_OLD_AFTER_SECONDS = 3600.0
+
+
+# --- Thresholds and the state -------------------------------------------------------------------------------------
+
+
+def resolve_thresholds(workspace: Workspace, connection: ProviderConnection, device: Device) -> Thresholds:
+    """The limits for one device: each from the nearest of device, provider connection and workspace that sets it.
+
+    A connection that reports rarely by contract raises them to 1.2 (delayed) and 3 times (stale, grace) its period.
+    `source` names the nearest place that supplied any of the three, or the period when it raised any.
+    """
+    near, middle, policy = device.override, connection.override, workspace.policy
+    delayed = _nearest(near.delayed_after_seconds, middle.delayed_after_seconds, policy.delayed_after_seconds)
+    stale = _nearest(near.stale_after_seconds, middle.stale_after_seconds, policy.stale_after_seconds)
+    grace = _nearest(near.grace_seconds, middle.grace_seconds, policy.grace_seconds)
+    source = "device" if near != NO_OVERRIDE else "provider" if middle != NO_OVERRIDE else "workspace"
+    expected = connection.expected_update_seconds
+    if expected is not None:
+        raised = (max(delayed, 1.2 * expected), max(stale, 3.0 * expected), max(grace, 3.0 * expected))
+        if raised != (delayed, stale, grace):
+            source = "expected_update_seconds"
+        delayed, stale, grace = raised
+    return Thresholds(policy.freshness_target_seconds, delayed, stale, grace, expected, source)
+
+
+def cutoffs(thresholds: Thresholds, now: datetime) -> Cutoffs:
+    """The thresholds as instants at `now`. "Over the limit" is *strictly before* them, here and in SQL."""
+    return Cutoffs(
+        now - timedelta(seconds=thresholds.delayed_after_seconds),
+        now - timedelta(seconds=thresholds.stale_after_seconds),
+        now - timedelta(seconds=thresholds.grace_seconds),
+    )
+
+
+def state_of(last_update_received_at: datetime | None, activated_at: datetime, limits: Cutoffs) -> State:
+    """The health rows of the specification (FR-006), as the very comparisons that SQL makes to filter and count."""
+    if last_update_received_at is None:
+        return State.CONFIGURED_NO_DATA if activated_at < limits.grace_before else State.AWAITING_FIRST_DATA
+    if last_update_received_at < limits.stale_before:
+        return State.STALE
+    if last_update_received_at < limits.delayed_before:
+        return State.DELAYED
+    return State.HEALTHY
+
+
+def _nearest(near: float | None, middle: float | None, far: float) -> float:
+    return near if near is not None else middle if middle is not None else far
+
+
+# --- The verdict --------------------------------------------------------------------------------------------------
+
+
+def judge_health(facts: HealthFacts, now: datetime) -> Verdict:
+    """State, reason and evidence of one device at `now`, from nothing but what is stored (FR-012). Never raises."""
+    thresholds = resolve_thresholds(facts.workspace, facts.connection, facts.device)
+    received_at = facts.last_update_received_at
+    state = state_of(received_at, facts.device.activated_at, cutoffs(thresholds, now))
+    signals = age_signals(facts.document, facts.workspace, thresholds, now)
+    old_signals = tuple(item.signal for item in signals if item.mark == "old")
+    return Verdict(
+        state=state,
+        reason=_find_reason(facts, state, thresholds, old_signals, now),
+        freshness_age_seconds=None if received_at is None else _age(received_at, now),
+        provider_lag_seconds=_find_lag(facts),
+        signals=signals,
+        old_signals=old_signals,
+        thresholds=thresholds,
+        grace_exceeded_at=(
+            facts.device.activated_at + timedelta(seconds=thresholds.grace_seconds)
+            if state is State.CONFIGURED_NO_DATA
+            else None
+        ),
+        evidence=_gather_evidence(facts, now),
+    )
+
+
+def age_signals(
+    document: Mapping[str, tuple[Value, datetime]], workspace: Workspace, thresholds: Thresholds, now: datetime
+) -> tuple[SignalAge, ...]:
+    """Each value with its own age, in name order. Exactly at its limit a value is still current."""
+    scale = min(1.0, workspace.policy.stale_after_seconds / DEFAULT_STALE_AFTER_SECONDS)
+    ages = []
+    for signal, (value, observed_at) in sorted(document.items()):
+        age = _age(observed_at, now)
+        mark = "old" if age > _old_after(signal, scale, thresholds) else "current"
+        ages.append(SignalAge(signal, value, observed_at, age, mark))
+    return tuple(ages)
+
+
+def _old_after(signal: str, scale: float, thresholds: Thresholds) -> float:
+    """The catalogue's age, shortened with a workspace whose thresholds are (so that a demonstration shows it).
+
+    Never below three periods of a connection that reports rarely, nor below the age at which the device as a whole
+    would be late: a value cannot be old while everything is on time.
+    """
+    entry = CATALOGUE.get(signal)
+    base = (entry.old_after_seconds if entry else UNCATALOGUED_OLD_AFTER_SECONDS) * scale
+    return max(base, 3.0 * (thresholds.expected_update_seconds or 0.0), thresholds.delayed_after_seconds)
+
+
+def _find_reason(
+    facts: HealthFacts, state: State, thresholds: Thresholds, old_signals: tuple[str, ...], now: datetime
+) -> HealthReason:
+    """The first that matches: our side, then the provider's, and only then the device's."""
+    if state is State.HEALTHY:
+        return HealthReason.SIGNAL_SILENT if old_signals else HealthReason.REPORTING
+    return (
+        _blame_ourselves(facts, now)
+        or _blame_connection(facts)
+        or _blame_data(facts, state, thresholds, now)
+        or _name_silence(state)
+    )
+
+
+def _blame_ourselves(facts: HealthFacts, now: datetime) -> HealthReason | None:
+    """`collector_late`: nobody of ours collects. `ingest_backlog`: we collected and have not written.
+
+    Late is an owner whose heartbeat expired, no cycle started for 1.2 intervals and 5 s (a workspace that never ran
+    one counts from the device's activation), or a connection that was switched off here.
+    """
+    workspace, collector = facts.workspace, facts.collector
+    if workspace.active:
+        limit = workspace.poll_interval_seconds * CYCLE_TOLERANCE + CYCLE_TOLERANCE_SECONDS
+        running_since = collector.last_cycle_started_at or facts.device.activated_at
+        overdue = _age(running_since, now) > limit
+        gone = collector.owner_expires_at is not None and collector.owner_expires_at < now
+        if overdue or gone or not facts.connection.active:
+            return HealthReason.COLLECTOR_LATE
+    if collector.oldest_waiting_seconds is not None and collector.oldest_waiting_seconds > MAX_WAITING_SECONDS:
+        return HealthReason.INGEST_BACKLOG
+    return None
+
+
+def _blame_connection(facts: HealthFacts) -> HealthReason | None:
+    """What stands between us and the provider, as of the last call: refused, exhausted, disconnected or failed."""
+    failed = facts.link.call_status == "failed"
+    if failed and facts.link.fault == FaultClass.CREDENTIALS:
+        return HealthReason.CREDENTIALS_REJECTED
+    if failed and facts.link.fault == FaultClass.QUOTA:
+        return HealthReason.QUOTA_EXHAUSTED
+    if facts.connection.transport == "stream" and facts.link.stream_status == "closed":
+        return HealthReason.STREAM_DISCONNECTED
+    return HealthReason.PROVIDER_OUTAGE if failed else None
+
+
+def _blame_data(facts: HealthFacts, state: State, thresholds: Thresholds, now: datetime) -> HealthReason | None:
+    """Something arrives, but not what would make the device fresh.
+
+    `updates_rejected`: the newest thing it sent was refused, within the stale threshold from now. `provider_delay`:
+    its last accepted data was already older than the delayed threshold when it reached us; said only while the device
+    is delayed, since past the stale threshold nothing arrives any more.
+    """
+    received_at, rejected_at = facts.last_update_received_at, facts.last_rejected_at
+    if (
+        rejected_at is not None
+        and (received_at is None or rejected_at > received_at)
+        and _age(rejected_at, now) <= thresholds.stale_after_seconds
+    ):
+        return HealthReason.UPDATES_REJECTED
+    lag = _find_lag(facts)
+    if state is State.DELAYED and lag is not None and lag > thresholds.delayed_after_seconds:
+        return HealthReason.PROVIDER_DELAY
+    return None
+
+
+def _name_silence(state: State) -> HealthReason:
+    if state is State.AWAITING_FIRST_DATA:
+        return HealthReason.AWAITING_FIRST_DATA
+    if state is State.CONFIGURED_NO_DATA:
+        return HealthReason.NEVER_REPORTED
+    return HealthReason.DEVICE_SILENT
+
+
+def _find_lag(facts: HealthFacts) -> float | None:
+    """Receipt minus observation of the newest data; negative when the provider's clock runs ahead of ours."""
+    if facts.last_update_received_at is None or facts.last_observed_at is None:
+        return None
+    return (facts.last_update_received_at - facts.last_observed_at).total_seconds()
+
+
+def _gather_evidence(facts: HealthFacts, now: datetime) -> Mapping[str, Any]:
+    """What a person checks next. Instants stay datetimes; the border writes them as RFC 3339."""
+    workspace, link, collector = facts.workspace, facts.link, facts.collector
+    error = None
+    if link.last_failure_at is not None:
+        error = {
+            "class": None if link.fault is None else str(link.fault),
+            "detail": link.fault_detail,
+            "at": link.last_failure_at,
+            "failing_since": link.failing_since,
+        }
+    upcoming = next_start(now, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
+    return {
+        "last_good_cycle_at": collector.last_good_cycle_at,
+        "last_cycle_started_at": collector.last_cycle_started_at,
+        "last_cycle_outcome": collector.last_cycle_outcome,
+        "owner": collector.owner,
+        "owner_expires_at": collector.owner_expires_at,
+        "oldest_waiting_seconds": collector.oldest_waiting_seconds,
+        "next_poll_at": upcoming.start_at if workspace.active else None,
+        "provider_answered_at": facts.last_confirmed_at,
+        "connection_active": facts.connection.active,
+        "stream_status": link.stream_status,
+        "last_error": error,
+        "last_rejected_at": facts.last_rejected_at,
+        "last_rejection_reason": facts.last_rejection_reason,
+    }
+
+
+def _age(instant: datetime, now: datetime) -> float:
+    """Seconds since, never negative: a receipt stamped a moment ahead of this read is simply new."""
+    return max(0.0, (now - instant).total_seconds())

@@ -192,7 +192,7 @@ class Submission:
     facts: tuple[ConnectionFact, ...] = ()
     confirmation: Confirmation | None = None
     invalid: tuple[InvalidItem, ...] = ()
-    resolve: Callable[[Receipt | None], None] | None = None
+    resolve: Callable[[Receipt | None], object] | None = None
 
     @property
     def size(self) -> int:

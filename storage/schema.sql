@@ -32,7 +32,8 @@ CREATE TABLE providers (
     credential              text,
     settings                jsonb NOT NULL DEFAULT '{}',
     active                  boolean NOT NULL DEFAULT true,
-    expected_update_seconds double precision CONSTRAINT providers_expected_update_check CHECK (expected_update_seconds > 0),
+    expected_update_seconds double precision
+                            CONSTRAINT providers_expected_update_check CHECK (expected_update_seconds > 0),
     delayed_after_seconds   double precision CONSTRAINT providers_delayed_check CHECK (delayed_after_seconds > 0),
     stale_after_seconds     double precision CONSTRAINT providers_stale_check CHECK (stale_after_seconds > 0),
     grace_seconds           double precision CONSTRAINT providers_grace_check CHECK (grace_seconds > 0),
@@ -40,7 +41,8 @@ CREATE TABLE providers (
     PRIMARY KEY (workspace_id, provider_id)
 );
 
--- What is true of a connection now; written inside the fenced unit. The cursor moves only with the data it covers.
+-- What is true of a connection now; made with the provider, written inside the fenced unit. The cursor moves only with
+-- the data it covers.
 CREATE TABLE connection_state (
     workspace_id      text NOT NULL,
     provider_id       text NOT NULL,
@@ -91,7 +93,8 @@ CREATE TABLE devices (
 -- One active device for an external id within a provider connection: this is how updates find their device.
 CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_id) WHERE retired_at IS NULL;
 
--- The narrow row that health filters and sorts by. Made with the device; no index on what changes.
+-- The narrow row that health filters and sorts by. Made with the device; no index on what changes, and room on the
+-- page, so that updates stay there (HOT). Vacuum by a fixed count: a share of a big fleet would come too late.
 CREATE TABLE device_state (
     workspace_id            text NOT NULL,
     device_id               text NOT NULL,
@@ -104,7 +107,7 @@ CREATE TABLE device_state (
     last_rejection_reason   text,
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT device_state_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- The single authoritative current state: {"soc_percent": [88.5, "2026-05-01T10:00:00Z"], …}. Made with the device.
 CREATE TABLE snapshots (
@@ -114,7 +117,7 @@ CREATE TABLE snapshots (
     document     jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT snapshots_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- Append-only: one row per accepted update, holding the readings that advanced. sequence is the snapshot's version.
 -- Partitioned by day of recorded_at; partitions are named events_YYYYMMDD and made ahead by the upkeep actor.
@@ -154,6 +157,10 @@ CREATE TABLE poll_cycles (
     PRIMARY KEY (workspace_id, slot_start_at, trigger, attempt),
     CONSTRAINT poll_cycles_cycle_id_key UNIQUE (workspace_id, cycle_id)
 );
+-- The few that are not over: requests to pick up, orphans to abandon.
+CREATE INDEX poll_cycles_open_index ON poll_cycles (workspace_id) WHERE outcome IN ('requested', 'running');
+-- For retention: rows come in the order of time, so a small block range index finds the old ones.
+CREATE INDEX poll_cycles_slot_index ON poll_cycles USING brin (slot_start_at);
 
 -- The ledger: what was refused and why, aggregated per unit, device and reason, with one sample (at most 4 kB).
 CREATE TABLE rejections (
@@ -172,6 +179,7 @@ CREATE TABLE rejections (
     sample       bytea CONSTRAINT rejections_sample_check CHECK (octet_length(sample) <= 4096),
     PRIMARY KEY (workspace_id, rejection_id)
 );
+CREATE INDEX rejections_recorded_index ON rejections USING brin (recorded_at); -- for retention
 
 -- Updates that PostgreSQL or a rule could not digest, kept whole for a person to look at (sample: at most 4 kB).
 CREATE TABLE quarantine (

@@ -1,1 +1,83 @@
-"""Versioned schema changes, written in SQL. The only place that imports Alembic and SQLAlchemy."""
+"""Versioned migrations, written in SQL, and the question whether the database is at the version this code knows.
+
+The only folder that knows Alembic and SQLAlchemy; both are loaded only to migrate. A migration is one transaction,
+under an advisory lock, so that several processes may start it at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from runtime.faults import EnvironmentFault
+
+if TYPE_CHECKING:
+    from storage.gateway import Connection, Database
+
+EXPECTED_VERSION = "0001"
+MIGRATE_SECONDS = 600.0
+_ONE_AT_A_TIME = threading.Lock()  # Alembic's context is global to the process; between processes the database locks
+
+
+class SchemaMismatch(EnvironmentFault):
+    """The database is not at the version that this code was written for."""
+
+    permanent = True
+
+
+class SchemaVersion(NamedTuple):
+    """`current` is None for a database that was never migrated."""
+
+    current: str | None
+    expected: str
+
+    @property
+    def is_known(self) -> bool:
+        return self.current == self.expected
+
+    def require(self) -> None:
+        """Raise SchemaMismatch, saying what to do, unless the schema is the one this code knows."""
+        if self.is_known:
+            return
+        found = "has no Lastheard schema" if self.current is None else f"is at schema version {self.current}"
+        raise SchemaMismatch(
+            f"the database {found}, this release needs {self.expected}: run `lastheard migrate` "
+            "(or, if the database is ahead, start the newer release)"
+        )
+
+
+async def migrate(dsn: str) -> None:
+    """Bring the database to EXPECTED_VERSION; nothing happens when it is there. Blocks for as long as DDL takes.
+
+    Not cancelled half way: the thread finishes its transaction even when the caller gives up waiting.
+    """
+    with trio.fail_after(MIGRATE_SECONDS):
+        await trio.to_thread.run_sync(migrate_blocking, dsn, abandon_on_cancel=True)
+
+
+def migrate_blocking(dsn: str) -> None:
+    """The same for synchronous callers; not from a thread that runs trio."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["dsn"] = dsn
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, EXPECTED_VERSION)
+
+
+async def check_schema(database: Database) -> SchemaVersion:
+    """The version the database is at, beside the one this code needs."""
+
+    async def work(connection: Connection) -> str | None:
+        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return None
+        version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        return version
+
+    return SchemaVersion(await database.run(work, readonly=True), EXPECTED_VERSION)

@@ -1,0 +1,182 @@
+"""One collection run of a polled connection: page by page from the cursor on, each page submitted as it arrives.
+
+Owns the order (oldest first, the cursor only with the last page), the retries inside a run and its counts. Used by the
+workspace's cycle and, with the stream lane, by a stream that seeds itself. Deadlines are the caller's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+from actors.ports import ProviderFault
+from actors.submissions import UnknownDevices, make_update, split
+from domain.model import (
+    Confirmation,
+    ConnectionFact,
+    ConnectionFactKind,
+    CursorAdvance,
+    FaultClass,
+    InvalidItem,
+    Reason,
+    Receipt,
+    Submission,
+)
+from runtime.backoff import Backoff
+from runtime.reply import Reply
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from actors.fleet import FleetView
+    from actors.ingest import IngestActor
+    from actors.ports import Page, Poller
+    from domain.model import CanonicalUpdate, ProviderConnection
+    from runtime.clock import SharedClock
+
+MAX_ATTEMPTS_PER_PAGE = 3
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a run brought, for the cycle record. `replies` resolve when the parts are committed."""
+
+    pages: int = 0
+    records: int = 0
+    updates: int = 0
+    ignored: int = 0
+    malformed: int = 0
+    devices_answered: int = 0
+    unknown_dropped: int = 0
+    cursor: str | None = None  # where the next run begins, once the replies say that this one is committed
+    replies: list[Reply[Receipt | None]] = field(default_factory=list)
+
+
+class Collection:
+    """A run of one connection. Make one for each run."""
+
+    def __init__(
+        self,
+        connection: ProviderConnection,
+        view: FleetView,
+        ingest: IngestActor,
+        clock: SharedClock,
+        random: Random,
+        *,
+        trace_id: str,
+        origin: Literal["poll", "stream"] = "poll",
+    ) -> None:
+        self._connection = connection
+        self._view = view
+        self._ingest = ingest
+        self._clock = clock
+        self._backoff = Backoff(random, base_seconds=0.5, cap_seconds=5.0)
+        self._trace_id = trace_id
+        self._origin = origin
+        self._devices = view.devices_of(connection.provider_id)
+        self._unknown = UnknownDevices()
+        self._answered: set[str] = set()
+        self.collected = Collected()
+
+    async def run(self, poller: Poller, cursor: str | None) -> Collected:
+        """Fetch and submit every page. Raises ProviderFault: what was submitted stays, the cursor does not move."""
+        external_ids = sorted(self._devices)
+        next_cursor, token = None, None
+        while True:
+            page = await self._fetch(poller, external_ids, cursor, token)
+            next_cursor = next_cursor or page.cursor
+            token = page.next_page
+            await self._submit(self._read(page), page, next_cursor if token is None else None, last=token is None)
+            if token is None:
+                self.collected.cursor = next_cursor
+                return self.collected
+
+    async def _fetch(self, poller: Poller, external_ids: list[str], cursor: str | None, token: str | None) -> Page:
+        """One page, tried again after an outage: latency spikes and restarts on their side should not cost a cycle."""
+        for attempt in range(1, MAX_ATTEMPTS_PER_PAGE + 1):
+            try:
+                return await poller.fetch(external_ids, cursor, token)
+            except ProviderFault as fault:
+                if attempt == MAX_ATTEMPTS_PER_PAGE or fault.permanent or fault.fault is not FaultClass.OUTAGE:
+                    raise
+                await trio.sleep(self._backoff.next_delay(fault.retry_after))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _read(self, page: Page) -> tuple[CanonicalUpdate, ...]:
+        received_at = self._clock.now()
+        address = (self._connection.workspace_id, self._connection.provider_id)
+        updates = tuple(
+            make_update(
+                address,
+                sample.external_id,
+                self._devices.get(sample.external_id),
+                sample.readings,
+                received_at,
+                self._trace_id,
+            )
+            for sample in page.samples
+            if self._unknown.admits(sample.external_id, self._devices)
+        )
+        self._count(page, len(updates))
+        return updates
+
+    def _count(self, page: Page, updates: int) -> None:
+        self._answered.update(page.answered & self._devices.keys())
+        counts = self.collected
+        counts.pages += 1
+        counts.records += page.records
+        counts.updates += updates
+        counts.ignored += page.ignored
+        counts.malformed += page.malformed_count
+        counts.devices_answered = len(self._answered)
+        counts.unknown_dropped = self._unknown.dropped
+
+    async def _submit(
+        self, updates: tuple[CanonicalUpdate, ...], page: Page, cursor: str | None, *, last: bool
+    ) -> None:
+        invalid = self._ledger_items(page)
+        if not (updates or invalid or last):
+            return
+        submission = Submission(
+            origin=self._origin,
+            trace_id=self._trace_id,
+            updates=updates,
+            ownership=self._view.ownership,
+            invalid=invalid,
+        )
+        if last:
+            self._close(submission, cursor)
+        for part in split(submission):
+            reply: Reply[Receipt | None] = Reply()
+            part.resolve = reply.resolve
+            await self._ingest.submit(part)
+            self.collected.replies.append(reply)
+
+    def _close(self, submission: Submission, cursor: str | None) -> None:
+        """What is true only now that every page has arrived."""
+        workspace_id, provider_id = self._connection.workspace_id, self._connection.provider_id
+        now = self._clock.now()
+        if cursor is not None:
+            submission.cursor = CursorAdvance(workspace_id, provider_id, cursor)
+        device_ids = tuple(sorted(self._devices[external_id].device_id for external_id in self._answered))
+        submission.confirmation = Confirmation(workspace_id, device_ids, now)
+        submission.facts = (ConnectionFact(workspace_id, provider_id, ConnectionFactKind.CALL_SUCCEEDED, now),)
+
+    def _ledger_items(self, page: Page) -> tuple[InvalidItem, ...]:
+        """One ledger row for the page's malformed records, with the first as its sample."""
+        if not page.malformed_count:
+            return ()
+        sample = page.malformed[0] if page.malformed else b""
+        return (
+            InvalidItem(
+                self._connection.workspace_id,
+                self._connection.provider_id,
+                None,
+                Reason.INVALID,
+                "malformed record",
+                sample,
+                page.malformed_count,
+            ),
+        )

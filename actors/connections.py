@@ -1,0 +1,59 @@
+"""Opening a configured connection: from its row and its secret reference to a poller or a streamer.
+
+Owns the table of provider types. A connection that cannot be opened (unknown type, missing secret, wrong settings) is a
+ProviderFault like any other, so that it shows in health and is tried again, and nothing else stops.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass
+from runtime.faults import EnvironmentFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actors.ports import Poller, Provider, Streamer
+    from domain.model import ProviderConnection
+
+
+class Connector:
+    """Opens connections with the provider types of this process. `resolve_secret` turns a reference into a secret."""
+
+    def __init__(self, providers: Mapping[str, Provider], resolve_secret: Callable[[str], str]) -> None:
+        self._providers = providers
+        self._resolve_secret = resolve_secret
+
+    def open_poller(self, connection: ProviderConnection) -> Poller | None:
+        """Raises ProviderFault; None when this connection has nothing to poll."""
+        provider, secret = self._prepare(connection)
+        try:
+            return provider.open_poller(connection, secret)
+        except ValueError as error:
+            raise _misconfigured(str(error)) from error
+
+    def open_streamer(self, connection: ProviderConnection) -> Streamer | None:
+        """Raises ProviderFault; None when this provider does not stream."""
+        provider, secret = self._prepare(connection)
+        try:
+            return provider.open_streamer(connection, secret)
+        except ValueError as error:
+            raise _misconfigured(str(error)) from error
+
+    def _prepare(self, connection: ProviderConnection) -> tuple[Provider, str | None]:
+        provider = self._providers.get(connection.provider_type)
+        if provider is None:
+            known = ", ".join(sorted(self._providers))
+            raise _misconfigured(f"provider_type {connection.provider_type!r} is not one of: {known}")
+        if connection.credential is None:
+            return provider, None
+        try:
+            return provider, self._resolve_secret(connection.credential)
+        except EnvironmentFault as fault:
+            raise _misconfigured(str(fault)) from fault
+
+
+def _misconfigured(message: str) -> ProviderFault:
+    return ProviderFault(FaultClass.CONFIGURATION, message, permanent=True)

@@ -1,0 +1,222 @@
+"""One poll cycle: every polled connection of a workspace once, and the record of how it went.
+
+Owns the run from its first request to its outcome: deadline, Retry-After, counts, lifecycle records. Started by the
+workspace actor, which owns the schedule.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.collect import Collection
+from actors.ports import ProviderFault
+from domain.model import (
+    ConnectionFact,
+    ConnectionFactKind,
+    CycleEnd,
+    CycleOutcome,
+    FaultClass,
+    Submission,
+)
+from runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from actors.collect import Collected
+    from actors.connections import Connector
+    from actors.fleet import FleetView
+    from actors.ingest import IngestActor
+    from actors.ports import CycleStart, Poller
+    from domain.model import ProviderConnection
+    from runtime.clock import SharedClock
+
+MAX_DETAIL_CHARACTERS = 500
+
+
+class PollState:
+    """What a workspace remembers of its connections from one cycle to the next; all of it is a cache."""
+
+    def __init__(self, cursors: Mapping[str, str]) -> None:
+        self.cursors = dict(cursors)
+        self._not_before: dict[str, float] = {}
+
+    def postpone(self, provider_id: str, retry_after: float | None) -> None:
+        """Do not call this provider again before it wants to be called."""
+        if retry_after is not None:
+            self._not_before[provider_id] = trio.current_time() + retry_after
+
+    def waiting_seconds(self, provider_id: str) -> float:
+        return max(0.0, self._not_before.get(provider_id, 0.0) - trio.current_time())
+
+
+class Cycle:
+    """A cycle that was started. `run` it once, then `finish` it."""
+
+    def __init__(
+        self,
+        start: CycleStart,
+        trace_id: str,
+        view: FleetView,
+        state: PollState,
+        connector: Connector,
+        ingest: IngestActor,
+        clock: SharedClock,
+        random: Random,
+    ) -> None:
+        self._start = start
+        self._trace_id = trace_id
+        self._view = view
+        self._state = state
+        self._connector = connector
+        self._ingest = ingest
+        self._clock = clock
+        self._random = random
+        self._facts: list[ConnectionFact] = []
+        self._results: dict[str, str] = {}
+        self._collected: dict[str, Collected] = {}
+        self._log = get_logger("cycle").bind(workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id)
+
+    async def run(self, fetch_seconds: float, commit_seconds: float) -> CycleOutcome:
+        """Collect within `fetch_seconds`, wait for the commits within `commit_seconds`, and submit the outcome."""
+        started_at = self._clock.now()
+        self._log.info(
+            "workspace_poll_cycle_triggered",
+            slot_at=self._start.key.slot_start_at,
+            attempt=self._start.key.attempt,
+            trigger=str(self._start.key.trigger),
+            cycle_started_at=started_at,
+        )
+        with trio.move_on_after(fetch_seconds) as deadline:
+            async with trio.open_nursery() as nursery:
+                for connection in self._view.fleet.connections:
+                    if connection.active:
+                        nursery.start_soon(self._collect, connection)
+        if deadline.cancelled_caught:
+            self._note_deadline(fetch_seconds)
+        outcome = _decide_outcome(list(self._results.values()), timed_out=deadline.cancelled_caught)
+        summary = self._summary(await self._wait_for_commits(commit_seconds))
+        await self._submit_end(outcome, summary)
+        return outcome
+
+    # --- one connection
+
+    async def _collect(self, connection: ProviderConnection) -> None:
+        provider_id = connection.provider_id
+        waiting = self._state.waiting_seconds(provider_id)
+        if waiting:
+            self._results[provider_id] = f"waiting {waiting:.0f} s: the provider asked for it"
+            return
+        try:
+            poller = self._connector.open_poller(connection)
+            if poller is None:
+                return
+            self._results[provider_id] = "unfinished"
+            await self._collect_from(connection, poller)
+        except ProviderFault as fault:
+            self._note_fault(connection, fault)
+        else:
+            self._results[provider_id] = "ok"
+
+    async def _collect_from(self, connection: ProviderConnection, poller: Poller) -> None:
+        collection = Collection(
+            connection, self._view, self._ingest, self._clock, self._random, trace_id=self._trace_id
+        )
+        self._collected[connection.provider_id] = collection.collected
+        collected = await collection.run(poller, self._state.cursors.get(connection.provider_id))
+        now = self._clock.now()
+        self._log.info(
+            "telematics_provider_message_received",
+            provider_type=connection.provider_type,
+            provider_id=connection.provider_id,
+            received_at=now,
+            frames=collected.records,
+        )
+        self._log.info(
+            "telematics_ingress_payload_prepared",
+            provider_id=connection.provider_id,
+            payload_prepared_at=now,
+            updates=collected.updates,
+            devices_answered=collected.devices_answered,
+            malformed=collected.malformed,
+            ignored=collected.ignored,
+        )
+
+    def _note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
+        self._state.postpone(connection.provider_id, fault.retry_after)
+        self._results[connection.provider_id] = f"{fault.fault}: {fault}"[:MAX_DETAIL_CHARACTERS]
+        self._facts.append(self._failure(connection.provider_id, fault.fault, str(fault)))
+
+    def _note_deadline(self, fetch_seconds: float) -> None:
+        for provider_id, result in self._results.items():
+            if result == "unfinished":
+                detail = f"no complete answer within {fetch_seconds:.0f} s"
+                self._results[provider_id] = detail
+                self._facts.append(self._failure(provider_id, FaultClass.OUTAGE, detail))
+
+    def _failure(self, provider_id: str, fault: FaultClass, detail: str) -> ConnectionFact:
+        return ConnectionFact(
+            self._view.workspace_id,
+            provider_id,
+            ConnectionFactKind.CALL_FAILED,
+            self._clock.now(),
+            fault,
+            detail[:MAX_DETAIL_CHARACTERS],
+        )
+
+    # --- the end
+
+    async def _wait_for_commits(self, commit_seconds: float) -> Counter[str]:
+        """Outcomes of everything submitted, as far as the verdicts come in time; cursors move with their commits."""
+        outcomes: Counter[str] = Counter()
+        with trio.move_on_after(commit_seconds):
+            for provider_id, collected in self._collected.items():
+                receipts = [await reply.wait() for reply in collected.replies]
+                for receipt in receipts:
+                    if receipt is not None:
+                        outcomes.update(str(result.outcome) for result in receipt.results)
+                if collected.cursor is not None and all(receipts):
+                    self._state.cursors[provider_id] = collected.cursor
+        return outcomes
+
+    def _summary(self, outcomes: Counter[str]) -> dict[str, Any]:
+        updates = sum(collected.updates for collected in self._collected.values())
+        return {
+            "connections": self._results,
+            "records": sum(collected.records for collected in self._collected.values()),
+            "updates": updates,
+            "outcomes": dict(outcomes),
+            "unconfirmed": updates - sum(outcomes.values()),
+            "malformed": sum(collected.malformed for collected in self._collected.values()),
+            "unknown_dropped": sum(collected.unknown_dropped for collected in self._collected.values()),
+        }
+
+    async def _submit_end(self, outcome: CycleOutcome, summary: Mapping[str, Any]) -> None:
+        """Hand in the outcome behind the data. Waits for room for as long as the database is away: without this row
+        the cycle would look unfinished for ever, and slots that pass meanwhile are recorded as missed.
+        """
+        end = CycleEnd(self._start.key, self._start.cycle_id, self._clock.now(), outcome, summary)
+        await self._ingest.submit(
+            Submission(
+                origin="poll",
+                trace_id=self._trace_id,
+                ownership=self._view.ownership,
+                facts=tuple(self._facts),
+                cycle=end,
+            )
+        )
+
+
+def _decide_outcome(results: list[str], *, timed_out: bool) -> CycleOutcome:
+    if timed_out:
+        return CycleOutcome.TIMED_OUT
+    if not results:
+        return CycleOutcome.SKIPPED
+    good = results.count("ok")
+    if good == len(results):
+        return CycleOutcome.COMPLETED
+    return CycleOutcome.PARTIAL if good else CycleOutcome.FAILED

@@ -1,0 +1,231 @@
+"""The ingest actor: mailbox -> units -> commit -> receipts. The only writer of telematics data.
+
+Owns the mailbox, the unit numbers and the batch in hand. It must never answer before the commit, never drop a batch
+because the database is away, and never let one bad submission hold up the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.poison import commit_around_poison
+from actors.ports import CommitUnknown, SessionFenced, UnitPoisoned
+from actors.records import log_outcomes
+from domain.model import Receipt, SessionRef, Submission
+from runtime.backoff import Backoff
+from runtime.faults import EnvironmentFault
+from runtime.logs import EdgeLog, get_logger
+from runtime.mailbox import LaneLimits, Mailbox, MailboxClosed
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from actors.ports import IngestStore
+    from actors.session import CurrentSession
+
+Attempt = Callable[[SessionRef, int], Awaitable[Sequence[Receipt]]]
+
+LANE_OF_ORIGIN = {"stream": "stream", "poll": "poll", "http": "http", "envelope": "http"}
+
+# Capacities count updates. Weights share a unit when all lanes are full: streams carry most, polls can wait longest.
+LANES = {
+    "stream": LaneLimits(capacity=20_000, weight=4),
+    "http": LaneLimits(capacity=5_000, weight=2),
+    "poll": LaneLimits(capacity=10_000, weight=2),
+}
+
+# Judging 2,000 updates blocks the loop for about 35 ms, so a unit holds half of that.
+MAX_UNIT_UPDATES = 1_000
+
+
+class IngestActor:
+    """Self-clocking batches: what is waiting becomes a unit, and while it commits the next one gathers.
+
+    The batch in hand, the receipts owed and the counters live on this object, outside the restartable task: when
+    `run` is started again after a crash it goes on with the same batch.
+    """
+
+    def __init__(self, store: IngestStore, current: CurrentSession, *, random: Random) -> None:
+        self._store = store
+        self._current = current
+        self._mailbox: Mailbox[Submission] = Mailbox(LANES)
+        self._batch: list[Submission] = []
+        self._batch_taken_at = 0.0
+        self._numbered_session: SessionRef | None = None
+        self._next_unit = 1
+        self._backoff = Backoff(random, base_seconds=0.1, cap_seconds=5.0)
+        self._log = get_logger("ingest")
+        self._edge = EdgeLog(self._log, "ingest_commit")
+        self._submitted = 0
+        self._pending = 0
+        self._outcomes: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._by_resource: dict[str, Counter[str]] = {}  # of what this shard owns, so as many as it has workspaces
+        self._units = 0
+        self._largest_unit = 0
+        self._last_commit_at: float | None = None
+
+    # --- the way in
+
+    def submit_nowait(self, submission: Submission) -> None:
+        """Put it into its lane, or raise LaneFull / MailboxClosed. Never blocks."""
+        self._mailbox.send_nowait(LANE_OF_ORIGIN[submission.origin], submission, submission.size)
+        self._count_submitted(submission)
+
+    async def submit(self, submission: Submission) -> None:
+        """Wait for room in its lane. The caller's cancel scope is the deadline; cancelled means not submitted."""
+        await self._mailbox.send(LANE_OF_ORIGIN[submission.origin], submission, submission.size)
+        self._count_submitted(submission)
+
+    def _count_submitted(self, submission: Submission) -> None:
+        self._submitted += len(submission.updates)
+        self._pending += len(submission.updates)
+
+    # --- the loop
+
+    async def run(self) -> None:
+        """Commit until the mailbox is closed and empty."""
+        while True:
+            if not self._batch:
+                try:
+                    self._batch = await self._mailbox.receive_batch(MAX_UNIT_UPDATES)
+                except MailboxClosed:
+                    return
+                self._batch_taken_at = trio.current_time()
+            receipts = await self._commit_or_bisect(self._batch)
+            batch, self._batch = self._batch, []
+            for submission, receipt in zip(batch, receipts, strict=True):
+                self._settle(submission, receipt)
+
+    def _settle(self, submission: Submission, receipt: Receipt) -> None:
+        self._pending -= len(submission.updates)
+        self._outcomes.update(result.outcome for result in receipt.results)
+        if submission.ownership is not None:
+            owned = self._by_resource.setdefault(submission.ownership.resource, Counter())
+            owned.update(result.outcome for result in receipt.results)
+        for result in receipt.results:
+            if result.reason is not None:
+                self._reasons[result.reason] += 1
+        log_outcomes(self._log, submission, receipt)
+        if submission.resolve is not None:
+            submission.resolve(receipt)
+
+    async def _commit_or_bisect(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
+        try:
+            return await self._commit(batch)
+        except UnitPoisoned as error:
+            self._log.warning("unit_poisoned", sqlstate=error.sqlstate, submissions=len(batch), error=str(error))
+            return await commit_around_poison(batch, error, self._commit, self._quarantine)
+
+    async def _commit(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
+        return await self._until_verdict(lambda session, unit: self._store.commit_unit(session, unit, batch))
+
+    async def _quarantine(self, submission: Submission, error: UnitPoisoned) -> Receipt:
+        async def attempt(session: SessionRef, unit: int) -> Sequence[Receipt]:
+            return [await self._store.quarantine(session, unit, submission, error)]
+
+        (receipt,) = await self._until_verdict(attempt)
+        return receipt
+
+    async def _until_verdict(self, attempt: Attempt) -> Sequence[Receipt]:
+        """Try one unit until the database has given a verdict: committed, or poisoned (raised).
+
+        While the database is away the same unit is tried for ever. Fenced means another epoch took over: the unit is
+        tried again under the next session, where what the old one owned is refused and the rest is committed.
+        """
+        session = await self._begin_unit()
+        while True:
+            try:
+                receipts = await attempt(session, self._next_unit)
+                break
+            except SessionFenced:
+                self._current.mark_fenced(session)
+                session = await self._begin_unit(newer_than=session)
+            except CommitUnknown as unknown:
+                if await self._was_committed(session):
+                    receipts = unknown.receipts
+                    break
+            except EnvironmentFault as fault:
+                await self._back_off(fault)
+        self._unit_committed(receipts)
+        return receipts
+
+    async def _begin_unit(self, newer_than: SessionRef | None = None) -> SessionRef:
+        session = await self._current.wait_for_session(newer_than=newer_than)
+        if session != self._numbered_session:
+            self._numbered_session, self._next_unit = session, 1
+        return session
+
+    async def _was_committed(self, session: SessionRef) -> bool:
+        """The connection was lost during COMMIT: if the unit is the last one stored, what was judged is true."""
+        while True:
+            try:
+                last_unit = await self._store.load_last_unit(session)
+            except EnvironmentFault as fault:
+                await self._back_off(fault)
+            else:
+                self._log.warning("commit_was_unknown", unit=self._next_unit, last_unit=last_unit)
+                return last_unit == self._next_unit
+
+    async def _back_off(self, fault: EnvironmentFault) -> None:
+        self._edge.failed(fault, waiting=self._mailbox_size())
+        await trio.sleep(self._backoff.next_delay(fault.retry_after))
+
+    def _unit_committed(self, receipts: Sequence[Receipt]) -> None:
+        self._next_unit += 1
+        self._units += 1
+        self._largest_unit = max(self._largest_unit, sum(len(receipt.results) for receipt in receipts))
+        self._last_commit_at = trio.current_time()
+        self._edge.recovered()
+        self._backoff.reset()
+
+    # --- the way out
+
+    def close(self) -> None:
+        """Take nothing more; `run` returns when what is waiting is committed."""
+        self._mailbox.close()
+
+    def give_up(self) -> int:
+        """After the drain's budget: tell everyone who still waits that there is no verdict. How many submissions."""
+        left = self._batch + self._mailbox.take_all()
+        self._batch = []
+        for submission in left:
+            if submission.resolve is not None:
+                submission.resolve(None)
+        return len(left)
+
+    # --- what it knows of itself
+
+    @property
+    def is_failing(self) -> bool:
+        """The last attempt to commit failed; not ready."""
+        return self._edge.is_failing
+
+    def oldest_waiting_seconds(self) -> float:
+        """Age of the oldest submission without a verdict."""
+        waiting = self._mailbox.oldest_waiting_seconds()
+        if not self._batch:
+            return waiting
+        return max(waiting, trio.current_time() - self._batch_taken_at)
+
+    def _mailbox_size(self) -> int:
+        return sum(lane["waiting_size"] for lane in self._mailbox.statistics()["lanes"].values())
+
+    def statistics(self) -> dict[str, Any]:
+        """`submitted` equals the sum of `outcomes` plus `pending`, exactly, whenever the loop is between two units."""
+        return {
+            "submitted": self._submitted,
+            "outcomes": dict(self._outcomes),
+            "reasons": dict(self._reasons),
+            "by_resource": {resource: dict(outcomes) for resource, outcomes in self._by_resource.items()},
+            "pending": self._pending,
+            "units": self._units,
+            "largest_unit": self._largest_unit,
+            "failing": self.is_failing,
+            "oldest_waiting_seconds": self.oldest_waiting_seconds(),
+            "mailbox": self._mailbox.statistics(),
+        }

@@ -1,0 +1,138 @@
+"""From frames to submissions: the synchronous half of a stream actor.
+
+Owns the coalescing buffer and the frame counts. Never waits and never touches a socket, so that the reader which calls
+it can keep up with any provider. Identity: frames received = merged + ignored + malformed + pending.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from actors.submissions import make_update
+from domain.coalesce import CoalescingBuffer
+from domain.model import (
+    MAX_SAMPLE_BYTES,
+    MAX_UPDATES_PER_SUBMISSION,
+    FaultClass,
+    InvalidItem,
+    Reason,
+    Submission,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.fleet import FleetView
+    from actors.ports import FrameVerdict
+    from runtime.clock import SharedClock
+
+FUTURE_GUARD = timedelta(minutes=5)
+
+
+class FrameIntake:
+    """Counts every frame once and keeps the newest readings until they are taken out as a submission."""
+
+    def __init__(self, provider_id: str, view: FleetView, clock: SharedClock) -> None:
+        self._provider_id = provider_id
+        self._view = view
+        self._clock = clock
+        self.buffer = CoalescingBuffer(view.devices_of(provider_id))
+        self.received = 0
+        self.merged = 0
+        self.malformed = 0
+        self.ignored: Counter[str] = Counter()
+        self.faults: Counter[FaultClass] = Counter()
+        self._reported = 0  # frames named in a lifecycle record so far
+        self._bad: dict[Reason, tuple[int, bytes, str]] = {}  # since the last submission: count, first sample, detail
+        self._horizon = clock.now() + FUTURE_GUARD
+        self._in_hand = 0
+
+    def take(
+        self, interpret: Callable[[str | bytes], FrameVerdict], frame: str | bytes, received: float
+    ) -> FrameVerdict:
+        """Count and merge one frame; `received` is its monotonic time. The hot path of the whole service."""
+        self.received += 1
+        self._in_hand = 1
+        verdict = interpret(frame)
+        external_id, readings = verdict[0], verdict[1]
+        if readings and external_id is not None:
+            if any(reading[2] > self._horizon for reading in readings):
+                self._note_bad(Reason.FUTURE_TIMESTAMP, frame, f"{external_id}: observed in the future")
+                self.ignored["future_timestamp"] += 1
+            elif self.buffer.merge(external_id, readings, received):
+                self.merged += 1
+            else:
+                self.ignored["too_many_unknown_devices"] += 1
+        else:
+            self._note_empty(verdict, frame)
+        self._in_hand = 0
+        return verdict
+
+    def _note_empty(self, verdict: FrameVerdict, frame: str | bytes) -> None:
+        if verdict.fault is not None:
+            self.faults[verdict.fault] += 1
+        if verdict.malformed is not None:
+            self.malformed += 1
+            self._note_bad(Reason.INVALID, frame, verdict.malformed)
+        else:
+            self.ignored[verdict.ignored or "no_readings"] += 1
+
+    def _note_bad(self, reason: Reason, frame: str | bytes, detail: str) -> None:
+        """Count a frame for the ledger, keeping the first as a sample. A future reading must not enter the buffer: it
+        would stand there as the newest and push good ones out."""
+        count, sample, first_detail = self._bad.get(reason, (0, b"", detail))
+        if not count:
+            raw = frame if isinstance(frame, bytes) else frame[:MAX_SAMPLE_BYTES].encode("utf-8", "replace")
+            sample = raw[:MAX_SAMPLE_BYTES]
+        self._bad[reason] = (count + 1, sample, first_detail)
+
+    def next_submission(self, opened_before: float) -> Submission | None:
+        """The devices whose window opened before this monotonic instant, at most 500; None when there is nothing.
+
+        Frames that were refused since the last submission travel with it to the ledger.
+        """
+        self._horizon = self._clock.now() + FUTURE_GUARD
+        merged = self.buffer.drain(MAX_UPDATES_PER_SUBMISSION, opened_before=opened_before)
+        if not merged and not self._bad:
+            return None
+        address = (self._view.workspace_id, self._provider_id)
+        devices = self._view.devices_of(self._provider_id)
+        trace_id = uuid.uuid4().hex
+        updates = tuple(
+            make_update(address, external_id, devices.get(external_id), readings, self._clock.at(received), trace_id)
+            for external_id, readings, received in merged
+        )
+        return Submission(
+            origin="stream",
+            trace_id=trace_id,
+            updates=updates,
+            ownership=self._view.ownership,
+            invalid=self._take_bad(),
+        )
+
+    def _take_bad(self) -> tuple[InvalidItem, ...]:
+        bad, self._bad = self._bad, {}
+        return tuple(
+            InvalidItem(self._view.workspace_id, self._provider_id, None, reason, detail, sample, count)
+            for reason, (count, sample, detail) in bad.items()
+        )
+
+    def newly_received(self) -> int:
+        """Frames since this was asked last; for lifecycle records."""
+        new = self.received - self._reported
+        self._reported = self.received
+        return new
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "received": self.received,
+            "merged": self.merged,
+            "ignored": self.ignored.total(),
+            "ignored_by": dict(self.ignored),
+            "malformed": self.malformed,
+            "pending": self._in_hand,
+            "buffer": self.buffer.statistics(),
+        }

@@ -1,0 +1,285 @@
+"""The stream actor: one open connection of one workspace to one streaming provider.
+
+Owns the connection's life: connect, subscribe, seed, read, flush, reconnect. The reader never waits for the database:
+it only reads, interprets and merges, so pongs flow under any load. What the mailbox cannot take stays in the buffer of
+intake.py, where newer values replace older ones.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.collect import Collection
+from actors.intake import FrameIntake
+from actors.ports import ProviderFault
+from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
+from runtime.backoff import Backoff
+from runtime.logs import EdgeLog, get_logger
+from runtime.mailbox import LaneFull, MailboxClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from random import Random
+
+    from actors.connections import Connector
+    from actors.fleet import FleetView
+    from actors.ingest import IngestActor
+    from actors.ports import Streamer, StreamSocket
+    from domain.model import ProviderConnection
+    from runtime.clock import SharedClock
+
+DEFAULT_WINDOW_SECONDS = 1.0
+SLICES_PER_WINDOW = 10  # devices leave the buffer when their own window is over, so flushes spread by themselves
+PING_EVERY_SECONDS = 20.0
+SEED_BUDGET_SECONDS = 60.0
+STABLE_AFTER_SECONDS = 30.0  # a connection that lasted this long starts again at the lowest backoff
+MAX_UNSENT_EDGES = 20
+MAX_CONNECT_DELAY_SECONDS = 5.0  # at start, so that a shard's streams do not all connect in one instant
+
+
+class StreamActor:
+    """Frames in, merged updates out. Counters and what is buffered survive reconnects and restarts of the task."""
+
+    def __init__(
+        self,
+        provider_id: str,
+        view: FleetView,
+        connector: Connector,
+        ingest: IngestActor,
+        clock: SharedClock,
+        random: Random,
+        *,
+        window_seconds: float = DEFAULT_WINDOW_SECONDS,
+    ) -> None:
+        self._provider_id = provider_id
+        self._view = view
+        self._connector = connector
+        self._ingest = ingest
+        self._clock = clock
+        self._random = random
+        self._window_seconds = window_seconds
+        self._backoff = Backoff(random, base_seconds=0.5, cap_seconds=60.0)
+        self._log = get_logger("stream").bind(workspace_id=view.workspace_id, provider_id=provider_id)
+        self._edge = EdgeLog(self._log, "stream_connection")
+        self._malformed_edge = EdgeLog(self._log, "stream_frames")
+        self._intake = FrameIntake(provider_id, view, clock)
+        self._unsent: list[
+            Submission
+        ] = []  # refused by a full lane: at most one of updates, and edges of the connection
+        self._connections = 0
+        self._open_since: float | None = None
+
+    async def run(self) -> None:
+        """Hold one connection for ever; after each loss come back with full jitter. Ends only by cancellation."""
+        await trio.sleep(self._random.uniform(0.0, min(self._window_seconds, MAX_CONNECT_DELAY_SECONDS)))
+        while True:
+            retry_after = None
+            try:
+                await self._hold_connection()
+            except ProviderFault as fault:
+                self._note_loss(fault)
+                retry_after = fault.retry_after
+            await trio.sleep(self._backoff.next_delay(retry_after))
+
+    # --- the connection's life
+
+    async def _hold_connection(self) -> None:
+        """Connect, subscribe, seed, then read until the connection ends. Raises ProviderFault."""
+        connection = self._view.connection(self._provider_id)
+        if connection is None:
+            raise ProviderFault(FaultClass.CONFIGURATION, "the connection is not configured any more", permanent=True)
+        streamer = self._connector.open_streamer(connection)
+        if streamer is None:
+            raise ProviderFault(FaultClass.CONFIGURATION, "this provider type does not stream", permanent=True)
+        with _single_fault():
+            async with streamer.connect() as socket:
+                await self._subscribe(socket)
+                self._note_open()
+                try:
+                    await self._serve(connection, socket, streamer)
+                finally:
+                    self._note_end()
+
+    async def _serve(self, connection: ProviderConnection, socket: StreamSocket, streamer: Streamer) -> None:
+        """Read at once, so that nothing waits on their side, but flush only behind the seed: older values go first."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read, socket, streamer)
+            nursery.start_soon(self._keep_alive, socket)
+            nursery.start_soon(self._follow_configuration, socket)
+            await self._seed(connection)
+            nursery.start_soon(self._flush_for_ever)
+
+    async def _subscribe(self, socket: StreamSocket) -> None:
+        devices = self._view.devices_of(self._provider_id)
+        self._intake.buffer.replace_known(devices)
+        await socket.subscribe(sorted(devices))
+
+    async def _read(self, socket: StreamSocket, streamer: Streamer) -> None:
+        """Until the connection ends. `receive` needs no deadline: pings find a dead peer."""
+        take, interpret, receive = self._intake.take, streamer.interpret, socket.receive
+        while True:
+            frame = await receive()
+            verdict = take(interpret, frame, trio.current_time())
+            if verdict.malformed is not None:
+                self._malformed_edge.failed(verdict.malformed)
+            if verdict.fault is FaultClass.CREDENTIALS:
+                raise ProviderFault(FaultClass.CREDENTIALS, "the provider refused the credentials on the open stream")
+
+    async def _keep_alive(self, socket: StreamSocket) -> None:
+        while True:
+            await trio.sleep(PING_EVERY_SECONDS)
+            await socket.ping()
+
+    async def _follow_configuration(self, socket: StreamSocket) -> None:
+        """Subscribe again when the devices change."""
+        seen, devices = self._view.version, self._view.devices_of(self._provider_id)
+        while True:
+            seen = await self._view.wait_changed(seen)
+            if self._view.devices_of(self._provider_id).keys() != devices.keys():
+                devices = self._view.devices_of(self._provider_id)
+                await self._subscribe(socket)
+
+    async def _seed(self, connection: ProviderConnection) -> None:
+        """Fetch what happened while we were away, where the provider has a state endpoint.
+
+        Failing is no reason to stop: the workspace's next cycle reconciles.
+        """
+        poller = self._connector.open_poller(connection)
+        if poller is None:
+            return
+        collection = Collection(
+            connection,
+            self._view,
+            self._ingest,
+            self._clock,
+            self._random,
+            trace_id=uuid.uuid4().hex,
+            origin="stream",
+        )
+        with trio.move_on_after(SEED_BUDGET_SECONDS) as budget:
+            try:
+                await collection.run(poller, None)
+            except ProviderFault as fault:
+                self._log.warning("stream_seed_failed", error=str(fault), fault=str(fault.fault))
+        if budget.cancelled_caught:
+            self._log.warning("stream_seed_failed", error=f"not finished within {SEED_BUDGET_SECONDS:.0f} s")
+
+    # --- towards the mailbox
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await trio.sleep(self._window_seconds / SLICES_PER_WINDOW)
+            self._flush(trio.current_time() - self._window_seconds)
+
+    def _flush(self, opened_before: float) -> None:
+        """Hand over every device whose window is over. A full lane ends it: the rest goes on coalescing."""
+        while self._send_unsent():
+            submission = self._intake.next_submission(opened_before)
+            if submission is None:
+                return
+            self._record(submission)
+            self._unsent.append(submission)
+
+    def _send_unsent(self) -> bool:
+        """Whether everything that was refused before has gone now."""
+        while self._unsent:
+            try:
+                self._ingest.submit_nowait(self._unsent[0])
+            except (LaneFull, MailboxClosed):
+                return False
+            del self._unsent[0]
+        return True
+
+    def _record(self, submission: Submission) -> None:
+        if not submission.updates:
+            return
+        trace_id = submission.trace_id
+        self._log.info(
+            "telematics_provider_message_received",
+            trace_id=trace_id,
+            received_at=submission.updates[-1].received_at,
+            frames=self._intake.newly_received(),
+        )
+        self._log.info(
+            "telematics_ingress_payload_prepared",
+            trace_id=trace_id,
+            payload_prepared_at=self._clock.now(),
+            devices=len(submission.updates),
+        )
+        self._malformed_edge.recovered()
+
+    # --- edges of the connection
+
+    def _note_open(self) -> None:
+        self._connections += 1
+        self._open_since = trio.current_time()
+        self._edge.recovered()
+        self._submit_fact(ConnectionFactKind.STREAM_OPENED)
+        self._log.info("stream_opened", connections=self._connections)
+
+    def _note_end(self) -> None:
+        """Whatever ended the connection, what it brought is handed over now and not after the next window."""
+        if self._open_since is not None and trio.current_time() - self._open_since >= STABLE_AFTER_SECONDS:
+            self._backoff.reset()
+        self._open_since = None
+        self._flush(float("inf"))
+        self._submit_fact(ConnectionFactKind.STREAM_CLOSED)
+
+    def _note_loss(self, fault: ProviderFault) -> None:
+        self._edge.failed(fault, fault=str(fault.fault))
+        if fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA, FaultClass.CONFIGURATION):
+            self._submit_fact(ConnectionFactKind.CALL_FAILED, fault)
+
+    def _submit_fact(self, kind: ConnectionFactKind, fault: ProviderFault | None = None) -> None:
+        fact = ConnectionFact(
+            self._view.workspace_id,
+            self._provider_id,
+            kind,
+            self._clock.now(),
+            None if fault is None else fault.fault,
+            None if fault is None else str(fault)[:500],
+        )
+        self._forget_oldest_edge()
+        self._unsent.append(
+            Submission(origin="stream", trace_id=uuid.uuid4().hex, ownership=self._view.ownership, facts=(fact,))
+        )
+        self._send_unsent()
+
+    def _forget_oldest_edge(self) -> None:
+        """Bound what waits while the database is away: of a flapping connection only the newest edges are kept."""
+        edges = [submission for submission in self._unsent if submission.facts]
+        if len(edges) >= MAX_UNSENT_EDGES:
+            self._unsent.remove(edges[0])
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "open": self._open_since is not None,
+            "connections": self._connections,
+            "unsent": len(self._unsent),
+            "failures": self._edge.failures,
+            "frames": self._intake.statistics(),
+        }
+
+
+@contextmanager
+def _single_fault() -> Iterator[None]:
+    """Unwrap the group in which a nursery delivers a ProviderFault; anything else in it is a bug and stays a group."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        faults, rest = group.split(ProviderFault)
+        if faults is None or rest is not None:
+            raise
+        raise next(_leaves(faults)) from group
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

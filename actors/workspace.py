@@ -1,0 +1,193 @@
+"""The workspace actor: one poll cycle in every slot of its own, and runs that somebody asks for.
+
+Owns the schedule of one workspace: when to start, what was missed. What a cycle does is in cycle.py, when slots are is
+in domain/schedule.py. It must never start two cycles at once, nor one outside its own slot.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from actors.cycle import Cycle, PollState
+from domain import schedule
+from domain.model import CycleKey, CycleTrigger
+from runtime.backoff import Backoff
+from runtime.faults import EnvironmentFault
+from runtime.logs import EdgeLog, get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+    from random import Random
+
+    from actors.connections import Connector
+    from actors.fleet import FleetView
+    from actors.ingest import IngestActor
+    from actors.ports import CycleStart, CycleStore
+    from domain.model import SessionRef, Workspace
+    from domain.schedule import Start
+    from runtime.clock import SharedClock
+
+T = TypeVar("T")
+
+MAX_MISSED_RECORDED = 12  # rows for slots nobody started; of a longer absence only the newest are recorded
+RECHECK_SECONDS = 60.0  # a suspended machine wakes with its clocks apart; look again at least this often
+
+
+class WorkspaceActor:
+    """Runs its workspace's cycles one after the other until it is cancelled."""
+
+    def __init__(
+        self,
+        view: FleetView,
+        session: SessionRef,
+        connector: Connector,
+        ingest: IngestActor,
+        cycles: CycleStore,
+        clock: SharedClock,
+        random: Random,
+    ) -> None:
+        self._view = view
+        self._session = session
+        self._connector = connector
+        self._ingest = ingest
+        self._cycles = cycles
+        self._clock = clock
+        self._random = random
+        self._state = PollState(view.fleet.cursors)
+        self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=5.0)
+        self._log = get_logger("workspace").bind(workspace_id=view.workspace_id)
+        self._edge = EdgeLog(self._log, "cycle_record")
+        self._outcomes: Counter[str] = Counter()
+        self._seen_version = view.version
+        self._last_slot: datetime | None = None
+        self._next_start_at: datetime | None = None
+
+    async def run(self) -> None:
+        """Make up for the present slot if nobody did, then start every regular cycle. Ends only by cancellation."""
+        await self._recover()
+        start, trigger = self._first_start()
+        while True:
+            self._next_start_at = start.start_at
+            if await self._woken_before(start.start_at):
+                await self._run_requested()
+            else:
+                await self._run_scheduled(start, trigger)
+            start, trigger = self._regular_start(), CycleTrigger.SCHEDULE
+
+    # --- when
+
+    @property
+    def _workspace(self) -> Workspace:
+        return self._view.workspace
+
+    def _first_start(self) -> tuple[Start, CycleTrigger]:
+        """The present slot's turn: late if its regular start is over, regular if that is still to come."""
+        workspace = self._workspace
+        now = self._clock.now()
+        start = schedule.late_start(now, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
+        regular = schedule.next_start(now, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
+        return start, CycleTrigger.SCHEDULE if start == regular else CycleTrigger.LATE
+
+    def _regular_start(self) -> Start:
+        """The next regular start of a slot that has not had its turn."""
+        workspace = self._workspace
+        after = self._clock.now()
+        if self._last_slot is not None and self._last_slot > after:
+            after = self._last_slot
+        return schedule.next_start(after, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
+
+    async def _woken_before(self, instant: datetime) -> bool:
+        """Wait for the instant; True when the configuration changed, or a run was asked for, before it came."""
+        while (left := (instant - self._clock.now()).total_seconds()) > 0:
+            with trio.move_on_after(min(left, RECHECK_SECONDS)):
+                self._seen_version = await self._view.wait_changed(self._seen_version)
+                return True
+        return False
+
+    # --- what
+
+    async def _recover(self) -> None:
+        """After a boot or a takeover: what the last owner left running is abandoned, what nobody started is missed."""
+        workspace_id = self._view.workspace_id
+        abandoned = await self._persist(lambda: self._cycles.abandon_orphans(self._session, workspace_id))
+        self._last_slot = await self._persist(lambda: self._cycles.load_last_slot(workspace_id))
+        if abandoned:
+            self._log.warning("poll_cycles_abandoned", cycles=abandoned)
+
+    async def _run_scheduled(self, start: Start, trigger: CycleTrigger) -> None:
+        interval = self._workspace.poll_interval_seconds
+        await self._record_missed(start)
+        self._last_slot = start.slot_start_at
+        if trigger is CycleTrigger.LATE and not schedule.leaves_room(start, interval):
+            await self._persist(
+                lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [start.slot_start_at])
+            )
+            return
+        await self._start_and_run(start, trigger)
+
+    async def _record_missed(self, start: Start) -> None:
+        if self._last_slot is None:
+            return
+        slots = schedule.missed_slots(
+            self._last_slot,
+            start.slot_start_at,
+            self._workspace.ordinal,
+            self._workspace.poll_interval_seconds,
+            MAX_MISSED_RECORDED,
+        )
+        if slots:
+            self._log.warning("poll_cycles_missed", slots=len(slots), first=slots[0], last=slots[-1])
+            await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, slots))
+
+    async def _start_and_run(self, start: Start, trigger: CycleTrigger) -> None:
+        key = CycleKey(self._view.workspace_id, start.slot_start_at, trigger, 1)
+        trace_id = uuid.uuid4().hex
+        deadline = schedule.cycle_deadline(start, self._workspace.poll_interval_seconds)
+        started = await self._persist(
+            lambda: self._cycles.start_cycle(self._session, key, schedule.cycle_id(key), trace_id)
+        )
+        if started.started:
+            await self._run_cycle(started, trace_id, deadline)
+
+    async def _run_requested(self) -> None:
+        """Run what was asked for, if anything was: a wake-up may also mean another configuration."""
+        trace_id = uuid.uuid4().hex
+        requested = await self._persist(
+            lambda: self._cycles.take_requested_cycle(self._session, self._view.workspace_id)
+        )
+        if requested is not None:
+            await self._run_cycle(requested, trace_id, self._regular_start().start_at)
+
+    async def _run_cycle(self, started: CycleStart, trace_id: str, deadline: datetime) -> None:
+        interval = self._workspace.poll_interval_seconds
+        cycle = Cycle(
+            started, trace_id, self._view, self._state, self._connector, self._ingest, self._clock, self._random
+        )
+        fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
+        outcome = await cycle.run(fetch_seconds, commit_seconds=(1 - schedule.DEADLINE_SHARE) * interval / 2)
+        self._outcomes[outcome] += 1
+
+    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Try a database call until it succeeds. The slots that pass meanwhile are found and recorded as missed."""
+        while True:
+            try:
+                value = await call()
+            except EnvironmentFault as fault:
+                self._edge.failed(fault)
+                await trio.sleep(self._backoff.next_delay(fault.retry_after))
+            else:
+                self._edge.recovered()
+                self._backoff.reset()
+                return value
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "outcomes": dict(self._outcomes),
+            "next_start_at": None if self._next_start_at is None else self._next_start_at.isoformat(),
+            "config_version": self._workspace.config_version,
+        }

@@ -1,0 +1,89 @@
+"""The API as one application: every resource, behind one gate, in one frame.
+
+Owns the order in which the parts are put together, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioRequest
+
+from api.auth import install_authorization
+from api.cycles import declare_cycles
+from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_device_import
+from api.devices import declare_devices
+from api.docs_page import declare_documentation
+from api.events import declare_events
+from api.frame import install_frame
+from api.health import declare_health
+from api.ingest import declare_ingest
+from api.issues import declare_issues
+from api.operations import Operations
+from api.probes import declare_probes
+from api.problems import install_problem_handlers
+from api.provider_ingest import declare_provider_ingest
+from api.providers import declare_providers
+from api.rejections import declare_rejections
+from api.runtime import declare_runtime
+from api.services import ApiServices
+from api.snapshots import declare_snapshots
+from api.workspaces import declare_workspaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PREFIX", "ApiServices", "create_app", "declare_operations"]
+
+PREFIX = "/api/telematics-mvp"
+TITLE = "Lastheard"
+VERSION = "0.1.0"
+DESCRIPTION = "When every vehicle was last heard from, and whose fault the silence is."
+
+_RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
+    declare_workspaces,
+    declare_providers,
+    declare_devices,
+    declare_device_import,
+    declare_snapshots,
+    declare_health,
+    declare_issues,
+    declare_cycles,
+    declare_events,
+    declare_rejections,
+    declare_ingest,
+    declare_provider_ingest,
+    declare_runtime,
+    declare_probes,
+)
+
+
+class _Request(TrioRequest):
+    """A request whose body may be larger where a whole fleet is imported."""
+
+    def __init__(self, method: str, scheme: str, path: str, *args: Any, **options: Any) -> None:
+        if path.endswith(IMPORT_PATH_ENDS_WITH):
+            options["max_content_length"] = MAX_IMPORT_BYTES
+        super().__init__(method, scheme, path, *args, **options)
+
+
+def create_app(services: ApiServices) -> QuartTrio:
+    """The application, ready to be served. It has no lifespan functions and starts no task."""
+    app = QuartTrio("lastheard", static_folder=None)
+    app.request_class = _Request
+    operations = declare_operations(services)
+    operations.install(app)
+    install_authorization(app, operations, services)
+    install_problem_handlers(app)
+    install_frame(app, services.traffic, services.limits)
+    return app
+
+
+def declare_operations(services: ApiServices) -> Operations:
+    """Everything the API offers: routes, scopes and documentation come from this table."""
+    operations = Operations(PREFIX)
+    for declare in _RESOURCES:
+        declare(operations, services)
+    declare_documentation(operations, title=TITLE, version=VERSION, description=DESCRIPTION)
+    return operations

@@ -1,0 +1,130 @@
+"""Who is asking, and whether they may: the one gate in front of every operation (FR-014).
+
+Owns the order of the questions: key (401), scope (403), workspace (404). A workspace outside a key's list is answered
+exactly like one that does not exist. Keys are looked up at every request and never cached, so a revocation holds from
+the next request on. It must never let an undeclared route through.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import structlog
+from quart import g, request
+
+from api.keys import parse_token, why_refused
+from api.problem_types import MISSING_SCOPE, NOT_FOUND, UNAUTHENTICATED
+from api.problems import Problem
+
+if TYPE_CHECKING:
+    from quart_trio import QuartTrio
+
+    from api.keys import Token
+    from api.operations import Operation, Operations
+    from api.services import ApiServices
+    from domain.model import Workspace
+
+ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
+_CHALLENGE = 'Bearer realm="lastheard"'
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_MAKES_ITS_WORKSPACE = frozenset({"put_workspace"})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one key opens. `workspaces` None means all of them."""
+
+    key_id: str
+    scopes: frozenset[str]
+    workspaces: frozenset[str] | None
+
+    def sees(self, workspace_id: str) -> bool:
+        return self.workspaces is None or workspace_id in self.workspaces
+
+
+def install_authorization(app: QuartTrio, operations: Operations, services: ApiServices) -> None:
+    """Ask for a key before every handler of `app`, as its operation declares."""
+
+    async def authorize() -> None:
+        if request.url_rule is None:
+            return  # no such route: the framework answers 404 or 405
+        operation = operations.named(request.endpoint)
+        if operation is None:
+            raise Problem(NOT_FOUND)
+        if operation.scope is not None:
+            g.access = await _authenticate(services, request.headers.get("Authorization"))
+            _check_scope(g.access, operation)
+            await _check_path(services, g.access, operation)
+
+    app.before_request(authorize)
+
+
+def current_access() -> Access:
+    """The access of the request being served."""
+    return cast("Access", g.access)
+
+
+def current_workspace() -> Workspace:
+    """The workspace that the path names; it exists and the key sees it."""
+    return cast("Workspace", g.workspace)
+
+
+def no_such_workspace(workspace_id: str) -> Problem:
+    """The answer for a workspace that does not exist, and for one that the key does not see: nothing differs."""
+    return Problem(NOT_FOUND, f"There is no workspace {workspace_id}.")
+
+
+async def _authenticate(services: ApiServices, header: str | None) -> Access:
+    token = _token_of(header)
+    record = await services.keys.find_key(token.key_id)
+    refusal = why_refused(record, token, services.clock.now())
+    if record is None or refusal is not None:
+        _refuse(refusal or "The key is not known.")
+    structlog.contextvars.bind_contextvars(key_id=record.key_id)
+    return Access(record.key_id, record.scopes, record.workspaces)
+
+
+def _token_of(header: str | None) -> Token:
+    if header is None:
+        # RFC 6750, 3.1: no error code when the client gave no credentials at all.
+        detail = "Send a key: Authorization: Bearer lh_…"
+        raise Problem(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": _CHALLENGE})
+    scheme, _, text = header.partition(" ")
+    token = parse_token(text.strip()) if scheme.lower() == "bearer" else None
+    if token is None:
+        _refuse("This is not a key of this service; a key looks like lh_<id>_<secret>, sent as a bearer token.")
+    return token
+
+
+def _refuse(detail: str) -> NoReturn:
+    headers = {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+    raise Problem(UNAUTHENTICATED, detail, headers=headers)
+
+
+def _check_scope(access: Access, operation: Operation) -> None:
+    if operation.scope in access.scopes:
+        return
+    raise Problem(
+        MISSING_SCOPE,
+        f"This operation needs a key with the scope {operation.scope}.",
+        headers={"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope", scope="{operation.scope}"'},
+        extensions={"required_scope": operation.scope},
+    )
+
+
+async def _check_path(services: ApiServices, access: Access, operation: Operation) -> None:
+    named = request.view_args or {}
+    if any(_ID.fullmatch(value) is None for value in named.values()):
+        raise Problem(NOT_FOUND, "An id in the path is not one: 1 to 64 letters, digits and . _ : - are.")
+    workspace_id = named.get("workspace_id")
+    if workspace_id is None:
+        return
+    if not access.sees(workspace_id):
+        raise no_such_workspace(workspace_id)
+    if operation.name not in _MAKES_ITS_WORKSPACE:
+        workspace = await services.registry.get_workspace(workspace_id)
+        if workspace is None:
+            raise no_such_workspace(workspace_id)
+        g.workspace = workspace

@@ -1,0 +1,185 @@
+"""What comes in and what goes out: JSON bodies and query parameters into models, answers into JSON.
+
+A request is judged whole and refused with the places that are wrong, before a handler sees it. It must never echo
+what was sent: bodies may carry secrets, and refusals are logged by others.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
+
+import orjson
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from quart import Response
+
+from api.problem_types import INVALID_BODY, INVALID_PARAMETER, MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE
+from api.problems import FaultyPart, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+    from quart import Request
+    from werkzeug.datastructures import MultiDict
+
+MAX_FAULTY_PARTS = 50
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def _parse_instant(value: object) -> object:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("give an RFC 3339 instant with its offset, like 2026-03-01T12:00:00Z")
+    return datetime.fromisoformat(value.upper())
+
+
+def _to_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the instant is outside the years 1 to 9999") from None
+
+
+# An aware datetime in UTC, from RFC 3339 text only. pydantic's own would also take "1494012444" for an instant, even
+# in strict mode, and a device's millisecond counter would become a date.
+Instant = Annotated[AwareDatetime, BeforeValidator(_parse_instant), AfterValidator(_to_utc)]
+
+
+class RequestModel(BaseModel):
+    """Base of request bodies and queries: unknown members are refused, since a misspelt setting must not vanish."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+async def read_json(request: Request, model: type[ModelT]) -> ModelT:
+    """The request's body as `model`, strictly: no text for numbers, no numbers for instants, no NaN.
+
+    Raises Problem: 415 for another content type, 400 with line and column for text that is not JSON, 422 with an
+    RFC 6901 pointer to each faulty place; the framework raises 413 and 408 while the body arrives.
+    """
+    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, headers={"Accept": "application/json"})
+    raw: bytes = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    document = _parse_json(raw)
+    try:
+        # From the bytes, not the document: only then does strict mode take RFC 3339 text, enums and arrays.
+        return model.model_validate_json(raw, strict=True)
+    except ValidationError as error:
+        raise _invalid_body(error, document) from None
+
+
+def read_query(request: Request, model: type[ModelT]) -> ModelT:
+    """The query parameters as `model`, from text. A field of a sequence type takes a repeated parameter.
+
+    Raises Problem 400 naming each faulty parameter.
+    """
+    try:
+        return model.model_validate(_collect(request.args, model))
+    except ValidationError as error:
+        parts = [
+            FaultyPart(parameter=str(fault["loc"][0]) if fault["loc"] else None, detail=_sentence(fault))
+            for fault in _faults(error)
+        ]
+        raise Problem(INVALID_PARAMETER, errors=parts) from None
+
+
+def json_response(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """`payload` as JSON. Datetimes become RFC 3339 in UTC with `Z`; pydantic models, dataclasses and enums are fine.
+
+    A datetime without a time zone is a bug and raises TypeError. NaN becomes null.
+    """
+    return Response(
+        encode_json(payload), status, {"Cache-Control": "no-store", **(headers or {})}, content_type="application/json"
+    )
+
+
+def encode_json(payload: object) -> bytes:
+    # Datetimes pass through to _encode_other: orjson itself would write a naive one without a word.
+    options = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(payload, default=_encode_other, option=options)
+
+
+def _encode_other(value: Any) -> Any:
+    match value:
+        case datetime():
+            return format_instant(value)
+        case date():
+            return value.isoformat()
+        case BaseModel():
+            return value.model_dump(by_alias=True)
+        case frozenset() | set():
+            return sorted(value)
+        case _:
+            raise TypeError(f"{type(value).__name__} has no form in JSON; map it where the answer is built")
+
+
+def format_instant(value: datetime) -> str:
+    """RFC 3339 in UTC with `Z`."""
+    if value.tzinfo is None:
+        raise TypeError("a datetime without a time zone reached the API; every instant is aware and in UTC")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _parse_json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        extensions = {"line": error.lineno, "column": error.colno}
+        raise Problem(MALFORMED_JSON, f"Not JSON at {place}: {error.msg}.", extensions=extensions) from None
+
+
+def _invalid_body(error: ValidationError, document: object) -> Problem:
+    parts = [
+        FaultyPart(pointer=pointer_to(fault["loc"], document), detail=_sentence(fault)) for fault in _faults(error)
+    ]
+    return Problem(INVALID_BODY, f"{error.error_count()} places are wrong.", errors=parts)
+
+
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FAULTY_PARTS]
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ")
+
+
+def pointer_to(loc: Sequence[str | int], document: object) -> str:
+    """An RFC 6901 pointer into `document` for pydantic's location of an error.
+
+    Pydantic mixes the names of union members and validators into locations; steps that are not in the document are
+    left out, except the last, which names what is missing.
+    """
+    steps: list[str | int] = []
+    for index, step in enumerate(loc):
+        match document:
+            case dict() if step in document:
+                document = document[step]
+            case list() if isinstance(step, int) and step < len(document):
+                document = document[step]
+            case dict() if index == len(loc) - 1 and isinstance(step, str):
+                pass
+            case _:
+                continue
+        steps.append(step)
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _collect(args: MultiDict[str, str], model: type[BaseModel]) -> dict[str, Any]:
+    collected: dict[str, Any] = {}
+    for name, values in args.lists():
+        field = model.model_fields.get(name)
+        if field is not None and get_origin(field.annotation) in {list, tuple, set, frozenset}:
+            collected[name] = values
+        elif len(values) == 1:
+            collected[name] = values[0]
+        else:
+            part = FaultyPart(parameter=name, detail="Give it once.")
+            raise Problem(INVALID_PARAMETER, errors=[part])
+    return collected

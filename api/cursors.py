@@ -1,0 +1,144 @@
+"""Keyset cursors: where the next page of a list begins, in a form that clients keep but cannot read into or forge.
+
+A cursor pins `evaluated_at`, so that all pages of one list are judged at one instant, and carries the keys of the
+last item shown. It is signed, so its keys may go into a query as they are. It must never carry a secret: it is signed,
+not encrypted.
+
+Form: base64url(version byte · first 16 bytes of HMAC-SHA256 · JSON of kind, instant, keys), without padding.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from api.bodies import RequestModel
+from api.problem_types import INVALID_PARAMETER
+from api.problems import FaultyPart, Problem
+
+VERSION = b"\x01"
+TAG_BYTES = 16
+MIN_KEY_BYTES = 16
+MAX_TOKEN_CHARACTERS = 2048
+MAX_PAGE_ITEMS = 500
+
+Key = str | int | float | bool | datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """`kind` names the list and all that must stay the same between its pages: its workspace, order and filters.
+
+    `after` are the sort keys of the last item shown, in the order of the list; instants are aware, integers fit
+    in 64 bits, floats are finite.
+    """
+
+    kind: str
+    evaluated_at: datetime
+    after: tuple[Key, ...]
+
+
+class PageQuery(RequestModel):
+    """The query parameters of every list; lists with filters inherit from it."""
+
+    cursor: str | None = Field(None, max_length=MAX_TOKEN_CHARACTERS, description="`next_cursor` of the page before")
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ITEMS, description="most items of one page")] = 100
+
+
+class CursorCodec:
+    """Writes and reads cursors under one key, which all shards share. A new key ends the cursors handed out."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < MIN_KEY_BYTES:
+            raise ValueError(f"the cursor key has {len(key)} bytes; give at least {MIN_KEY_BYTES} random ones")
+        self._key = key
+
+    def encode(self, cursor: Cursor) -> str:
+        payload = orjson.dumps(
+            [cursor.kind, _to_microseconds(cursor.evaluated_at), [_to_plain(key) for key in cursor.after]]
+        )
+        token = _to_text(VERSION + self._tag(payload) + payload)
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise ValueError(f"a cursor of {len(token)} characters; its kind is too long, hash the filters in it")
+        return token
+
+    def decode(self, token: str, *, kind: str) -> Cursor:
+        """The cursor in `token`, if this process family wrote it for a list of `kind`; else Problem 400."""
+        payload = self._verified_payload(token)
+        if payload is None:
+            raise _refusal("Not a cursor of this API, or no longer valid; start again without one.")
+        written_for, evaluated_at, after = orjson.loads(payload)
+        if written_for != kind:
+            raise _refusal("This cursor belongs to another list, or to other filters; start again without one.")
+        return Cursor(kind, _from_microseconds(evaluated_at), tuple(_from_plain(key) for key in after))
+
+    def _verified_payload(self, token: str) -> bytes | None:
+        raw = _from_text(token)
+        if raw is None or raw[:1] != VERSION:
+            return None
+        tag, payload = raw[1 : 1 + TAG_BYTES], raw[1 + TAG_BYTES :]
+        return payload if hmac.compare_digest(tag, self._tag(payload)) else None
+
+    def _tag(self, payload: bytes) -> bytes:
+        # The label keeps a signature made elsewhere with the same key from passing for a cursor.
+        return hmac.digest(self._key, b"lastheard-cursor" + VERSION + payload, hashlib.sha256)[:TAG_BYTES]
+
+
+def _refusal(detail: str) -> Problem:
+    return Problem(INVALID_PARAMETER, errors=[FaultyPart(parameter="cursor", detail=detail)])
+
+
+def _to_text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _from_text(token: str) -> bytes | None:
+    """Back from text; None unless it is exactly what `_to_text` writes.
+
+    base64 has several texts for the same bytes (unused bits, ignored characters), and a signature would not see the
+    difference.
+    """
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (binascii.Error, ValueError):
+        return None
+    return raw if _to_text(raw) == token else None
+
+
+def _to_microseconds(instant: datetime) -> int:
+    if instant.tzinfo is None:
+        raise ValueError("a cursor's instants are aware datetimes")
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _from_microseconds(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _to_plain(key: Key) -> Any:
+    match key:
+        case datetime():
+            return {"at": _to_microseconds(key)}
+        case float() if not math.isfinite(key):
+            raise ValueError("NaN and infinity have no place in an order, so none in a cursor")
+        case _:
+            return key
+
+
+def _from_plain(key: Any) -> Key:
+    return _from_microseconds(key["at"]) if isinstance(key, dict) else key
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,0 +1,181 @@
+"""Devices: the telematics units configured for vehicles.
+
+Owns what a client may say about one. A device is retired, never deleted; its history stays. The import of many is in
+`device_import`.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from quart import Response, request
+
+from actors.ports import Conflict, DeviceDraft, NotFound, Stored
+from api.auth import no_such_workspace
+from api.bodies import Instant, RequestModel, json_response, read_json, read_query
+from api.cursors import PageQuery
+from api.keys import Scope
+from api.operations import Operations
+from api.paging import Paging, cut
+from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND
+from api.problems import FaultyPart, Problem
+from api.services import ApiServices
+from api.shapes import NO_OVERRIDES, AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
+from domain.model import Device
+
+ALL = "/workspaces/{workspace_id}/devices"
+ONE = "/workspaces/{workspace_id}/devices/{device_id}"
+TAG = "devices"
+
+
+class DeviceBody(RequestModel):
+    """What a client configures. A PUT replaces all of it: what is left out gets its default."""
+
+    provider_id: Identifier
+    external_id: ExternalId
+    vehicle_id: VehicleId
+    vehicle_name: Name
+    overrides: Overrides = NO_OVERRIDES
+    activated_at: Instant | None = Field(None, description="when it counts as configured; now, unless given")
+
+    def to_draft(self, device_id: str) -> DeviceDraft:
+        return DeviceDraft(
+            device_id=device_id,
+            provider_id=self.provider_id,
+            external_id=self.external_id,
+            vehicle_id=self.vehicle_id,
+            vehicle_name=self.vehicle_name,
+            delayed_after_seconds=self.overrides.delayed_after_seconds,
+            stale_after_seconds=self.overrides.stale_after_seconds,
+            grace_seconds=self.overrides.grace_seconds,
+            activated_at=self.activated_at,
+        )
+
+
+class DeviceAnswer(AnswerModel):
+    workspace_id: str
+    device_id: str
+    provider_id: str
+    external_id: str
+    vehicle_id: str
+    vehicle_name: str
+    active: bool
+    activated_at: Instant
+    retired_at: Instant | None
+    overrides: Overrides
+
+
+class DeviceList(AnswerModel):
+    items: list[DeviceAnswer]
+    next_cursor: str | None
+
+
+class DeviceQuery(PageQuery):
+    include_retired: bool = Field(False, description="also those that are retired")
+
+
+def declare_devices(operations: Operations, services: ApiServices) -> None:
+    paging = Paging(services)
+
+    @operations.declare("GET", ALL, scope=Scope.READ, query=DeviceQuery, response=DeviceList, tag=TAG)
+    async def list_devices(workspace_id: str) -> Response:
+        """List a workspace's devices, by id."""
+        query = read_query(request, DeviceQuery)
+        kind = f"devices {workspace_id} {query.include_retired}"
+        rows = await services.registry.list_devices(
+            workspace_id,
+            include_retired=query.include_retired,
+            after=paging.key_after(query.cursor, kind),
+            limit=query.limit + 1,
+        )
+        page, last = cut(rows, query.limit)
+        following = paging.encode(kind, None if last is None else (last.device_id,))
+        return json_response(DeviceList(items=[_present(row) for row in page], next_cursor=following))
+
+    @operations.declare("GET", ONE, scope=Scope.READ, response=DeviceAnswer, tag=TAG)
+    async def get_device(workspace_id: str, device_id: str) -> Response:
+        """Show one device, active or retired."""
+        device = await services.registry.get_device(workspace_id, device_id)
+        if device is None:
+            raise no_such_device(device_id)
+        return json_response(_present(device))
+
+    @operations.declare(
+        "PUT",
+        ONE,
+        scope=Scope.CONTROL,
+        request=DeviceBody,
+        response=DeviceAnswer,
+        creates=True,
+        problems=(CONFLICT,),
+        tag=TAG,
+    )
+    async def put_device(workspace_id: str, device_id: str) -> Response:
+        """Configure a device: 201 when it is new, 200 when it changed.
+
+        A retired device is activated anew. A swap is: retire one, configure another for the same vehicle.
+        """
+        body = await read_json(request, DeviceBody)
+        (stored,) = await store_drafts(services, workspace_id, [body.to_draft(device_id)], pointers=[""])
+        device = await services.registry.get_device(workspace_id, device_id)
+        if device is None:
+            raise no_such_device(device_id)
+        return json_response(_present(device), 201 if stored.created else 200)
+
+    @operations.declare("DELETE", ONE, scope=Scope.CONTROL, response=DeviceAnswer, tag=TAG)
+    async def retire_device(workspace_id: str, device_id: str) -> Response:
+        """Retire a device: it leaves health and issues, its history stays.
+
+        Idempotent: a retired device keeps its first retired_at.
+        """
+        device = await services.registry.retire_device(workspace_id, device_id)
+        if isinstance(device, NotFound):
+            raise no_such_device(device_id)
+        services.nudges.registry_changed(workspace_id)
+        return json_response(_present(device))
+
+
+def no_such_device(device_id: str) -> Problem:
+    return Problem(NOT_FOUND, f"There is no device {device_id}.")
+
+
+async def store_drafts(
+    services: ApiServices, workspace_id: str, drafts: Sequence[DeviceDraft], pointers: Sequence[str]
+) -> list[Stored]:
+    """Store all of them or none. `pointers` say where each draft stands in the body.
+
+    Raises Problem: 422 when a draft names something that does not exist, else 409 when one contradicts what is stored.
+    """
+    answers = await services.registry.put_devices(workspace_id, drafts)
+    if isinstance(answers, NotFound):
+        raise no_such_workspace(workspace_id)
+    faults = [
+        _fault_of(answer, pointer)
+        for answer, pointer in zip(answers, pointers, strict=True)
+        if not isinstance(answer, Stored)
+    ]
+    if faults:
+        missing = any(isinstance(answer, NotFound) for answer in answers)
+        raise Problem(INVALID_BODY if missing else CONFLICT, "Nothing was stored.", errors=faults)
+    services.nudges.registry_changed(workspace_id)
+    return [answer for answer in answers if isinstance(answer, Stored)]
+
+
+def _fault_of(answer: NotFound | Conflict, pointer: str) -> FaultyPart:
+    if isinstance(answer, NotFound):
+        return FaultyPart(pointer=f"{pointer}/provider_id", detail=f"There is no such {answer.what} in this workspace.")
+    return FaultyPart(pointer=pointer + answer.pointer, detail=answer.detail)
+
+
+def _present(device: Device) -> DeviceAnswer:
+    return DeviceAnswer(
+        workspace_id=device.workspace_id,
+        device_id=device.device_id,
+        provider_id=device.provider_id,
+        external_id=device.external_id,
+        vehicle_id=device.vehicle_id,
+        vehicle_name=device.vehicle_name,
+        active=device.retired_at is None,
+        activated_at=device.activated_at,
+        retired_at=device.retired_at,
+        overrides=Overrides.of(device.override),
+    )

@@ -1,0 +1,84 @@
+"""Event history: what was accepted from one device, newest first. Append-only, so a page never changes."""
+
+from quart import Response, request
+
+from actors.ports import EventRow
+from api.bodies import Instant, json_response, read_query
+from api.cursors import PageQuery
+from api.devices import no_such_device
+from api.keys import Scope
+from api.operations import Operations
+from api.paging import Paging, cut
+from api.services import ApiServices
+from api.shapes import AnswerModel
+
+
+class ReadingAnswer(AnswerModel):
+    value: bool | int | float | str
+    observed_at: Instant
+
+
+class CollectorAnswer(AnswerModel):
+    """Who wrote the event. `resource` and `token` are null for what arrived over HTTP: nobody owns that."""
+
+    shard_id: str
+    epoch: int
+    resource: str | None
+    token: int | None
+
+
+class EventAnswer(AnswerModel):
+    """`readings` are those that advanced. `sequence` counts a device's accepted updates without a gap."""
+
+    sequence: int
+    recorded_at: Instant
+    received_at: Instant
+    readings: dict[str, ReadingAnswer]
+    provider_id: str
+    trace_id: str
+    collected_by: CollectorAnswer
+
+
+class EventList(AnswerModel):
+    items: list[EventAnswer]
+    next_cursor: str | None
+
+
+def declare_events(operations: Operations, services: ApiServices) -> None:
+    paging = Paging(services)
+
+    @operations.declare(
+        "GET",
+        "/workspaces/{workspace_id}/devices/{device_id}/events",
+        scope=Scope.READ,
+        query=PageQuery,
+        response=EventList,
+        tag="events",
+    )
+    async def list_events(workspace_id: str, device_id: str) -> Response:
+        """List what was accepted from one device, newest first."""
+        query = read_query(request, PageQuery)
+        if await services.registry.get_device(workspace_id, device_id) is None:
+            raise no_such_device(device_id)
+        kind = f"events {workspace_id} {device_id}"
+        rows = await services.reads.list_events(
+            workspace_id, device_id, before=paging.key_after(query.cursor, kind), limit=query.limit + 1
+        )
+        page, last = cut(rows, query.limit)
+        following = paging.encode(kind, None if last is None else (last.sequence,))
+        return json_response(EventList(items=[_present(row) for row in page], next_cursor=following))
+
+
+def _present(row: EventRow) -> EventAnswer:
+    return EventAnswer(
+        sequence=row.sequence,
+        recorded_at=row.recorded_at,
+        received_at=row.received_at,
+        readings={
+            signal: ReadingAnswer(value=value, observed_at=observed_at)
+            for signal, (value, observed_at) in row.readings.items()
+        },
+        provider_id=row.provider_id,
+        trace_id=row.trace_id,
+        collected_by=CollectorAnswer(shard_id=row.shard_id, epoch=row.epoch, resource=row.resource, token=row.token),
+    )

@@ -1,0 +1,63 @@
+"""The health report of a workspace: every device once, judged at the moment of asking (FR-005, FR-012)."""
+
+from pydantic import Field
+from quart import Response, request
+
+from api.bodies import Instant, json_response, read_query
+from api.cursors import PageQuery
+from api.keys import Scope
+from api.operations import Operations
+from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
+from api.paging import Paging
+from api.services import ApiServices
+from api.shapes import AnswerModel
+from api.verdicts import VerdictAnswer, load_judged, page_query, present_verdict
+from domain.health import State
+
+
+class HealthReport(AnswerModel):
+    """`counts` cover all active devices of the workspace, whatever the filter; `items` is one page of them."""
+
+    workspace_id: str
+    evaluated_at: Instant
+    counts: dict[State, int]
+    workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
+    items: list[VerdictAnswer]
+    next_cursor: str | None
+
+
+class HealthReportQuery(PageQuery):
+    state: tuple[State, ...] = Field((), description="only devices in one of these states; repeat it for more")
+
+
+def declare_health(operations: Operations, services: ApiServices) -> None:
+    paging = Paging(services)
+
+    @operations.declare(
+        "GET",
+        "/workspaces/{workspace_id}/health",
+        scope=Scope.READ,
+        query=HealthReportQuery,
+        response=HealthReport,
+        tag="health",
+    )
+    async def report_health(workspace_id: str) -> Response:
+        """Report the state of every active device, with reason and evidence, by device.
+
+        All pages are judged at the evaluated_at of the first. Devices of an inactive workspace are not reported.
+        """
+        query = read_query(request, HealthReportQuery)
+        states = frozenset(query.state) or None
+        kind = f"health {workspace_id} {sorted(states or ())}"
+        wanted = page_query(query, paging.decode(query.cursor, kind))
+        page = await load_judged(services, frozenset({workspace_id}), wanted._replace(states=states))
+        return json_response(
+            HealthReport(
+                workspace_id=workspace_id,
+                evaluated_at=page.evaluated_at,
+                counts=dict(page.counts),
+                workspace_outage=None if query.cursor else await find_outage(services, workspace_id, page),
+                items=[present_verdict(item) for item in page.items],
+                next_cursor=page.next_cursor(paging, kind),
+            )
+        )

@@ -1,0 +1,206 @@
+"""`POST /ingest`: canonical updates from machines, on the same acceptance path as polls and streams (FR-011).
+
+The body's own shape is judged whole (422); its items one by one: a bad item gets its own result and goes to the ledger
+while the others are ingested. received_at is our receipt, whatever the client says.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from quart import Response, request
+
+from api.auth import Access, current_access
+from api.bodies import Instant, RequestModel, json_response, pointer_to, read_json
+from api.keys import Scope
+from api.operations import Operations
+from api.problem_types import OUTCOME_UNKNOWN
+from api.problems import FaultyPart
+from api.services import ApiServices
+from api.shapes import ExternalId, Identifier, VehicleId
+from api.submitting import UNKNOWN_DEVICE, IngestAnswer, UpdateResult, commit
+from api.traces import current_trace_id
+from domain.model import (
+    MAX_SAMPLE_BYTES,
+    MAX_UPDATES_PER_SUBMISSION,
+    CanonicalUpdate,
+    InvalidItem,
+    Outcome,
+    Reading,
+    Reason,
+    Submission,
+)
+
+MAX_READINGS = 100
+_MAX_FAULTS = 10
+_MAX_DETAIL = 200
+
+
+def _check_value(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("give a boolean, a number or text")
+    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < 2**63):
+        raise ValueError("give a number below 2 to the 63rd")
+    return value
+
+
+class ReadingItem(RequestModel):
+    signal: Annotated[str, Field(min_length=1, max_length=64)]
+    value: Annotated[bool | int | float | Annotated[str, Field(max_length=256)], BeforeValidator(_check_value)]
+    observed_at: Instant
+
+
+class UpdateItem(RequestModel):
+    """The readings of one device. `device_id`, or `external_id` within workspace and provider, says which device."""
+
+    workspace_id: Identifier
+    provider_id: Identifier
+    device_id: Identifier | None = None
+    external_id: ExternalId | None = None
+    vehicle_id: VehicleId | None = None
+    readings: Annotated[list[ReadingItem], Field(min_length=1, max_length=MAX_READINGS)]
+    trace_id: Annotated[str, Field(max_length=64, pattern=r"^[\x20-\x7e]+$")] | None = None
+    received_at: Instant | None = Field(None, description="logged only; age counts from our own receipt")
+
+    @model_validator(mode="after")
+    def _names_a_device(self) -> Self:
+        if self.device_id is None and self.external_id is None:
+            raise ValueError("give device_id or external_id")
+        return self
+
+
+class BadItem(NamedTuple):
+    """An item that could not become an update, and why."""
+
+    item: Any
+    error: ValidationError
+
+
+def _keep_bad_item(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        return BadItem(value, error)
+
+
+class IngestBody(RequestModel):
+    updates: list[Annotated[UpdateItem, WrapValidator(_keep_bad_item)]] = Field(max_length=MAX_UPDATES_PER_SUBMISSION)
+
+
+def declare_ingest(operations: Operations, services: ApiServices) -> None:
+    @operations.declare(
+        "POST",
+        "/ingest",
+        scope=Scope.INGEST,
+        request=IngestBody,
+        response=IngestAnswer,
+        problems=(OUTCOME_UNKNOWN,),
+        tag="ingest",
+    )
+    async def ingest() -> Response:
+        """Submit up to 500 updates; answers after their commit, one result per update, in order.
+
+        A retry is safe: what was already accepted comes back as duplicate. An update of a workspace that the key does
+        not see is unknown_device, like one of a device that nobody configured.
+        """
+        body = await read_json(request, IngestBody)
+        return json_response(IngestAnswer(results=await _ingest(services, current_access(), body.updates)))
+
+
+async def _ingest(services: ApiServices, access: Access, items: Sequence[UpdateItem | BadItem]) -> list[UpdateResult]:
+    submission = _to_submission(items, access, services.clock.now(), current_trace_id() or "")
+    _log_arrival(services, items, submission)
+    nothing = not submission.updates and not submission.invalid
+    results = iter([] if nothing else await commit(services, submission))
+    answers = []
+    for item in items:
+        if isinstance(item, BadItem):
+            answers.append(_refuse(item))
+        else:
+            answers.append(next(results) if access.sees(item.workspace_id) else UNKNOWN_DEVICE)
+    return answers
+
+
+def _to_submission(
+    items: Sequence[UpdateItem | BadItem], access: Access, received_at: datetime, trace_id: str
+) -> Submission:
+    """What of the items may be submitted: no key reaches a workspace that it does not see, nor its ledger."""
+    updates, invalid = [], []
+    for item in items:
+        if isinstance(item, BadItem):
+            workspace_id = _text(item, "workspace_id")
+            if workspace_id is not None and access.sees(workspace_id):
+                invalid.append(_to_invalid(item, workspace_id))
+        elif access.sees(item.workspace_id):
+            updates.append(_to_update(item, received_at, item.trace_id or trace_id))
+    return Submission(origin="http", trace_id=trace_id, updates=tuple(updates), invalid=tuple(invalid))
+
+
+def _to_update(item: UpdateItem, received_at: datetime, trace_id: str) -> CanonicalUpdate:
+    return CanonicalUpdate(
+        item.workspace_id,
+        item.provider_id,
+        item.device_id,
+        item.external_id,
+        item.vehicle_id,
+        tuple(Reading(reading.signal, reading.value, reading.observed_at) for reading in item.readings),
+        received_at,
+        trace_id,
+    )
+
+
+def _to_invalid(bad: BadItem, workspace_id: str) -> InvalidItem:
+    return InvalidItem(
+        workspace_id=workspace_id,
+        provider_id=_text(bad, "provider_id") or "",
+        external_id=_text(bad, "external_id"),
+        reason=Reason.INVALID,
+        detail=_first_fault(bad),
+        # Not orjson: a number of more than 64 bits may be the very reason why the item is bad.
+        sample=json.dumps(bad.item, ensure_ascii=False).encode(errors="replace")[:MAX_SAMPLE_BYTES],
+    )
+
+
+def _text(bad: BadItem, name: str) -> str | None:
+    value = bad.item.get(name) if isinstance(bad.item, dict) else None
+    return value[:128] if isinstance(value, str) else None
+
+
+def _refuse(bad: BadItem) -> UpdateResult:
+    return UpdateResult(
+        outcome=Outcome.REJECTED, reason=Reason.INVALID, detail=_first_fault(bad), errors=_faults_of(bad)
+    )
+
+
+def _faults_of(bad: BadItem) -> list[FaultyPart]:
+    faults = bad.error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_FAULTS]
+    return [
+        FaultyPart(pointer=pointer_to(fault["loc"], bad.item), detail=fault["msg"].removeprefix("Value error, "))
+        for fault in faults
+    ]
+
+
+def _first_fault(bad: BadItem) -> str:
+    fault = _faults_of(bad)[0]
+    return f"{fault.pointer or '/'}: {fault.detail}"[:_MAX_DETAIL]
+
+
+def _log_arrival(services: ApiServices, items: Sequence[UpdateItem | BadItem], submission: Submission) -> None:
+    claimed = [item.received_at for item in items if isinstance(item, UpdateItem) and item.received_at is not None]
+    services.log.debug(
+        "telematics_ingest_request_received",
+        items=len(items),
+        updates=len(submission.updates),
+        invalid=len(submission.invalid),
+        oldest_claimed_received_at=min(claimed, default=None),
+    )

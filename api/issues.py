@@ -1,0 +1,230 @@
+"""The worklist (FR-007): devices that stopped reporting or never did, with vehicle, reason and recency.
+
+`/issues` is a workspace's own, `/worklist` the one across the workspaces that the key sees. Same items, same order
+(silent longest first), same shape when there is nothing to do.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+from quart import Response, request
+
+from actors.ports import HealthQuery
+from api.auth import current_access
+from api.bodies import Instant, json_response, read_query
+from api.cursors import PageQuery
+from api.keys import Scope
+from api.operations import Operations
+from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
+from api.paging import Paging
+from api.services import ApiServices
+from api.shapes import AnswerModel, Identifier
+from api.spreadsheet import CSV_MEDIA_TYPE, Cell, csv_response, write_csv
+from api.verdicts import Judged, JudgedPage, VerdictAnswer, load_judged, page_query, verdict_fields
+from domain.health import State
+
+MAX_CSV_ROWS = 20_000
+_CSV_PAGE = 500
+_MEDIA_TYPES = ("application/json", CSV_MEDIA_TYPE)
+_COLUMNS = (
+    "workspace_id",
+    "workspace_name",
+    "vehicle_id",
+    "vehicle_name",
+    "device_id",
+    "provider_id",
+    "external_id",
+    "state",
+    "reason",
+    "silent_for_seconds",
+    "last_update_received_at",
+    "configured_at",
+    "grace_exceeded_at",
+    "evaluated_at",
+)
+
+
+class IssueState(StrEnum):
+    """The states that make a device an issue."""
+
+    STALE = State.STALE.value
+    CONFIGURED_NO_DATA = State.CONFIGURED_NO_DATA.value
+
+
+class IssueAnswer(VerdictAnswer):
+    """A device to ask about. `silent_for_seconds` counts from its last update or else from configured_at."""
+
+    workspace_name: str
+    configured_at: Instant
+    grace_exceeded_at: Instant | None = Field(description="set for configured-no-data")
+    silent_for_seconds: float
+
+
+class IssueReport(AnswerModel):
+    """Silent longest first. `counts` cover all active devices of the workspace."""
+
+    workspace_id: str
+    evaluated_at: Instant
+    counts: dict[State, int]
+    workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
+    items: list[IssueAnswer]
+    next_cursor: str | None
+
+
+class Worklist(AnswerModel):
+    """Silent longest first. `counts` cover all active devices of the workspaces asked about."""
+
+    evaluated_at: Instant
+    counts: dict[State, int]
+    items: list[IssueAnswer]
+    next_cursor: str | None
+
+
+class IssueQuery(PageQuery):
+    state: tuple[IssueState, ...] = Field((), description="only these states; both, unless given")
+    format: Literal["json", "csv"] | None = Field(
+        None, description=f"instead of Accept. CSV comes whole, up to {MAX_CSV_ROWS} rows, and starts at the cursor"
+    )
+
+    @property
+    def states(self) -> frozenset[State]:
+        return frozenset(State(state.value) for state in self.state or IssueState)
+
+
+class WorklistQuery(IssueQuery):
+    workspace_id: tuple[Identifier, ...] = Field(
+        (), max_length=100, description="only these workspaces; repeat it for more"
+    )
+
+
+def declare_issues(operations: Operations, services: ApiServices) -> None:
+    paging = Paging(services)
+
+    @operations.declare(
+        "GET",
+        "/workspaces/{workspace_id}/issues",
+        scope=Scope.READ,
+        query=IssueQuery,
+        response=IssueReport,
+        media_types=_MEDIA_TYPES,
+        tag="issues",
+    )
+    async def list_issues(workspace_id: str) -> Response:
+        """List a workspace's stale and configured-no-data devices, silent longest first. JSON or CSV."""
+        query = read_query(request, IssueQuery)
+        only = frozenset({workspace_id})
+        kind = f"issues {workspace_id} {sorted(query.states)}"
+        wanted = _issue_query(query, paging, kind)
+        if _wants_csv(query):
+            return await _respond_csv(services, only, wanted, f"issues-{workspace_id}.csv")
+        page = await load_judged(services, only, wanted)
+        _log_configured_no_data(services, page)
+        return json_response(
+            IssueReport(
+                workspace_id=workspace_id,
+                evaluated_at=page.evaluated_at,
+                counts=dict(page.counts),
+                workspace_outage=None if query.cursor else await find_outage(services, workspace_id, page),
+                items=[_present(item, page) for item in page.items],
+                next_cursor=page.next_cursor(paging, kind),
+            )
+        )
+
+    @operations.declare(
+        "GET",
+        "/worklist",
+        scope=Scope.READ,
+        query=WorklistQuery,
+        response=Worklist,
+        media_types=_MEDIA_TYPES,
+        tag="issues",
+    )
+    async def list_worklist() -> Response:
+        """List the issues of all workspaces that the key sees, silent longest first. JSON or CSV."""
+        query = read_query(request, WorklistQuery)
+        workspaces = _workspaces_of(query)
+        kind = _worklist_kind(query)
+        wanted = _issue_query(query, paging, kind)
+        if _wants_csv(query):
+            return await _respond_csv(services, workspaces, wanted, "worklist.csv")
+        page = await load_judged(services, workspaces, wanted)
+        _log_configured_no_data(services, page)
+        return json_response(
+            Worklist(
+                evaluated_at=page.evaluated_at,
+                counts=dict(page.counts),
+                items=[_present(item, page) for item in page.items],
+                next_cursor=page.next_cursor(paging, kind),
+            )
+        )
+
+
+def _issue_query(query: IssueQuery, paging: Paging, kind: str) -> HealthQuery:
+    wanted = page_query(query, paging.decode(query.cursor, kind))
+    return wanted._replace(states=query.states, order="silence")
+
+
+def _workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
+    """Those asked about that the key sees. One that it does not see is left out, as one without devices would be."""
+    seen = current_access().workspaces
+    if not query.workspace_id:
+        return seen
+    asked = frozenset(query.workspace_id)
+    return asked if seen is None else asked & seen
+
+
+def _worklist_kind(query: WorklistQuery) -> str:
+    """Hashed, because a hundred workspace ids would not fit into a cursor."""
+    filters = f"{sorted(query.workspace_id)} {sorted(query.states)}"
+    return f"worklist {hashlib.sha256(filters.encode()).hexdigest()[:32]}"
+
+
+def _wants_csv(query: IssueQuery) -> bool:
+    if query.format is not None:
+        return query.format == "csv"
+    return request.accept_mimetypes.best_match(_MEDIA_TYPES, "application/json") == CSV_MEDIA_TYPE
+
+
+async def _respond_csv(
+    services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery, filename: str
+) -> Response:
+    rows: list[Sequence[Cell]] = []
+    query = query._replace(limit=_CSV_PAGE)
+    while len(rows) < MAX_CSV_ROWS:
+        page = await load_judged(services, workspaces, query)
+        rows += [_to_row(item, page) for item in page.items]
+        if page.last is None:
+            break
+        query = query._replace(after=page.last.position, now=page.evaluated_at)
+    return csv_response(write_csv(_COLUMNS, rows), filename)
+
+
+def _to_row(judged: Judged, page: JudgedPage) -> Sequence[Cell]:
+    issue = _present(judged, page).model_dump(include=set(_COLUMNS)) | {"evaluated_at": page.evaluated_at}
+    return [issue[name] for name in _COLUMNS]
+
+
+def _present(judged: Judged, page: JudgedPage) -> IssueAnswer:
+    return IssueAnswer(
+        **verdict_fields(judged),
+        workspace_name=judged.facts.workspace.name,
+        configured_at=judged.facts.device.activated_at,
+        grace_exceeded_at=judged.verdict.grace_exceeded_at,
+        silent_for_seconds=max(0.0, (page.evaluated_at - judged.position.since).total_seconds()),
+    )
+
+
+def _log_configured_no_data(services: ApiServices, page: JudgedPage) -> None:
+    """At debug: the verdict is made anew at every request, so at info every reader would repeat it."""
+    for facts, verdict in page.items:
+        if verdict.state is State.CONFIGURED_NO_DATA:
+            services.log.debug(
+                "device_marked_configured_no_data",
+                workspace_id=facts.device.workspace_id,
+                device_id=facts.device.device_id,
+                configured_at=facts.device.activated_at,
+                grace_exceeded_at=verdict.grace_exceeded_at,
+            )

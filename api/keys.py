@@ -1,0 +1,92 @@
+"""API keys: how they are made, written down and recognised.
+
+Owns the token's form, `lh_<key id>_<secret>`, and the comparison. Only the SHA-256 of the secret is ever kept: the
+secret carries 32 random bytes, so a slow password hash would add cost and no safety. It must never log a token, and
+never answer faster for a key that does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from actors.ports import KeyRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+PREFIX = "lh"
+MAX_TOKEN_CHARACTERS = 200
+_ID_BYTES = 8
+_SECRET_BYTES = 32
+_NO_HASH = bytes(32)
+
+
+class Scope(StrEnum):
+    """What a key may do. A key holds a set of them; none contains another."""
+
+    READ = "read"
+    INGEST = "ingest"
+    CONTROL = "control"
+    ADMIN = "admin"
+
+
+class Token(NamedTuple):
+    """What a client presents, taken apart."""
+
+    key_id: str
+    secret: str
+
+
+def mint_key(
+    name: str, scopes: Iterable[str], workspaces: Iterable[str] | None, expires_at: datetime | None
+) -> tuple[KeyRecord, str]:
+    """A new key: the record to store, and the token to show once. `workspaces=None` means all of them.
+
+    Raises ValueError for a scope that does not exist, for no scope at all, and for an empty list of workspaces.
+    """
+    granted = frozenset(Scope(scope).value for scope in scopes)
+    limited_to = None if workspaces is None else frozenset(workspaces)
+    if not granted:
+        raise ValueError(f"a key needs at least one scope of {', '.join(Scope)}")
+    if limited_to is not None and not limited_to:
+        raise ValueError("a key limited to no workspace opens nothing; name one, or give None for all")
+    # Hexadecimal, because "_" separates the three parts and token_urlsafe may contain it.
+    key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_hex(_SECRET_BYTES)
+    record = KeyRecord(key_id, name, hash_secret(secret), granted, limited_to, expires_at, revoked_at=None)
+    return record, f"{PREFIX}_{key_id}_{secret}"
+
+
+def hash_secret(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def parse_token(text: str) -> Token | None:
+    """The parts of a token, or None when the text is none."""
+    if len(text) > MAX_TOKEN_CHARACTERS or not text.isascii():
+        return None
+    parts = text.split("_")
+    if len(parts) != 3 or parts[0] != PREFIX or not parts[1].isalnum() or not parts[2].isalnum():
+        return None
+    return Token(parts[1], parts[2])
+
+
+def why_refused(record: KeyRecord | None, token: Token, now: datetime) -> str | None:
+    """Why this key does not open the door at `now`, or None when it does.
+
+    The hash of the secret is compared first and in constant time, with a dummy when there is no such key: neither
+    the time nor the answer tells whether a key id exists to someone who does not hold its secret.
+    """
+    expected = _NO_HASH if record is None else record.secret_hash
+    matches = hmac.compare_digest(hash_secret(token.secret), expected)
+    if record is None or not matches:
+        return "The key is not known."
+    if record.revoked_at is not None:
+        return "The key was revoked."
+    if record.expires_at is not None and record.expires_at <= now:
+        return "The key has expired."
+    return None

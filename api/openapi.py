@@ -1,0 +1,115 @@
+"""The declared operations as an OpenAPI 3.1 document.
+
+Pydantic writes the schemas; this file only arranges them. It must never invent what a declaration does not say.
+"""
+
+from __future__ import annotations
+
+import inspect
+from http import HTTPStatus
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from pydantic.json_schema import models_json_schema
+
+from api.operations import PATH_PARAMETER
+from api.problems import PROBLEM_MEDIA_TYPE, ProblemDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import BaseModel
+
+    from api.operations import Operation, Operations
+
+
+def describe_operations(operations: Operations, *, title: str, version: str, description: str = "") -> dict[str, Any]:
+    """The document, as plain values."""
+    schemas, refs = _schemas(operations)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation, schemas, refs)
+    for query in {operation.query for operation in operations if operation.query}:
+        del schemas[_component(refs[query, "validation"])]  # spelt out as parameters
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": description},
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _schemas(operations: Operations) -> tuple[dict[str, Any], Mapping[Any, Any]]:
+    wanted: dict[tuple[type[BaseModel], Any], None] = {(ProblemDocument, "serialization"): None}
+    for operation in operations:
+        for model in (operation.query, operation.request):
+            if model is not None:
+                wanted[model, "validation"] = None
+        if operation.response is not None:
+            wanted[operation.response, "serialization"] = None
+    refs, definitions = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
+    return definitions["$defs"], refs
+
+
+def _describe(operation: Operation, schemas: Mapping[str, Any], refs: Mapping[Any, Any]) -> dict[str, Any]:
+    summary, _, rest = inspect.cleandoc(operation.handler.__doc__ or "").partition("\n")
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": summary,
+        "description": rest.strip(),
+        "parameters": _parameters(operation, schemas, refs),
+        "responses": {**_successes(operation, refs), **_refusals(operation, refs)},
+        "security": [] if operation.scope is None else [{"bearer": []}],
+        "x-scope": operation.scope,
+    }
+    if operation.tag:
+        described["tags"] = [operation.tag]
+    if operation.request is not None:
+        content = _content(operation.request_media_types, refs[operation.request, "validation"])
+        described["requestBody"] = {"required": True, "content": content}
+    return described
+
+
+def _parameters(operation: Operation, schemas: Mapping[str, Any], refs: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in PATH_PARAMETER.findall(operation.path)
+    ]
+    if operation.query is None:
+        return parameters
+    schema = schemas[_component(refs[operation.query, "validation"])]
+    required = schema.get("required", ())
+    return parameters + [
+        {"name": name, "in": "query", "required": name in required, "schema": of}
+        for name, of in schema.get("properties", {}).items()
+    ]
+
+
+def _successes(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
+    schema = None if operation.response is None else refs[operation.response, "serialization"]
+    content = _content(operation.media_types, schema)
+    statuses = (operation.status, 201) if operation.creates else (operation.status,)
+    return {
+        str(status): {"description": HTTPStatus(status).phrase, **({"content": content} if content else {})}
+        for status in statuses
+    }
+
+
+def _content(media_types: Sequence[str], first: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The first media type as its schema says, the others as text."""
+    content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in media_types}
+    if first is not None:
+        content[media_types[0]] = {"schema": first}
+    return content
+
+
+def _refusals(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
+    content = {PROBLEM_MEDIA_TYPE: {"schema": refs[ProblemDocument, "serialization"]}}
+    return {
+        str(status): {"description": " · ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds), "content": content}
+        for status, kinds in groupby(operation.all_problems(), key=lambda kind: kind.status)
+    }
+
+
+def _component(ref: Mapping[str, str]) -> str:
+    return ref["$ref"].rpartition("/")[2]

@@ -1,0 +1,122 @@
+"""The operations of the API, declared once: routes, scopes and the OpenAPI description all come from this table.
+
+A handler is installed by the same declaration that documents it, so neither can exist without the other. This file
+must never know a resource; it only holds what the resources declare.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Required, TypedDict, TypeVar, Unpack
+
+from quart.typing import ResponseReturnValue
+
+from api import problem_types as types
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from quart import Quart
+
+    from api.problem_types import ProblemType
+
+Handler = Callable[..., Awaitable[ResponseReturnValue]]
+HandlerT = TypeVar("HandlerT", bound=Handler)
+
+PATH_PARAMETER = re.compile(r"{(\w+)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path. `path` is an OpenAPI template; `scope` None means open to everyone.
+
+    `media_types` are those of the answer; `response` describes the first, others are text; likewise
+    `request_media_types` and `request`. `creates`: it answers 201 instead of `status` for what is new. `problems` are
+    those of its own: the ones that follow from a scope, a path, a body or a query are added.
+    """
+
+    method: str
+    path: str
+    name: str
+    handler: Handler
+    scope: str | None
+    query: type[BaseModel] | None = None
+    request: type[BaseModel] | None = None
+    response: type[BaseModel] | None = None
+    status: int = 200
+    creates: bool = False
+    media_types: tuple[str, ...] = ("application/json",)
+    request_media_types: tuple[str, ...] = ("application/json",)
+    problems: tuple[ProblemType, ...] = ()
+    tag: str = ""
+
+    def all_problems(self) -> tuple[ProblemType, ...]:
+        found = [*self.problems, types.INTERNAL_ERROR, types.OVERLOADED, types.DEADLINE_PASSED, types.DEPENDENCY_AWAY]
+        if self.scope is not None:
+            found += [types.UNAUTHENTICATED, types.MISSING_SCOPE]
+        if PATH_PARAMETER.search(self.path):
+            found += [types.NOT_FOUND]
+        if self.query is not None:
+            found += [types.INVALID_PARAMETER]
+        if self.request is not None:
+            found += [types.MALFORMED_JSON, types.INVALID_BODY, types.UNSUPPORTED_MEDIA_TYPE]
+            found += [types.BODY_TOO_LARGE, types.REQUEST_TIMEOUT]
+        return tuple(sorted(set(found), key=lambda kind: (kind.status, kind.slug)))
+
+
+class Details(TypedDict, total=False):
+    """What a declaration may say; the members are those of Operation."""
+
+    scope: Required[str | None]
+    query: type[BaseModel] | None
+    request: type[BaseModel] | None
+    response: type[BaseModel] | None
+    status: int
+    creates: bool
+    media_types: tuple[str, ...]
+    request_media_types: tuple[str, ...]
+    problems: tuple[ProblemType, ...]
+    tag: str
+
+
+class Operations:
+    """The declared table. Resources declare into it; then it is installed once, before the first request."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._by_name: dict[str, Operation] = {}
+
+    def declare(
+        self, method: str, path: str, *, prefixed: bool = True, **details: Unpack[Details]
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Decorate a handler to make it an operation of these details; `prefixed=False` puts it outside the prefix.
+
+        The handler's name is the operation's id and must be unique; its docstring is summary and description; the
+        parameters in `path` reach it as keyword arguments.
+        """
+
+        full_path = self._prefix + path if prefixed else path
+
+        def remember(handler: HandlerT) -> HandlerT:
+            name = handler.__name__
+            if name in self._by_name:
+                raise ValueError(f"two operations are called {name}; an operation's id must be unique")
+            if not handler.__doc__:
+                raise ValueError(f"the handler {name} has no docstring; its first line is the operation's summary")
+            self._by_name[name] = Operation(method=method, path=full_path, name=name, handler=handler, **details)
+            return handler
+
+        return remember
+
+    def install(self, app: Quart) -> None:
+        for operation in self:
+            rule = PATH_PARAMETER.sub(r"<\1>", operation.path)
+            app.add_url_rule(rule, operation.name, operation.handler, methods=[operation.method])
+
+    def named(self, endpoint: str | None) -> Operation | None:
+        """The operation of a matched route (`request.endpoint`). None: not declared, so nothing may open it."""
+        return self._by_name.get(endpoint or "")
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._by_name.values())

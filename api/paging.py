@@ -1,0 +1,47 @@
+"""Pages of lists: where one begins, where the next one would, and the instant that all of them are judged at.
+
+The keys inside a cursor were signed by us, so their types are taken as written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from api.cursors import Cursor, CursorCodec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from api.cursors import Key
+    from api.services import ApiServices
+
+RowT = TypeVar("RowT")
+
+
+class Paging:
+    """Reads and writes the cursors of lists. `kind` names the list with its workspace and filters."""
+
+    def __init__(self, services: ApiServices) -> None:
+        self._codec = CursorCodec(services.cursor_key)
+        self._clock = services.clock
+
+    def decode(self, token: str | None, kind: str) -> Cursor | None:
+        """None for the first page. Raises Problem 400 for a cursor of another list."""
+        return None if token is None else self._codec.decode(token, kind=kind)
+
+    def key_after(self, token: str | None, kind: str) -> Any:
+        """The one key of a list that is sorted by one column; None for the first page."""
+        cursor = self.decode(token, kind)
+        return None if cursor is None else cursor.after[0]
+
+    def encode(self, kind: str, keys: tuple[Key, ...] | None, evaluated_at: datetime | None = None) -> str | None:
+        """The cursor behind the item with these keys; None when nothing follows it."""
+        if keys is None:
+            return None
+        return self._codec.encode(Cursor(kind, evaluated_at or self._clock.now(), keys))
+
+
+def cut(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], RowT | None]:
+    """The page of `limit` rows, and its last row when more follow. Ask the store for `limit + 1`."""
+    return rows[:limit], rows[limit - 1] if len(rows) > limit else None

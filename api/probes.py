@@ -1,0 +1,60 @@
+"""Is this process alive, and can it do its work?
+
+Readiness fails for our own faults only (database, partitions, ingest, lanes): a provider that is away must not take
+the service out of rotation, because then nobody could read why the data is old.
+"""
+
+import trio
+from quart import Response
+
+from api.bodies import json_response
+from api.operations import Operations
+from api.problem_types import DEPENDENCY_AWAY
+from api.problems import Problem
+from api.services import ApiServices
+from api.shapes import AnswerModel
+from runtime.faults import EnvironmentFault
+
+MIN_PARTITION_DAYS = 2
+CHECK_SECONDS = 3.0  # below the usual timeout of whoever probes, so that the answer names what hangs
+
+
+class Alive(AnswerModel):
+    alive: bool
+
+
+class Ready(AnswerModel):
+    """Every check with its result; all are true, or the answer is a problem that carries the same member."""
+
+    checks: dict[str, bool]
+
+
+def declare_probes(operations: Operations, services: ApiServices) -> None:
+    @operations.declare("GET", "/healthz", scope=None, response=Alive, tag="probes", prefixed=False)
+    async def check_alive() -> Response:
+        """Say that the process serves requests."""
+        return json_response(Alive(alive=True))
+
+    @operations.declare("GET", "/readyz", scope=None, response=Ready, tag="probes", prefixed=False)
+    async def check_ready() -> Response:
+        """Say whether the process can do its work."""
+        days = await _count_partition_days(services)
+        checks = {
+            "database": days is not None,
+            "partitions": days is not None and days >= MIN_PARTITION_DAYS,
+            **services.readiness(),
+        }
+        failing = [name for name, passed in checks.items() if not passed]
+        if failing:
+            raise Problem(DEPENDENCY_AWAY, f"Not ready: {', '.join(failing)}.", extensions={"checks": checks})
+        return json_response(Ready(checks=checks))
+
+
+async def _count_partition_days(services: ApiServices) -> int | None:
+    """How many days of partitions exist ahead; None when the database does not say."""
+    with trio.move_on_after(CHECK_SECONDS):
+        try:
+            return await services.reads.check_ready()
+        except EnvironmentFault:
+            return None
+    return None

@@ -1,0 +1,72 @@
+"""The catalogue of problem types: everything this API can refuse, by stable name.
+
+A slug, once published, keeps its meaning and its status for ever; new ones are added. The list is part of the
+HTTP contract and is shown on the documentation page. This file never builds a response.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One kind of refusal. `status` is the HTTP status it always comes with."""
+
+    slug: str
+    status: int
+    title: str
+
+    @property
+    def uri(self) -> str:
+        """The `type` member (RFC 9457, 3.1.1).
+
+        Absolute, so that it stays the same behind any host or path prefix and can be compared as a string; a URN,
+        because nothing is promised to be served under it. An unnamed type is `about:blank`, as the RFC asks.
+        """
+        return f"urn:lastheard:problem:{self.slug}" if self.slug else "about:blank"
+
+
+MALFORMED_JSON = ProblemType("malformed-json", 400, "The body is not JSON")
+INVALID_PARAMETER = ProblemType("invalid-parameter", 400, "A query parameter is not valid")
+UNAUTHENTICATED = ProblemType("unauthenticated", 401, "Credentials are missing or not valid")
+MISSING_SCOPE = ProblemType("missing-scope", 403, "The credentials do not open this operation")
+NOT_FOUND = ProblemType("not-found", 404, "There is no such resource")
+METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "The resource does not have this method")
+REQUEST_TIMEOUT = ProblemType("request-timeout", 408, "The request took too long to arrive")
+CONFLICT = ProblemType("conflict", 409, "The request disagrees with the stored state")
+PRECONDITION_FAILED = ProblemType("precondition-failed", 412, "The resource changed meanwhile")
+BODY_TOO_LARGE = ProblemType("body-too-large", 413, "The body is larger than this server takes")
+UNSUPPORTED_MEDIA_TYPE = ProblemType("unsupported-media-type", 415, "The body must be application/json")
+INVALID_BODY = ProblemType("invalid-body", 422, "The body is JSON, but not what this operation takes")
+BEYOND_RETENTION = ProblemType("beyond-retention", 422, "The facts of that time are no longer kept")
+PRECONDITION_REQUIRED = ProblemType("precondition-required", 428, "A write needs If-Match")
+INTERNAL_ERROR = ProblemType("internal-error", 500, "The request met a fault of this service")
+LEGACY_UNREACHABLE = ProblemType("legacy-unreachable", 502, "The legacy system did not answer")
+OVERLOADED = ProblemType("overloaded", 503, "Too much work is waiting")
+DEADLINE_PASSED = ProblemType("deadline-passed", 503, "The request took too long; whether it took effect is not known")
+ENDING = ProblemType("ending", 503, "This process is ending; whether the request took effect is not known")
+DEPENDENCY_AWAY = ProblemType("dependency-away", 503, "Something this service needs is away")
+OUTCOME_UNKNOWN = ProblemType("outcome-unknown", 503, "The outcome could not be waited for; a retry is safe")
+
+CATALOGUE: tuple[ProblemType, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, ProblemType)
+)
+
+# What the framework itself raises, by status. Statuses that several types share are not in it.
+_RAISED_BY_THE_FRAMEWORK = {
+    401: UNAUTHENTICATED,
+    403: MISSING_SCOPE,
+    404: NOT_FOUND,
+    405: METHOD_NOT_ALLOWED,
+    408: REQUEST_TIMEOUT,
+    413: BODY_TOO_LARGE,
+    415: UNSUPPORTED_MEDIA_TYPE,
+}
+
+
+def type_of_status(status: int) -> ProblemType:
+    """The type for a bare HTTP status; one without a name of ours is `about:blank` with the HTTP phrase."""
+    named = _RAISED_BY_THE_FRAMEWORK.get(status)
+    return named or ProblemType("", status, HTTPStatus(status).phrase)

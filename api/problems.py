@@ -1,0 +1,156 @@
+"""Refusals as RFC 9457 `application/problem+json`: one exception, one body, one place that maps errors to them.
+
+Deciding is synchronous (`problem_for`) and knows no request; the handlers only carry its answer out. It must never
+show the inside of a fault to a client: what crashed is in the log, under the incident id that the client got.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from pydantic import BaseModel
+from quart import Response
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from api.problem_types import DEPENDENCY_AWAY, INTERNAL_ERROR, ProblemType, type_of_status
+from api.traces import current_trace_id
+from runtime.faults import EnvironmentFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from quart import Quart
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+DEFAULT_RETRY_AFTER_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class FaultyPart(BaseModel):
+    """Where in the request something is wrong: a place in the body or the name of a query parameter."""
+
+    detail: str
+    pointer: str | None = None  # RFC 6901, into the body
+    parameter: str | None = None  # of the query
+
+
+class ProblemDocument(BaseModel):
+    """The body of every refusal (RFC 9457), as the documentation shows it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    instance: str | None = None
+    errors: list[FaultyPart] | None = None
+    retry_after: int | None = None  # seconds
+    trace_id: str | None = None
+
+
+class Problem(Exception):
+    """A refusal of one request. Raise it anywhere below a handler; it becomes the response.
+
+    `detail` is for the reader of this occurrence and must not carry secrets. `retry_after_seconds` becomes the
+    Retry-After header, in whole seconds, rounded up, and the member `retry_after`.
+    """
+
+    def __init__(
+        self,
+        kind: ProblemType,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FaultyPart] = (),
+        retry_after_seconds: float | None = None,
+        instance: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail or kind.title)
+        self.kind = kind
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.retry_after = None if retry_after_seconds is None else max(1, math.ceil(retry_after_seconds))
+        self.instance = instance
+        self.headers = dict(headers or {})
+        self.extensions = dict(extensions or {})
+
+    def document(self, trace_id: str | None) -> dict[str, Any]:
+        """The members of the body; absent ones are left out. Extensions cannot replace the RFC's own members."""
+        members = {
+            **self.extensions,
+            "type": self.kind.uri,
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "instance": self.instance,
+            "errors": [part.model_dump(exclude_none=True) for part in self.errors] or None,
+            "retry_after": self.retry_after,
+            "trace_id": trace_id,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+    def encoded(self, trace_id: str | None) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body, for whoever sends them."""
+        headers = {**self.headers, "Content-Type": PROBLEM_MEDIA_TYPE, "Cache-Control": "no-store"}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
+        return self.kind.status, headers, orjson.dumps(self.document(trace_id), default=str)
+
+
+def problem_for(error: Exception) -> Problem:
+    """What the client is told about `error`. Anything not foreseen is a crash and gets an incident id.
+
+    A pydantic ValidationError is a crash here: those of a request are turned into 400 and 422 where the request is
+    read (`api.bodies`), so one that reaches this place comes from a value of ours, and blaming the client for it
+    would hide the bug.
+    """
+    match error:
+        case Problem():
+            return error
+        case EnvironmentFault():
+            return _problem_for_fault(error)
+        case InternalServerError():
+            return _incident(error.original_exception or error)
+        case HTTPException():
+            return _problem_for_http(error)
+        case _:
+            return _incident(error)
+
+
+def install_problem_handlers(app: Quart) -> None:
+    """Make every error of the app's handlers a problem. Websocket routes are not covered."""
+
+    async def answer(error: Exception) -> Response:
+        status, headers, body = problem_for(error).encoded(current_trace_id())
+        return Response(body, status, headers)
+
+    app.register_error_handler(HTTPException, answer)
+    app.register_error_handler(Exception, answer)
+
+
+def _problem_for_fault(fault: EnvironmentFault) -> Problem:
+    # Debug: whoever met the fault logs its edge; a line per refused request would bury that.
+    _log.debug("request_refused_by_fault", fault=type(fault).__name__, exc_info=fault)
+    wait = None if fault.permanent else (fault.retry_after or DEFAULT_RETRY_AFTER_SECONDS)
+    return Problem(DEPENDENCY_AWAY, retry_after_seconds=wait)
+
+
+def _problem_for_http(error: HTTPException) -> Problem:
+    said = error.description if error.description != type(error).description else None
+    headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+    return Problem(type_of_status(error.code or 500), said, headers=headers)
+
+
+def _incident(error: BaseException) -> Problem:
+    incident_id = secrets.token_hex(8)
+    _log.error("request_crashed", incident_id=incident_id, exc_info=error)
+    return Problem(
+        INTERNAL_ERROR,
+        f"Report it with the incident id {incident_id}.",
+        instance=f"urn:lastheard:incident:{incident_id}",
+    )

@@ -1,0 +1,191 @@
+"""`POST /provider-ingest`: a provider's raw message, forwarded by somebody else, read as if it had come to us directly.
+
+The envelope is the customer's own, hence camelCase. Interpretation is the provider's pure function, acceptance is the
+one path of all updates (FR-010, FR-011); this file only joins the two.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import orjson
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from quart import Response, request
+
+from actors.ports import Page, Provider, ProviderFault
+from api.auth import current_access, no_such_workspace
+from api.bodies import Instant, RequestModel, json_response, read_json
+from api.keys import Scope
+from api.operations import Operations
+from api.problem_types import INVALID_BODY, NOT_FOUND, OUTCOME_UNKNOWN
+from api.problems import FaultyPart, Problem
+from api.services import ApiServices
+from api.shapes import Identifier
+from api.submitting import IngestAnswer, UpdateResult, commit
+from api.traces import current_trace_id
+from domain.model import (
+    MAX_SAMPLE_BYTES,
+    MAX_UPDATES_PER_SUBMISSION,
+    CanonicalUpdate,
+    InvalidItem,
+    Outcome,
+    ProviderConnection,
+    Reason,
+    Submission,
+)
+
+
+class ProviderEnvelope(RequestModel):
+    """A raw message with where it comes from. `receivedAt` is the forwarder's; it is logged, age uses our receipt."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    workspace_id: Identifier
+    provider_type: Annotated[str, Field(max_length=64)]
+    provider_id: Identifier
+    received_at: Instant
+    raw_message: dict[str, Any] | str
+
+
+class EnvelopeAnswer(IngestAnswer):
+    """One result per device that the message told about, and one per record that could not be read.
+
+    `records` is how many the message held, `ignored` how many of them say nothing that is kept (echoes, labels that
+    are not collected).
+    """
+
+    records: int
+    ignored: int
+
+
+def declare_provider_ingest(operations: Operations, services: ApiServices) -> None:
+    @operations.declare(
+        "POST",
+        "/provider-ingest",
+        scope=Scope.INGEST,
+        request=ProviderEnvelope,
+        response=EnvelopeAnswer,
+        problems=(NOT_FOUND, OUTCOME_UNKNOWN),
+        tag="ingest",
+    )
+    async def ingest_envelope() -> Response:
+        """Submit a provider's raw message; answers after the commit of what it says.
+
+        An unknown workspace or provider connection is 404; a providerType that is not the connection's is 422.
+        """
+        envelope = await read_json(request, ProviderEnvelope)
+        connection = await _find_connection(services, envelope)
+        return json_response(await _ingest(services, envelope, connection))
+
+
+async def _find_connection(services: ApiServices, envelope: ProviderEnvelope) -> ProviderConnection:
+    seen = current_access().sees(envelope.workspace_id)
+    if not seen or await services.registry.get_workspace(envelope.workspace_id) is None:
+        raise no_such_workspace(envelope.workspace_id)
+    connection = await services.registry.get_provider(envelope.workspace_id, envelope.provider_id)
+    if connection is None:
+        raise Problem(NOT_FOUND, f"There is no provider connection {envelope.provider_id}.")
+    if connection.provider_type != envelope.provider_type:
+        detail = f"The connection {envelope.provider_id} is of the type {connection.provider_type}."
+        raise Problem(INVALID_BODY, errors=[FaultyPart(pointer="/providerType", detail=detail)])
+    return connection
+
+
+async def _ingest(services: ApiServices, envelope: ProviderEnvelope, connection: ProviderConnection) -> EnvelopeAnswer:
+    provider = services.providers.get(connection.provider_type)
+    if provider is None:
+        detail = f"This version does not know the provider type {connection.provider_type}."
+        raise Problem(INVALID_BODY, errors=[FaultyPart(pointer="/providerType", detail=detail)])
+    received_at = services.clock.now()
+    page, refused = _interpret(provider, connection, _raw_bytes(envelope))
+    _log_received(services, envelope, page)
+    submission = _to_submission(connection, page, refused, received_at)
+    nothing = not submission.updates and not submission.invalid
+    results = [] if nothing else await commit(services, submission)
+    results += [
+        UpdateResult(outcome=Outcome.REJECTED, reason=Reason.INVALID, detail=item.detail)
+        for item in submission.invalid
+        for _ in range(item.occurrences)
+    ]
+    return EnvelopeAnswer(results=results, records=page.records, ignored=page.ignored)
+
+
+def _raw_bytes(envelope: ProviderEnvelope) -> bytes:
+    message = envelope.raw_message
+    return message.encode() if isinstance(message, str) else orjson.dumps(message)
+
+
+def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -> tuple[Page, str | None]:
+    """What the message says, and why it says nothing if it is none of this provider's."""
+    try:
+        return provider.interpret(connection, raw), None
+    except ProviderFault as fault:
+        sample = raw[:MAX_SAMPLE_BYTES]
+        page = Page(samples=(), answered=frozenset(), records=1, malformed=(sample,), malformed_count=1)
+        return page, f"{fault.fault}: {fault}"
+
+
+def _to_submission(
+    connection: ProviderConnection, page: Page, refused: str | None, received_at: datetime
+) -> Submission:
+    trace_id = current_trace_id() or ""
+    detail = refused or "a record that could not be read"
+    if len(page.samples) > MAX_UPDATES_PER_SUBMISSION:
+        detail = f"It tells about {len(page.samples)} devices; at most {MAX_UPDATES_PER_SUBMISSION} go at once."
+        raise Problem(INVALID_BODY, errors=[FaultyPart(pointer="/rawMessage", detail=detail)])
+    return Submission(
+        origin="envelope",
+        trace_id=trace_id,
+        updates=tuple(
+            CanonicalUpdate(
+                connection.workspace_id,
+                connection.provider_id,
+                None,
+                sample.external_id,
+                None,
+                sample.readings,
+                received_at,
+                trace_id,
+            )
+            for sample in page.samples
+        ),
+        invalid=_to_invalid(connection, page, detail),
+    )
+
+
+def _to_invalid(connection: ProviderConnection, page: Page, detail: str) -> tuple[InvalidItem, ...]:
+    """One ledger item for each sample; what was malformed beyond the samples counts with the last."""
+    samples = page.malformed or ((b"",) if page.malformed_count else ())
+    beyond = max(0, page.malformed_count - len(samples))
+    return tuple(
+        InvalidItem(
+            connection.workspace_id,
+            connection.provider_id,
+            None,
+            Reason.INVALID,
+            detail,
+            sample,
+            occurrences=1 + (beyond if index == len(samples) - 1 else 0),
+        )
+        for index, sample in enumerate(samples)
+    )
+
+
+def _log_received(services: ApiServices, envelope: ProviderEnvelope, page: Page) -> None:
+    services.log.info(
+        "telematics_provider_message_received",
+        workspace_id=envelope.workspace_id,
+        provider_type=envelope.provider_type,
+        provider_id=envelope.provider_id,
+        received_at=envelope.received_at,
+        frames=page.records,
+    )
+    services.log.info(
+        "telematics_ingress_payload_prepared",
+        workspace_id=envelope.workspace_id,
+        provider_id=envelope.provider_id,
+        devices=len({sample.external_id for sample in page.samples}),
+        updates=len(page.samples),
+        malformed=page.malformed_count,
+        payload_prepared_at=services.clock.now(),
+    )

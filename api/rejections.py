@@ -1,0 +1,98 @@
+"""The ledger: what was refused and why, newest first, with a sample of what was sent."""
+
+import base64
+
+from pydantic import Field
+from quart import Response, request
+
+from actors.ports import RejectionRow
+from api.bodies import Instant, json_response, read_query
+from api.cursors import PageQuery
+from api.keys import Scope
+from api.operations import Operations
+from api.paging import Paging, cut
+from api.services import ApiServices
+from api.shapes import AnswerModel
+from domain.model import Reason
+
+
+class SampleAnswer(AnswerModel):
+    """The first 4 kB of what was sent, byte for byte; `text` too when it is UTF-8."""
+
+    base64: str
+    text: str | None
+
+
+class RejectionAnswer(AnswerModel):
+    """`occurrences` of the same refusal, of one device in one commit."""
+
+    rejection_id: int
+    recorded_at: Instant
+    origin: str
+    provider_id: str | None
+    device_id: str | None
+    external_id: str | None
+    outcome: str
+    reason: str | None
+    detail: str | None
+    occurrences: int
+    trace_id: str
+    sample: SampleAnswer | None
+
+
+class RejectionList(AnswerModel):
+    items: list[RejectionAnswer]
+    next_cursor: str | None
+
+
+class RejectionQuery(PageQuery):
+    reason: Reason | None = Field(None, description="only refusals of this reason")
+
+
+def declare_rejections(operations: Operations, services: ApiServices) -> None:
+    paging = Paging(services)
+
+    @operations.declare(
+        "GET",
+        "/workspaces/{workspace_id}/rejections",
+        scope=Scope.READ,
+        query=RejectionQuery,
+        response=RejectionList,
+        tag="rejections",
+    )
+    async def list_rejections(workspace_id: str) -> Response:
+        """List what was refused, newest first."""
+        query = read_query(request, RejectionQuery)
+        reason = None if query.reason is None else str(query.reason)
+        kind = f"rejections {workspace_id} {reason}"
+        rows = await services.reads.list_rejections(
+            workspace_id, before=paging.key_after(query.cursor, kind), reason=reason, limit=query.limit + 1
+        )
+        page, last = cut(rows, query.limit)
+        following = paging.encode(kind, None if last is None else (last.rejection_id,))
+        return json_response(RejectionList(items=[_present(row) for row in page], next_cursor=following))
+
+
+def _present(row: RejectionRow) -> RejectionAnswer:
+    return RejectionAnswer(
+        rejection_id=row.rejection_id,
+        recorded_at=row.recorded_at,
+        origin=row.origin,
+        provider_id=row.provider_id,
+        device_id=row.device_id,
+        external_id=row.external_id,
+        outcome=row.outcome,
+        reason=row.reason,
+        detail=row.detail,
+        occurrences=row.occurrences,
+        trace_id=row.trace_id,
+        sample=None if row.sample is None else _present_sample(row.sample),
+    )
+
+
+def _present_sample(sample: bytes) -> SampleAnswer:
+    try:
+        text: str | None = sample.decode("utf-8")
+    except UnicodeDecodeError:
+        text = None
+    return SampleAnswer(base64=base64.b64encode(sample).decode("ascii"), text=text)

@@ -1,0 +1,49 @@
+"""The shapes that several resources share: ids, names, durations, overrides.
+
+Resources keep their own bodies and answers beside their handlers; only what more than one of them says is here.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import ID_PATTERN
+from api.bodies import RequestModel
+from domain.model import NO_OVERRIDE, PolicyOverride
+
+# No control characters: PostgreSQL refuses NUL, and a line break in a name breaks logs and CSV.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+
+Identifier = Annotated[str, Field(pattern=ID_PATTERN, description="1 to 64 letters, digits and . _ : -")]
+ExternalId = Annotated[str, Field(max_length=128, pattern=_PRINTABLE, description="the provider's own name for it")]
+VehicleId = Annotated[str, Field(max_length=128, pattern=_PRINTABLE, description="as the customer knows it")]
+Name = Annotated[str, Field(max_length=200, pattern=_PRINTABLE)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+
+
+class AnswerModel(BaseModel):
+    """Base of answers. They are only ever built by us, so nothing is checked twice."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Overrides(RequestModel):
+    """Thresholds that a provider connection or a device sets for itself; null inherits."""
+
+    delayed_after_seconds: Seconds | None = None
+    stale_after_seconds: Seconds | None = None
+    grace_seconds: Seconds | None = None
+
+    def to_domain(self) -> PolicyOverride:
+        return PolicyOverride(self.delayed_after_seconds, self.stale_after_seconds, self.grace_seconds)
+
+    @staticmethod
+    def of(override: PolicyOverride) -> "Overrides":
+        return Overrides(
+            delayed_after_seconds=override.delayed_after_seconds,
+            stale_after_seconds=override.stale_after_seconds,
+            grace_seconds=override.grace_seconds,
+        )
+
+
+NO_OVERRIDES = Overrides.of(NO_OVERRIDE)

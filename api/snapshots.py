@@ -1,0 +1,128 @@
+"""Snapshots: the current values of each device, every value with its own age (FR-004, FR-008).
+
+Owns nothing but the shape: how old is too old is decided in domain.health, with the same thresholds as the verdict.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+from quart import Response, request
+
+from actors.ports import SnapshotRow
+from api.auth import current_workspace
+from api.bodies import Instant, json_response, read_query
+from api.cursors import PageQuery
+from api.devices import no_such_device
+from api.keys import Scope
+from api.operations import Operations
+from api.paging import Paging, cut
+from api.services import ApiServices
+from api.shapes import AnswerModel
+from domain.health import SignalAge, age_signals, resolve_thresholds
+from domain.model import ProviderConnection, Value, Workspace
+from domain.signals import CATALOGUE
+
+ALL = "/workspaces/{workspace_id}/snapshots"
+ONE = "/workspaces/{workspace_id}/snapshots/{device_id}"
+_TAG = "snapshots"
+_MAX_CONNECTIONS = 1000
+
+
+class SignalAnswer(AnswerModel):
+    """One value. `old`: it may no longer be true, whatever the device's own state."""
+
+    value: bool | int | float | str
+    unit: str | None
+    observed_at: Instant = Field(description="by the provider's clock")
+    age_seconds: float
+    mark: Literal["current", "old"]
+
+
+class SnapshotAnswer(AnswerModel):
+    workspace_id: str
+    device_id: str
+    vehicle_id: str
+    vehicle_name: str
+    version: int = Field(description="number of accepted updates")
+    last_update_received_at: Instant | None = Field(description="our receipt of the newest accepted reading")
+    last_changed_at: Instant | None
+    freshness_age_seconds: float | None
+    values: dict[str, SignalAnswer]
+
+
+class SnapshotList(AnswerModel):
+    evaluated_at: Instant
+    items: list[SnapshotAnswer]
+    next_cursor: str | None
+
+
+def declare_snapshots(operations: Operations, services: ApiServices) -> None:
+    paging = Paging(services)
+
+    @operations.declare("GET", ALL, scope=Scope.READ, query=PageQuery, response=SnapshotList, tag=_TAG)
+    async def list_snapshots(workspace_id: str) -> Response:
+        """List the current values of a workspace's devices, by device.
+
+        Ages on every page are counted to the evaluated_at of the first one; values are those of the moment.
+        """
+        query = read_query(request, PageQuery)
+        kind = f"snapshots {workspace_id}"
+        cursor = paging.decode(query.cursor, kind)
+        read_at, rows = await services.reads.list_snapshots(
+            workspace_id, after=paging.key_after(query.cursor, kind), limit=query.limit + 1
+        )
+        evaluated_at = read_at if cursor is None else cursor.evaluated_at
+        page, last = cut(rows, query.limit)
+        connections = await _load_connections(services, workspace_id)
+        items = [_present(row, current_workspace(), connections, evaluated_at) for row in page]
+        following = paging.encode(kind, None if last is None else (last.device.device_id,), evaluated_at)
+        return json_response(SnapshotList(evaluated_at=evaluated_at, items=items, next_cursor=following))
+
+    @operations.declare("GET", ONE, scope=Scope.READ, response=SnapshotAnswer, tag=_TAG)
+    async def get_snapshot(workspace_id: str, device_id: str) -> Response:
+        """Show the current values of one device."""
+        found = await services.reads.get_snapshot(workspace_id, device_id)
+        if found is None:
+            raise no_such_device(device_id)
+        read_at, row = found
+        connections = await _load_connections(services, workspace_id)
+        return json_response(_present(row, current_workspace(), connections, read_at))
+
+
+async def _load_connections(services: ApiServices, workspace_id: str) -> Mapping[str, ProviderConnection]:
+    rows = await services.registry.list_providers(workspace_id, after=None, limit=_MAX_CONNECTIONS)
+    return {row.provider_id: row for row in rows}
+
+
+def _present(
+    row: SnapshotRow, workspace: Workspace, connections: Mapping[str, ProviderConnection], now: datetime
+) -> SnapshotAnswer:
+    device = row.device
+    thresholds = resolve_thresholds(workspace, connections[device.provider_id], device)
+    ages = age_signals(row.document, workspace, thresholds, now)
+    received_at = row.last_update_received_at
+    return SnapshotAnswer(
+        workspace_id=device.workspace_id,
+        device_id=device.device_id,
+        vehicle_id=device.vehicle_id,
+        vehicle_name=device.vehicle_name,
+        version=row.version,
+        last_update_received_at=received_at,
+        last_changed_at=row.last_changed_at,
+        freshness_age_seconds=None if received_at is None else max(0.0, (now - received_at).total_seconds()),
+        values={age.signal: _present_signal(age) for age in ages},
+    )
+
+
+def _present_signal(age: SignalAge) -> SignalAnswer:
+    entry = CATALOGUE.get(age.signal)
+    value: Value = age.value
+    return SignalAnswer(
+        value=value,
+        unit=None if entry is None else entry.unit,
+        observed_at=age.observed_at,
+        age_seconds=age.age_seconds,
+        mark="old" if age.mark == "old" else "current",
+    )

@@ -1,0 +1,46 @@
+"""CSV for people: opened by a spreadsheet, so no cell may become a formula there.
+
+Owns the escaping and nothing else. Names of vehicles come from outside; a spreadsheet runs what begins with = + - @.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from quart import Response
+
+from api.bodies import format_instant
+
+CSV_MEDIA_TYPE = "text/csv"
+# A tab, a line break or an apostrophe in front hides the sign from a naive check, or is eaten by the spreadsheet.
+_FULL_WIDTH = ("\uff1d", "\uff0b", "\uff0d", "\uff20")  # some spreadsheets read these as = + - @
+_RISKY = ("=", "+", "-", "@", "\t", "\r", "\n", "'", *_FULL_WIDTH)
+
+Cell = str | float | datetime | None
+
+
+def write_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """RFC 4180 text with CRLF line ends."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows([_to_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def csv_response(text: str, filename: str) -> Response:
+    headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{filename}"'}
+    return Response(text, headers=headers, content_type=f"{CSV_MEDIA_TYPE}; charset=utf-8")
+
+
+def _to_cell(value: Cell) -> str:
+    match value:
+        case None:
+            return ""
+        case datetime():
+            return format_instant(value)
+        case str():
+            return f"'{value}" if value.startswith(_RISKY) else value
+        case _:
+            return f"{value:.3f}"

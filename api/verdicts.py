@@ -1,0 +1,140 @@
+"""Verdicts as they are shown: facts from the store, judged at one instant, with what the verdict rests on.
+
+Owns the shapes that health, issues and the worklist share, and the reading of their pages. The rule itself is in
+domain.health; nothing here decides a state or a reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+
+from pydantic import Field
+
+from actors.ports import HealthPage, HealthQuery, WorklistPosition
+from api.bodies import Instant
+from api.cursors import Cursor, PageQuery
+from api.paging import Paging, cut
+from api.services import ApiServices
+from api.shapes import AnswerModel
+from domain.health import HealthFacts, HealthReason, State, Thresholds, Verdict, judge_health
+
+
+class ThresholdsAnswer(AnswerModel):
+    """The limits that applied, in seconds of age; `source` says which configuration they come from."""
+
+    freshness_target_seconds: float
+    delayed_after_seconds: float
+    stale_after_seconds: float
+    grace_seconds: float
+    expected_update_seconds: float | None
+    source: str
+
+
+class VerdictAnswer(AnswerModel):
+    """What health says of one device, and why."""
+
+    workspace_id: str
+    vehicle_id: str
+    vehicle_name: str
+    device_id: str
+    provider_id: str
+    external_id: str
+    state: State
+    reason: HealthReason
+    freshness_age_seconds: float | None = Field(description="since last_update_received_at; null without history")
+    last_update_received_at: Instant | None
+    last_confirmed_at: Instant | None = Field(description="the provider answered about it, with or without news")
+    provider_lag_seconds: float | None = Field(description="received minus observed, of its newest data")
+    old_signals: list[str]
+    thresholds: ThresholdsAnswer
+    evidence: dict[str, Any]
+
+
+class Judged(NamedTuple):
+    """One device's facts and the verdict on them."""
+
+    facts: HealthFacts
+    verdict: Verdict
+
+    @property
+    def position(self) -> WorklistPosition:
+        """Where the device stands among the silent: since its last update, or since it was configured."""
+        device = self.facts.device
+        since = self.facts.last_update_received_at or device.activated_at
+        return WorklistPosition(since, device.workspace_id, device.device_id)
+
+
+class JudgedPage(NamedTuple):
+    """`counts` cover all devices, whatever the filter; `last` is the last item when more follow."""
+
+    evaluated_at: datetime
+    counts: Mapping[State, int]
+    items: Sequence[Judged]
+    last: Judged | None
+
+    def next_cursor(self, paging: Paging, kind: str) -> str | None:
+        if self.last is None:
+            return None
+        since, workspace_id, device_id = self.last.position
+        return paging.encode(kind, (since, workspace_id, device_id), self.evaluated_at)
+
+
+async def load_judged(services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery) -> JudgedPage:
+    """One page of verdicts, all at the same instant: the database's now, or `query.now`."""
+    page = await services.reads.load_health(workspaces, query._replace(limit=query.limit + 1))
+    rows, last = cut(page.rows, query.limit)
+    items = [Judged(facts, judge_health(facts, page.evaluated_at)) for facts in rows]
+    _log_evaluation(services, page, items)
+    return JudgedPage(page.evaluated_at, complete_counts(page.counts), items, None if last is None else items[-1])
+
+
+def page_query(query: PageQuery, cursor: Cursor | None) -> HealthQuery:
+    """Where this page begins, and the instant that the first page was judged at."""
+    if cursor is None:
+        return HealthQuery(limit=query.limit)
+    after = WorklistPosition(*cast("tuple[datetime, str, str]", cursor.after))
+    return HealthQuery(limit=query.limit, after=after, now=cursor.evaluated_at)
+
+
+def complete_counts(counts: Mapping[State, int]) -> dict[State, int]:
+    """Every state with its count, so that the shape is the same for an empty fleet."""
+    return {state: counts.get(state, 0) for state in State}
+
+
+def present_verdict(judged: Judged) -> VerdictAnswer:
+    return VerdictAnswer(**verdict_fields(judged))
+
+
+def verdict_fields(judged: Judged) -> dict[str, Any]:
+    facts, verdict = judged
+    device = facts.device
+    return {
+        "workspace_id": device.workspace_id,
+        "vehicle_id": device.vehicle_id,
+        "vehicle_name": device.vehicle_name,
+        "device_id": device.device_id,
+        "provider_id": device.provider_id,
+        "external_id": device.external_id,
+        "state": verdict.state,
+        "reason": verdict.reason,
+        "freshness_age_seconds": verdict.freshness_age_seconds,
+        "last_update_received_at": facts.last_update_received_at,
+        "last_confirmed_at": facts.last_confirmed_at,
+        "provider_lag_seconds": verdict.provider_lag_seconds,
+        "old_signals": list(verdict.old_signals),
+        "thresholds": present_thresholds(verdict.thresholds),
+        "evidence": dict(verdict.evidence),
+    }
+
+
+def present_thresholds(thresholds: Thresholds) -> ThresholdsAnswer:
+    return ThresholdsAnswer(**thresholds._asdict())
+
+
+def _log_evaluation(services: ApiServices, page: HealthPage, items: Sequence[Judged]) -> None:
+    services.log.debug(
+        "device_health_evaluated_on_request",
+        evaluated_at=page.evaluated_at,
+        devices=len(items),
+        counts={str(state): count for state, count in page.counts.items()},
+    )

@@ -1,0 +1,146 @@
+"""Workspaces: customers' fleets, with their thresholds and their schedule.
+
+Owns what a workspace must satisfy before it is stored. It must never show a workspace to a key that is not to see it.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+from quart import Response, request
+
+from actors.ports import Conflict
+from api.auth import current_access, current_workspace, no_such_workspace
+from api.bodies import RequestModel, json_response, read_json, read_query
+from api.cursors import PageQuery
+from api.keys import Scope
+from api.operations import Operations
+from api.paging import Paging, cut
+from api.problem_types import CONFLICT, INVALID_BODY
+from api.problems import FaultyPart, Problem
+from api.services import ApiServices
+from api.shapes import AnswerModel, Name, Seconds
+from domain.model import Policy, Workspace
+
+ONE = "/workspaces/{workspace_id}"
+MAX_POLL_INTERVAL_SECONDS = 3600
+_KIND = "workspaces"
+_TAG = "workspaces"
+
+
+class ThresholdsBody(RequestModel):
+    """Limits of freshness age: target <= delayed < stale; and the grace of a device that never reported."""
+
+    freshness_target_seconds: Seconds = 300.0
+    delayed_after_seconds: Seconds = 360.0
+    stale_after_seconds: Seconds = 900.0
+    grace_seconds: Seconds = 3600.0
+
+
+class WorkspaceBody(RequestModel):
+    """What a client configures. A PUT replaces all of it: what is left out gets its default."""
+
+    name: Name
+    active: bool = True
+    poll_interval_seconds: Annotated[int, Field(ge=2, le=MAX_POLL_INTERVAL_SECONDS)] = 300
+    thresholds: ThresholdsBody = ThresholdsBody()
+
+
+class WorkspaceAnswer(AnswerModel):
+    workspace_id: str
+    name: str
+    active: bool
+    poll_interval_seconds: int
+    thresholds: ThresholdsBody
+    config_version: int
+
+
+class WorkspaceList(AnswerModel):
+    items: list[WorkspaceAnswer]
+    next_cursor: str | None
+
+
+def declare_workspaces(operations: Operations, services: ApiServices) -> None:
+    paging = Paging(services)
+
+    @operations.declare("GET", "/workspaces", scope=Scope.READ, query=PageQuery, response=WorkspaceList, tag=_TAG)
+    async def list_workspaces() -> Response:
+        """List the workspaces that the key sees, by id."""
+        query = read_query(request, PageQuery)
+        rows = await services.registry.list_workspaces(
+            workspaces=current_access().workspaces,
+            after=paging.key_after(query.cursor, _KIND),
+            limit=query.limit + 1,
+        )
+        page, last = cut(rows, query.limit)
+        following = paging.encode(_KIND, None if last is None else (last.workspace_id,))
+        return json_response(WorkspaceList(items=[_present(row) for row in page], next_cursor=following))
+
+    @operations.declare("GET", ONE, scope=Scope.READ, response=WorkspaceAnswer, tag=_TAG)
+    async def get_workspace(workspace_id: str) -> Response:
+        """Show one workspace."""
+        return json_response(_present(current_workspace()))
+
+    @operations.declare(
+        "PUT",
+        ONE,
+        scope=Scope.CONTROL,
+        request=WorkspaceBody,
+        response=WorkspaceAnswer,
+        creates=True,
+        problems=(CONFLICT,),
+        tag=_TAG,
+    )
+    async def put_workspace(workspace_id: str) -> Response:
+        """Configure a workspace: 201 when it is new, 200 when it changed.
+
+        The key must see it already, so a key limited to workspaces can create only those it lists.
+        """
+        body = await read_json(request, WorkspaceBody)
+        _refuse_contradictions(body, services.min_poll_interval_seconds)
+        stored = await services.registry.put_workspace(
+            workspace_id,
+            name=body.name,
+            active=body.active,
+            poll_interval_seconds=body.poll_interval_seconds,
+            policy=Policy(**body.thresholds.model_dump()),
+        )
+        if isinstance(stored, Conflict):
+            raise Problem(CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)])
+        services.nudges.registry_changed(workspace_id)
+        workspace = await services.registry.get_workspace(workspace_id)
+        if workspace is None:
+            raise no_such_workspace(workspace_id)
+        return json_response(_present(workspace), 201 if stored.created else 200)
+
+
+def _refuse_contradictions(body: WorkspaceBody, min_poll_interval_seconds: int) -> None:
+    limits = body.thresholds
+    faults = []
+    if body.poll_interval_seconds < min_poll_interval_seconds:
+        detail = f"The shortest interval here is {min_poll_interval_seconds} s."
+        faults.append(FaultyPart(pointer="/poll_interval_seconds", detail=detail))
+    if limits.delayed_after_seconds < limits.freshness_target_seconds:
+        detail = "It must not be less than freshness_target_seconds."
+        faults.append(FaultyPart(pointer="/thresholds/delayed_after_seconds", detail=detail))
+    if limits.stale_after_seconds <= limits.delayed_after_seconds:
+        detail = "It must be more than delayed_after_seconds."
+        faults.append(FaultyPart(pointer="/thresholds/stale_after_seconds", detail=detail))
+    if faults:
+        raise Problem(INVALID_BODY, errors=faults)
+
+
+def _present(workspace: Workspace) -> WorkspaceAnswer:
+    policy = workspace.policy
+    return WorkspaceAnswer(
+        workspace_id=workspace.workspace_id,
+        name=workspace.name,
+        active=workspace.active,
+        poll_interval_seconds=workspace.poll_interval_seconds,
+        thresholds=ThresholdsBody(
+            freshness_target_seconds=policy.freshness_target_seconds,
+            delayed_after_seconds=policy.delayed_after_seconds,
+            stale_after_seconds=policy.stale_after_seconds,
+            grace_seconds=policy.grace_seconds,
+        ),
+        config_version=workspace.config_version,
+    )

@@ -1,0 +1,260 @@
+"""The command line: what can be asked for, and how mistakes are explained.
+
+Owns names, flags and exit codes: 0 done, 1 did not hold, 2 wrong usage or settings, others as serving.py says. The work
+is done elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import trio
+import typer
+from rich.console import Console
+
+from lastheard import settings as settings_module
+from lastheard.client import ClientError, connect
+from lastheard.tables import health_table
+from runtime.clock import SystemClock
+from runtime.faults import EnvironmentFault
+from runtime.logs import configure_logging
+from runtime.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from lastheard.settings import Settings
+
+app = typer.Typer(
+    help="Lastheard knows when it last heard from every vehicle, and whose fault the silence is.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+token_app = typer.Typer(help="API keys.", no_args_is_help=True, rich_markup_mode=None)
+config_app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(token_app, name="token")
+app.add_typer(config_app, name="config")
+
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 69
+out = Console(soft_wrap=True, highlight=False)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file of settings (default: $LASTHEARD_CONFIG)", dir_okay=False)
+]
+EmbeddedOption = Annotated[
+    bool | None, typer.Option("--embedded", help="run a PostgreSQL of our own in the data folder")
+]
+DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="data folder (default: .lastheard)")]
+WorkspaceArgument = Annotated[str, typer.Argument(help="workspace_id")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON, one page of the API per line")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="CSV with a header")]
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float | None, typer.Option("--for", min=1, help="end after so many seconds with a summary; all states need 45")
+    ] = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Everything on this machine: our own PostgreSQL, simulated fleets, one shard. Prints the address and a key.
+
+    Runs until Ctrl-C, or for --for seconds. Exit code 1 unless every workspace completed a cycle and the counts add up.
+    """
+    from lastheard.demo import run_demo
+
+    settings = _load(
+        config,
+        data_dir=data_dir,
+        dsn=None,
+        embedded=True,
+        shard_id="demo",
+        http_port=_demo_port(),
+        min_poll_interval_seconds=2,
+        log_level=os.environ.get("LASTHEARD_LOG_LEVEL", "error"),
+    )
+    _run(settings, partial(run_demo, settings, seconds=seconds))
+
+
+def _demo_port() -> str:
+    """A free port unless one is wanted: a demo must not fail because something else listens on 8080."""
+    return os.environ.get("LASTHEARD_HTTP_PORT", "0")
+
+
+@app.command()
+def serve(
+    embedded: EmbeddedOption = None,
+    host: Annotated[str | None, typer.Option(help="address to listen on (default: 127.0.0.1)")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on; 0 picks a free one (default: 8080)")] = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run one shard until SIGTERM or Ctrl-C, which end it in order: readiness off, drain, flush, release."""
+    from lastheard.serving import serve as run_shard
+
+    settings = _load(config, embedded=embedded, http_host=host, http_port=port, data_dir=data_dir)
+    _run(settings, partial(run_shard, settings))
+
+
+@app.command()
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="change nothing; exit code 1 when the schema is not current")
+    ] = False,
+    embedded: EmbeddedOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Bring the database's schema up to date. Safe to run again, and at the same time as others do."""
+    from lastheard.serving import migrate_database
+
+    settings = _load(config, embedded=embedded, data_dir=data_dir)
+    _run(settings, partial(migrate_database, settings, check_only=check))
+
+
+@app.command()
+def simulate(
+    devices: Annotated[int, typer.Option(min=1, help="vehicles in all")] = 100,
+    tenants: Annotated[int, typer.Option(min=1, help="fleets, each with its own credential")] = 1,
+    rfms_tenants: Annotated[
+        int, typer.Option(min=0, help="how many of the fleets speak rFMS instead of the stream")
+    ] = 0,
+    rate: Annotated[float, typer.Option(help="frames per second and vehicle")] = 1.0,
+    faults: Annotated[str, typer.Option(help="name=value,… ; a wrong name lists them all")] = "",
+    seed: Annotated[int, typer.Option(help="the same seed gives the same fleet")] = 0,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on; 0 picks a free one")] = 0,
+) -> None:
+    """The simulated fleets alone. Prints one JSON line with the addresses and credentials, then serves until Ctrl-C."""
+    from simulator.config import ConfigInvalid, build_config
+    from simulator.faults import FaultsInvalid
+    from simulator.run import run
+
+    try:
+        simulated = build_config(
+            devices=devices, tenants=tenants, rfms_tenants=rfms_tenants, rate=rate, faults=faults, seed=seed
+        )
+    except (ConfigInvalid, FaultsInvalid) as error:
+        _fail(str(error))
+    run(simulated, host=host, port=port)
+
+
+@app.command()
+def health(
+    workspace: WorkspaceArgument,
+    state: Annotated[list[str] | None, typer.Option("--state", help="only this state; may be repeated")] = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Every device of a workspace: state, reason, age. Asks the API at LASTHEARD_ADDRESS with LASTHEARD_KEY."""
+    _print_list(f"/workspaces/{workspace}/health", f"Health of {workspace}", as_json, as_csv, config, state=state or [])
+
+
+@app.command()
+def worklist(
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Devices that stopped reporting or never did, across all workspaces the key may see; silent longest first."""
+    _print_list("/worklist", "Worklist", as_json, as_csv, config, with_workspace=True)
+
+
+@token_app.command("create")
+def token_create(
+    name: Annotated[str, typer.Argument(help="what or who uses it")],
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="read, ingest, control or admin; may be repeated")
+    ] = None,
+    workspace: Annotated[
+        list[str] | None, typer.Option("--workspace", help="limit to this workspace; may be repeated (default: all)")
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="expires after so many days (default: never)")] = None,
+    embedded: EmbeddedOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make an API key and print it, once: only its hash is stored. Needs the database (LASTHEARD_DSN)."""
+    from lastheard.tokens import create_token
+
+    settings = _load(config, embedded=embedded, data_dir=data_dir)
+    expires_at = None if days is None else SystemClock().wall() + timedelta(days=days)
+    _run(settings, partial(create_token, settings, name, scope or ["read"], workspace or None, expires_at))
+
+
+@config_app.command("check")
+def config_check(config: ConfigOption = None) -> None:
+    """Load the settings and print them, or say what is wrong with each and what would be right."""
+    settings = _load(config)
+    for field in type(settings).model_fields:
+        value = getattr(settings, field)
+        shown = "(set)" if field == "dsn" and value is not None else value
+        out.print(f"LASTHEARD_{field.upper()} = {shown}", markup=False)
+
+
+def _print_list(
+    path: str, title: str, as_json: bool, as_csv: bool, config: Path | None, with_workspace: bool = False, **query: Any
+) -> None:
+    """One list of the API, in the form that was asked for."""
+    if as_json and as_csv:
+        _fail("--json and --csv exclude each other")
+    try:
+        client = connect(_load(config))
+        if as_csv:
+            sys.stdout.write(client.get(path, format="csv", **query).text)
+            return
+        items: list[dict[str, Any]] = []
+        for page in client.pages(path, **query):
+            if as_json:
+                sys.stdout.write(orjson.dumps(page).decode() + "\n")
+            items += page["items"]
+    except (ClientError, EnvironmentFault) as error:
+        _fail(str(error), EXIT_UNAVAILABLE)
+    if not as_json:
+        out.print(health_table(f"{title}: {len(items)} devices", items, with_workspace=with_workspace))
+
+
+def _load(config: Path | None, **overrides: object) -> Settings:
+    try:
+        settings = settings_module.load(config, **overrides)
+    except SettingsError as error:
+        _fail(str(error))
+    configure_logging(format=settings.log_format, level=settings.log_level)
+    return settings
+
+
+def _run(settings: Settings, main: Callable[[], Awaitable[int]]) -> None:
+    """Run to the exit code. What the environment did wrong is said in a sentence; a bug keeps its traceback."""
+    try:
+        code = trio.run(main)
+    except* EnvironmentFault as group:
+        _fail(str(_first(group)), EXIT_UNAVAILABLE)
+    raise typer.Exit(code)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _fail(message: str, code: int = EXIT_USAGE) -> Any:
+    """Say it on standard error and end."""
+    typer.echo(f"lastheard: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The `lastheard` command."""
+    app()

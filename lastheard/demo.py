@@ -1,0 +1,80 @@
+"""`lastheard demo`: everything on this machine, and proof at the end that it worked.
+
+Owns the order (our PostgreSQL, the simulated fleets, one shard, a key), the demo's short thresholds, and the verdict.
+What people see is in demo_view.py; the service is the same as `serve` runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from api.keys import mint_key
+from domain.model import Policy
+from lastheard.client import remember
+from lastheard.demo_view import DemoView, Watch
+from lastheard.service import Service
+from lastheard.serving import StopSignal, open_database, until_stopped
+from lastheard.simulation import configure_fleet, run_simulator
+
+if TYPE_CHECKING:
+    from lastheard.settings import Settings
+    from lastheard.simulation import Simulated
+
+# Short enough that every state occurs within 45 s of the simulated fleets, which fall silent after 15 s and have
+# vehicles that report every 20 s only.
+POLICY = Policy(freshness_target_seconds=8, delayed_after_seconds=9, stale_after_seconds=22, grace_seconds=20)
+POLL_INTERVAL_SECONDS = 5
+
+
+async def run_demo(settings: Settings, *, seconds: float | None) -> int:
+    """Run until a signal, or for so many seconds from the first start of collection on. Exit code 0 or 1."""
+
+    async def main(signal: StopSignal) -> int:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        view = DemoView()
+        view.say(f"starting PostgreSQL in {settings.data_dir} (the first time takes a few seconds)")
+        async with open_database(settings) as dsn, run_simulator("--demo") as simulated:
+            view.say(f"simulated fleets at {simulated.http_url}: {', '.join(t.name for t in simulated.tenants)}")
+            service = Service(settings, dsn)
+            signal.started(service.stop)
+            return await _run_service(service, settings, simulated, view, seconds)
+
+    return await until_stopped(main)
+
+
+async def _run_service(
+    service: Service, settings: Settings, simulated: Simulated, view: DemoView, seconds: float | None
+) -> int:
+    """The service, watched until its time is over or it was asked to stop; then the verdict on what it counted."""
+    watch = Watch([tenant.name for tenant in simulated.tenants])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        key = await _prepare(service, settings, simulated)
+        address = f"http://127.0.0.1:{service.port}"
+        view.introduce(address, key, remember(settings.data_dir, address, key))
+        with trio.move_on_after(float("inf") if seconds is None else seconds):
+            async with trio.open_nursery() as watching:
+                watching.start_soon(view.keep_showing, watch, address, key, service)
+                await service.wait_stop_requested()
+                watching.cancel_scope.cancel()
+        service.stop()
+    return service.exit_code or view.conclude(watch, service)
+
+
+async def _prepare(service: Service, settings: Settings, simulated: Simulated) -> str:
+    """Workspaces and devices of the fleets, and a key that may do everything here; the key's text."""
+    for tenant in simulated.tenants:
+        await configure_fleet(
+            service.registry,
+            simulated,
+            tenant,
+            credentials_dir=settings.data_dir / "credentials",
+            policy=POLICY,
+            poll_interval_seconds=POLL_INTERVAL_SECONDS,
+        )
+        service.shard.registry_changed(tenant.name)
+    record, key = mint_key("demo", frozenset({"read", "ingest", "control", "admin"}), None, None)
+    await service.keys.create_key(record)
+    return key

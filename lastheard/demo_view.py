@@ -1,0 +1,152 @@
+"""What the demo shows: a live table on a terminal, plain lines elsewhere, a summary and a verdict at the end.
+
+Owns `Watch`, which asks the running API like any client and remembers which states occurred.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+import trio
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from lastheard.client import PREFIX
+from lastheard.tables import STATE_STYLE, STATES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lastheard.service import Service
+
+LOOK_EVERY_SECONDS = 1.0
+LINE_EVERY_LOOKS = 5
+GOOD_CYCLES = ("completed", "partial")
+
+
+class Watch:
+    """What was seen of each workspace over HTTP. `seen` are all states that ever occurred."""
+
+    def __init__(self, workspaces: list[str]) -> None:
+        self.workspaces = workspaces
+        self.counts: dict[str, Counter[str]] = {workspace: Counter() for workspace in workspaces}
+        self.cycles: dict[str, Counter[str]] = {workspace: Counter() for workspace in workspaces}
+        self.seen: set[str] = set()
+        self._cycle_outcomes: dict[str, dict[str, str]] = {workspace: {} for workspace in workspaces}
+
+    async def look(self, client: httpx.AsyncClient) -> None:
+        """Read every workspace's health and newest cycles once."""
+        for workspace in self.workspaces:
+            health = await _get(client, f"/workspaces/{workspace}/health", limit=1)
+            self.counts[workspace] = Counter(health["counts"])
+            self.seen.update(state for state, count in health["counts"].items() if count)
+            cycles = await _get(client, f"/workspaces/{workspace}/cycles", limit=20)
+            outcomes = self._cycle_outcomes[workspace]
+            outcomes.update((cycle["cycle_id"], cycle["outcome"]) for cycle in cycles["items"])
+            self.cycles[workspace] = Counter(outcomes.values())
+
+    def without_cycle(self) -> list[str]:
+        """Workspaces that never completed a cycle."""
+        return [w for w in self.workspaces if not any(self.cycles[w][outcome] for outcome in GOOD_CYCLES)]
+
+
+async def _get(client: httpx.AsyncClient, path: str, **params: int) -> Any:
+    answer = await client.get(PREFIX + path, params=params)
+    answer.raise_for_status()
+    return orjson.loads(answer.content)
+
+
+class DemoView:
+    """Prints. On a terminal a table that renews itself, elsewhere a line per workspace every few seconds."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        self._console.print(text)
+
+    def introduce(self, address: str, key: str, remembered: Path) -> None:
+        self.say(f"\naddress  {address}\nkey      {key}\n")
+        self.say("Try, in another terminal:")
+        self.say(f'  curl -H "Authorization: Bearer {key}" {address}{PREFIX}/workspaces/harbour/health')
+        self.say(f"  lastheard health harbour      (address and key are in {remembered})\n")
+
+    async def keep_showing(self, watch: Watch, address: str, key: str, service: Service) -> None:
+        """Look every second and show, until cancelled."""
+        headers = {"authorization": f"Bearer {key}"}
+        live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else nullcontext()
+        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=10.0) as client:
+            with live as table:
+                looks = 0
+                while True:
+                    await watch.look(client)
+                    if isinstance(table, Live):
+                        table.update(_table(watch, service), refresh=True)
+                    elif looks % LINE_EVERY_LOOKS == 0:
+                        self._print_line(watch, service)
+                    looks += 1
+                    await trio.sleep(LOOK_EVERY_SECONDS)
+
+    def _print_line(self, watch: Watch, service: Service) -> None:
+        total = sum(watch.counts.values(), Counter())
+        states = "  ".join(f"{state} {total[state]}" for state in STATES)
+        ingest = service.ingest.statistics()
+        self.say(f"{states}  |  frames {service.shard.frames()['received']}  updates {ingest['submitted']}")
+
+    def conclude(self, watch: Watch, service: Service) -> int:
+        """The summary per workspace, the counting identities, and the exit code: 0 when all of it holds."""
+        self._console.print(_table(watch, service))
+        identities = [_frames_identity(service), _updates_identity(service)]
+        for text, _ in identities:
+            self.say(text)
+        self.say("states that occurred: " + ", ".join(state for state in STATES if state in watch.seen))
+        missing = watch.without_cycle()
+        if missing:
+            self.say(f"[red]no completed cycle in: {', '.join(missing)}[/]")
+        good = not missing and all(holds for _, holds in identities)
+        self.say("everything holds" if good else "[red]something does not hold[/]")
+        return 0 if good else 1
+
+
+def _frames_identity(service: Service) -> tuple[str, bool]:
+    frames = service.shard.frames()
+    parts = ("merged", "ignored", "malformed", "pending")
+    holds = frames["received"] == sum(frames[part] for part in parts)
+    terms = " + ".join(f"{part} {frames[part]}" for part in parts)
+    return f"frames: received {frames['received']} = {terms}  {_mark(holds)}", holds
+
+
+def _updates_identity(service: Service) -> tuple[str, bool]:
+    ingest = service.ingest.statistics()
+    outcomes = ingest["outcomes"]
+    parts = ("accepted", "duplicate", "stale", "conflict", "rejected", "quarantined")
+    holds = ingest["submitted"] == sum(outcomes.get(part, 0) for part in parts) + ingest["pending"]
+    terms = " + ".join(f"{part} {outcomes.get(part, 0)}" for part in parts)
+    return f"updates: submitted {ingest['submitted']} = {terms} + pending {ingest['pending']}  {_mark(holds)}", holds
+
+
+def _mark(holds: bool) -> str:
+    return "[green]holds[/]" if holds else "[red]DOES NOT HOLD[/]"
+
+
+def _table(watch: Watch, service: Service) -> Table:
+    table = Table(title="Lastheard demo", title_justify="left")
+    table.add_column("workspace")
+    for state in STATES:
+        table.add_column(state, justify="right", style=STATE_STYLE[state])
+    for column in ("cycles", "frames", "accepted", "duplicate", "stale", "other"):
+        table.add_column(column, justify="right")
+    by_resource = service.ingest.statistics()["by_resource"]
+    for workspace in watch.workspaces:
+        outcomes = Counter(by_resource.get(f"workspace:{workspace}", {}))
+        named = [outcomes.pop(outcome, 0) for outcome in ("accepted", "duplicate", "stale")]
+        numbers = [watch.counts[workspace][state] for state in STATES]
+        numbers += [watch.cycles[workspace].total(), service.shard.frames_of(workspace)["received"]]
+        table.add_row(workspace, *(str(number) for number in [*numbers, *named, outcomes.total()]))
+    return table

@@ -1,0 +1,234 @@
+"""One shard, built by hand: this page is the whole system, in starting order, with each child's restart rule beside it.
+
+Owns who is started, in which order, and how all of it ends. It must never decide anything about telematics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AsyncExitStack
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.connections import Connector
+from actors.ingest import IngestActor
+from actors.session import CurrentSession
+from actors.shard import ShardActor
+from actors.upkeep import UpkeepActor
+from api.app import create_app
+from api.server import serve_http
+from api.services import ApiServices
+from api.traffic import HttpTraffic
+from providers.http import HttpPool
+from providers.rfms import Rfms
+from providers.viriciti import ViriCiti
+from runtime.clock import SharedClock, SystemClock
+from runtime.logs import get_logger
+from runtime.settings import SecretReference
+from runtime.shutdown import ShutdownPlan
+from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
+from storage.cycles import PostgresCycles
+from storage.gateway import Database, open_bridge
+from storage.ingest import PostgresIngestStore
+from storage.keys import PostgresKeys
+from storage.migrations import check_schema
+from storage.reads import PostgresReads
+from storage.registry import PostgresRegistry
+from storage.sessions import PostgresSessions
+from storage.upkeep import PostgresUpkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lastheard.settings import Settings
+
+MIN_PARTITION_DAYS = 2
+EXIT_SUPERSEDED = 75
+EXIT_ESSENTIAL_FAILED = 70
+
+
+class Service:
+    """A shard that can be run once. `stop` ends it in order; `run` returns the process's exit code."""
+
+    def __init__(self, settings: Settings, dsn: str) -> None:
+        random = Random()  # noqa: S311 - jitter, not secrets
+        self._settings = settings
+        self._dsn = dsn
+        self._log = get_logger("service")
+        self._stop = trio.Event()
+        self._http_stop = trio.Event()
+        self._draining = False
+        self.exit_code = 0
+        self.port = 0
+
+        # Storage: the gateway owns the pool; the stores are its tables, one file each.
+        self.database = Database(dsn, pool_size=settings.pool_size, application_name=f"lastheard/{settings.shard_id}")
+        self.registry = PostgresRegistry(self.database)
+        self.keys = PostgresKeys(self.database)
+        self._reads = PostgresReads(self.database)
+        self._upkeep_store = PostgresUpkeep(self.database)
+
+        # Providers: one HTTP pool for all, one object per type.
+        self._http_pool = HttpPool(max_connections=settings.max_provider_connections)
+        known = (ViriCiti(self._http_pool), Rfms(self._http_pool))
+        providers = {provider.provider_type: provider for provider in known}
+
+        # Actors.
+        self._clock = SharedClock(SystemClock())
+        current = CurrentSession()
+        self.ingest = IngestActor(PostgresIngestStore(self.database), current, random=random)
+        self._upkeep = UpkeepActor(self._upkeep_store, random)
+        self.shard = ShardActor(
+            settings.shard_id,
+            PostgresSessions(self.database),
+            PostgresCycles(self.database),
+            Connector(providers, resolve_secret=lambda reference: SecretReference(reference).resolve()),
+            self.ingest,
+            current,
+            self._clock,
+            random,
+            on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
+            window_seconds=settings.stream_window_seconds,
+        )
+        self._supervisor = Supervisor("shard", random=random)
+
+        # The API reads and commands through the same stores.
+        self._traffic = HttpTraffic()
+        self._app = create_app(
+            ApiServices(
+                registry=self.registry,
+                reads=self._reads,
+                keys=self.keys,
+                ingest=self.ingest,
+                nudges=self.shard,
+                providers=providers,
+                clock=self._clock,
+                runtime_report=self.statistics,
+                readiness=self._readiness,
+                cursor_key=_cursor_key(settings, dsn),
+                log=get_logger("api"),
+                min_poll_interval_seconds=settings.min_poll_interval_seconds,
+                traffic=self._traffic,
+            )
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start everything, say so through `task_status`, and work until `stop`; then see `exit_code`.
+
+        Raises SchemaMismatch before anything has started. Cancelling it skips the ordered end: prefer `stop`.
+        """
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(open_bridge())  # outermost: everything below may cross it
+            await stack.enter_async_context(self.database)
+            await check_schema(self.database)
+            await self._upkeep_store.ensure_partitions(days_ahead=MIN_PARTITION_DAYS)
+            await stack.enter_async_context(self._http_pool)
+            try:
+                async with self._supervisor.open() as root:
+                    # Essential: without it nothing is stored. Returns only when drained at the end.
+                    root.start("ingest", self.ingest.run, restart=Restart.TRANSIENT, essential=True)
+                    # Partitions exist for days: it may fail, be parked and retried while the rest goes on.
+                    root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
+                    # Essential: it owns the session and, under a supervisor of its own, every workspace and stream.
+                    root.start("shard", self.shard.run, restart=Restart.PERMANENT, essential=True)
+                    # Essential: a shard that cannot answer is of no use. A sibling of the actors, never their parent.
+                    await self._start_http(root)
+                    self._log.info("service_started", port=self.port, shard_id=self._settings.shard_id)
+                    task_status.started()
+                    await self._stop.wait()
+                    await self._shut_down()
+            except EssentialChildFailed as failure:
+                self._log.critical("service_failed", child=failure.child)
+                self.stop(EXIT_ESSENTIAL_FAILED)
+
+    async def _start_http(self, root: Supervisor) -> None:
+        bound = trio.Event()
+
+        async def serve() -> None:
+            port = self.port or self._settings.http_port
+            async with trio.open_nursery() as nursery:
+                self.port = await nursery.start(partial(serve_http, self._app, port=port, **options))
+                bound.set()
+
+        options: dict[str, Any] = {
+            "host": self._settings.http_host,
+            "stop": self._http_stop,
+            "graceful_seconds": 5.0,
+            "traffic": self._traffic,
+        }
+        root.start("http", serve, restart=Restart.TRANSIENT, essential=True)
+        await bound.wait()  # the supervisor cancels this when the address cannot be bound
+
+    async def wait_stop_requested(self) -> None:
+        """Return when the end has begun, on request or by a failure: no deadline, a service runs until then."""
+        await self._stop.wait()
+
+    def stop(self, exit_code: int = 0) -> None:
+        """Begin the ordered end; the first call decides the exit code. Never blocks."""
+        if not self._stop.is_set():
+            self.exit_code = exit_code
+            self._stop.set()
+
+    async def _shut_down(self) -> None:
+        """Readiness off, take nothing more, close streams, flush, release. Each step has its own budget."""
+        plan = ShutdownPlan()
+        plan.add("readiness", 1.0, self._stop_being_ready)
+        plan.add("http", 8.0, self._stop_http)
+        plan.add("streams_and_polls", 8.0, self.shard.stop_collecting)
+        plan.add("flush", 8.0, self._flush)
+        plan.add("session", 3.0, self.shard.end_session)
+        await plan.run()
+
+    async def _stop_being_ready(self) -> None:
+        self._draining = True
+        await trio.lowlevel.checkpoint()
+
+    async def _stop_http(self) -> None:
+        self._http_stop.set()
+        await self._wait_ended("http")
+
+    async def _flush(self) -> None:
+        self.ingest.close()
+        try:
+            await self._wait_ended("ingest")
+        finally:
+            given_up = self.ingest.give_up()
+            if given_up:
+                self._log.error("submissions_given_up", submissions=given_up)
+
+    async def _wait_ended(self, name: str) -> None:
+        """Until a child has returned by itself; the step's budget bounds it."""
+        for child in self._supervisor.children():
+            if child.name == name:
+                await child.wait_ended()
+
+    def _readiness(self) -> Mapping[str, bool]:
+        """What this process knows of itself; never whether a provider is away."""
+        lanes = self.ingest.statistics()["mailbox"]["lanes"].values()
+        return {
+            "not_draining": not self._draining,
+            "ingest_commits": not self.ingest.is_failing,
+            "lanes_have_room": all(lane["waiting_size"] < lane["capacity"] for lane in lanes),
+            "session_live": self.shard.statistics()["epoch"] is not None,
+        }
+
+    def statistics(self) -> dict[str, Any]:
+        """Everything an operator asks first; the body of `/runtime`."""
+        return {
+            "shard": self.shard.statistics(),
+            "ingest": self.ingest.statistics(),
+            "upkeep": self._upkeep.statistics(),
+            "database": self.database.statistics(),
+            "provider_http": self._http_pool.statistics(),
+            "http": self._traffic.statistics(),
+            "actors": self._supervisor.statistics(),
+        }
+
+
+def _cursor_key(settings: Settings, dsn: str) -> bytes:
+    """Signs page cursors. All shards of one database must agree on it, so without a setting it comes from the DSN."""
+    secret = dsn if settings.cursor_key is None else settings.cursor_key.resolve()
+    return hashlib.sha256(f"lastheard cursor {secret}".encode()).digest()

@@ -1,0 +1,104 @@
+"""`serve` and `migrate`: from settings to a running shard, and how a signal ends it at any instant.
+
+Owns the choice of the database (a DSN, or our own embedded server) and the stop signal. What a shard is made of is on
+service.py's page.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from lastheard.service import Service
+from runtime.logs import get_logger
+from runtime.shutdown import wait_for_stop_signal
+from storage.embedded import open_embedded
+from storage.migrations import migrate, schema_versions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from lastheard.settings import Settings
+
+EXIT_STOPPED_WHILE_STARTING = 130
+
+
+class NoDatabase(Exception):
+    """Neither a DSN nor permission to run a server of our own."""
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[str]:
+    """The DSN to use. With `embedded` our own PostgreSQL runs for the length of the block, migrated."""
+    if settings.dsn is not None:
+        yield settings.dsn
+    elif settings.embedded:
+        async with open_embedded(settings.data_dir / "postgresql") as server:
+            await migrate(server.dsn)
+            yield server.dsn
+    else:
+        raise NoDatabase(
+            "No database is configured. Set LASTHEARD_DSN=postgresql://user:password@host/database, "
+            "or, on a laptop, use --embedded to run a PostgreSQL of our own in the data folder."
+        )
+
+
+class StopSignal:
+    """Turns SIGINT and SIGTERM into an ordered stop of the running service, or a cancelled start before it runs."""
+
+    def __init__(self) -> None:
+        self.starting = trio.CancelScope()
+        self._stop: Callable[[], None] | None = None
+        self._requested = False
+
+    def started(self, stop: Callable[[], None]) -> None:
+        """From here on a signal calls `stop`; one that came before calls it now."""
+        self._stop = stop
+        if self._requested:
+            stop()
+
+    async def watch(self) -> None:
+        number = await wait_for_stop_signal()
+        get_logger("service").info("stop_requested", signal=number.name)
+        self._requested = True
+        if self._stop is None:
+            self.starting.cancel()
+        else:
+            self._stop()
+
+
+async def until_stopped(main: Callable[[StopSignal], Awaitable[int]]) -> int:
+    """Run `main` with the signals watched from the very beginning; its exit code, or 130 when its start was ended."""
+    signal = StopSignal()
+    code = EXIT_STOPPED_WHILE_STARTING
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(signal.watch)
+        with signal.starting:
+            code = await main(signal)
+        nursery.cancel_scope.cancel()
+    return code
+
+
+async def serve(settings: Settings) -> int:
+    """Run one shard until a signal or a fatal fault; the exit code of the process."""
+
+    async def main(signal: StopSignal) -> int:
+        async with open_database(settings) as dsn:
+            service = Service(settings, dsn)
+            signal.started(service.stop)
+            await service.run()
+            return service.exit_code
+
+    return await until_stopped(main)
+
+
+async def migrate_database(settings: Settings, *, check_only: bool) -> int:
+    """Bring the schema up to date, or only say whether it is (exit code 1 when not)."""
+    async with open_database(settings) as dsn:
+        if not check_only:
+            await migrate(dsn)
+        current, expected = await schema_versions(dsn)
+    print(f"schema {current or 'none'}, this version of Lastheard expects {expected}")
+    return 0 if current == expected else 1

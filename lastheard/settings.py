@@ -1,0 +1,109 @@
+"""The settings of this service: names, meanings, defaults. How they are loaded and explained is runtime/settings.py.
+
+Every setting is a variable `LASTHEARD_…` or a key of a TOML file (`LASTHEARD_CONFIG`, or `--config`). Secrets are given
+by reference (`env:NAME`, `file:PATH`); the database's password may also stand in the DSN, which is never logged.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime.settings import SecretReference, load_settings
+
+CONFIG_VARIABLE = "LASTHEARD_CONFIG"
+SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+class Settings(BaseSettings):
+    """Immutable once loaded."""
+
+    model_config = SettingsConfigDict(env_prefix="LASTHEARD_", frozen=True, extra="forbid")
+
+    dsn: Annotated[
+        str | None, Field(description="PostgreSQL to use: postgresql://user:password@host[,host]/database")
+    ] = None
+    embedded: Annotated[
+        bool, Field(description="without a dsn, run a PostgreSQL of our own inside data_dir (laptops and demos)")
+    ] = False
+    data_dir: Annotated[Path, Field(description="where the embedded PostgreSQL and the demo's key live")] = Path(
+        ".lastheard"
+    )
+    shard_id: Annotated[
+        str,
+        Field(
+            default_factory=socket.gethostname,
+            description="stable name of this process among the shards of one database; the host's name when unset",
+        ),
+    ]
+
+    http_host: Annotated[str, Field(description="address the API listens on")] = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65535, description="port the API listens on; 0 picks a free one")] = 8080
+    cursor_key: Annotated[
+        SecretReference | None,
+        Field(description="secret that signs page cursors, the same on all shards; derived from the dsn when unset"),
+    ] = None
+
+    log_format: Annotated[
+        Literal["auto", "json", "console"], Field(description="auto: colours on a terminal, JSON elsewhere")
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="the lowest level that is written")
+    ] = "info"
+
+    pool_size: Annotated[int, Field(ge=2, le=100, description="database connections of this process")] = 8
+    stream_window_seconds: Annotated[
+        float, Field(ge=0.05, le=60.0, description="how long a stream's values are coalesced before they are stored")
+    ] = 1.0
+    min_poll_interval_seconds: Annotated[
+        int, Field(ge=2, le=3600, description="shortest poll interval a workspace may have; demos and tests use 2")
+    ] = 60
+    max_provider_connections: Annotated[int, Field(ge=1, le=1000, description="concurrent HTTP calls to providers")] = (
+        100
+    )
+
+    address: Annotated[str, Field(description="where the reading commands (health, worklist, …) find the API")] = (
+        "http://127.0.0.1:8080"
+    )
+    key: Annotated[
+        SecretReference | None, Field(description="API key of the reading commands, by reference (env:NAME, file:PATH)")
+    ] = None
+
+    @field_validator("shard_id")
+    @classmethod
+    def _check_shard_id(cls, value: str) -> str:
+        if not SHARD_ID.fullmatch(value):
+            raise ValueError(
+                "use 1 to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+            )
+        return value
+
+    @field_validator("dsn")
+    @classmethod
+    def _check_dsn(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("postgresql", "postgres"):
+            raise ValueError("a DSN begins with postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _check_database(self) -> Settings:
+        if self.dsn is not None and self.embedded:
+            raise ValueError("LASTHEARD_DSN and LASTHEARD_EMBEDDED exclude each other: unset one of them")
+        return self
+
+
+def load(config: Path | None = None, **overrides: object) -> Settings:
+    """Settings from file, environment and command line, the later winning. Raises SettingsError naming every fault."""
+    env = dict(os.environ)
+    path = config or (Path(env[CONFIG_VARIABLE]) if env.get(CONFIG_VARIABLE) else None)
+    for name, value in overrides.items():
+        if value is not None:
+            env[f"LASTHEARD_{name.upper()}"] = str(value)
+    return load_settings(Settings, toml_path=path, env=env, also_known=(CONFIG_VARIABLE, "LASTHEARD_TEST_DSN"))

@@ -1,0 +1,170 @@
+"""The simulator as a process of its own, and a simulated fleet as configuration.
+
+Owns the child process (in a process session of its own, so that Ctrl-C reaches this one first; it ends with its parent
+in any case) and the mapping from its tenants to workspaces. Used by the demo, the tests and the benchmarks.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import orjson
+import trio
+
+from actors.ports import DeviceDraft, NotFound
+from domain.model import Policy, ProviderConnection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from actors.ports import Registry
+
+READY_BUDGET_SECONDS = 30.0
+STOP_BUDGET_SECONDS = 5.0
+RFMS_VEHICLES = "application/json; rfms=vehicles.v4.0"
+
+
+class Tenant(NamedTuple):
+    """One simulated fleet and what opens it."""
+
+    name: str
+    provider: str
+    credential: str
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A running simulator."""
+
+    http_url: str
+    ws_url: str
+    pid: int
+    tenants: tuple[Tenant, ...]
+
+
+class SimulatorFailed(Exception):
+    """It ended, or said nothing, before it was ready."""
+
+
+@asynccontextmanager
+async def run_simulator(*flags: str) -> AsyncIterator[Simulated]:
+    """`python -m simulator` with these flags for the length of the block; its standard error is ours."""
+    command = [sys.executable, "-m", "simulator", "--exit-with-parent", str(os.getpid()), *flags]
+    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        yield await _wait_ready(process)
+    finally:
+        with trio.move_on_after(STOP_BUDGET_SECONDS, shield=True):
+            process.terminate()
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+            with trio.move_on_after(STOP_BUDGET_SECONDS, shield=True):
+                await process.wait()
+
+
+async def _wait_ready(process: trio.Process) -> Simulated:
+    line = b""
+    with trio.move_on_after(READY_BUDGET_SECONDS):
+        while not line.endswith(b"\n") and process.stdout is not None:
+            chunk = await process.stdout.receive_some()
+            if not chunk:
+                break
+            line += chunk
+    if not line.endswith(b"\n"):
+        raise SimulatorFailed(
+            f"the simulator was not ready within {READY_BUDGET_SECONDS:.0f} s; see its messages above"
+        )
+    facts = orjson.loads(line)
+    tenants = tuple(Tenant(t["name"], t["provider"], t["credential"]) for t in facts["tenants"])
+    return Simulated(facts["http_url"], facts["ws_url"], facts["pid"], tenants)
+
+
+async def list_vehicles(simulated: Simulated, tenant: Tenant) -> list[tuple[str, str]]:
+    """(external_id, vehicle_name) of a tenant, asked of the provider's own listing."""
+    async with httpx.AsyncClient(base_url=simulated.http_url, timeout=10.0) as client:
+        if tenant.provider == "viriciti":
+            answer = await client.get("/api/v1/my/assets", headers={"x-api-key": tenant.credential})
+            return [(asset["vid"], asset["name"]) for asset in _body(answer)]
+        headers = {"authorization": f"Bearer {tenant.credential}", "accept": RFMS_VEHICLES}
+        vehicles: list[tuple[str, str]] = []
+        while True:
+            last = {"lastVin": vehicles[-1][0]} if vehicles else {}
+            answer = await client.get("/rfms/vehicles", headers=headers, params=last)
+            page = _body(answer)
+            found = page["vehicleResponse"]["vehicles"]
+            vehicles += [(each["vin"], each.get("customerVehicleName") or each["vin"]) for each in found]
+            if not page.get("moreDataAvailable") or not found:
+                return vehicles
+
+
+def _body(answer: httpx.Response) -> Any:
+    answer.raise_for_status()
+    return orjson.loads(answer.content)
+
+
+async def configure_fleet(
+    registry: Registry,
+    simulated: Simulated,
+    tenant: Tenant,
+    *,
+    credentials_dir: Path,
+    policy: Policy,
+    poll_interval_seconds: int,
+    extra_vehicles: Sequence[str] = (),
+) -> int:
+    """Make a workspace of a tenant: connection, credential as a file, devices activated now. How many devices."""
+    workspace_id = tenant.name
+    await registry.put_workspace(
+        workspace_id,
+        name=tenant.name.title(),
+        active=True,
+        poll_interval_seconds=poll_interval_seconds,
+        policy=policy,
+    )
+    await registry.put_provider(
+        ProviderConnection(
+            workspace_id=workspace_id,
+            provider_id=tenant.provider,
+            provider_type=tenant.provider,
+            transport="stream" if tenant.provider == "viriciti" else "poll",
+            base_url=simulated.http_url if tenant.provider == "viriciti" else f"{simulated.http_url}/rfms",
+            credential=_write_secret(credentials_dir / tenant.name, tenant.credential),
+        )
+    )
+    vehicles = await list_vehicles(simulated, tenant) + [(vid, f"{vid} (not fitted)") for vid in extra_vehicles]
+    await _retire_all(registry, workspace_id)
+    drafts = [
+        DeviceDraft(
+            device_id=external_id,
+            provider_id=tenant.provider,
+            external_id=external_id,
+            vehicle_id=f"vehicle-{external_id}",
+            vehicle_name=name,
+        )
+        for external_id, name in vehicles
+    ]
+    results = await registry.put_devices(workspace_id, drafts)
+    if isinstance(results, NotFound):
+        raise SimulatorFailed(f"workspace {workspace_id} vanished while it was configured")
+    return len(drafts)
+
+
+async def _retire_all(registry: Registry, workspace_id: str) -> None:
+    """Devices of an earlier run are activated anew, so that their grace begins now."""
+    for device in await registry.list_devices(workspace_id, include_retired=False, after=None, limit=10_000):
+        await registry.retire_device(workspace_id, device.device_id)
+
+
+def _write_secret(path: Path, secret: str) -> str:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(secret)
+    return f"file:{path.resolve()}"

@@ -1,0 +1,124 @@
+"""From what a provider's server answered to the fault that health tells people. Pure.
+
+Owns the classes (401 and 403 are credentials, 429 is quota, …) and how long a provider asked us to wait. It must never
+put a header of ours, a query string or a credential into a message: addresses appear without query and user part.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_RETRY_AFTER_SECONDS: Final = 86_400.0  # a longer wish is a mistake or an attack; asking once a day harms nobody
+MAX_EXCERPT: Final = 200
+
+_TOO_MANY_REQUESTS: Final = 429
+_PASSING: Final = frozenset({408, 425})  # request timeout, too early: the standard says to try again
+_CUT_SHORT: Final = ("disconnected", "peer closed", "incomplete")
+
+
+def place_of(url: httpx.URL) -> str:
+    """Where a call went, fit for messages: scheme, host and path."""
+    port = "" if url.port is None else f":{url.port}"
+    return f"{url.scheme}://{url.host}{port}{url.path}"
+
+
+def excerpt_of(body: bytes, secrets: Iterable[str]) -> str:
+    """The beginning of an error body on one line, without the secrets that were sent."""
+    text = body.decode("utf-8", "replace")
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())[:MAX_EXCERPT]
+
+
+def fault_for_status(
+    status: int, headers: Mapping[str, str], place: str, excerpt: str, fallback_now: datetime
+) -> ProviderFault:
+    """The fault for an answer that is not 2xx. Header names are looked up in lower case."""
+    said = f": {excerpt}" if excerpt else ""
+    answered = f"{place} answered {status}{said}"
+    if status in (401, 403):
+        return ProviderFault(FaultClass.CREDENTIALS, answered, permanent=True)
+    if status == _TOO_MANY_REQUESTS:
+        return ProviderFault(FaultClass.QUOTA, answered, retry_after=_quota_delay(headers, fallback_now))
+    if status >= 500 or status in _PASSING:
+        return ProviderFault(FaultClass.OUTAGE, answered, retry_after=retry_after_seconds(headers, fallback_now))
+    if 300 <= status < 400:
+        return ProviderFault(
+            FaultClass.CONFIGURATION,
+            f"{place} answered {status}, a redirect, which is never followed: set base_url to the final address",
+            permanent=True,
+        )
+    if status < 300:
+        return ProviderFault(FaultClass.PROTOCOL, answered)
+    return ProviderFault(FaultClass.CONFIGURATION, answered, permanent=True)
+
+
+def fault_for_error(error: httpx.HTTPError | httpx.InvalidURL, place: str) -> ProviderFault:
+    """The fault for an exchange that broke. PoolTimeout is not a provider's fault and does not belong here."""
+    name = type(error).__name__
+    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
+        # Their texts quote what we were about to send, the credential's header among it.
+        return ProviderFault(FaultClass.CONFIGURATION, f"{place} cannot be called ({name})", permanent=True)
+    text = str(error)
+    if isinstance(error, httpx.RemoteProtocolError) and not any(word in text for word in _CUT_SHORT):
+        return ProviderFault(FaultClass.PROTOCOL, f"{place} does not speak HTTP ({text[:MAX_EXCERPT]})")
+    return ProviderFault(FaultClass.OUTAGE, f"{place} broke off ({name}: {text[:MAX_EXCERPT]})")
+
+
+def retry_after_seconds(headers: Mapping[str, str], fallback_now: datetime) -> float | None:
+    """`Retry-After` (RFC 9110 §10.2.3) in seconds, at least 0: an HTTP-date, an integer, or the decimal fraction that
+    some providers send. None when there is none or it makes no sense."""
+    text = headers.get("retry-after")
+    if text is None:
+        return None
+    seconds = _finite(text)
+    if seconds is not None:
+        return _bounded(seconds)
+    at = _http_date(text)
+    return None if at is None else _bounded((at - _server_now(headers, fallback_now)).total_seconds())
+
+
+def _quota_delay(headers: Mapping[str, str], fallback_now: datetime) -> float | None:
+    """Retry-After, else rFMS's X-Rate-Limit-Reset: the second (Unix time) at which the window starts anew."""
+    asked = retry_after_seconds(headers, fallback_now)
+    reset = _finite(headers.get("x-rate-limit-reset", ""))
+    if asked is not None or reset is None:
+        return asked
+    return _bounded(reset - _server_now(headers, fallback_now).timestamp())
+
+
+def _server_now(headers: Mapping[str, str], fallback_now: datetime) -> datetime:
+    """The server's own clock when it says so: its instants are meant in it."""
+    return _http_date(headers.get("date", "")) or fallback_now
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def _finite(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

@@ -1,0 +1,272 @@
+"""The way out to providers over HTTP: one client per process and TLS profile, shared by every connection.
+
+Owns the pool, its limits and the deadline of each call. It must never retry what a provider refused (the caller backs
+off), follow a redirect, keep a cookie (one customer's session would travel with another's request), read proxies or
+passwords from the environment, or let a secret into a message.
+
+Why there is a limiter outside a pool that has limits of its own: httpcore's pool loses a slot for good when a request
+is cancelled while it waits for one (encode/httpcore #1093). Behind the limiter no request ever waits for a slot, so a
+wait that runs out all the same means lost slots, and the client is replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import Counter
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakValueDictionary
+
+import httpx
+import trio
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass
+from providers.faults import excerpt_of, fault_for_error, fault_for_status, place_of
+from runtime.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Mapping
+    from types import TracebackType
+
+MIB: Final = 1024 * 1024
+CONNECT_SECONDS: Final = 10.0
+KEEP_ALIVE_SECONDS: Final = 30.0
+CLOSE_SECONDS: Final = 5.0
+MAX_ERROR_BODY_BYTES: Final = 4096
+CLIENTS_PER_CALL: Final = 2  # the second one only after the first was found to have lost its slots
+
+_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request. `lane` holds back all but one call at a time (see `HttpPool.lane`); `secrets` are what an error
+    body must not give away; the deadline runs from when the call's turn has come."""
+
+    method: str
+    url: httpx.URL
+    headers: Mapping[str, str]
+    content: bytes | None = None
+    deadline_seconds: float = 30.0
+    lane: trio.CapacityLimiter | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class _Generation:
+    """A client and the calls that use it; one that was replaced is closed when its last call has ended."""
+
+    client: httpx.AsyncClient
+    in_flight: int = 0
+
+
+class HttpPool:
+    """Open it (`async with`) before the providers are used and close it after them.
+
+    Not started twice. `ssl_context` is also what the streaming providers connect with: building one takes about 20 ms
+    and most of a megabyte, too much to do for each connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int = 64,
+        max_response_bytes: int = 16 * MIB,
+        pool_wait_seconds: float = 5.0,
+        ca_file: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1, not {max_connections}")
+        self.clock: Clock = clock or SystemClock()
+        self.ssl_context: ssl.SSLContext = httpx.create_ssl_context()
+        if ca_file is not None:
+            self.ssl_context.load_verify_locations(cafile=ca_file)
+        self._max_connections = max_connections
+        self._max_response_bytes = max_response_bytes
+        self._pool_wait_seconds = pool_wait_seconds
+        self._limiter = trio.CapacityLimiter(max_connections)
+        self._lanes: WeakValueDictionary[bytes, trio.CapacityLimiter] = WeakValueDictionary()
+        self._current: _Generation | None = None
+        self._retired: set[_Generation] = set()
+        self._counts: Counter[str] = Counter()
+        self._faults: Counter[FaultClass] = Counter()
+
+    async def __aenter__(self) -> Self:
+        self._current = _Generation(self._make_client())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        generations, self._current = [*self._retired, self._generation()], None
+        for generation in generations:
+            await self._close(generation)
+
+    def lane(self, credential: str) -> trio.CapacityLimiter:
+        """One call at a time for everyone who asks with the same credential. Keep it as long as you call."""
+        key = hashlib.sha256(credential.encode()).digest()
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = trio.CapacityLimiter(1)
+        return lane
+
+    async def fetch(self, call: Call) -> bytes:
+        """The body of a 2xx answer, decompressed, at most max_response_bytes. Raises ProviderFault.
+
+        Waiting for its turn has no deadline here, only the caller's: each call before it ends by its own deadline, so
+        the queue moves, and a full pool of ours must not be told as the provider's outage.
+        """
+        self._counts["calls"] += 1
+        place = place_of(call.url)
+        try:
+            async with call.lane or nullcontext(), self._limiter:
+                with trio.move_on_after(call.deadline_seconds):
+                    return await self._send(call, place)
+            raise ProviderFault(FaultClass.OUTAGE, f"{place} did not answer within {call.deadline_seconds:g} s")
+        except ProviderFault as fault:
+            self._faults[fault.fault] += 1
+            raise
+
+    def statistics(self) -> dict[str, Any]:
+        limiter = self._limiter.statistics()
+        return {
+            "max_connections": self._max_connections,
+            "in_flight": limiter.borrowed_tokens,
+            "waiting": limiter.tasks_waiting,
+            "lanes": len(self._lanes),
+            "calls": self._counts["calls"],
+            "bytes_received": self._counts["bytes_received"],
+            "rebuilds": self._counts["rebuilds"],
+            "clients_retired": len(self._retired),
+            "faults": {str(fault): count for fault, count in sorted(self._faults.items())},
+        }
+
+    # One call
+
+    async def _send(self, call: Call, place: str) -> bytes:
+        for _ in range(CLIENTS_PER_CALL):
+            async with self._borrowed() as generation:
+                try:
+                    return await self._exchange(generation.client, call, place)
+                except httpx.PoolTimeout:
+                    self._replace(generation)
+        raise ProviderFault(FaultClass.OUTAGE, f"{place} could not be called: no connection came free, twice")
+
+    async def _exchange(self, client: httpx.AsyncClient, call: Call, place: str) -> bytes:
+        request = client.build_request(call.method, call.url, headers=dict(call.headers), content=call.content)
+        try:
+            response = await client.send(request, stream=True)
+        except httpx.PoolTimeout:
+            raise
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # The original of a refused request quotes the headers; it must not reach a traceback.
+            fault = fault_for_error(error, place)
+            raise fault from (None if fault.fault is FaultClass.CONFIGURATION else error)
+        try:
+            body = await self._read(response, place)
+        finally:
+            # Shielded: a response closed half-way by a cancelled task would keep its slot. Closing does not wait for
+            # the peer, but bounds are cheap.
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+                await response.aclose()
+        if not response.is_success:
+            excerpt = excerpt_of(body, call.secrets)
+            raise fault_for_status(response.status_code, response.headers, place, excerpt, self.clock.wall())
+        return self._decompress(response, body, place)
+
+    async def _read(self, response: httpx.Response, place: str) -> bytes:
+        """The raw body; of an error only the beginning."""
+        limit = self._max_response_bytes if response.is_success else MAX_ERROR_BODY_BYTES
+        body = bytearray()
+        is_too_long = False
+        try:
+            with trio.CancelScope() as scope:
+                async for chunk in response.aiter_raw():
+                    is_too_long = len(body) + len(chunk) > limit
+                    if is_too_long:
+                        # Leaving the loop would leave async generators behind, which only their own task may close:
+                        # a cancelled read unwinds them all.
+                        scope.cancel()
+                    else:
+                        body += chunk
+        except httpx.HTTPError as error:
+            raise fault_for_error(error, place) from error
+        self._counts["bytes_received"] += len(body)
+        if is_too_long and response.is_success:
+            raise self._too_long(place)
+        return bytes(body)
+
+    def _decompress(self, response: httpx.Response, body: bytes, place: str) -> bytes:
+        """At most max_response_bytes, however small the compressed body was."""
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding == "identity":
+            return body
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered in an encoding nobody asked for")
+        inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+        try:
+            plain = inflater.decompress(body, self._max_response_bytes)
+        except zlib.error as error:
+            raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered with a damaged {encoding} body") from error
+        if inflater.unconsumed_tail:
+            raise self._too_long(place)
+        if not inflater.eof:
+            raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered with a {encoding} body that is cut off")
+        return plain
+
+    def _too_long(self, place: str) -> ProviderFault:
+        return ProviderFault(FaultClass.PROTOCOL, f"{place} answered with more than {self._max_response_bytes} bytes")
+
+    # Clients
+
+    def _make_client(self) -> httpx.AsyncClient:
+        limits = httpx.Limits(
+            max_connections=self._max_connections,
+            max_keepalive_connections=self._max_connections,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+        )
+        return httpx.AsyncClient(
+            verify=self.ssl_context,
+            limits=limits,
+            # Reading and writing are bounded by the call's own deadline.
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS, pool=self._pool_wait_seconds),
+            follow_redirects=False,
+            trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            headers={"User-Agent": "lastheard", "Accept-Encoding": "gzip"},
+        )
+
+    def _generation(self) -> _Generation:
+        if self._current is None:
+            raise RuntimeError("the HTTP pool is not open: enter it with `async with` first")
+        return self._current
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[_Generation]:
+        generation = self._generation()
+        generation.in_flight += 1
+        try:
+            yield generation
+        finally:
+            generation.in_flight -= 1
+            if generation in self._retired and not generation.in_flight:
+                await self._close(generation)
+
+    def _replace(self, lost: _Generation) -> None:
+        """A new client instead of one that lost its slots; of many calls that notice, the first replaces it."""
+        if lost is self._current:
+            self._counts["rebuilds"] += 1
+            self._retired.add(lost)
+            self._current = _Generation(self._make_client())
+
+    async def _close(self, generation: _Generation) -> None:
+        """Bounded and shielded: the sockets of a client must not outlive it."""
+        self._retired.discard(generation)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+            await generation.client.aclose()

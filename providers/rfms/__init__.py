@@ -1,0 +1,39 @@
+"""rFMS 4: the makers' own interface for trucks and buses, polled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from providers.configuration import parse_base_url
+from providers.rfms.client import RfmsPoller
+from providers.rfms.settings import RfmsSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from domain.model import ProviderConnection
+    from providers.http import HttpPool
+
+
+class Rfms:
+    """Polls vehicle statuses.
+
+    `open_poller` raises ValueError for settings or an address that cannot be used, ProviderFault for a missing or
+    unusable credential.
+    """
+
+    provider_type: str = "rfms"
+    transports: frozenset[Literal["poll", "stream"]] = frozenset({"poll"})
+
+    def __init__(self, http: HttpPool) -> None:
+        self._http = http
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        RfmsSettings.model_validate(dict(settings))
+
+    def open_poller(self, connection: ProviderConnection, secret: str | None) -> RfmsPoller:
+        settings = RfmsSettings.model_validate(dict(connection.settings))
+        return RfmsPoller(self._http, parse_base_url(connection.base_url), secret, settings)
+
+    def open_streamer(self, connection: ProviderConnection, secret: str | None) -> None:
+        """There is no rFMS stream."""

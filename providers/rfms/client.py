@@ -1,0 +1,97 @@
+"""rFMS over the network: one page of vehicle statuses for each call.
+
+Owns headers and authentication. What a page says is wire.py's, which page comes next paging.py's. One call at a time
+for each credential: the standard answers 429 to concurrent ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from typing import TYPE_CHECKING
+
+from actors.ports import Page, ProviderFault
+from domain.model import FaultClass
+from providers.configuration import header_secret
+from providers.http import Call
+from providers.rfms.paging import Paging, Step
+from providers.rfms.wire import StatusPage, read_page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx
+
+    from providers.http import HttpPool
+    from providers.rfms.settings import RfmsSettings
+
+
+class RfmsPoller:
+    """Statuses of every vehicle that the credential may see, listed or not: what is not ours is for others to say."""
+
+    def __init__(self, http: HttpPool, base_url: httpx.URL, secret: str | None, settings: RfmsSettings) -> None:
+        self._http = http
+        self._base = base_url
+        self._settings = settings
+        self._authorization, self._secrets = _authorize(secret, settings)
+        self._paging = Paging(base_url, settings)
+        self._lane = http.lane(f"{base_url.netloc.decode('ascii')} {self._authorization}")
+
+    async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
+        """One page. Without a usable cursor the latest status of every vehicle, else all received since.
+
+        A run that asked for everything since its cursor was answered about every listed vehicle, also those without
+        news; a run of latest statuses only about those it found.
+        """
+        step = self._paging.first_step(cursor, self._http.clock.wall()) if page is None else Step.decode(page)
+        step.check(self._settings.max_pages)
+        answer = read_page(await self._http.fetch(self._call(step)))
+        following = self._paging.next_step(step, answer)
+        is_complete_answer = following is None and step.mode == "since"
+        return _to_page(
+            answer,
+            answered=answer.answered | frozenset(external_ids) if is_complete_answer else answer.answered,
+            next_page=None if following is None else following.encode(),
+            cursor=self._paging.cursor_after(step, answer),
+        )
+
+    def _call(self, step: Step) -> Call:
+        return Call(
+            method="GET",
+            url=self._base.copy_with(raw_path=step.target.encode("ascii")),
+            headers={
+                "Authorization": self._authorization,
+                "Accept": self._settings.accept,
+                "X-Correlation-Id": str(uuid.uuid4()),  # unique for each call, at most 40 characters
+            },
+            deadline_seconds=self._settings.request_deadline_seconds,
+            lane=self._lane,
+            secrets=self._secrets,
+        )
+
+
+def _authorize(secret: str | None, settings: RfmsSettings) -> tuple[str, tuple[str, ...]]:
+    """The Authorization header, and what of it must not be repeated in messages."""
+    if settings.auth == "bearer":
+        token = header_secret(secret)
+        return f"Bearer {token}", (token,)
+    pair = (secret or "").strip()
+    user, colon, password = pair.partition(":")
+    if not (user and colon and password):
+        message = "this connection uses basic authentication: its credential must read user:password"
+        raise ProviderFault(FaultClass.CREDENTIALS, message, permanent=True)
+    encoded = base64.b64encode(pair.encode()).decode("ascii")
+    return f"Basic {encoded}", (encoded, password)
+
+
+def _to_page(answer: StatusPage, *, answered: frozenset[str], next_page: str | None, cursor: str | None) -> Page:
+    return Page(
+        samples=answer.samples,
+        answered=answered,
+        next_page=next_page,
+        cursor=cursor,
+        records=answer.records,
+        ignored=answer.ignored,
+        malformed=answer.malformed,
+        malformed_count=answer.malformed_count,
+    )

@@ -1,0 +1,160 @@
+"""Where an rFMS run stands and what it asks for next. Pure.
+
+Owns the cursor (the server's time of the run's first request, to the second: what has been received since is the next
+run's), the page token and the guards of a run. It must never let a link lead to another host, the credential with it.
+
+    no cursor, or too old   latestOnly=true, then lastVin, page by page
+    cursor                  starttime=cursor & datetype=received, then the server's link, else starttime=last received
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+import httpx
+import orjson
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass
+from providers.configuration import join_path
+from providers.rfms.wire import parse_instant
+
+if TYPE_CHECKING:
+    from providers.rfms.settings import RfmsSettings
+    from providers.rfms.wire import StatusPage
+
+MAX_LINK_LENGTH: Final = 4096
+_CLOCK_TOLERANCE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One request of a run, as a page token carries it.
+
+    target: path and query on the maker's host. pages: asked before this one. cursor: where the next run begins, known
+    after the first page. seen: digests of earlier targets. problem: why there is no such request; it is raised when the
+    page is asked for, so that the records before it are kept.
+    """
+
+    mode: Literal["latest", "since"]
+    target: str
+    pages: int = 0
+    start: str | None = None
+    cursor: str | None = None
+    seen: tuple[str, ...] = ()
+    problem: str | None = None
+
+    def encode(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+    @classmethod
+    def decode(cls, token: str) -> Self:
+        fields = orjson.loads(token)
+        return cls(**{**fields, "seen": tuple(fields["seen"])})
+
+    def check(self, max_pages: int) -> None:
+        """Raises ProviderFault when this step must not be taken."""
+        problem = self.problem
+        if problem is None and self.pages >= max_pages:
+            problem = f"page cap: more than {max_pages} pages in one run; raise max_pages or poll more often"
+        if problem is None and _digest(self.target) in self.seen:
+            problem = "the pages go round in a circle: the same request for the second time"
+        if problem is not None:
+            raise ProviderFault(FaultClass.PROTOCOL, problem)
+
+
+class Paging:
+    """The steps of one connection's runs."""
+
+    def __init__(self, base: httpx.URL, settings: RfmsSettings) -> None:
+        self._base = base
+        self._settings = settings
+
+    def first_step(self, cursor: str | None, now: datetime) -> Step:
+        """Where a run with this stored cursor begins."""
+        since = parse_instant(cursor)
+        oldest = now - timedelta(seconds=self._settings.max_cursor_age_seconds)
+        if since is None or not oldest <= since <= now + _CLOCK_TOLERANCE:
+            return Step(mode="latest", target=self._target({"latestOnly": "true"}))
+        start = _to_second(since)
+        return Step(mode="since", target=self._since(start), start=start)
+
+    def next_step(self, step: Step, page: StatusPage) -> Step | None:
+        """The request after this page; None when the run is complete."""
+        cursor = self.cursor_after(step, page)
+        if not (page.has_more or page.link):
+            return None
+        seen = (*step.seen, _digest(step.target))
+        target, start, problem = step.target, step.start, None
+        if page.link is not None:
+            target, problem = self._follow(page.link)
+        elif step.mode == "latest":
+            target, problem = self._after_vin(page.last_vin)
+        elif page.newest_received_at is None:
+            problem = "more data is announced, with neither a link nor a receivedDateTime to go on from"
+        else:
+            start, target = self._after_second(step, page.newest_received_at)
+        return Step(
+            mode=step.mode,
+            target=target,
+            pages=step.pages + 1,
+            start=start,
+            cursor=cursor,
+            seen=seen,
+            problem=problem,
+        )
+
+    def cursor_after(self, step: Step, page: StatusPage) -> str | None:
+        """The first page's server time. Later pages keep it: what arrives meanwhile may sort before them."""
+        if step.pages or page.server_time is None:
+            return step.cursor
+        return _to_second(page.server_time)
+
+    def _after_vin(self, last_vin: str | None) -> tuple[str, str | None]:
+        if last_vin is None:
+            return "", "more data is announced, with neither a link nor a vin to go on from"
+        return self._target({"latestOnly": "true", "lastVin": last_vin}), None
+
+    def _after_second(self, step: Step, newest_received_at: datetime) -> tuple[str, str]:
+        """The same second again, because a page can end in the middle of one; acceptance drops what is repeated.
+
+        Where that leads nowhere (a second with more records than a page), the standard's own rule: one second on.
+        """
+        start = max(_to_second(newest_received_at), step.start or "")
+        if start == step.start:
+            start = _to_second(datetime.fromisoformat(start) + timedelta(seconds=1))
+        return start, self._since(start)
+
+    def _since(self, start: str) -> str:
+        return self._target({"starttime": start, "datetype": "received"})
+
+    def _target(self, query: dict[str, str]) -> str:
+        if self._settings.content_filter is not None:
+            query["contentFilter"] = self._settings.content_filter
+        url = join_path(self._base, self._settings.statuses_path).copy_merge_params(query)
+        return url.raw_path.decode("ascii")
+
+    def _follow(self, link: str) -> tuple[str, str | None]:
+        """The link's target on our host, or why it is not followed. Links are relative to the host, not to the base."""
+        if len(link) > MAX_LINK_LENGTH:
+            return "", "moreDataAvailableLink is too long"
+        try:
+            url = self._base.copy_with(path="/").join(link)
+        except (httpx.InvalidURL, ValueError):
+            return "", "moreDataAvailableLink is not a link"
+        origin = (self._base.scheme, self._base.host, self._base.port)
+        if (url.scheme, url.host, url.port) != origin or url.userinfo:
+            return "", "moreDataAvailableLink leads to another host, where the credential must not go"
+        return url.raw_path.decode("ascii"), None
+
+
+def _to_second(instant: datetime) -> str:
+    """Makers ignore milliseconds, so none are sent; rounded down, nothing is skipped."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _digest(target: str) -> str:
+    return hashlib.blake2s(target.encode(), digest_size=8).hexdigest()

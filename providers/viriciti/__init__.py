@@ -1,0 +1,44 @@
+"""ViriCiti, now ChargePoint Fleet: a live stream of mixed electric buses, and their last known state on request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from providers.configuration import header_secret, parse_base_url
+from providers.viriciti.client import StatePoller, ViriCitiStreamer
+from providers.viriciti.settings import ViriCitiSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+    from domain.model import ProviderConnection
+    from providers.http import HttpPool
+
+
+class ViriCiti:
+    """Streams; its poller reads the state endpoint, for seeding a fresh connection and for reconciling.
+
+    `open_…` raise ValueError for settings or an address that cannot be used, ProviderFault for a missing credential.
+    """
+
+    provider_type: str = "viriciti"
+    transports: frozenset[Literal["poll", "stream"]] = frozenset({"stream"})
+
+    def __init__(self, http: HttpPool) -> None:
+        self._http = http
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        ViriCitiSettings.model_validate(dict(settings))
+
+    def open_poller(self, connection: ProviderConnection, secret: str | None) -> StatePoller:
+        return StatePoller(self._http, *_configured(connection, secret))
+
+    def open_streamer(self, connection: ProviderConnection, secret: str | None) -> ViriCitiStreamer:
+        return ViriCitiStreamer(self._http, *_configured(connection, secret))
+
+
+def _configured(connection: ProviderConnection, secret: str | None) -> tuple[httpx.URL, str, ViriCitiSettings]:
+    settings = ViriCitiSettings.model_validate(dict(connection.settings))
+    return parse_base_url(connection.base_url), header_secret(secret), settings

@@ -1,0 +1,279 @@
+"""ViriCiti on the wire: frames of the live stream and answers of the state endpoint to readings. Pure.
+
+Owns the labels and what they mean. Must never raise on what came over the wire, judge whether a value is plausible
+(acceptance does) or do anything slowly: every frame of every vehicle passes `interpret`.
+
+The vendor documents neither error payloads, the exact echo of a subscription, nor close codes; what is recognised here
+as such is recognised loosely, and everything else is counted as malformed rather than guessed at.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from actors.ports import FrameVerdict, Page, ProviderFault, Sample
+from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+POWER: Final = "power"
+GPS: Final = "gps"
+
+# label -> signal; a position is one label and two signals. Units are the vendor's, and ours as they are.
+LABELS: Final[dict[str, str]] = {
+    GPS: "latitude_deg",
+    "speed": "speed_kmh",
+    "odo": "odometer_km",
+    "soc": "soc_percent",
+    POWER: "power_kw",
+    "current": "battery_current_a",
+    "voltage": "battery_voltage_v",
+    "energy_used_per_day": "energy_used_today_kwh",
+    "odo_reference_per_day": "distance_today_km",
+    "analyses.estimated_range": "range_km",
+    "fuel": "fuel_level_l",
+    "fuel_used_per_day": "fuel_used_today_l",
+}
+DOMAINS: Final = frozenset({"vehicles", "chargestations", "incidents"})
+MAX_VID_LENGTH: Final = 128
+MAX_SAMPLES: Final = 20
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ABOUT_THE_KEY: Final = ("api key", "apikey", "api-key", "credential", "unauthenticated", "invalid token")
+_DEBUG_ANSWERS: Final = ("acl", "query", "show")  # we never ask, but the socket may be shared with someone who does
+
+
+class Rules(NamedTuple):
+    """How one fleet's readings are to be understood.
+
+    charging_below_kw: power below this means charging, None: never say so. power_sign: 1 when negative power flows into
+    the battery (as in the canonical signal), -1 when the fleet reports it the other way round.
+    """
+
+    charging_below_kw: float | None = -1.0
+    power_sign: int = 1
+
+
+DEFAULT_RULES: Final = Rules()
+
+_NOT_JSON: Final = FrameVerdict(None, (), malformed="not JSON")
+_NOT_AN_OBJECT: Final = FrameVerdict(None, (), malformed="not an object")
+_NO_PAYLOAD: Final = FrameVerdict(None, (), malformed="payload is not an object")
+_UNKNOWN_SHAPE: Final = FrameVerdict(None, (), malformed="unknown shape")
+_INCOMPLETE: Final = FrameVerdict(None, (), malformed="vid, label, time or value is missing")
+_BAD_VID: Final = FrameVerdict(None, (), malformed="vid is not a name")
+_ECHO: Final = FrameVerdict(None, (), ignored="echo")
+
+
+def interpret(frame: str | bytes, rules: Rules = DEFAULT_RULES) -> FrameVerdict:
+    """What one frame says. Never raises.
+
+    A data point gives one reading; a position two; a power also whether the vehicle charges, which the vendor does not
+    send (see README.md). Old servers (v1) send the data point without the envelope.
+    """
+    try:
+        message = orjson.loads(frame)
+    except ValueError:
+        return _interpret_text(frame)
+    if type(message) is not dict:
+        return _NOT_AN_OBJECT
+    if message.get("type") != "vehicles":
+        return _interpret_other(message, rules)
+    payload = message.get("payload")
+    if type(payload) is not dict:
+        return _NO_PAYLOAD
+    return _interpret_point(payload, rules)
+
+
+def _interpret_point(payload: dict[str, Any], rules: Rules) -> FrameVerdict:
+    try:
+        vid, label, time, value = payload["vid"], payload["label"], payload["time"], payload["value"]
+    except KeyError:
+        return _ECHO if _is_subscription(payload) else _INCOMPLETE
+    if type(vid) is not str or not vid or len(vid) > MAX_VID_LENGTH or "\0" in vid:
+        return _BAD_VID
+    readings = _read(label, time, value, rules)
+    if isinstance(readings, tuple):
+        return FrameVerdict(vid, readings)
+    if readings in _WORDS:
+        return FrameVerdict(vid, (), readings)
+    return FrameVerdict(vid, (), None, readings)
+
+
+UNKNOWN_LABEL: Final = "unknown_label"
+NO_NEWS: Final = "no_news"
+_WORDS: Final = frozenset({UNKNOWN_LABEL, NO_NEWS})
+
+
+def _read(label: object, time: object, value: object, rules: Rules) -> tuple[Reading, ...] | str:
+    """The readings of one data point, or one of _WORDS, or else what is wrong with it."""
+    if type(label) is not str:
+        return "label is not a name"
+    signal = LABELS.get(label)
+    if signal is None:
+        return UNKNOWN_LABEL
+    if value is None:
+        return NO_NEWS
+    if type(time) is not int:  # a bool is none of these types, which `isinstance` would let through
+        return "time is not a whole number of milliseconds"
+    try:
+        at = _EPOCH + timedelta(0, 0, time * 1000)  # whole microseconds: a float would round them
+    except OverflowError:
+        return "time is out of range"
+    if label == GPS:
+        return _read_position(value, at)
+    if type(value) is not float and type(value) is not int:
+        return "value is not a number"
+    if label == POWER:
+        return _read_power(value * rules.power_sign, at, rules.charging_below_kw)
+    return (Reading(signal, value, at),)
+
+
+def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
+    if type(value) is not str:
+        return "gps is not 'lat|lon'"
+    latitude, _, longitude = value.partition("|")
+    try:
+        north, east = float(latitude), float(longitude)
+    except ValueError:
+        return "gps is not 'lat|lon'"
+    if not isfinite(north + east):  # "nan" and "inf" are numbers to Python
+        return "gps is not 'lat|lon'"
+    return (Reading("latitude_deg", north, at), Reading("longitude_deg", east, at))
+
+
+def _read_power(power_kw: float, at: datetime, charging_below_kw: float | None) -> tuple[Reading, ...]:
+    """Says "not charging" as well: a vehicle that was only ever said to charge would charge for ever."""
+    power = Reading("power_kw", power_kw, at)
+    if charging_below_kw is None:
+        return (power,)
+    return (power, Reading("charging", power_kw < charging_below_kw, at))
+
+
+# Everything that is not a data point of today's protocol
+
+
+def _interpret_other(message: dict[str, Any], rules: Rules) -> FrameVerdict:
+    kind = message.get("type")
+    if kind is None:
+        return _interpret_bare(message, rules)
+    if kind == "error":
+        return FrameVerdict(None, (), ignored="provider_error", fault=_fault_of(message))
+    if kind == "acl":
+        return FrameVerdict(None, (), ignored="acl")
+    if type(kind) is str:
+        return FrameVerdict(None, (), ignored="not_ours" if kind in DOMAINS else "unknown_type")
+    return _UNKNOWN_SHAPE
+
+
+def _interpret_bare(message: dict[str, Any], rules: Rules) -> FrameVerdict:
+    """Messages without a type: keep-alives, v1's greeting, echoes, and v1's data points."""
+    if not message:
+        return FrameVerdict(None, (), ignored="keep_alive")
+    if message.get("ready") is True:
+        return FrameVerdict(None, (), ignored="greeting")
+    if "label" in message and "value" in message:
+        return _interpret_point(message, rules)
+    return _ECHO if message.keys() <= DOMAINS or _is_subscription(message) else _UNKNOWN_SHAPE
+
+
+def _is_subscription(message: dict[str, Any]) -> bool:
+    """A map of vids to labels, as we send it."""
+    return bool(message) and all(type(labels) is list for labels in message.values())
+
+
+def _fault_of(message: dict[str, Any]) -> FaultClass:
+    """Only words about the key itself: "not authorised" may as well be about one vehicle of many."""
+    text = orjson.dumps(message).decode().lower()
+    return FaultClass.CREDENTIALS if any(words in text for words in _ABOUT_THE_KEY) else FaultClass.PROTOCOL
+
+
+def _interpret_text(frame: str | bytes) -> FrameVerdict:
+    text = frame if isinstance(frame, str) else frame[:16].decode("utf-8", "replace")
+    if text[:16].lstrip().lower().startswith(_DEBUG_ANSWERS):
+        return FrameVerdict(None, (), ignored="debug_answer")
+    return _NOT_JSON
+
+
+# The state endpoint
+
+
+class _StateReader:
+    """Counts while it reads. A record is one label of one vehicle, as in a frame."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self.samples: list[Sample] = []
+        self.records = 0
+        self.ignored = 0
+        self.malformed: list[bytes] = []
+        self.malformed_count = 0
+
+    def read_vehicle(self, vid: str, labels: dict[str, Any]) -> None:
+        readings = [reading for label, entry in labels.items() for reading in self._read_label(vid, label, entry)]
+        if readings:
+            self.samples.append(Sample(vid, tuple(readings)))
+
+    def _read_label(self, vid: str, label: str, entry: object) -> tuple[Reading, ...]:
+        self.records += 1
+        if entry is None or entry == {}:
+            self.ignored += 1
+            return ()
+        outcome = (
+            _read(label, entry.get("time"), entry.get("value"), self._rules) if type(entry) is dict else "no object"
+        )
+        if isinstance(outcome, tuple):
+            return outcome
+        if outcome in _WORDS:
+            self.ignored += 1
+        else:
+            self.count_malformed({vid: {label: entry}})
+        return ()
+
+    def count_malformed(self, record: object) -> None:
+        self.malformed_count += 1
+        if len(self.malformed) < MAX_SAMPLES:
+            self.malformed.append(orjson.dumps(record)[:MAX_SAMPLE_BYTES])
+
+
+def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFAULT_RULES) -> Page:
+    """One answer of `POST /api/v2/state`; `next_page` and `cursor` are not its business.
+
+    A missing or empty label is no news. A vehicle in the answer, with or without labels, was answered about; one
+    that is missing was not. Vehicles nobody asked for are ignored. Raises ProviderFault when it is not an object.
+    """
+    try:
+        message = orjson.loads(body)
+    except ValueError as error:
+        raise ProviderFault(FaultClass.PROTOCOL, "the state answer is not JSON") from error
+    if type(message) is not dict:
+        raise ProviderFault(FaultClass.PROTOCOL, "the state answer is not an object")
+    reader, wanted, answered = _StateReader(rules), set(requested), set()
+    for vid, labels in message.items():
+        if vid not in wanted:
+            reader.records += 1
+            reader.ignored += 1
+        elif type(labels) is dict:
+            answered.add(vid)
+            reader.read_vehicle(vid, labels)
+        else:
+            reader.records += 1
+            reader.count_malformed({vid: labels})
+    samples = sorted(reader.samples, key=_newest)
+    return Page(
+        samples=tuple(samples),
+        answered=frozenset(answered),
+        records=reader.records,
+        ignored=reader.ignored,
+        malformed=tuple(reader.malformed),
+        malformed_count=reader.malformed_count,
+    )
+
+
+def _newest(sample: Sample) -> datetime:
+    return max(reading.observed_at for reading in sample.readings)

@@ -1,0 +1,293 @@
+"""The bounded way into an actor: lanes side by side, each with its own bound.
+
+Owns `Mailbox`: who may put something in, who waits, and in which order things come out. It must never drop or reorder
+inside a lane, know what an item means, or sleep on a timer; deadlines are the callers' cancel scopes.
+
+**Bounds.** A lane is bounded in units of size (updates, not submissions). Every item counts for at least one
+unit, so that empty ones are bounded too. An item larger than the whole lane is admitted only when its lane is
+empty: the bound is exceeded by at most that one item, and no configuration can make an item undeliverable.
+
+**Fairness inside a lane.** Parked senders are admitted first come, first served, and room is handed to them
+directly. A `send_nowait` must not overtake them, or it would starve them; but if it never could, it would be
+refused for as long as anyone is parked, since each freed unit is handed on at once (measured with one trio
+channel shared by both kinds). So the two take turns: after a `send_nowait` was refused, every second drain of the
+lane holds back as much room as it asked for. Two exceptions keep it live: an emptied lane always admits its first
+parked sender, and a hold that nobody used ends at the next drain. It follows that parked senders always advance,
+and that `send_nowait` as a class advances as long as no item is larger than half of its lane. A single
+`send_nowait` has no promise; its caller sheds or tries again.
+
+**Fairness between lanes.** Weighted round robin in units of size: each lane keeps the point up to which it has
+been served, in size divided by weight, and the lane that is furthest behind is next (start-time fair queueing,
+Goyal, Vin and Cheng 1996). The points survive from one batch to the next; a lane that was idle resumes at the
+current point, so it earns no credit by being silent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+
+class LaneFull(Exception):
+    """There is no room in the lane now; the item was not taken."""
+
+
+class MailboxClosed(Exception):
+    """Sending: the mailbox takes nothing any more. Receiving: it is closed and everything in it was handed out."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLimits:
+    """`capacity` in units of size; `weight` is the lane's share of what is drained while others wait too."""
+
+    capacity: int
+    weight: int
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1 or self.weight < 1:
+            raise ValueError(f"a lane needs a capacity and a weight of at least 1, not {self}")
+
+
+@dataclass(slots=True)
+class _Parked(Generic[T]):
+    item: T
+    size: int
+    since: float
+    refused: bool = False
+
+
+class _Lane(Generic[T]):
+    """One lane's queue, its parked senders and its counters. Decides; never waits."""
+
+    __slots__ = (
+        "accepted_items",
+        "accepted_size",
+        "capacity",
+        "guest_room",
+        "guest_wants",
+        "held_last_drain",
+        "parked",
+        "peak_size",
+        "queue",
+        "refused_items",
+        "served",
+        "size",
+        "weight",
+    )
+
+    def __init__(self, limits: LaneLimits) -> None:
+        self.capacity = limits.capacity
+        self.weight = limits.weight
+        self.queue: deque[tuple[T, int, float]] = deque()  # item, size, waiting since
+        self.size = 0
+        self.served = 0.0
+        self.parked: OrderedDict[trio.lowlevel.Task, _Parked[T]] = OrderedDict()
+        self.guest_wants = 0  # size of the largest send_nowait refused since the last drain
+        self.guest_room = 0  # what a send_nowait may take although senders are parked
+        self.held_last_drain = False
+        self.peak_size = 0
+        self.accepted_items = 0
+        self.accepted_size = 0
+        self.refused_items = 0
+
+    def has_room_for(self, size: int) -> bool:
+        return self.size + size <= self.capacity or not self.queue
+
+    def admits_guest(self, size: int) -> bool:
+        """Whether a sender that does not wait may put its item in; notes its wish when not."""
+        if self.has_room_for(size) and (not self.parked or size <= self.guest_room):
+            self.guest_room = max(0, self.guest_room - size)
+            return True
+        self.guest_wants = max(self.guest_wants, size)
+        self.refused_items += 1
+        return False
+
+    def next_parked(self, held: int) -> trio.lowlevel.Task | None:
+        """The parked sender whose turn has come, if there is room for it beside what is held back for guests."""
+        for task, parked in self.parked.items():
+            if not self.queue or self.size + parked.size + held <= self.capacity:
+                return task
+            break
+        return None
+
+    def hold_for_guests(self) -> int:
+        """Room to hold back in this drain: every second one, and only if somebody asked for it."""
+        held = 0 if self.held_last_drain else self.guest_wants
+        self.held_last_drain = held > 0
+        self.guest_wants = 0
+        return held
+
+    def oldest_since(self) -> float | None:
+        """When the item or parked sender that has waited longest began to wait."""
+        first = [self.queue[0][2]] if self.queue else []
+        first += [parked.since for parked in list(self.parked.values())[:1]]
+        return min(first, default=None)
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "waiting_items": len(self.queue),
+            "waiting_size": self.size,
+            "capacity": self.capacity,
+            "weight": self.weight,
+            "peak_size": self.peak_size,
+            "parked_senders": len(self.parked),
+            "accepted_items": self.accepted_items,
+            "accepted_size": self.accepted_size,
+            "refused_items": self.refused_items,
+        }
+
+
+class Mailbox(Generic[T]):
+    """Bounded lanes, drained in batches by weighted round robin. See the module's text for the rules.
+
+    Cancelling a `send` or a `receive_batch` never loses or duplicates an item: a cancelled `send` has not put its item
+    in, a cancelled `receive_batch` has taken nothing. Any number of senders and receivers may use it in one trio loop.
+    """
+
+    def __init__(self, lanes: Mapping[str, LaneLimits]) -> None:
+        if not lanes:
+            raise ValueError("a mailbox needs at least one lane")
+        self._lanes: dict[str, _Lane[T]] = {name: _Lane(limits) for name, limits in lanes.items()}
+        self._in_order = tuple(self._lanes.values())
+        self._receivers = trio.lowlevel.ParkingLot()
+        self._served = 0.0  # where the lane served last began its turn: the current point of the round
+        self._waiting_items = 0
+        self._closed = False
+
+    def send_nowait(self, lane: str, item: T, size: int) -> None:
+        """Put an item into a lane at once. Raises LaneFull, MailboxClosed, or KeyError for an unknown lane."""
+        box = self._lanes[lane]
+        if self._closed:
+            raise MailboxClosed("the mailbox is closed")
+        if size < 1:
+            size = 1
+        # The common case, spelled out: this runs for every submission.
+        if (box.parked or box.size + size > box.capacity) and not box.admits_guest(size):
+            raise LaneFull(f"no room for {size} in lane {lane}: {box.size} of {box.capacity} taken")
+        self._put(box, item, size, trio.current_time())
+
+    async def send(self, lane: str, item: T, size: int) -> None:
+        """Put an item into a lane, waiting in line for room. Always a checkpoint; its deadline is the caller's.
+
+        Raises MailboxClosed, also when the mailbox closes while this waits. After any exception the item is not inside.
+        """
+        box = self._lanes[lane]
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise MailboxClosed("the mailbox is closed")
+        size = max(size, 1)
+        if box.parked or not box.has_room_for(size):
+            await self._park(box, _Parked(item, size, trio.current_time()))
+        else:
+            self._put(box, item, size, trio.current_time())
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def receive_batch(self, max_size: int) -> list[T]:
+        """Wait until something is there, then take what is, whole items, up to `max_size` units but at least one item.
+
+        Has no deadline of its own: an actor may wait for work for ever. Raises MailboxClosed when closed and empty.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._waiting_items:
+            if self._closed:
+                raise MailboxClosed("the mailbox is closed and empty")
+            await self._receivers.park()
+        # No checkpoint from here on: what is taken reaches the caller.
+        return self._take(max_size)
+
+    def close(self) -> None:
+        """Take no more: parked senders get MailboxClosed, receivers drain what is inside and then get it too."""
+        self._closed = True
+        for box in self._in_order:
+            while box.parked:
+                task, parked = box.parked.popitem(last=False)
+                parked.refused = True
+                trio.lowlevel.reschedule(task)
+        self._receivers.unpark_all()
+
+    def oldest_waiting_seconds(self) -> float:
+        """How long the oldest item, inside or parked, has waited since it was sent; 0.0 when none waits."""
+        since = [start for box in self._in_order if (start := box.oldest_since()) is not None]
+        return trio.current_time() - min(since) if since else 0.0
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "closed": self._closed,
+            "oldest_waiting_seconds": self.oldest_waiting_seconds(),
+            "lanes": {name: box.statistics() for name, box in self._lanes.items()},
+        }
+
+    async def _park(self, box: _Lane[T], parked: _Parked[T]) -> None:
+        task = trio.lowlevel.current_task()
+        box.parked[task] = parked
+
+        def give_up(_: object) -> trio.lowlevel.Abort:
+            del box.parked[task]
+            # Whoever was behind may be smaller and fit where this one did not.
+            self._admit_parked(box, box.guest_room)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        # Either somebody takes the sender out of the line and reschedules this task (from then on it cannot be
+        # cancelled here), or the cancellation takes it out: there is no state in between.
+        await trio.lowlevel.wait_task_rescheduled(give_up)
+        if parked.refused:
+            raise MailboxClosed("the mailbox was closed")
+
+    def _put(self, box: _Lane[T], item: T, size: int, since: float) -> None:
+        if not box.queue and box.served < self._served:
+            box.served = self._served
+        box.queue.append((item, size, since))
+        box.size += size
+        box.accepted_items += 1
+        box.accepted_size += size
+        if box.size > box.peak_size:
+            box.peak_size = box.size
+        self._waiting_items += 1
+        if self._receivers:
+            self._receivers.unpark()
+
+    def _take(self, max_size: int) -> list[T]:
+        batch: list[T] = []
+        touched: list[_Lane[T]] = []
+        room = max_size
+        busy = [box for box in self._in_order if box.queue]
+        while busy:
+            box = busy[0] if len(busy) == 1 else min(busy, key=_served)
+            item, size, _ = box.queue[0]
+            if size > room and batch:
+                break  # its lane stays furthest behind, so the next batch begins with it
+            box.queue.popleft()
+            box.size -= size
+            room -= size
+            batch.append(item)
+            self._served = box.served
+            box.served += size / box.weight
+            if not box.queue:
+                busy.remove(box)
+            if box.parked and box not in touched:
+                touched.append(box)
+        self._waiting_items -= len(batch)
+        for box in touched:
+            box.guest_room = 0
+            self._admit_parked(box, box.hold_for_guests())
+        return batch
+
+    def _admit_parked(self, box: _Lane[T], held: int) -> None:
+        """Hand the lane's room to those parked, in their order, except for what is held back for guests."""
+        while (task := box.next_parked(held)) is not None:
+            parked = box.parked.pop(task)
+            self._put(box, parked.item, parked.size, parked.since)
+            trio.lowlevel.reschedule(task)
+        box.guest_room = held if box.parked else 0
+
+
+def _served(box: _Lane[Any]) -> float:
+    return box.served

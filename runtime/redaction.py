@@ -1,0 +1,106 @@
+"""What must never be readable in a log line, an error text or a status page.
+
+Owns the rules that recognise a secret by its key or by its shape, for `logs`, `settings` and `supervisor`. Pure: no
+logging, no I/O. When in doubt it hides too much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+REDACTED = "[redacted]"
+MAX_DEPTH = 12  # a cycle or an absurdly deep document ends as text
+
+_SENSITIVE_WORD = (
+    r"authorization|api[-_]?key|token|secret|passw(?:or)?d|passphrase|pwd|credential|cookie|private[-_]?key"
+)
+_SENSITIVE_KEY = re.compile(_SENSITIVE_WORD, re.IGNORECASE)
+# Facts about a secret: when it expires, which one it is, where it lies. Their values still pass the patterns below.
+_ABOUT_A_SECRET = re.compile(r"(?:_at|_id|_name|_kind|_type|_count|_state|_seconds|_ref|_reference)$", re.IGNORECASE)
+_QUOTED_OR_RUN = r"""(?:\\"(?:(?!\\").)*\\"|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"',;&)}\]]+)"""
+
+_TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Our own keys, lh_<id>_<secret>: prefix and id stay, they are what one looks up.
+    (re.compile(r"\b(lh_[A-Za-z0-9]+)_[A-Za-z0-9_-]{8,}"), rf"\1_{REDACTED}"),
+    # A DSN's password may hold any character when somebody forgot to escape it: everything up to the last @.
+    (re.compile(r"\b(postgres(?:ql)?(?:\+\w+)?://[^\s:/@]*):\S+@", re.IGNORECASE), rf"\1:{REDACTED}@"),
+    (re.compile(r"\b([a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s/?#\"']+@", re.IGNORECASE), rf"\1:{REDACTED}@"),
+    # JSON Web Tokens wherever they stand.
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
+    (re.compile(r"\b(bearer)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (re.compile(r"\b(basic)\s+(?=\S*[0-9=+/])[A-Za-z0-9+/=]{6,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    # key=value, key: value, "key": "value", ?key=value; after an authorization its scheme may come first.
+    (
+        re.compile(
+            rf"""([\w-]*(?:{_SENSITIVE_WORD})[\w-]*\\?["']?\s*[:=]\s*(?:b(?=["']))?)"""
+            rf"""(?!\[redacted\]|None\b|null\b|true\b|false\b)(?:(?:basic|bearer|digest|token)\s+)?{_QUOTED_OR_RUN}""",
+            re.IGNORECASE,
+        ),
+        rf"\1{REDACTED}",
+    ),
+    # Header pairs in a repr: (b'authorization', b'…').
+    (
+        re.compile(rf"""(["'][\w-]*(?:{_SENSITIVE_WORD})[\w-]*["']\s*,\s*b?)(?:"[^"]*"|'[^']*')""", re.IGNORECASE),
+        rf"\1{REDACTED}",
+    ),
+)
+
+
+def is_sensitive_key(key: str) -> bool:
+    """Whether a value under this name is a secret by the name alone."""
+    return _SENSITIVE_KEY.search(key) is not None and _ABOUT_A_SECRET.search(key) is None
+
+
+def redact_text(text: str) -> str:
+    """The text without what looks like a secret in it."""
+    for pattern, replacement in _TEXT_RULES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def redact(value: Any, depth: int = 0) -> Any:
+    """A JSON-able copy of the value without secrets; objects that JSON does not know become their redacted text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, bytes | bytearray):
+        return redact_text(value.decode("utf-8", "backslashreplace"))
+    if isinstance(value, datetime | date | UUID):
+        return value.isoformat() if isinstance(value, date) else str(value)
+    if depth < MAX_DEPTH and isinstance(value, Mapping):
+        return {_text(key): _redact_entry(_text(key), item, depth + 1) for key, item in value.items()}
+    if depth < MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
+        return _redact_sequence(value, depth + 1)
+    return redact_text(_text(value))
+
+
+def _redact_entry(key: str, value: Any, depth: int) -> Any:
+    if not is_sensitive_key(key) or value is None or isinstance(value, bool):
+        return redact(value, depth)
+    # A number called token is a lease's fencing token, which the logs need; a number elsewhere may be a PIN.
+    if isinstance(value, int) and key.lower().endswith("token"):
+        return value
+    return REDACTED
+
+
+def _redact_sequence(values: Any, depth: int) -> list[Any]:
+    items = list(values)
+    if len(items) == 2 and isinstance(items[0], str | bytes) and is_sensitive_key(_text(items[0])):
+        return [_text(items[0]), REDACTED]  # a header pair
+    return [redact(item, depth) for item in items]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    try:
+        return repr(value) if not isinstance(value, BaseException) else f"{type(value).__name__}: {value}"
+    except Exception as error:  # an object whose repr fails must not take the log line with it
+        return f"<{type(value).__name__} without a repr: {type(error).__name__}>"

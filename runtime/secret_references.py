@@ -1,0 +1,98 @@
+"""Secrets by reference: the only form in which a secret appears in settings, tables and logs.
+
+Owns `SecretReference` and the reading of what it names. It must never cache, print or store a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic_core import CoreSchema, core_schema
+
+from runtime.faults import EnvironmentFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_SECRET_BYTES = 64 * 1024
+
+
+class SecretUnavailable(EnvironmentFault):
+    """What a secret reference names is not there. The text has the reference, never a value."""
+
+
+class SecretReference:
+    """Where a secret lies: `env:NAME` or `file:PATH`. Immutable; shows itself as that reference only."""
+
+    __slots__ = ("kind", "target")
+
+    kind: Literal["env", "file"]
+    target: str
+
+    def __init__(self, reference: str) -> None:
+        kind, colon, target = reference.partition(":")
+        if kind not in ("env", "file") or not colon or not target.strip():
+            # The text is not repeated: it may well be the secret itself.
+            raise ValueError("a secret is given as a reference, env:NAME or file:PATH, never as itself")
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "target", target.strip())
+
+    def resolve(self, env: Mapping[str, str] | None = None) -> str:
+        """The secret, read anew at each call (it may rotate), without one trailing newline. Blocks for a file's read.
+
+        Raises SecretUnavailable when it is missing, empty, unreadable, not UTF-8 text or larger than 64 kB.
+        """
+        text = self._read(os.environ if env is None else env)
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text:
+            raise SecretUnavailable(f"the secret {self} is empty", permanent=self.kind == "env")
+        return text
+
+    def _read(self, env: Mapping[str, str]) -> str:
+        if self.kind == "env":
+            if self.target not in env:
+                raise SecretUnavailable(f"the secret {self} is missing: no such variable", permanent=True)
+            return env[self.target]
+        try:
+            with Path(self.target).open("rb") as file:
+                content = file.read(MAX_SECRET_BYTES + 1)
+        except OSError as error:
+            raise SecretUnavailable(f"the secret {self} cannot be read: {error.strerror}") from error
+        if len(content) > MAX_SECRET_BYTES:
+            raise SecretUnavailable(f"the secret {self} is larger than {MAX_SECRET_BYTES} bytes")
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            # Without its cause, which carries the bytes.
+            raise SecretUnavailable(f"the secret {self} is not UTF-8 text") from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a SecretReference does not change")
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.target}"
+
+    def __repr__(self) -> str:
+        return f"SecretReference({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretReference) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    @classmethod
+    def _accept(cls, value: object) -> SecretReference:
+        if isinstance(value, SecretReference):
+            return value
+        return cls(value if isinstance(value, str) else "")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._accept,
+            json_schema_input_schema=core_schema.str_schema(pattern="^(env|file):.+"),
+            serialization=core_schema.to_string_ser_schema(),
+        )

@@ -1,0 +1,245 @@
+"""Loading settings, and explaining what is wrong with them.
+
+Owns the machinery: variables and a TOML file into one pydantic-settings model, and every mistake reported at once in
+words that say what to change. It must never know a particular setting, nor print a secret or what may be one. Secrets
+are given by `SecretReference`, which is re-exported here.
+
+Precedence: environment over file over default. Names follow from the model: prefix and nesting delimiter of its
+`model_config` (a field `http.port` is `LASTHEARD_HTTP__PORT` and `[http] port`). Fields must not use aliases.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource
+
+from runtime.redaction import REDACTED, is_sensitive_key, redact_text
+from runtime.secret_references import SecretReference, SecretUnavailable
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = ["SecretReference", "SecretUnavailable", "SettingsError", "load_settings"]
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+FREE_NAMES = "SECRET_"
+"""After the prefix, variables of this name are not settings: they hold secrets that references name."""
+MAX_SHOWN_LENGTH = 80
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. The text lists every problem; `problems` has them one by one."""
+
+    def __init__(self, problems: Collection[str]) -> None:
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__("\n  - ".join([f"the settings have {count}:", *self.problems]))
+
+
+def load_settings(
+    cls: type[SettingsT],
+    *,
+    toml_path: Path | None,
+    env: Mapping[str, str] | None = None,
+    also_known: Collection[str] = (),
+) -> SettingsT:
+    """Read, merge and validate. Blocks for the file's read; call it before the loop starts.
+
+    `env` defaults to the process's environment. `also_known` are variables with our prefix that somebody else reads.
+    Raises SettingsError with every problem found: unknown names (with the closest known one) and wrong values, each
+    under its variable and its TOML key.
+    """
+    variables = dict(os.environ if env is None else env)
+    names = _Names(cls)
+    document = {} if toml_path is None else _read_toml(toml_path)
+    unknown = dict([*_unknown_keys(names, document, toml_path), *_unknown_variables(names, variables, also_known)])
+    from_env = _MappingSource(cls, variables)()
+    settings = cls.__new__(cls)
+    wrong: list[ErrorDetails] = []
+    try:
+        # BaseSettings would read the real environment here; its own base only validates.
+        BaseModel.__init__(settings, **_merged(document, from_env))
+    except ValidationError as error:
+        wrong = [each for each in error.errors(include_url=False) if each["loc"] not in unknown]
+    problems = [*unknown.values(), *(_explain(names, each, from_env, toml_path) for each in wrong)]
+    if problems:
+        # Outside the handler, so that the ValidationError, which repeats the values, is not this error's context.
+        raise SettingsError(problems)
+    return settings
+
+
+class _Field(NamedTuple):
+    path: tuple[str, ...]
+    is_secret: bool
+    is_open: bool  # a mapping: any name below it is its own business
+    description: str
+    default: str
+
+
+class _Names:
+    """The names a settings model knows, as variables and as TOML keys."""
+
+    def __init__(self, cls: type[BaseSettings]) -> None:
+        self.prefix = str(cls.model_config.get("env_prefix") or "").upper()
+        self.delimiter = str(cls.model_config.get("env_nested_delimiter") or "__").upper()
+        self.fields = {field.path: field for field in _fields_of(cls, ())}
+
+    def variable(self, path: tuple[int | str, ...]) -> str:
+        return self.prefix + self.delimiter.join(str(part).upper() for part in path)
+
+    def key(self, path: tuple[int | str, ...]) -> str:
+        return ".".join(str(part) for part in path)
+
+    def nearest_field(self, path: tuple[int | str, ...]) -> _Field | None:
+        """The field at this place, or the one that contains it."""
+        names = tuple(str(part) for part in path)
+        return next((self.fields[names[:n]] for n in range(len(names), 0, -1) if names[:n] in self.fields), None)
+
+    def is_open(self, path: tuple[str, ...]) -> bool:
+        field = self.nearest_field(path)
+        return field is not None and field.is_open
+
+    def knows(self, path: tuple[str, ...]) -> bool:
+        return path in self.fields or self.is_open(path)
+
+
+class _MappingSource(EnvSettingsSource):
+    """pydantic-settings' reading of variables, from a given mapping, leaving bad JSON to be reported as a bad value."""
+
+    def __init__(self, cls: type[BaseSettings], variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        super().__init__(cls)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._variables.items()}
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+def _fields_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[_Field]:
+    for name, info in model.model_fields.items():
+        path = (*above, name)
+        forms = _forms_of(info.annotation)
+        nested = next((form for form in forms if isinstance(form, type) and issubclass(form, BaseModel)), None)
+        has_plain_default = not (info.is_required() or info.default_factory or nested)
+        yield _Field(
+            path,
+            is_secret=is_sensitive_key(name) or any("Secret" in str(form) for form in forms),
+            is_open=any((get_origin(form) or form) in (dict, Mapping) for form in forms),
+            description=info.description or "",
+            default=_plain(info.default) if has_plain_default else "",
+        )
+        if nested is not None:
+            yield from _fields_of(nested, path)
+
+
+def _forms_of(annotation: Any) -> tuple[Any, ...]:
+    """The types an annotation allows: itself, or the members of a union such as an optional."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _plain(value: Any) -> str:
+    return str(value) if isinstance(value, SecretReference | Path) else repr(value)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError([f"the file {path} cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not UTF-8 text"
+        raise SettingsError([f"the file {path} is not TOML: {reason}"]) from None
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both documents in one; where they disagree the second wins, table by table."""
+    result = dict(below)
+    for key, value in above.items():
+        under = result.get(key)
+        both_tables = isinstance(under, Mapping) and isinstance(value, Mapping)
+        result[key] = _merged(under, value) if both_tables else value  # type: ignore[arg-type]  # narrowed by both_tables
+    return result
+
+
+def _unknown_keys(
+    names: _Names, table: Mapping[str, Any], file: Path | None, above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Each unknown place in the file, with what to say about it."""
+    for key, value in table.items():
+        path = (*above, key)
+        if not names.knows(path):
+            known = [names.key(each) for each in names.fields]
+            yield path, f"TOML key {names.key(path)} in {file}: no such setting{_suggestion(names.key(path), known)}"
+        elif isinstance(value, Mapping) and not names.is_open(path):
+            yield from _unknown_keys(names, value, file, path)
+
+
+def _unknown_variables(
+    names: _Names, variables: Mapping[str, str], also_known: Collection[str]
+) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Each variable with our prefix that is neither a setting nor spared, with what to say about it."""
+    referred = {value.removeprefix("env:") for value in variables.values() if value.startswith("env:")}
+    spared = {name.upper() for name in (*also_known, *referred)}
+    known = [names.variable(path) for path in names.fields]
+    for variable in sorted(name for name in variables if name.upper().startswith(names.prefix)):
+        rest = variable.upper().removeprefix(names.prefix)
+        path = tuple(part.lower() for part in rest.split(names.delimiter))
+        if not (names.knows(path) or variable.upper() in spared or rest.startswith(FREE_NAMES)):
+            yield path, f"{variable}: no such setting{_suggestion(variable.upper(), known)}"
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    closest = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {closest[0]}?" if closest else ""
+
+
+def _explain(names: _Names, error: ErrorDetails, from_env: Mapping[str, Any], toml_path: Path | None) -> str:
+    """One wrong setting: its names, what was given and by whom, why it is wrong, what it is for, its default."""
+    location = error["loc"]
+    field = names.nearest_field(location)
+    reason = redact_text(error["msg"].removeprefix("Value error, "))
+    if field is None:
+        return f"the settings together: {reason}"
+    parts = [f"{names.variable(field.path)} (TOML key {names.key(field.path)}):"]
+    if error["type"] == "missing":
+        parts.append("is required, and neither the environment nor the file has it")
+    elif isinstance(error["input"], Mapping):
+        parts.append(reason)
+    else:
+        origin = "the environment" if _reaches(from_env, location) else str(toml_path or "the defaults")
+        parts.append(f"{_shown(field, error['input'])} from {origin} is wrong: {reason}")
+    if field.description:
+        parts.append(f"- {field.description}")
+    if field.default and not field.is_secret:
+        parts.append(f"(default {field.default})")
+    return " ".join(parts)
+
+
+def _shown(field: _Field, value: Any) -> str:
+    text = REDACTED if field.is_secret else redact_text(repr(value))
+    return text if len(text) <= MAX_SHOWN_LENGTH else text[:MAX_SHOWN_LENGTH] + "…"
+
+
+def _reaches(document: Any, path: tuple[int | str, ...]) -> bool:
+    """Whether the document has a value on the way to this place, so that it is the one that was judged."""
+    for part in path:
+        if not isinstance(document, Mapping):
+            return True
+        if part not in document:
+            return False
+        document = document[part]
+    return True

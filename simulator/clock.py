@@ -1,0 +1,27 @@
+"""The simulator's clocks: the wall for what vehicles write into their records, the monotonic one for pace.
+
+They come from outside so that a test can choose the hour; nothing else in this folder reads a clock.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Both readings are seconds; `wall` since the Unix epoch in UTC, `monotonic` since any instant."""
+
+    def wall(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+
+class SystemClock:
+    """This machine's clocks."""
+
+    def wall(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()

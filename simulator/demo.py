@@ -1,0 +1,82 @@
+"""The demonstration's fleets: three on the stream and two on rFMS, with one of every misfortune in each.
+
+Owns the cast. Every duration is an argument, because what counts as silent or delayed is decided by the thresholds of
+the service that watches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from simulator.chance import seed_from
+from simulator.config import Provider, SimulatorConfig, Tenant, plain_fleet
+from simulator.faults import Faults
+from simulator.reporting import CHATTY, Reporting
+
+if TYPE_CHECKING:
+    from simulator.fleet import VehicleSpec
+
+_NAMES: Final = ("harbour", "northline", "oldtown", "riverside", "westgate")
+_STREAMS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoPace:
+    """Seconds after the simulator's start, or between two events; `rate` is frames per second and vehicle."""
+
+    rate: float = 4.0
+    report_interval_seconds: float = 3.0
+    silent_after_seconds: float = 15.0
+    rhythm_seconds: float = 20.0
+    signal_stops_after_seconds: float = 10.0
+    disconnect_every_seconds: float = 25.0
+    latency_seconds: float = 0.5
+
+
+def demo_config(seed: int = 0, pace: DemoPace | None = None) -> SimulatorConfig:
+    """Five tenants of 8 to 14 vehicles.
+
+    In each: one or two vehicles never report, one falls silent for good, one reports only now and then, one keeps its
+    position but loses its state of charge; the rest chatter. The third tenant, `oldtown`, answers slowly.
+    """
+    pace = pace or DemoPace()
+    chance = Random(seed_from(seed, "demo"))
+    tenants = []
+    for number, name in enumerate(_NAMES):
+        provider = Provider.VIRICITI if number < _STREAMS else Provider.RFMS
+        silent_ones = chance.choice((1, 2))
+        vehicles = _cast(seed, number, provider, chance.randint(8, 14), silent_ones, pace)
+        credential = f"demo-{name}-{seed_from(seed, name):016x}"
+        faults = _mild(pace, latency=pace.latency_seconds if name == "oldtown" else 0.0)
+        tenants.append(Tenant(name=name, provider=provider, credential=credential, vehicles=vehicles, faults=faults))
+    return SimulatorConfig(tenants=tuple(tenants), seed=seed)
+
+
+def _mild(pace: DemoPace, latency: float) -> Faults:
+    return Faults(
+        duplicates=0.02,
+        out_of_order=0.01,
+        malformed=0.0025,
+        non_object=0.0025,
+        disconnect_every=pace.disconnect_every_seconds,
+        latency=latency,
+    )
+
+
+def _cast(
+    seed: int, tenant: int, provider: Provider, count: int, silent_ones: int, pace: DemoPace
+) -> tuple[VehicleSpec, ...]:
+    """A plain fleet of the tenant's size in which the first few vehicles have been given a part to play."""
+    plain = plain_fleet(seed, provider, tenant, count, pace.rate, pace.report_interval_seconds)
+    parts = (
+        *(Reporting(never=True),) * silent_ones,
+        Reporting(silent_after_seconds=pace.silent_after_seconds),
+        Reporting(every_seconds=pace.rhythm_seconds),
+        Reporting(stopped_labels=(("soc", pace.signal_stops_after_seconds),)),
+    )
+    return tuple(
+        replace(vehicle, reporting=parts[number] if number < len(parts) else CHATTY)
+        for number, vehicle in enumerate(plain)
+    )

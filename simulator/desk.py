@@ -1,0 +1,219 @@
+"""One tenant as the provider keeps it: its fleet, its open streams, its faults and what was counted.
+
+Owns the choice of answer for a request that has been admitted, faults included. Synchronous; the server awaits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from simulator import rfms, viriciti
+from simulator.config import Provider
+from simulator.exchange import Answer, Request
+from simulator.faults import AnswerFault, FrameFault, answer_fault, frame_fault, is_abrupt, seconds_to_disconnect
+from simulator.frames import DATA_KINDS, NOISE
+from simulator.rfms import RfmsFleet
+from simulator.rfms_query import Refusal
+from simulator.session import Ending
+from simulator.stream import LiveStream
+
+if TYPE_CHECKING:
+    from simulator.config import Tenant
+    from simulator.roster import Roster
+    from simulator.session import StreamSession
+
+_RESOURCES: Final = frozenset(
+    {viriciti.ASSETS_PATH, viriciti.STATE_PATH, viriciti.LIVE_PATH, rfms.STATUSES_PATH, rfms.VEHICLES_PATH}
+)
+
+
+@dataclass(slots=True)
+class ConnectionEntry:
+    """One stream connection in the log. `…_at` is the wall clock, `…_monotonic` the other; None while it is open."""
+
+    tenant: str
+    number: int
+    opened_at: float
+    opened_monotonic: float
+    closed_at: float | None = None
+    closed_monotonic: float | None = None
+    ending: str | None = None
+    frames: int = 0
+
+
+class Desk:
+    """`answer` is for requests whose credential was right. Elapsed seconds count from the simulator's start."""
+
+    def __init__(self, tenant: Tenant, seed: int) -> None:
+        self.tenant = tenant
+        self.fleet: LiveStream | RfmsFleet = (
+            LiveStream(tenant, seed) if tenant.provider is Provider.VIRICITI else RfmsFleet(tenant, seed)
+        )
+        self.sessions: set[StreamSession] = set()
+        self.requests: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
+        self._answers = 0
+        self._connections = 0
+
+    @property
+    def roster(self) -> Roster:
+        return self.fleet.roster if isinstance(self.fleet, LiveStream) else self.fleet.log.roster
+
+    @property
+    def live(self) -> LiveStream:
+        """Only a stream provider's tenant gets as far as a handshake."""
+        assert isinstance(self.fleet, LiveStream)  # noqa: S101
+        return self.fleet
+
+    def tick(self, elapsed: float, wall: float) -> None:
+        match self.fleet:
+            case RfmsFleet():
+                self.fleet.log.tick(elapsed, wall)
+            case LiveStream():
+                self.fleet.tick(elapsed, wall)
+                for session in self.sessions:
+                    session.flush()
+                    if elapsed >= session.disconnect_at:
+                        session.end(session.planned_ending)
+
+    # Answers
+
+    def latency(self, elapsed: float) -> float:
+        faults = self.roster.faults
+        return faults.latency if faults.is_active(elapsed) else 0.0
+
+    def answer(self, request: Request, elapsed: float, wall: float) -> Answer | None:
+        """None is a connection closed without an answer."""
+        fault = self._draw_fault(elapsed)
+        if fault is not None:
+            self.injected[f"http_{fault.value}"] += 1
+        if fault is AnswerFault.DROPPED:
+            self._count(request, "dropped")
+            return None
+        answer = self._refusal(fault, wall) if fault is not None else self._true_answer(request, elapsed, wall)
+        self._count(request, str(answer.status))
+        return answer
+
+    def _draw_fault(self, elapsed: float) -> AnswerFault | None:
+        self._answers += 1
+        if not self.roster.faults.is_active(elapsed):
+            return None
+        return answer_fault(self.roster.faults, self.roster.seed, self._answers)
+
+    def _count(self, request: Request, result: str) -> None:
+        resource = request.path if request.path in _RESOURCES else "other"
+        self.requests[f"{request.method} {resource} {result}"] += 1
+
+    def _true_answer(self, request: Request, elapsed: float, wall: float) -> Answer:
+        if isinstance(self.fleet, LiveStream):
+            return viriciti.answer(self.fleet, request)
+        answer = self.fleet.answer(request, wall)
+        return self._spoilt(answer, elapsed) if answer.status == 200 else answer
+
+    def _spoilt(self, answer: Answer, elapsed: float) -> Answer:
+        """What malformed and non-object frames are to the stream, whole answers are to rFMS; they count as not sent."""
+        faults = self.roster.faults
+        if not faults.is_active(elapsed):
+            return answer
+        fault = frame_fault(faults, self.roster.seed, -4, self._answers)
+        if fault is FrameFault.MALFORMED:
+            body = answer.body[: len(answer.body) * 2 // 3]
+        elif fault is FrameFault.NON_OBJECT:
+            body = NOISE[self._answers % len(NOISE)]
+        else:
+            return answer
+        self.injected[f"answer_{fault.value}"] += 1
+        return Answer(answer.status, body, answer.headers)
+
+    def _refusal(self, fault: AnswerFault, wall: float) -> Answer:
+        """A stream provider says Retry-After; rFMS has no such header and says when the window resets."""
+        status, wait = int(fault.value), self.roster.faults.retry_after
+        may_retry = fault in (AnswerFault.TOO_MANY, AnswerFault.AWAY)
+        if self.tenant.provider is Provider.VIRICITI:
+            return viriciti.refusal(status, "injected fault", wait if may_retry else None)
+        headers = {}
+        if fault is AnswerFault.TOO_MANY:
+            headers = {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(int(wall + wait) + 1)}
+        name = "RateExceeded" if fault is AnswerFault.TOO_MANY else "InjectedFault"
+        return rfms.refuse(Refusal(status, name, "injected fault"), headers)
+
+    # Streams
+
+    def refuse_stream(self, elapsed: float, wall: float) -> Answer | None:
+        """An injected refusal of a handshake; None lets it through."""
+        fault = self._draw_fault(elapsed)
+        if fault is None:
+            return None
+        self.injected[f"handshake_{fault.value}"] += 1
+        return self._refusal(AnswerFault.AWAY if fault is AnswerFault.DROPPED else fault, wall)
+
+    def open_stream(self, session: StreamSession, elapsed: float, wall: float, monotonic: float) -> ConnectionEntry:
+        self._connections += 1
+        self.sessions.add(session)
+        self._plan_end(session, self._connections, elapsed)
+        return ConnectionEntry(self.tenant.name, self._connections, wall, monotonic)
+
+    def _plan_end(self, session: StreamSession, number: int, elapsed: float) -> None:
+        faults, seed = self.roster.faults, self.roster.seed
+        end = max(elapsed, faults.starts_at) + seconds_to_disconnect(faults, seed, number)
+        session.disconnect_at = end if end < faults.ends_at else float("inf")
+        abrupt = is_abrupt(faults, seed, number)
+        session.planned_ending = Ending.CUT_BY_FAULT if abrupt else Ending.CLOSED_BY_FAULT
+
+    def close_stream(self, session: StreamSession, entry: ConnectionEntry, wall: float, monotonic: float) -> None:
+        self.sessions.discard(session)
+        entry.closed_at, entry.closed_monotonic = wall, monotonic
+        entry.ending, entry.frames = str(session.ending), session.frames_written
+        if session.ending in (Ending.CUT_BY_FAULT, Ending.CLOSED_BY_FAULT):
+            self.injected[str(session.ending)] += 1
+
+    def replan_ends(self, elapsed: float) -> None:
+        """After a change of faults, for the streams that are open."""
+        for number, session in enumerate(self.sessions):
+            self._plan_end(session, self._connections + number, elapsed)
+
+    # What was counted
+
+    def statistics(self, *, brief: bool) -> dict[str, Any]:
+        counts: dict[str, Any] = {
+            "provider": str(self.tenant.provider),
+            "vehicles": len(self.roster.buses),
+            "requests": dict(self.requests),
+            "faults_injected": dict(self.injected),
+            "missed_turns": self.roster.missed_turns,
+        }
+        fleet = self.fleet
+        if isinstance(fleet, RfmsFleet):
+            generated, sent = dict(fleet.log.generated), dict(fleet.sent)
+            counts |= {"statuses": generated, "statuses_kept": len(fleet.log.entries)}
+            counts["statuses_sent"] = sum(sent.values())
+            return counts if brief else counts | {"sent": sent}
+        written = {str(kind): number for kind, number in fleet.written.items()}
+        counts |= {"frames": written, "frames_discarded": fleet.discarded, "streams_open": len(self.sessions)}
+        counts["readings_sent"] = sum(fleet.written[kind] for kind in DATA_KINDS)
+        return counts if brief else counts | {"sent": self._sent_by_label(fleet)}
+
+    def _sent_by_label(self, live: LiveStream) -> dict[str, dict[str, int]]:
+        sent: dict[str, dict[str, int]] = {}
+        for signal in live.signals:
+            if signal.sent:
+                sent.setdefault(signal.vehicle_id, {})[signal.label] = signal.sent
+        return sent
+
+    def last(self) -> dict[str, dict[str, Any]]:
+        """The newest true value sent of each signal, as written on the wire, with its time in epoch milliseconds."""
+        newest: dict[str, dict[str, Any]] = {}
+        if isinstance(self.fleet, LiveStream):
+            for signal in self.fleet.signals:
+                if signal.last_ms:
+                    newest.setdefault(signal.vehicle_id, {})[signal.label] = signal.reading(signal.last_ms)
+            return newest
+        for vin, instants in self.fleet.last_sent.items():
+            newest[vin] = {name: self.fleet.log.reading(vin, name, at) for name, at in instants.items()}
+        return newest
+
+    def facts(self) -> dict[str, Any]:
+        """What is set, for the control interface."""
+        return {"tenant": self.tenant.name, "faults": asdict(self.roster.faults)}

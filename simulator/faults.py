@@ -1,0 +1,245 @@
+"""What goes wrong, how often, for whom and when: read from a flag, decided by seeded chance.
+
+Owns the list of faults, their parser and the pure decisions. Must never do anything about them: the stream, the log of
+statuses and the HTTP answers ask here and act themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from functools import cached_property
+from math import ceil
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from simulator.chance import draw, seed_from
+from simulator.reporting import CHATTY, Reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_F = TypeVar("_F")
+
+
+class FaultsInvalid(ValueError):
+    """The text names an unknown fault or gives an impossible value; the message says what is allowed."""
+
+
+class FrameFault(StrEnum):
+    """What can befall one frame of the stream, or one record of the rFMS log."""
+
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    FUTURE = "future"
+    MALFORMED = "malformed"
+    NON_OBJECT = "non_object"
+
+
+class AnswerFault(StrEnum):
+    """What can befall one HTTP answer; the value of a status fault is its status."""
+
+    UNAUTHORISED = "401"
+    FORBIDDEN = "403"
+    NOT_FOUND = "404"
+    TOO_MANY = "429"
+    BROKEN = "500"
+    AWAY = "503"
+    DROPPED = "dropped"
+
+
+def _fraction(help_text: str) -> Any:
+    return field(default=0.0, metadata={"kind": "fraction", "help": help_text})
+
+
+def _seconds(default: float, help_text: str) -> Any:
+    return field(default=default, metadata={"kind": "seconds", "help": help_text})
+
+
+def _limits(*shares: tuple[float, _F]) -> tuple[tuple[float, _F], ...]:
+    total = 0.0
+    limits = []
+    for share, fault in shares:
+        if share > 0:
+            total += share
+            limits.append((total, fault))
+    return tuple(limits)
+
+
+def _check(name: str, kind: str, value: float) -> None:
+    if kind == "fraction" and not 0.0 <= value <= 1.0:
+        raise FaultsInvalid(f"{name}={value:g} is a fraction and must lie between 0 and 1")
+    if not value >= 0.0:
+        raise FaultsInvalid(f"{name}={value:g} is in seconds and must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """Every fault by its flag's name. Nothing goes wrong by default.
+
+    `starts_at` and `ends_at` bound, in seconds since the start, the faults of frames, connections and answers;
+    `vehicles` (empty: all) bounds those of frames and of vehicles. Fractions of vehicles are exact counts, rounded up.
+    """
+
+    duplicates: float = _fraction("of frames are sent twice")
+    out_of_order: float = _fraction("of frames are sent after the next one of the same signal")
+    malformed: float = _fraction("of frames (rFMS: of answers) are cut off in the middle of the JSON")
+    non_object: float = _fraction("of frames come with a text, number or array beside (rFMS: answers are replaced)")
+    future: float = _fraction("of frames carry a time ahead of the clock")
+    future_seconds: float = _seconds(3600.0, "how far ahead")
+    late: float = _fraction("of vehicles deliver in bursts")
+    late_seconds: float = _seconds(10.0, "how often the bursts come")
+    never: float = _fraction("of vehicles never report")
+    silent: float = _fraction("of vehicles fall silent")
+    silent_after: float = _seconds(15.0, "when they do")
+    silent_for: float = _seconds(0.0, "how long they stay so; 0 is for good")
+    rhythm: float = _fraction("of vehicles report only now and then")
+    rhythm_every: float = _seconds(20.0, "how often")
+    signal_stops: float = _fraction("of vehicles stop sending soc while the rest goes on")
+    signal_stops_after: float = _seconds(10.0, "when they do")
+    disconnect_every: float = _seconds(0.0, "a stream is closed about this often; 0 is never")
+    disconnect_abrupt: float = field(
+        default=0.5, metadata={"kind": "fraction", "help": "of those closings come without a handshake"}
+    )
+    latency: float = _seconds(0.0, "before every answer and handshake")
+    http_401: float = _fraction("of answers")
+    http_403: float = _fraction("of answers")
+    http_404: float = _fraction("of answers")
+    http_429: float = _fraction("of answers")
+    http_500: float = _fraction("of answers")
+    http_503: float = _fraction("of answers")
+    http_drop: float = _fraction("of requests: the connection is closed without an answer")
+    retry_after: float = _seconds(5.0, "the wait that a 429 or 503 asks for")
+    starts_at: float = _seconds(0.0, "faults begin")
+    ends_at: float = _seconds(float("inf"), "faults end")
+    vehicles: tuple[str, ...] = field(default=(), metadata={"kind": "names", "help": "only these, joined by '+'"})
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if one.metadata["kind"] != "names":
+                _check(one.name, one.metadata["kind"], getattr(self, one.name))
+        for what, limits in (("frame", self.frame_limits), ("answer", self.answer_limits)):
+            if limits and limits[-1][0] > 1.0 + 1e-9:
+                raise FaultsInvalid(f"the fractions of {what} faults add up to more than 1")
+
+    @cached_property
+    def frame_limits(self) -> tuple[tuple[float, FrameFault], ...]:
+        """Rising bounds on one draw: at most one fault befalls a frame."""
+        return _limits(
+            (self.duplicates, FrameFault.DUPLICATE),
+            (self.out_of_order, FrameFault.OUT_OF_ORDER),
+            (self.future, FrameFault.FUTURE),
+            (self.malformed, FrameFault.MALFORMED),
+            (self.non_object, FrameFault.NON_OBJECT),
+        )
+
+    @cached_property
+    def answer_limits(self) -> tuple[tuple[float, AnswerFault], ...]:
+        return _limits(
+            (self.http_401, AnswerFault.UNAUTHORISED),
+            (self.http_403, AnswerFault.FORBIDDEN),
+            (self.http_404, AnswerFault.NOT_FOUND),
+            (self.http_429, AnswerFault.TOO_MANY),
+            (self.http_500, AnswerFault.BROKEN),
+            (self.http_503, AnswerFault.AWAY),
+            (self.http_drop, AnswerFault.DROPPED),
+        )
+
+    def is_active(self, elapsed: float) -> bool:
+        return self.starts_at <= elapsed < self.ends_at
+
+    def concerns(self, vehicle_id: str) -> bool:
+        return not self.vehicles or vehicle_id in self.vehicles
+
+
+NO_FAULTS: Final = Faults()
+
+
+def pick(limits: tuple[tuple[float, _F], ...], number: float) -> _F | None:
+    """The fault whose share of the unit interval holds `number`, if any."""
+    for limit, fault in limits:
+        if number < limit:
+            return fault
+    return None
+
+
+def frame_fault(faults: Faults, seed: int, signal: int, turn: int) -> FrameFault | None:
+    """What befalls the `turn`-th frame of a signal; the same for the same seed, whoever listens."""
+    return pick(faults.frame_limits, draw(seed, signal, turn)) if faults.frame_limits else None
+
+
+def answer_fault(faults: Faults, seed: int, request: int) -> AnswerFault | None:
+    """What befalls the `request`-th answer of a tenant."""
+    return pick(faults.answer_limits, draw(seed, -1, request)) if faults.answer_limits else None
+
+
+def parse_faults(text: str) -> Faults:
+    """`name=value,name=value`; empty text is no faults. Raises FaultsInvalid with a message that names the remedy."""
+    values: dict[str, Any] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in item.partition("="))
+        if not equals:
+            raise FaultsInvalid(f"{item!r}: a fault is written name=value, for instance duplicates=0.05")
+        values[name] = _parse_value(name, value)
+    return Faults(**values)
+
+
+def _parse_value(name: str, value: str) -> float | tuple[str, ...]:
+    kinds = {one.name: one.metadata["kind"] for one in fields(Faults)}
+    if name not in kinds:
+        near = difflib.get_close_matches(name, kinds, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise FaultsInvalid(f"unknown fault {name!r}.{hint} Allowed: {', '.join(sorted(kinds))}")
+    if kinds[name] == "names":
+        return tuple(value.split("+"))
+    try:
+        return float(value)
+    except ValueError:
+        raise FaultsInvalid(f"{name}={value!r}: a number is needed ({kinds[name]})") from None
+
+
+def describe_faults() -> str:
+    """One line per fault for a command's help."""
+    return "\n".join(f"{one.name} ({one.metadata['kind']}): {one.metadata['help']}" for one in fields(Faults))
+
+
+def assign_reporting(faults: Faults, seed: int, vehicle_ids: Sequence[str]) -> dict[str, Reporting]:
+    """Which vehicles misbehave, chosen by the seed: the groups are disjoint, so one cause explains each vehicle.
+
+    A fraction is of all concerned vehicles, rounded up; groups that come later take what is left.
+    """
+    concerned = [vehicle_id for vehicle_id in vehicle_ids if faults.concerns(vehicle_id)]
+    order = sorted(concerned)
+    Random(seed_from(seed, "reporting")).shuffle(order)
+    chosen: dict[str, Reporting] = {}
+    for share, manners in _groups(faults):
+        count = ceil(share * len(concerned) - 1e-9)
+        chosen.update(dict.fromkeys(order[:count], manners))
+        del order[:count]
+    return chosen
+
+
+def _groups(faults: Faults) -> tuple[tuple[float, Reporting], ...]:
+    until = faults.silent_after + faults.silent_for if faults.silent_for else None
+    return (
+        (faults.never, replace(CHATTY, never=True)),
+        (
+            faults.silent,
+            replace(CHATTY, silent_after_seconds=faults.silent_after, silent_until_seconds=until),
+        ),
+        (faults.rhythm, replace(CHATTY, every_seconds=faults.rhythm_every)),
+        (faults.signal_stops, replace(CHATTY, stopped_labels=(("soc", faults.signal_stops_after),))),
+        (faults.late, replace(CHATTY, late_seconds=faults.late_seconds)),
+    )
+
+
+def seconds_to_disconnect(faults: Faults, seed: int, connection: int) -> float:
+    """How long a connection lives: about `disconnect_every`, half as long or again at the extremes."""
+    if not faults.disconnect_every:
+        return float("inf")
+    return faults.disconnect_every * (0.5 + draw(seed, -2, connection))
+
+
+def is_abrupt(faults: Faults, seed: int, connection: int) -> bool:
+    return draw(seed, -3, connection) < faults.disconnect_abrupt

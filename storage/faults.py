@@ -1,0 +1,90 @@
+"""What the database's errors mean to us: away, refusing, or telling us that the data itself is at fault.
+
+Owns the lists. Knows SQLSTATEs and constraint names only, no driver; storage/gateway.py catches the driver's exceptions
+and asks here. An error that stands in no list is the environment's: the batch is kept, nothing is thrown away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.ports import UnitPoisoned
+from runtime.faults import EnvironmentFault
+
+
+class DatabaseAway(EnvironmentFault):
+    """No answer from PostgreSQL: not reachable, too slow, shutting down, or all our connections are busy."""
+
+
+class CommitInDoubt(DatabaseAway):
+    """The connection was lost after COMMIT had been sent. `result` is what the work returned; it is true if the
+    transaction committed, and only the database can say."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__("the connection was lost during COMMIT", retry_after=0.2)
+        self.result = result
+
+
+class DatabaseRefused(EnvironmentFault):
+    """PostgreSQL answered with an error that is not the data's: a missing partition, a missing right, a full disk."""
+
+    def __init__(self, sqlstate: str, message: str, *, permanent: bool = False) -> None:
+        super().__init__(f"{sqlstate}: {message}", permanent=permanent, retry_after=1.0)
+        self.sqlstate = sqlstate
+
+
+# Raised by values, wherever they are sent: PostgreSQL manual, appendix A. Not the whole class 22: 22023 and its kin
+# come from our own statements. Integrity errors count only under a constraint name of ours that values can break.
+POISON_SQLSTATES = frozenset(
+    {
+        "21000",  # cardinality_violation: a key twice in one batch
+        "22001",  # string_data_right_truncation
+        "22003",  # numeric_value_out_of_range
+        "22007",  # invalid_datetime_format
+        "22008",  # datetime_field_overflow
+        "22021",  # character_not_in_repertoire: NUL in text
+        "22030",  # duplicate_json_object_key_value
+        "22032",  # invalid_json_text
+        "22P02",  # invalid_text_representation
+        "22P03",  # invalid_binary_representation
+        "22P05",  # untranslatable_character: \u0000 in jsonb
+        "23502",  # not_null_violation
+        "54000",  # program_limit_exceeded: jsonb or index row too large
+    }
+)
+POISON_CONSTRAINTS = frozenset(
+    {
+        "connection_events_kind_check",
+        "connection_state_call_check",
+        "connection_state_stream_check",
+        "poll_cycles_outcome_check",
+        "quarantine_sample_check",
+        "rejections_occurrences_check",
+        "rejections_sample_check",
+    }
+)
+CLIENT_SIDE = "client"  # stands for a SQLSTATE when the driver refused to send the value (a lone surrogate, a huge int)
+
+RETRY_AFTER_SECONDS = {
+    "55P03": 0.1,  # lock_not_available: somebody holds it for lock_timeout already
+    "57014": 1.0,  # query_canceled: statement_timeout
+    "57P03": 0.5,  # cannot_connect_now: starting up
+    "53300": 1.0,  # too_many_connections
+}
+_PERMANENT = frozenset({"28000", "28P01", "3D000", "42501"})  # password, role, database, privilege
+_LOST = ("08", "57P")
+_AWAY = ("08", "57", "53300", "55P03", "25P03", "25P04", "40")
+
+
+def is_lost(sqlstate: str | None) -> bool:
+    """Whether the session is gone, or stands on a server that may no longer write (25006: demoted)."""
+    return sqlstate is not None and (sqlstate == "25006" or sqlstate.startswith(_LOST))
+
+
+def explain_error(sqlstate: str, constraint: str | None, message: str) -> UnitPoisoned | DatabaseAway | DatabaseRefused:
+    """The house's exception for one of PostgreSQL's errors."""
+    if sqlstate in POISON_SQLSTATES or constraint in POISON_CONSTRAINTS:
+        return UnitPoisoned(sqlstate, message)
+    if sqlstate == "25006" or sqlstate.startswith(_AWAY):
+        return DatabaseAway(f"{sqlstate}: {message}", retry_after=RETRY_AFTER_SECONDS.get(sqlstate, 0.2))
+    return DatabaseRefused(sqlstate, message, permanent=sqlstate in _PERMANENT)

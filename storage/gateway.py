@@ -1,0 +1,338 @@
+"""The way to PostgreSQL: the only module that knows asyncpg and trio-asyncio.
+
+Owns the bridge to asyncio, the connections, and their fate. Every call crosses the bridge once: one asyncio coroutine
+acquires, works, commits and gives back. `async with` over the bridge is banned, since a cancelled trio scope cancels
+the wrapped `__aexit__` before its first step and the connection is lost for good.
+
+Cancellation over the bridge is cooperative, so each wait is bounded inside asyncio as well: connecting, acquiring,
+every command (`command_timeout` here, `statement_timeout` a second less on the server), and settling afterwards.
+
+A connection is used again only after a round trip has shown its session to be in order. There is no pool class: idle
+connections stand in a list, a trio limiter counts slots, and a connection belongs to one coroutine or to the list.
+asyncpg's own pool asks for a round trip at every release and can lose a connection to a badly timed cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import asyncpg
+import structlog
+import trio
+import trio_asyncio  # type: ignore[import-untyped]
+from asyncpg.exceptions import _base as asyncpg_client
+
+from actors.ports import UnitPoisoned
+from storage.faults import CLIENT_SIDE, CommitInDoubt, DatabaseAway, DatabaseRefused, explain_error, is_lost
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+T = TypeVar("T")
+
+MAX_ATTEMPTS: Final = 5  # of work that met a deadlock or a serialization failure
+DEADLINE_SECONDS: Final = 8.0
+_WRITE: Final = "BEGIN"
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_RERUN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_UNSENDABLE: Final = asyncpg_client.DataError  # asyncpg.DataError is the server's; this one never left the process
+_STALE_PLAN: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+# What comes from the driver or the network rather than from the server: the state of the session is anybody's guess.
+_DOUBTFUL: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
+class Bridge:
+    """The asyncio loop on trio, and what went wrong in its callbacks."""
+
+    def __init__(self) -> None:
+        self._errors = 0
+        self._last_error: str | None = None
+
+    def note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log and count. trio-asyncio's own handler raises into the loop's nursery, which ends the whole service."""
+        error = context.get("exception")
+        self._errors += 1
+        self._last_error = repr(error) if error is not None else str(context.get("message"))
+        structlog.get_logger().error("database_loop_error", error=self._last_error, message=context.get("message"))
+
+    def statistics(self) -> dict[str, Any]:
+        return {"loop_errors": self._errors, "last_loop_error": self._last_error}
+
+
+@asynccontextmanager
+async def open_bridge() -> AsyncIterator[Bridge]:
+    """The asyncio loop that `Database` needs. Outermost: only tasks started inside find it.
+
+    An exception from the body leaves as it is; the loop's two nurseries would wrap it in two groups.
+    """
+    bridge = Bridge()
+    failure: Exception | None = None
+    async with trio_asyncio.open_loop() as loop:
+        loop.set_exception_handler(bridge.note_error)
+        try:
+            yield bridge
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+async def connect(dsn: str, *, timeout: float = 5.0, **options: Any) -> Connection:
+    """asyncio, not trio: a bare connection without our bounds, for migrations and test set-up."""
+    return await asyncpg.connect(dsn, timeout=timeout, **options)
+
+
+class Database:
+    """PostgreSQL behind one DSN. Connections are opened when first needed; several hosts and options of the DSN
+    (`target_session_attrs`) reach asyncpg as they are. Needs `open_bridge` around it.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        pool_size: int = 4,
+        application_name: str = "lastheard",
+        connect_timeout: float = 5.0,
+        acquire_timeout: float = 5.0,
+        statement_timeout: float = 5.0,
+        command_timeout: float = 6.0,
+        lock_timeout: float = 2.0,
+        settle_timeout: float = 1.0,
+    ) -> None:
+        """All times in seconds. `settle_timeout`: what a cancelled or failed call may take to leave its session clean,
+        or to learn how its COMMIT ended; after it the connection is closed.
+        """
+        self._dsn = dsn
+        self._slots = trio.CapacityLimiter(pool_size)
+        self._connect_timeout = connect_timeout
+        self._acquire_timeout = acquire_timeout
+        self._command_timeout = command_timeout
+        self._settle_timeout = settle_timeout
+        self._server_settings = {
+            "application_name": application_name,
+            "timezone": "UTC",
+            "jit": "off",  # plans are short; compiling them costs more than running them
+            "statement_timeout": _milliseconds(statement_timeout),
+            "lock_timeout": _milliseconds(lock_timeout),
+            "idle_in_transaction_session_timeout": "5000",
+            "transaction_timeout": "10000",
+            "tcp_keepalives_idle": "10",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
+        }
+        self._idle: list[tuple[Connection, int]] = []  # connection and the generation it was opened in
+        self._generation = 0
+        self._closed = False
+        self._counts = dict.fromkeys(
+            ("calls", "opened", "terminated", "expired", "reruns", "commits_unknown", "deadlines"), 0
+        )
+        self._last_error: str | None = None
+
+    async def run(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        in_transaction: bool = True,
+        readonly: bool = False,
+        fresh: bool = False,
+    ) -> T:
+        """Run `work` (an asyncio coroutine function that awaits the connection and nothing else) and return its answer.
+
+        In a transaction unless told otherwise; `readonly` gives one consistent snapshot. `fresh` opens a connection of
+        its own. Work runs again as a whole after a deadlock or serialization failure. Without a transaction the work
+        must be repeatable: nobody can say how a statement ended whose connection broke.
+
+        Raises DatabaseAway (CommitInDoubt is one), DatabaseRefused or UnitPoisoned. Cancellable: it then returns within
+        `settle_timeout`, and when a COMMIT had been sent and answered by then, with its answer.
+        """
+        if self._closed:
+            raise RuntimeError("this Database has been closed")
+        self._counts["calls"] += 1
+        begin = None if not in_transaction else _READ if readonly else _WRITE
+        with trio.move_on_after(deadline_seconds):
+            await self._take_slot()
+            try:
+                result: T = await trio_asyncio.aio_as_trio(self._perform)(work, begin, fresh)
+                return result
+            finally:
+                self._slots.release()
+        self._counts["deadlines"] += 1
+        raise self._note(DatabaseAway(f"no answer within {deadline_seconds:g} s", retry_after=0.5))
+
+    async def aclose(self) -> None:
+        """Close idle connections politely, within 3 s; those in use close when their call ends."""
+        self._closed = True
+        with trio.CancelScope(shield=True), trio.move_on_after(3):
+            await trio_asyncio.aio_as_trio(self._close_idle)()
+        self._drop_idle()
+
+    def statistics(self) -> dict[str, Any]:
+        slots = self._slots.statistics()
+        return {
+            "pool_size": int(slots.total_tokens),
+            "in_use": int(slots.borrowed_tokens),
+            "waiting": slots.tasks_waiting,
+            "idle": len(self._idle),
+            **self._counts,
+            "last_error": self._last_error,
+        }
+
+    # --- trio ---------------------------------------------------------------------------------------------------
+
+    async def _take_slot(self) -> None:
+        with trio.move_on_after(self._acquire_timeout) as waiting:
+            await self._slots.acquire()
+        if waiting.cancelled_caught:
+            message = f"no connection became free within {self._acquire_timeout:g} s"
+            raise self._note(DatabaseAway(message, retry_after=0.5))
+
+    # --- asyncio: one coroutine for each call ---------------------------------------------------------------------
+
+    async def _perform(self, work: Callable[[Connection], Awaitable[T]], begin: str | None, fresh: bool) -> T:
+        attempt = 1
+        plans_renewed = False
+        while True:
+            try:
+                return await self._attempt(work, begin, fresh)
+            except _RERUN as error:
+                if attempt == MAX_ATTEMPTS:
+                    raise self._translate(error) from error
+                attempt += 1
+            except _STALE_PLAN as error:  # a migration ran beside us; asyncpg has dropped its plans by now
+                if plans_renewed:
+                    raise self._translate(error) from error
+                plans_renewed = True
+            except (asyncpg.PostgresError, *_DOUBTFUL) as error:
+                raise self._translate(error) from error
+            self._counts["reruns"] += 1
+
+    async def _attempt(self, work: Callable[[Connection], Awaitable[T]], begin: str | None, fresh: bool) -> T:
+        connection, generation = await self._open() if fresh else await self._obtain()
+        try:
+            if begin is not None:
+                await connection.execute(begin)
+            result = await work(connection)
+            if begin is not None:
+                await self._commit(connection, result, changes=begin is _WRITE)
+        except BaseException as error:
+            await self._settle(connection, generation, error)
+            raise
+        self._give_back(connection, generation)
+        return result
+
+    async def _commit(self, connection: Connection, result: object, *, changes: bool) -> None:
+        """COMMIT, whatever is cancelled meanwhile: an unanswered one would leave its caller in doubt for no reason."""
+        sent = asyncio.ensure_future(connection.execute("COMMIT"))
+        try:
+            try:
+                status = await asyncio.shield(sent)
+            except asyncio.CancelledError:
+                status = await asyncio.wait_for(sent, self._settle_timeout)
+        except (asyncpg.PostgresError, *_DOUBTFUL) as error:
+            if changes and not _was_answered(error):
+                self._counts["commits_unknown"] += 1
+                raise self._note(CommitInDoubt(result)) from error
+            raise
+        if status != "COMMIT":
+            raise RuntimeError(f"work went on after an error inside its transaction, which ended in {status}")
+
+    async def _settle(self, connection: Connection, generation: int, error: BaseException) -> None:
+        """After a failure: one round trip within `settle_timeout` proves the session clean, or it is closed."""
+        sqlstate = getattr(error, "sqlstate", None)
+        if is_lost(sqlstate):
+            self._expire()
+        in_doubt = isinstance(error, (*_DOUBTFUL, CommitInDoubt)) and not isinstance(error, _UNSENDABLE)
+        if not in_doubt and not is_lost(sqlstate) and not connection.is_closed():
+            try:
+                await asyncio.wait_for(connection.execute("ROLLBACK"), self._settle_timeout)
+            except (asyncpg.PostgresError, *_DOUBTFUL):
+                pass
+            else:
+                self._give_back(connection, generation)
+                return
+        self._terminate(connection)
+
+    async def _obtain(self) -> tuple[Connection, int]:
+        while self._idle:
+            connection, generation = self._idle.pop()
+            if generation == self._generation and not connection.is_closed():
+                return connection, generation
+            self._terminate(connection)
+        return await self._open()
+
+    async def _open(self) -> tuple[Connection, int]:
+        generation = self._generation
+        connection = await connect(
+            self._dsn,
+            timeout=self._connect_timeout,
+            command_timeout=self._command_timeout,
+            server_settings=self._server_settings,
+        )
+        self._counts["opened"] += 1
+        try:
+            # A backend that works for a vanished client keeps its locks: let it look. Not every platform can.
+            await connection.execute("SET client_connection_check_interval = '2s'")
+        except asyncpg.InvalidParameterValueError:
+            pass
+        except BaseException:
+            self._terminate(connection)
+            raise
+        return connection, generation
+
+    def _give_back(self, connection: Connection, generation: int) -> None:
+        if self._closed or generation != self._generation or connection.is_closed():
+            self._terminate(connection)
+        else:
+            self._idle.append((connection, generation))
+
+    def _terminate(self, connection: Connection) -> None:
+        self._counts["terminated"] += 1
+        connection.terminate()
+
+    def _expire(self) -> None:
+        """The server went away or was demoted: what is idle stands on it too."""
+        self._counts["expired"] += 1
+        self._generation += 1
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            self._terminate(self._idle.pop()[0])
+
+    async def _close_idle(self) -> None:
+        while self._idle:
+            connection, _ = self._idle.pop()
+            try:
+                await connection.close(timeout=1)
+            except (asyncpg.PostgresError, *_DOUBTFUL):
+                self._terminate(connection)
+
+    def _translate(self, error: BaseException) -> Exception:
+        """The house's exception for one of the driver's."""
+        if isinstance(error, asyncpg.PostgresError):
+            sqlstate = error.sqlstate or "XX000"
+            return self._note(explain_error(sqlstate, getattr(error, "constraint_name", None), str(error)))
+        if isinstance(error, _UNSENDABLE):
+            return self._note(UnitPoisoned(CLIENT_SIDE, str(error)))
+        if isinstance(error, asyncpg.ClientConfigurationError):
+            return self._note(DatabaseRefused("dsn", str(error), permanent=True))
+        return self._note(DatabaseAway(f"{type(error).__name__}: {error}", retry_after=0.2))
+
+    def _note(self, error: Exception) -> Exception:
+        self._last_error = f"{type(error).__name__}: {error}"
+        return error
+
+
+def _was_answered(error: BaseException) -> bool:
+    """Whether the server itself said that the COMMIT failed, in a session that goes on."""
+    return isinstance(error, asyncpg.PostgresError) and not is_lost(error.sqlstate)
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

@@ -1,0 +1,63 @@
+"""The ingest unit on PostgreSQL: one bridge crossing, one transaction, and what to say when its end is unknown.
+
+Owns nothing but the driving; what is written stands in storage/unit.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.ports import CommitUnknown
+from storage.faults import CommitInDoubt
+from storage.queries import sql
+from storage.unit import ingest_unit, quarantine_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from actors.ports import UnitPoisoned
+    from domain.model import Receipt, SessionRef, Submission
+    from storage.gateway import Connection, Database
+    from storage.unit_steps import Rows, Statement
+
+    Unit = Generator[Statement, Rows, list[Receipt]]
+
+
+class PostgresIngestStore:
+    """actors.ports.IngestStore. One unit is in flight at a time, since each takes the session's own row."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
+        return await self._commit(lambda: ingest_unit(session, unit, submissions))
+
+    async def quarantine(self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned) -> Receipt:
+        (receipt,) = await self._commit(lambda: quarantine_unit(session, unit, submission, error))
+        return receipt
+
+    async def load_last_unit(self, session: SessionRef) -> int | None:
+        async def work(connection: Connection) -> Any:
+            return await connection.fetchval(sql("load_last_unit"), session.shard_id, session.epoch)
+
+        last_unit: int | None = await self._database.run(work, fresh=True)
+        return last_unit
+
+    async def _commit(self, make_unit: Callable[[], Unit]) -> list[Receipt]:
+        try:
+            return await self._database.run(lambda connection: drive(make_unit(), connection))
+        except CommitInDoubt as doubt:
+            raise CommitUnknown(str(doubt), doubt.result) from doubt
+
+
+async def drive(unit: Unit, connection: Connection) -> list[Receipt]:
+    """asyncio, not trio: carry a unit's statements to the connection and its rows back."""
+    try:
+        statement = next(unit)
+        while True:
+            statement = unit.send(await connection.fetch(sql(statement.name), *statement.args))
+    except StopIteration as end:
+        receipts: list[Receipt] = end.value
+        return receipts
+    finally:
+        unit.close()

@@ -1,0 +1,43 @@
+"""Alembic's way in: one connection, one transaction for all pending migrations, one process at a time.
+
+Run by `storage.migrations.migrate` in a thread of its own; it must never be imported by anything else.
+"""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from storage.gateway import connect
+
+# Any constant will do, as long as every release uses the same one.
+LOCK_KEY = 7_264_830_911
+LOCK_WAIT = "120s"
+
+
+def _migrate(connection: Connection) -> None:
+    context.configure(connection=connection, transaction_per_migration=False)
+    with context.begin_transaction():
+        # Before Alembic reads the version: a second process then waits here, and finds nothing left to do.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        context.run_migrations()
+
+
+async def _run(dsn: str) -> None:
+    # The DSN goes to asyncpg as the service gives it: several hosts and libpq's options mean the same in both.
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: connect(dsn), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_migrate)
+            await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+# A loop made by name: asyncio.run would ask the loop policy, which trio-asyncio has replaced.
+with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+    runner.run(_run(context.config.attributes["dsn"]))

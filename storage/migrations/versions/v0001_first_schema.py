@@ -1,0 +1,251 @@
+"""The first schema: registry, connections, devices and their state, events, cycles, ledger, sessions, keys.
+
+Frozen. storage/schema.sql says what each table is for.
+"""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+STATEMENTS = (
+    """
+CREATE TABLE workspaces (
+    workspace_id             text PRIMARY KEY,
+    name                     text NOT NULL,
+    active                   boolean NOT NULL DEFAULT true,
+    ordinal                  integer NOT NULL CONSTRAINT workspaces_ordinal_key UNIQUE
+                             CONSTRAINT workspaces_ordinal_check CHECK (ordinal >= 0),
+    poll_interval_seconds    integer NOT NULL DEFAULT 300
+                             CONSTRAINT workspaces_poll_interval_check CHECK (poll_interval_seconds BETWEEN 2 AND 3600),
+    freshness_target_seconds double precision NOT NULL DEFAULT 300,
+    delayed_after_seconds    double precision NOT NULL DEFAULT 360,
+    stale_after_seconds      double precision NOT NULL DEFAULT 900,
+    grace_seconds            double precision NOT NULL DEFAULT 3600,
+    config_version           bigint NOT NULL DEFAULT 1,
+    created_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT workspaces_thresholds_check
+        CHECK (0 < freshness_target_seconds AND freshness_target_seconds <= delayed_after_seconds
+               AND delayed_after_seconds < stale_after_seconds AND grace_seconds > 0)
+)
+    """,
+    """
+CREATE TABLE providers (
+    workspace_id            text NOT NULL CONSTRAINT providers_workspace_fkey REFERENCES workspaces,
+    provider_id             text NOT NULL,
+    provider_type           text NOT NULL,
+    transport               text NOT NULL CONSTRAINT providers_transport_check CHECK (transport IN ('poll', 'stream')),
+    base_url                text NOT NULL,
+    credential              text,
+    settings                jsonb NOT NULL DEFAULT '{}',
+    active                  boolean NOT NULL DEFAULT true,
+    expected_update_seconds double precision
+                            CONSTRAINT providers_expected_update_check CHECK (expected_update_seconds > 0),
+    delayed_after_seconds   double precision CONSTRAINT providers_delayed_check CHECK (delayed_after_seconds > 0),
+    stale_after_seconds     double precision CONSTRAINT providers_stale_check CHECK (stale_after_seconds > 0),
+    grace_seconds           double precision CONSTRAINT providers_grace_check CHECK (grace_seconds > 0),
+    created_at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (workspace_id, provider_id)
+)
+    """,
+    """
+CREATE TABLE connection_state (
+    workspace_id      text NOT NULL,
+    provider_id       text NOT NULL,
+    call_status       text CONSTRAINT connection_state_call_check CHECK (call_status IN ('succeeded', 'failed')),
+    last_success_at   timestamptz,
+    last_failure_at   timestamptz,
+    failing_since     timestamptz,
+    fault             text,
+    fault_detail      text,
+    stream_status     text CONSTRAINT connection_state_stream_check CHECK (stream_status IN ('open', 'closed')),
+    stream_changed_at timestamptz,
+    cursor            text,
+    cursor_at         timestamptz,
+    PRIMARY KEY (workspace_id, provider_id),
+    CONSTRAINT connection_state_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
+) WITH (fillfactor = 70)
+    """,
+    """
+CREATE TABLE connection_events (
+    workspace_id text NOT NULL,
+    provider_id  text NOT NULL,
+    at           timestamptz NOT NULL,
+    kind         text NOT NULL CONSTRAINT connection_events_kind_check
+                 CHECK (kind IN ('call_succeeded', 'call_failed', 'stream_opened', 'stream_closed')),
+    fault        text,
+    detail       text,
+    event_id     bigint GENERATED ALWAYS AS IDENTITY,
+    PRIMARY KEY (workspace_id, provider_id, event_id)
+)
+    """,
+    """
+CREATE TABLE devices (
+    workspace_id          text NOT NULL,
+    device_id             text NOT NULL,
+    provider_id           text NOT NULL,
+    external_id           text NOT NULL,
+    vehicle_id            text NOT NULL,
+    vehicle_name          text NOT NULL,
+    activated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retired_at            timestamptz,
+    delayed_after_seconds double precision CONSTRAINT devices_delayed_check CHECK (delayed_after_seconds > 0),
+    stale_after_seconds   double precision CONSTRAINT devices_stale_check CHECK (stale_after_seconds > 0),
+    grace_seconds         double precision CONSTRAINT devices_grace_check CHECK (grace_seconds > 0),
+    created_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (workspace_id, device_id),
+    CONSTRAINT devices_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
+)
+    """,
+    """
+CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_id) WHERE retired_at IS NULL
+    """,
+    """
+CREATE TABLE device_state (
+    workspace_id            text NOT NULL,
+    device_id               text NOT NULL,
+    version                 bigint NOT NULL DEFAULT 0,
+    last_update_received_at timestamptz,
+    last_observed_at        timestamptz,
+    last_changed_at         timestamptz,
+    last_confirmed_at       timestamptz,
+    last_rejected_at        timestamptz,
+    last_rejection_reason   text,
+    PRIMARY KEY (workspace_id, device_id),
+    CONSTRAINT device_state_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)
+    """,
+    """
+CREATE TABLE snapshots (
+    workspace_id text NOT NULL,
+    device_id    text NOT NULL,
+    version      bigint NOT NULL DEFAULT 0,
+    document     jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (workspace_id, device_id),
+    CONSTRAINT snapshots_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)
+    """,
+    """
+CREATE TABLE events (
+    workspace_id text NOT NULL,
+    device_id    text NOT NULL,
+    sequence     bigint NOT NULL,
+    recorded_at  timestamptz NOT NULL,
+    received_at  timestamptz NOT NULL,
+    readings     jsonb NOT NULL,
+    provider_id  text NOT NULL,
+    trace_id     text NOT NULL,
+    shard_id     text NOT NULL,
+    epoch        bigint NOT NULL,
+    resource     text,
+    token        bigint
+) PARTITION BY RANGE (recorded_at)
+    """,
+    """
+CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at)
+    """,
+    """
+CREATE TABLE poll_cycles (
+    workspace_id  text NOT NULL CONSTRAINT poll_cycles_workspace_fkey REFERENCES workspaces,
+    slot_start_at timestamptz NOT NULL,
+    trigger       text NOT NULL CONSTRAINT poll_cycles_trigger_check CHECK (trigger IN ('schedule', 'late', 'manual')),
+    attempt       integer NOT NULL CONSTRAINT poll_cycles_attempt_check CHECK (attempt > 0),
+    cycle_id      text NOT NULL,
+    trace_id      text NOT NULL,
+    shard_id      text,
+    epoch         bigint,
+    requested_at  timestamptz,
+    started_at    timestamptz,
+    ended_at      timestamptz,
+    outcome       text NOT NULL CONSTRAINT poll_cycles_outcome_check
+                  CHECK (outcome IN ('requested', 'running', 'completed', 'partial', 'failed', 'timed_out',
+                                     'skipped', 'missed', 'abandoned')),
+    summary       jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (workspace_id, slot_start_at, trigger, attempt),
+    CONSTRAINT poll_cycles_cycle_id_key UNIQUE (workspace_id, cycle_id)
+)
+    """,
+    """
+CREATE INDEX poll_cycles_open_index ON poll_cycles (workspace_id) WHERE outcome IN ('requested', 'running')
+    """,
+    """
+CREATE INDEX poll_cycles_slot_index ON poll_cycles USING brin (slot_start_at)
+    """,
+    """
+CREATE TABLE rejections (
+    workspace_id text NOT NULL,
+    rejection_id bigint GENERATED ALWAYS AS IDENTITY,
+    recorded_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    origin       text NOT NULL,
+    provider_id  text,
+    device_id    text,
+    external_id  text,
+    outcome      text NOT NULL,
+    reason       text,
+    detail       text,
+    occurrences  bigint NOT NULL CONSTRAINT rejections_occurrences_check CHECK (occurrences > 0),
+    trace_id     text NOT NULL,
+    sample       bytea CONSTRAINT rejections_sample_check CHECK (octet_length(sample) <= 4096),
+    PRIMARY KEY (workspace_id, rejection_id)
+)
+    """,
+    """
+CREATE INDEX rejections_recorded_index ON rejections USING brin (recorded_at)
+    """,
+    """
+CREATE TABLE quarantine (
+    quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    recorded_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    workspace_id  text NOT NULL,
+    provider_id   text,
+    device_id     text,
+    external_id   text,
+    reason        text NOT NULL,
+    detail        text,
+    trace_id      text NOT NULL,
+    sample        bytea CONSTRAINT quarantine_sample_check CHECK (octet_length(sample) <= 4096)
+)
+    """,
+    """
+CREATE TABLE sessions (
+    shard_id   text PRIMARY KEY,
+    epoch      bigint NOT NULL,
+    state      text NOT NULL CONSTRAINT sessions_state_check CHECK (state IN ('live', 'draining', 'ended', 'dead')),
+    last_unit  bigint NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at   timestamptz
+) WITH (fillfactor = 70)
+    """,
+    """
+CREATE TABLE heartbeats (
+    shard_id   text PRIMARY KEY CONSTRAINT heartbeats_session_fkey REFERENCES sessions,
+    epoch      bigint NOT NULL,
+    beat_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    statistics jsonb NOT NULL DEFAULT '{}'
+) WITH (fillfactor = 70)
+    """,
+    """
+CREATE TABLE keys (
+    key_id      text PRIMARY KEY,
+    name        text NOT NULL,
+    secret_hash bytea NOT NULL,
+    scopes      text[] NOT NULL,
+    workspaces  text[],
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at  timestamptz,
+    revoked_at  timestamptz
+)
+    """,
+)
+
+
+def upgrade() -> None:
+    for statement in STATEMENTS:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("there is nothing before the first schema")

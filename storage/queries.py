@@ -1,0 +1,56 @@
+"""The SQL of the house: named blocks in storage/sql/*.sql, read once.
+
+A block begins with `-- name: lock_devices`; the comment below it says why the statement is as it is. Names are unique
+over all files. Values are always parameters; the few statements that need a computed identifier are in upkeep.py.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_NAME = re.compile(r"^-- name: (\w+)\s*$")
+
+
+def parse_blocks(sources: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Name -> statement, from (file name, text) pairs. Raises ValueError for a duplicate, empty or nameless block."""
+    blocks: dict[str, str] = {}
+    for source, text in sources:
+        name = None
+        for line in text.splitlines():
+            found = _NAME.match(line)
+            if found:
+                name = found[1]
+                if name in blocks:
+                    raise ValueError(f"{source}: there are two blocks named {name}")
+                blocks[name] = ""
+            elif name is not None:
+                blocks[name] += f"{line}\n"
+            elif line.strip() and not line.startswith("--"):
+                raise ValueError(f"{source}: SQL before the first block's name: {line}")
+    for name, statement in blocks.items():
+        if not _without_comments(statement).strip():
+            raise ValueError(f"block {name} holds no statement")
+    return {name: _without_comments(statement).strip() for name, statement in blocks.items()}
+
+
+def read_sources() -> list[tuple[str, str]]:
+    """The files of storage/sql as (name, text)."""
+    folder = files("storage") / "sql"
+    return sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql"))
+
+
+def sql(name: str) -> str:
+    """The statement of that name; KeyError when there is none."""
+    return STATEMENTS[name]
+
+
+def _without_comments(statement: str) -> str:
+    return "\n".join(line for line in statement.splitlines() if not line.lstrip().startswith("--"))
+
+
+STATEMENTS: Mapping[str, str] = parse_blocks(read_sources())

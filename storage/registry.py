@@ -1,0 +1,217 @@
+"""What is configured: workspaces, provider connections, devices; and requests to run a cycle now.
+
+Owns the commands' transactions: lock the workspace's row, read, decide (storage/commands.py), write what changed, bump
+config_version. A command that changes nothing writes nothing, so any of them may be sent again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from actors.ports import Conflict, NotFound, Stored
+from domain.model import CycleKey, CycleTrigger
+from domain.schedule import cycle_id
+from storage.commands import check_provider, check_workspace, judge_drafts, reach_drafts
+from storage.queries import sql
+from storage.rows import to_connection, to_device, to_workspace
+from storage.unit_steps import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actors.ports import DeviceDraft
+    from domain.model import Device, Policy, ProviderConnection, Workspace
+    from storage.gateway import Connection, Database
+
+
+class PostgresRegistry:
+    """actors.ports.Registry."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- Workspaces -----------------------------------------------------------------------------------------------
+
+    async def put_workspace(
+        self, workspace_id: str, *, name: str, active: bool, poll_interval_seconds: int, policy: Policy
+    ) -> Stored | Conflict:
+        if refusal := check_workspace(poll_interval_seconds, policy):
+            return refusal
+        wanted = (name, active, poll_interval_seconds, policy)
+        values = (workspace_id, name, active, poll_interval_seconds, *_policy_values(policy))
+
+        async def work(connection: Connection) -> Stored:
+            row = await connection.fetchrow(sql("lock_workspace"), workspace_id)
+            if row is None:
+                await connection.execute(sql("lock_ordinals"))
+                if await connection.fetchrow(sql("create_workspace"), *values):
+                    return Stored(created=True)
+                row = await connection.fetchrow(sql("lock_workspace"), workspace_id)  # made while we waited
+                assert row is not None  # noqa: S101 workspaces are never deleted
+            stored = to_workspace(row)
+            if (stored.name, stored.active, stored.poll_interval_seconds, stored.policy) != wanted:
+                await connection.execute(sql("update_workspace"), *values)
+            return Stored(created=False)
+
+        return await self._database.run(work)
+
+    async def get_workspace(self, workspace_id: str) -> Workspace | None:
+        row = await self._fetch_one("get_workspace", workspace_id)
+        return None if row is None else to_workspace(row)
+
+    async def list_workspaces(
+        self, *, workspaces: frozenset[str] | None, after: str | None, limit: int
+    ) -> list[Workspace]:
+        allowed = None if workspaces is None else sorted(workspaces)
+        return [to_workspace(row) for row in await self._fetch("list_workspaces", allowed, after, limit)]
+
+    # --- Provider connections -------------------------------------------------------------------------------------
+
+    async def put_provider(self, connection: ProviderConnection) -> Stored | NotFound | Conflict:
+        if refusal := check_provider(connection):
+            return refusal
+        key = (connection.workspace_id, connection.provider_id)
+
+        async def work(link: Connection) -> Stored | NotFound:
+            if await link.fetchrow(sql("lock_workspace"), connection.workspace_id) is None:
+                return NotFound("workspace")
+            row = await link.fetchrow(sql("get_provider"), *key)
+            if row is None or to_connection(row) != connection:
+                await link.execute(sql("put_provider"), *_provider_values(connection))
+                await link.execute(sql("make_connection_state"), *key)
+                await link.execute(sql("bump_config"), connection.workspace_id)
+            return Stored(created=row is None)
+
+        return await self._database.run(work)
+
+    async def get_provider(self, workspace_id: str, provider_id: str) -> ProviderConnection | None:
+        row = await self._fetch_one("get_provider", workspace_id, provider_id)
+        return None if row is None else to_connection(row)
+
+    async def list_providers(self, workspace_id: str, *, after: str | None, limit: int) -> list[ProviderConnection]:
+        return [to_connection(row) for row in await self._fetch("list_providers", workspace_id, after, limit)]
+
+    # --- Devices --------------------------------------------------------------------------------------------------
+
+    async def put_devices(
+        self, workspace_id: str, drafts: Sequence[DeviceDraft]
+    ) -> list[Stored | NotFound | Conflict] | NotFound:
+        async def work(connection: Connection) -> list[Stored | NotFound | Conflict] | NotFound:
+            if await connection.fetchrow(sql("lock_workspace"), workspace_id) is None:
+                return NotFound("workspace")
+            ids = [draft.device_id for draft in drafts]
+            names = ([draft.provider_id for draft in drafts], [draft.external_id for draft in drafts])
+            providers = await connection.fetch(sql("list_providers"), workspace_id, None, None)
+            rows = await connection.fetch(sql("find_devices"), workspace_id, ids)
+            holders = await connection.fetch(sql("find_external_holders"), workspace_id, *names)
+            stored = {row["device_id"]: to_device(row) for row in rows}
+            answers = judge_drafts(
+                drafts,
+                {row["provider_id"] for row in providers},
+                stored,
+                {(row["provider_id"], row["external_id"]): row["device_id"] for row in holders},
+            )
+            if all(isinstance(answer, Stored) for answer in answers):
+                now = await connection.fetchval(sql("read_clock"))
+                await _write_devices(connection, workspace_id, reach_drafts(workspace_id, drafts, stored, now))
+            return answers
+
+        return await self._database.run(work)
+
+    async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound:
+        async def work(connection: Connection) -> Device | NotFound:
+            await connection.fetchrow(sql("lock_workspace"), workspace_id)
+            row = await connection.fetchrow(sql("retire_device"), workspace_id, device_id)
+            if row is not None:
+                await connection.execute(sql("bump_config"), workspace_id)
+            else:
+                row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)
+            return NotFound("device") if row is None else to_device(row)
+
+        return await self._database.run(work)
+
+    async def get_device(self, workspace_id: str, device_id: str) -> Device | None:
+        row = await self._fetch_one("get_device", workspace_id, device_id)
+        return None if row is None else to_device(row)
+
+    async def list_devices(
+        self, workspace_id: str, *, include_retired: bool, after: str | None, limit: int
+    ) -> list[Device]:
+        rows = await self._fetch("list_devices", workspace_id, include_retired, after, limit)
+        return [to_device(row) for row in rows]
+
+    # --- Run now --------------------------------------------------------------------------------------------------
+
+    async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound:
+        async def work(connection: Connection) -> str | NotFound:
+            if await connection.fetchrow(sql("lock_workspace"), workspace_id) is None:
+                return NotFound("workspace")
+            waiting: str | None = await connection.fetchval(sql("find_requested_cycle"), workspace_id)
+            if waiting is not None:
+                return waiting
+            now = await connection.fetchval(sql("read_clock"))
+            new_id = cycle_id(CycleKey(workspace_id, now, CycleTrigger.MANUAL, 1))
+            await connection.execute(sql("request_cycle"), workspace_id, now, new_id, trace_id)
+            await connection.execute(sql("bump_config"), workspace_id)
+            return new_id
+
+        return await self._database.run(work)
+
+    # --- Details --------------------------------------------------------------------------------------------------
+
+    async def _fetch(self, name: str, *args: Any) -> list[Any]:
+        return await self._database.run(lambda connection: connection.fetch(sql(name), *args), readonly=True)
+
+    async def _fetch_one(self, name: str, *args: Any) -> Any:
+        return await self._database.run(lambda connection: connection.fetchrow(sql(name), *args), readonly=True)
+
+
+async def _write_devices(connection: Connection, workspace_id: str, devices: Sequence[Device]) -> None:
+    if not devices:
+        return
+    ids, *rest = columns(
+        (
+            device.device_id,
+            device.provider_id,
+            device.external_id,
+            device.vehicle_id,
+            device.vehicle_name,
+            device.activated_at,
+            device.override.delayed_after_seconds,
+            device.override.stale_after_seconds,
+            device.override.grace_seconds,
+        )
+        for device in devices
+    )
+    await connection.execute(sql("put_devices"), workspace_id, ids, *rest)
+    await connection.execute(sql("make_device_states"), workspace_id, ids)
+    await connection.execute(sql("make_snapshots"), workspace_id, ids)
+    await connection.execute(sql("bump_config"), workspace_id)
+
+
+def _policy_values(policy: Policy) -> tuple[float, ...]:
+    return (
+        policy.freshness_target_seconds,
+        policy.delayed_after_seconds,
+        policy.stale_after_seconds,
+        policy.grace_seconds,
+    )
+
+
+def _provider_values(connection: ProviderConnection) -> tuple[Any, ...]:
+    return (
+        connection.workspace_id,
+        connection.provider_id,
+        connection.provider_type,
+        connection.transport,
+        connection.base_url,
+        connection.credential,
+        orjson.dumps(dict(connection.settings)).decode(),
+        connection.active,
+        connection.expected_update_seconds,
+        connection.override.delayed_after_seconds,
+        connection.override.stale_after_seconds,
+        connection.override.grace_seconds,
+    )

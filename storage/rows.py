@@ -1,0 +1,148 @@
+"""From rows by name to the house's types. Pure; knows no driver."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from actors.ports import CycleRow, EventRow, RejectionRow, SnapshotRow
+from domain.health import ConnectionRecord
+from domain.model import (
+    CycleKey,
+    CycleOutcome,
+    CycleTrigger,
+    Device,
+    FaultClass,
+    Policy,
+    PolicyOverride,
+    ProviderConnection,
+    Workspace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from domain.model import Value
+
+    Row = Mapping[str, Any]
+
+
+def to_workspace(row: Row) -> Workspace:
+    policy = Policy(
+        row["freshness_target_seconds"],
+        row["delayed_after_seconds"],
+        row["stale_after_seconds"],
+        row["grace_seconds"],
+    )
+    return Workspace(
+        workspace_id=row["workspace_id"],
+        name=row["name"],
+        active=row["active"],
+        ordinal=row["ordinal"],
+        poll_interval_seconds=row["poll_interval_seconds"],
+        policy=policy,
+        config_version=row["config_version"],
+    )
+
+
+def to_override(row: Row) -> PolicyOverride:
+    return PolicyOverride(row["delayed_after_seconds"], row["stale_after_seconds"], row["grace_seconds"])
+
+
+def to_connection(row: Row) -> ProviderConnection:
+    return ProviderConnection(
+        workspace_id=row["workspace_id"],
+        provider_id=row["provider_id"],
+        provider_type=row["provider_type"],
+        transport=row["transport"],
+        base_url=row["base_url"],
+        credential=row["credential"],
+        settings=orjson.loads(row["settings"]),
+        active=row["active"],
+        expected_update_seconds=row["expected_update_seconds"],
+        override=to_override(row),
+    )
+
+
+def to_device(row: Row) -> Device:
+    return Device(
+        workspace_id=row["workspace_id"],
+        device_id=row["device_id"],
+        provider_id=row["provider_id"],
+        external_id=row["external_id"],
+        vehicle_id=row["vehicle_id"],
+        vehicle_name=row["vehicle_name"],
+        activated_at=row["activated_at"],
+        retired_at=row["retired_at"],
+        override=to_override(row),
+    )
+
+
+def to_document(text: str) -> dict[str, tuple[Value, datetime]]:
+    """{"soc_percent": [88.5, "2026-05-01T10:00:00Z"]} with instants; 3.11's fromisoformat gives the UTC singleton."""
+    parse = datetime.fromisoformat
+    return {signal: (value, parse(at)) for signal, (value, at) in orjson.loads(text).items()}
+
+
+def to_snapshot(row: Row) -> SnapshotRow:
+    return SnapshotRow(
+        to_device(row),
+        row["version"],
+        to_document(row["document"]),
+        row["last_update_received_at"],
+        row["last_changed_at"],
+    )
+
+
+def to_event(row: Row) -> EventRow:
+    return EventRow(
+        row["sequence"],
+        row["recorded_at"],
+        row["received_at"],
+        to_document(row["readings"]),
+        row["provider_id"],
+        row["trace_id"],
+        row["shard_id"],
+        row["epoch"],
+        row["resource"],
+        row["token"],
+    )
+
+
+def to_cycle_key(row: Row) -> CycleKey:
+    return CycleKey(row["workspace_id"], row["slot_start_at"], CycleTrigger(row["trigger"]), row["attempt"])
+
+
+def to_cycle(row: Row) -> CycleRow:
+    outcome = row["outcome"]
+    return CycleRow(
+        to_cycle_key(row),
+        row["cycle_id"],
+        row["trace_id"],
+        row["shard_id"],
+        row["requested_at"],
+        row["started_at"],
+        row["ended_at"],
+        outcome if outcome == "requested" else CycleOutcome(outcome),
+        orjson.loads(row["summary"]),
+    )
+
+
+def to_rejection(row: Row) -> RejectionRow:
+    return RejectionRow(*(row[name] for name in RejectionRow._fields))
+
+
+def to_link(row: Row) -> ConnectionRecord:
+    fault = row["fault"]
+    return ConnectionRecord(
+        call_status=row["call_status"],
+        last_success_at=row["last_success_at"],
+        last_failure_at=row["last_failure_at"],
+        failing_since=row["failing_since"],
+        fault=None if fault is None else FaultClass(fault),
+        fault_detail=row["fault_detail"],
+        stream_status=row["stream_status"],
+        stream_changed_at=row["stream_changed_at"],
+    )

@@ -1,0 +1,46 @@
+-- Poll cycles. Their ends are written by the ingest unit.
+
+-- name: find_attempts
+-- A completed cycle closes its slot for the schedule; a run on demand has a slot of its own.
+SELECT coalesce(bool_or(outcome = 'completed'), false) AS completed,
+       coalesce(max(attempt) FILTER (WHERE trigger = $3), 0) AS last_attempt
+FROM poll_cycles WHERE workspace_id = $1 AND slot_start_at = $2 AND trigger <> 'manual';
+
+-- name: start_cycle
+-- DO NOTHING: another shard took this attempt between our look and now; the caller looks again.
+INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, shard_id, epoch, started_at,
+                         outcome)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp(), 'running')
+ON CONFLICT DO NOTHING
+RETURNING 1;
+
+-- name: record_missed
+-- Slots that anybody has touched are left alone.
+INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, shard_id, epoch, outcome)
+SELECT $1, i.slot_start_at, 'schedule', 1, i.cycle_id, i.cycle_id, $4, $5, 'missed'
+FROM unnest($2::timestamptz[], $3::text[]) AS i (slot_start_at, cycle_id)
+WHERE NOT EXISTS (SELECT FROM poll_cycles c WHERE c.workspace_id = $1 AND c.slot_start_at = i.slot_start_at)
+ON CONFLICT DO NOTHING;
+
+-- name: abandon_orphans
+-- Running under another session: nobody will end them.
+WITH abandoned AS (
+    UPDATE poll_cycles SET outcome = 'abandoned', ended_at = clock_timestamp()
+    WHERE workspace_id = $1 AND outcome = 'running' AND (shard_id, epoch) IS DISTINCT FROM ($2, $3)
+    RETURNING 1
+)
+SELECT count(*) FROM abandoned;
+
+-- name: load_last_slot
+-- Of the schedule: a run on demand stands outside it.
+SELECT slot_start_at FROM poll_cycles WHERE workspace_id = $1 AND trigger <> 'manual'
+ORDER BY slot_start_at DESC LIMIT 1;
+
+-- name: take_requested_cycle
+-- SKIP LOCKED: during a hand-over two shards may look at once, and one of them should go on.
+UPDATE poll_cycles SET outcome = 'running', started_at = clock_timestamp(), shard_id = $2, epoch = $3
+WHERE (workspace_id, cycle_id) = (
+    SELECT workspace_id, cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested'
+    ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING slot_start_at, trigger, attempt, cycle_id;

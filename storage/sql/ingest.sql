@@ -1,0 +1,126 @@
+-- The statements of the ingest unit, in the order in which storage/unit.py yields them. Set-based: one statement a
+-- step whatever the size. Locks are taken in key order, so two units can wait for each other but never in a circle.
+
+-- name: fence
+-- First, so that whoever declares this session dead waits for us, or has already been here and we write nothing.
+UPDATE sessions SET last_unit = $3
+WHERE shard_id = $1 AND epoch = $2 AND state = 'live'
+RETURNING clock_timestamp();
+
+-- name: resolve_external_ids
+-- Only when some update names its device by the provider's id; the partial unique index answers.
+SELECT d.workspace_id, d.provider_id, d.external_id, d.device_id
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (workspace_id, provider_id, external_id)
+JOIN devices d USING (workspace_id, provider_id, external_id)
+WHERE d.retired_at IS NULL;
+
+-- name: lock_devices
+-- Every row this unit may write, in one ordered sweep. After waiting for a lock PostgreSQL shows the newest
+-- device_state beside the snapshot it saw at the start: the two versions tell, and unit.py reads such rows again.
+SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.vehicle_id, d.retired_at IS NULL AS active,
+       s.version, n.version AS snapshot_version, CASE WHEN k.wanted THEN n.document END AS document,
+       s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_confirmed_at,
+       s.last_rejected_at, s.last_rejection_reason
+FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, wanted)
+JOIN device_state s USING (workspace_id, device_id)
+JOIN devices d USING (workspace_id, device_id)
+JOIN snapshots n USING (workspace_id, device_id)
+ORDER BY s.workspace_id, s.device_id
+FOR UPDATE OF s;
+
+-- name: read_snapshots
+-- A new statement sees what was committed while lock_devices waited; nobody can change it any more.
+SELECT n.workspace_id, n.device_id, n.version, n.document
+FROM unnest($1::text[], $2::text[]) AS k (workspace_id, device_id)
+JOIN snapshots n USING (workspace_id, device_id);
+
+-- name: write_device_states
+-- Accepted, confirmed and rejected alike: one row version for each device. The old version stands as an assertion.
+WITH written AS (
+    UPDATE device_state s
+    SET version = i.version, last_update_received_at = i.last_update_received_at,
+        last_observed_at = i.last_observed_at, last_changed_at = i.last_changed_at,
+        last_confirmed_at = i.last_confirmed_at, last_rejected_at = i.last_rejected_at,
+        last_rejection_reason = i.last_rejection_reason
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
+                $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::text[])
+        AS i (workspace_id, device_id, old_version, version, last_update_received_at, last_observed_at,
+              last_changed_at, last_confirmed_at, last_rejected_at, last_rejection_reason)
+    WHERE s.workspace_id = i.workspace_id AND s.device_id = i.device_id AND s.version = i.old_version
+    RETURNING 1
+)
+SELECT count(*) FROM written;
+
+-- name: write_snapshots
+-- The whole document: it is small, was merged in memory, and a partial jsonb update would write as much.
+WITH written AS (
+    UPDATE snapshots n
+    SET version = i.version, document = i.document
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::jsonb[])
+        AS i (workspace_id, device_id, old_version, version, document)
+    WHERE n.workspace_id = i.workspace_id AND n.device_id = i.device_id AND n.version = i.old_version
+    RETURNING 1
+)
+SELECT count(*) FROM written;
+
+-- name: append_events
+-- clock_timestamp() here, after the locks: so recorded_at grows with sequence within a device, across all shards.
+INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings, provider_id, trace_id,
+                    shard_id, epoch, resource, token)
+SELECT workspace_id, device_id, sequence, clock_timestamp(), received_at, readings, provider_id, trace_id,
+       $10, $11, resource, token
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::jsonb[], $6::text[], $7::text[],
+            $8::text[], $9::bigint[])
+    AS i (workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource, token);
+
+-- name: lock_connections
+-- Rows are made with the provider, so a connection that nobody configured is simply not there.
+SELECT c.workspace_id, c.provider_id, c.call_status, c.last_success_at, c.last_failure_at, c.failing_since,
+       c.fault, c.fault_detail, c.stream_status, c.stream_changed_at, c.cursor, c.cursor_at
+FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
+JOIN connection_state c USING (workspace_id, provider_id)
+ORDER BY c.workspace_id, c.provider_id
+FOR UPDATE OF c;
+
+-- name: write_connections
+-- Whole rows, as folded from what lock_connections returned.
+UPDATE connection_state c
+SET call_status = i.call_status, last_success_at = i.last_success_at, last_failure_at = i.last_failure_at,
+    failing_since = i.failing_since, fault = i.fault, fault_detail = i.fault_detail,
+    stream_status = i.stream_status, stream_changed_at = i.stream_changed_at,
+    cursor = i.cursor, cursor_at = i.cursor_at
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
+            $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::text[], $12::timestamptz[])
+    AS i (workspace_id, provider_id, call_status, last_success_at, last_failure_at, failing_since, fault,
+          fault_detail, stream_status, stream_changed_at, cursor, cursor_at)
+WHERE c.workspace_id = i.workspace_id AND c.provider_id = i.provider_id;
+
+-- name: append_connection_events
+-- Edges only, so that health can be answered as of any past instant from few rows.
+INSERT INTO connection_events (workspace_id, provider_id, at, kind, fault, detail)
+SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[]);
+
+-- name: end_cycles
+-- Only a cycle that this session still runs: one that a successor declared abandoned stays so.
+UPDATE poll_cycles c
+SET outcome = i.outcome, ended_at = i.ended_at, summary = i.summary
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::jsonb[])
+    AS i (workspace_id, cycle_id, ended_at, outcome, summary)
+WHERE c.workspace_id = i.workspace_id AND c.cycle_id = i.cycle_id
+  AND c.shard_id = $6 AND c.epoch = $7 AND c.outcome = 'running';
+
+-- name: append_rejections
+-- The ledger, aggregated by the unit; duplicates never get here.
+INSERT INTO rejections (workspace_id, origin, provider_id, device_id, external_id, outcome, reason, detail,
+                        occurrences, trace_id, sample)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::bigint[], $10::text[], $11::bytea[]);
+
+-- name: append_quarantine
+-- One row an update: a person looks at them one by one.
+INSERT INTO quarantine (workspace_id, provider_id, device_id, external_id, reason, detail, trace_id, sample)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]);
+
+-- name: load_last_unit
+-- FOR UPDATE waits for the backend whose COMMIT nobody saw; only then is the answer final.
+SELECT last_unit FROM sessions WHERE shard_id = $1 AND epoch = $2 AND state = 'live' FOR UPDATE;

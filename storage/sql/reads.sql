@@ -1,0 +1,131 @@
+-- Queries for the API. Each answer comes from one snapshot of the database.
+
+-- name: read_clock
+-- Database time, the one clock that all shards share.
+SELECT clock_timestamp();
+
+-- name: list_policies
+-- Active workspaces only: an inactive one has no health.
+SELECT * FROM workspaces WHERE active AND ($1::text[] IS NULL OR workspace_id = ANY ($1));
+
+-- name: list_connections
+-- Of those workspaces.
+SELECT p.* FROM providers p JOIN workspaces w USING (workspace_id)
+WHERE w.active AND ($1::text[] IS NULL OR workspace_id = ANY ($1));
+
+-- name: list_threshold_classes
+-- Devices differ in thresholds only by connection and override: few classes, for each of which Python makes cutoffs.
+SELECT DISTINCT d.workspace_id, d.provider_id, d.delayed_after_seconds, d.stale_after_seconds, d.grace_seconds
+FROM devices d JOIN workspaces w USING (workspace_id)
+WHERE w.active AND d.retired_at IS NULL AND ($1::text[] IS NULL OR d.workspace_id = ANY ($1));
+
+-- name: page_health
+-- The comparisons of domain.health.state_of over the narrow table, once for counts and page; documents only for the
+-- page. Strictly before a cutoff is over the limit. One row at least, since the counts stand beside an empty page too.
+WITH classes AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::float8[], $5::float8[], $6::timestamptz[],
+                         $7::timestamptz[], $8::timestamptz[])
+        AS c (workspace_id, provider_id, delayed_after, stale_after, grace, delayed_before, stale_before, grace_before)
+), judged AS MATERIALIZED (
+    SELECT d.workspace_id, d.device_id,
+           CASE WHEN $10::boolean THEN coalesce(s.last_update_received_at, d.activated_at) ELSE '-infinity' END AS rank,
+           CASE WHEN s.last_update_received_at IS NULL THEN
+                    CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data' ELSE 'awaiting-first-data' END
+                WHEN s.last_update_received_at < c.stale_before THEN 'stale'
+                WHEN s.last_update_received_at < c.delayed_before THEN 'delayed'
+                ELSE 'healthy' END AS state
+    FROM classes c
+    JOIN devices d ON d.workspace_id = c.workspace_id AND d.provider_id = c.provider_id
+                  AND coalesce(d.delayed_after_seconds, -1) = c.delayed_after
+                  AND coalesce(d.stale_after_seconds, -1) = c.stale_after
+                  AND coalesce(d.grace_seconds, -1) = c.grace
+    JOIN device_state s ON s.workspace_id = d.workspace_id AND s.device_id = d.device_id
+    WHERE d.retired_at IS NULL AND ($15::text[] IS NULL OR d.workspace_id = ANY ($15))
+), counts AS (
+    SELECT coalesce(jsonb_object_agg(state, n), '{}') AS counts
+    FROM (SELECT state, count(*) AS n FROM judged GROUP BY state) AS grouped
+), page AS (
+    SELECT * FROM judged
+    WHERE ($9::text[] IS NULL OR state = ANY ($9))
+      AND ($12::text IS NULL OR (rank, workspace_id, device_id) > ($11::timestamptz, $12, $13::text))
+    ORDER BY rank, workspace_id, device_id
+    LIMIT $14
+)
+SELECT counts.counts, facts.*
+FROM counts LEFT JOIN (
+    SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at, s.last_observed_at, s.last_changed_at,
+           s.last_confirmed_at, s.last_rejected_at, s.last_rejection_reason
+    FROM page
+    JOIN devices d USING (workspace_id, device_id)
+    JOIN device_state s USING (workspace_id, device_id)
+    JOIN snapshots n USING (workspace_id, device_id)
+) AS facts ON true
+ORDER BY facts.rank, facts.workspace_id, facts.device_id;
+
+-- name: load_links
+-- What is true of the connections on the page.
+SELECT c.* FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
+JOIN connection_state c USING (workspace_id, provider_id);
+
+-- name: load_collectors
+-- Two index look-ups a workspace: its newest good and its newest started cycle, and that owner's heartbeat.
+SELECT k.workspace_id, good.ended_at AS last_good_cycle_at, newest.started_at AS last_cycle_started_at,
+       newest.outcome AS last_cycle_outcome, newest.shard_id AS owner, h.expires_at AS owner_expires_at,
+       (h.statistics ->> 'oldest_waiting_seconds')::float8 AS oldest_waiting_seconds
+FROM unnest($1::text[]) AS k (workspace_id)
+LEFT JOIN LATERAL (
+    SELECT ended_at FROM poll_cycles c
+    WHERE c.workspace_id = k.workspace_id AND c.outcome IN ('completed', 'partial')
+    ORDER BY slot_start_at DESC LIMIT 1
+) AS good ON true
+LEFT JOIN LATERAL (
+    SELECT started_at, outcome, shard_id FROM poll_cycles c
+    WHERE c.workspace_id = k.workspace_id AND c.started_at IS NOT NULL
+    ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
+) AS newest ON true
+LEFT JOIN heartbeats h ON h.shard_id = newest.shard_id;
+
+-- name: list_snapshots
+-- Active devices in key order.
+SELECT d.*, n.version, n.document, s.last_update_received_at, s.last_changed_at
+FROM devices d
+JOIN device_state s USING (workspace_id, device_id)
+JOIN snapshots n USING (workspace_id, device_id)
+WHERE d.workspace_id = $1 AND d.retired_at IS NULL AND ($2::text IS NULL OR d.device_id > $2)
+ORDER BY d.device_id
+LIMIT $3;
+
+-- name: get_snapshot
+-- Of any device, a retired one too.
+SELECT d.*, n.version, n.document, s.last_update_received_at, s.last_changed_at
+FROM devices d
+JOIN device_state s USING (workspace_id, device_id)
+JOIN snapshots n USING (workspace_id, device_id)
+WHERE d.workspace_id = $1 AND d.device_id = $2;
+
+-- name: list_events
+-- By recorded_at, which the index and the partitions are ordered by; within a device it grows with sequence.
+SELECT sequence, recorded_at, received_at, readings, provider_id, trace_id, shard_id, epoch, resource, token
+FROM events
+WHERE workspace_id = $1 AND device_id = $2 AND ($3::bigint IS NULL OR sequence < $3)
+ORDER BY recorded_at DESC, sequence DESC
+LIMIT $4;
+
+-- name: list_cycles
+-- Newest slot first, in the order of the primary key read backwards.
+SELECT * FROM poll_cycles
+WHERE workspace_id = $1
+  AND ($2::timestamptz IS NULL OR (slot_start_at, trigger, attempt) < ($2, $3::text, $4::integer))
+ORDER BY slot_start_at DESC, trigger DESC, attempt DESC
+LIMIT $5;
+
+-- name: get_cycle
+-- By the id that logs and answers carry.
+SELECT * FROM poll_cycles WHERE workspace_id = $1 AND cycle_id = $2;
+
+-- name: list_rejections
+-- Newest first.
+SELECT * FROM rejections
+WHERE workspace_id = $1 AND ($2::bigint IS NULL OR rejection_id < $2) AND ($3::text IS NULL OR reason = $3)
+ORDER BY rejection_id DESC
+LIMIT $4;

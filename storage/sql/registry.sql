@@ -1,0 +1,125 @@
+-- Commands and queries on what is configured. Commands of one workspace take turns on its row, so they may read,
+-- decide in Python and write.
+
+-- name: lock_workspace
+-- NO KEY: whoever inserts rows that refer to the workspace (cycles) need not wait.
+SELECT * FROM workspaces WHERE workspace_id = $1 FOR NO KEY UPDATE;
+
+-- name: lock_ordinals
+-- One creation at a time in the whole database: ordinals must stay without gaps.
+SELECT pg_advisory_xact_lock(7264830912);
+
+-- name: create_workspace
+-- Takes the lowest free ordinal: the schedule's spread is best over 0..n-1.
+INSERT INTO workspaces (workspace_id, name, active, poll_interval_seconds, freshness_target_seconds,
+                        delayed_after_seconds, stale_after_seconds, grace_seconds, ordinal)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, min(candidate)
+FROM (SELECT 0 AS candidate UNION ALL SELECT ordinal + 1 FROM workspaces) AS candidates
+WHERE NOT EXISTS (SELECT FROM workspaces w WHERE w.ordinal = candidate)
+ON CONFLICT (workspace_id) DO NOTHING
+RETURNING ordinal;
+
+-- name: update_workspace
+-- The ordinal stays for good: phases survive.
+UPDATE workspaces
+SET name = $2, active = $3, poll_interval_seconds = $4, freshness_target_seconds = $5, delayed_after_seconds = $6,
+    stale_after_seconds = $7, grace_seconds = $8, config_version = config_version + 1
+WHERE workspace_id = $1;
+
+-- name: bump_config
+-- How actors on every shard learn of a change: the heartbeat compares versions.
+UPDATE workspaces SET config_version = config_version + 1 WHERE workspace_id = $1;
+
+-- name: get_workspace
+-- One row or none.
+SELECT * FROM workspaces WHERE workspace_id = $1;
+
+-- name: list_workspaces
+-- Key order after a key; null: all that the caller may see.
+SELECT * FROM workspaces
+WHERE ($1::text[] IS NULL OR workspace_id = ANY ($1)) AND ($2::text IS NULL OR workspace_id > $2)
+ORDER BY workspace_id
+LIMIT $3;
+
+-- name: put_provider
+-- Whole row; the caller has compared it with what is stored.
+INSERT INTO providers AS p (workspace_id, provider_id, provider_type, transport, base_url, credential, settings, active,
+                            expected_update_seconds, delayed_after_seconds, stale_after_seconds, grace_seconds)
+VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12)
+ON CONFLICT (workspace_id, provider_id) DO UPDATE
+SET provider_type = excluded.provider_type, transport = excluded.transport, base_url = excluded.base_url,
+    credential = excluded.credential, settings = excluded.settings, active = excluded.active,
+    expected_update_seconds = excluded.expected_update_seconds,
+    delayed_after_seconds = excluded.delayed_after_seconds, stale_after_seconds = excluded.stale_after_seconds,
+    grace_seconds = excluded.grace_seconds;
+
+-- name: make_connection_state
+-- Made with the provider, so that the ingest unit only ever updates.
+INSERT INTO connection_state (workspace_id, provider_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: get_provider
+-- One row or none.
+SELECT * FROM providers WHERE workspace_id = $1 AND provider_id = $2;
+
+-- name: list_providers
+-- Key order after a key; limit null: all.
+SELECT * FROM providers
+WHERE workspace_id = $1 AND ($2::text IS NULL OR provider_id > $2)
+ORDER BY provider_id
+LIMIT $3;
+
+-- name: find_devices
+-- What is stored under the ids of a bulk command, retired ones too.
+SELECT * FROM devices WHERE workspace_id = $1 AND device_id = ANY ($2::text[]);
+
+-- name: find_external_holders
+-- Which active devices hold the external ids of a bulk command.
+SELECT d.provider_id, d.external_id, d.device_id
+FROM unnest($2::text[], $3::text[]) AS k (provider_id, external_id)
+JOIN devices d USING (provider_id, external_id)
+WHERE d.workspace_id = $1 AND d.retired_at IS NULL;
+
+-- name: put_devices
+-- Whole rows, decided before; a device that was retired is active again.
+INSERT INTO devices AS d (workspace_id, device_id, provider_id, external_id, vehicle_id, vehicle_name, activated_at,
+                          delayed_after_seconds, stale_after_seconds, grace_seconds)
+SELECT $1, i.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+                           $8::float8[], $9::float8[], $10::float8[]) AS i
+ON CONFLICT (workspace_id, device_id) DO UPDATE
+SET provider_id = excluded.provider_id, external_id = excluded.external_id, vehicle_id = excluded.vehicle_id,
+    vehicle_name = excluded.vehicle_name, activated_at = excluded.activated_at, retired_at = NULL,
+    delayed_after_seconds = excluded.delayed_after_seconds, stale_after_seconds = excluded.stale_after_seconds,
+    grace_seconds = excluded.grace_seconds;
+
+-- name: make_device_states
+-- Made with the device, so that the ingest unit only ever updates. Versions of a known device go on.
+INSERT INTO device_state (workspace_id, device_id) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING;
+
+-- name: make_snapshots
+-- As above.
+INSERT INTO snapshots (workspace_id, device_id) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING;
+
+-- name: retire_device
+-- Never deleted: its history and its version stay. The first instant counts.
+UPDATE devices SET retired_at = clock_timestamp() WHERE workspace_id = $1 AND device_id = $2 AND retired_at IS NULL
+RETURNING *;
+
+-- name: get_device
+-- One row or none.
+SELECT * FROM devices WHERE workspace_id = $1 AND device_id = $2;
+
+-- name: list_devices
+-- Key order after a key; limit null: all.
+SELECT * FROM devices
+WHERE workspace_id = $1 AND ($2 OR retired_at IS NULL) AND ($3::text IS NULL OR device_id > $3)
+ORDER BY device_id
+LIMIT $4;
+
+-- name: find_requested_cycle
+-- A request that still waits is answered again instead of doubled.
+SELECT cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested' ORDER BY requested_at LIMIT 1;
+
+-- name: request_cycle
+-- Its slot is the moment of asking, which keeps it apart from the scheduled slots.
+INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, requested_at, outcome)
+VALUES ($1, $2, 'manual', 1, $3, $4, $2, 'requested');

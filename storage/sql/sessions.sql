@@ -1,0 +1,52 @@
+-- A shard's own rows: one session, one heartbeat.
+
+-- name: begin_session
+-- Waits for a unit of the former epoch that is still in flight, and makes every later one of it fail.
+INSERT INTO sessions AS s (shard_id, epoch, state) VALUES ($1, 1, 'live')
+ON CONFLICT (shard_id) DO UPDATE
+SET epoch = s.epoch + 1, state = 'live', last_unit = 0, started_at = clock_timestamp(), ended_at = NULL
+RETURNING epoch;
+
+-- name: begin_heartbeat
+-- clock_timestamp(), not now(): the transaction may have waited above.
+INSERT INTO heartbeats (shard_id, epoch, beat_at, expires_at)
+VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
+ON CONFLICT (shard_id) DO UPDATE
+SET epoch = excluded.epoch, beat_at = excluded.beat_at, expires_at = excluded.expires_at, statistics = '{}'
+RETURNING beat_at;
+
+-- name: beat
+-- Reads the session without a lock, so a heartbeat never waits for a unit.
+UPDATE heartbeats h
+SET beat_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $3), statistics = $4::jsonb
+FROM sessions s
+WHERE h.shard_id = $1 AND h.epoch = $2 AND s.shard_id = $1 AND s.epoch = $2 AND s.state = 'live'
+RETURNING h.beat_at;
+
+-- name: end_session
+-- A session that was declared dead stays dead.
+UPDATE sessions SET state = 'ended', ended_at = clock_timestamp()
+WHERE shard_id = $1 AND epoch = $2 AND state = 'live';
+
+-- name: end_heartbeat
+-- Successors need not wait for the expiry.
+UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = $1 AND epoch = $2;
+
+-- name: hold_session
+-- The fence of everything outside the unit. FOR SHARE: whoever declares the session dead waits for us; a plain
+-- SELECT would not fence at all.
+SELECT 1 FROM sessions WHERE shard_id = $1 AND epoch = $2 AND state = 'live' FOR SHARE;
+
+-- name: load_config_versions
+-- A small row each; every heartbeat reads them.
+SELECT workspace_id, config_version FROM workspaces;
+
+-- name: load_cursors
+-- Where each connection's next run begins.
+SELECT provider_id, cursor FROM connection_state WHERE workspace_id = $1 AND cursor IS NOT NULL;
+
+-- name: load_shards
+-- Newest first, so that the living stand on top.
+SELECT s.shard_id, s.epoch, s.state, s.last_unit, s.started_at, s.ended_at, h.beat_at, h.expires_at, h.statistics
+FROM sessions s LEFT JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
+ORDER BY h.expires_at DESC NULLS LAST, s.shard_id;

@@ -1,0 +1,35 @@
+-- Partitions and retention. Statements with a computed table name are made in storage/upkeep.py.
+
+-- name: list_partitions
+-- From the catalogue, so that it is true whoever made or dropped them.
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'events'::regclass ORDER BY c.relname;
+
+-- name: lock_upkeep
+-- Two shards may start at once; the second finds the work done.
+SELECT pg_advisory_xact_lock(7264830913);
+
+-- name: read_today
+-- The database's day: partitions are cut by its clock.
+SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date;
+
+-- name: drop_old_cycles
+-- In batches, each short: a long delete would hold back vacuum for every table. The block range index finds them.
+WITH dropped AS (
+    DELETE FROM poll_cycles WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM poll_cycles
+        WHERE slot_start_at < clock_timestamp() - make_interval(days => $1)
+          AND outcome NOT IN ('requested', 'running')
+        LIMIT $2))
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;
+
+-- name: drop_old_rejections
+-- As above.
+WITH dropped AS (
+    DELETE FROM rejections WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM rejections WHERE recorded_at < clock_timestamp() - make_interval(days => $1) LIMIT $2))
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;

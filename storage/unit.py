@@ -1,0 +1,111 @@
+"""The ingest unit: what becomes of one batch of submissions, as a dialogue with the database.
+
+Owns the order of the steps. Written as a generator that yields named statements and receives their rows, so that
+asyncpg in production and the twin in simulation drive the same code, and a simulation can fail, pause or interleave it
+at every step. It must never do I/O itself, read a clock, or write anything before the fence and the locks.
+
+The order is fixed, keys are sorted in each step, and a step with nothing to do is not yielded:
+fence -> resolve external ids -> lock devices -> judge in mailbox order -> device_state -> snapshots -> events ->
+connections (cursors, facts) -> cycles -> ledger -> quarantine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.ports import SessionFenced
+from domain.model import CycleEnd, Outcome, Reason, Receipt, Result
+from storage.unit_connections import ConnectionFold, edge_rows
+from storage.unit_desk import Desk
+from storage.unit_ledger import quarantine_facts, quarantine_row
+from storage.unit_steps import Statement, append, columns, dump_json
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from datetime import datetime
+
+    from actors.ports import UnitPoisoned
+    from domain.model import SessionRef, Submission
+    from storage.unit_steps import Rows, Steps
+
+FENCED = Result(Outcome.REJECTED, Reason.FENCED, detail="collected under a session that is over")
+
+
+def ingest_unit(
+    session: SessionRef, unit: int, submissions: Sequence[Submission]
+) -> Generator[Statement, Rows, list[Receipt]]:
+    """One transaction's work; one receipt per submission, in order. Raises SessionFenced when the fence finds no row.
+
+    A submission that was collected under another epoch than the session's is refused as `fenced`, with all that was
+    to commit with it; the others are not concerned.
+    """
+    now = yield from _pass_fence(session, unit)
+    live = [submission for submission in submissions if _is_live(submission, session)]
+    desk = Desk(now)
+    yield from desk.load(live)
+    receipts = []
+    for submission in submissions:
+        judged = _is_live(submission, session)
+        results = desk.judge(submission) if judged else desk.refuse(submission, FENCED)
+        receipts.append(Receipt(unit, now, results))
+    yield from desk.write(session)
+    yield from _write_connections(live, now)
+    yield from _end_cycles([submission.cycle for submission in live if submission.cycle], session)
+    yield from append("append_rejections", desk.ledger.rows())
+    yield from append("append_quarantine", desk.ledger.quarantined)
+    return receipts
+
+
+def quarantine_unit(
+    session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
+) -> Generator[Statement, Rows, list[Receipt]]:
+    """The submission's updates go to quarantine, under the same fence and number. What was to commit with them does
+    not: the caller parts it from the updates first, and what is poison by itself leaves a row as well.
+    """
+    now = yield from _pass_fence(session, unit)
+    detail = str(error)
+    rows = [quarantine_row(update, Reason.DATA_ERROR.value, detail) for update in submission.updates]
+    yield from append("append_quarantine", rows or [quarantine_facts(submission, detail)])
+    result = Result(Outcome.QUARANTINED, Reason.DATA_ERROR, detail=error.sqlstate)
+    return [Receipt(unit, now, (result,) * len(submission.updates))]
+
+
+def _pass_fence(session: SessionRef, unit: int) -> Generator[Statement, Rows, datetime]:
+    rows = yield Statement("fence", (session.shard_id, session.epoch, unit))
+    if not rows:
+        raise SessionFenced(f"shard {session.shard_id}, epoch {session.epoch}: no longer live")
+    now: datetime = rows[0][0]
+    return now
+
+
+def _is_live(submission: Submission, session: SessionRef) -> bool:
+    owner = submission.ownership
+    return owner is None or (owner.epoch == session.epoch and owner.shard_id == session.shard_id)
+
+
+def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:
+    """Fold facts, then the cursor, of each submission into the stored rows. Unknown connections have none."""
+    concerned = {(fact.workspace_id, fact.provider_id) for item in live for fact in item.facts}
+    concerned |= {(item.cursor.workspace_id, item.cursor.provider_id) for item in live if item.cursor}
+    if not concerned:
+        return
+    rows = yield Statement("lock_connections", columns(sorted(concerned)))
+    folds = {(row[0], row[1]): ConnectionFold(*row) for row in rows}
+    for submission in live:
+        for fact in submission.facts:
+            if fold := folds.get((fact.workspace_id, fact.provider_id)):
+                fold.apply(fact)
+        cursor = submission.cursor
+        if cursor and (fold := folds.get((cursor.workspace_id, cursor.provider_id))):
+            fold.advance(cursor, now)
+    yield from append("write_connections", [fold.row() for fold in folds.values()])
+    yield from append("append_connection_events", edge_rows(folds.values()))
+
+
+def _end_cycles(ends: Sequence[CycleEnd], session: SessionRef) -> Steps:
+    rows = [
+        (end.key.workspace_id, end.cycle_id, end.ended_at, end.outcome.value, dump_json(end.summary))
+        for end in sorted(ends, key=lambda end: (end.key.workspace_id, end.cycle_id))
+    ]
+    if rows:
+        yield Statement("end_cycles", (*columns(rows), session.shard_id, session.epoch))

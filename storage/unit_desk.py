@@ -1,0 +1,242 @@
+"""The devices of one unit: found, locked, folded, written back.
+
+Owns the way from stored rows to folds and back. The rule itself is domain.acceptance.judge. This is the hot path of
+the service: it runs for every update, so it is plain and flat where elsewhere it would be split further.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from domain.acceptance import DeviceFold, judge
+from domain.model import Outcome, Reason, Result
+from storage.rows import to_document
+from storage.unit_ledger import Ledger
+from storage.unit_steps import Statement, columns, dump_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from domain.acceptance import AcceptedEvent
+    from domain.model import CanonicalUpdate, Ownership, SessionRef, Submission
+    from storage.unit_steps import Steps
+
+    Key = tuple[str, str]  # workspace_id, device_id
+
+_VERSION, _SNAPSHOT_VERSION, _DOCUMENT, _CONFIRMED_AT, _REJECTED_AT = 6, 7, 8, 12, 13
+
+
+class VersionMismatch(AssertionError):
+    """A row that this unit had locked changed under it: a bug. The unit is aborted."""
+
+
+class Desk:
+    """One unit's devices. `load`, then `judge` each submission in mailbox order, then `write`."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._resolved: dict[tuple[str, str, str], str] = {}  # workspace, provider, external id -> device id
+        self._rows: dict[Key, Any] = {}
+        self._folds: dict[Key, DeviceFold] = {}
+        self._confirmed: dict[Key, datetime] = {}
+        self._accepted: list[tuple[DeviceFold, AcceptedEvent, Ownership | None]] = []
+        self.ledger = Ledger()
+
+    def load(self, submissions: Sequence[Submission]) -> Steps:
+        """Find and lock every device that this unit may write: updated, confirmed, or refused with a sample."""
+        wanted, externals = _gather_keys(submissions)
+        self._note_confirmations(submissions)
+        if externals:
+            for *external, device_id in (yield Statement("resolve_external_ids", columns(sorted(externals)))):
+                self._resolved[tuple(external)] = device_id
+                wanted.add((external[0], device_id))
+        keys = sorted(wanted | self._confirmed.keys())
+        if not keys:
+            return
+        flagged = [(*key, key in wanted) for key in keys]
+        rows = yield Statement("lock_devices", columns(flagged))
+        for row in rows:
+            key = (row[0], row[1])
+            self._rows[key] = row
+            self._folds[key] = _open_fold(row)
+        yield from self._renew_documents()
+
+    def _renew_documents(self) -> Steps:
+        """For rows that another unit wrote while we waited for their locks (see lock_devices)."""
+        outdated = [key for key, row in self._rows.items() if row[_VERSION] != row[_SNAPSHOT_VERSION]]
+        if not outdated:
+            return
+        for workspace_id, device_id, version, document in (yield Statement("read_snapshots", columns(outdated))):
+            fold = self._folds[workspace_id, device_id]
+            if version != fold.version:
+                raise VersionMismatch(f"snapshot of {device_id} is at {version}, its state at {fold.version}")
+            fold.document = to_document(document)
+
+    def judge(self, submission: Submission) -> tuple[Result, ...]:
+        """Fold one submission's updates; their results in order."""
+        results = []
+        folds, resolved, now = self._folds, self._resolved, self._now
+        for update in submission.updates:
+            device_id = update.device_id
+            if device_id is None:
+                external_id = update.external_id
+                device_id = external_id and resolved.get((update.workspace_id, update.provider_id, external_id))
+            fold = folds.get((update.workspace_id, device_id)) if device_id else None
+            try:
+                result = judge(update, fold, now)
+            except Exception as error:
+                result = self._quarantine(update, error)
+            else:
+                outcome = result.outcome
+                if outcome is Outcome.ACCEPTED:
+                    assert fold is not None  # noqa: S101 for the type checker
+                    self._accepted.append((fold, fold.events[-1], submission.ownership))
+                elif outcome is not Outcome.DUPLICATE:
+                    self.ledger.add(submission, update, result)
+            results.append(result)
+        if submission.invalid:
+            self._refuse_invalid(submission)
+        return tuple(results)
+
+    def refuse(self, submission: Submission, result: Result) -> tuple[Result, ...]:
+        """Refuse everything it brings, visibly."""
+        for update in submission.updates:
+            self.ledger.add(submission, update, result)
+        for item in submission.invalid:
+            self.ledger.add_invalid(submission, item)
+        return (result,) * len(submission.updates)
+
+    def write(self, session: SessionRef) -> Steps:
+        """device_state, snapshots and events, of what changed."""
+        moved = [(key, fold) for key, fold in self._folds.items() if fold.version != self._rows[key][_VERSION]]
+        states = [row for key, fold in self._folds.items() if (row := self._state_row(key, fold))]
+        if states:
+            written = yield Statement("write_device_states", columns(states))
+            _expect(written, len(states), "device_state")
+        if moved:
+            snapshots = [
+                (*key, self._rows[key][_VERSION], fold.version, dump_json(fold.document)) for key, fold in moved
+            ]
+            written = yield Statement("write_snapshots", columns(snapshots))
+            _expect(written, len(snapshots), "snapshots")
+            events = [_event_row(*accepted) for accepted in self._accepted]
+            yield Statement("append_events", (*columns(events), session.shard_id, session.epoch))
+
+    # --- details --------------------------------------------------------------------------------------------------
+
+    def _note_confirmations(self, submissions: Sequence[Submission]) -> None:
+        for submission in submissions:
+            if confirmation := submission.confirmation:
+                for device_id in confirmation.device_ids:
+                    key = (confirmation.workspace_id, device_id)
+                    self._confirmed[key] = max(confirmation.at, self._confirmed.get(key, confirmation.at))
+
+    def _quarantine(self, update: CanonicalUpdate, error: Exception) -> Result:
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        where = f" ({trace.tb_frame.f_code.co_name}, line {trace.tb_lineno})" if trace else ""
+        detail = f"{error!r:.150}{where}"
+        self.ledger.quarantine(update, Reason.JUDGE_ERROR.value, detail)
+        return Result(Outcome.QUARANTINED, Reason.JUDGE_ERROR, update.device_id, None, detail)
+
+    def _refuse_invalid(self, submission: Submission) -> None:
+        """To the ledger, and to the device where one is named: it sends, we refuse (`updates_rejected`)."""
+        for item in submission.invalid:
+            self.ledger.add_invalid(submission, item)
+            if item.external_id is None:
+                continue
+            device_id = self._resolved.get((item.workspace_id, item.provider_id, item.external_id))
+            fold = self._folds.get((item.workspace_id, device_id)) if device_id else None
+            if fold is not None:
+                fold.last_rejected_at, fold.last_rejection_reason = self._now, item.reason.value
+
+    def _state_row(self, key: Key, fold: DeviceFold) -> tuple[Any, ...] | None:
+        """The new device_state, or None when nothing of it changed."""
+        row = self._rows[key]
+        confirmed_at = row[_CONFIRMED_AT]
+        if confirmation := self._confirmed.get(key):
+            confirmed_at = confirmation if confirmed_at is None else max(confirmed_at, confirmation)
+        if (
+            fold.version == row[_VERSION]
+            and confirmed_at == row[_CONFIRMED_AT]
+            and fold.last_rejected_at == row[_REJECTED_AT]
+        ):
+            return None
+        return (
+            fold.workspace_id,
+            fold.device_id,
+            row[_VERSION],
+            fold.version,
+            fold.last_update_received_at,
+            fold.last_observed_at,
+            fold.last_changed_at,
+            confirmed_at,
+            fold.last_rejected_at,
+            fold.last_rejection_reason,
+        )
+
+
+def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[tuple[str, str, str]]]:
+    """Device keys named outright, and external keys to resolve. What PostgreSQL could not even look for (NUL, lone
+    surrogates) is left out, and so turns out to be an unknown device.
+    """
+    named = set()
+    externals = set()
+    for submission in submissions:
+        for update in submission.updates:
+            if update.device_id is not None:
+                named.add((update.workspace_id, update.device_id))
+            elif update.external_id is not None:
+                externals.add((update.workspace_id, update.provider_id, update.external_id))
+        for item in submission.invalid:
+            if item.external_id is not None:
+                externals.add((item.workspace_id, item.provider_id, item.external_id))
+    return (
+        {key for key in named if "".join(key).isprintable()},
+        {key for key in externals if "".join(key).isprintable()},
+    )
+
+
+def _open_fold(row: Any) -> DeviceFold:
+    """From a row of lock_devices."""
+    workspace_id, device_id, provider_id, external_id, vehicle_id, active, version, _, document, *rest = row
+    received_at, observed_at, changed_at, _, rejected_at, rejection_reason = rest
+    return DeviceFold(
+        workspace_id,
+        device_id,
+        provider_id,
+        external_id,
+        vehicle_id,
+        active,
+        version,
+        to_document(document) if document else {},
+        received_at,
+        observed_at,
+        changed_at,
+        rejected_at,
+        rejection_reason,
+    )
+
+
+def _event_row(fold: DeviceFold, event: AcceptedEvent, owner: Ownership | None) -> tuple[Any, ...]:
+    update = event.update
+    return (
+        fold.workspace_id,
+        fold.device_id,
+        event.sequence,
+        update.received_at,
+        dump_json({signal: (value, observed_at) for signal, value, observed_at in event.readings}),
+        update.provider_id,
+        update.trace_id,
+        owner and owner.resource,
+        owner and owner.token,
+    )
+
+
+def _expect(written: Any, count: int, table: str) -> None:
+    if written[0][0] != count:
+        raise VersionMismatch(
+            f"{table}: {written[0][0]} of {count} locked rows still had the version they were read at"
+        )

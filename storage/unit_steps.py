@@ -1,0 +1,42 @@
+"""The vocabulary between the ingest unit and whoever drives it: statements out, rows in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from actors.ports import UnitPoisoned
+from storage.faults import CLIENT_SIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+
+    Rows = Sequence[Any]  # rows as tuples in the order of the statement's columns
+    Steps = Generator["Statement", Rows, None]
+
+
+class Statement(NamedTuple):
+    """A block of storage/sql/ingest.sql with its parameters."""
+
+    name: str
+    args: tuple[Any, ...]
+
+
+def columns(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """Rows as the arrays that `unnest` takes. There must be at least one row."""
+    return tuple(map(list, zip(*rows, strict=True)))
+
+
+def append(name: str, rows: Sequence[tuple[Any, ...]]) -> Steps:
+    """One statement with one array a column; nothing when there are no rows."""
+    if rows:
+        yield Statement(name, columns(rows))
+
+
+def dump_json(document: Any) -> str:
+    """As stored. What JSON cannot say is the data's fault, found out here instead of by the server."""
+    try:
+        return orjson.dumps(document, option=orjson.OPT_UTC_Z).decode()
+    except TypeError as error:
+        raise UnitPoisoned(CLIENT_SIDE, str(error)) from error

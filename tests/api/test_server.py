@@ -1,0 +1,196 @@
+"""One connection's trouble, whatever it is, stays that connection's."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+import structlog
+import trio
+from quart_trio import QuartTrio
+
+from api.server import ServerLimits, serve_http
+from tests.api.serving import PATIENCE_SECONDS, UPGRADE, read_to_end, served
+
+MASKED_TEXT = b"\x81\x81\x00\x00\x00\x00a"
+
+
+async def test_the_started_value_is_the_port_the_system_chose() -> None:
+    async with served() as http:
+        assert http.port > 0
+        assert await http.is_alive()
+
+
+async def test_an_upgrade_followed_by_stray_bytes_ends_that_connection_only() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with served() as http:
+            await http.exchange(UPGRADE + b"x\r\n")
+            assert await http.is_alive()
+            assert http.traffic.contained_failures == 1
+    assert "http_connection_failed" in [line["event"] for line in logs]
+
+
+async def test_a_frame_after_a_refused_upgrade_ends_that_connection_only() -> None:
+    with structlog.testing.capture_logs():
+        async with served() as http:
+            async with await http.connect() as stream:
+                await stream.send_all(UPGRADE.replace(b"/ws", b"/ws-refused"))
+                assert b" 401 " in await stream.receive_some(4096)
+                await stream.send_all(MASKED_TEXT)
+                await read_to_end(stream)
+            assert await http.is_alive()
+            assert http.traffic.contained_failures == 1
+
+
+async def test_a_flood_of_failing_connections_is_counted_whole_and_logged_once() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with served() as http:
+            for _ in range(20):
+                await http.exchange(UPGRADE + b"x\r\n")
+            assert http.traffic.contained_failures == 20
+    assert [line["event"] for line in logs].count("http_connection_failed") == 1
+
+
+async def test_a_client_that_stops_reading_is_cut_off_after_the_write_deadline() -> None:
+    async with served(server=ServerLimits(write_seconds=0.2)) as http:
+        async with await http.connect() as stream:
+            await stream.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            await http.wait_for_count("write_timeouts", 1)
+            await http.wait_for_count("connections_open", 0)
+        assert await http.is_alive()
+
+
+async def test_a_client_that_stops_reading_does_not_hold_the_shutdown() -> None:
+    limits = ServerLimits(write_seconds=0.3)
+    async with served(server=limits, graceful_seconds=0.2) as http, await http.connect() as stream:
+        await stream.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        await stream.receive_some(1)
+        http.stop.set()
+        started = trio.current_time()
+        with trio.fail_after(PATIENCE_SECONDS):
+            await http.ended.wait()
+        assert trio.current_time() - started < 0.2 + 0.3 + 1.0  # and a second for a busy machine
+
+
+async def test_at_the_stop_a_request_in_flight_is_cancelled_after_its_grace_and_told_so() -> None:
+    async with served(graceful_seconds=0.1) as http, await http.connect() as stream:
+        await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        await http.slow_started.wait()
+        http.stop.set()
+        answer = await read_to_end(stream)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"urn:lastheard:problem:ending" in answer
+        assert http.slow_cancelled.is_set()
+
+
+async def test_at_the_stop_an_idle_connection_closes_without_waiting_for_the_grace() -> None:
+    async with served(graceful_seconds=60.0) as http, await http.connect() as stream:
+        await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")
+        await stream.receive_some(4096)
+        http.stop.set()
+        with trio.fail_after(PATIENCE_SECONDS):
+            await http.ended.wait()
+
+
+async def test_a_client_that_asks_to_close_sees_the_connection_closed() -> None:
+    async with served(server=ServerLimits(keep_alive_seconds=60.0)) as http:
+        answer = await http.exchange(b"GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert answer.endswith(b'{"ok":true}')
+
+
+async def test_a_connection_that_served_a_request_is_closed_after_its_idle_time() -> None:
+    async with served(server=ServerLimits(keep_alive_seconds=0.1)) as http:
+        assert (await http.exchange(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")).endswith(b'{"ok":true}')
+
+
+async def test_a_client_that_disconnects_before_its_idle_time_frees_its_place_at_once() -> None:
+    async with served(server=ServerLimits(keep_alive_seconds=60.0)) as http:
+        await (await http.connect()).aclose()
+        await http.wait_for_count("connections_open", 0)
+
+
+async def test_many_requests_at_once_from_a_client_that_never_reads_do_not_keep_its_place() -> None:
+    async with served() as http:
+        async with await http.connect() as stream:
+            await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n" * 50)
+            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await http.wait_for_count("connections_open", 0)
+
+
+async def test_after_the_stop_nobody_listens_any_more() -> None:
+    async with served() as http:
+        http.stop.set()
+        with trio.fail_after(PATIENCE_SECONDS):
+            await http.ended.wait()
+        with pytest.raises(OSError, match="all attempts to connect"):
+            await http.connect()
+
+
+async def test_cancelling_the_server_ends_it_without_grace() -> None:
+    with trio.fail_after(PATIENCE_SECONDS), trio.CancelScope() as scope:
+        async with served(graceful_seconds=60.0) as http, await http.connect() as stream:
+            await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            await http.slow_started.wait()
+            scope.cancel()
+            await trio.sleep_forever()
+    assert http.slow_cancelled.is_set()
+
+
+async def test_headers_that_trickle_in_are_not_waited_for_beyond_the_idle_time() -> None:
+    async with served(server=ServerLimits(keep_alive_seconds=0.3)) as http, await http.connect() as stream:
+        with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
+            await _send_slowly(stream, b"GET /ok HTTP/1.1\r\nX: " + b"y" * 1000)
+
+
+async def _send_slowly(stream: trio.SocketStream, data: bytes) -> None:
+    with trio.fail_after(PATIENCE_SECONDS):
+        for byte in data:
+            await stream.send_all(bytes([byte]))
+            await trio.sleep(0.02)  # on the real clock: the pace of the sender is what is tested
+
+
+async def test_connections_over_the_limit_are_closed_at_once_and_counted() -> None:
+    async with served(server=ServerLimits(max_connections=2)) as http:
+        kept = [await http.connect() for _ in range(2)]
+        await http.wait_for_count("connections_open", 2)
+        assert await http.exchange() == b""
+        assert http.traffic.connections_refused == 1
+        for stream in kept:
+            await stream.aclose()
+        await http.wait_for_count("connections_open", 0)
+        assert await http.is_alive()
+
+
+async def test_a_client_that_disconnects_cancels_its_handler() -> None:
+    async with served() as http:
+        async with await http.connect() as stream:
+            await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            await http.slow_started.wait()
+        with trio.fail_after(PATIENCE_SECONDS):
+            await http.slow_cancelled.wait()
+        await http.wait_for_count("in_flight", 0)
+
+
+async def test_the_server_does_not_say_what_it_runs_on() -> None:
+    async with served() as http:
+        answer = await http.exchange(b"GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert b"server:" not in answer.lower()
+    assert b"hypercorn" not in answer.lower()
+
+
+async def test_an_app_with_functions_that_would_never_run_is_refused() -> None:
+    app = QuartTrio(__name__)
+
+    @app.before_serving
+    async def start_something() -> None: ...
+
+    with pytest.raises(RuntimeError, match="belongs to an actor"):
+        await serve_http(app, host="127.0.0.1", port=0, stop=trio.Event(), graceful_seconds=1)
+
+
+async def test_an_address_in_use_is_an_os_error() -> None:
+    async with served() as http:
+        with pytest.raises(OSError, match="in use"):
+            await serve_http(
+                QuartTrio(__name__), host="127.0.0.1", port=http.port, stop=trio.Event(), graceful_seconds=1
+            )

@@ -1,0 +1,105 @@
+"""The cast of the domain's tests: one workspace, one provider, one bus, and a fixed moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from domain.acceptance import DeviceFold
+from domain.health import CollectorRecord, ConnectionRecord, HealthFacts
+from domain.model import CanonicalUpdate, Device, Policy, ProviderConnection, Reading, Workspace
+
+if TYPE_CHECKING:
+    from domain.model import Value
+
+NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
+
+HARBOUR_LINES = Workspace(
+    "harbour-lines", "Harbour Lines", active=True, ordinal=3, poll_interval_seconds=300, policy=Policy()
+)
+TRAM_AND_BUS = ProviderConnection("harbour-lines", "main", "viriciti", "stream", "wss://example.invalid", "env:KEY")
+BUS_7 = Device(
+    "harbour-lines", "bus-7", "main", "vid_0007", "vehicle-7", "Bus 7", activated_at=NOW - timedelta(days=30)
+)
+
+
+def ago(**parts: float) -> datetime:
+    """An instant so long before NOW: ago(minutes=3)."""
+    return NOW - timedelta(**parts)
+
+
+def reading(signal: str, value: Value, observed_at: datetime = NOW) -> Reading:
+    return Reading(signal, value, observed_at)
+
+
+def update(*readings: Reading, received_at: datetime = NOW, **claims: Any) -> CanonicalUpdate:
+    """An update of bus 7; `claims` replace what it says about its identity."""
+    plain = CanonicalUpdate("harbour-lines", "main", None, "vid_0007", None, readings, received_at, "trace-1")
+    return plain._replace(**claims)
+
+
+def fold(**facts: Any) -> DeviceFold:
+    """Bus 7 as a unit loads it; nothing accepted yet unless `facts` say so."""
+    loaded: dict[str, Any] = {
+        "workspace_id": "harbour-lines",
+        "device_id": "bus-7",
+        "provider_id": "main",
+        "external_id": "vid_0007",
+        "vehicle_id": "vehicle-7",
+        "active": True,
+        "version": 0,
+        "document": {},
+        "last_update_received_at": None,
+        "last_observed_at": None,
+        "last_changed_at": None,
+    }
+    return DeviceFold(**{**loaded, **facts})
+
+
+def facts(**changes: Any) -> HealthFacts:
+    """Everything in order: collected a minute ago, one value, received and observed a minute ago."""
+    plain = HealthFacts(
+        workspace=HARBOUR_LINES,
+        connection=TRAM_AND_BUS,
+        device=BUS_7,
+        link=ConnectionRecord(call_status="succeeded", last_success_at=ago(minutes=1), stream_status="open"),
+        collector=CollectorRecord(
+            last_good_cycle_at=ago(minutes=1),
+            last_cycle_started_at=ago(minutes=1, seconds=5),
+            last_cycle_outcome="completed",
+            owner="shard-a",
+            owner_expires_at=NOW + timedelta(seconds=10),
+            oldest_waiting_seconds=0.1,
+        ),
+        version=1,
+        document={"soc_percent": (88.5, ago(minutes=1))},
+        last_update_received_at=ago(minutes=1),
+        last_observed_at=ago(minutes=1),
+        last_changed_at=ago(minutes=1),
+        last_confirmed_at=ago(minutes=1),
+        last_rejected_at=None,
+        last_rejection_reason=None,
+    )
+    return plain._replace(**changes)
+
+
+def silent_for(**parts: float) -> HealthFacts:
+    """The same, but the last update is so old; it was observed as it was received."""
+    at = ago(**parts)
+    return facts(
+        last_update_received_at=at, last_observed_at=at, last_changed_at=at, document={"soc_percent": (88.5, at)}
+    )
+
+
+def never_heard(**parts: float) -> HealthFacts:
+    """The same, but activated so long ago and without history."""
+    return facts(
+        device=replace(BUS_7, activated_at=ago(**parts)),
+        version=0,
+        document={},
+        last_update_received_at=None,
+        last_observed_at=None,
+        last_changed_at=None,
+        last_confirmed_at=None,
+    )

@@ -1,0 +1,299 @@
+"""The pool against real servers on loopback: limits, deadlines, and what must not leak."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from typing import TYPE_CHECKING
+
+import httpx
+import orjson
+import pytest
+import trio
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass
+from providers.http import Call, HttpPool
+from tests.providers.servers import Asked, Reply, http_server, tcp_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KIB = 1024
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[HttpPool]:
+    async with HttpPool(max_connections=4, max_response_bytes=64 * KIB) as opened:
+        yield opened
+
+
+def _get(base: str, *, deadline: float = 5.0, lane: trio.CapacityLimiter | None = None) -> Call:
+    headers = {"Authorization": "Bearer s3cret-token"}
+    return Call(
+        method="GET",
+        url=httpx.URL(base + "/state?vin=1"),
+        headers=headers,
+        deadline_seconds=deadline,
+        lane=lane,
+        secrets=("s3cret-token",),
+    )
+
+
+async def _fault(pool: HttpPool, call: Call) -> ProviderFault:
+    with pytest.raises(ProviderFault) as caught:
+        await pool.fetch(call)
+    return caught.value
+
+
+async def test_a_good_answer_is_its_body(pool: HttpPool) -> None:
+    async with http_server(lambda asked: Reply(body=orjson.dumps([asked.method, asked.target]))) as base:
+        assert await pool.fetch(_get(base)) == b'["GET","/state?vin=1"]'
+    assert pool.statistics()["faults"] == {}
+
+
+async def test_a_refusal_carries_its_class_its_delay_and_no_secret(pool: HttpPool) -> None:
+    def refuse(asked: Asked) -> Reply:
+        return Reply(429, b"slow down, " + asked.headers["authorization"].encode(), {"Retry-After": "2.5"})
+
+    async with http_server(refuse) as base:
+        fault = await _fault(pool, _get(base))
+    assert (fault.fault, fault.retry_after) == (FaultClass.QUOTA, 2.5)
+    assert str(fault) == f"{base}/state answered 429: slow down, Bearer [redacted]"
+    assert pool.statistics()["faults"] == {"quota": 1}
+
+
+async def test_a_slow_server_is_an_outage_at_the_deadline(pool: HttpPool) -> None:
+    async def sleep(_: Asked) -> Reply:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with http_server(sleep) as base:
+        fault = await _fault(pool, _get(base, deadline=0.05))
+    assert (fault.fault, fault.permanent) == (FaultClass.OUTAGE, False)
+    assert "within 0.05 s" in str(fault)
+    assert pool.statistics()["in_flight"] == 0
+
+
+async def test_an_answer_that_drips_for_ever_ends_at_the_deadline(pool: HttpPool) -> None:
+    async def drip(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while True:
+            await stream.send_all(b"x")
+            await trio.sleep(0.005)
+
+    async with tcp_server(drip) as port:
+        fault = await _fault(pool, _get(f"http://127.0.0.1:{port}", deadline=0.1))
+    assert fault.fault is FaultClass.OUTAGE
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_no_more_than_the_largest_body_is_kept(pool: HttpPool, status: int) -> None:
+    async with http_server(lambda _: Reply(status, b"x" * 65 * KIB)) as base:
+        fault = await _fault(pool, _get(base))
+        assert fault.fault is (FaultClass.PROTOCOL if status == 200 else FaultClass.OUTAGE)
+    assert pool.statistics()["bytes_received"] <= 64 * KIB
+
+
+async def test_an_endless_body_is_cut_off_and_its_connection_with_it(pool: HttpPool) -> None:
+    async def pour(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await stream.send_all(b"x" * KIB)
+
+    async with tcp_server(pour) as port:
+        for _ in range(10):  # more often than there are connections
+            fault = await _fault(pool, _get(f"http://127.0.0.1:{port}"))
+            assert "more than 65536 bytes" in str(fault)
+    assert pool.statistics()["rebuilds"] == 0
+
+
+async def test_a_compressed_answer_is_unpacked(pool: HttpPool) -> None:
+    def pack(asked: Asked) -> Reply:
+        return Reply(body=gzip.compress(b"[1]"), headers={"Content-Encoding": asked.headers["accept-encoding"]})
+
+    async with http_server(pack) as base:
+        assert await pool.fetch(_get(base)) == b"[1]"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "why"),
+    [
+        ("gzip", gzip.compress(bytes(65 * KIB)), "more than 65536 bytes"),
+        ("gzip", b"no gzip", "damaged"),
+        ("gzip", gzip.compress(b"[1]")[:-9], "cut off"),
+        ("br", b"?", "nobody asked for"),
+    ],
+    ids=["bomb", "damaged", "cut off", "unknown"],
+)
+async def test_a_bad_compression_is_a_protocol_fault(pool: HttpPool, encoding: str, body: bytes, why: str) -> None:
+    async with http_server(lambda _: Reply(body=body, headers={"Content-Encoding": encoding})) as base:
+        fault = await _fault(pool, _get(base))
+    assert fault.fault is FaultClass.PROTOCOL
+    assert why in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        (b"", FaultClass.OUTAGE),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", FaultClass.PROTOCOL),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf", FaultClass.OUTAGE),
+        (b"\x00\xff" * 100, FaultClass.PROTOCOL),
+    ],
+)
+async def test_a_server_that_says_this_and_hangs_up(pool: HttpPool, said: bytes, fault: FaultClass) -> None:
+    async def speak(stream: trio.SocketStream) -> None:
+        await stream.receive_some(4096)
+        if said:
+            await stream.send_all(said)
+        await stream.send_eof()
+        await stream.receive_some(4096)
+
+    async with tcp_server(speak) as port:
+        assert (await _fault(pool, _get(f"http://127.0.0.1:{port}"))).fault is fault
+
+
+async def test_nobody_listening_is_an_outage(pool: HttpPool) -> None:
+    async with http_server(lambda _: Reply()) as base:
+        pass
+    assert (await _fault(pool, _get(base))).fault is FaultClass.OUTAGE
+
+
+async def test_a_redirect_is_not_followed(pool: HttpPool) -> None:
+    targets: list[str] = []
+
+    def redirect(asked: Asked) -> Reply:
+        targets.append(asked.target)
+        return Reply(302, headers={"Location": "/elsewhere"})
+
+    async with http_server(redirect) as base:
+        assert (await _fault(pool, _get(base))).fault is FaultClass.CONFIGURATION
+    assert targets == ["/state?vin=1"]
+
+
+async def test_one_customers_cookie_does_not_travel_with_the_next_request(pool: HttpPool) -> None:
+    cookies: list[str | None] = []
+
+    def remember(asked: Asked) -> Reply:
+        cookies.append(asked.headers.get("cookie"))
+        return Reply(headers={"Set-Cookie": "session=of-the-first"})
+
+    async with http_server(remember) as base:
+        await pool.fetch(_get(base))
+        await pool.fetch(_get(base))
+    assert cookies == [None, None]
+
+
+async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    async with HttpPool() as pool, http_server(lambda _: Reply()) as base:
+        assert await pool.fetch(_get(base)) == b"{}"
+
+
+async def test_a_header_that_cannot_be_sent_is_not_quoted(pool: HttpPool) -> None:
+    async with http_server(lambda _: Reply()) as base:
+        call = Call(method="GET", url=httpx.URL(base), headers={"Authorization": "s3cret\r\nX: y"})
+        fault = await _fault(pool, call)
+    assert (fault.fault, fault.__cause__) == (FaultClass.CONFIGURATION, None)
+    assert "s3cret" not in str(fault)
+
+
+async def test_churn_with_cancellations_costs_no_slot() -> None:
+    dice = random.Random(7)
+
+    async def dawdle(_: Asked) -> Reply:
+        await trio.sleep(dice.random() * 0.004)
+        return Reply(headers={"Connection": "close"} if dice.random() < 0.5 else {})
+
+    async def impatient(pool: HttpPool, base: str) -> None:
+        with trio.move_on_after(dice.random() * 0.01):
+            await pool.fetch(_get(base))
+
+    async with HttpPool(max_connections=5, pool_wait_seconds=1.0) as pool, http_server(dawdle) as base:
+        for _ in range(40):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(impatient, pool, base)
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(pool.fetch, _get(base))
+        statistics = pool.statistics()
+    assert (statistics["rebuilds"], statistics["in_flight"], statistics["waiting"]) == (0, 0, 0)
+
+
+async def test_a_client_that_lost_its_slots_is_replaced_and_the_call_succeeds() -> None:
+    async with HttpPool(max_connections=2, pool_wait_seconds=0.05) as pool, http_server(lambda _: Reply()) as base:
+        client = pool._generation().client
+        held = [await client.send(client.build_request("GET", base), stream=True) for _ in range(2)]
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(pool.fetch, _get(base))
+        assert pool.statistics()["rebuilds"] == 1
+        assert pool.statistics()["clients_retired"] == 0
+        assert client.is_closed
+        for response in held:
+            await response.aclose()
+
+
+async def test_one_credential_makes_one_call_at_a_time() -> None:
+    running, most = 0, 0
+
+    async def count(_: Asked) -> Reply:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await trio.sleep(0.002)
+        running -= 1
+        return Reply()
+
+    async with HttpPool() as pool, http_server(count) as base:
+        lanes = pool.lane("acme"), pool.lane("acme")
+        assert lanes[0] is lanes[1]
+        assert lanes[0] is not pool.lane("other")
+        async with trio.open_nursery() as nursery:
+            for lane in lanes * 4:
+                nursery.start_soon(pool.fetch, _get(base, lane=lane))
+    assert most == 1
+
+
+async def test_a_lane_that_nobody_keeps_is_forgotten(pool: HttpPool) -> None:
+    kept = pool.lane("acme")
+    pool.lane("other")
+    assert pool.statistics()["lanes"] == 1
+    assert pool.lane("acme") is kept
+
+
+async def test_standing_in_line_does_not_count_against_the_deadline() -> None:
+    """Eight calls of 20 ms through one connection take longer than each one's deadline of 120 ms."""
+
+    async def dawdle(_: Asked) -> Reply:
+        await trio.sleep(0.02)
+        return Reply()
+
+    async with HttpPool(max_connections=1) as pool, http_server(dawdle) as base, trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(pool.fetch, _get(base, deadline=0.12))
+    assert pool.statistics()["faults"] == {}
+
+
+async def test_statistics_are_plain_json(pool: HttpPool) -> None:
+    async with http_server(lambda _: Reply(503)) as base:
+        await _fault(pool, _get(base))
+    assert orjson.loads(orjson.dumps(pool.statistics())) == {
+        "max_connections": 4,
+        "in_flight": 0,
+        "waiting": 0,
+        "lanes": 0,
+        "calls": 1,
+        "bytes_received": 2,
+        "rebuilds": 0,
+        "clients_retired": 0,
+        "faults": {"outage": 1},
+    }
+
+
+async def test_a_pool_that_is_not_open_says_how_to_open_it() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        await HttpPool().fetch(_get("http://127.0.0.1:9"))

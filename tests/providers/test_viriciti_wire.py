@@ -1,0 +1,315 @@
+"""ViriCiti frames and state answers become readings, or are counted with a word that says why not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.ports import FrameVerdict, Page, ProviderFault, Sample
+from domain.model import FaultClass, Reading
+from domain.signals import CATALOGUE, InvalidValue, check_value
+from providers.viriciti.wire import LABELS, MAX_SAMPLES, Rules, interpret, interpret_state
+
+MS = 1_566_411_763_290
+AT = datetime(2019, 8, 21, 18, 22, 43, 290_000, tzinfo=UTC)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def _point(**changes: Any) -> dict[str, Any]:
+    return {"vid": "bus_004", "label": "soc", "time": MS, "value": 88.5} | changes
+
+
+def _frame(**changes: Any) -> bytes:
+    return orjson.dumps({"type": "vehicles", "payload": _point(**changes)})
+
+
+@pytest.mark.parametrize(
+    ("label", "signal", "value"),
+    [
+        ("speed", "speed_kmh", 43.5),
+        ("odo", "odometer_km", 123_456.7),
+        ("soc", "soc_percent", 88.5),
+        ("current", "battery_current_a", -31.5),
+        ("voltage", "battery_voltage_v", 640),
+        ("energy_used_per_day", "energy_used_today_kwh", 210.25),
+        ("odo_reference_per_day", "distance_today_km", 150.5),
+        ("analyses.estimated_range", "range_km", 98),
+        ("fuel", "fuel_level_l", 12.5),
+        ("fuel_used_per_day", "fuel_used_today_l", 3.5),
+    ],
+)
+def test_a_data_point_is_one_reading_in_our_words(label: str, signal: str, value: float) -> None:
+    assert interpret(_frame(label=label, value=value)) == FrameVerdict("bus_004", (Reading(signal, value, AT),))
+
+
+def test_a_position_is_two_readings() -> None:
+    readings = (Reading("latitude_deg", 52.0931, AT), Reading("longitude_deg", -5.1142, AT))
+    assert interpret(_frame(label="gps", value="52.0931|-5.1142")) == FrameVerdict("bus_004", readings)
+
+
+@pytest.mark.parametrize(
+    ("power", "rules", "power_kw", "charging"),
+    [
+        (-22.5, Rules(), -22.5, True),
+        (-1.0, Rules(), -1.0, False),
+        (0, Rules(), 0, False),
+        (80.5, Rules(), 80.5, False),
+        (22.5, Rules(power_sign=-1), -22.5, True),
+        (-3.0, Rules(charging_below_kw=-5.0), -3.0, False),
+    ],
+)
+def test_power_also_says_whether_the_vehicle_charges(
+    power: float, rules: Rules, power_kw: float, charging: bool
+) -> None:
+    readings = (Reading("power_kw", power_kw, AT), Reading("charging", charging, AT))
+    assert interpret(_frame(label="power", value=power), rules) == FrameVerdict("bus_004", readings)
+
+
+def test_without_a_threshold_nothing_is_said_about_charging() -> None:
+    verdict = interpret(_frame(label="power", value=-50), Rules(charging_below_kw=None))
+    assert verdict.readings == (Reading("power_kw", -50, AT),)
+
+
+def test_zero_is_a_value_and_null_is_no_news() -> None:
+    assert interpret(_frame(value=0)) == FrameVerdict("bus_004", (Reading("soc_percent", 0, AT),))
+    assert interpret(_frame(value=None)) == FrameVerdict("bus_004", (), ignored="no_news")
+
+
+def test_the_first_protocols_bare_data_point_is_read_too() -> None:
+    verdict = FrameVerdict("bus_004", (Reading("soc_percent", 88.5, AT),))
+    assert interpret(orjson.dumps(_point())) == verdict
+    assert interpret(orjson.dumps(_point()).decode()) == verdict
+
+
+@pytest.mark.parametrize(
+    ("ms", "at"),
+    [
+        (0, datetime(1970, 1, 1, tzinfo=UTC)),
+        (-1, datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)),
+        (1_566_411_763_290, AT),
+        (45_656_674_123_198, datetime(3416, 10, 18, 19, 15, 23, 198_000, tzinfo=UTC)),  # a float division rounds this
+        (253_402_300_799_999, datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)),
+    ],
+)
+def test_milliseconds_are_exact(ms: int, at: datetime) -> None:
+    assert interpret(_frame(time=ms)).readings[0].observed_at == at
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ({"vehicles": {"bus_004": ["gps", "soc"]}}, "echo"),
+        ({"vehicles": {}, "chargestations": {}}, "echo"),
+        ({"type": "vehicles", "payload": {"bus_004": ["gps"]}}, "echo"),
+        ({"bus_004": ["gps", "soc"]}, "echo"),
+        ({"type": "acl", "payload": {"vehicles": ["bus_004"]}}, "acl"),
+        ({"type": "incidents", "payload": {}}, "not_ours"),
+        ({"type": "chargestations", "payload": {}}, "not_ours"),
+        ({"type": "weather", "payload": {}}, "unknown_type"),
+        ({"ready": True}, "greeting"),
+        ({}, "keep_alive"),
+    ],
+)
+def test_what_is_no_data_point_is_ignored_with_a_word(message: dict[str, Any], word: str) -> None:
+    assert interpret(orjson.dumps(message)) == FrameVerdict(None, (), ignored=word)
+
+
+@pytest.mark.parametrize("text", ["acl: bus_004, bus_005", "Query is empty", b"show acl"])
+def test_an_answer_to_a_debug_command_is_ignored(text: str | bytes) -> None:
+    assert interpret(text) == FrameVerdict(None, (), ignored="debug_answer")
+
+
+def test_an_unknown_label_is_counted_not_an_error() -> None:
+    assert interpret(_frame(label="cabin_temperature")) == FrameVerdict("bus_004", (), ignored="unknown_label")
+
+
+@pytest.mark.parametrize(
+    ("frame", "why"),
+    [
+        (b'{"type":"vehicles","payload":{"vid":"bus_004","la', "not JSON"),
+        (b"keep-alive", "not JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        ("\ud800", "not JSON"),
+        (b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":NaN}}', "not JSON"),
+        (b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":1e999}}', "not JSON"),
+        (b"42", "not an object"),
+        (b"[]", "not an object"),
+        (b"null", "not an object"),
+        (b'"hello"', "not an object"),
+        (b'{"type":"vehicles"}', "payload is not an object"),
+        (b'{"type":"vehicles","payload":[]}', "payload is not an object"),
+        (b'{"type":"vehicles","payload":{}}', "vid, label, time or value is missing"),
+        (b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1}}', "vid, label, time or value is missing"),
+        (b'{"type":7}', "unknown shape"),
+        (b'{"label":"soc","time":1,"asset":{"fleet":"f","name":"b"}}', "unknown shape"),
+        (_frame(vid=4), "vid is not a name"),
+        (_frame(vid=""), "vid is not a name"),
+        (_frame(vid="b\0s"), "vid is not a name"),
+        (_frame(vid="b" * 129), "vid is not a name"),
+    ],
+)
+def test_what_cannot_be_understood_is_malformed(frame: str | bytes, why: str) -> None:
+    assert interpret(frame) == FrameVerdict(None, (), malformed=why)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"label": None}, "label is not a name"),
+        ({"label": ["soc"]}, "label is not a name"),
+        ({"time": "2019-08-21T18:22:43Z"}, "time is not a whole number of milliseconds"),
+        ({"time": True}, "time is not a whole number of milliseconds"),
+        ({"time": 1.5}, "time is not a whole number of milliseconds"),
+        ({"time": None}, "time is not a whole number of milliseconds"),
+        ({"time": 253_402_300_800_000}, "time is out of range"),
+        ({"time": 2**64 - 1}, "time is out of range"),
+        ({"time": -(2**63)}, "time is out of range"),
+        ({"value": True}, "value is not a number"),
+        ({"value": "88.5"}, "value is not a number"),
+        ({"value": [88.5]}, "value is not a number"),
+        ({"label": "gps", "value": 52.1}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": "52.1"}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": "52.1|"}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": "nan|5.1"}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": "52.1|inf"}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": "52.1|5.1|7"}, "gps is not 'lat|lon'"),
+        ({"label": "power", "value": False}, "value is not a number"),
+    ],
+)
+def test_a_malformed_data_point_still_names_its_vehicle(changes: dict[str, Any], why: str) -> None:
+    assert interpret(_frame(**changes)) == FrameVerdict("bus_004", (), malformed=why)
+
+
+@pytest.mark.parametrize(
+    ("payload", "fault"),
+    [
+        ({"message": "Invalid API key"}, FaultClass.CREDENTIALS),
+        ("unauthenticated", FaultClass.CREDENTIALS),
+        ({"message": "not authorised", "vids": ["bus_9"]}, FaultClass.PROTOCOL),  # about one vehicle, not the key
+        ({"message": "could not parse the query"}, FaultClass.PROTOCOL),
+        (None, FaultClass.PROTOCOL),
+    ],
+)
+def test_an_error_frame_is_a_fault(payload: object, fault: FaultClass) -> None:
+    frame = orjson.dumps({"type": "error", "payload": payload})
+    assert interpret(frame) == FrameVerdict(None, (), ignored="provider_error", fault=fault)
+
+
+@given(st.binary() | st.text())
+def test_no_bytes_and_no_text_make_it_raise(frame: str | bytes) -> None:
+    interpret(frame)
+
+
+@given(json_values)
+def test_no_json_makes_it_raise(value: Any) -> None:
+    _assert_sound(interpret(orjson.dumps(value, default=str) if _is_dumpable(value) else repr(value)))
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("vid", "label", "time", "value", "type"), json_values)))
+def test_no_payload_makes_it_raise(payload: dict[str, Any]) -> None:
+    for message in ({"type": "vehicles", "payload": payload}, payload):
+        if _is_dumpable(message):
+            _assert_sound(interpret(orjson.dumps(message)))
+
+
+@given(
+    st.sampled_from(sorted(LABELS)),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1),
+)
+def test_every_reading_is_of_the_catalogue_and_of_its_type(label: str, time: int, value: float) -> None:
+    _assert_sound(interpret(_frame(label=label, time=time, value=value if label != "gps" else f"{value}|{value}")))
+
+
+def _assert_sound(verdict: FrameVerdict) -> None:
+    """Exactly one of readings, ignored and malformed; values that only their range may still refuse."""
+    assert [bool(verdict.readings), verdict.ignored is not None, verdict.malformed is not None].count(True) == 1
+    for reading in verdict.readings:
+        checked = check_value(reading.signal, reading.value)
+        assert reading.signal in CATALOGUE
+        assert reading.observed_at.tzinfo is UTC
+        assert not isinstance(checked, InvalidValue) or checked.why.startswith(("below", "above"))
+
+
+def _is_dumpable(value: Any) -> bool:
+    try:
+        orjson.dumps(value)
+    except (TypeError, ValueError):  # integers beyond 64 bits, lone surrogates
+        return False
+    return True
+
+
+# The state endpoint
+
+
+def test_a_state_answer_is_one_sample_for_each_vehicle_with_news() -> None:
+    body = {
+        "bus_2": {"soc": {"time": MS, "value": 64.2}, "odo": {"time": MS - 1000, "value": 0}},
+        "bus_1": {"gps": {"time": MS - 5000, "value": "52.1|5.1"}, "speed": {}, "odo": None},
+        "bus_3": {},
+    }
+    earlier, much_earlier = AT.replace(second=42), AT.replace(second=38)
+    assert interpret_state(orjson.dumps(body), ["bus_1", "bus_2", "bus_3", "bus_4"]) == Page(
+        samples=(
+            Sample("bus_1", (Reading("latitude_deg", 52.1, much_earlier), Reading("longitude_deg", 5.1, much_earlier))),
+            Sample("bus_2", (Reading("soc_percent", 64.2, AT), Reading("odometer_km", 0, earlier))),
+        ),
+        answered=frozenset({"bus_1", "bus_2", "bus_3"}),
+        records=5,
+        ignored=2,
+    )
+
+
+def test_a_vehicle_that_is_missing_from_the_answer_was_not_answered_about() -> None:
+    assert interpret_state(b"{}", ["bus_1"]) == Page((), frozenset())
+
+
+def test_a_vehicle_nobody_asked_for_is_ignored() -> None:
+    body = orjson.dumps({"bus_9": {"soc": {"time": MS, "value": 1}}})
+    assert interpret_state(body, ["bus_1"]) == Page((), frozenset(), records=1, ignored=1)
+
+
+@pytest.mark.parametrize("entry", [5, "x", [1], {"value": 5}, {"time": "now", "value": 5}, {"time": MS, "value": True}])
+def test_a_bad_label_is_counted_and_the_others_are_kept(entry: object) -> None:
+    page = interpret_state(orjson.dumps({"bus_1": {"soc": entry, "odo": {"time": MS, "value": 7}}}), ["bus_1"])
+    assert page.samples == (Sample("bus_1", (Reading("odometer_km", 7, AT),)),)
+    assert (page.malformed_count, page.malformed) == (1, (orjson.dumps({"bus_1": {"soc": entry}}),))
+
+
+def test_a_vehicle_that_is_no_object_is_malformed_and_not_answered_about() -> None:
+    page = interpret_state(b'{"bus_1": "offline"}', ["bus_1"])
+    assert (page.answered, page.malformed_count, page.malformed) == (frozenset(), 1, (b'{"bus_1":"offline"}',))
+
+
+def test_samples_of_malformed_records_are_few_and_short() -> None:
+    vids = [f"bus_{number}" for number in range(MAX_SAMPLES + 5)]
+    page = interpret_state(orjson.dumps(dict.fromkeys(vids, "x" * 10_000)), vids)
+    assert page.malformed_count == MAX_SAMPLES + 5
+    assert [len(sample) for sample in page.malformed] == [4096] * MAX_SAMPLES
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff"])
+def test_an_answer_that_is_no_object_is_a_protocol_fault(body: bytes) -> None:
+    with pytest.raises(ProviderFault) as caught:
+        interpret_state(body, ["bus_1"])
+    assert caught.value.fault is FaultClass.PROTOCOL
+
+
+@given(st.dictionaries(st.sampled_from(["bus_1", "bus_2", "?"]), st.dictionaries(st.text(), json_values) | json_values))
+def test_every_record_of_a_state_answer_is_accounted_for(body: dict[str, Any]) -> None:
+    if not _is_dumpable(body):
+        return
+    page = interpret_state(orjson.dumps(body), ["bus_1", "bus_2"])
+    assert page.ignored + page.malformed_count <= page.records
+    assert bool(page.samples) == (page.ignored + page.malformed_count < page.records)

@@ -1,0 +1,101 @@
+"""The simulator as a process: its line, its ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+import psutil
+import pytest
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.processes
+
+COMMAND = [sys.executable, "-m", "simulator", "--devices", "4", "--tenants", "2", "--rfms-tenants", "1"]
+# Starts the simulator as its child, passes its line on and waits to be killed.
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([*sys.argv[1:]], stdout=subprocess.PIPE, start_new_session=True)
+sys.stdout.write(child.stdout.readline().decode()); sys.stdout.flush()
+time.sleep(60)
+"""
+
+
+@asynccontextmanager
+async def started(command: list[str], **options: Any) -> AsyncIterator[tuple[trio.Process, dict[str, Any]]]:
+    """A process that has printed its line; killed at the end of the block if it still lives."""
+    with trio.fail_after(20):
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, **options)
+        try:
+            yield process, orjson.loads(await read_line(process))
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def read_line(process: trio.Process) -> bytes:
+    assert process.stdout is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = await process.stdout.receive_some()
+        assert chunk, "it ended without its line"
+        line += chunk
+    return line
+
+
+async def wait_until_gone(pid: int) -> None:
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 - not our child
+        await trio.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_says_where_it_is_and_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
+    async with started(COMMAND) as (process, facts):
+        async with httpx.AsyncClient(base_url=facts["http_url"], trust_env=False) as http:
+            key = facts["tenants"][0]["credential"]
+            assets = await http.get("/api/v1/my/assets", headers={"x-api-key": key})
+        process.send_signal(number)
+        assert await process.wait() == 0
+    assert len(assets.json()) == 2
+    assert facts["ws_url"] == f"ws://127.0.0.1:{facts['port']}"
+    assert [(each["provider"], each["vehicles"]) for each in facts["tenants"]] == [("viriciti", 2), ("rfms", 2)]
+
+
+async def test_it_ends_when_its_parent_is_killed() -> None:
+    command = [sys.executable, "-c", PARENT, *COMMAND, "--exit-with-parent"]
+    async with started(command) as (parent, facts):
+        parent.kill()
+        await wait_until_gone(facts["pid"])
+
+
+async def test_it_ends_at_once_when_its_parent_was_gone_before_it_began() -> None:
+    with trio.fail_after(20):
+        done = await trio.run_process([*COMMAND, "--exit-with-parent", "1"], capture_stdout=True)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--faults", "gremlins=1"], b"unknown fault 'gremlins'"),
+        (["--devices", "1"], b"1 devices cannot fill 2 tenants"),
+    ],
+)
+async def test_wrong_flags_end_it_with_two_and_a_reason(flags: list[str], complaint: bytes) -> None:
+    with trio.fail_after(20):
+        done = await trio.run_process([*COMMAND, *flags], check=False, capture_stderr=True)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+
+
+async def test_the_demo_s_fleets_come_up() -> None:
+    async with started([sys.executable, "-m", "simulator", "--demo", "--seed", "3"]) as (_, facts):
+        assert [each["provider"] for each in facts["tenants"]] == ["viriciti"] * 3 + ["rfms"] * 2
