@@ -11,7 +11,7 @@ standard's weakness, kept on purpose. The link of moreDataAvailableLink loses no
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
@@ -67,6 +67,7 @@ class RfmsFleet:
         self.log = StatusLog(tenant, seed)
         self.sent: Counter[str] = Counter()
         self.last_sent: dict[str, dict[str, float]] = {}
+        self._vins = sorted(self.log.roster.vehicles)
         self._windows: dict[str, RateWindow] = {}
         self._answers = {STATUSES_PATH: self._statuses, VEHICLES_PATH: self._vehicles}
 
@@ -95,17 +96,16 @@ class RfmsFleet:
     # /rfms/vehicles
 
     def _vehicles(self, request: Request, _wall: float) -> tuple[dict[str, Any], Sequence[Status]]:
-        last = request.query.get("lastVin", "")
-        buses = sorted(self.log.roster.buses, key=lambda bus: bus.spec.vehicle_id)
-        rest = [bus for bus in buses if bus.spec.vehicle_id > last]
-        page = rest[: self.tenant.page_size]
+        buses, vehicles = self.log.roster.buses, self.log.roster.vehicles
+        first = bisect_right(self._vins, request.query.get("lastVin", ""))
+        page = self._vins[first : first + self.tenant.page_size]
+        is_more = first + len(page) < len(self._vins)
         body: dict[str, Any] = {
-            "vehicleResponse": {"vehicles": [vehicle_body(bus) for bus in page]},
-            "moreDataAvailable": len(rest) > len(page),
+            "vehicleResponse": {"vehicles": [vehicle_body(buses[vehicles[vin]]) for vin in page]},
+            "moreDataAvailable": is_more,
         }
-        if len(rest) > len(page):
-            changes = {"lastVin": page[-1].spec.vehicle_id}
-            body["moreDataAvailableLink"] = next_link(VEHICLES_PATH, request.query, changes)
+        if is_more:
+            body["moreDataAvailableLink"] = next_link(VEHICLES_PATH, request.query, {"lastVin": page[-1]})
         return body, ()
 
     # /rfms/vehiclestatuses
@@ -129,12 +129,14 @@ class RfmsFleet:
         return body, page
 
     def _latest(self, query: StatusQuery) -> list[Status]:
-        statuses = sorted(self.log.latest.values(), key=self.log.vin)
-        return [
-            status
-            for status in statuses
-            if self._matches(query, status) and self.log.vin(status) > (query.last_vin or "")
-        ]
+        found: list[Status] = []  # at most one more than a page
+        for number in range(bisect_right(self._vins, query.last_vin or ""), len(self._vins)):
+            status = self.log.latest.get(self.log.roster.vehicles[self._vins[number]])
+            if status is not None and self._matches(query, status):
+                found.append(status)
+            if len(found) > self.tenant.page_size:
+                break
+        return found
 
     def _history(self, query: StatusQuery) -> list[Status]:
         horizon = self.log.horizon

@@ -22,11 +22,12 @@ from domain.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from typing import Protocol
 
     from domain.model import Value
 
-    Row = Mapping[str, Any]
+    class Row(Protocol):
+        def __getitem__(self, name: str, /) -> Any: ...
 
 
 def to_workspace(row: Row) -> Workspace:

@@ -6,7 +6,6 @@ the service: it runs for every update, so it is plain and flat where elsewhere i
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from domain.acceptance import DeviceFold, judge
@@ -17,6 +16,7 @@ from storage.unit_steps import Statement, columns, dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from domain.acceptance import AcceptedEvent
     from domain.model import CanonicalUpdate, Ownership, SessionRef, Submission

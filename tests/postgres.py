@@ -15,8 +15,8 @@ from typing import Final
 import trio
 
 from storage.embedded import EmbeddedPostgres, EmbeddedUnavailable
-from storage.embedded_files import FolderLock
-from storage.embedded_process import find_live_postmaster
+from storage.embedded.files import FolderLock
+from storage.embedded.process import find_live_postmaster
 
 # A test run may lose its data to a power cut; it must not wait for the disk.
 FAST_SETTINGS: Final[Mapping[str, str]] = {

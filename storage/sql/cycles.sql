@@ -2,9 +2,9 @@
 
 -- name: find_attempts
 -- A completed cycle closes its slot for the schedule; a run on demand has a slot of its own.
-SELECT coalesce(bool_or(outcome = 'completed'), false) AS completed,
+SELECT coalesce(bool_or(outcome = 'completed' AND trigger <> 'manual'), false) AS completed,
        coalesce(max(attempt) FILTER (WHERE trigger = $3), 0) AS last_attempt
-FROM poll_cycles WHERE workspace_id = $1 AND slot_start_at = $2 AND trigger <> 'manual';
+FROM poll_cycles WHERE workspace_id = $1 AND slot_start_at = $2;
 
 -- name: start_cycle
 -- DO NOTHING: another shard took this attempt between our look and now; the caller looks again.
@@ -43,4 +43,4 @@ WHERE (workspace_id, cycle_id) = (
     SELECT workspace_id, cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested'
     ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-RETURNING slot_start_at, trigger, attempt, cycle_id;
+RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id;

@@ -28,7 +28,7 @@ WITH classes AS (
         AS c (workspace_id, provider_id, delayed_after, stale_after, grace, delayed_before, stale_before, grace_before)
 ), judged AS MATERIALIZED (
     SELECT d.workspace_id, d.device_id,
-           CASE WHEN $10::boolean THEN coalesce(s.last_update_received_at, d.activated_at) ELSE '-infinity' END AS rank,
+           CASE WHEN $10::boolean THEN coalesce(s.last_update_received_at, d.activated_at) ELSE 'epoch' END AS rank,
            CASE WHEN s.last_update_received_at IS NULL THEN
                     CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data' ELSE 'awaiting-first-data' END
                 WHEN s.last_update_received_at < c.stale_before THEN 'stale'
@@ -47,7 +47,7 @@ WITH classes AS (
 ), page AS (
     SELECT * FROM judged
     WHERE ($9::text[] IS NULL OR state = ANY ($9))
-      AND ($12::text IS NULL OR (rank, workspace_id, device_id) > ($11::timestamptz, $12, $13::text))
+      AND ($12::text IS NULL OR (rank, workspace_id, device_id) > (coalesce($11::timestamptz, 'epoch'), $12, $13::text))
     ORDER BY rank, workspace_id, device_id
     LIMIT $14
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import structlog
 import trio
 from quart import Response, abort, request, websocket
 from quart_trio import QuartTrio
@@ -18,7 +19,7 @@ from api.server import ServerLimits, serve_http
 from api.traffic import HttpTraffic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -98,6 +99,12 @@ async def served(
         state.stop.set()
 
 
+async def trickle(*, pieces: int, pause_seconds: float) -> AsyncGenerator[bytes, None]:
+    for _ in range(pieces):
+        yield b"piece "
+        await trio.sleep(pause_seconds)
+
+
 def make_app(state: Served, frame: FrameLimits | None = None) -> QuartTrio:
     app = QuartTrio(__name__)
 
@@ -121,6 +128,14 @@ def make_app(state: Served, frame: FrameLimits | None = None) -> QuartTrio:
     @app.get("/large")
     async def large() -> Response:
         return Response(b"x" * 64_000_000)
+
+    @app.get("/stream")
+    async def stream() -> Response:
+        return Response(trickle(pieces=4, pause_seconds=0.1))
+
+    @app.get("/context")
+    async def context() -> Response:
+        return json_response(structlog.contextvars.get_contextvars())
 
     @app.get("/healthz")
     async def healthz() -> Response:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+import structlog
+import trio
+from h2.connection import H2Connection
+from h2.events import ResponseReceived, StreamEnded
+
 from api.frame import FrameLimits
-from tests.api.serving import Served, make_app, read_to_end, served
+from tests.api.serving import PATIENCE_SECONDS, Served, make_app, read_to_end, served
 
 SMALL = FrameLimits(max_body_bytes=1000)
 GET_SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -74,6 +79,14 @@ async def test_a_handler_over_its_deadline_is_cancelled_and_answers_503() -> Non
     assert b"retry-after: 1\r\n" in answer
 
 
+async def test_the_deadline_is_for_deciding_and_not_for_a_long_answer() -> None:
+    async with served(frame=FrameLimits(request_deadline_seconds=0.15)) as http:
+        answer = await http.exchange(b"GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert http.traffic.deadlines_passed == 0
+    assert answer.count(b"piece ") == 4
+    assert answer.endswith(b"0\r\n\r\n")
+
+
 async def test_requests_over_the_limit_are_shed_with_retry_after_but_probes_are_not() -> None:
     async with served(frame=FrameLimits(max_in_flight=1)) as http, await http.connect() as stream:
         await stream.send_all(GET_SLOW)
@@ -95,6 +108,31 @@ async def test_a_place_in_flight_is_free_again_after_each_kind_of_end() -> None:
         assert http.traffic.responses == {"2xx": 1, "4xx": 1, "5xx": 1}
 
 
+async def test_over_h2_a_body_too_large_costs_its_stream_and_not_the_connection() -> None:
+    async with served(frame=SMALL) as http, await http.connect() as stream:
+        client = H2Connection()
+        client.initiate_connection()
+        headers = [(":method", "POST"), (":path", "/read"), (":scheme", "http"), (":authority", "a")]
+        client.send_headers(1, headers)
+        client.send_data(1, b"x" * 4000, end_stream=True)
+        assert await _status_over_h2(client, stream) == "413"
+        client.send_headers(3, [(":method", "GET"), (":path", "/ok"), *headers[2:]], end_stream=True)
+        assert await _status_over_h2(client, stream) == "200"
+
+
+async def _status_over_h2(client: H2Connection, stream: trio.SocketStream) -> str:
+    """The status of the next response, once it has come whole."""
+    status = ""
+    with trio.fail_after(PATIENCE_SECONDS):
+        while True:
+            await stream.send_all(client.data_to_send())
+            for event in client.receive_data(await stream.receive_some(65536)):
+                if isinstance(event, ResponseReceived):
+                    status = dict(event.headers)[b":status"].decode()
+                if isinstance(event, StreamEnded):
+                    return status
+
+
 async def test_a_fit_trace_id_of_the_client_is_kept() -> None:
     client = make_app(Served()).test_client()
     response = await client.get("/ok", headers={"X-Request-Id": "bus-7.retry_2"})
@@ -106,6 +144,13 @@ async def test_an_unfit_trace_id_is_replaced_by_one_of_ours() -> None:
     for unfit in ("", "a" * 65, "a b", "a\x7f", "ä"):
         response = await client.get("/ok", headers={"X-Request-Id": unfit})
         assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-Id"])
+
+
+async def test_a_request_logs_its_own_ids_and_none_of_whoever_started_its_task() -> None:
+    client = make_app(Served()).test_client()
+    with structlog.contextvars.bound_contextvars(trace_id="another", cycle_id="c-1"):
+        response = await client.get("/context", headers={"X-Request-Id": "t-1"})
+    assert await response.get_json() == {"trace_id": "t-1"}
 
 
 async def test_a_refusal_names_the_trace_id_of_its_header() -> None:

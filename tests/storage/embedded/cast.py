@@ -12,7 +12,7 @@ import trio
 from structlog.testing import LogCapture
 
 from storage.embedded import EmbeddedPostgres
-from storage.embedded_probe import ask
+from storage.embedded.probe import ask
 from tests.postgres import FAST_SETTINGS
 
 PATIENCE_SECONDS: Final = 20.0

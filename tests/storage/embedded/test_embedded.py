@@ -20,8 +20,8 @@ import trio
 from structlog.testing import LogCapture
 
 from storage.embedded import EmbeddedPostgres, EmbeddedUnavailable, open_embedded
-from storage.embedded_files import FolderLock
-from storage.embedded_owner import choose_owner
+from storage.embedded.files import FolderLock
+from storage.embedded.owner import choose_owner
 from tests.postgres import running_postgres
 from tests.storage.embedded.cast import (
     PATIENCE_SECONDS,

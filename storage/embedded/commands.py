@@ -12,9 +12,9 @@ from typing import Final
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from storage.embedded_files import Premises, require_known_version
-from storage.embedded_owner import EmbeddedUnavailable
-from storage.embedded_process import run_tool
+from storage.embedded.files import Premises, require_known_version
+from storage.embedded.owner import EmbeddedUnavailable
+from storage.embedded.process import run_tool
 
 SETTINGS: Final[Mapping[str, str]] = {
     "port": "5432",  # names the socket; nothing listens on the network

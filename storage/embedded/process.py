@@ -18,7 +18,7 @@ from typing import IO, Final
 import psutil
 import trio
 
-from storage.embedded_files import Premises
+from storage.embedded.files import Premises
 
 _POLL_SECONDS: Final = 0.02
 _NO_SIGNAL: Final = 0

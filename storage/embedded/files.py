@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from storage.embedded_binaries import POSTGRES_MAJOR, find_wheel_binaries, reachable_binaries
-from storage.embedded_owner import EmbeddedUnavailable, Owner, choose_owner, make_private, make_shelter, owner_of
+from storage.embedded.binaries import POSTGRES_MAJOR, find_wheel_binaries, reachable_binaries
+from storage.embedded.owner import EmbeddedUnavailable, Owner, choose_owner, make_private, make_shelter, owner_of
 
 SHELTER: Final = Path("/var/lib/lastheard")
 

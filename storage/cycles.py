@@ -1,0 +1,98 @@
+"""Poll cycles: started, missed, abandoned, asked for. How a cycle ends is written by the ingest unit, with its data.
+
+Every change first holds the session's row in share mode, so a shard that was declared dead writes nothing here either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.ports import CycleStart
+from domain.model import CycleKey, CycleTrigger
+from domain.schedule import cycle_id as make_cycle_id
+from storage.queries import sql
+from storage.rows import to_cycle_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from domain.model import SessionRef
+    from storage.gateway import Connection, Database
+
+MAX_ATTEMPT_RACES = 10
+
+
+class PostgresCycleStore:
+    """actors.ports.CycleStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def start_cycle(self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str) -> CycleStart:
+        refused = CycleStart(False, key, cycle_id)
+
+        async def work(connection: Connection) -> CycleStart:
+            if not await _hold(connection, session):
+                return refused
+            for _ in range(MAX_ATTEMPT_RACES):
+                found = await connection.fetchrow(sql("find_attempts"), *key[:3])
+                if found is None or (found["completed"] and key.trigger is not CycleTrigger.MANUAL):
+                    return refused
+                start = next_attempt(key, cycle_id, found["last_attempt"])
+                row = (*start.key, start.cycle_id, trace_id, *session)
+                if await connection.fetchrow(sql("start_cycle"), *row):
+                    return start
+            return refused
+
+        return await self._database.run(work)
+
+    async def record_missed(self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]) -> None:
+        ids = [make_cycle_id(CycleKey(workspace_id, slot, CycleTrigger.SCHEDULE, 1)) for slot in slots]
+
+        async def work(connection: Connection) -> None:
+            if await _hold(connection, session):
+                await connection.execute(sql("record_missed"), workspace_id, list(slots), ids, *session)
+
+        await self._database.run(work)
+
+    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
+        async def work(connection: Connection) -> int:
+            if not await _hold(connection, session):
+                return 0
+            abandoned: int = await connection.fetchval(sql("abandon_orphans"), workspace_id, *session)
+            return abandoned
+
+        return await self._database.run(work)
+
+    async def load_last_slot(self, workspace_id: str) -> datetime | None:
+        """Of the schedule. Runs on demand have slots of their own and do not count."""
+
+        async def work(connection: Connection) -> datetime | None:
+            slot: datetime | None = await connection.fetchval(sql("load_last_slot"), workspace_id)
+            return slot
+
+        return await self._database.run(work, readonly=True)
+
+    async def take_requested_cycle(self, session: SessionRef, workspace_id: str) -> CycleStart | None:
+        async def work(connection: Connection) -> CycleStart | None:
+            if not await _hold(connection, session):
+                return None
+            row = await connection.fetchrow(sql("take_requested_cycle"), workspace_id, *session)
+            if row is None:
+                return None
+            return CycleStart(True, to_cycle_key(row), row["cycle_id"])
+
+        return await self._database.run(work)
+
+
+def next_attempt(key: CycleKey, cycle_id: str, last_attempt: int) -> CycleStart:
+    """The key as asked for, or with the attempt after the last one; the id follows the key."""
+    if last_attempt < key.attempt:
+        return CycleStart(True, key, cycle_id)
+    raised = key._replace(attempt=last_attempt + 1)
+    return CycleStart(True, raised, make_cycle_id(raised))
+
+
+async def _hold(connection: Connection, session: SessionRef) -> bool:
+    return await connection.fetchrow(sql("hold_session"), *session) is not None

@@ -1,0 +1,77 @@
+"""A shard's own rows: its session, its heartbeat, and what its heartbeat looks at.
+
+Times are the database's. The heartbeat reads the session without a lock, so renewing never waits for a unit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from actors.ports import Fleet, SessionStart
+from domain.model import SessionRef
+from storage.queries import sql
+from storage.rows import to_connection, to_device, to_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from storage.gateway import Connection, Database
+
+
+class PostgresSessionStore:
+    """actors.ports.SessionStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin_session(self, shard_id: str, *, ttl_seconds: float) -> SessionStart:
+        async def work(connection: Connection) -> SessionStart:
+            epoch = await connection.fetchval(sql("begin_session"), shard_id)
+            server_time = await connection.fetchval(sql("begin_heartbeat"), shard_id, epoch, ttl_seconds)
+            return SessionStart(SessionRef(shard_id, epoch), server_time)
+
+        return await self._database.run(work)
+
+    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+        facts = orjson.dumps(dict(statistics)).decode()
+
+        async def work(connection: Connection) -> datetime | None:
+            beat_at: datetime | None = await connection.fetchval(sql("beat"), *session, ttl_seconds, facts)
+            return beat_at
+
+        # One statement, and the same again does no harm: no transaction, so one round trip measures the clock.
+        return await self._database.run(work, in_transaction=False)
+
+    async def end_session(self, session: SessionRef) -> None:
+        async def work(connection: Connection) -> None:
+            await connection.execute(sql("end_session"), *session)
+            await connection.execute(sql("end_heartbeat"), *session)
+
+        await self._database.run(work)
+
+    async def load_config_versions(self) -> Mapping[str, int]:
+        async def work(connection: Connection) -> dict[str, int]:
+            rows = await connection.fetch(sql("load_config_versions"))
+            return {row["workspace_id"]: row["config_version"] for row in rows}
+
+        return await self._database.run(work, in_transaction=False)
+
+    async def load_fleet(self, workspace_id: str) -> Fleet | None:
+        async def work(connection: Connection) -> Fleet | None:
+            workspace = await connection.fetchrow(sql("get_workspace"), workspace_id)
+            if workspace is None:
+                return None
+            connections = await connection.fetch(sql("list_providers"), workspace_id, None, None)
+            cursors = await connection.fetch(sql("load_cursors"), workspace_id)
+            devices = await connection.fetch(sql("list_devices"), workspace_id, False, None, None)
+            return Fleet(
+                to_workspace(workspace),
+                tuple(map(to_connection, connections)),
+                {row["provider_id"]: row["cursor"] for row in cursors},
+                tuple(map(to_device, devices)),
+            )
+
+        return await self._database.run(work, readonly=True)
