@@ -274,7 +274,8 @@ def _single_fault() -> Iterator[None]:
         faults, rest = group.split(ProviderFault)
         if faults is None or rest is not None:
             raise
-        raise next(_leaves(faults)) from group
+        fault = next(_leaves(faults))
+        raise fault from fault.__cause__  # the group says nothing that the fault does not
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

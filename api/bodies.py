@@ -123,7 +123,8 @@ def format_instant(value: datetime) -> str:
     """RFC 3339 in UTC with `Z`."""
     if value.tzinfo is None:
         raise TypeError("a datetime without a time zone reached the API; every instant is aware and in UTC")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return f"{utc.isoformat()[:-6]}Z"  # without the "+00:00"
 
 
 def _parse_json(raw: bytes) -> Any:

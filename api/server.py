@@ -1,19 +1,16 @@
 """Runs Hypercorn's protocol code on sockets of ours, beside the actors and never above them.
 
-Hypercorn 0.18 speaks HTTP/1.1, h2 and websockets well, but on trio its runner has three faults that one client can
-turn against the whole process; so this module takes its `TCPServer` (one connection) and replaces its runner:
+Hypercorn 0.18 speaks HTTP/1.1, h2 and websockets well, but its runner on trio has two faults that end or hollow out
+the whole process; so this module takes its connections (as api/connection.py mends them) and replaces its runner:
 
-* An exception in one connection leaves `TCPServer.run` and cancels the nursery of all connections. A websocket
-  upgrade followed by stray bytes is enough, or one frame after a refused upgrade. `_Server.serve` contains it: that
-  connection is cut, the failure counted and logged.
-* A write has no deadline, and is shielded: a client that stops reading holds a connection, and a shutdown, for as
-  long as it likes. `Connection.protocol_send` gives each write one and then treats the client as gone.
+* An exception in one connection cancels the nursery of all of them. A websocket upgrade followed by stray bytes is
+  enough, or one frame after a refused upgrade. `_Server._serve` contains it: that connection is cut, the failure
+  counted and logged.
 * Background tasks of the app are children of the server, and when one crashes the server goes on without it. Here
   the app gets no lifespan at all, so it can have none; whatever must run is an actor, supervised elsewhere.
 
-Subclassing and an accept loop of our own need no patching of Hypercorn; the price is that pieces of its source
-are relied upon or replaced. tests/api/test_server_pins.py
-pins them and says what to check when they change.
+Nothing of Hypercorn is patched; the price is that pieces of its source are relied upon or replaced.
+tests/api/test_server_pins.py pins them and says what to check when they change.
 """
 
 from __future__ import annotations
@@ -26,12 +23,10 @@ import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
 from hypercorn.logging import Logger
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
 
+from api.connection import Connection
 from api.traffic import HttpTraffic
 
 if TYPE_CHECKING:
@@ -75,8 +70,8 @@ async def serve_http(
 
     `host` is an address, not a name: a name may stand for several, and port 0 would differ between them. Raises
     OSError when the address cannot be bound. After `stop`: no new connections, idle ones close, requests in flight
-    have `graceful_seconds`, then they are cancelled and their clients see the connection close; it returns at most
-    `graceful_seconds` + `write_seconds` after `stop`. Cancelling it skips the grace.
+    have `graceful_seconds`, then they are cancelled and answered with a 503 (api/frame.py). What a client that does
+    not read can add to that is bounded by `write_seconds`. Cancelling it skips the grace.
     """
     _refuse_lifespan_functions(app)
     limits = limits or ServerLimits()
@@ -139,7 +134,12 @@ class _Server:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         connection = Connection(
-            self._app, self._config, self._context, stream, limits=self._limits, traffic=self._traffic
+            self._app,
+            self._config,
+            self._context,
+            stream,
+            write_seconds=self._limits.write_seconds,
+            traffic=self._traffic,
         )
         try:
             await connection.run()
@@ -173,93 +173,6 @@ def _first_cause(failures: BaseException) -> BaseException:
     while isinstance(failures, BaseExceptionGroup):
         failures = failures.exceptions[0]
     return failures
-
-
-class Connection(TCPServer):
-    """One connection whose writes have a deadline. Its failures are contained by whoever runs it."""
-
-    def __init__(
-        self,
-        app: ASGIWrapper,
-        config: Config,
-        context: WorkerContext,
-        stream: trio.SocketStream,
-        *,
-        limits: ServerLimits,
-        traffic: HttpTraffic,
-    ) -> None:
-        # Hypercorn's annotation says TLS streams only; its code takes both, and TLS ends before this process.
-        super().__init__(app, config, context, ConnectionState({}), cast("Any", stream))
-        self._limits = limits
-        self._traffic = traffic
-        self._reading = trio.CancelScope()
-        self._over = False
-
-    async def _read_data(self) -> None:
-        try:
-            with self._reading:
-                await super()._read_data()
-        finally:
-            self._over = True
-            await self._let_go()
-
-    async def _let_go(self) -> None:
-        # Upstream waits for every task of a connection whose client has gone: its idle timer, its websocket's ping
-        # timer. Whoever connects and disconnects would hold one of max_connections for as long.
-        with self._closing_scope():
-            await self.idle_task.stop()
-        tasks = self._task_group._nursery
-        if tasks is not None:
-            tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, self._write_deadline())
-
-    async def protocol_send(self, event: Event) -> None:
-        if isinstance(event, RawData):
-            if not await self._send_raw(event.data):
-                await self._end()
-        elif isinstance(event, Closed):
-            await self._end()
-        elif not self._over:
-            with self._closing_scope():
-                await super().protocol_send(event)
-
-    async def _end(self) -> None:
-        # The reader may be waiting for something else than bytes: for its turn, behind a request whose answer could
-        # not be written, or for room in the app's queue. Upstream forgets it there, and with it the connection.
-        self._over = True
-        with self._closing_scope():
-            await super().protocol_send(Closed())
-        self._reading.cancel()
-
-    def _closing_scope(self) -> trio.CancelScope:
-        """For closing, and for the idle timer. The deadline is for the app's queue, which may be full.
-
-        Shielded, since a response's last act tells the app "disconnected", upon which quart-trio cancels the very task
-        that then comes here; without the shield the connection is neither closed nor ever timed out.
-        """
-        return trio.CancelScope(shield=True, deadline=self._write_deadline())
-
-    async def _send_raw(self, data: bytes) -> bool:
-        # Shielded from before the lock: these bytes have left the protocol's state (h2: its header table too), so
-        # dropping them would garble what follows. The lock's wait is bounded by the writes before it.
-        with trio.CancelScope(shield=True):
-            async with self.send_lock:
-                written = await self._write(data)
-        return written
-
-    async def _write(self, data: bytes) -> bool:
-        """Write all of `data`; False when the client is gone, or does not read and is cut off."""
-        with trio.CancelScope(deadline=self._write_deadline()) as writing:
-            try:
-                await self.stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return False
-        if writing.cancelled_caught:
-            self._traffic.write_timeouts += 1
-            await trio.aclose_forcefully(self.stream)
-        return not writing.cancelled_caught
-
-    def _write_deadline(self) -> float:
-        return trio.current_time() + self._limits.write_seconds
 
 
 class _StructlogLogger(Logger):

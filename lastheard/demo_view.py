@@ -66,10 +66,12 @@ class DemoView:
     """Prints. On a terminal a table that renews itself, elsewhere a line per workspace every few seconds."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        # A pipe has no width of its own, and a table must not be cut to guess one.
+        width = None if sys.stdout.isatty() else 140
+        self._console = Console(file=sys.stdout, highlight=False, width=width)
 
     def say(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(text, soft_wrap=True)
 
     def introduce(self, address: str, key: str, remembered: Path) -> None:
         self.say(f"\naddress  {address}\nkey      {key}\n")

@@ -6,7 +6,7 @@ Owns who is started, in which order, and how all of it ends. It must never decid
 from __future__ import annotations
 
 import hashlib
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -30,19 +30,20 @@ from runtime.logs import get_logger
 from runtime.settings import SecretReference
 from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
-from storage.cycles import PostgresCycles
-from storage.gateway import Database, open_bridge
+from storage.cycles import PostgresCycleStore
+from storage.gateway import Database
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
 from storage.migrations import check_schema
 from storage.reads import PostgresReads
 from storage.registry import PostgresRegistry
-from storage.sessions import PostgresSessions
-from storage.upkeep import PostgresUpkeep
+from storage.sessions import PostgresSessionStore
+from storage.upkeep import PostgresUpkeepStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from actors.ports import Provider
     from lastheard.settings import Settings
 
 MIN_PARTITION_DAYS = 2
@@ -69,12 +70,12 @@ class Service:
         self.registry = PostgresRegistry(self.database)
         self.keys = PostgresKeys(self.database)
         self._reads = PostgresReads(self.database)
-        self._upkeep_store = PostgresUpkeep(self.database)
+        self._upkeep_store = PostgresUpkeepStore(self.database)
 
         # Providers: one HTTP pool for all, one object per type.
         self._http_pool = HttpPool(max_connections=settings.max_provider_connections)
         known = (ViriCiti(self._http_pool), Rfms(self._http_pool))
-        providers = {provider.provider_type: provider for provider in known}
+        providers: dict[str, Provider] = {provider.provider_type: provider for provider in known}
 
         # Actors.
         self._clock = SharedClock(SystemClock())
@@ -83,8 +84,8 @@ class Service:
         self._upkeep = UpkeepActor(self._upkeep_store, random)
         self.shard = ShardActor(
             settings.shard_id,
-            PostgresSessions(self.database),
-            PostgresCycles(self.database),
+            PostgresSessionStore(self.database),
+            PostgresCycleStore(self.database),
             Connector(providers, resolve_secret=lambda reference: SecretReference(reference).resolve()),
             self.ingest,
             current,
@@ -118,12 +119,12 @@ class Service:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start everything, say so through `task_status`, and work until `stop`; then see `exit_code`.
 
-        Raises SchemaMismatch before anything has started. Cancelling it skips the ordered end: prefer `stop`.
+        Needs `storage.gateway.open_bridge` around the whole process's work. Raises SchemaMismatch before anything has
+        started. Cancelling it skips the ordered end: prefer `stop`.
         """
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(open_bridge())  # outermost: everything below may cross it
-            await stack.enter_async_context(self.database)
-            await check_schema(self.database)
+            await stack.enter_async_context(aclosing(self.database))
+            (await check_schema(self.database)).require()
             await self._upkeep_store.ensure_partitions(days_ahead=MIN_PARTITION_DAYS)
             await stack.enter_async_context(self._http_pool)
             try:

@@ -6,7 +6,7 @@ service.py's page.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,7 +15,8 @@ from lastheard.service import Service
 from runtime.logs import get_logger
 from runtime.shutdown import wait_for_stop_signal
 from storage.embedded import open_embedded
-from storage.migrations import migrate, schema_versions
+from storage.gateway import Database, open_bridge
+from storage.migrations import check_schema, migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -73,7 +74,8 @@ async def until_stopped(main: Callable[[StopSignal], Awaitable[int]]) -> int:
     """Run `main` with the signals watched from the very beginning; its exit code, or 130 when its start was ended."""
     signal = StopSignal()
     code = EXIT_STOPPED_WHILE_STARTING
-    async with trio.open_nursery() as nursery:
+    # The bridge is outermost: only tasks started inside it can cross it.
+    async with open_bridge(), trio.open_nursery() as nursery:
         nursery.start_soon(signal.watch)
         with signal.starting:
             code = await main(signal)
@@ -99,6 +101,7 @@ async def migrate_database(settings: Settings, *, check_only: bool) -> int:
     async with open_database(settings) as dsn:
         if not check_only:
             await migrate(dsn)
-        current, expected = await schema_versions(dsn)
-    print(f"schema {current or 'none'}, this version of Lastheard expects {expected}")
-    return 0 if current == expected else 1
+        async with open_bridge(), aclosing(Database(dsn, pool_size=1)) as database:
+            version = await check_schema(database)
+    print(f"schema {version.current or 'none'}, this version of Lastheard expects {version.expected}")
+    return 0 if version.is_known else 1

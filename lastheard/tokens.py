@@ -5,6 +5,7 @@ Owns nothing of the format (api/keys.py) nor of the table (storage/keys.py).
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from api.keys import mint_key
@@ -29,8 +30,8 @@ async def create_token(
     except ValueError as error:
         print(f"lastheard: {error}")
         return 2
-    async with open_database(settings) as dsn, open_bridge(), Database(dsn, pool_size=2) as database:
-        await check_schema(database)
+    async with open_bridge(), open_database(settings) as dsn, aclosing(Database(dsn, pool_size=2)) as database:
+        (await check_schema(database)).require()
         await PostgresKeys(database).create_key(record)
     print(key)
     return 0

@@ -50,7 +50,7 @@ class Call:
 
     method: str
     url: httpx.URL
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes | None = None
     deadline_seconds: float = 30.0
     lane: trio.CapacityLimiter | None = None

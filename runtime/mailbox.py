@@ -203,6 +203,10 @@ class Mailbox(Generic[T]):
         # No checkpoint from here on: what is taken reaches the caller.
         return self._take(max_size)
 
+    def take_all(self) -> list[T]:
+        """Everything inside, at once: for giving up what nobody will receive any more. Never blocks."""
+        return self._take(sum(box.size for box in self._in_order)) if self._waiting_items else []
+
     def close(self) -> None:
         """Take no more: parked senders get MailboxClosed, receivers drain what is inside and then get it too."""
         self._closed = True

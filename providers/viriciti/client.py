@@ -1,35 +1,27 @@
 """ViriCiti over the network: the live stream's socket and the state endpoint.
 
-Owns connecting, subscribing and the deadlines of both. What frames mean is wire.py's; reconnecting, when to ping and
-what to do with readings are the actor's. A socket reader must read all the time: while its queue is full, the library
-reads nothing and therefore answers no ping of the server.
+Owns subscribing, pinging and asking for state, and the deadlines of each. What frames mean is wire.py's; reconnecting,
+when to ping and what to do with readings are the actor's. A socket reader must read all the time: while its queue is
+full, the library reads nothing and therefore answers no ping of the server.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionRejected,
-    ConnectionTimeout,
-    HandshakeError,
-    WebSocketConnection,
-    open_websocket_url,
-)
+from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
 from actors.ports import FrameVerdict, Page, ProviderFault
 from domain.model import FaultClass
 from providers.configuration import WEBSOCKET_SCHEMES, join_path
-from providers.faults import excerpt_of, fault_for_status, place_of
 from providers.http import Call
 from providers.viriciti.wire import interpret, interpret_state
+from providers.websocket import Endpoint, WebSocketOpener, closing_fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -42,10 +34,6 @@ if TYPE_CHECKING:
 LIVE_PATH: Final = "/api/v2/live"
 STATE_PATH: Final = "/api/v2/state"
 KEY_HEADER: Final = "x-api-key"
-RECEIVE_BUFFER_BYTES: Final = 65_536
-MAX_MESSAGE_SIZE: Final = 1024 * 1024
-MESSAGE_QUEUE_SIZE: Final = 64
-_TOO_BIG: Final = 1009
 
 
 class ViriCitiSocket:
@@ -69,14 +57,14 @@ class ViriCitiSocket:
         except trio.TooSlowError as error:
             raise ProviderFault(FaultClass.OUTAGE, f"the stream took no message for {seconds:g} s") from error
         except (ConnectionClosed, LocalProtocolError) as error:
-            raise _closing_fault(self._connection) from error
+            raise closing_fault(self._connection) from error
 
     async def receive(self) -> str | bytes:
         """The next frame. No deadline: silence is for the ping to judge, and a parked fleet may be silent for long."""
         try:
             return await self._connection.get_message()
         except ConnectionClosed as error:
-            raise _closing_fault(self._connection) from error
+            raise closing_fault(self._connection) from error
 
     async def ping(self) -> None:
         """A round trip. The library alone would wait for ever if the connection died before the pong."""
@@ -87,19 +75,23 @@ class ViriCitiSocket:
         except trio.TooSlowError as error:
             raise ProviderFault(FaultClass.OUTAGE, f"the stream sent no pong within {seconds:g} s") from error
         except (ConnectionClosed, LocalProtocolError) as error:
-            raise _closing_fault(self._connection) from error
+            raise closing_fault(self._connection) from error
 
 
 class ViriCitiStreamer:
     """The way to the live stream of one fleet; may be connected any number of times, also at once."""
 
     def __init__(self, http: HttpPool, base_url: httpx.URL, key: str, settings: ViriCitiSettings) -> None:
-        self._url = join_path(base_url, LIVE_PATH).copy_with(scheme=WEBSOCKET_SCHEMES[base_url.scheme])
-        self._http = http
-        self._key = key
+        endpoint = Endpoint(
+            url=join_path(base_url, LIVE_PATH).copy_with(scheme=WEBSOCKET_SCHEMES[base_url.scheme]),
+            headers={KEY_HEADER: key},
+            connect_seconds=settings.connect_timeout_seconds,
+            close_seconds=settings.disconnect_timeout_seconds,
+            secrets=(key,),
+        )
+        self._opener = WebSocketOpener(http, endpoint)
         self._settings = settings
         self._rules = settings.rules
-        self._counts: Counter[str] = Counter()
 
     def interpret(self, frame: str | bytes) -> FrameVerdict:
         """See wire.interpret; pure."""
@@ -107,65 +99,12 @@ class ViriCitiStreamer:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[ViriCitiSocket]:
-        """Connects on entry (ProviderFault when that fails), says goodbye on exit, each within its timeout.
-
-        What the body raises comes out as it is: a goodbye that the peer does not return changes nothing.
-        """
-        body_error: BaseException | None = None
-        failures: list[BaseException] = []
-        is_open = False
-        self._counts["attempts"] += 1
-        try:
-            async with self._open() as connection:
-                is_open = True
-                self._counts["opened"] += 1
-                try:
-                    yield ViriCitiSocket(connection, self._settings)
-                except BaseException as error:
-                    body_error = error
-                    raise
-        # The library unwraps most of its exception groups, but promises none of it.
-        except* (HandshakeError, LocalProtocolError) as group:
-            failures.extend(_leaves(group))
-        if failures and not is_open:
-            self._counts["failed"] += 1
-            raise self._opening_fault(failures[0]) from failures[0]
-        if failures:
-            self._counts["goodbyes_unanswered"] += 1
-            _settle(failures[0], body_error)
+        """See WebSocketOpener.open: ProviderFault on entry, and what the body raises comes out as it is."""
+        async with self._opener.open() as connection:
+            yield ViriCitiSocket(connection, self._settings)
 
     def statistics(self) -> dict[str, Any]:
-        return {name: self._counts[name] for name in ("attempts", "opened", "failed", "goodbyes_unanswered")}
-
-    def _open(self) -> Any:
-        return open_websocket_url(
-            str(self._url),
-            self._http.ssl_context if self._url.scheme == "wss" else None,
-            extra_headers=[(KEY_HEADER.encode(), self._key.encode())],
-            message_queue_size=MESSAGE_QUEUE_SIZE,
-            max_message_size=MAX_MESSAGE_SIZE,
-            receive_buffer_size=RECEIVE_BUFFER_BYTES,
-            connect_timeout=self._settings.connect_timeout_seconds,
-            disconnect_timeout=self._settings.disconnect_timeout_seconds,
-        )
-
-    def _opening_fault(self, error: BaseException) -> ProviderFault:
-        place = place_of(self._url)
-        if isinstance(error, ConnectionRejected):
-            return self._rejection_fault(error, place)
-        if isinstance(error, ConnectionTimeout):
-            seconds = self._settings.connect_timeout_seconds
-            return ProviderFault(FaultClass.OUTAGE, f"{place} did not open the stream within {seconds:g} s")
-        return ProviderFault(FaultClass.OUTAGE, f"{place} cannot be reached ({error.__cause__ or error})")
-
-    def _rejection_fault(self, error: ConnectionRejected, place: str) -> ProviderFault:
-        """401, 403 and 429 as over HTTP; anything else is an outage, because proxies and restarts answer anything."""
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
-        excerpt = excerpt_of((error.body or b"")[:4096], (self._key,))
-        fault = fault_for_status(error.status_code, headers, place, excerpt, self._http.clock.wall())
-        if fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA):
-            return fault
-        return ProviderFault(FaultClass.OUTAGE, str(fault), retry_after=fault.retry_after)
+        return self._opener.statistics()
 
 
 class StatePoller:
@@ -202,39 +141,6 @@ class StatePoller:
             deadline_seconds=self._settings.request_deadline_seconds,
             secrets=(self._key,),
         )
-
-
-def _settle(failure: BaseException, body_error: BaseException | None) -> None:
-    """A failure of the library on the way out must not hide why the body ended.
-
-    Its reader task also fails (wsproto refuses to answer a ping after a close frame) while the body is still at it; the
-    body is then cancelled by the library's nursery, which has absorbed that cancellation by now.
-    """
-    if isinstance(failure, LocalProtocolError) and isinstance(body_error, trio.Cancelled):
-        raise ProviderFault(FaultClass.PROTOCOL, "the stream went on after its end") from failure
-    if body_error is not None and not isinstance(body_error, trio.Cancelled):
-        raise body_error
-
-
-def _closing_fault(connection: WebSocketConnection) -> ProviderFault:
-    """Close codes are undocumented, so only the one we sent ourselves has a meaning of its own."""
-    reason = connection.closed
-    if reason is None:
-        return ProviderFault(FaultClass.PROTOCOL, "the stream ended: its bytes were no valid WebSocket frames")
-    if reason.code == _TOO_BIG:
-        return ProviderFault(FaultClass.PROTOCOL, f"the stream sent a message of more than {MAX_MESSAGE_SIZE} bytes")
-    said = excerpt_of((reason.reason or "").encode("utf-8", "replace"), ())
-    return ProviderFault(
-        FaultClass.OUTAGE, f"the stream was closed ({reason.code} {reason.name.lower()}) {said}".strip()
-    )
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _chunks(ids: Sequence[str], size: int) -> Iterator[list[str]]:

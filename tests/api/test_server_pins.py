@@ -1,4 +1,4 @@
-"""The pieces of Hypercorn that api/server.py replaces or leans on are still the ones it was written against."""
+"""The pieces of Hypercorn that api/server.py and api/connection.py replace or lean on are still the ones it was written against."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def test_hypercorn_is_still_what_the_server_was_written_against(
 ) -> None:
     found = hashlib.sha256(inspect.getsource(piece).encode()).hexdigest()[:16]
     assert found == digest, (
-        f"hypercorn's {piece.__qualname__} changed. Read it beside api/server.py: {advice}. "
+        f"hypercorn's {piece.__qualname__} changed. Read it beside api/server.py and api/connection.py: {advice}. "
         f"Run tests/api/test_server.py and tests/api/test_malformed.py, then pin the new source as {found!r}."
     )

@@ -15,7 +15,7 @@ from actors.ports import ProviderFault
 from domain.model import FaultClass, ProviderConnection
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
-from providers.viriciti.client import MAX_MESSAGE_SIZE
+from providers.websocket import MAX_MESSAGE_SIZE
 from tests.providers.servers import Asked, Reply, http_server, tcp_server, websocket_server
 
 if TYPE_CHECKING:
@@ -128,6 +128,12 @@ async def test_a_refused_handshake_has_its_fault(
     assert streamer.statistics() == {"attempts": 1, "opened": 0, "failed": 1, "goodbyes_unanswered": 0}
 
 
+async def _open_and_read(streamer: ViriCitiStreamer) -> None:
+    async with streamer.connect() as socket:
+        while True:
+            await socket.receive()
+
+
 async def _open(streamer: ViriCitiStreamer) -> None:
     async with streamer.connect():
         pass
@@ -141,8 +147,18 @@ async def test_nobody_listening_is_an_outage(provider: ViriCiti) -> None:
     assert caught.value.fault is FaultClass.OUTAGE
 
 
-@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
-async def test_a_server_that_does_not_shake_hands_is_an_outage_at_the_timeout(provider: ViriCiti, said: bytes) -> None:
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        (b"", FaultClass.OUTAGE),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", FaultClass.PROTOCOL),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", FaultClass.OUTAGE),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tea\r\n\r\n", FaultClass.PROTOCOL),
+    ],
+)
+async def test_a_server_that_does_not_shake_hands_has_its_fault(
+    provider: ViriCiti, said: bytes, fault: FaultClass
+) -> None:
     async def speak(stream: trio.SocketStream) -> None:
         await stream.receive_some(4096)
         if said:
@@ -152,7 +168,7 @@ async def test_a_server_that_does_not_shake_hands_is_an_outage_at_the_timeout(pr
     async with tcp_server(speak) as port:
         with pytest.raises(ProviderFault) as caught:
             await _open(_streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=0.1))
-    assert caught.value.fault is FaultClass.OUTAGE
+    assert caught.value.fault is fault
 
 
 async def test_a_close_by_the_provider_ends_reading_pinging_and_subscribing(provider: ViriCiti) -> None:
@@ -163,7 +179,7 @@ async def test_a_close_by_the_provider_ends_reading_pinging_and_subscribing(prov
     async with websocket_server(_accepting(talk)) as base, _streamer(provider, base).connect() as socket:
         assert await socket.receive() == POINT
         for action in (socket.receive(), socket.ping(), socket.subscribe(["bus_1"])):
-            with pytest.raises(ProviderFault, match="1001 going_away.*maintenance") as caught:
+            with pytest.raises(ProviderFault, match=r"1001 going_away\): maintenance") as caught:
                 await action
             assert caught.value.fault is FaultClass.OUTAGE
 
@@ -196,7 +212,7 @@ async def test_a_ping_without_a_pong_is_an_outage(provider: ViriCiti) -> None:
     async with tcp_server(never_answer) as port:
         streamer = _streamer(provider, f"http://127.0.0.1:{port}", ping_timeout_seconds=0.05)
         async with streamer.connect() as socket:
-            with pytest.raises(ProviderFault, match="no pong within 0.05 s") as caught:
+            with pytest.raises(ProviderFault, match="no pong within") as caught:
                 await socket.ping()
     assert caught.value.fault is FaultClass.OUTAGE
     assert streamer.statistics()["goodbyes_unanswered"] == 1
@@ -217,8 +233,7 @@ async def test_a_server_that_takes_no_more_messages_is_an_outage(provider: ViriC
         streamer = _streamer(provider, f"http://127.0.0.1:{port}", send_timeout_seconds=0.2)
         async with streamer.connect() as socket:
             with pytest.raises(ProviderFault, match="took no message") as caught:
-                for _ in range(50):
-                    await socket.subscribe(vids)
+                await socket.subscribe(vids * 50)
     assert caught.value.fault is FaultClass.OUTAGE
 
 
@@ -260,9 +275,7 @@ async def test_a_ping_after_the_frame_that_was_too_big_is_a_fault_not_a_crash(pr
 
     async with tcp_server(go_on) as port:
         with pytest.raises(ProviderFault) as caught:
-            async with _streamer(provider, f"http://127.0.0.1:{port}").connect() as socket:
-                while True:
-                    await socket.receive()
+            await _open_and_read(_streamer(provider, f"http://127.0.0.1:{port}"))
     assert caught.value.fault is FaultClass.PROTOCOL
 
 
@@ -315,11 +328,10 @@ async def test_pongs_flow_while_frames_are_read(provider: ViriCiti) -> None:
         await connection.aclose()
 
     async with websocket_server(_accepting(talk)) as base, _streamer(provider, base).connect() as socket:
-        frames = 0
+        frames = [await socket.receive() for _ in range(500)]
         with pytest.raises(ProviderFault, match="1000"):
-            while await socket.receive():
-                frames += 1
-    assert frames == 500
+            await socket.receive()
+    assert frames == [POINT] * 500
 
 
 # The state endpoint

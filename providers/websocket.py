@@ -1,0 +1,196 @@
+"""The way out to providers over WebSocket, for every streaming provider.
+
+Owns the TCP and TLS stream, the opening and closing handshakes and their deadlines. It must never leave a socket
+behind: trio-websocket's own `open_websocket` (0.12.2) does not close the stream when the handshake is refused or takes
+too long, and a connection that is tried for days would use up the file descriptors. Frames, pings and subscriptions are
+the provider's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from trio_websocket import ConnectionRejected, HandshakeError, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import LocalProtocolError
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass
+from providers.faults import MAX_EXCERPT, excerpt_of, fault_for_status, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    import httpx
+
+    from providers.http import HttpPool
+
+RECEIVE_BUFFER_BYTES: Final = 65_536
+MAX_MESSAGE_SIZE: Final = 1024 * 1024
+MESSAGE_QUEUE_SIZE: Final = 64  # overflow: the library stops reading, and with it answering pings
+
+_TOO_BIG: Final = 1009
+_DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where and how to connect. url: ws:// or wss://. `secrets` are what an answer must not give away."""
+
+    url: httpx.URL
+    headers: Mapping[str, str] = field(repr=False)
+    connect_seconds: float
+    close_seconds: float
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+class WebSocketOpener:
+    """Opens connections to one endpoint, any number of times, also at once."""
+
+    def __init__(self, http: HttpPool, endpoint: Endpoint) -> None:
+        self._http = http
+        self._endpoint = endpoint
+        self._place = place_of(endpoint.url)
+        self._counts: Counter[str] = Counter()
+
+    def statistics(self) -> dict[str, Any]:
+        return {name: self._counts[name] for name in ("attempts", "opened", "failed", "goodbyes_unanswered")}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[WebSocketConnection]:
+        """Connects on entry (ProviderFault when that fails), says goodbye on exit, each within its time.
+
+        What the body raises comes out as it is, and at once when it is cancelled.
+        """
+        self._counts["attempts"] += 1
+        deadline = trio.current_time() + self._endpoint.connect_seconds
+        stream = await self._open_stream(deadline)
+        connection: WebSocketConnection | None = None
+        raised: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                with trio.CancelScope(deadline=deadline):
+                    connection = await self._shake_hands(nursery, stream)
+                    self._counts["opened"] += 1
+                if connection is not None:
+                    try:
+                        yield connection
+                    finally:
+                        await self._say_goodbye(connection)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            # Raised below: from in here the group would become its context, and hold it.
+            raised = self._unwrap(group, is_open=connection is not None)
+        finally:
+            await trio.aclose_forcefully(stream)
+        if connection is None:
+            self._counts["failed"] += 1
+            raise raised or self._too_slow()
+        if raised is not None:
+            raise raised
+
+    async def _open_stream(self, deadline: float) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+        """TCP, and TLS with its handshake: left to the first byte sent, a bad certificate would look like silence."""
+        url = self._endpoint.url
+        port = url.port or _DEFAULT_PORTS[url.scheme]
+        try:
+            with trio.CancelScope(deadline=deadline):
+                stream = await trio.open_tcp_stream(url.host, port)
+                return await self._encrypt(stream) if url.scheme == "wss" else stream
+        except (OSError, trio.BrokenResourceError) as error:
+            self._counts["failed"] += 1
+            reason = str(_root_of(error))[:MAX_EXCERPT]
+            raise ProviderFault(FaultClass.OUTAGE, f"{self._place} cannot be reached ({reason})") from error
+        self._counts["failed"] += 1
+        raise self._too_slow()
+
+    async def _encrypt(self, stream: trio.SocketStream) -> trio.SSLStream[trio.SocketStream]:
+        encrypted = trio.SSLStream(
+            stream, self._http.ssl_context, server_hostname=self._endpoint.url.host, https_compatible=True
+        )
+        try:
+            await encrypted.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return encrypted
+
+    async def _shake_hands(
+        self, nursery: trio.Nursery, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
+    ) -> WebSocketConnection:
+        url = self._endpoint.url
+        return await wrap_client_stream(
+            nursery,
+            stream,
+            url.netloc.decode("ascii"),
+            url.raw_path.decode("ascii"),
+            extra_headers=[(name.encode(), value.encode()) for name, value in self._endpoint.headers.items()],
+            message_queue_size=MESSAGE_QUEUE_SIZE,
+            max_message_size=MAX_MESSAGE_SIZE,
+            receive_buffer_size=RECEIVE_BUFFER_BYTES,
+        )
+
+    async def _say_goodbye(self, connection: WebSocketConnection) -> None:
+        with trio.move_on_after(self._endpoint.close_seconds) as scope:
+            await connection.aclose()
+        self._counts["goodbyes_unanswered"] += scope.cancelled_caught
+
+    def _unwrap(self, group: BaseExceptionGroup[BaseException], *, is_open: bool) -> BaseException:
+        """What the caller should see of what came out of the nursery: the body's own error before the reader task's.
+
+        That task fails when the handshake is refused, and of its own when a server does not speak WebSocket at all
+        (until the connection is open nobody else is there to fail). Later it fails when wsproto will not answer a ping
+        after a close frame; the body is then cancelled by the nursery, which has absorbed that cancellation by now.
+        """
+        failures, rest = group.split((HandshakeError, LocalProtocolError) if is_open else Exception)
+        if rest is not None:
+            return rest.exceptions[0] if len(rest.exceptions) == 1 else rest
+        failure = next(_leaves(failures or group))
+        fault = self._fault_of(failure, is_open=is_open)
+        fault.__cause__ = failure
+        return fault
+
+    def _fault_of(self, failure: BaseException, *, is_open: bool) -> ProviderFault:
+        """401, 403 and 429 as over HTTP; any other refusal is an outage: proxies and restarts answer anything."""
+        if not isinstance(failure, ConnectionRejected):
+            wrong = "went on after the end of its stream" if is_open else "does not speak WebSocket"
+            return ProviderFault(FaultClass.PROTOCOL, f"{self._place} {wrong}")
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in failure.headers}
+        excerpt = excerpt_of((failure.body or b"")[:4096], self._endpoint.secrets)
+        fault = fault_for_status(failure.status_code, headers, self._place, excerpt, self._http.clock.wall())
+        if fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA):
+            return fault
+        return ProviderFault(FaultClass.OUTAGE, str(fault), retry_after=fault.retry_after)
+
+    def _too_slow(self) -> ProviderFault:
+        seconds = self._endpoint.connect_seconds
+        return ProviderFault(FaultClass.OUTAGE, f"{self._place} did not open the stream within {seconds:g} s")
+
+
+def closing_fault(connection: WebSocketConnection) -> ProviderFault:
+    """Why a connection ended. Only the close code that we send ourselves has a meaning that is sure."""
+    reason = connection.closed
+    if reason is None:
+        return ProviderFault(FaultClass.PROTOCOL, "the stream ended: its bytes were no valid WebSocket frames")
+    if reason.code == _TOO_BIG:
+        return ProviderFault(FaultClass.PROTOCOL, f"the stream held a message of more than {MAX_MESSAGE_SIZE} bytes")
+    said = excerpt_of((reason.reason or "").encode("utf-8", "replace"), ())
+    closed = f"the stream was closed ({reason.code} {reason.name.lower()})"
+    return ProviderFault(FaultClass.OUTAGE, f"{closed}: {said}" if said else closed)
+
+
+def _root_of(error: BaseException) -> BaseException:
+    """trio sums up the failures of all addresses of a host; the first says as much as any."""
+    cause = error.__cause__
+    return next(_leaves(cause)) if isinstance(cause, BaseExceptionGroup) else cause or error
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
