@@ -162,7 +162,7 @@ async def store_drafts(
 
 def _fault_of(answer: NotFound | Conflict, pointer: str) -> FaultyPart:
     if isinstance(answer, NotFound):
-        return FaultyPart(pointer=f"{pointer}/provider_id", detail=f"There is no such {answer.what} in this workspace.")
+        return FaultyPart(pointer=f"{pointer}/provider_id", detail=f"There is no {answer.what} in this workspace.")
     return FaultyPart(pointer=pointer + answer.pointer, detail=answer.detail)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -34,6 +35,12 @@ MESSAGE_QUEUE_SIZE: Final = 64  # overflow: the library stops reading, and with 
 
 _TOO_BIG: Final = 1009
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+
+
+class _Phase(Enum):
+    OPENING = auto()
+    OPEN = auto()
+    CLOSING = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,27 +75,28 @@ class WebSocketOpener:
         self._counts["attempts"] += 1
         deadline = trio.current_time() + self._endpoint.connect_seconds
         stream = await self._open_stream(deadline)
-        connection: WebSocketConnection | None = None
-        raised: BaseException | None = None
+        phase, raised = _Phase.OPENING, None
         try:
             async with trio.open_nursery() as nursery:
                 with trio.CancelScope(deadline=deadline):
                     connection = await self._shake_hands(nursery, stream)
+                    phase = _Phase.OPEN
+                if phase is _Phase.OPEN:
                     self._counts["opened"] += 1
-                if connection is not None:
                     try:
                         yield connection
+                        phase = _Phase.CLOSING
                     finally:
                         await self._say_goodbye(connection)
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             # Raised below: from in here the group would become its context, and hold it.
-            raised = self._unwrap(group, is_open=connection is not None)
+            raised = self._unwrap(group, phase)
         finally:
             await trio.aclose_forcefully(stream)
-        if connection is None:
+        if phase is _Phase.OPENING:
             self._counts["failed"] += 1
-            raise raised or self._too_slow()
+            raised = raised or self._too_slow()
         if raised is not None:
             raise raised
 
@@ -138,25 +146,29 @@ class WebSocketOpener:
             await connection.aclose()
         self._counts["goodbyes_unanswered"] += scope.cancelled_caught
 
-    def _unwrap(self, group: BaseExceptionGroup[BaseException], *, is_open: bool) -> BaseException:
+    def _unwrap(self, group: BaseExceptionGroup[BaseException], phase: _Phase) -> BaseException | None:
         """What the caller should see of what came out of the nursery: the body's own error before the reader task's.
 
         That task fails when the handshake is refused, and of its own when a server does not speak WebSocket at all
         (until the connection is open nobody else is there to fail). Later it fails when wsproto will not answer a ping
-        after a close frame; the body is then cancelled by the nursery, which has absorbed that cancellation by now.
+        after a close frame: in our goodbye that matters to nobody; before, it has cancelled the body, and the nursery
+        has absorbed that cancellation by now.
         """
-        failures, rest = group.split((HandshakeError, LocalProtocolError) if is_open else Exception)
+        failures, rest = group.split(Exception if phase is _Phase.OPENING else (HandshakeError, LocalProtocolError))
         if rest is not None:
             return rest.exceptions[0] if len(rest.exceptions) == 1 else rest
+        if phase is _Phase.CLOSING:
+            self._counts["goodbyes_unanswered"] += 1
+            return None
         failure = next(_leaves(failures or group))
-        fault = self._fault_of(failure, is_open=is_open)
+        fault = self._fault_of(failure, phase)
         fault.__cause__ = failure
         return fault
 
-    def _fault_of(self, failure: BaseException, *, is_open: bool) -> ProviderFault:
+    def _fault_of(self, failure: BaseException, phase: _Phase) -> ProviderFault:
         """401, 403 and 429 as over HTTP; any other refusal is an outage: proxies and restarts answer anything."""
         if not isinstance(failure, ConnectionRejected):
-            wrong = "went on after the end of its stream" if is_open else "does not speak WebSocket"
+            wrong = "went on after the end of its stream" if phase is _Phase.OPEN else "does not speak WebSocket"
             return ProviderFault(FaultClass.PROTOCOL, f"{self._place} {wrong}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in failure.headers}
         excerpt = excerpt_of((failure.body or b"")[:4096], self._endpoint.secrets)

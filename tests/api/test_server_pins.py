@@ -1,4 +1,4 @@
-"""The pieces of Hypercorn that api/server.py and api/connection.py replace or lean on are still the ones it was written against."""
+"""What api/server.py and api/connection.py take from Hypercorn is still what they were written against."""
 
 from __future__ import annotations
 

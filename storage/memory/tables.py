@@ -1,0 +1,152 @@
+"""The twin's tables: dicts of immutable rows, and the overlay in which a unit writes until it commits.
+
+Owns keys, uniqueness and the rows' shapes; knows nothing of statements, faults or time. A row is replaced, never
+changed, so whoever holds one holds a consistent old version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import date, datetime
+
+    from actors.ports import CycleRow, EventRow, KeyRecord, RejectionRow
+    from domain.model import CycleKey, Device, ProviderConnection, Workspace
+
+K = TypeVar("K", bound=tuple[Any, ...])
+R = TypeVar("R")
+
+
+class DeviceState(NamedTuple):
+    """One row of device_state; fields stand in the order of lock_devices and write_device_states."""
+
+    version: int = 0
+    last_update_received_at: datetime | None = None
+    last_observed_at: datetime | None = None
+    last_changed_at: datetime | None = None
+    last_confirmed_at: datetime | None = None
+    last_rejected_at: datetime | None = None
+    last_rejection_reason: str | None = None
+
+
+class Snapshot(NamedTuple):
+    """The document is JSON text, as PostgreSQL hands it out."""
+
+    version: int = 0
+    document: str = "{}"
+
+
+class ConnectionState(NamedTuple):
+    """One row of connection_state without its key, in the order of lock_connections."""
+
+    call_status: str | None = None
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    failing_since: datetime | None = None
+    fault: str | None = None
+    fault_detail: str | None = None
+    stream_status: str | None = None
+    stream_changed_at: datetime | None = None
+    cursor: str | None = None
+    cursor_at: datetime | None = None
+
+
+class Edge(NamedTuple):
+    """One row of connection_events."""
+
+    workspace_id: str
+    provider_id: str
+    at: datetime
+    kind: str
+    fault: str | None
+    detail: str | None
+
+
+class Cycle(NamedTuple):
+    """One row of poll_cycles; `epoch` is the part that no reader is told."""
+
+    row: CycleRow
+    epoch: int | None
+
+
+class Quarantined(NamedTuple):
+    """One row of quarantine."""
+
+    recorded_at: datetime
+    workspace_id: str
+    provider_id: str | None
+    device_id: str | None
+    external_id: str | None
+    reason: str
+    detail: str | None
+    trace_id: str
+    sample: bytes | None
+
+
+class Session(NamedTuple):
+    epoch: int
+    state: str
+    last_unit: int
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+class Heartbeat(NamedTuple):
+    epoch: int
+    beat_at: datetime
+    expires_at: datetime
+    statistics: Mapping[str, Any]
+
+
+class Table(Generic[K, R]):
+    """Rows by key. The first part of the key groups them: in workspace data that is the workspace."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Any, dict[K, R]] = {}
+
+    def get(self, key: K) -> R | None:
+        return self._groups.get(key[0], {}).get(key)
+
+    def put(self, key: K, row: R) -> None:
+        self._groups.setdefault(key[0], {})[key] = row
+
+    def drop(self, key: K) -> None:
+        del self._groups[key[0]][key]
+
+    def of(self, group: str) -> dict[K, R]:
+        """The rows of one workspace. A copy: it does not change under its reader."""
+        return dict(self._groups.get(group, {}))
+
+    def items(self) -> Iterator[tuple[K, R]]:
+        for group in list(self._groups.values()):
+            yield from list(group.items())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+
+class Overlay(Generic[K, R]):
+    """A table as one unit sees it: its own writes over what is committed. Nobody else sees them before `apply`."""
+
+    def __init__(self, table: Table[K, R]) -> None:
+        self._table = table
+        self._written: dict[K, R] = {}
+
+    def get(self, key: K) -> R | None:
+        return self._written[key] if key in self._written else self._table.get(key)
+
+    def put(self, key: K, row: R) -> None:
+        self._written[key] = row
+
+    def append(self, group: str, row: R) -> int:
+        """Under the next number of an append-only table; the number."""
+        number = len(self._table) + len(self._written) + 1
+        self._written[(group, number)] = row  # type: ignore[index]  # append-only tables have such keys
+        return number
+
+    def apply(self) -> None:
+        for key, row in self._written.items():
+            self._table.put(key, row)

@@ -1,0 +1,152 @@
+"""Fixtures every folder may use: a database of its own for each test, and the stores on twin or PostgreSQL.
+
+One server and one migrated template a run; `CREATE DATABASE … TEMPLATE` costs a test a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from storage.cycles import PostgresCycleStore
+from storage.gateway import Database, connect, open_bridge
+from storage.ingest import PostgresIngestStore
+from storage.keys import PostgresKeys
+from storage.migrations import migrate_blocking
+from storage.reads import PostgresReads
+from storage.registry import PostgresRegistry
+from storage.sessions import PostgresSessionStore
+from storage.upkeep import PostgresUpkeepStore
+from tests.postgres import running_postgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from actors.ports import CycleStore, IngestStore, Keys, Reads, Registry, SessionStore, UpkeepStore
+
+TEMPLATE = "lastheard_template"
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Stores:
+    """All protocols of actors/ports.py over one database, or over the twin."""
+
+    ingest: IngestStore
+    sessions: SessionStore
+    cycles: CycleStore
+    upkeep: UpkeepStore
+    registry: Registry
+    reads: Reads
+    keys: Keys
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs the server is marked so, whether it says it or not."""
+    for item in items:
+        if "postgres_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """DSN of the run's PostgreSQL. Tests want `dsn` or `database`."""
+    with running_postgres() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """A migrated database that nobody connects to; its name."""
+    execute(postgres_server, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
+    migrate_blocking(database_dsn(postgres_server, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_dsn(postgres_server: str) -> Iterator[str]:
+    """A database of this test's own, without schema."""
+    yield from _own_database(postgres_server, "")
+
+
+@pytest.fixture
+def dsn(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    yield from _own_database(postgres_server, f"TEMPLATE {postgres_template}")
+
+
+@pytest.fixture
+async def database(dsn: str) -> AsyncIterator[Database]:
+    """The gateway to a migrated database of this test's own."""
+    async with open_bridge():
+        database = Database(dsn, pool_size=4)
+        yield database
+        await database.aclose()
+
+
+@pytest.fixture
+def postgres_stores(database: Database) -> Stores:
+    return make_postgres_stores(database)
+
+
+def make_postgres_stores(database: Database) -> Stores:
+    return Stores(
+        PostgresIngestStore(database),
+        PostgresSessionStore(database),
+        PostgresCycleStore(database),
+        PostgresUpkeepStore(database),
+        PostgresRegistry(database),
+        PostgresReads(database),
+        PostgresKeys(database),
+    )
+
+
+def database_dsn(dsn: str, name: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+def execute(dsn: str, *statements: str) -> None:
+    """Run statements outside any trio loop, each by itself."""
+
+    async def run() -> None:
+        connection = await connect(dsn)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    _run_asyncio(run())
+
+
+def fetch(dsn: str, statement: str) -> list[Any]:
+    """The same for one statement with rows."""
+
+    async def run() -> list[Any]:
+        connection = await connect(dsn)
+        try:
+            return await connection.fetch(statement)
+        finally:
+            await connection.close()
+
+    rows: list[Any] = _run_asyncio(run())
+    return rows
+
+
+def _own_database(server: str, options: str) -> Iterator[str]:
+    name = f"lastheard_test_{next(_numbers)}"
+    execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} {options}")
+    yield database_dsn(server, name)
+    execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _run_asyncio(coroutine: Any) -> Any:
+    # The loop by name: trio-asyncio has replaced the policy that asyncio.run would ask.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(coroutine)
