@@ -25,6 +25,7 @@ from api.traffic import HttpTraffic
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
+from runtime import garbage
 from runtime.clock import SharedClock, SystemClock
 from runtime.logs import get_logger
 from runtime.settings import SecretReference
@@ -137,6 +138,7 @@ class Service:
                     root.start("shard", self.shard.run, restart=Restart.PERMANENT, essential=True)
                     # Essential: a shard that cannot answer is of no use. A sibling of the actors, never their parent.
                     await self._start_http(root)
+                    garbage.settle()
                     self._log.info("service_started", port=self.port, shard_id=self._settings.shard_id)
                     task_status.started()
                     await self._stop.wait()

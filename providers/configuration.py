@@ -1,31 +1,48 @@
 """What a provider connection is configured with, checked before it is used. Pure.
 
-Owns the check of addresses and of secrets that travel in a header. It must never quote a secret.
+Owns the check of settings, of addresses and of secrets that travel in a header. It must never quote a secret. What is
+wrong is a ProviderFault, so that it shows in health like any other reason why nothing arrives.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final, TypeVar
+
 import httpx
+from pydantic import BaseModel
 
 from actors.ports import ProviderFault
 from domain.model import FaultClass
 
-WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+if TYPE_CHECKING:
+    from domain.model import ProviderConnection
+
+WEBSOCKET_SCHEMES: Final = {"http": "ws", "https": "wss"}
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 def parse_base_url(text: str) -> httpx.URL:
-    """The base address without a trailing slash. Raises ValueError that says what to change."""
+    """The base address without a trailing slash. Raises ProviderFault that says what to change."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise ValueError(f"base_url is not an address ({error}); it should look like https://host/path") from error
+        raise _wrong(f"base_url is not an address ({error}); it should look like https://host/path") from error
     if url.scheme not in WEBSOCKET_SCHEMES or not url.host:
-        raise ValueError("base_url must start with https:// (or http://) and name a host")
+        raise _wrong("base_url must start with https:// (or http://) and name a host")
     if url.userinfo:
-        raise ValueError("base_url must not hold a user or password: put them into the credential")
+        raise _wrong("base_url must not hold a user or password: put them into the credential")
     if url.query or url.fragment:
-        raise ValueError("base_url must end with its path: leave out everything from ? or # on")
+        raise _wrong("base_url must end with its path: leave out everything from ? or # on")
     return url.copy_with(path=url.path.rstrip("/") or "/")
+
+
+def stored_settings(model: type[_Settings], connection: ProviderConnection) -> _Settings:
+    """The connection's settings, as this version understands them. Raises ProviderFault when it does not."""
+    try:
+        return model.model_validate(dict(connection.settings))
+    except ValueError as error:
+        raise _wrong(f"the settings of {connection.provider_id} are not valid: {error}") from error
 
 
 def join_path(base: httpx.URL, path: str) -> httpx.URL:
@@ -41,6 +58,10 @@ def header_secret(secret: str | None) -> str:
     if not (stripped.isascii() and stripped.isprintable()):
         raise _unusable("the credential holds characters that a header cannot carry: check how it was copied")
     return stripped
+
+
+def _wrong(message: str) -> ProviderFault:
+    return ProviderFault(FaultClass.CONFIGURATION, message, permanent=True)
 
 
 def _unusable(message: str) -> ProviderFault:

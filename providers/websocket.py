@@ -34,6 +34,7 @@ MAX_MESSAGE_SIZE: Final = 1024 * 1024
 MESSAGE_QUEUE_SIZE: Final = 64  # overflow: the library stops reading, and with it answering pings
 
 _TOO_BIG: Final = 1009
+_NOT_AS_AGREED: Final = frozenset({1002, 1003, 1007})  # protocol error, unsupported data, no such text
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
 
@@ -183,7 +184,7 @@ class WebSocketOpener:
 
 
 def closing_fault(connection: WebSocketConnection) -> ProviderFault:
-    """Why a connection ended. Only the close code that we send ourselves has a meaning that is sure."""
+    """Why a connection ended. Close codes mean what RFC 6455 §7.4.1 says, whichever side found the error."""
     reason = connection.closed
     if reason is None:
         return ProviderFault(FaultClass.PROTOCOL, "the stream ended: its bytes were no valid WebSocket frames")
@@ -191,7 +192,8 @@ def closing_fault(connection: WebSocketConnection) -> ProviderFault:
         return ProviderFault(FaultClass.PROTOCOL, f"the stream held a message of more than {MAX_MESSAGE_SIZE} bytes")
     said = excerpt_of((reason.reason or "").encode("utf-8", "replace"), ())
     closed = f"the stream was closed ({reason.code} {reason.name.lower()})"
-    return ProviderFault(FaultClass.OUTAGE, f"{closed}: {said}" if said else closed)
+    fault = FaultClass.PROTOCOL if reason.code in _NOT_AS_AGREED else FaultClass.OUTAGE
+    return ProviderFault(fault, f"{closed}: {said}" if said else closed)
 
 
 def _root_of(error: BaseException) -> BaseException:

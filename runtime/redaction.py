@@ -2,6 +2,9 @@
 
 Owns the rules that recognise a secret by its key or by its shape, for `logs`, `settings` and `supervisor`. Pure: no
 logging, no I/O. When in doubt it hides too much.
+
+Every quantifier that could run over the text again and again is bounded, and so is the text: what is logged may come
+from outside, and a slow expression would hold up the event loop.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 REDACTED = "[redacted]"
+MAX_TEXT_LENGTH = 32_768  # longer texts are cut, and say so
 MAX_DEPTH = 12  # a cycle or an absurdly deep document ends as text
 
 _SENSITIVE_WORD = (
@@ -21,14 +25,20 @@ _SENSITIVE_WORD = (
 _SENSITIVE_KEY = re.compile(_SENSITIVE_WORD, re.IGNORECASE)
 # Facts about a secret: when it expires, which one it is, where it lies. Their values still pass the patterns below.
 _ABOUT_A_SECRET = re.compile(r"(?:_at|_id|_name|_kind|_type|_count|_state|_seconds|_ref|_reference)$", re.IGNORECASE)
-_QUOTED_OR_RUN = r"""(?:\\"(?:(?!\\").)*\\"|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"',;&)}\]]+)"""
+_QUOTED_OR_RUN = r"""(?:\\"(?:(?!\\").){0,4000}\\"|"(?:[^"\\]|\\.){0,4000}"|'(?:[^'\\]|\\.){0,4000}'|[^\s"',;&)}\]]+)"""
 
 _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # Our own keys, lh_<id>_<secret>: prefix and id stay, they are what one looks up.
     (re.compile(r"\b(lh_[A-Za-z0-9]+)_[A-Za-z0-9_-]{8,}"), rf"\1_{REDACTED}"),
     # A DSN's password may hold any character when somebody forgot to escape it: everything up to the last @.
-    (re.compile(r"\b(postgres(?:ql)?(?:\+\w+)?://[^\s:/@]*):\S+@", re.IGNORECASE), rf"\1:{REDACTED}@"),
-    (re.compile(r"\b([a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s/?#\"']+@", re.IGNORECASE), rf"\1:{REDACTED}@"),
+    (
+        re.compile(r"\b(postgres(?:ql)?(?:\+\w{1,20})?://[^\s:/@]{0,200}):\S{1,4000}@", re.IGNORECASE),
+        rf"\1:{REDACTED}@",
+    ),
+    (
+        re.compile(r"\b([a-z][a-z0-9+.-]{0,20}://[^\s:/?#@]{0,200}):[^\s/?#\"']{1,4000}@", re.IGNORECASE),
+        rf"\1:{REDACTED}@",
+    ),
     # JSON Web Tokens wherever they stand.
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
     (re.compile(r"\b(bearer)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
@@ -36,7 +46,7 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # key=value, key: value, "key": "value", ?key=value; after an authorization its scheme may come first.
     (
         re.compile(
-            rf"""([\w-]*(?:{_SENSITIVE_WORD})[\w-]*\\?["']?\s*[:=]\s*(?:b(?=["']))?)"""
+            rf"""((?:{_SENSITIVE_WORD})[\w-]{{0,40}}\\?["']?\s{{0,4}}[:=]\s{{0,4}}(?:b(?=["']))?)"""
             rf"""(?!\[redacted\]|None\b|null\b|true\b|false\b)(?:(?:basic|bearer|digest|token)\s+)?{_QUOTED_OR_RUN}""",
             re.IGNORECASE,
         ),
@@ -44,7 +54,9 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     # Header pairs in a repr: (b'authorization', b'…').
     (
-        re.compile(rf"""(["'][\w-]*(?:{_SENSITIVE_WORD})[\w-]*["']\s*,\s*b?)(?:"[^"]*"|'[^']*')""", re.IGNORECASE),
+        re.compile(
+            rf"""(["'][\w-]{{0,40}}(?:{_SENSITIVE_WORD})[\w-]{{0,40}}["']\s?,\s?b?)(?:"[^"]*"|'[^']*')""", re.IGNORECASE
+        ),
         rf"\1{REDACTED}",
     ),
 )
@@ -57,6 +69,8 @@ def is_sensitive_key(key: str) -> bool:
 
 def redact_text(text: str) -> str:
     """The text without what looks like a secret in it."""
+    if len(text) > MAX_TEXT_LENGTH:
+        text = f"{text[:MAX_TEXT_LENGTH]}… cut from {len(text)} characters"
     for pattern, replacement in _TEXT_RULES:
         text = pattern.sub(replacement, text)
     return text

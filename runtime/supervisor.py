@@ -278,9 +278,8 @@ class Supervisor:
                     self._fail(child)
                     return
                 await self._park(child)
-                backoff.reset()
             else:
-                if len(child._crashes) == 1:
+                if len(child._crashes) == 1:  # after a quiet time, or after parking
                     backoff.reset()
                 child._enter(ChildState.BACKING_OFF)
                 await trio.sleep(backoff.next_delay())

@@ -38,6 +38,7 @@ class DatabaseRefused(EnvironmentFault):
 POISON_SQLSTATES = frozenset(
     {
         "21000",  # cardinality_violation: a key twice in one batch
+        "22000",  # data_exception; also what the driver says of a value that it cannot send (a lone surrogate, 2**64)
         "22001",  # string_data_right_truncation
         "22003",  # numeric_value_out_of_range
         "22007",  # invalid_datetime_format
@@ -63,7 +64,7 @@ POISON_CONSTRAINTS = frozenset(
         "rejections_sample_check",
     }
 )
-CLIENT_SIDE = "client"  # stands for a SQLSTATE when the driver refused to send the value (a lone surrogate, a huge int)
+UNSENDABLE = "22000"  # for values that never reached the server
 
 RETRY_AFTER_SECONDS = {
     "55P03": 0.1,  # lock_not_available: somebody holds it for lock_timeout already

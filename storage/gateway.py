@@ -22,10 +22,8 @@ import asyncpg
 import structlog
 import trio
 import trio_asyncio  # type: ignore[import-untyped]
-from asyncpg.exceptions import _base as asyncpg_client
 
-from actors.ports import UnitPoisoned
-from storage.faults import CLIENT_SIDE, CommitInDoubt, DatabaseAway, DatabaseRefused, explain_error, is_lost
+from storage.faults import CommitInDoubt, DatabaseAway, DatabaseRefused, explain_error, is_lost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -39,7 +37,6 @@ DEADLINE_SECONDS: Final = 8.0
 _WRITE: Final = "BEGIN"
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _RERUN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_UNSENDABLE: Final = asyncpg_client.DataError  # asyncpg.DataError is the server's; this one never left the process
 _STALE_PLAN: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 # What comes from the driver or the network rather than from the server: the state of the session is anybody's guess.
 _DOUBTFUL: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
@@ -247,7 +244,7 @@ class Database:
         sqlstate = getattr(error, "sqlstate", None)
         if is_lost(sqlstate):
             self._expire()
-        in_doubt = isinstance(error, (*_DOUBTFUL, CommitInDoubt)) and not isinstance(error, _UNSENDABLE)
+        in_doubt = isinstance(error, (*_DOUBTFUL, CommitInDoubt))
         if not in_doubt and not is_lost(sqlstate) and not connection.is_closed():
             try:
                 await asyncio.wait_for(connection.execute("ROLLBACK"), self._settle_timeout)
@@ -268,12 +265,15 @@ class Database:
 
     async def _open(self) -> tuple[Connection, int]:
         generation = self._generation
-        connection = await connect(
-            self._dsn,
-            timeout=self._connect_timeout,
-            command_timeout=self._command_timeout,
-            server_settings=self._server_settings,
-        )
+        try:
+            connection = await connect(
+                self._dsn,
+                timeout=self._connect_timeout,
+                command_timeout=self._command_timeout,
+                server_settings=self._server_settings,
+            )
+        except ValueError as error:
+            raise DatabaseRefused("dsn", str(error), permanent=True) from error
         self._counts["opened"] += 1
         try:
             # A backend that works for a vanished client keeps its locks: let it look. Not every platform can.
@@ -318,10 +318,6 @@ class Database:
         if isinstance(error, asyncpg.PostgresError):
             sqlstate = error.sqlstate or "XX000"
             return self._note(explain_error(sqlstate, getattr(error, "constraint_name", None), str(error)))
-        if isinstance(error, _UNSENDABLE):
-            return self._note(UnitPoisoned(CLIENT_SIDE, str(error)))
-        if isinstance(error, asyncpg.ClientConfigurationError):
-            return self._note(DatabaseRefused("dsn", str(error), permanent=True))
         return self._note(DatabaseAway(f"{type(error).__name__}: {error}", retry_after=0.2))
 
     def _note(self, error: Exception) -> Exception:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from providers.configuration import parse_base_url
+from providers.configuration import parse_base_url, stored_settings
 from providers.rfms.client import RfmsPoller
 from providers.rfms.settings import RfmsSettings
+from providers.rfms.wire import read_page, to_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from actors.ports import Page
     from domain.model import ProviderConnection
     from providers.http import HttpPool
 
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 class Rfms:
     """Polls vehicle statuses.
 
-    `open_poller` raises ValueError for settings or an address that cannot be used, ProviderFault for a missing or
-    unusable credential.
+    `open_poller` raises ProviderFault for settings, an address or a credential that cannot be used.
     """
 
     provider_type: str = "rfms"
@@ -31,8 +32,13 @@ class Rfms:
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         RfmsSettings.model_validate(dict(settings))
 
+    def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
+        """A page of vehicle statuses that somebody else received."""
+        del connection
+        return to_page(read_page(message))
+
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> RfmsPoller:
-        settings = RfmsSettings.model_validate(dict(connection.settings))
+        settings = stored_settings(RfmsSettings, connection)
         return RfmsPoller(self._http, parse_base_url(connection.base_url), secret, settings)
 
     def open_streamer(self, connection: ProviderConnection, secret: str | None) -> None:

@@ -10,18 +10,19 @@ import base64
 import uuid
 from typing import TYPE_CHECKING
 
-from actors.ports import Page, ProviderFault
+from actors.ports import ProviderFault
 from domain.model import FaultClass
 from providers.configuration import header_secret
 from providers.http import Call
 from providers.rfms.paging import Paging, Step
-from providers.rfms.wire import StatusPage, read_page
+from providers.rfms.wire import read_page, to_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import httpx
 
+    from actors.ports import Page
     from providers.http import HttpPool
     from providers.rfms.settings import RfmsSettings
 
@@ -48,8 +49,7 @@ class RfmsPoller:
         answer = read_page(await self._http.fetch(self._call(step)))
         following = self._paging.next_step(step, answer)
         is_complete_answer = following is None and step.mode == "since"
-        return _to_page(
-            answer,
+        return to_page(answer)._replace(
             answered=answer.answered | frozenset(external_ids) if is_complete_answer else answer.answered,
             next_page=None if following is None else following.encode(),
             cursor=self._paging.cursor_after(step, answer),
@@ -82,16 +82,3 @@ def _authorize(secret: str | None, settings: RfmsSettings) -> tuple[str, tuple[s
         raise ProviderFault(FaultClass.CREDENTIALS, message, permanent=True)
     encoded = base64.b64encode(pair.encode()).decode("ascii")
     return f"Basic {encoded}", (encoded, password)
-
-
-def _to_page(answer: StatusPage, *, answered: frozenset[str], next_page: str | None, cursor: str | None) -> Page:
-    return Page(
-        samples=answer.samples,
-        answered=answered,
-        next_page=next_page,
-        cursor=cursor,
-        records=answer.records,
-        ignored=answer.ignored,
-        malformed=answer.malformed,
-        malformed_count=answer.malformed_count,
-    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from actors.ports import ProviderFault, Sample
+from actors.ports import Page, ProviderFault, Sample
 from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
 
 if TYPE_CHECKING:
@@ -78,6 +78,18 @@ def read_page(body: bytes) -> StatusPage:
         has_more=page.get("moreDataAvailable") is True,
         link=link if isinstance(link, str) and link else None,
         server_time=parse_instant(page.get("requestServerDateTime")),
+    )
+
+
+def to_page(answer: StatusPage) -> Page:
+    """The part of the answer that is about vehicles."""
+    return Page(
+        samples=answer.samples,
+        answered=answer.answered,
+        records=answer.records,
+        ignored=answer.ignored,
+        malformed=answer.malformed,
+        malformed_count=answer.malformed_count,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from providers.configuration import header_secret, parse_base_url
+from providers.configuration import header_secret, parse_base_url, stored_settings
+from providers.viriciti.answers import interpret_message
 from providers.viriciti.client import StatePoller, ViriCitiStreamer
 from providers.viriciti.settings import ViriCitiSettings
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from actors.ports import Page
     from domain.model import ProviderConnection
     from providers.http import HttpPool
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 class ViriCiti:
     """Streams; its poller reads the state endpoint, for seeding a fresh connection and for reconciling.
 
-    `open_…` raise ValueError for settings or an address that cannot be used, ProviderFault for a missing credential.
+    All but `check_settings` raise ProviderFault for settings, an address or a credential that cannot be used.
     """
 
     provider_type: str = "viriciti"
@@ -32,6 +34,10 @@ class ViriCiti:
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         ViriCitiSettings.model_validate(dict(settings))
 
+    def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
+        """A frame or a state answer that somebody else received; see wire.interpret_message."""
+        return interpret_message(message, stored_settings(ViriCitiSettings, connection).rules)
+
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> StatePoller:
         return StatePoller(self._http, *_configured(connection, secret))
 
@@ -40,5 +46,5 @@ class ViriCiti:
 
 
 def _configured(connection: ProviderConnection, secret: str | None) -> tuple[httpx.URL, str, ViriCitiSettings]:
-    settings = ViriCitiSettings.model_validate(dict(connection.settings))
+    settings = stored_settings(ViriCitiSettings, connection)
     return parse_base_url(connection.base_url), header_secret(secret), settings

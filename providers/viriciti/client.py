@@ -20,7 +20,8 @@ from actors.ports import FrameVerdict, Page, ProviderFault
 from domain.model import FaultClass
 from providers.configuration import WEBSOCKET_SCHEMES, join_path
 from providers.http import Call
-from providers.viriciti.wire import interpret, interpret_state
+from providers.viriciti.answers import interpret_state
+from providers.viriciti.wire import interpret
 from providers.websocket import Endpoint, WebSocketOpener, closing_fault
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""ViriCiti on the wire: frames of the live stream and answers of the state endpoint to readings. Pure.
+"""ViriCiti on the wire: frames of the live stream to readings. Pure.
 
-Owns the labels and what they mean. Must never raise on what came over the wire, judge whether a value is plausible
-(acceptance does) or do anything slowly: every frame of every vehicle passes `interpret`.
+Owns the labels and what they mean, also for answers.py. Must never raise on what came over the wire, judge whether a
+value is plausible (acceptance does) or do anything slowly: every frame of every vehicle passes `interpret`.
 
 The vendor documents neither error payloads, the exact echo of a subscription, nor close codes; what is recognised here
 as such is recognised loosely, and everything else is counted as malformed rather than guessed at.
@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from actors.ports import FrameVerdict, Page, ProviderFault, Sample
-from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from actors.ports import FrameVerdict
+from domain.model import FaultClass, Reading
 
 POWER: Final = "power"
 GPS: Final = "gps"
@@ -41,7 +38,9 @@ LABELS: Final[dict[str, str]] = {
 }
 DOMAINS: Final = frozenset({"vehicles", "chargestations", "incidents"})
 MAX_VID_LENGTH: Final = 128
-MAX_SAMPLES: Final = 20
+UNKNOWN_LABEL: Final = "unknown_label"
+NO_NEWS: Final = "no_news"
+WORDS: Final = frozenset({UNKNOWN_LABEL, NO_NEWS})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ABOUT_THE_KEY: Final = ("api key", "apikey", "api-key", "credential", "unauthenticated", "invalid token")
@@ -64,7 +63,7 @@ DEFAULT_RULES: Final = Rules()
 _NOT_JSON: Final = FrameVerdict(None, (), malformed="not JSON")
 _NOT_AN_OBJECT: Final = FrameVerdict(None, (), malformed="not an object")
 _NO_PAYLOAD: Final = FrameVerdict(None, (), malformed="payload is not an object")
-_UNKNOWN_SHAPE: Final = FrameVerdict(None, (), malformed="unknown shape")
+UNKNOWN_SHAPE: Final = FrameVerdict(None, (), malformed="unknown shape")
 _INCOMPLETE: Final = FrameVerdict(None, (), malformed="vid, label, time or value is missing")
 _BAD_VID: Final = FrameVerdict(None, (), malformed="vid is not a name")
 _ECHO: Final = FrameVerdict(None, (), ignored="echo")
@@ -97,21 +96,16 @@ def _interpret_point(payload: dict[str, Any], rules: Rules) -> FrameVerdict:
         return _ECHO if _is_subscription(payload) else _INCOMPLETE
     if type(vid) is not str or not vid or len(vid) > MAX_VID_LENGTH or "\0" in vid:
         return _BAD_VID
-    readings = _read(label, time, value, rules)
+    readings = read_point(label, time, value, rules)
     if isinstance(readings, tuple):
         return FrameVerdict(vid, readings)
-    if readings in _WORDS:
+    if readings in WORDS:
         return FrameVerdict(vid, (), readings)
     return FrameVerdict(vid, (), None, readings)
 
 
-UNKNOWN_LABEL: Final = "unknown_label"
-NO_NEWS: Final = "no_news"
-_WORDS: Final = frozenset({UNKNOWN_LABEL, NO_NEWS})
-
-
-def _read(label: object, time: object, value: object, rules: Rules) -> tuple[Reading, ...] | str:
-    """The readings of one data point, or one of _WORDS, or else what is wrong with it."""
+def read_point(label: object, time: object, value: object, rules: Rules) -> tuple[Reading, ...] | str:
+    """The readings of one data point, or one of WORDS, or else what is wrong with it."""
     if type(label) is not str:
         return "label is not a name"
     signal = LABELS.get(label)
@@ -168,7 +162,7 @@ def _interpret_other(message: dict[str, Any], rules: Rules) -> FrameVerdict:
         return FrameVerdict(None, (), ignored="acl")
     if type(kind) is str:
         return FrameVerdict(None, (), ignored="not_ours" if kind in DOMAINS else "unknown_type")
-    return _UNKNOWN_SHAPE
+    return UNKNOWN_SHAPE
 
 
 def _interpret_bare(message: dict[str, Any], rules: Rules) -> FrameVerdict:
@@ -179,7 +173,7 @@ def _interpret_bare(message: dict[str, Any], rules: Rules) -> FrameVerdict:
         return FrameVerdict(None, (), ignored="greeting")
     if "label" in message and "value" in message:
         return _interpret_point(message, rules)
-    return _ECHO if message.keys() <= DOMAINS or _is_subscription(message) else _UNKNOWN_SHAPE
+    return _ECHO if message.keys() <= DOMAINS or _is_subscription(message) else UNKNOWN_SHAPE
 
 
 def _is_subscription(message: dict[str, Any]) -> bool:
@@ -198,82 +192,3 @@ def _interpret_text(frame: str | bytes) -> FrameVerdict:
     if text[:16].lstrip().lower().startswith(_DEBUG_ANSWERS):
         return FrameVerdict(None, (), ignored="debug_answer")
     return _NOT_JSON
-
-
-# The state endpoint
-
-
-class _StateReader:
-    """Counts while it reads. A record is one label of one vehicle, as in a frame."""
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self.samples: list[Sample] = []
-        self.records = 0
-        self.ignored = 0
-        self.malformed: list[bytes] = []
-        self.malformed_count = 0
-
-    def read_vehicle(self, vid: str, labels: dict[str, Any]) -> None:
-        readings = [reading for label, entry in labels.items() for reading in self._read_label(vid, label, entry)]
-        if readings:
-            self.samples.append(Sample(vid, tuple(readings)))
-
-    def _read_label(self, vid: str, label: str, entry: object) -> tuple[Reading, ...]:
-        self.records += 1
-        if entry is None or entry == {}:
-            self.ignored += 1
-            return ()
-        outcome = (
-            _read(label, entry.get("time"), entry.get("value"), self._rules) if type(entry) is dict else "no object"
-        )
-        if isinstance(outcome, tuple):
-            return outcome
-        if outcome in _WORDS:
-            self.ignored += 1
-        else:
-            self.count_malformed({vid: {label: entry}})
-        return ()
-
-    def count_malformed(self, record: object) -> None:
-        self.malformed_count += 1
-        if len(self.malformed) < MAX_SAMPLES:
-            self.malformed.append(orjson.dumps(record)[:MAX_SAMPLE_BYTES])
-
-
-def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFAULT_RULES) -> Page:
-    """One answer of `POST /api/v2/state`; `next_page` and `cursor` are not its business.
-
-    A missing or empty label is no news. A vehicle in the answer, with or without labels, was answered about; one
-    that is missing was not. Vehicles nobody asked for are ignored. Raises ProviderFault when it is not an object.
-    """
-    try:
-        message = orjson.loads(body)
-    except ValueError as error:
-        raise ProviderFault(FaultClass.PROTOCOL, "the state answer is not JSON") from error
-    if type(message) is not dict:
-        raise ProviderFault(FaultClass.PROTOCOL, "the state answer is not an object")
-    reader, wanted, answered = _StateReader(rules), set(requested), set()
-    for vid, labels in message.items():
-        if vid not in wanted:
-            reader.records += 1
-            reader.ignored += 1
-        elif type(labels) is dict:
-            answered.add(vid)
-            reader.read_vehicle(vid, labels)
-        else:
-            reader.records += 1
-            reader.count_malformed({vid: labels})
-    samples = sorted(reader.samples, key=_newest)
-    return Page(
-        samples=tuple(samples),
-        answered=frozenset(answered),
-        records=reader.records,
-        ignored=reader.ignored,
-        malformed=tuple(reader.malformed),
-        malformed_count=reader.malformed_count,
-    )
-
-
-def _newest(sample: Sample) -> datetime:
-    return max(reading.observed_at for reading in sample.readings)

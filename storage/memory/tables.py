@@ -7,6 +7,7 @@ changed, so whoever holds one holds a consistent old version.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -141,12 +142,79 @@ class Overlay(Generic[K, R]):
     def put(self, key: K, row: R) -> None:
         self._written[key] = row
 
-    def append(self, group: str, row: R) -> int:
-        """Under the next number of an append-only table; the number."""
-        number = len(self._table) + len(self._written) + 1
-        self._written[(group, number)] = row  # type: ignore[index]  # append-only tables have such keys
-        return number
-
     def apply(self) -> None:
         for key, row in self._written.items():
             self._table.put(key, row)
+
+
+@dataclass
+class Tables:
+    """Everything stored. `holders` and `cycle_ids` are the unique indexes, kept by the writers of their tables."""
+
+    workspaces: Table[tuple[str], Workspace] = field(default_factory=Table)
+    providers: Table[tuple[str, str], ProviderConnection] = field(default_factory=Table)
+    connection_state: Table[tuple[str, str], ConnectionState] = field(default_factory=Table)
+    connection_events: Table[tuple[str, int], Edge] = field(default_factory=Table)
+    devices: Table[tuple[str, str], Device] = field(default_factory=Table)
+    device_state: Table[tuple[str, str], DeviceState] = field(default_factory=Table)
+    snapshots: Table[tuple[str, str], Snapshot] = field(default_factory=Table)
+    events: Table[tuple[str, str, int], EventRow] = field(default_factory=Table)
+    poll_cycles: Table[CycleKey, Cycle] = field(default_factory=Table)
+    rejections: Table[tuple[str, int], RejectionRow] = field(default_factory=Table)
+    quarantine: Table[tuple[str, int], Quarantined] = field(default_factory=Table)
+    sessions: Table[tuple[str], Session] = field(default_factory=Table)
+    heartbeats: Table[tuple[str], Heartbeat] = field(default_factory=Table)
+    keys: Table[tuple[str], KeyRecord] = field(default_factory=Table)
+    holders: dict[tuple[str, str, str], str] = field(default_factory=dict)  # active external ids -> device_id
+    cycle_ids: dict[tuple[str, str], CycleKey] = field(default_factory=dict)
+    partitions: set[date] = field(default_factory=set)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))  # identity columns; like theirs, never rolled back
+
+    def put_device(self, device: Device) -> None:
+        """Store it with its state and snapshot, and keep the external id unique among active devices."""
+        key = (device.workspace_id, device.device_id)
+        if former := self.devices.get(key):
+            self.holders.pop(external_key(former), None)
+        if device.retired_at is None:
+            holder = self.holders.setdefault(external_key(device), device.device_id)
+            assert holder == device.device_id, f"devices_external_key: {holder} holds it"  # noqa: S101 a guard
+        self.devices.put(key, device)
+        if former is None:
+            self.device_state.put(key, DeviceState())
+            self.snapshots.put(key, Snapshot())
+
+    def put_cycle(self, cycle: Cycle) -> None:
+        self.poll_cycles.put(cycle.row.key, cycle)
+        self.cycle_ids[cycle.row.key.workspace_id, cycle.row.cycle_id] = cycle.row.key
+
+
+class UnitTables:
+    """What a unit may write, as overlays; what it only reads is in `committed`."""
+
+    def __init__(self, committed: Tables) -> None:
+        self.committed = committed
+        self.sessions = Overlay(committed.sessions)
+        self.device_state = Overlay(committed.device_state)
+        self.snapshots = Overlay(committed.snapshots)
+        self.events = Overlay(committed.events)
+        self.connection_state = Overlay(committed.connection_state)
+        self.connection_events = Overlay(committed.connection_events)
+        self.poll_cycles = Overlay(committed.poll_cycles)
+        self.rejections = Overlay(committed.rejections)
+        self.quarantine = Overlay(committed.quarantine)
+
+    def commit(self) -> None:
+        """All at once: no other task runs in between."""
+        self.sessions.apply()
+        self.device_state.apply()
+        self.snapshots.apply()
+        self.events.apply()
+        self.connection_state.apply()
+        self.connection_events.apply()
+        self.poll_cycles.apply()
+        self.rejections.apply()
+        self.quarantine.apply()
+
+
+def external_key(device: Device) -> tuple[str, str, str]:
+    return (device.workspace_id, device.provider_id, device.external_id)

@@ -34,8 +34,9 @@ def test_a_base_address_loses_its_last_slash(text: str, url: str) -> None:
     ],
 )
 def test_an_unusable_base_address_says_what_to_change(text: str, remedy: str) -> None:
-    with pytest.raises(ValueError, match=remedy):
+    with pytest.raises(ProviderFault, match=remedy) as caught:
         parse_base_url(text)
+    assert (caught.value.fault, caught.value.permanent) == (FaultClass.CONFIGURATION, True)
 
 
 def test_paths_are_joined_behind_the_bases_own_path() -> None:

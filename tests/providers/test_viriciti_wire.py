@@ -1,4 +1,4 @@
-"""ViriCiti frames and state answers become readings, or are counted with a word that says why not."""
+"""ViriCiti frames become readings, or are counted with a word that says why not."""
 
 from __future__ import annotations
 
@@ -10,27 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ports import FrameVerdict, Page, ProviderFault, Sample
+from actors.ports import FrameVerdict
 from domain.model import FaultClass, Reading
 from domain.signals import CATALOGUE, InvalidValue, check_value
-from providers.viriciti.wire import LABELS, MAX_SAMPLES, Rules, interpret, interpret_state
-
-MS = 1_566_411_763_290
-AT = datetime(2019, 8, 21, 18, 22, 43, 290_000, tzinfo=UTC)
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-def _point(**changes: Any) -> dict[str, Any]:
-    return {"vid": "bus_004", "label": "soc", "time": MS, "value": 88.5} | changes
-
-
-def _frame(**changes: Any) -> bytes:
-    return orjson.dumps({"type": "vehicles", "payload": _point(**changes)})
+from providers.viriciti.wire import LABELS, Rules, interpret
+from tests.providers.viriciti_shapes import AT, frame, is_dumpable, json_values, point
 
 
 @pytest.mark.parametrize(
@@ -49,12 +33,12 @@ def _frame(**changes: Any) -> bytes:
     ],
 )
 def test_a_data_point_is_one_reading_in_our_words(label: str, signal: str, value: float) -> None:
-    assert interpret(_frame(label=label, value=value)) == FrameVerdict("bus_004", (Reading(signal, value, AT),))
+    assert interpret(frame(label=label, value=value)) == FrameVerdict("bus_004", (Reading(signal, value, AT),))
 
 
 def test_a_position_is_two_readings() -> None:
     readings = (Reading("latitude_deg", 52.0931, AT), Reading("longitude_deg", -5.1142, AT))
-    assert interpret(_frame(label="gps", value="52.0931|-5.1142")) == FrameVerdict("bus_004", readings)
+    assert interpret(frame(label="gps", value="52.0931|-5.1142")) == FrameVerdict("bus_004", readings)
 
 
 @pytest.mark.parametrize(
@@ -72,23 +56,23 @@ def test_power_also_says_whether_the_vehicle_charges(
     power: float, rules: Rules, power_kw: float, charging: bool
 ) -> None:
     readings = (Reading("power_kw", power_kw, AT), Reading("charging", charging, AT))
-    assert interpret(_frame(label="power", value=power), rules) == FrameVerdict("bus_004", readings)
+    assert interpret(frame(label="power", value=power), rules) == FrameVerdict("bus_004", readings)
 
 
 def test_without_a_threshold_nothing_is_said_about_charging() -> None:
-    verdict = interpret(_frame(label="power", value=-50), Rules(charging_below_kw=None))
+    verdict = interpret(frame(label="power", value=-50), Rules(charging_below_kw=None))
     assert verdict.readings == (Reading("power_kw", -50, AT),)
 
 
 def test_zero_is_a_value_and_null_is_no_news() -> None:
-    assert interpret(_frame(value=0)) == FrameVerdict("bus_004", (Reading("soc_percent", 0, AT),))
-    assert interpret(_frame(value=None)) == FrameVerdict("bus_004", (), ignored="no_news")
+    assert interpret(frame(value=0)) == FrameVerdict("bus_004", (Reading("soc_percent", 0, AT),))
+    assert interpret(frame(value=None)) == FrameVerdict("bus_004", (), ignored="no_news")
 
 
 def test_the_first_protocols_bare_data_point_is_read_too() -> None:
     verdict = FrameVerdict("bus_004", (Reading("soc_percent", 88.5, AT),))
-    assert interpret(orjson.dumps(_point())) == verdict
-    assert interpret(orjson.dumps(_point()).decode()) == verdict
+    assert interpret(orjson.dumps(point())) == verdict
+    assert interpret(orjson.dumps(point()).decode()) == verdict
 
 
 @pytest.mark.parametrize(
@@ -102,7 +86,7 @@ def test_the_first_protocols_bare_data_point_is_read_too() -> None:
     ],
 )
 def test_milliseconds_are_exact(ms: int, at: datetime) -> None:
-    assert interpret(_frame(time=ms)).readings[0].observed_at == at
+    assert interpret(frame(time=ms)).readings[0].observed_at == at
 
 
 @pytest.mark.parametrize(
@@ -130,11 +114,11 @@ def test_an_answer_to_a_debug_command_is_ignored(text: str | bytes) -> None:
 
 
 def test_an_unknown_label_is_counted_not_an_error() -> None:
-    assert interpret(_frame(label="cabin_temperature")) == FrameVerdict("bus_004", (), ignored="unknown_label")
+    assert interpret(frame(label="cabin_temperature")) == FrameVerdict("bus_004", (), ignored="unknown_label")
 
 
 @pytest.mark.parametrize(
-    ("frame", "why"),
+    ("raw", "why"),
     [
         (b'{"type":"vehicles","payload":{"vid":"bus_004","la', "not JSON"),
         (b"keep-alive", "not JSON"),
@@ -153,14 +137,14 @@ def test_an_unknown_label_is_counted_not_an_error() -> None:
         (b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1}}', "vid, label, time or value is missing"),
         (b'{"type":7}', "unknown shape"),
         (b'{"label":"soc","time":1,"asset":{"fleet":"f","name":"b"}}', "unknown shape"),
-        (_frame(vid=4), "vid is not a name"),
-        (_frame(vid=""), "vid is not a name"),
-        (_frame(vid="b\0s"), "vid is not a name"),
-        (_frame(vid="b" * 129), "vid is not a name"),
+        (frame(vid=4), "vid is not a name"),
+        (frame(vid=""), "vid is not a name"),
+        (frame(vid="b\0s"), "vid is not a name"),
+        (frame(vid="b" * 129), "vid is not a name"),
     ],
 )
-def test_what_cannot_be_understood_is_malformed(frame: str | bytes, why: str) -> None:
-    assert interpret(frame) == FrameVerdict(None, (), malformed=why)
+def test_what_cannot_be_understood_is_malformed(raw: str | bytes, why: str) -> None:
+    assert interpret(raw) == FrameVerdict(None, (), malformed=why)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +172,7 @@ def test_what_cannot_be_understood_is_malformed(frame: str | bytes, why: str) ->
     ],
 )
 def test_a_malformed_data_point_still_names_its_vehicle(changes: dict[str, Any], why: str) -> None:
-    assert interpret(_frame(**changes)) == FrameVerdict("bus_004", (), malformed=why)
+    assert interpret(frame(**changes)) == FrameVerdict("bus_004", (), malformed=why)
 
 
 @pytest.mark.parametrize(
@@ -202,24 +186,24 @@ def test_a_malformed_data_point_still_names_its_vehicle(changes: dict[str, Any],
     ],
 )
 def test_an_error_frame_is_a_fault(payload: object, fault: FaultClass) -> None:
-    frame = orjson.dumps({"type": "error", "payload": payload})
-    assert interpret(frame) == FrameVerdict(None, (), ignored="provider_error", fault=fault)
+    raw = orjson.dumps({"type": "error", "payload": payload})
+    assert interpret(raw) == FrameVerdict(None, (), ignored="provider_error", fault=fault)
 
 
 @given(st.binary() | st.text())
-def test_no_bytes_and_no_text_make_it_raise(frame: str | bytes) -> None:
-    interpret(frame)
+def test_no_bytes_and_no_text_make_it_raise(raw: str | bytes) -> None:
+    interpret(raw)
 
 
 @given(json_values)
 def test_no_json_makes_it_raise(value: Any) -> None:
-    _assert_sound(interpret(orjson.dumps(value, default=str) if _is_dumpable(value) else repr(value)))
+    _assert_sound(interpret(orjson.dumps(value, default=str) if is_dumpable(value) else repr(value)))
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("vid", "label", "time", "value", "type"), json_values)))
 def test_no_payload_makes_it_raise(payload: dict[str, Any]) -> None:
     for message in ({"type": "vehicles", "payload": payload}, payload):
-        if _is_dumpable(message):
+        if is_dumpable(message):
             _assert_sound(interpret(orjson.dumps(message)))
 
 
@@ -229,7 +213,7 @@ def test_no_payload_makes_it_raise(payload: dict[str, Any]) -> None:
     st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1),
 )
 def test_every_reading_is_of_the_catalogue_and_of_its_type(label: str, time: int, value: float) -> None:
-    _assert_sound(interpret(_frame(label=label, time=time, value=value if label != "gps" else f"{value}|{value}")))
+    _assert_sound(interpret(frame(label=label, time=time, value=value if label != "gps" else f"{value}|{value}")))
 
 
 def _assert_sound(verdict: FrameVerdict) -> None:
@@ -240,76 +224,3 @@ def _assert_sound(verdict: FrameVerdict) -> None:
         assert reading.signal in CATALOGUE
         assert reading.observed_at.tzinfo is UTC
         assert not isinstance(checked, InvalidValue) or checked.why.startswith(("below", "above"))
-
-
-def _is_dumpable(value: Any) -> bool:
-    try:
-        orjson.dumps(value)
-    except (TypeError, ValueError):  # integers beyond 64 bits, lone surrogates
-        return False
-    return True
-
-
-# The state endpoint
-
-
-def test_a_state_answer_is_one_sample_for_each_vehicle_with_news() -> None:
-    body = {
-        "bus_2": {"soc": {"time": MS, "value": 64.2}, "odo": {"time": MS - 1000, "value": 0}},
-        "bus_1": {"gps": {"time": MS - 5000, "value": "52.1|5.1"}, "speed": {}, "odo": None},
-        "bus_3": {},
-    }
-    earlier, much_earlier = AT.replace(second=42), AT.replace(second=38)
-    assert interpret_state(orjson.dumps(body), ["bus_1", "bus_2", "bus_3", "bus_4"]) == Page(
-        samples=(
-            Sample("bus_1", (Reading("latitude_deg", 52.1, much_earlier), Reading("longitude_deg", 5.1, much_earlier))),
-            Sample("bus_2", (Reading("soc_percent", 64.2, AT), Reading("odometer_km", 0, earlier))),
-        ),
-        answered=frozenset({"bus_1", "bus_2", "bus_3"}),
-        records=5,
-        ignored=2,
-    )
-
-
-def test_a_vehicle_that_is_missing_from_the_answer_was_not_answered_about() -> None:
-    assert interpret_state(b"{}", ["bus_1"]) == Page((), frozenset())
-
-
-def test_a_vehicle_nobody_asked_for_is_ignored() -> None:
-    body = orjson.dumps({"bus_9": {"soc": {"time": MS, "value": 1}}})
-    assert interpret_state(body, ["bus_1"]) == Page((), frozenset(), records=1, ignored=1)
-
-
-@pytest.mark.parametrize("entry", [5, "x", [1], {"value": 5}, {"time": "now", "value": 5}, {"time": MS, "value": True}])
-def test_a_bad_label_is_counted_and_the_others_are_kept(entry: object) -> None:
-    page = interpret_state(orjson.dumps({"bus_1": {"soc": entry, "odo": {"time": MS, "value": 7}}}), ["bus_1"])
-    assert page.samples == (Sample("bus_1", (Reading("odometer_km", 7, AT),)),)
-    assert (page.malformed_count, page.malformed) == (1, (orjson.dumps({"bus_1": {"soc": entry}}),))
-
-
-def test_a_vehicle_that_is_no_object_is_malformed_and_not_answered_about() -> None:
-    page = interpret_state(b'{"bus_1": "offline"}', ["bus_1"])
-    assert (page.answered, page.malformed_count, page.malformed) == (frozenset(), 1, (b'{"bus_1":"offline"}',))
-
-
-def test_samples_of_malformed_records_are_few_and_short() -> None:
-    vids = [f"bus_{number}" for number in range(MAX_SAMPLES + 5)]
-    page = interpret_state(orjson.dumps(dict.fromkeys(vids, "x" * 10_000)), vids)
-    assert page.malformed_count == MAX_SAMPLES + 5
-    assert [len(sample) for sample in page.malformed] == [4096] * MAX_SAMPLES
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff"])
-def test_an_answer_that_is_no_object_is_a_protocol_fault(body: bytes) -> None:
-    with pytest.raises(ProviderFault) as caught:
-        interpret_state(body, ["bus_1"])
-    assert caught.value.fault is FaultClass.PROTOCOL
-
-
-@given(st.dictionaries(st.sampled_from(["bus_1", "bus_2", "?"]), st.dictionaries(st.text(), json_values) | json_values))
-def test_every_record_of_a_state_answer_is_accounted_for(body: dict[str, Any]) -> None:
-    if not _is_dumpable(body):
-        return
-    page = interpret_state(orjson.dumps(body), ["bus_1", "bus_2"])
-    assert page.ignored + page.malformed_count <= page.records
-    assert bool(page.samples) == (page.ignored + page.malformed_count < page.records)

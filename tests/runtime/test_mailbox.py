@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -199,6 +200,21 @@ async def test_a_send_in_a_cancelled_scope_puts_nothing_in() -> None:
     assert mailbox.statistics()["lanes"]["poll"]["accepted_items"] == 0
 
 
+async def test_a_send_cancelled_after_it_put_its_item_in_has_sent(nursery: trio.Nursery) -> None:
+    mailbox = one_lane()
+    has_sent = False
+    with trio.CancelScope() as scope:
+
+        async def cancel() -> None:
+            scope.cancel()
+
+        nursery.start_soon(cancel)  # runs at the checkpoint of the send below
+        await mailbox.send("poll", "a", 1)
+        has_sent = True
+    assert (has_sent, scope.cancel_called) == (True, True)
+    assert await mailbox.receive_batch(1) == ["a"]
+
+
 async def test_a_receiver_in_a_cancelled_scope_takes_nothing_out() -> None:
     mailbox = one_lane()
     mailbox.send_nowait("poll", "a", 1)
@@ -250,8 +266,8 @@ async def test_a_send_nowait_does_not_overtake_parked_senders(park: Callable[[Ma
     assert parked.outcomes == {"waiting": "cancelled"}
 
 
-async def contend(mailbox: Mailbox[str], *, rounds: int, drain: int, size: int) -> dict[str, int]:
-    """Ten senders that always park against one that never does, and a receiver; who got how many items through."""
+async def contend(mailbox: Mailbox[str], *, rounds: int, drain: int, size: int, pushes: int) -> dict[str, int]:
+    """Ten senders that always park, one that never does but tries often, and a receiver: how many items each got in."""
     through = {"parked": 0, "nowait": 0}
 
     async def keep_sending() -> None:
@@ -264,22 +280,51 @@ async def contend(mailbox: Mailbox[str], *, rounds: int, drain: int, size: int) 
             nursery.start_soon(keep_sending)
         await wait_all_tasks_blocked()
         for _ in range(rounds):
-            try:
-                mailbox.send_nowait("poll", "nowait", size)
-                through["nowait"] += 1
-            except LaneFull:
-                pass
+            for _ in range(pushes):
+                with suppress(LaneFull):
+                    mailbox.send_nowait("poll", "nowait", size)
+                    through["nowait"] += 1
             await mailbox.receive_batch(drain)
             await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     return through
 
 
+@pytest.mark.parametrize("pushes", [1, 4])
 @pytest.mark.parametrize(("drain", "size"), [(1, 1), (2, 1), (10, 1), (1000, 5), (3, 3), (1, 5)])
-async def test_neither_parked_senders_nor_send_nowait_starve(drain: int, size: int) -> None:
-    through = await contend(one_lane(capacity=10), rounds=40, drain=drain, size=size)
+async def test_neither_parked_senders_nor_send_nowait_starve(drain: int, size: int, pushes: int) -> None:
+    through = await contend(one_lane(capacity=10), rounds=40, drain=drain, size=size, pushes=pushes)
     assert through["nowait"] >= 10
     assert through["parked"] >= 20
+
+
+async def test_a_hold_is_for_as_much_as_was_asked_and_no_more(park: Callable[[Mailbox[str]], Parked]) -> None:
+    mailbox = one_lane(capacity=10)
+    for _ in range(10):
+        mailbox.send_nowait("poll", "first", 1)
+    await park(mailbox).add("big", 9)
+    with pytest.raises(LaneFull):
+        mailbox.send_nowait("poll", "pushy", 1)
+    await mailbox.receive_batch(3)
+    mailbox.send_nowait("poll", "pushy", 1)
+    with pytest.raises(LaneFull):
+        mailbox.send_nowait("poll", "pushy", 1)  # there is room, but it is the big one's turn
+
+
+async def test_a_hold_ends_when_nobody_asks_again(park: Callable[[Mailbox[str]], Parked]) -> None:
+    mailbox = one_lane(capacity=2)
+    for item in "ab":
+        mailbox.send_nowait("poll", item, 1)
+    parked = park(mailbox)
+    for item in "cdefg":
+        await parked.add(item, 1)
+    with pytest.raises(LaneFull):
+        mailbox.send_nowait("poll", "once", 1)
+    sizes = []
+    for _ in range(4):
+        await mailbox.receive_batch(1)
+        sizes.append(mailbox.statistics()["lanes"]["poll"]["waiting_size"])
+    assert sizes == [1, 2, 2, 2]
 
 
 async def test_nothing_is_held_back_when_no_send_nowait_was_refused(park: Callable[[Mailbox[str]], Parked]) -> None:
@@ -364,6 +409,15 @@ async def test_closing_wakes_parked_senders_and_receivers(
     await wait_all_tasks_blocked()
     assert (parked.outcomes, ends) == ({"b": "closed"}, ["closed"])
     assert await full.receive_batch(10) == ["a"]
+
+
+async def test_everything_inside_can_be_taken_at_once_without_waiting() -> None:
+    mailbox: Mailbox[str] = Mailbox({"http": LaneLimits(5, 1), "poll": LaneLimits(5, 1)})
+    assert mailbox.take_all() == []
+    for lane, item in [("http", "a"), ("poll", "b"), ("http", "c")]:
+        mailbox.send_nowait(lane, item, 2)
+    assert sorted(mailbox.take_all()) == ["a", "b", "c"]
+    assert mailbox.take_all() == []
 
 
 async def test_the_oldest_wait_counts_from_the_send_even_while_parked(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from itertools import pairwise
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,6 @@ from runtime.supervisor import (
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
-    from random import Random
 
     from trio.testing import MockClock
 
@@ -145,6 +146,42 @@ async def test_a_parked_child_is_retried_slowly_with_an_empty_window(
         await trio.sleep(60)
         assert (child.state, len(actor.started_at)) == (ChildState.RUNNING, 9)
     assert actor.started_at[6] - actor.started_at[5] == pytest.approx(300)
+
+
+async def test_a_child_parked_for_less_than_the_window_starts_with_an_empty_one_all_the_same(
+    random: Random, events: Events, autojump_clock: MockClock
+) -> None:
+    actor = Actor(*bugs(100))
+    async with Supervisor("test", random=random, parked_retry_seconds=5).open() as supervisor:
+        supervisor.start("a", actor, restart=PERMANENT)
+        await trio.sleep(9)
+    assert len(actor.started_at) == 12  # twice the first run and five restarts
+
+
+class Highest(Random):
+    """A source of chance that always draws the upper end."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+async def test_the_delay_grows_with_each_crash_and_starts_anew_after_parking(
+    events: Events, autojump_clock: MockClock
+) -> None:
+    actor = Actor(*bugs(7))
+    async with Supervisor("test", random=Highest()).open() as supervisor:
+        supervisor.start("a", actor, restart=PERMANENT)
+        await trio.sleep(400)
+    delays = [after - before for before, after in pairwise(actor.started_at)]
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 300.0, 0.1])
+
+
+async def test_a_rare_crash_has_the_shortest_delay_again(events: Events, autojump_clock: MockClock) -> None:
+    actor = Actor(*bugs(3), after_seconds=100)
+    async with Supervisor("test", random=Highest()).open() as supervisor:
+        supervisor.start("a", actor, restart=PERMANENT)
+        await trio.sleep(1000)
+    assert actor.started_at == pytest.approx([0.0, 100.1, 200.2, 300.3])
 
 
 async def test_crashes_spread_wider_than_the_window_never_park(
@@ -320,7 +357,7 @@ async def test_a_crash_during_the_stop_is_logged_and_not_restarted(
 
 
 async def test_a_run_that_returns_instead_of_passing_on_its_stop_is_not_restarted(
-    supervisor: Supervisor, autojump_clock: MockClock
+    supervisor: Supervisor, events: Events, autojump_clock: MockClock
 ) -> None:
     starts = []
 
@@ -333,7 +370,7 @@ async def test_a_run_that_returns_instead_of_passing_on_its_stop_is_not_restarte
         supervisor.start("a", swallow, restart=PERMANENT)
         await trio.sleep(1)
         assert await supervisor.stop("a", budget_seconds=60)
-    assert len(starts) == 1
+    assert (len(starts), events) == (1, [])
 
 
 async def test_a_mixed_group_is_a_crash_and_a_cancellation(
@@ -442,11 +479,12 @@ async def test_a_child_logs_as_itself_and_not_as_the_request_that_started_it(
     async def look() -> None:
         seen.append((structlog.contextvars.get_contextvars(), request.get()))
 
+    structlog.contextvars.bind_contextvars(command="serve")
     async with supervisor.open():
         request.set("r-17")
         with structlog.contextvars.bound_contextvars(request_id="r-17"):
             await supervisor.start("workspace-1", look, restart=TEMPORARY).wait_ended()
-            assert structlog.contextvars.get_contextvars() == {"request_id": "r-17"}
+            assert structlog.contextvars.get_contextvars() == {"command": "serve", "request_id": "r-17"}
     assert seen == [({"actor": "workspace-1"}, "none")]
 
 

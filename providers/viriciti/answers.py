@@ -1,0 +1,127 @@
+"""ViriCiti beside the stream: answers of the state endpoint, and messages that somebody else forwards. Pure.
+
+Owns their shapes and counts. What a single data point means is wire.py's, so that a value is read alike whichever way
+it came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from actors.ports import Page, ProviderFault, Sample
+from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
+from providers.viriciti.wire import DEFAULT_RULES, MAX_VID_LENGTH, UNKNOWN_SHAPE, WORDS, Rules, interpret, read_point
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+MAX_SAMPLES: Final = 20
+
+
+class _StateReader:
+    """Counts while it reads. A record is one label of one vehicle, as in a frame."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self.samples: list[Sample] = []
+        self.records = 0
+        self.ignored = 0
+        self.malformed: list[bytes] = []
+        self.malformed_count = 0
+
+    def read_vehicle(self, vid: str, labels: dict[str, Any]) -> None:
+        readings = [reading for label, entry in labels.items() for reading in self._read_label(vid, label, entry)]
+        if readings:
+            self.samples.append(Sample(vid, tuple(readings)))
+
+    def _read_label(self, vid: str, label: str, entry: object) -> tuple[Reading, ...]:
+        self.records += 1
+        if entry is None or entry == {}:
+            self.ignored += 1
+            return ()
+        outcome: tuple[Reading, ...] | str = "not an object"
+        if type(entry) is dict:
+            outcome = read_point(label, entry.get("time"), entry.get("value"), self._rules)
+        if isinstance(outcome, tuple):
+            return outcome
+        if outcome in WORDS:
+            self.ignored += 1
+        else:
+            self.count_malformed({vid: {label: entry}})
+        return ()
+
+    def count_malformed(self, record: object) -> None:
+        self.malformed_count += 1
+        if len(self.malformed) < MAX_SAMPLES:
+            self.malformed.append(orjson.dumps(record)[:MAX_SAMPLE_BYTES])
+
+
+def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFAULT_RULES) -> Page:
+    """One answer of `POST /api/v2/state`; `next_page` and `cursor` are not its business.
+
+    A missing or empty label is no news. A vehicle in the answer, with or without labels, was answered about; one
+    that is missing was not. Vehicles nobody asked for are ignored. Raises ProviderFault when it is not an object.
+    """
+    try:
+        message = orjson.loads(body)
+    except ValueError as error:
+        raise ProviderFault(FaultClass.PROTOCOL, "the state answer is not JSON") from error
+    if type(message) is not dict:
+        raise ProviderFault(FaultClass.PROTOCOL, "the state answer is not an object")
+    reader, wanted, answered = _StateReader(rules), set(requested), set()
+    for vid, labels in message.items():
+        if vid not in wanted:
+            reader.records += 1
+            reader.ignored += 1
+        elif type(labels) is dict and _is_name(vid):
+            answered.add(vid)
+            reader.read_vehicle(vid, labels)
+        else:
+            reader.records += 1
+            reader.count_malformed({vid: labels})
+    samples = sorted(reader.samples, key=_newest)
+    return Page(
+        samples=tuple(samples),
+        answered=frozenset(answered),
+        records=reader.records,
+        ignored=reader.ignored,
+        malformed=tuple(reader.malformed),
+        malformed_count=reader.malformed_count,
+    )
+
+
+def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
+    """The raw message of an envelope: a frame of the stream, or an answer of the state endpoint.
+
+    Raises ProviderFault when it is neither, or the provider's report of an error.
+    """
+    verdict = interpret(message, rules)
+    if verdict == UNKNOWN_SHAPE and _is_state(body := orjson.loads(message)):
+        return interpret_state(message, body.keys(), rules)
+    if verdict.fault is not None:
+        raise ProviderFault(verdict.fault, "the message is an error report of the provider")
+    if verdict.ignored is not None:
+        return Page((), frozenset(), records=1, ignored=1)
+    if verdict.external_id is None:
+        raise ProviderFault(
+            FaultClass.PROTOCOL, f"the message is nothing we know of this provider: {verdict.malformed}"
+        )
+    if verdict.readings:
+        sample = Sample(verdict.external_id, verdict.readings)
+        return Page((sample,), frozenset({sample.external_id}), records=1)
+    return Page((), frozenset(), records=1, malformed=(message[:MAX_SAMPLE_BYTES],), malformed_count=1)
+
+
+def _is_name(vid: str) -> bool:
+    return 0 < len(vid) <= MAX_VID_LENGTH and "\0" not in vid
+
+
+def _is_state(body: dict[str, Any]) -> bool:
+    return all(type(labels) is dict for labels in body.values())
+
+
+def _newest(sample: Sample) -> datetime:
+    return max(reading.observed_at for reading in sample.readings)

@@ -1,0 +1,108 @@
+"""Poll cycles, on the twin. A session that is over changes nothing here either."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.ports import CycleRow, CycleStart
+from domain.model import CycleKey, CycleOutcome, CycleTrigger
+from domain.schedule import cycle_id as make_cycle_id
+from storage.cycles import next_attempt
+from storage.faults import DatabaseRefused
+from storage.memory.sessions import is_live
+from storage.memory.tables import Cycle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from domain.model import SessionRef
+    from storage.memory.engine import Engine
+    from storage.memory.tables import Tables
+
+
+class MemoryCycleStore:
+    """actors.ports.CycleStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def start_cycle(self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str) -> CycleStart:
+        refused = CycleStart(False, key, cycle_id)
+        async with self._engine.writing() as tables:
+            if not is_live(tables, session):
+                return refused
+            attempts = _attempts(tables, key.workspace_id, key.slot_start_at)
+            if key.trigger is not CycleTrigger.MANUAL and any(map(_closes_its_slot, attempts)):
+                return refused
+            last_attempt = max((row.key.attempt for row in attempts if row.key.trigger is key.trigger), default=0)
+            start = next_attempt(key, cycle_id, last_attempt)
+            if (key.workspace_id, start.cycle_id) in tables.cycle_ids:
+                return refused
+            now = self._engine.now()
+            shard_id = session.shard_id
+            row = CycleRow(start.key, start.cycle_id, trace_id, shard_id, None, now, None, CycleOutcome.RUNNING, {})
+            _insert(tables, Cycle(row, session.epoch))
+            return start
+
+    async def record_missed(self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]) -> None:
+        async with self._engine.writing() as tables:
+            if not is_live(tables, session):
+                return
+            for slot in slots:
+                if _attempts(tables, workspace_id, slot):
+                    continue
+                key = CycleKey(workspace_id, slot, CycleTrigger.SCHEDULE, 1)
+                name = make_cycle_id(key)
+                row = CycleRow(key, name, name, session.shard_id, None, None, None, CycleOutcome.MISSED, {})
+                _insert(tables, Cycle(row, session.epoch))
+
+    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
+        async with self._engine.writing() as tables:
+            if not is_live(tables, session):
+                return 0
+            orphans = [
+                cycle
+                for cycle in tables.poll_cycles.of(workspace_id).values()
+                if cycle.row.outcome is CycleOutcome.RUNNING and (cycle.row.shard_id, cycle.epoch) != session
+            ]
+            for cycle in orphans:
+                row = cycle.row._replace(outcome=CycleOutcome.ABANDONED, ended_at=self._engine.now())
+                tables.put_cycle(cycle._replace(row=row))
+            return len(orphans)
+
+    async def load_last_slot(self, workspace_id: str) -> datetime | None:
+        await self._engine.arrive()
+        keys = self._engine.tables.poll_cycles.of(workspace_id)
+        return max((key.slot_start_at for key in keys if key.trigger is not CycleTrigger.MANUAL), default=None)
+
+    async def take_requested_cycle(self, session: SessionRef, workspace_id: str) -> CycleStart | None:
+        async with self._engine.writing() as tables:
+            cycles = tables.poll_cycles.of(workspace_id).values() if is_live(tables, session) else ()
+            waiting = [cycle.row for cycle in cycles if cycle.row.outcome == "requested"]
+            if not waiting:
+                return None
+            row = min(waiting, key=_requested_at)._replace(
+                outcome=CycleOutcome.RUNNING, started_at=self._engine.now(), shard_id=session.shard_id
+            )
+            tables.put_cycle(Cycle(row, session.epoch))
+            return CycleStart(True, row.key, row.cycle_id)
+
+
+def _attempts(tables: Tables, workspace_id: str, slot: datetime) -> list[CycleRow]:
+    return [cycle.row for key, cycle in tables.poll_cycles.of(workspace_id).items() if key.slot_start_at == slot]
+
+
+def _closes_its_slot(row: CycleRow) -> bool:
+    return row.outcome is CycleOutcome.COMPLETED and row.key.trigger is not CycleTrigger.MANUAL
+
+
+def _insert(tables: Tables, cycle: Cycle) -> None:
+    if tables.workspaces.get((cycle.row.key.workspace_id,)) is None:
+        raise DatabaseRefused("23503", 'violates foreign key constraint "poll_cycles_workspace_fkey"')
+    tables.put_cycle(cycle)
+
+
+def _requested_at(row: CycleRow) -> datetime:
+    assert row.requested_at is not None  # noqa: S101 every request has one
+    return row.requested_at

@@ -1,0 +1,122 @@
+"""What stands under every store of the twin: the tables, the clock, one writer at a time, and trouble on demand.
+
+Owns when a call may go on and when it fails. Calls yield to trio before they look at anything, as a call over the
+bridge does; from then on a read is synchronous, and so sees one consistent state. Writers take turns, which is one of
+the orders that PostgreSQL's row locks allow.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from actors.ports import UnitPoisoned
+from storage.faults import DatabaseAway
+from storage.memory.tables import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from domain.model import CanonicalUpdate, Submission
+    from storage.unit_steps import Statement
+
+    Hook = Callable[[Statement], Awaitable[None]]
+
+LOCK_SECONDS: Final = 2.0  # as lock_timeout of the gateway
+
+
+class WallClock(Protocol):
+    def wall(self) -> datetime: ...
+
+
+class CommitFate(Enum):
+    """What becomes of a commit."""
+
+    ANSWERED = "answered"
+    LOST_BEFORE = "lost_before"  # nothing was written, and the caller is not told
+    LOST_AFTER = "lost_after"  # all was written, and the caller is not told
+
+
+class Engine:
+    """Shared by the stores of one twin."""
+
+    def __init__(self, clock: WallClock, days_ahead: int | None) -> None:
+        self.tables = Tables()
+        self._clock = clock
+        self._days_ahead = days_ahead
+        self._writing = trio.Lock()
+        self._away_for: float = 0  # calls; infinite until told otherwise
+        self._fate = CommitFate.ANSWERED
+        self._poison: tuple[Callable[[CanonicalUpdate], bool], str] | None = None
+        self.before_statement: Hook | None = None
+        self._counts = dict.fromkeys(("calls", "refused", "units", "poisoned", "commits_lost"), 0)
+
+    def now(self) -> datetime:
+        """Database time."""
+        return self._clock.wall()
+
+    async def arrive(self) -> None:
+        """The beginning of every call: let others run, then be there or not. Raises DatabaseAway."""
+        await trio.lowlevel.checkpoint()
+        self._counts["calls"] += 1
+        if self._away_for > 0:
+            self._away_for -= 1
+            self._counts["refused"] += 1
+            raise DatabaseAway("the twin was told to be away", retry_after=0.2)
+        if self._days_ahead is not None:
+            today = self.now().date()
+            self.tables.partitions |= {today + timedelta(days=day) for day in range(self._days_ahead + 1)}
+            self._days_ahead = None
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Tables]:
+        """Arrive and have the tables to oneself. Raises DatabaseAway, also when a paused unit keeps the turn."""
+        await self.arrive()
+        with trio.move_on_after(LOCK_SECONDS) as waiting:
+            await self._writing.acquire()
+        if waiting.cancelled_caught:
+            raise DatabaseAway("55P03: another writer keeps its lock", retry_after=0.1)
+        try:
+            yield self.tables
+        finally:
+            self._writing.release()
+
+    async def before(self, statement: Statement) -> None:
+        """Each statement is a moment at which others run, and at which a test may pause or fail the unit."""
+        await trio.lowlevel.checkpoint()
+        if self.before_statement is not None:
+            await self.before_statement(statement)
+
+    def taste(self, submissions: Sequence[Submission]) -> None:
+        """Raises UnitPoisoned when an update is one that a test declared to be poison."""
+        if self._poison is None:
+            return
+        is_poison, sqlstate = self._poison
+        if any(is_poison(update) for submission in submissions for update in submission.updates):
+            self._counts["poisoned"] += 1
+            raise UnitPoisoned(sqlstate, "declared to be poison by the test")
+
+    def decide_fate(self) -> CommitFate:
+        """Of the commit that is due; the order for a lost one holds once."""
+        fate, self._fate = self._fate, CommitFate.ANSWERED
+        self._counts["commits_lost" if fate is not CommitFate.ANSWERED else "units"] += 1
+        return fate
+
+    # --- Trouble ------------------------------------------------------------------------------------------------
+
+    def go_away(self, calls: float) -> None:
+        self._away_for = calls
+
+    def lose_commit(self, *, after: bool) -> None:
+        self._fate = CommitFate.LOST_AFTER if after else CommitFate.LOST_BEFORE
+
+    def poison(self, is_poison: Callable[[CanonicalUpdate], bool] | None, sqlstate: str) -> None:
+        self._poison = None if is_poison is None else (is_poison, sqlstate)
+
+    def statistics(self) -> dict[str, Any]:
+        return {**self._counts, "is_away": self._away_for > 0, "is_writing": self._writing.locked()}

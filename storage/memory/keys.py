@@ -1,0 +1,25 @@
+"""API keys, on the twin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.ports import KeyRecord
+    from storage.memory.engine import Engine
+
+
+class MemoryKeys:
+    """actors.ports.Keys."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def find_key(self, key_id: str) -> KeyRecord | None:
+        await self._engine.arrive()
+        return self._engine.tables.keys.get((key_id,))
+
+    async def create_key(self, record: KeyRecord) -> None:
+        """The same key_id again replaces what is stored."""
+        async with self._engine.writing() as tables:
+            tables.keys.put((record.key_id,), record)

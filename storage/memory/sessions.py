@@ -1,0 +1,82 @@
+"""A shard's own rows, on the twin."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from actors.ports import Fleet, SessionStart
+from domain.model import SessionRef
+from storage.memory.tables import Heartbeat, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from storage.memory.engine import Engine
+    from storage.memory.tables import Tables
+
+
+class MemorySessionStore:
+    """actors.ports.SessionStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def begin_session(self, shard_id: str, *, ttl_seconds: float) -> SessionStart:
+        async with self._engine.writing() as tables:
+            now = self._engine.now()
+            former = tables.sessions.get((shard_id,))
+            session = SessionRef(shard_id, 1 if former is None else former.epoch + 1)
+            tables.sessions.put((shard_id,), Session(session.epoch, "live", 0, now))
+            tables.heartbeats.put((shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), {}))
+            return SessionStart(session, now)
+
+    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+        """Takes no turn among the writers: renewing never waits for a unit."""
+        facts = orjson.loads(orjson.dumps(dict(statistics)))
+        await self._engine.arrive()
+        tables = self._engine.tables
+        if not is_live(tables, session):
+            return None
+        now = self._engine.now()
+        tables.heartbeats.put((session.shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), facts))
+        return now
+
+    async def end_session(self, session: SessionRef) -> None:
+        key = (session.shard_id,)
+        async with self._engine.writing() as tables:
+            stored, heartbeat, now = tables.sessions.get(key), tables.heartbeats.get(key), self._engine.now()
+            if stored is not None and is_live(tables, session):
+                tables.sessions.put(key, stored._replace(state="ended", ended_at=now))
+            if heartbeat is not None and heartbeat.epoch == session.epoch:
+                tables.heartbeats.put(key, heartbeat._replace(expires_at=now))
+
+    async def load_config_versions(self) -> Mapping[str, int]:
+        await self._engine.arrive()
+        return {key: workspace.config_version for (key,), workspace in self._engine.tables.workspaces.items()}
+
+    async def load_fleet(self, workspace_id: str) -> Fleet | None:
+        await self._engine.arrive()
+        tables = self._engine.tables
+        workspace = tables.workspaces.get((workspace_id,))
+        if workspace is None:
+            return None
+        states = tables.connection_state.of(workspace_id).items()
+        cursors = {provider_id: state.cursor for (_, provider_id), state in states if state.cursor is not None}
+        connections = sorted(tables.providers.of(workspace_id).items())
+        devices = sorted(tables.devices.of(workspace_id).items())
+        active = tuple(device for _, device in devices if device.retired_at is None)
+        return Fleet(workspace, tuple(connection for _, connection in connections), cursors, active)
+
+
+def is_live(tables: Tables, session: SessionRef) -> bool:
+    """The fence of everything outside the unit."""
+    stored = tables.sessions.get((session.shard_id,))
+    return stored is not None and stored.epoch == session.epoch and stored.state == "live"
+
+
+def _seconds(duration: float) -> timedelta:
+    return timedelta(seconds=duration)

@@ -1,0 +1,186 @@
+"""The statements of storage/sql/ingest.sql in Python: one method each, under the block's name.
+
+Owns what a statement does to the rows, and the refusals that PostgreSQL's types and constraints would make. Decides
+nothing else: the unit itself is storage/unit.py, on the twin as on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from actors.ports import EventRow, RejectionRow, UnitPoisoned
+from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
+from storage.faults import CLIENT_SIDE, DatabaseRefused
+from storage.memory.tables import ConnectionState, DeviceState, Edge, Quarantined, Snapshot
+from storage.rows import to_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from storage.memory.tables import UnitTables
+    from storage.unit_steps import Rows, Statement
+
+
+class UnitStatements:
+    """One unit's statements over its overlay. `now` is read once a statement, like clock_timestamp() in short ones."""
+
+    def __init__(self, tables: UnitTables, now: Callable[[], datetime]) -> None:
+        self._tables = tables
+        self._now = now
+
+    def execute(self, statement: Statement) -> Rows:
+        """The rows that the statement returns. Raises UnitPoisoned or DatabaseRefused as PostgreSQL would."""
+        _refuse_unsendable(statement.args)
+        rows: Rows = getattr(self, statement.name)(*statement.args)
+        return rows
+
+    def fence(self, shard_id: str, epoch: int, unit: int) -> Rows:
+        session = self._tables.sessions.get((shard_id,))
+        if session is None or session.epoch != epoch or session.state != "live":
+            return []
+        self._tables.sessions.put((shard_id,), session._replace(last_unit=unit))
+        return [(self._now(),)]
+
+    # --- Devices ------------------------------------------------------------------------------------------------
+
+    def resolve_external_ids(self, *names: list[str]) -> Rows:
+        holders = self._tables.committed.holders
+        return [(*name, holders[name]) for name in _triples(*names) if name in holders]
+
+    def lock_devices(self, workspaces: list[str], devices: list[str], wanted: list[bool]) -> Rows:
+        rows = []
+        for workspace_id, device_id, with_document in sorted(zip(workspaces, devices, wanted, strict=True)):
+            key = (workspace_id, device_id)
+            device = self._tables.committed.devices.get(key)
+            if device is None:
+                continue
+            state = self._tables.device_state.get(key) or DeviceState()
+            snapshot = self._tables.snapshots.get(key) or Snapshot()
+            document = snapshot.document if with_document else None
+            identity = (device.provider_id, device.external_id, device.vehicle_id, device.retired_at is None)
+            rows.append((*key, *identity, state.version, snapshot.version, document, *state[1:]))
+        return rows
+
+    def read_snapshots(self, workspaces: list[str], devices: list[str]) -> Rows:
+        keys = zip(workspaces, devices, strict=True)
+        return [(*key, *snapshot) for key in keys if (snapshot := self._tables.snapshots.get(key))]
+
+    def write_device_states(self, *columns: list[Any]) -> Rows:
+        written = 0
+        for workspace_id, device_id, old_version, *state in zip(*columns, strict=True):
+            key = (workspace_id, device_id)
+            stored = self._tables.device_state.get(key)
+            if stored is not None and stored.version == old_version:
+                self._tables.device_state.put(key, DeviceState(*state))
+                written += 1
+        return [(written,)]
+
+    def write_snapshots(self, *columns: list[Any]) -> Rows:
+        written = 0
+        for workspace_id, device_id, old_version, version, document in zip(*columns, strict=True):
+            key = (workspace_id, device_id)
+            stored = self._tables.snapshots.get(key)
+            if stored is not None and stored.version == old_version:
+                self._tables.snapshots.put(key, Snapshot(version, _check_json(document)))
+                written += 1
+        return [(written,)]
+
+    def append_events(self, *args: Any) -> Rows:
+        *columns, shard_id, epoch = args
+        now = self._now()
+        if now.date() not in self._tables.committed.partitions:
+            raise DatabaseRefused("23514", 'no partition of relation "events" found for row')
+        for row in zip(*columns, strict=True):
+            workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource, token = row
+            key = (workspace_id, device_id, sequence)
+            # PostgreSQL has no such constraint; the locks see to it. Here a breach is found at once.
+            assert self._tables.events.get(key) is None, f"sequence {sequence} of {device_id} twice"  # noqa: S101
+            document = to_document(_check_json(readings))
+            origin = (provider_id, trace_id, shard_id, epoch, resource, token)
+            self._tables.events.put(key, EventRow(sequence, now, received_at, document, *origin))
+        return []
+
+    # --- Connections and cycles ---------------------------------------------------------------------------------
+
+    def lock_connections(self, workspaces: list[str], providers: list[str]) -> Rows:
+        keys = sorted(zip(workspaces, providers, strict=True))
+        return [(*key, *state) for key in keys if (state := self._tables.connection_state.get(key)) is not None]
+
+    def write_connections(self, *columns: list[Any]) -> Rows:
+        for workspace_id, provider_id, *state in zip(*columns, strict=True):
+            self._tables.connection_state.put((workspace_id, provider_id), ConnectionState(*state))
+        return []
+
+    def append_connection_events(self, *columns: list[Any]) -> Rows:
+        for row in zip(*columns, strict=True):
+            self._tables.connection_events.put((row[0], next(self._tables.committed.numbers)), Edge(*row))
+        return []
+
+    def end_cycles(self, *args: Any) -> Rows:
+        *columns, shard_id, epoch = args
+        for workspace_id, cycle_id, ended_at, outcome, summary in zip(*columns, strict=True):
+            facts = orjson.loads(_check_json(summary))
+            key = self._tables.committed.cycle_ids.get((workspace_id, cycle_id))
+            cycle = self._tables.poll_cycles.get(key) if key else None
+            if cycle is None or (cycle.row.shard_id, cycle.epoch) != (shard_id, epoch):
+                continue
+            if cycle.row.outcome is CycleOutcome.RUNNING:
+                row = cycle.row._replace(ended_at=ended_at, outcome=CycleOutcome(outcome), summary=facts)
+                self._tables.poll_cycles.put(row.key, cycle._replace(row=row))
+        return []
+
+    # --- What was refused ---------------------------------------------------------------------------------------
+
+    def append_rejections(self, *columns: list[Any]) -> Rows:
+        now = self._now()
+        for workspace_id, *facts in zip(*columns, strict=True):
+            number = next(self._tables.committed.numbers)
+            row = RejectionRow(number, now, *facts)
+            _check(row.occurrences > 0, "rejections_occurrences_check")
+            _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "rejections_sample_check")
+            self._tables.rejections.put((workspace_id, number), row)
+        return []
+
+    def append_quarantine(self, *columns: list[Any]) -> Rows:
+        now = self._now()
+        for facts in zip(*columns, strict=True):
+            row = Quarantined(now, *facts)
+            _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "quarantine_sample_check")
+            self._tables.quarantine.put((row.workspace_id, next(self._tables.committed.numbers)), row)
+        return []
+
+
+def _triples(first: list[str], second: list[str], third: list[str]) -> Iterator[tuple[str, str, str]]:
+    return zip(first, second, third, strict=True)
+
+
+def _check(holds: bool, constraint: str) -> None:
+    if not holds:
+        raise UnitPoisoned("23514", f"violates check constraint {constraint}")
+
+
+def _refuse_unsendable(args: Sequence[Any]) -> None:
+    """What the driver does not encode, and what text of PostgreSQL does not hold."""
+    for text in _texts(args):
+        if "\x00" in text:
+            raise UnitPoisoned("22021", 'invalid byte sequence for encoding "UTF8": 0x00')
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise UnitPoisoned(CLIENT_SIDE, "surrogates not allowed")
+
+
+def _texts(args: Iterable[Any]) -> Iterator[str]:
+    for arg in args:
+        if isinstance(arg, str):
+            yield arg
+        elif isinstance(arg, list):
+            yield from (item for item in arg if isinstance(item, str))
+
+
+def _check_json(text: str) -> str:
+    """jsonb holds everything that orjson writes, except the NUL that JSON can spell."""
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise UnitPoisoned("22P05", "unsupported Unicode escape sequence: \\u0000 cannot be converted to text")
+    return text

@@ -1,0 +1,65 @@
+"""Partitions ahead and retention behind, on the twin: a partition is a day in a set."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from storage.upkeep import count_days_ahead, partition_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors.ports import CycleRow
+    from storage.memory.engine import Engine
+    from storage.memory.tables import Tables
+
+
+class MemoryUpkeepStore:
+    """actors.ports.UpkeepStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def ensure_partitions(self, *, days_ahead: int) -> int:
+        async with self._engine.writing() as tables:
+            today = self._engine.now().date()
+            tables.partitions |= {today + timedelta(days=day) for day in range(days_ahead + 1)}
+            return count_days_ahead(today, map(partition_name, tables.partitions))
+
+    async def drop_expired(self, *, event_days: int, cycle_days: int, rejection_days: int) -> Mapping[str, int]:
+        async with self._engine.writing() as tables:
+            return {
+                "event_partitions": self._drop_partitions(tables, event_days),
+                "poll_cycles": self._drop_cycles(tables, cycle_days),
+                "rejections": self._drop_rejections(tables, rejection_days),
+            }
+
+    def _drop_partitions(self, tables: Tables, days: int) -> int:
+        oldest_kept = self._engine.now().date() - timedelta(days=days)
+        expired = {day for day in tables.partitions if day < oldest_kept}
+        tables.partitions -= expired
+        for key, event in tables.events.items():
+            if event.recorded_at.date() in expired:
+                tables.events.drop(key)
+        return len(expired)
+
+    def _drop_cycles(self, tables: Tables, days: int) -> int:
+        before = self._engine.now() - timedelta(days=days)
+        old = [cycle.row for key, cycle in tables.poll_cycles.items() if key.slot_start_at < before]
+        over = [row for row in old if _is_over(row)]
+        for row in over:
+            tables.poll_cycles.drop(row.key)
+            del tables.cycle_ids[row.key.workspace_id, row.cycle_id]
+        return len(over)
+
+    def _drop_rejections(self, tables: Tables, days: int) -> int:
+        before = self._engine.now() - timedelta(days=days)
+        old = [key for key, row in tables.rejections.items() if row.recorded_at < before]
+        for key in old:
+            tables.rejections.drop(key)
+        return len(old)
+
+
+def _is_over(row: CycleRow) -> bool:
+    return row.outcome not in ("requested", "running")

@@ -1,0 +1,207 @@
+"""The whole API over the in-memory twin, with the real ingest actor behind it and a clock that only waiting moves.
+
+The cast: workspace `north` with a streaming connection `live` and a polled one `hourly` that promises a record an hour,
+`south` as somebody else's. Keys: `all` holds every scope for every workspace, `north` every scope for north alone, and
+one key for each single scope.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+from actors.ingest import IngestActor
+from actors.ports import DeviceDraft
+from actors.session import CurrentSession
+from api.app import PREFIX, ApiServices, create_app
+from api.keys import Scope, mint_key
+from domain.model import CycleEnd, CycleKey, CycleOutcome, CycleTrigger, Policy, ProviderConnection, Submission
+from domain.schedule import cycle_id, slot_of
+from storage.memory import MemoryStore
+from tests.api.provider import SpokenProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import trio
+    from quart.typing import TestClientProtocol
+
+    from actors.ports import Provider
+    from domain.model import SessionRef
+    from runtime.clock import VirtualClock
+
+START = datetime(2026, 5, 1, 12, tzinfo=UTC)
+BUSES = ("bus-1", "bus-2", "bus-3")
+
+
+@dataclass
+class Answer:
+    """One response. `json` is its body, whatever kind of JSON it is."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    @property
+    def problem(self) -> str:
+        """The slug of the problem's type."""
+        assert self.headers["content-type"] == "application/problem+json"
+        return str(self.json["type"].removeprefix("urn:lastheard:problem:"))
+
+    @property
+    def pointers(self) -> list[str]:
+        return [part.get("pointer") or part["parameter"] for part in self.json["errors"]]
+
+
+class DatabaseClock:
+    """The twin's time, as the shared clock of a process would give it."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.wall()
+
+
+@dataclass
+class Nudged:
+    """Remembers whom the API told about changes."""
+
+    workspaces: list[str] = field(default_factory=list)
+
+    def registry_changed(self, workspace_id: str) -> None:
+        self.workspaces.append(workspace_id)
+
+
+class House:
+    """The service's HTTP side and what it stands on."""
+
+    def __init__(self, store: MemoryStore, clock: VirtualClock, session: SessionRef) -> None:
+        self.store = store
+        self.session = session
+        self.clock = DatabaseClock(clock)
+        self.current = CurrentSession()
+        self.current.replace(session)
+        self.ingest = IngestActor(store, self.current, random=random.Random(1))
+        self.nudged = Nudged()
+        self.ready = {"ingest": True, "lanes": True}
+        self.tokens: dict[str, str] = {}
+        self.services = self.make_services()
+        self.client: TestClientProtocol = create_app(self.services).test_client()
+
+    def make_services(self, **changes: Any) -> ApiServices:
+        providers: dict[str, Provider] = {"spoken": SpokenProvider()}
+        plain: dict[str, Any] = {
+            "registry": self.store,
+            "reads": self.store,
+            "keys": self.store,
+            "ingest": self.ingest,
+            "nudges": self.nudged,
+            "providers": providers,
+            "clock": self.clock,
+            "runtime_report": lambda: {"shard_id": "shard-1"},
+            "readiness": lambda: dict(self.ready),
+            "cursor_key": b"0123456789abcdef0123456789abcdef",
+            "log": structlog.get_logger(),
+        }
+        return ApiServices(**{**plain, **changes})
+
+    # --- Asking
+
+    async def ask(self, method: str, path: str, *, key: str | None = "all", **rest: Any) -> Answer:
+        headers = dict(rest.pop("headers", {}))
+        if key is not None:
+            headers["Authorization"] = f"Bearer {self.tokens.get(key, key)}"
+        full_path = path if path.startswith(("/healthz", "/readyz", "/openapi", "/docs", "/api")) else PREFIX + path
+        response = await self.client.open(full_path, method=method, headers=headers, **rest)
+        body = await response.get_data(as_text=False)
+        return Answer(response.status_code, dict(response.headers), bytes(body))
+
+    async def get(self, path: str, **rest: Any) -> Any:
+        """The JSON of a GET that succeeds."""
+        answer = await self.ask("GET", path, **rest)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def walk(self, path: str, **rest: Any) -> list[Any]:
+        """All pages of a list."""
+        pages = [await self.get(path, **rest)]
+        while pages[-1]["next_cursor"] is not None:
+            sign = "&" if "?" in path else "?"
+            pages.append(await self.get(f"{path}{sign}cursor={pages[-1]['next_cursor']}", **rest))
+        return pages
+
+    async def add_key(self, name: str, scopes: list[str], workspaces: list[str] | None, **rest: Any) -> None:
+        record, self.tokens[name] = mint_key(name, scopes, workspaces, rest.get("expires_at"))
+        await self.store.create_key(record._replace(revoked_at=rest.get("revoked_at")))
+
+    # --- What happens meanwhile
+
+    async def report(self, device_id: str, *, workspace: str = "north", **signals: Any) -> Answer:
+        """The device sends now; `observed_at` may say that it saw the values earlier."""
+        observed_at = signals.pop("observed_at", self.clock.now())
+        readings = [
+            {"signal": name, "value": value, "observed_at": observed_at.isoformat()} for name, value in signals.items()
+        ]
+        update = {"workspace_id": workspace, "provider_id": "live", "device_id": device_id, "readings": readings}
+        return await self.ask("POST", "/ingest", json={"updates": [update]})
+
+    async def run_cycle(self, workspace: str = "north") -> str:
+        """A cycle of ours that found nothing new: the collector is alive, whatever the devices do."""
+        stored = await self.store.get_workspace(workspace)
+        assert stored is not None
+        now = self.clock.now()
+        slot = slot_of(now, stored.ordinal, stored.poll_interval_seconds)
+        key = CycleKey(workspace, slot, CycleTrigger.SCHEDULE, 1)
+        await self.store.beat(self.session, ttl_seconds=86_400, statistics={})
+        start = await self.store.start_cycle(self.session, key, cycle_id(key), "trace-cycle")
+        end = CycleEnd(start.key, start.cycle_id, now, CycleOutcome.COMPLETED, {"devices": 0})
+        await self.ingest.submit(Submission("poll", "trace-cycle", cycle=end))
+        return start.cycle_id
+
+    # --- The cast
+
+    async def settle(self, nursery: trio.Nursery) -> None:
+        nursery.start_soon(self.ingest.run)
+        await self.add_key("all", list(Scope), None)
+        await self.add_key("north", list(Scope), ["north", "nowhere"])
+        for scope in Scope:
+            await self.add_key(scope, [scope], None)
+        await self.store.ensure_partitions(days_ahead=7)
+        for workspace in ("north", "south"):
+            await self._settle_workspace(workspace)
+
+    async def _settle_workspace(self, workspace: str) -> None:
+        await self.store.put_workspace(
+            workspace, name=workspace.title(), active=True, poll_interval_seconds=300, policy=Policy()
+        )
+        live = ProviderConnection(workspace, "live", "spoken", "stream", "https://provider.example", "env:NORTH_KEY")
+        hourly = ProviderConnection(
+            workspace, "hourly", "spoken", "poll", "https://provider.example", None, expected_update_seconds=3600.0
+        )
+        await self.store.put_provider(live)
+        await self.store.put_provider(hourly)
+        await self.store.put_devices(workspace, [draft(bus) for bus in BUSES])
+
+
+def draft(device_id: str, **rest: Any) -> DeviceDraft:
+    plain = DeviceDraft(device_id, "live", f"x-{device_id}", f"vehicle-{device_id}", f"Bus {device_id}")
+    return plain._replace(**rest)
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def later(seconds: float) -> datetime:
+    """So many seconds after the house was opened."""
+    return START + timedelta(seconds=seconds)

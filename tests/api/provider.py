@@ -1,0 +1,56 @@
+"""A provider type for tests: it never connects, and reads messages of one line, `vid label value time`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from actors.ports import Page, ProviderFault, Sample
+from domain.model import FaultClass, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from domain.model import ProviderConnection
+
+
+class SpokenSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    tongue: Literal["plain", "formal"] = "plain"
+
+
+class SpokenProvider:
+    """Streams and polls, as far as configuration is concerned."""
+
+    provider_type: str = "spoken"
+    transports: frozenset[Literal["poll", "stream"]] = frozenset({"poll", "stream"})
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        SpokenSettings.model_validate(dict(settings))
+
+    def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
+        if not message.startswith(b"say "):
+            raise ProviderFault(FaultClass.PROTOCOL, "this is not spoken here")
+        samples, malformed = [], []
+        for line in message.removeprefix(b"say ").splitlines():
+            try:
+                vid, label, value, time = line.decode().split()
+                samples.append(Sample(vid, (Reading(label, float(value), datetime.fromisoformat(time)),)))
+            except ValueError:
+                malformed.append(line)
+        return Page(
+            samples=tuple(samples),
+            answered=frozenset(sample.external_id for sample in samples),
+            records=len(samples) + len(malformed),
+            malformed=tuple(malformed),
+            malformed_count=len(malformed),
+        )
+
+    def open_poller(self, connection: ProviderConnection, secret: str | None) -> None:
+        return None
+
+    def open_streamer(self, connection: ProviderConnection, secret: str | None) -> None:
+        return None

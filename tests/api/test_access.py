@@ -1,0 +1,183 @@
+"""Every operation, asked by whom it is not for: no key, a key without the scope, a key for other workspaces."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import trio
+
+from api.app import PREFIX, declare_operations
+from tests.api.house import START, House
+
+if TYPE_CHECKING:
+    from tests.api.house import Answer
+
+AT = START.isoformat()
+
+
+class Case(NamedTuple):
+    """How to ask one operation so that it succeeds. {w} is the workspace."""
+
+    name: str
+    method: str
+    path: str
+    scope: str
+    body: Any = None
+    status: int = 200
+
+    async def ask(self, house: House, workspace: str, key: str | None) -> Answer:
+        rest = {} if self.body is None else {"json": _fill(self.body, workspace)}
+        return await house.ask(self.method, self.path.replace("{w}", workspace), key=key, **rest)
+
+
+def _fill(body: Any, workspace: str) -> Any:
+    if isinstance(body, dict):
+        return {name: _fill(value, workspace) for name, value in body.items()}
+    if isinstance(body, list):
+        return [_fill(value, workspace) for value in body]
+    return workspace if body == "{w}" else body
+
+
+DEVICE = {"provider_id": "live", "external_id": "x-bus-1", "vehicle_id": "vehicle-bus-1", "vehicle_name": "Bus 1"}
+PROVIDER = {"provider_type": "spoken", "transport": "poll", "base_url": "https://provider.example"}
+ENVELOPE = {
+    "workspaceId": "{w}",
+    "providerType": "spoken",
+    "providerId": "live",
+    "receivedAt": AT,
+    "rawMessage": f"say x-bus-1 soc_percent 50 {AT}",
+}
+CASES = (
+    Case("get_workspace", "GET", "/workspaces/{w}", "read"),
+    Case("put_workspace", "PUT", "/workspaces/{w}", "control", {"name": "North"}),
+    Case("list_providers", "GET", "/workspaces/{w}/providers", "read"),
+    Case("get_provider", "GET", "/workspaces/{w}/providers/live", "read"),
+    Case("put_provider", "PUT", "/workspaces/{w}/providers/live", "control", PROVIDER),
+    Case("list_devices", "GET", "/workspaces/{w}/devices", "read"),
+    Case("get_device", "GET", "/workspaces/{w}/devices/bus-1", "read"),
+    Case("put_device", "PUT", "/workspaces/{w}/devices/bus-1", "control", DEVICE),
+    Case("retire_device", "DELETE", "/workspaces/{w}/devices/bus-1", "control"),
+    Case("import_devices", "POST", "/workspaces/{w}/devices/import", "control", {"devices": []}),
+    Case("list_snapshots", "GET", "/workspaces/{w}/snapshots", "read"),
+    Case("get_snapshot", "GET", "/workspaces/{w}/snapshots/bus-1", "read"),
+    Case("report_health", "GET", "/workspaces/{w}/health", "read"),
+    Case("list_issues", "GET", "/workspaces/{w}/issues", "read"),
+    Case("list_cycles", "GET", "/workspaces/{w}/cycles", "read"),
+    Case("run_cycle_now", "POST", "/workspaces/{w}/cycles", "control", None, 202),
+    Case("list_events", "GET", "/workspaces/{w}/devices/bus-1/events", "read"),
+    Case("list_rejections", "GET", "/workspaces/{w}/rejections", "read"),
+    Case("ingest_envelope", "POST", "/provider-ingest", "ingest", ENVELOPE),
+)
+WITHOUT_WORKSPACE = (
+    Case("list_workspaces", "GET", "/workspaces", "read"),
+    Case("list_worklist", "GET", "/worklist", "read"),
+    Case("ingest", "POST", "/ingest", "ingest", {"updates": []}),
+    Case("get_runtime", "GET", "/runtime", "read"),
+    Case("get_openapi", "GET", "/openapi.json", "read"),
+    Case("get_docs", "GET", "/docs", "read"),
+)
+ELSEWHERE = {"get_cycle", "check_alive", "check_ready"}  # tested below, and open to everyone
+EVERY = [pytest.param(case, id=case.name) for case in CASES + WITHOUT_WORKSPACE]
+OF_A_WORKSPACE = [pytest.param(case, id=case.name) for case in CASES]
+
+
+def test_the_table_names_every_operation(house: House) -> None:
+    declared = {operation.name: operation for operation in declare_operations(house.services)}
+    assert {case.name for case in CASES + WITHOUT_WORKSPACE} | ELSEWHERE == set(declared)
+    assert all(declared[case.name].scope == case.scope for case in CASES + WITHOUT_WORKSPACE)
+
+
+@pytest.mark.parametrize("case", EVERY)
+async def test_without_a_key_it_is_401(house: House, case: Case) -> None:
+    answer = await case.ask(house, "north", None)
+    assert (answer.status, answer.problem) == (401, "unauthenticated")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="lastheard"'
+
+
+@pytest.mark.parametrize("case", EVERY)
+async def test_without_the_scope_it_is_403_naming_it_and_no_other_scope_stands_in(house: House, case: Case) -> None:
+    for scope in {"read", "ingest", "control", "admin"} - {case.scope}:
+        answer = await case.ask(house, "north", scope)
+        assert (answer.status, answer.problem) == (403, "missing-scope")
+        assert answer.json["required_scope"] == case.scope
+
+
+@pytest.mark.parametrize("case", EVERY)
+async def test_with_the_scope_it_answers(house: House, case: Case) -> None:
+    answer = await case.ask(house, "north", case.scope)
+    assert answer.status == case.status, answer.body
+
+
+@pytest.mark.parametrize("case", OF_A_WORKSPACE)
+async def test_a_workspace_outside_the_key_is_answered_like_one_that_does_not_exist(house: House, case: Case) -> None:
+    if case.name == "put_workspace":
+        pytest.skip("it makes what does not exist; the next test has it")
+    foreign, absent = await case.ask(house, "south", "north"), await case.ask(house, "nowhere", "north")
+    assert (foreign.status, foreign.problem) == (404, "not-found")
+    assert _comparable(foreign, "south") == _comparable(absent, "nowhere")
+    assert (await case.ask(house, "north", "north")).status == case.status
+
+
+async def test_a_limited_key_can_make_only_the_workspaces_that_it_lists(house: House) -> None:
+    assert (await house.ask("PUT", "/workspaces/south", key="north", json={"name": "Mine"})).status == 404
+    assert (await house.ask("PUT", "/workspaces/elsewhere", key="north", json={"name": "Mine"})).status == 404
+    assert (await house.ask("PUT", "/workspaces/nowhere", key="north", json={"name": "Mine"})).status == 201
+    assert (await house.get("/workspaces/south"))["name"] == "South"
+
+
+async def test_a_cycle_of_a_foreign_workspace_is_404(house: House) -> None:
+    asked = await house.ask("POST", "/workspaces/south/cycles")
+    path = f"/workspaces/south/cycles/{asked.json['cycle_id']}"
+    assert (await house.ask("GET", path, key="read")).status == 200
+    assert (await house.ask("GET", path, key="north")).status == 404
+    assert (await house.ask("GET", path, key="ingest")).status == 403
+    assert (await house.ask("GET", path, key=None)).status == 401
+
+
+async def test_a_limited_key_sees_its_own_rows_of_lists_across_workspaces_and_no_runtime(house: House) -> None:
+    await trio.sleep(3601)
+    assert [row["workspace_id"] for row in (await house.get("/workspaces", key="north"))["items"]] == ["north"]
+    assert {row["workspace_id"] for row in (await house.get("/worklist", key="north"))["items"]} == {"north"}
+    assert {row["workspace_id"] for row in (await house.get("/worklist"))["items"]} == {"north", "south"}
+    assert (await house.get("/worklist?workspace_id=south", key="north"))["items"] == []
+    assert (await house.ask("GET", "/runtime", key="north")).status == 403
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "Bearer ", "Basic bGg6eA==", "Bearer lh_0123456789abcdef_0000", "Bearer " + "x" * 300, "lh_a_b"],
+)
+async def test_what_is_no_known_key_is_401(house: House, header: str) -> None:
+    answer = await house.ask("GET", "/workspaces", key=None, headers={"Authorization": header})
+    assert (answer.status, answer.problem) == (401, "unauthenticated")
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+async def test_a_key_stops_at_the_next_request_after_it_expired_or_was_revoked(house: House) -> None:
+    await house.add_key("brief", ["read"], None, expires_at=START + timedelta(seconds=60))
+    await house.add_key("revoked", ["read"], None, revoked_at=START)
+    assert (await house.ask("GET", "/workspaces", key="brief")).status == 200
+    await trio.sleep(60)
+    expired = await house.ask("GET", "/workspaces", key="brief")
+    assert (expired.status, expired.json["detail"]) == (401, "The key has expired.")
+    revoked = await house.ask("GET", "/workspaces", key="revoked")
+    assert (revoked.status, revoked.json["detail"]) == (401, "The key was revoked.")
+
+
+@pytest.mark.parametrize("path", ["/workspaces/a%20b", "/workspaces/" + "x" * 65, "/workspaces/north/devices/a%2Fb"])
+async def test_what_is_no_id_in_a_path_is_404(house: House, path: str) -> None:
+    assert (await house.ask("GET", path)).status == 404
+
+
+async def test_an_unknown_path_is_a_404_problem_and_a_wrong_method_a_405(house: House) -> None:
+    assert (await house.ask("GET", "/nothing", key=None)).problem == "not-found"
+    assert (await house.ask("DELETE", "/workspaces/north")).problem == "method-not-allowed"
+
+
+def _comparable(answer: Answer, workspace: str) -> tuple[Any, ...]:
+    """All of an answer but what names the request itself."""
+    document = {name: value for name, value in answer.json.items() if name != "trace_id"}
+    headers = {name: value for name, value in answer.headers.items() if name not in ("x-request-id", "Content-Length")}
+    return answer.status, headers, str(document).replace(workspace, "{w}").replace(PREFIX, "")

@@ -1,0 +1,125 @@
+"""The import: all or none, every error at its place, JSON and CSV by the same rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api.device_import import MAX_DEVICES, MAX_IMPORT_BYTES
+from tests.api.house import Answer, House
+
+PATH = "/workspaces/north/devices/import"
+HEADER = "device_id,provider_id,external_id,vehicle_id,vehicle_name"
+
+
+def _item(index: int, **rest: Any) -> dict[str, Any]:
+    number = f"{index:05}"
+    return {
+        "device_id": f"d-{number}",
+        "provider_id": "live",
+        "external_id": f"vid-{number}",
+        "vehicle_id": f"v-{number}",
+        "vehicle_name": f"Bus {number}",
+        **rest,
+    }
+
+
+async def _import_csv(house: House, text: str | bytes) -> Answer:
+    raw = text.encode() if isinstance(text, str) else text
+    return await house.ask("POST", PATH, data=raw, headers={"Content-Type": "text/csv; charset=utf-8"})
+
+
+async def _count(house: House) -> int:
+    return sum(len(page["items"]) for page in await house.walk("/workspaces/north/devices?limit=500"))
+
+
+async def test_ten_thousand_devices_go_in_one_request(house: House) -> None:
+    items = [_item(index) for index in range(MAX_DEVICES)]
+    answer = await house.ask("POST", PATH, json={"devices": items})
+    assert (answer.status, answer.json) == (200, {"devices": MAX_DEVICES, "created": MAX_DEVICES, "updated": 0})
+    assert await _count(house) == MAX_DEVICES + 3
+    one_more = await house.ask("POST", PATH, json={"devices": [*items, _item(MAX_DEVICES)]})
+    assert (one_more.status, one_more.pointers) == (422, ["/devices"])
+
+
+async def test_known_devices_are_changed_and_new_ones_made(house: House) -> None:
+    known = _item(1, device_id="bus-1", external_id="x-bus-1", vehicle_name="Renamed")
+    answer = await house.ask("POST", PATH, json={"devices": [known, _item(2)]})
+    assert answer.json == {"devices": 2, "created": 1, "updated": 1}
+    assert (await house.get("/workspaces/north/devices/bus-1"))["vehicle_name"] == "Renamed"
+    assert house.nudged.workspaces == ["north"]
+
+
+async def test_one_bad_item_stores_none_and_each_error_has_its_place(house: House) -> None:
+    items = [_item(1), _item(2, vehicle_name=""), _item(3), _item(4, external_id=5)]
+    answer = await house.ask("POST", PATH, json={"devices": items})
+    assert (answer.status, answer.pointers) == (422, ["/devices/1/vehicle_name", "/devices/3/external_id"])
+    assert await _count(house) == 3
+
+
+async def test_what_contradicts_the_registry_stores_none(house: House) -> None:
+    items = [_item(1), _item(2, external_id="x-bus-3"), _item(3, external_id="vid-00001")]
+    taken = await house.ask("POST", PATH, json={"devices": items})
+    assert (taken.status, taken.pointers) == (409, ["/devices/1/external_id", "/devices/2/external_id"])
+    missing = await house.ask("POST", PATH, json={"devices": [_item(1), _item(2, provider_id="nobody")]})
+    assert (missing.status, missing.pointers) == (422, ["/devices/1/provider_id"])
+    assert await _count(house) == 3
+
+
+async def test_a_device_that_stands_twice_is_refused(house: House) -> None:
+    items = [_item(1), _item(2), _item(3, device_id="d-00001")]
+    answer = await house.ask("POST", PATH, json={"devices": items})
+    assert (answer.status, answer.pointers) == (422, ["/devices/2/device_id"])
+
+
+async def test_a_csv_with_a_header_is_imported(house: House) -> None:
+    text = (
+        "\ufeffvehicle_name, device_id,provider_id,external_id,vehicle_id,grace_seconds,activated_at\r\n"
+        '"Bus 7, north",d-7,live,vid-7,v-7,90,2026-05-01T13:00:00+02:00\r\n'
+        "\r\n"
+        "Bus 8,d-8,live,vid-8,v-8,,\r\n"
+    )
+    answer = await _import_csv(house, text)
+    assert (answer.status, answer.json) == (200, {"devices": 2, "created": 2, "updated": 0})
+    seven, eight = [await house.get(f"/workspaces/north/devices/d-{number}") for number in (7, 8)]
+    assert (seven["vehicle_name"], seven["overrides"]["grace_seconds"]) == ("Bus 7, north", 90.0)
+    assert (seven["activated_at"], eight["overrides"]["grace_seconds"]) == ("2026-05-01T11:00:00Z", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "lacks device_id, provider_id"),
+        ("device_id,provider_id,external_id,vehicle_id\r\n", "lacks vehicle_name"),
+        (f"{HEADER},colour\r\n", "may hold each of"),
+        (f"{HEADER},device_id\r\n", "may hold each of"),
+        (f'{HEADER}\r\n"open', "Not CSV at line 2"),
+        (b"\xff\xfe", "not UTF-8 at byte 0"),
+    ],
+)
+async def test_what_is_no_csv_of_devices_is_refused(house: House, text: str | bytes, words: str) -> None:
+    answer = await _import_csv(house, text)
+    assert (answer.status, answer.problem) == (422, "invalid-body")
+    assert words in answer.json["detail"]
+
+
+async def test_errors_in_a_csv_are_pointed_at_by_row(house: House) -> None:
+    bad_cells = f"{HEADER},grace_seconds\r\nd-1,live,vid-1,v-1,Bus 1,\r\nd 2,live,,v-2,Bus 2,soon\r\n"
+    answer = await _import_csv(house, bad_cells)
+    assert answer.status == 422
+    assert set(answer.pointers) == {
+        "/devices/1/device_id",
+        "/devices/1/external_id",
+        "/devices/1/overrides/grace_seconds",
+    }
+    short_row = f"{HEADER}\r\nd-1,live,vid-1,v-1\r\n"
+    assert (await _import_csv(house, short_row)).pointers == ["/devices/0"]
+    assert await _count(house) == 3
+
+
+async def test_an_import_has_a_larger_bound_than_other_bodies_and_still_one(house: House) -> None:
+    answer = await _import_csv(house, HEADER + "x" * (MAX_IMPORT_BYTES - len(HEADER) + 1))
+    assert (answer.status, answer.problem) == (413, "body-too-large")
+    elsewhere = await house.ask("PUT", "/workspaces/north", data=b" " * (1024 * 1024 + 1))
+    assert elsewhere.status == 413

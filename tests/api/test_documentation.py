@@ -1,0 +1,72 @@
+"""The description of the whole API: valid, complete, and true of what is answered."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.routing import Map
+
+from api.app import create_app, declare_operations
+
+if TYPE_CHECKING:
+    from tests.api.house import House
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return own.union(*(_references(item) for item in value.values()))
+    if isinstance(value, list):
+        return set().union(*(_references(item) for item in value))
+    return set()
+
+
+async def test_every_route_of_the_app_is_described_and_nothing_else(house: House) -> None:
+    document = await house.get("/openapi.json")
+    rules: Map = create_app(house.services).url_map
+    served = {
+        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in rules.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert served == {(path, method) for path, methods in document["paths"].items() for method in methods}
+
+
+async def test_every_operation_says_what_it_does_takes_and_answers(house: House) -> None:
+    document = await house.get("/openapi.json")
+    for operation in declare_operations(house.services):
+        described = document["paths"][operation.path][operation.method.lower()]
+        assert described["summary"].endswith(".")
+        assert described["tags"]
+        assert described["security"] == ([] if operation.scope is None else [{"bearer": []}])
+        assert ("requestBody" in described) == (operation.request is not None)
+        success = described["responses"][str(operation.status)]
+        assert all(content["schema"] for content in success["content"].values())
+        problems = {status for status, answer in described["responses"].items() if int(status) >= 400}
+        assert {"500", "503"} | ({"401", "403"} if operation.scope else set()) <= problems
+
+
+async def test_references_lead_somewhere_and_every_schema_parses(house: House) -> None:
+    document = await house.get("/openapi.json")
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert _references(document) == known
+    for path, methods in document["paths"].items():
+        for described in methods.values():
+            named = {p["name"] for p in described["parameters"] if p["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path))
+
+
+async def test_what_creates_says_201_and_what_takes_csv_says_so(house: House) -> None:
+    paths = (await house.get("/openapi.json"))["paths"]
+    device = paths["/api/telematics-mvp/workspaces/{workspace_id}/devices/{device_id}"]["put"]
+    assert {"200", "201", "404", "409", "422"} <= set(device["responses"])
+    imported = paths["/api/telematics-mvp/workspaces/{workspace_id}/devices/import"]["post"]
+    assert set(imported["requestBody"]["content"]) == {"application/json", "text/csv"}
+    worklist = paths["/api/telematics-mvp/worklist"]["get"]
+    assert set(worklist["responses"]["200"]["content"]) == {"application/json", "text/csv"}
+
+
+async def test_the_page_shows_every_path(house: House) -> None:
+    page = (await house.ask("GET", "/docs")).body.decode()
+    assert all(operation.path in page for operation in declare_operations(house.services))

@@ -1,0 +1,203 @@
+"""`POST /ingest`: one result per item after commit, and what is said when there is none."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import trio
+
+from api.app import create_app
+from domain.model import Submission
+from runtime.mailbox import LaneFull, MailboxClosed
+from tests.api.house import START, House, instant
+
+
+def _update(device_id: str | None = "bus-1", **rest: Any) -> dict[str, Any]:
+    reading = {"signal": "soc_percent", "value": 80, "observed_at": START.isoformat()}
+    return {
+        "workspace_id": "north",
+        "provider_id": "live",
+        **({} if device_id is None else {"device_id": device_id}),
+        "readings": [reading],
+        **rest,
+    }
+
+
+async def _send(house: House, *updates: Any, key: str = "all") -> list[Any]:
+    answer = await house.ask("POST", "/ingest", json={"updates": list(updates)}, key=key)
+    assert answer.status == 200, answer.body
+    return list(answer.json["results"])
+
+
+def _outcomes(results: list[Any]) -> list[str]:
+    return [result["reason"] or result["outcome"] for result in results]
+
+
+async def test_every_item_has_its_result_in_order(house: House) -> None:
+    older = [{"signal": "soc_percent", "value": 79, "observed_at": (START - timedelta(seconds=9)).isoformat()}]
+    other = [{"signal": "soc_percent", "value": 81, "observed_at": START.isoformat()}]
+    future = [{"signal": "soc_percent", "value": 81, "observed_at": (START + timedelta(hours=1)).isoformat()}]
+    results = await _send(
+        house,
+        _update(),
+        _update(),
+        _update(readings=older),
+        _update(readings=other),
+        _update("bus-9"),
+        _update(vehicle_id="another"),
+        _update(readings=future),
+        _update(None, external_id="x-bus-2"),
+    )
+    assert _outcomes(results) == [
+        "accepted",
+        "duplicate",
+        "stale",
+        "conflict",
+        "unknown_device",
+        "identity_conflict",
+        "future_timestamp",
+        "accepted",
+    ]
+    assert results[0] == {
+        "outcome": "accepted",
+        "reason": None,
+        "device_id": "bus-1",
+        "version": 1,
+        "detail": None,
+        "errors": [],
+    }
+    assert results[7]["device_id"] == "bus-2"
+
+
+async def test_a_bad_item_gets_its_own_result_and_the_ledger_while_the_rest_is_ingested(house: House) -> None:
+    naive = [{"signal": "soc_percent", "value": 80, "observed_at": "2026-05-01T12:00:00"}]
+    results = await _send(house, _update(), _update(readings=naive), "nonsense", _update(None), _update("bus-2"))
+    assert _outcomes(results) == ["accepted", "invalid", "invalid", "invalid", "accepted"]
+    assert results[1]["outcome"] == "rejected"
+    assert [error["pointer"] for error in results[1]["errors"]] == ["/readings/0/observed_at"]
+    assert results[1]["detail"].startswith("/readings/0/observed_at: ")
+    items = (await house.get("/workspaces/north/rejections?reason=invalid"))["items"]
+    assert [item["occurrences"] for item in items] == [2]
+    assert '"readings"' in items[0]["sample"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("reading", "pointer"),
+    [
+        ({"value": None}, "/readings/0/value"),
+        ({"value": [1]}, "/readings/0/value"),
+        ({"value": 10**30}, "/readings/0/value"),
+        ({"value": "x" * 257}, "/readings/0/value"),
+        ({"signal": ""}, "/readings/0/signal"),
+        ({"observed_at": 1777636800}, "/readings/0/observed_at"),
+        ({"quality": "good"}, "/readings/0/quality"),
+    ],
+)
+async def test_a_reading_of_the_wrong_shape_is_pointed_at(house: House, reading: Any, pointer: str) -> None:
+    good = {"signal": "soc_percent", "value": 80, "observed_at": START.isoformat()}
+    (result,) = await _send(house, _update(readings=[good | reading]))
+    assert (result["reason"], {error["pointer"] for error in result["errors"]}) == ("invalid", {pointer})
+
+
+async def test_zero_false_and_text_are_values(house: House) -> None:
+    at = START.isoformat()
+    readings = [
+        {"signal": "soc_percent", "value": 0, "observed_at": at},
+        {"signal": "charging", "value": False, "observed_at": at},
+    ]
+    assert _outcomes(await _send(house, _update(readings=readings))) == ["accepted"]
+    values = (await house.get("/workspaces/north/snapshots/bus-1"))["values"]
+    assert {name: value["value"] for name, value in values.items()} == {"soc_percent": 0, "charging": False}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ([], [""]),
+        ({}, ["/updates"]),
+        ({"updates": 7}, ["/updates"]),
+        ({"updates": [_update()] * 501}, ["/updates"]),
+        ({"updates": [], "mode": "fast"}, ["/mode"]),
+    ],
+)
+async def test_a_body_of_the_wrong_shape_is_refused_whole(house: House, body: Any, pointers: list[str]) -> None:
+    answer = await house.ask("POST", "/ingest", json=body)
+    assert (answer.status, answer.problem) == (422, "invalid-body")
+    assert [part.get("pointer", "") for part in answer.json["errors"]] == pointers
+
+
+async def test_a_body_over_a_mebibyte_is_413_and_other_media_415(house: House) -> None:
+    headers = {"Content-Type": "application/json"}
+    large = await house.ask("POST", "/ingest", data=b" " * (1024 * 1024 + 1), headers=headers)
+    assert (large.status, large.problem) == (413, "body-too-large")
+    form = await house.ask("POST", "/ingest", data=b"updates=", headers={"Content-Type": "text/plain"})
+    assert (form.status, form.problem) == (415, "unsupported-media-type")
+
+
+async def test_an_unseen_workspace_is_answered_like_an_unknown_device_and_nothing_reaches_it(house: House) -> None:
+    foreign, absent, bad = await _send(
+        house,
+        _update(workspace_id="south"),
+        _update("bus-9"),
+        _update(workspace_id="south", readings=[]),
+        key="north",
+    )
+    assert foreign == absent | {"device_id": foreign["device_id"]}
+    assert foreign["device_id"] is None
+    assert bad["reason"] == "invalid"
+    assert (await house.get("/workspaces/south/snapshots/bus-1"))["version"] == 0
+    assert (await house.get("/workspaces/south/rejections"))["items"] == []
+
+
+async def test_age_uses_our_receipt_and_not_the_clients(house: House) -> None:
+    await trio.sleep(30)
+    await _send(house, _update(received_at="2026-05-01T09:00:00Z"))
+    snapshot = await house.get("/workspaces/north/snapshots/bus-1")
+    assert instant(snapshot["last_update_received_at"]) == START + timedelta(seconds=30)
+
+
+async def test_the_trace_of_an_item_or_else_of_the_request_reaches_the_event(house: House) -> None:
+    updates = {"updates": [_update(trace_id="mine-7"), _update("bus-2")]}
+    await house.ask("POST", "/ingest", json=updates, headers={"X-Request-Id": "request-7"})
+    traces = [
+        (await house.get(f"/workspaces/north/devices/{bus}/events"))["items"][0]["trace_id"]
+        for bus in ("bus-1", "bus-2")
+    ]
+    assert traces == ["mine-7", "request-7"]
+
+
+class _Refusing:
+    """An ingest that takes nothing, or takes and gives up."""
+
+    def __init__(self, refusal: Exception | None) -> None:
+        self._refusal = refusal
+
+    def submit_nowait(self, submission: Submission) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        assert submission.resolve is not None
+        submission.resolve(None)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "problem", "retry_after"),
+    [(LaneFull(), "overloaded", "1"), (MailboxClosed(), "overloaded", "5"), (None, "outcome-unknown", "1")],
+)
+async def test_what_was_not_taken_or_was_given_up_is_503_with_retry_after(
+    house: House, refusal: Exception | None, problem: str, retry_after: str
+) -> None:
+    house.client = create_app(house.make_services(ingest=_Refusing(refusal))).test_client()
+    answer = await house.ask("POST", "/ingest", json={"updates": [_update()]})
+    assert (answer.status, answer.problem, answer.headers["retry-after"]) == (503, problem, retry_after)
+
+
+async def test_an_answer_that_cannot_be_waited_for_is_outcome_unknown_and_a_retry_is_safe(house: House) -> None:
+    house.current.mark_fenced(house.session)
+    began = trio.current_time()
+    answer = await house.ask("POST", "/ingest", json={"updates": [_update()]})
+    assert (answer.status, answer.problem) == (503, "outcome-unknown")
+    assert trio.current_time() - began == pytest.approx(10.0)
+    house.current.replace(house.session)
+    assert _outcomes(await _send(house, _update())) == ["duplicate"]

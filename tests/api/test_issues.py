@@ -1,0 +1,150 @@
+"""Issues and the worklist: who to call about, silent longest first, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+import trio
+
+from tests.api.house import BUSES, START, House, draft, instant
+
+HOUR = 3600.0
+
+
+async def _read_csv(house: House, path: str, **rest: object) -> list[dict[str, str]]:
+    answer = await house.ask("GET", path, **rest)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
+
+
+async def test_acceptance_7_stale_and_configured_no_data_with_reason_and_recency(house: House) -> None:
+    await house.report("bus-2", soc_percent=80.0)
+    await trio.sleep(2 * HOUR)
+    await house.report("bus-3", soc_percent=80.0)
+    await house.run_cycle()
+    report = await house.get("/workspaces/north/issues")
+    shown = [
+        {name: item[name] for name in ("device_id", "vehicle_name", "state", "reason", "silent_for_seconds")}
+        for item in report["items"]
+    ]
+    assert shown == [
+        {
+            "device_id": "bus-1",
+            "vehicle_name": "Bus bus-1",
+            "state": "configured-no-data",
+            "reason": "never_reported",
+            "silent_for_seconds": 7200.0,
+        },
+        {
+            "device_id": "bus-2",
+            "vehicle_name": "Bus bus-2",
+            "state": "stale",
+            "reason": "device_silent",
+            "silent_for_seconds": 7200.0,
+        },
+    ]
+
+
+async def test_acceptance_7_without_issues_the_shape_is_the_same_and_empty(house: House) -> None:
+    for bus in BUSES:
+        await house.report(bus, soc_percent=80.0)
+    empty = await house.get("/workspaces/north/issues")
+    assert empty == {
+        "workspace_id": "north",
+        "evaluated_at": empty["evaluated_at"],
+        "counts": {"healthy": 3, "delayed": 0, "stale": 0, "configured-no-data": 0, "awaiting-first-data": 0},
+        "workspace_outage": None,
+        "items": [],
+        "next_cursor": None,
+    }
+    await trio.sleep(2 * HOUR)
+    full = await house.get("/workspaces/north/issues")
+    assert set(full) == set(empty)
+    assert len(full["items"]) == 3
+
+
+async def test_acceptance_8_the_first_request_after_the_grace_has_the_device_and_when_it_ended(house: House) -> None:
+    await trio.sleep(HOUR)
+    assert (await house.get("/workspaces/north/issues"))["items"] == []
+    await trio.sleep(0.001)
+    items = (await house.get("/workspaces/north/issues"))["items"]
+    assert [item["device_id"] for item in items] == list(BUSES)
+    assert instant(items[0]["configured_at"]) == START
+    assert instant(items[0]["grace_exceeded_at"]) == START + timedelta(seconds=HOUR)
+
+
+async def test_the_worklist_is_sorted_silent_longest_first_across_workspaces(house: House) -> None:
+    await trio.sleep(10)
+    await house.report("bus-1", soc_percent=1.0)
+    await house.report("bus-2", soc_percent=1.0, workspace="south")
+    await trio.sleep(10)
+    await house.report("bus-2", soc_percent=1.0)
+    await trio.sleep(2 * HOUR)
+    items = (await house.get("/worklist"))["items"]
+    assert [(item["workspace_id"], item["device_id"]) for item in items] == [
+        ("north", "bus-3"),
+        ("south", "bus-1"),
+        ("south", "bus-3"),
+        ("north", "bus-1"),
+        ("south", "bus-2"),
+        ("north", "bus-2"),
+    ]
+    assert items[0]["workspace_name"] == "North"
+
+
+async def test_worklist_pages_show_every_issue_once_at_one_instant_while_time_passes(house: House) -> None:
+    await trio.sleep(HOUR + 1)
+    whole = await house.get("/worklist")
+    first = await house.get("/worklist?limit=4")
+    await trio.sleep(HOUR)
+    await house.store.put_devices("south", [draft("bus-0", activated_at=START - timedelta(days=1))])
+    second = await house.get(f"/worklist?limit=4&cursor={first['next_cursor']}")
+    assert first["items"] + second["items"] == whole["items"]
+    assert first["evaluated_at"] == second["evaluated_at"]
+    assert second["next_cursor"] is None
+
+
+async def test_a_filter_by_state_and_by_workspace(house: House) -> None:
+    await house.report("bus-2", soc_percent=80.0)
+    await trio.sleep(2 * HOUR)
+    stale = (await house.get("/worklist?state=stale"))["items"]
+    assert [(item["workspace_id"], item["device_id"]) for item in stale] == [("north", "bus-2")]
+    south = (await house.get("/worklist?workspace_id=south&workspace_id=nowhere"))["items"]
+    assert {item["workspace_id"] for item in south} == {"south"}
+    refused = await house.ask("GET", "/worklist?state=healthy")
+    assert (refused.status, refused.pointers) == (400, ["state"])
+
+
+@pytest.mark.parametrize("ask", [{"headers": {"Accept": "text/csv"}}, {"query_string": {"format": "csv"}}])
+async def test_the_worklist_comes_as_csv_when_asked_for(house: House, ask: dict[str, object]) -> None:
+    await trio.sleep(2 * HOUR)
+    rows = await _read_csv(house, "/workspaces/north/issues", **ask)
+    assert [row["vehicle_name"] for row in rows] == ["Bus bus-1", "Bus bus-2", "Bus bus-3"]
+    assert rows[0]["state"] == "configured-no-data"
+    assert rows[0]["configured_at"] == "2026-05-01T12:00:00Z"
+    assert rows[0]["silent_for_seconds"] == "7200.000"
+
+
+async def test_json_stays_the_answer_for_whoever_takes_anything(house: House) -> None:
+    answer = await house.ask("GET", "/worklist", headers={"Accept": "*/*"})
+    assert answer.headers["content-type"] == "application/json"
+    answer = await house.ask("GET", "/worklist?format=json", headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_csv_holds_more_than_one_page_of_the_store(house: House) -> None:
+    many = [draft(f"d-{index:04}") for index in range(1100)]
+    await house.store.put_devices("north", many)
+    await trio.sleep(2 * HOUR)
+    rows = await _read_csv(house, "/workspaces/north/issues?format=csv")
+    assert len({row["device_id"] for row in rows}) == len(rows) == 1103
+
+
+async def test_a_vehicle_name_does_not_become_a_formula(house: House) -> None:
+    await house.store.put_devices("north", [draft("bus-1", vehicle_name='=HYPERLINK("https://example.org")')])
+    await trio.sleep(2 * HOUR)
+    rows = await _read_csv(house, "/worklist?format=csv")
+    assert rows[0]["vehicle_name"] == '\'=HYPERLINK("https://example.org")'

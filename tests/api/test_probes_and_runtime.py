@@ -1,0 +1,72 @@
+"""Alive, ready, and what the shards are doing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import trio
+
+from api.app import create_app
+from runtime.faults import EnvironmentFault
+from tests.api.house import House
+
+
+class _DatabaseAway:
+    """Reads of a database that does not answer: at once, or never."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        self._hangs = hangs
+
+    async def check_ready(self) -> int:
+        if self._hangs:
+            await trio.sleep_forever()
+        raise EnvironmentFault("connection refused")
+
+
+class _ClockUnknown:
+    def now(self) -> datetime:
+        raise EnvironmentFault("the database's clock has not been observed yet")
+
+
+async def test_ready_lists_every_check(house: House) -> None:
+    answer = await house.ask("GET", "/readyz", key=None)
+    checks = {"database": True, "partitions": True, "ingest": True, "lanes": True}
+    assert (answer.status, answer.json) == (200, {"checks": checks})
+
+
+async def test_a_full_lane_makes_it_not_ready_and_stays_alive(house: House) -> None:
+    house.ready["lanes"] = False
+    answer = await house.ask("GET", "/readyz", key=None)
+    assert (answer.status, answer.problem) == (503, "dependency-away")
+    assert answer.json["checks"]["lanes"] is False
+    assert answer.json["detail"] == "Not ready: lanes."
+    assert (await house.ask("GET", "/healthz", key=None)).status == 200
+
+
+async def test_without_partitions_for_two_days_it_is_not_ready(house: House) -> None:
+    await trio.sleep(6 * 86_400)
+    answer = await house.ask("GET", "/readyz", key=None)
+    assert (answer.status, answer.json["checks"]["partitions"]) == (503, False)
+
+
+async def test_a_database_that_is_away_or_hangs_makes_it_not_ready_in_time(house: House) -> None:
+    for hangs in (False, True):
+        services = house.make_services(reads=_DatabaseAway(hangs=hangs))
+        house.client = create_app(services).test_client()
+        with trio.fail_after(4):
+            answer = await house.ask("GET", "/readyz", key=None)
+        assert (answer.status, answer.json["checks"]["database"]) == (503, False)
+
+
+async def test_before_the_databases_time_is_known_requests_are_503_and_it_is_alive(house: House) -> None:
+    house.client = create_app(house.make_services(clock=_ClockUnknown())).test_client()
+    answer = await house.ask("GET", "/workspaces")
+    assert (answer.status, answer.problem) == (503, "dependency-away")
+    assert (await house.ask("GET", "/healthz", key=None)).status == 200
+
+
+async def test_the_runtime_shows_this_process_and_all_shards(house: House) -> None:
+    runtime = await house.get("/runtime")
+    assert runtime["process"]["shard_id"] == "shard-1"
+    assert runtime["process"]["http"]["in_flight"] == 1
+    assert [shard["shard_id"] for shard in runtime["shards"]] == ["shard-1"]

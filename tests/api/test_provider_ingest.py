@@ -1,0 +1,75 @@
+"""`POST /provider-ingest`: a forwarded raw message takes the same path as one of our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.house import START, Answer, House, instant
+
+AT = START.isoformat()
+
+
+async def _forward(house: House, message: Any, key: str = "all", **rest: Any) -> Answer:
+    envelope = {
+        "workspaceId": "north",
+        "providerType": "spoken",
+        "providerId": "live",
+        "receivedAt": "2026-05-01T09:00:00Z",
+        "rawMessage": message,
+        **rest,
+    }
+    return await house.ask("POST", "/provider-ingest", json=envelope, key=key)
+
+
+async def test_acceptance_3_an_envelope_and_an_update_meet_the_same_acceptance(house: House) -> None:
+    await house.report("bus-2", soc_percent=50.0)
+    message = f"say x-bus-1 soc_percent 80 {AT}\nx-bus-2 soc_percent 50 {AT}\nx-bus-9 soc_percent 1 {AT}\nmumble"
+    answer = await _forward(house, message)
+    assert answer.status == 200
+    assert [result["reason"] or result["outcome"] for result in answer.json["results"]] == [
+        "accepted",
+        "duplicate",
+        "unknown_device",
+        "invalid",
+    ]
+    assert (answer.json["records"], answer.json["ignored"]) == (4, 0)
+    snapshot = await house.get("/workspaces/north/snapshots/bus-1")
+    assert snapshot["values"]["soc_percent"]["value"] == 80.0
+    assert instant(snapshot["last_update_received_at"]) == START
+    refused = (await house.get("/workspaces/north/rejections"))["items"]
+    assert {(item["origin"], item["reason"], item["sample"]["text"] == "mumble") for item in refused} == {
+        ("envelope", "unknown_device", False),
+        ("envelope", "invalid", True),
+    }
+
+
+@pytest.mark.parametrize("message", ["bonjour", {"say": "x-bus-1"}])
+async def test_a_message_that_the_provider_does_not_know_is_refused_and_visible(house: House, message: Any) -> None:
+    answer = await _forward(house, message)
+    assert [result["reason"] for result in answer.json["results"]] == ["invalid"]
+    assert "this is not spoken here" in answer.json["results"][0]["detail"]
+    assert len((await house.get("/workspaces/north/rejections"))["items"]) == 1
+
+
+async def test_an_unknown_workspace_or_connection_is_404_and_a_foreign_one_too(house: House) -> None:
+    assert (await _forward(house, "say", workspaceId="nowhere")).status == 404
+    assert (await _forward(house, "say", workspaceId="south", key="north")).status == 404
+    assert (await _forward(house, "say", providerId="nobody")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"providerType": "rfms"}, "/providerType"),
+        ({"receivedAt": "2026-05-01T09:00:00"}, "/receivedAt"),
+        ({"workspaceId": "a b"}, "/workspaceId"),
+        ({"workspace_id": "north"}, "/workspace_id"),
+    ],
+)
+async def test_an_envelope_that_is_wrong_is_refused_at_its_place(
+    house: House, change: dict[str, Any], pointer: str
+) -> None:
+    answer = await _forward(house, "say", **change)
+    assert (answer.status, answer.pointers) == (422, [pointer])

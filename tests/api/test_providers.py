@@ -1,0 +1,73 @@
+"""Provider connections: secrets stay out, settings are the provider's to judge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.house import House
+
+BODY: dict[str, Any] = {
+    "provider_type": "spoken",
+    "transport": "stream",
+    "base_url": "https://provider.example/api",
+    "credential": "env:NORTH_KEY",
+    "settings": {"tongue": "formal"},
+    "expected_update_seconds": 900,
+    "overrides": {"stale_after_seconds": 1800},
+}
+
+
+async def test_a_connection_is_stored_as_given_and_replaced_whole(house: House) -> None:
+    made = await house.ask("PUT", "/workspaces/north/providers/second", json=BODY)
+    assert (made.status, made.json) == (
+        201,
+        {
+            **BODY,
+            "workspace_id": "north",
+            "provider_id": "second",
+            "active": True,
+            "expected_update_seconds": 900.0,
+            "overrides": {"delayed_after_seconds": None, "stale_after_seconds": 1800.0, "grace_seconds": None},
+        },
+    )
+    assert await house.get("/workspaces/north/providers/second") == made.json
+    bare = {name: BODY[name] for name in ("provider_type", "transport", "base_url")}
+    changed = await house.ask("PUT", "/workspaces/north/providers/second", json=bare)
+    assert (changed.status, changed.json["settings"], changed.json["credential"]) == (200, {}, None)
+
+
+async def test_connections_are_listed_in_pages(house: House) -> None:
+    pages = await house.walk("/workspaces/north/providers?limit=1")
+    assert [page["items"][0]["provider_id"] for page in pages] == ["hourly", "live"]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointers"),
+    [
+        ({"credential": "sk_live_4242"}, ["/credential"]),
+        ({"credential": "env:sk-live 4242"}, ["/credential"]),
+        ({"credential": "file:"}, ["/credential"]),
+        ({"base_url": "https://user:pass@provider.example"}, ["/base_url"]),
+        ({"base_url": "https://provider.example?apiKey=4242"}, ["/base_url"]),
+        ({"base_url": "ftp://provider.example"}, ["/base_url"]),
+        ({"base_url": "https://[provider"}, ["/base_url"]),
+        ({"settings": {"apiKey": "4242"}}, ["/settings/apiKey"]),
+        ({"settings": {"deep": [{"client_secret": "4242"}]}}, ["/settings/deep/0/client_secret"]),
+        ({"settings": {"tongue": "a\u0000b"}}, ["/settings/tongue"]),
+        ({"settings": {"tongue": "rude"}}, ["/settings/tongue"]),
+        ({"settings": {"volume": 11}}, ["/settings/volume"]),
+        ({"provider_type": "carrier-pigeon"}, ["/provider_type"]),
+        ({"transport": "fax"}, ["/transport"]),
+        ({"expected_update_seconds": 0}, ["/expected_update_seconds"]),
+        ({"overrides": {"grace_seconds": -1}}, ["/overrides/grace_seconds"]),
+    ],
+)
+async def test_what_is_wrong_is_refused_at_its_place_and_never_repeated(
+    house: House, change: dict[str, Any], pointers: list[str]
+) -> None:
+    answer = await house.ask("PUT", "/workspaces/north/providers/second", json=BODY | change)
+    assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", pointers)
+    assert b"4242" not in answer.body
+    assert (await house.ask("GET", "/workspaces/north/providers/second")).status == 404

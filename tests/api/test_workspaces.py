@@ -1,0 +1,74 @@
+"""Workspaces: configured by PUT, shown as stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.house import House
+
+
+async def test_a_new_workspace_is_201_with_defaults_and_the_same_again_is_200(house: House) -> None:
+    made = await house.ask("PUT", "/workspaces/depot", json={"name": "Depot"})
+    assert (made.status, made.json) == (
+        201,
+        {
+            "workspace_id": "depot",
+            "name": "Depot",
+            "active": True,
+            "poll_interval_seconds": 300,
+            "thresholds": {
+                "freshness_target_seconds": 300.0,
+                "delayed_after_seconds": 360.0,
+                "stale_after_seconds": 900.0,
+                "grace_seconds": 3600.0,
+            },
+            "config_version": made.json["config_version"],
+        },
+    )
+    again = await house.ask("PUT", "/workspaces/depot", json={"name": "Depot"})
+    assert (again.status, again.json) == (200, made.json)
+    assert await house.get("/workspaces/depot") == made.json
+
+
+async def test_a_change_nudges_the_actors_of_that_workspace(house: House) -> None:
+    await house.ask("PUT", "/workspaces/north", json={"name": "North", "poll_interval_seconds": 600})
+    assert house.nudged.workspaces == ["north"]
+    assert (await house.get("/workspaces/north"))["poll_interval_seconds"] == 600
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, ["/name"]),
+        ({"name": ""}, ["/name"]),
+        ({"name": "a\u0000b"}, ["/name"]),
+        ({"name": "x", "colour": "red"}, ["/colour"]),
+        ({"name": "x", "poll_interval_seconds": 59}, ["/poll_interval_seconds"]),
+        ({"name": "x", "poll_interval_seconds": 3601}, ["/poll_interval_seconds"]),
+        ({"name": "x", "poll_interval_seconds": "300"}, ["/poll_interval_seconds"]),
+        ({"name": "x", "thresholds": {"delayed_after_seconds": 299}}, ["/thresholds/delayed_after_seconds"]),
+        ({"name": "x", "thresholds": {"stale_after_seconds": 360}}, ["/thresholds/stale_after_seconds"]),
+        ({"name": "x", "thresholds": {"grace_seconds": 0}}, ["/thresholds/grace_seconds"]),
+    ],
+)
+async def test_what_is_wrong_is_refused_at_its_place(house: House, body: Any, pointers: list[str]) -> None:
+    answer = await house.ask("PUT", "/workspaces/north", json=body)
+    assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", pointers)
+
+
+async def test_workspaces_are_listed_in_pages(house: House) -> None:
+    pages = await house.walk("/workspaces?limit=1")
+    assert [[row["workspace_id"] for row in page["items"]] for page in pages] == [["north"], ["south"]]
+
+
+async def test_thresholds_of_the_workspace_decide_its_health(house: House) -> None:
+    body = {"name": "North", "thresholds": {"grace_seconds": 30, "stale_after_seconds": 1200}}
+    await house.ask("PUT", "/workspaces/north", json=body)
+    thresholds = (await house.get("/workspaces/north/health"))["items"][0]["thresholds"]
+    assert (thresholds["grace_seconds"], thresholds["stale_after_seconds"], thresholds["source"]) == (
+        30.0,
+        1200.0,
+        "workspace",
+    )

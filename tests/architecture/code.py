@@ -1,0 +1,115 @@
+"""What no module may contain. Each rule takes one module and returns what is wrong with it, as `line: sentence`."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.architecture.source import Module
+
+MAX_LINES: Final = 400
+CLOCK_MODULES: Final = ("runtime/clock.py", "simulator/clock.py")  # the simulator shares nothing with the service
+WALL_CLOCK: Final = frozenset(
+    [f"datetime.datetime.{name}" for name in ("now", "utcnow", "today")]
+    + [f"time.{name}" for name in ("time", "time_ns", "localtime", "gmtime", "ctime")]
+    + ["datetime.date.today"]
+)
+IO_BUILTINS: Final = frozenset(("open", "print", "input", "breakpoint", "eval", "exec", "__import__"))
+CATCHES_EVERYTHING: Final = ("BaseException", "builtins.BaseException", "trio.Cancelled")
+
+
+def too_long(module: Module) -> list[str]:
+    lines = len(module.text.splitlines())
+    return [f"1: {lines} lines; split it at {MAX_LINES}"] if lines > MAX_LINES else []
+
+
+def no_docstring(module: Module) -> list[str]:
+    """A module without its text. An empty `__init__.py` only marks a folder and has nothing to say."""
+    if module.path.name == "__init__.py" and not module.text.strip():
+        return []
+    return [] if ast.get_docstring(module.tree) else ["1: the module has no docstring"]
+
+
+def reads_wall_clock(module: Module) -> list[str]:
+    """A reading of the machine's wall clock, called or handed on, outside the clock's own module."""
+    if str(module.path) in CLOCK_MODULES:
+        return []
+    return [
+        f"{node.lineno}: {module.name_of(node)} reads the wall clock; take a Clock, or `now`, as an argument"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute | ast.Name)
+        and isinstance(node.ctx, ast.Load)
+        and module.name_of(node) in WALL_CLOCK
+    ]
+
+
+def waits_in_domain(module: Module) -> list[str]:
+    """Anything in domain/ that waits, or reaches the world through a builtin."""
+    if module.folder != "domain":
+        return []
+    return [
+        f"{node.lineno}: domain/ must not {_what(node)}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith)
+        or (isinstance(node, ast.Call) and module.name_of(node.func) in IO_BUILTINS)
+    ]
+
+
+def _what(node: ast.AST) -> str:
+    return "use a builtin that does I/O or runs code" if isinstance(node, ast.Call) else "wait"
+
+
+def enters_over_the_bridge(module: Module) -> list[str]:
+    """`async with aio_as_trio(…)` and `async for … in aio_as_trio(…)`: a cancellation between loses what they hold."""
+    found: list[str] = []
+    for node in ast.walk(module.tree):
+        entered: Sequence[ast.expr] = ()
+        if isinstance(node, ast.AsyncWith):
+            entered = [item.context_expr for item in node.items]
+        elif isinstance(node, ast.AsyncFor):
+            entered = [node.iter]
+        found += [
+            f"{expression.lineno}: cross the bridge once, with a coroutine; never enter it"
+            for expression in entered
+            if isinstance(expression, ast.Call) and module.name_of(expression.func).endswith("aio_as_trio")
+        ]
+    return found
+
+
+def swallows_cancellation(module: Module) -> list[str]:
+    """A handler for everything that does not end in `raise`, and `suppress` of everything."""
+    found = []
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ExceptHandler) and _catches_everything(module, node.type) and not _raises(node.body):
+            found.append(f"{node.lineno}: this handler may swallow a cancellation; end it with raise")
+        if isinstance(node, ast.Call) and module.name_of(node.func).endswith("suppress"):
+            found += [
+                f"{node.lineno}: suppress would swallow a cancellation"
+                for argument in node.args
+                if module.name_of(argument) in CATCHES_EVERYTHING
+            ]
+    return found
+
+
+def _catches_everything(module: Module, kind: ast.expr | None) -> bool:
+    if kind is None:
+        return True
+    kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+    return any(module.name_of(each) in CATCHES_EVERYTHING for each in kinds)
+
+
+def _raises(body: Sequence[ast.stmt]) -> bool:
+    """Whether every way through these statements that reaches their end raises."""
+    last = body[-1]
+    if isinstance(last, ast.If):
+        return bool(last.orelse) and _raises(last.body) and _raises(last.orelse)
+    if isinstance(last, ast.With | ast.AsyncWith):
+        return _raises(last.body)
+    return isinstance(last, ast.Raise) and not _returns_before(body)
+
+
+def _returns_before(body: Sequence[ast.stmt]) -> bool:
+    return any(isinstance(node, ast.Return) for statement in body for node in ast.walk(statement))

@@ -1,0 +1,94 @@
+"""Who may import whom. Each rule takes one module and returns what is wrong with it, as `line: sentence`.
+
+Imports run downwards only: what stands on a lower floor knows nothing of the floors above, so the rules of the domain
+can be read, tested and trusted alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.architecture.source import BESIDE, HOUSE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.architecture.source import Module
+
+# actors.ports holds protocols, their values and their exceptions, and no behaviour: whoever fulfils or asks them
+# needs nothing else of actors/.
+MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
+    "domain": ("domain",),
+    "runtime": ("runtime",),
+    "storage": ("storage", "domain", "runtime", "actors.ports"),
+    "providers": ("providers", "domain", "runtime", "actors.ports"),
+    "actors": ("actors", "domain", "runtime"),
+    "api": ("api", "domain", "runtime", "actors.ports"),
+    "simulator": ("simulator",),
+    "lastheard": HOUSE,
+    "tests": (*HOUSE, *BESIDE),
+    "benchmarks": (*HOUSE, *BESIDE),
+}
+
+GATEWAY: Final = ("storage/gateway.py",)
+MIGRATIONS: Final = ("storage/migrations/",)
+ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
+    "asyncpg": GATEWAY,
+    "trio_asyncio": GATEWAY,
+    # SQLAlchemy's asyncpg dialect wants an asyncio loop of its own, in a thread, before the tree starts.
+    "asyncio": (*GATEWAY, *MIGRATIONS),
+    "alembic": MIGRATIONS,
+    "sqlalchemy": MIGRATIONS,
+}
+
+# Modules with no way to wait or to do I/O. Added to when the domain needs another such one.
+PURE: Final = (
+    *("__future__", "bisect", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq"),
+    *("itertools", "math", "operator", "random", "re", "statistics", "sys.float_info", "types", "typing"),
+)
+
+
+def wrong_direction(module: Module) -> list[str]:
+    """An import of a floor that this one may not know."""
+    allowed = MAY_IMPORT[module.folder]
+    return [
+        f"{line}: {module.folder}/ must not import {name}"
+        for line, name in module.imports()
+        if name.partition(".")[0] in (*HOUSE, *BESIDE) and not _is_below(name, allowed)
+    ]
+
+
+def library_out_of_place(module: Module) -> list[str]:
+    """A library whose use is one module's business, imported by another."""
+    return [
+        f"{line}: only {' and '.join(homes)} may import {library}"
+        for line, name in module.imports()
+        for library, homes in ONLY_IN.items()
+        if _is_below(name, (library,)) and not str(module.path).startswith(homes)
+    ]
+
+
+def impure_import(module: Module) -> list[str]:
+    """An import in domain/ beyond the standard library's pure modules."""
+    if module.folder != "domain":
+        return []
+    return [
+        f"{line}: domain/ computes; {name} is neither pure nor ours"
+        for line, name in module.imports()
+        if not _is_below(name, (*PURE, *HOUSE, *BESIDE))  # the house's own floors are wrong_direction's
+    ]
+
+
+def twin_in_use(module: Module) -> list[str]:
+    """The in-memory twin of storage/ imported by anything but tests and itself (FR-013)."""
+    if module.folder == "tests" or str(module.path).startswith("storage/memory"):
+        return []
+    return [
+        f"{line}: the in-memory twin is for tests only"
+        for line, name in module.imports()
+        if name.startswith("storage.memory")
+    ]
+
+
+def _is_below(name: str, tops: tuple[str, ...]) -> bool:
+    return any(name == top or name.startswith(f"{top}.") for top in tops)

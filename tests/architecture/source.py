@@ -1,0 +1,124 @@
+"""The project's own files as the rules see them: text and syntax tree of every module.
+
+Owns reading them and the names they use. It must never import what it reads: a module that cannot be imported still
+has to keep the rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+HOUSE = ("domain", "runtime", "storage", "providers", "actors", "api", "simulator", "lastheard")
+BESIDE = ("tests", "benchmarks")
+
+
+@dataclass(frozen=True)
+class Module:
+    """One Python file. `path` is relative to the project's root."""
+
+    path: PurePosixPath
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, str(self.path))
+
+    @property
+    def folder(self) -> str:
+        """The top-level folder, which is the floor of the house that it stands on."""
+        return self.path.parts[0]
+
+    @property
+    def package(self) -> tuple[str, ...]:
+        """What a relative import counts from."""
+        return self.path.parent.parts
+
+    def imports(self) -> Iterator[tuple[int, str]]:
+        """(line, dotted name) of everything imported, also for type checking only: a type is a dependency too.
+
+        `from a import b` is `a.b`, whether b is a module or a name in one.
+        """
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from ((node.lineno, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                origin = self._origin(node)
+                yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
+            elif isinstance(node, ast.Call) and self.name_of(node.func) in ("importlib.import_module", "__import__"):
+                yield from (
+                    (node.lineno, argument.value)
+                    for argument in node.args[:1]
+                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+                )
+
+    def _origin(self, node: ast.ImportFrom) -> str:
+        above = self.package[: len(self.package) - node.level + 1] if node.level else ()
+        return ".".join([*above, *([node.module] if node.module else [])])
+
+    @cached_property
+    def _aliases(self) -> dict[str, str]:
+        """Local name -> what it was imported as, anywhere in the file."""
+        known: dict[str, str] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                known.update({alias.asname: alias.name for alias in node.names if alias.asname})
+            elif isinstance(node, ast.ImportFrom):
+                origin = self._origin(node)
+                known.update({alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names})
+        return known
+
+    def name_of(self, node: ast.expr) -> str:
+        """The dotted name an expression stands for, with imports resolved; empty when it is none."""
+        if isinstance(node, ast.Name):
+            return self._aliases.get(node.id, node.id)
+        if isinstance(node, ast.Attribute):
+            before = self.name_of(node.value)
+            return f"{before}.{node.attr}" if before else ""
+        return ""
+
+
+def read_module(path: Path) -> Module:
+    return Module(PurePosixPath(path.relative_to(ROOT).as_posix()), path.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def shipped_modules() -> tuple[Module, ...]:
+    """Every module of the house."""
+    return _modules_in(HOUSE)
+
+
+@lru_cache(maxsize=1)
+def all_modules() -> tuple[Module, ...]:
+    """The house, its tests and its benchmarks."""
+    return shipped_modules() + _modules_in(BESIDE)
+
+
+def _modules_in(folders: tuple[str, ...]) -> tuple[Module, ...]:
+    return tuple(read_module(path) for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+
+
+def project_files() -> list[Path]:
+    """Everything under version control, or about to be: what git tracks or does not ignore, and is there."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    paths = (ROOT / name for name in listed.stdout.decode().split("\0") if name)
+    return sorted(path for path in paths if path.is_file())
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,116 @@
+"""Rules about the project's files as a whole: what is packaged, and what no text may mention."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.architecture.source import HOUSE, ROOT, all_modules, project_files, pyproject, shipped_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# In pieces, so that this file does not mention what it forbids.
+MACHINE_FOLDER = re.compile(r"(?<![\w.~$}{])/(?:home|Users|root|work)/[\w.]")
+PACKAGE_INDEX = re.compile(r"(?m)py" + r"pi\.org|python" + r"hosted\.org|^\s*-(?:i|-index-url|-extra-index-url|f)[ =]")
+
+
+# FR-013: in-memory storage is for tests only, so an installed service does not even have it.
+NOT_SHIPPED = ("storage.memory",)
+
+
+def missing_packages(listed: Iterable[str], found: Iterable[str]) -> list[str]:
+    """Packages that the wheel would miss, and listed ones that do not exist or must not be shipped."""
+    listed = set(listed)
+    shipped = {name for name in found if not name.startswith(NOT_SHIPPED)}
+    return [f"not listed: {name}" for name in sorted(shipped - listed)] + [
+        f"does not belong: {name}" for name in sorted(listed - shipped)
+    ]
+
+
+def unpackaged_data(files: Iterable[PurePosixPath], package_data: dict[str, list[str]]) -> list[str]:
+    """Files inside packages that are neither Python nor declared as package data, so the wheel would miss them."""
+    patterns = [
+        f"{package.replace('.', '/')}/{pattern}" for package, globs in package_data.items() for pattern in globs
+    ]
+    return [
+        str(path)
+        for path in files
+        if path.parts[0] in HOUSE
+        and path.suffix not in (".py", ".md")
+        and not any(fnmatch(str(path), pattern) for pattern in patterns)
+    ]
+
+
+def forbidden_mentions(text: str) -> list[str]:
+    """Lines that name a folder of somebody's machine or an index to install from."""
+    own_folder = re.compile(rf"(?<![\w.~]){re.escape(str(ROOT))}(?!\w)")
+    return [
+        f"{number}: {line.strip()[:100]}"
+        for number, line in enumerate(text.splitlines(), start=1)
+        if any(pattern.search(line) for pattern in (MACHINE_FOLDER, PACKAGE_INDEX, own_folder))
+    ]
+
+
+def test_the_wheel_lists_every_package_and_no_other() -> None:
+    found = {".".join(module.package) for module in shipped_modules()}
+    assert missing_packages(pyproject()["tool"]["setuptools"]["packages"], found) == []
+
+
+def test_every_package_has_an_init() -> None:
+    folders = {module.path.parent for module in all_modules()}
+    assert [str(folder) for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
+
+
+def test_the_wheel_carries_every_file_that_is_not_python() -> None:
+    files = [PurePosixPath(path.relative_to(ROOT).as_posix()) for path in project_files()]
+    assert unpackaged_data(files, pyproject()["tool"]["setuptools"]["package-data"]) == []
+
+
+def test_no_text_mentions_a_machine_or_a_package_index() -> None:
+    found = []
+    for path in project_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path.relative_to(ROOT)}:{mention}" for mention in forbidden_mentions(text)]
+    assert found == []
+
+
+def test_a_package_left_out_or_invented_is_found() -> None:
+    problems = missing_packages(["api", "apo", "storage.memory"], ["api", "storage.memory", "storage.sql"])
+    assert problems == ["not listed: storage.sql", "does not belong: apo", "does not belong: storage.memory"]
+
+
+def test_a_data_file_left_out_is_found() -> None:
+    files = [PurePosixPath(name) for name in ("storage/sql/a.sql", "api/pages/index.html", "docs/a.svg", "api/app.py")]
+    assert unpackaged_data(files, {"storage": ["sql/*.sql"]}) == ["api/pages/index.html"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see /home" + "/somebody/notes",
+        'path = "/work' + '/project"',
+        "file:/root" + "/.cache",
+        "index = https://py" + "pi.org/simple",
+        "--index-url" + "=https://mirror.example",
+        "-i" + " https://mirror.example",
+        f"cd {ROOT}",
+    ],
+)
+def test_a_mention_is_found(text: str) -> None:
+    assert forbidden_mentions(text) != []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a closed folder such as /root", "GET /worklist", "--no-emit-index-url", "https://example.org/home/a", "~/work/x"],
+)
+def test_a_harmless_line_is_not_a_mention(text: str) -> None:
+    assert forbidden_mentions(text) == []

@@ -1,0 +1,73 @@
+"""Every provider fulfils the protocols that the actors know, and speaks only of signals in the catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass, ProviderConnection
+from domain.signals import CATALOGUE
+from providers.http import HttpPool
+from providers.rfms import Rfms
+from providers.viriciti import ViriCiti
+from providers.viriciti.wire import LABELS
+
+if TYPE_CHECKING:
+    from actors.ports import Poller, Provider, Streamer
+
+
+def _providers() -> list[Provider]:
+    """The type checker compares each with the protocol here."""
+    http = HttpPool()
+    return [ViriCiti(http), Rfms(http)]
+
+
+def test_each_has_a_name_of_its_own_and_a_way_in() -> None:
+    assert [provider.provider_type for provider in _providers()] == ["viriciti", "rfms"]
+    assert all(provider.transports <= {"poll", "stream"} and provider.transports for provider in _providers())
+
+
+@pytest.mark.parametrize("provider", _providers(), ids=lambda provider: provider.provider_type)
+def test_each_opens_what_it_says_it_has(provider: Provider) -> None:
+    transport = next(iter(provider.transports))
+    connection = ProviderConnection("acme", "p", provider.provider_type, transport, "https://p.example", "env:KEY")
+    provider.check_settings(connection.settings)
+    poller: Poller | None = provider.open_poller(connection, "secret")
+    streamer: Streamer | None = provider.open_streamer(connection, "secret")
+    assert poller is not None
+    assert (streamer is not None) == ("stream" in provider.transports)
+
+
+@pytest.mark.parametrize("provider", _providers(), ids=lambda provider: provider.provider_type)
+@pytest.mark.parametrize(
+    ("address", "settings", "secret", "fault"),
+    [
+        ("p.example", {}, "secret", FaultClass.CONFIGURATION),
+        ("https://p.example", {"no_such_setting": 1}, "secret", FaultClass.CONFIGURATION),
+        ("https://p.example", {}, None, FaultClass.CREDENTIALS),
+    ],
+)
+def test_each_tells_what_it_cannot_work_with_as_a_fault(
+    provider: Provider, address: str, settings: dict[str, int], secret: str | None, fault: FaultClass
+) -> None:
+    transport = next(iter(provider.transports))
+    connection = ProviderConnection("acme", "p", provider.provider_type, transport, address, "env:KEY", settings)
+    with pytest.raises(ProviderFault) as caught:
+        provider.open_poller(connection, secret)
+    assert (caught.value.fault, caught.value.permanent) == (fault, True)
+
+
+@pytest.mark.parametrize("provider", _providers(), ids=lambda provider: provider.provider_type)
+@pytest.mark.parametrize("message", [b"", b"<html>", b"[]", b"7", b'"hello"'])
+def test_each_refuses_an_envelope_that_it_never_sends(provider: Provider, message: bytes) -> None:
+    transport = next(iter(provider.transports))
+    connection = ProviderConnection("acme", "p", provider.provider_type, transport, "https://p.example", "env:KEY")
+    with pytest.raises(ProviderFault) as caught:
+        provider.interpret(connection, message)
+    assert caught.value.fault is FaultClass.PROTOCOL
+
+
+def test_every_label_stands_for_a_signal_of_the_catalogue() -> None:
+    assert set(LABELS.values()) - CATALOGUE.keys() == set()

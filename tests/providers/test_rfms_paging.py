@@ -1,0 +1,199 @@
+"""Where an rFMS run begins, how it goes on, and when it must stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass
+from providers.configuration import parse_base_url
+from providers.rfms.paging import Paging, Step
+from providers.rfms.settings import RfmsSettings
+from providers.rfms.wire import StatusPage
+
+NOW = datetime(2026, 3, 15, 12, 0, 0, tzinfo=UTC)
+BASE = "https://maker.example/rfms4"
+LATEST = "/rfms4/vehiclestatuses?latestOnly=true"
+SINCE_TEN = "/rfms4/vehiclestatuses?starttime=2026-03-15T10%3A00%3A00Z&datetype=received"
+PAGE = StatusPage((), frozenset(), 0, 0, (), 0, False, None, None, None, None)
+MORE = PAGE._replace(has_more=True)
+
+
+def _paging(base: str = BASE, settings: RfmsSettings | None = None) -> Paging:
+    return Paging(parse_base_url(base), settings or RfmsSettings())
+
+
+def _at(hour: int, minute: int = 0, second: int = 0) -> datetime:
+    return NOW.replace(hour=hour, minute=minute, second=second, microsecond=400_000)
+
+
+def _since(second: str) -> str:
+    return str(httpx.QueryParams({"starttime": f"2026-03-15T{second}Z", "datetype": "received"}))
+
+
+@pytest.mark.parametrize(
+    ("cursor", "target"),
+    [
+        (None, LATEST),
+        ("nonsense", LATEST),
+        ("2026-03-15T10:00:00", LATEST),  # without a zone it says nothing
+        ("2026-03-15T10:00:00Z", SINCE_TEN),
+        ("2026-03-15T11:00:00.999+01:00", SINCE_TEN),
+        ("2026-03-01T12:00:00Z", "/rfms4/vehiclestatuses?starttime=2026-03-01T12%3A00%3A00Z&datetype=received"),
+        ("2026-03-01T11:59:59Z", LATEST),  # older than two weeks: the maker may have dropped what came after it
+        ("2026-03-15T13:00:01Z", LATEST),  # from the future: some clock was wrong
+    ],
+)
+def test_a_run_begins_at_its_cursor_or_with_the_latest(cursor: str | None, target: str) -> None:
+    assert _paging().first_step(cursor, NOW).target == target
+
+
+def test_a_content_filter_goes_with_every_request() -> None:
+    paging = _paging(settings=RfmsSettings(content_filter="SNAPSHOT,ACCUMULATED"))
+    target = paging.first_step(None, NOW).target
+    assert target == "/rfms4/vehiclestatuses?latestOnly=true&contentFilter=SNAPSHOT%2CACCUMULATED"
+
+
+def test_a_base_without_a_path_is_fine() -> None:
+    assert _paging("https://maker.example").first_step(None, NOW).target == "/vehiclestatuses?latestOnly=true"
+
+
+def test_a_page_without_more_ends_the_run() -> None:
+    paging = _paging()
+    assert paging.next_step(paging.first_step(None, NOW), PAGE) is None
+
+
+def test_latest_statuses_go_on_after_the_last_vin() -> None:
+    paging = _paging()
+    step = paging.next_step(paging.first_step(None, NOW), MORE._replace(last_vin="VIN&7"))
+    assert step is not None
+    assert step.target == f"{LATEST}&lastVin=VIN%267"
+
+
+def test_without_a_link_the_last_second_is_asked_for_again() -> None:
+    paging = _paging()
+    first = paging.first_step("2026-03-15T10:00:00Z", NOW)
+    second = paging.next_step(first, MORE._replace(newest_received_at=_at(10, 5, 9)))
+    assert second is not None
+    assert second.target.endswith(_since("10:05:09"))
+
+
+@pytest.mark.parametrize("newest", [_at(10, 0, 0), _at(9, 0, 0)])
+def test_a_page_that_leads_nowhere_is_followed_by_the_next_second(newest: datetime) -> None:
+    paging = _paging()
+    first = paging.first_step("2026-03-15T10:00:00Z", NOW)
+    second = paging.next_step(first, MORE._replace(newest_received_at=newest))
+    assert second is not None
+    assert second.target.endswith(_since("10:00:01"))
+
+
+@pytest.mark.parametrize("mode", ["latest", "since"])
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("/rfms/vehiclestatuses?starttime=a&x=1", "/rfms/vehiclestatuses?starttime=a&x=1"),  # not /rfms4/rfms/…
+        ("vehiclestatuses?page=2", "/vehiclestatuses?page=2"),
+        ("https://maker.example/next?page=2", "/next?page=2"),
+        ("https://maker.example:443/next", "/next"),
+    ],
+)
+def test_a_link_is_followed_from_the_host_not_the_base(mode: str, link: str, target: str) -> None:
+    paging = _paging()
+    first = paging.first_step(None if mode == "latest" else "2026-03-15T10:00:00Z", NOW)
+    step = paging.next_step(first, MORE._replace(link=link, last_vin="V", newest_received_at=_at(10)))
+    assert step is not None
+    assert (step.target, step.problem) == (target, None)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.example/rfms/vehiclestatuses",
+        "//evil.example/rfms/vehiclestatuses",
+        "http://maker.example/rfms/vehiclestatuses",
+        "https://maker.example:8443/rfms/vehiclestatuses",
+        "https://maker.example@evil.example/",
+        "https://user:pw@maker.example/",
+        "https://sub.maker.example/",
+        "file:///etc/passwd",
+        "http://169.254.169.254/latest/meta-data",
+        "https://maker.example:99999999/",
+        "/" + "x" * 5000,
+    ],
+)
+def test_a_link_never_takes_the_credential_elsewhere(link: str) -> None:
+    paging = _paging()
+    step = paging.next_step(paging.first_step(None, NOW), MORE._replace(link=link))
+    assert step is not None
+    with pytest.raises(ProviderFault, match="moreDataAvailableLink") as caught:
+        step.check(max_pages=200)
+    assert caught.value.fault is FaultClass.PROTOCOL
+
+
+def test_the_same_link_twice_is_a_circle() -> None:
+    paging = _paging()
+    page = MORE._replace(link="/rfms/vehiclestatuses?page=2")
+    second = paging.next_step(paging.first_step(None, NOW), page)
+    assert second is not None
+    second.check(max_pages=200)
+    third = paging.next_step(second, page)
+    assert third is not None
+    with pytest.raises(ProviderFault, match="circle"):
+        third.check(max_pages=200)
+
+
+def test_the_same_vin_twice_is_a_circle() -> None:
+    paging = _paging()
+    page = MORE._replace(last_vin="V")
+    second = paging.next_step(paging.first_step(None, NOW), page)
+    assert second is not None
+    third = paging.next_step(second, page)
+    assert third is not None
+    with pytest.raises(ProviderFault, match="circle"):
+        third.check(max_pages=200)
+
+
+def test_asking_for_the_same_page_again_after_a_failure_is_no_circle() -> None:
+    step = _paging().first_step(None, NOW)
+    step.check(max_pages=200)
+    step.check(max_pages=200)
+
+
+def test_a_run_has_no_more_than_its_pages() -> None:
+    step = Step(mode="latest", target="/x", pages=199)
+    step.check(max_pages=200)
+    with pytest.raises(ProviderFault, match="page cap"):
+        replace(step, pages=200).check(max_pages=200)
+
+
+@pytest.mark.parametrize("cursor", [None, "2026-03-15T10:00:00Z"])
+def test_more_without_a_way_on_is_a_fault(cursor: str | None) -> None:
+    paging = _paging()
+    step = paging.next_step(paging.first_step(cursor, NOW), MORE)
+    assert step is not None
+    with pytest.raises(ProviderFault, match="more data is announced"):
+        step.check(max_pages=200)
+
+
+def test_the_next_run_begins_at_the_first_pages_server_time() -> None:
+    paging = _paging()
+    first = paging.first_step(None, NOW)
+    page = MORE._replace(last_vin="V", server_time=_at(11, 59, 58))
+    second = paging.next_step(first, page)
+    assert second is not None
+    assert second.cursor == paging.cursor_after(first, page) == "2026-03-15T11:59:58Z"
+    assert paging.cursor_after(second, PAGE._replace(server_time=_at(12, 5))) == "2026-03-15T11:59:58Z"
+
+
+def test_a_server_that_does_not_say_its_time_moves_no_cursor() -> None:
+    paging = _paging()
+    assert paging.cursor_after(paging.first_step("2026-03-15T10:00:00Z", NOW), PAGE) is None
+
+
+def test_a_token_carries_a_step_over() -> None:
+    step = Step(mode="since", target="/x?y", pages=3, start="s", cursor="c", seen=("a", "b"), problem=None)
+    assert Step.decode(step.encode()) == step

@@ -1,0 +1,124 @@
+"""ViriCiti state answers and forwarded messages become pages in which every record is accounted for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.ports import Page, ProviderFault, Sample
+from domain.model import FaultClass, Reading
+from providers.viriciti.answers import MAX_SAMPLES, interpret_message, interpret_state
+from providers.viriciti.wire import interpret
+from tests.providers.viriciti_shapes import AT, MS, frame, is_dumpable, json_values
+
+
+def test_a_state_answer_is_one_sample_for_each_vehicle_with_news() -> None:
+    body = {
+        "bus_2": {"soc": {"time": MS, "value": 64.2}, "odo": {"time": MS - 1000, "value": 0}},
+        "bus_1": {"gps": {"time": MS - 5000, "value": "52.1|5.1"}, "speed": {}, "odo": None},
+        "bus_3": {},
+    }
+    earlier, much_earlier = AT.replace(second=42), AT.replace(second=38)
+    assert interpret_state(orjson.dumps(body), ["bus_1", "bus_2", "bus_3", "bus_4"]) == Page(
+        samples=(
+            Sample("bus_1", (Reading("latitude_deg", 52.1, much_earlier), Reading("longitude_deg", 5.1, much_earlier))),
+            Sample("bus_2", (Reading("soc_percent", 64.2, AT), Reading("odometer_km", 0, earlier))),
+        ),
+        answered=frozenset({"bus_1", "bus_2", "bus_3"}),
+        records=5,
+        ignored=2,
+    )
+
+
+def test_a_vehicle_that_is_missing_from_the_answer_was_not_answered_about() -> None:
+    assert interpret_state(b"{}", ["bus_1"]) == Page((), frozenset())
+
+
+def test_a_vehicle_nobody_asked_for_is_ignored() -> None:
+    body = orjson.dumps({"bus_9": {"soc": {"time": MS, "value": 1}}})
+    assert interpret_state(body, ["bus_1"]) == Page((), frozenset(), records=1, ignored=1)
+
+
+@pytest.mark.parametrize("entry", [5, "x", [1], {"value": 5}, {"time": "now", "value": 5}, {"time": MS, "value": True}])
+def test_a_bad_label_is_counted_and_the_others_are_kept(entry: object) -> None:
+    page = interpret_state(orjson.dumps({"bus_1": {"soc": entry, "odo": {"time": MS, "value": 7}}}), ["bus_1"])
+    assert page.samples == (Sample("bus_1", (Reading("odometer_km", 7, AT),)),)
+    assert (page.malformed_count, page.malformed) == (1, (orjson.dumps({"bus_1": {"soc": entry}}),))
+
+
+def test_a_vehicle_that_is_no_object_is_malformed_and_not_answered_about() -> None:
+    page = interpret_state(b'{"bus_1": "offline"}', ["bus_1"])
+    assert (page.answered, page.malformed_count, page.malformed) == (frozenset(), 1, (b'{"bus_1":"offline"}',))
+
+
+def test_samples_of_malformed_records_are_few_and_short() -> None:
+    vids = [f"bus_{number}" for number in range(MAX_SAMPLES + 5)]
+    page = interpret_state(orjson.dumps(dict.fromkeys(vids, "x" * 10_000)), vids)
+    assert page.malformed_count == MAX_SAMPLES + 5
+    assert [len(sample) for sample in page.malformed] == [4096] * MAX_SAMPLES
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff"])
+def test_an_answer_that_is_no_object_is_a_protocol_fault(body: bytes) -> None:
+    with pytest.raises(ProviderFault) as caught:
+        interpret_state(body, ["bus_1"])
+    assert caught.value.fault is FaultClass.PROTOCOL
+
+
+@given(st.dictionaries(st.sampled_from(["bus_1", "bus_2", "?"]), st.dictionaries(st.text(), json_values) | json_values))
+def test_every_record_of_a_state_answer_is_accounted_for(body: dict[str, Any]) -> None:
+    if not is_dumpable(body):
+        return
+    page = interpret_state(orjson.dumps(body), ["bus_1", "bus_2"])
+    assert page.ignored + page.malformed_count <= page.records
+    assert bool(page.samples) == (page.ignored + page.malformed_count < page.records)
+
+
+def test_a_forwarded_frame_is_read_like_one_of_ours() -> None:
+    sample = Sample("bus_004", interpret(frame()).readings)
+    assert interpret_message(frame()) == Page((sample,), frozenset({"bus_004"}), records=1)
+
+
+def test_a_forwarded_state_answer_is_read_like_one_of_ours() -> None:
+    body = orjson.dumps({"bus_1": {"soc": {"time": MS, "value": 64.2}}, "bus_2": {}})
+    assert interpret_message(body) == interpret_state(body, ["bus_1", "bus_2"])
+
+
+def test_a_forwarded_echo_is_ignored_and_a_bad_data_point_counted() -> None:
+    assert interpret_message(b'{"vehicles":{}}') == Page((), frozenset(), records=1, ignored=1)
+    bad = frame(value="88.5")
+    assert interpret_message(bad) == Page((), frozenset(), records=1, malformed=(bad,), malformed_count=1)
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        (b'{"type":"error","payload":"invalid API key"}', FaultClass.CREDENTIALS),
+        (b'{"type":"vehicles"}', FaultClass.PROTOCOL),
+        (b'{"bus_1":5}', FaultClass.PROTOCOL),
+    ],
+)
+def test_a_forwarded_message_that_says_nothing_is_a_fault(message: bytes, fault: FaultClass) -> None:
+    with pytest.raises(ProviderFault) as caught:
+        interpret_message(message)
+    assert caught.value.fault is fault
+
+
+def test_a_vehicle_whose_name_cannot_be_stored_is_malformed() -> None:
+    page = interpret_message(orjson.dumps({"b\0s": {"soc": {"time": MS, "value": 1}}}))
+    assert (page.samples, page.answered, page.malformed_count) == ((), frozenset(), 1)
+
+
+@given(json_values)
+def test_a_forwarded_message_is_a_page_or_a_fault(value: Any) -> None:
+    if not is_dumpable(value):
+        return
+    try:
+        page = interpret_message(orjson.dumps(value))
+    except ProviderFault:
+        return
+    assert page.ignored + page.malformed_count <= page.records

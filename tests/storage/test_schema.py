@@ -1,0 +1,94 @@
+"""schema.sql is what people read, the migrations are what runs: they must make the same database."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+import storage.migrations
+from storage.gateway import Database, open_bridge
+from storage.migrations import EXPECTED_VERSION, SchemaMismatch, SchemaVersion, check_schema, migrate
+from tests.conftest import execute, fetch
+
+SCHEMA = Path(storage.migrations.__file__).parents[1] / "schema.sql"
+
+# Everything of a catalogue that a difference could hide in, as comparable text.
+CATALOGUE = """
+SELECT 'column' AS kind, format('%s.%s %s %s default %s identity %s', c.relname, a.attname,
+       format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attidentity) AS what
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (c.oid, a.attnum)
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
+UNION ALL
+SELECT 'constraint', format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'index', indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT 'table', format('%s %s %s %s', relname, relkind, reloptions, pg_get_partkeydef(oid))
+FROM pg_class WHERE relnamespace = 'public'::regnamespace
+ORDER BY 1, 2
+"""
+
+
+def catalogue(dsn: str) -> list[str]:
+    rows = [f"{row['kind']}: {row['what']}" for row in fetch(dsn, CATALOGUE)]
+    return [row for row in rows if "alembic_version" not in row]
+
+
+async def versions(dsn: str) -> SchemaVersion:
+    async with open_bridge():
+        database = Database(dsn)
+        try:
+            return await check_schema(database)
+        finally:
+            await database.aclose()
+
+
+def test_schema_sql_and_the_migrations_make_the_same_database(empty_dsn: str, dsn: str) -> None:
+    execute(empty_dsn, SCHEMA.read_text())
+    assert catalogue(empty_dsn) == catalogue(dsn)
+
+
+def test_the_comparison_sees_a_missing_default(empty_dsn: str, dsn: str) -> None:
+    execute(empty_dsn, SCHEMA.read_text(), "ALTER TABLE workspaces ALTER COLUMN active DROP DEFAULT")
+    assert catalogue(empty_dsn) != catalogue(dsn)
+
+
+def test_the_newest_migration_is_the_version_this_code_expects() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCHEMA.parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == EXPECTED_VERSION
+
+
+async def test_migrating_brings_an_empty_database_to_the_expected_version(empty_dsn: str) -> None:
+    assert await versions(empty_dsn) == (None, EXPECTED_VERSION)
+    await migrate(empty_dsn)
+    assert await versions(empty_dsn) == (EXPECTED_VERSION, EXPECTED_VERSION)
+
+
+async def test_migrating_a_migrated_database_changes_nothing(dsn: str) -> None:
+    await migrate(dsn)
+    assert (await versions(dsn)).is_known
+
+
+def test_two_processes_may_migrate_at_once(empty_dsn: str) -> None:
+    code = "import sys; from storage.migrations import migrate_blocking; migrate_blocking(sys.argv[1])"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, empty_dsn], stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+
+
+@pytest.mark.parametrize("current", [None, "0000", "9999"])
+def test_an_unknown_schema_is_refused_and_the_remedy_named(current: str | None) -> None:
+    with pytest.raises(SchemaMismatch, match="lastheard migrate") as refusal:
+        SchemaVersion(current, "0001").require()
+    assert refusal.value.permanent
