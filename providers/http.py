@@ -125,7 +125,7 @@ class HttpPool:
         self._counts["calls"] += 1
         place = place_of(call.url)
         try:
-            async with call.lane or nullcontext():
+            async with call.lane or nullcontext(), self._limiter:
                 with trio.move_on_after(call.deadline_seconds):
                     return await self._send(call, place)
             raise ProviderFault(FaultClass.OUTAGE, f"{place} did not answer within {call.deadline_seconds:g} s")

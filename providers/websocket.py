@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 RECEIVE_BUFFER_BYTES: Final = 65_536
 MAX_MESSAGE_SIZE: Final = 1024 * 1024
-MESSAGE_QUEUE_SIZE: Final = 64  # overflow: the library stops reading, and with it answering pings
+MESSAGE_QUEUE_SIZE: Final = 16  # overflow: the library stops reading, and answering pings; more is not faster
 
 _TOO_BIG: Final = 1009
 _NOT_AS_AGREED: Final = frozenset({1002, 1003, 1007})  # protocol error, unsupported data, no such text

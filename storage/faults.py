@@ -64,7 +64,7 @@ POISON_CONSTRAINTS = frozenset(
         "rejections_sample_check",
     }
 )
-UNSENDABLE = "22000"  # for values that never reached the server
+CLIENT_SIDE = "22000"  # for values that never reached the server
 
 RETRY_AFTER_SECONDS = {
     "55P03": 0.1,  # lock_not_available: somebody holds it for lock_timeout already

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from actors.ports import UnitPoisoned
-from storage.faults import UNSENDABLE
+from storage.faults import CLIENT_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -39,4 +39,4 @@ def dump_json(document: Any) -> str:
     try:
         return orjson.dumps(document, option=orjson.OPT_UTC_Z).decode()
     except TypeError as error:
-        raise UnitPoisoned(UNSENDABLE, str(error)) from error
+        raise UnitPoisoned(CLIENT_SIDE, str(error)) from error

@@ -8,7 +8,7 @@ from actors.ports import CycleRow, CycleStart
 from domain.model import CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
 from storage.cycles import next_attempt
-from storage.faults import DatabaseRefused
+from storage.faults import explain_error
 from storage.memory.sessions import is_live
 from storage.memory.tables import Cycle
 
@@ -99,7 +99,8 @@ def _closes_its_slot(row: CycleRow) -> bool:
 
 def _insert(tables: Tables, cycle: Cycle) -> None:
     if tables.workspaces.get((cycle.row.key.workspace_id,)) is None:
-        raise DatabaseRefused("23503", 'violates foreign key constraint "poll_cycles_workspace_fkey"')
+        constraint = "poll_cycles_workspace_fkey"
+        raise explain_error("23503", constraint, f"violates foreign key constraint {constraint}")
     tables.put_cycle(cycle)
 
 

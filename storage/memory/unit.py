@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.ports import EventRow, RejectionRow, UnitPoisoned
+from actors.ports import EventRow, RejectionRow
 from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
-from storage.faults import CLIENT_SIDE, DatabaseRefused
+from storage.faults import UNSENDABLE, explain_error
 from storage.memory.tables import ConnectionState, DeviceState, Edge, Quarantined, Snapshot
 from storage.rows import to_document
 
@@ -92,7 +92,7 @@ class UnitStatements:
         *columns, shard_id, epoch = args
         now = self._now()
         if now.date() not in self._tables.committed.partitions:
-            raise DatabaseRefused("23514", 'no partition of relation "events" found for row')
+            raise explain_error("23514", None, 'no partition of relation "events" found for row')
         for row in zip(*columns, strict=True):
             workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource, token = row
             key = (workspace_id, device_id, sequence)
@@ -159,16 +159,16 @@ def _triples(first: list[str], second: list[str], third: list[str]) -> Iterator[
 
 def _check(holds: bool, constraint: str) -> None:
     if not holds:
-        raise UnitPoisoned("23514", f"violates check constraint {constraint}")
+        raise explain_error("23514", constraint, f"violates check constraint {constraint}")
 
 
 def _refuse_unsendable(args: Sequence[Any]) -> None:
     """What the driver does not encode, and what text of PostgreSQL does not hold."""
     for text in _texts(args):
         if "\x00" in text:
-            raise UnitPoisoned("22021", 'invalid byte sequence for encoding "UTF8": 0x00')
+            raise explain_error("22021", None, 'invalid byte sequence for encoding "UTF8": 0x00')
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise UnitPoisoned(CLIENT_SIDE, "surrogates not allowed")
+            raise explain_error(UNSENDABLE, None, "surrogates not allowed")
 
 
 def _texts(args: Iterable[Any]) -> Iterator[str]:
@@ -182,5 +182,5 @@ def _texts(args: Iterable[Any]) -> Iterator[str]:
 def _check_json(text: str) -> str:
     """jsonb holds everything that orjson writes, except the NUL that JSON can spell."""
     if "\\u0000" in text.replace("\\\\", ""):
-        raise UnitPoisoned("22P05", "unsupported Unicode escape sequence: \\u0000 cannot be converted to text")
+        raise explain_error("22P05", None, "unsupported Unicode escape sequence: \\u0000 cannot be converted to text")
     return text

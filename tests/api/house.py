@@ -22,7 +22,6 @@ from api.app import PREFIX, ApiServices, create_app
 from api.keys import Scope, mint_key
 from domain.model import CycleEnd, CycleKey, CycleOutcome, CycleTrigger, Policy, ProviderConnection, Submission
 from domain.schedule import cycle_id, slot_of
-from storage.memory import MemoryStore
 from tests.api.provider import SpokenProvider
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from actors.ports import Provider
     from domain.model import SessionRef
     from runtime.clock import VirtualClock
+    from storage.memory import MemoryStore
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 BUSES = ("bus-1", "bus-2", "bus-3")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from api.device_import import MAX_DEVICES, MAX_IMPORT_BYTES
-from tests.api.house import Answer, House
+
+if TYPE_CHECKING:
+    from tests.api.house import Answer, House
 
 PATH = "/workspaces/north/devices/import"
 HEADER = "device_id,provider_id,external_id,vehicle_id,vehicle_name"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.routing import Map
-
 from api.app import create_app, declare_operations
 
 if TYPE_CHECKING:
+    from werkzeug.routing import Map
+
     from tests.api.house import House
 
 

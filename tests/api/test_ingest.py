@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from api.app import create_app
-from domain.model import Submission
 from runtime.mailbox import LaneFull, MailboxClosed
 from tests.api.house import START, House, instant
+
+if TYPE_CHECKING:
+    from domain.model import Submission
 
 
 def _update(device_id: str | None = "bus-1", **rest: Any) -> dict[str, Any]:

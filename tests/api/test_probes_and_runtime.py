@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 import trio
 
 from api.app import create_app
 from runtime.faults import EnvironmentFault
-from tests.api.house import House
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tests.api.house import House
 
 
 class _DatabaseAway:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.api.house import House
+if TYPE_CHECKING:
+    from tests.api.house import House
 
 BODY: dict[str, Any] = {
     "provider_type": "spoken",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.api.house import House
+if TYPE_CHECKING:
+    from tests.api.house import House
 
 
 async def test_a_new_workspace_is_201_with_defaults_and_the_same_again_is_200(house: House) -> None:

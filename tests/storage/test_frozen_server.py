@@ -14,7 +14,16 @@ from tests.storage.proxy import open_proxy
 if TYPE_CHECKING:
     from storage.gateway import Connection
 
-BOUNDS = {"connect_timeout": 0.3, "command_timeout": 0.3, "acquire_timeout": 0.3, "settle_timeout": 0.2}
+
+def impatient(dsn: str, *, command_timeout: float = 0.3) -> Database:
+    return Database(
+        dsn,
+        pool_size=1,
+        connect_timeout=0.3,
+        command_timeout=command_timeout,
+        acquire_timeout=0.3,
+        settle_timeout=0.2,
+    )
 
 
 async def select_one(connection: Connection) -> int:
@@ -24,7 +33,7 @@ async def select_one(connection: Connection) -> int:
 
 async def test_every_call_to_a_frozen_server_ends_within_its_bounds_and_a_thaw_mends_all(dsn: str) -> None:
     async with open_proxy(dsn) as proxy, open_bridge():
-        database = Database(proxy.dsn, pool_size=1, **BOUNDS)
+        database = impatient(proxy.dsn)
         assert await database.run(select_one) == 1
         proxy.freeze()
         for _ in range(2):  # the first on the old connection, the second while connecting
@@ -38,7 +47,7 @@ async def test_every_call_to_a_frozen_server_ends_within_its_bounds_and_a_thaw_m
 
 async def test_a_call_to_a_frozen_server_can_be_cancelled(dsn: str) -> None:
     async with open_proxy(dsn) as proxy, open_bridge():
-        database = Database(proxy.dsn, pool_size=1, **BOUNDS | {"command_timeout": 30.0})
+        database = impatient(proxy.dsn, command_timeout=30)
         assert await database.run(select_one) == 1
         proxy.freeze()
         with trio.fail_after(2), trio.move_on_after(0.05) as scope:
@@ -49,7 +58,7 @@ async def test_a_call_to_a_frozen_server_can_be_cancelled(dsn: str) -> None:
 
 async def test_the_deadline_of_a_call_holds_whatever_the_other_bounds_are(dsn: str) -> None:
     async with open_proxy(dsn) as proxy, open_bridge():
-        database = Database(proxy.dsn, pool_size=1, **BOUNDS | {"command_timeout": 30.0})
+        database = impatient(proxy.dsn, command_timeout=30)
         assert await database.run(select_one) == 1
         proxy.freeze()
         with trio.fail_after(2), pytest.raises(DatabaseAway, match=r"no answer within 0\.1 s"):
@@ -65,7 +74,7 @@ async def test_a_connection_lost_during_commit_is_in_doubt_whether_it_happened_o
         return "judged"
 
     async with open_proxy(dsn) as proxy, open_bridge():
-        database = Database(proxy.dsn, pool_size=1, **BOUNDS)
+        database = impatient(proxy.dsn)
         create = "CREATE TABLE marks AS SELECT false AS marked"
         await database.run(lambda connection: connection.execute(create))
         proxy.cut_at(b"COMMIT", before=before)
@@ -78,7 +87,7 @@ async def test_a_connection_lost_during_commit_is_in_doubt_whether_it_happened_o
 
 async def test_a_read_whose_commit_was_lost_is_simply_away(dsn: str) -> None:
     async with open_proxy(dsn) as proxy, open_bridge():
-        database = Database(proxy.dsn, pool_size=1, **BOUNDS)
+        database = impatient(proxy.dsn)
         proxy.cut_at(b"COMMIT", before=True)
         with pytest.raises(DatabaseAway) as away:
             await database.run(select_one, readonly=True)

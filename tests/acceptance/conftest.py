@@ -1,0 +1,51 @@
+"""What every scenario has: the log of the service, which holds no error that the scenario did not ask for."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+import structlog
+
+from runtime.logs import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Logbook:
+    """Every line of the service's log, as an operator would collect it."""
+
+    def __init__(self) -> None:
+        self._stream = io.StringIO()
+        self.expected_errors: set[str] = set()  # events that this scenario provokes
+
+    def open(self) -> None:
+        configure_logging(format="json", level="debug", stream=self._stream)
+
+    def lines(self, **fields: Any) -> list[dict[str, Any]]:
+        """Lines that hold all of these fields."""
+        lines = [orjson.loads(line) for line in self._stream.getvalue().splitlines()]
+        return [line for line in lines if fields.items() <= line.items()]
+
+    def unexpected_errors(self) -> list[dict[str, Any]]:
+        return [
+            line
+            for line in self.lines()
+            if line["level"] in ("error", "critical") and line["event"] not in self.expected_errors
+        ]
+
+
+@pytest.fixture(autouse=True)
+def logbook() -> Iterator[Logbook]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    book = Logbook()
+    book.open()
+    yield book
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+    assert book.unexpected_errors() == []

@@ -1,0 +1,329 @@
+"""The real thing for one scenario: simulated providers, one or two shards on one PostgreSQL, clients on real sockets.
+
+Owns starting and stopping them in order, and short ways to configure, ask and wait. Everything a scenario does to the
+service goes over HTTP, as a customer would; SQL is only for moving stored times and for looking at what was written.
+It must never decide what is right: that is the tests'.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+import trio
+
+from api.app import PREFIX
+from api.keys import Scope, mint_key
+from lastheard.service import Service
+from lastheard.settings import Settings
+from simulator.config import Provider, SimulatorConfig, Tenant
+from simulator.server import Simulator, serve
+from storage.gateway import open_bridge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from storage.gateway import Connection
+
+# Thresholds that let every state come and go within seconds.
+QUICK = {
+    "freshness_target_seconds": 3.0,
+    "delayed_after_seconds": 3.0,
+    "stale_after_seconds": 6.0,
+    "grace_seconds": 4.0,
+}
+ASK_EVERY_SECONDS = 0.1
+STOP_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response of the API."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    @property
+    def problem(self) -> str:
+        """The slug of the problem's type (RFC 9457)."""
+        assert self.headers["content-type"] == "application/problem+json", self.body
+        return str(self.json["type"].removeprefix("urn:lastheard:problem:"))
+
+
+@dataclass
+class Shard:
+    """One running service and a client of its API. Keys are known by name; `all` opens everything."""
+
+    service: Service
+    client: httpx.AsyncClient
+    tokens: dict[str, str]
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    async def ask(self, method: str, path: str, *, key: str | None = "all", **rest: Any) -> Answer:
+        """Any request; `key=None` sends none. `json` goes as orjson writes it, so instants may be datetimes."""
+        headers = dict(rest.pop("headers", {}))
+        if key is not None:
+            headers["authorization"] = f"Bearer {self.tokens.get(key, key)}"
+        if "json" in rest:
+            headers["content-type"] = "application/json"
+            rest["content"] = orjson.dumps(rest.pop("json"))
+        response = await self.client.request(method, _full(path), headers=headers, **rest)
+        return Answer(response.status_code, response.headers, response.content)
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """The JSON of a GET that succeeds."""
+        answer = await self.ask("GET", path, params=params)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def put(self, path: str, **body: Any) -> Any:
+        answer = await self.ask("PUT", path, json=body)
+        assert answer.status in (200, 201), answer.body
+        return answer.json
+
+    async def post(self, path: str, body: Any = None, **rest: Any) -> Any:
+        answer = await self.ask("POST", path, **({} if body is None else {"json": body}), **rest)
+        assert answer.status in (200, 202), answer.body
+        return answer.json
+
+    async def ingest(self, *updates: Mapping[str, Any], **rest: Any) -> list[dict[str, Any]]:
+        """What became of each update."""
+        results: list[dict[str, Any]] = (await self.post("/ingest", {"updates": updates}, **rest))["results"]
+        return results
+
+    async def outcomes(self, *updates: Mapping[str, Any]) -> list[str]:
+        """The same as `outcome` or `outcome:reason`."""
+        return [said(result) for result in await self.ingest(*updates)]
+
+    async def values(self, workspace_id: str, device_id: str) -> dict[str, tuple[Any, str]]:
+        """The snapshot: signal -> (value, observed_at)."""
+        snapshot = await self.get(f"/workspaces/{workspace_id}/snapshots/{device_id}")
+        return {signal: (entry["value"], entry["observed_at"]) for signal, entry in snapshot["values"].items()}
+
+    async def events(self, workspace_id: str, device_id: str) -> list[Any]:
+        """Event history, oldest first (at most 500 of it)."""
+        page = await self.get(f"/workspaces/{workspace_id}/devices/{device_id}/events", limit=500)
+        return list(reversed(page["items"]))
+
+    async def health(self, workspace_id: str) -> Any:
+        return await self.get(f"/workspaces/{workspace_id}/health", limit=500)
+
+    async def verdicts(self, workspace_id: str) -> dict[str, tuple[str, str]]:
+        """device_id -> (state, reason)."""
+        report = await self.health(workspace_id)
+        return {item["device_id"]: (item["state"], item["reason"]) for item in report["items"]}
+
+    async def cycles(self, workspace_id: str) -> list[Any]:
+        """Newest first."""
+        items: list[Any] = (await self.get(f"/workspaces/{workspace_id}/cycles", limit=100))["items"]
+        return items
+
+    async def rejections(self, workspace_id: str) -> list[Any]:
+        """The ledger, oldest first."""
+        page = await self.get(f"/workspaces/{workspace_id}/rejections", limit=500)
+        return list(reversed(page["items"]))
+
+    # --- what a customer configures
+
+    async def add_workspace(self, workspace_id: str, *, interval: int = 3600, **thresholds: float) -> None:
+        """Without thresholds the defaults of the specification apply."""
+        name = workspace_id.title()
+        await self.put(
+            f"/workspaces/{workspace_id}", name=name, poll_interval_seconds=interval, thresholds=thresholds
+        )
+
+    async def add_provider(self, workspace_id: str, provider_id: str, **fields: Any) -> None:
+        await self.put(f"/workspaces/{workspace_id}/providers/{provider_id}", **fields)
+
+    async def add_devices(self, workspace_id: str, provider_id: str, external_ids: Iterable[str]) -> None:
+        """device_id and external_id are the same; vehicle and name follow from it."""
+        devices = [device(provider_id, external_id) for external_id in external_ids]
+        await self.post(f"/workspaces/{workspace_id}/devices/import", {"devices": devices})
+
+    async def add_pushed_fleet(self, workspace_id: str, device_ids: Iterable[str], **thresholds: float) -> None:
+        """A workspace that is only ever sent to: its connection is switched off, so nothing is collected."""
+        await self.add_workspace(workspace_id, **thresholds)
+        await self.add_provider(
+            workspace_id,
+            "push",
+            provider_type="rfms",
+            transport="poll",
+            base_url="http://127.0.0.1:9/rfms",
+            active=False,
+        )
+        await self.add_devices(workspace_id, "push", device_ids)
+
+    async def add_key(self, name: str, scopes: Iterable[str], workspaces: Sequence[str] | None = None) -> None:
+        record, self.tokens[name] = mint_key(name, scopes, workspaces, None)
+        await self.service.keys.create_key(record)
+
+
+@dataclass
+class House:
+    """Simulated providers and the shards that collect from them; `shard` is the first."""
+
+    simulator: Simulator
+    dsn: str
+    folder: Path
+    shards: list[Shard] = field(default_factory=list)
+
+    @property
+    def shard(self) -> Shard:
+        return self.shards[0]
+
+    async def add_fleet(
+        self, tenant: Tenant, *, interval: int = 3600, extra: Iterable[str] = (), **options: Any
+    ) -> None:
+        """The tenant's fleet as a workspace of its name, over the first shard's API.
+
+        `extra`: vehicles that the provider does not know. `provider`: more fields of the connection; the rest are
+        thresholds.
+        """
+        more = options.pop("provider", {})
+        await self.shard.add_workspace(tenant.name, interval=interval, **options)
+        await self.shard.add_provider(tenant.name, tenant.provider, **(self.connection_of(tenant) | more))
+        vehicles = [vehicle.vehicle_id for vehicle in tenant.vehicles]
+        await self.shard.add_devices(tenant.name, tenant.provider, [*vehicles, *extra])
+
+    def connection_of(self, tenant: Tenant) -> dict[str, Any]:
+        """How to reach a tenant, as the body of a provider connection; the credential is a file's reference."""
+        secret = self.folder / f"{tenant.name}.secret"
+        secret.write_text(tenant.credential)
+        streams = tenant.provider is Provider.VIRICITI
+        return {
+            "provider_type": str(tenant.provider),
+            "transport": "stream" if streams else "poll",
+            "base_url": self.simulator.http_url if streams else f"{self.simulator.http_url}/rfms",
+            "credential": f"file:{secret}",
+        }
+
+    async def change_faults(self, tenant: str, faults: str = "", **order: Any) -> None:
+        """From now on; `reporting` by vehicle changes how single ones behave."""
+        await self._control("faults", {"tenant": tenant, "faults": faults, **order})
+
+    async def disconnect(self, *, abrupt: bool = True) -> None:
+        """Cut every open stream at once."""
+        await self._control("disconnect", {"abrupt": abrupt})
+
+    async def _control(self, name: str, order: dict[str, Any]) -> None:
+        async with httpx.AsyncClient(timeout=5.0) as client:
+            answer = await client.post(f"{self.simulator.http_url}/sim/{name}", content=orjson.dumps(order))
+        assert answer.status_code == 200, answer.content
+
+    def requests(self, tenant: str) -> Mapping[str, int]:
+        """`METHOD path status` -> how often the simulator answered that."""
+        return dict(self.simulator.desk(tenant).requests)
+
+    async def fetch(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        async def work(connection: Connection) -> list[dict[str, Any]]:
+            return [dict(row) for row in await connection.fetch(statement, *values)]
+
+        return await self.shard.service.database.run(work, in_transaction=False)
+
+    async def execute(self, statement: str, *values: Any) -> None:
+        async def work(connection: Connection) -> None:
+            await connection.execute(statement, *values)
+
+        await self.shard.service.database.run(work)
+
+
+@asynccontextmanager
+async def open_house(
+    dsn: str, folder: Path, *tenants: Tenant, shards: Sequence[str] = ("shard-1",), seconds: float = 60.0
+) -> AsyncIterator[House]:
+    """Run simulator and shards for the length of the block, which must end in time; then stop them in order."""
+    failure: Exception | None = None
+    with trio.fail_after(seconds):
+        async with open_bridge(), trio.open_nursery() as nursery:
+            simulator = await nursery.start(partial(serve, SimulatorConfig(tenants=tenants, seed=7)))
+            house = House(simulator, dsn, folder)
+            for shard_id in shards:
+                await _open_shard(house, nursery, shard_id)
+            try:
+                yield house
+            except Exception as error:
+                failure = error  # as it is; the nursery would wrap it in a group
+            for shard in house.shards:
+                await _close_shard(shard)
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _open_shard(house: House, nursery: trio.Nursery, shard_id: str) -> None:
+    settings = Settings(
+        dsn=house.dsn,
+        data_dir=house.folder,
+        shard_id=shard_id,
+        http_port=0,
+        min_poll_interval_seconds=2,
+        stream_window_seconds=0.2,
+    )
+    service = Service(settings, house.dsn)
+    ended = trio.Event()
+
+    async def run(task_status: trio.TaskStatus[None]) -> None:
+        await service.run(task_status=task_status)
+        ended.set()
+
+    await nursery.start(run)
+    tokens = house.shard.tokens if house.shards else {}
+    client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.port}", timeout=15.0, trust_env=False)
+    house.shards.append(Shard(service, client, tokens, ended))
+    if not tokens:
+        await house.shard.add_key("all", Scope)
+
+
+async def _close_shard(shard: Shard) -> None:
+    await shard.client.aclose()
+    shard.service.stop()
+    with trio.fail_after(STOP_SECONDS):
+        await shard.ended.wait()
+    assert shard.service.exit_code == 0
+
+
+# --- short ways to say things
+
+
+async def until(fact: Callable[[], Awaitable[bool]], *, within: float = 15.0) -> None:
+    """Ask again and again until it is so. Raises TooSlowError."""
+    with trio.fail_after(within):
+        while not await fact():
+            await trio.sleep(ASK_EVERY_SECONDS)
+
+
+def device(provider_id: str, device_id: str, **fields: Any) -> dict[str, Any]:
+    plain = {
+        "device_id": device_id,
+        "provider_id": provider_id,
+        "external_id": device_id,
+        "vehicle_id": f"vehicle-{device_id}",
+        "vehicle_name": f"Bus {device_id}",
+    }
+    return plain | fields
+
+
+def update(workspace_id: str, device_id: str | None, observed_at: Any, /, **given: Any) -> dict[str, Any]:
+    """A canonical update of a pushed fleet; `external_id`, `provider_id`, `vehicle_id` may be said, the rest are values."""
+    named = {name: given.pop(name) for name in ("external_id", "provider_id", "vehicle_id") if name in given}
+    readings = [{"signal": name, "value": value, "observed_at": observed_at} for name, value in given.items()]
+    plain = {"workspace_id": workspace_id, "provider_id": "push", "device_id": device_id, "readings": readings}
+    return plain | named
+
+
+def said(result: Mapping[str, Any]) -> str:
+    return f"{result['outcome']}:{result['reason']}" if result["reason"] else str(result["outcome"])
+
+
+def _full(path: str) -> str:
+    return path if path.startswith(("/healthz", "/readyz", "/api")) else PREFIX + path

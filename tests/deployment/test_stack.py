@@ -1,0 +1,113 @@
+"""compose.yaml and deploy/new-secrets against the code, and the checker against broken files. Nothing is started."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from lastheard.settings import Settings
+from runtime.settings import load_settings
+from tests.architecture.source import ROOT
+from tests.deployment import facts
+from tests.deployment.probes import seconds
+from tests.deployment.stack import stack_problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+
+
+def test_the_compose_file_fits_the_code() -> None:
+    assert stack_problems(COMPOSE) == []
+
+
+# What is replaced, by what, and a word of the refusal.
+BROKEN = [
+    ("postgres:18-bookworm", "postgres:latest", "no fixed tag"),
+    ("postgres:18-bookworm", "postgres", "no fixed tag"),
+    ("image: lastheard:0.1.0", "image: lastheard:0.0.9", "not of this release"),
+    ('["lastheard", "serve"]', '["lastheard", "run"]', "no such command"),
+    ('["lastheard", "serve"]', '["lastheard", "serve", "--workers", "4"]', "--workers"),
+    ('["lastheard", "migrate"]', '["lastheard", "migrate", "--yes"]', "--yes"),
+    ('["lastheard", "migrate"]', '["lastheard", "config", "check"]', "nobody runs `lastheard migrate`"),
+    ('"--rfms-tenants"', '"--rfms"', "--rfms"),
+    ('"--devices", "200"', '"--devices", "many"', "--devices"),
+    ("LASTHEARD_SHARD_ID:", "LASTHEARD_SHARD:", "no such setting"),
+    ("LASTHEARD_SHARD_ID: shard-1", "LASTHEARD_SHARD_ID: -1", "LASTHEARD_SHARD_ID"),
+    ("LASTHEARD_SHARD_ID: shard-1", "LASTHEARD_POOL_SIZE: 8", "new shard"),
+    ("LASTHEARD_SHARD_ID: shard-1", "LASTHEARD_DSN: postgresql://u:p@database/l", "secret in the file"),
+    ("LASTHEARD_SHARD_ID: shard-1", "LASTHEARD_SECRET_FLEET: hunter2", "secret in the file"),
+    ("POSTGRES_PASSWORD_FILE: /run/secrets/postgres_password", "POSTGRES_PASSWORD: x", "secret in the file"),
+    ("stop_grace_period: 45s", "stop_grace_period: 20s", "killed after 20 s"),
+    ("    stop_grace_period: 45s\n", "", "killed after 10 s"),
+    ("'/readyz'", "'/ready'", "/ready"),
+    ("'127.0.0.1', 8080", "'127.0.0.1', 8000", "asks 127.0.0.1:8000"),
+    ("'127.0.0.1', 8080, timeout=4", "'127.0.0.1', 8080, timeout=9", "killed after 6 s"),
+    ("127.0.0.1:8080:8080", "127.0.0.1:8080:80", "listens on 8080"),
+    ("/sim/statistics", "/sim/status", "/sim/status"),
+    ('"--port", "9100"', '"--port", "9200"', "9200"),
+    ("service_completed_successfully", "service_started", "does not wait"),
+    ("      migrate: {", "      migrations: {", "does not exist: migrations"),
+    (
+        "      migrate: { condition: service_completed_successfully }",
+        "      database: { condition: service_healthy }",
+        "schema",
+    ),
+    ('restart: "no"', "restart: always", "again and again"),
+    ("read_only: true", "read_only: false", "may write"),
+    ("    secrets: [lastheard_settings]\n", "", "not granted"),
+    ("secrets: [postgres_password]", "secrets: [postgres_passwort]", "no such secret"),
+    ("    file: .lastheard/secrets/postgres_password", "    content: hunter2", "neither a file nor external"),
+]
+
+
+@pytest.mark.parametrize(("found", "put", "refusal"), BROKEN)
+def test_a_broken_compose_file_is_refused(found: str, put: str, refusal: str) -> None:
+    assert found in COMPOSE
+    assert refusal in "\n".join(stack_problems(COMPOSE.replace(found, put)))
+
+
+def test_the_grace_period_is_compared_with_what_service_py_says() -> None:
+    """Five steps of 28 s, the watchdog's margin and closing; when a budget changes, so must this and the file."""
+    assert facts.shutdown_seconds() == 28 + 5 + 5
+
+
+def test_a_duration_is_read_as_docker_writes_it() -> None:
+    assert [seconds("45s"), seconds("1m30s"), seconds("500ms")] == [45.0, 90.0, 0.5]
+    with pytest.raises(ValueError, match="not a duration"):
+        seconds("45")
+
+
+def test_new_secrets_writes_what_the_compose_file_mounts(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    assert run_new_secrets(folder) == 0
+    password = (folder / "postgres_password").read_text().strip()
+    settings = load_settings(Settings, toml_path=folder / "lastheard.toml", env={})
+    dsn = urlsplit(settings.dsn or "")
+
+    assert len(password) == 48
+    assert dsn.password == password
+    database = yaml.safe_load(COMPOSE)["services"]["database"]["environment"]
+    assert (dsn.username, dsn.path) == (database["POSTGRES_USER"], f"/{database['POSTGRES_DB']}")
+    assert (dsn.hostname, dsn.port) == ("database", 5432)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "lastheard.toml").stat().st_mode & 0o777 == 0o644  # the container's user is not ours
+    named = {secret["file"].rpartition("/")[2] for secret in yaml.safe_load(COMPOSE)["secrets"].values()}
+    assert {path.name for path in folder.iterdir()} == named
+
+
+def test_new_secrets_never_replaces_the_password_of_a_database(tmp_path: Path) -> None:
+    run_new_secrets(tmp_path)
+    before = (tmp_path / "postgres_password").read_text()
+    assert run_new_secrets(tmp_path) == 1
+    assert (tmp_path / "postgres_password").read_text() == before
+
+
+def run_new_secrets(folder: Path) -> int:
+    script = ROOT / "deploy" / "new-secrets"
+    return subprocess.run([script, folder], capture_output=True, check=False, timeout=30).returncode

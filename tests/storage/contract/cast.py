@@ -1,0 +1,174 @@
+"""The fixed cast of the contract suite, and short ways to say what it does.
+
+Workspace `harbour` has three provider connections: `steady`, which behaves; `slow`, which promises one record an hour;
+`liar`, whose facts and identities are not to be trusted. Its devices are bus-1 and bus-2 (steady), ferry-1 (slow) and
+tram-1 (liar). Workspace `island` has a `steady` of its own with another bus-1. External ids are `x-` and the device id.
+All were activated two hours before `now`, the database's time when the cast was made; nothing has reported yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors.ports import CycleStart, DeviceDraft, HealthQuery, Stored
+from domain.model import (
+    CanonicalUpdate,
+    CycleEnd,
+    CycleKey,
+    CycleOutcome,
+    CycleTrigger,
+    Policy,
+    ProviderConnection,
+    Reading,
+    Receipt,
+    SessionRef,
+    Submission,
+)
+from domain.schedule import cycle_id
+
+if TYPE_CHECKING:
+    from actors.ports import HealthPage, SnapshotRow
+    from tests.conftest import Stores
+
+HARBOUR, ISLAND = "harbour", "island"
+DEVICES = {"bus-1": "steady", "bus-2": "steady", "ferry-1": "slow", "tram-1": "liar"}
+SLOT = datetime(2026, 5, 1, 9, tzinfo=UTC)
+
+
+class TickingClock:
+    """A clock that is a millisecond later each time somebody looks."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+    def wall(self) -> datetime:
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+
+class Inside(Protocol):
+    """What no protocol tells, read from the tables themselves."""
+
+    async def edges(self) -> list[tuple[Any, ...]]:
+        """provider_id, kind and fault of every row of connection_events, in order."""
+
+    async def quarantined(self) -> list[tuple[Any, ...]]:
+        """device_id, reason and sample of every row of quarantine, in order."""
+
+
+@dataclass
+class World:
+    """Stores with the cast in them and a live session of `shard-1`; made by `settle`."""
+
+    stores: Stores
+    inside: Inside
+    session: SessionRef
+    now: datetime
+    unit: int = 0
+
+    # --- Configuring
+
+    async def put_workspace(self, workspace_id: str, **changes: Any) -> Any:
+        plain = {"name": workspace_id.title(), "active": True, "poll_interval_seconds": 300, "policy": Policy()}
+        return await self.stores.registry.put_workspace(workspace_id, **{**plain, **changes})
+
+    def draft(self, device_id: str, **changes: Any) -> DeviceDraft:
+        plain = DeviceDraft(device_id, "steady", f"x-{device_id}", f"v-{device_id}", device_id.title())
+        return plain._replace(**{"activated_at": self.ago(hours=2), **changes})
+
+    async def config_version(self, workspace_id: str = HARBOUR) -> int:
+        return (await self.stores.sessions.load_config_versions())[workspace_id]
+
+    # --- Time
+
+    def ago(self, **parts: float) -> datetime:
+        return self.now - timedelta(**parts)
+
+    # --- Sending
+
+    def update(self, device_id: str, at: datetime, /, **values: Any) -> CanonicalUpdate:
+        """Received and observed at that instant. Fields of the update may be overridden by name."""
+        claims = {name: values.pop(name) for name in CanonicalUpdate._fields if name in values}
+        readings = tuple(Reading(signal, value, at) for signal, value in values.items())
+        provider_id = DEVICES.get(device_id, "steady")
+        return CanonicalUpdate(HARBOUR, provider_id, device_id, None, None, readings, at, "trace-1")._replace(**claims)
+
+    async def commit(self, *submissions: Submission, session: SessionRef | None = None) -> list[Receipt]:
+        """As the next unit."""
+        self.unit += 1
+        return list(await self.stores.ingest.commit_unit(session or self.session, self.unit, submissions))
+
+    async def send(self, *updates: CanonicalUpdate) -> list[str]:
+        """One submission in a unit of its own; what became of each update, as `outcome` or `outcome:reason`."""
+        (receipt,) = await self.commit(submission(*updates))
+        return [said(result) for result in receipt.results]
+
+    # --- Cycles
+
+    async def start(self, key: CycleKey, session: SessionRef | None = None) -> CycleStart:
+        return await self.stores.cycles.start_cycle(session or self.session, key, cycle_id(key), "trace-c")
+
+    async def end(self, start: CycleStart, outcome: CycleOutcome = CycleOutcome.COMPLETED) -> datetime:
+        """By an own unit; when."""
+        ended_at = start.key.slot_start_at + timedelta(seconds=10)
+        await self.commit(submission(cycle=CycleEnd(start.key, start.cycle_id, ended_at, outcome, {"devices": 4})))
+        return ended_at
+
+    async def outcomes(self) -> list[str]:
+        """Of the harbour's cycles, newest slot first."""
+        cycles = await self.stores.reads.list_cycles(HARBOUR, before=None, limit=100)
+        return [str(cycle.outcome) for cycle in cycles]
+
+    # --- Looking
+
+    async def snapshot(self, device_id: str, workspace_id: str = HARBOUR) -> SnapshotRow:
+        found = await self.stores.reads.get_snapshot(workspace_id, device_id)
+        assert found is not None
+        return found[1]
+
+    async def values(self, device_id: str) -> dict[str, Any]:
+        return {signal: value for signal, (value, _) in (await self.snapshot(device_id)).document.items()}
+
+    async def sequences(self, device_id: str) -> list[int]:
+        """Newest first."""
+        events = await self.stores.reads.list_events(HARBOUR, device_id, before=None, limit=1000)
+        return [event.sequence for event in events]
+
+    async def health(self, *workspaces: str, **query: Any) -> HealthPage:
+        """Of those workspaces, or of all, at `now`."""
+        pinned = {"now": self.now, **query}
+        return await self.stores.reads.load_health(frozenset(workspaces) or None, HealthQuery(**pinned))
+
+
+async def settle(stores: Stores, inside: Inside) -> World:
+    """Partitions, a session, and the cast."""
+    await stores.upkeep.ensure_partitions(days_ahead=1)
+    world = World(stores, inside, *(await stores.sessions.begin_session("shard-1", ttl_seconds=15)))
+    for workspace_id in (HARBOUR, ISLAND):
+        await world.put_workspace(workspace_id)
+        await stores.registry.put_provider(connection("steady", workspace_id))
+    await stores.registry.put_provider(connection("slow", expected_update_seconds=3600.0))
+    await stores.registry.put_provider(connection("liar"))
+    fleet = [world.draft(device_id, provider_id=provider_id) for device_id, provider_id in DEVICES.items()]
+    assert await stores.registry.put_devices(HARBOUR, fleet) == [Stored(created=True)] * 4
+    assert await stores.registry.put_devices(ISLAND, [world.draft("bus-1")]) == [Stored(created=True)]
+    return world
+
+
+def connection(provider_id: str, workspace_id: str = HARBOUR, **rest: Any) -> ProviderConnection:
+    return ProviderConnection(workspace_id, provider_id, "simulated", "stream", "http://127.0.0.1:1", None, **rest)
+
+
+def submission(*updates: CanonicalUpdate, **rest: Any) -> Submission:
+    return Submission("stream", "trace-1", updates=updates, **rest)
+
+
+def said(result: Any) -> str:
+    return f"{result.outcome}:{result.reason}" if result.reason else str(result.outcome)
+
+
+def slot(number: int = 0, trigger: CycleTrigger = CycleTrigger.SCHEDULE, attempt: int = 1) -> CycleKey:
+    """The harbour's first, second, … slot; five minutes apart."""
+    return CycleKey(HARBOUR, SLOT + timedelta(minutes=5 * number), trigger, attempt)

@@ -1,0 +1,68 @@
+"""Every test of this folder that asks for `world` runs twice: on the twin and on PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from storage.gateway import Database, open_bridge
+from storage.memory import MemoryStore
+from tests.conftest import Stores, make_postgres_stores
+from tests.storage.contract.cast import TickingClock, settle
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.storage.contract.cast import World
+
+
+@pytest.fixture(params=["twin", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest) -> str | None:
+    """The DSN of a database of this test's own; None for the twin."""
+    # Asked for by name: the twin's half of the suite needs no server.
+    return cast("str", request.getfixturevalue("dsn")) if request.param == "postgres" else None
+
+
+@pytest.fixture
+async def world(place: str | None) -> AsyncIterator[World]:
+    if place is None:
+        store = MemoryStore(TickingClock(), days_ahead=None)
+        yield await settle(make_twin_stores(store), InsideTwin(store))
+        return
+    async with open_bridge():
+        database = Database(place)
+        yield await settle(make_postgres_stores(database), InsidePostgres(database))
+        await database.aclose()
+
+
+def make_twin_stores(store: MemoryStore) -> Stores:
+    return Stores(store.ingest, store.sessions, store.cycles, store.upkeep, store.registry, store.reads, store.keys)
+
+
+class InsideTwin:
+    def __init__(self, store: MemoryStore) -> None:
+        self._tables = store.tables
+
+    async def edges(self) -> list[tuple[Any, ...]]:
+        rows = sorted(self._tables.connection_events.items(), key=lambda item: item[0][1])
+        return [(row.provider_id, row.kind, row.fault) for _, row in rows]
+
+    async def quarantined(self) -> list[tuple[Any, ...]]:
+        rows = sorted(self._tables.quarantine.items(), key=lambda item: item[0][1])
+        return [(row.device_id, row.reason, row.sample) for _, row in rows]
+
+
+class InsidePostgres:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def edges(self) -> list[tuple[Any, ...]]:
+        return await self._fetch("SELECT provider_id, kind, fault FROM connection_events ORDER BY event_id")
+
+    async def quarantined(self) -> list[tuple[Any, ...]]:
+        return await self._fetch("SELECT device_id, reason, sample FROM quarantine ORDER BY quarantine_id")
+
+    async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
+        rows = await self._database.run(lambda connection: connection.fetch(statement), readonly=True)
+        return [tuple(row) for row in rows]

@@ -1,0 +1,213 @@
+"""What is configured, by commands that may be sent again and that store all or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actors.ports import Conflict, NotFound, Stored
+from domain.model import Policy, PolicyOverride
+from tests.storage.contract.cast import HARBOUR, ISLAND, connection
+
+if TYPE_CHECKING:
+    from tests.storage.contract.cast import World
+
+SAME, NEW = Stored(created=False), Stored(created=True)
+
+
+# --- Workspaces -------------------------------------------------------------------------------------------------------
+
+
+async def test_workspaces_take_the_lowest_free_ordinals_one_after_the_other(world: World) -> None:
+    assert await world.put_workspace("aerodrome") == NEW
+    workspaces = await world.stores.registry.list_workspaces(workspaces=None, after=None, limit=10)
+    assert [(item.workspace_id, item.ordinal) for item in workspaces] == [("aerodrome", 2), (HARBOUR, 0), (ISLAND, 1)]
+
+
+async def test_the_same_workspace_again_changes_nothing(world: World) -> None:
+    before = await world.stores.registry.get_workspace(HARBOUR)
+    assert await world.put_workspace(HARBOUR) == SAME
+    assert await world.stores.registry.get_workspace(HARBOUR) == before
+
+
+async def test_a_changed_workspace_keeps_its_ordinal_and_tells_the_actors(world: World) -> None:
+    before = await world.stores.registry.get_workspace(ISLAND)
+    assert before is not None
+    assert await world.put_workspace(ISLAND, active=False, policy=Policy(grace_seconds=60.0)) == SAME
+    wanted = replace(before, active=False, policy=Policy(grace_seconds=60.0), config_version=before.config_version + 1)
+    assert await world.stores.registry.get_workspace(ISLAND) == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"poll_interval_seconds": 1}, "/poll_interval_seconds"),
+        ({"poll_interval_seconds": 3601}, "/poll_interval_seconds"),
+        ({"policy": Policy(stale_after_seconds=360.0)}, "/policy/stale_after_seconds"),
+        ({"policy": Policy(grace_seconds=0.0)}, "/policy/grace_seconds"),
+    ],
+)
+async def test_a_workspace_that_the_tables_would_refuse_is_a_conflict(
+    world: World, changes: dict[str, Any], pointer: str
+) -> None:
+    refusal = await world.put_workspace("aerodrome", **changes)
+    assert isinstance(refusal, Conflict)
+    assert refusal.pointer == pointer
+    assert await world.stores.registry.get_workspace("aerodrome") is None
+
+
+async def test_a_list_of_workspaces_holds_those_that_may_be_seen_after_the_given_one(world: World) -> None:
+    await world.put_workspace("Zoo")
+    registry = world.stores.registry
+    seen = await registry.list_workspaces(workspaces=frozenset({ISLAND, "Zoo"}), after=None, limit=10)
+    rest = await registry.list_workspaces(workspaces=None, after=HARBOUR, limit=10)
+    first = await registry.list_workspaces(workspaces=None, after=None, limit=1)
+    # Capitals before small letters: by code point, whatever the machine's language.
+    assert [[item.workspace_id for item in page] for page in (seen, rest, first)] == [
+        ["Zoo", ISLAND],
+        [ISLAND],
+        ["Zoo"],
+    ]
+
+
+# --- Provider connections ---------------------------------------------------------------------------------------------
+
+
+async def test_a_provider_connection_comes_back_as_it_was_put(world: World) -> None:
+    wanted = replace(
+        connection("fresh", settings={"depots": [1, 2], "deep": {"tls": True}}, expected_update_seconds=900.0),
+        credential="env:KEY",
+        active=False,
+        override=PolicyOverride(stale_after_seconds=1200.0),
+    )
+    assert await world.stores.registry.put_provider(wanted) == NEW
+    assert await world.stores.registry.get_provider(HARBOUR, "fresh") == wanted
+
+
+async def test_the_same_connection_again_is_no_change_but_another_one_is(world: World) -> None:
+    before = await world.config_version()
+    assert await world.stores.registry.put_provider(connection("steady")) == SAME
+    assert await world.config_version() == before
+    assert await world.stores.registry.put_provider(connection("steady", active=False)) == SAME
+    assert await world.config_version() == before + 1
+
+
+async def test_a_connection_needs_its_workspace_and_sensible_thresholds(world: World) -> None:
+    registry = world.stores.registry
+    assert await registry.put_provider(connection("steady", "nowhere")) == NotFound("workspace")
+    refusal = await registry.put_provider(connection("fresh", expected_update_seconds=0.0))
+    assert isinstance(refusal, Conflict)
+    providers = await registry.list_providers(HARBOUR, after=None, limit=10)
+    assert [item.provider_id for item in providers] == ["liar", "slow", "steady"]
+
+
+# --- Devices ----------------------------------------------------------------------------------------------------------
+
+
+async def test_devices_are_stored_all_or_none(world: World) -> None:
+    before = await world.config_version()
+    drafts = [world.draft("bus-8"), world.draft("bus-9", provider_id="nobody"), world.draft("bus-8")]
+    answers = await world.stores.registry.put_devices(HARBOUR, drafts)
+    assert isinstance(answers, list)
+    assert [type(answer) for answer in answers] == [Stored, NotFound, Conflict]
+    assert await world.stores.registry.get_device(HARBOUR, "bus-8") is None
+    assert await world.config_version() == before
+
+
+async def test_devices_of_an_unknown_workspace_are_not_found(world: World) -> None:
+    assert await world.stores.registry.put_devices("nowhere", [world.draft("bus-8")]) == NotFound("workspace")
+
+
+async def test_the_same_devices_again_change_nothing(world: World) -> None:
+    before, version = await world.stores.registry.get_device(HARBOUR, "bus-1"), await world.config_version()
+    again = world.draft("bus-1", activated_at=None)
+    assert await world.stores.registry.put_devices(HARBOUR, [again]) == [SAME]
+    assert await world.stores.registry.get_device(HARBOUR, "bus-1") == before
+    assert await world.config_version() == version
+
+
+async def test_a_device_without_an_activation_time_is_active_from_now(world: World) -> None:
+    await world.stores.registry.put_devices(HARBOUR, [world.draft("bus-8", activated_at=None)])
+    device = await world.stores.registry.get_device(HARBOUR, "bus-8")
+    assert device is not None
+    assert timedelta(0) < device.activated_at - world.now < timedelta(minutes=5)
+
+
+async def test_an_external_id_belongs_to_one_active_device_of_a_connection(world: World) -> None:
+    (refusal,) = await put(world, world.draft("bus-8", external_id="x-bus-1"))
+    assert isinstance(refusal, Conflict)
+    assert refusal.pointer == "/external_id"
+    # Another connection may have a device of the same name.
+    assert await put(world, world.draft("bus-8", external_id="x-bus-1", provider_id="slow")) == [NEW]
+
+
+async def test_two_devices_of_one_command_cannot_share_an_external_id(world: World) -> None:
+    answers = await put(world, world.draft("bus-8", external_id="x"), world.draft("bus-9", external_id="x"))
+    assert [type(answer) for answer in answers] == [Stored, Conflict]
+
+
+async def test_an_external_id_is_free_once_its_device_is_retired_or_renamed(world: World) -> None:
+    await world.stores.registry.retire_device(HARBOUR, "bus-1")
+    assert await put(world, world.draft("bus-8", external_id="x-bus-1")) == [NEW]
+    assert await put(world, world.draft("bus-2", external_id="x-other")) == [SAME]
+    assert await put(world, world.draft("bus-9", external_id="x-bus-2")) == [NEW]
+    (refusal,) = await put(world, world.draft("bus-1"))
+    assert isinstance(refusal, Conflict)
+
+
+async def test_retiring_again_keeps_the_first_instant(world: World) -> None:
+    first = await world.stores.registry.retire_device(HARBOUR, "bus-1")
+    version = await world.config_version()
+    assert not isinstance(first, NotFound)
+    assert first.retired_at is not None
+    assert await world.stores.registry.retire_device(HARBOUR, "bus-1") == first
+    assert await world.config_version() == version
+    assert await world.stores.registry.retire_device(HARBOUR, "bus-77") == NotFound("device")
+
+
+async def test_a_retired_device_put_again_is_active_anew_and_its_versions_go_on(world: World) -> None:
+    await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+    await world.stores.registry.retire_device(HARBOUR, "bus-1")
+    assert await put(world, world.draft("bus-1", activated_at=None)) == [SAME]
+    device = await world.stores.registry.get_device(HARBOUR, "bus-1")
+    assert device is not None
+    assert device.retired_at is None
+    assert device.activated_at > world.now
+    await world.send(world.update("bus-1", world.ago(minutes=1), soc_percent=51.0))
+    assert (await world.snapshot("bus-1")).version == 2
+
+
+async def test_a_list_of_devices_is_in_key_order_and_without_the_retired_ones(world: World) -> None:
+    await put(world, world.draft("Bus-1"), world.draft("bus-10"))
+    await world.stores.registry.retire_device(HARBOUR, "bus-1")
+    listed = world.stores.registry.list_devices
+    active = await listed(HARBOUR, include_retired=False, after=None, limit=10)
+    every = await listed(HARBOUR, include_retired=True, after="Bus-1", limit=2)
+    assert [item.device_id for item in active] == ["Bus-1", "bus-10", "bus-2", "ferry-1", "tram-1"]
+    assert [item.device_id for item in every] == ["bus-1", "bus-10"]
+
+
+# --- Run now ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_that_still_waits_is_answered_again(world: World) -> None:
+    registry = world.stores.registry
+    before = await world.config_version()
+    first = await registry.request_cycle(HARBOUR, "trace-a")
+    assert isinstance(first, str)
+    assert await registry.request_cycle(HARBOUR, "trace-b") == first
+    assert await world.config_version() == before + 1
+    cycle = await world.stores.reads.get_cycle(HARBOUR, first)
+    assert cycle is not None
+    assert (cycle.outcome, cycle.trace_id, cycle.requested_at) == ("requested", "trace-a", cycle.key.slot_start_at)
+
+
+async def test_a_run_of_an_unknown_workspace_is_not_found(world: World) -> None:
+    assert await world.stores.registry.request_cycle("nowhere", "trace-a") == NotFound("workspace")
+
+
+async def put(world: World, *drafts: Any) -> Any:
+    return await world.stores.registry.put_devices(HARBOUR, drafts)

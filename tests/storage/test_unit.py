@@ -1,0 +1,248 @@
+"""The unit as a dialogue: which statements it speaks, in which order, and what it makes of the rows. No database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from actors.ports import SessionFenced, UnitPoisoned
+from domain.model import (
+    CanonicalUpdate,
+    Confirmation,
+    ConnectionFact,
+    ConnectionFactKind,
+    CursorAdvance,
+    CycleEnd,
+    CycleKey,
+    CycleOutcome,
+    CycleTrigger,
+    InvalidItem,
+    Ownership,
+    Reading,
+    Reason,
+    SessionRef,
+    Submission,
+)
+from storage.unit import ingest_unit, quarantine_unit
+from storage.unit_desk import VersionMismatch
+from tests.storage.cast import PROVIDER, WORKSPACE, said, submission
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SESSION = SessionRef("shard-1", 7)
+
+
+def update(device_id: str | None = "bus-1", soc: float = 50.0, **rest: Any) -> CanonicalUpdate:
+    readings = (Reading("soc_percent", soc, NOON),)
+    return CanonicalUpdate(WORKSPACE, PROVIDER, device_id, None, None, readings, NOON, "trace-1")._replace(**rest)
+
+
+def device_row(device_id: str = "bus-1", *, version: int = 0, snapshot_version: int = 0) -> tuple[Any, ...]:
+    """As lock_devices returns it: active, never heard of."""
+    facts = (WORKSPACE, device_id, PROVIDER, f"x-{device_id}", f"vehicle-{device_id}", True)
+    return (*facts, version, snapshot_version, "{}", None, None, None, None, None, None)
+
+
+class Dialogue:
+    """Plays the database: answers each statement from `answers`, or with a plausible default; keeps what was said."""
+
+    def __init__(self, **answers: list[tuple[Any, ...]]) -> None:
+        self.answers = {"fence": [(NOON,)], "lock_devices": [device_row()], **answers}
+        self.said: dict[str, tuple[Any, ...]] = {}
+
+    def run(self, *submissions: Submission) -> list[list[str]]:
+        """Results of each submission, as words."""
+        unit = ingest_unit(SESSION, 3, submissions)
+        rows: Any = None
+        try:
+            while True:
+                name, args = unit.send(rows)
+                assert name not in self.said
+                self.said[name] = args
+                written = [(len(args[0]),)] if name.startswith("write_") else []
+                rows = self.answers.get(name, written)
+        except StopIteration as end:
+            return [[said(result) for result in receipt.results] for receipt in end.value]
+
+
+def test_an_accepted_update_takes_five_statements_in_the_fixed_order() -> None:
+    dialogue = Dialogue()
+    assert dialogue.run(submission(update())) == [["accepted"]]
+    assert list(dialogue.said) == [
+        "fence",
+        "lock_devices",
+        "write_device_states",
+        "write_snapshots",
+        "append_events",
+    ]
+    assert dialogue.said["fence"] == ("shard-1", 7, 3)
+
+
+def test_with_everything_at_once_the_order_is_still_the_fixed_one() -> None:
+    key = CycleKey(WORKSPACE, NOON, CycleTrigger.SCHEDULE, 1)
+    everything = submission(
+        update(),
+        update(None, external_id="unknown"),
+        cursor=CursorAdvance(WORKSPACE, PROVIDER, "42"),
+        facts=(ConnectionFact(WORKSPACE, PROVIDER, ConnectionFactKind.CALL_SUCCEEDED, NOON),),
+        cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.COMPLETED, {}),
+        confirmation=Confirmation(WORKSPACE, ("bus-1",), NOON),
+    )
+    dialogue = Dialogue(lock_connections=[(WORKSPACE, PROVIDER, *[None] * 10)])
+    dialogue.run(everything)
+    assert list(dialogue.said) == [
+        "fence",
+        "resolve_external_ids",
+        "lock_devices",
+        "write_device_states",
+        "write_snapshots",
+        "append_events",
+        "lock_connections",
+        "write_connections",
+        "append_connection_events",
+        "end_cycles",
+        "append_rejections",
+    ]
+
+
+def test_a_submission_of_nothing_costs_the_fence_alone() -> None:
+    dialogue = Dialogue()
+    assert dialogue.run(submission()) == [[]]
+    assert list(dialogue.said) == ["fence"]
+
+
+def test_a_session_that_is_not_live_writes_nothing() -> None:
+    dialogue = Dialogue(fence=[])
+    with pytest.raises(SessionFenced):
+        dialogue.run(submission(update()))
+    assert list(dialogue.said) == ["fence"]
+
+
+def test_devices_are_locked_in_key_order_and_once_each() -> None:
+    dialogue = Dialogue(lock_devices=[device_row("bus-1"), device_row("bus-2")])
+    dialogue.run(submission(update("bus-2"), update("bus-1")), submission(update("bus-2", 60.0)))
+    assert dialogue.said["lock_devices"] == ([WORKSPACE] * 2, ["bus-1", "bus-2"], [True, True])
+
+
+def test_devices_that_are_only_confirmed_are_locked_in_the_same_sweep_without_their_documents() -> None:
+    confirmation = Confirmation(WORKSPACE, ("bus-2", "bus-1"), NOON)
+    dialogue = Dialogue(lock_devices=[device_row("bus-1"), device_row("bus-2")])
+    dialogue.run(submission(update("bus-2"), confirmation=confirmation))
+    assert dialogue.said["lock_devices"] == ([WORKSPACE] * 2, ["bus-1", "bus-2"], [False, True])
+
+
+def test_an_update_and_its_confirmation_make_one_row_version() -> None:
+    dialogue = Dialogue()
+    dialogue.run(submission(update(), confirmation=Confirmation(WORKSPACE, ("bus-1",), NOON)))
+    assert dialogue.said["write_device_states"][1:4] == (["bus-1"], [0], [1])
+    assert dialogue.said["write_device_states"][7] == [NOON]
+
+
+def test_updates_of_one_device_fold_into_one_snapshot_and_one_event_each() -> None:
+    later = update(readings=(Reading("soc_percent", 51.0, NOON + timedelta(seconds=1)),))
+    dialogue = Dialogue()
+    assert dialogue.run(submission(update(), later)) == [["accepted", "accepted"]]
+    assert dialogue.said["write_snapshots"][2:] == ([0], [2], ['{"soc_percent":[51.0,"2026-05-01T12:00:01Z"]}'])
+    assert dialogue.said["append_events"][2] == [1, 2]
+
+
+def test_events_carry_the_ownership_under_which_they_were_collected() -> None:
+    owned = submission(update(), ownership=Ownership("harbour/live", "shard-1", 7, 12))
+    dialogue = Dialogue()
+    dialogue.run(owned)
+    assert dialogue.said["append_events"][7:] == (["harbour/live"], [12], "shard-1", 7)
+
+
+@pytest.mark.parametrize("owner", [("shard-1", 6), ("shard-2", 7)])
+def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(owner: tuple[str, int]) -> None:
+    stale = submission(
+        update(),
+        ownership=Ownership("harbour/live", *owner, 1),
+        cursor=CursorAdvance(WORKSPACE, PROVIDER, "42"),
+    )
+    dialogue = Dialogue()
+    assert dialogue.run(stale, submission(update(soc=60.0))) == [["rejected:fenced"], ["accepted"]]
+    assert "lock_connections" not in dialogue.said  # the cursor was not for it to move
+    assert dialogue.said["append_rejections"][6:7] == (["fenced"],)
+
+
+def test_duplicates_are_counted_and_stay_out_of_the_ledger() -> None:
+    dialogue = Dialogue()
+    assert dialogue.run(submission(update(), update())) == [["accepted", "duplicate"]]
+    assert "append_rejections" not in dialogue.said
+
+
+def test_the_ledger_has_one_row_for_each_device_and_reason_with_its_first_sample() -> None:
+    stranger = update(None, external_id="x-nobody")
+    dialogue = Dialogue(lock_devices=[])
+    dialogue.run(submission(stranger, stranger, update(None, external_id="x-other")))
+    columns = dialogue.said["append_rejections"]
+    assert columns[4:9] == (["x-nobody", "x-other"], ["rejected"] * 2, ["unknown_device"] * 2, [None] * 2, [2, 1])
+    assert columns[10][0].startswith(b'{"workspace_id":"harbour"')
+
+
+def test_a_row_that_another_unit_wrote_while_we_waited_is_read_again() -> None:
+    document = '{"soc_percent": [90.0, "2026-05-01T13:00:00Z"]}'
+    dialogue = Dialogue(
+        lock_devices=[device_row(version=4, snapshot_version=3)],
+        read_snapshots=[(WORKSPACE, "bus-1", 4, document)],
+    )
+    assert dialogue.run(submission(update())) == [["stale"]]
+
+
+def test_a_version_that_moved_under_the_lock_aborts_the_unit_as_a_bug() -> None:
+    with pytest.raises(VersionMismatch, match="device_state"):
+        Dialogue(write_device_states=[(0,)]).run(submission(update()))
+
+
+def test_a_bug_in_the_rule_quarantines_that_update_and_no_other() -> None:
+    broken = update("bus-1", readings=(None,))  # the rule cannot unpack it
+    dialogue = Dialogue()
+    assert dialogue.run(submission(broken, update())) == [["quarantined:judge_error", "accepted"]]
+    assert dialogue.said["append_quarantine"][4] == ["judge_error"]
+    assert "TypeError" in dialogue.said["append_quarantine"][5][0]
+
+
+@pytest.mark.parametrize("name", ["bus\x00", "bus\ud800", "bus\n"])
+def test_a_name_that_no_query_could_carry_is_an_unknown_device_and_storable_in_the_ledger(name: str) -> None:
+    dialogue = Dialogue(lock_devices=[device_row()])
+    results = dialogue.run(submission(update(name), update(None, external_id=name), update()))
+    assert results == [["rejected:unknown_device", "rejected:unknown_device", "accepted"]]
+    assert dialogue.said["lock_devices"][1] == ["bus-1"]
+    kept = "".join(dialogue.said["append_rejections"][3][:1])
+    assert "\x00" not in kept
+    assert kept.encode()
+
+
+def test_a_malformed_frame_marks_the_device_that_sent_it() -> None:
+    item = InvalidItem(WORKSPACE, PROVIDER, "x-bus-1", Reason.INVALID, "not JSON", b"{" * 9000, occurrences=3)
+    dialogue = Dialogue(resolve_external_ids=[(WORKSPACE, PROVIDER, "x-bus-1", "bus-1")])
+    dialogue.run(submission(invalid=(item,)))
+    assert dialogue.said["write_device_states"][8:] == ([NOON], ["invalid"])
+    assert dialogue.said["append_rejections"][8] == [3]
+    assert len(dialogue.said["append_rejections"][10][0]) == 4096
+
+
+def test_a_summary_that_json_cannot_say_is_poison_before_any_server_sees_it() -> None:
+    key = CycleKey(WORKSPACE, NOON, CycleTrigger.SCHEDULE, 1)
+    with pytest.raises(UnitPoisoned):
+        Dialogue().run(submission(cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.COMPLETED, {"n": 2**70})))
+
+
+def test_quarantine_keeps_each_update_as_a_row_under_the_fence() -> None:
+    unit = quarantine_unit(SESSION, 4, submission(update(), update("bus-2")), UnitPoisoned("22P05", "NUL"))
+    assert next(unit) == ("fence", ("shard-1", 7, 4))
+    name, args = unit.send([(NOON,)])
+    assert (name, args[2], args[4]) == ("append_quarantine", ["bus-1", "bus-2"], ["data_error"] * 2)
+    with pytest.raises(StopIteration) as end:
+        unit.send([])
+    assert [said(result) for result in end.value.value[0].results] == ["quarantined:data_error"] * 2
+
+
+def test_facts_that_are_poison_by_themselves_leave_a_row_too() -> None:
+    facts = submission(cursor=CursorAdvance(WORKSPACE, PROVIDER, "\x00"))
+    unit = quarantine_unit(SESSION, 4, facts, UnitPoisoned("22021", "NUL"))
+    next(unit)
+    name, args = unit.send([(NOON,)])
+    assert (name, args[0]) == ("append_quarantine", [WORKSPACE])

@@ -1,0 +1,73 @@
+"""Which facts are edges, and what stands of a connection afterwards."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.model import ConnectionFact, ConnectionFactKind, FaultClass
+from storage.unit_connections import ConnectionFold, edge_rows
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+OK, FAILED = ConnectionFactKind.CALL_SUCCEEDED, ConnectionFactKind.CALL_FAILED
+OPENED, CLOSED = ConnectionFactKind.STREAM_OPENED, ConnectionFactKind.STREAM_CLOSED
+QUOTA, OUTAGE = FaultClass.QUOTA, FaultClass.OUTAGE
+
+History = list[tuple[ConnectionFactKind, FaultClass | None]]
+
+
+def fold(*history: tuple[ConnectionFactKind, FaultClass | None]) -> ConnectionFold:
+    """One fact a second from noon on."""
+    link = ConnectionFold("harbour", "live", None, None, None, None, None, None, None, None, None, None)
+    for second, (kind, fault) in enumerate(history):
+        link.apply(ConnectionFact("harbour", "live", kind, NOON + timedelta(seconds=second), fault))
+    return link
+
+
+@pytest.mark.parametrize(
+    ("history", "edges"),
+    [
+        pytest.param([(OK, None), (OK, None)], [(0, "call_succeeded")], id="success goes on"),
+        pytest.param([(FAILED, OUTAGE), (FAILED, OUTAGE)], [(0, "call_failed")], id="failure goes on"),
+        pytest.param(
+            [(FAILED, OUTAGE), (FAILED, QUOTA)], [(0, "call_failed"), (1, "call_failed")], id="another class of fault"
+        ),
+        pytest.param(
+            [(OK, None), (FAILED, OUTAGE), (OK, None)],
+            [(0, "call_succeeded"), (1, "call_failed"), (2, "call_succeeded")],
+            id="failure and recovery",
+        ),
+        pytest.param(
+            [(OPENED, None), (OPENED, None), (CLOSED, None)],
+            [(0, "call_succeeded"), (0, "stream_opened"), (2, "stream_closed")],
+            id="a stream that opened has answered",
+        ),
+        pytest.param(
+            [(FAILED, OUTAGE), (OPENED, None)],
+            [(0, "call_failed"), (1, "call_succeeded"), (1, "stream_opened")],
+            id="a stream that opens after a failed call recovers",
+        ),
+    ],
+)
+def test_only_changes_are_edges(history: History, edges: list[tuple[int, str]]) -> None:
+    rows = edge_rows([fold(*history)])
+    assert [((row[2] - NOON).seconds, row[3]) for row in rows] == edges
+
+
+def test_failing_since_is_the_first_failure_of_the_present_run() -> None:
+    link = fold((FAILED, OUTAGE), (OK, None), (FAILED, OUTAGE), (FAILED, QUOTA))
+    assert link.failing_since == NOON + timedelta(seconds=2)
+    assert (link.call_status, link.fault) == ("failed", "quota")
+
+
+def test_a_success_ends_the_run_and_keeps_what_the_last_failure_was() -> None:
+    link = fold((FAILED, QUOTA), (OK, None))
+    assert (link.call_status, link.failing_since, link.fault) == ("succeeded", None, "quota")
+    assert link.last_failure_at == NOON
+
+
+def test_a_closing_stream_does_not_by_itself_make_the_last_call_a_failure() -> None:
+    link = fold((OPENED, None), (CLOSED, OUTAGE))
+    assert (link.call_status, link.stream_status) == ("succeeded", "closed")
+    assert link.stream_changed_at == NOON + timedelta(seconds=1)
