@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
@@ -84,11 +84,24 @@ class SessionStart(NamedTuple):
 
 
 class SessionStore(Protocol):
-    async def begin_session(self, shard_id: str, *, ttl_seconds: float) -> SessionStart:
-        """A new epoch for this shard; the former one, if it was live, is dead from here on."""
+    """runtime/sessions.py says what all of this means."""
+
+    async def begin_session(
+        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None
+    ) -> SessionStart | None:
+        """A new epoch for this shard; the former one, if it was live, is over from here on.
+
+        With `after` only if that is still the newest epoch; None says that another process has begun one since.
+        """
 
     async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
         """Renew the heartbeat; the server's time, or None when the session is no longer live."""
+
+    async def load_newest_epoch(self, shard_id: str) -> int | None:
+        """The newest epoch of this shard, whoever began it."""
+
+    async def start_draining(self, session: SessionRef) -> None:
+        """Say that this session takes nothing any more and is about to hand over what it has."""
 
     async def end_session(self, session: SessionRef) -> None: ...
 
@@ -107,6 +120,55 @@ class Fleet:
     connections: tuple[ProviderConnection, ...]
     cursors: Mapping[str, str]  # provider_id -> cursor
     devices: tuple[Device, ...]
+
+
+class Look(NamedTuple):
+    """One consistent look at membership and leases. Resources are workspace ids; times are seconds.
+
+    `members` are live and not draining. `mine` are leases of this session on active workspaces, with their tokens,
+    `retired` those on workspaces that are active no more. `free` are active workspaces nobody live owns, and for how
+    long that has been so. `expired` says that some live session's heartbeat is over; `next_expiry_seconds` when the next
+    one of another shard would be.
+    """
+
+    members: frozenset[str]
+    mine: Mapping[str, int]
+    retired: Mapping[str, int]
+    free: Mapping[str, float]
+    expired: bool
+    next_expiry_seconds: float | None
+
+
+class LeaseStore(Protocol):
+    """Ownership in the database's time. Each call is one transaction, and none writes for a session that is over."""
+
+    async def look(self, session: SessionRef) -> Look: ...
+
+    async def declare_dead(self, session: SessionRef) -> list[SessionRef]:
+        """Declare sessions with an expired heartbeat dead, waiting for their unit in flight (at most the lock timeout:
+        then it raises EnvironmentFault and is tried in the next round). Which ones.
+        """
+
+    async def claim(self, session: SessionRef, resources: Sequence[str]) -> Mapping[str, int]:
+        """Take what is free of these, in one statement that waits for nobody; resource -> token of what was taken.
+        Empty when the session is over.
+        """
+
+    async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
+        """Give these up, each only if session and token are still the ones that hold it, and tell the others; how many."""
+
+    async def load_credentials(self) -> Mapping[str, frozenset[str]]:
+        """Credential references of every active workspace's active connections: who shares one belongs together."""
+
+
+class Notices(Protocol):
+    """Hints from other shards (NOTIFY). Never data: whoever gets one looks, and looks without one soon enough."""
+
+    async def listen(self, on_notice: Callable[[str], None]) -> None:
+        """Call `on_notice` with each notice until cancelled; again and again after lost connections, then with "".
+
+        Notices are `leases` and `workspace:<workspace_id>`. `on_notice` must not block or raise.
+        """
 
 
 class CycleStart(NamedTuple):

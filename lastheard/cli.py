@@ -236,10 +236,15 @@ def _load(config: Path | None, **overrides: object) -> Settings:
 
 def _run(settings: Settings, main: Callable[[], Awaitable[int]]) -> None:
     """Run to the exit code. What the environment did wrong is said in a sentence; a bug keeps its traceback."""
+    fault: BaseException | None = None
+    code = 0
     try:
         code = trio.run(main)
-    except* EnvironmentFault as group:
-        _fail(str(_first(group)), EXIT_UNAVAILABLE)
+    except* (EnvironmentFault, SettingsError) as group:
+        fault = _first(group)
+    # Not in the handler: what is raised in there leaves as a group, which typer does not know how to end with.
+    if fault is not None:
+        _fail(str(fault), EXIT_USAGE if isinstance(fault, SettingsError) else EXIT_UNAVAILABLE)
     raise typer.Exit(code)
 
 

@@ -27,6 +27,7 @@ from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
 from runtime import garbage
 from runtime.clock import SharedClock, SystemClock
+from runtime.faults import EnvironmentFault
 from runtime.logs import get_logger
 from runtime.settings import SecretReference
 from runtime.shutdown import ShutdownPlan
@@ -50,6 +51,18 @@ if TYPE_CHECKING:
 MIN_PARTITION_DAYS = 2
 EXIT_SUPERSEDED = 75
 EXIT_ESSENTIAL_FAILED = 70
+
+
+class AddressUnavailable(EnvironmentFault):
+    """The address of the settings cannot be listened on; restarting would not change that."""
+
+    permanent = True
+
+    def __init__(self, settings: Settings, refusal: OSError) -> None:
+        super().__init__(
+            f"cannot listen on {settings.http_host} port {settings.http_port}: {refusal.strerror or refusal}. "
+            "Choose another with --port or LASTHEARD_HTTP_PORT (0 picks a free one), or --host"
+        )
 
 
 class Service:
@@ -149,11 +162,19 @@ class Service:
 
     async def _start_http(self, root: Supervisor) -> None:
         bound = trio.Event()
+        refusal: OSError | None = None
 
         async def serve() -> None:
+            nonlocal refusal
             port = self.port or self._settings.http_port
-            async with trio.open_nursery() as nursery:
-                self.port = await nursery.start(partial(serve_http, self._app, port=port, **options))
+            try:
+                async with trio.open_nursery() as nursery:
+                    self.port = await nursery.start(partial(serve_http, self._app, port=port, **options))
+                    bound.set()
+            except* OSError as group:
+                if bound.is_set():
+                    raise
+                refusal = _first(group)
                 bound.set()
 
         options: dict[str, Any] = {
@@ -163,7 +184,9 @@ class Service:
             "traffic": self._traffic,
         }
         root.start("http", serve, restart=Restart.TRANSIENT, essential=True)
-        await bound.wait()  # the supervisor cancels this when the address cannot be bound
+        await bound.wait()  # no deadline: binding succeeds or fails at once
+        if refusal is not None:
+            raise AddressUnavailable(self._settings, refusal) from refusal
 
     async def wait_stop_requested(self) -> None:
         """Return when the end has begun, on request or by a failure: no deadline, a service runs until then."""

@@ -13,6 +13,7 @@ import trio
 
 from lastheard.service import Service
 from runtime.logs import get_logger
+from runtime.settings import SettingsError
 from runtime.shutdown import wait_for_stop_signal
 from storage.embedded import open_embedded
 from storage.gateway import Database, open_bridge
@@ -23,26 +24,27 @@ if TYPE_CHECKING:
 
     from lastheard.settings import Settings
 
-EXIT_STOPPED_WHILE_STARTING = 130
-
-
-class NoDatabase(Exception):
-    """Neither a DSN nor permission to run a server of our own."""
+EXIT_STOPPED_WHILE_STARTING = 130  # as __main__.py says before this module is there
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[str]:
-    """The DSN to use. With `embedded` our own PostgreSQL runs for the length of the block, migrated."""
+async def open_database(settings: Settings, *, migrated: bool = True) -> AsyncIterator[str]:
+    """The DSN to use. With `embedded` our own PostgreSQL runs for the length of the block, migrated unless told
+    otherwise; a database that somebody else runs is never migrated in passing. Raises SettingsError without either.
+    """
     if settings.dsn is not None:
         yield settings.dsn
     elif settings.embedded:
         async with open_embedded(settings.data_dir / "postgresql") as server:
-            await migrate(server.dsn)
+            if migrated:
+                await migrate(server.dsn)
             yield server.dsn
     else:
-        raise NoDatabase(
-            "No database is configured. Set LASTHEARD_DSN=postgresql://user:password@host/database, "
-            "or, on a laptop, use --embedded to run a PostgreSQL of our own in the data folder."
+        raise SettingsError(
+            [
+                "no database is configured: set LASTHEARD_DSN=postgresql://user:password@host/database, "
+                "or, on a laptop, use --embedded to run a PostgreSQL of our own in the data folder"
+            ]
         )
 
 
@@ -98,10 +100,15 @@ async def serve(settings: Settings) -> int:
 
 async def migrate_database(settings: Settings, *, check_only: bool) -> int:
     """Bring the schema up to date, or only say whether it is (exit code 1 when not)."""
-    async with open_database(settings) as dsn:
-        if not check_only:
-            await migrate(dsn)
-        async with open_bridge(), aclosing(Database(dsn, pool_size=1)) as database:
+
+    async def main(_: StopSignal) -> int:
+        async with open_database(settings, migrated=False) as dsn, aclosing(Database(dsn, pool_size=1)) as database:
+            # Asked before as well: a database that is away is then said in a sentence, not by Alembic's traceback.
             version = await check_schema(database)
-    print(f"schema {version.current or 'none'}, this version of Lastheard expects {version.expected}")
-    return 0 if version.is_known else 1
+            if not check_only:
+                await migrate(dsn)
+                version = await check_schema(database)
+        print(f"schema {version.current or 'none'}, this version of Lastheard expects {version.expected}")
+        return 0 if version.is_known else 1
+
+    return await until_stopped(main)

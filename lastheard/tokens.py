@@ -5,12 +5,13 @@ Owns nothing of the format (api/keys.py) nor of the table (storage/keys.py).
 
 from __future__ import annotations
 
+import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from api.keys import mint_key
-from lastheard.serving import open_database
-from storage.gateway import Database, open_bridge
+from api.keys import Scope, mint_key
+from lastheard.serving import StopSignal, open_database, until_stopped
+from storage.gateway import Database
 from storage.keys import PostgresKeys
 from storage.migrations import check_schema
 
@@ -25,13 +26,17 @@ async def create_token(
     settings: Settings, name: str, scopes: Sequence[str], workspaces: Sequence[str] | None, expires_at: datetime | None
 ) -> int:
     """Store a new key and print its text on standard output, where it can be piped. Exit code 2 for a wrong scope."""
-    try:
-        record, key = mint_key(name, scopes, workspaces, expires_at)
-    except ValueError as error:
-        print(f"lastheard: {error}")
+    unknown = [scope for scope in scopes if scope not in list(Scope)]
+    if unknown:
+        print(f"lastheard: no such scope: {', '.join(unknown)}; there are {', '.join(Scope)}", file=sys.stderr)
         return 2
-    async with open_bridge(), open_database(settings) as dsn, aclosing(Database(dsn, pool_size=2)) as database:
-        (await check_schema(database)).require()
-        await PostgresKeys(database).create_key(record)
-    print(key)
-    return 0
+    record, key = mint_key(name, scopes, workspaces, expires_at)
+
+    async def main(_: StopSignal) -> int:
+        async with open_database(settings) as dsn, aclosing(Database(dsn, pool_size=2)) as database:
+            (await check_schema(database)).require()
+            await PostgresKeys(database).create_key(record)
+        print(key)
+        return 0
+
+    return await until_stopped(main)

@@ -113,8 +113,8 @@ def storable(text: str | None) -> str | None:
 
 def sample_of(update: CanonicalUpdate) -> bytes:
     """The update as JSON where JSON can say it, otherwise as Python shows it; at most 4 kB."""
-    named = update._asdict() | {"readings": [tuple(reading) for reading in update.readings]}
     try:
+        named = update._asdict() | {"readings": [tuple(reading) for reading in update.readings]}
         sample = orjson.dumps(named, option=orjson.OPT_UTC_Z)
     except (TypeError, ValueError):
         sample = repr(update).encode("utf-8", "backslashreplace")

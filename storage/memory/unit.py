@@ -12,7 +12,7 @@ import orjson
 
 from actors.ports import EventRow, RejectionRow
 from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
-from storage.faults import UNSENDABLE, explain_error
+from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.tables import ConnectionState, DeviceState, Edge, Quarantined, Snapshot
 from storage.rows import to_document
 
@@ -168,7 +168,7 @@ def _refuse_unsendable(args: Sequence[Any]) -> None:
         if "\x00" in text:
             raise explain_error("22021", None, 'invalid byte sequence for encoding "UTF8": 0x00')
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise explain_error(UNSENDABLE, None, "surrogates not allowed")
+            raise explain_error(CLIENT_SIDE, None, "surrogates not allowed")
 
 
 def _texts(args: Iterable[Any]) -> Iterator[str]:

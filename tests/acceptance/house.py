@@ -105,6 +105,9 @@ class Shard:
         """The same as `outcome` or `outcome:reason`."""
         return [said(result) for result in await self.ingest(*updates)]
 
+    async def is_ready(self) -> bool:
+        return (await self.ask("GET", "/readyz", key=None)).status == 200
+
     async def values(self, workspace_id: str, device_id: str) -> dict[str, tuple[Any, str]]:
         """The snapshot: signal -> (value, observed_at)."""
         snapshot = await self.get(f"/workspaces/{workspace_id}/snapshots/{device_id}")
@@ -279,9 +282,11 @@ async def _open_shard(house: House, nursery: trio.Nursery, shard_id: str) -> Non
     await nursery.start(run)
     tokens = house.shard.tokens if house.shards else {}
     client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.port}", timeout=15.0, trust_env=False)
-    house.shards.append(Shard(service, client, tokens, ended))
+    shard = Shard(service, client, tokens, ended)
+    house.shards.append(shard)
     if not tokens:
-        await house.shard.add_key("all", Scope)
+        await shard.add_key("all", Scope)
+    await until(shard.is_ready)
 
 
 async def _close_shard(shard: Shard) -> None:

@@ -25,6 +25,8 @@ DEVICES = 3
 INTERVAL = 10
 LATENCY = 2.0
 WATCHED_INTERVALS = 3
+PERIOD = timedelta(seconds=INTERVAL)
+CYCLES_BETWEEN = "SELECT * FROM poll_cycles WHERE slot_start_at >= $1 AND slot_start_at < $2 ORDER BY slot_start_at"
 FRESH = Policy(freshness_target_seconds=INTERVAL, delayed_after_seconds=INTERVAL, stale_after_seconds=3 * INTERVAL)
 
 
@@ -42,15 +44,17 @@ async def test_nfr_001_reporting_devices_are_fresh_95_percent_of_the_time_and_po
     slow = f"latency={LATENCY}"
     fleets = [streamed(f"fleet-{number:02d}", DEVICES, rate=2.0, faults=slow) for number in range(STREAMED)]
     fleets += [polled(f"fleet-{number:02d}", DEVICES, every=3.0, faults=slow) for number in range(STREAMED, WORKSPACES)]
-    async with open_house(dsn, tmp_path, *fleets, seconds=100) as house:
+    async with open_house(dsn, tmp_path, *fleets, seconds=90) as house:
         async with trio.open_nursery() as nursery:
             for fleet in fleets:
                 nursery.start_soon(_settle, house, fleet)
         await trio.sleep(INTERVAL)
-        (row,) = await house.fetch("SELECT clock_timestamp() AS now")
+        (row,) = await house.fetch("SELECT clock_timestamp() AS began_at")
         shares = await _watch(house.shard, WATCHED_INTERVALS * INTERVAL)
-        cycles = await house.fetch("SELECT * FROM poll_cycles WHERE slot_start_at >= $1", row["now"])
+        await trio.sleep(LATENCY + 1.0)  # the cycles of the last second end
+        cycles = await house.fetch(CYCLES_BETWEEN, row["began_at"], row["began_at"] + WATCHED_INTERVALS * PERIOD)
 
+    print(sum(shares) / len(shares), min(shares))
     assert sum(shares) / len(shares) >= 0.95
     _check_every_slot_was_used(cycles)
     _check_starts_are_spread([cycle["started_at"] for cycle in cycles if cycle["trigger"] == "schedule"])
@@ -79,17 +83,13 @@ async def _watch(shard: Shard, seconds: int) -> list[float]:
 
 
 def _check_every_slot_was_used(cycles: list[dict[str, Any]]) -> None:
-    """Each workspace, slot after slot without a gap; only the last one may still be under way."""
+    """Each workspace completed one cycle in each of its slots: none missed, none abandoned, none twice."""
     slots = defaultdict(list)
-    for cycle in sorted(cycles, key=lambda cycle: cycle["slot_start_at"]):
-        slots[cycle["workspace_id"]].append(cycle)
+    for cycle in cycles:
+        slots[cycle["workspace_id"]].append((cycle["slot_start_at"], cycle["outcome"]))
     assert len(slots) == WORKSPACES
-    for of_one in slots.values():
-        starts = [cycle["slot_start_at"] for cycle in of_one]
-        assert starts == [starts[0] + number * timedelta(seconds=INTERVAL) for number in range(len(starts))]
-        assert len(starts) >= WATCHED_INTERVALS
-        assert [cycle["outcome"] for cycle in of_one[:-1]] == ["completed"] * (len(of_one) - 1)
-        assert of_one[-1]["outcome"] in ("completed", "running")
+    for (first, _), *rest in slots.values():
+        assert rest == [(first + number * PERIOD, "completed") for number in range(1, WATCHED_INTERVALS)]
 
 
 def _check_starts_are_spread(starts: list[datetime]) -> None:
@@ -97,6 +97,7 @@ def _check_starts_are_spread(starts: list[datetime]) -> None:
     starts.sort()
     second = timedelta(seconds=1)
     worst = max(sum(start <= other < start + second for other in starts) for start in starts)
+    print("worst", worst)
     assert worst <= 1.3 * WORKSPACES / INTERVAL + 3
     phases = sorted(phase_of(ordinal, INTERVAL) for ordinal in range(WORKSPACES))
     assert min(later - earlier for earlier, later in zip(phases, phases[1:], strict=False)) > 0.05

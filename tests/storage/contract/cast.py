@@ -110,10 +110,10 @@ class World:
     async def start(self, key: CycleKey, session: SessionRef | None = None) -> CycleStart:
         return await self.stores.cycles.start_cycle(session or self.session, key, cycle_id(key), "trace-c")
 
-    async def end(self, start: CycleStart, outcome: CycleOutcome = CycleOutcome.COMPLETED) -> datetime:
-        """By an own unit; when."""
+    async def end(self, start: CycleStart, outcome: CycleOutcome = CycleOutcome.COMPLETED, **summary: Any) -> datetime:
+        """By a unit of its own; when."""
         ended_at = start.key.slot_start_at + timedelta(seconds=10)
-        await self.commit(submission(cycle=CycleEnd(start.key, start.cycle_id, ended_at, outcome, {"devices": 4})))
+        await self.commit(submission(cycle=CycleEnd(start.key, start.cycle_id, ended_at, outcome, summary)))
         return ended_at
 
     async def outcomes(self) -> list[str]:
