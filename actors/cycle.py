@@ -22,6 +22,7 @@ from domain.model import (
     Submission,
 )
 from runtime.logs import get_logger
+from runtime.mailbox import LaneFull, MailboxClosed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,20 +77,34 @@ class Cycle:
         self._ingest = ingest
         self._clock = clock
         self._random = random
+        self._ended = False
         self._facts: list[ConnectionFact] = []
         self._results: dict[str, str] = {}
         self._collected: dict[str, Collected] = {}
         self._log = get_logger("cycle").bind(workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id)
 
     async def run(self, fetch_seconds: float, commit_seconds: float) -> CycleOutcome:
-        """Collect within `fetch_seconds`, wait for the commits within `commit_seconds`, and submit the outcome."""
-        started_at = self._clock.now()
+        """Collect within `fetch_seconds`, wait for the commits within `commit_seconds`, and submit the outcome.
+
+        Cancelled on the way it is handed over as abandoned, so that its slot may have another attempt elsewhere.
+        """
+        try:
+            outcome = await self._collect_all(fetch_seconds)
+            summary = self._summary(await self._wait_for_commits(commit_seconds))
+            await self._submit_end(outcome, summary)
+            self._ended = True
+        finally:
+            if not self._ended:
+                self._abandon()
+        return outcome
+
+    async def _collect_all(self, fetch_seconds: float) -> CycleOutcome:
         self._log.info(
             "workspace_poll_cycle_triggered",
             slot_at=self._start.key.slot_start_at,
             attempt=self._start.key.attempt,
             trigger=str(self._start.key.trigger),
-            cycle_started_at=started_at,
+            cycle_started_at=self._clock.now(),
         )
         with trio.move_on_after(fetch_seconds) as deadline:
             async with trio.open_nursery() as nursery:
@@ -98,10 +113,7 @@ class Cycle:
                         nursery.start_soon(self._collect, connection)
         if deadline.cancelled_caught:
             self._note_deadline(fetch_seconds)
-        outcome = _decide_outcome(list(self._results.values()), timed_out=deadline.cancelled_caught)
-        summary = self._summary(await self._wait_for_commits(commit_seconds))
-        await self._submit_end(outcome, summary)
-        return outcome
+        return _decide_outcome(list(self._results.values()), timed_out=deadline.cancelled_caught)
 
     # --- one connection
 
@@ -199,15 +211,22 @@ class Cycle:
         """Hand in the outcome behind the data. Waits for room for as long as the database is away: without this row
         the cycle would look unfinished for ever, and slots that pass meanwhile are recorded as missed.
         """
-        end = CycleEnd(self._start.key, self._start.cycle_id, self._clock.now(), outcome, summary)
-        await self._ingest.submit(
-            Submission(
-                origin="poll",
-                trace_id=self._trace_id,
-                ownership=self._view.ownership,
-                facts=tuple(self._facts),
-                cycle=end,
-            )
+        await self._ingest.submit(self._end(outcome, summary))
+
+    def _abandon(self) -> None:
+        """The same without waiting: whoever finds no room for it leaves the cycle to be abandoned by its successor."""
+        try:
+            self._ingest.submit_nowait(self._end(CycleOutcome.ABANDONED, self._summary(Counter())))
+        except (LaneFull, MailboxClosed):
+            self._log.warning("cycle_end_not_recorded")
+
+    def _end(self, outcome: CycleOutcome, summary: Mapping[str, Any]) -> Submission:
+        return Submission(
+            origin="poll",
+            trace_id=self._trace_id,
+            ownership=self._view.ownership,
+            facts=tuple(self._facts),
+            cycle=CycleEnd(self._start.key, self._start.cycle_id, self._clock.now(), outcome, summary),
         )
 
 

@@ -62,6 +62,8 @@ class IngestActor:
         self._edge = EdgeLog(self._log, "ingest_commit")
         self._submitted = 0
         self._pending = 0
+        self._unsettled: Counter[str] = Counter()  # submissions without a verdict, by resource; no zeros are kept
+        self._settled = trio.Event()
         self._outcomes: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._by_resource: dict[str, Counter[str]] = {}  # of what this shard owns, so as many as it has workspaces
@@ -84,6 +86,8 @@ class IngestActor:
     def _count_submitted(self, submission: Submission) -> None:
         self._submitted += len(submission.updates)
         self._pending += len(submission.updates)
+        if submission.ownership is not None:
+            self._unsettled[submission.ownership.resource] += 1
 
     # --- the loop
 
@@ -107,12 +111,25 @@ class IngestActor:
         if submission.ownership is not None:
             owned = self._by_resource.setdefault(submission.ownership.resource, Counter())
             owned.update(result.outcome for result in receipt.results)
+            self._count_settled(submission.ownership.resource)
         for result in receipt.results:
             if result.reason is not None:
                 self._reasons[result.reason] += 1
         log_outcomes(self._log, submission, receipt)
         if submission.resolve is not None:
             submission.resolve(receipt)
+
+    def _count_settled(self, resource: str) -> None:
+        self._unsettled[resource] -= 1
+        if not self._unsettled[resource]:
+            del self._unsettled[resource]
+            self._settled.set()
+            self._settled = trio.Event()
+
+    async def wait_settled(self, resource: str) -> None:
+        """Return when every submission of this resource has its verdict. The caller's cancel scope is the deadline."""
+        while resource in self._unsettled:
+            await self._settled.wait()
 
     async def _commit_or_bisect(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
         try:

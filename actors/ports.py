@@ -127,8 +127,8 @@ class Look(NamedTuple):
 
     `members` are live and not draining. `mine` are leases of this session on active workspaces, with their tokens,
     `retired` those on workspaces that are active no more. `free` are active workspaces nobody live owns, and for how
-    long that has been so. `expired` says that some live session's heartbeat is over; `next_expiry_seconds` when the next
-    one of another shard would be.
+    long that has been so. `expired` says that some live session's heartbeat is over; `next_expiry_seconds` when the
+    next one of another shard would be.
     """
 
     members: frozenset[str]
@@ -155,7 +155,7 @@ class LeaseStore(Protocol):
         """
 
     async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
-        """Give these up, each only if session and token are still the ones that hold it, and tell the others; how many."""
+        """Give these up, each only if session and token still hold it, and notify; how many."""
 
     async def load_credentials(self) -> Mapping[str, frozenset[str]]:
         """Credential references of every active workspace's active connections: who shares one belongs together."""
@@ -172,11 +172,15 @@ class Notices(Protocol):
 
 
 class CycleStart(NamedTuple):
-    """`started` is False when the slot already has a completed cycle (or the session is fenced)."""
+    """`started` is False when the slot already has a completed cycle (or the session is fenced).
+
+    `trace_id` is that of the row: of a requested cycle the one under which somebody asked for it.
+    """
 
     started: bool
     key: CycleKey
     cycle_id: str
+    trace_id: str | None = None
 
 
 class CycleStore(Protocol):

@@ -38,6 +38,7 @@ PING_EVERY_SECONDS = 20.0
 SEED_BUDGET_SECONDS = 60.0
 STABLE_AFTER_SECONDS = 30.0  # a connection that lasted this long starts again at the lowest backoff
 MAX_UNSENT_EDGES = 20
+FLUSH_RETRY_SECONDS = 0.05
 MAX_CONNECT_DELAY_SECONDS = 5.0  # at start, so that a shard's streams do not all connect in one instant
 
 
@@ -183,6 +184,16 @@ class StreamActor:
                 return
             self._record(submission)
             self._unsent.append(submission)
+
+    async def wait_flushed(self) -> None:
+        """After `run` was stopped: hand over everything that is still here, as the mailbox has room for it. The
+        caller's cancel scope is the deadline.
+        """
+        while True:
+            self._flush(float("inf"))
+            if not self._unsent and not len(self._intake.buffer):
+                return
+            await trio.sleep(FLUSH_RETRY_SECONDS)
 
     def _send_unsent(self) -> bool:
         """Whether everything that was refused before has gone now."""

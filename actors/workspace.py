@@ -86,12 +86,15 @@ class WorkspaceActor:
         return self._view.workspace
 
     def _first_start(self) -> tuple[Start, CycleTrigger]:
-        """The present slot's turn: late if its regular start is over, regular if that is still to come."""
+        """The present slot's turn: late if its regular start is over, regular if that is still to come, and another
+        attempt of the schedule's cycle if the last owner had begun one (a completed one will not be repeated).
+        """
         workspace = self._workspace
         now = self._clock.now()
         start = schedule.late_start(now, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
         regular = schedule.next_start(now, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
-        return start, CycleTrigger.SCHEDULE if start == regular else CycleTrigger.LATE
+        is_attempt = self._last_slot == start.slot_start_at
+        return start, CycleTrigger.SCHEDULE if is_attempt or start == regular else CycleTrigger.LATE
 
     def _regular_start(self) -> Start:
         """The next regular start of a slot that has not had its turn."""
@@ -123,7 +126,9 @@ class WorkspaceActor:
         interval = self._workspace.poll_interval_seconds
         await self._record_missed(start)
         self._last_slot = start.slot_start_at
-        if trigger is CycleTrigger.LATE and not schedule.leaves_room(start, interval):
+        # The machine may have slept through the start, or the database kept us waiting.
+        start = start._replace(start_at=max(start.start_at, self._clock.now()))
+        if not schedule.leaves_room(start, interval):
             await self._persist(
                 lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [start.slot_start_at])
             )
@@ -156,12 +161,12 @@ class WorkspaceActor:
 
     async def _run_requested(self) -> None:
         """Run what was asked for, if anything was: a wake-up may also mean another configuration."""
-        trace_id = uuid.uuid4().hex
         requested = await self._persist(
             lambda: self._cycles.take_requested_cycle(self._session, self._view.workspace_id)
         )
         if requested is not None:
-            await self._run_cycle(requested, trace_id, self._regular_start().start_at)
+            # Under the trace id of whoever asked, so that the log leads from the request to the outcome.
+            await self._run_cycle(requested, requested.trace_id or uuid.uuid4().hex, self._regular_start().start_at)
 
     async def _run_cycle(self, started: CycleStart, trace_id: str, deadline: datetime) -> None:
         interval = self._workspace.poll_interval_seconds

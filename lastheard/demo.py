@@ -6,6 +6,7 @@ What people see is in demo_view.py; the service is the same as `serve` runs.
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,10 +16,13 @@ from domain.model import Policy
 from lastheard.client import remember
 from lastheard.demo_view import DemoView, Watch
 from lastheard.service import Service
-from lastheard.serving import StopSignal, open_database, until_stopped
+from lastheard.serving import EXIT_STOPPED_WHILE_STARTING, StopSignal, open_database, until_stopped
 from lastheard.simulation import configure_fleet, run_simulator
+from runtime.clock import SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from lastheard.settings import Settings
     from lastheard.simulation import Simulated
 
@@ -48,19 +52,40 @@ async def _run_service(
     service: Service, settings: Settings, simulated: Simulated, view: DemoView, seconds: float | None
 ) -> int:
     """The service, watched until its time is over or it was asked to stop; then the verdict on what it counted."""
-    watch = Watch([tenant.name for tenant in simulated.tenants])
+    watch = Watch([tenant.name for tenant in simulated.tenants], SystemClock().wall())
+    introduced = False
+    time = trio.CancelScope()
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
-        key = await _prepare(service, settings, simulated)
-        address = f"http://127.0.0.1:{service.port}"
-        view.introduce(address, key, remember(settings.data_dir, address, key))
-        with trio.move_on_after(float("inf") if seconds is None else seconds):
-            async with trio.open_nursery() as watching:
-                watching.start_soon(view.keep_showing, watch, address, key, service)
-                await service.wait_stop_requested()
-                watching.cancel_scope.cancel()
+        async with _until_stop_requested(service):
+            key = await _prepare(service, settings, simulated)
+            address = f"http://127.0.0.1:{service.port}"
+            view.introduce(address, key, remember(settings.data_dir, address, key))
+            introduced = True
+            time.deadline = trio.current_time() + (float("inf") if seconds is None else seconds)
+            with time:
+                await view.keep_showing(watch, address, key, service)
         service.stop()
-    return service.exit_code or view.conclude(watch, service)
+    if service.exit_code:
+        return service.exit_code
+    if not introduced:
+        return EXIT_STOPPED_WHILE_STARTING
+    # Whoever ends it early has not given every workspace the time for a cycle, so that is no failure.
+    return view.conclude(watch, service, in_full=time.cancelled_caught)
+
+
+@asynccontextmanager
+async def _until_stop_requested(service: Service) -> AsyncIterator[None]:
+    """Cancels the block when the service begins to end: from then on its database is about to close."""
+    async with trio.open_nursery() as nursery:
+
+        async def cancel_when_requested() -> None:
+            await service.wait_stop_requested()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(cancel_when_requested)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 async def _prepare(service: Service, settings: Settings, simulated: Simulated) -> str:

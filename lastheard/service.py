@@ -147,10 +147,11 @@ class Service:
                     root.start("ingest", self.ingest.run, restart=Restart.TRANSIENT, essential=True)
                     # Partitions exist for days: it may fail, be parked and retried while the rest goes on.
                     root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
+                    # Essential: a shard that cannot answer is of no use. A sibling of the actors, never their parent.
+                    # Before the shard: who cannot have its address must not supersede the process that has it.
+                    await self._start_http(root)
                     # Essential: it owns the session and, under a supervisor of its own, every workspace and stream.
                     root.start("shard", self.shard.run, restart=Restart.PERMANENT, essential=True)
-                    # Essential: a shard that cannot answer is of no use. A sibling of the actors, never their parent.
-                    await self._start_http(root)
                     garbage.settle()
                     self._log.info("service_started", port=self.port, shard_id=self._settings.shard_id)
                     task_status.started()
@@ -174,7 +175,7 @@ class Service:
             except* OSError as group:
                 if bound.is_set():
                     raise
-                refusal = _first(group)
+                refusal = _first_of(group)
                 bound.set()
 
         options: dict[str, Any] = {
@@ -252,6 +253,11 @@ class Service:
             "http": self._traffic.statistics(),
             "actors": self._supervisor.statistics(),
         }
+
+
+def _first_of(group: ExceptionGroup[OSError]) -> OSError:
+    error = group.exceptions[0]
+    return _first_of(error) if isinstance(error, ExceptionGroup) else error
 
 
 def _cursor_key(settings: Settings, dsn: str) -> bytes:

@@ -27,7 +27,7 @@ from runtime.secret_references import SecretReference, SecretUnavailable
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["SecretReference", "SecretUnavailable", "SettingsError", "load_settings"]
+__all__ = ["FREE_NAMES", "SecretReference", "SecretUnavailable", "SettingsError", "load_settings"]
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 

@@ -81,7 +81,7 @@ class PostgresCycleStore:
             row = await connection.fetchrow(sql("take_requested_cycle"), workspace_id, *session)
             if row is None:
                 return None
-            return CycleStart(True, to_cycle_key(row), row["cycle_id"])
+            return CycleStart(True, to_cycle_key(row), row["cycle_id"], row["trace_id"])
 
         return await self._database.run(work)
 

@@ -43,4 +43,4 @@ WHERE (workspace_id, cycle_id) = (
     SELECT workspace_id, cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested'
     ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id;
+RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id;

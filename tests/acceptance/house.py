@@ -26,6 +26,7 @@ from storage.gateway import open_bridge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from storage.gateway import Connection
@@ -178,11 +179,54 @@ class House:
     simulator: Simulator
     dsn: str
     folder: Path
+    nursery: trio.Nursery
+    tokens: dict[str, str] = field(default_factory=dict)
     shards: list[Shard] = field(default_factory=list)
 
     @property
     def shard(self) -> Shard:
         return self.shards[0]
+
+    async def open_shard(self, shard_id: str) -> Shard:
+        """One more running service on the same database; all keys open all of them."""
+        settings = Settings(
+            dsn=self.dsn,
+            data_dir=self.folder,
+            shard_id=shard_id,
+            http_port=0,
+            min_poll_interval_seconds=2,
+            stream_window_seconds=0.2,
+        )
+        service = Service(settings, self.dsn)
+        ended = trio.Event()
+
+        async def run(task_status: trio.TaskStatus[None]) -> None:
+            await service.run(task_status=task_status)
+            ended.set()
+
+        await self.nursery.start(run)
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.port}", timeout=15.0, trust_env=False)
+        shard = Shard(service, client, self.tokens, ended)
+        self.shards.append(shard)
+        if not self.tokens:
+            await shard.add_key("all", Scope)
+        await until(shard.is_ready)
+        return shard
+
+    async def close_shard(self) -> None:
+        """End the first shard in order, as SIGTERM does."""
+        shard = self.shards.pop(0)
+        await shard.client.aclose()
+        shard.service.stop()
+        with trio.fail_after(STOP_SECONDS):
+            await shard.ended.wait()
+        assert shard.service.exit_code == 0
+
+    async def now(self) -> datetime:
+        """Database time."""
+        (row,) = await self.fetch("SELECT clock_timestamp() AS now")
+        now: datetime = row["now"]
+        return now
 
     async def add_fleet(
         self, tenant: Tenant, *, interval: int = 3600, extra: Iterable[str] = (), **options: Any
@@ -249,52 +293,18 @@ async def open_house(
     with trio.fail_after(seconds):
         async with open_bridge(), trio.open_nursery() as nursery:
             simulator = await nursery.start(partial(serve, SimulatorConfig(tenants=tenants, seed=7)))
-            house = House(simulator, dsn, folder)
+            house = House(simulator, dsn, folder, nursery)
             for shard_id in shards:
-                await _open_shard(house, nursery, shard_id)
+                await house.open_shard(shard_id)
             try:
                 yield house
             except Exception as error:
                 failure = error  # as it is; the nursery would wrap it in a group
-            for shard in house.shards:
-                await _close_shard(shard)
+            while house.shards:
+                await house.close_shard()
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-
-
-async def _open_shard(house: House, nursery: trio.Nursery, shard_id: str) -> None:
-    settings = Settings(
-        dsn=house.dsn,
-        data_dir=house.folder,
-        shard_id=shard_id,
-        http_port=0,
-        min_poll_interval_seconds=2,
-        stream_window_seconds=0.2,
-    )
-    service = Service(settings, house.dsn)
-    ended = trio.Event()
-
-    async def run(task_status: trio.TaskStatus[None]) -> None:
-        await service.run(task_status=task_status)
-        ended.set()
-
-    await nursery.start(run)
-    tokens = house.shard.tokens if house.shards else {}
-    client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.port}", timeout=15.0, trust_env=False)
-    shard = Shard(service, client, tokens, ended)
-    house.shards.append(shard)
-    if not tokens:
-        await shard.add_key("all", Scope)
-    await until(shard.is_ready)
-
-
-async def _close_shard(shard: Shard) -> None:
-    await shard.client.aclose()
-    shard.service.stop()
-    with trio.fail_after(STOP_SECONDS):
-        await shard.ended.wait()
-    assert shard.service.exit_code == 0
 
 
 # --- short ways to say things

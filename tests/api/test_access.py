@@ -83,7 +83,7 @@ EVERY = [pytest.param(case, id=case.name) for case in CASES + WITHOUT_WORKSPACE]
 OF_A_WORKSPACE = [pytest.param(case, id=case.name) for case in CASES]
 
 
-def test_the_table_names_every_operation(house: House) -> None:
+async def test_the_table_names_every_operation(house: House) -> None:
     declared = {operation.name: operation for operation in declare_operations(house.services)}
     assert {case.name for case in CASES + WITHOUT_WORKSPACE} | ELSEWHERE == set(declared)
     assert all(declared[case.name].scope == case.scope for case in CASES + WITHOUT_WORKSPACE)

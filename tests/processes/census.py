@@ -63,6 +63,6 @@ class Census:
 
 def _describe(process: psutil.Process) -> str:
     try:
-        return f"{process.pid} {' '.join(process.cmdline())[:120]} in {process.cwd()}"
+        return f"{process.name()} {process.pid}: {' '.join(process.cmdline())[:120]} in {process.cwd()}"
     except psutil.Error:
         return f"{process.pid}, just gone"

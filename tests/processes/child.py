@@ -67,7 +67,9 @@ class Child:
 
     async def wait_for_record(self, event: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The first record of this event, as soon as it was written."""
-        await self.wait_until(lambda: any(record["event"] == event for record in self.records), f"record {event}", seconds)
+        await self.wait_until(
+            lambda: any(record["event"] == event for record in self.records), f"record {event}", seconds
+        )
         return next(record for record in self.records if record["event"] == event)
 
     async def wait_for_output(self, text: str, seconds: float = PATIENCE_SECONDS) -> None:

@@ -88,4 +88,10 @@ async def settle(stores: Stores, shard_id: str = "shard-1") -> Cast:
     assert workspace == Stored(created=True)
     assert await stores.registry.put_provider(connection()) == Stored(created=True)
     assert await stores.registry.put_devices(WORKSPACE, [draft(bus) for bus in BUSES]) == [Stored(True)] * 3
-    return Cast(stores, await stores.sessions.begin_session(shard_id, ttl_seconds=15))
+    return Cast(stores, await begin(stores, shard_id))
+
+
+async def begin(stores: Stores, shard_id: str) -> SessionStart:
+    start = await stores.sessions.begin_session(shard_id, ttl_seconds=15)
+    assert start is not None
+    return start

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actors.ports import CycleStart, DeviceDraft, HealthQuery, Stored
+from actors.ports import CycleStart, DeviceDraft, HealthQuery, SessionStart, Stored
 from domain.model import (
     CanonicalUpdate,
     CycleEnd,
@@ -81,6 +81,9 @@ class World:
     async def config_version(self, workspace_id: str = HARBOUR) -> int:
         return (await self.stores.sessions.load_config_versions())[workspace_id]
 
+    async def begin(self, shard_id: str, ttl_seconds: float = 15) -> SessionRef:
+        return (await begin(self.stores, shard_id, ttl_seconds)).session
+
     # --- Time
 
     def ago(self, **parts: float) -> datetime:
@@ -145,7 +148,7 @@ class World:
 async def settle(stores: Stores, inside: Inside) -> World:
     """Partitions, a session, and the cast."""
     await stores.upkeep.ensure_partitions(days_ahead=1)
-    world = World(stores, inside, *(await stores.sessions.begin_session("shard-1", ttl_seconds=15)))
+    world = World(stores, inside, *(await begin(stores, "shard-1")))
     for workspace_id in (HARBOUR, ISLAND):
         await world.put_workspace(workspace_id)
         await stores.registry.put_provider(connection("steady", workspace_id))
@@ -155,6 +158,12 @@ async def settle(stores: Stores, inside: Inside) -> World:
     assert await stores.registry.put_devices(HARBOUR, fleet) == [Stored(created=True)] * 4
     assert await stores.registry.put_devices(ISLAND, [world.draft("bus-1")]) == [Stored(created=True)]
     return world
+
+
+async def begin(stores: Stores, shard_id: str, ttl_seconds: float = 15) -> SessionStart:
+    start = await stores.sessions.begin_session(shard_id, ttl_seconds=ttl_seconds)
+    assert start is not None
+    return start
 
 
 def connection(provider_id: str, workspace_id: str = HARBOUR, **rest: Any) -> ProviderConnection:

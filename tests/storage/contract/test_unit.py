@@ -64,7 +64,7 @@ async def test_a_cycle_ends_with_its_data(world: World) -> None:
 
 async def test_a_cycle_that_a_successor_abandoned_stays_abandoned(world: World) -> None:
     start = await world.start(slot())
-    successor, _ = await world.stores.sessions.begin_session("shard-2", ttl_seconds=15)
+    successor = await world.begin("shard-2")
     assert await world.stores.cycles.abandon_orphans(successor, HARBOUR) == 1
     await world.end(start)
     assert await world.outcomes() == ["abandoned"]
@@ -162,7 +162,7 @@ async def test_what_could_not_become_an_update_is_in_the_ledger_and_known_of_its
 
 async def test_a_session_that_is_over_commits_nothing(world: World) -> None:
     former = world.session
-    await world.stores.sessions.begin_session("shard-1", ttl_seconds=15)
+    await world.begin("shard-1")
     update = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
     with pytest.raises(SessionFenced):
         await world.commit(submission(update), session=former)
@@ -194,7 +194,7 @@ async def test_a_live_session_knows_its_last_unit(world: World) -> None:
     await world.commit(submission())
     await world.commit(submission())
     assert await world.stores.ingest.load_last_unit(world.session) == 2
-    successor, _ = await world.stores.sessions.begin_session("shard-1", ttl_seconds=15)
+    successor = await world.begin("shard-1")
     assert await world.stores.ingest.load_last_unit(world.session) is None
     assert await world.stores.ingest.load_last_unit(successor) == 0
 

@@ -1,0 +1,268 @@
+"""The actors of the workspaces this shard owns: started, kept in step with the configuration, paused, handed over.
+
+Owns who runs here, not who should: shard.py decides that. It must never let go of a workspace whose submissions have no
+verdict yet, and never run one twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.fleet import FleetView
+from actors.stream import StreamActor
+from actors.workspace import WorkspaceActor
+from domain.model import Ownership
+from runtime.supervisor import ChildState, Restart, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from random import Random
+
+    from actors.connections import Connector
+    from actors.ingest import IngestActor
+    from actors.ports import CycleStore, Fleet
+    from domain.model import ProviderConnection, SessionRef
+    from runtime.clock import SharedClock
+
+STOP_BUDGET_SECONDS = 5.0
+FLUSH_BUDGET_SECONDS = 10.0
+FRAME_COUNTS = ("received", "merged", "ignored", "malformed", "pending")
+
+
+class _Owned:
+    """One workspace: its actors keep their counters and buffers while they are paused."""
+
+    def __init__(self, view: FleetView, workspace: WorkspaceActor) -> None:
+        self.view = view
+        self.workspace = workspace
+        self.streams: dict[str, tuple[ProviderConnection, StreamActor]] = {}
+
+
+class OwnedActors:
+    """The workspaces of one shard. Between `pause` and `resume` nothing of theirs runs."""
+
+    def __init__(
+        self,
+        cycles: CycleStore,
+        connector: Connector,
+        ingest: IngestActor,
+        clock: SharedClock,
+        random: Random,
+        *,
+        window_seconds: float,
+    ) -> None:
+        self._cycles = cycles
+        self._connector = connector
+        self._ingest = ingest
+        self._clock = clock
+        self._random = random
+        self._window_seconds = window_seconds
+        self._supervisor = Supervisor("owned", random=random)
+        self._owned: dict[str, _Owned] = {}
+        self._paused = False
+        # By workspace, of streams that run no more, so that the frame identity still adds up.
+        self._ended_frames: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Run under a supervisor for the length of the block, which is one session's: it begins with nothing owned."""
+        self._owned.clear()
+        self._paused = False
+        async with self._supervisor.open():
+            try:
+                yield
+            finally:
+                for owned in self._owned.values():
+                    self._keep_frames(owned)
+                self._owned.clear()
+
+    # --- which
+
+    def __contains__(self, workspace_id: str) -> bool:
+        return workspace_id in self._owned
+
+    def workspace_ids(self) -> frozenset[str]:
+        return frozenset(self._owned)
+
+    def token_of(self, workspace_id: str) -> int:
+        """The token under which this workspace is owned. KeyError when it is not."""
+        return self._owned[workspace_id].view.ownership.token
+
+    def config_version(self, workspace_id: str) -> int:
+        return self._owned[workspace_id].view.workspace.config_version
+
+    # --- starting and following
+
+    async def own(self, session: SessionRef, token: int, fleet: Fleet) -> None:
+        """Start the actors of a workspace whose lease was just acquired."""
+        workspace_id = fleet.workspace.workspace_id
+        view = FleetView(fleet, Ownership(resource_of(workspace_id), session.shard_id, session.epoch, token))
+        workspace = WorkspaceActor(
+            view, session, self._connector, self._ingest, self._cycles, self._clock, self._random
+        )
+        owned = self._owned[workspace_id] = _Owned(view, workspace)
+        if not self._paused:
+            self._start_workspace(owned)
+        await self._match_streams(owned)
+
+    async def follow(self, fleet: Fleet) -> None:
+        """Give the actors of an owned workspace its newer configuration."""
+        owned = self._owned[fleet.workspace.workspace_id]
+        owned.view.replace(fleet)
+        await self._match_streams(owned)
+
+    def wake(self, workspace_id: str) -> None:
+        """Let the workspace actor look whether somebody asked for a run."""
+        if workspace_id in self._owned:
+            self._owned[workspace_id].view.wake()
+
+    async def _match_streams(self, owned: _Owned) -> None:
+        """Start the stream actors that are configured, stop those that are not or were configured differently."""
+        wanted = {c.provider_id: c for c in owned.view.fleet.connections if c.transport == "stream" and c.active}
+        for provider_id in list(owned.streams):
+            if wanted.get(provider_id) != owned.streams[provider_id][0]:
+                await self._end_stream(owned, provider_id)
+        for provider_id, connection in wanted.items():
+            if provider_id not in owned.streams:
+                owned.streams[provider_id] = (connection, self._make_stream(owned, provider_id))
+                if not self._paused:
+                    self._start_stream(owned, provider_id)
+
+    def _make_stream(self, owned: _Owned, provider_id: str) -> StreamActor:
+        return StreamActor(
+            provider_id,
+            owned.view,
+            self._connector,
+            self._ingest,
+            self._clock,
+            self._random,
+            window_seconds=self._window_seconds,
+        )
+
+    def _start_workspace(self, owned: _Owned) -> None:
+        self._supervisor.start(_workspace_child(owned), owned.workspace.run, restart=Restart.PERMANENT)
+
+    def _start_stream(self, owned: _Owned, provider_id: str) -> None:
+        _, actor = owned.streams[provider_id]
+        self._supervisor.start(_stream_child(owned, provider_id), actor.run, restart=Restart.PERMANENT)
+
+    # --- stopping
+
+    async def pause(self) -> None:
+        """Stop everything, at once and together, but keep what it holds: sockets close, no cycle starts."""
+        self._paused = True
+        async with trio.open_nursery() as nursery:
+            for child in self._supervisor.children():
+                nursery.start_soon(self._stop, child.name)
+
+    def resume(self) -> None:
+        """Go on after `pause`; streams reconnect each with its own jitter, and seed."""
+        self._paused = False
+        for owned in self._owned.values():
+            self._start_workspace(owned)
+            for provider_id in owned.streams:
+                self._start_stream(owned, provider_id)
+
+    async def let_go(self, workspace_id: str) -> bool:
+        """Stop a workspace's actors and wait for the verdicts of all they submitted; False when that takes too long.
+
+        After True nothing of it is left here and its lease may be released. After False the lease must be kept; the
+        workspace is not owned any more here, and the next round takes it up again.
+        """
+        owned = self._owned.pop(workspace_id, None)
+        if owned is None:
+            return True
+        await self._stop_actors(owned)
+        with trio.move_on_after(FLUSH_BUDGET_SECONDS) as budget:
+            for _, stream in owned.streams.values():
+                await stream.wait_flushed()
+            await self._ingest.wait_settled(resource_of(workspace_id))
+        self._keep_frames(owned)
+        return not budget.cancelled_caught
+
+    async def drop(self, workspace_id: str) -> None:
+        """Stop a workspace's actors because it is ours no longer; what they still submit, the fence will judge."""
+        owned = self._owned.pop(workspace_id, None)
+        if owned is not None:
+            await self._stop_actors(owned)
+            self._keep_frames(owned)
+
+    async def _stop_actors(self, owned: _Owned) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop, _workspace_child(owned))
+            for provider_id in owned.streams:
+                nursery.start_soon(self._stop, _stream_child(owned, provider_id))
+
+    async def _end_stream(self, owned: _Owned, provider_id: str) -> None:
+        await self._stop(_stream_child(owned, provider_id))
+        _, actor = owned.streams.pop(provider_id)
+        self._ended_frames[owned.view.workspace_id].update(_frames(actor))
+
+    async def _stop(self, child: str) -> None:
+        await self._supervisor.stop(child, budget_seconds=STOP_BUDGET_SECONDS)
+
+    def _keep_frames(self, owned: _Owned) -> None:
+        for _, actor in owned.streams.values():
+            self._ended_frames[owned.view.workspace_id].update(_frames(actor))
+
+    # --- what it knows of itself
+
+    def parked(self) -> list[str]:
+        """Names of actors that crashed too often and wait for their slow retry."""
+        return [child.name for child in self._supervisor.children() if child.state is ChildState.PARKED]
+
+    def restarts(self) -> int:
+        """How often actors that run here now were started again after a crash."""
+        return sum(child.restarts for child in self._supervisor.children())
+
+    def frames(self) -> Counter[str]:
+        """Frame counts of all streams this process ever ran: received = merged + ignored + malformed + pending."""
+        total: Counter[str] = Counter()
+        for workspace_id in self._owned.keys() | self._ended_frames.keys():
+            total.update(self.frames_of(workspace_id))
+        return total
+
+    def frames_of(self, workspace_id: str) -> Counter[str]:
+        """The same for one workspace."""
+        total = Counter(self._ended_frames.get(workspace_id, {}))
+        owned = self._owned.get(workspace_id)
+        for _, actor in owned.streams.values() if owned else ():
+            total.update(_frames(actor))
+        return total
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "paused": self._paused,
+            "actors": self._supervisor.statistics(),
+            "workspaces": {workspace_id: _describe(owned) for workspace_id, owned in self._owned.items()},
+        }
+
+
+def resource_of(workspace_id: str) -> str:
+    """What events and receipts call the lease of a workspace."""
+    return f"workspace:{workspace_id}"
+
+
+def _describe(owned: _Owned) -> dict[str, Any]:
+    return {
+        **owned.workspace.statistics(),
+        "token": owned.view.ownership.token,
+        "streams": {provider_id: actor.statistics() for provider_id, (_, actor) in owned.streams.items()},
+    }
+
+
+def _workspace_child(owned: _Owned) -> str:
+    return f"workspace:{owned.view.workspace_id}"
+
+
+def _stream_child(owned: _Owned, provider_id: str) -> str:
+    return f"stream:{owned.view.workspace_id}/{provider_id}"
+
+
+def _frames(actor: StreamActor) -> Mapping[str, int]:
+    frames = actor.statistics()["frames"]
+    return {name: frames[name] for name in FRAME_COUNTS}

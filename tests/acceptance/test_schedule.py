@@ -1,0 +1,101 @@
+"""Acceptance 1: every workspace has its cycle in its own slot, at a moment of its own, without the stream transport."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from tests.acceptance.fleets import polled, streamed
+from tests.acceptance.house import QUICK, open_house, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.house import House
+
+SECOND = timedelta(seconds=1)
+
+
+async def test_acceptance_1_each_workspace_gets_a_cycle_in_every_slot_at_its_own_moment(
+    dsn: str, tmp_path: Path
+) -> None:
+    interval = 3
+    fleets = [polled(f"fleet-{number}") for number in range(6)]
+    async with open_house(dsn, tmp_path, *fleets) as house:
+        for fleet in fleets:
+            await house.add_fleet(fleet, interval=interval, **QUICK)
+        began_at = await house.now() + interval * SECOND
+        await trio.sleep(3 * interval + 1)
+        cycles = await _cycles(house, "slot_start_at >= $1 AND slot_start_at < $2", began_at, began_at + 6 * SECOND)
+
+    for of_one in cycles.values():
+        first, second = of_one
+        assert second["slot_start_at"] - first["slot_start_at"] == interval * SECOND
+        for cycle in of_one:
+            assert (cycle["trigger"], cycle["attempt"], cycle["outcome"]) == ("schedule", 1, "completed")
+            assert cycle["slot_start_at"] <= cycle["started_at"] < cycle["slot_start_at"] + interval * SECOND
+    assert len(cycles) == len(fleets)
+    phases = sorted(of_one[0]["slot_start_at"].timestamp() % interval for of_one in cycles.values())
+    around = [*phases, phases[0] + interval]
+    assert min(later - earlier for earlier, later in zip(around, around[1:], strict=False)) > 0.2
+
+
+async def test_acceptance_1_polling_never_calls_the_stream_transport(dsn: str, tmp_path: Path) -> None:
+    """The stream is there for whoever has one, and only for them."""
+    west, harbour = polled("west"), streamed("harbour")
+    async with open_house(dsn, tmp_path, west, harbour) as house:
+        for fleet in (west, harbour):
+            await house.add_fleet(fleet, interval=2, **QUICK)
+
+        async def two_cycles_each() -> bool:
+            ended = [
+                [cycle for cycle in await house.shard.cycles(fleet.name) if cycle["outcome"] == "completed"]
+                for fleet in (west, harbour)
+            ]
+            return all(len(cycles) >= 2 for cycles in ended)
+
+        await until(two_cycles_each)
+        assert {entry.tenant for entry in house.simulator.connections} == {"harbour"}
+        assert len(house.simulator.connections) == 1
+        assert set(house.requests("west")) == {"GET /rfms/vehiclestatuses 200"}
+
+
+async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(dsn: str, tmp_path: Path) -> None:
+    """What was missed while nobody ran is recorded, the present slot is made up for, and nothing starts at once."""
+    interval, count = 6, 12
+    fleets = [polled(f"fleet-{number:02d}") for number in range(count)]
+    async with open_house(dsn, tmp_path, *fleets) as house:
+        for fleet in fleets:
+            await house.add_fleet(fleet, interval=interval, **QUICK)
+        await trio.sleep(interval + 1)
+        await house.close_shard()
+        await trio.sleep(interval)
+        await house.open_shard("shard-1")
+        back_at = await house.now()
+        await trio.sleep(2 * interval)
+        cycles = await _cycles(house, "outcome <> 'running'")
+        (row,) = await house.fetch("SELECT epoch FROM sessions WHERE shard_id = 'shard-1'")
+
+    assert row["epoch"] == 2
+    assert len(cycles) == count
+    for of_one in cycles.values():
+        slots = [cycle["slot_start_at"] for cycle in of_one]
+        assert slots == [slots[0] + number * interval * SECOND for number in range(len(slots))]
+    after = [cycle for of_one in cycles.values() for cycle in of_one if cycle["epoch"] == 2]
+    assert any(cycle["outcome"] == "missed" for cycle in after)
+    starts = sorted(cycle["started_at"] for cycle in after if cycle["started_at"] is not None)
+    first_wave = [start for start in starts if start < back_at + interval * SECOND]
+    worst = max(sum(start <= other < start + SECOND for other in first_wave) for start in first_wave)
+    assert worst <= 1.3 * count / interval + 3
+
+
+async def _cycles(house: House, condition: str, *values: Any) -> dict[str, list[dict[str, Any]]]:
+    """By workspace, in the order of their slots."""
+    rows = await house.fetch(f"SELECT * FROM poll_cycles WHERE {condition} ORDER BY slot_start_at, trigger", *values)
+    cycles = defaultdict(list)
+    for row in rows:
+        cycles[row["workspace_id"]].append(row)
+    return cycles

@@ -1,0 +1,100 @@
+"""Silence of a part is not silence of the whole, and a promise to report rarely is not silence at all."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from simulator.reporting import Reporting
+from tests.acceptance.fleets import polled, streamed
+from tests.acceptance.house import QUICK, open_house, until, update
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.house import Shard
+
+# A workspace's signals age faster as its thresholds are shorter: here a state of charge is old after 9.6 s.
+LIVELY = QUICK | {"freshness_target_seconds": 2.0, "delayed_after_seconds": 2.0, "stale_after_seconds": 2.4}
+SOC_STOPS = Reporting(stopped_labels=(("soc", 1.0),))
+HOURLY_THRESHOLDS = {
+    "freshness_target_seconds": QUICK["freshness_target_seconds"],
+    "delayed_after_seconds": 4320.0,
+    "stale_after_seconds": 10800.0,
+    "grace_seconds": 10800.0,
+    "expected_update_seconds": 3600.0,
+    "source": "expected_update_seconds",
+}
+
+
+async def test_a_device_whose_state_of_charge_stops_is_healthy_and_the_signal_is_named(
+    dsn: str, tmp_path: Path
+) -> None:
+    live, recorded = streamed("live", manners=[SOC_STOPS]), polled("recorded", every=0.5, manners=[SOC_STOPS])
+    async with open_house(dsn, tmp_path, live, recorded) as house:
+        for fleet in (live, recorded):
+            await house.add_fleet(fleet, interval=2, **LIVELY)
+
+        async def named() -> bool:
+            found = [await _first_verdict(house.shard, fleet.name) for fleet in (live, recorded)]
+            return all(
+                (item["state"], item["reason"]) == ("healthy", "signal_silent") and "soc_percent" in item["old_signals"]
+                for item in found
+            )
+
+        await until(named, within=25)
+        for fleet in (live, recorded):
+            values = (await house.shard.get(f"/workspaces/{fleet.name}/snapshots"))["items"][0]["values"]
+            assert values["soc_percent"]["mark"] == "old"
+            assert values["soc_percent"]["age_seconds"] > 9.6
+            assert values["odometer_km"]["mark"] == "current"
+
+
+async def test_an_old_state_of_charge_beside_a_fresh_position_looks_old_under_the_default_thresholds(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
+        now = await house.now()
+        old, fresh = now - timedelta(hours=2), now - timedelta(seconds=5)
+        sent = [
+            update("harbour", "bus-1", old, soc_percent=61),
+            update("harbour", "bus-1", fresh, latitude_deg=52.1, longitude_deg=5.1),
+        ]
+        assert await house.shard.outcomes(*sent) == ["accepted", "accepted"]
+
+        verdict = await _first_verdict(house.shard, "harbour")
+        snapshot = await house.shard.get("/workspaces/harbour/snapshots/bus-1")
+
+    assert (verdict["state"], verdict["reason"]) == ("healthy", "signal_silent")
+    assert verdict["old_signals"] == ["soc_percent"]
+    assert {name: entry["mark"] for name, entry in snapshot["values"].items()} == {
+        "soc_percent": "old",
+        "latitude_deg": "current",
+        "longitude_deg": "current",
+    }
+    assert 7200 <= snapshot["values"]["soc_percent"]["age_seconds"] < 7260
+
+
+async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet_stale(
+    dsn: str, tmp_path: Path
+) -> None:
+    one_record = [Reporting(silent_after_seconds=0.5)] * 2
+    plain, hourly = (polled(name, manners=one_record) for name in ("plain", "hourly"))
+    async with open_house(dsn, tmp_path, plain, hourly) as house:
+        await house.add_fleet(plain, interval=2, **QUICK)
+        await house.add_fleet(hourly, interval=2, provider={"expected_update_seconds": 3600}, **QUICK)
+
+        async def stale() -> bool:
+            return set((await house.shard.verdicts("plain")).values()) == {("stale", "device_silent")}
+
+        await until(stale)
+        report = await house.shard.health("hourly")
+
+    assert {item["state"] for item in report["items"]} == {"healthy"}
+    assert min(item["freshness_age_seconds"] for item in report["items"]) > QUICK["delayed_after_seconds"]
+    assert [item["thresholds"] for item in report["items"]] == [HOURLY_THRESHOLDS] * 2
+
+
+async def _first_verdict(shard: Shard, workspace_id: str) -> Any:
+    return (await shard.health(workspace_id))["items"][0]

@@ -1,0 +1,131 @@
+"""Which cycles may start, and what is recorded of those that did not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from domain.model import CycleOutcome, CycleTrigger
+from domain.schedule import cycle_id
+from storage.faults import DatabaseRefused
+from tests.storage.contract.cast import HARBOUR, slot
+
+if TYPE_CHECKING:
+    from actors.ports import CycleStart
+    from tests.storage.contract.cast import World
+
+LATE, MANUAL = CycleTrigger.LATE, CycleTrigger.MANUAL
+
+
+async def test_a_started_cycle_is_running_under_its_session(world: World) -> None:
+    start = await world.start(slot())
+    assert start == (True, slot(), cycle_id(slot()))
+    cycle = await world.stores.reads.get_cycle(HARBOUR, start.cycle_id)
+    assert cycle is not None
+    assert (cycle.outcome, cycle.shard_id, cycle.trace_id, cycle.summary) == ("running", "shard-1", "trace-c", {})
+    assert cycle.started_at is not None
+    assert (cycle.requested_at, cycle.ended_at) == (None, None)
+
+
+async def test_a_slot_with_a_completed_cycle_is_not_repeated(world: World) -> None:
+    await world.end(await world.start(slot()))
+    assert not (await world.start(slot())).started
+    assert not (await world.start(slot(trigger=LATE))).started
+    assert (await world.start(slot(1))).started
+
+
+async def test_a_slot_whose_cycle_did_not_complete_gets_another_attempt(world: World) -> None:
+    await world.end(await world.start(slot()), CycleOutcome.PARTIAL)
+    second, third = await world.start(slot()), await world.start(slot())
+    assert [start.key.attempt for start in (second, third)] == [2, 3]
+    assert [start.cycle_id for start in (second, third)] == [cycle_id(second.key), cycle_id(third.key)]
+
+
+async def test_attempts_are_counted_for_each_trigger(world: World) -> None:
+    await world.start(slot())
+    assert (await world.start(slot(trigger=LATE))).key == slot(trigger=LATE)
+
+
+async def test_runs_on_demand_neither_close_a_slot_nor_mind_a_closed_one(world: World) -> None:
+    await world.end(await world.start(slot(trigger=MANUAL)))
+    await world.end(await world.start(slot()))
+    assert (await world.start(slot(trigger=MANUAL))).key == slot(trigger=MANUAL, attempt=2)
+
+
+async def test_two_shards_that_start_one_slot_at_once_get_an_attempt_each(world: World) -> None:
+    other = await world.begin("shard-2")
+    starts: list[CycleStart] = []
+
+    async def start(session: object) -> None:
+        starts.append(await world.start(slot(), session))  # type: ignore[arg-type]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start, world.session)
+        nursery.start_soon(start, other)
+    assert sorted(start.key.attempt for start in starts) == [1, 2]
+
+
+async def test_a_session_that_is_over_starts_misses_abandons_and_takes_nothing(world: World) -> None:
+    await world.start(slot())
+    await world.stores.registry.request_cycle(HARBOUR, "trace-a")
+    await world.begin("shard-1")
+    cycles, former = world.stores.cycles, world.session
+    assert not (await world.start(slot(1))).started
+    await cycles.record_missed(former, HARBOUR, [slot(2).slot_start_at])
+    assert await cycles.abandon_orphans(former, HARBOUR) == 0
+    assert await cycles.take_requested_cycle(former, HARBOUR) is None
+    assert await world.outcomes() == ["requested", "running"]
+
+
+async def test_only_what_other_sessions_left_running_is_abandoned(world: World) -> None:
+    other = await world.begin("shard-2")
+    orphan = await world.start(slot(), other)
+    await world.end(await world.start(slot(1)))
+    await world.start(slot(2))
+    assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == 1
+    assert await world.outcomes() == ["running", "completed", "abandoned"]
+    cycle = await world.stores.reads.get_cycle(HARBOUR, orphan.cycle_id)
+    assert cycle is not None
+    assert cycle.ended_at is not None
+
+
+async def test_the_former_epoch_of_ones_own_shard_leaves_orphans_too(world: World) -> None:
+    await world.start(slot())
+    assert await world.stores.cycles.abandon_orphans(await world.begin("shard-1"), HARBOUR) == 1
+
+
+async def test_a_missed_slot_is_recorded_once_and_a_touched_one_left_alone(world: World) -> None:
+    await world.start(slot(1, LATE))
+    slots = [slot(number).slot_start_at for number in (0, 1, 2, 2)]
+    for _ in range(2):
+        await world.stores.cycles.record_missed(world.session, HARBOUR, slots)
+    assert await world.outcomes() == ["missed", "running", "missed"]
+    missed = await world.stores.reads.get_cycle(HARBOUR, cycle_id(slot()))
+    assert missed is not None
+    assert (missed.key, missed.trace_id, missed.started_at) == (slot(), missed.cycle_id, None)
+
+
+async def test_a_request_is_taken_once(world: World) -> None:
+    wanted = await world.stores.registry.request_cycle(HARBOUR, "trace-a")
+    taken = await world.stores.cycles.take_requested_cycle(world.session, HARBOUR)
+    assert taken is not None
+    assert (taken.started, taken.cycle_id, taken.key.trigger, taken.key.attempt) == (True, wanted, MANUAL, 1)
+    assert await world.stores.cycles.take_requested_cycle(world.session, HARBOUR) is None
+    assert await world.outcomes() == ["running"]
+    # The next request is another run.
+    assert await world.stores.registry.request_cycle(HARBOUR, "trace-b") != wanted
+
+
+async def test_the_last_slot_is_that_of_the_schedule(world: World) -> None:
+    assert await world.stores.cycles.load_last_slot(HARBOUR) is None
+    await world.start(slot(1))
+    await world.start(slot())
+    await world.stores.registry.request_cycle(HARBOUR, "trace-a")
+    assert await world.stores.cycles.load_last_slot(HARBOUR) == slot(1).slot_start_at
+
+
+async def test_a_cycle_needs_its_workspace(world: World) -> None:
+    with pytest.raises(DatabaseRefused):
+        await world.start(slot()._replace(workspace_id="nowhere"))

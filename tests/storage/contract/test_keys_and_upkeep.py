@@ -1,0 +1,48 @@
+"""API keys as stored, partitions ahead and retention behind."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from actors.ports import KeyRecord
+from tests.storage.contract.cast import HARBOUR, slot
+
+if TYPE_CHECKING:
+    from tests.storage.contract.cast import World
+
+
+async def test_a_key_comes_back_as_it_was_stored(world: World) -> None:
+    record = KeyRecord(
+        "k1", "Accounts", b"\x00\xff", frozenset({"read", "control"}), frozenset({HARBOUR}), world.now, None
+    )
+    await world.stores.keys.create_key(record)
+    assert await world.stores.keys.find_key("k1") == record
+    assert await world.stores.keys.find_key("k2") is None
+
+
+async def test_the_same_key_again_replaces_what_is_stored(world: World) -> None:
+    record = KeyRecord("k1", "Accounts", b"old", frozenset({"read"}), None, None, None)
+    renewed = record._replace(secret_hash=b"new", revoked_at=world.now)
+    for each in (record, renewed):
+        await world.stores.keys.create_key(each)
+    assert await world.stores.keys.find_key("k1") == renewed
+
+
+async def test_partitions_are_made_ahead_once_and_counted_without_a_gap(world: World) -> None:
+    assert await world.stores.reads.check_ready() == 1
+    assert await world.stores.upkeep.ensure_partitions(days_ahead=3) == 3
+    assert await world.stores.upkeep.ensure_partitions(days_ahead=2) == 3
+    assert await world.stores.reads.check_ready() == 3
+
+
+async def test_retention_drops_old_cycles_that_are_over_and_nothing_that_is_young(world: World) -> None:
+    days = [world.now - timedelta(days=age) for age in (31, 29)]
+    await world.stores.cycles.record_missed(world.session, HARBOUR, days)
+    await world.start(slot()._replace(slot_start_at=days[0] - timedelta(minutes=5)))
+    await world.send(world.update("bus-77", world.now, soc_percent=50.0))
+    dropped = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    assert dropped == {"event_partitions": 0, "poll_cycles": 1, "rejections": 0}
+    cycles = await world.stores.reads.list_cycles(HARBOUR, before=None, limit=10)
+    assert [cycle.outcome for cycle in cycles] == ["missed", "running"]
+    assert len(await world.stores.reads.list_rejections(HARBOUR, before=None, reason=None, limit=10)) == 1

@@ -1,0 +1,82 @@
+"""Lists for the API: their order, their pages, their filters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from domain.model import CycleTrigger
+from tests.storage.contract.cast import HARBOUR, ISLAND, slot
+
+if TYPE_CHECKING:
+    from tests.storage.contract.cast import World
+
+
+async def test_snapshots_are_in_device_order_and_of_active_devices(world: World) -> None:
+    await world.stores.registry.retire_device(HARBOUR, "bus-2")
+    listed = world.stores.reads.list_snapshots
+    read_at, rows = await listed(HARBOUR, after=None, limit=10)
+    _, page = await listed(HARBOUR, after="bus-1", limit=1)
+    assert [row.device.device_id for row in rows] == ["bus-1", "ferry-1", "tram-1"]
+    assert [row.device.device_id for row in page] == ["ferry-1"]
+    assert (rows[0].version, rows[0].document, rows[0].last_update_received_at) == (0, {}, None)
+    assert timedelta(0) < read_at - world.now < timedelta(minutes=5)
+
+
+async def test_a_retired_device_still_has_its_snapshot(world: World) -> None:
+    await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+    await world.stores.registry.retire_device(HARBOUR, "bus-1")
+    assert await world.values("bus-1") == {"soc_percent": 50.0}
+
+
+async def test_what_does_not_exist_is_none(world: World) -> None:
+    reads, registry = world.stores.reads, world.stores.registry
+    assert await reads.get_snapshot(ISLAND, "bus-2") is None
+    assert await reads.get_cycle(HARBOUR, "no-such-cycle") is None
+    assert await registry.get_workspace("nowhere") is None
+    assert await registry.get_provider(ISLAND, "liar") is None
+    assert await registry.get_device(ISLAND, "bus-2") is None
+    assert await reads.list_events(HARBOUR, "bus-77", before=None, limit=10) == []
+
+
+async def test_values_come_back_as_they_were_sent(world: World) -> None:
+    sent = {"soc_percent": 50, "odometer_km": 123456.789, "charging": True, "power_kw": -1e-7}
+    await world.send(world.update("bus-1", world.ago(minutes=3), **sent))
+    values = await world.values("bus-1")
+    assert values == sent
+    assert values["charging"] is True
+
+
+async def test_events_are_newest_first_and_page_by_sequence(world: World) -> None:
+    for minute in range(9, 4, -1):
+        await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=50.0))
+        await world.send(world.update("bus-2", world.ago(minutes=minute), soc_percent=50.0))
+    page = await world.stores.reads.list_events(HARBOUR, "bus-1", before=4, limit=2)
+    assert [(event.sequence, event.received_at) for event in page] == [
+        (3, world.ago(minutes=7)),
+        (2, world.ago(minutes=8)),
+    ]
+    assert await world.sequences("bus-1") == [5, 4, 3, 2, 1]
+
+
+async def test_cycles_are_newest_slot_first_and_page_by_their_key(world: World) -> None:
+    keys = [slot(1), slot(0, attempt=2), slot(0), slot(0, CycleTrigger.MANUAL), slot(0, CycleTrigger.LATE)]
+    for key in reversed(keys):
+        assert (await world.start(key)).key == key
+    cycles = world.stores.reads.list_cycles
+    assert [cycle.key for cycle in await cycles(HARBOUR, before=None, limit=10)] == keys
+    assert [cycle.key for cycle in await cycles(HARBOUR, before=keys[1], limit=2)] == keys[2:4]
+    assert await cycles(ISLAND, before=None, limit=10) == []
+
+
+async def test_rejections_are_newest_first_and_can_be_told_by_reason(world: World) -> None:
+    at = world.ago(minutes=3)
+    lie = world.update("tram-1", at, vehicle_id="v-other", soc_percent=50.0)
+    for update in (lie, lie._replace(device_id="tram-7"), lie):
+        await world.send(update)
+    listed = world.stores.reads.list_rejections
+    newest, middle, oldest = await listed(HARBOUR, before=None, reason=None, limit=10)
+    assert newest.rejection_id > middle.rejection_id > oldest.rejection_id
+    assert await listed(HARBOUR, before=newest.rejection_id, reason=None, limit=1) == [middle]
+    assert await listed(HARBOUR, before=None, reason="identity_conflict", limit=10) == [newest, oldest]
+    assert await listed(ISLAND, before=None, reason=None, limit=10) == []

@@ -1,0 +1,89 @@
+"""A shard's session and heartbeat, and what the heartbeat looks at."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from domain.model import CursorAdvance, SessionRef
+from tests.storage.contract.cast import HARBOUR, ISLAND, connection, submission
+
+if TYPE_CHECKING:
+    from tests.storage.contract.cast import World
+
+
+async def beat(world: World, session: SessionRef, ttl_seconds: float = 15) -> bool:
+    vital_signs = {"oldest_waiting_seconds": 0.5}
+    at = await world.stores.sessions.beat(session, ttl_seconds=ttl_seconds, statistics=vital_signs)
+    return at is not None
+
+
+async def test_every_boot_of_a_shard_has_an_epoch_of_its_own(world: World) -> None:
+    again, other = await world.begin("shard-1"), await world.begin("shard-2")
+    assert again == SessionRef("shard-1", world.session.epoch + 1)
+    assert other == SessionRef("shard-2", 1)
+
+
+async def test_a_session_that_another_boot_replaced_is_over(world: World) -> None:
+    assert await beat(world, world.session)
+    again = await world.begin("shard-1")
+    assert not await beat(world, world.session)
+    assert await beat(world, again)
+
+
+async def test_a_heartbeat_tells_the_databases_time(world: World) -> None:
+    at = await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics={})
+    assert at is not None
+    assert timedelta(0) < at - world.now < timedelta(minutes=5)
+
+
+async def test_an_ended_session_is_over_and_its_heartbeat_with_it(world: World) -> None:
+    await world.stores.sessions.end_session(world.session)
+    assert not await beat(world, world.session)
+    (shard,) = await world.stores.reads.load_shards()
+    assert (shard["state"], shard["expires_at"]) == ("ended", shard["ended_at"])
+
+
+async def test_ending_a_session_of_former_times_changes_nothing(world: World) -> None:
+    again = await world.begin("shard-1")
+    await world.stores.sessions.end_session(world.session)
+    assert await beat(world, again)
+
+
+async def test_shards_are_told_with_their_vital_signs_and_the_liveliest_first(world: World) -> None:
+    await world.begin("shard-0", ttl_seconds=5)
+    await beat(world, world.session, ttl_seconds=60)
+    shards = await world.stores.reads.load_shards()
+    assert [(shard["shard_id"], shard["state"], shard["statistics"]) for shard in shards] == [
+        ("shard-1", "live", {"oldest_waiting_seconds": 0.5}),
+        ("shard-0", "live", {}),
+    ]
+    assert set(shards[0]) >= {"epoch", "last_unit", "started_at", "ended_at", "beat_at", "expires_at"}
+    assert str(shards[0]["beat_at"]).endswith("Z")
+
+
+async def test_config_versions_are_those_of_all_workspaces(world: World) -> None:
+    before = await world.stores.sessions.load_config_versions()
+    await world.put_workspace(ISLAND, active=False)
+    after = await world.stores.sessions.load_config_versions()
+    assert after == {**before, ISLAND: before[ISLAND] + 1}
+
+
+async def test_a_fleet_is_a_workspace_with_its_connections_cursors_and_active_devices(world: World) -> None:
+    await world.stores.registry.put_provider(connection("liar", active=False))
+    await world.stores.registry.retire_device(HARBOUR, "bus-1")
+    await world.commit(submission(cursor=CursorAdvance(HARBOUR, "slow", "page-7")))
+    fleet = await world.stores.sessions.load_fleet(HARBOUR)
+    assert fleet is not None
+    assert fleet.workspace == await world.stores.registry.get_workspace(HARBOUR)
+    assert [(item.provider_id, item.active) for item in fleet.connections] == [
+        ("liar", False),
+        ("slow", True),
+        ("steady", True),
+    ]
+    assert [device.device_id for device in fleet.devices] == ["bus-2", "ferry-1", "tram-1"]
+    assert fleet.cursors == {"slow": "page-7"}
+
+
+async def test_there_is_no_fleet_of_an_unknown_workspace(world: World) -> None:
+    assert await world.stores.sessions.load_fleet("nowhere") is None

@@ -1,0 +1,130 @@
+"""The health page in SQL against the rule in Python: the same state for every device, whatever the thresholds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actors.ports import HealthPage, HealthQuery, WorklistPosition
+from domain.health import HealthFacts, State, cutoffs, judge_health, resolve_thresholds, state_of
+from domain.model import Policy, PolicyOverride
+from tests.storage.cast import PROVIDER, WORKSPACE, Cast, connection, draft, settle
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from storage.gateway import Connection, Database
+    from tests.conftest import Stores
+
+ANYTHING = [None, 60.0, 360.0, 900.0, 3600.0]
+
+
+@pytest.fixture
+async def cast(postgres_stores: Stores) -> Cast:
+    return await settle(postgres_stores)
+
+
+async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
+    """Devices with random overrides, last heard of exactly at, just before and just after what may be their limits."""
+    random = Random(7)
+    registry = cast.stores.registry
+    rare = replace(connection(expected_update_seconds=900.0), provider_id="rare")
+    await registry.put_provider(replace(rare, override=PolicyOverride(stale_after_seconds=1200.0)))
+    drafts = [
+        draft(
+            f"dev-{number:03}",
+            provider_id="rare" if number % 4 == 0 else PROVIDER,
+            delayed_after_seconds=random.choice(ANYTHING),
+            stale_after_seconds=random.choice(ANYTHING),
+            grace_seconds=random.choice(ANYTHING),
+            activated_at=cast.noon - timedelta(seconds=random.choice([59, 60, 61, 3599, 3600, 3601])),
+        )
+        for number in range(count)
+    ]
+    await registry.put_devices(WORKSPACE, drafts)
+    ids = [item.device_id for item in drafts]
+    heard = [_moment(cast, random) for _ in ids]
+
+    async def write(link: Connection) -> None:
+        await link.execute(
+            "UPDATE device_state s SET last_update_received_at = i.at "
+            "FROM unnest($1::text[], $2::timestamptz[]) AS i (device_id, at) WHERE s.device_id = i.device_id",
+            ids,
+            heard,
+        )
+
+    await database.run(write)
+
+
+def _moment(cast: Cast, random: Random) -> datetime | None:
+    age = random.choice([None, 0, 59, 60, 61, 359, 360, 361, 899, 900, 901, 1080, 2700, 2701, 3600, 9000])
+    return None if age is None else cast.noon - timedelta(seconds=age)
+
+
+def python_state(facts: HealthFacts, now: datetime) -> State:
+    limits = cutoffs(resolve_thresholds(facts.workspace, facts.connection, facts.device), now)
+    return state_of(facts.last_update_received_at, facts.device.activated_at, limits)
+
+
+async def load(cast: Cast, **query: object) -> HealthPage:
+    asked = HealthQuery(now=cast.noon, limit=1000)._replace(**query)  # type: ignore[arg-type]
+    return await cast.stores.reads.load_health(frozenset([WORKSPACE]), asked)
+
+
+async def test_sql_and_python_agree_about_every_device(cast: Cast, database: Database) -> None:
+    await scatter(cast, database)
+    page = await load(cast)
+    states = [python_state(facts, cast.noon) for facts in page.rows]
+    assert dict(page.counts) == dict.fromkeys(State, 0) | Counter(states)
+    assert len(set(states)) == len(State)
+    for state in State:
+        expected = [facts.device.device_id for facts, found in zip(page.rows, states, strict=True) if found is state]
+        chosen = await load(cast, states=frozenset([state]))
+        assert [facts.device.device_id for facts in chosen.rows] == expected
+        assert chosen.counts == page.counts
+
+
+@pytest.mark.parametrize("order", ["device", "silence"])
+async def test_pages_join_into_the_whole_list_without_overlap(cast: Cast, database: Database, order: str) -> None:
+    await scatter(cast, database, count=50)
+    whole = await load(cast, order=order)
+    found: list[HealthFacts] = []
+    position = None
+    while page := (await load(cast, order=order, limit=7, after=position)).rows:
+        found += page
+        position = WorklistPosition(_since(page[-1]), WORKSPACE, page[-1].device.device_id)
+    assert found == list(whole.rows)
+    keys = [_since(facts) if order == "silence" else facts.device.device_id for facts in found]
+    assert keys == sorted(keys)
+
+
+def _since(facts: HealthFacts) -> datetime:
+    return facts.last_update_received_at or facts.device.activated_at
+
+
+async def test_a_page_behind_the_last_still_counts(cast: Cast) -> None:
+    page = await load(cast, after=WorklistPosition(cast.noon, WORKSPACE, "zzz"))
+    assert page.rows == []
+    assert sum(page.counts.values()) == 3
+
+
+async def test_inactive_workspaces_and_retired_devices_have_no_health(cast: Cast) -> None:
+    await cast.stores.registry.retire_device(WORKSPACE, "bus-1")
+    assert len((await load(cast)).rows) == 2
+    await cast.stores.registry.put_workspace(
+        WORKSPACE, name="Harbour", active=False, poll_interval_seconds=300, policy=Policy()
+    )
+    empty = await load(cast)
+    assert (list(empty.rows), sum(empty.counts.values())) == ([], 0)
+
+
+async def test_the_facts_carry_a_verdict(cast: Cast) -> None:
+    await cast.send(cast.update("bus-1", 0, soc_percent=50.0))
+    facts = (await load(cast, now=cast.at(60))).rows[0]
+    assert judge_health(facts, cast.at(60)).state is State.HEALTHY
+    assert facts.document == {"soc_percent": (50.0, cast.at(0))}

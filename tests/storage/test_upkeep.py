@@ -1,0 +1,101 @@
+"""Partitions ahead and retention behind, on a real server."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from storage.upkeep import PostgresUpkeepStore, count_days_ahead, find_expired, partition_name
+from tests.storage.cast import WORKSPACE, settle
+
+if TYPE_CHECKING:
+    from storage.gateway import Connection, Database
+    from tests.conftest import Stores
+
+TODAY = date(2026, 5, 1)
+
+
+def names(*offsets: int) -> list[str]:
+    return [partition_name(TODAY + timedelta(days=offset)) for offset in offsets]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "ahead"), [((), -1), ((1, 2), -1), ((0,), 0), ((0, 1, 2), 2), ((0, 1, 3), 1), ((-1, 0, 1), 1)]
+)
+def test_days_ahead_count_without_gaps_from_today(offsets: tuple[int, ...], ahead: int) -> None:
+    assert count_days_ahead(TODAY, names(*offsets)) == ahead
+
+
+def test_only_whole_days_before_the_oldest_kept_are_expired() -> None:
+    assert find_expired(names(-3, -2, -1, 0), TODAY - timedelta(days=1)) == names(-3, -2)
+
+
+async def test_a_new_database_is_not_ready_until_its_partitions_are_made(postgres_stores: Stores) -> None:
+    assert await postgres_stores.reads.check_ready() == -1
+    assert await postgres_stores.upkeep.ensure_partitions(days_ahead=7) == 7
+    assert await postgres_stores.upkeep.ensure_partitions(days_ahead=3) == 7
+    assert await postgres_stores.reads.check_ready() == 7
+
+
+async def test_two_shards_may_make_partitions_at_once(postgres_stores: Stores) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(lambda: postgres_stores.upkeep.ensure_partitions(days_ahead=2))
+    assert await postgres_stores.reads.check_ready() == 2
+
+
+async def test_a_partition_made_apart_gets_the_index_of_its_table(postgres_stores: Stores, database: Database) -> None:
+    await postgres_stores.upkeep.ensure_partitions(days_ahead=0)
+    statement = "SELECT count(*) FROM pg_indexes WHERE tablename LIKE 'events_2%' AND indexdef LIKE '%recorded_at%'"
+    assert await database.run(lambda connection: connection.fetchval(statement)) == 1
+
+
+async def test_old_partitions_cycles_and_rejections_are_dropped_and_young_ones_kept(
+    postgres_stores: Stores, database: Database
+) -> None:
+    cast = await settle(postgres_stores)
+    await cast.send(cast.update(None, 0, external_id="nobody", soc_percent=1.0))
+
+    async def age(connection: Connection) -> None:
+        for days in (100, 10):
+            day = (cast.noon - timedelta(days=days)).date()
+            await connection.execute(
+                f"CREATE TABLE {partition_name(day)} PARTITION OF events "
+                f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+            )
+            await connection.execute(
+                "INSERT INTO rejections (workspace_id, recorded_at, origin, outcome, occurrences, trace_id) "
+                "VALUES ($1, $2, 'poll', 'stale', 1, 't')",
+                WORKSPACE,
+                cast.noon - timedelta(days=days),
+            )
+            await connection.execute(
+                "INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, outcome) "
+                "VALUES ($1, $2, 'schedule', 1, $3, 't', 'completed')",
+                WORKSPACE,
+                cast.noon - timedelta(days=days),
+                f"cycle-{days}",
+            )
+
+    await database.run(age)
+    dropped = await postgres_stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    assert dropped == {"event_partitions": 1, "poll_cycles": 1, "rejections": 1}
+    assert len(await postgres_stores.reads.list_rejections(WORKSPACE, before=None, reason=None, limit=10)) == 2
+    (cycle,) = await postgres_stores.reads.list_cycles(WORKSPACE, before=None, limit=10)
+    assert cycle.cycle_id == "cycle-10"
+
+
+async def test_retention_deletes_more_than_one_batch(
+    postgres_stores: Stores, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.upkeep.DELETE_BATCH", 2)
+    old = (
+        "INSERT INTO rejections (workspace_id, recorded_at, origin, outcome, occurrences, trace_id) "
+        "SELECT 'w', now() - interval '40 days', 'poll', 'stale', 1, 't' FROM generate_series(1, 5)"
+    )
+    await database.run(lambda connection: connection.execute(old))
+    dropped = await PostgresUpkeepStore(database).drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    assert dropped["rejections"] == 5
