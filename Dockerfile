@@ -47,7 +47,7 @@ WORKDIR /
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# Alive, not ready: who restarts on it must not do so because the database is away. http.client, since it knows no proxy.
+# Alive, not ready: who restarts on it must not do so because the database is away. http.client knows no proxy.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=3); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["/usr/bin/tini", "--"]

@@ -40,12 +40,13 @@ format: $(READY) ## let ruff put the code in order
 bench-quick: $(READY) ## two ratios against references in the same run, verified first
 	@$(BIN)/python -m benchmarks.quick $(FLAGS)
 
+COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-options \
+	--strip-extras --allow-unsafe
+
 lock: $(READY) ## renew requirements/*.txt from pyproject.toml
-	@$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-options \
-		--strip-extras --allow-unsafe -o requirements/runtime.txt pyproject.toml
-	@$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-options \
-		--strip-extras --allow-unsafe --extra embedded -c requirements/runtime.txt \
-		-o requirements/dev.txt pyproject.toml requirements/dev.in
+	@$(COMPILE) -o requirements/runtime.txt pyproject.toml
+	@$(COMPILE) --extra embedded -c requirements/runtime.txt -o requirements/dev.txt pyproject.toml requirements/dev.in
+	@$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 
 clean: ## remove the virtual environment and caches; data folders stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

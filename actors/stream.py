@@ -212,6 +212,7 @@ class StreamActor:
         self._log.info(
             "telematics_provider_message_received",
             trace_id=trace_id,
+            provider_type=self._provider_type(),
             received_at=submission.updates[-1].received_at,
             frames=self._intake.newly_received(),
         )
@@ -222,6 +223,10 @@ class StreamActor:
             devices=len(submission.updates),
         )
         self._malformed_edge.recovered()
+
+    def _provider_type(self) -> str | None:
+        connection = self._view.connection(self._provider_id)
+        return None if connection is None else connection.provider_type
 
     # --- edges of the connection
 

@@ -7,7 +7,7 @@ those are mapped in providers/*/wire.py. A name that is not in here cannot enter
 from __future__ import annotations
 
 import math
-import sys
+from sys import float_info
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -166,8 +166,8 @@ CATALOGUE: Mapping[str, Signal] = MappingProxyType({signal.name: signal for sign
 def _plain_limits(signal: Signal) -> tuple[tuple[type, ...], float, float]:
     if signal.kind == "boolean":
         return ((bool,), 0, 1)
-    lowest = -sys.float_info.max if signal.minimum is None else signal.minimum
-    highest = sys.float_info.max if signal.maximum is None else signal.maximum
+    lowest = -float_info.max if signal.minimum is None else signal.minimum
+    highest = float_info.max if signal.maximum is None else signal.maximum
     return ((float, int), lowest, highest)
 
 

@@ -202,7 +202,7 @@ class Service:
     async def _shut_down(self) -> None:
         """Readiness off, take nothing more, close streams, flush, release. Each step has its own budget."""
         plan = ShutdownPlan()
-        plan.add("readiness", 1.0, self._stop_being_ready)
+        plan.add("readiness", 1.0 + self._settings.drain_seconds, self._stop_being_ready)
         plan.add("http", 8.0, self._stop_http)
         plan.add("streams_and_polls", 8.0, self.shard.stop_collecting)
         plan.add("flush", 8.0, self._flush)
@@ -211,7 +211,7 @@ class Service:
 
     async def _stop_being_ready(self) -> None:
         self._draining = True
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self._settings.drain_seconds)
 
     async def _stop_http(self) -> None:
         self._http_stop.set()

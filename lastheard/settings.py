@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     min_poll_interval_seconds: Annotated[
         int, Field(ge=2, le=3600, description="shortest poll interval a workspace may have; demos and tests use 2")
     ] = 60
+    drain_seconds: Annotated[
+        float,
+        Field(ge=0, le=60, description="how long readiness is off before the listener closes, for load balancers"),
+    ] = 0.0
     max_provider_connections: Annotated[int, Field(ge=1, le=1000, description="concurrent HTTP calls to providers")] = (
         100
     )

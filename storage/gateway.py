@@ -19,10 +19,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import asyncpg
-import structlog
 import trio
 import trio_asyncio  # type: ignore[import-untyped]
 
+from storage.bridge import Bridge
 from storage.faults import CommitInDoubt, DatabaseAway, DatabaseRefused, explain_error, is_lost
 
 if TYPE_CHECKING:
@@ -40,24 +40,6 @@ _RERUN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _STALE_PLAN: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 # What comes from the driver or the network rather than from the server: the state of the session is anybody's guess.
 _DOUBTFUL: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-
-
-class Bridge:
-    """The asyncio loop on trio, and what went wrong in its callbacks."""
-
-    def __init__(self) -> None:
-        self._errors = 0
-        self._last_error: str | None = None
-
-    def note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log and count. trio-asyncio's own handler raises into the loop's nursery, which ends the whole service."""
-        error = context.get("exception")
-        self._errors += 1
-        self._last_error = repr(error) if error is not None else str(context.get("message"))
-        structlog.get_logger().error("database_loop_error", error=self._last_error, message=context.get("message"))
-
-    def statistics(self) -> dict[str, Any]:
-        return {"loop_errors": self._errors, "last_loop_error": self._last_error}
 
 
 @asynccontextmanager
@@ -117,7 +99,7 @@ class Database:
             "statement_timeout": _milliseconds(statement_timeout),
             "lock_timeout": _milliseconds(lock_timeout),
             "idle_in_transaction_session_timeout": "5000",
-            "transaction_timeout": "10000",
+            "transaction_timeout": "10000",  # PostgreSQL 17 and later
             "tcp_keepalives_idle": "10",
             "tcp_keepalives_interval": "5",
             "tcp_keepalives_count": "3",
@@ -244,16 +226,19 @@ class Database:
         sqlstate = getattr(error, "sqlstate", None)
         if is_lost(sqlstate):
             self._expire()
-        in_doubt = isinstance(error, (*_DOUBTFUL, CommitInDoubt))
-        if not in_doubt and not is_lost(sqlstate) and not connection.is_closed():
-            try:
+        in_doubt = isinstance(error, (*_DOUBTFUL, CommitInDoubt)) or is_lost(sqlstate) or connection.is_closed()
+        clean = False
+        try:
+            if not in_doubt:
                 await asyncio.wait_for(connection.execute("ROLLBACK"), self._settle_timeout)
-            except (asyncpg.PostgresError, *_DOUBTFUL):
-                pass
-            else:
+                clean = True
+        except (asyncpg.PostgresError, *_DOUBTFUL):
+            pass
+        finally:  # also when the loop ends and cancels us here
+            if clean:
                 self._give_back(connection, generation)
-                return
-        self._terminate(connection)
+            else:
+                self._terminate(connection)
 
     async def _obtain(self) -> tuple[Connection, int]:
         while self._idle:

@@ -86,7 +86,7 @@ class MemoryCycleStore:
                 outcome=CycleOutcome.RUNNING, started_at=self._engine.now(), shard_id=session.shard_id
             )
             tables.put_cycle(Cycle(row, session.epoch))
-            return CycleStart(True, row.key, row.cycle_id)
+            return CycleStart(True, row.key, row.cycle_id, row.trace_id)
 
 
 def _attempts(tables: Tables, workspace_id: str, slot: datetime) -> list[CycleRow]:

@@ -111,7 +111,9 @@ def _shard(tables: Tables, shard_id: str) -> dict[str, Any]:
     session, heartbeat = tables.sessions.get((shard_id,)), tables.heartbeats.get((shard_id,))
     assert session is not None  # noqa: S101
     assert heartbeat is not None  # noqa: S101 begun together, with one epoch
-    return {"shard_id": shard_id, **session._asdict(), **heartbeat._asdict()}
+    told = {"shard_id": shard_id, **session._asdict(), **heartbeat._asdict()}
+    del told["is_draining"]
+    return told
 
 
 def _plain(value: Any) -> Any:

@@ -25,11 +25,16 @@ class MemorySessionStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def begin_session(self, shard_id: str, *, ttl_seconds: float) -> SessionStart:
+    async def begin_session(
+        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None
+    ) -> SessionStart | None:
         async with self._engine.writing() as tables:
             now = self._engine.now()
             former = tables.sessions.get((shard_id,))
-            session = SessionRef(shard_id, 1 if former is None else former.epoch + 1)
+            newest = 0 if former is None else former.epoch
+            if after is not None and after.epoch != newest:
+                return None
+            session = SessionRef(shard_id, newest + 1)
             tables.sessions.put((shard_id,), Session(session.epoch, "live", 0, now))
             tables.heartbeats.put((shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), {}))
             return SessionStart(session, now)
@@ -44,6 +49,19 @@ class MemorySessionStore:
         now = self._engine.now()
         tables.heartbeats.put((session.shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), facts))
         return now
+
+    async def load_newest_epoch(self, shard_id: str) -> int | None:
+        await self._engine.arrive()
+        stored = self._engine.tables.sessions.get((shard_id,))
+        return None if stored is None else stored.epoch
+
+    async def start_draining(self, session: SessionRef) -> None:
+        """It stays live: what it still holds has to be committed."""
+        key = (session.shard_id,)
+        async with self._engine.writing() as tables:
+            stored = tables.sessions.get(key)
+            if stored is not None and is_live(tables, session):
+                tables.sessions.put(key, stored._replace(is_draining=True))
 
     async def end_session(self, session: SessionRef) -> None:
         key = (session.shard_id,)

@@ -93,6 +93,7 @@ class Session(NamedTuple):
     last_unit: int
     started_at: datetime
     ended_at: datetime | None = None
+    is_draining: bool = False
 
 
 class Heartbeat(NamedTuple):

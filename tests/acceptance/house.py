@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import orjson
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storage.gateway import Connection
+
+T = TypeVar("T")
 
 # Thresholds that let every state come and go within seconds.
 QUICK = {
@@ -154,17 +156,18 @@ class Shard:
         devices = [device(provider_id, external_id) for external_id in external_ids]
         await self.post(f"/workspaces/{workspace_id}/devices/import", {"devices": devices})
 
-    async def add_pushed_fleet(self, workspace_id: str, device_ids: Iterable[str], **thresholds: float) -> None:
+    async def add_pushed_fleet(
+        self,
+        workspace_id: str,
+        device_ids: Iterable[str],
+        *,
+        connection: Mapping[str, Any] | None = None,
+        **thresholds: float,
+    ) -> None:
         """A workspace that is only ever sent to: its connection is switched off, so nothing is collected."""
+        plain = {"provider_type": "rfms", "transport": "poll", "base_url": "http://127.0.0.1:9/rfms", "active": False}
         await self.add_workspace(workspace_id, **thresholds)
-        await self.add_provider(
-            workspace_id,
-            "push",
-            provider_type="rfms",
-            transport="poll",
-            base_url="http://127.0.0.1:9/rfms",
-            active=False,
-        )
+        await self.add_provider(workspace_id, "push", **plain | dict(connection or {}))
         await self.add_devices(workspace_id, "push", device_ids)
 
     async def add_key(self, name: str, scopes: Iterable[str], workspaces: Sequence[str] | None = None) -> None:
@@ -315,6 +318,15 @@ async def until(fact: Callable[[], Awaitable[bool]], *, within: float = 15.0) ->
     with trio.fail_after(within):
         while not await fact():
             await trio.sleep(ASK_EVERY_SECONDS)
+
+
+async def eventually(read: Callable[[], Awaitable[T]], expected: T, *, within: float = 15.0) -> None:
+    """Read again and again until it is what was expected; if it never is, fail with what it was last."""
+    with trio.move_on_after(within):
+        while await read() != expected:
+            await trio.sleep(ASK_EVERY_SECONDS)
+        return
+    assert await read() == expected
 
 
 def device(provider_id: str, device_id: str, **fields: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.reporting import Reporting
 from tests.acceptance.fleets import polled, streamed
-from tests.acceptance.house import QUICK, open_house, until, update
+from tests.acceptance.house import QUICK, eventually, open_house, update
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # A workspace's signals age faster as its thresholds are shorter: here a state of charge is old after 9.6 s.
 LIVELY = QUICK | {"freshness_target_seconds": 2.0, "delayed_after_seconds": 2.0, "stale_after_seconds": 2.4}
-SOC_STOPS = Reporting(stopped_labels=(("soc", 1.0),))
+SOC_STOPS = Reporting(stopped_labels=(("soc", 4.0),))
 HOURLY_THRESHOLDS = {
     "freshness_target_seconds": QUICK["freshness_target_seconds"],
     "delayed_after_seconds": 4320.0,
@@ -30,19 +30,16 @@ HOURLY_THRESHOLDS = {
 async def test_a_device_whose_state_of_charge_stops_is_healthy_and_the_signal_is_named(
     dsn: str, tmp_path: Path
 ) -> None:
-    live, recorded = streamed("live", manners=[SOC_STOPS]), polled("recorded", every=0.5, manners=[SOC_STOPS])
+    live, recorded = streamed("live", 1, manners=[SOC_STOPS]), polled("recorded", 1, every=0.5, manners=[SOC_STOPS])
     async with open_house(dsn, tmp_path, live, recorded) as house:
         for fleet in (live, recorded):
             await house.add_fleet(fleet, interval=2, **LIVELY)
 
-        async def named() -> bool:
-            found = [await _first_verdict(house.shard, fleet.name) for fleet in (live, recorded)]
-            return all(
-                (item["state"], item["reason"]) == ("healthy", "signal_silent") and "soc_percent" in item["old_signals"]
-                for item in found
-            )
+        async def look() -> list[Any]:
+            verdicts = [await _first_verdict(house.shard, fleet.name) for fleet in (live, recorded)]
+            return [(item["state"], item["reason"], "soc_percent" in item["old_signals"]) for item in verdicts]
 
-        await until(named, within=25)
+        await eventually(look, [("healthy", "signal_silent", True)] * 2, within=25)
         for fleet in (live, recorded):
             values = (await house.shard.get(f"/workspaces/{fleet.name}/snapshots"))["items"][0]["values"]
             assert values["soc_percent"]["mark"] == "old"
@@ -79,16 +76,16 @@ async def test_an_old_state_of_charge_beside_a_fresh_position_looks_old_under_th
 async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet_stale(
     dsn: str, tmp_path: Path
 ) -> None:
-    one_record = [Reporting(silent_after_seconds=0.5)] * 2
+    one_record = [Reporting(silent_after_seconds=0.9)] * 2
     plain, hourly = (polled(name, manners=one_record) for name in ("plain", "hourly"))
     async with open_house(dsn, tmp_path, plain, hourly) as house:
         await house.add_fleet(plain, interval=2, **QUICK)
         await house.add_fleet(hourly, interval=2, provider={"expected_update_seconds": 3600}, **QUICK)
 
-        async def stale() -> bool:
-            return set((await house.shard.verdicts("plain")).values()) == {("stale", "device_silent")}
+        async def look() -> list[tuple[str, str]]:
+            return list((await house.shard.verdicts("plain")).values())
 
-        await until(stale)
+        await eventually(look, [("stale", "device_silent")] * 2)
         report = await house.shard.health("hourly")
 
     assert {item["state"] for item in report["items"]} == {"healthy"}

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.clock import VirtualClock
 from storage.memory import MemoryStore
-from tests.api.house import START, House
+from tests.api.house import DatabaseClock, House
 
 if TYPE_CHECKING:
     import trio
-    from trio.testing import MockClock
 
 
 @pytest.fixture
-async def house(autojump_clock: MockClock, nursery: trio.Nursery) -> House:
-    clock = VirtualClock(START)
+async def house(nursery: trio.Nursery) -> House:
+    clock = DatabaseClock()
     store = MemoryStore(clock)
     start = await store.begin_session("shard-1", ttl_seconds=15)
+    assert start is not None
     house = House(store, clock, start.session)
     await house.settle(nursery)
     return house

@@ -1,4 +1,4 @@
-"""The whole API over the in-memory twin, with the real ingest actor behind it and a clock that only waiting moves.
+"""The whole API over the in-memory twin, with the real ingest actor behind it and a clock that tests move.
 
 The cast: workspace `north` with a streaming connection `live` and a polled one `hourly` that promises a record an hour,
 `south` as somebody else's. Keys: `all` holds every scope for every workspace, `north` every scope for north alone, and
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from actors.ports import Provider
     from domain.model import SessionRef
-    from runtime.clock import VirtualClock
     from storage.memory import MemoryStore
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -63,13 +62,18 @@ class Answer:
 
 
 class DatabaseClock:
-    """The twin's time, as the shared clock of a process would give it."""
+    """The twin's time. It stands still until a test lets time pass, so ages are exact to the second."""
 
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
+        self._now = START
 
-    def now(self) -> datetime:
-        return self._clock.wall()
+    def wall(self) -> datetime:
+        return self._now
+
+    now = wall
+
+    def let_pass(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
 
 
 @dataclass
@@ -85,10 +89,10 @@ class Nudged:
 class House:
     """The service's HTTP side and what it stands on."""
 
-    def __init__(self, store: MemoryStore, clock: VirtualClock, session: SessionRef) -> None:
+    def __init__(self, store: MemoryStore, clock: DatabaseClock, session: SessionRef) -> None:
         self.store = store
         self.session = session
-        self.clock = DatabaseClock(clock)
+        self.clock = clock
         self.current = CurrentSession()
         self.current.replace(session)
         self.ingest = IngestActor(store, self.current, random=random.Random(1))
@@ -145,6 +149,9 @@ class House:
         await self.store.create_key(record._replace(revoked_at=rest.get("revoked_at")))
 
     # --- What happens meanwhile
+
+    def let_pass(self, seconds: float) -> None:
+        self.clock.let_pass(seconds)
 
     async def report(self, device_id: str, *, workspace: str = "north", **signals: Any) -> Answer:
         """The device sends now; `observed_at` may say that it saw the values earlier."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.api.house import Answer, House
 
 PATH = "/workspaces/north/devices/import"
+JSON = {"Content-Type": "application/json"}
 HEADER = "device_id,provider_id,external_id,vehicle_id,vehicle_name"
 
 
@@ -123,5 +124,5 @@ async def test_errors_in_a_csv_are_pointed_at_by_row(house: House) -> None:
 async def test_an_import_has_a_larger_bound_than_other_bodies_and_still_one(house: House) -> None:
     answer = await _import_csv(house, HEADER + "x" * (MAX_IMPORT_BYTES - len(HEADER) + 1))
     assert (answer.status, answer.problem) == (413, "body-too-large")
-    elsewhere = await house.ask("PUT", "/workspaces/north", data=b" " * (1024 * 1024 + 1))
+    elsewhere = await house.ask("PUT", "/workspaces/north", data=b" " * (1024 * 1024 + 1), headers=JSON)
     assert elsewhere.status == 413

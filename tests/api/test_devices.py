@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import trio
 
 from tests.api.house import BUSES, START, House, instant, later
 
@@ -19,7 +18,7 @@ BODY: dict[str, Any] = {
 
 
 async def test_a_device_is_stored_as_given_and_active_from_now(house: House) -> None:
-    await trio.sleep(5)
+    house.let_pass(5)
     made = await house.ask("PUT", "/workspaces/north/devices/bus-7", json=BODY)
     assert (made.status, made.json) == (
         201,
@@ -44,7 +43,7 @@ async def test_its_grace_may_have_begun_before(house: House) -> None:
 
 async def test_a_retired_device_keeps_its_first_instant_and_is_listed_on_request_only(house: House) -> None:
     first = await house.ask("DELETE", "/workspaces/north/devices/bus-2")
-    await trio.sleep(60)
+    house.let_pass(60)
     again = await house.ask("DELETE", "/workspaces/north/devices/bus-2")
     assert first.json == again.json
     assert (first.json["active"], instant(first.json["retired_at"])) == (False, START)
@@ -56,7 +55,7 @@ async def test_a_retired_device_keeps_its_first_instant_and_is_listed_on_request
 
 async def test_a_retired_device_is_activated_anew(house: House) -> None:
     await house.ask("DELETE", "/workspaces/north/devices/bus-2")
-    await trio.sleep(60)
+    house.let_pass(60)
     again = await house.ask("PUT", "/workspaces/north/devices/bus-2", json={**BODY, "external_id": "x-bus-2"})
     assert (again.status, again.json["retired_at"]) == (200, None)
     assert instant(again.json["activated_at"]) == later(60)

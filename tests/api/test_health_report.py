@@ -34,7 +34,7 @@ async def _health_of(house: House, device_id: str, workspace: str = "north") -> 
 )
 async def test_acceptance_6_a_device_with_history_by_its_age(house: House, age_seconds: float, state: str) -> None:
     await house.report("bus-1", soc_percent=80.0)
-    await trio.sleep(age_seconds)
+    house.let_pass(age_seconds)
     await house.run_cycle()
     item = await _health_of(house, "bus-1")
     assert (item["state"], item["freshness_age_seconds"]) == (state, age_seconds)
@@ -54,7 +54,7 @@ async def test_acceptance_6_a_device_with_history_by_its_age(house: House, age_s
 async def test_acceptance_6_and_8_a_device_without_history_by_its_grace_to_the_second(
     house: House, configured_for_seconds: float, state: str, reason: str
 ) -> None:
-    await trio.sleep(configured_for_seconds)
+    house.let_pass(configured_for_seconds)
     await house.run_cycle()
     item = await _health_of(house, "bus-1")
     assert (item["state"], item["reason"], item["freshness_age_seconds"]) == (state, reason, None)
@@ -94,9 +94,9 @@ async def test_a_filter_by_state_narrows_the_items_and_not_the_counts(house: Hou
 
 async def test_pages_are_judged_at_the_instant_of_the_first(house: House) -> None:
     await house.report("bus-3", soc_percent=80.0)
-    await trio.sleep(350)
+    house.let_pass(350)
     first = await house.get("/workspaces/north/health?limit=2")
-    await trio.sleep(60)
+    house.let_pass(60)
     second = await house.get(f"/workspaces/north/health?limit=2&cursor={first['next_cursor']}")
     assert [item["device_id"] for item in first["items"] + second["items"]] == list(BUSES)
     assert second["evaluated_at"] == first["evaluated_at"]
@@ -120,7 +120,7 @@ async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet
         "readings": [{"signal": "soc_percent", "value": 70, "observed_at": START.isoformat()}],
     }
     await house.ask("POST", "/ingest", json={"updates": [update]})
-    await trio.sleep(65 * MINUTE)
+    house.let_pass(65 * MINUTE)
     item = await _health_of(house, "truck")
     assert (item["state"], item["reason"]) == ("healthy", "reporting")
     assert item["thresholds"] == {
@@ -156,7 +156,7 @@ async def test_a_device_that_still_sends_its_position_is_healthy_and_its_old_soc
 async def test_a_failure_of_a_whole_workspace_is_said_once_with_who_is_affected(house: House) -> None:
     for bus in BUSES:
         await house.report(bus, soc_percent=80.0)
-    await trio.sleep(20 * MINUTE)
+    house.let_pass(20 * MINUTE)
     await _fail_calls(house, FaultClass.CREDENTIALS)
     for path in ("/workspaces/north/health?limit=1", "/workspaces/north/issues"):
         outage = (await house.get(path))["workspace_outage"]
@@ -168,7 +168,7 @@ async def test_a_failure_of_a_whole_workspace_is_said_once_with_who_is_affected(
 
 async def test_one_device_that_reports_makes_it_no_outage(house: House) -> None:
     await house.report("bus-1", soc_percent=80.0)
-    await trio.sleep(20 * MINUTE)
+    house.let_pass(20 * MINUTE)
     await _fail_calls(house, FaultClass.OUTAGE)
     await house.report("bus-2", soc_percent=80.0)
     report = await house.get("/workspaces/north/health")

@@ -33,9 +33,9 @@ async def test_a_snapshot_before_any_data_is_empty_and_says_so(house: House) -> 
 async def test_snapshots_are_listed_in_pages_with_ages_at_one_instant(house: House) -> None:
     for bus in BUSES:
         await house.report(bus, soc_percent=50.0)
-    await trio.sleep(30)
+    house.let_pass(30)
     first = await house.get("/workspaces/north/snapshots?limit=2")
-    await trio.sleep(30)
+    house.let_pass(30)
     second = await house.get(f"/workspaces/north/snapshots?limit=2&cursor={first['next_cursor']}")
     items = first["items"] + second["items"]
     assert [item["device_id"] for item in items] == list(BUSES)
@@ -45,7 +45,7 @@ async def test_snapshots_are_listed_in_pages_with_ages_at_one_instant(house: Hou
 
 async def test_last_changed_moves_only_with_a_value(house: House) -> None:
     await house.report("bus-1", soc_percent=50.0)
-    await trio.sleep(30)
+    house.let_pass(30)
     await house.report("bus-1", soc_percent=50.0)
     snapshot = await house.get("/workspaces/north/snapshots/bus-1")
     assert instant(snapshot["last_changed_at"]) == START
@@ -56,7 +56,7 @@ async def test_last_changed_moves_only_with_a_value(house: House) -> None:
 async def test_events_are_read_newest_first_in_pages(house: House) -> None:
     for soc in (50.0, 51.0, 52.0):
         await house.report("bus-1", soc_percent=soc, speed_kmh=0.0)
-        await trio.sleep(10)
+        house.let_pass(10)
     pages = await house.walk("/workspaces/north/devices/bus-1/events?limit=2")
     events = [event for page in pages for event in page["items"]]
     assert [event["sequence"] for event in events] == [3, 2, 1]
@@ -89,7 +89,7 @@ async def test_cycles_are_read_newest_first_in_pages(house: House) -> None:
     ids = []
     for _ in range(3):
         ids.append(await house.run_cycle())
-        await trio.sleep(300)
+        house.let_pass(300)
     pages = await house.walk("/workspaces/north/cycles?limit=2")
     cycles = [cycle for page in pages for cycle in page["items"]]
     assert [cycle["cycle_id"] for cycle in cycles] == ids[::-1]

@@ -13,6 +13,8 @@ from runtime.mailbox import LaneFull, MailboxClosed
 from tests.api.house import START, House, instant
 
 if TYPE_CHECKING:
+    from trio.testing import MockClock
+
     from domain.model import Submission
 
 
@@ -154,7 +156,7 @@ async def test_an_unseen_workspace_is_answered_like_an_unknown_device_and_nothin
 
 
 async def test_age_uses_our_receipt_and_not_the_clients(house: House) -> None:
-    await trio.sleep(30)
+    house.let_pass(30)
     await _send(house, _update(received_at="2026-05-01T09:00:00Z"))
     snapshot = await house.get("/workspaces/north/snapshots/bus-1")
     assert instant(snapshot["last_update_received_at"]) == START + timedelta(seconds=30)
@@ -195,7 +197,9 @@ async def test_what_was_not_taken_or_was_given_up_is_503_with_retry_after(
     assert (answer.status, answer.problem, answer.headers["retry-after"]) == (503, problem, retry_after)
 
 
-async def test_an_answer_that_cannot_be_waited_for_is_outcome_unknown_and_a_retry_is_safe(house: House) -> None:
+async def test_an_answer_that_cannot_be_waited_for_is_outcome_unknown_and_a_retry_is_safe(
+    house: House, autojump_clock: MockClock
+) -> None:
     house.current.mark_fenced(house.session)
     began = trio.current_time()
     answer = await house.ask("POST", "/ingest", json={"updates": [_update()]})

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from datetime import timedelta
+from typing import Any
 
 import pytest
-import trio
 
 from tests.api.house import BUSES, START, House, draft, instant
 
 HOUR = 3600.0
 
 
-async def _read_csv(house: House, path: str, **rest: object) -> list[dict[str, str]]:
+async def _read_csv(house: House, path: str, **rest: Any) -> list[dict[str, str]]:
     answer = await house.ask("GET", path, **rest)
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     return list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
@@ -22,7 +22,7 @@ async def _read_csv(house: House, path: str, **rest: object) -> list[dict[str, s
 
 async def test_acceptance_7_stale_and_configured_no_data_with_reason_and_recency(house: House) -> None:
     await house.report("bus-2", soc_percent=80.0)
-    await trio.sleep(2 * HOUR)
+    house.let_pass(2 * HOUR)
     await house.report("bus-3", soc_percent=80.0)
     await house.run_cycle()
     report = await house.get("/workspaces/north/issues")
@@ -60,16 +60,16 @@ async def test_acceptance_7_without_issues_the_shape_is_the_same_and_empty(house
         "items": [],
         "next_cursor": None,
     }
-    await trio.sleep(2 * HOUR)
+    house.let_pass(2 * HOUR)
     full = await house.get("/workspaces/north/issues")
     assert set(full) == set(empty)
     assert len(full["items"]) == 3
 
 
 async def test_acceptance_8_the_first_request_after_the_grace_has_the_device_and_when_it_ended(house: House) -> None:
-    await trio.sleep(HOUR)
+    house.let_pass(HOUR)
     assert (await house.get("/workspaces/north/issues"))["items"] == []
-    await trio.sleep(0.001)
+    house.let_pass(0.001)
     items = (await house.get("/workspaces/north/issues"))["items"]
     assert [item["device_id"] for item in items] == list(BUSES)
     assert instant(items[0]["configured_at"]) == START
@@ -77,12 +77,12 @@ async def test_acceptance_8_the_first_request_after_the_grace_has_the_device_and
 
 
 async def test_the_worklist_is_sorted_silent_longest_first_across_workspaces(house: House) -> None:
-    await trio.sleep(10)
+    house.let_pass(10)
     await house.report("bus-1", soc_percent=1.0)
     await house.report("bus-2", soc_percent=1.0, workspace="south")
-    await trio.sleep(10)
+    house.let_pass(10)
     await house.report("bus-2", soc_percent=1.0)
-    await trio.sleep(2 * HOUR)
+    house.let_pass(2 * HOUR)
     items = (await house.get("/worklist"))["items"]
     assert [(item["workspace_id"], item["device_id"]) for item in items] == [
         ("north", "bus-3"),
@@ -96,10 +96,10 @@ async def test_the_worklist_is_sorted_silent_longest_first_across_workspaces(hou
 
 
 async def test_worklist_pages_show_every_issue_once_at_one_instant_while_time_passes(house: House) -> None:
-    await trio.sleep(HOUR + 1)
+    house.let_pass(HOUR + 1)
     whole = await house.get("/worklist")
     first = await house.get("/worklist?limit=4")
-    await trio.sleep(HOUR)
+    house.let_pass(HOUR)
     await house.store.put_devices("south", [draft("bus-0", activated_at=START - timedelta(days=1))])
     second = await house.get(f"/worklist?limit=4&cursor={first['next_cursor']}")
     assert first["items"] + second["items"] == whole["items"]
@@ -109,7 +109,7 @@ async def test_worklist_pages_show_every_issue_once_at_one_instant_while_time_pa
 
 async def test_a_filter_by_state_and_by_workspace(house: House) -> None:
     await house.report("bus-2", soc_percent=80.0)
-    await trio.sleep(2 * HOUR)
+    house.let_pass(2 * HOUR)
     stale = (await house.get("/worklist?state=stale"))["items"]
     assert [(item["workspace_id"], item["device_id"]) for item in stale] == [("north", "bus-2")]
     south = (await house.get("/worklist?workspace_id=south&workspace_id=nowhere"))["items"]
@@ -119,8 +119,8 @@ async def test_a_filter_by_state_and_by_workspace(house: House) -> None:
 
 
 @pytest.mark.parametrize("ask", [{"headers": {"Accept": "text/csv"}}, {"query_string": {"format": "csv"}}])
-async def test_the_worklist_comes_as_csv_when_asked_for(house: House, ask: dict[str, object]) -> None:
-    await trio.sleep(2 * HOUR)
+async def test_the_worklist_comes_as_csv_when_asked_for(house: House, ask: dict[str, Any]) -> None:
+    house.let_pass(2 * HOUR)
     rows = await _read_csv(house, "/workspaces/north/issues", **ask)
     assert [row["vehicle_name"] for row in rows] == ["Bus bus-1", "Bus bus-2", "Bus bus-3"]
     assert rows[0]["state"] == "configured-no-data"
@@ -138,13 +138,13 @@ async def test_json_stays_the_answer_for_whoever_takes_anything(house: House) ->
 async def test_csv_holds_more_than_one_page_of_the_store(house: House) -> None:
     many = [draft(f"d-{index:04}") for index in range(1100)]
     await house.store.put_devices("north", many)
-    await trio.sleep(2 * HOUR)
+    house.let_pass(2 * HOUR)
     rows = await _read_csv(house, "/workspaces/north/issues?format=csv")
     assert len({row["device_id"] for row in rows}) == len(rows) == 1103
 
 
 async def test_a_vehicle_name_does_not_become_a_formula(house: House) -> None:
     await house.store.put_devices("north", [draft("bus-1", vehicle_name='=HYPERLINK("https://example.org")')])
-    await trio.sleep(2 * HOUR)
+    house.let_pass(2 * HOUR)
     rows = await _read_csv(house, "/worklist?format=csv")
     assert rows[0]["vehicle_name"] == '\'=HYPERLINK("https://example.org")'

@@ -12,19 +12,17 @@ from runtime.faults import EnvironmentFault
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from trio.testing import MockClock
+
     from tests.api.house import House
 
 
-class _DatabaseAway:
-    """Reads of a database that does not answer: at once, or never."""
-
-    def __init__(self, *, hangs: bool) -> None:
-        self._hangs = hangs
+class _HangingDatabase:
+    """Reads of a database that takes a question and never answers."""
 
     async def check_ready(self) -> int:
-        if self._hangs:
-            await trio.sleep_forever()
-        raise EnvironmentFault("connection refused")
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
 
 
 class _ClockUnknown:
@@ -48,18 +46,24 @@ async def test_a_full_lane_makes_it_not_ready_and_stays_alive(house: House) -> N
 
 
 async def test_without_partitions_for_two_days_it_is_not_ready(house: House) -> None:
-    await trio.sleep(6 * 86_400)
+    house.let_pass(6 * 86_400)
     answer = await house.ask("GET", "/readyz", key=None)
     assert (answer.status, answer.json["checks"]["partitions"]) == (503, False)
 
 
-async def test_a_database_that_is_away_or_hangs_makes_it_not_ready_in_time(house: House) -> None:
-    for hangs in (False, True):
-        services = house.make_services(reads=_DatabaseAway(hangs=hangs))
-        house.client = create_app(services).test_client()
-        with trio.fail_after(4):
-            answer = await house.ask("GET", "/readyz", key=None)
-        assert (answer.status, answer.json["checks"]["database"]) == (503, False)
+async def test_a_database_that_is_away_makes_it_not_ready_and_requests_503(house: House) -> None:
+    house.store.go_away()
+    ready = await house.ask("GET", "/readyz", key=None)
+    assert (ready.status, ready.json["checks"]["database"]) == (503, False)
+    answer = await house.ask("GET", "/workspaces")
+    assert (answer.status, answer.problem, answer.headers["retry-after"]) == (503, "dependency-away", "1")
+
+
+async def test_a_database_that_hangs_makes_it_not_ready_in_time(house: House, autojump_clock: MockClock) -> None:
+    house.client = create_app(house.make_services(reads=_HangingDatabase())).test_client()
+    with trio.fail_after(4):
+        answer = await house.ask("GET", "/readyz", key=None)
+    assert (answer.status, answer.json["checks"]["database"]) == (503, False)
 
 
 async def test_before_the_databases_time_is_known_requests_are_503_and_it_is_alive(house: House) -> None:

@@ -73,7 +73,7 @@ def logged_events() -> frozenset[str]:
 
 @cache
 def logged_fields() -> frozenset[str]:
-    """Keywords of log calls, of `bind` and of an EdgeLog's methods; and the keys that actors/records.py puts together."""
+    """Keywords of log calls, of `bind` and of an EdgeLog's methods, and the keys that actors/records.py writes."""
     methods = LOG_METHODS | {"bind", "failed", "recovered"}
     fields = {
         keyword.arg for _, call in _calls() if _last_name(call) in methods for keyword in call.keywords if keyword.arg

@@ -48,11 +48,10 @@ def unpackaged_data(files: Iterable[PurePosixPath], package_data: dict[str, list
 
 def forbidden_mentions(text: str) -> list[str]:
     """Lines that name a folder of somebody's machine or an index to install from."""
-    own_folder = re.compile(rf"(?<![\w.~]){re.escape(str(ROOT))}(?!\w)")
     return [
         f"{number}: {line.strip()[:100]}"
         for number, line in enumerate(text.splitlines(), start=1)
-        if any(pattern.search(line) for pattern in (MACHINE_FOLDER, PACKAGE_INDEX, own_folder))
+        if MACHINE_FOLDER.search(line) or PACKAGE_INDEX.search(line)
     ]
 
 
@@ -101,7 +100,6 @@ def test_a_data_file_left_out_is_found() -> None:
         "index = https://py" + "pi.org/simple",
         "--index-url" + "=https://mirror.example",
         "-i" + " https://mirror.example",
-        f"cd {ROOT}",
     ],
 )
 def test_a_mention_is_found(text: str) -> None:

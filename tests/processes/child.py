@@ -7,7 +7,6 @@ that looks away; what a test produces in its minute is the bound. Nothing outliv
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import orjson
 import trio
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import AsyncIterator, Callable, Mapping
 
 PATIENCE_SECONDS: Final = 30.0
@@ -27,7 +27,7 @@ _SHOWN_CHARACTERS: Final = 3000
 
 
 class Child:
-    """One running process. `out` and `errors` grow while it runs; `records` are the JSON lines of its standard error."""
+    """One running process. `out` and `errors` grow while it runs; `records` are the JSON lines among the errors."""
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
@@ -162,7 +162,7 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
 async def _chunks(pipe: trio.abc.ReceiveStream | None) -> AsyncIterator[bytes]:
     assert pipe is not None
     while chunk := await pipe.receive_some():
-        yield chunk
+        yield bytes(chunk)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

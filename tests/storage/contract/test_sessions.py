@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from domain.model import CursorAdvance, SessionRef
@@ -38,10 +38,13 @@ async def test_a_heartbeat_tells_the_databases_time(world: World) -> None:
 
 
 async def test_an_ended_session_is_over_and_its_heartbeat_with_it(world: World) -> None:
-    await world.stores.sessions.end_session(world.session)
-    assert not await beat(world, world.session)
+    session = await world.begin("shard-1", ttl_seconds=3600)
+    await world.stores.sessions.end_session(session)
+    assert not await beat(world, session)
     (shard,) = await world.stores.reads.load_shards()
-    assert (shard["state"], shard["expires_at"]) == ("ended", shard["ended_at"])
+    assert shard["state"] == "ended"
+    expires_at = datetime.fromisoformat(shard["expires_at"])
+    assert timedelta(0) <= expires_at - datetime.fromisoformat(shard["ended_at"]) < timedelta(minutes=5)
 
 
 async def test_ending_a_session_of_former_times_changes_nothing(world: World) -> None:

@@ -244,6 +244,15 @@ async def test_a_nul_inside_a_cycles_summary_is_poison(world: World) -> None:
     assert await world.outcomes() == ["completed"]
 
 
+async def test_an_update_that_the_rule_stumbles_over_goes_to_quarantine_alone(world: World) -> None:
+    good = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
+    broken = good._replace(readings=(("not", "a reading"),))  # type: ignore[arg-type]
+    assert await world.send(broken, good) == ["quarantined:judge_error", "accepted"]
+    ((device_id, reason, sample),) = await world.inside.quarantined()
+    assert (device_id, reason) == ("bus-1", "judge_error")
+    assert b"not" in sample
+
+
 async def test_quarantine_keeps_the_updates_and_takes_the_units_number(world: World) -> None:
     bad = world.update("bus-2", world.ago(minutes=3), soc_percent=50.0, trace_id="a\x00b")
     error = UnitPoisoned("22021", "a NUL")

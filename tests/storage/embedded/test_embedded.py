@@ -206,7 +206,7 @@ async def write_until_the_end(dsn: str, acknowledged: list[int], some_written: t
             acknowledged.append(n)
             if n == 50:
                 some_written.set()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         connection.terminate()
 
 

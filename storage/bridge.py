@@ -1,0 +1,31 @@
+"""What went wrong in callbacks of the asyncio loop that carries the database driver.
+
+Owns the handler that `storage.gateway.open_bridge` installs; it must never raise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Bridge:
+    """The asyncio loop on trio, and what went wrong in its callbacks."""
+
+    def __init__(self) -> None:
+        self._errors = 0
+        self._last_error: str | None = None
+
+    def note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log and count. trio-asyncio's own handler raises into the loop's nursery, which ends the whole service."""
+        error = context.get("exception")
+        self._errors += 1
+        self._last_error = repr(error) if error is not None else str(context.get("message"))
+        structlog.get_logger().error("database_loop_error", error=self._last_error, message=context.get("message"))
+
+    def statistics(self) -> dict[str, Any]:
+        return {"loop_errors": self._errors, "last_loop_error": self._last_error}

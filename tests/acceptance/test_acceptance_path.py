@@ -1,0 +1,261 @@
+"""Acceptance 2, 3 and 4: one path in for everything, all of it or nothing, and no stranger past the door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+import trio
+
+from simulator.reporting import Reporting
+from tests.acceptance.fleets import polled, streamed, vin
+from tests.acceptance.house import device, eventually, open_house, said, update
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from simulator.config import Tenant
+    from tests.acceptance.conftest import Logbook
+    from tests.acceptance.house import House, Shard
+
+# xmin is the transaction that wrote a row version.
+SAME_TRANSACTION = """
+SELECT s.version, e.sequence, s.xmin = e.xmin AND n.xmin = e.xmin AS together
+FROM device_state s JOIN snapshots n USING (workspace_id, device_id) JOIN events e USING (workspace_id, device_id)
+WHERE e.sequence = s.version
+"""
+REFUSE_EVENTS = """
+CREATE FUNCTION refuse_event() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'no event today'; END $$;
+CREATE TRIGGER refuse_events BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse_event();
+"""
+
+
+async def test_acceptance_2_snapshot_and_event_are_written_by_one_transaction(dsn: str, tmp_path: Path) -> None:
+    buses = ["bus-1", "bus-2", "bus-3"]
+    async with open_house(dsn, tmp_path) as house:
+        await house.shard.add_pushed_fleet("harbour", buses)
+        now = await house.now()
+        sent = [update("harbour", bus, now, soc_percent=40 + number) for number, bus in enumerate(buses)]
+        assert await house.shard.outcomes(*sent) == ["accepted"] * 3
+        rows = await house.fetch(SAME_TRANSACTION)
+
+    assert rows == [{"version": 1, "sequence": 1, "together": True}] * 3
+
+
+async def test_acceptance_2_a_snapshot_does_not_move_while_its_event_cannot_be_written(
+    dsn: str, tmp_path: Path
+) -> None:
+    """The update waits, whole; when events can be written again it is accepted once, and only then answered."""
+    async with open_house(dsn, tmp_path) as house:
+        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
+        sent = update("harbour", "bus-1", await house.now(), soc_percent=61)
+        await house.execute(REFUSE_EVENTS)
+        answered: list[str] = []
+
+        async def send() -> None:
+            answered.extend(await house.shard.outcomes(sent))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await eventually(lambda: _commits(house.shard), False)
+            assert await house.shard.values("harbour", "bus-1") == {}
+            assert answered == []
+            await house.execute("DROP TRIGGER refuse_events ON events")
+
+        assert answered == ["accepted"]
+        assert [event["sequence"] for event in await house.shard.events("harbour", "bus-1")] == [1]
+        assert (await house.shard.values("harbour", "bus-1"))["soc_percent"][0] == 61
+
+
+async def _commits(shard: Shard) -> bool:
+    """What readiness says of ingest."""
+    checks: dict[str, bool] = (await shard.ask("GET", "/readyz", key=None)).json["checks"]
+    return checks["ingest_commits"]
+
+
+async def test_acceptance_3_a_polled_record_is_accepted_alike_as_poll_as_envelope_and_as_update(
+    dsn: str, tmp_path: Path
+) -> None:
+    west = polled("west", 1, manners=[Reporting(silent_after_seconds=0.9)])  # one record, then never another
+    async with open_house(dsn, tmp_path, west) as house:
+        await house.add_fleet(west)
+        await house.shard.post("/workspaces/west/cycles")
+        await eventually(lambda: _version(house.shard, "west", vin(0)), 1)
+        record = await _latest_statuses(house, west)
+        await _check_other_doors(house, vin(0), west, [record])
+
+
+async def test_acceptance_3_a_frame_is_accepted_alike_from_the_stream_as_envelope_and_as_update(
+    dsn: str, tmp_path: Path
+) -> None:
+    harbour = streamed("harbour", 1)
+    vehicle = harbour.vehicles[0].vehicle_id
+    async with open_house(dsn, tmp_path, harbour) as house:
+        await house.add_fleet(harbour)
+        await eventually(lambda: _has_events(house.shard, "harbour", vehicle), True)
+        await house.change_faults("harbour", reporting={vehicle: {"never": True}})
+        frames = await _settled_frames(house, "harbour", vehicle)
+        await _check_other_doors(house, vehicle, harbour, frames)
+
+
+async def _check_other_doors(house: House, device_id: str, tenant: Tenant, messages: list[Any]) -> None:
+    """What the collector stored for this device is what the same arriving as envelope, and as update, would store."""
+    shard, kind = house.shard, str(tenant.provider)
+    transport = house.connection_of(tenant)["transport"]
+    for twin in ("by-envelope", "by-update"):
+        await shard.add_pushed_fleet(twin, [device_id], connection={"provider_type": kind, "transport": transport})
+    for message in messages:
+        answer = await shard.post("/provider-ingest", await _envelope(house, "by-envelope", kind, message))
+        assert {result["outcome"] for result in answer["results"]} == {"accepted"}
+    for event in await shard.events(tenant.name, device_id):
+        readings = [{"signal": signal, **reading} for signal, reading in event["readings"].items()]
+        sent = update("by-update", None, None, external_id=device_id) | {"readings": readings}
+        assert await shard.outcomes(sent) == ["accepted"]
+
+    collected = await shard.values(tenant.name, device_id)
+    assert collected
+    assert await shard.values("by-envelope", device_id) == collected
+    assert await shard.values("by-update", device_id) == collected
+    histories = [await shard.events(name, device_id) for name in (tenant.name, "by-envelope", "by-update")]
+    assert [_newest_readings(history) for history in histories] == [collected] * 3
+    assert len({frozenset(event) for history in histories for event in history}) == 1
+
+
+def _newest_readings(history: list[Any]) -> dict[str, tuple[Any, str]]:
+    """What folding the event history gives, by signal."""
+    return {
+        signal: (reading["value"], reading["observed_at"])
+        for event in history
+        for signal, reading in event["readings"].items()
+    }
+
+
+async def test_acceptance_3_a_stranger_is_refused_alike_at_every_door_and_each_refusal_is_in_the_ledger(
+    dsn: str, tmp_path: Path
+) -> None:
+    west = polled("west", 1)
+    async with open_house(dsn, tmp_path, west) as house:
+        shard = house.shard
+        await shard.add_workspace("west")
+        await shard.add_provider("west", "push", **house.connection_of(west))
+        await shard.post("/workspaces/west/cycles")
+        await eventually(lambda: _ledger(shard), [("poll", "rejected", "unknown_device")])
+        record = await _latest_statuses(house, west)
+        answer = await shard.post("/provider-ingest", await _envelope(house, "west", "rfms", record))
+        by_update = await shard.outcomes(update("west", None, await house.now(), external_id=vin(0), soc_percent=1))
+
+        assert [said(result) for result in answer["results"]] == by_update == ["rejected:unknown_device"]
+        assert await _ledger(shard) == [
+            (origin, "rejected", "unknown_device") for origin in ("poll", "envelope", "http")
+        ]
+
+
+async def _ledger(shard: Shard) -> list[tuple[str, str, str]]:
+    return [(row["origin"], row["outcome"], row["reason"]) for row in await shard.rejections("west")]
+
+
+async def test_acceptance_4_unresolved_and_conflicting_identity_is_refused_visibly_and_moves_nothing(
+    dsn: str, tmp_path: Path, logbook: Logbook
+) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        shard = house.shard
+        await _settle_identities(shard)
+        now = await house.now()
+        assert await shard.outcomes(update("harbour", "bus-1", now, soc_percent=61)) == ["accepted"]
+        before = await house.fetch("SELECT * FROM snapshots ORDER BY workspace_id, device_id")
+
+        claims = _claims(now)
+        results = await shard.outcomes(*(claim for claim, _ in claims))
+        ledger = await shard.rejections("harbour")
+        after = await house.fetch("SELECT * FROM snapshots ORDER BY workspace_id, device_id")
+
+    assert results == [f"rejected:{reason}" for _, reason in claims]
+    assert after == before
+    refused = [(row["device_id"], row["external_id"], row["provider_id"], row["reason"]) for row in ledger]
+    expected = [(c["device_id"], c.get("external_id"), c["provider_id"], reason) for c, reason in claims]
+    assert sorted(refused, key=str) == sorted(expected, key=str)
+    assert all('"soc_percent"' in row["sample"]["text"] for row in ledger)
+    (line,) = logbook.lines(event="telematics_update_rejected")
+    assert line["reasons"] == {"unknown_device": 5, "identity_conflict": 4}
+
+
+async def _settle_identities(shard: Shard) -> None:
+    """Three buses behind `push`, of which one is retired, one behind `other`, and one of somebody else."""
+    await shard.add_pushed_fleet("harbour", ["bus-1", "bus-2", "bus-3"])
+    await shard.add_pushed_fleet("oldtown", ["bus-8"])
+    stored = await shard.get("/workspaces/harbour/providers/push")
+    fields = {name: stored[name] for name in ("provider_type", "transport", "base_url", "active")}
+    await shard.add_provider("harbour", "other", **fields)
+    await shard.post("/workspaces/harbour/devices/import", {"devices": [device("other", "bus-9")]})
+    assert (await shard.ask("DELETE", "/workspaces/harbour/devices/bus-3")).status == 200
+
+
+def _claims(now: datetime) -> list[tuple[dict[str, Any], str]]:
+    """Updates whose claims nobody can be found for, or that the registry contradicts, with the reason for each."""
+
+    def claim(device_id: str | None, **said_to_be: Any) -> dict[str, Any]:
+        return update("harbour", device_id, now, soc_percent=1, **said_to_be)
+
+    return [
+        (claim("bus-7"), "unknown_device"),
+        (claim(None, external_id="bus-7"), "unknown_device"),
+        (claim("bus-3"), "unknown_device"),  # retired
+        (claim("bus-8"), "unknown_device"),  # somebody else's
+        (claim(None, external_id="bus-9"), "unknown_device"),  # known, but not to this provider
+        (claim("bus-9"), "identity_conflict"),
+        (claim("bus-1", external_id="bus-2"), "identity_conflict"),
+        (claim("bus-1", vehicle_id="vehicle-bus-2"), "identity_conflict"),
+        (claim("bus-1", provider_id="nobody"), "identity_conflict"),
+    ]
+
+
+# --- the providers' own words
+
+
+async def _latest_statuses(house: House, tenant: Tenant) -> Any:
+    """A page of rFMS, fetched past the service."""
+    headers = {
+        "authorization": f"Bearer {tenant.credential}",
+        "accept": "application/json; rfms=vehiclestatuses.v4.0",
+    }
+    async with httpx.AsyncClient(base_url=house.simulator.http_url, trust_env=False) as client:
+        answer = await client.get("/rfms/vehiclestatuses", params={"latestOnly": "true"}, headers=headers)
+    assert answer.status_code == 200
+    return orjson.loads(answer.content)
+
+
+async def _settled_frames(house: House, tenant: str, vehicle: str) -> list[Any]:
+    """Once the snapshot holds the last that was sent: a frame of the stream for each of the vehicle's labels."""
+
+    async def is_stored() -> bool:
+        newest_ms = max(reading["time"] for reading in house.simulator.desk(tenant).last()[vehicle].values())
+        (row,) = await house.fetch("SELECT last_observed_at FROM device_state WHERE workspace_id = $1", tenant)
+        return bool(round(row["last_observed_at"].timestamp() * 1000) == newest_ms)
+
+    await eventually(is_stored, True)
+    last = house.simulator.desk(tenant).last()[vehicle]
+    return [
+        {"type": "vehicles", "payload": {"vid": vehicle, "label": label, **reading}} for label, reading in last.items()
+    ]
+
+
+async def _envelope(house: House, workspace_id: str, provider_type: str, message: Any) -> dict[str, Any]:
+    return {
+        "workspaceId": workspace_id,
+        "providerType": provider_type,
+        "providerId": "push",
+        "receivedAt": await house.now(),
+        "rawMessage": message,
+    }
+
+
+async def _version(shard: Shard, workspace_id: str, device_id: str) -> int:
+    version: int = (await shard.get(f"/workspaces/{workspace_id}/snapshots/{device_id}"))["version"]
+    return version
+
+
+async def _has_events(shard: Shard, workspace_id: str, device_id: str) -> bool:
+    return await _version(shard, workspace_id, device_id) > 2

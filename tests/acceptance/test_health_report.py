@@ -1,0 +1,278 @@
+"""Acceptance 6, 7 and 8: the health rows to the second, the worklist, and that no verdict is ever stored.
+
+How an instant is chosen: a page's cursor pins the instant at which the first page was judged. So the first page is read,
+the stored times of all other devices are set so many seconds before that instant, and the second page judges them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.acceptance.fleets import SILENT, polled
+from tests.acceptance.house import QUICK, device, eventually, open_house, update
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.acceptance.house import House, Shard
+
+STATES = ("healthy", "delayed", "stale", "configured-no-data", "awaiting-first-data")
+MICROSECOND = 1e-6
+
+
+class Row(NamedTuple):
+    """A device last heard `heard` seconds ago, or never and activated `activated` seconds ago; what must be said."""
+
+    state: str
+    reason: str
+    heard: float | None = None
+    activated: float = 86_400.0
+    grace: float | None = None  # of its own
+
+
+ROWS = [
+    Row("healthy", "reporting", heard=180),
+    Row("healthy", "reporting", heard=360),
+    Row("delayed", "device_silent", heard=360 + MICROSECOND),
+    Row("delayed", "device_silent", heard=361),
+    Row("delayed", "device_silent", heard=540),
+    Row("delayed", "device_silent", heard=900),
+    Row("stale", "device_silent", heard=900 + MICROSECOND),
+    Row("stale", "device_silent", heard=901),
+    Row("stale", "device_silent", heard=1320),
+    Row("awaiting-first-data", "awaiting_first_data", activated=600),
+    Row("awaiting-first-data", "awaiting_first_data", activated=3600),
+    Row("configured-no-data", "never_reported", activated=3600 + MICROSECOND),
+    Row("configured-no-data", "never_reported", activated=3601),
+    Row("configured-no-data", "never_reported", activated=3900),
+    Row("awaiting-first-data", "awaiting_first_data", activated=60, grace=60),
+    Row("configured-no-data", "never_reported", activated=60 + MICROSECOND, grace=60),
+]
+HOURLY_ROWS = [
+    Row("healthy", "reporting", heard=4320),
+    Row("delayed", "device_silent", heard=4321),
+    Row("delayed", "device_silent", heard=10_800),
+    Row("stale", "device_silent", heard=10_801),
+    Row("awaiting-first-data", "awaiting_first_data", activated=10_800),
+    Row("configured-no-data", "never_reported", activated=10_801),
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "connection"), [(ROWS, {}), (HOURLY_ROWS, {"expected_update_seconds": 3600})], ids=["default", "hourly"]
+)
+async def test_acceptance_6_and_8_every_health_row_holds_to_the_microsecond(
+    dsn: str, tmp_path: Path, rows: list[Row], connection: dict[str, Any]
+) -> None:
+    async with open_house(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as house:
+        await _settle_rows(house, rows, connection)
+        first = await house.shard.get("/workspaces/harbour/health", limit=1)
+        await _set_times(house, rows, datetime.fromisoformat(first["evaluated_at"]))
+        page = await house.shard.get("/workspaces/harbour/health", cursor=first["next_cursor"], limit=500)
+
+    assert page["evaluated_at"] == first["evaluated_at"]
+    said = [(item["state"], item["reason"], item["freshness_age_seconds"]) for item in page["items"]]
+    assert said == [(row.state, row.reason, row.heard) for row in rows]
+    assert [item["device_id"] for item in page["items"]] == [_name(number) for number in range(len(rows))]
+    counts = {state: sum(row.state == state for row in rows) for state in STATES}
+    counts["awaiting-first-data"] += 1  # the device of the first page
+    assert page["counts"] == counts
+    for item in page["items"]:
+        assert (item["vehicle_id"], item["vehicle_name"]) == (f"vehicle-{item['device_id']}", f"Bus {item['device_id']}")
+        assert item["evidence"]["last_cycle_outcome"] == "completed"
+        assert item["evidence"]["owner"] == "shard-1"
+
+
+async def test_nfr_004_a_device_is_configured_no_data_from_the_first_request_after_its_grace(
+    dsn: str, tmp_path: Path
+) -> None:
+    """Asked again and again across the end of the grace, with a clock that nobody moves."""
+    async with open_house(dsn, tmp_path) as house:
+        await house.shard.add_pushed_fleet("harbour", ["bus-1"], **QUICK | {"grace_seconds": 1.5})
+        (stored,) = (await house.shard.get("/workspaces/harbour/devices"))["items"]
+        ends_at = datetime.fromisoformat(stored["activated_at"]) + timedelta(seconds=1.5)
+        answers = []
+        while not answers or answers[-1][0] <= ends_at + timedelta(seconds=0.3):
+            report = await house.shard.health("harbour")
+            issues = await house.shard.get("/workspaces/harbour/issues")
+            answers += [(datetime.fromisoformat(each["evaluated_at"]), each["items"]) for each in (report, issues)]
+
+    within = [items for evaluated_at, items in answers if evaluated_at <= ends_at]
+    after = [items for evaluated_at, items in answers if evaluated_at > ends_at]
+    assert {item["state"] for items in within for item in items} == {"awaiting-first-data"}
+    assert {item["state"] for items in after for item in items} == {"configured-no-data"}
+    assert all(len(items) == 1 for items in after)
+
+
+async def test_acceptance_7_the_worklist_has_stale_and_never_heard_devices_with_reason_and_recency(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_house(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as house:
+        await _settle_rows(house, ROWS, {})
+        await _set_times(house, ROWS, await house.now())
+        report = await house.shard.get("/workspaces/harbour/issues", limit=100)
+        worklist = await house.shard.get("/worklist", limit=100)
+        text = (await house.shard.ask("GET", "/workspaces/harbour/issues?format=csv")).body.decode()
+        second = await house.shard.get("/workspaces/harbour/issues", limit=2)
+
+    ages = [row.heard or row.activated for row in ROWS if row.state in ("stale", "configured-no-data")]
+    items = report["items"]
+    assert [round(item["silent_for_seconds"]) // 10 for item in items] == [
+        round(age) // 10 for age in sorted(ages, reverse=True)
+    ]
+    assert {(item["state"], item["reason"]) for item in items} == {
+        ("stale", "device_silent"),
+        ("configured-no-data", "never_reported"),
+    }
+    assert [_stable(item) for item in worklist["items"]] == [_stable(item) for item in items]
+    assert [_stable(item) for item in second["items"]] == [_stable(item) for item in items[:2]]
+    rows = list(csv.DictReader(io.StringIO(text)))
+    names = ("vehicle_name", "state", "reason", "last_update_received_at", "configured_at")
+    assert [[row[name] for name in names] for row in rows] == [[item[name] or "" for name in names] for item in items]
+
+
+async def test_acceptance_7_with_nothing_to_report_the_shape_is_the_same_and_empty(dsn: str, tmp_path: Path) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        shard = house.shard
+        await shard.add_pushed_fleet("harbour", ["bus-1"])
+        await shard.add_pushed_fleet("empty", [])
+        assert await shard.outcomes(update("harbour", "bus-1", await house.now(), soc_percent=61)) == ["accepted"]
+        reports = [await shard.get(f"/workspaces/{name}/issues") for name in ("harbour", "harbour", "empty")]
+        worklist = await shard.get("/worklist")
+
+    none, one = dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0) | {"healthy": 1}
+    plain = {"workspace_outage": None, "items": [], "next_cursor": None}
+    assert [_without_instant(report) for report in reports] == [
+        {"workspace_id": "harbour", "counts": one, **plain},
+        {"workspace_id": "harbour", "counts": one, **plain},
+        {"workspace_id": "empty", "counts": none, **plain},
+    ]
+    assert _without_instant(worklist) == {"counts": one, "items": [], "next_cursor": None}
+
+
+async def test_fr_012_no_verdict_is_stored_and_any_shard_computes_the_same(dsn: str, tmp_path: Path) -> None:
+    """Asking writes nothing, no row holds a state, and a policy that changes is felt without touching a device."""
+    buses = [f"bus-{number}" for number in range(4)]
+    async with open_house(dsn, tmp_path, shards=("shard-1", "shard-2")) as house:
+        one, other = house.shards
+        await one.add_pushed_fleet("harbour", buses)
+        await one.ingest(*[update("harbour", bus, await house.now(), soc_percent=61) for bus in buses[:3]])
+        await _age(house, {"bus-0": 60, "bus-1": 600, "bus-2": 6000})
+        before = await _dump(house)
+        states = [await _states(shard, buses) for shard in (one, other, one)]
+        for path in ("issues", "snapshots", "devices/bus-1/events"):
+            await other.get(f"/workspaces/harbour/{path}")
+        await other.get("/worklist")
+        assert await _dump(house) == before
+
+        await one.add_workspace("harbour", delayed_after_seconds=6500, stale_after_seconds=6600, grace_seconds=1e-3)
+        relaxed = await _states(other, buses)
+        devices_after = {name: rows for name, rows in (await _dump(house)).items() if name != "workspaces"}
+
+    assert states == [["healthy", "delayed", "stale", "awaiting-first-data"]] * 3
+    assert relaxed == ["healthy", "healthy", "healthy", "configured-no-data"]
+    assert devices_after == {name: rows for name, rows in before.items() if name != "workspaces"}
+    said = {value for rows in before.values() for row in rows for value in _texts(row)}
+    assert said.isdisjoint(STATES)
+
+
+# --- rows
+
+
+def _name(number: int) -> str:
+    return f"row-{number:02d}"
+
+
+async def _settle_rows(house: House, rows: list[Row], connection: dict[str, Any]) -> None:
+    """The rows' devices behind a connection that works and has just been asked about them, in vain."""
+    shard = house.shard
+    (tenant,) = (desk.tenant for desk in house.simulator.desks)
+    await shard.add_workspace("harbour")
+    await shard.add_provider("harbour", "rfms", **house.connection_of(tenant) | connection)
+    first = device("rfms", "a-device-for-the-first-page")
+    others = [
+        device("rfms", _name(number), **({"overrides": {"grace_seconds": row.grace}} if row.grace else {}))
+        for number, row in enumerate(rows)
+    ]
+    await shard.post("/workspaces/harbour/devices/import", {"devices": [first, *others]})
+    await shard.post("/workspaces/harbour/cycles")
+    await eventually(lambda: _last_outcome(shard), "completed")
+
+
+async def _last_outcome(shard: Shard) -> str:
+    cycles = await shard.cycles("harbour")
+    return str(cycles[0]["outcome"]) if cycles else "none"
+
+
+async def _set_times(house: House, rows: list[Row], instant: datetime) -> None:
+    """What the collector would have stored had it been there; a device that was heard has nothing old about it."""
+    for number, row in enumerate(rows):
+        heard_at = None if row.heard is None else instant - timedelta(seconds=row.heard)
+        await house.execute(
+            "UPDATE device_state SET last_update_received_at = $2, last_observed_at = $2 WHERE device_id = $1",
+            _name(number),
+            heard_at,
+        )
+        activated_at = instant - timedelta(seconds=row.activated)
+        await house.execute("UPDATE devices SET activated_at = $2 WHERE device_id = $1", _name(number), activated_at)
+
+
+async def _age(house: House, ages: dict[str, int]) -> None:
+    for device_id, seconds in ages.items():
+        await house.execute(
+            "UPDATE device_state SET last_update_received_at = clock_timestamp() - make_interval(secs => $2)"
+            " WHERE device_id = $1",
+            device_id,
+            seconds,
+        )
+
+
+# --- what was answered and what is stored
+
+
+async def _states(shard: Shard, device_ids: list[str]) -> list[str]:
+    verdicts = await shard.verdicts("harbour")
+    return [verdicts[device_id][0] for device_id in device_ids]
+
+
+def _without_instant(report: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in report.items() if name != "evaluated_at"}
+
+
+def _stable(item: dict[str, Any]) -> dict[str, Any]:
+    """Without what grows from one request to the next."""
+    moving = ("silent_for_seconds", "freshness_age_seconds", "evidence")
+    return {name: value for name, value in item.items() if name not in moving}
+
+
+async def _dump(house: House) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table, but for what a shard writes on its own account: heartbeats, its schedule."""
+    tables = await house.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+        " AND NOT relispartition AND relname NOT IN ('heartbeats', 'sessions', 'leases', 'poll_cycles')"
+    )
+    return {
+        table["relname"]: await house.fetch(f'SELECT t.*, t.ctid::text FROM "{table["relname"]}" t ORDER BY ctid')
+        for table in tables
+    }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a row, at any depth."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for item in value.values():
+                yield from _texts(item)
+        case list() | tuple():
+            for item in value:
+                yield from _texts(item)
+        case _:
+            pass

@@ -1,0 +1,150 @@
+"""A TCP proxy in front of PostgreSQL that can take the database away.
+
+Owns the forwarding and three ways to spoil it: cut (connections break, new ones are closed at once), frozen (bytes
+stay where they are, as behind a dead network), and the answer to one COMMIT lost. It understands nothing of the
+protocol beyond the bytes of that one command.
+"""
+
+from __future__ import annotations
+
+import enum
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CONNECT_SECONDS: Final = 5.0
+_COMMIT: Final = b"COMMIT\0"
+
+
+class Condition(enum.Enum):
+    OPEN = "open"
+    CUT = "cut"
+    FROZEN = "frozen"
+
+
+class LostCommit(enum.Enum):
+    """What becomes of the COMMIT whose answer is lost."""
+
+    CARRIED_OUT = "carried out"
+    NEVER_ARRIVED = "never arrived"
+
+
+class DatabaseProxy:
+    """One listening socket; every connection to it becomes one to the server of the DSN."""
+
+    def __init__(self, dsn: str) -> None:
+        self._target = dsn
+        self._condition = Condition.OPEN
+        self._changed = trio.Event()
+        self._connections: set[trio.CancelScope] = set()
+        self._losing: tuple[bytes, LostCommit] | None = None
+        self._port = 0
+        self.commits_lost = 0
+
+    @property
+    def dsn(self) -> str:
+        """For the process that is to go through the proxy."""
+        parts = urlsplit(self._target)
+        user = parts.username or "postgres"
+        return urlunsplit((parts.scheme, f"{user}@127.0.0.1:{self._port}", parts.path, "sslmode=disable", ""))
+
+    def change(self, condition: Condition) -> None:
+        """From now on. Being cut breaks what is open; being frozen only stops it."""
+        self._condition = condition
+        self._changed.set()
+        self._changed = trio.Event()
+        if condition is Condition.CUT:
+            for scope in self._connections:
+                scope.cancel()
+
+    def lose_commit_after(self, marker: bytes, fate: LostCommit) -> None:
+        """Break the connection at the first COMMIT that follows these bytes on it, before anybody hears the answer."""
+        self._losing = (marker, fate)
+
+    async def listen(self, nursery: trio.Nursery) -> None:
+        serve = partial(trio.serve_tcp, self._serve, 0, host="127.0.0.1")
+        listeners: list[trio.SocketListener] = await nursery.start(serve)
+        self._port = listeners[0].socket.getsockname()[1]
+
+    async def _serve(self, client: trio.SocketStream) -> None:
+        with trio.CancelScope() as scope:
+            self._connections.add(scope)
+            try:
+                await self._forward(client, scope)
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # one side is gone, and with it the connection
+            finally:
+                self._connections.discard(scope)
+                await trio.aclose_forcefully(client)
+
+    async def _forward(self, client: trio.SocketStream, scope: trio.CancelScope) -> None:
+        await self._wait_passable()
+        if self._condition is Condition.CUT:
+            return
+        async with await self._connect() as server:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._pump_to_client, server, client, scope)
+                    nursery.start_soon(self._pump_to_server, client, server, scope)
+            except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            finally:
+                await trio.aclose_forcefully(server)
+
+    async def _connect(self) -> trio.SocketStream:
+        parts = urlsplit(self._target)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        host, port = query.get("host", parts.hostname or "127.0.0.1"), query.get("port", parts.port or 5432)
+        with trio.fail_after(CONNECT_SECONDS):
+            if host.startswith("/"):
+                return await trio.open_unix_socket(f"{host}/.s.PGSQL.{port}")
+            return await trio.open_tcp_stream(host, int(port))
+
+    async def _pump_to_client(
+        self, server: trio.SocketStream, client: trio.SocketStream, scope: trio.CancelScope
+    ) -> None:
+        while chunk := await server.receive_some():
+            await self._wait_passable()
+            await client.send_all(chunk)
+        scope.cancel()
+
+    async def _pump_to_server(
+        self, client: trio.SocketStream, server: trio.SocketStream, scope: trio.CancelScope
+    ) -> None:
+        marked = False
+        while chunk := await client.receive_some():
+            await self._wait_passable()
+            if self._losing is not None:
+                marker, fate = self._losing
+                marked = marked or marker in chunk
+                if marked and _COMMIT in chunk:
+                    await self._lose(chunk, server, fate)
+                    break
+            await server.send_all(chunk)
+        scope.cancel()
+
+    async def _lose(self, chunk: bytes | bytearray, server: trio.SocketStream, fate: LostCommit) -> None:
+        self._losing = None
+        self.commits_lost += 1
+        if fate is LostCommit.CARRIED_OUT:
+            await server.send_all(chunk)
+
+    async def _wait_passable(self) -> None:
+        """No deadline: being frozen ends when the test says so, or with the proxy."""
+        while self._condition is Condition.FROZEN:
+            await self._changed.wait()
+
+
+@asynccontextmanager
+async def open_proxy(dsn: str) -> AsyncIterator[DatabaseProxy]:
+    proxy = DatabaseProxy(dsn)
+    async with trio.open_nursery() as nursery:
+        await proxy.listen(nursery)
+        yield proxy
+        nursery.cancel_scope.cancel()

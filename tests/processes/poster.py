@@ -1,0 +1,122 @@
+"""A client that posts canonical updates as a machine does: one batch after the other, each until it has an answer.
+
+Owns what it was told: every acknowledged update, every refusal. A batch that got no verdict is sent again as it was,
+under the same trace id; the API says that this is safe, and the tests hold it to that.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import trio
+
+from tests.processes.fleets import DEPOT, DEPOT_PROVIDER
+from tests.processes.history import Acknowledged
+from tests.processes.shard import ANSWER_SECONDS, PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+BATCH_SIZE = 20
+PAUSE_SECONDS = 0.02
+RETRY_SECONDS = 0.1
+
+
+class Poster:
+    """Posts for ever to wherever `shard_port` says, until cancelled."""
+
+    def __init__(self, name: str, devices: Sequence[str], key: str, random: Random) -> None:
+        self.shard_port: int | None = None
+        self.acknowledged: list[Acknowledged] = []
+        self.refusals: list[httpx.Response] = []
+        self.unanswered = 0
+        self.batches: dict[str, bool] = {}  # trace_id -> has its verdict
+        self._name = name
+        self._devices = devices
+        self._key = key
+        self._random = random
+        # An hour ago and a millisecond later for every reading: always news, never the future.
+        self._observed_at = datetime.now(UTC) - timedelta(hours=1)
+        self._answered = trio.Event()
+
+    async def run(self) -> None:
+        headers = {"authorization": f"Bearer {self._key}"}
+        async with httpx.AsyncClient(headers=headers, timeout=ANSWER_SECONDS, trust_env=False) as client:
+            while True:
+                await self._post_until_verdict(client, f"{self._name}-{len(self.batches)}", self._make_batch())
+                await trio.sleep(PAUSE_SECONDS)
+
+    async def wait_for_verdicts(self, count: int, seconds: float = 30.0) -> None:
+        """Until so many more batches have their verdict."""
+        target = sum(self.batches.values()) + count
+        with trio.fail_after(seconds):
+            while sum(self.batches.values()) < target:
+                await self._answered.wait()
+
+    async def wait_for_refusal(self, seconds: float = 30.0) -> httpx.Response:
+        """The next answer that is no verdict."""
+        known = len(self.refusals)
+        with trio.fail_after(seconds):
+            while len(self.refusals) == known:
+                await self._answered.wait()
+        return self.refusals[known]
+
+    def expected_events(self) -> dict[str, set[int]]:
+        """How many events each trace may have: all of its updates; without a verdict also none."""
+        return {trace_id: {BATCH_SIZE} if known else {0, BATCH_SIZE} for trace_id, known in self.batches.items()}
+
+    # --- one batch
+
+    def _make_batch(self) -> list[dict[str, Any]]:
+        return [self._make_update(self._random.choice(self._devices)) for _ in range(BATCH_SIZE)]
+
+    def _make_update(self, device_id: str) -> dict[str, Any]:
+        self._observed_at += timedelta(milliseconds=1)
+        values = {"soc_percent": self._random.randint(1, 100), "odometer_km": self._random.randint(1, 10_000)}
+        observed_at = self._observed_at.isoformat()
+        readings = [{"signal": name, "value": value, "observed_at": observed_at} for name, value in values.items()]
+        return {
+            "workspace_id": DEPOT,
+            "provider_id": DEPOT_PROVIDER,
+            "device_id": device_id,
+            "readings": readings,
+        }
+
+    async def _post_until_verdict(self, client: httpx.AsyncClient, trace_id: str, batch: list[dict[str, Any]]) -> None:
+        self.batches[trace_id] = False
+        while not self.batches[trace_id]:
+            try:
+                answer = await client.post(
+                    f"http://127.0.0.1:{self.shard_port}{PREFIX}/ingest",
+                    json={"updates": batch},
+                    headers={"x-request-id": trace_id},
+                )
+            except httpx.TransportError:
+                self.unanswered += 1
+            else:
+                self._take(trace_id, batch, answer)
+            self._wake()
+            if not self.batches[trace_id]:
+                await trio.sleep(RETRY_SECONDS)
+
+    def _take(self, trace_id: str, batch: list[dict[str, Any]], answer: httpx.Response) -> None:
+        if answer.status_code != 200:
+            self.refusals.append(answer)
+            return
+        results = answer.json()["results"]
+        outcomes = {result["outcome"] for result in results}
+        # A duplicate is what was committed before its answer got lost; and a batch is committed as a whole.
+        assert outcomes in ({"accepted"}, {"duplicate"}, {"stale", "duplicate"}), answer.text
+        self.batches[trace_id] = True
+        if outcomes == {"accepted"}:
+            self.acknowledged += [
+                Acknowledged(DEPOT, update["device_id"], result["version"], trace_id)
+                for update, result in zip(batch, results, strict=True)
+            ]
+
+    def _wake(self) -> None:
+        self._answered.set()
+        self._answered = trio.Event()

@@ -1,0 +1,46 @@
+"""Fetching what `history.py` judges: from the tables, and from the records of a process."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import trio
+
+from tests.conftest import fetch
+from tests.processes.history import DeviceRow, Event, Generation, Logged
+
+if TYPE_CHECKING:
+    from tests.processes.child import Child
+
+EVENTS = "SELECT workspace_id, device_id, sequence, recorded_at, epoch, trace_id, readings FROM events"
+DEVICES = """
+    SELECT workspace_id, device_id, s.version, n.version AS snapshot_version, document
+    FROM device_state s JOIN snapshots n USING (workspace_id, device_id)
+"""
+
+
+async def fetch_history(dsn: str) -> tuple[list[Event], list[DeviceRow]]:
+    """All events and all devices of a database that nobody writes to any more."""
+    events = await trio.to_thread.run_sync(fetch, dsn, EVENTS)
+    devices = await trio.to_thread.run_sync(fetch, dsn, DEVICES)
+    return (
+        [Event(*tuple(row)[:-1], _document(row["readings"])) for row in events],
+        [DeviceRow(*tuple(row)[:-1], _document(row["document"])) for row in devices],
+    )
+
+
+def generation_of(child: Child, *, killed: bool) -> Generation:
+    """What a shard's process said of its commits before it ended."""
+    epochs = [record["epoch"] for record in child.events("session_begun")]
+    assert len(epochs) == 1, f"this process had {len(epochs)} sessions"
+    logged = [
+        Logged(record["trace_id"], record["updates"], datetime.fromisoformat(record["committed_at"]))
+        for record in child.events("telematics_update_accepted")
+    ]
+    return Generation(epochs[0], logged, killed)
+
+
+def _document(text: str) -> dict[str, Any]:
+    return {signal: (value, datetime.fromisoformat(at)) for signal, (value, at) in orjson.loads(text).items()}

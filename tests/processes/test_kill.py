@@ -1,0 +1,82 @@
+"""`kill -9` of a serving process under load, again and again: what was acknowledged is stored, once, and nothing else.
+
+One shard collects four chatty fleets with duplicates, late and malformed frames while a client posts batches. It is
+killed at seeded instants, each a few commits into a process's life, and started again with the same shard_id.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from signal import SIGKILL, SIGTERM
+from typing import TYPE_CHECKING, Final
+
+import pytest
+import trio
+
+from lastheard.simulation import run_simulator
+from tests.processes.fleets import make_depot, make_fleets, make_key
+from tests.processes.history import Generation, find_faults, find_miscounted, find_unlogged, find_unstored
+from tests.processes.poster import Poster
+from tests.processes.rows import fetch_history, generation_of
+from tests.processes.shard import Shard, find_uncounted, open_shard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Stores
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgres]
+
+SEED: Final = 20260501
+KILLS: Final = 4
+MAX_COMMITS: Final = 60
+FLEETS: Final = (
+    *("--devices", "48", "--tenants", "4", "--rfms-tenants", "1", "--rate", "8", "--report-interval", "1"),
+    *("--faults", "duplicates=0.1,out_of_order=0.1,malformed=0.01", "--seed", "7"),
+)
+
+
+async def test_nothing_acknowledged_is_lost_or_stored_twice_when_the_process_is_killed(
+    dsn: str, postgres_stores: Stores, tmp_path: Path
+) -> None:
+    random = Random(SEED)
+    key = await make_key(postgres_stores)
+    poster = Poster("post", await make_depot(postgres_stores, 30), key, random)
+    generations: list[Generation] = []
+    async with run_simulator(*FLEETS) as simulated, trio.open_nursery() as nursery:
+        await make_fleets(postgres_stores, simulated, tmp_path)
+        for number in range(KILLS):
+            async with open_shard(dsn, key) as shard:
+                poster.shard_port = shard.port
+                if number == 0:
+                    nursery.start_soon(poster.run)
+                generations.append(await _kill_some_time(shard, random))
+        async with open_shard(dsn, key) as shard:
+            poster.shard_port = shard.port
+            await poster.wait_for_verdicts(3)
+            uncounted = find_uncounted(await shard.runtime())
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                shard.child.send(SIGTERM)
+                assert await shard.child.wait_ended() == 0, shard.child.tail()
+            generations.append(generation_of(shard.child, killed=False))
+
+    events, devices = await fetch_history(dsn)
+    assert poster.unanswered >= 1, "no kill met a request in flight: the instants are too tame to prove anything"
+    assert uncounted == []
+    assert [each.epoch for each in generations] == list(range(1, KILLS + 2))
+    assert find_faults(events, devices) == []
+    assert find_unstored(poster.acknowledged, events) == []
+    assert find_miscounted(poster.expected_events(), events) == []
+    assert find_unlogged(generations, events) == []
+    assert len({event.workspace_id for event in events}) == 5
+
+
+async def _kill_some_time(shard: Shard, random: Random) -> Generation:
+    """After so many commits and a moment that falls anywhere in the next one."""
+    child, commits = shard.child, random.randint(1, MAX_COMMITS)
+    await child.wait_until(lambda: len(child.events("telematics_update_accepted")) >= commits, f"{commits} commits")
+    await trio.sleep(random.uniform(0.0, 0.05))
+    child.send(SIGKILL)
+    assert await child.wait_ended() == -SIGKILL
+    return generation_of(child, killed=True)

@@ -1,0 +1,216 @@
+"""What the twin alone can do: trouble on demand, all or nothing at every statement; and that it lacks no statement."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from actors.ports import CommitUnknown, HealthQuery, UnitPoisoned
+from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
+from storage.faults import DatabaseAway, DatabaseRefused
+from storage.memory import MemoryStore
+from storage.memory.unit import UnitStatements
+from storage.queries import parse_blocks, read_sources
+from tests.storage.contract.cast import HARBOUR, TickingClock, World, settle, slot, submission
+from tests.storage.contract.conftest import InsideTwin, make_twin_stores
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from domain.model import Submission
+    from storage.unit_steps import Statement
+
+
+# Of a unit that does everything, in order. read_snapshots is for rows that another unit wrote while this one waited:
+# on the twin writers take turns, so there are none.
+STEPS = (
+    *("fence", "resolve_external_ids", "lock_devices", "write_device_states", "write_snapshots", "append_events"),
+    *("lock_connections", "write_connections", "append_connection_events", "end_cycles"),
+    *("append_rejections", "append_quarantine"),
+)
+
+
+class Pen:
+    """A hook that stops units before a named statement until told to go on."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.reached = trio.Event()
+        self.go_on = trio.Event()
+
+    async def __call__(self, statement: Statement) -> None:
+        if statement.name == self._name:
+            self.reached.set()
+            await self.go_on.wait()
+
+
+async def everything_at_once(world: World) -> Submission:
+    """A submission whose unit takes all the steps."""
+    start = await world.start(slot())
+    good = world.update("bus-1", world.ago(minutes=3), device_id=None, external_id="x-bus-1", soc_percent=50.0)
+    broken = good._replace(readings=(("not", "a reading"),))  # type: ignore[arg-type]
+    end = CycleEnd(start.key, start.cycle_id, world.now, CycleOutcome.COMPLETED, {})
+    opened = ConnectionFact(HARBOUR, "steady", ConnectionFactKind.STREAM_OPENED, world.now)
+    return submission(good, good._replace(vehicle_id="v-other"), broken, cycle=end, facts=(opened,))
+
+
+@pytest.fixture
+def clock() -> TickingClock:
+    return TickingClock()
+
+
+@pytest.fixture
+def store(clock: TickingClock) -> MemoryStore:
+    return MemoryStore(clock, days_ahead=None)
+
+
+@pytest.fixture
+async def world(store: MemoryStore) -> World:
+    return await settle(make_twin_stores(store), InsideTwin(store))
+
+
+def test_the_twin_knows_every_statement_of_the_unit_and_no_other() -> None:
+    blocks = parse_blocks([source for source in read_sources() if source[0] == "ingest.sql"])
+    methods = {name for name in vars(UnitStatements) if not name.startswith("_")}
+    assert methods - {"execute"} == blocks.keys() - {"load_last_unit"} == {*STEPS, "read_snapshots"}
+
+
+async def test_a_twin_that_is_away_refuses_so_many_calls_of_any_store(world: World, store: MemoryStore) -> None:
+    store.go_away(for_next=2)
+    with pytest.raises(DatabaseAway):
+        await world.stores.reads.check_ready()
+    with pytest.raises(DatabaseAway):
+        await world.commit(submission())
+    assert await world.stores.ingest.load_last_unit(world.session) == 0
+
+
+async def test_a_twin_stays_away_until_it_comes_back(world: World, store: MemoryStore) -> None:
+    store.go_away()
+    for _ in range(3):
+        with pytest.raises(DatabaseAway):
+            await world.stores.sessions.load_config_versions()
+    store.come_back()
+    assert await world.config_version() > 1
+
+
+@pytest.mark.parametrize(("after", "version"), [(True, 1), (False, 0)])
+async def test_a_lost_commit_was_carried_out_or_not_and_the_last_unit_tells(
+    world: World, store: MemoryStore, *, after: bool, version: int
+) -> None:
+    store.lose_commit(after=after)
+    update = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
+    with pytest.raises(CommitUnknown) as raised:
+        await world.commit(submission(update))
+    assert [result.version for result in raised.value.receipts[0].results] == [1]
+    assert await world.stores.ingest.load_last_unit(world.session) == version
+    assert (await world.snapshot("bus-1")).version == version
+    # Once only.
+    assert await world.send(update) == ["duplicate" if after else "accepted"]
+
+
+async def test_declared_poison_spoils_its_unit_until_the_twin_is_cured(world: World, store: MemoryStore) -> None:
+    good = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
+    bad = world.update("bus-2", world.ago(minutes=3), soc_percent=50.0)
+    store.poison(lambda update: update.device_id == "bus-2", sqlstate="22003")
+    with pytest.raises(UnitPoisoned) as raised:
+        await world.commit(submission(good), submission(bad))
+    assert raised.value.sqlstate == "22003"
+    assert await world.send(good) == ["accepted"]
+    await world.stores.ingest.quarantine(world.session, 9, submission(bad), raised.value)
+    assert [device_id for device_id, *_ in await world.inside.quarantined()] == ["bus-2"]
+    store.cure()
+    assert await world.send(bad) == ["accepted"]
+
+
+async def test_nobody_sees_what_a_paused_unit_has_written(world: World, store: MemoryStore) -> None:
+    pen = Pen("append_events")
+    store.before_each_statement(pen)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+        await pen.reached.wait()
+        assert (await world.snapshot("bus-1")).version == 0
+        assert await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics={}) is not None
+        pen.go_on.set()
+    assert (await world.snapshot("bus-1")).version == 1
+
+
+async def test_writers_wait_for_a_paused_unit_but_not_for_ever(
+    world: World, store: MemoryStore, autojump_clock: MockClock
+) -> None:
+    pen = Pen("append_events")
+    store.before_each_statement(pen)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+        await pen.reached.wait()
+        with pytest.raises(DatabaseAway):
+            await world.begin("shard-1")
+        nursery.start_soon(world.begin, "shard-1")
+        await trio.testing.wait_all_tasks_blocked()
+        pen.go_on.set()
+    assert (await world.snapshot("bus-1")).version == 1  # the new session waited for the unit in flight
+
+
+@pytest.mark.parametrize("failing", STEPS)
+async def test_a_unit_that_fails_at_any_statement_leaves_nothing_behind(
+    world: World, store: MemoryStore, failing: str
+) -> None:
+    parts = await everything_at_once(world)
+    before, reached = store.statistics()["rows"], []
+
+    async def fail(statement: Statement) -> None:
+        reached.append(statement.name)
+        if statement.name == failing:
+            raise DatabaseAway("pulled the plug")
+
+    store.before_each_statement(fail)
+    with pytest.raises(DatabaseAway):
+        await world.commit(parts)
+    assert reached == list(STEPS[: STEPS.index(failing) + 1])
+    assert store.statistics()["rows"] == before
+    assert (await world.snapshot("bus-1")).version == 0
+    assert await world.stores.ingest.load_last_unit(world.session) == 0
+    assert await world.outcomes() == ["running"]
+
+
+async def test_a_cancelled_unit_leaves_nothing_behind_and_gives_up_its_turn(world: World, store: MemoryStore) -> None:
+    pen = Pen("append_events")
+    store.before_each_statement(pen)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+        await pen.reached.wait()
+        nursery.cancel_scope.cancel()
+    store.before_each_statement(None)
+    assert (await world.snapshot("bus-1")).version == 0
+    assert await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)) == ["accepted"]
+
+
+async def test_without_a_partition_for_the_day_events_are_refused_and_nobodys_data_is_to_blame(
+    world: World, clock: TickingClock
+) -> None:
+    clock.now += timedelta(days=2)
+    with pytest.raises(DatabaseRefused):
+        await world.send(world.update("bus-1", world.now, soc_percent=50.0))
+    await world.stores.upkeep.ensure_partitions(days_ahead=1)
+    assert await world.send(world.update("bus-1", world.now, soc_percent=50.0)) == ["accepted"]
+
+
+async def test_retention_drops_whole_days_of_events_and_the_history_ends_there(
+    world: World, clock: TickingClock
+) -> None:
+    await world.send(world.update("bus-1", world.now, soc_percent=50.0))
+    clock.now += timedelta(days=1)
+    await world.send(world.update("bus-1", world.now + timedelta(days=1), soc_percent=51.0))
+    await world.send(world.update("bus-1", world.now, vehicle_id="v-other", soc_percent=1.0))
+    clock.now += timedelta(days=2)
+    dropped = await world.stores.upkeep.drop_expired(event_days=2, cycle_days=1, rejection_days=1)
+    assert dropped == {"event_partitions": 1, "poll_cycles": 0, "rejections": 1}
+    assert await world.sequences("bus-1") == [2]
+
+
+async def test_a_new_twin_has_its_partitions_like_a_shard_that_started(clock: TickingClock) -> None:
+    store = MemoryStore(clock)
+    assert await store.reads.check_ready() == 7
+    assert (await store.load_health(None, HealthQuery())).rows == []
