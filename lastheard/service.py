@@ -202,7 +202,8 @@ class Service:
     async def _shut_down(self) -> None:
         """Readiness off, take nothing more, close streams, flush, release. Each step has its own budget."""
         plan = ShutdownPlan()
-        plan.add("readiness", 1.0 + self._settings.drain_seconds, self._stop_being_ready)
+        plan.add("readiness", 1.0, self._stop_being_ready)
+        plan.add("load_balancers", self._settings.drain_seconds + 0.1, self._wait_for_load_balancers)
         plan.add("http", 8.0, self._stop_http)
         plan.add("streams_and_polls", 8.0, self.shard.stop_collecting)
         plan.add("flush", 8.0, self._flush)
@@ -211,6 +212,10 @@ class Service:
 
     async def _stop_being_ready(self) -> None:
         self._draining = True
+        await trio.lowlevel.checkpoint()
+
+    async def _wait_for_load_balancers(self) -> None:
+        """Serve on while they notice that readiness is off; the setting's time comes on top of the other budgets."""
         await trio.sleep(self._settings.drain_seconds)
 
     async def _stop_http(self) -> None:

@@ -7,6 +7,7 @@ with domain/acceptance.py or storage/. Pure: rows in, sentences out, no sentence
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _faults_of_device(row: DeviceRow, history: Sequence[Event]) -> Iterable[str]
         yield f"sequences are {_shorten(sequences)}, not 1 to {len(history)}"
     if not row.state_version == row.snapshot_version == len(history):
         yield f"state {row.state_version}, snapshot {row.snapshot_version}, events {len(history)}"
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         if after.epoch < before.epoch:
             yield f"epoch {after.epoch} wrote sequence {after.sequence} after epoch {before.epoch}"
         if after.recorded_at < before.recorded_at:

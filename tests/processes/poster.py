@@ -26,7 +26,7 @@ RETRY_SECONDS = 0.1
 
 
 class Poster:
-    """Posts for ever to wherever `shard_port` says, until cancelled."""
+    """Posts to wherever `shard_port` says."""
 
     def __init__(self, name: str, devices: Sequence[str], key: str, random: Random) -> None:
         self.shard_port: int | None = None
@@ -41,13 +41,23 @@ class Poster:
         # An hour ago and a millisecond later for every reading: always news, never the future.
         self._observed_at = datetime.now(UTC) - timedelta(hours=1)
         self._answered = trio.Event()
+        self._finishing = False
+        self._ended = trio.Event()
 
     async def run(self) -> None:
+        """Until `finish`; a batch that waits for its verdict is brought to its end first."""
         headers = {"authorization": f"Bearer {self._key}"}
         async with httpx.AsyncClient(headers=headers, timeout=ANSWER_SECONDS, trust_env=False) as client:
-            while True:
+            while not self._finishing:
                 await self._post_until_verdict(client, f"{self._name}-{len(self.batches)}", self._make_batch())
                 await trio.sleep(PAUSE_SECONDS)
+        self._ended.set()
+
+    async def finish(self, seconds: float = 30.0) -> None:
+        """Make no further batch, and wait for the verdict on the last."""
+        self._finishing = True
+        with trio.fail_after(seconds):
+            await self._ended.wait()
 
     async def wait_for_verdicts(self, count: int, seconds: float = 30.0) -> None:
         """Until so many more batches have their verdict."""

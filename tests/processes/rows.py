@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EVENTS = "SELECT workspace_id, device_id, sequence, recorded_at, epoch, trace_id, readings FROM events"
 DEVICES = """
-    SELECT workspace_id, device_id, s.version, n.version AS snapshot_version, document
+    SELECT workspace_id, device_id, s.version AS state_version, n.version AS snapshot_version, document
     FROM device_state s JOIN snapshots n USING (workspace_id, device_id)
 """
 
@@ -26,8 +26,8 @@ async def fetch_history(dsn: str) -> tuple[list[Event], list[DeviceRow]]:
     events = await trio.to_thread.run_sync(fetch, dsn, EVENTS)
     devices = await trio.to_thread.run_sync(fetch, dsn, DEVICES)
     return (
-        [Event(*tuple(row)[:-1], _document(row["readings"])) for row in events],
-        [DeviceRow(*tuple(row)[:-1], _document(row["document"])) for row in devices],
+        [Event(**{**row, "readings": _document(row["readings"])}) for row in events],
+        [DeviceRow(**{**row, "document": _document(row["document"])}) for row in devices],
     )
 
 

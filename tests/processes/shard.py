@@ -38,13 +38,13 @@ class Shard:
 
     async def wait_ready(self, seconds: float = PATIENCE_SECONDS) -> None:
         with trio.fail_after(seconds):
-            while (await self.get("/readyz")).status_code != 200:
+            while (await self.get("/readyz")).status_code != 200:  # noqa: ASYNC110 another process has no event
                 await trio.sleep(0.1)
 
     async def wait_unready(self, seconds: float = PATIENCE_SECONDS) -> httpx.Response:
         """The first answer of /readyz that is a refusal."""
         with trio.fail_after(seconds):
-            while (answer := await self.get("/readyz")).status_code == 200:
+            while (answer := await self.get("/readyz")).status_code == 200:  # noqa: ASYNC110 as above
                 await trio.sleep(0.1)
             return answer
 
