@@ -46,7 +46,8 @@ class FrameIntake:
         self.ignored: Counter[str] = Counter()
         self.faults: Counter[FaultClass] = Counter()
         self._reported = 0  # frames named in a lifecycle record so far
-        self._bad: dict[Reason, tuple[int, bytes, str]] = {}  # since the last submission: count, first sample, detail
+        self._bad: dict[Reason, tuple[int, bytes, str]] = {}  # of the present window: count, first sample, detail
+        self._bad_since = 0.0  # monotonic time of the window's first refused frame
         self._horizon = clock.now() + FUTURE_GUARD
         self._in_hand = 0
 
@@ -60,29 +61,31 @@ class FrameIntake:
         external_id, readings = verdict[0], verdict[1]
         if readings and external_id is not None:
             if any(reading[2] > self._horizon for reading in readings):
-                self._note_bad(Reason.FUTURE_TIMESTAMP, frame, f"{external_id}: observed in the future")
+                self._note_bad(Reason.FUTURE_TIMESTAMP, frame, f"{external_id}: observed in the future", received)
                 self.ignored["future_timestamp"] += 1
             elif self.buffer.merge(external_id, readings, received):
                 self.merged += 1
             else:
                 self.ignored["too_many_unknown_devices"] += 1
         else:
-            self._note_empty(verdict, frame)
+            self._note_empty(verdict, frame, received)
         self._in_hand = 0
         return verdict
 
-    def _note_empty(self, verdict: FrameVerdict, frame: str | bytes) -> None:
+    def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
         if verdict.fault is not None:
             self.faults[verdict.fault] += 1
         if verdict.malformed is not None:
             self.malformed += 1
-            self._note_bad(Reason.INVALID, frame, verdict.malformed)
+            self._note_bad(Reason.INVALID, frame, verdict.malformed, received)
         else:
             self.ignored[verdict.ignored or "no_readings"] += 1
 
-    def _note_bad(self, reason: Reason, frame: str | bytes, detail: str) -> None:
+    def _note_bad(self, reason: Reason, frame: str | bytes, detail: str, received: float) -> None:
         """Count a frame for the ledger, keeping the first as a sample. A future reading must not enter the buffer: it
         would stand there as the newest and push good ones out."""
+        if not self._bad:
+            self._bad_since = received
         count, sample, first_detail = self._bad.get(reason, (0, b"", detail))
         if not count:
             raw = frame if isinstance(frame, bytes) else frame[:MAX_SAMPLE_BYTES].encode("utf-8", "replace")
@@ -92,11 +95,12 @@ class FrameIntake:
     def next_submission(self, opened_before: float) -> Submission | None:
         """The devices whose window opened before this monotonic instant, at most 500; None when there is nothing.
 
-        Frames that were refused since the last submission travel with it to the ledger.
+        Frames that were refused have a window too: then they go to the ledger, one row and one sample for each reason.
         """
         self._horizon = self._clock.now() + FUTURE_GUARD
         merged = self.buffer.drain(MAX_UPDATES_PER_SUBMISSION, opened_before=opened_before)
-        if not merged and not self._bad:
+        bad = self._take_bad() if self._bad and self._bad_since < opened_before else ()
+        if not merged and not bad:
             return None
         address = (self._view.workspace_id, self._provider_id)
         devices = self._view.devices_of(self._provider_id)
@@ -110,7 +114,7 @@ class FrameIntake:
             trace_id=trace_id,
             updates=updates,
             ownership=self._view.ownership,
-            invalid=self._take_bad(),
+            invalid=bad,
         )
 
     def _take_bad(self) -> tuple[InvalidItem, ...]:

@@ -5,6 +5,7 @@ Owns the order in which the parts are put together, and nothing else.
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from quart_trio import QuartTrio
@@ -38,7 +39,6 @@ __all__ = ["PREFIX", "ApiServices", "create_app", "declare_operations"]
 
 PREFIX = "/api/telematics-mvp"
 TITLE = "Lastheard"
-VERSION = "0.1.0"
 DESCRIPTION = "When every vehicle was last heard from, and whose fault the silence is."
 
 _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
@@ -85,5 +85,5 @@ def declare_operations(services: ApiServices) -> Operations:
     operations = Operations(PREFIX)
     for declare in _RESOURCES:
         declare(operations, services)
-    declare_documentation(operations, title=TITLE, version=VERSION, description=DESCRIPTION)
+    declare_documentation(operations, title=TITLE, version=version("lastheard"), description=DESCRIPTION)
     return operations

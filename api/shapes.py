@@ -22,7 +22,7 @@ Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 
 
 class AnswerModel(BaseModel):
-    """Base of answers. They are only ever built by us, so nothing is checked twice."""
+    """Base of answers. A value that does not fit is a bug of ours, and becomes a 500."""
 
     model_config = ConfigDict(frozen=True)
 

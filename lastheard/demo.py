@@ -95,7 +95,7 @@ async def _prepare(service: Service, settings: Settings, simulated: Simulated) -
             service.registry,
             simulated,
             tenant,
-            credentials_dir=settings.data_dir / "credentials",
+            credentials_dir=settings.credentials_folder,
             policy=POLICY,
             poll_interval_seconds=POLL_INTERVAL_SECONDS,
         )

@@ -22,6 +22,7 @@ from api.app import create_app
 from api.server import serve_http
 from api.services import ApiServices
 from api.traffic import HttpTraffic
+from lastheard.credentials import Credentials
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
@@ -29,7 +30,6 @@ from runtime import garbage
 from runtime.clock import SharedClock, SystemClock
 from runtime.faults import EnvironmentFault
 from runtime.logs import get_logger
-from runtime.settings import SecretReference
 from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
 from storage.cycles import PostgresCycleStore
@@ -100,7 +100,7 @@ class Service:
             settings.shard_id,
             PostgresSessionStore(self.database),
             PostgresCycleStore(self.database),
-            Connector(providers, resolve_secret=lambda reference: SecretReference(reference).resolve()),
+            Connector(providers, Credentials(settings.credentials_folder).resolve),
             self.ingest,
             current,
             self._clock,

@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, Field(description="where the embedded PostgreSQL and the demo's key live")] = Path(
         ".lastheard"
     )
+    credentials_dir: Annotated[
+        Path | None,
+        Field(description="the folder whose files provider connections may refer to; data_dir/credentials when unset"),
+    ] = None
     shard_id: Annotated[
         str,
         Field(
@@ -79,6 +83,11 @@ class Settings(BaseSettings):
     key: Annotated[
         SecretReference | None, Field(description="API key of the reading commands, by reference (env:NAME, file:PATH)")
     ] = None
+
+    @property
+    def credentials_folder(self) -> Path:
+        """Where `file:` references of provider connections must lie."""
+        return self.credentials_dir or self.data_dir / "credentials"
 
     @field_validator("shard_id")
     @classmethod

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
 import asyncpg
 import trio
@@ -24,6 +24,7 @@ import trio_asyncio  # type: ignore[import-untyped]
 
 from storage.bridge import Bridge
 from storage.faults import CommitInDoubt, DatabaseAway, DatabaseRefused, explain_error, is_lost
+from storage.hosts import each_host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,6 +41,8 @@ _RERUN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _STALE_PLAN: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 # What comes from the driver or the network rather than from the server: the state of the session is anybody's guess.
 _DOUBTFUL: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+# A standby, or a primary that was told to write no more: sessions that are open hear of neither by themselves.
+_IS_DEMOTED: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
 
 
 @asynccontextmanager
@@ -61,13 +64,24 @@ async def open_bridge() -> AsyncIterator[Bridge]:
 
 
 async def connect(dsn: str, *, timeout: float = 5.0, **options: Any) -> Connection:
-    """asyncio, not trio: a bare connection without our bounds, for migrations and test set-up."""
-    return await asyncpg.connect(dsn, timeout=timeout, **options)
+    """asyncio, not trio: a bare connection without our bounds, for migrations and test set-up.
+
+    Several hosts are tried in turn, each for its share of `timeout`; the last one's failure is raised.
+    """
+    *first_hosts, last_host = each_host(dsn)
+    share = timeout / (len(first_hosts) + 1)
+    for host in first_hosts:
+        try:
+            return await asyncpg.connect(host, timeout=share, **options)
+        except (asyncpg.PostgresError, *_DOUBTFUL) as error:
+            if not _may_differ_elsewhere(error):
+                raise
+    return await asyncpg.connect(last_host, timeout=share, **options)
 
 
 class Database:
-    """PostgreSQL behind one DSN. Connections are opened when first needed; several hosts and options of the DSN
-    (`target_session_attrs`) reach asyncpg as they are. Needs `open_bridge` around it.
+    """PostgreSQL behind one DSN. Connections are opened when first needed; options of the DSN, among them
+    `target_session_attrs`, reach asyncpg as they are. Needs `open_bridge` around it.
     """
 
     def __init__(
@@ -96,6 +110,9 @@ class Database:
             "application_name": application_name,
             "timezone": "UTC",
             "jit": "off",  # plans are short; compiling them costs more than running them
+            # A plan kept from when a table was small scans it whole after a fleet was imported; planning anew costs
+            # well below a millisecond, and a unit has few statements.
+            "plan_cache_mode": "force_custom_plan",
             "statement_timeout": _milliseconds(statement_timeout),
             "lock_timeout": _milliseconds(lock_timeout),
             "idle_in_transaction_session_timeout": "5000",
@@ -108,7 +125,7 @@ class Database:
         self._generation = 0
         self._closed = False
         self._counts = dict.fromkeys(
-            ("calls", "opened", "terminated", "expired", "reruns", "commits_unknown", "deadlines"), 0
+            ("calls", "opened", "terminated", "expired", "reruns", "commits_unknown", "deadlines", "listening"), 0
         )
         self._last_error: str | None = None
 
@@ -130,8 +147,7 @@ class Database:
         Raises DatabaseAway (CommitInDoubt is one), DatabaseRefused or UnitPoisoned. Cancellable: it then returns within
         `settle_timeout`, and when a COMMIT had been sent and answered by then, with its answer.
         """
-        if self._closed:
-            raise RuntimeError("this Database has been closed")
+        self._require_open()
         self._counts["calls"] += 1
         begin = None if not in_transaction else _READ if readonly else _WRITE
         with trio.move_on_after(deadline_seconds):
@@ -143,6 +159,17 @@ class Database:
                 self._slots.release()
         self._counts["deadlines"] += 1
         raise self._note(DatabaseAway(f"no answer within {deadline_seconds:g} s", retry_after=0.5))
+
+    async def listen(self, channel: str, on_notice: Callable[[str], None], *, check_seconds: float = 10.0) -> NoReturn:
+        """Hold one connection of its own, besides the slots, that listens; call `on_notice` with each payload, and with
+        "" once it listens. It is called inside asyncio: it must only take note, and never raise.
+
+        Ends only by raising DatabaseAway (or DatabaseRefused): at once when the connection ends, and within
+        `check_seconds` and a command's time when it is dead or its server writes no more. Cancellable at any moment.
+        """
+        self._require_open()
+        await trio_asyncio.aio_as_trio(self._listen)(channel, on_notice, check_seconds)
+        raise self._note(DatabaseAway("the server writes no more", retry_after=0.2))
 
     async def aclose(self) -> None:
         """Close idle connections politely, within 3 s; those in use close when their call ends."""
@@ -163,6 +190,10 @@ class Database:
         }
 
     # --- trio ---------------------------------------------------------------------------------------------------
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("this Database has been closed")
 
     async def _take_slot(self) -> None:
         with trio.move_on_after(self._acquire_timeout) as waiting:
@@ -240,6 +271,36 @@ class Database:
             else:
                 self._terminate(connection)
 
+    async def _listen(self, channel: str, on_notice: Callable[[str], None], check_seconds: float) -> None:
+        """Until the server is found demoted; raises when the connection fails."""
+        try:
+            connection, _ = await self._open()
+            self._counts["listening"] += 1
+            try:
+                await self._hear(connection, channel, on_notice, check_seconds)
+            finally:
+                self._counts["listening"] -= 1
+                self._terminate(connection)
+        except (asyncpg.PostgresError, *_DOUBTFUL) as error:
+            if is_lost(getattr(error, "sqlstate", None)):
+                self._expire()
+            raise self._translate(error) from error
+        self._expire()
+
+    async def _hear(
+        self, connection: Connection, channel: str, on_notice: Callable[[str], None], check_seconds: float
+    ) -> None:
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: ended.set())
+        await connection.add_listener(channel, lambda _connection, _pid, _channel, payload: on_notice(payload))
+        on_notice("")
+        while not await connection.fetchval(_IS_DEMOTED):
+            try:
+                await asyncio.wait_for(ended.wait(), check_seconds)
+            except TimeoutError:
+                continue
+            raise asyncpg.ConnectionDoesNotExistError("the connection that listened has ended")
+
     async def _obtain(self) -> tuple[Connection, int]:
         while self._idle:
             connection, generation = self._idle.pop()
@@ -308,6 +369,12 @@ class Database:
     def _note(self, error: Exception) -> Exception:
         self._last_error = f"{type(error).__name__}: {error}"
         return error
+
+
+def _may_differ_elsewhere(error: Exception) -> bool:
+    """Whether another host may do better: this one is away, starting, stopping, or not what the DSN asks for."""
+    wanted = isinstance(error, OSError | asyncpg.TargetServerAttributeNotMatched)
+    return wanted or is_lost(getattr(error, "sqlstate", None))
 
 
 def _was_answered(error: BaseException) -> bool:

@@ -199,7 +199,7 @@ CREATE TABLE quarantine (
 CREATE TABLE sessions (
     shard_id   text PRIMARY KEY,
     epoch      bigint NOT NULL,
-    state      text NOT NULL CONSTRAINT sessions_state_check CHECK (state IN ('live', 'draining', 'ended', 'dead')),
+    state      text NOT NULL CONSTRAINT sessions_state_check CHECK (state IN ('live', 'ended', 'dead')),
     last_unit  bigint NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at   timestamptz
@@ -211,7 +211,21 @@ CREATE TABLE heartbeats (
     epoch      bigint NOT NULL,
     beat_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
-    statistics jsonb NOT NULL DEFAULT '{}' -- lanes, oldest waiting, parked actors, last commit
+    statistics jsonb NOT NULL DEFAULT '{}', -- lanes, oldest waiting, parked actors, last commit
+    draining   boolean NOT NULL DEFAULT false -- its shard hands over what it owns and takes nothing any more
+) WITH (fillfactor = 70);
+
+-- Which session owns a resource (a workspace_id): its cycle and its streams. A row is made at the first claim and never
+-- deleted, so that tokens go on. Only acquiring and releasing write it: a session is kept alive by its heartbeat alone,
+-- and owns nothing any more once its row in sessions is not live or shows a greater epoch, whatever stands here.
+CREATE TABLE leases (
+    resource    text PRIMARY KEY,
+    shard_id    text,                      -- null, like epoch: nobody owns it
+    epoch       bigint,
+    token       bigint NOT NULL DEFAULT 0, -- grows by one at each acquisition; events carry it
+    acquired_at timestamptz,
+    released_at timestamptz,               -- null while it is owned
+    CONSTRAINT leases_owner_check CHECK ((shard_id IS NULL) = (epoch IS NULL))
 ) WITH (fillfactor = 70);
 
 -- API keys: prefix_id_secret. Only the hash of the secret is kept.

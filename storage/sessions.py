@@ -27,13 +27,33 @@ class PostgresSessionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin_session(self, shard_id: str, *, ttl_seconds: float) -> SessionStart:
-        async def work(connection: Connection) -> SessionStart:
-            epoch = await connection.fetchval(sql("begin_session"), shard_id)
+    async def begin_session(
+        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None
+    ) -> SessionStart | None:
+        follows = None if after is None else after.epoch
+
+        async def work(connection: Connection) -> SessionStart | None:
+            epoch = await connection.fetchval(sql("begin_session"), shard_id, follows)
+            if epoch is None:
+                return None
             server_time = await connection.fetchval(sql("begin_heartbeat"), shard_id, epoch, ttl_seconds)
             return SessionStart(SessionRef(shard_id, epoch), server_time)
 
         return await self._database.run(work)
+
+    async def load_newest_epoch(self, shard_id: str) -> int | None:
+        async def work(connection: Connection) -> int | None:
+            epoch: int | None = await connection.fetchval(sql("load_newest_epoch"), shard_id)
+            return epoch
+
+        return await self._database.run(work, in_transaction=False)
+
+    async def start_draining(self, session: SessionRef) -> None:
+        async def work(connection: Connection) -> None:
+            if await connection.fetchrow(sql("start_draining"), *session):
+                await connection.execute(sql("notify_leases"))
+
+        await self._database.run(work)
 
     async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
         facts = orjson.dumps(dict(statistics)).decode()
@@ -47,8 +67,10 @@ class PostgresSessionStore:
 
     async def end_session(self, session: SessionRef) -> None:
         async def work(connection: Connection) -> None:
-            await connection.execute(sql("end_session"), *session)
+            ended = await connection.fetchrow(sql("end_session"), *session)
             await connection.execute(sql("end_heartbeat"), *session)
+            if ended:
+                await connection.execute(sql("notify_leases"))
 
         await self._database.run(work)
 

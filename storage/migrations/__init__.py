@@ -17,7 +17,7 @@ from runtime.faults import EnvironmentFault
 if TYPE_CHECKING:
     from storage.gateway import Connection, Database
 
-EXPECTED_VERSION = "0001"
+EXPECTED_VERSION = "0002"
 MIGRATE_SECONDS = 600.0
 _ONE_AT_A_TIME = threading.Lock()  # Alembic's context is global to the process; between processes the database locks
 
@@ -58,8 +58,8 @@ async def migrate(dsn: str) -> None:
         await trio.to_thread.run_sync(migrate_blocking, dsn, abandon_on_cancel=True)
 
 
-def migrate_blocking(dsn: str) -> None:
-    """The same for synchronous callers; not from a thread that runs trio."""
+def migrate_blocking(dsn: str, version: str = EXPECTED_VERSION) -> None:
+    """The same for synchronous callers; not from a thread that runs trio. Another version is for tests of upgrades."""
     from alembic import command
     from alembic.config import Config
 
@@ -68,7 +68,7 @@ def migrate_blocking(dsn: str) -> None:
     config.set_main_option("path_separator", "os")
     config.attributes["dsn"] = dsn
     with _ONE_AT_A_TIME:
-        command.upgrade(config, EXPECTED_VERSION)
+        command.upgrade(config, version)
 
 
 async def check_schema(database: Database) -> SchemaVersion:

@@ -17,18 +17,21 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, min(candidate)
 FROM (SELECT 0 AS candidate UNION ALL SELECT ordinal + 1 FROM workspaces) AS candidates
 WHERE NOT EXISTS (SELECT FROM workspaces w WHERE w.ordinal = candidate)
 ON CONFLICT (workspace_id) DO NOTHING
-RETURNING ordinal;
+RETURNING ordinal, pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: update_workspace
 -- The ordinal stays for good: phases survive.
 UPDATE workspaces
 SET name = $2, active = $3, poll_interval_seconds = $4, freshness_target_seconds = $5, delayed_after_seconds = $6,
     stale_after_seconds = $7, grace_seconds = $8, config_version = config_version + 1
-WHERE workspace_id = $1;
+WHERE workspace_id = $1
+RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: bump_config
--- How actors on every shard learn of a change: the heartbeat compares versions.
-UPDATE workspaces SET config_version = config_version + 1 WHERE workspace_id = $1;
+-- How actors on every shard learn of a change: the heartbeat compares versions. The notice only makes them look sooner;
+-- it goes out with the commit.
+UPDATE workspaces SET config_version = config_version + 1 WHERE workspace_id = $1
+RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: get_workspace
 -- One row or none.

@@ -1,10 +1,13 @@
 -- A shard's own rows: one session, one heartbeat.
 
 -- name: begin_session
--- Waits for a unit of the former epoch that is still in flight, and makes every later one of it fail.
-INSERT INTO sessions AS s (shard_id, epoch, state) VALUES ($1, 1, 'live')
+-- Waits for a unit of the former epoch that is still in flight, and makes every later one of it fail. A rejoin names
+-- the epoch it follows, so that it never takes the row from a later boot. After a failover that lost data the stored
+-- epoch may be smaller, or the row gone: epochs grow all the same, so that no two sessions bear one name.
+INSERT INTO sessions AS s (shard_id, epoch, state) VALUES ($1, coalesce($2::bigint, 0) + 1, 'live')
 ON CONFLICT (shard_id) DO UPDATE
-SET epoch = s.epoch + 1, state = 'live', last_unit = 0, started_at = clock_timestamp(), ended_at = NULL
+SET epoch = greatest(s.epoch, $2) + 1, state = 'live', last_unit = 0, started_at = clock_timestamp(), ended_at = NULL
+WHERE $2 IS NULL OR s.epoch <= $2
 RETURNING epoch;
 
 -- name: begin_heartbeat
@@ -12,25 +15,42 @@ RETURNING epoch;
 INSERT INTO heartbeats (shard_id, epoch, beat_at, expires_at)
 VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (shard_id) DO UPDATE
-SET epoch = excluded.epoch, beat_at = excluded.beat_at, expires_at = excluded.expires_at, statistics = '{}'
+SET epoch = excluded.epoch, beat_at = excluded.beat_at, expires_at = excluded.expires_at, statistics = '{}',
+    draining = false
 RETURNING beat_at;
 
 -- name: beat
--- Reads the session without a lock, so a heartbeat never waits for a unit.
+-- Reads the session without a lock, so a heartbeat never waits for a unit. Who drains goes on draining.
 UPDATE heartbeats h
 SET beat_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $3), statistics = $4::jsonb
 FROM sessions s
 WHERE h.shard_id = $1 AND h.epoch = $2 AND s.shard_id = $1 AND s.epoch = $2 AND s.state = 'live'
 RETURNING h.beat_at;
 
+-- name: load_newest_epoch
+-- Whoever began it, whatever became of it.
+SELECT epoch FROM sessions WHERE shard_id = $1;
+
+-- name: start_draining
+-- It stays live: what it still holds has to be committed.
+UPDATE heartbeats h SET draining = true
+FROM sessions s
+WHERE h.shard_id = $1 AND h.epoch = $2 AND s.shard_id = $1 AND s.epoch = $2 AND s.state = 'live'
+RETURNING 1;
+
 -- name: end_session
 -- A session that was declared dead stays dead.
 UPDATE sessions SET state = 'ended', ended_at = clock_timestamp()
-WHERE shard_id = $1 AND epoch = $2 AND state = 'live';
+WHERE shard_id = $1 AND epoch = $2 AND state = 'live'
+RETURNING 1;
 
 -- name: end_heartbeat
 -- Successors need not wait for the expiry.
 UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = $1 AND epoch = $2;
+
+-- name: notify_leases
+-- Goes out with the commit. A hint: whoever gets it looks now instead of in the next round.
+SELECT pg_notify('lastheard', 'leases');
 
 -- name: hold_session
 -- The fence of everything outside the unit. FOR SHARE: whoever declares the session dead waits for us; a plain
@@ -47,6 +67,7 @@ SELECT provider_id, cursor FROM connection_state WHERE workspace_id = $1 AND cur
 
 -- name: load_shards
 -- Newest first, so that the living stand on top.
-SELECT s.shard_id, s.epoch, s.state, s.last_unit, s.started_at, s.ended_at, h.beat_at, h.expires_at, h.statistics
+SELECT s.shard_id, s.epoch, s.state, s.last_unit, s.started_at, s.ended_at, h.beat_at, h.expires_at, h.statistics,
+       h.draining
 FROM sessions s LEFT JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
 ORDER BY h.expires_at DESC NULLS LAST, s.shard_id;

@@ -195,6 +195,7 @@ class House:
         settings = Settings(
             dsn=self.dsn,
             data_dir=self.folder,
+            credentials_dir=self.folder,
             shard_id=shard_id,
             http_port=0,
             min_poll_interval_seconds=2,

@@ -32,7 +32,7 @@ class Poster:
         self.shard_port: int | None = None
         self.acknowledged: list[Acknowledged] = []
         self.refusals: list[httpx.Response] = []
-        self.unanswered = 0
+        self.broken_off = 0  # requests whose connection ended before the answer
         self.batches: dict[str, bool] = {}  # trace_id -> has its verdict
         self._name = name
         self._devices = devices
@@ -104,8 +104,10 @@ class Poster:
                     json={"updates": batch},
                     headers={"x-request-id": trace_id},
                 )
+            except httpx.ConnectError:
+                pass  # nobody is there at the moment
             except httpx.TransportError:
-                self.unanswered += 1
+                self.broken_off += 1
             else:
                 self._take(trace_id, batch, answer)
             self._wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,14 @@ class Shard:
 @asynccontextmanager
 async def open_shard(dsn: str, key: str, *, shard_id: str = SHARD_ID, **settings: str) -> AsyncIterator[Shard]:
     """`lastheard serve` until the end of the block, which kills it. Settings by their names without the prefix."""
-    ours = {"dsn": dsn, "shard_id": shard_id, "http_port": "0", "stream_window_seconds": "0.2", **settings}
+    ours = {
+        "dsn": dsn,
+        "shard_id": shard_id,
+        "http_port": "0",
+        "stream_window_seconds": "0.2",
+        "credentials_dir": tempfile.gettempdir(),  # pytest's folders lie below it
+        **settings,
+    }
     environment = {f"LASTHEARD_{name.upper()}": value for name, value in ours.items()}
     async with open_child(*LASTHEARD, "serve", environment=environment) as child:
         port = (await child.wait_for_record("service_started"))["port"]

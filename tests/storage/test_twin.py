@@ -12,8 +12,10 @@ from actors.ports import CommitUnknown, HealthQuery, UnitPoisoned
 from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.memory import MemoryStore
+from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.queries import parse_blocks, read_sources
+from storage.unit_steps import Statement, columns
 from tests.storage.contract.cast import HARBOUR, TickingClock, World, settle, slot, submission
 from tests.storage.contract.conftest import InsideTwin, make_twin_stores
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from domain.model import Submission
-    from storage.unit_steps import Statement
 
 
 # Of a unit that does everything, in order. read_snapshots is for rows that another unit wrote while this one waited:
@@ -76,6 +77,14 @@ def test_the_twin_knows_every_statement_of_the_unit_and_no_other() -> None:
     blocks = parse_blocks([source for source in read_sources() if source[0] == "ingest.sql"])
     methods = {name for name in vars(UnitStatements) if not name.startswith("_")}
     assert methods - {"execute"} == blocks.keys() - {"load_last_unit"} == {*STEPS, "read_snapshots"}
+
+
+async def test_rows_at_another_version_than_the_unit_read_are_not_written(world: World, store: MemoryStore) -> None:
+    statements = UnitStatements(UnitTables(store.tables), lambda: world.now)
+    nothing = (None,) * 6
+    states = Statement("write_device_states", columns([(HARBOUR, "bus-1", 3, 4, *nothing)]))
+    snapshots = Statement("write_snapshots", columns([(HARBOUR, "bus-1", 3, 4, "{}")]))
+    assert [statements.execute(statement) for statement in (states, snapshots)] == [[(0,)], [(0,)]]
 
 
 async def test_a_twin_that_is_away_refuses_so_many_calls_of_any_store(world: World, store: MemoryStore) -> None:

@@ -51,7 +51,9 @@ async def test_attempts_are_counted_for_each_trigger(world: World) -> None:
 
 async def test_runs_on_demand_neither_close_a_slot_nor_mind_a_closed_one(world: World) -> None:
     await world.end(await world.start(slot(trigger=MANUAL)))
-    await world.end(await world.start(slot()))
+    regular = await world.start(slot())
+    assert regular.started
+    await world.end(regular)
     assert (await world.start(slot(trigger=MANUAL))).key == slot(trigger=MANUAL, attempt=2)
 
 

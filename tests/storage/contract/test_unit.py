@@ -70,6 +70,11 @@ async def test_a_cycle_that_a_successor_abandoned_stays_abandoned(world: World) 
     assert await world.outcomes() == ["abandoned"]
 
 
+async def test_a_cycle_is_ended_by_the_session_that_runs_it_and_by_no_other(world: World) -> None:
+    await world.end(await world.start(slot(), await world.begin("shard-2")))
+    assert await world.outcomes() == ["running"]
+
+
 async def test_connection_facts_leave_rows_on_their_edges_only(world: World) -> None:
     at = world.now
     outage, quota = FaultClass.OUTAGE, FaultClass.QUOTA
@@ -172,6 +177,13 @@ async def test_a_session_that_is_over_commits_nothing(world: World) -> None:
         await world.commit(submission(update), session=SessionRef("shard-77", 1))
     assert (await world.snapshot("bus-1")).version == 0
     assert await world.inside.quarantined() == []
+
+
+async def test_a_session_that_ended_itself_commits_nothing_more(world: World) -> None:
+    await world.stores.sessions.end_session(world.session)
+    with pytest.raises(SessionFenced):
+        await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+    assert await world.stores.ingest.load_last_unit(world.session) is None
 
 
 async def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(world: World) -> None:

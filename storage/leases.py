@@ -1,0 +1,124 @@
+"""Who owns what: membership and leases, in the database's time. runtime/sessions.py is the document.
+
+Owns the transactions, not the decisions: which leases to want is runtime/assignment.py. What writes a lease first holds
+the session's own row in share mode, so a shard that was declared dead takes and gives nothing any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from actors.ports import Look
+from domain.model import SessionRef
+from storage.queries import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from storage.gateway import Connection, Database
+    from storage.rows import Row
+
+
+class Member(NamedTuple):
+    """A live session as one look finds it; `seconds_left` of its heartbeat, zero or less when it is over."""
+
+    session: SessionRef
+    draining: bool
+    seconds_left: float
+
+
+class Holding(NamedTuple):
+    """A lease of the looking session, or a workspace that is free (`owned` is False) and for how long."""
+
+    resource: str
+    active: bool
+    owned: bool
+    token: int
+    free_seconds: float
+
+
+class PostgresLeaseStore:
+    """actors.ports.LeaseStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def look(self, session: SessionRef) -> Look:
+        async def work(connection: Connection) -> Look:
+            rows = await connection.fetch(sql("look_at_members"))
+            holdings = await connection.fetch(sql("look_at_leases"), *session, rows[0]["now"])
+            members = [_to_member(row) for row in rows if row["shard_id"] is not None]
+            return assemble_look(session, members, map(_to_holding, holdings))
+
+        return await self._database.run(work, readonly=True)
+
+    async def declare_dead(self, session: SessionRef) -> list[SessionRef]:
+        async def work(connection: Connection) -> list[SessionRef]:
+            expired = [row["shard_id"] for row in await connection.fetch(sql("lock_expired"), *session)]
+            if not expired:
+                return []
+            rows = await connection.fetch(sql("declare_dead"), expired)
+            if rows:
+                await connection.execute(sql("notify_leases"))
+            return sorted(SessionRef(row["shard_id"], row["epoch"]) for row in rows)
+
+        return await self._database.run(work)
+
+    async def claim(self, session: SessionRef, resources: Sequence[str]) -> Mapping[str, int]:
+        wanted = sorted(set(resources))
+
+        async def work(connection: Connection) -> dict[str, int]:
+            if not wanted or await connection.fetchrow(sql("hold_session"), *session) is None:
+                return {}
+            await connection.execute(sql("make_leases"), wanted)
+            rows = await connection.fetch(sql("claim_leases"), wanted, *session)
+            return {row["resource"]: row["token"] for row in rows}
+
+        return await self._database.run(work)
+
+    async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
+        async def work(connection: Connection) -> int:
+            if not leases or await connection.fetchrow(sql("hold_session"), *session) is None:
+                return 0
+            pairs = list(leases.keys()), list(leases.values())
+            released: int = await connection.fetchval(sql("release_leases"), *session, *pairs)
+            if released:
+                await connection.execute(sql("notify_leases"))
+            return released
+
+        return await self._database.run(work)
+
+    async def load_credentials(self) -> Mapping[str, frozenset[str]]:
+        async def work(connection: Connection) -> dict[str, frozenset[str]]:
+            rows = await connection.fetch(sql("load_credentials"))
+            return {row["workspace_id"]: frozenset(row["credentials"]) for row in rows}
+
+        return await self._database.run(work, readonly=True)
+
+
+def assemble_look(session: SessionRef, members: Sequence[Member], holdings: Iterable[Holding]) -> Look:
+    """The look of this session. Pure; the twin asks it too.
+
+    `expired` and `next_expiry_seconds` are about other shards: nobody can declare itself dead. A live session of our own
+    shard that is not ours is a later boot of it: no member to us, nor anything to wait for.
+    """
+    others = [member for member in members if member.session.shard_id != session.shard_id]
+    counted = [member for member in members if member.session == session] + others
+    left = [member.seconds_left for member in others]
+    found = list(holdings)
+    return Look(
+        members=frozenset(m.session.shard_id for m in counted if m.seconds_left > 0 and not m.draining),
+        mine={item.resource: item.token for item in found if item.owned and item.active},
+        retired={item.resource: item.token for item in found if item.owned and not item.active},
+        free={item.resource: item.free_seconds for item in found if not item.owned},
+        expired=any(seconds <= 0 for seconds in left),
+        next_expiry_seconds=min((seconds for seconds in left if seconds > 0), default=None),
+    )
+
+
+def _to_member(row: Row) -> Member:
+    return Member(SessionRef(row["shard_id"], row["epoch"]), row["draining"], row["seconds_left"])
+
+
+def _to_holding(row: Row) -> Holding:
+    return Holding(row["workspace_id"], row["active"], row["owned"], row["token"] or 0, max(0.0, row["free_seconds"]))

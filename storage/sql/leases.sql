@@ -1,0 +1,98 @@
+-- Ownership. Resources are workspace ids. runtime/sessions.py is the document; time is the database's.
+
+-- name: look_at_members
+-- Every live session with its heartbeat. clock_timestamp() once, so that all of one look is judged at one instant.
+SELECT clock.now, s.shard_id, s.epoch, h.draining, extract(epoch FROM h.expires_at - clock.now)::float8 AS seconds_left
+FROM (SELECT clock_timestamp() AS now) AS clock
+LEFT JOIN (sessions s JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch) ON s.state = 'live';
+
+-- name: look_at_leases
+-- What this session holds, and the active workspaces that nobody live holds. A lease is only as good as the row of its
+-- session: dead, ended, or followed by a greater epoch, and it is free, whatever stands in the lease.
+WITH seen AS (
+    SELECT w.workspace_id, w.active, w.created_at, l.token, l.shard_id, l.epoch, l.released_at,
+           coalesce(s.epoch = l.epoch AND s.state = 'live', false) AS owned,
+           CASE WHEN s.epoch > l.epoch THEN s.started_at ELSE s.ended_at END AS owner_ended_at
+    FROM workspaces w
+    LEFT JOIN leases l ON l.resource = w.workspace_id
+    LEFT JOIN sessions s ON s.shard_id = l.shard_id
+)
+SELECT workspace_id, active, owned, token,
+       extract(epoch FROM $3 - coalesce(CASE WHEN shard_id IS NULL THEN released_at ELSE owner_ended_at END, created_at)
+              )::float8 AS free_seconds
+FROM seen
+WHERE CASE WHEN owned THEN shard_id = $1 AND epoch = $2 ELSE active END;
+
+-- name: lock_expired
+-- Waits for each one's unit in flight, in key order. The asker's own row is only read, never locked: its units must not
+-- stand still while it waits here. It must be live and in time itself: who was away as long as they has no say.
+SELECT s.shard_id
+FROM sessions s JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
+WHERE s.state = 'live' AND h.expires_at <= clock_timestamp() AND s.shard_id <> $1
+  AND EXISTS (SELECT FROM sessions m JOIN heartbeats b ON b.shard_id = m.shard_id AND b.epoch = m.epoch
+              WHERE m.shard_id = $1 AND m.epoch = $2 AND m.state = 'live' AND b.expires_at > clock_timestamp())
+ORDER BY s.shard_id
+FOR NO KEY UPDATE OF s;
+
+-- name: declare_dead
+-- A statement of its own, so that it sees a renewal that came in while lock_expired waited: who renewed lives on.
+UPDATE sessions s SET state = 'dead', ended_at = clock_timestamp()
+FROM heartbeats h
+WHERE s.shard_id = ANY ($1::text[]) AND s.state = 'live'
+  AND h.shard_id = s.shard_id AND h.epoch = s.epoch AND h.expires_at <= clock_timestamp()
+RETURNING s.shard_id, s.epoch;
+
+-- name: make_leases
+-- In key order: two claimers that meet new workspaces wait for each other, never in a circle.
+INSERT INTO leases (resource)
+SELECT w.workspace_id FROM workspaces w
+WHERE w.workspace_id = ANY ($1::text[]) AND w.active
+  AND NOT EXISTS (SELECT FROM leases l WHERE l.resource = w.workspace_id)
+ORDER BY w.workspace_id
+ON CONFLICT DO NOTHING;
+
+-- name: claim_leases
+-- Takes what is free and locked by nobody. The token is compared again on the row that is locked: between this
+-- statement's snapshot and its lock another claimer may have taken a lease and committed, and for such a row PostgreSQL
+-- checks the condition again on the new lease but beside the old session, so "has no live owner" would still hold.
+WITH free AS MATERIALIZED (
+    SELECT l.resource, l.token
+    FROM leases l
+    JOIN workspaces w ON w.workspace_id = l.resource AND w.active
+    LEFT JOIN sessions s ON s.shard_id = l.shard_id AND s.epoch = l.epoch AND s.state = 'live'
+    WHERE l.resource = ANY ($1::text[]) AND s.shard_id IS NULL
+), taken AS (
+    SELECT l.resource
+    FROM leases l JOIN free ON free.resource = l.resource AND free.token = l.token
+    ORDER BY l.resource
+    FOR UPDATE OF l SKIP LOCKED
+)
+UPDATE leases l
+SET shard_id = $2, epoch = $3, token = l.token + 1, acquired_at = clock_timestamp(), released_at = NULL
+FROM taken
+WHERE l.resource = taken.resource
+RETURNING l.resource, l.token;
+
+-- name: release_leases
+-- Only what still is this very acquisition. Locked in key order: after a lost answer the same release may run twice.
+WITH held AS (
+    SELECT l.resource
+    FROM leases l JOIN unnest($3::text[], $4::bigint[]) AS i (resource, token) USING (resource, token)
+    WHERE l.shard_id = $1 AND l.epoch = $2
+    ORDER BY l.resource
+    FOR UPDATE OF l
+), released AS (
+    UPDATE leases l SET shard_id = NULL, epoch = NULL, released_at = clock_timestamp()
+    FROM held
+    WHERE l.resource = held.resource
+    RETURNING 1
+)
+SELECT count(*) FROM released;
+
+-- name: load_credentials
+-- References, never secrets. A workspace without any has an empty list.
+SELECT w.workspace_id,
+       coalesce(array_agg(DISTINCT p.credential) FILTER (WHERE p.credential IS NOT NULL), '{}') AS credentials
+FROM workspaces w LEFT JOIN providers p ON p.workspace_id = w.workspace_id AND p.active
+WHERE w.active
+GROUP BY w.workspace_id;

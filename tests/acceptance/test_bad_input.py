@@ -1,0 +1,295 @@
+"""What must not get in: refused at the door with a reason that names the place, counted on the wire, seen in the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.acceptance.fleets import bus, polled, streamed, vin
+from tests.acceptance.house import QUICK, eventually, open_house, said, update
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.house import Answer, House, Shard
+
+NOON = "2026-05-01T12:00:00Z"
+READING = {"signal": "soc_percent", "value": 61, "observed_at": NOON}
+ENVELOPE = {
+    "workspaceId": "harbour",
+    "providerType": "rfms",
+    "providerId": "push",
+    "receivedAt": NOON,
+    "rawMessage": "{}",
+}
+CONNECTION = {"provider_type": "rfms", "transport": "poll", "base_url": "https://maker.example/rfms"}
+
+
+class Bad(NamedTuple):
+    """A request and the refusal that it must get. `body` is sent as JSON unless it is bytes already."""
+
+    method: str
+    path: str
+    body: Any
+    status: int
+    problem: str
+    pointers: list[str] | None = None
+    key: str | None = "all"
+    content_type: str = "application/json"
+
+
+BODIES = [
+    Bad("POST", "/ingest", b"{not json", 400, "malformed-json"),
+    Bad("POST", "/ingest", b'{"updates": [NaN]}', 400, "malformed-json"),
+    Bad("POST", "/ingest", b"\xff\xfe", 400, "malformed-json"),
+    Bad("POST", "/ingest", b"", 400, "malformed-json"),
+    Bad("POST", "/ingest", b"a=b", 415, "unsupported-media-type", content_type="text/plain"),
+    Bad("POST", "/ingest", b'{"updates": ["' + b"x" * 1_100_000 + b'"]}', 413, "body-too-large"),
+    Bad("POST", "/ingest", [], 422, "invalid-body", [""]),
+    Bad("POST", "/ingest", {}, 422, "invalid-body", ["/updates"]),
+    Bad("POST", "/ingest", {"updates": {}}, 422, "invalid-body", ["/updates"]),
+    Bad("POST", "/ingest", {"updates": [], "mode": "x"}, 422, "invalid-body", ["/mode"]),
+    Bad("POST", "/ingest", {"updates": [{}] * 501}, 422, "invalid-body", ["/updates"]),
+    Bad("POST", "/provider-ingest", ENVELOPE | {"workspaceId": "nowhere"}, 404, "not-found"),
+    Bad("POST", "/provider-ingest", ENVELOPE | {"providerId": "nobody"}, 404, "not-found"),
+    Bad("POST", "/provider-ingest", ENVELOPE | {"providerType": "viriciti"}, 422, "invalid-body", ["/providerType"]),
+    Bad("POST", "/provider-ingest", ENVELOPE | {"receivedAt": 1494012444}, 422, "invalid-body", ["/receivedAt"]),
+    Bad("POST", "/provider-ingest", {"workspace_id": "harbour"}, 422, "invalid-body"),
+]
+SETTINGS = [
+    Bad("PUT", "/workspaces/new", {"name": "N", "poll_interval_seconds": 1}, 422, "invalid-body"),
+    Bad(
+        "PUT",
+        "/workspaces/new",
+        {"name": "N", "thresholds": {"delayed_after_seconds": 900, "stale_after_seconds": 600}},
+        422,
+        "invalid-body",
+        ["/thresholds/stale_after_seconds"],
+    ),
+    Bad("PUT", "/workspaces/new", {"name": "a\nb"}, 422, "invalid-body", ["/name"]),
+    Bad(
+        "PUT",
+        "/workspaces/harbour/providers/new",
+        CONNECTION | {"settings": {"max_pages": 0}},
+        422,
+        "invalid-body",
+        ["/settings/max_pages"],
+    ),
+    Bad(
+        "PUT",
+        "/workspaces/harbour/providers/new",
+        CONNECTION | {"settings": {"max_pagse": 10}},
+        422,
+        "invalid-body",
+        ["/settings/max_pagse"],
+    ),
+    Bad(
+        "PUT",
+        "/workspaces/harbour/providers/new",
+        CONNECTION | {"credential": "the-secret-itself"},
+        422,
+        "invalid-body",
+        ["/credential"],
+    ),
+    Bad(
+        "PUT",
+        "/workspaces/harbour/providers/new",
+        CONNECTION | {"transport": "stream"},
+        422,
+        "invalid-body",
+        ["/transport"],
+    ),
+    Bad("GET", "/workspaces/harbour/health?state=ill", None, 400, "invalid-parameter"),
+    Bad("GET", "/workspaces/harbour/health?cursor=made-up", None, 400, "invalid-parameter"),
+]
+STRANGERS = [
+    Bad("GET", "/workspaces/harbour/health", None, 401, "unauthenticated", key=None),
+    Bad("GET", "/workspaces/harbour/health", None, 401, "unauthenticated", key="lh_0123456789abcdef_00ff"),
+    Bad("GET", "/workspaces/harbour/health", None, 401, "unauthenticated", key="not a key"),
+    Bad("GET", "/workspaces/harbour/health", None, 403, "missing-scope", key="ingest-only"),
+    Bad("POST", "/ingest", {"updates": []}, 401, "unauthenticated", key=None),
+    Bad("POST", "/ingest", {"updates": []}, 403, "missing-scope", key="read-only"),
+    Bad("POST", "/provider-ingest", ENVELOPE, 401, "unauthenticated", key=None),
+    Bad("POST", "/provider-ingest", ENVELOPE, 403, "missing-scope", key="read-only"),
+    Bad("PUT", "/workspaces/new", {"name": "N"}, 401, "unauthenticated", key=None),
+    Bad("PUT", "/workspaces/new", {"name": "N"}, 403, "missing-scope", key="read-only"),
+    Bad("PUT", "/workspaces/harbour/providers/new", CONNECTION, 403, "missing-scope", key="ingest-only"),
+    Bad("POST", "/workspaces/harbour/devices/import", {"devices": []}, 403, "missing-scope", key="read-only"),
+    Bad("DELETE", "/workspaces/harbour/devices/bus-1", None, 403, "missing-scope", key="ingest-only"),
+    Bad("POST", "/workspaces/harbour/cycles", None, 403, "missing-scope", key="read-only"),
+]
+FOREIGN_PATHS = ["", "/health", "/issues", "/snapshots", "/snapshots/bus-1", "/devices", "/providers", "/cycles", "/rejections"]
+
+
+async def test_every_bad_body_and_setting_is_refused_with_the_place_that_is_wrong_and_changes_nothing(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
+        before = await _configuration(house)
+        for bad in [*BODIES, *SETTINGS]:
+            answer = await _try(house.shard, bad)
+            assert (answer.status, answer.problem) == (bad.status, bad.problem), bad
+            if bad.pointers is not None:
+                assert [part.get("pointer", "") for part in answer.json["errors"]] == bad.pointers, bad
+            assert "the-secret-itself" not in answer.body.decode()
+        assert await _configuration(house) == before
+        assert house.shard.service.ingest.statistics()["submitted"] == 0
+
+
+async def test_fr_014_no_write_without_a_machines_key_and_no_key_beyond_its_scopes(dsn: str, tmp_path: Path) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
+        await house.shard.add_key("read-only", ["read"])
+        await house.shard.add_key("ingest-only", ["ingest"])
+        before = await _configuration(house)
+        for bad in STRANGERS:
+            answer = await _try(house.shard, bad)
+            assert (answer.status, answer.problem) == (bad.status, bad.problem), bad
+            assert answer.headers["www-authenticate"].startswith("Bearer"), bad
+        assert await _configuration(house) == before
+
+
+async def test_a_workspace_beyond_the_key_is_answered_like_one_that_does_not_exist(dsn: str, tmp_path: Path) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        shard = house.shard
+        for name in ("harbour", "foreign"):
+            await shard.add_pushed_fleet(name, ["bus-1"])
+        await shard.add_key("harbour", ["read", "ingest", "control", "admin"], ["harbour"])
+        for path in FOREIGN_PATHS:
+            foreign, nowhere = [await _refusal(shard, name, path) for name in ("foreign", "nowhere")]
+            assert foreign == nowhere
+            assert foreign[0] == 404
+        now = await house.now()
+        sent = [update(name, "bus-1", now, soc_percent=61) for name in ("harbour", "foreign", "nowhere")]
+        mine, foreign_result, nowhere_result = await shard.ingest(*sent, key="harbour")
+        seen = (await shard.ask("GET", "/workspaces", key="harbour")).json["items"]
+        worklist = (await shard.ask("GET", "/worklist", key="harbour")).json
+        assert await shard.rejections("foreign") == []
+
+    assert said(mine) == "accepted"
+    assert foreign_result == nowhere_result
+    assert said(foreign_result) == "rejected:unknown_device"
+    assert [row["workspace_id"] for row in seen] == ["harbour"]
+    assert sum(worklist["counts"].values()) == 1
+
+
+async def test_one_bad_item_costs_only_itself_and_is_kept_as_a_sample(dsn: str, tmp_path: Path) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        shard, now = house.shard, await house.now()
+        await shard.add_pushed_fleet("harbour", ["bus-1"])
+        bad = [
+            update("harbour", "bus-1", "yesterday", soc_percent=61),
+            update("harbour", None, now, soc_percent=61),
+            update("harbour", "bus-1", now, soc_percent=[61]),
+            update("harbour", "bus-1", now),
+            update("harbour", "bus-1", now, soc_percent=461),
+            update("harbour", "bus-1", now, tyre_pressure_bar=8),
+        ]
+        results = await shard.outcomes(*bad, update("harbour", "bus-1", now, soc_percent=61, speed_kmh=-4))
+        ledger = await shard.rejections("harbour")
+        values = await shard.values("harbour", "bus-1")
+
+    assert results == ["rejected:invalid"] * len(bad) + ["accepted"]
+    assert {name: value for name, (value, _) in values.items()} == {"soc_percent": 61}
+    assert sum(row["occurrences"] for row in ledger) == len(bad)
+    assert all(row["reason"] == "invalid" and row["detail"] and row["sample"]["text"] for row in ledger)
+
+
+async def test_malformed_frames_are_counted_one_sample_is_kept_and_the_connection_lives(
+    dsn: str, tmp_path: Path
+) -> None:
+    harbour = streamed("harbour", rate=20.0, faults="malformed=0.2,non_object=0.1,duplicates=0.1,out_of_order=0.05")
+    async with open_house(dsn, tmp_path, harbour) as house:
+        await house.add_fleet(harbour, **QUICK)
+        await eventually(lambda: _malformed_so_far(house), True)
+        ledger = await house.shard.rejections("harbour")
+        verdicts = await house.shard.verdicts("harbour")
+        frames = house.shard.service.shard.frames_of("harbour")
+        open_streams = [entry for entry in house.simulator.connections if entry.closed_at is None]
+
+    assert frames["received"] == sum(frames[part] for part in ("merged", "ignored", "malformed", "pending"))
+    assert frames["merged"] > frames["malformed"]
+    bad = [row for row in ledger if row["reason"] == "invalid"]
+    assert sum(row["occurrences"] for row in bad) <= frames["malformed"]
+    assert len(bad) <= frames["malformed"] / 2  # aggregated: a row for each window, with its first frame
+    assert all(row["sample"]["base64"] and row["origin"] == "stream" for row in bad)
+    assert verdicts == dict.fromkeys((bus(0), bus(1)), ("healthy", "reporting"))
+    assert len(house.simulator.connections) == len(open_streams) == 1
+
+
+async def _malformed_so_far(house: House) -> bool:
+    return bool(house.shard.service.shard.frames_of("harbour")["malformed"] >= 20)
+
+
+async def test_a_malformed_page_fails_its_cycle_and_the_next_good_one_makes_up_for_it(
+    dsn: str, tmp_path: Path
+) -> None:
+    west = polled("west", faults="malformed=1")
+    async with open_house(dsn, tmp_path, west) as house:
+        await house.add_fleet(west, interval=2, **QUICK)
+        await eventually(lambda: _newest_outcome(house.shard), "failed")
+        (cycle,) = (cycle for cycle in (await house.shard.cycles("west"))[:1])
+        assert cycle["summary"]["connections"]["rfms"].startswith("protocol: ")
+        await house.change_faults("west")
+        await eventually(lambda: _newest_outcome(house.shard), "completed")
+        assert (await house.shard.verdicts("west"))[vin(0)] == ("healthy", "reporting")
+
+
+async def test_a_bad_record_in_a_good_page_is_kept_as_a_sample_and_its_neighbours_get_in(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        shard, now = house.shard, await house.now()
+        await shard.add_pushed_fleet("harbour", ["bus-1"])
+        good = {"vin": "bus-1", "createdDateTime": now.isoformat(), "snapshotData": {"wheelBasedSpeed": 20}}
+        page = {"vehicleStatusResponse": {"vehicleStatuses": [{"vin": 7}, good, "rubbish"]}}
+        answer = await shard.post("/provider-ingest", ENVELOPE | {"rawMessage": page})
+        ledger = await shard.rejections("harbour")
+
+    assert sorted(map(said, answer["results"])) == ["accepted", "rejected:invalid", "rejected:invalid"]
+    assert answer["records"] == 3
+    assert sum(row["occurrences"] for row in ledger) == 2
+    assert ledger[0]["sample"]["text"] == '{"vin":7}'
+
+
+async def test_devices_that_nobody_configured_are_refused_visibly_while_the_others_go_on(
+    dsn: str, tmp_path: Path
+) -> None:
+    west = polled("west", 4, every=0.5)
+    async with open_house(dsn, tmp_path, west) as house:
+        shard = house.shard
+        await shard.add_workspace("west", interval=2)
+        await shard.add_provider("west", "rfms", **house.connection_of(west))
+        await shard.add_devices("west", "rfms", [vin(0)])
+        await eventually(lambda: _strangers(shard), {vin(number): "unknown_device" for number in (1, 2, 3)})
+        assert await shard.verdicts("west") == {vin(0): ("healthy", "reporting")}
+
+
+async def _try(shard: Shard, bad: Bad) -> Answer:
+    rest: dict[str, Any] = {}
+    if isinstance(bad.body, bytes):
+        rest = {"content": bad.body, "headers": {"content-type": bad.content_type}}
+    elif bad.body is not None:
+        rest = {"json": bad.body}
+    return await shard.ask(bad.method, bad.path, key=bad.key, **rest)
+
+
+async def _refusal(shard: Shard, workspace_id: str, path: str) -> tuple[int, list[str], dict[str, Any]]:
+    """Status, header names and body, in which the name and the trace id are the only things that may differ."""
+    answer = await shard.ask("GET", f"/workspaces/{workspace_id}{path}", key="harbour")
+    body = {name: value for name, value in answer.json.items() if name != "trace_id"}
+    body["detail"] = body["detail"].replace(workspace_id, "…")
+    return answer.status, sorted(answer.headers), body
+
+
+async def _configuration(house: House) -> list[Any]:
+    return [await house.fetch(f"SELECT * FROM {table}") for table in ("workspaces", "providers", "devices", "snapshots")]
+
+
+async def _strangers(shard: Shard) -> dict[str, str]:
+    return {row["external_id"]: row["reason"] for row in await shard.rejections("west")}
+
+
+async def _newest_outcome(shard: Shard) -> str:
+    ended = [cycle["outcome"] for cycle in await shard.cycles("west") if cycle["ended_at"]]
+    return ended[0] if ended else "none"

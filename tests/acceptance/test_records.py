@@ -1,0 +1,158 @@
+"""Acceptance 10 and NFR-003: from the log alone, whatever was collected or sent can be followed to its outcome."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tests.acceptance.fleets import polled, streamed, vin
+from tests.acceptance.house import QUICK, eventually, open_house, update
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.conftest import Logbook
+    from tests.acceptance.house import Shard
+
+GOOD_CYCLE = [
+    "workspace_poll_cycle_triggered",
+    "telematics_provider_message_received",
+    "telematics_ingress_payload_prepared",
+    "telematics_update_accepted",
+    "workspace_poll_ingest_completed",
+]
+FIELDS = {
+    "workspace_poll_cycle_triggered": {"workspace_id", "cycle_id", "slot_at", "attempt", "cycle_started_at"},
+    "telematics_provider_message_received": {
+        "workspace_id",
+        "provider_type",
+        "provider_id",
+        "received_at",
+        "frames",
+    },
+    "telematics_ingress_payload_prepared": {"workspace_id", "payload_prepared_at"},
+    "telematics_update_accepted": {"workspace_id", "updates"},
+    "workspace_poll_ingest_completed": {"workspace_id", "cycle_id", "cycle_ended_at", "outcome", "result_summary"},
+}
+
+
+async def test_acceptance_10_every_cycle_can_be_followed_from_its_start_to_its_outcome_by_one_trace_id(
+    dsn: str, tmp_path: Path, logbook: Logbook
+) -> None:
+    west = polled("west", 3, every=0.5)
+    async with open_house(dsn, tmp_path, west) as house:
+        await house.add_fleet(west, interval=2, **QUICK)
+        await eventually(lambda: _has_ended(house.shard, 2, "completed"), True)
+        cycles = [cycle for cycle in await house.shard.cycles("west") if cycle["outcome"] == "completed"]
+        by_id = await house.shard.get(f"/workspaces/west/cycles/{cycles[0]['cycle_id']}")
+        traces = {event["trace_id"] for event in await house.shard.events("west", vin(0))}
+
+    assert by_id == cycles[0]
+    assert {cycle["trace_id"] for cycle in cycles} <= traces
+    for cycle in cycles:
+        lines = _story(logbook, cycle["trace_id"])
+        assert [line["event"] for line in lines] == GOOD_CYCLE
+        assert all(FIELDS[line["event"]] <= line.keys() for line in lines)
+        assert {line["cycle_id"] for line in lines if "cycle_id" in line} == {cycle["cycle_id"]}
+        begun, ended = lines[0], lines[-1]
+        assert begun["slot_at"][:19] == cycle["slot_start_at"][:19]
+        assert (ended["outcome"], ended["result_summary"]) == (cycle["outcome"], cycle["summary"])
+        assert datetime.fromisoformat(begun["cycle_started_at"]) <= datetime.fromisoformat(ended["cycle_ended_at"])
+
+
+async def test_acceptance_10_a_cycle_that_fails_tells_its_end_as_well(
+    dsn: str, tmp_path: Path, logbook: Logbook
+) -> None:
+    west = polled("west", faults="http_401=1")
+    async with open_house(dsn, tmp_path, west) as house:
+        await house.add_fleet(west, interval=2, **QUICK)
+        await eventually(lambda: _has_ended(house.shard, 1, "failed"), True)
+        cycle = next(cycle for cycle in await house.shard.cycles("west") if cycle["outcome"] == "failed")
+
+    begun, ended = _story(logbook, cycle["trace_id"])
+    assert (begun["event"], ended["event"]) == (GOOD_CYCLE[0], GOOD_CYCLE[-1])
+    assert ended["outcome"] == "failed"
+    assert ended["result_summary"]["connections"]["rfms"].startswith("credentials: ")
+    assert west.credential not in str(logbook.lines())
+
+
+async def test_acceptance_10_a_run_that_somebody_asked_for_is_told_under_the_trace_id_of_the_request(
+    dsn: str, tmp_path: Path, logbook: Logbook
+) -> None:
+    west = polled("west")
+    async with open_house(dsn, tmp_path, west) as house:
+        await house.add_fleet(west)
+        asked = await house.shard.post("/workspaces/west/cycles", headers={"x-request-id": "please-run"})
+        path = f"/workspaces/west/cycles/{asked['cycle_id']}"
+        await eventually(lambda: _outcome(house.shard, path), "completed")
+        cycle = await house.shard.get(path)
+
+    assert (cycle["trigger"], cycle["trace_id"]) == ("manual", "please-run")
+    assert [line["event"] for line in _story(logbook, "please-run")] == GOOD_CYCLE
+
+
+async def test_nfr_003_an_envelope_and_an_update_are_told_under_the_trace_id_of_their_request(
+    dsn: str, tmp_path: Path, logbook: Logbook
+) -> None:
+    async with open_house(dsn, tmp_path) as house:
+        shard, now = house.shard, await house.now()
+        await shard.add_pushed_fleet(
+            "harbour", ["bus-1"], connection={"provider_type": "viriciti", "transport": "stream"}
+        )
+        point = {"vid": "bus-1", "label": "soc", "time": int(now.timestamp() * 1000), "value": 61}
+        envelope = {
+            "workspaceId": "harbour",
+            "providerType": "viriciti",
+            "providerId": "push",
+            "receivedAt": now,
+            "rawMessage": {"type": "vehicles", "payload": point},
+        }
+        await shard.post("/provider-ingest", envelope, headers={"x-request-id": "an-envelope"})
+        good = update("harbour", "bus-1", now, odometer_km=1000)
+        bad = update("harbour", "bus-2", now, odometer_km=1000)
+        await shard.ingest(good, bad, headers={"x-request-id": "an-update"})
+        traces = [event["trace_id"] for event in await shard.events("harbour", "bus-1")]
+        (refused,) = await shard.rejections("harbour")
+
+    assert traces == ["an-envelope", "an-update"]
+    assert refused["trace_id"] == "an-update"
+    assert [line["event"] for line in _story(logbook, "an-envelope")] == GOOD_CYCLE[1:4]
+    told = _story(logbook, "an-update")
+    assert [line["event"] for line in told] == ["telematics_update_accepted", "telematics_update_rejected"]
+    assert told[1]["reasons"] == {"unknown_device": 1}
+
+
+async def test_nfr_003_what_a_stream_brought_is_told_from_frames_to_commit(
+    dsn: str, tmp_path: Path, logbook: Logbook
+) -> None:
+    harbour = streamed("harbour", 1)
+    vehicle = harbour.vehicles[0].vehicle_id
+    async with open_house(dsn, tmp_path, harbour) as house:
+        await house.add_fleet(harbour)
+        await eventually(lambda: _is_told(house.shard, vehicle), True)
+        events = await house.shard.events("harbour", vehicle)
+
+    stories = [[line["event"] for line in _story(logbook, event["trace_id"])] for event in events]
+    assert stories == [GOOD_CYCLE[1:4]] * len(events)
+    lines = logbook.lines(event="telematics_provider_message_received", workspace_id="harbour")
+    assert len(lines) <= len(events) + 2  # one for each submission, never one for each frame
+    assert sum(line["frames"] for line in lines) > 2 * len(lines)
+
+
+def _story(logbook: Logbook, trace_id: str) -> list[dict[str, Any]]:
+    """The lifecycle records under one trace id, in the order in which they were written."""
+    names = {*GOOD_CYCLE, "telematics_update_rejected"}
+    return [line for line in logbook.lines(trace_id=trace_id) if line["event"] in names]
+
+
+async def _has_ended(shard: Shard, count: int, outcome: str) -> bool:
+    return sum(cycle["outcome"] == outcome for cycle in await shard.cycles("west")) >= count
+
+
+async def _outcome(shard: Shard, path: str) -> str:
+    outcome: str = (await shard.get(path))["outcome"]
+    return outcome
+
+
+async def _is_told(shard: Shard, vehicle: str) -> bool:
+    return len(await shard.events("harbour", vehicle)) > 4

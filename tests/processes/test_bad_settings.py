@@ -1,0 +1,133 @@
+"""What `lastheard` says and how it ends when something it was given is wrong: never a traceback, always the remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.postgres import public_folder
+from tests.processes.census import Census
+from tests.processes.child import Child, run_lastheard
+from tests.processes.fleets import make_key
+from tests.processes.shard import PREFIX, open_shard
+
+if TYPE_CHECKING:
+    from tests.conftest import Stores
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgres]
+
+NOWHERE = "postgresql://postgres@127.0.0.1:1/lastheard"
+REFUSED, USAGE, UNAVAILABLE = 1, 2, 69
+
+
+def assert_says(child: Child, code: int, *words: str) -> None:
+    assert child.exit_code == code, child.tail()
+    said = " ".join(child.errors.split())
+    assert [word for word in words if word not in said] == []
+    assert "Traceback" not in said
+
+
+async def run_with(*arguments: str, **settings: str) -> Child:
+    return await run_lastheard(
+        *arguments, environment={f"LASTHEARD_{name.upper()}": value for name, value in settings.items()}
+    )
+
+
+async def test_every_wrong_setting_is_named_with_what_would_be_right() -> None:
+    child = await run_with("serve", dsn="mysql://x", http_port="99999", log_level="loud", http_prot="8080")
+    assert_says(
+        child,
+        USAGE,
+        "the settings have 4 problems",
+        "LASTHEARD_DSN (TOML key dsn)",
+        "a DSN begins with postgresql://",
+        "LASTHEARD_HTTP_PORT (TOML key http_port): '99999' from the environment is wrong",
+        "less than or equal to 65535",
+        "LASTHEARD_LOG_LEVEL",
+        "'debug', 'info', 'warning' or 'error'",
+        "LASTHEARD_HTTP_PROT: no such setting; did you mean LASTHEARD_HTTP_PORT?",
+    )
+
+
+@pytest.mark.parametrize("command", [["serve"], ["migrate"], ["migrate", "--check"], ["token", "create", "x"]])
+async def test_without_a_database_it_says_which_two_ways_there_are(command: list[str]) -> None:
+    child = await run_with(*command)
+    assert_says(child, USAGE, "no database is configured", "LASTHEARD_DSN=postgresql://", "--embedded")
+
+
+@pytest.mark.parametrize("command", [["serve"], ["migrate"], ["migrate", "--check"], ["token", "create", "x"]])
+async def test_a_database_that_does_not_answer_is_said_in_a_sentence(command: list[str]) -> None:
+    assert_says(await run_with(*command, dsn=NOWHERE), UNAVAILABLE, "127.0.0.1")
+
+
+async def test_a_secret_that_is_not_there_is_named() -> None:
+    child = await run_with("serve", dsn=NOWHERE, cursor_key="env:NO_SUCH_SECRET")
+    assert_says(child, UNAVAILABLE, "the secret env:NO_SUCH_SECRET is missing")
+
+
+@pytest.mark.parametrize("command", [["serve"], ["token", "create", "x"]])
+async def test_a_database_without_schema_is_refused_with_the_command_that_mends_it(
+    empty_dsn: str, command: list[str]
+) -> None:
+    assert_says(await run_with(*command, dsn=empty_dsn), UNAVAILABLE, "no Lastheard schema", "lastheard migrate")
+
+
+async def test_migrating_can_be_asked_for_and_repeated(empty_dsn: str) -> None:
+    before = await run_with("migrate", "--check", dsn=empty_dsn)
+    still = await run_with("migrate", "--check", dsn=empty_dsn)
+    first = await run_with("migrate", dsn=empty_dsn)
+    second = await run_with("migrate", dsn=empty_dsn)
+    after = await run_with("migrate", "--check", dsn=empty_dsn)
+    assert [child.exit_code for child in (before, still, first, second, after)] == [REFUSED, REFUSED, 0, 0, 0]
+    assert before.out.startswith("schema none, this version of Lastheard expects ")
+    assert first.out == second.out == after.out
+
+
+async def test_checking_an_embedded_database_changes_nothing_either() -> None:
+    with public_folder("lastheard-check-") as folder:
+        census = Census(folder)
+        arguments = ("migrate", "--check", "--embedded", "--data-dir", str(folder))
+        child = await run_lastheard(*arguments, environment=census.environment)
+        assert census.living() == []
+    assert (child.exit_code, child.out.split(",")[0]) == (REFUSED, "schema none")
+
+
+async def test_the_settings_can_be_checked_without_showing_the_password() -> None:
+    good = await run_with("config", "check", dsn="postgresql://lastheard:hush-hush@db/lastheard")
+    bad = await run_with("config", "check", pool_size="1")
+    assert good.exit_code == 0
+    assert "LASTHEARD_DSN = (set)" in good.out
+    assert "LASTHEARD_HTTP_PORT = 8080" in good.out
+    assert "hush-hush" not in good.out + good.errors
+    assert_says(bad, USAGE, "LASTHEARD_POOL_SIZE", "greater than or equal to 2", "default 8")
+
+
+async def test_a_token_is_the_only_thing_on_standard_output(dsn: str) -> None:
+    child = await run_with("token", "create", "scripts", "--scope", "read", "--scope", "ingest", dsn=dsn)
+    assert child.exit_code == 0
+    (line,) = child.out.splitlines()
+    assert line.startswith("lh_")
+    async with open_shard(dsn, line) as shard:
+        assert (await shard.get(f"{PREFIX}/worklist")).status_code == 200
+
+
+async def test_a_scope_that_does_not_exist_makes_no_token(dsn: str) -> None:
+    child = await run_with("token", "create", "scripts", "--scope", "reed", dsn=dsn)
+    assert_says(child, USAGE, "no such scope: reed", "read, ingest, control, admin")
+    assert child.out == ""
+
+
+async def test_a_port_in_use_ends_the_newcomer_and_leaves_the_one_who_has_it_alone(
+    dsn: str, postgres_stores: Stores
+) -> None:
+    """Also with the same shard_id, as when somebody starts `lastheard serve` twice: it must not supersede it first."""
+    key = await make_key(postgres_stores)
+    async with open_shard(dsn, key) as shard:
+        await shard.wait_ready()
+        child = await run_with("serve", dsn=dsn, http_port=str(shard.port), shard_id="shard-1")
+        assert_says(child, UNAVAILABLE, f"port {shard.port}", "--port")
+        assert child.events("session_begun") == []
+        assert psutil.pid_exists(shard.child.pid)
+        assert (await shard.runtime())["shard"]["epoch"] == 1
