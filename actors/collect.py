@@ -1,7 +1,8 @@
 """One collection run of a polled connection: page by page from the cursor on, each page submitted as it arrives.
 
-Owns the order (oldest first, the cursor only with the last page), the retries inside a run and its counts. Used by the
-workspace's cycle and, with the stream lane, by a stream that seeds itself. Deadlines are the caller's.
+Owns the order (oldest first, the cursor only with the last page), the retries inside a run, its counts and its
+lifecycle records. Used by the workspace's cycle and, with the stream lane, by a stream that seeds itself. Deadlines are
+the caller's.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from runtime.reply import Reply
 
 if TYPE_CHECKING:
     from random import Random
+
+    from structlog.typing import FilteringBoundLogger
 
     from actors.fleet import FleetView
     from actors.ingest import IngestActor
@@ -64,6 +67,7 @@ class Collection:
         ingest: IngestActor,
         clock: SharedClock,
         random: Random,
+        log: FilteringBoundLogger,
         *,
         trace_id: str,
         origin: Literal["poll", "stream"] = "poll",
@@ -73,6 +77,9 @@ class Collection:
         self._ingest = ingest
         self._clock = clock
         self._backoff = Backoff(random, base_seconds=0.5, cap_seconds=5.0)
+        self._log = log.bind(
+            trace_id=trace_id, provider_type=connection.provider_type, provider_id=connection.provider_id
+        )
         self._trace_id = trace_id
         self._origin = origin
         self._devices = view.devices_of(connection.provider_id)
@@ -139,6 +146,7 @@ class Collection:
         invalid = self._ledger_items(page)
         if not (updates or invalid or last):
             return
+        self._record(page, len(updates))
         submission = Submission(
             origin=self._origin,
             trace_id=self._trace_id,
@@ -153,6 +161,19 @@ class Collection:
             part.resolve = reply.resolve
             await self._ingest.submit(part)
             self.collected.replies.append(reply)
+
+    def _record(self, page: Page, updates: int) -> None:
+        """Before the submission, so that a log read from top to bottom tells arrival before outcome."""
+        now = self._clock.now()
+        self._log.info("telematics_provider_message_received", received_at=now, frames=page.records)
+        self._log.info(
+            "telematics_ingress_payload_prepared",
+            payload_prepared_at=now,
+            updates=updates,
+            devices_answered=len(page.answered),
+            malformed=page.malformed_count,
+            ignored=page.ignored,
+        )
 
     def _close(self, submission: Submission, cursor: str | None) -> None:
         """What is true only now that every page has arrived."""

@@ -136,27 +136,10 @@ class Cycle:
 
     async def _collect_from(self, connection: ProviderConnection, poller: Poller) -> None:
         collection = Collection(
-            connection, self._view, self._ingest, self._clock, self._random, trace_id=self._trace_id
+            connection, self._view, self._ingest, self._clock, self._random, self._log, trace_id=self._trace_id
         )
         self._collected[connection.provider_id] = collection.collected
-        collected = await collection.run(poller, self._state.cursors.get(connection.provider_id))
-        now = self._clock.now()
-        self._log.info(
-            "telematics_provider_message_received",
-            provider_type=connection.provider_type,
-            provider_id=connection.provider_id,
-            received_at=now,
-            frames=collected.records,
-        )
-        self._log.info(
-            "telematics_ingress_payload_prepared",
-            provider_id=connection.provider_id,
-            payload_prepared_at=now,
-            updates=collected.updates,
-            devices_answered=collected.devices_answered,
-            malformed=collected.malformed,
-            ignored=collected.ignored,
-        )
+        await collection.run(poller, self._state.cursors.get(connection.provider_id))
 
     def _note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
         self._state.postpone(connection.provider_id, fault.retry_after)

@@ -1,16 +1,34 @@
-"""The session this shard writes under: who may commit, and since when.
+"""The session this shard writes under: begun, renewed, believed in, and given up. The rules: runtime/sessions.py.
 
-One place that the shard actor fills and the ingest actor reads, so that a new epoch reaches every later unit at once.
+Owns the heartbeat and the one place where every part of the process learns which session is live. It must never decide
+what is owned; that is shard.py's.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from runtime.backoff import Backoff
+from runtime.faults import EnvironmentFault
+from runtime.logs import EdgeLog, get_logger
+from runtime.sessions import TrustWindow
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    from actors.ports import SessionStore
     from domain.model import SessionRef
+    from runtime.clock import SharedClock
+
+DEFAULT_TTL_SECONDS = 15.0
+BEATS_PER_TTL = 3  # TTL : renewal as 15 s : 5 s
+
+
+class Superseded(Exception):
+    """Another process began a newer epoch of this shard."""
 
 
 class CurrentSession:
@@ -53,3 +71,89 @@ class CurrentSession:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+class SessionKeeper:
+    """Begins this shard's sessions, one after the other, and renews the live one."""
+
+    def __init__(
+        self,
+        shard_id: str,
+        sessions: SessionStore,
+        current: CurrentSession,
+        clock: SharedClock,
+        random: Random,
+        *,
+        ttl_seconds: float = DEFAULT_TTL_SECONDS,
+    ) -> None:
+        self._shard_id = shard_id
+        self._sessions = sessions
+        self._current = current
+        self._clock = clock
+        self._ttl_seconds = ttl_seconds
+        self._beat_seconds = ttl_seconds / BEATS_PER_TTL
+        self.trust = TrustWindow(ttl_seconds)
+        self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=self._beat_seconds)
+        self._log = get_logger("session").bind(shard_id=shard_id)
+        self._edge = EdgeLog(self._log, "heartbeat")
+        self._beats = 0
+        self._rejoined = 0
+
+    async def begin(self, *, after: SessionRef | None) -> SessionRef:
+        """The next session, as soon as the database grants one. `after`: ours that is over; raises Superseded when that
+        is not the newest one of this shard any more. Tries for ever while the database is away.
+        """
+        if after is not None:
+            self.trust.end()
+            self._rejoined += 1
+        while True:
+            sent_at = self._clock.monotonic()
+            try:
+                start = await self._sessions.begin_session(self._shard_id, ttl_seconds=self._ttl_seconds, after=after)
+            except EnvironmentFault as fault:
+                self._edge.failed(fault)
+                await trio.sleep(self._backoff.next_delay(fault.retry_after))
+                continue
+            if start is None:
+                raise Superseded(self._shard_id)
+            self._clock.observe(sent_at, self._clock.monotonic(), start.server_time)
+            self.trust.renewed(sent_at)
+            self._current.replace(start.session)
+            self._log.info("session_begun", epoch=start.session.epoch, rejoined=after is not None)
+            return start.session
+
+    async def keep(
+        self, session: SessionRef, vital_signs: Callable[[], Mapping[str, Any]], on_beat: Callable[[], None]
+    ) -> None:
+        """Renew at a third of the TTL until the session is over, and mark it fenced then."""
+        while await self._beat(session, vital_signs()):
+            on_beat()
+            await trio.sleep(self._backoff.next_delay() if self._edge.is_failing else self._beat_seconds)
+        self._current.mark_fenced(session)
+
+    async def _beat(self, session: SessionRef, statistics: Mapping[str, Any]) -> bool:
+        """Renew once; False when the session is over. That the database is away says nothing about the session."""
+        sent_at = self._clock.monotonic()
+        try:
+            server_time = await self._sessions.beat(session, ttl_seconds=self._ttl_seconds, statistics=statistics)
+        except EnvironmentFault as fault:
+            self._edge.failed(fault)
+            return True
+        self._edge.recovered()
+        self._backoff.reset()
+        if server_time is None:
+            return False
+        self._beats += 1
+        self._clock.observe(sent_at, self._clock.monotonic(), server_time)
+        # An offset nobody can vouch for makes every receipt a guess: then it is better to own nothing.
+        if self._clock.is_certain:
+            self.trust.renewed(sent_at)
+        return True
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "trusted": self.trust.is_open,
+            "beats": self._beats,
+            "rejoined": self._rejoined,
+            "clock": self._clock.statistics(),
+        }

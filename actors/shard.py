@@ -1,148 +1,278 @@
-"""The shard actor: this process's session, its heartbeat, and the actors of every workspace it owns.
+"""The shard actor: this process's session and heartbeat, and which workspaces it owns.
 
-Owns who runs here. Alone on its database a shard owns every active workspace. It must never write telematics data, and
-never outlive its session: once another epoch of this shard began, it asks the process to stop.
+Owns the decisions of one shard among many; runtime/sessions.py says by which rules, owned.py runs what is owned. It
+must never write telematics data, never trust its session past the trust window, and never outlive it: when another
+process began a newer epoch of this shard, it asks for the process's end.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.fleet import FleetView
-from actors.stream import StreamActor
-from actors.workspace import WorkspaceActor
-from domain.model import Ownership
+from actors.session import BEATS_PER_TTL, DEFAULT_TTL_SECONDS, Superseded
+from runtime.assignment import Resource, decide_assignment, group_by_shared
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
-from runtime.supervisor import ChildState, Restart, Supervisor
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Mapping
     from random import Random
 
-    from actors.connections import Connector
     from actors.ingest import IngestActor
-    from actors.ports import CycleStore, Fleet, SessionStore
-    from actors.session import CurrentSession
-    from domain.model import ProviderConnection, SessionRef
-    from runtime.clock import SharedClock
+    from actors.owned import OwnedActors
+    from actors.ports import LeaseStore, Look, Notices, SessionStore
+    from actors.session import CurrentSession, SessionKeeper
+    from domain.model import SessionRef
 
-HEARTBEAT_SECONDS = 5.0
-TTL_SECONDS = 15.0
-STOP_BUDGET_SECONDS = 5.0
-
-
-class _Owned:
-    """The running actors of one workspace."""
-
-    def __init__(self, view: FleetView, workspace: WorkspaceActor) -> None:
-        self.view = view
-        self.workspace = workspace
-        self.streams: dict[str, tuple[ProviderConnection, StreamActor]] = {}
+ROUND_SECONDS = 2.0
+LEASES_NOTICE = "leases"
+WORKSPACE_NOTICE = "workspace:"
 
 
 class ShardActor:
-    """Begins the session, beats, and keeps the children in step with the stored configuration."""
+    """Holds the session, renews it, takes what is free and should be ours, hands over what should be another's."""
 
     def __init__(
         self,
         shard_id: str,
+        keeper: SessionKeeper,
         sessions: SessionStore,
-        cycles: CycleStore,
-        connector: Connector,
+        leases: LeaseStore,
+        notices: Notices,
+        owned: OwnedActors,
         ingest: IngestActor,
         current: CurrentSession,
-        clock: SharedClock,
         random: Random,
         *,
         on_superseded: Callable[[], None],
-        window_seconds: float = 1.0,
-        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        ttl_seconds: float = DEFAULT_TTL_SECONDS,
     ) -> None:
         self._shard_id = shard_id
+        self._keeper = keeper
+        self._trust = keeper.trust
         self._sessions = sessions
-        self._cycles = cycles
-        self._connector = connector
+        self._leases = leases
+        self._notices = notices
+        self._owned = owned
         self._ingest = ingest
         self._current = current
-        self._clock = clock
-        self._random = random
         self._on_superseded = on_superseded
-        self._window_seconds = window_seconds
-        self._heartbeat_seconds = heartbeat_seconds
-        self._supervisor = Supervisor("owned", random=random)
-        self._owned: dict[str, _Owned] = {}
-        self._versions: dict[str, int] = {}
-        # By workspace, of streams that run no more, so that the identity still adds up.
-        self._ended_frames: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._nudged = trio.Event()
-        self._nudges: set[str] = set()
-        self._collecting = True
-        self._beats = 0
-        self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=heartbeat_seconds)
+        self._ttl_seconds = ttl_seconds
+        self._round_seconds = min(ROUND_SECONDS, ttl_seconds / BEATS_PER_TTL)
+        self._groups: dict[str, str] = {}
+        self._versions: Mapping[str, int] = {}
+        self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
+        self._draining = False
+        self._round_due, self._config_due = trio.Event(), trio.Event()
+        self._asked: set[str] = set()  # workspaces somebody named in a notice: for a run, or for a look
+        self._counts = dict.fromkeys(("rounds", "claimed", "released", "declared_dead"), 0)
+        self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=self._round_seconds)
         self._log = get_logger("shard").bind(shard_id=shard_id)
-        self._edge = EdgeLog(self._log, "heartbeat")
+        self._round_edge = EdgeLog(self._log, "assignment_round")
+        self._config_edge = EdgeLog(self._log, "configuration")
+        self._trust_edge = EdgeLog(self._log, "session_trust")
 
     async def run(self) -> None:
-        """Hold the session until it is superseded. The children run under a supervisor of their own."""
-        self._owned.clear()
-        self._versions.clear()
-        session = await self._session()
-        async with self._supervisor.open():
-            while await self._beat(session):
-                await self._follow_configuration(session)
-                await self._wait_for_next_beat(session)
-            self._log.error("shard_superseded", epoch=session.epoch, remedy="run one process per shard_id")
+        """One session after the other, until superseded. Environment faults end here."""
+        try:
+            session = self._current.session or await self._keeper.begin(after=None)
+            while True:
+                async with self._owned.open():
+                    await self._live(session)
+                session = await self._keeper.begin(after=session)
+        except Superseded:
+            self._log.error("shard_superseded", remedy="run one process per shard_id")
             self._on_superseded()
             await trio.sleep_forever()  # until the shutdown that was just asked for stops this actor
 
-    # --- session and heartbeat
+    async def _live(self, session: SessionRef) -> None:
+        """Everything that goes on during one session; returns when it is over."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keeper.keep, session, self._vital_signs, self._config_due_now)
+            nursery.start_soon(self._assign_for_ever, session, nursery)
+            nursery.start_soon(self._follow_configuration_for_ever)
+            nursery.start_soon(self._watch_trust)
+            nursery.start_soon(self._notices.listen, self._take_notice)
+            await self._current.wait_fenced(session)  # by a unit or by a heartbeat
+            nursery.cancel_scope.cancel()
 
-    async def _session(self) -> SessionRef:
-        """The session of this boot: begun at the first start of this actor, kept when a bug made it start again."""
-        if self._current.session is not None:
-            return self._current.session
+    # --- the session
+
+    async def _watch_trust(self) -> None:
+        """Pause everything while the session cannot be trusted: sockets closed, no cycle starts, batches kept."""
         while True:
-            sent_at = self._clock.monotonic()
-            try:
-                start = await self._sessions.begin_session(self._shard_id, ttl_seconds=TTL_SECONDS)
-            except EnvironmentFault as fault:
-                self._edge.failed(fault)
-                await trio.sleep(self._backoff.next_delay(fault.retry_after))
-            else:
-                self._clock.observe(sent_at, self._clock.monotonic(), start.server_time)
-                self._current.replace(start.session)
-                self._log.info("session_begun", epoch=start.session.epoch)
-                return start.session
+            await self._trust.wait_closed()
+            self._trust_edge.failed("no renewal in time", owned=len(self._owned.workspace_ids()))
+            await self._owned.pause()
+            await self._trust.wait_open()
+            self._owned.resume()
+            self._trust_edge.recovered()
 
-    async def _beat(self, session: SessionRef) -> bool:
-        """Renew the heartbeat; False when the session is no longer live. An unreachable database costs nothing here:
-        units wait, health on other shards tells from the expiry.
-        """
-        sent_at = self._clock.monotonic()
+    # --- ownership
+
+    async def _assign_for_ever(self, session: SessionRef, nursery: trio.Nursery) -> None:
+        while True:
+            self._round_due = trio.Event()
+            pause = self._round_seconds
+            if self._trust.is_open:
+                try:
+                    look = await self._round(session, nursery)
+                except EnvironmentFault as fault:
+                    self._round_edge.failed(fault)
+                else:
+                    self._round_edge.recovered()
+                    pause = _until_next_round(look, self._round_seconds)
+            with trio.move_on_after(pause):
+                await self._round_due.wait()
+
+    async def _round(self, session: SessionRef, nursery: trio.Nursery) -> Look:
+        """Look, bury the expired, decide, claim and start, stop and release."""
+        self._counts["rounds"] += 1
+        look = await self._leases.look(session)
+        if look.expired and not self._draining:
+            dead = await self._leases.declare_dead(session)
+            self._counts["declared_dead"] += len(dead)
+            for over in dead:
+                self._log.warning("session_declared_dead", dead_shard_id=over.shard_id, dead_epoch=over.epoch)
+            look = await self._leases.look(session)
+        await self._drop_lost(look)
+        await self._learn_groups(look)
+        decision = decide_assignment(
+            self._shard_id,
+            look.members,
+            self._resources(look),
+            ttl_seconds=self._ttl_seconds,
+            draining=self._draining,
+        )
+        leaving = {name: look.mine[name] for name in decision.release} | dict(look.retired)
+        for workspace_id, token in leaving.items():
+            if workspace_id not in self._leaving:
+                self._leaving.add(workspace_id)
+                nursery.start_soon(self._hand_over, session, workspace_id, token)
+        claimed = await self._leases.claim(session, decision.claim) if decision.claim else {}
+        self._counts["claimed"] += len(claimed)
+        for workspace_id, token in sorted({**look.mine, **claimed}.items()):
+            if workspace_id not in self._owned and workspace_id not in self._leaving and not self._draining:
+                await self._take_up(session, workspace_id, token)
+        return look
+
+    def _resources(self, look: Look) -> list[Resource]:
+        free = [Resource(name, self._group_of(name), None, seconds) for name, seconds in look.free.items()]
+        return free + [Resource(name, self._group_of(name), self._shard_id) for name in look.mine]
+
+    def _group_of(self, workspace_id: str) -> str:
+        return self._groups.get(workspace_id, f"resource:{workspace_id}")
+
+    async def _learn_groups(self, look: Look) -> None:
+        """Who shares a credential belongs together. Asked again only when there is a workspace we have not grouped."""
+        if not (look.mine.keys() | look.free.keys()) <= self._groups.keys():
+            credentials = await self._leases.load_credentials()
+            self._groups = group_by_shared({name: credentials[name] for name in sorted(credentials)})
+
+    async def _drop_lost(self, look: Look) -> None:
+        """What runs here without a lease naming us must stop at once; it can only be if somebody took it by hand."""
+        for workspace_id in self._owned.workspace_ids() - look.mine.keys() - look.retired.keys():
+            self._log.error("lease_lost", workspace_id=workspace_id)
+            await self._owned.drop(workspace_id)
+
+    async def _take_up(self, session: SessionRef, workspace_id: str, token: int) -> None:
+        """Configuration and cursors are read after the claim: nobody else moves them from here on."""
+        fleet = await self._sessions.load_fleet(workspace_id)
+        if fleet is None or not fleet.workspace.active:
+            return
+        await self._owned.own(session, token, fleet)
+        self._log.info("workspace_taken_up", workspace_id=workspace_id, token=token)
+
+    async def _hand_over(self, session: SessionRef, workspace_id: str, token: int) -> None:
+        """Stop, flush, release. When the flush takes too long the lease is kept; the next round takes it up again."""
         try:
-            server_time = await self._sessions.beat(session, ttl_seconds=TTL_SECONDS, statistics=self._vital_signs())
+            if await self._owned.let_go(workspace_id):
+                self._counts["released"] += await self._leases.release(session, {workspace_id: token})
+                self._log.info("workspace_handed_over", workspace_id=workspace_id, token=token)
+            else:
+                self._log.warning("hand_over_unfinished", workspace_id=workspace_id, token=token)
         except EnvironmentFault as fault:
-            self._edge.failed(fault)
-            return True
-        self._edge.recovered()
-        if server_time is None:
-            return False
-        self._beats += 1
-        self._clock.observe(sent_at, self._clock.monotonic(), server_time)
-        return True
+            self._round_edge.failed(fault)
+        finally:
+            self._leaving.discard(workspace_id)
 
-    async def _wait_for_next_beat(self, session: SessionRef) -> None:
-        """Until the heartbeat is due, a command changed the configuration, or a unit found the session fenced."""
-        with trio.move_on_after(self._heartbeat_seconds):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_when_fenced, self._current, session, nursery.cancel_scope)
-                await self._nudged.wait()
-                nursery.cancel_scope.cancel()
+    # --- configuration
+
+    def registry_changed(self, workspace_id: str) -> None:
+        """Look at this workspace's configuration now instead of at the next heartbeat. Never blocks."""
+        self._asked.add(workspace_id)
+        self._config_due.set()
+        self._round_due.set()
+
+    def _config_due_now(self) -> None:
+        self._config_due.set()
+
+    def _take_notice(self, notice: str) -> None:
+        if notice.startswith(WORKSPACE_NOTICE):
+            self.registry_changed(notice.removeprefix(WORKSPACE_NOTICE))
+        else:  # leases moved, or notices may have been lost
+            self._round_due.set()
+            self._config_due.set()
+
+    async def _follow_configuration_for_ever(self) -> None:
+        """At each heartbeat, and whenever somebody says so: commands reach the actors of any shard."""
+        while True:
+            await self._config_due.wait()
+            self._config_due = trio.Event()
+            try:
+                await self._follow_configuration()
+            except EnvironmentFault as fault:
+                self._config_edge.failed(fault)
+                await trio.sleep(self._backoff.next_delay(fault.retry_after))
+                self._config_due.set()
+            else:
+                self._config_edge.recovered()
+
+    async def _follow_configuration(self) -> None:
+        asked, self._asked = self._asked, set()
+        versions = await self._sessions.load_config_versions()
+        if versions.keys() != self._versions.keys():
+            self._round_due.set()
+        for workspace_id in self._owned.workspace_ids():
+            if versions.get(workspace_id) != self._owned.config_version(workspace_id):
+                fleet = await self._sessions.load_fleet(workspace_id)
+                if fleet is not None and fleet.workspace.active and workspace_id in self._owned:
+                    await self._owned.follow(fleet)
+                else:
+                    self._round_due.set()
+            elif workspace_id in asked:
+                self._owned.wake(workspace_id)
+        if versions != self._versions:
+            self._groups = {}  # credentials may have changed
+        self._versions = versions
+
+    # --- the way out
+
+    async def drain(self) -> None:
+        """Hand everything over without waiting for any TTL: the others are told first, then each lease as it is free."""
+        session = self._current.session
+        if session is None:
+            return
+        self._draining = True
+        await self._sessions.start_draining(session)
+        async with trio.open_nursery() as nursery:
+            for workspace_id in self._owned.workspace_ids():
+                if workspace_id not in self._leaving:
+                    self._leaving.add(workspace_id)
+                    token = self._owned.token_of(workspace_id)
+                    nursery.start_soon(self._hand_over, session, workspace_id, token)
+
+    async def end_session(self) -> None:
+        """Say that this boot is over."""
+        session = self._current.session
+        if session is not None:
+            await self._sessions.end_session(session)
+
+    # --- what it knows of itself
 
     def _vital_signs(self) -> dict[str, Any]:
         ingest = self._ingest.statistics()
@@ -152,157 +282,33 @@ class ShardActor:
             "units": ingest["units"],
             "failing": ingest["failing"],
             "lanes": ingest["mailbox"]["lanes"],
-            "workspaces": len(self._owned),
-            "parked": [c.name for c in self._supervisor.children() if c.state is ChildState.PARKED],
+            "workspaces": len(self._owned.workspace_ids()),
+            "parked": self._owned.parked(),
+            "restarts": self._owned.restarts(),
         }
 
-    # --- configuration
+    def frames(self) -> Counter[str]:
+        return self._owned.frames()
 
-    def registry_changed(self, workspace_id: str) -> None:
-        """Look at this workspace's configuration now instead of at the next heartbeat. Never blocks."""
-        self._nudges.add(workspace_id)
-        self._nudged.set()
-
-    async def _follow_configuration(self, session: SessionRef) -> None:
-        self._nudged = trio.Event()
-        nudges, self._nudges = self._nudges, set()
-        try:
-            versions = await self._sessions.load_config_versions()
-            for workspace_id in [*versions, *(self._versions.keys() - versions.keys())]:
-                if versions.get(workspace_id) != self._versions.get(workspace_id):
-                    await self._load(session, workspace_id)
-                elif workspace_id in nudges and workspace_id in self._owned:
-                    self._owned[workspace_id].view.wake()
-        except EnvironmentFault as fault:
-            self._edge.failed(fault)
-
-    async def _load(self, session: SessionRef, workspace_id: str) -> None:
-        fleet = await self._sessions.load_fleet(workspace_id)
-        if fleet is None or not fleet.workspace.active or not self._collecting:
-            await self._disown(workspace_id)
-        else:
-            await self._own(session, fleet)
-        if fleet is None:
-            self._versions.pop(workspace_id, None)
-        else:
-            self._versions[workspace_id] = fleet.workspace.config_version
-
-    async def _own(self, session: SessionRef, fleet: Fleet) -> None:
-        workspace_id = fleet.workspace.workspace_id
-        owned = self._owned.get(workspace_id)
-        if owned is None:
-            owned = self._owned[workspace_id] = self._make_owned(session, fleet)
-            self._supervisor.start(f"workspace:{workspace_id}", owned.workspace.run, restart=Restart.PERMANENT)
-        else:
-            owned.view.replace(fleet)
-        await self._match_streams(owned)
-
-    def _make_owned(self, session: SessionRef, fleet: Fleet) -> _Owned:
-        ownership = Ownership(
-            f"workspace:{fleet.workspace.workspace_id}", session.shard_id, session.epoch, session.epoch
-        )
-        view = FleetView(fleet, ownership)
-        actor = WorkspaceActor(view, session, self._connector, self._ingest, self._cycles, self._clock, self._random)
-        return _Owned(view, actor)
-
-    async def _match_streams(self, owned: _Owned) -> None:
-        """Start the stream actors that are configured, stop those that are not or were configured differently."""
-        wanted = {c.provider_id: c for c in owned.view.fleet.connections if c.transport == "stream" and c.active}
-        for provider_id in list(owned.streams):
-            if wanted.get(provider_id) != owned.streams[provider_id][0]:
-                await self._stop_stream(owned, provider_id)
-        for provider_id, connection in wanted.items():
-            if provider_id not in owned.streams:
-                self._start_stream(owned, connection)
-
-    def _start_stream(self, owned: _Owned, connection: ProviderConnection) -> None:
-        actor = StreamActor(
-            connection.provider_id,
-            owned.view,
-            self._connector,
-            self._ingest,
-            self._clock,
-            self._random,
-            window_seconds=self._window_seconds,
-        )
-        owned.streams[connection.provider_id] = (connection, actor)
-        self._supervisor.start(_stream_name(owned, connection.provider_id), actor.run, restart=Restart.PERMANENT)
-
-    async def _stop_stream(self, owned: _Owned, provider_id: str) -> None:
-        await self._supervisor.stop(_stream_name(owned, provider_id), budget_seconds=STOP_BUDGET_SECONDS)
-        _, actor = owned.streams.pop(provider_id)
-        _add_frames(self._ended_frames[owned.view.workspace_id], actor)
-
-    async def _disown(self, workspace_id: str) -> None:
-        owned = self._owned.get(workspace_id)
-        if owned is None:
-            return
-        for provider_id in list(owned.streams):
-            await self._stop_stream(owned, provider_id)
-        await self._supervisor.stop(f"workspace:{workspace_id}", budget_seconds=STOP_BUDGET_SECONDS)
-        self._owned.pop(workspace_id, None)
-
-    # --- the way out
-
-    async def stop_collecting(self) -> None:
-        """Stop every workspace and stream; what they had buffered is in the mailbox afterwards. Start none again."""
-        self._collecting = False
-        async with trio.open_nursery() as nursery:
-            for workspace_id in list(self._owned):
-                nursery.start_soon(self._disown, workspace_id)
-
-    async def end_session(self) -> None:
-        """Say that this boot is over, so that nobody has to wait for the heartbeat to expire."""
-        session = self._current.session
-        if session is not None:
-            await self._sessions.end_session(session)
-
-    # --- what it knows of itself
-
-    def frames(self) -> Mapping[str, int]:
-        """Frame counts of all streams this process ever ran: received = merged + ignored + malformed + pending."""
-        total: Counter[str] = Counter()
-        for workspace_id in self._owned.keys() | self._ended_frames.keys():
-            total.update(self.frames_of(workspace_id))
-        return total
-
-    def frames_of(self, workspace_id: str) -> Mapping[str, int]:
-        """The same for one workspace."""
-        total = Counter(self._ended_frames.get(workspace_id, {}))
-        owned = self._owned.get(workspace_id)
-        for _, actor in owned.streams.values() if owned else ():
-            _add_frames(total, actor)
-        return total
+    def frames_of(self, workspace_id: str) -> Counter[str]:
+        return self._owned.frames_of(workspace_id)
 
     def statistics(self) -> dict[str, Any]:
         session = self._current.session
         return {
             "shard_id": self._shard_id,
             "epoch": None if session is None else session.epoch,
-            "beats": self._beats,
-            "clock": self._clock.statistics(),
+            "draining": self._draining,
+            **self._keeper.statistics(),
+            **self._counts,
+            "leaving": sorted(self._leaving),
             "frames": dict(self.frames()),
-            "actors": self._supervisor.statistics(),
-            "workspaces": {
-                workspace_id: {
-                    **owned.workspace.statistics(),
-                    "streams": {provider_id: actor.statistics() for provider_id, (_, actor) in owned.streams.items()},
-                }
-                for workspace_id, owned in self._owned.items()
-            },
+            "owned": self._owned.statistics(),
         }
 
 
-def _stream_name(owned: _Owned, provider_id: str) -> str:
-    return f"stream:{owned.view.workspace_id}/{provider_id}"
-
-
-def _add_frames(total: Counter[str], actor: StreamActor) -> None:
-    frames = actor.statistics()["frames"]
-    for name in ("received", "merged", "ignored", "malformed", "pending"):
-        total[name] += frames[name]
-
-
-async def _cancel_when_fenced(current: CurrentSession, session: SessionRef, scope: trio.CancelScope) -> None:
-    await current.wait_fenced(session)
-    scope.cancel()
+def _until_next_round(look: Look, round_seconds: float) -> float:
+    """Wake at the earliest expiry, so that a takeover costs the TTL and not a round on top of it."""
+    if look.next_expiry_seconds is None:
+        return round_seconds
+    return max(0.05, min(round_seconds, look.next_expiry_seconds))

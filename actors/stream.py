@@ -158,6 +158,7 @@ class StreamActor:
             self._ingest,
             self._clock,
             self._random,
+            self._log,
             trace_id=uuid.uuid4().hex,
             origin="stream",
         )

@@ -15,7 +15,8 @@ import trio
 
 from actors.connections import Connector
 from actors.ingest import IngestActor
-from actors.session import CurrentSession
+from actors.owned import OwnedActors
+from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
 from actors.upkeep import UpkeepActor
 from api.app import create_app
@@ -36,7 +37,9 @@ from storage.cycles import PostgresCycleStore
 from storage.gateway import Database
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
+from storage.leases import PostgresLeaseStore
 from storage.migrations import check_schema
+from storage.notices import PostgresNotices
 from storage.reads import PostgresReads
 from storage.registry import PostgresRegistry
 from storage.sessions import PostgresSessionStore
@@ -96,17 +99,30 @@ class Service:
         current = CurrentSession()
         self.ingest = IngestActor(PostgresIngestStore(self.database), current, random=random)
         self._upkeep = UpkeepActor(self._upkeep_store, random)
-        self.shard = ShardActor(
-            settings.shard_id,
-            PostgresSessionStore(self.database),
+        sessions = PostgresSessionStore(self.database)
+        owned = OwnedActors(
             PostgresCycleStore(self.database),
             Connector(providers, Credentials(settings.credentials_folder).resolve),
             self.ingest,
-            current,
             self._clock,
             random,
-            on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
             window_seconds=settings.stream_window_seconds,
+        )
+        keeper = SessionKeeper(
+            settings.shard_id, sessions, current, self._clock, random, ttl_seconds=settings.ttl_seconds
+        )
+        self.shard = ShardActor(
+            settings.shard_id,
+            keeper,
+            sessions,
+            PostgresLeaseStore(self.database),
+            PostgresNotices(self.database),
+            owned,
+            self.ingest,
+            current,
+            random,
+            on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
+            ttl_seconds=settings.ttl_seconds,
         )
         self._supervisor = Supervisor("shard", random=random)
 
@@ -205,7 +221,7 @@ class Service:
         plan.add("readiness", 1.0, self._stop_being_ready)
         plan.add("load_balancers", self._settings.drain_seconds + 0.1, self._wait_for_load_balancers)
         plan.add("http", 8.0, self._stop_http)
-        plan.add("streams_and_polls", 8.0, self.shard.stop_collecting)
+        plan.add("hand_over", 12.0, self.shard.drain)
         plan.add("flush", 8.0, self._flush)
         plan.add("session", 3.0, self.shard.end_session)
         await plan.run()

@@ -69,6 +69,12 @@ class Settings(BaseSettings):
     min_poll_interval_seconds: Annotated[
         int, Field(ge=2, le=3600, description="shortest poll interval a workspace may have; demos and tests use 2")
     ] = 60
+    ttl_seconds: Annotated[
+        float,
+        Field(
+            ge=1, le=120, description="how long a heartbeat is good for; a silent shard's work is taken over after it"
+        ),
+    ] = 15.0
     drain_seconds: Annotated[
         float,
         Field(ge=0, le=60, description="how long readiness is off before the listener closes, for load balancers"),

@@ -1,33 +1,41 @@
 """Assignment: which leases this member should claim and which it should give up, decided from one look at the table.
 
-Owns the rule, pure. It must never act, wait or remember: every round decides anew from what the database said, so a
-round that failed half way is simply followed by another.
+Owns the rule, pure (`decide_assignment`), and what one member has to remember for it (`Rounds`). It must never act or
+wait: every round decides anew from what the database said, so a round that failed half way is simply followed by
+another, and what is remembered may be lost at any time.
 
 **Desired** owner of a resource is the rendezvous choice among the members that are live and not draining; resources
 with one group key stay together. **Free** resources (never owned, released, or owned by a session that is over) are
-claimed at once by their desired owner; one that stays free for longer than a TTL may be taken by anybody, so that a
-member which is desired but cannot claim leaves no orphan. What is owned is **sticky**: only its owner gives it up, when
-another member is desired, and no more than max(1, 5% of what it owns) a round, so that a join moves its share in steps
-and a flapping member moves little. A draining member gives everything up at once.
+claimed at once by their desired owner; one that stays free for longer than a TTL may be **adopted** by anybody, so that
+a member which is desired but cannot claim leaves no orphan. What is owned is **sticky**: only its owner gives it up,
+when another member is desired, and no more than max(1, 5% of what it owns) a round, so that a join moves its share in
+steps and a flapping member moves little. A draining member gives everything up at once.
+
+Nothing is given up for a member that does not come for what it should have: one that left something free for a third
+of a TTL, or from which something was adopted within the last ADOPTION_TTLS. Otherwise whatever was adopted would be
+given up in the next round, to stand free for another TTL, and so on for ever.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.rendezvous import desired_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 VOLUNTARY_SHARE = 0.05
+LATE_SHARE = 1 / 3
+ADOPTION_TTLS = 20
 
 
 class Resource(NamedTuple):
     """One resource as a round sees it. `owner` is the member whose live session holds its lease, None when free.
 
-    `free_seconds` says for how long it has been free: since its release, its owner's end, or its making.
+    `free_seconds` says for how long its desired owner could have had it.
     """
 
     name: str
@@ -37,27 +45,91 @@ class Resource(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """What one member should do now; names in order."""
+    """What one member should do now; names in order. `adopt` are those to claim although another member is desired."""
 
     claim: tuple[str, ...]
     release: tuple[str, ...]
+    adopt: tuple[str, ...] = ()
 
 
 def decide_assignment(
-    me: str, members: Collection[str], resources: Sequence[Resource], *, ttl_seconds: float, draining: bool = False
+    me: str,
+    members: Collection[str],
+    resources: Sequence[Resource],
+    *,
+    ttl_seconds: float,
+    draining: bool = False,
+    adopted: Collection[str] = (),
 ) -> Assignment:
-    """`members` are the live members that are not draining; `me` counts among them only while it is one."""
+    """`members` are the live members that are not draining; `me` counts among them only while it is one.
+
+    `resources` are at least all that are free or mine. `adopted` is what this member adopted within the last
+    ADOPTION_TTLS.
+    """
     mine = sorted(resource.name for resource in resources if resource.owner == me)
     if draining or me not in members:
         return Assignment((), tuple(mine) if draining else ())
     wanted = {resource.name: desired_owner(resource.group, members) for resource in resources}
-    claim = [
-        resource.name
-        for resource in resources
-        if resource.owner is None and (wanted[resource.name] == me or resource.free_seconds > ttl_seconds)
-    ]
-    misplaced = [name for name in mine if wanted[name] != me]
-    return Assignment(tuple(sorted(claim)), tuple(misplaced[: max_voluntary_moves(len(mine))]))
+    free = {resource.name: resource.free_seconds for resource in resources if resource.owner is None}
+    claim = sorted(name for name, seconds in free.items() if wanted[name] == me or seconds > ttl_seconds)
+    late = {wanted[name] for name, seconds in free.items() if seconds > ttl_seconds * LATE_SHARE}
+    late |= {wanted[name] for name in mine if name in adopted}
+    misplaced = [name for name in mine if wanted[name] != me and wanted[name] not in late]
+    return Assignment(
+        claim=tuple(claim),
+        release=tuple(misplaced[: max_voluntary_moves(len(mine))]),
+        adopt=tuple(name for name in claim if wanted[name] != me),
+    )
+
+
+class Rounds:
+    """One member's rounds: what it should do now, and what it remembers from one to the next.
+
+    A resource counts as free from the first round that saw it so, whatever the database says: when a cluster boots
+    everything has been free for long, and whoever looks first should not take it all. Times are monotonic seconds.
+    """
+
+    def __init__(self, me: str, ttl_seconds: float) -> None:
+        self._me = me
+        self._ttl_seconds = ttl_seconds
+        self._free_since: dict[str, float] = {}
+        self._adopted_until: dict[str, float] = {}
+
+    def decide(
+        self,
+        now: float,
+        members: Collection[str],
+        mine: Collection[str],
+        free: Mapping[str, float],
+        groups: Mapping[str, str],
+        *,
+        draining: bool = False,
+    ) -> Assignment:
+        """From one look: names that are mine, and free ones with how long by the database's account. A resource that
+        `groups` does not name is a group of its own.
+        """
+        self._free_since = {name: self._free_since.get(name, now) for name in free}
+        self._adopted_until = {
+            name: until for name, until in self._adopted_until.items() if now < until and (name in mine or name in free)
+        }
+        resources = [Resource(name, groups.get(name) or alone(name), self._me) for name in mine]
+        resources += [
+            Resource(name, groups.get(name) or alone(name), None, min(seconds, now - self._free_since[name]))
+            for name, seconds in free.items()
+        ]
+        assignment = decide_assignment(
+            self._me,
+            members,
+            resources,
+            ttl_seconds=self._ttl_seconds,
+            draining=draining,
+            adopted=self._adopted_until.keys(),
+        )
+        self._adopted_until.update(dict.fromkeys(assignment.adopt, now + ADOPTION_TTLS * self._ttl_seconds))
+        return assignment
+
+    def statistics(self) -> dict[str, Any]:
+        return {"seen_free": len(self._free_since), "adopted": sorted(self._adopted_until)}
 
 
 def max_voluntary_moves(owned: int) -> int:
@@ -65,11 +137,16 @@ def max_voluntary_moves(owned: int) -> int:
     return max(1, math.floor(owned * VOLUNTARY_SHARE))
 
 
-def group_by_shared(keys_of: dict[str, Collection[str]]) -> dict[str, str]:
+def alone(name: str) -> str:
+    """The group of a resource that shares nothing."""
+    return f"resource:{name}"
+
+
+def group_by_shared(keys_of: Mapping[str, Collection[str]]) -> dict[str, str]:
     """A group for every resource: resources that share a key, directly or through others, get the same one.
 
-    A group is named after its first resource by name when it stands alone, and after its first shared key otherwise, so
-    that it keeps its name when a resource joins or leaves.
+    A group is named after its resource when that stands alone, and after the first of the keys that two or more of its
+    resources have otherwise, so that it keeps its name when a resource joins or leaves, whatever else that one has.
     """
     parent: dict[str, str] = {}
 
@@ -79,12 +156,10 @@ def group_by_shared(keys_of: dict[str, Collection[str]]) -> dict[str, str]:
             node = parent[node]
         return node
 
-    for name, keys in keys_of.items():
+    users = Counter(key for keys in keys_of.values() for key in set(keys))
+    shared = {name: {key for key in keys if users[key] > 1} for name, keys in keys_of.items()}
+    for name, keys in shared.items():
         for key in keys:
-            low, high = sorted((root(f"key:{key}"), root(f"resource:{name}")))
+            low, high = sorted((root(f"key:{key}"), root(alone(name))))
             parent[high] = low  # "key:" sorts before "resource:", so a root is a key wherever there is one
-    users: dict[str, int] = {}
-    for name in keys_of:
-        users[root(f"resource:{name}")] = users.get(root(f"resource:{name}"), 0) + 1
-    groups = {name: root(f"resource:{name}") for name in keys_of}
-    return {name: group if users[group] > 1 else f"resource:{name}" for name, group in groups.items()}
+    return {name: root(alone(name)) for name in keys_of}

@@ -99,8 +99,8 @@ class PostgresLeaseStore:
 def assemble_look(session: SessionRef, members: Sequence[Member], holdings: Iterable[Holding]) -> Look:
     """The look of this session. Pure; the twin asks it too.
 
-    `expired` and `next_expiry_seconds` are about other shards: nobody can declare itself dead. A live session of our own
-    shard that is not ours is a later boot of it: no member to us, nor anything to wait for.
+    `expired` and `next_expiry_seconds` are about other shards: nobody can declare itself dead. A live session of our
+    own shard that is not this one is a later boot of it: no member to us, nor anything to wait for.
     """
     others = [member for member in members if member.session.shard_id != session.shard_id]
     counted = [member for member in members if member.session == session] + others

@@ -17,7 +17,9 @@ from storage.cycles import PostgresCycleStore
 from storage.gateway import Database, connect, open_bridge
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
+from storage.leases import PostgresLeaseStore
 from storage.migrations import migrate_blocking
+from storage.notices import PostgresNotices
 from storage.reads import PostgresReads
 from storage.registry import PostgresRegistry
 from storage.sessions import PostgresSessionStore
@@ -27,7 +29,17 @@ from tests.postgres import running_postgres
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from actors.ports import CycleStore, IngestStore, Keys, Reads, Registry, SessionStore, UpkeepStore
+    from actors.ports import (
+        CycleStore,
+        IngestStore,
+        Keys,
+        LeaseStore,
+        Notices,
+        Reads,
+        Registry,
+        SessionStore,
+        UpkeepStore,
+    )
 
 TEMPLATE = "lastheard_template"
 _numbers = itertools.count(1)
@@ -44,6 +56,8 @@ class Stores:
     registry: Registry
     reads: Reads
     keys: Keys
+    leases: LeaseStore
+    notices: Notices
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -103,6 +117,8 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresRegistry(database),
         PostgresReads(database),
         PostgresKeys(database),
+        PostgresLeaseStore(database),
+        PostgresNotices(database),
     )
 
 

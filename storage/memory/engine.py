@@ -54,6 +54,7 @@ class Engine:
         self._fate = CommitFate.ANSWERED
         self._poison: tuple[Callable[[CanonicalUpdate], bool], str] | None = None
         self.before_statement: Hook | None = None
+        self.listeners: list[Callable[[str], None]] = []
         self._counts = dict.fromkeys(("calls", "refused", "units", "poisoned", "commits_lost"), 0)
 
     def now(self) -> datetime:
@@ -85,6 +86,11 @@ class Engine:
             yield self.tables
         finally:
             self._writing.release()
+
+    def notify(self, notice: str) -> None:
+        """To every listener. The caller holds the writers' turn, and nothing can fail any more."""
+        for listener in self.listeners:
+            listener(notice)
 
     async def before(self, statement: Statement) -> None:
         """Each statement is a moment at which others run, and at which a test may pause or fail the unit."""

@@ -111,9 +111,7 @@ def _shard(tables: Tables, shard_id: str) -> dict[str, Any]:
     session, heartbeat = tables.sessions.get((shard_id,)), tables.heartbeats.get((shard_id,))
     assert session is not None  # noqa: S101
     assert heartbeat is not None  # noqa: S101 begun together, with one epoch
-    told = {"shard_id": shard_id, **session._asdict(), **heartbeat._asdict()}
-    del told["is_draining"]
-    return told
+    return {"shard_id": shard_id, **session._asdict(), **heartbeat._asdict()}
 
 
 def _plain(value: Any) -> Any:

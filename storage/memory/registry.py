@@ -44,13 +44,15 @@ class MemoryRegistry:
                 ordinal = _lowest_free(workspace.ordinal for _, workspace in tables.workspaces.items())
                 made = Workspace(workspace_id, name, active, ordinal, poll_interval_seconds, policy)
                 tables.workspaces.put((workspace_id,), made)
+                tables.made_at[workspace_id] = self._engine.now()
+                self._engine.notify(f"workspace:{workspace_id}")
                 return Stored(created=True)
             wanted = replace(
                 stored, name=name, active=active, poll_interval_seconds=poll_interval_seconds, policy=policy
             )
             if wanted != stored:
                 tables.workspaces.put((workspace_id,), wanted)
-                _bump_config(tables, workspace_id)
+                self._bump_config(tables, workspace_id)
             return Stored(created=False)
 
     async def get_workspace(self, workspace_id: str) -> Workspace | None:
@@ -79,7 +81,7 @@ class MemoryRegistry:
                 tables.providers.put(key, replace(connection, settings=settings))
                 if stored is None:
                     tables.connection_state.put(key, ConnectionState())
-                _bump_config(tables, connection.workspace_id)
+                self._bump_config(tables, connection.workspace_id)
             return Stored(created=stored is None)
 
     async def get_provider(self, workspace_id: str, provider_id: str) -> ProviderConnection | None:
@@ -107,7 +109,7 @@ class MemoryRegistry:
                 for device in reached:
                     tables.put_device(device)
                 if reached:
-                    _bump_config(tables, workspace_id)
+                    self._bump_config(tables, workspace_id)
             return answers
 
     async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound:
@@ -118,7 +120,7 @@ class MemoryRegistry:
             retired = retire(stored, self._engine.now())
             if retired != stored:
                 tables.put_device(retired)
-                _bump_config(tables, workspace_id)
+                self._bump_config(tables, workspace_id)
             return retired
 
     async def get_device(self, workspace_id: str, device_id: str) -> Device | None:
@@ -145,8 +147,16 @@ class MemoryRegistry:
                 return waiting[0].cycle_id
             requested = _requested_cycle(workspace_id, trace_id, self._engine.now())
             tables.put_cycle(Cycle(requested, epoch=None))
-            _bump_config(tables, workspace_id)
+            self._bump_config(tables, workspace_id)
             return requested.cycle_id
+
+    # --- Details ------------------------------------------------------------------------------------------------
+
+    def _bump_config(self, tables: Tables, workspace_id: str) -> None:
+        workspace = tables.workspaces.get((workspace_id,))
+        if workspace is not None:
+            tables.workspaces.put((workspace_id,), replace(workspace, config_version=workspace.config_version + 1))
+            self._engine.notify(f"workspace:{workspace_id}")
 
 
 def _requested_cycle(workspace_id: str, trace_id: str, now: datetime) -> CycleRow:
@@ -158,12 +168,6 @@ def _requested_cycle(workspace_id: str, trace_id: str, now: datetime) -> CycleRo
 def _holders(tables: Tables, workspace_id: str, drafts: Sequence[DeviceDraft]) -> dict[tuple[str, str], str]:
     names = {(draft.provider_id, draft.external_id) for draft in drafts}
     return {name: holder for name in names if (holder := tables.holders.get((workspace_id, *name)))}
-
-
-def _bump_config(tables: Tables, workspace_id: str) -> None:
-    workspace = tables.workspaces.get((workspace_id,))
-    if workspace is not None:
-        tables.workspaces.put((workspace_id,), replace(workspace, config_version=workspace.config_version + 1))
 
 
 def _lowest_free(taken: Iterable[int]) -> int:

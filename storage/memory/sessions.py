@@ -32,9 +32,9 @@ class MemorySessionStore:
             now = self._engine.now()
             former = tables.sessions.get((shard_id,))
             newest = 0 if former is None else former.epoch
-            if after is not None and after.epoch != newest:
+            if after is not None and newest > after.epoch:
                 return None
-            session = SessionRef(shard_id, newest + 1)
+            session = SessionRef(shard_id, max(newest, after.epoch if after else 0) + 1)
             tables.sessions.put((shard_id,), Session(session.epoch, "live", 0, now))
             tables.heartbeats.put((shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), {}))
             return SessionStart(session, now)
@@ -46,8 +46,11 @@ class MemorySessionStore:
         tables = self._engine.tables
         if not is_live(tables, session):
             return None
-        now = self._engine.now()
-        tables.heartbeats.put((session.shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), facts))
+        former, now = tables.heartbeats.get((session.shard_id,)), self._engine.now()
+        renewed = Heartbeat(
+            session.epoch, now, now + _seconds(ttl_seconds), facts, former is not None and former.draining
+        )
+        tables.heartbeats.put((session.shard_id,), renewed)
         return now
 
     async def load_newest_epoch(self, shard_id: str) -> int | None:
@@ -59,9 +62,10 @@ class MemorySessionStore:
         """It stays live: what it still holds has to be committed."""
         key = (session.shard_id,)
         async with self._engine.writing() as tables:
-            stored = tables.sessions.get(key)
-            if stored is not None and is_live(tables, session):
-                tables.sessions.put(key, stored._replace(is_draining=True))
+            heartbeat = tables.heartbeats.get(key)
+            if heartbeat is not None and is_live(tables, session):
+                tables.heartbeats.put(key, heartbeat._replace(draining=True))
+                self._engine.notify("leases")
 
     async def end_session(self, session: SessionRef) -> None:
         key = (session.shard_id,)
@@ -69,6 +73,7 @@ class MemorySessionStore:
             stored, heartbeat, now = tables.sessions.get(key), tables.heartbeats.get(key), self._engine.now()
             if stored is not None and is_live(tables, session):
                 tables.sessions.put(key, stored._replace(state="ended", ended_at=now))
+                self._engine.notify("leases")
             if heartbeat is not None and heartbeat.epoch == session.epoch:
                 tables.heartbeats.put(key, heartbeat._replace(expires_at=now))
 

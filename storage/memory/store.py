@@ -12,6 +12,7 @@ from storage.memory.cycles import MemoryCycleStore
 from storage.memory.engine import Engine
 from storage.memory.ingest import MemoryIngestStore
 from storage.memory.keys import MemoryKeys
+from storage.memory.leases import MemoryLeaseStore, MemoryNotices
 from storage.memory.reads import MemoryReads
 from storage.memory.registry import MemoryRegistry
 from storage.memory.sessions import MemorySessionStore
@@ -20,7 +21,17 @@ from storage.memory.upkeep import MemoryUpkeepStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.ports import CycleStore, IngestStore, Keys, Reads, Registry, SessionStore, UpkeepStore
+    from actors.ports import (
+        CycleStore,
+        IngestStore,
+        Keys,
+        LeaseStore,
+        Notices,
+        Reads,
+        Registry,
+        SessionStore,
+        UpkeepStore,
+    )
     from domain.model import CanonicalUpdate
     from storage.memory.engine import Hook, WallClock
     from storage.memory.tables import Tables
@@ -36,6 +47,8 @@ class MemoryStore(
     MemoryRegistry,
     MemoryReads,
     MemoryKeys,
+    MemoryLeaseStore,
+    MemoryNotices,
 ):
     """A database in memory. `clock.wall()` is database time; it may need a running trio loop, calls have one.
 
@@ -54,6 +67,8 @@ class MemoryStore(
         self.registry: Registry = self
         self.reads: Reads = self
         self.keys: Keys = self
+        self.leases: LeaseStore = self
+        self.notices: Notices = self
 
     # --- Trouble on demand --------------------------------------------------------------------------------------
 
@@ -62,7 +77,9 @@ class MemoryStore(
         self._engine.go_away(math.inf if for_next is None else for_next)
 
     def come_back(self) -> None:
+        """Listeners hear "", as after a connection was lost."""
         self._engine.go_away(0)
+        self._engine.notify("")
 
     def lose_commit(self, *, after: bool) -> None:
         """The next unit's commit is lost: CommitUnknown. `after` tells whether it had been carried out."""

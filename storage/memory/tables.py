@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from actors.ports import CycleRow, EventRow, KeyRecord, RejectionRow
-    from domain.model import CycleKey, Device, ProviderConnection, Workspace
+    from domain.model import CycleKey, Device, ProviderConnection, SessionRef, Workspace
 
 K = TypeVar("K", bound=tuple[Any, ...])
 R = TypeVar("R")
@@ -93,7 +93,6 @@ class Session(NamedTuple):
     last_unit: int
     started_at: datetime
     ended_at: datetime | None = None
-    is_draining: bool = False
 
 
 class Heartbeat(NamedTuple):
@@ -101,6 +100,16 @@ class Heartbeat(NamedTuple):
     beat_at: datetime
     expires_at: datetime
     statistics: Mapping[str, Any]
+    draining: bool = False
+
+
+class Lease(NamedTuple):
+    """One row of leases; as it stands here, one that nobody ever claimed."""
+
+    owner: SessionRef | None = None
+    token: int = 0
+    acquired_at: datetime | None = None
+    released_at: datetime | None = None
 
 
 class Table(Generic[K, R]):
@@ -165,7 +174,9 @@ class Tables:
     quarantine: Table[tuple[str, int], Quarantined] = field(default_factory=Table)
     sessions: Table[tuple[str], Session] = field(default_factory=Table)
     heartbeats: Table[tuple[str], Heartbeat] = field(default_factory=Table)
+    leases: Table[tuple[str], Lease] = field(default_factory=Table)
     keys: Table[tuple[str], KeyRecord] = field(default_factory=Table)
+    made_at: dict[str, datetime] = field(default_factory=dict)  # created_at of workspaces, which no reader is told
     holders: dict[tuple[str, str, str], str] = field(default_factory=dict)  # active external ids -> device_id
     cycle_ids: dict[tuple[str, str], CycleKey] = field(default_factory=dict)
     partitions: set[date] = field(default_factory=set)

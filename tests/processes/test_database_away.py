@@ -7,7 +7,7 @@ connected and go on coalescing, and the probes say what is the matter.
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from signal import SIGKILL, SIGTERM
@@ -18,7 +18,7 @@ import trio
 
 from lastheard.simulation import Simulated, run_simulator
 from storage.embedded import EmbeddedPostgres
-from storage.gateway import Database
+from storage.gateway import Database, open_bridge
 from storage.migrations import migrate
 from tests.conftest import Stores, make_postgres_stores
 from tests.postgres import public_folder
@@ -162,7 +162,6 @@ def _changer(proxy: DatabaseProxy, condition: Condition) -> Callable[[], Awaitab
     return change
 
 
-@pytest.mark.usefixtures("database")  # for its bridge
 async def test_the_postmaster_is_killed_and_started_again(tmp_path: Path) -> None:
     with public_folder("lastheard-postmaster-") as folder:
         # With the settings of a real one: what was acknowledged must survive, so nothing may be left to the cache.
@@ -180,12 +179,12 @@ async def _go_through_on(server: EmbeddedPostgres, folder: Path) -> None:
         os.kill(server.pid, SIGKILL)
         await trio.lowlevel.checkpoint()
 
-    database = Database(server.dsn, pool_size=2)
-    try:
-        async with at_work(server.dsn, server.dsn, make_postgres_stores(database), folder) as scene:
-            await go_through(scene, kill, server.start)
-    finally:
-        await database.aclose()
+    async with (
+        open_bridge(),
+        aclosing(Database(server.dsn, pool_size=2)) as database,
+        at_work(server.dsn, server.dsn, make_postgres_stores(database), folder) as scene,
+    ):
+        await go_through(scene, kill, server.start)
 
 
 @pytest.mark.parametrize("fate", LostCommit, ids=lambda fate: fate.value)
@@ -196,6 +195,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_out_and_stored_once(
     poster = Poster("post", await make_depot(postgres_stores, 5), key, Random(5))
     async with open_proxy(dsn) as proxy, open_shard(proxy.dsn, key) as shard, trio.open_nursery() as nursery:
         proxy.lose_commit_after(b"post-2", fate)
+        await shard.wait_ready()
         poster.shard_port = shard.port
         nursery.start_soon(poster.run)
         await poster.wait_for_verdicts(5)

@@ -37,7 +37,8 @@ async def world(place: str | None) -> AsyncIterator[World]:
 
 
 def make_twin_stores(store: MemoryStore) -> Stores:
-    return Stores(store.ingest, store.sessions, store.cycles, store.upkeep, store.registry, store.reads, store.keys)
+    telling = (store.registry, store.reads, store.keys)
+    return Stores(store.ingest, store.sessions, store.cycles, store.upkeep, *telling, store.leases, store.notices)
 
 
 class InsideTwin:

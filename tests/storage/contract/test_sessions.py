@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from domain.model import CursorAdvance, SessionRef
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection, submission
 
@@ -28,6 +30,45 @@ async def test_a_session_that_another_boot_replaced_is_over(world: World) -> Non
     assert await beat(world, world.session)
     again = await world.begin("shard-1")
     assert not await beat(world, world.session)
+    assert await beat(world, again)
+
+
+async def test_a_rejoin_follows_its_own_epoch_and_never_takes_the_row_from_a_later_boot(world: World) -> None:
+    begin = world.stores.sessions.begin_session
+    again = await begin("shard-1", ttl_seconds=15, after=world.session)
+    assert again is not None
+    assert again.session.epoch == world.session.epoch + 1
+    assert await begin("shard-1", ttl_seconds=15, after=world.session) is None
+    assert await beat(world, again.session)
+
+
+@pytest.mark.parametrize("shard_id", ["shard-1", "shard-2"])
+async def test_epochs_grow_even_after_the_database_forgot_some(world: World, shard_id: str) -> None:
+    remembered = SessionRef(shard_id, 7)
+    start = await world.stores.sessions.begin_session(shard_id, ttl_seconds=15, after=remembered)
+    assert start is not None
+    assert start.session == SessionRef(shard_id, 8)
+
+
+async def test_the_newest_epoch_is_known_whoever_began_it_and_whatever_became_of_it(world: World) -> None:
+    newest = world.stores.sessions.load_newest_epoch
+    again = await world.begin("shard-1")
+    await world.stores.sessions.end_session(again)
+    assert (await newest("shard-1"), await newest("shard-2")) == (again.epoch, None)
+
+
+async def test_a_draining_session_stays_live_until_it_ends_and_the_next_one_does_not_drain(world: World) -> None:
+    async def draining() -> bool:
+        (shard,) = await world.stores.reads.load_shards()
+        return bool(shard["draining"])
+
+    await world.stores.sessions.start_draining(world.session)
+    assert await beat(world, world.session)
+    assert await draining()
+    await world.commit(submission())
+    again = await world.begin("shard-1")
+    await world.stores.sessions.start_draining(world.session)
+    assert not await draining()
     assert await beat(world, again)
 
 

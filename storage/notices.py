@@ -1,0 +1,103 @@
+"""Hints from other shards over LISTEN and NOTIFY: look now instead of in the next round.
+
+Owns reconnecting and the little that may pile up. Notices are never data: one may be lost, doubled or late, and the
+bare "" says that anything may have happened, so whoever gets it looks at everything.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from runtime.backoff import Backoff
+from runtime.faults import EnvironmentFault
+from runtime.logs import EdgeLog, get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from storage.gateway import Database
+
+CHANNEL: Final = "lastheard"
+MAX_PENDING: Final = 1000
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class NoticeBox:
+    """What was heard and not yet told: each notice once. Overflow policy: more than `max_pending` different ones become
+    the one "" that stands for them all.
+    """
+
+    def __init__(self, max_pending: int = MAX_PENDING) -> None:
+        self._max_pending = max_pending
+        self._pending: dict[str, None] = {}  # a set that keeps its order
+        self._arrived = trio.Event()
+        self._heard = 0
+        self._overflows = 0
+
+    def put(self, notice: str) -> None:
+        """Never blocks, never raises: the driver's callback calls it."""
+        self._heard += 1
+        self._pending[notice] = None
+        if len(self._pending) > self._max_pending:
+            self._overflows += 1
+            self._pending = {"": None}
+        self._arrived.set()
+
+    async def take(self) -> list[str]:
+        """All there is, oldest first, as soon as there is any. No deadline: quiet is the rule."""
+        await self._arrived.wait()
+        self._arrived = trio.Event()
+        taken, self._pending = list(self._pending), {}
+        return taken
+
+    async def tell(self, on_notice: Callable[[str], None]) -> NoReturn:
+        """Hand every notice on, until cancelled."""
+        while True:
+            for notice in await self.take():
+                on_notice(notice)
+
+    def statistics(self) -> dict[str, Any]:
+        return {"heard": self._heard, "pending": len(self._pending), "overflows": self._overflows}
+
+
+class PostgresNotices:
+    """actors.ports.Notices. One connection of its own for each `listen`."""
+
+    def __init__(self, database: Database, random: Random | None = None, *, check_seconds: float = 10.0) -> None:
+        """`check_seconds`: how often a quiet connection is asked whether it lives, and whether its server may write."""
+        self._database = database
+        self._check_seconds = check_seconds
+        self._box = NoticeBox()
+        self._backoff = Backoff(
+            random or Random(),  # noqa: S311 - jitter, not secrets
+            base_seconds=FIRST_PAUSE_SECONDS,
+            cap_seconds=LONGEST_PAUSE_SECONDS,
+        )
+        self._edge = EdgeLog(get_logger("notices"), "notices")
+        self._connections = 0
+
+    async def listen(self, on_notice: Callable[[str], None]) -> NoReturn:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._box.tell, on_notice)
+            while True:
+                try:
+                    await self._database.listen(CHANNEL, self._note, check_seconds=self._check_seconds)
+                except EnvironmentFault as fault:
+                    self._edge.failed(fault)
+                    await trio.sleep(self._backoff.next_delay(fault.retry_after))
+
+    def _note(self, notice: str) -> None:
+        """Inside asyncio. The gateway's own "" says that a connection listens, from now on and not before."""
+        if notice == "":
+            self._connections += 1
+            self._backoff.reset()
+            self._edge.recovered()
+        self._box.put(notice)
+
+    def statistics(self) -> dict[str, Any]:
+        return {"connections": self._connections, **self._box.statistics(), **self._edge.statistics()}
