@@ -253,7 +253,7 @@ class ShardActor:
     # --- the way out
 
     async def drain(self) -> None:
-        """Hand everything over without waiting for any TTL: the others are told first, then each lease as it is free."""
+        """Hand everything over without waiting for any TTL: the others are told first, then lease by lease."""
         session = self._current.session
         if session is None:
             return

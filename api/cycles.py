@@ -7,13 +7,13 @@ from typing import Any
 
 from quart import Response, request
 
-from actors.ports import CycleRow, NotFound
 from api.auth import no_such_workspace
 from api.bodies import Instant, json_response, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
+from api.ports import CycleRow, NotFound
 from api.problem_types import NOT_FOUND
 from api.problems import Problem
 from api.services import ApiServices

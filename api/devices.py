@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pydantic import Field
 from quart import Response, request
 
-from actors.ports import Conflict, DeviceDraft, NotFound, Stored
 from api.auth import no_such_workspace
 from api.bodies import Instant, RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
+from api.ports import Conflict, DeviceDraft, NotFound, Stored
 from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices

@@ -2,13 +2,13 @@
 
 from quart import Response, request
 
-from actors.ports import EventRow
 from api.bodies import Instant, json_response, read_query
 from api.cursors import PageQuery
 from api.devices import no_such_device
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
+from api.ports import EventRow
 from api.services import ApiServices
 from api.shapes import AnswerModel
 

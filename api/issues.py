@@ -12,7 +12,6 @@ from typing import Literal
 from pydantic import Field
 from quart import Response, request
 
-from actors.ports import HealthQuery
 from api.auth import current_access
 from api.bodies import Instant, json_response, read_query
 from api.cursors import PageQuery
@@ -20,6 +19,7 @@ from api.keys import Scope
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
 from api.paging import Paging
+from api.ports import HealthQuery
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
 from api.spreadsheet import CSV_MEDIA_TYPE, Cell, csv_response, write_csv

@@ -13,7 +13,7 @@ import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.ports import KeyRecord
+from api.ports import KeyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from actors.ports import HealthQuery
 from api.bodies import Instant
+from api.ports import HealthQuery
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.verdicts import Judged, JudgedPage, load_judged

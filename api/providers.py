@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 from quart import Response, request
 
-from actors.ports import Conflict, NotFound, Provider
+from actors.ports import Provider
 from api.auth import no_such_workspace
 from api.bodies import RequestModel, json_response, pointer_to, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
+from api.ports import Conflict, NotFound
 from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices

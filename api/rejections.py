@@ -5,12 +5,12 @@ import base64
 from pydantic import Field
 from quart import Response, request
 
-from actors.ports import RejectionRow
 from api.bodies import Instant, json_response, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
+from api.ports import RejectionRow
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.model import Reason

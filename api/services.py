@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from actors.ports import Ingest, Keys, Nudges, Provider, Reads, Registry
+    from actors.ports import Provider
+    from api.ports import Ingest, Keys, Nudges, Reads, Registry
 
 
 class DatabaseTime(Protocol):

@@ -10,7 +10,6 @@ from typing import Literal
 from pydantic import Field
 from quart import Response, request
 
-from actors.ports import SnapshotRow
 from api.auth import current_workspace
 from api.bodies import Instant, json_response, read_query
 from api.cursors import PageQuery
@@ -18,6 +17,7 @@ from api.devices import no_such_device
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
+from api.ports import SnapshotRow
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.health import SignalAge, age_signals, resolve_thresholds

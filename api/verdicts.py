@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import Field
 
-from actors.ports import HealthPage, HealthQuery, WorklistPosition
 from api.bodies import Instant
 from api.cursors import Cursor, PageQuery
 from api.paging import Paging, cut
+from api.ports import HealthPage, HealthQuery, WorklistPosition
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.health import HealthFacts, HealthReason, State, Thresholds, Verdict, judge_health

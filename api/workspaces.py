@@ -8,13 +8,13 @@ from typing import Annotated
 from pydantic import Field
 from quart import Response, request
 
-from actors.ports import Conflict
 from api.auth import current_access, current_workspace, no_such_workspace
 from api.bodies import RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
+from api.ports import Conflict
 from api.problem_types import CONFLICT, INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio_asyncio import aio_as_trio  # type: ignore[import-untyped]
 
-from actors.ports import DeviceDraft
+from api.ports import DeviceDraft
 from domain.model import Policy, ProviderConnection
 from storage.embedded import open_embedded
 from storage.gateway import connect

@@ -78,6 +78,8 @@ async def measure_ours(feed: Feed, port: int, dsn: str) -> float:
         sessions, clock, current = PostgresSessionStore(database), SharedClock(SystemClock()), CurrentSession()
         sent_at = clock.monotonic()
         start = await sessions.begin_session("bench", ttl_seconds=600)
+        if start is None:
+            raise NotVerified("somebody else uses this database")
         clock.observe(sent_at, clock.monotonic(), start.server_time)
         current.replace(start.session)
         fleet = await sessions.load_fleet(WORKSPACE)

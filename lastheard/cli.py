@@ -20,7 +20,7 @@ from rich.console import Console
 
 from lastheard import settings as settings_module
 from lastheard.client import ClientError, connect
-from lastheard.tables import health_table
+from lastheard.tables import health_table, runtime_tables
 from runtime.clock import SystemClock
 from runtime.faults import EnvironmentFault
 from runtime.logs import configure_logging
@@ -45,7 +45,8 @@ app.add_typer(config_app, name="config")
 
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
-out = Console(soft_wrap=True, highlight=False)
+PIPE_WIDTH = 160  # a pipe has none of its own, and a table must not be cut to guess one
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file of settings (default: $LASTHEARD_CONFIG)", dir_okay=False)
@@ -169,6 +170,23 @@ def worklist(
 ) -> None:
     """Devices that stopped reporting or never did, across all workspaces the key may see; silent longest first."""
     _print_list("/worklist", "Worklist", as_json, as_csv, config, with_workspace=True)
+
+
+@app.command()
+def runtime(
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Shards, leases, actors, restarts, parked ones, queue depth: what to ask first when something is wrong."""
+    try:
+        report = orjson.loads(connect(_load(config)).get("/runtime").content)
+    except (ClientError, EnvironmentFault) as error:
+        _fail(str(error), EXIT_UNAVAILABLE)
+    if as_json:
+        sys.stdout.write(orjson.dumps(report).decode() + "\n")
+        return
+    for table in runtime_tables(report):
+        out.print(table)
 
 
 @token_app.command("create")

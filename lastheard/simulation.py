@@ -17,14 +17,14 @@ import httpx
 import orjson
 import trio
 
-from actors.ports import DeviceDraft, NotFound
+from api.ports import DeviceDraft, NotFound
 from domain.model import Policy, ProviderConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from actors.ports import Registry
+    from api.ports import Registry
 
 READY_BUDGET_SECONDS = 30.0
 STOP_BUDGET_SECONDS = 5.0

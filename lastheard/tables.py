@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 STATES = ("healthy", "delayed", "stale", "configured-no-data", "awaiting-first-data")
 STATE_STYLE = {
@@ -39,31 +39,95 @@ def health_table(title: str, items: Iterable[Mapping[str, Any]], *, with_workspa
             f"[{STATE_STYLE.get(state, 'white')}]{state}[/]",
             str(item["reason"]),
             duration(item.get("freshness_age_seconds")),
-            str(item.get("last_update_received_at") or "never")[:19].replace("T", " "),
-            ", ".join(item.get("old_signals") or ()),
+            _instant(item.get("last_update_received_at")),
+            _short(item.get("old_signals") or ()),
         )
     return table
 
 
+def _short(signals: Sequence[str]) -> str:
+    """The first two by name, of the rest the number."""
+    named, more = signals[:2], len(signals) - 2
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
 def runtime_tables(report: Mapping[str, Any]) -> Iterator[Table]:
-    """What an operator asks first: the shards and what they own, then the answering shard's actors and queues."""
-    shards = Table(title="shards", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("shard", "epoch", "state", "heartbeat", "workspaces", "queue", "oldest", "restarts", "parked"):
-        shards.add_column(column, no_wrap=True)
-    for shard in report["shards"]:
+    """What an operator asks first: all shards; then, of the one that answered, its leases, actors and queues."""
+    process = report["process"]
+    own = process["shard"]
+    yield _shards_table(report["shards"])
+    yield _leases_table(own["shard_id"], own["owned"]["workspaces"])
+    yield _actors_table({**process["actors"]["children"], **own["owned"]["actors"]["children"]})
+    yield _lanes_table(process["ingest"]["mailbox"]["lanes"])
+
+
+def _shards_table(shards: Iterable[Mapping[str, Any]]) -> Table:
+    columns = ("shard", "epoch", "state", "heartbeat good until", "leases", "queue", "oldest", "restarts", "parked")
+    table = _plain("shards", columns)
+    for shard in shards:
         vital = shard.get("statistics") or {}
-        shards.add_row(
+        table.add_row(
             str(shard["shard_id"]),
             str(shard["epoch"]),
-            str(shard["state"]) + (" draining" if shard.get("draining") else ""),
-            str(shard.get("expires_at") or "-")[:19].replace("T", " "),
+            str(shard["state"]) + (", draining" if shard.get("draining") else ""),
+            _instant(shard.get("expires_at")),
             str(vital.get("workspaces", "-")),
             str(vital.get("pending", "-")),
             duration(vital.get("oldest_waiting_seconds")),
             str(vital.get("restarts", "-")),
             ", ".join(vital.get("parked") or ()) or "none",
         )
-    yield shards
+    return table
+
+
+def _leases_table(shard_id: str, workspaces: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _plain(f"leases of {shard_id}", ("workspace", "token", "streams open", "next start", "cycles"))
+    for workspace_id, workspace in sorted(workspaces.items()):
+        streams = workspace["streams"].values()
+        table.add_row(
+            workspace_id,
+            str(workspace["token"]),
+            f"{sum(stream['open'] for stream in streams)} of {len(streams)}",
+            _instant(workspace["next_start_at"]),
+            ", ".join(f"{outcome} {count}" for outcome, count in sorted(workspace["outcomes"].items())) or "none yet",
+        )
+    return table
+
+
+def _actors_table(children: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Those that need a look; the rest is a number."""
+    odd = {name: child for name, child in children.items() if child["state"] != "running" or child["restarts"]}
+    table = _plain(f"actors: {len(children)}, to look at: {len(odd)}", ("actor", "state", "restarts", "since", "error"))
+    for name, child in sorted(odd.items()):
+        error = child["last_error"] or {}
+        table.add_row(
+            name,
+            child["state"],
+            str(child["restarts"]),
+            _instant(child["since"]),
+            f"{error.get('type', '')} {error.get('message', '')}".strip(),
+        )
+    return table
+
+
+def _lanes_table(lanes: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _plain("mailbox lanes, in updates", ("lane", "waiting", "capacity", "peak", "parked senders", "refused"))
+    for name, lane in lanes.items():
+        counts = ("waiting_size", "capacity", "peak_size", "parked_senders", "refused_items")
+        table.add_row(name, *(str(lane[count]) for count in counts))
+    return table
+
+
+def _plain(title: str, columns: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column != "error")
+    return table
+
+
+def _instant(text: str | None) -> str:
+    """To the second: whoever needs more asks for JSON."""
+    return "-" if text is None else text[:19].replace("T", " ")
 
 
 def duration(seconds: float | None) -> str:

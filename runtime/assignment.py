@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.rendezvous import desired_owner
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 VOLUNTARY_SHARE = 0.05
 LATE_SHARE = 1 / 3
 ADOPTION_TTLS = 20
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Resource(NamedTuple):
@@ -45,11 +48,14 @@ class Resource(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """What one member should do now; names in order. `adopt` are those to claim although another member is desired."""
+    """What one member should do now; names in order.
+
+    `adopt` are those of `claim` that another member should have had, and which one.
+    """
 
     claim: tuple[str, ...]
     release: tuple[str, ...]
-    adopt: tuple[str, ...] = ()
+    adopt: Mapping[str, str] = NOTHING
 
 
 def decide_assignment(
@@ -59,26 +65,26 @@ def decide_assignment(
     *,
     ttl_seconds: float,
     draining: bool = False,
-    adopted: Collection[str] = (),
+    adopted: Mapping[str, str] = NOTHING,
 ) -> Assignment:
     """`members` are the live members that are not draining; `me` counts among them only while it is one.
 
     `resources` are at least all that are free or mine. `adopted` is what this member adopted within the last
-    ADOPTION_TTLS.
+    ADOPTION_TTLS, and from which member.
     """
     mine = sorted(resource.name for resource in resources if resource.owner == me)
     if draining or me not in members:
         return Assignment((), tuple(mine) if draining else ())
-    wanted = {resource.name: desired_owner(resource.group, members) for resource in resources}
+    wanted = {resource.name: desired_owner(resource.group, members) or me for resource in resources}
     free = {resource.name: resource.free_seconds for resource in resources if resource.owner is None}
     claim = sorted(name for name, seconds in free.items() if wanted[name] == me or seconds > ttl_seconds)
     late = {wanted[name] for name, seconds in free.items() if seconds > ttl_seconds * LATE_SHARE}
-    late |= {wanted[name] for name in mine if name in adopted}
+    late |= {adopted[name] for name in mine if name in adopted}
     misplaced = [name for name in mine if wanted[name] != me and wanted[name] not in late]
     return Assignment(
         claim=tuple(claim),
         release=tuple(misplaced[: max_voluntary_moves(len(mine))]),
-        adopt=tuple(name for name in claim if wanted[name] != me),
+        adopt={name: wanted[name] for name in claim if wanted[name] != me},
     )
 
 
@@ -93,7 +99,7 @@ class Rounds:
         self._me = me
         self._ttl_seconds = ttl_seconds
         self._free_since: dict[str, float] = {}
-        self._adopted_until: dict[str, float] = {}
+        self._adopted: dict[str, tuple[str, float]] = {}  # from whom, until when that counts
 
     def decide(
         self,
@@ -109,9 +115,7 @@ class Rounds:
         `groups` does not name is a group of its own.
         """
         self._free_since = {name: self._free_since.get(name, now) for name in free}
-        self._adopted_until = {
-            name: until for name, until in self._adopted_until.items() if now < until and (name in mine or name in free)
-        }
+        self._adopted = {name: entry for name, entry in self._adopted.items() if name in mine and now < entry[1]}
         resources = [Resource(name, groups.get(name) or alone(name), self._me) for name in mine]
         resources += [
             Resource(name, groups.get(name) or alone(name), None, min(seconds, now - self._free_since[name]))
@@ -123,13 +127,14 @@ class Rounds:
             resources,
             ttl_seconds=self._ttl_seconds,
             draining=draining,
-            adopted=self._adopted_until.keys(),
+            adopted={name: member for name, (member, _) in self._adopted.items()},
         )
-        self._adopted_until.update(dict.fromkeys(assignment.adopt, now + ADOPTION_TTLS * self._ttl_seconds))
+        until = now + ADOPTION_TTLS * self._ttl_seconds
+        self._adopted |= {name: (member, until) for name, member in assignment.adopt.items()}
         return assignment
 
     def statistics(self) -> dict[str, Any]:
-        return {"seen_free": len(self._free_since), "adopted": sorted(self._adopted_until)}
+        return {"seen_free": len(self._free_since), "adopted": sorted(self._adopted)}
 
 
 def max_voluntary_moves(owned: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from actors.ports import Conflict, NotFound, Stored
+from api.ports import Conflict, NotFound, Stored
 from domain.model import Device, PolicyOverride
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from actors.ports import DeviceDraft
+    from api.ports import DeviceDraft
     from domain.model import Policy, ProviderConnection
 
     Answer = Stored | NotFound | Conflict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.ports import KeyRecord
+from api.ports import KeyRecord
 from storage.queries import sql
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class PostgresKeys:
-    """actors.ports.Keys."""
+    """api.ports.Keys."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.ports import HealthPage
+from api.ports import HealthPage
 from domain.health import CollectorRecord, ConnectionRecord, HealthFacts, State, cutoffs, resolve_thresholds
 from domain.model import Device
 from storage.queries import sql
@@ -32,7 +32,7 @@ from storage.upkeep import count_days_ahead, read_partitions
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from actors.ports import CycleRow, EventRow, HealthQuery, RejectionRow, SnapshotRow
+    from api.ports import CycleRow, EventRow, HealthQuery, RejectionRow, SnapshotRow
     from domain.model import CycleKey, ProviderConnection, Workspace
     from storage.gateway import Connection, Database
 
@@ -41,7 +41,7 @@ _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PostgresReads:
-    """actors.ports.Reads."""
+    """api.ports.Reads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.ports import Conflict, NotFound, Stored
+from api.ports import Conflict, NotFound, Stored
 from domain.model import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
 from storage.commands import check_provider, check_workspace, judge_drafts, reach_drafts
@@ -21,13 +21,13 @@ from storage.unit_steps import columns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.ports import DeviceDraft
+    from api.ports import DeviceDraft
     from domain.model import Device, Policy, ProviderConnection, Workspace
     from storage.gateway import Connection, Database
 
 
 class PostgresRegistry:
-    """actors.ports.Registry."""
+    """api.ports.Registry."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

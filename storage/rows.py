@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.ports import CycleRow, EventRow, RejectionRow, SnapshotRow
+from api.ports import CycleRow, EventRow, RejectionRow, SnapshotRow
 from domain.health import ConnectionRecord
 from domain.model import (
     CycleKey,

@@ -29,17 +29,8 @@ from tests.postgres import running_postgres
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from actors.ports import (
-        CycleStore,
-        IngestStore,
-        Keys,
-        LeaseStore,
-        Notices,
-        Reads,
-        Registry,
-        SessionStore,
-        UpkeepStore,
-    )
+    from actors.ports import CycleStore, IngestStore, LeaseStore, Notices, SessionStore, UpkeepStore
+    from api.ports import Keys, Reads, Registry
 
 TEMPLATE = "lastheard_template"
 _numbers = itertools.count(1)

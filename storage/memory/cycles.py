@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.ports import CycleRow, CycleStart
+from actors.ports import CycleStart
+from api.ports import CycleRow
 from domain.model import CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
 from storage.cycles import next_attempt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.ports import HealthPage
+from api.ports import HealthPage
 from domain.health import (
     CollectorRecord,
     ConnectionRecord,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from actors.ports import CycleRow, HealthQuery
+    from api.ports import CycleRow, HealthQuery
     from domain.model import Device, ProviderConnection, Workspace
     from storage.memory.tables import Tables
 

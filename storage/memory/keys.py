@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from actors.ports import KeyRecord
+    from api.ports import KeyRecord
     from storage.memory.engine import Engine
 
 
 class MemoryKeys:
-    """actors.ports.Keys."""
+    """api.ports.Keys."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

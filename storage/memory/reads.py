@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from actors.ports import SnapshotRow
+from api.ports import SnapshotRow
 from storage.memory.health import page_health
 from storage.memory.tables import DeviceState, Snapshot
 from storage.rows import to_document
@@ -14,14 +14,14 @@ from storage.upkeep import count_days_ahead, partition_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from actors.ports import CycleRow, EventRow, HealthPage, HealthQuery, RejectionRow
+    from api.ports import CycleRow, EventRow, HealthPage, HealthQuery, RejectionRow
     from domain.model import CycleKey, Device
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 
 
 class MemoryReads:
-    """actors.ports.Reads."""
+    """api.ports.Reads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

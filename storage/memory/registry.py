@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
-from actors.ports import CycleRow, NotFound, Stored
+from api.ports import CycleRow, NotFound, Stored
 from domain.model import CycleKey, CycleTrigger, Workspace
 from domain.schedule import cycle_id
 from storage.commands import check_provider, check_workspace, judge_drafts, reach_drafts, retire
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from actors.ports import Conflict, DeviceDraft
+    from api.ports import Conflict, DeviceDraft
     from domain.model import Device, Policy, ProviderConnection
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class MemoryRegistry:
-    """actors.ports.Registry."""
+    """api.ports.Registry."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

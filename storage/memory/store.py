@@ -21,17 +21,8 @@ from storage.memory.upkeep import MemoryUpkeepStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.ports import (
-        CycleStore,
-        IngestStore,
-        Keys,
-        LeaseStore,
-        Notices,
-        Reads,
-        Registry,
-        SessionStore,
-        UpkeepStore,
-    )
+    from actors.ports import CycleStore, IngestStore, LeaseStore, Notices, SessionStore, UpkeepStore
+    from api.ports import Keys, Reads, Registry
     from domain.model import CanonicalUpdate
     from storage.memory.engine import Hook, WallClock
     from storage.memory.tables import Tables

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
-    from actors.ports import CycleRow, EventRow, KeyRecord, RejectionRow
+    from api.ports import CycleRow, EventRow, KeyRecord, RejectionRow
     from domain.model import CycleKey, Device, ProviderConnection, SessionRef, Workspace
 
 K = TypeVar("K", bound=tuple[Any, ...])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.ports import EventRow, RejectionRow
+from api.ports import EventRow, RejectionRow
 from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
 from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.tables import ConnectionState, DeviceState, Edge, Quarantined, Snapshot

@@ -10,7 +10,7 @@ from storage.upkeep import count_days_ahead, partition_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actors.ports import CycleRow
+    from api.ports import CycleRow
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 

@@ -141,12 +141,12 @@ class Shard:
 
     # --- what a customer configures
 
-    async def add_workspace(self, workspace_id: str, *, interval: int = 3600, **thresholds: float) -> None:
+    async def add_workspace(
+        self, workspace_id: str, *, interval: int = 3600, thresholds: Mapping[str, float] | None = None
+    ) -> None:
         """Without thresholds the defaults of the specification apply."""
-        name = workspace_id.title()
-        await self.put(
-            f"/workspaces/{workspace_id}", name=name, poll_interval_seconds=interval, thresholds=thresholds
-        )
+        name, limits = workspace_id.title(), dict(thresholds or {})
+        await self.put(f"/workspaces/{workspace_id}", name=name, poll_interval_seconds=interval, thresholds=limits)
 
     async def add_provider(self, workspace_id: str, provider_id: str, **fields: Any) -> None:
         await self.put(f"/workspaces/{workspace_id}/providers/{provider_id}", **fields)
@@ -162,11 +162,11 @@ class Shard:
         device_ids: Iterable[str],
         *,
         connection: Mapping[str, Any] | None = None,
-        **thresholds: float,
+        thresholds: Mapping[str, float] | None = None,
     ) -> None:
         """A workspace that is only ever sent to: its connection is switched off, so nothing is collected."""
         plain = {"provider_type": "rfms", "transport": "poll", "base_url": "http://127.0.0.1:9/rfms", "active": False}
-        await self.add_workspace(workspace_id, **thresholds)
+        await self.add_workspace(workspace_id, thresholds=thresholds)
         await self.add_provider(workspace_id, "push", **plain | dict(connection or {}))
         await self.add_devices(workspace_id, "push", device_ids)
 
@@ -233,18 +233,18 @@ class House:
         return now
 
     async def add_fleet(
-        self, tenant: Tenant, *, interval: int = 3600, extra: Iterable[str] = (), **options: Any
+        self,
+        tenant: Tenant,
+        *,
+        interval: int = 3600,
+        thresholds: Mapping[str, float] | None = None,
+        connection: Mapping[str, Any] | None = None,
     ) -> None:
-        """The tenant's fleet as a workspace of its name, over the first shard's API.
-
-        `extra`: vehicles that the provider does not know. `provider`: more fields of the connection; the rest are
-        thresholds.
-        """
-        more = options.pop("provider", {})
-        await self.shard.add_workspace(tenant.name, interval=interval, **options)
-        await self.shard.add_provider(tenant.name, tenant.provider, **(self.connection_of(tenant) | more))
-        vehicles = [vehicle.vehicle_id for vehicle in tenant.vehicles]
-        await self.shard.add_devices(tenant.name, tenant.provider, [*vehicles, *extra])
+        """The tenant's fleet as a workspace of its name, over the first shard's API."""
+        fields = self.connection_of(tenant) | dict(connection or {})
+        await self.shard.add_workspace(tenant.name, interval=interval, thresholds=thresholds)
+        await self.shard.add_provider(tenant.name, tenant.provider, **fields)
+        await self.shard.add_devices(tenant.name, tenant.provider, [vehicle.vehicle_id for vehicle in tenant.vehicles])
 
     def connection_of(self, tenant: Tenant) -> dict[str, Any]:
         """How to reach a tenant, as the body of a provider connection; the credential is a file's reference."""
@@ -317,14 +317,14 @@ async def open_house(
 async def until(fact: Callable[[], Awaitable[bool]], *, within: float = 15.0) -> None:
     """Ask again and again until it is so. Raises TooSlowError."""
     with trio.fail_after(within):
-        while not await fact():
+        while not await fact():  # noqa: ASYNC110 - it happens in the database, which rings no bell here
             await trio.sleep(ASK_EVERY_SECONDS)
 
 
 async def eventually(read: Callable[[], Awaitable[T]], expected: T, *, within: float = 15.0) -> None:
     """Read again and again until it is what was expected; if it never is, fail with what it was last."""
     with trio.move_on_after(within):
-        while await read() != expected:
+        while await read() != expected:  # noqa: ASYNC110 - as above
             await trio.sleep(ASK_EVERY_SECONDS)
         return
     assert await read() == expected
@@ -342,7 +342,7 @@ def device(provider_id: str, device_id: str, **fields: Any) -> dict[str, Any]:
 
 
 def update(workspace_id: str, device_id: str | None, observed_at: Any, /, **given: Any) -> dict[str, Any]:
-    """A canonical update of a pushed fleet; `external_id`, `provider_id`, `vehicle_id` may be said, the rest are values."""
+    """A canonical update of a pushed fleet; of `given`, what does not say who is meant are values."""
     named = {name: given.pop(name) for name in ("external_id", "provider_id", "vehicle_id") if name in given}
     readings = [{"signal": name, "value": value, "observed_at": observed_at} for name, value in given.items()]
     plain = {"workspace_id": workspace_id, "provider_id": "push", "device_id": device_id, "readings": readings}

@@ -1,4 +1,4 @@
-"""What must not get in: refused at the door with a reason that names the place, counted on the wire, seen in the ledger."""
+"""What must not get in: refused at the door with the place that is wrong, counted on the wire, seen in the ledger."""
 
 from __future__ import annotations
 
@@ -117,7 +117,17 @@ STRANGERS = [
     Bad("DELETE", "/workspaces/harbour/devices/bus-1", None, 403, "missing-scope", key="ingest-only"),
     Bad("POST", "/workspaces/harbour/cycles", None, 403, "missing-scope", key="read-only"),
 ]
-FOREIGN_PATHS = ["", "/health", "/issues", "/snapshots", "/snapshots/bus-1", "/devices", "/providers", "/cycles", "/rejections"]
+FOREIGN_PATHS = [
+    "",
+    "/health",
+    "/issues",
+    "/snapshots",
+    "/snapshots/bus-1",
+    "/devices",
+    "/providers",
+    "/cycles",
+    "/rejections",
+]
 
 
 async def test_every_bad_body_and_setting_is_refused_with_the_place_that_is_wrong_and_changes_nothing(
@@ -200,7 +210,7 @@ async def test_malformed_frames_are_counted_one_sample_is_kept_and_the_connectio
 ) -> None:
     harbour = streamed("harbour", rate=20.0, faults="malformed=0.2,non_object=0.1,duplicates=0.1,out_of_order=0.05")
     async with open_house(dsn, tmp_path, harbour) as house:
-        await house.add_fleet(harbour, **QUICK)
+        await house.add_fleet(harbour, thresholds=QUICK)
         await eventually(lambda: _malformed_so_far(house), True)
         ledger = await house.shard.rejections("harbour")
         verdicts = await house.shard.verdicts("harbour")
@@ -221,12 +231,10 @@ async def _malformed_so_far(house: House) -> bool:
     return bool(house.shard.service.shard.frames_of("harbour")["malformed"] >= 20)
 
 
-async def test_a_malformed_page_fails_its_cycle_and_the_next_good_one_makes_up_for_it(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_a_malformed_page_fails_its_cycle_and_the_next_good_one_makes_up_for_it(dsn: str, tmp_path: Path) -> None:
     west = polled("west", faults="malformed=1")
     async with open_house(dsn, tmp_path, west) as house:
-        await house.add_fleet(west, interval=2, **QUICK)
+        await house.add_fleet(west, interval=2, thresholds=QUICK)
         await eventually(lambda: _newest_outcome(house.shard), "failed")
         (cycle,) = (cycle for cycle in (await house.shard.cycles("west"))[:1])
         assert cycle["summary"]["connections"]["rfms"].startswith("protocol: ")
@@ -283,7 +291,9 @@ async def _refusal(shard: Shard, workspace_id: str, path: str) -> tuple[int, lis
 
 
 async def _configuration(house: House) -> list[Any]:
-    return [await house.fetch(f"SELECT * FROM {table}") for table in ("workspaces", "providers", "devices", "snapshots")]
+    return [
+        await house.fetch(f"SELECT * FROM {table}") for table in ("workspaces", "providers", "devices", "snapshots")
+    ]
 
 
 async def _strangers(shard: Shard) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Acceptance 6, 7 and 8: the health rows to the second, the worklist, and that no verdict is ever stored.
 
-How an instant is chosen: a page's cursor pins the instant at which the first page was judged. So the first page is read,
-the stored times of all other devices are set so many seconds before that instant, and the second page judges them.
+How an instant is chosen: a page's cursor pins the instant at which the first page was judged. So the first page is
+read, stored times of all other devices are set so many seconds before that instant, and the second page judges them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STATES = ("healthy", "delayed", "stale", "configured-no-data", "awaiting-first-data")
 MICROSECOND = 1e-6
+RELAXED = {"delayed_after_seconds": 6500.0, "stale_after_seconds": 6600.0, "grace_seconds": 0.001}
 
 
 class Row(NamedTuple):
@@ -34,6 +35,8 @@ class Row(NamedTuple):
     heard: float | None = None
     activated: float = 86_400.0
     grace: float | None = None  # of its own
+    rejected: float | None = None  # so many seconds ago it sent something that was refused
+    lag: float = 0.0  # how old its data was when it came
 
 
 ROWS = [
@@ -45,6 +48,9 @@ ROWS = [
     Row("delayed", "device_silent", heard=900),
     Row("stale", "device_silent", heard=900 + MICROSECOND),
     Row("stale", "device_silent", heard=901),
+    Row("delayed", "updates_rejected", heard=540, rejected=30),
+    Row("delayed", "device_silent", heard=540, rejected=541),  # what it sent since then was good
+    Row("delayed", "provider_delay", heard=540, lag=361),
     Row("stale", "device_silent", heard=1320),
     Row("awaiting-first-data", "awaiting_first_data", activated=600),
     Row("awaiting-first-data", "awaiting_first_data", activated=3600),
@@ -92,7 +98,8 @@ async def test_acceptance_6_and_8_every_health_row_holds_to_the_microsecond(
     counts["awaiting-first-data"] += 1  # the device of the first page
     assert page["counts"] == counts
     for item in page["items"]:
-        assert (item["vehicle_id"], item["vehicle_name"]) == (f"vehicle-{item['device_id']}", f"Bus {item['device_id']}")
+        name = item["device_id"]
+        assert (item["vehicle_id"], item["vehicle_name"]) == (f"vehicle-{name}", f"Bus {name}")
         assert item["evidence"]["last_cycle_outcome"] == "completed"
         assert item["evidence"]["owner"] == "shard-1"
 
@@ -102,10 +109,10 @@ async def test_nfr_004_a_device_is_configured_no_data_from_the_first_request_aft
 ) -> None:
     """Asked again and again across the end of the grace, with a clock that nobody moves."""
     async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1"], **QUICK | {"grace_seconds": 1.5})
+        await house.shard.add_pushed_fleet("harbour", ["bus-1"], thresholds=QUICK | {"grace_seconds": 1.5})
         (stored,) = (await house.shard.get("/workspaces/harbour/devices"))["items"]
         ends_at = datetime.fromisoformat(stored["activated_at"]) + timedelta(seconds=1.5)
-        answers = []
+        answers: list[tuple[datetime, list[Any]]] = []
         while not answers or answers[-1][0] <= ends_at + timedelta(seconds=0.3):
             report = await house.shard.health("harbour")
             issues = await house.shard.get("/workspaces/harbour/issues")
@@ -157,7 +164,7 @@ async def test_acceptance_7_with_nothing_to_report_the_shape_is_the_same_and_emp
         worklist = await shard.get("/worklist")
 
     none, one = dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0) | {"healthy": 1}
-    plain = {"workspace_outage": None, "items": [], "next_cursor": None}
+    plain: dict[str, Any] = {"workspace_outage": None, "items": [], "next_cursor": None}
     assert [_without_instant(report) for report in reports] == [
         {"workspace_id": "harbour", "counts": one, **plain},
         {"workspace_id": "harbour", "counts": one, **plain},
@@ -181,7 +188,7 @@ async def test_fr_012_no_verdict_is_stored_and_any_shard_computes_the_same(dsn: 
         await other.get("/worklist")
         assert await _dump(house) == before
 
-        await one.add_workspace("harbour", delayed_after_seconds=6500, stale_after_seconds=6600, grace_seconds=1e-3)
+        await one.add_workspace("harbour", thresholds=RELAXED)
         relaxed = await _states(other, buses)
         devices_after = {name: rows for name, rows in (await _dump(house)).items() if name != "workspaces"}
 
@@ -224,10 +231,15 @@ async def _set_times(house: House, rows: list[Row], instant: datetime) -> None:
     """What the collector would have stored had it been there; a device that was heard has nothing old about it."""
     for number, row in enumerate(rows):
         heard_at = None if row.heard is None else instant - timedelta(seconds=row.heard)
+        observed_at = None if heard_at is None else heard_at - timedelta(seconds=row.lag)
+        rejected_at = None if row.rejected is None else instant - timedelta(seconds=row.rejected)
         await house.execute(
-            "UPDATE device_state SET last_update_received_at = $2, last_observed_at = $2 WHERE device_id = $1",
+            "UPDATE device_state SET last_update_received_at = $2, last_observed_at = $3, last_rejected_at = $4"
+            " WHERE device_id = $1",
             _name(number),
             heard_at,
+            observed_at,
+            rejected_at,
         )
         activated_at = instant - timedelta(seconds=row.activated)
         await house.execute("UPDATE devices SET activated_at = $2 WHERE device_id = $1", _name(number), activated_at)

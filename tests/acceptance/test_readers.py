@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -10,7 +11,7 @@ import trio
 from api.bodies import format_instant
 from simulator.rfms import RfmsFleet
 from tests.acceptance.fleets import polled, streamed
-from tests.acceptance.house import QUICK, device, open_house, update
+from tests.acceptance.house import QUICK, device, eventually, open_house, update
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,14 +80,18 @@ async def test_nfr_002_every_page_shows_what_the_provider_last_said_within_one_r
     fleets = [polled("west"), streamed("harbour")]
     async with open_house(dsn, tmp_path, *fleets) as house:
         for fleet in fleets:
-            await house.add_fleet(fleet, interval=2, **QUICK)
-        await trio.sleep(2.5)
+            await house.add_fleet(fleet, interval=2, thresholds=QUICK)
+            await eventually(partial(_is_heard, house, fleet.name), True)
         for fleet in fleets:
             silence = {vehicle.vehicle_id: {"never": True} for vehicle in fleet.vehicles}
             await house.change_faults(fleet.name, reporting=silence)
         await trio.sleep(2.5)
         for fleet in fleets:
             await _check_last_words(house, fleet.name)
+
+
+async def _is_heard(house: House, tenant: str) -> bool:
+    return {state for state, _ in (await house.shard.verdicts(tenant)).values()} == {"healthy"}
 
 
 async def _check_last_words(house: House, tenant: str) -> None:

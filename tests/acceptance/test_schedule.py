@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from tests.acceptance.fleets import polled, streamed
-from tests.acceptance.house import QUICK, open_house, until
+from tests.acceptance.house import QUICK, eventually, open_house, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +27,12 @@ async def test_acceptance_1_each_workspace_gets_a_cycle_in_every_slot_at_its_own
     fleets = [polled(f"fleet-{number}") for number in range(6)]
     async with open_house(dsn, tmp_path, *fleets) as house:
         for fleet in fleets:
-            await house.add_fleet(fleet, interval=interval, **QUICK)
+            await house.add_fleet(fleet, interval=interval, thresholds=QUICK)
         began_at = await house.now() + interval * SECOND
         await trio.sleep(3 * interval + 1)
-        cycles = await _cycles(house, "slot_start_at >= $1 AND slot_start_at < $2", began_at, began_at + 2 * interval * SECOND)
+        cycles = await _cycles(
+            house, "slot_start_at >= $1 AND slot_start_at < $2", began_at, began_at + 2 * interval * SECOND
+        )
 
     for of_one in cycles.values():
         first, second = of_one
@@ -40,7 +43,7 @@ async def test_acceptance_1_each_workspace_gets_a_cycle_in_every_slot_at_its_own
     assert len(cycles) == len(fleets)
     phases = sorted(of_one[0]["slot_start_at"].timestamp() % interval for of_one in cycles.values())
     around = [*phases, phases[0] + interval]
-    assert min(later - earlier for earlier, later in zip(around, around[1:], strict=False)) > 0.15
+    assert min(later - earlier for earlier, later in pairwise(around)) > 0.15
 
 
 async def test_acceptance_1_polling_never_calls_the_stream_transport(dsn: str, tmp_path: Path) -> None:
@@ -48,16 +51,15 @@ async def test_acceptance_1_polling_never_calls_the_stream_transport(dsn: str, t
     west, harbour = polled("west"), streamed("harbour")
     async with open_house(dsn, tmp_path, west, harbour) as house:
         for fleet in (west, harbour):
-            await house.add_fleet(fleet, interval=2, **QUICK)
+            await house.add_fleet(fleet, interval=2, thresholds=QUICK)
 
-        async def two_cycles_each() -> bool:
-            ended = [
-                [cycle for cycle in await house.shard.cycles(fleet.name) if cycle["outcome"] == "completed"]
-                for fleet in (west, harbour)
-            ]
-            return all(len(cycles) >= 2 for cycles in ended)
+        async def cycles_of_each() -> list[bool]:
+            cycles = [await house.shard.cycles(fleet.name) for fleet in (west, harbour)]
+            return [sum(cycle["outcome"] == "completed" for cycle in of_one) >= 2 for of_one in cycles]
 
-        await until(two_cycles_each)
+        for fleet in (west, harbour):
+            await house.shard.post(f"/workspaces/{fleet.name}/cycles")
+        await eventually(cycles_of_each, [True, True])
         assert {entry.tenant for entry in house.simulator.connections} == {"harbour"}
         assert len(house.simulator.connections) == 1
         assert set(house.requests("west")) == {"GET /rfms/vehiclestatuses 200"}
@@ -65,11 +67,11 @@ async def test_acceptance_1_polling_never_calls_the_stream_transport(dsn: str, t
 
 async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(dsn: str, tmp_path: Path) -> None:
     """What was missed while nobody ran is recorded, the present slot is made up for, and nothing starts at once."""
-    interval, count = 4, 12
+    interval, count = 3, 9
     fleets = [polled(f"fleet-{number:02d}") for number in range(count)]
     async with open_house(dsn, tmp_path, *fleets) as house:
         for fleet in fleets:
-            await house.add_fleet(fleet, interval=interval, **QUICK)
+            await house.add_fleet(fleet, interval=interval, thresholds=QUICK)
         await until(lambda: _is_started(house, count))
         await house.close_shard()
         await trio.sleep(interval)

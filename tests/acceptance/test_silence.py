@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from tests.acceptance.house import Shard
 
-# A workspace's signals age faster as its thresholds are shorter: here a state of charge is old after 9.6 s.
-LIVELY = QUICK | {"freshness_target_seconds": 2.0, "delayed_after_seconds": 2.0, "stale_after_seconds": 2.4}
-SOC_STOPS = Reporting(stopped_labels=(("soc", 4.0),))
+# A workspace's signals age faster as its thresholds are shorter: here a state of charge is old after 6.8 s.
+LIVELY = QUICK | {"freshness_target_seconds": 1.5, "delayed_after_seconds": 1.5, "stale_after_seconds": 1.7}
+BRISK = QUICK | {"freshness_target_seconds": 2.0, "delayed_after_seconds": 2.0, "stale_after_seconds": 3.0}
+SOC_STOPS = Reporting(stopped_labels=(("soc", 3.0),))
 HOURLY_THRESHOLDS = {
-    "freshness_target_seconds": QUICK["freshness_target_seconds"],
+    "freshness_target_seconds": BRISK["freshness_target_seconds"],
     "delayed_after_seconds": 4320.0,
     "stale_after_seconds": 10800.0,
     "grace_seconds": 10800.0,
@@ -33,7 +34,7 @@ async def test_a_device_whose_state_of_charge_stops_is_healthy_and_the_signal_is
     live, recorded = streamed("live", 1, manners=[SOC_STOPS]), polled("recorded", 1, every=0.5, manners=[SOC_STOPS])
     async with open_house(dsn, tmp_path, live, recorded) as house:
         for fleet in (live, recorded):
-            await house.add_fleet(fleet, interval=2, **LIVELY)
+            await house.add_fleet(fleet, interval=2, thresholds=LIVELY)
 
         async def look() -> list[Any]:
             verdicts = [await _first_verdict(house.shard, fleet.name) for fleet in (live, recorded)]
@@ -43,7 +44,7 @@ async def test_a_device_whose_state_of_charge_stops_is_healthy_and_the_signal_is
         for fleet in (live, recorded):
             values = (await house.shard.get(f"/workspaces/{fleet.name}/snapshots"))["items"][0]["values"]
             assert values["soc_percent"]["mark"] == "old"
-            assert values["soc_percent"]["age_seconds"] > 9.6
+            assert values["soc_percent"]["age_seconds"] > 6.8
             assert values["odometer_km"]["mark"] == "current"
 
 
@@ -79,8 +80,8 @@ async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet
     one_record = [Reporting(silent_after_seconds=0.9)] * 2
     plain, hourly = (polled(name, manners=one_record) for name in ("plain", "hourly"))
     async with open_house(dsn, tmp_path, plain, hourly) as house:
-        await house.add_fleet(plain, interval=2, **QUICK)
-        await house.add_fleet(hourly, interval=2, provider={"expected_update_seconds": 3600}, **QUICK)
+        await house.add_fleet(plain, interval=2, thresholds=BRISK)
+        await house.add_fleet(hourly, interval=2, connection={"expected_update_seconds": 3600}, thresholds=BRISK)
 
         async def look() -> list[tuple[str, str]]:
             return list((await house.shard.verdicts("plain")).values())
@@ -89,7 +90,7 @@ async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet
         report = await house.shard.health("hourly")
 
     assert {item["state"] for item in report["items"]} == {"healthy"}
-    assert min(item["freshness_age_seconds"] for item in report["items"]) > QUICK["delayed_after_seconds"]
+    assert min(item["freshness_age_seconds"] for item in report["items"]) > BRISK["stale_after_seconds"]
     assert [item["thresholds"] for item in report["items"]] == [HOURLY_THRESHOLDS] * 2
 
 

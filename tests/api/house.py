@@ -16,10 +16,10 @@ import orjson
 import structlog
 
 from actors.ingest import IngestActor
-from actors.ports import DeviceDraft
 from actors.session import CurrentSession
 from api.app import PREFIX, ApiServices, create_app
 from api.keys import Scope, mint_key
+from api.ports import DeviceDraft
 from domain.model import CycleEnd, CycleKey, CycleOutcome, CycleTrigger, Policy, ProviderConnection, Submission
 from domain.schedule import cycle_id, slot_of
 from tests.api.provider import SpokenProvider

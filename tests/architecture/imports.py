@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from tests.architecture.source import Module
 
-# actors.ports holds protocols, their values and their exceptions, and no behaviour: whoever fulfils or asks them
-# needs nothing else of actors/.
+# actors.ports and api.ports hold protocols, their values and their exceptions, and no behaviour: whoever fulfils or
+# asks them needs nothing else of those folders.
 MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "domain": ("domain",),
     "runtime": ("runtime",),
-    "storage": ("storage", "domain", "runtime", "actors.ports"),
+    "storage": ("storage", "domain", "runtime", "actors.ports", "api.ports"),
     "providers": ("providers", "domain", "runtime", "actors.ports"),
     "actors": ("actors", "domain", "runtime"),
     "api": ("api", "domain", "runtime", "actors.ports"),
@@ -31,12 +31,13 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 GATEWAY: Final = ("storage/gateway.py",)
+BRIDGE: Final = ("storage/bridge.py",)
 MIGRATIONS: Final = ("storage/migrations/",)
 ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "asyncpg": GATEWAY,
     "trio_asyncio": GATEWAY,
     # SQLAlchemy's asyncpg dialect wants an asyncio loop of its own, in a thread, before the tree starts.
-    "asyncio": (*GATEWAY, *MIGRATIONS),
+    "asyncio": (*GATEWAY, *BRIDGE, *MIGRATIONS),
     "alembic": MIGRATIONS,
     "sqlalchemy": MIGRATIONS,
 }

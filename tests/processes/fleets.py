@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from actors.ports import DeviceDraft
 from api.keys import Scope, mint_key
+from api.ports import DeviceDraft
 from domain.model import Policy, ProviderConnection
 from lastheard.simulation import configure_fleet
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.ports import HealthPage, HealthQuery, WorklistPosition
+from api.ports import HealthPage, HealthQuery, WorklistPosition
 from domain.health import HealthFacts, State, cutoffs, judge_health, resolve_thresholds, state_of
 from domain.model import Policy, PolicyOverride
 from tests.storage.cast import PROVIDER, WORKSPACE, Cast, connection, draft, settle

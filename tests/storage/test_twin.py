@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from actors.ports import CommitUnknown, HealthQuery, UnitPoisoned
+from actors.ports import CommitUnknown, UnitPoisoned
+from api.ports import HealthQuery
 from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.memory import MemoryStore

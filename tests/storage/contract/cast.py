@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actors.ports import CycleStart, DeviceDraft, HealthQuery, SessionStart, Stored
+from actors.ports import CycleStart, SessionStart
+from api.ports import DeviceDraft, HealthQuery, Stored
 from domain.model import (
     CanonicalUpdate,
     CycleEnd,
@@ -29,7 +30,7 @@ from domain.model import (
 from domain.schedule import cycle_id
 
 if TYPE_CHECKING:
-    from actors.ports import HealthPage, SnapshotRow
+    from api.ports import HealthPage, SnapshotRow
     from tests.conftest import Stores
 
 HARBOUR, ISLAND = "harbour", "island"
@@ -56,6 +57,9 @@ class Inside(Protocol):
 
     async def quarantined(self) -> list[tuple[Any, ...]]:
         """device_id, reason and sample of every row of quarantine, in order."""
+
+    async def let_pass(self, seconds: float) -> None:
+        """Of database time, for sessions, leases and workspaces: heartbeats run out, what is free has been so long."""
 
 
 @dataclass

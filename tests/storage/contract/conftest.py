@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -14,6 +15,7 @@ from tests.storage.contract.cast import TickingClock, settle
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from storage.gateway import Connection
     from tests.storage.contract.cast import World
 
 
@@ -27,8 +29,9 @@ def place(request: pytest.FixtureRequest) -> str | None:
 @pytest.fixture
 async def world(place: str | None) -> AsyncIterator[World]:
     if place is None:
-        store = MemoryStore(TickingClock(), days_ahead=None)
-        yield await settle(make_twin_stores(store), InsideTwin(store))
+        clock = TickingClock()
+        store = MemoryStore(clock, days_ahead=None)
+        yield await settle(make_twin_stores(store), InsideTwin(store, clock))
         return
     async with open_bridge():
         database = Database(place)
@@ -42,8 +45,9 @@ def make_twin_stores(store: MemoryStore) -> Stores:
 
 
 class InsideTwin:
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, clock: TickingClock | None = None) -> None:
         self._tables = store.tables
+        self._clock = clock
 
     async def edges(self) -> list[tuple[Any, ...]]:
         rows = sorted(self._tables.connection_events.items(), key=lambda item: item[0][1])
@@ -52,6 +56,10 @@ class InsideTwin:
     async def quarantined(self) -> list[tuple[Any, ...]]:
         rows = sorted(self._tables.quarantine.items(), key=lambda item: item[0][1])
         return [(row.device_id, row.reason, row.sample) for _, row in rows]
+
+    async def let_pass(self, seconds: float) -> None:
+        assert self._clock is not None
+        self._clock.now += timedelta(seconds=seconds)
 
 
 class InsidePostgres:
@@ -63,6 +71,22 @@ class InsidePostgres:
 
     async def quarantined(self) -> list[tuple[Any, ...]]:
         return await self._fetch("SELECT device_id, reason, sample FROM quarantine ORDER BY quarantine_id")
+
+    async def let_pass(self, seconds: float) -> None:
+        """Nobody can turn the server's clock: what is stored becomes older instead."""
+        columns = {
+            "sessions": ("started_at", "ended_at"),
+            "heartbeats": ("beat_at", "expires_at"),
+            "leases": ("acquired_at", "released_at"),
+            "workspaces": ("created_at",),
+        }
+
+        async def work(connection: Connection) -> None:
+            for table, names in columns.items():
+                changes = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in names)
+                await connection.execute(f"UPDATE {table} SET {changes}")
+
+        await self._database.run(work)
 
     async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
         rows = await self._database.run(lambda connection: connection.fetch(statement), readonly=True)

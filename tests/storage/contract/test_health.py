@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.ports import HealthQuery, WorklistPosition
+from api.ports import HealthQuery, WorklistPosition
 from domain.health import CollectorRecord, ConnectionRecord, State
 from domain.model import CycleOutcome, PolicyOverride
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection, slot
@@ -15,7 +15,7 @@ from tests.storage.contract.cast import HARBOUR, ISLAND, connection, slot
 if TYPE_CHECKING:
     from typing import Any
 
-    from actors.ports import HealthPage
+    from api.ports import HealthPage
     from tests.storage.contract.cast import World
 
 HEALTHY, DELAYED, STALE = State.HEALTHY, State.DELAYED, State.STALE

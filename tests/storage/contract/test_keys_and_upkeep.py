@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from actors.ports import KeyRecord
+from api.ports import KeyRecord
 from tests.storage.contract.cast import HARBOUR, slot
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.ports import Conflict, NotFound, Stored
+from api.ports import Conflict, NotFound, Stored
 from domain.model import Policy, PolicyOverride
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection
 

@@ -1,0 +1,62 @@
+"""Rendezvous hashing: what a member that joins or leaves moves, and that everybody computes the same."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.rendezvous import desired_owner
+
+KEYS = [f"workspace-{number}" for number in range(40)]
+names = st.text(min_size=1, max_size=6)
+memberships = st.sets(names, min_size=1, max_size=6)
+
+
+def owners(members: set[str]) -> dict[str, str | None]:
+    return {key: desired_owner(key, members) for key in KEYS}
+
+
+@given(memberships, names)
+def test_a_member_that_joins_takes_its_share_and_moves_nothing_between_others(members: set[str], name: str) -> None:
+    before, after = owners(members), owners(members | {name})
+    assert all(after[key] in (before[key], name) for key in KEYS)
+
+
+@given(memberships, st.data())
+def test_a_member_that_leaves_hands_out_its_own_and_nothing_else(members: set[str], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(members)))
+    before, after = owners(members), owners(members - {name})
+    assert all(after[key] == before[key] for key in KEYS if before[key] != name)
+
+
+@given(memberships)
+def test_the_order_of_members_does_not_matter(members: set[str]) -> None:
+    assert [desired_owner(key, sorted(members)) for key in KEYS] == [
+        desired_owner(key, sorted(members, reverse=True)) for key in KEYS
+    ]
+
+
+def test_without_members_nobody_is_desired() -> None:
+    assert desired_owner("workspace-1", ()) is None
+
+
+def test_every_process_of_every_version_computes_the_same() -> None:
+    """A changed hash would let shards of two versions disagree about every resource for the length of a rollout."""
+    members = ("ash", "beech", "cedar")
+    assert [desired_owner(f"workspace-{number}", members) for number in range(8)] == [
+        "ash",
+        "cedar",
+        "beech",
+        "beech",
+        "beech",
+        "beech",
+        "ash",
+        "ash",
+    ]
+
+
+def test_names_that_run_together_are_kept_apart() -> None:
+    """("a", "bc") and ("ab", "c") are different pairs: their scores say different things about different keys."""
+    first = [desired_owner(f"b{number}", ("a", "x")) == "a" for number in range(64)]
+    second = [desired_owner(str(number), ("ab", "xb")) == "ab" for number in range(64)]
+    assert first != second

@@ -1,0 +1,330 @@
+"""Who is a member, who owns what, and who may say so: runtime/sessions.py, sentence by sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from actors.ports import Look, SessionFenced
+from domain.model import Ownership, SessionRef
+from tests.storage.contract.cast import HARBOUR, ISLAND, connection, submission
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.storage.contract.cast import World
+
+BOTH = (HARBOUR, ISLAND)
+
+
+async def look(world: World, session: SessionRef | None = None) -> Look:
+    return await world.stores.leases.look(session or world.session)
+
+
+async def claim(world: World, session: SessionRef, *resources: str) -> dict[str, int]:
+    return dict(await world.stores.leases.claim(session, resources or BOTH))
+
+
+async def renew(world: World, session: SessionRef) -> bool:
+    return await world.stores.sessions.beat(session, ttl_seconds=15, statistics={}) is not None
+
+
+async def kill(world: World, session: SessionRef, by: SessionRef) -> None:
+    """Let its heartbeat run out, not the other's, and have it declared dead."""
+    await world.inside.let_pass(20)
+    assert await renew(world, by)
+    assert await world.stores.leases.declare_dead(by) == [session]
+
+
+def about(seconds: float) -> object:
+    """So long, and what the test itself took."""
+    return pytest.approx(seconds + 5, abs=5.1)
+
+
+# --- Looking ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_look_finds_everything_free_since_it_was_made(world: World) -> None:
+    await world.inside.let_pass(100)
+    await renew(world, world.session)
+    found = await look(world)
+    assert found._replace(free={}) == Look(frozenset({"shard-1"}), {}, {}, {}, expired=False, next_expiry_seconds=None)
+    assert found.free == {HARBOUR: about(100), ISLAND: about(100)}
+
+
+async def test_what_is_owned_is_mine_to_its_owner_and_nothing_to_others(world: World) -> None:
+    other = await world.begin("shard-2")
+    assert await claim(world, other, HARBOUR) == {HARBOUR: 1}
+    assert (await look(world, other)).mine == {HARBOUR: 1}
+    seen = await look(world)
+    assert (seen.mine, list(seen.free)) == ({}, [ISLAND])
+
+
+async def test_a_workspace_that_is_active_no_more_is_retired_to_its_owner_and_free_to_nobody(world: World) -> None:
+    await claim(world, world.session)
+    await world.put_workspace(ISLAND, active=False)
+    found = await look(world)
+    assert (found.mine, found.retired, found.free) == ({HARBOUR: 1}, {ISLAND: 1}, {})
+    await world.stores.leases.release(world.session, {ISLAND: 1})
+    assert (await look(world)).free == {}
+    assert await claim(world, world.session) == {}
+
+
+async def test_members_are_live_in_time_and_not_draining(world: World) -> None:
+    draining, ended = await world.begin("shard-2"), await world.begin("shard-3")
+    await world.begin("shard-4")
+    await world.stores.sessions.start_draining(draining)
+    await world.stores.sessions.end_session(ended)
+    assert await renew(world, draining)  # which does not end the draining
+    assert (await look(world)).members == {"shard-1", "shard-4"}
+    assert (await look(world, draining)).members == {"shard-1", "shard-4"}
+
+
+async def test_who_has_expired_is_no_member_even_to_itself(world: World) -> None:
+    other = await world.begin("shard-2", ttl_seconds=60)
+    await world.inside.let_pass(20)
+    assert (await look(world)).members == {"shard-2"}
+    assert (await look(world, other)).members == {"shard-2"}
+
+
+async def test_a_later_boot_of_the_same_shard_is_no_member_to_the_earlier_one(world: World) -> None:
+    again = await world.begin("shard-1")
+    assert (await look(world)).members == frozenset()
+    assert (await look(world, again)).members == {"shard-1"}
+
+
+async def test_an_owner_that_expired_and_lives_is_expired_and_its_lease_not_free(world: World) -> None:
+    await claim(world, await world.begin("shard-2"))
+    await world.inside.let_pass(20)
+    await renew(world, world.session)
+    found = await look(world)
+    assert (found.expired, found.free, found.next_expiry_seconds) == (True, {}, None)
+
+
+async def test_the_next_expiry_is_that_of_another_shard(world: World) -> None:
+    await world.begin("shard-2", ttl_seconds=500)
+    await world.begin("shard-3", ttl_seconds=300)
+    found = await look(world)
+    assert found.next_expiry_seconds == pytest.approx(285, abs=15)
+    assert not found.expired
+
+
+async def test_nobody_is_told_to_declare_itself_dead(world: World) -> None:
+    await world.inside.let_pass(20)
+    found = await look(world)
+    assert (found.expired, found.next_expiry_seconds) == (False, None)
+
+
+# --- Free, and since when ---------------------------------------------------------------------------------------------
+
+
+async def test_what_was_released_is_free_since_then(world: World) -> None:
+    await claim(world, world.session, HARBOUR)
+    await world.inside.let_pass(100)
+    assert await world.stores.leases.release(world.session, {HARBOUR: 1}) == 1
+    await world.inside.let_pass(50)
+    assert (await look(world)).free == {HARBOUR: about(50), ISLAND: about(150)}
+
+
+async def test_what_a_dead_or_ended_session_held_is_free_since_its_end(world: World) -> None:
+    dead, ended = await world.begin("shard-2"), await world.begin("shard-3")
+    await claim(world, dead, HARBOUR)
+    await claim(world, ended, ISLAND)
+    await world.stores.sessions.end_session(ended)
+    await kill(world, dead, by=world.session)
+    await world.inside.let_pass(50)
+    assert (await look(world)).free == {HARBOUR: about(50), ISLAND: about(70)}
+
+
+async def test_what_a_former_epoch_held_is_free_since_the_next_began_and_nobodys_before_it_is_claimed(
+    world: World,
+) -> None:
+    await claim(world, world.session)
+    await world.inside.let_pass(100)
+    again = await world.begin("shard-1")
+    await world.inside.let_pass(50)
+    found = await look(world, again)
+    assert (found.mine, found.free) == ({}, {HARBOUR: about(50), ISLAND: about(50)})
+    assert (await look(world)).mine == {}
+    assert await claim(world, again) == {HARBOUR: 2, ISLAND: 2}
+
+
+# --- Claiming ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_somebody_live_holds_cannot_be_claimed_not_even_by_itself(world: World) -> None:
+    other = await world.begin("shard-2")
+    assert await claim(world, other, HARBOUR) == {HARBOUR: 1}
+    assert await claim(world, world.session) == {ISLAND: 1}
+    assert await claim(world, other) == {}
+    await world.inside.let_pass(20)
+    assert await claim(world, world.session) == {}  # expired is not dead
+
+
+async def test_tokens_grow_by_one_with_each_acquisition_whoever_makes_it(world: World) -> None:
+    other = await world.begin("shard-2")
+    tokens = []
+    for session in (world.session, other, other, world.session):
+        taken = await claim(world, session, HARBOUR)
+        tokens.append(taken[HARBOUR])
+        assert await world.stores.leases.release(session, taken) == 1
+    assert tokens == [1, 2, 3, 4]
+
+
+async def test_two_claimers_share_and_no_lease_has_two_owners(world: World) -> None:
+    many = [f"w-{number:03}" for number in range(60)]
+    for name in many:
+        await world.put_workspace(name)
+    sessions = [world.session, await world.begin("shard-2")]
+    for round_number in range(1, 11):
+        taken: list[dict[str, int]] = [{}, {}]
+
+        async def take(place: int, taken: list[dict[str, int]] = taken) -> None:
+            taken[place] = await claim(world, sessions[place], *many)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take, 0)
+            nursery.start_soon(take, 1)
+        assert not taken[0].keys() & taken[1].keys()
+        left = await claim(world, sessions[0], *many)  # what one passed by because the other looked at it just then
+        assert {**taken[0], **taken[1], **left} == dict.fromkeys(many, round_number)
+        await world.stores.leases.release(sessions[0], {**taken[0], **left})
+        await world.stores.leases.release(sessions[1], taken[1])
+
+
+async def test_there_is_nothing_to_claim_of_a_workspace_that_does_not_exist(world: World) -> None:
+    assert await claim(world, world.session, "nowhere") == {}
+    assert await claim(world, world.session, HARBOUR, HARBOUR) == {HARBOUR: 1}
+
+
+async def test_a_session_that_is_over_claims_releases_and_declares_nothing(world: World) -> None:
+    superseded = world.session
+    await claim(world, superseded, HARBOUR)
+    await world.begin("shard-2", ttl_seconds=0)
+    again = await world.begin("shard-1")
+    leases = world.stores.leases
+    assert await claim(world, superseded) == {}
+    assert await leases.release(superseded, {HARBOUR: 1}) == 0
+    assert await leases.declare_dead(superseded) == []
+    assert (await look(world, again)).expired
+    assert await claim(world, SessionRef("nobody", 1)) == {}
+
+
+# --- Releasing --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_release_is_for_one_acquisition_and_a_late_one_does_nothing(world: World) -> None:
+    other, leases = await world.begin("shard-2"), world.stores.leases
+    await claim(world, world.session, HARBOUR)
+    assert await leases.release(world.session, {HARBOUR: 1, ISLAND: 1, "nowhere": 1}) == 1
+    assert await claim(world, other, HARBOUR) == {HARBOUR: 2}
+    assert await leases.release(world.session, {HARBOUR: 1}) == 0
+    assert await leases.release(world.session, {HARBOUR: 2}) == 0
+    assert await leases.release(other, {HARBOUR: 1}) == 0
+    assert (await look(world, other)).mine == {HARBOUR: 2}
+
+
+# --- Declaring dead ---------------------------------------------------------------------------------------------------
+
+
+async def test_every_unit_of_a_session_declared_dead_is_fenced_and_its_leases_are_free(world: World) -> None:
+    dead = await world.begin("shard-2")
+    await claim(world, dead)
+    await kill(world, dead, by=world.session)
+    with pytest.raises(SessionFenced):
+        await world.commit(submission(world.update("bus-1", world.now, soc_percent=50.0)), session=dead)
+    assert not await renew(world, dead)
+    assert await claim(world, dead) == {}
+    assert await claim(world, world.session) == {HARBOUR: 2, ISLAND: 2}
+
+
+async def test_what_the_dead_one_collected_is_fenced_after_it_rejoins_and_what_nobody_owned_commits(
+    world: World,
+) -> None:
+    dead = await world.begin("shard-2")
+    tokens = await claim(world, dead, HARBOUR)
+    await kill(world, dead, by=world.session)
+    rejoined = await world.stores.sessions.begin_session("shard-2", ttl_seconds=15, after=dead)
+    assert rejoined is not None
+    bus, tram = (world.update(device, world.now, soc_percent=50.0) for device in ("bus-1", "tram-1"))
+    owned = replace(submission(bus), ownership=Ownership(HARBOUR, *dead, tokens[HARBOUR]))
+    receipts = await world.commit(owned, submission(tram), session=rejoined.session)
+    assert [receipt.results[0].outcome for receipt in receipts] == ["rejected", "accepted"]
+
+
+async def test_a_session_that_expired_and_was_not_declared_dead_goes_on_with_its_epoch(world: World) -> None:
+    tokens = await claim(world, world.session)
+    await world.inside.let_pass(1000)
+    assert await renew(world, world.session)
+    assert (await look(world)).mine == tokens
+    assert await world.send(world.update("bus-1", world.now, soc_percent=50.0)) == ["accepted"]
+
+
+async def test_who_is_expired_itself_declares_nobody_dead(world: World) -> None:
+    other = await world.begin("shard-2")
+    await world.inside.let_pass(20)
+    assert await world.stores.leases.declare_dead(world.session) == []
+    assert await renew(world, world.session)
+    assert await world.stores.leases.declare_dead(world.session) == [other]
+    assert await world.stores.leases.declare_dead(world.session) == []
+
+
+async def test_all_that_expired_are_declared_at_once_and_nobody_else(world: World) -> None:
+    first, second = await world.begin("shard-3", ttl_seconds=0), await world.begin("shard-2", ttl_seconds=0)
+    await world.begin("shard-4")
+    assert await world.stores.leases.declare_dead(world.session) == [second, first]
+    assert not (await look(world)).expired
+
+
+# --- Credentials ------------------------------------------------------------------------------------------------------
+
+
+async def test_credentials_are_those_of_active_connections_of_active_workspaces(world: World) -> None:
+    registry = world.stores.registry
+    for provider_id, credential, active in (("a", "env:A", True), ("b", "env:A", True), ("c", "env:C", False)):
+        await registry.put_provider(replace(connection(provider_id), credential=credential, active=active))
+    assert await world.stores.leases.load_credentials() == {HARBOUR: {"env:A"}, ISLAND: frozenset()}
+    await world.put_workspace(HARBOUR, active=False)
+    assert await world.stores.leases.load_credentials() == {ISLAND: frozenset()}
+
+
+# --- Notices ----------------------------------------------------------------------------------------------------------
+
+
+async def test_every_change_that_others_should_look_at_is_told(world: World, nursery: trio.Nursery) -> None:
+    send, receive = trio.open_memory_channel[str](100)
+
+    async def heard() -> str:
+        with trio.fail_after(5):
+            return await receive.receive()
+
+    nursery.start_soon(world.stores.notices.listen, send.send_nowait)
+    assert await heard() == ""
+    stores, other = world.stores, await world.begin("shard-2", ttl_seconds=0)
+    tokens = await claim(world, world.session, HARBOUR)
+    changes: dict[str, tuple[Callable[[], Awaitable[object]], str]] = {
+        "put_workspace": (lambda: world.put_workspace("lake"), "workspace:lake"),
+        "change it": (lambda: world.put_workspace("lake", active=False), "workspace:lake"),
+        "put_provider": (lambda: stores.registry.put_provider(connection("more", ISLAND)), f"workspace:{ISLAND}"),
+        "put_devices": (lambda: stores.registry.put_devices(HARBOUR, [world.draft("bus-9")]), f"workspace:{HARBOUR}"),
+        "retire_device": (lambda: stores.registry.retire_device(HARBOUR, "bus-9"), f"workspace:{HARBOUR}"),
+        "request_cycle": (lambda: stores.registry.request_cycle(HARBOUR, "trace-1"), f"workspace:{HARBOUR}"),
+        "declare_dead": (lambda: stores.leases.declare_dead(world.session), "leases"),
+        "release": (lambda: stores.leases.release(world.session, tokens), "leases"),
+        "start_draining": (lambda: stores.sessions.start_draining(world.session), "leases"),
+        "end_session": (lambda: stores.sessions.end_session(world.session), "leases"),
+    }
+    for name, (change, notice) in changes.items():
+        await change()
+        assert (name, await heard()) == (name, notice)
+    # What changes nothing is not told.
+    await world.put_workspace("lake", active=False)
+    await stores.registry.request_cycle(HARBOUR, "trace-2")
+    await stores.leases.release(world.session, tokens)
+    await stores.sessions.end_session(other)
+    await world.put_workspace("last")
+    assert await heard() == "workspace:last"
+    nursery.cancel_scope.cancel()

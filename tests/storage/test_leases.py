@@ -1,0 +1,159 @@
+"""Leases and sessions on PostgreSQL itself: what waits for whom, what passes by, and what a race must not do."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from domain.model import SessionRef
+from storage.faults import DatabaseAway
+from storage.gateway import Database
+from storage.leases import PostgresLeaseStore
+from tests.conftest import make_postgres_stores
+from tests.storage.cast import WORKSPACE, Cast, begin, settle
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from storage.gateway import Connection
+
+MANY = [f"w-{number:04}" for number in range(1000)]
+MAKE_MANY = """
+    INSERT INTO workspaces (workspace_id, name, ordinal)
+    SELECT 'w-' || to_char(n, 'FM0000'), 'W', n + 1 FROM generate_series(0, 999) AS n
+"""
+EXPIRE = "UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = 'shard-1'"
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+@pytest.fixture
+async def cast(database: Database) -> Cast:
+    return await settle(make_postgres_stores(database))
+
+
+async def execute(database: Database, statement: str) -> None:
+    await database.run(lambda connection: connection.execute(statement))
+
+
+async def fetch(database: Database, statement: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await database.run(lambda connection: connection.fetch(statement))]
+
+
+@asynccontextmanager
+async def transaction(database: Database, statement: str) -> AsyncIterator[None]:
+    """A transaction that has carried out the statement and commits at the end of the block, as a paused unit would."""
+    began, go_on = trio.Event(), asyncio.Event()
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(statement)
+        began.set()
+        await go_on.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.run, work)
+        await began.wait()
+        yield
+        go_on.set()
+
+
+async def wait_until_somebody_waits_for_a_lock(database: Database) -> None:
+    with trio.fail_after(5):
+        while not await fetch(database, WAITING):
+            pass
+
+
+UNIT = "UPDATE sessions SET last_unit = 7 WHERE shard_id = 'shard-1'"
+
+
+async def test_declaring_dead_waits_for_the_unit_in_flight(cast: Cast, database: Database) -> None:
+    successor = (await begin(cast.stores, "shard-2")).session
+    await execute(database, EXPIRE)
+    dead: list[SessionRef] = []
+
+    async def declare() -> None:
+        dead.extend(await cast.stores.leases.declare_dead(successor))
+
+    async with trio.open_nursery() as nursery:
+        async with transaction(database, UNIT):
+            nursery.start_soon(declare)
+            await wait_until_somebody_waits_for_a_lock(database)
+            assert dead == []
+    assert dead == [cast.session]
+    assert await fetch(database, "SELECT state, last_unit FROM sessions WHERE shard_id = 'shard-1'") == [("dead", 7)]
+
+
+async def test_who_renews_while_it_is_being_declared_dead_lives_on(cast: Cast, database: Database) -> None:
+    successor = (await begin(cast.stores, "shard-2")).session
+    await execute(database, EXPIRE)
+    async with trio.open_nursery() as nursery:
+        async with transaction(database, UNIT):
+            nursery.start_soon(cast.stores.leases.declare_dead, successor)
+            await wait_until_somebody_waits_for_a_lock(database)
+            assert await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={})
+    assert (await cast.stores.leases.look(successor)).members == {"shard-1", "shard-2"}
+
+
+async def test_a_unit_that_stands_still_gives_the_declaration_back_and_hinders_nobody_else(
+    cast: Cast, database: Database, dsn: str
+) -> None:
+    successor = (await begin(cast.stores, "shard-2")).session
+    await execute(database, EXPIRE)
+    impatient = Database(dsn, pool_size=1, lock_timeout=0.3)
+    async with trio.open_nursery() as nursery:
+
+        async def declare() -> None:
+            with pytest.raises(DatabaseAway, match="55P03"):
+                await PostgresLeaseStore(impatient).declare_dead(successor)
+
+        async with transaction(database, UNIT):
+            nursery.start_soon(declare)
+            await wait_until_somebody_waits_for_a_lock(database)
+            # The successor's own units and its renewals go on meanwhile.
+            assert await cast.stores.ingest.commit_unit(successor, 1, []) == []
+            assert await cast.stores.sessions.beat(successor, ttl_seconds=15, statistics={})
+            while impatient.statistics()["in_use"]:  # until it gave up
+                await trio.lowlevel.checkpoint()
+    await impatient.aclose()
+
+
+async def test_a_claim_passes_by_what_somebody_else_is_changing(cast: Cast, database: Database) -> None:
+    await execute(database, MAKE_MANY)
+    await cast.stores.leases.release(cast.session, await cast.stores.leases.claim(cast.session, MANY[:3]))
+    async with transaction(database, f"UPDATE leases SET token = token WHERE resource = '{MANY[1]}'"):
+        with trio.fail_after(1):
+            assert await cast.stores.leases.claim(cast.session, MANY[:3]) == {MANY[0]: 2, MANY[2]: 2}
+
+
+async def test_three_claimers_of_a_thousand_leases_never_take_one_twice(cast: Cast, database: Database) -> None:
+    """A lease that another claimer took and committed after our statement began is no longer free, though its former
+    owner is still gone."""
+    await execute(database, MAKE_MANY)
+    claimers = [(await begin(cast.stores, f"claimer-{number}")).session for number in range(3)]
+    for _ in range(8):
+        taken: list[dict[str, int]] = [{} for _ in claimers]
+
+        async def take(place: int, taken: list[dict[str, int]] = taken) -> None:
+            taken[place] = dict(await cast.stores.leases.claim(claimers[place], MANY))
+
+        async with trio.open_nursery() as nursery:
+            for place in range(len(claimers)):
+                nursery.start_soon(take, place)
+        told = sorted((resource, claimers[place].shard_id) for place, held in enumerate(taken) for resource in held)
+        assert await fetch(database, "SELECT resource, shard_id FROM leases WHERE epoch > 0 ORDER BY resource") == told
+        for place, claimer in enumerate(claimers):
+            await cast.stores.leases.release(claimer, taken[place])
+
+
+async def test_a_takeover_of_a_thousand_leases_is_one_short_statement(cast: Cast, database: Database) -> None:
+    await execute(database, MAKE_MANY)
+    leases, successor = cast.stores.leases, (await begin(cast.stores, "shard-2")).session
+    assert len(await leases.claim(cast.session, MANY)) == 1000
+    await execute(database, EXPIRE)
+    with trio.fail_after(2):
+        assert await leases.declare_dead(successor) == [cast.session]
+        free = (await leases.look(successor)).free
+        assert set(await leases.claim(successor, list(free))) == {WORKSPACE, *MANY}
