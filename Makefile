@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FOR ?=
 FLAGS ?=
+# Many tests wait for real clocks and processes, so there are more workers than cores.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast check format bench-quick lock clean
@@ -23,7 +25,7 @@ demo: $(READY) ## the whole service on this machine: make demo, or make demo FOR
 	@$(BIN)/lastheard demo $(if $(FOR),--for $(FOR)) $(FLAGS)
 
 test: $(READY) ## every test, with a real PostgreSQL and real processes
-	@$(BIN)/python -m pytest -q $(FLAGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(FLAGS)
 
 test-fast: $(READY) ## the tests that need neither PostgreSQL nor processes: seconds
 	@$(BIN)/python -m pytest -q -m "not postgres and not processes" $(FLAGS)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 MAX_ATTEMPTS_PER_PAGE = 3
+MAX_WAIT_SECONDS = 10.0  # a provider that wants to be left alone for longer is left alone until another run
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Collected:
     malformed: int = 0
     devices_answered: int = 0
     unknown_dropped: int = 0
+    asked_at: float | None = None  # monotonic; when the page was first asked for that has not come yet
     cursor: str | None = None  # where the next run begins, once the replies say that this one is committed
     replies: list[Reply[Receipt | None]] = field(default_factory=list)
 
@@ -102,13 +104,17 @@ class Collection:
 
     async def _fetch(self, poller: Poller, external_ids: list[str], cursor: str | None, token: str | None) -> Page:
         """One page, tried again after an outage: latency spikes and restarts on their side should not cost a cycle."""
+        self.collected.asked_at = trio.current_time()
         for attempt in range(1, MAX_ATTEMPTS_PER_PAGE + 1):
             try:
-                return await poller.fetch(external_ids, cursor, token)
+                page = await poller.fetch(external_ids, cursor, token)
             except ProviderFault as fault:
-                if attempt == MAX_ATTEMPTS_PER_PAGE or fault.permanent or fault.fault is not FaultClass.OUTAGE:
+                if attempt == MAX_ATTEMPTS_PER_PAGE or not _is_worth_a_retry(fault):
                     raise
                 await trio.sleep(self._backoff.next_delay(fault.retry_after))
+            else:
+                self.collected.asked_at = None
+                return page
         raise AssertionError("the last attempt returns or raises")
 
     def _read(self, page: Page) -> tuple[CanonicalUpdate, ...]:
@@ -201,3 +207,7 @@ class Collection:
                 page.malformed_count,
             ),
         )
+
+
+def _is_worth_a_retry(fault: ProviderFault) -> bool:
+    return fault.fault is FaultClass.OUTAGE and not fault.permanent and (fault.retry_after or 0.0) <= MAX_WAIT_SECONDS

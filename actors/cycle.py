@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 MAX_DETAIL_CHARACTERS = 500
+PATIENCE_SECONDS = 1.0  # who was asked for a shorter time is not to blame
 
 
 class PollState:
@@ -56,7 +57,7 @@ class PollState:
 
 
 class Cycle:
-    """A cycle that was started. `run` it once, then `finish` it."""
+    """A cycle that was started. `run` it once."""
 
     def __init__(
         self,
@@ -147,11 +148,18 @@ class Cycle:
         self._facts.append(self._failure(connection.provider_id, fault.fault, str(fault)))
 
     def _note_deadline(self, fetch_seconds: float) -> None:
+        """A provider is to blame for what it was asked and did not answer, not for our own ingest having no room."""
+        now = trio.current_time()
         for provider_id, result in self._results.items():
-            if result == "unfinished":
+            if result != "unfinished":
+                continue
+            asked_at = self._collected[provider_id].asked_at
+            if asked_at is not None and now - asked_at >= PATIENCE_SECONDS:
                 detail = f"no complete answer within {fetch_seconds:.0f} s"
-                self._results[provider_id] = detail
                 self._facts.append(self._failure(provider_id, FaultClass.OUTAGE, detail))
+            else:
+                detail = f"not finished within {fetch_seconds:.0f} s"
+            self._results[provider_id] = detail
 
     def _failure(self, provider_id: str, fault: FaultClass, detail: str) -> ConnectionFact:
         return ConnectionFact(

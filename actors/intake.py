@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from actors.fleet import FleetView
     from actors.ports import FrameVerdict
+    from domain.model import Reading
     from runtime.clock import SharedClock
 
 FUTURE_GUARD = timedelta(minutes=5)
@@ -57,10 +58,14 @@ class FrameIntake:
         """Count and merge one frame; `received` is its monotonic time. The hot path of the whole service."""
         self.received += 1
         self._in_hand = 1
-        verdict = interpret(frame)
+        try:
+            verdict = interpret(frame)
+        except Exception:
+            self._note_crash(frame, received)
+            raise
         external_id, readings = verdict[0], verdict[1]
         if readings and external_id is not None:
-            if any(reading[2] > self._horizon for reading in readings):
+            if any(reading[2] > self._horizon for reading in readings) and self._has_future(readings):
                 self._note_bad(Reason.FUTURE_TIMESTAMP, frame, f"{external_id}: observed in the future", received)
                 self.ignored["future_timestamp"] += 1
             elif self.buffer.merge(external_id, readings, received):
@@ -71,6 +76,17 @@ class FrameIntake:
             self._note_empty(verdict, frame, received)
         self._in_hand = 0
         return verdict
+
+    def _has_future(self, readings: tuple[Reading, ...]) -> bool:
+        """Asked of a suspect: the horizon stands still while nothing is flushed, which may be for long."""
+        self._horizon = self._clock.now() + FUTURE_GUARD
+        return any(reading[2] > self._horizon for reading in readings)
+
+    def _note_crash(self, frame: str | bytes, received: float) -> None:
+        """A bug met this frame: it is counted, and its sample tells which one it was. The bug itself travels on."""
+        self._in_hand = 0
+        self.malformed += 1
+        self._note_bad(Reason.INVALID, frame, "the interpreter crashed on it", received)
 
     def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
         if verdict.fault is not None:

@@ -68,10 +68,11 @@ class StreamActor:
         self._edge = EdgeLog(self._log, "stream_connection")
         self._malformed_edge = EdgeLog(self._log, "stream_frames")
         self._intake = FrameIntake(provider_id, view, clock)
-        self._unsent: list[
-            Submission
-        ] = []  # refused by a full lane: at most one of updates, and edges of the connection
+        # Refused by a full lane, to be sent first: at most one of updates, and edges of the connection.
+        self._unsent: list[Submission] = []
+        self._subscribed: frozenset[str] = frozenset()
         self._connections = 0
+        self._was_open = False  # the present attempt, or the last one, got as far as an open connection
         self._open_since: float | None = None
 
     async def run(self) -> None:
@@ -90,6 +91,7 @@ class StreamActor:
 
     async def _hold_connection(self) -> None:
         """Connect, subscribe, seed, then read until the connection ends. Raises ProviderFault."""
+        self._was_open = False
         connection = self._view.connection(self._provider_id)
         if connection is None:
             raise ProviderFault(FaultClass.CONFIGURATION, "the connection is not configured any more", permanent=True)
@@ -115,9 +117,9 @@ class StreamActor:
             nursery.start_soon(self._flush_for_ever)
 
     async def _subscribe(self, socket: StreamSocket) -> None:
-        devices = self._view.devices_of(self._provider_id)
-        self._intake.buffer.replace_known(devices)
-        await socket.subscribe(sorted(devices))
+        self._subscribed = frozenset(self._view.devices_of(self._provider_id))
+        self._intake.buffer.replace_known(self._subscribed)
+        await socket.subscribe(sorted(self._subscribed))
 
     async def _read(self, socket: StreamSocket, streamer: Streamer) -> None:
         """Until the connection ends. `receive` needs no deadline: pings find a dead peer."""
@@ -136,22 +138,19 @@ class StreamActor:
             await socket.ping()
 
     async def _follow_configuration(self, socket: StreamSocket) -> None:
-        """Subscribe again when the devices change."""
-        seen, devices = self._view.version, self._view.devices_of(self._provider_id)
+        """Subscribe again when the devices change, also when they did while we were subscribing."""
         while True:
-            seen = await self._view.wait_changed(seen)
-            if self._view.devices_of(self._provider_id).keys() != devices.keys():
-                devices = self._view.devices_of(self._provider_id)
+            seen = self._view.version
+            if self._view.devices_of(self._provider_id).keys() != self._subscribed:
                 await self._subscribe(socket)
+            else:
+                await self._view.wait_changed(seen)
 
     async def _seed(self, connection: ProviderConnection) -> None:
         """Fetch what happened while we were away, where the provider has a state endpoint.
 
         Failing is no reason to stop: the workspace's next cycle reconciles.
         """
-        poller = self._connector.open_poller(connection)
-        if poller is None:
-            return
         collection = Collection(
             connection,
             self._view,
@@ -164,7 +163,9 @@ class StreamActor:
         )
         with trio.move_on_after(SEED_BUDGET_SECONDS) as budget:
             try:
-                await collection.run(poller, None)
+                poller = self._connector.open_poller(connection)
+                if poller is not None:
+                    await collection.run(poller, None)
             except ProviderFault as fault:
                 self._log.warning("stream_seed_failed", error=str(fault), fault=str(fault.fault))
         if budget.cancelled_caught:
@@ -233,6 +234,7 @@ class StreamActor:
 
     def _note_open(self) -> None:
         self._connections += 1
+        self._was_open = True
         self._open_since = trio.current_time()
         self._edge.recovered()
         self._submit_fact(ConnectionFactKind.STREAM_OPENED)
@@ -247,8 +249,9 @@ class StreamActor:
         self._submit_fact(ConnectionFactKind.STREAM_CLOSED)
 
     def _note_loss(self, fault: ProviderFault) -> None:
+        """The end of an open connection is a fact already. Why there is none is another, and so is a refusal."""
         self._edge.failed(fault, fault=str(fault.fault))
-        if fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA, FaultClass.CONFIGURATION):
+        if not self._was_open or fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA, FaultClass.CONFIGURATION):
             self._submit_fact(ConnectionFactKind.CALL_FAILED, fault)
 
     def _submit_fact(self, kind: ConnectionFactKind, fault: ProviderFault | None = None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -15,6 +16,7 @@ import trio
 from actors.cycle import Cycle, PollState
 from domain import schedule
 from domain.model import CycleKey, CycleTrigger
+from domain.schedule import Start
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
@@ -29,12 +31,12 @@ if TYPE_CHECKING:
     from actors.ingest import IngestActor
     from actors.ports import CycleStart, CycleStore
     from domain.model import SessionRef, Workspace
-    from domain.schedule import Start
     from runtime.clock import SharedClock
 
 T = TypeVar("T")
 
 MAX_MISSED_RECORDED = 12  # rows for slots nobody started; of a longer absence only the newest are recorded
+REQUESTED_SHARE = 0.2  # of the interval; what a run that was asked for may take at least
 RECHECK_SECONDS = 60.0  # a suspended machine wakes with its clocks apart; look again at least this often
 
 
@@ -70,20 +72,29 @@ class WorkspaceActor:
     async def run(self) -> None:
         """Make up for the present slot if nobody did, then start every regular cycle. Ends only by cancellation."""
         await self._recover()
-        start, trigger = self._first_start()
+        timing, (start, trigger) = self._timing(), self._first_start()
+        await self._run_requested(start)  # it may have been asked for while nobody was here
         while True:
             self._next_start_at = start.start_at
-            if await self._woken_before(start.start_at):
-                await self._run_requested()
-            else:
+            if not await self._woken_before(start.start_at):
                 await self._run_scheduled(start, trigger)
-            start, trigger = self._regular_start(), CycleTrigger.SCHEDULE
+                start, trigger = self._regular_start(), CycleTrigger.SCHEDULE
+                continue
+            await self._run_requested(start)
+            # The start that was waited for still stands, late or not, unless the schedule itself is another.
+            if timing != self._timing():
+                self._last_slot = None  # of the former schedule: nobody missed any slot of this one
+                timing, (start, trigger) = self._timing(), self._first_start()
 
     # --- when
 
     @property
     def _workspace(self) -> Workspace:
         return self._view.workspace
+
+    def _timing(self) -> tuple[int, float]:
+        """What all starts follow from."""
+        return self._workspace.ordinal, self._workspace.poll_interval_seconds
 
     def _first_start(self) -> tuple[Start, CycleTrigger]:
         """The present slot's turn: late if its regular start is over, regular if that is still to come, and another
@@ -104,6 +115,12 @@ class WorkspaceActor:
             after = self._last_slot
         return schedule.next_start(after, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
 
+    def _is_for_present_slot(self, start: Start) -> bool:
+        """By the schedule as it is configured now: another interval has other slots."""
+        workspace = self._workspace
+        present = schedule.slot_of(self._clock.now(), workspace.ordinal, workspace.poll_interval_seconds)
+        return start.slot_start_at == present
+
     async def _woken_before(self, instant: datetime) -> bool:
         """Wait for the instant; True when the configuration changed, or a run was asked for, before it came."""
         while (left := (instant - self._clock.now()).total_seconds()) > 0:
@@ -123,17 +140,29 @@ class WorkspaceActor:
             self._log.warning("poll_cycles_abandoned", cycles=abandoned)
 
     async def _run_scheduled(self, start: Start, trigger: CycleTrigger) -> None:
-        interval = self._workspace.poll_interval_seconds
         await self._record_missed(start)
-        self._last_slot = start.slot_start_at
-        # The machine may have slept through the start, or the database kept us waiting.
-        start = start._replace(start_at=max(start.start_at, self._clock.now()))
-        if not schedule.leaves_room(start, interval):
-            await self._persist(
-                lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [start.slot_start_at])
-            )
-            return
-        await self._start_and_run(start, trigger)
+        slot = self._last_slot = start.slot_start_at
+        trace_id = uuid.uuid4().hex
+        started = await self._start_within_slot(CycleKey(self._view.workspace_id, slot, trigger, 1), trace_id)
+        if started is None:
+            await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [slot]))
+        elif started.started:
+            now = self._clock.now()
+            deadline = schedule.cycle_deadline(start._replace(start_at=now), self._workspace.poll_interval_seconds)
+            await self._run_cycle(started, trace_id, deadline)
+
+    async def _start_within_slot(self, key: CycleKey, trace_id: str) -> CycleStart | None:
+        """None when there is no room in the slot any more: the machine slept through it, or the database was away."""
+        interval = self._workspace.poll_interval_seconds
+        while schedule.leaves_room(Start(key.slot_start_at, self._clock.now()), interval):
+            try:
+                started = await self._cycles.start_cycle(self._session, key, schedule.cycle_id(key), trace_id)
+            except EnvironmentFault as fault:
+                await self._back_off(fault)
+            else:
+                self._note_answer()
+                return started
+        return None
 
     async def _record_missed(self, start: Start) -> None:
         if self._last_slot is None:
@@ -149,24 +178,18 @@ class WorkspaceActor:
             self._log.warning("poll_cycles_missed", slots=len(slots), first=slots[0], last=slots[-1])
             await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, slots))
 
-    async def _start_and_run(self, start: Start, trigger: CycleTrigger) -> None:
-        key = CycleKey(self._view.workspace_id, start.slot_start_at, trigger, 1)
-        trace_id = uuid.uuid4().hex
-        deadline = schedule.cycle_deadline(start, self._workspace.poll_interval_seconds)
-        started = await self._persist(
-            lambda: self._cycles.start_cycle(self._session, key, schedule.cycle_id(key), trace_id)
-        )
-        if started.started:
-            await self._run_cycle(started, trace_id, deadline)
-
-    async def _run_requested(self) -> None:
-        """Run what was asked for, if anything was: a wake-up may also mean another configuration."""
+    async def _run_requested(self, before: Start) -> None:
+        """Run what was asked for, if anything was: a wake-up may also mean another configuration. It may delay the
+        start that comes next, but leaves it the room it needs.
+        """
         requested = await self._persist(
             lambda: self._cycles.take_requested_cycle(self._session, self._view.workspace_id)
         )
         if requested is not None:
+            at_least = timedelta(seconds=REQUESTED_SHARE * self._workspace.poll_interval_seconds)
+            deadline = max(before.start_at, self._clock.now() + at_least)
             # Under the trace id of whoever asked, so that the log leads from the request to the outcome.
-            await self._run_cycle(requested, requested.trace_id or uuid.uuid4().hex, self._regular_start().start_at)
+            await self._run_cycle(requested, requested.trace_id or uuid.uuid4().hex, deadline)
 
     async def _run_cycle(self, started: CycleStart, trace_id: str, deadline: datetime) -> None:
         interval = self._workspace.poll_interval_seconds
@@ -183,12 +206,18 @@ class WorkspaceActor:
             try:
                 value = await call()
             except EnvironmentFault as fault:
-                self._edge.failed(fault)
-                await trio.sleep(self._backoff.next_delay(fault.retry_after))
+                await self._back_off(fault)
             else:
-                self._edge.recovered()
-                self._backoff.reset()
+                self._note_answer()
                 return value
+
+    async def _back_off(self, fault: EnvironmentFault) -> None:
+        self._edge.failed(fault)
+        await trio.sleep(self._backoff.next_delay(fault.retry_after))
+
+    def _note_answer(self) -> None:
+        self._edge.recovered()
+        self._backoff.reset()
 
     def statistics(self) -> dict[str, Any]:
         return {

@@ -15,6 +15,8 @@ from runtime.logs import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytest.register_assert_rewrite("tests.acceptance.house")  # `eventually` asserts for the tests
+
 
 class Logbook:
     """Every line of the service's log, as an operator would collect it."""

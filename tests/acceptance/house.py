@@ -142,11 +142,17 @@ class Shard:
     # --- what a customer configures
 
     async def add_workspace(
-        self, workspace_id: str, *, interval: int = 3600, thresholds: Mapping[str, float] | None = None
+        self,
+        workspace_id: str,
+        *,
+        interval: int = 3600,
+        thresholds: Mapping[str, float] | None = None,
+        active: bool = True,
     ) -> None:
         """Without thresholds the defaults of the specification apply."""
         name, limits = workspace_id.title(), dict(thresholds or {})
-        await self.put(f"/workspaces/{workspace_id}", name=name, poll_interval_seconds=interval, thresholds=limits)
+        fields = {"name": name, "active": active, "poll_interval_seconds": interval, "thresholds": limits}
+        await self.put(f"/workspaces/{workspace_id}", **fields)
 
     async def add_provider(self, workspace_id: str, provider_id: str, **fields: Any) -> None:
         await self.put(f"/workspaces/{workspace_id}/providers/{provider_id}", **fields)
@@ -239,12 +245,18 @@ class House:
         interval: int = 3600,
         thresholds: Mapping[str, float] | None = None,
         connection: Mapping[str, Any] | None = None,
+        only: Sequence[str] | None = None,
     ) -> None:
-        """The tenant's fleet as a workspace of its name, over the first shard's API."""
+        """The tenant's fleet as a workspace of its name, over the first shard's API. Collecting begins when all of it
+        is configured, so that no vehicle is a stranger for a moment. `only`: not the others.
+        """
         fields = self.connection_of(tenant) | dict(connection or {})
-        await self.shard.add_workspace(tenant.name, interval=interval, thresholds=thresholds)
+        vehicles = [vehicle.vehicle_id for vehicle in tenant.vehicles]
+        configure = partial(self.shard.add_workspace, tenant.name, interval=interval, thresholds=thresholds)
+        await configure(active=False)
         await self.shard.add_provider(tenant.name, tenant.provider, **fields)
-        await self.shard.add_devices(tenant.name, tenant.provider, [vehicle.vehicle_id for vehicle in tenant.vehicles])
+        await self.shard.add_devices(tenant.name, tenant.provider, vehicles if only is None else only)
+        await configure(active=True)
 
     def connection_of(self, tenant: Tenant) -> dict[str, Any]:
         """How to reach a tenant, as the body of a provider connection; the credential is a file's reference."""

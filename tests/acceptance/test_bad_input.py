@@ -266,9 +266,7 @@ async def test_devices_that_nobody_configured_are_refused_visibly_while_the_othe
     west = polled("west", 4, every=0.5)
     async with open_house(dsn, tmp_path, west) as house:
         shard = house.shard
-        await shard.add_workspace("west", interval=2)
-        await shard.add_provider("west", "rfms", **house.connection_of(west))
-        await shard.add_devices("west", "rfms", [vin(0)])
+        await house.add_fleet(west, interval=2, only=[vin(0)])
         await eventually(lambda: _strangers(shard), {vin(number): "unknown_device" for number in (1, 2, 3)})
         assert await shard.verdicts("west") == {vin(0): ("healthy", "reporting")}
 

@@ -42,7 +42,7 @@ async def test_nfr_001_reporting_devices_are_fresh_95_percent_of_the_time_and_po
 
     Age counts from our receipt, so between two polls it runs from 0 to one interval, whatever the latency: the target
     stays what it is in production, one interval (300 s of 300 s), and gets none of the minute for the cycle itself
-    that `delayed` allows. A latency of a quarter of the interval is nearly forty times the share that 2 s have in production.
+    that `delayed` allows. A latency of a quarter of the interval is nearly forty times its share in production.
     A device is within the target exactly when its state is healthy, because `delayed` begins at the target here; the
     counts of `/worklist` cover every device of every workspace at one instant.
     """

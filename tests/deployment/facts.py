@@ -60,6 +60,14 @@ def setting_problems(variables: Mapping[str, str]) -> list[str]:
     return []
 
 
+def drain_seconds(variables: Mapping[str, str]) -> float:
+    """The LASTHEARD_DRAIN_SECONDS that holds under these variables; 0 for one that is no number, which is refused."""
+    try:
+        return float(variables.get(f"{PREFIX}DRAIN_SECONDS", Settings.model_fields["drain_seconds"].default))
+    except ValueError:
+        return 0.0
+
+
 def is_reference(variable: str, value: str) -> bool:
     """Whether a variable holds no secret itself: a path, a reference, or nothing that needs to be secret."""
     if variable.startswith(PREFIX + FREE_NAMES) or variable == f"{PREFIX}DSN":
@@ -98,17 +106,26 @@ def simulator_answers(path: str) -> bool:
 
 
 @cache
-def shutdown_seconds() -> float:
-    """All steps of the ordered end, the watchdog's margin, and what closes after it."""
+def shutdown_seconds(drain_seconds: float = 0.0) -> float:
+    """All steps of the ordered end with so long a drain, the watchdog's margin, and what closes after it."""
     module = read_module(ROOT / "lastheard" / "service.py")
     budgets = [
-        float(node.args[1].value)
+        _budget(node.args[1], drain_seconds)
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.Call)
-        and module.name_of(node.func) == "plan.add"
-        and isinstance(node.args[1], ast.Constant)
-        and isinstance(node.args[1].value, int | float)
+        if isinstance(node, ast.Call) and module.name_of(node.func) == "plan.add"
     ]
     if not budgets:
         raise AssertionError("lastheard/service.py has no plan.add(name, seconds, step) any more; read it differently")
     return sum(budgets) + ShutdownPlan().margin_seconds + CLOSING_SECONDS
+
+
+def _budget(node: ast.expr, drain_seconds: float) -> float:
+    """A step's seconds: a number, the drain's setting, or a sum of such."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.Attribute(attr="drain_seconds"):
+            return drain_seconds
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _budget(left, drain_seconds) + _budget(right, drain_seconds)
+    raise AssertionError(f"a budget of the shutdown that nobody can read here: {ast.unparse(node)}")

@@ -11,7 +11,7 @@ from tests.deployment.image import is_fixed
 from tests.deployment.probes import probe_problems, read_probe, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 Service = dict[str, Any]
 WAITED_FOR = ("service_healthy", "service_completed_successfully")
@@ -24,6 +24,7 @@ def stack_problems(text: str) -> list[str]:
     problems = [f"{name}: {problem}" for name, service in services.items() for problem in _service_problems(service)]
     problems += [f"{name}: {problem}" for name, service in services.items() for problem in _depends(service, services)]
     problems += _secret_problems(document)
+    problems += _sharing_problems(services)
     for word in ("serve", "migrate", "simulate"):
         if not any(_word(service) == word for service in services.values()):
             problems.append(f"nobody runs `lastheard {word}`")
@@ -71,13 +72,27 @@ def _our_problems(service: Service, environment: Mapping[str, str]) -> Iterator[
 
 def _shard_problems(service: Service, environment: Mapping[str, str]) -> Iterator[str]:
     grace = seconds(service.get("stop_grace_period", "10s"))
-    if grace < facts.shutdown_seconds():
-        yield f"killed after {grace:g} s, but its ordered end may take {facts.shutdown_seconds():g} s"
+    needed = facts.shutdown_seconds(facts.drain_seconds(environment))
+    if grace < needed:
+        yield f"killed after {grace:g} s, but its ordered end may take {needed:g} s"
     if "LASTHEARD_SHARD_ID" not in environment:
         yield "no LASTHEARD_SHARD_ID: every new container would be a new shard"
     if [port.rpartition(":")[2] for port in service.get("ports", [])] != [str(facts.HTTP_PORT)]:
         yield f"publishes {service.get('ports')}, but the service listens on {facts.HTTP_PORT}"
     yield from _probe(service, facts.HTTP_PORT, paths=facts.open_paths())
+
+
+def _sharing_problems(services: Mapping[str, Service]) -> Iterator[str]:
+    """What two shards on one database and one machine must not have in common."""
+    shards = [service for service in services.values() if _word(service) == "serve"]
+    ids = [variables(service).get("LASTHEARD_SHARD_ID") for service in shards]
+    published = [port.rpartition(":")[0] for service in shards for port in service.get("ports", [])]
+    yield from (f"one id for several shards: {each}" for each in sorted(_doubled(ids)))
+    yield from (f"one address for several shards: {each}" for each in sorted(_doubled(published)))
+
+
+def _doubled(values: Sequence[str | None]) -> set[str]:
+    return {value for value in values if value is not None and values.count(value) > 1}
 
 
 def _simulator_problems(service: Service) -> Iterator[str]:

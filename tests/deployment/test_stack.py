@@ -49,6 +49,9 @@ BROKEN = [
     ("'127.0.0.1', 8080", "'127.0.0.1', 8000", "asks 127.0.0.1:8000"),
     ("'127.0.0.1', 8080, timeout=4", "'127.0.0.1', 8080, timeout=9", "killed after 6 s"),
     ("127.0.0.1:8080:8080", "127.0.0.1:8080:80", "listens on 8080"),
+    ("LASTHEARD_SHARD_ID: shard-2", "LASTHEARD_SHARD_ID: shard-1", "one id for several shards: shard-1"),
+    ("127.0.0.1:8081:8080", "127.0.0.1:8080:8080", "one address for several shards: 127.0.0.1:8080"),
+    ("LASTHEARD_SHARD_ID: shard-3", "LASTHEARD_DRAIN_SECONDS: 10", "may take 52.1 s"),
     ("/sim/statistics", "/sim/status", "/sim/status"),
     ('"--port", "9100"', '"--port", "9200"', "9200"),
     ("service_completed_successfully", "service_started", "does not wait"),
@@ -73,8 +76,21 @@ def test_a_broken_compose_file_is_refused(found: str, put: str, refusal: str) ->
 
 
 def test_the_grace_period_is_compared_with_what_service_py_says() -> None:
-    """The steps take 32 s, the watchdog's margin and closing; when a budget changes, so must this and the file."""
-    assert facts.shutdown_seconds() == 32 + 5 + 5
+    """Six steps, the watchdog's margin and closing; when a budget changes, so must this and the files."""
+    assert facts.shutdown_seconds() == pytest.approx(32.1 + 5 + 5)
+    assert facts.shutdown_seconds(drain_seconds=7.5) == pytest.approx(7.5 + 32.1 + 5 + 5)
+
+
+def test_the_profile_makes_it_three_shards_on_one_database() -> None:
+    services = yaml.safe_load(COMPOSE)["services"]
+    shards = {name: service for name, service in services.items() if service.get("command", ["", ""])[1] == "serve"}
+    assert {name: service["environment"]["LASTHEARD_SHARD_ID"] for name, service in shards.items()} == {
+        name: name for name in ("shard-1", "shard-2", "shard-3")
+    }
+    assert [service.get("profiles") for service in shards.values()] == [None, ["shards"], ["shards"]]
+    own = ("profiles", "environment", "ports")
+    alike = [{key: value for key, value in service.items() if key not in own} for service in shards.values()]
+    assert alike == alike[:1] * 3
 
 
 def test_a_duration_is_read_as_docker_writes_it() -> None:

@@ -76,11 +76,10 @@ async def test_a_database_without_schema_is_refused_with_the_command_that_mends_
 
 async def test_migrating_can_be_asked_for_and_repeated(empty_dsn: str) -> None:
     before = await run_with("migrate", "--check", dsn=empty_dsn)
-    still = await run_with("migrate", "--check", dsn=empty_dsn)
     first = await run_with("migrate", dsn=empty_dsn)
     second = await run_with("migrate", dsn=empty_dsn)
     after = await run_with("migrate", "--check", dsn=empty_dsn)
-    assert [child.exit_code for child in (before, still, first, second, after)] == [REFUSED, REFUSED, 0, 0, 0]
+    assert [child.exit_code for child in (before, first, second, after)] == [REFUSED, 0, 0, 0]
     assert before.out.startswith("schema none, this version of Lastheard expects ")
     assert first.out == second.out == after.out
 

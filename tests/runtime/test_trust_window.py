@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trio.testing
 
 from runtime.sessions import MARGIN_SHARE, TrustWindow
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 TTL = 15.0
 GOOD_FOR = TTL * (1 - MARGIN_SHARE)
 
 
 @pytest.fixture
-def window(autojump_clock: trio.testing.MockClock) -> TrustWindow:
+async def window() -> TrustWindow:
     return TrustWindow(TTL)
 
 
-async def test_a_window_is_closed_before_the_first_renewal(window: TrustWindow) -> None:
+async def test_a_window_is_closed_before_the_first_renewal(window: TrustWindow, autojump_clock: MockClock) -> None:
     assert not window.is_open
     assert window.seconds_left == -math.inf
     await window.wait_closed()
 
 
-async def test_trust_counts_from_when_the_renewal_was_sent(window: TrustWindow) -> None:
+async def test_trust_counts_from_when_the_renewal_was_sent(window: TrustWindow, autojump_clock: MockClock) -> None:
     sent_at = trio.current_time()
     await trio.sleep(4)  # the answer took its time
     window.renewed(sent_at)
@@ -35,14 +38,18 @@ async def test_trust_counts_from_when_the_renewal_was_sent(window: TrustWindow) 
     assert not window.is_open
 
 
-async def test_a_renewal_whose_answer_came_too_late_opens_nothing(window: TrustWindow) -> None:
+async def test_a_renewal_whose_answer_came_too_late_opens_nothing(
+    window: TrustWindow, autojump_clock: MockClock
+) -> None:
     sent_at = trio.current_time()
     await trio.sleep(GOOD_FOR)
     window.renewed(sent_at)
     assert not window.is_open
 
 
-async def test_renewals_extend_the_window_for_whoever_waits_for_its_end(window: TrustWindow) -> None:
+async def test_renewals_extend_the_window_for_whoever_waits_for_its_end(
+    window: TrustWindow, autojump_clock: MockClock
+) -> None:
     async def renew() -> None:
         for _ in range(4):
             await trio.sleep(5)
@@ -55,14 +62,18 @@ async def test_renewals_extend_the_window_for_whoever_waits_for_its_end(window: 
     assert trio.current_time() == pytest.approx(20 + GOOD_FOR)
 
 
-async def test_an_older_renewal_that_is_answered_last_takes_nothing_away(window: TrustWindow) -> None:
+async def test_an_older_renewal_that_is_answered_last_takes_nothing_away(
+    window: TrustWindow, autojump_clock: MockClock
+) -> None:
     await trio.sleep(10)
     window.renewed(10.0)
     window.renewed(5.0)
     assert window.seconds_left == pytest.approx(GOOD_FOR)
 
 
-async def test_the_end_of_a_session_closes_the_window_at_once(window: TrustWindow, nursery: trio.Nursery) -> None:
+async def test_the_end_of_a_session_closes_the_window_at_once(
+    window: TrustWindow, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     window.renewed(trio.current_time())
     closed = trio.Event()
 
@@ -78,7 +89,9 @@ async def test_the_end_of_a_session_closes_the_window_at_once(window: TrustWindo
     assert trio.current_time() == 3
 
 
-async def test_a_renewal_after_the_end_opens_it_again_and_wakes_all_who_wait(window: TrustWindow) -> None:
+async def test_a_renewal_after_the_end_opens_it_again_and_wakes_all_who_wait(
+    window: TrustWindow, autojump_clock: MockClock
+) -> None:
     window.renewed(trio.current_time())
     window.end()
     opened_at = []
@@ -95,7 +108,9 @@ async def test_a_renewal_after_the_end_opens_it_again_and_wakes_all_who_wait(win
     assert opened_at == [7, 7]
 
 
-async def test_a_renewal_that_came_too_late_does_not_wake_who_waits_for_trust(window: TrustWindow) -> None:
+async def test_a_renewal_that_came_too_late_does_not_wake_who_waits_for_trust(
+    window: TrustWindow, autojump_clock: MockClock
+) -> None:
     with trio.move_on_after(60) as waiting:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(window.wait_open)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from domain.model import SessionRef
 from storage.faults import DatabaseAway
 from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
@@ -19,6 +18,7 @@ from tests.storage.cast import WORKSPACE, Cast, begin, settle
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from domain.model import SessionRef
     from storage.gateway import Connection
 
 MANY = [f"w-{number:04}" for number in range(1000)]
@@ -77,11 +77,10 @@ async def test_declaring_dead_waits_for_the_unit_in_flight(cast: Cast, database:
     async def declare() -> None:
         dead.extend(await cast.stores.leases.declare_dead(successor))
 
-    async with trio.open_nursery() as nursery:
-        async with transaction(database, UNIT):
-            nursery.start_soon(declare)
-            await wait_until_somebody_waits_for_a_lock(database)
-            assert dead == []
+    async with trio.open_nursery() as nursery, transaction(database, UNIT):
+        nursery.start_soon(declare)
+        await wait_until_somebody_waits_for_a_lock(database)
+        assert dead == []
     assert dead == [cast.session]
     assert await fetch(database, "SELECT state, last_unit FROM sessions WHERE shard_id = 'shard-1'") == [("dead", 7)]
 
@@ -89,11 +88,10 @@ async def test_declaring_dead_waits_for_the_unit_in_flight(cast: Cast, database:
 async def test_who_renews_while_it_is_being_declared_dead_lives_on(cast: Cast, database: Database) -> None:
     successor = (await begin(cast.stores, "shard-2")).session
     await execute(database, EXPIRE)
-    async with trio.open_nursery() as nursery:
-        async with transaction(database, UNIT):
-            nursery.start_soon(cast.stores.leases.declare_dead, successor)
-            await wait_until_somebody_waits_for_a_lock(database)
-            assert await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={})
+    async with trio.open_nursery() as nursery, transaction(database, UNIT):
+        nursery.start_soon(cast.stores.leases.declare_dead, successor)
+        await wait_until_somebody_waits_for_a_lock(database)
+        assert await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={})
     assert (await cast.stores.leases.look(successor)).members == {"shard-1", "shard-2"}
 
 

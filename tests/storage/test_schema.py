@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import storage.migrations
+from domain.model import SessionRef
 from storage.gateway import Database, open_bridge
-from storage.migrations import EXPECTED_VERSION, SchemaMismatch, SchemaVersion, check_schema, migrate
+from storage.ingest import PostgresIngestStore
+from storage.leases import PostgresLeaseStore
+from storage.migrations import EXPECTED_VERSION, SchemaMismatch, SchemaVersion, check_schema, migrate, migrate_blocking
 from tests.conftest import execute, fetch
 
 SCHEMA = Path(storage.migrations.__file__).parents[1] / "schema.sql"
@@ -76,6 +80,31 @@ async def test_migrating_brings_an_empty_database_to_the_expected_version(empty_
 async def test_migrating_a_migrated_database_changes_nothing(dsn: str) -> None:
     await migrate(dsn)
     assert (await versions(dsn)).is_known
+
+
+async def test_a_database_of_the_first_version_is_brought_along_with_what_it_holds(empty_dsn: str, dsn: str) -> None:
+    def prepare() -> None:
+        migrate_blocking(empty_dsn, "0001")
+        execute(
+            empty_dsn,
+            "INSERT INTO workspaces (workspace_id, name, ordinal) VALUES ('harbour', 'Harbour', 0)",
+            "INSERT INTO sessions (shard_id, epoch, state, last_unit) VALUES ('shard-1', 7, 'live', 42)",
+            "INSERT INTO heartbeats (shard_id, epoch, expires_at) VALUES ('shard-1', 7, now() + interval '1 hour')",
+        )
+
+    await trio.to_thread.run_sync(prepare)
+    with pytest.raises(SchemaMismatch, match=f"is at schema version 0001, this release needs {EXPECTED_VERSION}"):
+        (await versions(empty_dsn)).require()
+    await migrate(empty_dsn)
+    assert await trio.to_thread.run_sync(catalogue, empty_dsn) == await trio.to_thread.run_sync(catalogue, dsn)
+    async with open_bridge():
+        database = Database(empty_dsn)
+        # The session that was live goes on, unit by unit, and may own what is there.
+        session = SessionRef("shard-1", 7)
+        assert await PostgresIngestStore(database).load_last_unit(session) == 42
+        assert await PostgresLeaseStore(database).claim(session, ["harbour"]) == {"harbour": 1}
+        assert (await PostgresLeaseStore(database).look(session)).members == {"shard-1"}
+        await database.aclose()
 
 
 def test_two_processes_may_migrate_at_once(empty_dsn: str) -> None:

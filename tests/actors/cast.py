@@ -1,0 +1,398 @@
+"""The fixed cast of the actors' tests: providers that play a script, and a shard's insides over the twin.
+
+Workspace `harbour` polls `steady` (devices bus-1 and bus-2) and streams from `live` (ferry-1 and ferry-2); external ids
+are `x-` and the device id. Virtual time begins at NOON, with trio's clock at 0. Everything is as service.py composes
+it, except for the database, the providers and the clock.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any, Literal
+
+import trio
+
+from actors.connections import Connector
+from actors.fleet import FleetView
+from actors.ingest import IngestActor
+from actors.ports import DeviceDraft, FrameVerdict, Page, ProviderFault, Sample, Stored
+from actors.session import CurrentSession
+from domain.model import (
+    CanonicalUpdate,
+    FaultClass,
+    Ownership,
+    Policy,
+    ProviderConnection,
+    Reading,
+    Receipt,
+    SessionRef,
+    Submission,
+)
+from runtime.clock import SharedClock, SystemClock, VirtualClock
+from runtime.reply import Reply
+from storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from actors.ports import CycleRow, Poller, Streamer, StreamSocket
+    from domain.model import Value
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+HARBOUR = "harbour"
+STEADY, LIVE = "steady", "live"
+BUSES, FERRIES = ("bus-1", "bus-2"), ("ferry-1", "ferry-2")
+TTL_SECONDS = 15.0
+INTERVAL = 300
+
+
+def at(seconds: float) -> datetime:
+    """The instant at which trio's clock reads so much."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def outage(message: str = "nobody answers", retry_after: float | None = None) -> ProviderFault:
+    return ProviderFault(FaultClass.OUTAGE, message, retry_after=retry_after)
+
+
+def refused() -> ProviderFault:
+    return ProviderFault(FaultClass.CREDENTIALS, "who are you?", permanent=True)
+
+
+# --- A polled provider ------------------------------------------------------------------------------------------
+
+
+def sample(device_id: str, seconds: float, **values: Value) -> Sample:
+    """One record about one device, observed so many seconds after noon."""
+    readings = tuple(Reading(signal, value, at(seconds)) for signal, value in values.items())
+    return Sample(f"x-{device_id}", readings)
+
+
+def page(*samples: Sample, **rest: Any) -> Page:
+    answered = frozenset(sample.external_id for sample in samples)
+    return Page(samples, **{"answered": answered, "records": len(samples), **rest})
+
+
+class Call:
+    """One request that a poller got."""
+
+    def __init__(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> None:
+        self.at = trio.current_time()
+        self.external_ids = list(external_ids)
+        self.cursor = cursor
+        self.page = page
+
+
+class ScriptedPoller:
+    """actors.ports.Poller. Each fetch plays the next entry of `script`: a page, a fault to raise, or seconds to wait
+    before the one after it. When the script is over it answers about every device and has no news.
+    """
+
+    def __init__(self, *script: Page | Exception | float) -> None:
+        self.script: list[Page | Exception | float] = list(script)
+        self.calls: list[Call] = []
+
+    async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
+        self.calls.append(Call(external_ids, cursor, page))
+        await trio.lowlevel.checkpoint()
+        while self.script:
+            entry = self.script.pop(0)
+            if isinstance(entry, Exception):
+                raise entry
+            if isinstance(entry, Page):
+                return entry
+            await trio.sleep(entry)
+        return Page((), frozenset(external_ids))
+
+
+# --- A streaming provider ---------------------------------------------------------------------------------------
+
+
+def frame(device_id: str, seconds: float, /, **values: Value) -> str:
+    """What ScriptedStreamer understands: readings of one device, observed so many seconds after noon."""
+    return f"x-{device_id} {seconds} " + " ".join(f"{signal}={value!r}" for signal, value in values.items())
+
+
+ECHO, DENIED, GARBAGE, BUG = "echo", "denied", "garbage", "bug"
+
+
+class ScriptedSocket:
+    """actors.ports.StreamSocket, as the provider's end sees it too: `say` sends a frame, `drop` ends the connection."""
+
+    def __init__(self) -> None:
+        self.subscriptions: list[list[str]] = []
+        self.pings: list[float] = []
+        self.answers_pings = True
+        self.received = 0
+        self._send, self._receive = trio.open_memory_channel[str | Exception](10_000)
+
+    async def subscribe(self, external_ids: Sequence[str]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.subscriptions.append(list(external_ids))
+
+    async def receive(self) -> str | bytes:
+        entry = await self._receive.receive()
+        if isinstance(entry, Exception):
+            raise entry
+        self.received += 1
+        return entry
+
+    async def ping(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.pings.append(trio.current_time())
+        if not self.answers_pings:
+            await trio.sleep(10)
+            raise outage("no pong within 10 s")
+
+    def say(self, *frames: str) -> None:
+        for one in frames:
+            self._send.send_nowait(one)
+
+    def drop(self, fault: Exception | None = None) -> None:
+        self._send.send_nowait(fault or outage("the connection was closed"))
+
+
+class ScriptedStreamer:
+    """actors.ports.Streamer. Connecting raises the next of `refusals` while there are any."""
+
+    def __init__(self, *refusals: ProviderFault) -> None:
+        self.refusals = list(refusals)
+        self.attempts: list[float] = []
+        self.sockets: list[ScriptedSocket] = []
+        self._connected = trio.Event()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[StreamSocket]:
+        self.attempts.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if self.refusals:
+            raise self.refusals.pop(0)
+        socket = ScriptedSocket()
+        self.sockets.append(socket)
+        self._connected.set()
+        self._connected = trio.Event()
+        yield socket
+
+    async def wait_connected(self, times: int = 1) -> ScriptedSocket:
+        """The socket of that connection, as soon as it has subscribed. Bounded by the test's virtual patience."""
+        with trio.fail_after(7200):
+            while len(self.sockets) < times:
+                await self._connected.wait()
+            while not self.sockets[times - 1].subscriptions:
+                await trio.sleep(0.01)
+        return self.sockets[times - 1]
+
+    def interpret(self, frame: str | bytes) -> FrameVerdict:
+        text = frame if isinstance(frame, str) else frame.decode()
+        match text:
+            case "echo":
+                return FrameVerdict(None, (), ignored="echo")
+            case "denied":
+                return FrameVerdict(None, (), fault=FaultClass.CREDENTIALS, ignored="error")
+            case "garbage":
+                return FrameVerdict(None, (), malformed="not a frame")
+            case "bug":
+                raise ZeroDivisionError("a bug in the interpreter")
+        external_id, seconds, *values = text.split(" ")
+        pairs = (value.partition("=") for value in values)
+        readings = tuple(Reading(signal, float(number), at(float(seconds))) for signal, _, number in pairs)
+        return FrameVerdict(external_id, readings)
+
+
+# --- Both, by configuration -------------------------------------------------------------------------------------
+
+
+class ScriptedProvider:
+    """actors.ports.Provider. What it opens is what a test has put there, by provider_id; a default otherwise."""
+
+    provider_type = "scripted"
+    transports: frozenset[Literal["poll", "stream"]] = frozenset(("poll", "stream"))
+
+    def __init__(self) -> None:
+        self.pollers: dict[str, ScriptedPoller] = {}
+        self.streamers: dict[str, ScriptedStreamer] = {}
+        self.secrets: list[str | None] = []
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        if settings.get("broken"):
+            raise ValueError("settings: `broken` must not be set")
+
+    def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
+        raise ProviderFault(FaultClass.PROTOCOL, "no envelopes here")
+
+    def open_poller(self, connection: ProviderConnection, secret: str | None) -> Poller | None:
+        self.check_settings(connection.settings)
+        self.secrets.append(secret)
+        if connection.settings.get("no_state"):
+            return None
+        return self.pollers.setdefault(connection.provider_id, ScriptedPoller())
+
+    def open_streamer(self, connection: ProviderConnection, secret: str | None) -> Streamer | None:
+        self.check_settings(connection.settings)
+        self.secrets.append(secret)
+        if connection.transport == "poll":
+            return None
+        return self.streamers.setdefault(connection.provider_id, ScriptedStreamer())
+
+
+# --- A shard's insides ------------------------------------------------------------------------------------------
+
+
+def resolve_secret(reference: str) -> str:
+    return f"the secret of {reference}"
+
+
+def polled(provider_id: str = STEADY, workspace_id: str = HARBOUR, **rest: Any) -> ProviderConnection:
+    return ProviderConnection(workspace_id, provider_id, "scripted", "poll", "https://poll.example", None, **rest)
+
+
+def streamed(provider_id: str = LIVE, workspace_id: str = HARBOUR, **rest: Any) -> ProviderConnection:
+    return ProviderConnection(workspace_id, provider_id, "scripted", "stream", "wss://live.example", None, **rest)
+
+
+def draft(device_id: str, provider_id: str) -> DeviceDraft:
+    return DeviceDraft(
+        device_id, provider_id, f"x-{device_id}", f"v-{device_id}", device_id.title(), activated_at=at(-7200)
+    )
+
+
+@dataclass
+class Shard:
+    """What one process holds: its session, its ingest actor, its way to the providers. Made by `House.boot`."""
+
+    house: House
+    session: SessionRef
+    current: CurrentSession
+    ingest: IngestActor
+    provider: ScriptedProvider
+    connector: Connector
+    clock: SharedClock
+    random: Random
+
+    async def view(self, workspace_id: str = HARBOUR) -> FleetView:
+        """A workspace as this shard's actors see it; the token is the epoch."""
+        fleet = await self.house.store.load_fleet(workspace_id)
+        assert fleet is not None
+        session = self.session
+        return FleetView(fleet, Ownership(f"workspace:{workspace_id}", session.shard_id, session.epoch, session.epoch))
+
+    async def reload(self, view: FleetView) -> None:
+        """Tell the actors of a workspace what is configured now."""
+        fleet = await self.house.store.load_fleet(view.workspace_id)
+        assert fleet is not None
+        view.replace(fleet)
+
+    def send(self, *updates: CanonicalUpdate, **rest: Any) -> Reply[Receipt | None]:
+        """Into the mailbox; the reply that its receipt resolves."""
+        sent, reply = submission(*updates, **rest)
+        self.ingest.submit_nowait(sent)
+        return reply
+
+    def check_identity(self) -> None:
+        """submitted = outcomes + pending, at any moment between two steps of any task."""
+        counted = self.ingest.statistics()
+        assert counted["submitted"] == sum(counted["outcomes"].values()) + counted["pending"]
+
+
+@dataclass
+class House:
+    """The database, and whoever works on it."""
+
+    store: MemoryStore
+    shards: list[Shard] = field(default_factory=list)
+
+    async def boot(self, shard_id: str = "shard-1", *, seed: int = 7) -> Shard:
+        """A process that has just begun its session, with nothing running yet."""
+        random, current = Random(seed), CurrentSession()
+        start = await self.store.begin_session(shard_id, ttl_seconds=TTL_SECONDS)
+        assert start is not None
+        current.replace(start.session)
+        clock = SharedClock(SystemClock())
+        clock.observe(trio.current_time(), trio.current_time(), start.server_time)
+        provider = ScriptedProvider()
+        connector = Connector({"scripted": provider}, resolve_secret)
+        ingest = IngestActor(self.store, current, random=random)
+        shard = Shard(self, start.session, current, ingest, provider, connector, clock, random)
+        self.shards.append(shard)
+        return shard
+
+    async def add_workspace(self, workspace_id: str, *, interval: int = INTERVAL) -> None:
+        stored = await self.store.put_workspace(
+            workspace_id, name=workspace_id.title(), active=True, poll_interval_seconds=interval, policy=Policy()
+        )
+        assert isinstance(stored, Stored), stored
+
+    async def add_connection(self, connection: ProviderConnection, *device_ids: str) -> None:
+        assert isinstance(await self.store.put_provider(connection), Stored)
+        drafts = [draft(device_id, connection.provider_id) for device_id in device_ids]
+        stored = await self.store.put_devices(connection.workspace_id, drafts)
+        assert isinstance(stored, list)
+        assert all(isinstance(answer, Stored) for answer in stored), stored
+
+    async def values(self, device_id: str, workspace_id: str = HARBOUR) -> dict[str, Value]:
+        """The snapshot's."""
+        found = await self.store.get_snapshot(workspace_id, device_id)
+        assert found is not None
+        return {signal: value for signal, (value, _) in found[1].document.items()}
+
+    async def sequences(self, device_id: str, workspace_id: str = HARBOUR) -> list[int]:
+        """Of the events, oldest first."""
+        events = await self.store.list_events(workspace_id, device_id, before=None, limit=10_000)
+        return [event.sequence for event in reversed(events)]
+
+    async def cycles(self, workspace_id: str = HARBOUR) -> list[CycleRow]:
+        """Oldest first."""
+        return list(reversed(await self.store.list_cycles(workspace_id, before=None, limit=10_000)))
+
+    def edges(self) -> list[tuple[str, str, str | None]]:
+        """provider_id, kind and fault of every row of connection_events, in order."""
+        rows = sorted(self.store.tables.connection_events.items(), key=lambda item: item[0][1])
+        return [(row.provider_id, row.kind, row.fault) for _, row in rows]
+
+    def quarantined(self) -> list[str | None]:
+        """Device ids, in order."""
+        rows = sorted(self.store.tables.quarantine.items(), key=lambda item: item[0][1])
+        return [row.device_id for _, row in rows]
+
+
+async def build_house() -> House:
+    """With the harbour in it. Needs a MockClock that begins at 0."""
+    assert trio.current_time() < 1.0, "the test must ask for autojump_clock"
+    house = House(MemoryStore(VirtualClock(NOON)))
+    await house.add_workspace(HARBOUR)
+    await house.add_connection(polled(), *BUSES)
+    await house.add_connection(streamed(), *FERRIES)
+    return house
+
+
+def update(device_id: str, seconds: float, /, **values: Value) -> CanonicalUpdate:
+    """Observed and received so many seconds after noon."""
+    provider_id = LIVE if device_id in FERRIES else STEADY
+    readings = tuple(Reading(signal, value, at(seconds)) for signal, value in values.items())
+    return CanonicalUpdate(HARBOUR, provider_id, device_id, None, None, readings, at(seconds), "trace-1")
+
+
+def submission(*updates: CanonicalUpdate, **rest: Any) -> tuple[Submission, Reply[Receipt | None]]:
+    reply: Reply[Receipt | None] = Reply()
+    plain: dict[str, Any] = {"origin": "stream", "trace_id": "trace-1", "resolve": reply.resolve}
+    return Submission(updates=updates, **{**plain, **rest}), reply
+
+
+def owned_by(session: SessionRef, workspace_id: str = HARBOUR) -> Ownership:
+    return Ownership(f"workspace:{workspace_id}", session.shard_id, session.epoch, 1)
+
+
+def said(receipt: Receipt | None) -> list[str]:
+    """What became of each update, as `outcome` or `outcome:reason`."""
+    assert receipt is not None, "given up without a verdict"
+    return [f"{r.outcome}:{r.reason}" if r.reason else str(r.outcome) for r in receipt.results]
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 7200) -> None:
+    """Wait in virtual time until something is so; fails after as much of it."""
+    with trio.fail_after(seconds):
+        while not condition():
+            await trio.sleep(0.05)

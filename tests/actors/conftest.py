@@ -1,0 +1,31 @@
+"""What every test of the actors starts from. Tests that use it also ask for `autojump_clock` by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.actors.cast import House, Shard, build_house
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, MutableMapping
+
+
+@pytest.fixture
+def events() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Every structlog event of the test, unrendered."""
+    with capture_logs() as captured:
+        yield captured
+
+
+@pytest.fixture
+async def house() -> House:
+    return await build_house()
+
+
+@pytest.fixture
+async def shard(house: House) -> Shard:
+    """A shard whose ingest actor does not run yet: `nursery.start_soon(shard.ingest.run)`."""
+    return await house.boot()

@@ -1,0 +1,336 @@
+"""Several shards as real processes on one database, under stream, poll and HTTP load.
+
+Owns the processes, each client's address, and the verdict in the end: every checker over everything that was stored,
+logged and connected. What is done to the processes is the tests' business.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import httpx
+import trio
+
+from domain.model import Policy
+from lastheard.simulation import configure_fleet, run_simulator
+from tests.conftest import fetch
+from tests.processes.evidence import fetch_connections, fetch_cycles, fetch_owned_events, generations_of, unify_epochs
+from tests.processes.fleets import DEPOT, make_depot, make_key
+from tests.processes.history import find_faults, find_miscounted, find_unlogged, find_unstored
+from tests.processes.ownership import Window, find_double_cycles, find_overlaps, find_usurpations
+from tests.processes.poster import Poster
+from tests.processes.rows import fetch_history
+from tests.processes.shard import Shard, find_uncounted, open_shard
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+    from pathlib import Path
+
+    from lastheard.simulation import Simulated
+    from tests.conftest import Stores
+
+TTL_SECONDS: Final = 3.0
+SHARDS: Final = ("shard-1", "shard-2", "shard-3")  # with these names each of them gets two or three fleets
+FLEETS: Final = (
+    *("--devices", "36", "--tenants", "9", "--rfms-tenants", "3", "--rate", "6", "--report-interval", "1"),
+    *("--faults", "duplicates=0.05,out_of_order=0.05", "--seed", "17"),
+)
+SLACK_SECONDS: Final = 1.0  # two sides never agree to the millisecond on when a connection ended
+EXIT_SECONDS: Final = 30.0
+AT_WORK_SECONDS: Final = 40.0
+POST_PAUSE_SECONDS: Final = 0.05  # the machine has other work as well, and the TTL is short
+
+LEASES: Final = "SELECT resource, shard_id, epoch, token, acquired_at FROM leases"
+FENCED: Final = "SELECT coalesce(sum(occurrences), 0)::int AS fenced FROM rejections WHERE reason = 'fenced'"
+
+
+class Lease(NamedTuple):
+    """Who has a workspace, as the table says."""
+
+    shard_id: str | None
+    epoch: int | None
+    token: int
+    acquired_at: datetime | None
+
+
+@dataclass
+class Process:
+    """One `lastheard serve` from its start to its end."""
+
+    shard_id: str
+    shard: Shard
+    killed: bool = False
+    ended: trio.Event = field(default_factory=trio.Event)  # set it to let the process go
+
+
+class Cluster:
+    """Everything one test does something to. `processes` are all there ever were, `running` those by shard_id."""
+
+    def __init__(
+        self, dsn: str, shard_dsn: str, key: str, simulated: Simulated, nursery: trio.Nursery, **settings: str
+    ) -> None:
+        self.dsn = dsn
+        self.simulated = simulated
+        self.processes: list[Process] = []
+        self.running: dict[str, Process] = {}
+        self.posters: dict[str, Poster] = {}
+        self.pauses: list[Window] = []
+        self._shard_dsn = shard_dsn
+        self._key = key
+        self._nursery = nursery
+        self._settings = settings
+
+    # --- processes
+
+    async def start(self, *shard_ids: str) -> None:
+        """Start these together; they are ready afterwards, and their clients know the new address."""
+        async with trio.open_nursery() as nursery:
+            for shard_id in shard_ids:
+                nursery.start_soon(self._start, shard_id)
+
+    async def _start(self, shard_id: str) -> None:
+        process: Process = await self._nursery.start(self._host, shard_id)
+        self.processes.append(process)
+        self.running[shard_id] = process
+        await process.shard.wait_ready()
+        if shard_id in self.posters:
+            self.posters[shard_id].shard_port = process.shard.port
+
+    async def _host(self, shard_id: str, *, task_status: trio.TaskStatus[Process]) -> None:
+        async with open_shard(self._shard_dsn, self._key, shard_id=shard_id, **self._settings) as shard:
+            process = Process(shard_id, shard)
+            task_status.started(process)
+            await process.ended.wait()  # no deadline: until the test has done with it
+
+    def shard(self, shard_id: str) -> Shard:
+        return self.running[shard_id].shard
+
+    async def kill(self, shard_id: str) -> float:
+        """`kill -9`; its client goes elsewhere. When it was done."""
+        process = self.running.pop(shard_id)
+        process.killed = True
+        process.shard.child.send(SIGKILL)
+        killed_at = time.time()
+        await process.shard.child.wait_ended()
+        self._send_client_elsewhere(shard_id)
+        return killed_at
+
+    def stop(self, shard_id: str) -> float:
+        """SIGSTOP: it stands still and holds on to everything."""
+        self.shard(shard_id).child.send(SIGSTOP)
+        return time.time()
+
+    def go_on(self, shard_id: str, stopped_at: float) -> None:
+        """SIGCONT. What it has open may overlap with its successors' until it has seen what happened."""
+        self.shard(shard_id).child.send(SIGCONT)
+        self.pauses.append(Window(stopped_at, time.time() + SLACK_SECONDS))
+
+    async def terminate(self, shard_id: str) -> None:
+        """SIGTERM, and wait for the ordered end."""
+        process = self.running.pop(shard_id)
+        self._send_client_elsewhere(shard_id)
+        process.shard.child.send(SIGTERM)
+        code = await process.shard.child.wait_ended(EXIT_SECONDS)
+        assert code == 0, process.shard.child.tail()
+
+    def _send_client_elsewhere(self, shard_id: str) -> None:
+        if shard_id in self.posters and self.running:
+            self.posters[shard_id].shard_port = min(self.running.items())[1].shard.port
+
+    # --- clients
+
+    def start_posters(self, vans: Collection[str], random: Random) -> None:
+        """A client for each shard, on vehicles of its own: what one of them asks again can only be its own."""
+        shares = [list(vans)[number :: len(self.running)] for number in range(len(self.running))]
+        for (shard_id, process), share in zip(sorted(self.running.items()), shares, strict=True):
+            poster = Poster(f"to-{shard_id}", share, self._key, random, pause_seconds=POST_PAUSE_SECONDS)
+            poster.shard_port = process.shard.port
+            self.posters[shard_id] = poster
+            self._nursery.start_soon(poster.run)
+
+    async def finish_posters(self) -> None:
+        for poster in self.posters.values():
+            await poster.finish()
+
+    async def order_simulator(self, path: str, **order: Any) -> None:
+        async with httpx.AsyncClient(base_url=self.simulated.http_url, timeout=10.0, trust_env=False) as client:
+            (await client.post(path, json=order)).raise_for_status()
+
+    # --- what is so now
+
+    @property
+    def fleets(self) -> frozenset[str]:
+        """The workspaces that bring data by themselves."""
+        return frozenset(tenant.name for tenant in self.simulated.tenants)
+
+    async def leases(self) -> dict[str, Lease]:
+        rows = await trio.to_thread.run_sync(fetch, self.dsn, LEASES)
+        return {row["resource"]: Lease(row["shard_id"], row["epoch"], row["token"], row["acquired_at"]) for row in rows}
+
+    async def owned_by(self, shard_id: str) -> frozenset[str]:
+        return frozenset(name for name, lease in (await self.leases()).items() if lease.shard_id == shard_id)
+
+    def heard_since(self, instant: float, shard_ids: Collection[str] | None = None) -> dict[str, float]:
+        """Which workspaces the running shards stored something owned of, and when first, after this instant."""
+        first: dict[str, float] = {}
+        for shard_id, process in self.running.items():
+            if shard_ids is None or shard_id in shard_ids:
+                for workspace_id, committed_at in _commits(process):
+                    if committed_at > instant:
+                        first[workspace_id] = min(committed_at, first.get(workspace_id, committed_at))
+        return first
+
+    async def wait_heard(
+        self,
+        workspace_ids: Collection[str],
+        since: float,
+        seconds: float,
+        *,
+        by: Collection[str] | None = None,
+    ) -> dict[str, float]:
+        """Until each of these brought data after that instant; when each first did."""
+
+        async def all_heard() -> bool:
+            await trio.lowlevel.checkpoint()
+            return set(workspace_ids) <= self.heard_since(since, by).keys()
+
+        await wait_until(all_heard, f"data of {sorted(workspace_ids)}", seconds, self)
+        return {name: at for name, at in self.heard_since(since, by).items() if name in workspace_ids}
+
+    async def wait_leases(
+        self, condition: Callable[[dict[str, Lease]], bool], what: str, seconds: float
+    ) -> dict[str, Lease]:
+        async def holds() -> bool:
+            return condition(await self.leases())
+
+        await wait_until(holds, what, seconds, self)
+        return await self.leases()
+
+    async def wait_everything_at_work(self, seconds: float = AT_WORK_SECONDS) -> None:
+        """Every workspace has a running owner and brings data from now on, and every client gets its verdicts."""
+        began = time.time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.wait_heard, self.fleets, began, seconds)
+            nursery.start_soon(self.wait_leases, self._all_held, "an owner for each workspace", seconds)
+            for poster in self.posters.values():
+                nursery.start_soon(poster.wait_for_verdicts, 2, seconds)
+
+    def _all_held(self, leases: dict[str, Lease]) -> bool:
+        held = {name for name, lease in leases.items() if lease.shard_id in self.running}
+        return held == {*self.fleets, DEPOT}
+
+    # --- the verdict
+
+    async def end_and_judge(self) -> list[str]:
+        """Bring clients and processes to an ordered end; then all that any checker finds wrong, in sentences."""
+        await self.finish_posters()
+        faults = []
+        for shard_id, process in self.running.items():
+            faults += [f"{shard_id}: {fault}" for fault in find_uncounted(await process.shard.runtime())]
+        connections = await fetch_connections(self.simulated)
+        async with trio.open_nursery() as nursery:
+            for shard_id in list(self.running):
+                nursery.start_soon(self.terminate, shard_id)
+        faults += [
+            f"{each.shard_id}: a traceback\n{each.shard.child.tail()}"
+            for each in self.processes
+            if "Traceback" in each.shard.child.errors
+        ]
+        faults += find_overlaps(connections, slack_seconds=SLACK_SECONDS, paused=self.pauses)
+        return faults + await self._judge_history() + await self._judge_refusals()
+
+    async def _judge_history(self) -> list[str]:
+        events, devices = await fetch_history(self.dsn)
+        owned = await fetch_owned_events(self.dsn)
+        faults = find_faults([event._replace(epoch=0) for event in events], devices)
+        faults += find_usurpations(owned)
+        faults += find_double_cycles(await fetch_cycles(self.dsn))
+        faults += find_unlogged(generations_of(self.processes), unify_epochs(self.processes, events, owned))
+        for poster in self.posters.values():
+            faults += find_unstored(poster.acknowledged, events)
+            faults += find_miscounted(poster.expected_events(), events)
+        return faults
+
+    async def _judge_refusals(self) -> list[str]:
+        """What was collected under a session that was over stands in the ledger, as often as it was refused."""
+        stored = await self.count_fenced()
+        told = sum(count_fenced(process) for process in self.processes)
+        may_be_silent = any(process.killed for process in self.processes)
+        if stored == told or (may_be_silent and stored >= told):
+            return []
+        return [f"the ledger has {stored} fenced updates, the processes told of {told}"]
+
+    async def count_fenced(self) -> int:
+        rows = await trio.to_thread.run_sync(fetch, self.dsn, FENCED)
+        return int(rows[0]["fenced"])
+
+
+def count_fenced(process: Process) -> int:
+    """Updates that this process was refused because their session was over, by its own account."""
+    refused = process.shard.child.events("telematics_update_rejected")
+    return sum(record["reasons"].get("fenced", 0) for record in refused)
+
+
+def _commits(process: Process) -> list[tuple[str, float]]:
+    """Workspace and instant of what was stored from owned resources."""
+    return [
+        (record["workspace_id"], datetime.fromisoformat(record["committed_at"]).timestamp())
+        for record in process.shard.child.events("telematics_update_accepted")
+        if "resource" in record
+    ]
+
+
+def instant(record: dict[str, Any]) -> float:
+    """When a record was written, in seconds since the epoch."""
+    return datetime.fromisoformat(record["timestamp"]).astimezone(UTC).timestamp()
+
+
+async def wait_until(
+    condition: Callable[[], Awaitable[bool]], what: str, seconds: float, cluster: Cluster | None = None
+) -> None:
+    """Poll: another process has no event for us. Fails with the ends of the logs."""
+    with trio.move_on_after(seconds):
+        while not await condition():
+            await trio.sleep(0.1)
+        return
+    tails = "\n".join(
+        f"=== {shard_id}\n{process.shard.child.tail()}"
+        for shard_id, process in (cluster.running if cluster else {}).items()
+    )
+    raise AssertionError(f"not within {seconds:g} s: {what}\n{tails}")
+
+
+@asynccontextmanager
+async def open_cluster(
+    dsn: str,
+    stores: Stores,
+    folder: Path,
+    *,
+    shard_ids: Collection[str] = SHARDS,
+    shard_dsn: str | None = None,
+    ttl_seconds: float = TTL_SECONDS,
+    poll_interval_seconds: int = 3,
+    seed: int = 1,
+) -> AsyncIterator[Cluster]:
+    """Shards that are all at work, on `shard_dsn` when that is another way to the same database."""
+    key = await make_key(stores)
+    settings = {"ttl_seconds": str(ttl_seconds), "min_poll_interval_seconds": "2"}
+    async with run_simulator(*FLEETS) as simulated, trio.open_nursery() as nursery:
+        cluster = Cluster(dsn, shard_dsn or dsn, key, simulated, nursery, **settings)
+        # Before there is anything to own: who comes first would take it all, and give it back one by one.
+        await cluster.start(*shard_ids)
+        configure = partial(configure_fleet, stores.registry, simulated, credentials_dir=folder, policy=Policy())
+        # The polled ones first: theirs are then the smallest ordinals, and their late starts come soonest.
+        for tenant in sorted(simulated.tenants, key=lambda tenant: tenant.provider):
+            await configure(tenant, poll_interval_seconds=poll_interval_seconds)
+        cluster.start_posters(await make_depot(stores, 30), Random(seed))
+        await cluster.wait_everything_at_work()
+        yield cluster
+        nursery.cancel_scope.cancel()

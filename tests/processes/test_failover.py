@@ -1,0 +1,188 @@
+"""The primary fails and its standby is promoted, under load: a shard that knows both hosts finds the new one by itself.
+
+What may be lost is decided by how the standby follows: nothing acknowledged with a synchronous one, at most what the
+standby had not yet received with an asynchronous one. Either way the history on the new primary is whole.
+`pytest tests/processes/test_failover.py -s` prints how long each step took.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing, asynccontextmanager
+from signal import SIGKILL, SIGQUIT, SIGTERM
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pytest
+import trio
+
+from storage.embedded.server import DATABASE
+from storage.gateway import Database, open_bridge
+from tests.conftest import make_postgres_stores
+from tests.processes.database_proxy import Condition
+from tests.processes.history import find_faults, find_miscounted, find_unstored
+from tests.processes.poster import BATCH_SIZE
+from tests.processes.replication import Pair, Server, dsn_of, open_pair
+from tests.processes.rows import fetch_history
+from tests.processes.shard import SHARD_ID, Shard, find_uncounted
+from tests.processes.test_database_away import Scene, assert_history_is_exact, assert_told_to_come_back, at_work
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+    from signal import Signals
+
+    from tests.processes.history import Event
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgres]
+
+RETURN_SECONDS: Final = 30.0
+# Asked whether its server still takes writes every 10 s, and answered within a command's 6 s.
+LISTENER_SECONDS: Final = 20.0
+SESSIONS: Final = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lastheard/{SHARD_ID}'"
+LISTENERS: Final = f"{SESSIONS} AND query LIKE '%pg_is_in_recovery()%'"
+COUNT_EVENTS: Final = "SELECT count(*) FROM events"
+BREAK_OFF_WAITS: Final = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
+class Failover(NamedTuple):
+    """Instants of one failover, in database time. `acknowledged`: how many updates had been when writes were possible
+    again.
+    """
+
+    killed_at: datetime
+    gone_at: datetime
+    promoted_at: datetime
+    acknowledged: int
+
+
+@asynccontextmanager
+async def at_work_on(pair: Pair, folder: Path, *hosts: Server) -> AsyncIterator[Scene]:
+    """A shard that knows these hosts. Everything is configured on the primary and judged on the standby."""
+    async with (
+        open_bridge(),
+        aclosing(Database(pair.primary.dsn, pool_size=2)) as database,
+        at_work(pair.standby.dsn, dsn_of(*hosts), make_postgres_stores(database), folder) as scene,
+    ):
+        yield scene
+
+
+async def fail_over(pair: Pair, scene: Scene, number: Signals) -> Failover:
+    """As an operator does it: promote only when the old primary is certain to write no more."""
+    killed_at = await pair.standby.now()
+    await pair.primary.kill(number)
+    gone_at = await pair.standby.now()
+    await pair.promote()
+    return Failover(killed_at, gone_at, await pair.standby.now(), len(scene.poster.acknowledged))
+
+
+async def wait_resumed(scene: Scene) -> None:
+    """Until client and streams are served again; nobody lends a hand."""
+    shard, poster = scene.shard, scene.poster
+    heard = len(shard.child.events("telematics_update_accepted"))
+    await poster.wait_for_verdicts(5, RETURN_SECONDS)
+    await shard.wait_ready(RETURN_SECONDS)
+    await shard.child.wait_until(lambda: _streams_heard(shard, heard) == 2, "both streams heard again", RETURN_SECONDS)
+    await poster.finish()
+    for each in poster.refusals:
+        assert_told_to_come_back(each)
+    runtime = await shard.runtime()
+    assert runtime["ingest"]["failing"] is False
+    assert find_uncounted(runtime) == []
+
+
+def _streams_heard(shard: Shard, since: int) -> int:
+    records = shard.child.events("telematics_update_accepted")[since:]
+    return len({record["resource"] for record in records if record["origin"] == "stream"})
+
+
+async def end(shard: Shard) -> None:
+    shard.child.send(SIGTERM)
+    assert await shard.child.wait_ended() == 0, shard.child.tail()
+
+
+def report(name: str, failover: Failover, events: Sequence[Event], acknowledged: int, missing: int) -> None:
+    first = min(event.recorded_at for event in events if event.recorded_at > failover.gone_at)
+    promotion, commit = failover.promoted_at - failover.killed_at, first - failover.promoted_at
+    print(
+        f"\nfailover, {name}: {promotion.total_seconds():.2f} s from kill to promotion,"
+        f" {commit.total_seconds():.2f} s from there to the first commit,"
+        f" {missing} of {acknowledged} acknowledged updates missing"
+    )
+
+
+async def test_beside_a_synchronous_standby_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
+        await pair.make_synchronous()
+        await scene.poster.wait_for_verdicts(10)
+        streams = await scene.streams()
+        failover = await fail_over(pair, scene, SIGKILL)
+        await wait_resumed(scene)
+        assert await scene.streams() == streams, "a stream was lost because the database was away"
+        await assert_history_is_exact(scene)
+        events, _ = await fetch_history(scene.dsn)
+        report("synchronous standby", failover, events, len(scene.poster.acknowledged), 0)
+
+
+async def test_what_a_synchronous_standby_never_confirmed_is_not_acknowledged(tmp_path: Path) -> None:
+    """A COMMIT whose wait for the standby is broken off stands on the primary alone, for everyone to see. Who asks
+    there whether it was committed, and takes the answer for an acknowledgement, loses it with that primary.
+    """
+    async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
+        await pair.make_synchronous()
+        await scene.poster.wait_for_verdicts(3)
+        pair.link.change(Condition.FROZEN)
+        await scene.shard.child.wait_for_record("ingest_commit_failed")  # the gateway has given the COMMIT up
+        confirmed = await pair.standby.ask(COUNT_EVENTS, DATABASE)
+        await pair.primary.ask(BREAK_OFF_WAITS)
+        await pair.primary.wait_for(f"SELECT count(*) > {confirmed} FROM events", "t", DATABASE)
+        assert_told_to_come_back(await scene.poster.wait_for_refusal())
+        failover = await fail_over(pair, scene, SIGKILL)
+        await wait_resumed(scene)
+        await assert_history_is_exact(scene)
+        events, _ = await fetch_history(scene.dsn)
+        report("synchronous standby, held up", failover, events, len(scene.poster.acknowledged), 0)
+
+
+async def test_beside_an_asynchronous_standby_only_the_newest_is_lost_and_history_is_whole(tmp_path: Path) -> None:
+    # The standby comes first among the hosts: a shard passes it by for as long as it only follows.
+    async with open_pair() as pair, at_work_on(pair, tmp_path, pair.standby, pair.primary) as scene:
+        poster = scene.poster
+        followed = len(poster.acknowledged)
+        await pair.wait_caught_up()
+        pair.link.change(Condition.FROZEN)
+        await poster.wait_for_verdicts(5)
+        failover = await fail_over(pair, scene, SIGQUIT)
+        await wait_resumed(scene)
+        await end(scene.shard)
+        events, devices = await fetch_history(scene.dsn)
+        missing = find_unstored(poster.acknowledged, events)
+        report("asynchronous standby, held up", failover, events, len(poster.acknowledged), len(missing))
+
+        assert missing, "the standby had everything: this proves nothing"
+        assert find_unstored(poster.acknowledged[:followed], events) == []
+        assert find_unstored(poster.acknowledged[failover.acknowledged :], events) == []
+        assert find_faults(events, devices) == []
+        assert find_miscounted({trace_id: {0, BATCH_SIZE} for trace_id in poster.batches}, events) == []
+
+
+async def test_a_switchover_is_followed_by_every_connection_and_loses_nothing(tmp_path: Path) -> None:
+    async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
+        shard = scene.shard
+        assert await pair.primary.ask(LISTENERS) == "1"
+        # 1. It writes no more, but answers on: no connection breaks, so the pool must leave by itself.
+        await pair.primary.change("default_transaction_read_only", "on")
+        assert_told_to_come_back(await scene.poster.wait_for_refusal())
+        with trio.fail_after(LISTENER_SECONDS):
+            await pair.primary.wait_for(SESSIONS, "0")
+        database = (await shard.runtime())["database"]
+        assert database["expired"] >= 1
+        # 2. Roles change. The old primary comes back as a standby and stays the first of the hosts.
+        await pair.wait_caught_up()
+        await pair.primary.stop()
+        await pair.primary.start_following(pair.standby.port)
+        await pair.promote()
+        await wait_resumed(scene)
+        assert await pair.primary.ask("SELECT pg_is_in_recovery()") == "t"
+        await pair.standby.wait_for(LISTENERS, "1")
+        await pair.primary.wait_for(SESSIONS, "0")
+        await assert_history_is_exact(scene)
