@@ -34,10 +34,15 @@ FRAME_COUNTS = ("received", "merged", "ignored", "malformed", "pending")
 
 
 class _Owned:
-    """One workspace: its actors keep their counters and buffers while they are paused."""
+    """One workspace: its actors keep their counters and buffers while they are paused.
+
+    `changing` is held by whoever starts or stops its actors for good: a stream that is made for a newer configuration
+    while the workspace is handed over would run on without an owner.
+    """
 
     def __init__(self, view: FleetView, workspace: WorkspaceActor) -> None:
         self.view = view
+        self.changing = trio.Lock()
         self.workspace = workspace
         self.streams: dict[str, tuple[ProviderConnection, StreamActor]] = {}
 
@@ -72,13 +77,13 @@ class OwnedActors:
         """Run under a supervisor for the length of the block, which is one session's: it begins with nothing owned."""
         self._owned.clear()
         self._paused = False
-        async with self._supervisor.open():
-            try:
+        try:
+            async with self._supervisor.open():
                 yield
-            finally:
-                for owned in self._owned.values():
-                    self._keep_frames(owned)
-                self._owned.clear()
+        finally:
+            for owned in self._owned.values():
+                self._keep_frames(owned)
+            self._owned.clear()
 
     # --- which
 
@@ -107,13 +112,16 @@ class OwnedActors:
         owned = self._owned[workspace_id] = _Owned(view, workspace)
         if not self._paused:
             self._start_workspace(owned)
-        await self._match_streams(owned)
+        async with owned.changing:
+            await self._match_streams(owned)
 
     async def follow(self, fleet: Fleet) -> None:
-        """Give the actors of an owned workspace its newer configuration."""
+        """Give the actors of an owned workspace its newer configuration. Nothing when it is handed over by then."""
         owned = self._owned[fleet.workspace.workspace_id]
-        owned.view.replace(fleet)
-        await self._match_streams(owned)
+        async with owned.changing:
+            if self._owned.get(fleet.workspace.workspace_id) is owned:
+                owned.view.replace(fleet)
+                await self._match_streams(owned)
 
     def wake(self, workspace_id: str) -> None:
         """Let the workspace actor look whether somebody asked for a run."""
@@ -126,6 +134,8 @@ class OwnedActors:
         for provider_id in list(owned.streams):
             if wanted.get(provider_id) != owned.streams[provider_id][0]:
                 await self._end_stream(owned, provider_id)
+        if self._owned.get(owned.view.workspace_id) is not owned:
+            return  # it is being handed over since; whoever does that is waiting for us
         for provider_id, connection in wanted.items():
             if provider_id not in owned.streams:
                 owned.streams[provider_id] = (connection, self._make_stream(owned, provider_id))
@@ -142,6 +152,11 @@ class OwnedActors:
             self._random,
             window_seconds=self._window_seconds,
         )
+
+    def _start_actors(self, owned: _Owned) -> None:
+        self._start_workspace(owned)
+        for provider_id in owned.streams:
+            self._start_stream(owned, provider_id)
 
     def _start_workspace(self, owned: _Owned) -> None:
         self._supervisor.start(_workspace_child(owned), owned.workspace.run, restart=Restart.PERMANENT)
@@ -163,32 +178,37 @@ class OwnedActors:
         """Go on after `pause`; streams reconnect each with its own jitter, and seed."""
         self._paused = False
         for owned in self._owned.values():
-            self._start_workspace(owned)
-            for provider_id in owned.streams:
-                self._start_stream(owned, provider_id)
+            self._start_actors(owned)
 
     async def let_go(self, workspace_id: str) -> bool:
         """Stop a workspace's actors and wait for the verdicts of all they submitted; False when that takes too long.
 
-        After True nothing of it is left here and its lease may be released. After False the lease must be kept; the
-        workspace is not owned any more here, and the next round takes it up again.
+        After True nothing of it is left here and its lease may be released. After False the lease must be kept: the
+        workspace goes on here, with everything that its actors still hold.
         """
         owned = self._owned.pop(workspace_id, None)
         if owned is None:
             return True
-        await self._stop_actors(owned)
+        async with owned.changing:
+            await self._stop_actors(owned)
         with trio.move_on_after(FLUSH_BUDGET_SECONDS) as budget:
             for _, stream in owned.streams.values():
                 await stream.wait_flushed()
             await self._ingest.wait_settled(resource_of(workspace_id))
+        if budget.cancelled_caught:
+            self._owned[workspace_id] = owned
+            if not self._paused:
+                self._start_actors(owned)
+            return False
         self._keep_frames(owned)
-        return not budget.cancelled_caught
+        return True
 
     async def drop(self, workspace_id: str) -> None:
         """Stop a workspace's actors because it is ours no longer; what they still submit, the fence will judge."""
         owned = self._owned.pop(workspace_id, None)
         if owned is not None:
-            await self._stop_actors(owned)
+            async with owned.changing:
+                await self._stop_actors(owned)
             self._keep_frames(owned)
 
     async def _stop_actors(self, owned: _Owned) -> None:
@@ -198,12 +218,20 @@ class OwnedActors:
                 nursery.start_soon(self._stop, _stream_child(owned, provider_id))
 
     async def _end_stream(self, owned: _Owned, provider_id: str) -> None:
+        """With what it has merged: the actor that follows it has a buffer of its own."""
+        _, actor = owned.streams[provider_id]
         await self._stop(_stream_child(owned, provider_id))
-        _, actor = owned.streams.pop(provider_id)
+        with trio.move_on_after(FLUSH_BUDGET_SECONDS):
+            await actor.wait_flushed()
+        del owned.streams[provider_id]
         self._ended_frames[owned.view.workspace_id].update(_frames(actor))
 
     async def _stop(self, child: str) -> None:
-        await self._supervisor.stop(child, budget_seconds=STOP_BUDGET_SECONDS)
+        """Until it has ended, however long that takes: an actor that still runs may still submit, so neither may its
+        lease be released nor may it be started again. A pause of the whole process, too, uses a budget up.
+        """
+        while not await self._supervisor.stop(child, budget_seconds=STOP_BUDGET_SECONDS):
+            pass
 
     def _keep_frames(self, owned: _Owned) -> None:
         for _, actor in owned.streams.values():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.session import BEATS_PER_TTL, DEFAULT_TTL_SECONDS, Superseded
-from runtime.assignment import Resource, decide_assignment, group_by_shared
+from runtime.assignment import Rounds, group_by_shared
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from actors.ports import LeaseStore, Look, Notices, SessionStore
     from actors.session import CurrentSession, SessionKeeper
     from domain.model import SessionRef
+    from runtime.assignment import Assignment
 
 ROUND_SECONDS = 2.0
+TELL_BUDGET_SECONDS = 2.0
 LEASES_NOTICE = "leases"
 WORKSPACE_NOTICE = "workspace:"
 
@@ -63,6 +65,8 @@ class ShardActor:
         self._on_superseded = on_superseded
         self._ttl_seconds = ttl_seconds
         self._round_seconds = min(ROUND_SECONDS, ttl_seconds / BEATS_PER_TTL)
+        self._rounds = Rounds(shard_id, ttl_seconds)
+        self._next_moves_at = float("-inf")  # monotonic seconds
         self._groups: dict[str, str] = {}
         self._versions: Mapping[str, int] = {}
         self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
@@ -141,14 +145,10 @@ class ShardActor:
             look = await self._leases.look(session)
         await self._drop_lost(look)
         await self._learn_groups(look)
-        decision = decide_assignment(
-            self._shard_id,
-            look.members,
-            self._resources(look),
-            ttl_seconds=self._ttl_seconds,
-            draining=self._draining,
+        decision = self._rounds.decide(
+            trio.current_time(), look.members, look.mine, look.free, self._groups, draining=self._draining
         )
-        leaving = {name: look.mine[name] for name in decision.release} | dict(look.retired)
+        leaving = {name: look.mine[name] for name in self._due_moves(decision)} | dict(look.retired)
         for workspace_id, token in leaving.items():
             if workspace_id not in self._leaving:
                 self._leaving.add(workspace_id)
@@ -160,12 +160,17 @@ class ShardActor:
                 await self._take_up(session, workspace_id, token)
         return look
 
-    def _resources(self, look: Look) -> list[Resource]:
-        free = [Resource(name, self._group_of(name), None, seconds) for name, seconds in look.free.items()]
-        return free + [Resource(name, self._group_of(name), self._shard_id) for name in look.mine]
-
-    def _group_of(self, workspace_id: str) -> str:
-        return self._groups.get(workspace_id, f"resource:{workspace_id}")
+    def _due_moves(self, decision: Assignment) -> tuple[str, ...]:
+        """What to give up now. Every release sends a notice and every notice makes a round, so what is given up of our
+        own will is bounded by time; by rounds alone a join would move its whole share at once.
+        """
+        now = trio.current_time()
+        if self._draining or not decision.release:
+            return decision.release
+        if now < self._next_moves_at:
+            return ()
+        self._next_moves_at = now + self._round_seconds
+        return decision.release
 
     async def _learn_groups(self, look: Look) -> None:
         """Who shares a credential belongs together. Asked again only when there is a workspace we have not grouped."""
@@ -182,13 +187,13 @@ class ShardActor:
     async def _take_up(self, session: SessionRef, workspace_id: str, token: int) -> None:
         """Configuration and cursors are read after the claim: nobody else moves them from here on."""
         fleet = await self._sessions.load_fleet(workspace_id)
-        if fleet is None or not fleet.workspace.active:
+        if fleet is None or not fleet.workspace.active or self._draining:
             return
         await self._owned.own(session, token, fleet)
         self._log.info("workspace_taken_up", workspace_id=workspace_id, token=token)
 
     async def _hand_over(self, session: SessionRef, workspace_id: str, token: int) -> None:
-        """Stop, flush, release. When the flush takes too long the lease is kept; the next round takes it up again."""
+        """Stop, flush, release. When the flush takes too long the lease is kept and the work goes on here."""
         try:
             if await self._owned.let_go(workspace_id):
                 self._counts["released"] += await self._leases.release(session, {workspace_id: token})
@@ -231,6 +236,7 @@ class ShardActor:
                 self._config_due.set()
             else:
                 self._config_edge.recovered()
+                self._backoff.reset()
 
     async def _follow_configuration(self) -> None:
         asked, self._asked = self._asked, set()
@@ -253,12 +259,20 @@ class ShardActor:
     # --- the way out
 
     async def drain(self) -> None:
-        """Hand everything over without waiting for any TTL: the others are told first, then lease by lease."""
+        """Hand everything over without waiting for any TTL: the others are told first, then lease by lease.
+
+        When they cannot be told, what we have is stopped and flushed all the same. A lease that was claimed but not
+        taken up when this began is free with the end of the session.
+        """
         session = self._current.session
         if session is None:
             return
         self._draining = True
-        await self._sessions.start_draining(session)
+        with trio.move_on_after(TELL_BUDGET_SECONDS):
+            try:
+                await self._sessions.start_draining(session)
+            except EnvironmentFault as fault:
+                self._round_edge.failed(fault)
         async with trio.open_nursery() as nursery:
             for workspace_id in self._owned.workspace_ids():
                 if workspace_id not in self._leaving:
@@ -301,6 +315,7 @@ class ShardActor:
             "draining": self._draining,
             **self._keeper.statistics(),
             **self._counts,
+            "assignment": self._rounds.statistics(),
             "leaving": sorted(self._leaving),
             "frames": dict(self.frames()),
             "owned": self._owned.statistics(),

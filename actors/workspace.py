@@ -115,12 +115,6 @@ class WorkspaceActor:
             after = self._last_slot
         return schedule.next_start(after, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
 
-    def _is_for_present_slot(self, start: Start) -> bool:
-        """By the schedule as it is configured now: another interval has other slots."""
-        workspace = self._workspace
-        present = schedule.slot_of(self._clock.now(), workspace.ordinal, workspace.poll_interval_seconds)
-        return start.slot_start_at == present
-
     async def _woken_before(self, instant: datetime) -> bool:
         """Wait for the instant; True when the configuration changed, or a run was asked for, before it came."""
         while (left := (instant - self._clock.now()).total_seconds()) > 0:

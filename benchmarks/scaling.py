@@ -1,8 +1,8 @@
 """`python -m benchmarks.scaling PART`: what grows with what. docs/scaling.md quotes it.
 
 Figures of one machine, to find the orders of magnitude and what they are made of; the ratios within a run say more.
-Rounds are interleaved and the best of each is printed, because other work on a machine only ever slows one down; core
-time hardly depends on it.
+The best of several is printed first, because other work on a machine only ever slows one down; core time hardly
+depends on it.
 """
 
 from __future__ import annotations
@@ -209,8 +209,8 @@ def _time_now(what: str, call: Callable[[], Any], times: int = 10) -> None:
 
 
 def _print(what: str, taken: list[float]) -> None:
-    slow = sorted(taken)[int(len(taken) * 0.95)]
-    print(f"{what}: {1000 * median(taken):.1f} ms" + (f" (p95 {1000 * slow:.1f})" if len(taken) > 1 else ""))
+    spread = f" (median {1000 * median(taken):.1f})" if len(taken) > 1 else ""
+    print(f"{what}: {1000 * min(taken):.1f} ms{spread}")
 
 
 async def _begin(database: Database, shard_id: str) -> SessionStart:

@@ -96,13 +96,20 @@ class DemoView:
             with live as table:
                 looks = 0
                 while True:
-                    await watch.look(client)
+                    await self._look(watch, client)
                     if isinstance(table, Live):
                         table.update(_table(watch, service), refresh=True)
                     elif looks % LINE_EVERY_LOOKS == 0:
                         self._print_line(watch, service)
                     looks += 1
                     await trio.sleep(LOOK_EVERY_SECONDS)
+
+    async def _look(self, watch: Watch, client: httpx.AsyncClient) -> None:
+        """One refused or late answer is no reason to end the demo: the table just does not move."""
+        try:
+            await watch.look(client)
+        except httpx.HTTPError as error:
+            self.say(f"[yellow]no answer: {error}[/]")
 
     def _print_line(self, watch: Watch, service: Service) -> None:
         total = sum(watch.counts.values(), Counter())

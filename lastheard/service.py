@@ -96,7 +96,7 @@ class Service:
 
         # Actors.
         self._clock = SharedClock(SystemClock())
-        current = CurrentSession()
+        self._current = current = CurrentSession()
         self.ingest = IngestActor(PostgresIngestStore(self.database), current, random=random)
         self._upkeep = UpkeepActor(self._upkeep_store, random)
         sessions = PostgresSessionStore(self.database)
@@ -168,6 +168,8 @@ class Service:
                     await self._start_http(root)
                     # Essential: it owns the session and, under a supervisor of its own, every workspace and stream.
                     root.start("shard", self.shard.run, restart=Restart.PERMANENT, essential=True)
+                    # Until there is a session nobody knows the database's time, and every request would be refused.
+                    await self._current.wait_for_session()
                     garbage.settle()
                     self._log.info("service_started", port=self.port, shard_id=self._settings.shard_id)
                     task_status.started()

@@ -164,7 +164,7 @@ async def test_a_workspace_beyond_the_key_is_answered_like_one_that_does_not_exi
         shard = house.shard
         for name in ("harbour", "foreign"):
             await shard.add_pushed_fleet(name, ["bus-1"])
-        await shard.add_key("harbour", ["read", "ingest", "control", "admin"], ["harbour"])
+        await shard.add_key("harbour", ["read", "ingest", "control", "admin"], ["harbour", "nowhere"])
         for path in FOREIGN_PATHS:
             foreign, nowhere = [await _refusal(shard, name, path) for name in ("foreign", "nowhere")]
             assert foreign == nowhere

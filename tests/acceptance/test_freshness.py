@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORKSPACES = 48
 STREAMED = 4
 DEVICES = 3
-INTERVAL = 8
+INTERVAL = 7
 LATENCY = 2.0
 WATCHED_INTERVALS = 3
 PERIOD = timedelta(seconds=INTERVAL)
@@ -38,11 +38,11 @@ FRESH = {
 async def test_nfr_001_reporting_devices_are_fresh_95_percent_of_the_time_and_polls_stay_spread(
     dsn: str, tmp_path: Path
 ) -> None:
-    """48 workspaces, each with a credential and a provider of its own that answers after 2 s; interval 8 s, not 300.
+    """48 workspaces, each with a credential and a provider of its own that answers after 2 s; interval 7 s, not 300.
 
     Age counts from our receipt, so between two polls it runs from 0 to one interval, whatever the latency: the target
     stays what it is in production, one interval (300 s of 300 s), and gets none of the minute for the cycle itself
-    that `delayed` allows. A latency of a quarter of the interval is nearly forty times its share in production.
+    that `delayed` allows. A latency of two sevenths of the interval is forty times its share in production.
     A device is within the target exactly when its state is healthy, because `delayed` begins at the target here; the
     counts of `/worklist` cover every device of every workspace at one instant.
     """

@@ -111,10 +111,6 @@ async def test_a_provider_that_says_wait_is_left_alone_until_then(dsn: str, tmp_
             await house.add_fleet(fleet, interval=2, thresholds=QUICK)
         refused_at = await _watch_refusals(house, times=2)
         cycles = await house.shard.cycles("west")
-        for fleet in (west, harbour):
-            await house.change_faults(fleet.name)
-        expected = {"west": {"reporting"}, "harbour": {"reporting"}}
-        await eventually(lambda: _reasons(house, [west, harbour]), expected)
 
     gaps = {door: second - first for door, (first, second, *_) in refused_at.items()}
     assert all(gap > wait_seconds - 0.2 for gap in gaps.values()), gaps
@@ -146,9 +142,9 @@ async def test_a_latency_spike_that_ends_in_success_is_no_outage(dsn: str, tmp_p
             await house.add_fleet(fleet, interval=2)
         await until(lambda: _has_cycle(house, "slow", "completed"))
         await until(lambda: _has_cycle(house, "slower", "completed"))
-        await house.change_faults("slow", "latency=1")
+        await house.change_faults("slow", "latency=0.8")
         await house.change_faults("slower", "latency=10")
-        await until(lambda: _has_cycle(house, "slow", "completed", longer_than=0.9))
+        await until(lambda: _has_cycle(house, "slow", "completed", longer_than=0.7))
         await until(lambda: _has_cycle(house, "slower", "timed_out", longer_than=1.5))
         during = await _reasons(house, [slow, slower])
         for fleet in (slow, slower):
@@ -190,14 +186,14 @@ async def test_streams_that_are_cut_come_back_one_by_one_and_fetch_what_they_mis
             await house.add_fleet(fleet)
         await eventually(lambda: _reasons(house, fleets), {fleet.name: {"reporting"} for fleet in fleets})
         for fleet in fleets:
-            await house.change_faults(fleet.name, "http_503=1,retry_after=1")
+            await house.change_faults(fleet.name, "http_503=1,retry_after=0.5")
         await house.disconnect()
-        await trio.sleep(1.5)
+        await trio.sleep(1.2)
         for fleet in fleets:
             await house.change_faults(fleet.name, reporting={fleet.vehicles[0].vehicle_id: {"never": True}})
         missed = {fleet.name: _newest_known_ms(house, fleet) for fleet in fleets}
         stored = await _stored_ms(house)
-        assert all(instant > stored[name] + 1000 for name, instant in missed.items())
+        assert all(instant > stored[name] + 800 for name, instant in missed.items())
         await eventually(lambda: _stored_ms(house), missed)
         connections = list(house.simulator.connections)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from tests.acceptance.house import House, Shard
 
-READERS = 6
-WRITES = 40
+READERS = 4
+WRITES = 25
 
 
 async def test_acceptance_5_readers_of_two_shards_agree_on_every_version_while_updates_pour_in(

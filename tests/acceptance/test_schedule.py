@@ -30,7 +30,7 @@ async def test_acceptance_1_each_workspace_gets_a_cycle_in_every_slot_at_its_own
         for fleet in fleets:
             await house.add_fleet(fleet, interval=interval, thresholds=QUICK)
         began_at = await house.now() + interval * SECOND
-        await trio.sleep(3 * interval + 1)
+        await trio.sleep(3 * interval + 0.5)
         cycles = await _cycles(
             house, "slot_start_at >= $1 AND slot_start_at < $2", began_at, began_at + 2 * interval * SECOND
         )
@@ -98,7 +98,7 @@ async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(dsn: s
         await trio.sleep(interval)
         await house.open_shard("shard-1")
         back_at = await house.now()
-        await trio.sleep(1.5 * interval)
+        await trio.sleep(1.2 * interval)
         cycles = await _cycles(house, "outcome <> 'running'")
         (row,) = await house.fetch("SELECT epoch FROM sessions WHERE shard_id = 'shard-1'")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # A workspace's signals age faster as its thresholds are shorter: here a state of charge is old after 6.8 s.
 LIVELY = QUICK | {"freshness_target_seconds": 1.5, "delayed_after_seconds": 1.5, "stale_after_seconds": 1.7}
 BRISK = QUICK | {"freshness_target_seconds": 2.0, "delayed_after_seconds": 2.0, "stale_after_seconds": 3.0}
-SOC_STOPS = Reporting(stopped_labels=(("soc", 3.0),))
+SOC_STOPS = Reporting(stopped_labels=(("soc", 2.0),))
 HOURLY_THRESHOLDS = {
     "freshness_target_seconds": BRISK["freshness_target_seconds"],
     "delayed_after_seconds": 4320.0,

@@ -18,8 +18,11 @@ import trio
 from actors.connections import Connector
 from actors.fleet import FleetView
 from actors.ingest import IngestActor
-from actors.ports import DeviceDraft, FrameVerdict, Page, ProviderFault, Sample, Stored
+from actors.ports import FrameVerdict, Page, ProviderFault, Sample
 from actors.session import CurrentSession
+from actors.stream import StreamActor
+from actors.workspace import WorkspaceActor
+from api.ports import DeviceDraft, Stored
 from domain.model import (
     CanonicalUpdate,
     FaultClass,
@@ -38,7 +41,8 @@ from storage.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from actors.ports import CycleRow, Poller, Streamer, StreamSocket
+    from actors.ports import Poller, Streamer, StreamSocket
+    from api.ports import CycleRow
     from domain.model import Value
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -124,6 +128,7 @@ class ScriptedSocket:
 
     def __init__(self) -> None:
         self.subscriptions: list[list[str]] = []
+        self.subscribed = trio.Event()
         self.pings: list[float] = []
         self.answers_pings = True
         self.received = 0
@@ -132,6 +137,7 @@ class ScriptedSocket:
     async def subscribe(self, external_ids: Sequence[str]) -> None:
         await trio.lowlevel.checkpoint()
         self.subscriptions.append(list(external_ids))
+        self.subscribed.set()
 
     async def receive(self) -> str | bytes:
         entry = await self._receive.receive()
@@ -181,8 +187,7 @@ class ScriptedStreamer:
         with trio.fail_after(7200):
             while len(self.sockets) < times:
                 await self._connected.wait()
-            while not self.sockets[times - 1].subscriptions:
-                await trio.sleep(0.01)
+            await self.sockets[times - 1].subscribed.wait()
         return self.sockets[times - 1]
 
     def interpret(self, frame: str | bytes) -> FrameVerdict:
@@ -291,6 +296,14 @@ class Shard:
         self.ingest.submit_nowait(sent)
         return reply
 
+    def stream(self, view: FleetView, provider_id: str = LIVE, **rest: Any) -> StreamActor:
+        return StreamActor(provider_id, view, self.connector, self.ingest, self.clock, self.random, **rest)
+
+    def workspace(self, view: FleetView) -> WorkspaceActor:
+        return WorkspaceActor(
+            view, self.session, self.connector, self.ingest, self.house.store, self.clock, self.random
+        )
+
     def check_identity(self) -> None:
         """submitted = outcomes + pending, at any moment between two steps of any task."""
         counted = self.ingest.statistics()
@@ -394,5 +407,5 @@ def said(receipt: Receipt | None) -> list[str]:
 async def until(condition: Callable[[], bool], *, seconds: float = 7200) -> None:
     """Wait in virtual time until something is so; fails after as much of it."""
     with trio.fail_after(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - any condition, and the time is virtual
             await trio.sleep(0.05)

@@ -6,6 +6,7 @@ logged and connected. What is done to the processes is the tests' business.
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
@@ -22,7 +24,7 @@ from domain.model import Policy
 from lastheard.simulation import configure_fleet, run_simulator
 from tests.conftest import fetch
 from tests.processes.evidence import fetch_connections, fetch_cycles, fetch_owned_events, generations_of, unify_epochs
-from tests.processes.fleets import DEPOT, make_depot, make_key
+from tests.processes.fleets import DEPOT, POLL_INTERVAL_SECONDS, make_depot, make_key
 from tests.processes.history import find_faults, find_miscounted, find_unlogged, find_unstored
 from tests.processes.ownership import Window, find_double_cycles, find_overlaps, find_usurpations
 from tests.processes.poster import Poster
@@ -30,13 +32,13 @@ from tests.processes.rows import fetch_history
 from tests.processes.shard import Shard, find_uncounted, open_shard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
     from pathlib import Path
 
     from lastheard.simulation import Simulated
     from tests.conftest import Stores
 
-TTL_SECONDS: Final = 3.0
+TTL_SECONDS: Final = float(os.environ.get("LASTHEARD_CHAOS_TTL", "3"))  # make chaos: as in production
 SHARDS: Final = ("shard-1", "shard-2", "shard-3")  # with these names each of them gets two or three fleets
 FLEETS: Final = (
     *("--devices", "36", "--tenants", "9", "--rfms-tenants", "3", "--rate", "6", "--report-interval", "1"),
@@ -45,10 +47,14 @@ FLEETS: Final = (
 SLACK_SECONDS: Final = 1.0  # two sides never agree to the millisecond on when a connection ended
 EXIT_SECONDS: Final = 30.0
 AT_WORK_SECONDS: Final = 40.0
+EVEN: Final[Mapping[str, int]] = MappingProxyType({})
 POST_PAUSE_SECONDS: Final = 0.05  # the machine has other work as well, and the TTL is short
 
-LEASES: Final = "SELECT resource, shard_id, epoch, token, acquired_at FROM leases"
-FENCED: Final = "SELECT coalesce(sum(occurrences), 0)::int AS fenced FROM rejections WHERE reason = 'fenced'"
+LEASES: Final = """
+    SELECT resource, shard_id, epoch, token, coalesce(extract(epoch FROM acquired_at)::float8, 0) AS acquired_at
+    FROM leases
+"""
+FENCED: Final = "SELECT coalesce(sum(occurrences), 0) FROM rejections WHERE reason = 'fenced'"
 
 
 class Lease(NamedTuple):
@@ -57,7 +63,7 @@ class Lease(NamedTuple):
     shard_id: str | None
     epoch: int | None
     token: int
-    acquired_at: datetime | None
+    acquired_at: float  # seconds since the epoch
 
 
 @dataclass
@@ -170,6 +176,11 @@ class Cluster:
         """The workspaces that bring data by themselves."""
         return frozenset(tenant.name for tenant in self.simulated.tenants)
 
+    async def count(self, query: str) -> int:
+        """The one number that a query gives."""
+        ((number,),) = await trio.to_thread.run_sync(fetch, self.dsn, query)
+        return int(number)
+
     async def leases(self) -> dict[str, Lease]:
         rows = await trio.to_thread.run_sync(fetch, self.dsn, LEASES)
         return {row["resource"]: Lease(row["shard_id"], row["epoch"], row["token"], row["acquired_at"]) for row in rows}
@@ -260,16 +271,12 @@ class Cluster:
 
     async def _judge_refusals(self) -> list[str]:
         """What was collected under a session that was over stands in the ledger, as often as it was refused."""
-        stored = await self.count_fenced()
+        stored = await self.count(FENCED)
         told = sum(count_fenced(process) for process in self.processes)
         may_be_silent = any(process.killed for process in self.processes)
         if stored == told or (may_be_silent and stored >= told):
             return []
         return [f"the ledger has {stored} fenced updates, the processes told of {told}"]
-
-    async def count_fenced(self) -> int:
-        rows = await trio.to_thread.run_sync(fetch, self.dsn, FENCED)
-        return int(rows[0]["fenced"])
 
 
 def count_fenced(process: Process) -> int:
@@ -297,7 +304,7 @@ async def wait_until(
 ) -> None:
     """Poll: another process has no event for us. Fails with the ends of the logs."""
     with trio.move_on_after(seconds):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110
             await trio.sleep(0.1)
         return
     tails = "\n".join(
@@ -316,10 +323,12 @@ async def open_cluster(
     shard_ids: Collection[str] = SHARDS,
     shard_dsn: str | None = None,
     ttl_seconds: float = TTL_SECONDS,
-    poll_interval_seconds: int = 3,
+    intervals: Mapping[str, int] = EVEN,
     seed: int = 1,
 ) -> AsyncIterator[Cluster]:
-    """Shards that are all at work, on `shard_dsn` when that is another way to the same database."""
+    """Shards that are all at work, on `shard_dsn` when that is another way to the same database. `intervals` are the
+    poll intervals, in seconds, of fleets that have one of their own.
+    """
     key = await make_key(stores)
     settings = {"ttl_seconds": str(ttl_seconds), "min_poll_interval_seconds": "2"}
     async with run_simulator(*FLEETS) as simulated, trio.open_nursery() as nursery:
@@ -329,7 +338,7 @@ async def open_cluster(
         configure = partial(configure_fleet, stores.registry, simulated, credentials_dir=folder, policy=Policy())
         # The polled ones first: theirs are then the smallest ordinals, and their late starts come soonest.
         for tenant in sorted(simulated.tenants, key=lambda tenant: tenant.provider):
-            await configure(tenant, poll_interval_seconds=poll_interval_seconds)
+            await configure(tenant, poll_interval_seconds=intervals.get(tenant.name, POLL_INTERVAL_SECONDS))
         cluster.start_posters(await make_depot(stores, 30), Random(seed))
         await cluster.wait_everything_at_work()
         yield cluster

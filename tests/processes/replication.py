@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import psutil
 import structlog
 import trio
 
@@ -102,6 +103,12 @@ class Server:
             await self._postmaster.wait()
             await end_orphans(self.place.cluster)
 
+    async def hang(self) -> None:
+        """Stop all of its processes where they are: connections stay open, and nobody ever answers on them."""
+        for process in self._processes():
+            process.suspend()
+        await trio.lowlevel.checkpoint()
+
     async def stop(self) -> None:
         """Politely first. Nothing when it does not run."""
         with trio.CancelScope(shield=True):
@@ -127,6 +134,11 @@ class Server:
         (self.place.cluster / "standby.signal").touch()
         await self._give_to_owner()
         await self.start(primary_conninfo=f"host={_HOST} port={port} user=postgres")
+
+    def _processes(self) -> list[psutil.Process]:
+        assert self._postmaster is not None
+        postmaster = psutil.Process(self._postmaster.pid)
+        return [postmaster, *postmaster.children()]
 
     async def _give_to_owner(self) -> None:
         """pg_basebackup runs as we do; the server refuses a cluster that is not its own."""

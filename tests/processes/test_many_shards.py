@@ -7,31 +7,43 @@ effective owners, no slot collected twice, no vehicle's stream opened twice, and
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
 
 from runtime.rendezvous import desired_owner
-from tests.processes.cluster import SHARDS, TTL_SECONDS, instant, open_cluster
+from tests.processes.cluster import FENCED, SHARDS, TTL_SECONDS, Cluster, instant, open_cluster, wait_until
+from tests.processes.database_proxy import Condition, DatabaseProxy, open_proxy
+from tests.processes.deaf_proxy import open_deaf_proxy
 from tests.processes.evidence import fetch_cycles
+from tests.processes.shard import PREFIX, Shard
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Collection
 
     from tests.conftest import Stores
     from tests.processes.child import Child
     from tests.processes.ownership import CycleRow
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgres]
+pytestmark = [pytest.mark.processes, pytest.mark.postgres, pytest.mark.timeout(90 + 15 * TTL_SECONDS)]
 
 VICTIM: Final = "shard-2"  # two streams, a polled fleet and the depot, when all three are there
 TAKEOVER_SECONDS: Final = TTL_SECONDS + 10.0
-AGAIN_SECONDS: Final = 30.0  # voluntary moves are made one after the other
+ABSENCE_SECONDS: Final = 4 * TTL_SECONDS  # 60 s in make chaos
+AGAIN_SECONDS: Final = TAKEOVER_SECONDS + 20.0  # voluntary moves are made one after the other
 PLANNED_SECONDS: Final = 10.0  # well below the TTL of that test, so that it can only pass the planned way
 SLOW_FLEET: Final = "fleet-07"  # polled, and the victim's
+STREAMED_FLEET: Final = "fleet-02"  # the victim's, too
+STREAMS: Final = 6
 NEWCOMER: Final = "shard-4"
+TOLD_SECONDS: Final = 2.0  # promised is 1 s, without notices 5 s
+FOUND_SECONDS: Final = 7.0
+DEVICE_BODY: Final = ("provider_id", "external_id", "vehicle_id", "vehicle_name")
+PROVIDER_BODY: Final = ("provider_type", "transport", "base_url", "settings")
 
 
 async def test_the_work_of_a_killed_shard_goes_on_elsewhere(dsn: str, postgres_stores: Stores, tmp_path: Path) -> None:
@@ -45,7 +57,7 @@ async def test_the_work_of_a_killed_shard_goes_on_elsewhere(dsn: str, postgres_s
         heard = await cluster.wait_heard(lost & cluster.fleets, killed_at, TAKEOVER_SECONDS)
         await cluster.wait_everything_at_work()
         faults = await cluster.end_and_judge()
-    owned_at = max(lease.acquired_at.timestamp() for name, lease in leases.items() if name in lost)
+    owned_at = max(lease.acquired_at for name, lease in leases.items() if name in lost)
     print(f"\nkilled, TTL {TTL_SECONDS:g} s: owned again after {owned_at - killed_at:.2f} s, ", end="")
     print(f"all {len(heard)} fleets stored again after {max(heard.values()) - killed_at:.2f} s")
     assert faults == []
@@ -73,9 +85,9 @@ async def test_a_paused_shard_notices_that_it_was_given_up_and_comes_back_to_wor
         again = {name for name, lease in regained.items() if lease.shard_id == VICTIM} & cluster.fleets
         await cluster.wait_heard(again, time.time(), AGAIN_SECONDS, by=[VICTIM])
         await cluster.wait_everything_at_work()
-        fenced = await cluster.count_fenced()
+        fenced = await cluster.count(FENCED)
         faults = await cluster.end_and_judge()
-    owned_at = max(lease.acquired_at.timestamp() for name, lease in leases.items() if name in lost)
+    owned_at = max(lease.acquired_at for name, lease in leases.items() if name in lost)
     print(f"\npaused, TTL {TTL_SECONDS:g} s: owned elsewhere after {owned_at - stopped_at:.2f} s, ", end="")
     print(f"stored again after {max(heard.values()) - stopped_at:.2f} s, {fenced} updates fenced afterwards")
     assert faults == []
@@ -85,7 +97,7 @@ async def test_a_paused_shard_notices_that_it_was_given_up_and_comes_back_to_wor
 async def test_a_planned_stop_hands_over_without_waiting_for_the_ttl(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
-    async with open_cluster(dsn, postgres_stores, tmp_path, ttl_seconds=15, poll_interval_seconds=10) as cluster:
+    async with open_cluster(dsn, postgres_stores, tmp_path, ttl_seconds=15, intervals={SLOW_FLEET: 10}) as cluster:
         lost = await cluster.owned_by(VICTIM)
         # Answers so slow that the cycle is in the middle of one when the signal comes.
         await cluster.order_simulator("/sim/faults", tenant=SLOW_FLEET, faults="latency=5")
@@ -136,7 +148,8 @@ def _attempts_of_slot_at(cycles: list[CycleRow], workspace_id: str, instant: flo
 async def test_a_shard_that_joins_is_given_its_share_step_by_step(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
-    async with open_cluster(dsn, postgres_stores, tmp_path) as cluster:
+    # Its rounds are 2 s apart, which shows on any machine.
+    async with open_cluster(dsn, postgres_stores, tmp_path, ttl_seconds=6) as cluster:
         before = await cluster.leases()
         share = {name for name in before if desired_owner(f"resource:{name}", (*SHARDS, NEWCOMER)) == NEWCOMER}
         joined_at = time.time()
@@ -145,13 +158,140 @@ async def test_a_shard_that_joins_is_given_its_share_step_by_step(
             lambda now: all(now[name].shard_id == NEWCOMER for name in share), "its share", AGAIN_SECONDS
         )
         await cluster.wait_everything_at_work()
-        settled = await cluster.leases()
+        settled, settled_at = await cluster.leases(), time.time()
         faults = await cluster.end_and_judge()
     print(f"\njoined: {len(share)} of {len(before)} workspaces moved, the last one ", end="")
-    print(f"{max(after[name].acquired_at.timestamp() for name in share) - joined_at:.2f} s after the start")
+    print(f"{max(after[name].acquired_at for name in share) - joined_at:.2f} s after the start")
     assert faults == []
     assert {name for name in before if settled[name] != before[name]} == share
     for process in cluster.processes:
-        given = [instant(record) for record in process.shard.child.events("workspace_handed_over")]
-        given_voluntarily = sorted(at for at in given if at < max(l.acquired_at.timestamp() for l in settled.values()))
-        assert all(later - earlier > 0.5 for earlier, later in pairwise(given_voluntarily)), "more than one in a round"
+        given = sorted(
+            at for at in map(instant, process.shard.child.events("workspace_handed_over")) if at < settled_at
+        )
+        assert all(later - earlier > 0.5 for earlier, later in pairwise(given)), "more than one in a round"
+
+
+# --- the database away
+
+BUFFERED: Final = """
+    SELECT count(DISTINCT workspace_id) FROM events
+    WHERE resource IS NOT NULL AND received_at > to_timestamp({left_at} + 0.2) AND received_at < to_timestamp({back_at})
+      AND recorded_at > to_timestamp({back_at})
+"""
+
+
+async def test_a_lone_shard_outlasts_an_absence_of_the_database_without_losing_a_batch(
+    dsn: str, postgres_stores: Stores, tmp_path: Path
+) -> None:
+    async with (
+        open_proxy(dsn) as proxy,
+        open_cluster(dsn, postgres_stores, tmp_path, shard_ids=["shard-1"], shard_dsn=proxy.dsn) as cluster,
+    ):
+        left_at, back_at = await _take_the_database_away(proxy, Condition.CUT)
+        await cluster.wait_everything_at_work()
+        shard = (await cluster.shard("shard-1").runtime())["shard"]
+        buffered = await cluster.count(BUFFERED.format(left_at=left_at, back_at=back_at))
+        tokens = {lease.token for lease in (await cluster.leases()).values()}
+        faults = await cluster.end_and_judge()
+    print(f"\ndatabase away for {back_at - left_at:.1f} s: what {buffered} streams had buffered arrived afterwards")
+    assert faults == []
+    assert (shard["epoch"], shard["rejoined"], tokens) == (1, 0, {1})
+    assert buffered == STREAMS
+
+
+async def test_three_shards_outlast_an_absence_of_the_database_with_one_owner_each(
+    dsn: str, postgres_stores: Stores, tmp_path: Path
+) -> None:
+    async with (
+        open_proxy(dsn) as proxy,
+        open_cluster(dsn, postgres_stores, tmp_path, shard_dsn=proxy.dsn) as cluster,
+    ):
+        left_at, back_at = await _take_the_database_away(proxy, Condition.FROZEN)
+        heard = await cluster.wait_heard(cluster.fleets, back_at, AGAIN_SECONDS)
+        await cluster.wait_everything_at_work()
+        faults = await cluster.end_and_judge()
+    print(f"\ndatabase frozen for {back_at - left_at:.1f} s: all three shards' fleets stored again ", end="")
+    print(f"{max(heard.values()) - back_at:.2f} s after its return")
+    assert faults == []
+
+
+async def _take_the_database_away(proxy: DatabaseProxy, condition: Condition) -> tuple[float, float]:
+    """For longer than any trust or heartbeat lasts. When it left, and when it was back."""
+    proxy.change(condition)
+    left_at = time.time()
+    await trio.sleep(ABSENCE_SECONDS)
+    proxy.change(Condition.OPEN)
+    return left_at, time.time()
+
+
+# --- commands
+
+
+async def test_commands_reach_the_actors_of_another_shard_at_once_by_notice_and_soon_without(
+    dsn: str, postgres_stores: Stores, tmp_path: Path
+) -> None:
+    async with (
+        open_deaf_proxy(dsn) as proxy,
+        open_cluster(dsn, postgres_stores, tmp_path, shard_dsn=proxy.dsn, ttl_seconds=15) as cluster,
+    ):
+        told = await _command_everything(cluster, tmp_path / "first")
+        proxy.deafen()
+        found = await _command_everything(cluster, tmp_path / "second")
+        faults = await cluster.end_and_judge()
+    for how, seconds in (("by notice", told), ("by heartbeat", found)):
+        print(f"\nreached {how}: " + ", ".join(f"{what} {after:.2f} s" for what, after in seconds.items()), end="")
+    assert faults == []
+    assert proxy.refused >= len(SHARDS)
+    assert max(told.values()) < TOLD_SECONDS
+    assert max(found.values()) < FOUND_SECONDS
+
+
+async def _command_everything(cluster: Cluster, credential: Path) -> dict[str, float]:
+    """Each kind of command on one shard's API, about a fleet of another's; how long until its actors had it."""
+    client, owner = cluster.shard("shard-1").client, cluster.shard(VICTIM)
+    stream, polled = (f"{PREFIX}/workspaces/{name}" for name in (STREAMED_FLEET, SLOW_FLEET))
+    device, provider = f"{stream}/devices/bus_0001", f"{stream}/providers/viriciti"
+    bus, connection = (await client.get(device)).json(), (await client.get(provider)).json()
+    credential.write_text(Path(connection["credential"].removeprefix("file:")).read_text())
+    reached = {}
+    for what, send in {
+        "a retired device": partial(client.delete, device),
+        "a new device": partial(client.put, device, json=_only(bus, DEVICE_BODY)),
+        "another credential": partial(
+            client.put, provider, json={**_only(connection, PROVIDER_BODY), "credential": f"file:{credential}"}
+        ),
+        "a run": partial(client.post, f"{polled}/cycles"),
+    }.items():
+        answer = await send()
+        assert answer.is_success, answer.text
+        workspace_id = SLOW_FLEET if what == "a run" else STREAMED_FLEET
+        reached[what] = await _wait_reached(cluster, owner, workspace_id)
+        if what == "a run":
+            await _wait_triggered(owner.child, answer.json()["cycle_id"])
+    since = time.time()
+    await cluster.wait_heard([STREAMED_FLEET], since, AGAIN_SECONDS, by=[VICTIM])
+    return reached
+
+
+async def _wait_reached(cluster: Cluster, owner: Shard, workspace_id: str) -> float:
+    """Until the owner's actors run by the stored configuration; how long that took."""
+    began = time.time()
+    version = await cluster.count(f"SELECT config_version FROM workspaces WHERE workspace_id = '{workspace_id}'")
+
+    async def reached() -> bool:
+        owned = (await owner.runtime())["shard"]["owned"]["workspaces"]
+        return bool(owned[workspace_id]["config_version"] >= version)
+
+    await wait_until(reached, f"configuration {version} of {workspace_id}", AGAIN_SECONDS, cluster)
+    return time.time() - began
+
+
+async def _wait_triggered(child: Child, cycle_id: str) -> None:
+    await child.wait_until(
+        lambda: any(r["cycle_id"] == cycle_id for r in child.events("workspace_poll_cycle_triggered")),
+        f"cycle {cycle_id}",
+    )
+
+
+def _only(body: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: body[name] for name in names}

@@ -84,8 +84,8 @@ async def open_proxy(dsn: str) -> AsyncIterator[Proxy]:
     async def handle(client: trio.SocketStream) -> None:
         try:
             await proxy.serve(client)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # either end may vanish at any time: that is what the proxy is for
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            pass  # either end may vanish at any time, or be away from the start: that is what the proxy is for
 
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
