@@ -124,8 +124,8 @@ class Look(NamedTuple):
 
     `members` are live and not draining. `mine` are leases of this session on active workspaces, with their tokens,
     `retired` those on workspaces that are active no more. `free` are active workspaces nobody live owns, and for how
-    long that has been so. `expired` says that some live session's heartbeat is over; `next_expiry_seconds` when the
-    next one of another shard would be.
+    long that has been so. `expired` says that the heartbeat of another shard's live session is over;
+    `next_expiry_seconds` when the next one would be. A session that is over has nothing and is no member.
     """
 
     members: frozenset[str]
@@ -143,7 +143,8 @@ class LeaseStore(Protocol):
 
     async def declare_dead(self, session: SessionRef) -> list[SessionRef]:
         """Declare sessions with an expired heartbeat dead, waiting for their unit in flight (at most the lock timeout:
-        then it raises EnvironmentFault and is tried in the next round). Which ones.
+        then it raises EnvironmentFault and is tried in the next round). Which ones; none while our own has expired,
+        since who was away as long as they has no say.
         """
 
     async def claim(self, session: SessionRef, resources: Sequence[str]) -> Mapping[str, int]:

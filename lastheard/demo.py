@@ -6,7 +6,7 @@ What people see is in demo_view.py; the service is the same as `serve` runs.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,9 +16,12 @@ from domain.model import Policy
 from lastheard.client import remember
 from lastheard.demo_view import DemoView, Watch
 from lastheard.service import Service
-from lastheard.serving import EXIT_STOPPED_WHILE_STARTING, StopSignal, open_database, until_stopped
+from lastheard.serving import StopSignal, open_database, until_stopped
 from lastheard.simulation import configure_fleet, run_simulator
 from runtime.clock import SystemClock
+from storage.gateway import Database
+from storage.keys import PostgresKeys
+from storage.registry import PostgresRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,35 +44,31 @@ async def run_demo(settings: Settings, *, seconds: float | None) -> int:
         view.say(f"starting PostgreSQL in {settings.data_dir} (the first time takes a few seconds)")
         async with open_database(settings) as dsn, run_simulator("--demo") as simulated:
             view.say(f"simulated fleets at {simulated.http_url}: {', '.join(t.name for t in simulated.tenants)}")
+            key = await _prepare(dsn, settings, simulated)
             service = Service(settings, dsn)
             signal.started(service.stop)
-            return await _run_service(service, settings, simulated, view, seconds)
+            return await _run_service(service, settings, simulated, key, view, seconds)
 
     return await until_stopped(main)
 
 
 async def _run_service(
-    service: Service, settings: Settings, simulated: Simulated, view: DemoView, seconds: float | None
+    service: Service, settings: Settings, simulated: Simulated, key: str, view: DemoView, seconds: float | None
 ) -> int:
     """The service, watched until its time is over or it was asked to stop; then the verdict on what it counted."""
     watch = Watch([tenant.name for tenant in simulated.tenants], SystemClock().wall())
-    introduced = False
     time = trio.CancelScope()
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
         async with _until_stop_requested(service):
-            key = await _prepare(service, settings, simulated)
             address = f"http://127.0.0.1:{service.port}"
             view.introduce(address, key, remember(settings.data_dir, address, key))
-            introduced = True
             time.deadline = trio.current_time() + (float("inf") if seconds is None else seconds)
             with time:
                 await view.keep_showing(watch, address, key, service)
         service.stop()
     if service.exit_code:
         return service.exit_code
-    if not introduced:
-        return EXIT_STOPPED_WHILE_STARTING
     # Whoever ends it early has not given every workspace the time for a cycle, so that is no failure.
     return view.conclude(watch, service, in_full=time.cancelled_caught)
 
@@ -88,18 +87,21 @@ async def _until_stop_requested(service: Service) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-async def _prepare(service: Service, settings: Settings, simulated: Simulated) -> str:
-    """Workspaces and devices of the fleets, and a key that may do everything here; the key's text."""
-    for tenant in simulated.tenants:
-        await configure_fleet(
-            service.registry,
-            simulated,
-            tenant,
-            credentials_dir=settings.credentials_folder,
-            policy=POLICY,
-            poll_interval_seconds=POLL_INTERVAL_SECONDS,
-        )
-        service.shard.registry_changed(tenant.name)
-    record, key = mint_key("demo", frozenset({"read", "ingest", "control", "admin"}), None, None)
-    await service.keys.create_key(record)
+async def _prepare(dsn: str, settings: Settings, simulated: Simulated) -> str:
+    """Workspaces and devices of the fleets, and a key that may do everything here; the key's text.
+
+    Before the service runs: one that an earlier demo configured would call simulators that are gone.
+    """
+    async with aclosing(Database(dsn, pool_size=1)) as database:
+        for tenant in simulated.tenants:
+            await configure_fleet(
+                PostgresRegistry(database),
+                simulated,
+                tenant,
+                credentials_dir=settings.credentials_folder,
+                policy=POLICY,
+                poll_interval_seconds=POLL_INTERVAL_SECONDS,
+            )
+        record, key = mint_key("demo", frozenset({"read", "ingest", "control", "admin"}), None, None)
+        await PostgresKeys(database).create_key(record)
     return key

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from api.ports import CycleRow
     from domain.model import Value
 
-NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+NOON = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)  # nearly: the first moment of one of the harbour's slots
 HARBOUR = "harbour"
 STEADY, LIVE = "steady", "live"
 BUSES, FERRIES = ("bus-1", "bus-2"), ("ferry-1", "ferry-2")

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from actors.stream import StreamActor
     from actors.ports import StreamSocket
+    from actors.stream import StreamActor
     from tests.actors.cast import House, Shard
 
     Events = list[MutableMapping[str, Any]]

@@ -45,9 +45,10 @@ FLEETS: Final = (
     *("--faults", "duplicates=0.05,out_of_order=0.05", "--seed", "17"),
 )
 SLACK_SECONDS: Final = 1.0  # two sides never agree to the millisecond on when a connection ended
+NOTICING_SECONDS: Final = 3.0  # for a process that wakes up on a busy machine
 EXIT_SECONDS: Final = 30.0
 AT_WORK_SECONDS: Final = 40.0
-EVEN: Final[Mapping[str, int]] = MappingProxyType({})
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 POST_PAUSE_SECONDS: Final = 0.05  # the machine has other work as well, and the TTL is short
 
 LEASES: Final = """
@@ -80,7 +81,13 @@ class Cluster:
     """Everything one test does something to. `processes` are all there ever were, `running` those by shard_id."""
 
     def __init__(
-        self, dsn: str, shard_dsn: str, key: str, simulated: Simulated, nursery: trio.Nursery, **settings: str
+        self,
+        dsn: str,
+        shard_dsns: Mapping[str, str],
+        key: str,
+        simulated: Simulated,
+        nursery: trio.Nursery,
+        **settings: str,
     ) -> None:
         self.dsn = dsn
         self.simulated = simulated
@@ -88,7 +95,7 @@ class Cluster:
         self.running: dict[str, Process] = {}
         self.posters: dict[str, Poster] = {}
         self.pauses: list[Window] = []
-        self._shard_dsn = shard_dsn
+        self._shard_dsns = shard_dsns
         self._key = key
         self._nursery = nursery
         self._settings = settings
@@ -106,11 +113,11 @@ class Cluster:
         self.processes.append(process)
         self.running[shard_id] = process
         await process.shard.wait_ready()
-        if shard_id in self.posters:
-            self.posters[shard_id].shard_port = process.shard.port
+        self._direct_clients()
 
     async def _host(self, shard_id: str, *, task_status: trio.TaskStatus[Process]) -> None:
-        async with open_shard(self._shard_dsn, self._key, shard_id=shard_id, **self._settings) as shard:
+        dsn = self._shard_dsns.get(shard_id, self.dsn)
+        async with open_shard(dsn, self._key, shard_id=shard_id, **self._settings) as shard:
             process = Process(shard_id, shard)
             task_status.started(process)
             await process.ended.wait()  # no deadline: until the test has done with it
@@ -125,7 +132,7 @@ class Cluster:
         process.shard.child.send(SIGKILL)
         killed_at = time.time()
         await process.shard.child.wait_ended()
-        self._send_client_elsewhere(shard_id)
+        self._direct_clients()
         return killed_at
 
     def stop(self, shard_id: str) -> float:
@@ -136,19 +143,22 @@ class Cluster:
     def go_on(self, shard_id: str, stopped_at: float) -> None:
         """SIGCONT. What it has open may overlap with its successors' until it has seen what happened."""
         self.shard(shard_id).child.send(SIGCONT)
-        self.pauses.append(Window(stopped_at, time.time() + SLACK_SECONDS))
+        self.pauses.append(Window(stopped_at, time.time() + NOTICING_SECONDS))
 
-    async def terminate(self, shard_id: str) -> None:
+    async def terminate(self, shard_id: str, seconds: float = EXIT_SECONDS) -> None:
         """SIGTERM, and wait for the ordered end."""
         process = self.running.pop(shard_id)
-        self._send_client_elsewhere(shard_id)
+        self._direct_clients()
         process.shard.child.send(SIGTERM)
-        code = await process.shard.child.wait_ended(EXIT_SECONDS)
+        code = await process.shard.child.wait_ended(seconds)
         assert code == 0, process.shard.child.tail()
 
-    def _send_client_elsewhere(self, shard_id: str) -> None:
-        if shard_id in self.posters and self.running:
-            self.posters[shard_id].shard_port = min(self.running.items())[1].shard.port
+    def _direct_clients(self) -> None:
+        """Each to its own shard, and to another one while that is not there."""
+        for shard_id, poster in self.posters.items():
+            if self.running:
+                process = self.running.get(shard_id) or min(self.running.items())[1]
+                poster.shard_port = process.shard.port
 
     # --- clients
 
@@ -321,18 +331,18 @@ async def open_cluster(
     folder: Path,
     *,
     shard_ids: Collection[str] = SHARDS,
-    shard_dsn: str | None = None,
+    shard_dsns: Mapping[str, str] = NOTHING,
     ttl_seconds: float = TTL_SECONDS,
-    intervals: Mapping[str, int] = EVEN,
+    intervals: Mapping[str, int] = NOTHING,
     seed: int = 1,
 ) -> AsyncIterator[Cluster]:
-    """Shards that are all at work, on `shard_dsn` when that is another way to the same database. `intervals` are the
-    poll intervals, in seconds, of fleets that have one of their own.
+    """Shards that are all at work. `shard_dsns`: by shard_id, other ways to the same database. `intervals`: by fleet,
+    poll intervals in seconds.
     """
     key = await make_key(stores)
     settings = {"ttl_seconds": str(ttl_seconds), "min_poll_interval_seconds": "2"}
     async with run_simulator(*FLEETS) as simulated, trio.open_nursery() as nursery:
-        cluster = Cluster(dsn, shard_dsn or dsn, key, simulated, nursery, **settings)
+        cluster = Cluster(dsn, shard_dsns, key, simulated, nursery, **settings)
         # Before there is anything to own: who comes first would take it all, and give it back one by one.
         await cluster.start(*shard_ids)
         configure = partial(configure_fleet, stores.registry, simulated, credentials_dir=folder, policy=Policy())

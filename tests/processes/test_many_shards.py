@@ -6,10 +6,10 @@ effective owners, no slot collected twice, no vehicle's stream opened twice, and
 
 from __future__ import annotations
 
+import shutil
 import time
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -24,6 +24,7 @@ from tests.processes.shard import PREFIX, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from tests.conftest import Stores
     from tests.processes.child import Child
@@ -185,7 +186,9 @@ async def test_a_lone_shard_outlasts_an_absence_of_the_database_without_losing_a
 ) -> None:
     async with (
         open_proxy(dsn) as proxy,
-        open_cluster(dsn, postgres_stores, tmp_path, shard_ids=["shard-1"], shard_dsn=proxy.dsn) as cluster,
+        open_cluster(
+            dsn, postgres_stores, tmp_path, shard_ids=["shard-1"], shard_dsns={"shard-1": proxy.dsn}
+        ) as cluster,
     ):
         left_at, back_at = await _take_the_database_away(proxy, Condition.CUT)
         await cluster.wait_everything_at_work()
@@ -204,7 +207,7 @@ async def test_three_shards_outlast_an_absence_of_the_database_with_one_owner_ea
 ) -> None:
     async with (
         open_proxy(dsn) as proxy,
-        open_cluster(dsn, postgres_stores, tmp_path, shard_dsn=proxy.dsn) as cluster,
+        open_cluster(dsn, postgres_stores, tmp_path, shard_dsns=dict.fromkeys(SHARDS, proxy.dsn)) as cluster,
     ):
         left_at, back_at = await _take_the_database_away(proxy, Condition.FROZEN)
         heard = await cluster.wait_heard(cluster.fleets, back_at, AGAIN_SECONDS)
@@ -232,7 +235,9 @@ async def test_commands_reach_the_actors_of_another_shard_at_once_by_notice_and_
 ) -> None:
     async with (
         open_deaf_proxy(dsn) as proxy,
-        open_cluster(dsn, postgres_stores, tmp_path, shard_dsn=proxy.dsn, ttl_seconds=15) as cluster,
+        open_cluster(
+            dsn, postgres_stores, tmp_path, shard_dsns=dict.fromkeys(SHARDS, proxy.dsn), ttl_seconds=15
+        ) as cluster,
     ):
         told = await _command_everything(cluster, tmp_path / "first")
         proxy.deafen()
@@ -252,7 +257,7 @@ async def _command_everything(cluster: Cluster, credential: Path) -> dict[str, f
     stream, polled = (f"{PREFIX}/workspaces/{name}" for name in (STREAMED_FLEET, SLOW_FLEET))
     device, provider = f"{stream}/devices/bus_0001", f"{stream}/providers/viriciti"
     bus, connection = (await client.get(device)).json(), (await client.get(provider)).json()
-    credential.write_text(Path(connection["credential"].removeprefix("file:")).read_text())
+    await trio.to_thread.run_sync(shutil.copy, connection["credential"].removeprefix("file:"), credential)
     reached = {}
     for what, send in {
         "a retired device": partial(client.delete, device),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from actors.ports import CommitUnknown, UnitPoisoned
 from api.ports import HealthQuery
@@ -104,6 +105,18 @@ async def test_a_twin_stays_away_until_it_comes_back(world: World, store: Memory
             await world.stores.sessions.load_config_versions()
     store.come_back()
     assert await world.config_version() > 1
+
+
+async def test_who_listens_to_a_twin_hears_of_its_coming_back(store: MemoryStore) -> None:
+    heard: list[str] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.notices.listen, heard.append)
+        await trio.testing.wait_all_tasks_blocked()
+        store.go_away()
+        store.come_back()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert heard == ["", ""]
 
 
 @pytest.mark.parametrize(("after", "version"), [(True, 1), (False, 0)])

@@ -1,0 +1,163 @@
+"""One collection run: pages, cursors, retries and counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from actors.collect import MAX_WAIT_SECONDS, Collected, Collection
+from actors.ports import ProviderFault
+from domain.model import FaultClass
+from runtime.logs import get_logger
+from tests.actors.cast import HARBOUR, STEADY, ScriptedPoller, at, outage, page, refused, sample
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from tests.actors.cast import House, Shard
+
+
+async def make_collection(shard: Shard) -> Collection:
+    view = await shard.view()
+    connection = view.connection(STEADY)
+    assert connection is not None
+    log = get_logger("test")
+    return Collection(connection, view, shard.ingest, shard.clock, shard.random, log, trace_id="trace-1")
+
+
+async def collect(shard: Shard, poller: ScriptedPoller, cursor: str | None = None) -> Collected:
+    return await (await make_collection(shard)).run(poller, cursor)
+
+
+async def settled(shard: Shard) -> None:
+    with trio.fail_after(60):
+        await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+
+
+async def stored_cursor(house: House) -> str | None:
+    fleet = await house.store.load_fleet(HARBOUR)
+    assert fleet is not None
+    return fleet.cursors.get(STEADY)
+
+
+async def test_pages_are_fetched_in_turn_and_the_cursor_is_stored_with_the_last(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    first = page(sample("bus-1", 1, soc_percent=10), next_page="two", cursor="c-1")
+    second = page(sample("bus-1", 2, soc_percent=11), sample("bus-2", 2, soc_percent=20))
+    poller = ScriptedPoller(first, second)
+    collected = await collect(shard, poller, cursor="c-0")
+    assert [(call.cursor, call.page) for call in poller.calls] == [("c-0", None), ("c-0", "two")]
+    assert poller.calls[0].external_ids == ["x-bus-1", "x-bus-2"]
+    await settled(shard)
+    assert await stored_cursor(house) == collected.cursor == "c-1"
+    assert await house.sequences("bus-1") == [1, 2]
+    assert (collected.pages, collected.records, collected.updates, collected.devices_answered) == (2, 3, 3, 2)
+
+
+async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_not_its_cursor(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    first = page(sample("bus-1", 1, soc_percent=10), next_page="two", cursor="c-1")
+    with pytest.raises(ProviderFault):
+        await collect(shard, ScriptedPoller(first, refused()))
+    await settled(shard)
+    assert await house.values("bus-1") == {"soc_percent": 10}
+    assert await stored_cursor(house) is None
+    assert house.edges() == []  # whether the call succeeded is not known before the last page
+
+
+async def test_a_page_is_asked_for_again_after_an_outage(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    first = page(sample("bus-1", 1, soc_percent=10), next_page="two")
+    poller = ScriptedPoller(first, outage(), outage(retry_after=4.0), page(sample("bus-1", 2, soc_percent=11)))
+    await collect(shard, poller)
+    assert [call.page for call in poller.calls] == [None, "two", "two", "two"]
+    assert poller.calls[3].at - poller.calls[2].at >= 4.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls"),
+    [
+        (outage(), 3),
+        (refused(), 1),
+        (ProviderFault(FaultClass.QUOTA, "slow down", retry_after=1.0), 1),
+        (outage(retry_after=MAX_WAIT_SECONDS + 1), 1),
+    ],
+    ids=["outage", "credentials", "quota", "wants to be left alone"],
+)
+async def test_only_what_may_pass_soon_is_tried_again_and_not_for_ever(
+    shard: Shard, fault: ProviderFault, calls: int, autojump_clock: MockClock
+) -> None:
+    poller = ScriptedPoller(*[fault] * 9)
+    with pytest.raises(ProviderFault) as raised:
+        await collect(shard, poller)
+    assert raised.value is fault
+    assert len(poller.calls) == calls
+
+
+async def test_of_devices_nobody_configured_a_hundred_are_kept(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    strangers = [sample(f"stranger-{number}", 1, soc_percent=1) for number in range(130)]
+    again = [sample("stranger-1", 2, soc_percent=1), sample("bus-1", 2, soc_percent=1)]
+    collected = await collect(shard, ScriptedPoller(page(*strangers, next_page="two"), page(*again)))
+    assert (collected.updates, collected.unknown_dropped) == (102, 30)
+    await settled(shard)
+    assert shard.ingest.statistics()["reasons"] == {"unknown_device": 101}
+    assert collected.devices_answered == 1
+
+
+async def test_a_big_page_is_cut_and_what_commits_with_it_stays_with_the_last_part(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    samples = [sample("bus-1", number / 4, soc_percent=number % 100) for number in range(1_200)]
+    collected = await collect(shard, ScriptedPoller(page(*samples, cursor="c-1")))
+    receipts = [await reply.wait() for reply in collected.replies]
+    assert [receipt and len(receipt.results) for receipt in receipts] == [500, 500, 200]
+    await settled(shard)
+    assert await house.sequences("bus-1") == list(range(1, 1_201))
+    assert await stored_cursor(house) == "c-1"
+
+
+async def test_devices_the_provider_answered_about_are_confirmed_with_or_without_news(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    await trio.sleep(5)
+    await collect(shard, ScriptedPoller(page(answered=frozenset(["x-bus-2", "x-stranger"]))))
+    await settled(shard)
+    states = {key[1]: state.last_confirmed_at for key, state in house.store.tables.device_state.items()}
+    assert states == {"bus-1": None, "bus-2": at(5), "ferry-1": None, "ferry-2": None}
+    assert house.edges() == [(STEADY, "call_succeeded", None)]
+
+
+async def test_malformed_records_are_one_row_of_the_ledger_with_a_sample(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    collected = await collect(shard, ScriptedPoller(page(malformed=(b"<first>", b"<second>"), malformed_count=7)))
+    await settled(shard)
+    (row,) = await house.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
+    assert (row.occurrences, row.sample, row.reason) == (7, b"<first>", "invalid")
+    assert collected.malformed == 7
+
+
+async def test_a_page_that_waits_for_room_is_not_a_page_that_was_asked_for(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Who looks from outside, when the deadline comes, can tell whom it waited for."""
+    collection = await make_collection(shard)
+    nursery.start_soon(collection.run, ScriptedPoller(3.0, page(sample("bus-1", 1, soc_percent=10))), None)
+    await trio.sleep(1)
+    assert collection.collected.asked_at == 0.0
+    await trio.sleep(5)
+    assert collection.collected.asked_at is None

@@ -1,0 +1,289 @@
+"""One poll cycle: its outcome, its facts, and what it remembers for the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from actors.cycle import Cycle, PollState
+from actors.ingest import LANES
+from actors.ports import ProviderFault
+from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
+from domain.schedule import cycle_id
+from tests.actors.cast import (
+    HARBOUR,
+    INTERVAL,
+    LIVE,
+    STEADY,
+    ScriptedPoller,
+    at,
+    outage,
+    page,
+    polled,
+    refused,
+    sample,
+    streamed,
+    update,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from trio.testing import MockClock
+
+    from tests.actors.cast import House, Shard
+
+    Events = list[MutableMapping[str, Any]]
+
+
+async def make_cycle(shard: Shard, number: int = 0, state: PollState | None = None) -> Cycle:
+    """Started for the harbour's slot of that number."""
+    key = CycleKey(HARBOUR, at(INTERVAL * number), CycleTrigger.SCHEDULE, 1)
+    started = await shard.house.store.start_cycle(shard.session, key, cycle_id(key), "trace-c")
+    assert started.started
+    view, state = await shard.view(), state or PollState({})
+    return Cycle(started, "trace-c", view, state, shard.connector, shard.ingest, shard.clock, shard.random)
+
+
+async def run_cycle(
+    shard: Shard, number: int = 0, state: PollState | None = None, *, fetch: float = 240, commit: float = 30
+) -> CycleOutcome:
+    """To its committed end. Needs the ingest actor."""
+    cycle = await make_cycle(shard, number, state)
+    outcome = await cycle.run(fetch, commit)
+    with trio.fail_after(60):
+        await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+    return outcome
+
+
+def script(shard: Shard, **pollers: ScriptedPoller) -> None:
+    shard.provider.pollers |= pollers
+
+
+def fill_poll_lane(shard: Shard) -> None:
+    """While the ingest actor does not run."""
+    for _ in range(LANES["poll"].capacity // 500):
+        shard.send(*[update("bus-2", 0, soc_percent=1)] * 500, origin="poll")
+
+
+async def test_a_cycle_that_every_connection_answered_is_completed(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    news = page(sample("bus-1", 0, soc_percent=10), sample("nobody", 0, soc_percent=1), records=3, ignored=1)
+    script(shard, steady=ScriptedPoller(2.0, news))
+    assert await run_cycle(shard) is CycleOutcome.COMPLETED
+    (row,) = await house.cycles()
+    assert (row.outcome, row.started_at, row.ended_at) == (CycleOutcome.COMPLETED, at(0), at(2))
+    assert row.summary == {
+        "connections": {STEADY: "ok", LIVE: "ok"},
+        "records": 3,
+        "updates": 2,
+        "outcomes": {"accepted": 1, "rejected": 1},
+        "unconfirmed": 0,
+        "malformed": 0,
+        "unknown_dropped": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("steady", "live", "outcome"),
+    [
+        (ScriptedPoller(), ScriptedPoller(refused()), CycleOutcome.PARTIAL),
+        (ScriptedPoller(*[outage()] * 3), ScriptedPoller(refused()), CycleOutcome.FAILED),
+        (ScriptedPoller(*[outage()] * 2), ScriptedPoller(), CycleOutcome.COMPLETED),
+        (ScriptedPoller(1000.0), ScriptedPoller(), CycleOutcome.TIMED_OUT),
+    ],
+    ids=["partial", "failed", "completed after an outage", "timed out"],
+)
+async def test_the_outcome_says_how_many_connections_answered(
+    house: House,
+    shard: Shard,
+    nursery: trio.Nursery,
+    steady: ScriptedPoller,
+    live: ScriptedPoller,
+    outcome: CycleOutcome,
+    autojump_clock: MockClock,
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    script(shard, steady=steady, live=live)
+    assert await run_cycle(shard) is outcome
+    assert [row.outcome for row in await house.cycles()] == [outcome]
+
+
+async def test_a_workspace_with_nothing_to_poll_is_skipped(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    await house.store.put_provider(polled(active=False))
+    await house.store.put_provider(streamed(settings={"no_state": True}))
+    assert await run_cycle(shard) is CycleOutcome.SKIPPED
+
+
+async def test_each_failure_is_a_fact_of_its_own_class(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    quota = ProviderFault(FaultClass.QUOTA, "429")
+    script(shard, steady=ScriptedPoller(quota), live=ScriptedPoller(refused()))
+    await run_cycle(shard)
+    assert sorted(house.edges()) == [(LIVE, "call_failed", "credentials"), (STEADY, "call_failed", "quota")]
+
+
+async def test_a_misconfigured_connection_fails_alone(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    await house.store.put_provider(polled(settings={"broken": True}))
+    assert await run_cycle(shard) is CycleOutcome.PARTIAL
+    assert (STEADY, "call_failed", "configuration") in house.edges()
+
+
+async def test_the_deadline_keeps_what_had_arrived_and_blames_who_did_not_answer(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    first = page(sample("bus-1", 0, soc_percent=10), next_page="two", cursor="c-1")
+    script(shard, steady=ScriptedPoller(first, 1000.0))
+    assert await run_cycle(shard) is CycleOutcome.TIMED_OUT
+    assert trio.current_time() == pytest.approx(240)
+    assert await house.values("bus-1") == {"soc_percent": 10}
+    assert (STEADY, "call_failed", "outage") in house.edges()
+    assert (await house.cycles())[0].summary["connections"] == {STEADY: "no complete answer within 240 s", LIVE: "ok"}
+
+
+async def test_a_deadline_that_our_own_ingest_missed_blames_no_provider(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The lane is full, and the provider had answered."""
+    cycle = await make_cycle(shard)
+    fill_poll_lane(shard)
+    script(shard, steady=ScriptedPoller(page(sample("bus-1", 0, soc_percent=10))))
+    nursery.start_soon(cycle.run, 100.0, 10.0)
+    await trio.sleep(150)
+    nursery.start_soon(shard.ingest.run)
+    await trio.sleep(30)
+    assert [row.outcome for row in await house.cycles()] == [CycleOutcome.TIMED_OUT]
+    assert [kind for _, kind, _ in house.edges() if kind == "call_failed"] == []
+
+
+async def test_a_moment_is_too_short_to_blame_anybody(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    script(shard, steady=ScriptedPoller(5.0))
+    assert await run_cycle(shard, fetch=0.5) is CycleOutcome.TIMED_OUT
+    assert [kind for _, kind, _ in house.edges()] == ["call_succeeded"]
+
+
+async def test_a_provider_that_asks_for_time_is_not_called_before_it_is_over_in_whatever_cycle(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    poller = ScriptedPoller(outage(retry_after=700.0))
+    script(shard, steady=poller)
+    state = PollState({})
+    outcomes = []
+    for number in range(4):
+        await trio.sleep(max(0.0, number * 300 - trio.current_time()))
+        outcomes.append(await run_cycle(shard, number, state))
+    assert [call.at for call in poller.calls] == [0, 900]
+    assert outcomes == [CycleOutcome.PARTIAL] * 3 + [CycleOutcome.COMPLETED]
+    rows = await house.cycles()
+    assert rows[1].summary["connections"][STEADY] == "waiting 400 s: the provider asked for it"
+
+
+async def test_the_next_cycle_begins_where_the_last_commit_was(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    poller = ScriptedPoller(page(cursor="c-1"), page(next_page="two", cursor="c-2"), refused(), page(cursor="c-3"))
+    script(shard, steady=poller)
+    state = PollState({STEADY: "c-0"})
+    for number in range(4):
+        await run_cycle(shard, number, state)
+    assert [call.cursor for call in poller.calls] == ["c-0", "c-1", "c-1", "c-1", "c-3"]
+
+
+async def test_a_cursor_whose_commit_nobody_saw_is_not_believed(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Reading the same again is harmless, skipping is not."""
+    poller = ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), cursor="c-1"))
+    script(shard, steady=poller)
+    state = PollState({STEADY: "c-0"})
+    cycle = await make_cycle(shard, 0, state)
+    house.store.go_away()
+    nursery.start_soon(shard.ingest.run)
+    assert await cycle.run(240, 30) is CycleOutcome.COMPLETED
+    assert state.cursors == {STEADY: "c-0"}
+    house.store.come_back()
+    await trio.sleep(30)
+    (row,) = await house.cycles()
+    assert (row.outcome, row.summary["unconfirmed"]) == (CycleOutcome.COMPLETED, 1)
+
+
+async def test_a_cancelled_cycle_ends_as_abandoned_and_keeps_what_it_brought(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    script(shard, steady=ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), next_page="two"), 500.0))
+    cycle = await make_cycle(shard)
+    with trio.move_on_after(10):
+        await cycle.run(240, 30)
+    await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+    (row,) = await house.cycles()
+    assert (row.outcome, row.ended_at) == (CycleOutcome.ABANDONED, at(10))
+    assert await house.values("bus-1") == {"soc_percent": 10}
+    assert [kind for _, kind, _ in house.edges() if kind == "call_failed"] == []
+
+
+async def test_a_cycle_that_a_bug_ended_is_abandoned_and_the_bug_goes_on(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    poller = ScriptedPoller()
+    poller.script.append(ZeroDivisionError("a bug"))
+    script(shard, steady=poller)
+    cycle = await make_cycle(shard)
+    with pytest.raises(ExceptionGroup) as raised:
+        await cycle.run(240, 30)
+    assert raised.group_contains(ZeroDivisionError)
+    await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+    assert [row.outcome for row in await house.cycles()] == [CycleOutcome.ABANDONED]
+
+
+async def test_an_end_that_finds_no_room_waits_for_it(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Without its row the cycle would look unfinished for ever."""
+    script(shard, steady=ScriptedPoller(), live=ScriptedPoller())
+    cycle = await make_cycle(shard)
+    fill_poll_lane(shard)
+    nursery.start_soon(cycle.run, 10.0, 10.0)
+    await trio.sleep(100)
+    nursery.start_soon(shard.ingest.run)
+    await trio.sleep(1)
+    assert [row.outcome for row in await house.cycles()] == [CycleOutcome.TIMED_OUT]
+
+
+async def test_a_cycle_can_be_followed_from_start_to_outcome_under_one_trace_id(
+    shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    await shard.house.store.put_provider(streamed(settings={"no_state": True}))
+    script(shard, steady=ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), sample("nobody", 0, soc_percent=1))))
+    await run_cycle(shard)
+    steps = [event for event in events if event.get("trace_id") == "trace-c"]
+    assert [step["event"] for step in steps] == [
+        "workspace_poll_cycle_triggered",
+        "telematics_provider_message_received",
+        "telematics_ingress_payload_prepared",
+        "telematics_update_accepted",
+        "telematics_update_rejected",
+        "workspace_poll_ingest_completed",
+    ]
+    assert steps[4]["reasons"] == {"unknown_device": 1}
+    assert steps[5]["outcome"] == "completed"
