@@ -64,12 +64,14 @@ class ShardActor:
         self._current = current
         self._on_superseded = on_superseded
         self._ttl_seconds = ttl_seconds
-        self._round_seconds = min(ROUND_SECONDS, ttl_seconds / BEATS_PER_TTL)
+        self._beat_seconds = ttl_seconds / BEATS_PER_TTL
+        self._round_seconds = min(ROUND_SECONDS, self._beat_seconds)
         self._rounds = Rounds(shard_id, ttl_seconds)
         self._next_moves_at = float("-inf")  # monotonic seconds
         self._groups: dict[str, str] = {}
         self._versions: Mapping[str, int] = {}
         self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
+        self._left = trio.Event()
         self._draining = False
         self._round_due, self._config_due = trio.Event(), trio.Event()
         self._asked: set[str] = set()  # workspaces somebody named in a notice: for a run, or for a look
@@ -137,7 +139,7 @@ class ShardActor:
         """Look, bury the expired, decide, claim and start, stop and release."""
         self._counts["rounds"] += 1
         look = await self._leases.look(session)
-        if look.expired and not self._draining:
+        if look.expired and self._may_bury():
             dead = await self._leases.declare_dead(session)
             self._counts["declared_dead"] += len(dead)
             for over in dead:
@@ -172,6 +174,10 @@ class ShardActor:
         self._next_moves_at = now + self._round_seconds
         return decision.release
 
+    def _may_bury(self) -> bool:
+        """Not while leaving, nor when we are just back ourselves: the others may be about to renew, too."""
+        return not self._draining and self._trust.open_for_seconds >= self._beat_seconds
+
     async def _learn_groups(self, look: Look) -> None:
         """Who shares a credential belongs together. Asked again only when there is a workspace we have not grouped."""
         if not (look.mine.keys() | look.free.keys()) <= self._groups.keys():
@@ -204,6 +210,8 @@ class ShardActor:
             self._round_edge.failed(fault)
         finally:
             self._leaving.discard(workspace_id)
+            self._left.set()
+            self._left = trio.Event()
 
     # --- configuration
 
@@ -244,6 +252,8 @@ class ShardActor:
         if versions.keys() != self._versions.keys():
             self._round_due.set()
         for workspace_id in self._owned.workspace_ids():
+            if workspace_id not in self._owned:
+                continue  # handed over while we asked about another one
             if versions.get(workspace_id) != self._owned.config_version(workspace_id):
                 fleet = await self._sessions.load_fleet(workspace_id)
                 if fleet is not None and fleet.workspace.active and workspace_id in self._owned:
@@ -279,6 +289,8 @@ class ShardActor:
                     self._leaving.add(workspace_id)
                     token = self._owned.token_of(workspace_id)
                     nursery.start_soon(self._hand_over, session, workspace_id, token)
+        while self._leaving:  # what a round had begun to hand over before; the step's budget bounds it
+            await self._left.wait()
 
     async def end_session(self) -> None:
         """Say that this boot is over."""

@@ -78,7 +78,7 @@ class WorkspaceActor:
             self._next_start_at = start.start_at
             if not await self._woken_before(start.start_at):
                 await self._run_scheduled(start, trigger)
-                start, trigger = self._regular_start(), CycleTrigger.SCHEDULE
+                start, trigger = self._next_turn()
                 continue
             await self._run_requested(start)
             # The start that was waited for still stands, late or not, unless the schedule itself is another.
@@ -107,13 +107,16 @@ class WorkspaceActor:
         is_attempt = self._last_slot == start.slot_start_at
         return start, CycleTrigger.SCHEDULE if is_attempt or start == regular else CycleTrigger.LATE
 
-    def _regular_start(self) -> Start:
-        """The next regular start of a slot that has not had its turn."""
+    def _next_turn(self) -> tuple[Start, CycleTrigger]:
+        """The next regular start; before that the present slot's turn, if the last slot's took until now."""
         workspace = self._workspace
         after = self._clock.now()
-        if self._last_slot is not None and self._last_slot > after:
-            after = self._last_slot
-        return schedule.next_start(after, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
+        if self._last_slot is not None:
+            if schedule.slot_of(after, workspace.ordinal, workspace.poll_interval_seconds) > self._last_slot:
+                return self._first_start()
+            after = max(after, self._last_slot)  # which a clock that was set back may have put into the future
+        start = schedule.next_start(after, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
+        return start, CycleTrigger.SCHEDULE
 
     async def _woken_before(self, instant: datetime) -> bool:
         """Wait for the instant; True when the configuration changed, or a run was asked for, before it came."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import trio
 
-from api.keys import Scope, mint_key
 from api.ports import HealthQuery
 from benchmarks import writers
 from benchmarks.place import Place, fetch, open_place
@@ -26,7 +25,6 @@ from runtime.assignment import Rounds, group_by_shared
 from runtime.logs import configure_logging
 from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
-from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
 from storage.reads import PostgresReads
 from storage.sessions import PostgresSessionStore
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from storage.gateway import Connection
 
 TTL_SECONDS = 600.0
+UNIT = 1_000
 SETTLE_SECONDS = 5.0
 
 
@@ -46,20 +45,23 @@ SETTLE_SECONDS = 5.0
 
 
 async def bench_writers(place: Place, flags: argparse.Namespace) -> None:
-    """Updates a second with 1, 2, … sessions, each with a workspace of its own."""
+    """Updates a second with 1, 2, … sessions, each with a workspace of its own; then of one, with smaller units."""
     dsn = await place.new_database()
     async with aclosing(Database(dsn)) as database:
         await writers.prepare(database, flags.sessions, flags.devices)
     template = dsn.partition("?")[0].rsplit("/", 1)[1]
-    costs: dict[int, list[writers.Cost]] = {}
-    for _ in range(flags.rounds):
-        for sessions in range(1, flags.sessions + 1):
+    kinds = [(sessions, flags.updates, UNIT) for sessions in range(1, flags.sessions + 1)]
+    kinds += [(1, flags.updates // 4, 100), (1, flags.updates // 20, 10)]
+    for kind in kinds:
+        costs = []
+        for _ in range(flags.rounds):
             fresh = await place.new_database(template)
-            costs.setdefault(sessions, []).append(await writers.measure(fresh, sessions, flags.units, flags.devices))
-    for sessions, found in costs.items():
-        print(f"{sessions} sessions: {min(found, key=lambda cost: cost.seconds).describe()}")
-    ((size, events),) = await fetch(fresh, EVENTS_SIZE)
-    print(f"an event with 5 signals: {int(str(size)) / int(str(events)):.0f} bytes of table and index")
+            sessions, updates, size = kind
+            costs.append(await writers.measure(fresh, sessions, updates, flags.devices, size))
+        best = min(costs, key=lambda cost: cost.seconds)
+        print(f"{sessions} sessions, units of {size}: {best.describe()}")
+    ((table, events),) = await fetch(fresh, EVENTS_SIZE)
+    print(f"an event with 5 signals: {int(str(table)) / int(str(events)):.0f} bytes of table and index")
 
 
 EVENTS_SIZE = """
@@ -94,7 +96,7 @@ async def _time_health(reads: PostgresReads, fleet: str) -> None:
 async def _report_once(database: Database, devices: int) -> None:
     """Every device reports, with 5 signals."""
     start = await _begin(database, "shard-0")
-    units = writers.make_units(0, -(-devices // writers.UNIT_UPDATES), devices)
+    units = writers.make_units(0, devices, devices, UNIT)
     for number, submissions in enumerate(units, 1):
         await PostgresIngestStore(database).commit_unit(start.session, number, submissions)
 
@@ -153,13 +155,11 @@ async def bench_shard(place: Place, flags: argparse.Namespace) -> None:
                 await writers.prepare(database, workspaces, devices // workspaces)
             else:
                 await _execute(database, WORKSPACES.format(count=workspaces))
-            record, key = mint_key("bench", list(Scope), None, None)
-            await PostgresKeys(database).create_key(record)
-            await _measure_shard(dsn, key, workspaces, devices, flags.seconds)
+        await _measure_shard(dsn, workspaces, devices, flags.seconds)
 
 
-async def _measure_shard(dsn: str, key: str, workspaces: int, devices: int, seconds: float) -> None:
-    async with open_shard(dsn, key) as shard:
+async def _measure_shard(dsn: str, workspaces: int, devices: int, seconds: float) -> None:
+    async with open_shard(dsn, key="nobody asks") as shard:
         with trio.fail_after(300):
             while len(shard.child.events("workspace_taken_up")) < workspaces:  # noqa: ASYNC110 - in no hurry
                 await trio.sleep(1)
@@ -243,9 +243,9 @@ async def main(flags: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--rounds", type=int, default=3, help="writers: of each number of sessions")
+    parser.add_argument("--rounds", type=int, default=3, help="writers: of each kind")
     parser.add_argument("--sessions", type=int, default=3, help="writers: up to so many")
-    parser.add_argument("--units", type=int, default=30, help="writers: of 1,000 updates each, for each session")
+    parser.add_argument("--updates", type=int, default=40_000, help="writers: of each session")
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--workspaces", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=15, help="shard: how long to watch")

@@ -2,7 +2,7 @@
 
 Owns the writers and what they cost: wall time, core time on both sides, log written. Nothing but the ingest store is
 in the way: no mailbox, no sockets. Verified before it counts: every update is one event.
-`python -m benchmarks.writers DSN NUMBER UNITS DEVICES` is one writer; benchmarks/scaling.py starts them.
+`python -m benchmarks.writers DSN NUMBER UPDATES DEVICES SIZE` is one writer; benchmarks/scaling.py starts them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 PROVIDER = "feed"
 SIGNALS = ("soc_percent", "odometer_km", "speed_kmh", "latitude_deg", "longitude_deg")
-UNIT_UPDATES = 1_000
 BEGAN_AT = datetime(2026, 1, 1, tzinfo=UTC)
+SUBMISSION_UPDATES = 500
 PATIENCE_SECONDS = 120.0
 # A child of the postmaster that lives as long as it does, and how much log was written so far.
 SERVER = """SELECT (SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'),
@@ -86,18 +86,23 @@ def device_of(number: int) -> str:
     return f"bus-{number:05d}"
 
 
-def make_units(number: int, units: int, devices: int, ownership: Ownership | None = None) -> Iterator[list[Submission]]:
-    """Units of 1,000 updates with 5 signals each; every update is news."""
-    for start in range(0, units * UNIT_UPDATES, UNIT_UPDATES):
-        halves = [range(begin, begin + UNIT_UPDATES // 2) for begin in (start, start + UNIT_UPDATES // 2)]
+def make_units(
+    number: int, updates: int, devices: int, size: int, ownership: Ownership | None = None
+) -> Iterator[list[Submission]]:
+    """So many updates of workspace `number`, with 5 signals each and every one of them news, in units of `size`."""
+    for start in range(0, updates, size):
+        parts = range(start, min(start + size, updates), SUBMISSION_UPDATES)
         yield [
             Submission(
                 origin="stream",
-                trace_id=f"bench-{half.start}",
-                updates=tuple(_update(workspace_of(number), each, devices) for each in half),
+                trace_id=f"bench-{first}",
+                updates=tuple(
+                    _update(workspace_of(number), each, devices)
+                    for each in range(first, min(first + SUBMISSION_UPDATES, start + size, updates))
+                ),
                 ownership=ownership,
             )
-            for half in halves
+            for first in parts
         ]
 
 
@@ -111,14 +116,14 @@ def _update(workspace_id: str, number: int, devices: int) -> CanonicalUpdate:
 # --- One writer -------------------------------------------------------------------------------------------------------
 
 
-async def write(dsn: str, number: int, units: int, devices: int) -> None:
+async def write(dsn: str, number: int, updates: int, devices: int, size: int) -> None:
     """Say that it is ready, wait for a line, commit, and tell when it began and ended and what it cost."""
     async with open_bridge(), aclosing(Database(dsn, pool_size=2)) as database:
         start = await PostgresSessionStore(database).begin_session(f"shard-{number}", ttl_seconds=120)
         if start is None:
             raise NotVerified("somebody else has this shard's session")
         ownership = Ownership(f"workspace:{workspace_of(number)}", *start.session, 1)
-        prepared = list(make_units(number, units, devices, ownership))
+        prepared = list(make_units(number, updates, devices, size, ownership))
         store = PostgresIngestStore(database)
         garbage.settle()
         print("ready", flush=True)
@@ -135,19 +140,19 @@ async def write(dsn: str, number: int, units: int, devices: int) -> None:
 # --- Several of them --------------------------------------------------------------------------------------------------
 
 
-async def measure(dsn: str, writers: int, units: int, devices: int) -> Cost:
-    """Start so many writers, let them go at once, and read what it cost."""
+async def measure(dsn: str, writers: int, updates: int, devices: int, size: int) -> Cost:
+    """Start so many writers, let them go at once, and read what it cost. `updates` are each one's."""
     ((pid, log_before),) = await fetch(dsn, SERVER)
     postmaster = psutil.Process(int(str(pid))).parent()
     assert postmaster is not None
-    cost = await trio.to_thread.run_sync(_measure, dsn, writers, units, devices, postmaster)
+    cost = await trio.to_thread.run_sync(_measure, dsn, writers, (updates, devices, size), postmaster)
     ((_, log_after),) = await fetch(dsn, SERVER)
     await verify(dsn, cost.updates)
     return cost._replace(log_bytes=int(str(log_after)) - int(str(log_before)))
 
 
-def _measure(dsn: str, writers: int, units: int, devices: int, postmaster: psutil.Process) -> Cost:
-    processes = [_start(dsn, number, units, devices) for number in range(writers)]
+def _measure(dsn: str, writers: int, load: tuple[int, int, int], postmaster: psutil.Process) -> Cost:
+    processes = [_start(dsn, number, *load) for number in range(writers)]
     try:
         for process in processes:
             _expect(process, "ready")
@@ -164,8 +169,7 @@ def _measure(dsn: str, writers: int, units: int, devices: int, postmaster: psuti
             process.kill()
             process.wait()
     seconds = max(each["ended"] for each in told) - min(each["began"] for each in told)
-    updates = writers * units * UNIT_UPDATES
-    return Cost(updates, seconds, sum(each["cores"] for each in told), database_cores, 0)
+    return Cost(writers * load[0], seconds, sum(each["cores"] for each in told), database_cores, 0)
 
 
 def _start(dsn: str, *numbers: int) -> subprocess.Popen[bytes]:
@@ -208,4 +212,4 @@ async def verify(dsn: str, updates: int) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(write, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    trio.run(write, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

@@ -50,7 +50,9 @@ a late successor than two.
   round; PostgreSQL ends the idle transaction after 5 s.
 - *Only its own way to the database is cut.* Past its trust window it pauses; at the TTL it is declared dead.
 - *The database is away for all.* Everybody pauses past the trust window and nobody can declare anybody dead. Batches
-  and buffers are kept; afterwards sessions that nobody declared dead renew with their epoch and go on.
+  and buffers are kept; afterwards sessions that nobody declared dead renew with their epoch and go on. Lest the first
+  one back buries the others before they could renew, a shard declares nobody dead until its own trust has been open for
+  the time between two renewals.
 - *The database fails over.* Sessions, leases and tokens are data like any other: the fence holds on the new primary
   as far as that has the data.
 - *A shard's clock jumps.* Nothing: durations are monotonic, instants are the database's.
@@ -72,10 +74,13 @@ class TrustWindow:
     def __init__(self, ttl_seconds: float) -> None:
         self._good_for_seconds = ttl_seconds * (1 - MARGIN_SHARE)
         self._until = float("-inf")
+        self._opened_at = float("-inf")
         self._changed = trio.Event()
 
     def renewed(self, sent_at: float) -> None:
         """A renewal that was sent at this instant succeeded."""
+        if not self.is_open:
+            self._opened_at = trio.current_time()
         self._until = max(self._until, sent_at + self._good_for_seconds)
         self._wake()
 
@@ -87,6 +92,11 @@ class TrustWindow:
     @property
     def is_open(self) -> bool:
         return trio.current_time() < self._until
+
+    @property
+    def open_for_seconds(self) -> float:
+        """For how long it has been open without a break; zero while it is closed."""
+        return trio.current_time() - self._opened_at if self.is_open else 0.0
 
     @property
     def seconds_left(self) -> float:

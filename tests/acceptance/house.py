@@ -302,7 +302,7 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    dsn: str, folder: Path, *tenants: Tenant, shards: Sequence[str] = ("shard-1",), seconds: float = 60.0
+    dsn: str, folder: Path, *tenants: Tenant, shards: Sequence[str] = ("shard-1",), seconds: float = 90.0
 ) -> AsyncIterator[House]:
     """Run simulator and shards for the length of the block, which must end in time; then stop them in order."""
     failure: Exception | None = None
@@ -326,14 +326,14 @@ async def open_house(
 # --- short ways to say things
 
 
-async def until(fact: Callable[[], Awaitable[bool]], *, within: float = 15.0) -> None:
+async def until(fact: Callable[[], Awaitable[bool]], *, within: float = 30.0) -> None:
     """Ask again and again until it is so. Raises TooSlowError."""
     with trio.fail_after(within):
         while not await fact():  # noqa: ASYNC110 - it happens in the database, which rings no bell here
             await trio.sleep(ASK_EVERY_SECONDS)
 
 
-async def eventually(read: Callable[[], Awaitable[T]], expected: T, *, within: float = 15.0) -> None:
+async def eventually(read: Callable[[], Awaitable[T]], expected: T, *, within: float = 30.0) -> None:
     """Read again and again until it is what was expected; if it never is, fail with what it was last."""
     with trio.move_on_after(within):
         while await read() != expected:  # noqa: ASYNC110 - as above

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simulator.reporting import Reporting
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 # A workspace's signals age faster as its thresholds are shorter: here a state of charge is old after 6.8 s.
 LIVELY = QUICK | {"freshness_target_seconds": 1.5, "delayed_after_seconds": 1.5, "stale_after_seconds": 1.7}
 BRISK = QUICK | {"freshness_target_seconds": 2.0, "delayed_after_seconds": 2.0, "stale_after_seconds": 3.0}
-SOC_STOPS = Reporting(stopped_labels=(("soc", 2.0),))
 HOURLY_THRESHOLDS = {
     "freshness_target_seconds": BRISK["freshness_target_seconds"],
     "delayed_after_seconds": 4320.0,
@@ -31,10 +31,15 @@ HOURLY_THRESHOLDS = {
 async def test_a_device_whose_state_of_charge_stops_is_healthy_and_the_signal_is_named(
     dsn: str, tmp_path: Path
 ) -> None:
-    live, recorded = streamed("live", 1, manners=[SOC_STOPS]), polled("recorded", 1, every=0.5, manners=[SOC_STOPS])
+    live, recorded = streamed("live", 1), polled("recorded", 1, every=0.5)
     async with open_house(dsn, tmp_path, live, recorded) as house:
         for fleet in (live, recorded):
             await house.add_fleet(fleet, interval=2, thresholds=LIVELY)
+
+        for fleet in (live, recorded):
+            vehicle = fleet.vehicles[0].vehicle_id
+            await eventually(partial(_has_soc, house.shard, fleet.name, vehicle), True)
+            await house.change_faults(fleet.name, reporting={vehicle: {"stopped_labels": {"soc": 0.0}}})
 
         async def look() -> list[Any]:
             verdicts = [await _first_verdict(house.shard, fleet.name) for fleet in (live, recorded)]
@@ -94,6 +99,10 @@ async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet
 
     assert {item["state"] for item in report["items"]} == {"healthy"}
     assert [item["thresholds"] for item in report["items"]] == [HOURLY_THRESHOLDS] * 2
+
+
+async def _has_soc(shard: Shard, workspace_id: str, device_id: str) -> bool:
+    return "soc_percent" in await shard.values(workspace_id, device_id)
 
 
 async def _first_verdict(shard: Shard, workspace_id: str) -> Any:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def events() -> Iterator[list[MutableMapping[str, Any]]]:
-    """Every structlog event of the test, unrendered."""
+    """Every structlog event of the test, unrendered: rendering would take longer than most of these tests."""
     with capture_logs() as captured:
         yield captured
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from actors.ports import SessionStart
 from api.ports import DeviceDraft, Stored
 from domain.model import CanonicalUpdate, Policy, ProviderConnection, Reading, Submission
 
 if TYPE_CHECKING:
+    from actors.ports import SessionStart
     from domain.model import Receipt, SessionRef, Value
     from tests.conftest import Stores
 

@@ -34,7 +34,7 @@ class Server:
     """A cluster of its own; what it holds does not matter here, only whether it writes."""
 
     def __init__(self, name: str, stack: ExitStack) -> None:
-        folder = stack.enter_context(public_folder(f"lastheard-failover-{name}-"))
+        folder = stack.enter_context(public_folder(f"lastheard-run-{name}-"))
         self._signal = folder / "postgres" / "cluster" / "standby.signal"
         self._server = EmbeddedPostgres(folder, extra_settings={**FAST_SETTINGS, "cluster_name": name})
         stack.callback(trio.run, self._server.stop)

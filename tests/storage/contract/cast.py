@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actors.ports import CycleStart, SessionStart
 from api.ports import DeviceDraft, HealthQuery, Stored
 from domain.model import (
     CanonicalUpdate,
@@ -30,6 +29,7 @@ from domain.model import (
 from domain.schedule import cycle_id
 
 if TYPE_CHECKING:
+    from actors.ports import CycleStart, SessionStart
     from api.ports import HealthPage, SnapshotRow
     from tests.conftest import Stores
 

@@ -1,0 +1,111 @@
+"""What runs under a lease: paused, handed over, given a newer configuration, and all of it at one time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors.owned import OwnedActors
+from tests.actors.cast import FERRIES, HARBOUR, LIVE, ScriptedStreamer, frame, streamed, submission, until, update
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trio.testing import MockClock
+
+    from actors.ports import Fleet
+    from tests.actors.cast import House, Shard
+
+TOKEN = 1
+
+
+@asynccontextmanager
+async def owning(house: House, shard: Shard) -> AsyncIterator[OwnedActors]:
+    """The harbour, owned by this shard."""
+    owned = OwnedActors(house.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0)
+    async with owned.open():
+        await owned.own(shard.session, TOKEN, await load(house))
+        yield owned
+
+
+async def load(house: House) -> Fleet:
+    fleet = await house.store.load_fleet(HARBOUR)
+    assert fleet is not None
+    return fleet
+
+
+async def connect(shard: Shard) -> ScriptedStreamer:
+    """The harbour's stream, connected."""
+    await until(lambda: LIVE in shard.provider.streamers)
+    streamer = shard.provider.streamers[LIVE]
+    await streamer.wait_connected()
+    return streamer
+
+
+def fill_stream_lane(shard: Shard) -> None:
+    """Nothing more goes in until the ingest actor runs."""
+    lane = shard.ingest.statistics()["mailbox"]["lanes"]["stream"]
+    room = lane["capacity"] - lane["waiting_size"]
+    sent, _ = submission(*[update(FERRIES[1], 1, speed_kmh=1)] * room)
+    shard.ingest.submit_nowait(sent)
+
+
+async def outcomes(house: House) -> list[tuple[int, str]]:
+    return [(row.key.attempt, str(row.outcome)) for row in await house.cycles()]
+
+
+async def test_a_slot_whose_end_waits_for_the_database_is_not_collected_again_after_a_pause(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with owning(house, shard) as owned:
+        await trio.sleep(60)  # the cycle is over, its end in the mailbox, and nobody commits
+        await owned.pause()
+        owned.resume()
+        await trio.sleep(5)
+        nursery.start_soon(shard.ingest.run)
+        await trio.sleep(120)
+        assert await outcomes(house) == [(1, "completed")]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_flush_over_its_budget_keeps_the_workspace_and_what_it_holds(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with owning(house, shard) as owned:
+        streamer = await connect(shard)
+        fill_stream_lane(shard)
+        streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
+        await until(lambda: streamer.sockets[0].received == 1)
+        assert await owned.let_go(HARBOUR) is False
+        assert owned.workspace_ids() == {HARBOUR}
+        await streamer.wait_connected(times=2)
+        nursery.start_soon(shard.ingest.run)
+        assert await owned.let_go(HARBOUR) is True
+        assert owned.workspace_ids() == frozenset()
+        assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stream_that_is_exchanged_during_a_hand_over_does_not_run_on_without_an_owner(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with owning(house, shard) as owned:
+        streamer = await connect(shard)
+        fill_stream_lane(shard)
+        streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
+        await until(lambda: streamer.sockets[0].received == 1)
+        await house.add_connection(replace(streamed(), expected_update_seconds=60.0))
+        nursery.start_soon(owned.follow, await load(house))  # waits for room
+        await trio.sleep(1)
+        async with trio.open_nursery() as handing_over:
+            handing_over.start_soon(owned.let_go, HARBOUR)
+            await trio.sleep(1)
+            nursery.start_soon(shard.ingest.run)
+        await trio.sleep(60)
+        assert len(streamer.attempts) == 1
+        assert owned.statistics()["actors"]["states"]["running"] == 0
+        assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,82 @@
+"""Lifecycle records of commits: one per submission and outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.records import count_refusals, log_outcomes
+from domain.model import (
+    CycleEnd,
+    CycleKey,
+    CycleOutcome,
+    CycleTrigger,
+    Outcome,
+    Ownership,
+    Reason,
+    Receipt,
+    Result,
+    Submission,
+)
+from runtime.logs import get_logger
+from tests.actors.cast import HARBOUR, NOON, update
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    Events = list[MutableMapping[str, Any]]
+
+OWNER = Ownership("workspace:harbour", "shard-1", 3, 7)
+ACCEPTED, STALE = Result(Outcome.ACCEPTED), Result(Outcome.STALE)
+UNKNOWN = Result(Outcome.REJECTED, Reason.UNKNOWN_DEVICE)
+
+
+def logged(events: Events, *results: Result, **rest: Any) -> list[dict[str, Any]]:
+    updates = tuple(update("bus-1", number, soc_percent=1) for number in range(len(results)))
+    log_outcomes(get_logger("test"), Submission("stream", "trace-1", updates, **rest), Receipt(9, NOON, results))
+    return [dict(event) for event in events]
+
+
+def test_one_record_for_what_was_accepted_and_one_for_the_rest_by_reason(events: Events) -> None:
+    accepted, rejected = logged(events, ACCEPTED, UNKNOWN, ACCEPTED, STALE, UNKNOWN, ownership=OWNER)
+    identity = {
+        "trace_id": "trace-1",
+        "origin": "stream",
+        "unit": 9,
+        "committed_at": NOON,
+        "resource": "workspace:harbour",
+        "workspace_id": HARBOUR,
+        "logger_name": "test",
+        "log_level": "info",
+    }
+    assert accepted == {"event": "telematics_update_accepted", "updates": 2, **identity}
+    assert rejected == {
+        "event": "telematics_update_rejected",
+        "updates": 3,
+        "reasons": {"unknown_device": 2, "stale": 1},
+        **identity,
+    }
+
+
+def test_nothing_is_said_of_a_submission_that_only_carries_facts(events: Events) -> None:
+    assert logged(events) == []
+
+
+def test_the_end_of_a_cycle_is_recorded_with_its_summary(events: Events) -> None:
+    key = CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1)
+    (record,) = logged(events, cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.PARTIAL, {"updates": 3}))
+    assert record == {
+        "event": "workspace_poll_ingest_completed",
+        "workspace_id": HARBOUR,
+        "cycle_id": "cycle-1",
+        "trace_id": "trace-1",
+        "cycle_ended_at": NOON,
+        "outcome": "partial",
+        "result_summary": {"updates": 3},
+        "logger_name": "test",
+        "log_level": "info",
+    }
+
+
+def test_refusals_are_counted_by_reason_where_there_is_one() -> None:
+    receipt = Receipt(1, NOON, (ACCEPTED, UNKNOWN, STALE, STALE))
+    assert count_refusals(receipt) == {"unknown_device": 1, "stale": 2}

@@ -1,0 +1,66 @@
+"""Cutting what was collected into submissions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.submissions import MAX_UNKNOWN_DEVICES, UnknownDevices, make_update, split
+from domain.model import CursorAdvance, Device, Ownership, Reading, Submission
+from tests.actors.cast import HARBOUR, NOON, STEADY, update
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BUS_1 = Device(HARBOUR, "bus-1", STEADY, "x-bus-1", "v-bus-1", "Bus 1", NOON)
+OWNER = Ownership("workspace:harbour", "shard-1", 1, 1)
+
+
+def make(count: int) -> Submission:
+    return Submission(
+        "poll",
+        "trace-1",
+        tuple(update("bus-1", number, soc_percent=1) for number in range(count)),
+        ownership=OWNER,
+        cursor=CursorAdvance(HARBOUR, STEADY, "c-1"),
+    )
+
+
+def sizes(parts: Sequence[Submission]) -> list[int]:
+    return [len(part.updates) for part in parts]
+
+
+@given(st.integers(0, 2_100))
+def test_parts_together_say_the_same_in_order_and_none_is_too_large(count: int) -> None:
+    whole = make(count)
+    parts = split(whole)
+    assert [one for part in parts for one in part.updates] == list(whole.updates)
+    assert max(sizes(parts)) <= 500
+    assert 0 not in sizes(parts) or count == 0
+    assert {(part.origin, part.trace_id, part.ownership) for part in parts} == {("poll", "trace-1", OWNER)}
+    assert [part.cursor for part in parts] == [None] * (len(parts) - 1) + [whole.cursor]
+
+
+def test_what_is_small_enough_is_not_cut() -> None:
+    whole = make(500)
+    assert split(whole) == [whole]
+    assert sizes(split(make(501))) == [500, 1]
+
+
+def test_an_update_names_its_device_and_keeps_the_external_id() -> None:
+    readings = (Reading("soc_percent", 50.0, NOON),)
+    made = make_update((HARBOUR, STEADY), "x-bus-1", BUS_1, readings, NOON, "trace-1")
+    assert (made.device_id, made.external_id, made.vehicle_id) == ("bus-1", "x-bus-1", None)
+    stranger = make_update((HARBOUR, STEADY), "x-stranger", None, readings, NOON, "trace-1")
+    assert (stranger.device_id, stranger.external_id) == (None, "x-stranger")
+
+
+def test_a_hundred_unknown_devices_are_let_through_each_as_often_as_it_comes() -> None:
+    unknown, known = UnknownDevices(), {"x-bus-1": BUS_1}
+    for _ in range(2):
+        admitted = [unknown.admits(f"stranger-{number}", known) for number in range(120)]
+        assert admitted == [True] * MAX_UNKNOWN_DEVICES + [False] * 20
+    assert unknown.dropped == 40
+    assert unknown.admits("x-bus-1", known)
