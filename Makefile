@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 FOR ?=
 FLAGS ?=
 # Many tests wait for real clocks and processes, so there are more workers than cores.
-WORKERS ?= 4
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format bench-quick lock clean
+.PHONY: help demo test test-cluster test-fast chaos check format bench-quick lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,11 +24,18 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## the whole service on this machine: make demo, or make demo FOR=60
 	@$(BIN)/lastheard demo $(if $(FOR),--for $(FOR)) $(FLAGS)
 
-test: $(READY) ## every test, with a real PostgreSQL and real processes
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(FLAGS)
+test: $(READY) ## every test of one shard, with a real PostgreSQL and real processes
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not cluster" $(FLAGS)
+
+test-cluster: $(READY) ## several shards, failover: real processes killed, paused, cut off
+	@$(BIN)/python -m pytest -q -n 2 -m cluster $(FLAGS)
+
+chaos: $(READY) ## the same with the default TTL, then a seeded bad day of three minutes
+	@LASTHEARD_CHAOS_TTL=15 LASTHEARD_CHAOS_ABSENCE=60 $(BIN)/python -m pytest -q -s -m cluster $(FLAGS)
+	@$(BIN)/python -m pytest -q -s tests/processes/chaos.py $(FLAGS)
 
 test-fast: $(READY) ## the tests that need neither PostgreSQL nor processes: seconds
-	@$(BIN)/python -m pytest -q -m "not postgres and not processes" $(FLAGS)
+	@$(BIN)/python -m pytest -q -m "not postgres and not processes and not cluster" $(FLAGS)
 
 check: $(READY) ## ruff, formatting, mypy strict
 	@$(BIN)/ruff check .

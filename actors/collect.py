@@ -97,7 +97,7 @@ class Collection:
             page = await self._fetch(poller, external_ids, cursor, token)
             next_cursor = next_cursor or page.cursor
             token = page.next_page
-            await self._submit(self._read(page), page, next_cursor if token is None else None, last=token is None)
+            await self._submit(self._read(page), page, next_cursor, last=token is None)
             if token is None:
                 self.collected.cursor = next_cursor
                 return self.collected

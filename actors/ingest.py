@@ -157,19 +157,24 @@ class IngestActor:
         session = await self._begin_unit()
         while True:
             try:
-                receipts = await attempt(session, self._next_unit)
-                break
+                with self._current.writing():
+                    receipts = await self._attempt_to_the_end(attempt, session)
             except SessionFenced:
                 self._current.mark_fenced(session)
                 session = await self._begin_unit(newer_than=session)
-            except CommitUnknown as unknown:
-                if await self._was_committed(session):
-                    receipts = unknown.receipts
-                    break
             except EnvironmentFault as fault:
                 await self._back_off(fault)
-        self._unit_committed(receipts)
-        return receipts
+            else:
+                if receipts is not None:
+                    self._unit_committed(receipts)
+                    return receipts
+
+    async def _attempt_to_the_end(self, attempt: Attempt, session: SessionRef) -> Sequence[Receipt] | None:
+        """One attempt, until it is known what became of it; None when nothing did and nobody is to blame."""
+        try:
+            return await attempt(session, self._next_unit)
+        except CommitUnknown as unknown:
+            return unknown.receipts if await self._was_committed(session) else None
 
     async def _begin_unit(self, newer_than: SessionRef | None = None) -> SessionRef:
         session = await self._current.wait_for_session(newer_than=newer_than)

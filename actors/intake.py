@@ -61,6 +61,7 @@ class FrameIntake:
         try:
             verdict = interpret(frame)
         except Exception:
+            self._note_crash(frame, received)
             raise
         external_id, readings = verdict[0], verdict[1]
         if readings and external_id is not None:

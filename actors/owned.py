@@ -6,8 +6,10 @@ verdict yet, and never run one twice.
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -15,7 +17,8 @@ import trio
 from actors.fleet import FleetView
 from actors.stream import StreamActor
 from actors.workspace import WorkspaceActor
-from domain.model import Ownership
+from domain.model import Ownership, Submission
+from runtime.reply import Reply
 from runtime.supervisor import ChildState, Restart, Supervisor
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from actors.connections import Connector
     from actors.ingest import IngestActor
     from actors.ports import CycleStore, Fleet
-    from domain.model import ProviderConnection, SessionRef
+    from domain.model import ProviderConnection, Receipt, SessionRef
     from runtime.clock import SharedClock
 
 STOP_BUDGET_SECONDS = 5.0
@@ -44,6 +47,7 @@ class _Owned:
         self.view = view
         self.changing = trio.Lock()
         self.workspace = workspace
+        self.has_run = False
         self.streams: dict[str, tuple[ProviderConnection, StreamActor]] = {}
 
 
@@ -159,7 +163,24 @@ class OwnedActors:
             self._start_stream(owned, provider_id)
 
     def _start_workspace(self, owned: _Owned) -> None:
-        self._supervisor.start(_workspace_child(owned), owned.workspace.run, restart=Restart.PERMANENT)
+        run = partial(self._run_workspace, owned)
+        self._supervisor.start(_workspace_child(owned), run, restart=Restart.PERMANENT)
+
+    async def _run_workspace(self, owned: _Owned) -> None:
+        """When it ran before, the end of its last cycle may still wait for the database, which would answer that the
+        slot is open: what stands before a submission of its own in the lane of polls has its verdict by then. No
+        deadline: without the database there is no cycle to start.
+        """
+        if owned.has_run:
+            settled: Reply[Receipt | None] = Reply()
+            await self._ingest.submit(
+                Submission(
+                    origin="poll", trace_id=uuid.uuid4().hex, ownership=owned.view.ownership, resolve=settled.resolve
+                )
+            )
+            await settled.wait()
+        owned.has_run = True
+        await owned.workspace.run()
 
     def _start_stream(self, owned: _Owned, provider_id: str) -> None:
         _, actor = owned.streams[provider_id]

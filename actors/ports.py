@@ -66,7 +66,9 @@ class IngestStore(Protocol):
         """
 
     async def load_last_unit(self, session: SessionRef) -> int | None:
-        """The last unit this session committed, read on a fresh connection `FOR UPDATE`; None when fenced."""
+        """The last unit this session committed, live or not, read on a fresh connection `FOR UPDATE`; None when another
+        session of this shard has begun since.
+        """
 
     async def quarantine(self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned) -> Receipt:
         """Write this submission's updates to quarantine instead, with the same fence and unit number."""

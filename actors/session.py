@@ -6,6 +6,7 @@ what is owned; that is shard.py's.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,7 +17,7 @@ from runtime.logs import EdgeLog, get_logger
 from runtime.sessions import TrustWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from random import Random
 
     from actors.ports import SessionStore
@@ -41,6 +42,7 @@ class CurrentSession:
     def __init__(self) -> None:
         self._session: SessionRef | None = None
         self._changed = trio.Event()
+        self._units_in_flight = 0
 
     @property
     def session(self) -> SessionRef | None:
@@ -66,6 +68,23 @@ class CurrentSession:
     async def wait_fenced(self, session: SessionRef) -> None:
         """Return when this session is no longer the live one."""
         while self._session == session:
+            await self._changed.wait()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """For the length of a unit, until its end is known. No next session begins meanwhile: its row would take the
+        place of the only witness of whether the unit was committed.
+        """
+        self._units_in_flight += 1
+        try:
+            yield
+        finally:
+            self._units_in_flight -= 1
+            self._wake()
+
+    async def wait_written(self) -> None:
+        """Return when the end of every unit is known. The database bounds each of them."""
+        while self._units_in_flight:
             await self._changed.wait()
 
     def _wake(self) -> None:
@@ -106,6 +125,7 @@ class SessionKeeper:
         if after is not None:
             self.trust.end()
             self._rejoined += 1
+        await self._current.wait_written()
         while True:
             sent_at = self._clock.monotonic()
             try:

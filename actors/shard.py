@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runtime.assignment import Assignment
 
 ROUND_SECONDS = 2.0
+MAX_LOADING_AT_ONCE = 4  # half of the pool: a takeover must not keep the units from their connection
 TELL_BUDGET_SECONDS = 2.0
 LEASES_NOTICE = "leases"
 WORKSPACE_NOTICE = "workspace:"
@@ -70,6 +71,7 @@ class ShardActor:
         self._next_moves_at = float("-inf")  # monotonic seconds
         self._groups: dict[str, str] = {}
         self._versions: Mapping[str, int] = {}
+        self._taking_up = trio.CapacityLimiter(MAX_LOADING_AT_ONCE)
         self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
         self._left = trio.Event()
         self._draining = False
@@ -157,10 +159,14 @@ class ShardActor:
                 nursery.start_soon(self._hand_over, session, workspace_id, token)
         claimed = await self._leases.claim(session, decision.claim) if decision.claim else {}
         self._counts["claimed"] += len(claimed)
-        for workspace_id, token in sorted({**look.mine, **claimed}.items()):
-            if workspace_id not in self._owned and workspace_id not in self._leaving and not self._draining:
-                await self._take_up(session, workspace_id, token)
+        new = {name: token for name, token in {**look.mine, **claimed}.items() if self._is_to_be_taken_up(name)}
+        async with trio.open_nursery() as taking_up:
+            for workspace_id, token in sorted(new.items()):
+                taking_up.start_soon(self._take_up, session, workspace_id, token)
         return look
+
+    def _is_to_be_taken_up(self, workspace_id: str) -> bool:
+        return workspace_id not in self._owned and workspace_id not in self._leaving and not self._draining
 
     def _due_moves(self, decision: Assignment) -> tuple[str, ...]:
         """What to give up now. Every release sends a notice and every notice makes a round, so what is given up of our
@@ -191,8 +197,16 @@ class ShardActor:
             await self._owned.drop(workspace_id)
 
     async def _take_up(self, session: SessionRef, workspace_id: str, token: int) -> None:
-        """Configuration and cursors are read after the claim: nobody else moves them from here on."""
-        fleet = await self._sessions.load_fleet(workspace_id)
+        """Configuration and cursors are read after the claim: nobody else moves them from here on.
+
+        What the database does not tell us now is ours all the same, and the next round takes it up.
+        """
+        async with self._taking_up:
+            try:
+                fleet = await self._sessions.load_fleet(workspace_id)
+            except EnvironmentFault as fault:
+                self._round_edge.failed(fault)
+                return
         if fleet is None or not fleet.workspace.active or self._draining:
             return
         await self._owned.own(session, token, fleet)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import trio
 
+from actors.ingest import LANES
 from api.ports import HealthQuery
 from benchmarks import writers
 from benchmarks.place import Place, fetch, open_place
@@ -156,6 +157,16 @@ async def bench_shard(place: Place, flags: argparse.Namespace) -> None:
             else:
                 await _execute(database, WORKSPACES.format(count=workspaces))
         await _measure_shard(dsn, workspaces, devices, flags.seconds)
+    _weigh_full_mailbox()
+
+
+def _weigh_full_mailbox() -> None:
+    """By the resident size of this process, which holds as many updates as all lanes together may."""
+    updates, process = sum(lane.capacity for lane in LANES.values()), psutil.Process()
+    before = process.memory_info().rss
+    held = list(writers.make_units(0, updates, 10_000, UNIT))
+    grown = (process.memory_info().rss - before) / 2**20
+    print(f"{updates:,} updates with 5 signals, in {len(held)} units: {grown:.0f} MB")
 
 
 async def _measure_shard(dsn: str, workspaces: int, devices: int, seconds: float) -> None:

@@ -5,12 +5,14 @@ Owns the handler that `storage.gateway.open_bridge` installs; it must never rais
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 if TYPE_CHECKING:
     import asyncio
+
+NOBODY_WAITS: Final = "exception was never retrieved"  # asyncio, of a future or a task that is gone
 
 
 class Bridge:
@@ -23,6 +25,8 @@ class Bridge:
     def note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log and count. trio-asyncio's own handler raises into the loop's nursery, which ends the whole service."""
         error = context.get("exception")
+        if isinstance(error, OSError) and NOBODY_WAITS in str(context.get("message")):
+            return  # of a connection that was given up meanwhile: whoever gave it up has said so
         self._errors += 1
         self._last_error = repr(error) if error is not None else str(context.get("message"))
         structlog.get_logger().error("database_loop_error", error=self._last_error, message=context.get("message"))

@@ -15,7 +15,7 @@ asyncpg's own pool asks for a round trip at every release and can lose a connect
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
 import asyncpg
@@ -68,15 +68,24 @@ async def connect(dsn: str, *, timeout: float = 5.0, **options: Any) -> Connecti
 
     Several hosts are tried in turn, each for its share of `timeout`; the last one's failure is raised.
     """
-    *first_hosts, last_host = each_host(dsn)
-    share = timeout / (len(first_hosts) + 1)
-    for host in first_hosts:
+    return await _connect_to_one(each_host(dsn), timeout, options)
+
+
+async def _connect_to_one(hosts: list[str], timeout: float, options: dict[str, Any]) -> Connection:
+    """The first that will have us stands first from then on: a dead machine costs its share of the time whenever it is
+    asked, and an old primary that comes back to life should not be asked."""
+    last_host = hosts[-1]
+    for host in tuple(hosts):
         try:
-            return await asyncpg.connect(host, timeout=share, **options)
+            connection: Connection = await asyncpg.connect(host, timeout=timeout / len(hosts), **options)
         except (asyncpg.PostgresError, *_DOUBTFUL) as error:
-            if not _may_differ_elsewhere(error):
+            if host == last_host or not _may_differ_elsewhere(error):
                 raise
-    return await asyncpg.connect(last_host, timeout=share, **options)
+        else:
+            hosts.remove(host)
+            hosts.insert(0, host)
+            return connection
+    raise AssertionError("the last host's failure is raised")
 
 
 class Database:
@@ -101,6 +110,7 @@ class Database:
         or to learn how its COMMIT ended; after it the connection is closed.
         """
         self._dsn = dsn
+        self._hosts: list[str] = []  # the DSN's, the one that took the last connection first
         self._slots = trio.CapacityLimiter(pool_size)
         self._connect_timeout = connect_timeout
         self._acquire_timeout = acquire_timeout
@@ -123,6 +133,7 @@ class Database:
         }
         self._idle: list[tuple[Connection, int]] = []  # connection and the generation it was opened in
         self._generation = 0
+        self._listeners: set[asyncio.Event] = set()
         self._closed = False
         self._counts = dict.fromkeys(
             ("calls", "opened", "terminated", "expired", "reruns", "commits_unknown", "deadlines", "listening"), 0
@@ -255,8 +266,8 @@ class Database:
     async def _settle(self, connection: Connection, generation: int, error: BaseException) -> None:
         """After a failure: one round trip within `settle_timeout` proves the session clean, or it is closed."""
         sqlstate = getattr(error, "sqlstate", None)
-        if is_lost(sqlstate):
-            self._expire()
+        if is_lost(sqlstate) or isinstance(error, (TimeoutError, CommitInDoubt)):
+            self._expire()  # a server that runs would have answered before the command's time was over
         in_doubt = isinstance(error, (*_DOUBTFUL, CommitInDoubt)) or is_lost(sqlstate) or connection.is_closed()
         clean = False
         try:
@@ -290,16 +301,20 @@ class Database:
     async def _hear(
         self, connection: Connection, channel: str, on_notice: Callable[[str], None], check_seconds: float
     ) -> None:
-        ended = asyncio.Event()
-        connection.add_termination_listener(lambda _connection: ended.set())
+        look = asyncio.Event()  # something is the matter with this connection, or with its server
+        connection.add_termination_listener(lambda _connection: look.set())
         await connection.add_listener(channel, lambda _connection, _pid, _channel, payload: on_notice(payload))
         on_notice("")
-        while not await connection.fetchval(_IS_DEMOTED):
-            try:
-                await asyncio.wait_for(ended.wait(), check_seconds)
-            except TimeoutError:
-                continue
-            raise asyncpg.ConnectionDoesNotExistError("the connection that listened has ended")
+        self._listeners.add(look)
+        try:
+            while not await connection.fetchval(_IS_DEMOTED):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(look.wait(), check_seconds)
+                look.clear()
+                if connection.is_closed():
+                    raise asyncpg.ConnectionDoesNotExistError("the connection that listened has ended")
+        finally:
+            self._listeners.discard(look)
 
     async def _obtain(self) -> tuple[Connection, int]:
         while self._idle:
@@ -312,12 +327,9 @@ class Database:
     async def _open(self) -> tuple[Connection, int]:
         generation = self._generation
         try:
-            connection = await connect(
-                self._dsn,
-                timeout=self._connect_timeout,
-                command_timeout=self._command_timeout,
-                server_settings=self._server_settings,
-            )
+            self._hosts = self._hosts or each_host(self._dsn)
+            options = {"command_timeout": self._command_timeout, "server_settings": self._server_settings}
+            connection = await _connect_to_one(self._hosts, self._connect_timeout, options)
         except ValueError as error:
             raise DatabaseRefused("dsn", str(error), permanent=True) from error
         self._counts["opened"] += 1
@@ -342,10 +354,12 @@ class Database:
         connection.terminate()
 
     def _expire(self) -> None:
-        """The server went away or was demoted: what is idle stands on it too."""
+        """The server went away or was demoted: what is idle stands on it too, and who listens there looks now."""
         self._counts["expired"] += 1
         self._generation += 1
         self._drop_idle()
+        for look in self._listeners:
+            look.set()
 
     def _drop_idle(self) -> None:
         while self._idle:

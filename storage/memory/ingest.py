@@ -38,8 +38,7 @@ class MemoryIngestStore:
     async def load_last_unit(self, session: SessionRef) -> int | None:
         async with self._engine.writing() as tables:
             stored = tables.sessions.get((session.shard_id,))
-            is_live = stored is not None and stored.epoch == session.epoch and stored.state == "live"
-            return stored.last_unit if stored is not None and is_live else None
+            return stored.last_unit if stored is not None and stored.epoch == session.epoch else None
 
     async def _commit(self, unit: Unit, tasted: Sequence[Submission]) -> list[Receipt]:
         async with self._engine.writing() as tables:

@@ -122,5 +122,6 @@ INSERT INTO quarantine (workspace_id, provider_id, device_id, external_id, reaso
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]);
 
 -- name: load_last_unit
--- FOR UPDATE waits for the backend whose COMMIT nobody saw; only then is the answer final.
-SELECT last_unit FROM sessions WHERE shard_id = $1 AND epoch = $2 AND state = 'live' FOR UPDATE;
+-- FOR UPDATE waits for the backend whose COMMIT nobody saw; only then is the answer final. A session that was declared
+-- dead since bears witness all the same.
+SELECT last_unit FROM sessions WHERE shard_id = $1 AND epoch = $2 FOR UPDATE;

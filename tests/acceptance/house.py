@@ -271,7 +271,7 @@ class House:
         }
 
     async def change_faults(self, tenant: str, faults: str = "", **order: Any) -> None:
-        """From now on; `reporting` by vehicle changes how single ones behave."""
+        """From now on these faults and no others; `reporting` by vehicle changes how single ones behave."""
         await self._control("faults", {"tenant": tenant, "faults": faults, **order})
 
     async def disconnect(self, *, abrupt: bool = True) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from structlog.testing import capture_logs
 
 from tests.actors.cast import House, Shard, build_house
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
+
+# Property tests judge rules, not the speed of the machine that happens to run them.
+settings.register_profile("actors", deadline=None)
+settings.load_profile("actors")
 
 
 @pytest.fixture(autouse=True)

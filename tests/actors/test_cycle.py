@@ -225,6 +225,19 @@ async def test_a_cursor_whose_commit_nobody_saw_is_not_believed(
     assert (row.outcome, row.summary["unconfirmed"]) == (CycleOutcome.COMPLETED, 1)
 
 
+async def test_a_cursor_whose_data_was_given_up_is_not_believed(
+    shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    script(shard, steady=ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), cursor="c-1")))
+    state = PollState({STEADY: "c-0"})
+    cycle = await make_cycle(shard, 0, state)
+    nursery.start_soon(cycle.run, 240.0, 30.0)
+    await trio.sleep(1)
+    shard.ingest.give_up()
+    await trio.sleep(1)
+    assert state.cursors == {STEADY: "c-0"}
+
+
 async def test_a_cancelled_cycle_ends_as_abandoned_and_keeps_what_it_brought(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Events = list[MutableMapping[str, Any]]
 
+POISON = 13
+
 
 class Watched:
     """A store between the actor and the twin that notes every attempt, and crashes when told to."""
@@ -249,7 +251,7 @@ async def test_a_fenced_unit_waits_for_the_next_session_and_what_was_owned_is_re
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    await trio.testing.wait_all_tasks_blocked()
+    await shard.send(update("ferry-1", 0, soc_percent=10)).wait()
     start = await house.store.begin_session("shard-1", ttl_seconds=15)
     assert start is not None
     owned = shard.send(update("bus-1", 1, soc_percent=10), ownership=owned_by(shard.session))
@@ -278,8 +280,9 @@ async def test_submitted_is_the_outcomes_and_what_is_pending_at_every_step(
 
     async def sender(name: str) -> None:
         for second in range(40):
-            updates = [update(name, random.randrange(50), soc_percent=50) for _ in range(random.randrange(4))]
-            sent, _ = submission(*updates, origin=random.choice(("stream", "http", "poll")))
+            poison = [update(name, second, soc_percent=POISON)] if second % 10 == 5 else []
+            good = [update(name, random.randrange(50), soc_percent=50) for _ in range(random.randrange(4))]
+            sent, _ = submission(*good, *poison, origin=random.choice(("stream", "http", "poll")))
             await shard.ingest.submit(sent)
             shard.check_identity()
             await trio.sleep(random.choice((0, 0, 0.01, 1)))
@@ -288,7 +291,7 @@ async def test_submitted_is_the_outcomes_and_what_is_pending_at_every_step(
             if second % 10 == 7:
                 house.store.go_away(for_next=random.randrange(4))
 
-    house.store.poison(lambda update: update.readings[0].observed_at.second == 13)
+    house.store.poison(lambda update: update.readings[0].value == POISON)
     house.store.before_each_statement(check)
     nursery.start_soon(shard.ingest.run)
     async with trio.open_nursery() as senders:

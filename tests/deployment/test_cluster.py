@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from tests.architecture.source import ROOT
+from tests.architecture.test_docs import commands
 from tests.deployment.cluster import cluster_problems
+from tests.deployment.facts import command_problems
 
 KUBERNETES = (ROOT / "deploy" / "kubernetes" / "lastheard.yaml").read_text(encoding="utf-8")
 README = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
@@ -113,6 +115,12 @@ def test_the_readme_makes_the_secrets_that_the_file_refers_to() -> None:
     referred = {volume["secret"]["secretName"] for pod in pods for volume in pod["volumes"] if "secret" in volume}
     assert made == referred
     assert "--from-file=lastheard.toml" in README  # the key that LASTHEARD_CONFIG ends with
+
+
+def test_the_readme_runs_commands_that_exist() -> None:
+    found = commands(README)
+    assert found
+    assert [problem for words in found for problem in command_problems(words)] == []
 
 
 def test_every_object_of_the_file_says_whose_it_is() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
-from tests.processes.cluster import SHARDS, open_cluster
+from tests.processes.cluster import SHARDS, Cluster, open_cluster
 from tests.processes.database_proxy import open_proxy
 from tests.processes.nemesis import Nemesis
 
@@ -54,4 +54,12 @@ async def test_nothing_is_lost_doubled_or_usurped_on_a_long_bad_day(
         end="",
     )
     print(f"everything at work again {healed_seconds:.1f} s after the last blow")
-    assert faults == []
+    _keep_logs(cluster, tmp_path)
+    assert faults == [], f"the logs are in {tmp_path}"
+
+
+def _keep_logs(cluster: Cluster, folder: Path) -> None:
+    """By the numbers that the faults name; pytest keeps the folders of its last runs."""
+    for number, process in enumerate(cluster.processes):
+        ending = "killed" if process.killed else "ended"
+        (folder / f"process-{number}-{process.shard_id}-{ending}.log").write_text(process.shard.child.errors)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -54,6 +54,7 @@ class Server:
         self._log = folder / "postgres.log"
         self.place: Final = prepare_premises(folder, shelter=SHELTER)
         self._postmaster: Postmaster | None = None
+        self._silent: list[psutil.Process] = []
 
     @property
     def dsn(self) -> str:
@@ -103,15 +104,21 @@ class Server:
             await self._postmaster.wait()
             await end_orphans(self.place.cluster)
 
-    async def hang(self) -> None:
-        """Stop all of its processes where they are: connections stay open, and nobody ever answers on them."""
-        for process in self._processes():
+    async def fall_silent(self) -> None:
+        """As a machine that lost its power looks from outside: what is open stays open, and nothing is answered."""
+        assert self._postmaster is not None
+        postmaster = psutil.Process(self._postmaster.pid)
+        self._silent = [postmaster, *postmaster.children()]
+        for process in self._silent:
             process.suspend()
         await trio.lowlevel.checkpoint()
 
     async def stop(self) -> None:
         """Politely first. Nothing when it does not run."""
         with trio.CancelScope(shield=True):
+            for process in self._silent:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
             if self._postmaster is not None:
                 await self._postmaster.stop(_STOP_SECONDS)
 
@@ -134,11 +141,6 @@ class Server:
         (self.place.cluster / "standby.signal").touch()
         await self._give_to_owner()
         await self.start(primary_conninfo=f"host={_HOST} port={port} user=postgres")
-
-    def _processes(self) -> list[psutil.Process]:
-        assert self._postmaster is not None
-        postmaster = psutil.Process(self._postmaster.pid)
-        return [postmaster, *postmaster.children()]
 
     async def _give_to_owner(self) -> None:
         """pg_basebackup runs as we do; the server refuses a cluster that is not its own."""

@@ -8,7 +8,7 @@ standby had not yet received with an asynchronous one. Either way the history on
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
-from signal import SIGKILL, SIGQUIT, SIGTERM
+from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
@@ -26,14 +26,15 @@ from tests.processes.shard import SHARD_ID, Shard, find_uncounted
 from tests.processes.test_database_away import Scene, assert_history_is_exact, assert_told_to_come_back, at_work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
     from pathlib import Path
-    from signal import Signals
 
     from tests.processes.history import Event
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgres]
+    Breakdown = Callable[[Server], Awaitable[None]]
+
+pytestmark = [pytest.mark.cluster, pytest.mark.processes, pytest.mark.postgres]
 
 RETURN_SECONDS: Final = 30.0
 # Asked whether its server still takes writes every 10 s, and answered within a command's 6 s.
@@ -41,7 +42,8 @@ LISTENER_SECONDS: Final = 20.0
 SESSIONS: Final = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lastheard/{SHARD_ID}'"
 LISTENERS: Final = f"{SESSIONS} AND query LIKE '%pg_is_in_recovery()%'"
 LAST_UNIT: Final = "SELECT last_unit FROM sessions"
-BREAK_OFF_WAITS: Final = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+WAIT_FOR_STANDBY: Final = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+END_WAITS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 class Failover(NamedTuple):
@@ -49,7 +51,7 @@ class Failover(NamedTuple):
     again.
     """
 
-    killed_at: datetime
+    broken_at: datetime
     gone_at: datetime
     promoted_at: datetime
     acknowledged: int
@@ -66,13 +68,21 @@ async def at_work_on(pair: Pair, folder: Path, *hosts: Server) -> AsyncIterator[
         yield scene
 
 
-async def fail_over(pair: Pair, scene: Scene, number: Signals) -> Failover:
+async def killed(primary: Server) -> None:
+    await primary.kill(SIGKILL)
+
+
+async def silent(primary: Server) -> None:
+    await primary.fall_silent()
+
+
+async def fail_over(pair: Pair, scene: Scene, broken: Breakdown) -> Failover:
     """As an operator does it: promote only when the old primary is certain to write no more."""
-    killed_at = await pair.standby.now()
-    await pair.primary.kill(number)
+    broken_at = await pair.standby.now()
+    await broken(pair.primary)
     gone_at = await pair.standby.now()
     await pair.promote()
-    return Failover(killed_at, gone_at, await pair.standby.now(), len(scene.poster.acknowledged))
+    return Failover(broken_at, gone_at, await pair.standby.now(), len(scene.poster.acknowledged))
 
 
 async def wait_resumed(scene: Scene) -> None:
@@ -102,9 +112,9 @@ async def end(shard: Shard) -> None:
 
 def report(name: str, failover: Failover, events: Sequence[Event], acknowledged: int, missing: int) -> None:
     first = min(event.recorded_at for event in events if event.recorded_at > failover.gone_at)
-    promotion, commit = failover.promoted_at - failover.killed_at, first - failover.promoted_at
+    promotion, commit = failover.promoted_at - failover.broken_at, first - failover.promoted_at
     print(
-        f"\nfailover, {name}: {promotion.total_seconds():.2f} s from kill to promotion,"
+        f"\nfailover, {name}: {promotion.total_seconds():.2f} s from failure to promotion,"
         f" {commit.total_seconds():.2f} s from there to the first commit,"
         f" {missing} of {acknowledged} acknowledged updates missing"
     )
@@ -115,7 +125,7 @@ async def test_beside_a_synchronous_standby_nothing_acknowledged_is_lost(tmp_pat
         await pair.make_synchronous()
         await scene.poster.wait_for_verdicts(10)
         streams = await scene.streams()
-        failover = await fail_over(pair, scene, SIGKILL)
+        failover = await fail_over(pair, scene, killed)
         await wait_resumed(scene)
         assert await scene.streams() == streams, "a stream was lost because the database was away"
         await assert_history_is_exact(scene)
@@ -124,39 +134,51 @@ async def test_beside_a_synchronous_standby_nothing_acknowledged_is_lost(tmp_pat
 
 
 async def test_what_a_synchronous_standby_never_confirmed_is_not_acknowledged(tmp_path: Path) -> None:
-    """A COMMIT whose wait for the standby is broken off stands on the primary alone, for everyone to see. Who asks
-    there whether it was committed, and takes the answer for an acknowledgement, loses it with that primary.
+    """A COMMIT that is broken off while it waits for the standby stands on the primary alone, for everyone to see. Who
+    asks there how it ended, and takes the answer for an acknowledgement, loses it with that primary.
     """
     async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
         await pair.make_synchronous()
         await scene.poster.wait_for_verdicts(3)
         pair.link.change(Condition.FROZEN)
-        await scene.shard.child.wait_for_record("ingest_commit_failed")  # the gateway has given the COMMIT up
-        confirmed = await pair.standby.ask(LAST_UNIT, DATABASE)
-        await pair.primary.ask(BREAK_OFF_WAITS)
-        await pair.primary.wait_for(f"{LAST_UNIT} WHERE last_unit > {confirmed}", str(int(confirmed or 0) + 1), DATABASE)
-        assert_told_to_come_back(await scene.poster.wait_for_refusal())
-        failover = await fail_over(pair, scene, SIGKILL)
+        await pair.primary.wait_for(WAIT_FOR_STANDBY, "t")
+        await pair.standby.wait_for("SELECT pg_last_wal_replay_lsn() = pg_last_wal_receive_lsn()", "t")
+        confirmed = int(await pair.standby.ask(LAST_UNIT, DATABASE) or 0)
+        await break_off_commit(pair, after=confirmed)
+        await pair.primary.wait_for(WAIT_FOR_STANDBY, "t")  # whoever asked has the answer, and has to wait as well
+        failover = await fail_over(pair, scene, killed)
         await wait_resumed(scene)
+        unknown = scene.shard.child.events("commit_was_unknown")
+        assert [(each["unit"], each["last_unit"]) for each in unknown] == [(confirmed + 1, confirmed)]
         await assert_history_is_exact(scene)
         events, _ = await fetch_history(scene.dsn)
-        report("synchronous standby, held up", failover, events, len(scene.poster.acknowledged), 0)
+        report("synchronous standby that fell behind", failover, events, len(scene.poster.acknowledged), 0)
 
 
-async def test_beside_an_asynchronous_standby_only_the_newest_is_lost_and_history_is_whole(tmp_path: Path) -> None:
-    # The standby comes first among the hosts: a shard passes it by for as long as it only follows.
-    async with open_pair() as pair, at_work_on(pair, tmp_path, pair.standby, pair.primary) as scene:
+async def break_off_commit(pair: Pair, *, after: int) -> None:
+    """End whoever waits for the standby until the unit after this one is committed without it."""
+    with trio.fail_after(RETURN_SECONDS):
+        while int(await pair.primary.ask(LAST_UNIT, DATABASE) or 0) == after:
+            await pair.primary.ask(END_WAITS)
+
+
+@pytest.mark.parametrize("broken", [killed, silent])
+async def test_beside_an_asynchronous_standby_only_the_newest_is_lost_and_history_is_whole(
+    tmp_path: Path, broken: Breakdown
+) -> None:
+    async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
         poster = scene.poster
         followed = len(poster.acknowledged)
         await pair.wait_caught_up()
         pair.link.change(Condition.FROZEN)
         await poster.wait_for_verdicts(5)
-        failover = await fail_over(pair, scene, SIGQUIT)
+        failover = await fail_over(pair, scene, broken)
         await wait_resumed(scene)
         await end(scene.shard)
         events, devices = await fetch_history(scene.dsn)
         missing = find_unstored(poster.acknowledged, events)
-        report("asynchronous standby, held up", failover, events, len(poster.acknowledged), len(missing))
+        name = f"asynchronous standby that fell behind, primary {broken.__name__}"
+        report(name, failover, events, len(poster.acknowledged), len(missing))
 
         assert missing, "the standby had everything: this proves nothing"
         assert find_unstored(poster.acknowledged[:followed], events) == []

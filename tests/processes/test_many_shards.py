@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from tests.processes.child import Child
     from tests.processes.ownership import CycleRow
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgres, pytest.mark.timeout(90 + 15 * TTL_SECONDS)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.processes,
+    pytest.mark.postgres,
+    pytest.mark.timeout(90 + 15 * TTL_SECONDS),
+]
 
 VICTIM: Final = "shard-2"  # two streams, a polled fleet and the depot, when all three are there
 TAKEOVER_SECONDS: Final = TTL_SECONDS + 10.0

@@ -147,6 +147,10 @@ class Cluster:
         """By the members that are up."""
         return {name: desired_owner(self.groups.get(name) or alone(name), self.up) for name in self.leases}
 
+    def orphans(self) -> set[str]:
+        """What nobody owns, except for what changes hands in this very round."""
+        return {name for name, owner in self.leases.items() if not owner and self.now - self.free_since[name] > ROUND}
+
     def misplaced(self) -> set[str]:
         owners, desired = self.owners(), self.desired()
         return {resource for resource in owners if owners[resource] != desired[resource]}

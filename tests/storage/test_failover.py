@@ -13,6 +13,7 @@ import trio
 
 from runtime.faults import EnvironmentFault
 from storage.embedded import EmbeddedPostgres
+from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
 from storage.notices import CHANNEL, PostgresNotices
 from tests.conftest import execute, fetch
@@ -178,6 +179,37 @@ async def test_a_write_that_a_demoted_server_refuses_takes_every_connection_to_t
         async with first.reading_only():
             await wait_until_writes_reach(database, "second")
         assert database.statistics()["expired"] == 1
+
+
+async def test_a_write_that_a_demoted_server_refuses_takes_the_listener_along_without_waiting_for_its_own_check(
+    servers: tuple[Server, Server],
+) -> None:
+    first, second = servers
+    async with gateway_to(first, second) as database, listening(database, check_seconds=600) as ear:
+        assert await database.run(write_where) == "first"
+        async with first.reading_only():
+            await wait_until_writes_reach(database, "second")
+            await ear.hears("")
+
+
+async def test_a_server_that_falls_silent_costs_one_call_its_time_and_is_not_asked_again(
+    servers: tuple[Server, Server],
+) -> None:
+    first, second = servers
+    async with open_bridge(), open_proxy(first.dsn) as falling_silent, open_proxy(second.dsn) as good:
+        dsn = several(falling_silent.port, good.port)
+        database = Database(dsn, pool_size=3, connect_timeout=4, command_timeout=0.5)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(database.run, lambda connection: connection.fetchval("SELECT pg_sleep(0.1)"))
+        assert database.statistics()["idle"] == 3
+        falling_silent.freeze()
+        with pytest.raises(DatabaseAway):
+            await database.run(ask_where)
+        assert await database.run(ask_where) == "second"  # after half of the time to connect
+        with trio.fail_after(1):
+            assert await database.run(ask_where, fresh=True) == "second"
+        await database.aclose()
 
 
 async def test_calls_and_listener_follow_a_failover(servers: tuple[Server, Server]) -> None:

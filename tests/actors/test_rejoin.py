@@ -1,0 +1,76 @@
+"""Coming back after having been declared dead: what the last unit of the old session did is known before the next one
+begins, for its row is the only witness.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from actors.ingest import IngestActor
+from actors.session import SessionKeeper
+from tests.actors.cast import TTL_SECONDS, owned_by, said, update
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio.testing import MockClock
+
+    from domain.model import Receipt, SessionRef, Submission
+    from storage.memory import MemoryStore
+    from tests.actors.cast import House, Shard
+
+
+class Hesitant:
+    """A store between the ingest actor and the twin that loses the answer to the first commit and, until it may speak,
+    gives none about it.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.asked = trio.Event()
+        self.may_speak = trio.Event()
+
+    async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
+        return await self._store.commit_unit(session, unit, submissions)
+
+    async def load_last_unit(self, session: SessionRef) -> int | None:
+        self.asked.set()
+        await self.may_speak.wait()
+        return await self._store.load_last_unit(session)
+
+    async def quarantine(self, *args: object) -> Receipt:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_a_unit_in_doubt_is_told_by_the_row_of_its_session_although_that_was_declared_dead(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, is_stored: bool
+) -> None:
+    store, former = Hesitant(house.store), shard.session
+    ingest = IngestActor(store, shard.current, random=Random(7))
+    keeper = SessionKeeper("shard-1", house.store, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS)
+    shard.ingest = ingest
+    house.store.lose_commit(after=is_stored)
+    mine = shard.send(update("bus-1", 1, soc_percent=10), ownership=owned_by(former))
+    anyones = shard.send(update("bus-2", 1, soc_percent=20), origin="http")
+    nursery.start_soon(ingest.run)
+    await store.asked.wait()
+    await trio.sleep(TTL_SECONDS + 1)
+    other = await house.boot("shard-2")
+    assert await house.store.declare_dead(other.session) == [former]
+
+    shard.current.mark_fenced(former)  # as a heartbeat does
+    nursery.start_soon(partial(keeper.begin, after=former))
+    await trio.testing.wait_all_tasks_blocked()
+    store.may_speak.set()
+    assert said(await mine.wait()) == ["accepted" if is_stored else "rejected:fenced"]
+    assert said(await anyones.wait()) == ["accepted"]
+    session = await shard.current.wait_for_session()
+    assert session.epoch == former.epoch + 1
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,32 @@
+"""What the loop under the driver complains about: bugs are counted and logged, abandoned connections are not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+import trio_asyncio  # type: ignore[import-untyped]
+
+from storage.gateway import open_bridge
+
+
+async def abandon(error: Exception) -> None:
+    """Leave a failed future behind that nobody waits for, as the driver does when connecting is given up."""
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(error)
+    del future
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("error", "errors"),
+    [
+        pytest.param(ConnectionError("unexpected connection_lost() call"), 0, id="a connection that was given up"),
+        pytest.param(LookupError("no such thing"), 1, id="a bug"),
+    ],
+)
+async def test_only_bugs_count_among_what_nobody_waits_for(error: Exception, errors: int) -> None:
+    async with open_bridge() as bridge:
+        await trio_asyncio.aio_as_trio(abandon)(error)
+        assert bridge.statistics()["loop_errors"] == errors
