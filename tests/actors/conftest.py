@@ -8,10 +8,15 @@ import pytest
 from hypothesis import settings
 from structlog.testing import capture_logs
 
-from tests.actors.cast import House, Shard, build_house
+from tests.actors.cast import LIVE, House, ScriptedStreamer, Shard, build_house, polled
+from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
+
+    import trio
+
+    from actors.fleet import FleetView
 
 # Property tests judge rules, not the speed of the machine that happens to run them.
 settings.register_profile("actors", deadline=None)
@@ -34,3 +39,18 @@ async def house() -> House:
 async def shard(house: House) -> Shard:
     """A shard whose ingest actor does not run yet: `nursery.start_soon(shard.ingest.run)`."""
     return await house.boot()
+
+
+@pytest.fixture
+def streamer(shard: Shard) -> ScriptedStreamer:
+    shard.provider.streamers[LIVE] = ScriptedStreamer()
+    return shard.provider.streamers[LIVE]
+
+
+@pytest.fixture
+async def island(house: House, shard: Shard, nursery: trio.Nursery) -> FleetView:
+    """As `shard` sees it, with its ingest actor running."""
+    await house.add_workspace(ISLAND)
+    await house.add_connection(polled("ferries", ISLAND), "raft-1")
+    nursery.start_soon(shard.ingest.run)
+    return await shard.view(ISLAND)

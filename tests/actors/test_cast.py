@@ -14,17 +14,16 @@ from tests.actors.cast import (
     ECHO,
     FERRIES,
     GARBAGE,
-    ScriptedPoller,
     ScriptedProvider,
     ScriptedStreamer,
     at,
     frame,
     outage,
-    page,
     polled,
     sample,
     streamed,
 )
+from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -11,7 +11,8 @@ from actors.collect import MAX_WAIT_SECONDS, Collected, Collection
 from actors.ports import ProviderFault
 from domain.model import FaultClass
 from runtime.logs import get_logger
-from tests.actors.cast import HARBOUR, STEADY, ScriptedPoller, at, outage, page, refused, sample
+from tests.actors.cast import HARBOUR, STEADY, at, outage, refused, sample
+from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -12,21 +12,8 @@ from actors.ingest import LANES
 from actors.ports import ProviderFault
 from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
 from domain.schedule import cycle_id
-from tests.actors.cast import (
-    HARBOUR,
-    INTERVAL,
-    LIVE,
-    STEADY,
-    ScriptedPoller,
-    at,
-    outage,
-    page,
-    polled,
-    refused,
-    sample,
-    streamed,
-    update,
-)
+from tests.actors.cast import HARBOUR, INTERVAL, LIVE, STEADY, at, outage, polled, refused, sample, streamed, update
+from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
