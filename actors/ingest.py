@@ -117,7 +117,11 @@ class IngestActor:
                 self._reasons[result.reason] += 1
         log_outcomes(self._log, submission, receipt)
         if submission.resolve is not None:
-            submission.resolve(receipt)
+            try:
+                submission.resolve(receipt)
+            except Exception:
+                # A bug of whoever waits; the others in this unit are owed their receipts all the same.
+                self._log.exception("receipt_not_taken", trace_id=submission.trace_id)
 
     def _count_settled(self, resource: str) -> None:
         self._unsettled[resource] -= 1
