@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.processes, pytest.mark.postgres]
 
 RETURN_SECONDS: Final = 30.0
+# Well before the listener, which began moments ago, asks by itself whether its server still writes: every 10 s.
+LEFT_SECONDS: Final = 6.0
 SESSIONS: Final = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lastheard/{SHARD_ID}'"
 LISTENERS: Final = f"{SESSIONS} AND query LIKE '%pg_is_in_recovery()%'"
 LAST_UNIT: Final = "SELECT last_unit FROM sessions"
@@ -193,7 +195,8 @@ async def test_a_switchover_is_followed_by_every_connection_and_loses_nothing(tm
         fenced_at = await pair.primary.now()
         await pair.primary.change("default_transaction_read_only", "on")
         await shard.child.wait_for_record("ingest_commit_failed")
-        await pair.primary.wait_for(f"{SESSIONS} AND backend_start < '{fenced_at}'", "0")
+        with trio.fail_after(LEFT_SECONDS):
+            await pair.primary.wait_for(f"{SESSIONS} AND backend_start < '{fenced_at}'", "0")
         # 2. Roles change. The old primary comes back as a standby and stays the first of the hosts.
         await pair.wait_caught_up()
         await pair.primary.stop()

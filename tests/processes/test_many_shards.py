@@ -103,10 +103,10 @@ async def test_a_paused_shard_notices_that_it_was_given_up_and_comes_back_to_wor
 async def test_a_planned_stop_hands_over_without_waiting_for_the_ttl(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
-    async with open_cluster(dsn, postgres_stores, tmp_path, ttl_seconds=15, intervals={SLOW_FLEET: 10}) as cluster:
+    async with open_cluster(dsn, postgres_stores, tmp_path, ttl_seconds=15, intervals={SLOW_FLEET: 8}) as cluster:
         lost = await cluster.owned_by(VICTIM)
         # Answers so slow that the cycle is in the middle of one when the signal comes.
-        await cluster.order_simulator("/sim/faults", tenant=SLOW_FLEET, faults="latency=5")
+        await cluster.order_simulator("/sim/faults", tenant=SLOW_FLEET, faults="latency=4")
         child, began = cluster.shard(VICTIM).child, time.time()
         await child.wait_until(lambda: _triggered_since(child, SLOW_FLEET, began), "a slow cycle", 15)
         stopped_at = time.time()
@@ -117,7 +117,7 @@ async def test_a_planned_stop_hands_over_without_waiting_for_the_ttl(
             lambda now: all(now[name].shard_id in cluster.running for name in lost), "new owners", PLANNED_SECONDS
         )
         heard = await cluster.wait_heard(lost & cluster.fleets, stopped_at, PLANNED_SECONDS)
-        await cluster.wait_everything_at_work()
+        await wait_until(lambda: _is_over(cluster, SLOW_FLEET, stopped_at), "the end of the cycle", 20, cluster)
         faults = await cluster.end_and_judge()
         cycles = await fetch_cycles(dsn)
     let_go = {record["workspace_id"]: instant(record) for record in child.events("workspace_handed_over")}
@@ -141,6 +141,14 @@ def _triggered_since(child: Child, workspace_id: str, since: float) -> bool:
     return any(
         record["workspace_id"] == workspace_id and instant(record) > since
         for record in child.events("workspace_poll_cycle_triggered")
+    )
+
+
+async def _is_over(cluster: Cluster, workspace_id: str, since: float) -> bool:
+    """Whether a cycle of the workspace was completed since."""
+    return 0 < await cluster.count(
+        f"SELECT count(*) FROM poll_cycles WHERE workspace_id = '{workspace_id}' AND outcome = 'completed' "
+        f"AND ended_at > to_timestamp({since})"
     )
 
 

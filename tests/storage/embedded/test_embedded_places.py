@@ -86,6 +86,9 @@ async def test_binaries_out_of_the_users_reach_are_copied_once(data_dir: Path, m
 
 @only_root
 async def test_an_ordinary_user_runs_it_as_himself(empty_dir: Path) -> None:
+    closed = [folder for folder in find_wheel_binaries().parents if not folder.stat().st_mode & 0o001]
+    if closed:
+        pytest.skip(f"an ordinary user cannot pass through {closed[0]} to this installation")
     nobody = choose_owner()
     os.chown(empty_dir, nobody.uid, nobody.gid)
     script = (
