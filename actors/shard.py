@@ -73,6 +73,8 @@ class ShardActor:
         self._versions: Mapping[str, int] = {}
         self._taking_up = trio.CapacityLimiter(MAX_LOADING_AT_ONCE)
         self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
+        # Handed over, or perhaps so, while a round goes by what it saw before: there the lease is ours still.
+        self._left_since_look: set[str] = set()
         self._left = trio.Event()
         self._draining = False
         self._round_due, self._config_due = trio.Event(), trio.Event()
@@ -140,6 +142,7 @@ class ShardActor:
     async def _round(self, session: SessionRef, nursery: trio.Nursery) -> Look:
         """Look, bury the expired, decide, claim and start, stop and release."""
         self._counts["rounds"] += 1
+        self._left_since_look.clear()
         look = await self._leases.look(session)
         if look.expired and self._may_bury():
             dead = await self._leases.declare_dead(session)
@@ -154,12 +157,13 @@ class ShardActor:
         )
         leaving = {name: look.mine[name] for name in self._due_moves(decision)} | dict(look.retired)
         for workspace_id, token in leaving.items():
-            if workspace_id not in self._leaving:
+            if workspace_id not in self._leaving and workspace_id not in self._left_since_look:
                 self._leaving.add(workspace_id)
                 nursery.start_soon(self._hand_over, session, workspace_id, token)
         claimed = await self._leases.claim(session, decision.claim) if decision.claim else {}
         self._counts["claimed"] += len(claimed)
-        new = {name: token for name, token in {**look.mine, **claimed}.items() if self._is_to_be_taken_up(name)}
+        mine = {name: token for name, token in look.mine.items() if name not in self._left_since_look}
+        new = {name: token for name, token in {**mine, **claimed}.items() if self._is_to_be_taken_up(name)}
         async with trio.open_nursery() as taking_up:
             for workspace_id, token in sorted(new.items()):
                 taking_up.start_soon(self._take_up, session, workspace_id, token)
@@ -224,6 +228,7 @@ class ShardActor:
             self._round_edge.failed(fault)
         finally:
             self._leaving.discard(workspace_id)
+            self._left_since_look.add(workspace_id)
             self._left.set()
             self._left = trio.Event()
 

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from contextlib import nullcontext
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,8 +23,6 @@ from lastheard.client import PREFIX
 from lastheard.tables import STATE_STYLE, STATES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lastheard.service import Service
 
 LOOK_EVERY_SECONDS = 1.0
@@ -76,7 +75,7 @@ class DemoView:
 
     def __init__(self) -> None:
         # A pipe has no width of its own, and a table must not be cut to guess one.
-        width = None if sys.stdout.isatty() else 140
+        width = None if sys.stdout.isatty() else 150
         self._console = Console(file=sys.stdout, highlight=False, width=width)
 
     def say(self, text: str) -> None:
@@ -86,7 +85,7 @@ class DemoView:
         self.say(f"\naddress  {address}\nkey      {key}\n")
         self.say("Try, in another terminal:")
         self.say(f'  curl -H "Authorization: Bearer {key}" {address}{PREFIX}/workspaces/harbour/health')
-        self.say(f"  lastheard health harbour      (address and key are in {remembered})\n")
+        self.say(f"  {_own_command()} health harbour      (address and key are in {remembered})\n")
 
     async def keep_showing(self, watch: Watch, address: str, key: str, service: Service) -> None:
         """Look every second and show, until cancelled."""
@@ -134,6 +133,12 @@ class DemoView:
         good = not (missing and in_full) and all(holds for _, holds in identities)
         self.say("everything holds" if good else "[red]something does not hold[/]")
         return 0 if good else 1
+
+
+def _own_command() -> str:
+    """As this very process was called: inside a virtual environment the bare name need not be found."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "lastheard" else "lastheard"
 
 
 def _frames_identity(service: Service) -> tuple[str, bool]:

@@ -264,6 +264,12 @@ class Cluster:
             for each in self.processes
             if "Traceback" in each.shard.child.errors
         ]
+        faults += [
+            f"{each.shard_id}: {record}"
+            for each in self.processes
+            for record in each.shard.child.records
+            if record.get("level") in ("error", "critical")
+        ]
         faults += find_overlaps(connections, slack_seconds=SLACK_SECONDS, paused=self.pauses)
         return faults + await self._judge_history() + await self._judge_refusals()
 

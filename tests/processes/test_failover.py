@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from tests.processes.history import Event
+    from tests.processes.history import Acknowledged, Event
+    from tests.processes.poster import Poster
 
     Breakdown = Callable[[Server], Awaitable[None]]
 
@@ -47,14 +48,12 @@ END_WAITS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE
 
 
 class Failover(NamedTuple):
-    """Instants of one failover, in database time. `acknowledged`: how many updates had been when writes were possible
-    again.
-    """
+    """Instants of one failover, in database time, and how many batches the client had begun when it was over."""
 
     broken_at: datetime
     gone_at: datetime
     promoted_at: datetime
-    acknowledged: int
+    batches: int
 
 
 @asynccontextmanager
@@ -82,7 +81,7 @@ async def fail_over(pair: Pair, scene: Scene, broken: Breakdown) -> Failover:
     await broken(pair.primary)
     gone_at = await pair.standby.now()
     await pair.promote()
-    return Failover(broken_at, gone_at, await pair.standby.now(), len(scene.poster.acknowledged))
+    return Failover(broken_at, gone_at, await pair.standby.now(), len(scene.poster.batches))
 
 
 async def wait_resumed(scene: Scene) -> None:
@@ -103,6 +102,12 @@ async def wait_resumed(scene: Scene) -> None:
 def _streams_heard(shard: Shard, since: int) -> int:
     records = shard.child.events("telematics_update_accepted")[since:]
     return len({record["resource"] for record in records if record["origin"] == "stream"})
+
+
+def acknowledged_of(poster: Poster, *, since: int) -> list[Acknowledged]:
+    """Of the batches that were begun after so many others."""
+    later = set(list(poster.batches)[since:])
+    return [each for each in poster.acknowledged if each.trace_id in later]
 
 
 async def end(shard: Shard) -> None:
@@ -182,7 +187,7 @@ async def test_beside_an_asynchronous_standby_only_the_newest_is_lost_and_histor
 
         assert missing, "the standby had everything: this proves nothing"
         assert find_unstored(poster.acknowledged[:followed], events) == []
-        assert find_unstored(poster.acknowledged[failover.acknowledged :], events) == []
+        assert find_unstored(acknowledged_of(poster, since=failover.batches), events) == []
         assert find_faults(events, devices) == []
         assert find_miscounted({trace_id: {0, BATCH_SIZE} for trace_id in poster.batches}, events) == []
 
