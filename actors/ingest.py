@@ -107,14 +107,12 @@ class IngestActor:
 
     def _settle(self, submission: Submission, receipt: Receipt) -> None:
         self._pending -= len(submission.updates)
-        self._outcomes.update(result.outcome for result in receipt.results)
+        outcomes = Counter([result.outcome for result in receipt.results])
+        self._outcomes.update(outcomes)
+        self._reasons.update([result.reason for result in receipt.results if result.reason is not None])
         if submission.ownership is not None:
-            owned = self._by_resource.setdefault(submission.ownership.resource, Counter())
-            owned.update(result.outcome for result in receipt.results)
+            self._by_resource.setdefault(submission.ownership.resource, Counter()).update(outcomes)
             self._count_settled(submission.ownership.resource)
-        for result in receipt.results:
-            if result.reason is not None:
-                self._reasons[result.reason] += 1
         log_outcomes(self._log, submission, receipt)
         if submission.resolve is not None:
             try:

@@ -40,7 +40,7 @@ async def test_nothing_is_lost_doubled_or_usurped_on_a_long_bad_day(
         cluster = await stack.enter_async_context(
             open_cluster(dsn, postgres_stores, tmp_path, shard_dsns=ways, ttl_seconds=SOAK_TTL_SECONDS, seed=SEED)
         )
-        nemesis = Nemesis(cluster, proxies, Random(SEED))
+        nemesis = Nemesis(cluster, proxies, Random(SEED), ttl_seconds=SOAK_TTL_SECONDS)
         await nemesis.rage(SECONDS)
         began = trio.current_time()
         await cluster.wait_everything_at_work(HEALING_SECONDS)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tests.conftest import execute
-from tests.processes.cluster import TTL_SECONDS
 from tests.processes.database_proxy import Condition
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from tests.processes.database_proxy import DatabaseProxy
 
 PAUSE_SECONDS: Final = (0.2, 3.0)  # between two blows
-HARM_SECONDS: Final = (0.3, 3 * TTL_SECONDS)  # shorter and longer than a session lasts
+HARM_TTLS: Final = (0.1, 3.0)  # shorter and longer than a session lasts
 EXIT_SECONDS: Final = 45.0  # a planned stop while other things go wrong: the sum of its budgets and a margin
 KILL_BACKENDS: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -34,11 +33,14 @@ KILL_BACKENDS: Final = """
 class Nemesis:
     """`proxies`: each shard's own way to the database."""
 
-    def __init__(self, cluster: Cluster, proxies: Mapping[str, DatabaseProxy], random: Random) -> None:
+    def __init__(
+        self, cluster: Cluster, proxies: Mapping[str, DatabaseProxy], random: Random, *, ttl_seconds: float
+    ) -> None:
         self.blows: Counter[str] = Counter()
         self._cluster = cluster
         self._proxies = proxies
         self._random = random
+        self._ttl_seconds = ttl_seconds
         self._busy: set[str] = set()
 
     async def rage(self, seconds: float) -> None:
@@ -61,7 +63,7 @@ class Nemesis:
         self._busy.discard(shard_id)
 
     def _duration(self) -> float:
-        return self._random.uniform(*HARM_SECONDS)
+        return self._ttl_seconds * self._random.uniform(*HARM_TTLS)
 
     # --- to one process
 

@@ -146,10 +146,13 @@ def _triggered_since(child: Child, workspace_id: str, since: float) -> bool:
 
 async def _is_over(cluster: Cluster, workspace_id: str, since: float) -> bool:
     """Whether a cycle of the workspace was completed since."""
-    return await cluster.count(
-        f"SELECT count(*) FROM poll_cycles WHERE workspace_id = '{workspace_id}' AND outcome = 'completed' "
-        f"AND ended_at > to_timestamp({since})"
-    ) > 0
+    return (
+        await cluster.count(
+            f"SELECT count(*) FROM poll_cycles WHERE workspace_id = '{workspace_id}' AND outcome = 'completed' "
+            f"AND ended_at > to_timestamp({since})"
+        )
+        > 0
+    )
 
 
 def _attempts_of_slot_at(cycles: list[CycleRow], workspace_id: str, instant: float) -> list[tuple[str, int]]:
