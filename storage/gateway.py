@@ -200,8 +200,6 @@ class Database:
             "last_error": self._last_error,
         }
 
-    # --- trio ---------------------------------------------------------------------------------------------------
-
     def _require_open(self) -> None:
         if self._closed:
             raise RuntimeError("this Database has been closed")
@@ -308,8 +306,9 @@ class Database:
         self._listeners.add(look)
         try:
             while not await connection.fetchval(_IS_DEMOTED):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(look.wait(), check_seconds)
+                with suppress(TimeoutError):  # not wait_for: before 3.12 it may swallow a cancellation, and hang us
+                    async with asyncio.timeout(check_seconds):
+                        await look.wait()
                 look.clear()
                 if connection.is_closed():
                     raise asyncpg.ConnectionDoesNotExistError("the connection that listened has ended")
