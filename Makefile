@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FOR ?=
 FLAGS ?=
-# Many tests wait for real clocks and processes, so there are more workers than cores.
-WORKERS ?= 3
+# As many workers as the smallest machine has cores: tests of real clocks and processes do not like to be crowded.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-fast chaos check format bench-quick lock clean
