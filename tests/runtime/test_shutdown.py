@@ -95,12 +95,13 @@ def test_a_step_needs_a_budget() -> None:
 
 async def test_after_the_plan_the_watchdog_is_home(autojump_clock: MockClock, events: Events) -> None:
     ended: list[int] = []
-    plan = ShutdownPlan(margin_seconds=0.01, end_process=ended.append)
+    plan = ShutdownPlan(margin_seconds=30, end_process=ended.append)
     plan.add("quick", 0.01, trio.lowlevel.checkpoint)
     await plan.run()
     plan.disarm()
     assert plan._watchdog is not None
     plan._watchdog._thread.join(5)
+    assert not plan._watchdog._thread.is_alive()
     assert ended == []
 
 
