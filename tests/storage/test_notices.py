@@ -125,6 +125,20 @@ async def test_a_listener_cancelled_at_any_moment_leaves_no_connection(
             pass
 
 
+async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed_by_it(listener: Database) -> None:
+    """Both in one tick, as when the fence ends a session while its server goes down: asyncio.wait_for would hang on."""
+    ear = Ear()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.listen, CHANNEL, ear)
+            assert await ear.heard() == ""
+            while not (waiting := [look for look in listener._listeners if look._waiters]):
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            waiting[0].set()
+            nursery.cancel_scope.cancel()
+    assert listener.statistics()["listening"] == 0
+
+
 async def test_nobody_there_is_away_and_asked_again_with_pauses(autojump_clock: trio.testing.MockClock) -> None:
     """The real backoff on a clock that jumps: no server is involved, only refusals."""
     async with open_bridge():
