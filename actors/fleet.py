@@ -30,12 +30,8 @@ class FleetView:
             self._devices.setdefault(device.provider_id, {})[device.external_id] = device
 
     def replace(self, fleet: Fleet) -> None:
-        """Take a newer configuration and wake who waits for one."""
+        """Take a newer configuration and wake who waits for one. To ask for a run makes it newer, too."""
         self._load(fleet)
-        self.wake()
-
-    def wake(self) -> None:
-        """Wake the actors although the configuration is the same: somebody asked for a run."""
         self.version += 1
         self._changed.set()
         self._changed = trio.Event()

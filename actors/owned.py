@@ -6,10 +6,8 @@ verdict yet, and never run one twice.
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -17,8 +15,7 @@ import trio
 from actors.fleet import FleetView
 from actors.stream import StreamActor
 from actors.workspace import WorkspaceActor
-from domain.model import Ownership, Submission
-from runtime.reply import Reply
+from domain.model import Ownership
 from runtime.supervisor import ChildState, Restart, Supervisor
 
 if TYPE_CHECKING:
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from actors.connections import Connector
     from actors.ingest import IngestActor
     from actors.ports import CycleStore, Fleet
-    from domain.model import ProviderConnection, Receipt, SessionRef
+    from domain.model import ProviderConnection, SessionRef
     from runtime.clock import SharedClock
 
 STOP_BUDGET_SECONDS = 5.0
@@ -47,7 +44,6 @@ class _Owned:
         self.view = view
         self.changing = trio.Lock()
         self.workspace = workspace
-        self.has_run = False
         self.streams: dict[str, tuple[ProviderConnection, StreamActor]] = {}
 
 
@@ -127,11 +123,6 @@ class OwnedActors:
                 owned.view.replace(fleet)
                 await self._match_streams(owned)
 
-    def wake(self, workspace_id: str) -> None:
-        """Let the workspace actor look whether somebody asked for a run."""
-        if workspace_id in self._owned:
-            self._owned[workspace_id].view.wake()
-
     async def _match_streams(self, owned: _Owned) -> None:
         """Start the stream actors that are configured, stop those that are not or were configured differently."""
         wanted = {c.provider_id: c for c in owned.view.fleet.connections if c.transport == "stream" and c.active}
@@ -163,24 +154,7 @@ class OwnedActors:
             self._start_stream(owned, provider_id)
 
     def _start_workspace(self, owned: _Owned) -> None:
-        run = partial(self._run_workspace, owned)
-        self._supervisor.start(_workspace_child(owned), run, restart=Restart.PERMANENT)
-
-    async def _run_workspace(self, owned: _Owned) -> None:
-        """When it ran before, the end of its last cycle may still wait for the database, which would answer that the
-        slot is open: what stands before a submission of its own in the lane of polls has its verdict by then. No
-        deadline: without the database there is no cycle to start.
-        """
-        if owned.has_run:
-            settled: Reply[Receipt | None] = Reply()
-            await self._ingest.submit(
-                Submission(
-                    origin="poll", trace_id=uuid.uuid4().hex, ownership=owned.view.ownership, resolve=settled.resolve
-                )
-            )
-            await settled.wait()
-        owned.has_run = True
-        await owned.workspace.run()
+        self._supervisor.start(_workspace_child(owned), owned.workspace.run, restart=Restart.PERMANENT)
 
     def _start_stream(self, owned: _Owned, provider_id: str) -> None:
         _, actor = owned.streams[provider_id]

@@ -191,13 +191,17 @@ class CycleStore(Protocol):
         """Record slots nobody started. Slots that have a row already are left alone."""
 
     async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
-        """Mark running cycles of other sessions of this workspace abandoned; how many."""
+        """Mark the running cycles of this workspace abandoned; how many. Only its owner may ask, who runs none now."""
 
     async def load_last_slot(self, workspace_id: str) -> datetime | None:
         """slot_start_at of the newest recorded cycle."""
 
-    async def take_requested_cycle(self, session: SessionRef, workspace_id: str) -> CycleStart | None:
-        """Turn the oldest requested (run now) cycle into a running one."""
+    async def take_requested_cycle(
+        self, session: SessionRef, workspace_id: str, config_version: int
+    ) -> CycleStart | None:
+        """Turn the oldest requested (run now) cycle into a running one, unless the configuration is not that of
+        `config_version` any more: who asked for the run may have configured something just before.
+        """
 
 
 class UpkeepStore(Protocol):

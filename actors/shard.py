@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 ROUND_SECONDS = 2.0
 MAX_LOADING_AT_ONCE = 4  # half of the pool: a takeover must not keep the units from their connection
 TELL_BUDGET_SECONDS = 2.0
-LEASES_NOTICE = "leases"
-WORKSPACE_NOTICE = "workspace:"
 
 
 class ShardActor:
@@ -78,7 +76,6 @@ class ShardActor:
         self._left = trio.Event()
         self._draining = False
         self._round_due, self._config_due = trio.Event(), trio.Event()
-        self._asked: set[str] = set()  # workspaces somebody named in a notice: for a run, or for a look
         self._counts = dict.fromkeys(("rounds", "claimed", "released", "declared_dead"), 0)
         self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=self._round_seconds)
         self._log = get_logger("shard").bind(shard_id=shard_id)
@@ -106,7 +103,7 @@ class ShardActor:
             nursery.start_soon(self._assign_for_ever, session, nursery)
             nursery.start_soon(self._follow_configuration_for_ever)
             nursery.start_soon(self._watch_trust)
-            nursery.start_soon(self._notices.listen, self._take_notice)
+            nursery.start_soon(self._notices.listen, lambda _notice: self.registry_changed())
             await self._current.wait_fenced(session)  # by a unit or by a heartbeat
             nursery.cancel_scope.cancel()
 
@@ -167,6 +164,8 @@ class ShardActor:
         async with trio.open_nursery() as taking_up:
             for workspace_id, token in sorted(new.items()):
                 taking_up.start_soon(self._take_up, session, workspace_id, token)
+        if new:
+            self._config_due.set()  # of what changed while it was read, the notice found nobody to tell
         return look
 
     def _is_to_be_taken_up(self, workspace_id: str) -> bool:
@@ -234,21 +233,13 @@ class ShardActor:
 
     # --- configuration
 
-    def registry_changed(self, workspace_id: str) -> None:
-        """Look at this workspace's configuration now instead of at the next heartbeat. Never blocks."""
-        self._asked.add(workspace_id)
+    def registry_changed(self) -> None:
+        """Look at the configuration now instead of at the next heartbeat. Never blocks."""
         self._config_due.set()
         self._round_due.set()
 
     def _config_due_now(self) -> None:
         self._config_due.set()
-
-    def _take_notice(self, notice: str) -> None:
-        if notice.startswith(WORKSPACE_NOTICE):
-            self.registry_changed(notice.removeprefix(WORKSPACE_NOTICE))
-        else:  # leases moved, or notices may have been lost
-            self._round_due.set()
-            self._config_due.set()
 
     async def _follow_configuration_for_ever(self) -> None:
         """At each heartbeat, and whenever somebody says so: commands reach the actors of any shard."""
@@ -266,7 +257,6 @@ class ShardActor:
                 self._backoff.reset()
 
     async def _follow_configuration(self) -> None:
-        asked, self._asked = self._asked, set()
         versions = await self._sessions.load_config_versions()
         if versions.keys() != self._versions.keys():
             self._round_due.set()
@@ -279,8 +269,6 @@ class ShardActor:
                     await self._owned.follow(fleet)
                 else:
                     self._round_due.set()
-            elif workspace_id in asked:
-                self._owned.wake(workspace_id)
         if versions != self._versions:
             self._groups = {}  # credentials may have changed
         self._versions = versions

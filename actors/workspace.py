@@ -15,11 +15,12 @@ import trio
 
 from actors.cycle import Cycle, PollState
 from domain import schedule
-from domain.model import CycleKey, CycleTrigger
+from domain.model import CycleKey, CycleTrigger, Submission
 from domain.schedule import Start
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
+from runtime.reply import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from actors.fleet import FleetView
     from actors.ingest import IngestActor
     from actors.ports import CycleStart, CycleStore
-    from domain.model import SessionRef, Workspace
+    from domain.model import Receipt, SessionRef, Workspace
     from runtime.clock import SharedClock
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class WorkspaceActor:
         self._log = get_logger("workspace").bind(workspace_id=view.workspace_id)
         self._edge = EdgeLog(self._log, "cycle_record")
         self._outcomes: Counter[str] = Counter()
+        self._has_submitted = False
         self._seen_version = view.version
         self._last_slot: datetime | None = None
         self._next_start_at: datetime | None = None
@@ -129,18 +131,41 @@ class WorkspaceActor:
     # --- what
 
     async def _recover(self) -> None:
-        """After a boot or a takeover: what the last owner left running is abandoned, what nobody started is missed."""
-        workspace_id = self._view.workspace_id
-        abandoned = await self._persist(lambda: self._cycles.abandon_orphans(self._session, workspace_id))
-        self._last_slot = await self._persist(lambda: self._cycles.load_last_slot(workspace_id))
+        """After a boot, a takeover or a pause: what was left running is abandoned, what nobody started is missed."""
+        await self._abandon_orphans()
+        self._last_slot = await self._persist(lambda: self._cycles.load_last_slot(self._view.workspace_id))
+
+    async def _abandon_orphans(self) -> None:
+        """Nothing of this workspace runs while it is in here, so what is recorded as running will never end: its owner
+        is gone, its end found no room, or its start was recorded and the answer lost.
+        """
+        await self._settle()
+        abandoned = await self._persist(lambda: self._cycles.abandon_orphans(self._session, self._view.workspace_id))
         if abandoned:
             self._log.warning("poll_cycles_abandoned", cycles=abandoned)
+
+    async def _settle(self) -> None:
+        """The end of our last cycle may still wait for the database, which would answer that its slot is open: what
+        stands before a submission of our own in the lane of polls has its verdict when that has. No deadline: without
+        the database there is no cycle to start.
+        """
+        if self._has_submitted:
+            settled: Reply[Receipt | None] = Reply()
+            trace_id, ownership = uuid.uuid4().hex, self._view.ownership
+            await self._ingest.submit(
+                Submission(origin="poll", trace_id=trace_id, ownership=ownership, resolve=settled.resolve)
+            )
+            await settled.wait()
 
     async def _run_scheduled(self, start: Start, trigger: CycleTrigger) -> None:
         await self._record_missed(start)
         slot = self._last_slot = start.slot_start_at
         trace_id = uuid.uuid4().hex
-        started = await self._start_within_slot(CycleKey(self._view.workspace_id, slot, trigger, 1), trace_id)
+        key = CycleKey(self._view.workspace_id, slot, trigger, 1)
+        started = await self._begin(
+            lambda: self._cycles.start_cycle(self._session, key, schedule.cycle_id(key), trace_id),
+            has_room=lambda: self._is_room_left(slot),
+        )
         if started is None:
             await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [slot]))
         elif started.started:
@@ -148,14 +173,23 @@ class WorkspaceActor:
             deadline = schedule.cycle_deadline(start._replace(start_at=now), self._workspace.poll_interval_seconds)
             await self._run_cycle(started, trace_id, deadline)
 
-    async def _start_within_slot(self, key: CycleKey, trace_id: str) -> CycleStart | None:
-        """None when there is no room in the slot any more: the machine slept through it, or the database was away."""
-        interval = self._workspace.poll_interval_seconds
-        while schedule.leaves_room(Start(key.slot_start_at, self._clock.now()), interval):
+    def _is_room_left(self, slot: datetime) -> bool:
+        """False when the machine slept through the slot, or the database was away for it."""
+        return schedule.leaves_room(Start(slot, self._clock.now()), self._workspace.poll_interval_seconds)
+
+    async def _begin(
+        self, call: Callable[[], Awaitable[CycleStart | None]], has_room: Callable[[], bool] = lambda: True
+    ) -> CycleStart | None:
+        """Have the database record a cycle as running, as long as it makes sense; None when it never came to that.
+
+        A cycle whose record was made and the answer lost is abandoned before the next attempt.
+        """
+        while has_room():
             try:
-                started = await self._cycles.start_cycle(self._session, key, schedule.cycle_id(key), trace_id)
+                started = await call()
             except EnvironmentFault as fault:
                 await self._back_off(fault)
+                await self._abandon_orphans()
             else:
                 self._note_answer()
                 return started
@@ -179,8 +213,9 @@ class WorkspaceActor:
         """Run what was asked for, if anything was: a wake-up may also mean another configuration. It may delay the
         start that comes next, but leaves it the room it needs.
         """
-        requested = await self._persist(
-            lambda: self._cycles.take_requested_cycle(self._session, self._view.workspace_id)
+        workspace = self._workspace
+        requested = await self._begin(
+            lambda: self._cycles.take_requested_cycle(self._session, workspace.workspace_id, workspace.config_version)
         )
         if requested is not None:
             at_least = timedelta(seconds=REQUESTED_SHARE * self._workspace.poll_interval_seconds)
@@ -193,6 +228,7 @@ class WorkspaceActor:
         cycle = Cycle(
             started, trace_id, self._view, self._state, self._connector, self._ingest, self._clock, self._random
         )
+        self._has_submitted = True
         fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
         outcome = await cycle.run(fetch_seconds, commit_seconds=(1 - schedule.DEADLINE_SHARE) * interval / 2)
         self._outcomes[outcome] += 1

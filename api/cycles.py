@@ -88,7 +88,7 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
         cycle_id = await services.registry.request_cycle(workspace_id, current_trace_id() or "")
         if isinstance(cycle_id, NotFound):
             raise no_such_workspace(workspace_id)
-        services.nudges.registry_changed(workspace_id)
+        services.nudges.registry_changed()
         return json_response(CycleRequested(cycle_id=cycle_id), 202, {"Location": f"{request.path}/{cycle_id}"})
 
 

@@ -130,7 +130,7 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
         device = await services.registry.retire_device(workspace_id, device_id)
         if isinstance(device, NotFound):
             raise no_such_device(device_id)
-        services.nudges.registry_changed(workspace_id)
+        services.nudges.registry_changed()
         return json_response(_present(device))
 
 
@@ -156,7 +156,7 @@ async def store_drafts(
     if faults:
         missing = any(isinstance(answer, NotFound) for answer in answers)
         raise Problem(INVALID_BODY if missing else CONFLICT, "Nothing was stored.", errors=faults)
-    services.nudges.registry_changed(workspace_id)
+    services.nudges.registry_changed()
     return [answer for answer in answers if isinstance(answer, Stored)]
 
 

@@ -124,7 +124,7 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
             raise no_such_workspace(workspace_id)
         if isinstance(stored, Conflict):
             raise Problem(CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)])
-        services.nudges.registry_changed(workspace_id)
+        services.nudges.registry_changed()
         return json_response(_present(connection), 201 if stored.created else 200)
 
 

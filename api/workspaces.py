@@ -106,7 +106,7 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
         )
         if isinstance(stored, Conflict):
             raise Problem(CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)])
-        services.nudges.registry_changed(workspace_id)
+        services.nudges.registry_changed()
         workspace = await services.registry.get_workspace(workspace_id)
         if workspace is None:
             raise no_such_workspace(workspace_id)

@@ -60,7 +60,7 @@ class PostgresCycleStore:
         async def work(connection: Connection) -> int:
             if not await _hold(connection, session):
                 return 0
-            abandoned: int = await connection.fetchval(sql("abandon_orphans"), workspace_id, *session)
+            abandoned: int = await connection.fetchval(sql("abandon_orphans"), workspace_id)
             return abandoned
 
         return await self._database.run(work)
@@ -74,11 +74,13 @@ class PostgresCycleStore:
 
         return await self._database.run(work, readonly=True)
 
-    async def take_requested_cycle(self, session: SessionRef, workspace_id: str) -> CycleStart | None:
+    async def take_requested_cycle(
+        self, session: SessionRef, workspace_id: str, config_version: int
+    ) -> CycleStart | None:
         async def work(connection: Connection) -> CycleStart | None:
             if not await _hold(connection, session):
                 return None
-            row = await connection.fetchrow(sql("take_requested_cycle"), workspace_id, *session)
+            row = await connection.fetchrow(sql("take_requested_cycle"), workspace_id, *session, config_version)
             if row is None:
                 return None
             return CycleStart(True, to_cycle_key(row), row["cycle_id"], row["trace_id"])

@@ -65,7 +65,7 @@ class MemoryCycleStore:
             orphans = [
                 cycle
                 for cycle in tables.poll_cycles.of(workspace_id).values()
-                if cycle.row.outcome is CycleOutcome.RUNNING and (cycle.row.shard_id, cycle.epoch) != session
+                if cycle.row.outcome is CycleOutcome.RUNNING
             ]
             for cycle in orphans:
                 row = cycle.row._replace(outcome=CycleOutcome.ABANDONED, ended_at=self._engine.now())
@@ -77,9 +77,14 @@ class MemoryCycleStore:
         keys = self._engine.tables.poll_cycles.of(workspace_id)
         return max((key.slot_start_at for key in keys if key.trigger is not CycleTrigger.MANUAL), default=None)
 
-    async def take_requested_cycle(self, session: SessionRef, workspace_id: str) -> CycleStart | None:
+    async def take_requested_cycle(
+        self, session: SessionRef, workspace_id: str, config_version: int
+    ) -> CycleStart | None:
         async with self._engine.writing() as tables:
-            cycles = tables.poll_cycles.of(workspace_id).values() if is_live(tables, session) else ()
+            workspace = tables.workspaces.get((workspace_id,))
+            if not is_live(tables, session) or workspace is None or workspace.config_version != config_version:
+                return None
+            cycles = tables.poll_cycles.of(workspace_id).values()
             waiting = [cycle.row for cycle in cycles if cycle.row.outcome == "requested"]
             if not waiting:
                 return None

@@ -23,10 +23,10 @@ WHERE NOT EXISTS (SELECT FROM poll_cycles c WHERE c.workspace_id = $1 AND c.slot
 ON CONFLICT DO NOTHING;
 
 -- name: abandon_orphans
--- Running under another session: nobody will end them.
+-- Its owner asks, who runs none: what is recorded as running, nobody will end.
 WITH abandoned AS (
     UPDATE poll_cycles SET outcome = 'abandoned', ended_at = clock_timestamp()
-    WHERE workspace_id = $1 AND outcome = 'running' AND (shard_id, epoch) IS DISTINCT FROM ($2, $3)
+    WHERE workspace_id = $1 AND outcome = 'running'
     RETURNING 1
 )
 SELECT count(*) FROM abandoned;
@@ -37,10 +37,12 @@ SELECT slot_start_at FROM poll_cycles WHERE workspace_id = $1 AND trigger <> 'ma
 ORDER BY slot_start_at DESC LIMIT 1;
 
 -- name: take_requested_cycle
--- SKIP LOCKED: during a hand-over two shards may look at once, and one of them should go on.
+-- SKIP LOCKED: during a hand-over two shards may look at once, and one of them should go on. Who asked for the run did
+-- so for the configuration of then, so it waits for an owner that has read as much.
 UPDATE poll_cycles SET outcome = 'running', started_at = clock_timestamp(), shard_id = $2, epoch = $3
 WHERE (workspace_id, cycle_id) = (
     SELECT workspace_id, cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested'
+    AND EXISTS (SELECT FROM workspaces w WHERE w.workspace_id = $1 AND w.config_version = $4)
     ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id;

@@ -56,7 +56,7 @@ async def test_everybody_who_waits_hears_of_a_change_once(
     nursery.start_soon(listen)
     await trio.testing.wait_all_tasks_blocked()
     assert heard == []
-    view.wake()
+    view.replace(view.fleet)
     await trio.testing.wait_all_tasks_blocked()
     view.replace(view.fleet)
     await trio.testing.wait_all_tasks_blocked()
@@ -65,7 +65,7 @@ async def test_everybody_who_waits_hears_of_a_change_once(
 
 async def test_a_change_that_came_while_nobody_listened_is_not_lost(view: FleetView, autojump_clock: MockClock) -> None:
     seen = view.version
-    view.wake()
-    view.wake()
+    view.replace(view.fleet)
+    view.replace(view.fleet)
     with trio.fail_after(1):
         assert await view.wait_changed(seen) == 3

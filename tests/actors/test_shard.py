@@ -108,7 +108,7 @@ async def test_a_join_moves_its_share_step_by_step_however_often_somebody_says_l
     moves: list[float] = []
     with trio.move_on_after(20):
         while len(moves) < len(theirs):
-            actor.registry_changed(BIRCH)
+            actor.registry_changed()
             await trio.sleep(0.1)
             gone = sum(event["event"] == "workspace_handed_over" for event in events)
             moves += [trio.current_time()] * (gone - len(moves))

@@ -31,7 +31,7 @@ async def test_a_run_that_is_asked_for_starts_at_once_under_the_trace_id_of_who_
     async with working(shard, view):
         await trio.sleep(100)
         cycle_id = await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
-        view.wake()
+        await shard.reload(view)
         await trio.sleep(INTERVAL)
     rows = await house.cycles()
     assert await story(house) == [
@@ -52,6 +52,24 @@ async def test_a_run_that_was_asked_for_while_nobody_owned_the_workspace_is_take
     assert ("manual", 1, "completed") in await story(house)
 
 
+async def test_a_run_waits_for_the_configuration_it_was_asked_for_with(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Somebody adds a connection and asks at once, and an actor that has just begun knows of the request only."""
+    nursery.start_soon(shard.ingest.run)
+    view = await shard.view()
+    await house.add_connection(polled("new"))
+    await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+    async with working(shard, view):
+        await trio.sleep(5)
+        assert ("manual", 1, "requested") in await story(house)
+        await shard.reload(view)
+        await trio.sleep(5)
+    (manual,) = [row for row in await house.cycles() if row.key.trigger is CycleTrigger.MANUAL]
+    assert manual.outcome is CycleOutcome.COMPLETED
+    assert {STEADY, "new"} <= manual.summary["connections"].keys()
+
+
 async def test_a_run_that_is_asked_for_just_before_a_regular_start_costs_no_slot(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
@@ -62,7 +80,7 @@ async def test_a_run_that_is_asked_for_just_before_a_regular_start_costs_no_slot
         await trio.sleep(INTERVAL - 1)
         shard.provider.pollers[STEADY].script = [10_000.0]
         await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
-        view.wake()
+        await shard.reload(view)
         await trio.sleep(INTERVAL)
     assert await story(house) == [
         ("schedule", 1, "completed"),

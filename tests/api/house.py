@@ -8,7 +8,7 @@ one key for each single scope.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +78,12 @@ class DatabaseClock:
 
 @dataclass
 class Nudged:
-    """Remembers whom the API told about changes."""
+    """Counts how often the API said that something changed."""
 
-    workspaces: list[str] = field(default_factory=list)
+    times: int = 0
 
-    def registry_changed(self, workspace_id: str) -> None:
-        self.workspaces.append(workspace_id)
+    def registry_changed(self) -> None:
+        self.times += 1
 
 
 class House:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 LATE, MANUAL = CycleTrigger.LATE, CycleTrigger.MANUAL
 
 
+async def take(world: World, session: SessionRef | None = None) -> CycleStart | None:
+    """A requested cycle, by an owner who knows the present configuration."""
+    version = await world.config_version()
+    return await world.stores.cycles.take_requested_cycle(session or world.session, HARBOUR, version)
+
+
 async def test_a_started_cycle_is_running_under_its_session(world: World) -> None:
     start = await world.start(slot())
     assert start[:3] == (True, slot(), cycle_id(slot()))
@@ -78,17 +84,19 @@ async def test_a_session_that_is_over_starts_misses_abandons_and_takes_nothing(w
     assert not (await world.start(slot(1))).started
     await cycles.record_missed(former, HARBOUR, [slot(2).slot_start_at])
     assert await cycles.abandon_orphans(former, HARBOUR) == 0
-    assert await cycles.take_requested_cycle(former, HARBOUR) is None
+    assert await take(world, former) is None
     assert await world.outcomes() == ["requested", "running"]
 
 
-async def test_only_what_other_sessions_left_running_is_abandoned(world: World) -> None:
+async def test_what_is_left_running_by_whomever_is_abandoned_and_nothing_else(world: World) -> None:
     other = await world.begin("shard-2")
     orphan = await world.start(slot(), other)
     await world.end(await world.start(slot(1)))
     await world.start(slot(2))
-    assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == 1
-    assert await world.outcomes() == ["running", "completed", "abandoned"]
+    await world.stores.registry.request_cycle(HARBOUR, "trace-a")
+    assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == 2
+    assert sorted(await world.outcomes()) == ["abandoned", "abandoned", "completed", "requested"]
+    assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == 0
     cycle = await world.stores.reads.get_cycle(HARBOUR, orphan.cycle_id)
     assert cycle is not None
     assert cycle.ended_at is not None
@@ -112,14 +120,23 @@ async def test_a_missed_slot_is_recorded_once_and_a_touched_one_left_alone(world
 
 async def test_a_request_is_taken_once(world: World) -> None:
     wanted = await world.stores.registry.request_cycle(HARBOUR, "trace-a")
-    taken = await world.stores.cycles.take_requested_cycle(world.session, HARBOUR)
+    taken = await take(world)
     assert taken is not None
     assert (taken.started, taken.cycle_id, taken.trace_id) == (True, wanted, "trace-a")
     assert (taken.key.trigger, taken.key.attempt) == (MANUAL, 1)
-    assert await world.stores.cycles.take_requested_cycle(world.session, HARBOUR) is None
+    assert await take(world) is None
     assert await world.outcomes() == ["running"]
     # The next request is another run.
     assert await world.stores.registry.request_cycle(HARBOUR, "trace-b") != wanted
+
+
+async def test_a_request_waits_for_an_owner_who_has_read_the_configuration_of_then(world: World) -> None:
+    former = await world.config_version()
+    await world.put_workspace(HARBOUR, poll_interval_seconds=77)
+    await world.stores.registry.request_cycle(HARBOUR, "trace-a")
+    assert await world.stores.cycles.take_requested_cycle(world.session, HARBOUR, former) is None
+    assert await world.outcomes() == ["requested"]
+    assert await take(world) is not None
 
 
 async def test_the_last_slot_is_that_of_the_schedule(world: World) -> None:
