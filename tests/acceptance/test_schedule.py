@@ -88,7 +88,7 @@ async def _outcome(house: House, path: str) -> str:
 
 async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(dsn: str, tmp_path: Path) -> None:
     """What was missed while nobody ran is recorded, the present slot is made up for, and nothing starts at once."""
-    interval, count = 3, 9
+    interval, count = 5, 15
     fleets = [polled(f"fleet-{number:02d}") for number in range(count)]
     async with open_house(dsn, tmp_path, *fleets) as house:
         for fleet in fleets:
@@ -112,7 +112,7 @@ async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(dsn: s
     starts = sorted(cycle["started_at"] for cycle in after if cycle["started_at"] is not None)
     first_wave = [start for start in starts if start < back_at + interval * SECOND]
     worst = max(sum(start <= other < start + SECOND for other in first_wave) for start in first_wave)
-    assert worst <= 1.3 * count / interval + 3
+    assert worst <= 3 * count / interval + 3  # regular ones, and about twice as many late ones
 
 
 async def _is_started(house: House, count: int) -> bool:
