@@ -209,7 +209,7 @@ class UpkeepStore(Protocol):
         """Make daily event partitions for today and so many days on; how many days ahead exist now."""
 
     async def drop_expired(self, *, event_days: int, cycle_days: int, rejection_days: int) -> Mapping[str, int]:
-        """Apply retention; what was dropped, by table."""
+        """Apply retention; what was dropped, by table. Edges of connections and quarantine are kept like events."""
 
 
 # --- Providers --------------------------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ CREATE TABLE connection_events (
     event_id     bigint GENERATED ALWAYS AS IDENTITY,
     PRIMARY KEY (workspace_id, provider_id, event_id)
 );
+CREATE INDEX connection_events_at_index ON connection_events USING brin (at); -- for retention
 
 -- The telematics unit configured for one vehicle: active from activated_at until retired_at, never deleted.
 CREATE TABLE devices (
@@ -194,6 +195,7 @@ CREATE TABLE quarantine (
     trace_id      text NOT NULL,
     sample        bytea CONSTRAINT quarantine_sample_check CHECK (octet_length(sample) <= 4096)
 );
+CREATE INDEX quarantine_recorded_index ON quarantine USING brin (recorded_at); -- for retention
 
 -- One row per shard; its epoch counts its boots. The first statement of every unit updates it: that is the fence.
 CREATE TABLE sessions (

@@ -43,6 +43,8 @@ class PostgresUpkeepStore:
             "event_partitions": await self._drop_partitions(event_days),
             "poll_cycles": await self._delete("drop_old_cycles", cycle_days),
             "rejections": await self._delete("drop_old_rejections", rejection_days),
+            "connection_events": await self._delete("drop_old_connection_events", event_days),
+            "quarantine": await self._delete("drop_old_quarantine", event_days),
         }
 
     async def _drop_partitions(self, days: int) -> int:

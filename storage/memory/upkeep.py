@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from storage.upkeep import count_days_ahead, partition_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from api.ports import CycleRow
     from storage.memory.engine import Engine
-    from storage.memory.tables import Tables
+    from storage.memory.tables import Table, Tables
+
+T = TypeVar("T")
 
 
 class MemoryUpkeepStore:
@@ -32,7 +35,9 @@ class MemoryUpkeepStore:
             return {
                 "event_partitions": self._drop_partitions(tables, event_days),
                 "poll_cycles": self._drop_cycles(tables, cycle_days),
-                "rejections": self._drop_rejections(tables, rejection_days),
+                "rejections": self._drop_old(tables.rejections, lambda row: row.recorded_at, rejection_days),
+                "connection_events": self._drop_old(tables.connection_events, lambda row: row.at, event_days),
+                "quarantine": self._drop_old(tables.quarantine, lambda row: row.recorded_at, event_days),
             }
 
     def _drop_partitions(self, tables: Tables, days: int) -> int:
@@ -53,11 +58,11 @@ class MemoryUpkeepStore:
             del tables.cycle_ids[row.key.workspace_id, row.cycle_id]
         return len(over)
 
-    def _drop_rejections(self, tables: Tables, days: int) -> int:
+    def _drop_old(self, table: Table[tuple[str, int], T], time_of: Callable[[T], datetime], days: int) -> int:
         before = self._engine.now() - timedelta(days=days)
-        old = [key for key, row in tables.rejections.items() if row.recorded_at < before]
+        old = [key for key, row in table.items() if time_of(row) < before]
         for key in old:
-            tables.rejections.drop(key)
+            table.drop(key)
         return len(old)
 
 

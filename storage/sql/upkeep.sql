@@ -33,3 +33,21 @@ WITH dropped AS (
     RETURNING 1
 )
 SELECT count(*) FROM dropped;
+
+-- name: drop_old_connection_events
+-- As above. How a connection is now stands in connection_state, however long ago that began.
+WITH dropped AS (
+    DELETE FROM connection_events WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM connection_events WHERE at < clock_timestamp() - make_interval(days => $1) LIMIT $2))
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;
+
+-- name: drop_old_quarantine
+-- As above.
+WITH dropped AS (
+    DELETE FROM quarantine WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM quarantine WHERE recorded_at < clock_timestamp() - make_interval(days => $1) LIMIT $2))
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;

@@ -229,7 +229,7 @@ async def test_retention_drops_whole_days_of_events_and_the_history_ends_there(
     await world.send(world.update("bus-1", world.now, vehicle_id="v-other", soc_percent=1.0))
     clock.now += timedelta(days=2)
     dropped = await world.stores.upkeep.drop_expired(event_days=2, cycle_days=1, rejection_days=1)
-    assert dropped == {"event_partitions": 1, "poll_cycles": 0, "rejections": 1}
+    assert {table: rows for table, rows in dropped.items() if rows} == {"event_partitions": 1, "rejections": 1}
     assert await world.sequences("bus-1") == [2]
 
 

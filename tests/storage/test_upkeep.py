@@ -82,7 +82,11 @@ async def test_old_partitions_cycles_and_rejections_are_dropped_and_young_ones_k
 
     await database.run(age)
     dropped = await postgres_stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
-    assert dropped == {"event_partitions": 1, "poll_cycles": 1, "rejections": 1}
+    assert {table: rows for table, rows in dropped.items() if rows} == {
+        "event_partitions": 1,
+        "poll_cycles": 1,
+        "rejections": 1,
+    }
     assert len(await postgres_stores.reads.list_rejections(WORKSPACE, before=None, reason=None, limit=10)) == 2
     (cycle,) = await postgres_stores.reads.list_cycles(WORKSPACE, before=None, limit=10)
     assert cycle.cycle_id == "cycle-10"

@@ -59,7 +59,7 @@ class Inside(Protocol):
         """device_id, reason and sample of every row of quarantine, in order."""
 
     async def let_pass(self, seconds: float) -> None:
-        """Of database time, for sessions, leases and workspaces: heartbeats run out, what is free has been so long."""
+        """Of database time: heartbeats run out, what is free has been so long, what was recorded is old."""
 
 
 @dataclass

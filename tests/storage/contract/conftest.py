@@ -79,6 +79,8 @@ class InsidePostgres:
             "heartbeats": ("beat_at", "expires_at"),
             "leases": ("acquired_at", "released_at"),
             "workspaces": ("created_at",),
+            "connection_events": ("at",),
+            "quarantine": ("recorded_at",),
         }
 
         async def work(connection: Connection) -> None:

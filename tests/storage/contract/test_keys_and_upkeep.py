@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from actors.ports import UnitPoisoned
 from api.ports import KeyRecord
-from tests.storage.contract.cast import HARBOUR, slot
+from domain.model import ConnectionFact, ConnectionFactKind
+from tests.storage.contract.cast import HARBOUR, slot, submission
 
 if TYPE_CHECKING:
     from tests.storage.contract.cast import World
@@ -42,7 +44,21 @@ async def test_retention_drops_old_cycles_that_are_over_and_nothing_that_is_youn
     await world.start(slot()._replace(slot_start_at=days[0] - timedelta(minutes=5)))
     await world.send(world.update("bus-77", world.now, soc_percent=50.0))
     dropped = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
-    assert dropped == {"event_partitions": 0, "poll_cycles": 1, "rejections": 0}
+    assert {table: rows for table, rows in dropped.items() if rows} == {"poll_cycles": 1}
     cycles = await world.stores.reads.list_cycles(HARBOUR, before=None, limit=10)
     assert [cycle.outcome for cycle in cycles] == ["missed", "running"]
     assert len(await world.stores.reads.list_rejections(HARBOUR, before=None, reason=None, limit=10)) == 1
+
+
+async def test_retention_drops_edges_of_connections_and_quarantine_with_the_events_of_their_time(world: World) -> None:
+    opened = ConnectionFact(HARBOUR, "steady", ConnectionFactKind.STREAM_OPENED, world.now)
+    await world.commit(submission(facts=(opened,)))
+    await world.stores.ingest.quarantine(
+        world.session, 2, submission(world.update("bus-1", world.now, soc_percent=50.0)), UnitPoisoned("22021", "a NUL")
+    )
+    young = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    assert set(young.values()) == {0}
+    await world.inside.let_pass(91 * 86_400)
+    old = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    assert (old["connection_events"], old["quarantine"]) == (2, 1)  # what was opened has answered, too
+    assert await world.inside.edges() == await world.inside.quarantined() == []
