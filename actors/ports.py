@@ -86,11 +86,12 @@ class SessionStore(Protocol):
     """runtime/sessions.py says what all of this means."""
 
     async def begin_session(
-        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None
+        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None, boot_id: str | None = None
     ) -> SessionStart | None:
         """A new epoch for this shard; the former one, if it was live, is over from here on.
 
-        With `after` only if that is still the newest epoch; None says that another process has begun one since.
+        With `after` only if that is still the newest epoch, or the newest was begun under the same `boot_id`; None says
+        that another process has begun one since.
         """
 
     async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:

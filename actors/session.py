@@ -6,6 +6,7 @@ what is owned; that is shard.py's.
 
 from __future__ import annotations
 
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,7 @@ class SessionKeeper:
         self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=self._beat_seconds)
         self._log = get_logger("session").bind(shard_id=shard_id)
         self._edge = EdgeLog(self._log, "heartbeat")
+        self._boot_id = uuid.uuid4().hex
         self._beats = 0
         self._rejoined = 0
 
@@ -129,7 +131,9 @@ class SessionKeeper:
         while True:
             sent_at = self._clock.monotonic()
             try:
-                start = await self._sessions.begin_session(self._shard_id, ttl_seconds=self._ttl_seconds, after=after)
+                start = await self._sessions.begin_session(
+                    self._shard_id, ttl_seconds=self._ttl_seconds, after=after, boot_id=self._boot_id
+                )
             except EnvironmentFault as fault:
                 self._edge.failed(fault)
                 await trio.sleep(self._backoff.next_delay(fault.retry_after))

@@ -204,7 +204,8 @@ CREATE TABLE sessions (
     state      text NOT NULL CONSTRAINT sessions_state_check CHECK (state IN ('live', 'ended', 'dead')),
     last_unit  bigint NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    ended_at   timestamptz
+    ended_at   timestamptz,
+    boot_id    text -- of the process: it knows by this a session it began without having heard so
 ) WITH (fillfactor = 70);
 
 -- Renewed every few seconds, apart from sessions so that renewing never waits for a unit.

@@ -28,12 +28,12 @@ class PostgresSessionStore:
         self._database = database
 
     async def begin_session(
-        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None
+        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None, boot_id: str | None = None
     ) -> SessionStart | None:
         follows = None if after is None else after.epoch
 
         async def work(connection: Connection) -> SessionStart | None:
-            epoch = await connection.fetchval(sql("begin_session"), shard_id, follows)
+            epoch = await connection.fetchval(sql("begin_session"), shard_id, follows, boot_id)
             if epoch is None:
                 return None
             server_time = await connection.fetchval(sql("begin_heartbeat"), shard_id, epoch, ttl_seconds)

@@ -26,16 +26,17 @@ class MemorySessionStore:
         self._engine = engine
 
     async def begin_session(
-        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None
+        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None, boot_id: str | None = None
     ) -> SessionStart | None:
         async with self._engine.writing() as tables:
             now = self._engine.now()
             former = tables.sessions.get((shard_id,))
             newest = 0 if former is None else former.epoch
-            if after is not None and newest > after.epoch:
+            is_ours = former is not None and boot_id is not None and former.boot_id == boot_id
+            if after is not None and newest > after.epoch and not is_ours:
                 return None
             session = SessionRef(shard_id, max(newest, after.epoch if after else 0) + 1)
-            tables.sessions.put((shard_id,), Session(session.epoch, "live", 0, now))
+            tables.sessions.put((shard_id,), Session(session.epoch, "live", 0, now, None, boot_id))
             tables.heartbeats.put((shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), {}))
             return SessionStart(session, now)
 

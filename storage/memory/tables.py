@@ -93,6 +93,7 @@ class Session(NamedTuple):
     last_unit: int
     started_at: datetime
     ended_at: datetime | None = None
+    boot_id: str | None = None
 
 
 class Heartbeat(NamedTuple):

@@ -2,12 +2,14 @@
 
 -- name: begin_session
 -- Waits for a unit of the former epoch that is still in flight, and makes every later one of it fail. A rejoin names
--- the epoch it follows, so that it never takes the row from a later boot. After a failover that lost data the stored
--- epoch may be smaller, or the row gone: epochs grow all the same, so that no two sessions bear one name.
-INSERT INTO sessions AS s (shard_id, epoch, state) VALUES ($1, coalesce($2::bigint, 0) + 1, 'live')
+-- the epoch it follows, so that it never takes the row from a later boot; a newer epoch of its own boot is one whose
+-- answer got lost. After a failover that lost data the stored epoch may be smaller, or the row gone: epochs grow all the
+-- same, so that no two sessions bear one name.
+INSERT INTO sessions AS s (shard_id, epoch, state, boot_id) VALUES ($1, coalesce($2::bigint, 0) + 1, 'live', $3)
 ON CONFLICT (shard_id) DO UPDATE
-SET epoch = greatest(s.epoch, $2) + 1, state = 'live', last_unit = 0, started_at = clock_timestamp(), ended_at = NULL
-WHERE $2 IS NULL OR s.epoch <= $2
+SET epoch = greatest(s.epoch, $2) + 1, state = 'live', last_unit = 0, started_at = clock_timestamp(), ended_at = NULL,
+    boot_id = excluded.boot_id
+WHERE $2 IS NULL OR s.epoch <= $2 OR s.boot_id = $3
 RETURNING epoch;
 
 -- name: begin_heartbeat

@@ -1,19 +1,20 @@
 """Coming back after having been declared dead: what the last unit of the old session did is known before the next one
-begins, for its row is the only witness.
+begins, for its row is the only witness. And the next one is known for ours although nobody heard that it began.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 import trio.testing
 
 from actors.ingest import IngestActor
-from actors.session import SessionKeeper
+from actors.session import SessionKeeper, Superseded
+from storage.faults import DatabaseAway
 from tests.actors.cast import TTL_SECONDS, owned_by, said, update
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from actors.ports import SessionStart
     from domain.model import Receipt, SessionRef, Submission
     from storage.memory import MemoryStore
     from tests.actors.cast import House, Shard
@@ -74,3 +76,31 @@ async def test_a_unit_in_doubt_is_told_by_the_row_of_its_session_although_that_w
     session = await shard.current.wait_for_session()
     assert session.epoch == former.epoch + 1
     nursery.cancel_scope.cancel()
+
+
+class Forgetful:
+    """Sessions of the twin. The answer to the first beginning gets lost behind its record."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._loses = True
+
+    async def begin_session(self, shard_id: str, **terms: Any) -> SessionStart | None:
+        start = await self._store.begin_session(shard_id, **terms)
+        if self._loses:
+            self._loses = False
+            raise DatabaseAway("the answer was lost", retry_after=0.1)
+        return start
+
+
+async def test_a_rejoin_whose_answer_was_lost_is_not_taken_for_another_process(
+    house: House, shard: Shard, autojump_clock: MockClock
+) -> None:
+    former, sessions = shard.session, Forgetful(house.store)
+    keeper = SessionKeeper("shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS)  # type: ignore[arg-type]
+    shard.current.mark_fenced(former)
+    session = await keeper.begin(after=former)
+    assert session.epoch == former.epoch + 2
+    await house.store.begin_session("shard-1", ttl_seconds=TTL_SECONDS)
+    with pytest.raises(Superseded):
+        await keeper.begin(after=session)

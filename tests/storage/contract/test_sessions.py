@@ -42,6 +42,18 @@ async def test_a_rejoin_follows_its_own_epoch_and_never_takes_the_row_from_a_lat
     assert await beat(world, again.session)
 
 
+async def test_a_rejoin_whose_answer_was_lost_may_be_asked_for_again_by_the_same_boot_only(world: World) -> None:
+    begin = world.stores.sessions.begin_session
+    lost = await begin("shard-1", ttl_seconds=15, after=world.session, boot_id="ours")
+    assert lost is not None
+    assert await begin("shard-1", ttl_seconds=15, after=world.session, boot_id="another's") is None
+    assert await begin("shard-1", ttl_seconds=15, after=world.session) is None
+    again = await begin("shard-1", ttl_seconds=15, after=world.session, boot_id="ours")
+    assert again is not None
+    assert again.session.epoch == lost.session.epoch + 1
+    assert not await beat(world, lost.session)
+
+
 @pytest.mark.parametrize("shard_id", ["shard-1", "shard-2"])
 async def test_epochs_grow_even_after_the_database_forgot_some(world: World, shard_id: str) -> None:
     remembered = SessionRef(shard_id, 7)

@@ -1,4 +1,5 @@
 """Retention for the edges of connections and for quarantine: small block range indexes that find the old rows.
+And which process began a session.
 
 Frozen. storage/schema.sql says what each table is for.
 """
@@ -13,6 +14,7 @@ depends_on = None
 STATEMENTS = (
     "CREATE INDEX connection_events_at_index ON connection_events USING brin (at)",
     "CREATE INDEX quarantine_recorded_index ON quarantine USING brin (recorded_at)",
+    "ALTER TABLE sessions ADD COLUMN boot_id text",
 )
 
 
