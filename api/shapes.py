@@ -3,9 +3,9 @@
 Resources keep their own bodies and answers beside their handlers; only what more than one of them says is here.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.auth import ID_PATTERN
 from api.bodies import RequestModel
@@ -28,18 +28,28 @@ class AnswerModel(BaseModel):
 
 
 class Overrides(RequestModel):
-    """Thresholds that a provider connection or a device sets for itself; null inherits."""
+    """Thresholds that a provider connection or a device sets for itself; null inherits.
+
+    Nothing is stale before it is delayed: a longer delayed_after_seconds alone moves both.
+    """
 
     delayed_after_seconds: Seconds | None = None
     stale_after_seconds: Seconds | None = None
     grace_seconds: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _refuse_contradiction(self) -> Self:
+        delayed, stale = self.delayed_after_seconds, self.stale_after_seconds
+        if delayed is not None and stale is not None and stale <= delayed:
+            raise ValueError("stale_after_seconds must be more than delayed_after_seconds")
+        return self
 
     def to_domain(self) -> PolicyOverride:
         return PolicyOverride(self.delayed_after_seconds, self.stale_after_seconds, self.grace_seconds)
 
     @staticmethod
     def of(override: PolicyOverride) -> "Overrides":
-        return Overrides(
+        return Overrides.model_construct(  # what is stored is shown, however it came there
             delayed_after_seconds=override.delayed_after_seconds,
             stale_after_seconds=override.stale_after_seconds,
             grace_seconds=override.grace_seconds,

@@ -71,8 +71,8 @@ class CollectorRecord:
     last_good_cycle_at: datetime | None = None  # end of the newest completed or partial cycle
     last_cycle_started_at: datetime | None = None
     last_cycle_outcome: str | None = None
-    owner: str | None = None  # shard of the newest started cycle
-    owner_expires_at: datetime | None = None  # that shard's heartbeat
+    owner: str | None = None  # the shard that has the lease of the workspace; None when it is free
+    owner_expires_at: datetime | None = None  # the heartbeat of that session
     oldest_waiting_seconds: float | None = None  # from that heartbeat's statistics
 
 
@@ -147,6 +147,7 @@ def resolve_thresholds(workspace: Workspace, connection: ProviderConnection, dev
     """The limits for one device: each from the nearest of device, provider connection and workspace that sets it.
 
     A connection that reports rarely by contract raises them to 1.2 (delayed) and 3 times (stale, grace) its period.
+    Nobody is stale before delayed: who relaxes only the one limit relaxes both.
     `source` names the nearest place that supplied any of the three, or the period when it raised any.
     """
     near, middle, policy = device.override, connection.override, workspace.policy
@@ -160,7 +161,7 @@ def resolve_thresholds(workspace: Workspace, connection: ProviderConnection, dev
         if raised != (delayed, stale, grace):
             source = "expected_update_seconds"
         delayed, stale, grace = raised
-    return Thresholds(policy.freshness_target_seconds, delayed, stale, grace, expected, source)
+    return Thresholds(policy.freshness_target_seconds, delayed, max(delayed, stale), grace, expected, source)
 
 
 def cutoffs(thresholds: Thresholds, now: datetime) -> Cutoffs:
@@ -278,9 +279,14 @@ def _blame_connection(facts: HealthFacts) -> HealthReason | None:
         return HealthReason.CREDENTIALS_REJECTED
     if failed and facts.link.fault == FaultClass.QUOTA:
         return HealthReason.QUOTA_EXHAUSTED
-    if facts.connection.transport == "stream" and facts.link.stream_status == "closed":
+    if facts.connection.transport == "stream" and _is_disconnected(facts.link):
         return HealthReason.STREAM_DISCONNECTED
     return HealthReason.PROVIDER_OUTAGE if failed else None
+
+
+def _is_disconnected(link: ConnectionRecord) -> bool:
+    """Closed, or never once open although something was called already: a new one has a moment to open."""
+    return link.stream_status == "closed" or (link.stream_status is None and link.call_status is not None)
 
 
 def _blame_data(facts: HealthFacts, state: State, thresholds: Thresholds, now: datetime) -> HealthReason | None:

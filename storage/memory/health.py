@@ -16,14 +16,14 @@ from domain.health import (
     state_of,
 )
 from domain.model import CycleOutcome, FaultClass
-from storage.memory.tables import ConnectionState, DeviceState, Snapshot
+from storage.memory.tables import ConnectionState, DeviceState, Lease, Snapshot
 from storage.rows import to_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from api.ports import CycleRow, HealthQuery
+    from api.ports import HealthQuery
     from domain.model import Device, ProviderConnection, Workspace
     from storage.memory.tables import Tables
 
@@ -114,19 +114,16 @@ def _collector(tables: Tables, workspace_id: str) -> CollectorRecord:
     cycles = [cycle.row for _, cycle in sorted(tables.poll_cycles.of(workspace_id).items(), reverse=True)]
     good = next((row for row in cycles if row.outcome in _GOOD), None)
     newest = next((row for row in cycles if row.started_at is not None), None)
-    if newest is None:
-        return CollectorRecord(last_good_cycle_at=good and good.ended_at)
-    return _with_owner(tables, newest, good and good.ended_at)
-
-
-def _with_owner(tables: Tables, newest: CycleRow, last_good_cycle_at: datetime | None) -> CollectorRecord:
-    heartbeat = tables.heartbeats.get((newest.shard_id or "",))
+    owner = (tables.leases.get((workspace_id,)) or Lease()).owner
+    heartbeat = tables.heartbeats.get((owner.shard_id,)) if owner else None
+    if heartbeat is not None and owner is not None and heartbeat.epoch != owner.epoch:
+        heartbeat = None
     waiting = heartbeat.statistics.get("oldest_waiting_seconds") if heartbeat else None
     return CollectorRecord(
-        last_good_cycle_at,
-        newest.started_at,
-        str(newest.outcome),
-        newest.shard_id,
+        good and good.ended_at,
+        newest and newest.started_at,
+        None if newest is None else str(newest.outcome),
+        owner and owner.shard_id,
         heartbeat and heartbeat.expires_at,
         None if waiting is None else float(waiting),
     )

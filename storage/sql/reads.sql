@@ -68,9 +68,10 @@ SELECT c.* FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
 JOIN connection_state c USING (workspace_id, provider_id);
 
 -- name: load_collectors
--- Two index look-ups a workspace: its newest good and its newest started cycle, and that owner's heartbeat.
+-- Two index look-ups a workspace: its newest good and its newest started cycle; and who has its lease, with the
+-- heartbeat of that session: not who ran the newest cycle, for a new owner may not have begun one yet.
 SELECT k.workspace_id, good.ended_at AS last_good_cycle_at, newest.started_at AS last_cycle_started_at,
-       newest.outcome AS last_cycle_outcome, newest.shard_id AS owner, h.expires_at AS owner_expires_at,
+       newest.outcome AS last_cycle_outcome, l.shard_id AS owner, h.expires_at AS owner_expires_at,
        (h.statistics ->> 'oldest_waiting_seconds')::float8 AS oldest_waiting_seconds
 FROM unnest($1::text[]) AS k (workspace_id)
 LEFT JOIN LATERAL (
@@ -79,11 +80,12 @@ LEFT JOIN LATERAL (
     ORDER BY slot_start_at DESC LIMIT 1
 ) AS good ON true
 LEFT JOIN LATERAL (
-    SELECT started_at, outcome, shard_id FROM poll_cycles c
+    SELECT started_at, outcome FROM poll_cycles c
     WHERE c.workspace_id = k.workspace_id AND c.started_at IS NOT NULL
     ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
 ) AS newest ON true
-LEFT JOIN heartbeats h ON h.shard_id = newest.shard_id;
+LEFT JOIN leases l ON l.resource = k.workspace_id
+LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch;
 
 -- name: list_snapshots
 -- Active devices in key order.

@@ -94,6 +94,7 @@ def resolve(provider: Any = None, device: Any = None, expected: float | None = N
         ({}, {}, None, (360, 900, 3600), "workspace"),
         ({"delayed_after_seconds": 500}, {}, None, (500, 900, 3600), "provider"),
         ({"delayed_after_seconds": 500}, {"stale_after_seconds": 700}, None, (500, 700, 3600), "device"),
+        ({}, {"delayed_after_seconds": 1800}, None, (1800, 1800, 3600), "device"),
         ({"grace_seconds": 10}, {"grace_seconds": 20}, None, (360, 900, 20), "device"),
         ({}, {}, 900, (1080, 2700, 3600), "expected_update_seconds"),
         ({}, {}, 3600, (4320, 10800, 10800), "expected_update_seconds"),
@@ -133,7 +134,7 @@ def test_what_sql_compares_equals_the_verdict_and_the_words_of_the_rule(
     thresholds = resolve_thresholds(known.workspace, known.connection, known.device)
     verdict = judge_health(known, NOW)
     assert verdict.state is state_of(known.last_update_received_at, known.device.activated_at, cutoffs(thresholds, NOW))
-    assert verdict.state is in_words(known, delayed, stale, grace)
+    assert verdict.state is in_words(known, delayed, max(delayed, stale), grace)
 
 
 def in_words(known: HealthFacts, delayed: float, stale: float, grace: float) -> State:

@@ -117,6 +117,11 @@ def test_a_failure_that_is_over_explains_nothing() -> None:
     assert reason(recovered) is HealthReason.DEVICE_SILENT
 
 
+def test_a_stream_that_never_opened_is_disconnected_as_soon_as_anything_was_called() -> None:
+    assert reason(link(SILENT, stream_status=None)) is HealthReason.STREAM_DISCONNECTED
+    assert reason(link(SILENT, stream_status=None, call_status=None)) is HealthReason.DEVICE_SILENT
+
+
 def test_a_polled_connection_has_no_stream_to_lose() -> None:
     polled = SILENT._replace(connection=replace(TRAM_AND_BUS, transport="poll"))
     assert reason(link(polled, stream_status="closed")) is HealthReason.DEVICE_SILENT

@@ -155,6 +155,7 @@ async def test_without_a_pinned_instant_the_databases_time_holds(world: World) -
 
 async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) -> None:
     await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics={"oldest_waiting_seconds": 0.5})
+    await world.stores.leases.claim(world.session, [HARBOUR])
     ended_at = await world.end(await world.start(slot()), CycleOutcome.PARTIAL)
     newest = await world.start(slot(1))
     await hear(world, bus_1=3)
@@ -177,6 +178,23 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) ->
     assert (facts.version, facts.document) == (1, {"soc_percent": (50.0, at)})
     assert (facts.last_update_received_at, facts.last_observed_at, facts.last_changed_at) == (at, at, at)
     assert (facts.last_rejected_at, facts.last_rejection_reason) == (world.ago(minutes=1), "identity_conflict")
+
+
+async def test_the_owner_is_who_has_the_lease_and_not_who_ran_the_newest_cycle(world: World) -> None:
+    """A completed slot is not repeated, so a new owner may own for a whole interval before it begins a cycle."""
+    leases, former = world.stores.leases, world.session
+    tokens = await leases.claim(former, [HARBOUR])
+    await world.end(await world.start(slot()))
+    await leases.release(former, tokens)
+    await world.stores.sessions.end_session(former)
+    free = (await world.health(HARBOUR)).rows[0].collector
+    assert (free.owner, free.owner_expires_at, free.last_cycle_outcome) == (None, None, "completed")
+    successor = await world.begin("shard-2")
+    await leases.claim(successor, [HARBOUR])
+    owned = (await world.health(HARBOUR)).rows[0].collector
+    assert owned.owner == "shard-2"
+    assert owned.owner_expires_at is not None
+    assert owned.owner_expires_at > world.now
 
 
 async def test_a_workspace_that_nobody_collected_has_no_collector(world: World) -> None:
