@@ -45,15 +45,17 @@ class PollState:
 
     def __init__(self, cursors: Mapping[str, str]) -> None:
         self.cursors = dict(cursors)
-        self._not_before: dict[str, float] = {}
+        self._not_before: dict[str, tuple[ProviderConnection, float]] = {}
 
-    def postpone(self, provider_id: str, retry_after: float | None) -> None:
+    def postpone(self, connection: ProviderConnection, retry_after: float | None) -> None:
         """Do not call this provider again before it wants to be called."""
         if retry_after is not None:
-            self._not_before[provider_id] = trio.current_time() + retry_after
+            self._not_before[connection.provider_id] = connection, trio.current_time() + retry_after
 
-    def waiting_seconds(self, provider_id: str) -> float:
-        return max(0.0, self._not_before.get(provider_id, 0.0) - trio.current_time())
+    def waiting_seconds(self, connection: ProviderConnection) -> float:
+        """Zero when it was configured anew meanwhile: another account, another address may be called at once."""
+        postponed, until = self._not_before.get(connection.provider_id, (None, 0.0))
+        return max(0.0, until - trio.current_time()) if postponed == connection else 0.0
 
 
 class Cycle:
@@ -120,7 +122,7 @@ class Cycle:
 
     async def _collect(self, connection: ProviderConnection) -> None:
         provider_id = connection.provider_id
-        waiting = self._state.waiting_seconds(provider_id)
+        waiting = self._state.waiting_seconds(connection)
         if waiting:
             self._results[provider_id] = f"waiting {waiting:.0f} s: the provider asked for it"
             return
@@ -143,7 +145,7 @@ class Cycle:
         await collection.run(poller, self._state.cursors.get(connection.provider_id))
 
     def _note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
-        self._state.postpone(connection.provider_id, fault.retry_after)
+        self._state.postpone(connection, fault.retry_after)
         self._results[connection.provider_id] = f"{fault.fault}: {fault}"[:MAX_DETAIL_CHARACTERS]
         self._facts.append(self._failure(connection.provider_id, fault.fault, str(fault)))
 

@@ -66,7 +66,7 @@ class IngestActor:
         self._settled = trio.Event()
         self._outcomes: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
-        self._by_resource: dict[str, Counter[str]] = {}  # of what this shard owns, so as many as it has workspaces
+        self._by_resource: dict[str, Counter[str]] = {}  # of what this shard ever owned: at most all workspaces
         self._units = 0
         self._largest_unit = 0
         self._last_commit_at: float | None = None
@@ -100,8 +100,9 @@ class IngestActor:
                 except MailboxClosed:
                     return
                 self._batch_taken_at = trio.current_time()
-            receipts = await self._commit_or_bisect(self._batch)
-            batch, self._batch = self._batch, []
+            batch = self._batch  # which may be given up while it is committed
+            receipts = await self._commit_or_bisect(batch)
+            self._batch = []
             for submission, receipt in zip(batch, receipts, strict=True):
                 self._settle(submission, receipt)
 
@@ -130,8 +131,12 @@ class IngestActor:
 
     async def wait_settled(self, resource: str) -> None:
         """Return when every submission of this resource has its verdict. The caller's cancel scope is the deadline."""
-        while resource in self._unsettled:
+        while self.has_unsettled(resource):
             await self._settled.wait()
+
+    def has_unsettled(self, resource: str) -> bool:
+        """Whether a submission of this resource still waits for its verdict."""
+        return resource in self._unsettled
 
     async def _commit_or_bisect(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
         try:
@@ -218,8 +223,9 @@ class IngestActor:
         left = self._batch + self._mailbox.take_all()
         self._batch = []
         for submission in left:
-            if submission.resolve is not None:
-                submission.resolve(None)
+            resolve, submission.resolve = submission.resolve, None  # answered, even if a unit in flight still commits
+            if resolve is not None:
+                resolve(None)
         return len(left)
 
     # --- what it knows of itself

@@ -178,28 +178,34 @@ class OwnedActors:
     async def let_go(self, workspace_id: str) -> bool:
         """Stop a workspace's actors and wait for the verdicts of all they submitted; False when that takes too long.
 
-        After True nothing of it is left here and its lease may be released. After False the lease must be kept: the
-        workspace goes on here, with everything that its actors still hold.
+        After True nothing of it is left here and its lease may be released. After False, or a cancellation, the lease
+        must be kept: the workspace is still here, with everything that its actors hold. What is not here may have
+        submissions without a verdict all the same, from before its actors were forgotten in a crash.
         """
         owned = self._owned.pop(workspace_id, None)
-        if owned is None:
-            return True
-        async with owned.changing:
-            await self._stop_actors(owned)
-        with trio.move_on_after(FLUSH_BUDGET_SECONDS) as budget:
-            for _, stream in owned.streams.values():
-                await stream.wait_flushed()
-            await self._ingest.wait_settled(resource_of(workspace_id))
-        if budget.cancelled_caught:
-            self._owned[workspace_id] = owned
-            if not self._paused:
-                self._start_actors(owned)
-            return False
-        self._keep_frames(owned)
-        return True
+        is_settled = False
+        try:
+            if owned is not None:
+                async with owned.changing:
+                    await self._stop_actors(owned)
+            with trio.move_on_after(FLUSH_BUDGET_SECONDS):
+                for _, stream in owned.streams.values() if owned else ():
+                    await stream.wait_flushed()
+                await self._ingest.wait_settled(resource_of(workspace_id))
+                is_settled = True
+        finally:
+            if owned is not None and is_settled:
+                self._keep_frames(owned)
+            elif owned is not None:
+                self._owned[workspace_id] = owned
+        if owned is not None and not is_settled and not self._paused:
+            self._start_actors(owned)
+        return is_settled
 
     async def drop(self, workspace_id: str) -> None:
-        """Stop a workspace's actors because it is ours no longer; what they still submit, the fence will judge."""
+        """Stop a workspace's actors because it is ours no longer. While our session lives, what they have submitted is
+        still committed: a lease that was taken by hand is nobody's protocol.
+        """
         owned = self._owned.pop(workspace_id, None)
         if owned is not None:
             async with owned.changing:
@@ -213,13 +219,16 @@ class OwnedActors:
                 nursery.start_soon(self._stop, _stream_child(owned, provider_id))
 
     async def _end_stream(self, owned: _Owned, provider_id: str) -> None:
-        """With what it has merged: the actor that follows it has a buffer of its own."""
-        _, actor = owned.streams[provider_id]
-        await self._stop(_stream_child(owned, provider_id))
-        with trio.move_on_after(FLUSH_BUDGET_SECONDS):
-            await actor.wait_flushed()
-        del owned.streams[provider_id]
-        self._ended_frames[owned.view.workspace_id].update(_frames(actor))
+        """With what it has merged: the actor that follows it has a buffer of its own. It is forgotten first, lest a
+        `resume` in the meantime start it again.
+        """
+        _, actor = owned.streams.pop(provider_id)
+        try:
+            await self._stop(_stream_child(owned, provider_id))
+            with trio.move_on_after(FLUSH_BUDGET_SECONDS):
+                await actor.wait_flushed()
+        finally:
+            self._ended_frames[owned.view.workspace_id].update(_frames(actor))
 
     async def _stop(self, child: str) -> None:
         """Until it has ended, however long that takes: an actor that still runs may still submit, so neither may its

@@ -141,17 +141,14 @@ class SessionKeeper:
             if start is None:
                 raise Superseded(self._shard_id)
             self._clock.observe(sent_at, self._clock.monotonic(), start.server_time)
-            self.trust.renewed(sent_at)
+            self._trust_if_certain(sent_at)
             self._current.replace(start.session)
             self._log.info("session_begun", epoch=start.session.epoch, rejoined=after is not None)
             return start.session
 
-    async def keep(
-        self, session: SessionRef, vital_signs: Callable[[], Mapping[str, Any]], on_beat: Callable[[], None]
-    ) -> None:
+    async def keep(self, session: SessionRef, vital_signs: Callable[[], Mapping[str, Any]]) -> None:
         """Renew at a third of the TTL until the session is over, and mark it fenced then."""
-        while await self._beat(session, vital_signs()):
-            on_beat()
+        while await self._beat(session, vital_signs()):  # noqa: ASYNC110 - a heartbeat has a beat
             await trio.sleep(self._backoff.next_delay() if self._edge.is_failing else self._beat_seconds)
         self._current.mark_fenced(session)
 
@@ -169,10 +166,13 @@ class SessionKeeper:
             return False
         self._beats += 1
         self._clock.observe(sent_at, self._clock.monotonic(), server_time)
-        # An offset nobody can vouch for makes every receipt a guess: then it is better to own nothing.
+        self._trust_if_certain(sent_at)
+        return True
+
+    def _trust_if_certain(self, sent_at: float) -> None:
+        """An offset nobody can vouch for makes every receipt a guess: then it is better to collect nothing."""
         if self._clock.is_certain:
             self.trust.renewed(sent_at)
-        return True
 
     def statistics(self) -> dict[str, Any]:
         return {

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runtime.assignment import Assignment
 
 ROUND_SECONDS = 2.0
+CONFIGURATION_SECONDS = 5.0  # within which a command reaches its actors although no notice of it came
 MAX_LOADING_AT_ONCE = 4  # half of the pool: a takeover must not keep the units from their connection
 TELL_BUDGET_SECONDS = 2.0
 
@@ -65,6 +66,7 @@ class ShardActor:
         self._ttl_seconds = ttl_seconds
         self._beat_seconds = ttl_seconds / BEATS_PER_TTL
         self._round_seconds = min(ROUND_SECONDS, self._beat_seconds)
+        self._configuration_seconds = min(CONFIGURATION_SECONDS, self._beat_seconds)
         self._rounds = Rounds(shard_id, ttl_seconds)
         self._next_moves_at = float("-inf")  # monotonic seconds
         self._groups: dict[str, str] = {}
@@ -99,7 +101,7 @@ class ShardActor:
     async def _live(self, session: SessionRef) -> None:
         """Everything that goes on during one session; returns when it is over."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keeper.keep, session, self._vital_signs, self._config_due_now)
+            nursery.start_soon(self._keeper.keep, session, self._vital_signs)
             nursery.start_soon(self._assign_for_ever, session, nursery)
             nursery.start_soon(self._follow_configuration_for_ever)
             nursery.start_soon(self._watch_trust)
@@ -234,17 +236,15 @@ class ShardActor:
     # --- configuration
 
     def registry_changed(self) -> None:
-        """Look at the configuration now instead of at the next heartbeat. Never blocks."""
+        """Look at the configuration now instead of in a few seconds. Never blocks."""
         self._config_due.set()
         self._round_due.set()
 
-    def _config_due_now(self) -> None:
-        self._config_due.set()
-
     async def _follow_configuration_for_ever(self) -> None:
-        """At each heartbeat, and whenever somebody says so: commands reach the actors of any shard."""
+        """Every few seconds, and whenever somebody says so: commands reach the actors of any shard."""
         while True:
-            await self._config_due.wait()
+            with trio.move_on_after(self._configuration_seconds):
+                await self._config_due.wait()
             self._config_due = trio.Event()
             try:
                 await self._follow_configuration()
@@ -281,10 +281,10 @@ class ShardActor:
         When they cannot be told, what we have is stopped and flushed all the same. A lease that was claimed but not
         taken up when this began is free with the end of the session.
         """
+        self._draining = True  # also for a session that has yet to begin: it takes nothing
         session = self._current.session
         if session is None:
             return
-        self._draining = True
         with trio.move_on_after(TELL_BUDGET_SECONDS):
             try:
                 await self._sessions.start_draining(session)

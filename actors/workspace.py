@@ -21,6 +21,7 @@ from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
 from runtime.reply import Reply
+from runtime.timers import sleep_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,7 +39,6 @@ T = TypeVar("T")
 
 MAX_MISSED_RECORDED = 12  # rows for slots nobody started; of a longer absence only the newest are recorded
 REQUESTED_SHARE = 0.2  # of the interval; what a run that was asked for may take at least
-RECHECK_SECONDS = 60.0  # a suspended machine wakes with its clocks apart; look again at least this often
 
 
 class WorkspaceActor:
@@ -66,7 +66,6 @@ class WorkspaceActor:
         self._log = get_logger("workspace").bind(workspace_id=view.workspace_id)
         self._edge = EdgeLog(self._log, "cycle_record")
         self._outcomes: Counter[str] = Counter()
-        self._has_submitted = False
         self._seen_version = view.version
         self._last_slot: datetime | None = None
         self._next_start_at: datetime | None = None
@@ -78,15 +77,16 @@ class WorkspaceActor:
         await self._run_requested(start)  # it may have been asked for while nobody was here
         while True:
             self._next_start_at = start.start_at
-            if not await self._woken_before(start.start_at):
+            is_due = await sleep_until(self._clock.now, start.start_at, unless=self._hear_of_change)
+            if is_due:
                 await self._run_scheduled(start, trigger)
-                start, trigger = self._next_turn()
-                continue
-            await self._run_requested(start)
-            # The start that was waited for still stands, late or not, unless the schedule itself is another.
+            else:
+                await self._run_requested(start)
             if timing != self._timing():
                 self._last_slot = None  # of the former schedule: nobody missed any slot of this one
                 timing, (start, trigger) = self._timing(), self._first_start()
+            elif is_due:
+                start, trigger = self._next_turn()  # else the one that was waited for still stands, late or not
 
     # --- when
 
@@ -120,13 +120,9 @@ class WorkspaceActor:
         start = schedule.next_start(after, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
         return start, CycleTrigger.SCHEDULE
 
-    async def _woken_before(self, instant: datetime) -> bool:
-        """Wait for the instant; True when the configuration changed, or a run was asked for, before it came."""
-        while (left := (instant - self._clock.now()).total_seconds()) > 0:
-            with trio.move_on_after(min(left, RECHECK_SECONDS)):
-                self._seen_version = await self._view.wait_changed(self._seen_version)
-                return True
-        return False
+    async def _hear_of_change(self) -> None:
+        """Return when the configuration changed or a run was asked for since this returned last."""
+        self._seen_version = await self._view.wait_changed(self._seen_version)
 
     # --- what
 
@@ -149,7 +145,7 @@ class WorkspaceActor:
         stands before a submission of our own in the lane of polls has its verdict when that has. No deadline: without
         the database there is no cycle to start.
         """
-        if self._has_submitted:
+        if self._ingest.has_unsettled(self._view.ownership.resource):
             settled: Reply[Receipt | None] = Reply()
             trace_id, ownership = uuid.uuid4().hex, self._view.ownership
             await self._ingest.submit(
@@ -228,9 +224,8 @@ class WorkspaceActor:
         cycle = Cycle(
             started, trace_id, self._view, self._state, self._connector, self._ingest, self._clock, self._random
         )
-        self._has_submitted = True
         fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
-        outcome = await cycle.run(fetch_seconds, commit_seconds=(1 - schedule.DEADLINE_SHARE) * interval / 2)
+        outcome = await cycle.run(fetch_seconds, commit_seconds=schedule.COMMIT_SHARE * interval)
         self._outcomes[outcome] += 1
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:

@@ -28,6 +28,7 @@ GOLDEN_RATIO = 0.618033988749895
 LATE_RATIO = 0.4142135623730951  # the square root of 2: also spreads evenly, and independently of the phases
 MAX_JITTER_SECONDS = 0.25
 DEADLINE_SHARE = 0.8
+COMMIT_SHARE = 0.1
 ROOM_SHARE = 0.3
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,10 +94,11 @@ def leaves_room(start: Start, interval: float) -> bool:
 
 
 def cycle_deadline(start: Start, interval: float) -> datetime:
-    """When fetching must end: 80% of the interval after the start, never past the workspace's next slot."""
-    return min(
-        start.start_at + timedelta(seconds=interval * DEADLINE_SHARE), start.slot_start_at + timedelta(seconds=interval)
-    )
+    """When fetching must end: 80% of the interval after the start, and in time for the commits to end before the
+    workspace's next slot. Whoever overran that would be late there as well, and so on in every slot.
+    """
+    commits_at = start.slot_start_at + timedelta(seconds=interval * (1 - COMMIT_SHARE))
+    return min(start.start_at + timedelta(seconds=interval * DEADLINE_SHARE), commits_at)
 
 
 def missed_slots(since: datetime, now: datetime, ordinal: int, interval: float, limit: int) -> list[datetime]:

@@ -15,9 +15,8 @@ MIDDLE_SCANS_PER_FULL = 50
 
 
 def settle() -> None:
-    """Call once when everything long-lived has been made: from then on no collection looks at it again.
-
-    A full collection over ten thousand actors takes a fifth of a second, during which nothing else runs.
+    """Call once when the service stands: no collection looks again at what has been made by then, which is the code
+    and everything that the actors share. The actors come later; full collections look at them, which are rare.
     """
     gc.collect()
     gc.freeze()

@@ -1,69 +1,36 @@
-"""Waiting for instants and for beats.
+"""Waiting for an instant of a clock that may jump.
 
-Owns `sleep_until` (an instant of a wall or shared clock) and `Every` (a steady beat on the monotonic clock). It must
-never read the machine's clocks itself: every reading comes from the `Clock` it was given.
+Owns nothing but the wait: which instant, and what it is for, is the caller's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from runtime.clock import Clock
+RECHECK_SECONDS = 60.0
 
 
-async def sleep_until(clock: Clock, instant: datetime, *, recheck_seconds: float = 60.0) -> float:
-    """Wait until `clock.wall()` reaches the instant; return by how many seconds it was passed (0.0 or more).
+async def sleep_until(
+    now: Callable[[], datetime],
+    instant: datetime,
+    *,
+    unless: Callable[[], Awaitable[object]],
+    recheck_seconds: float = RECHECK_SECONDS,
+) -> bool:
+    """Wait until `now()` reaches the instant: True. False as soon as `unless()` returns, which is cancelled otherwise.
 
-    Sleeps in pieces of at most `recheck_seconds`: a step of the wall clock or a suspend of the machine, which no
-    monotonic sleep notices, makes this late by at most one piece. A checkpoint even when the instant has passed. Has
-    no deadline of its own; it ends when its clock says so. Raises what the clock raises (`ClockUnknown`).
+    Sleeps in pieces of at most `recheck_seconds`: a step of the clock, or a suspend of the machine, which no monotonic
+    sleep notices, makes this late by at most one piece. An instant that has passed is reached at once. Has no deadline
+    of its own; it ends when its clock says so. Raises what the clock or `unless` raises.
     """
-    remaining = (instant - clock.wall()).total_seconds()
-    if remaining <= 0:
-        await trio.lowlevel.checkpoint()
-    while remaining > 0:
-        await trio.sleep(min(remaining, recheck_seconds))
-        remaining = (instant - clock.wall()).total_seconds()
-    return -remaining
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One beat: how late it was taken, and how many beats before it were skipped because nobody came."""
-
-    late_seconds: float
-    missed: int
-
-
-class Every:
-    """A beat every `seconds`, on a grid fixed at construction, so that it neither drifts nor bunches.
-
-    The first beat is one period after construction. A caller that comes late gets the newest due beat at once, with the
-    older ones counted as missed; it never gets a burst.
-    """
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        if seconds <= 0:
-            raise ValueError(f"a period must be positive, not {seconds}")
-        self._clock = clock
-        self._seconds = seconds
-        self._anchor = clock.monotonic()
-        self._taken = 0
-
-    async def wait_for_next(self) -> Tick:
-        """Wait for the next beat. Always a checkpoint; waits at most one period; cancelling it loses no beat."""
-        due = self._taken + 1
-        await trio.sleep(max(0.0, self._due_at(due) - self._clock.monotonic()))
-        now = self._clock.monotonic()
-        newest = max(due, int((now - self._anchor) // self._seconds))
-        self._taken = newest
-        return Tick(late_seconds=max(0.0, now - self._due_at(newest)), missed=newest - due)
-
-    def _due_at(self, beat: int) -> float:
-        return self._anchor + beat * self._seconds
+    while (left := (instant - now()).total_seconds()) > 0:
+        with trio.move_on_after(min(left, recheck_seconds)):
+            await unless()
+            return False
+    return True

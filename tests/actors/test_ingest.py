@@ -370,3 +370,21 @@ async def test_who_waits_is_told_when_the_drain_gives_up(house: House, shard: Sh
     assert [await reply.wait() for reply in [in_hand, *waiting]] == [None] * 4
     shard.check_identity()
     assert shard.ingest.give_up() == 0
+
+
+async def test_a_unit_that_commits_after_the_drain_gave_up_is_counted_and_crashes_nothing(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async def commit_slowly(_statement: object) -> None:
+        await trio.sleep(1)
+
+    house.store.before_each_statement(commit_slowly)
+    reply = shard.send(update("bus-1", 1, soc_percent=1))
+    nursery.start_soon(shard.ingest.run)
+    await trio.sleep(1.5)
+    shard.ingest.close()
+    assert shard.ingest.give_up() == 1
+    assert await reply.wait() is None
+    await trio.sleep(60)
+    shard.check_identity()
+    assert shard.ingest.statistics()["pending"] == 0

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import trio
 
+from actors.ports import ProviderFault
 from domain import schedule
-from domain.model import CycleKey, CycleOutcome, CycleTrigger
-from tests.actors.cast import HARBOUR, INTERVAL, STEADY, at, polled
-from tests.actors.polling import ScriptedPoller
+from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
+from tests.actors.cast import HARBOUR, INTERVAL, STEADY, at, polled, sample, until
+from tests.actors.polling import ScriptedPoller, page
 from tests.actors.working import ISLAND, regular, sleep_until, slots_in_a_row, story, working
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trio.testing import MockClock
 
     from actors.fleet import FleetView
+    from actors.ports import Page
+    from storage.unit_steps import Statement
     from tests.actors.cast import House, Shard
 
 
@@ -135,6 +141,74 @@ async def test_another_interval_counts_at_once_and_invents_no_missed_slots(
     assert CycleOutcome.MISSED not in [row.outcome for row in rows]
     starts = [row.started_at for row in rows if row.started_at and row.started_at > at(1801)]
     assert starts == [schedule.next_start(at(1801 + 60 * n), HARBOUR, 0, 60).start_at for n in range(2)]
+
+
+async def test_another_interval_during_a_cycle_invents_no_missed_slots(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    await house.add_workspace(HARBOUR, interval=3600)
+    view = await shard.view()
+    shard.provider.pollers[STEADY] = ScriptedPoller(1500.0)
+    async with working(shard, view):
+        await until(lambda: bool(shard.provider.pollers[STEADY].calls))
+        await trio.sleep(600)
+        await house.add_workspace(HARBOUR, interval=60)
+        await shard.reload(view)
+        await trio.sleep(1000)
+    assert CycleOutcome.MISSED not in [row.outcome for row in await house.cycles()]
+
+
+async def test_another_credential_need_not_wait_for_what_the_former_one_was_told(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    view = await shard.view()
+    refusal = ProviderFault(FaultClass.QUOTA, "too many", retry_after=86_400.0)
+    shard.provider.pollers[STEADY] = poller = ScriptedPoller(refusal, page(sample("bus-1", 5, soc_percent=10)))
+    async with working(shard, view):
+        await trio.sleep(INTERVAL + 10)
+        assert len(poller.calls) == 1
+        await house.add_connection(replace(polled(), credential="env:LASTHEARD_SECRET_OTHER_ACCOUNT"))
+        await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+        await shard.reload(view)
+        await trio.sleep(10)
+    assert len(poller.calls) == 2
+
+
+async def test_a_late_cycle_that_is_too_long_is_cut_off_once_and_not_in_every_slot_after_it(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Its fetching ends in time for the commits, even slow ones, before the next slot."""
+    latest = max(range(1, 40), key=lambda ordinal: ordinal * schedule.LATE_RATIO % 1)  # as late as there is room
+    for number in range(1, latest):
+        await house.add_workspace(f"fleet-{number}")
+    await house.add_workspace("last")
+    await house.add_connection(polled("ferries", "last"), "raft-1")
+    view = await shard.view("last")
+    shard.provider.pollers["ferries"] = LongPoller()
+
+    async def commit_slowly(statement: Statement) -> None:
+        if statement.name == "fence":
+            await trio.sleep(1.2)
+
+    house.store.before_each_statement(commit_slowly)
+    nursery.start_soon(shard.ingest.run)
+    async with working(shard, view):
+        await trio.sleep(5 * INTERVAL)
+    outcomes = [outcome for _, _, outcome in await story(house, "last")]
+    assert outcomes[0] == "timed_out"
+    assert set(outcomes[1:]) == {"completed"}
+
+
+class LongPoller(ScriptedPoller):
+    """A hundred pages, a second each."""
+
+    async def fetch(self, external_ids: Sequence[str], cursor: str | None, token: str | None) -> Page:
+        await trio.sleep(1)
+        number = int(token or 0) + 1
+        news = sample("raft-1", trio.current_time(), speed_kmh=1)
+        return page(news, next_page=str(number) if number < 100 else None)
 
 
 # --- takeovers

@@ -152,9 +152,9 @@ def test_a_regular_cycle_has_four_fifths_of_the_interval(
     assert cycle_deadline(start, interval) < next_start(start.start_at, name, ordinal, interval).start_at
 
 
-def test_a_late_cycle_ends_where_the_next_slot_begins() -> None:
+def test_a_late_cycle_stops_fetching_in_time_for_its_commits_before_the_next_slot() -> None:
     late = Start(NOW, NOW + timedelta(seconds=200))
-    assert cycle_deadline(late, 300) == NOW + timedelta(seconds=300)
+    assert cycle_deadline(late, 300) == NOW + timedelta(seconds=270)
 
 
 def test_missed_slots_are_those_that_are_over_and_of_too_many_the_newest() -> None:
