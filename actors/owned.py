@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 STOP_BUDGET_SECONDS = 5.0
-FLUSH_BUDGET_SECONDS = 10.0
+FLUSH_BUDGET_SECONDS = 6.0
 FRAME_COUNTS = ("received", "merged", "ignored", "malformed", "pending")
 
 

@@ -199,7 +199,7 @@ class Service:
         options: dict[str, Any] = {
             "host": self._settings.http_host,
             "stop": self._http_stop,
-            "graceful_seconds": 5.0,
+            "graceful_seconds": 3.0,
             "traffic": self._traffic,
         }
         root.start("http", serve, restart=Restart.TRANSIENT, essential=True)
@@ -218,14 +218,16 @@ class Service:
             self._stop.set()
 
     async def _shut_down(self) -> None:
-        """Readiness off, take nothing more, close streams, flush, release. Each step has its own budget."""
+        """Readiness off, take nothing more, close streams, flush, release. Each step has its own budget; together with
+        the watchdog's margin and the closing of what is left they stay within 30 s, what a container gets by default.
+        """
         plan = ShutdownPlan()
-        plan.add("readiness", 1.0, self._stop_being_ready)
+        plan.add("readiness", 0.5, self._stop_being_ready)
         plan.add("load_balancers", self._settings.drain_seconds + 0.1, self._wait_for_load_balancers)
-        plan.add("http", 8.0, self._stop_http)
-        plan.add("hand_over", 12.0, self.shard.drain)
-        plan.add("flush", 8.0, self._flush)
-        plan.add("session", 3.0, self.shard.end_session)
+        plan.add("http", 5.0, self._stop_http)
+        plan.add("hand_over", 7.0, self.shard.drain)
+        plan.add("flush", 5.0, self._flush)
+        plan.add("session", 2.0, self.shard.end_session)
         await plan.run()
 
     async def _stop_being_ready(self) -> None:

@@ -70,9 +70,9 @@ BROKEN = [
     ("            - { name: tmp, mountPath: /tmp }\n", "", "temporary files"),
     ("emptyDir: { sizeLimit: 64Mi }", "emptyDir: {}", "nothing bounds"),
     # The end.
-    ("terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: 45", "killed after 45 s"),
-    ("      terminationGracePeriodSeconds: 60\n", "", "killed after 30 s"),
-    (DRAIN, '{ name: LASTHEARD_DRAIN_SECONDS, value: "25" }', "killed after 60 s"),
+    ("terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 34", "killed after 34 s"),
+    ("      terminationGracePeriodSeconds: 40\n", "", "killed after 30 s"),
+    (DRAIN, '{ name: LASTHEARD_DRAIN_SECONDS, value: "25" }', "killed after 40 s"),
     (DRAIN, "{ name: LASTHEARD_LOG_LEVEL, value: info }", "no LASTHEARD_DRAIN_SECONDS"),
     # Probes and ports.
     ("path: /readyz", "path: /ready", "readinessProbe asks /ready,"),
