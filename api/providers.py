@@ -5,6 +5,7 @@ call a provider; whether the reference leads anywhere is found out by whoever co
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from quart import Response, request
 
 from actors.ports import Provider
-from api.auth import no_such_workspace
+from api.auth import current_access, no_such_workspace
 from api.bodies import RequestModel, json_response, pointer_to, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
@@ -114,10 +115,15 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
     async def put_provider(workspace_id: str, provider_id: str) -> Response:
         """Configure a provider connection: 201 when it is new, 200 when it changed.
 
-        The credential is a reference, env:NAME or file:PATH. A secret anywhere in the body is refused.
+        The credential is a reference, env:NAME or file:PATH. A secret anywhere in the body is refused. A key that is
+        limited to workspaces may refer to files in a folder named after the workspace, and leave what is configured.
         """
         body = await read_json(request, ProviderBody)
         _refuse_faults(body, services.providers)
+        if current_access().workspaces is not None and not _is_of_workspace(body.credential, workspace_id):
+            present = await services.registry.get_provider(workspace_id, provider_id)
+            if present is None or present.credential != body.credential:
+                raise Problem(INVALID_BODY, errors=[_foreign_credential(workspace_id)])
         connection = _to_domain(workspace_id, provider_id, body)
         stored = await services.registry.put_provider(connection)
         if isinstance(stored, NotFound):
@@ -126,6 +132,23 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
             raise Problem(CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)])
         services.nudges.registry_changed()
         return json_response(_present(connection), 201 if stored.created else 200)
+
+
+def _is_of_workspace(credential: str | None, workspace_id: str) -> bool:
+    """Whoever names a secret also says where it is sent, so a limited key must not reach another workspace's."""
+    if credential is None:
+        return True
+    reference = SecretReference(credential)
+    path = PurePosixPath(reference.target)
+    return reference.kind == "file" and ".." not in path.parts and path.parent.name == workspace_id
+
+
+def _foreign_credential(workspace_id: str) -> FaultyPart:
+    detail = (
+        f"This key is limited to workspaces: it may refer to file:{workspace_id}/NAME, or leave the credential as it "
+        "is. Somebody with an unlimited key can refer to any other."
+    )
+    return FaultyPart(pointer="/credential", detail=detail)
 
 
 def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider]) -> None:

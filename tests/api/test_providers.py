@@ -72,3 +72,25 @@ async def test_what_is_wrong_is_refused_at_its_place_and_never_repeated(
     assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", pointers)
     assert b"4242" not in answer.body
     assert (await house.ask("GET", "/workspaces/north/providers/second")).status == 404
+
+
+async def test_a_limited_key_reaches_no_secret_of_another_workspace(house: House) -> None:
+    async def put(key: str, credential: str) -> tuple[int, list[str]]:
+        answer = await house.ask(
+            "PUT", "/workspaces/north/providers/own", key=key, json=BODY | {"credential": credential}
+        )
+        return answer.status, [fault["pointer"] for fault in answer.json.get("errors", ())]
+
+    refused = (422, ["/credential"])
+    for foreign in ("env:LASTHEARD_SECRET_SOUTH", "file:south/key", "file:key", "file:north/../south/north"):
+        assert await put("north", foreign) == refused
+    assert await put("north", "file:north/key") == (201, [])
+    assert await put("all", "env:LASTHEARD_SECRET_NORTH") == (200, [])
+    assert await put("north", "env:LASTHEARD_SECRET_NORTH") == (200, [])
+    assert await put("north", "env:LASTHEARD_SECRET_SOUTH") == refused
+
+
+async def test_limits_that_contradict_each_other_are_refused(house: House) -> None:
+    body = BODY | {"overrides": {"delayed_after_seconds": 900, "stale_after_seconds": 900}}
+    answer = await house.ask("PUT", "/workspaces/north/providers/own", json=body)
+    assert (answer.status, [fault["pointer"] for fault in answer.json["errors"]]) == (422, ["/overrides"])
