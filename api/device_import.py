@@ -7,7 +7,7 @@ held, so the rules stand once. It must never store a part of a list.
 import csv
 import io
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 from pydantic import Field, ValidationError
 from quart import Response, request
@@ -25,6 +25,7 @@ MAX_DEVICES = 10_000
 MAX_IMPORT_BYTES = 4 * 1024 * 1024
 IMPORT_PATH_ENDS_WITH = "/devices/import"
 _MAX_FAULTS = 50
+_MEDIA_TYPES = ("application/json", "text/csv")
 _REQUIRED = ("device_id", "provider_id", "external_id", "vehicle_id", "vehicle_name")
 _OVERRIDES = ("delayed_after_seconds", "stale_after_seconds", "grace_seconds")
 _OPTIONAL = (*_OVERRIDES, "activated_at")
@@ -52,7 +53,7 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
         f"{ALL}/import",
         scope=Scope.CONTROL,
         request=DeviceImport,
-        request_media_types=("application/json", "text/csv"),
+        request_media_types=_MEDIA_TYPES,
         response=ImportAnswer,
         problems=(CONFLICT,),
         tag=TAG,
@@ -62,59 +63,79 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
 
         JSON, or text/csv in UTF-8 with a header: device_id, provider_id, external_id, vehicle_id, vehicle_name and, if
         wanted, delayed_after_seconds, stale_after_seconds, grace_seconds, activated_at. At most 4 MiB. A pointer into a
-        CSV counts rows as items: /devices/0 is the first row after the header.
+        CSV counts rows as items, blank lines too: /devices/0 is the first row after the header.
         """
-        body = await _read_csv() if request.mimetype == "text/csv" else await read_json(request, DeviceImport)
-        _refuse_repeated(body.devices)
+        body, places = await _read_csv() if request.mimetype == "text/csv" else await _read_json()
+        _refuse_repeated(body.devices, places)
         stored = await store_drafts(
             services,
             workspace_id,
             [item.to_draft(item.device_id) for item in body.devices],
-            pointers=[f"/devices/{index}" for index in range(len(body.devices))],
+            pointers=[f"/devices/{place}" for place in places],
         )
         created = sum(1 for answer in stored if answer.created)
         return json_response(ImportAnswer(devices=len(stored), created=created, updated=len(stored) - created))
 
 
-async def _read_csv() -> DeviceImport:
+class Row(NamedTuple):
+    """A CSV row as the item that JSON would hold, and its place: which row after the header it is."""
+
+    place: int
+    item: dict[str, Any]
+
+
+async def _read_json() -> tuple[DeviceImport, Sequence[int]]:
+    """The devices and their places."""
+    body = await read_json(request, DeviceImport, taken=", ".join(_MEDIA_TYPES))
+    return body, range(len(body.devices))
+
+
+async def _read_csv() -> tuple[DeviceImport, Sequence[int]]:
+    """The devices and their places."""
     raw = cast("bytes", await request.get_data(cache=False, as_text=False))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Problem(INVALID_BODY, f"The CSV is not UTF-8 at byte {error.start}.") from None
-    items = parse_csv(text)
+        raise _not_taken(f"The CSV is not UTF-8 at byte {error.start}.") from None
+    rows = parse_csv(text)
     try:
-        return DeviceImport.model_validate({"devices": items})
+        body = DeviceImport.model_validate({"devices": [row.item for row in rows]})
     except ValidationError as error:
-        raise _invalid_csv(error, items) from None
+        raise _invalid_csv(error, rows) from None
+    return body, [row.place for row in rows]
 
 
-def parse_csv(text: str) -> list[dict[str, Any]]:
-    """The rows as the items that JSON would hold. An empty cell says nothing. Raises Problem 422."""
+def parse_csv(text: str) -> list[Row]:
+    """The rows that are not blank. An empty cell says nothing. Raises Problem 422."""
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         _check_header(header)
-        rows = [row for row in reader if any(cell.strip() for cell in row)]
+        filled = [(place, row) for place, row in enumerate(reader) if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise Problem(INVALID_BODY, f"Not CSV at line {reader.line_num}: {error}.") from None
+        raise _not_taken(f"Not CSV at line {reader.line_num}: {error}.") from None
     ragged = [
-        FaultyPart(pointer=f"/devices/{index}", detail=f"It has {len(row)} cells, the header has {len(header)}.")
-        for index, row in enumerate(rows)
+        FaultyPart(pointer=f"/devices/{place}", detail=f"It has {len(row)} cells, the header has {len(header)}.")
+        for place, row in filled
         if len(row) != len(header)
     ]
     if ragged:
         raise Problem(INVALID_BODY, errors=ragged[:_MAX_FAULTS])
-    return [_to_item(dict(zip(header, row, strict=True))) for row in rows]
+    return [Row(place, _to_item(dict(zip(header, row, strict=True)))) for place, row in filled]
 
 
 def _check_header(header: Sequence[str]) -> None:
     missing = [name for name in _REQUIRED if name not in header]
     unknown = [name for name in header if name not in _REQUIRED + _OPTIONAL]
     if missing:
-        raise Problem(INVALID_BODY, f"The CSV's header lacks {', '.join(missing)}.")
+        raise _not_taken(f"The CSV's header lacks {', '.join(missing)}.")
     if unknown or len(set(header)) != len(header):
-        raise Problem(INVALID_BODY, f"The CSV's header may hold each of {', '.join(_REQUIRED + _OPTIONAL)} once.")
+        raise _not_taken(f"The CSV's header may hold each of {', '.join(_REQUIRED + _OPTIONAL)} once.")
+
+
+def _not_taken(detail: str) -> Problem:
+    """The whole body is at fault, hence the empty pointer."""
+    return Problem(INVALID_BODY, detail, errors=[FaultyPart(pointer="", detail=detail)])
 
 
 def _to_item(row: dict[str, str]) -> dict[str, Any]:
@@ -123,23 +144,33 @@ def _to_item(row: dict[str, str]) -> dict[str, Any]:
     return {**filled, "overrides": overrides} if overrides else filled
 
 
-def _invalid_csv(error: ValidationError, items: list[dict[str, Any]]) -> Problem:
+def _invalid_csv(error: ValidationError, rows: Sequence[Row]) -> Problem:
+    document = {"devices": dict(rows)}
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     parts = [
         FaultyPart(
-            pointer=pointer_to(fault["loc"], {"devices": items}), detail=fault["msg"].removeprefix("Value error, ")
+            pointer=pointer_to(_place(fault["loc"], rows), document), detail=fault["msg"].removeprefix("Value error, ")
         )
         for fault in faults[:_MAX_FAULTS]
     ]
     return Problem(INVALID_BODY, f"{len(faults)} places are wrong.", errors=parts)
 
 
-def _refuse_repeated(devices: Sequence[ImportedDevice]) -> None:
+def _place(loc: tuple[str | int, ...], rows: Sequence[Row]) -> tuple[str | int, ...]:
+    """The location with the row's place instead of its number among those that are not blank."""
+    match loc:
+        case (devices, int(index), *rest):
+            return (devices, rows[index].place, *rest)
+        case _:
+            return loc
+
+
+def _refuse_repeated(devices: Sequence[ImportedDevice], places: Sequence[int]) -> None:
     first: dict[str, int] = {}
     faults = [
-        FaultyPart(pointer=f"/devices/{index}/device_id", detail=f"It stands at /devices/{first[item.device_id]} too.")
-        for index, item in enumerate(devices)
-        if first.setdefault(item.device_id, index) != index
+        FaultyPart(pointer=f"/devices/{place}/device_id", detail=f"It stands at /devices/{first[item.device_id]} too.")
+        for place, item in zip(places, devices, strict=True)
+        if first.setdefault(item.device_id, place) != place
     ]
     if faults:
         raise Problem(INVALID_BODY, f"{len(faults)} places are wrong.", errors=faults[:_MAX_FAULTS])

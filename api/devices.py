@@ -5,12 +5,13 @@ Owns what a client may say about one. A device is retired, never deleted; its hi
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from pydantic import Field
 from quart import Response, request
 
 from api.auth import no_such_workspace
-from api.bodies import Instant, RequestModel, json_response, read_json, read_query
+from api.bodies import MAX_FAULTY_PARTS, Instant, RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
@@ -25,6 +26,7 @@ from domain.model import Device
 ALL = "/workspaces/{workspace_id}/devices"
 ONE = "/workspaces/{workspace_id}/devices/{device_id}"
 TAG = "devices"
+_MAX_AHEAD = timedelta(minutes=5)  # what two clocks may differ by; beyond it nobody would be called for years
 
 
 class DeviceBody(RequestModel):
@@ -35,7 +37,9 @@ class DeviceBody(RequestModel):
     vehicle_id: VehicleId
     vehicle_name: Name
     overrides: Overrides = NO_OVERRIDES
-    activated_at: Instant | None = Field(None, description="when it counts as configured; now, unless given")
+    activated_at: Instant | None = Field(
+        None, description="when it counts as configured: now, unless given, and at most 5 minutes ahead"
+    )
 
     def to_draft(self, device_id: str) -> DeviceDraft:
         return DeviceDraft(
@@ -143,8 +147,10 @@ async def store_drafts(
 ) -> list[Stored]:
     """Store all of them or none. `pointers` say where each draft stands in the body.
 
-    Raises Problem: 422 when a draft names something that does not exist, else 409 when one contradicts what is stored.
+    Raises Problem: 422 when a draft begins in the future or names something that does not exist, else 409 when one
+    contradicts what is stored.
     """
+    _refuse_future(services, drafts, pointers)
     answers = await services.registry.put_devices(workspace_id, drafts)
     if isinstance(answers, NotFound):
         raise no_such_workspace(workspace_id)
@@ -158,6 +164,18 @@ async def store_drafts(
         raise Problem(INVALID_BODY if missing else CONFLICT, "Nothing was stored.", errors=faults)
     services.nudges.registry_changed()
     return [answer for answer in answers if isinstance(answer, Stored)]
+
+
+def _refuse_future(services: ApiServices, drafts: Sequence[DeviceDraft], pointers: Sequence[str]) -> None:
+    given = [(draft.activated_at, pointer) for draft, pointer in zip(drafts, pointers, strict=True)]
+    latest = services.clock.now() + _MAX_AHEAD
+    faults = [
+        FaultyPart(pointer=f"{pointer}/activated_at", detail="It is more than 5 minutes in the future.")
+        for activated_at, pointer in given
+        if activated_at is not None and activated_at > latest
+    ]
+    if faults:
+        raise Problem(INVALID_BODY, "Nothing was stored.", errors=faults[:MAX_FAULTY_PARTS])
 
 
 def _fault_of(answer: NotFound | Conflict, pointer: str) -> FaultyPart:

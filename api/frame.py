@@ -49,8 +49,10 @@ class FrameLimits:
     response_seconds: float = 60.0  # for sending the response: then the connection is cut
     drain_seconds: float = 1.0  # for a body still arriving when the answer is already there
     max_drain_bytes: int = 8 * 1024 * 1024
-    max_body_bytes: int = 1024 * 1024  # also for chunked bodies: else 413
-    max_in_flight: int = 128  # times max_body_bytes is the memory that bodies can take
+    max_body_bytes: int = 1024 * 1024  # also for chunked bodies: else 413; imports have a bound of their own
+    # Bodies can take so many times max_body_bytes of memory, and at worst, all of them imports, so many times 4 MiB
+    # (api.device_import): 512 MiB, before what is parsed out of them.
+    max_in_flight: int = 128
     # Probes are served under any load: a liveness probe that is shed gets a busy process killed.
     always_admitted: frozenset[str] = frozenset({"/healthz", "/readyz"})
 

@@ -1,14 +1,15 @@
 """`POST /ingest`: canonical updates from machines, on the same acceptance path as polls and streams (FR-011).
 
-The body's own shape is judged whole (422); its items one by one: a bad item gets its own result and goes to the ledger
-while the others are ingested. received_at is our receipt, whatever the client says.
+The body's own shape is judged whole (422); its items one by one, and of each item its readings: a bad reading is
+dropped and named, an item without a good one gets its own result and goes to the ledger, the others are ingested.
+received_at is our receipt, whatever the client says.
 """
 
 import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, cast
 
 from pydantic import (
     BeforeValidator,
@@ -43,6 +44,7 @@ from domain.model import (
 
 MAX_READINGS = 100
 _MAX_FAULTS = 10
+_MAX_NAMED = 5  # dropped readings that `detail` spells out
 _MAX_DETAIL = 200
 
 
@@ -79,22 +81,53 @@ class UpdateItem(RequestModel):
         return self
 
 
+class GoodItem(NamedTuple):
+    """An item with at least one reading that can be judged; `dropped` says what is wrong with the others."""
+
+    update: UpdateItem
+    dropped: Sequence[FaultyPart] = ()
+
+
 class BadItem(NamedTuple):
     """An item that could not become an update, and why."""
 
     item: Any
-    error: ValidationError
+    faults: Sequence[FaultyPart]
 
 
-def _keep_bad_item(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem | BadItem:
     try:
-        return validate(value)
+        return GoodItem(validate(value))
     except ValidationError as error:
-        return BadItem(value, error)
+        faults, bad = _faults_of(error, value), _bad_readings(error)
+    good = [reading for index, reading in enumerate(value["readings"]) if index not in bad] if bad else []
+    if not good:
+        return BadItem(value, faults)
+    try:
+        return GoodItem(validate({**value, "readings": good}), faults)
+    except ValidationError as error:  # what is judged only once all members are sound
+        return BadItem(value, [*_faults_of(error, value), *faults])
+
+
+def _bad_readings(error: ValidationError) -> frozenset[int]:
+    """Which readings are at fault; none when anything else is."""
+    places = [fault["loc"][:2] for fault in error.errors(include_url=False, include_context=False, include_input=False)]
+    if any(len(place) < 2 or place[0] != "readings" for place in places):
+        return frozenset()
+    return frozenset(int(place[1]) for place in places)
+
+
+def _faults_of(error: ValidationError, item: Any) -> list[FaultyPart]:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        FaultyPart(pointer=pointer_to(fault["loc"], item), detail=fault["msg"].removeprefix("Value error, "))
+        for fault in faults
+    ]
 
 
 class IngestBody(RequestModel):
-    updates: list[Annotated[UpdateItem, WrapValidator(_keep_bad_item)]] = Field(max_length=MAX_UPDATES_PER_SUBMISSION)
+    # What the validator leaves of each is a GoodItem or a BadItem.
+    updates: list[Annotated[UpdateItem, WrapValidator(_sort_item)]] = Field(max_length=MAX_UPDATES_PER_SUBMISSION)
 
 
 def declare_ingest(operations: Operations, services: ApiServices) -> None:
@@ -110,14 +143,16 @@ def declare_ingest(operations: Operations, services: ApiServices) -> None:
     async def ingest() -> Response:
         """Submit up to 500 updates; answers after their commit, one result per update, in order.
 
-        A retry is safe: what was already accepted comes back as duplicate. An update of a workspace that the key does
-        not see is unknown_device, like one of a device that nobody configured.
+        A bad reading costs only itself: `detail` and `errors` name it, and the update is rejected as invalid when no
+        good one is left. A retry is safe: what was already accepted comes back as duplicate. An update of a workspace
+        that the key does not see is unknown_device, like one of a device that nobody configured.
         """
         body = await read_json(request, IngestBody)
-        return json_response(IngestAnswer(results=await _ingest(services, current_access(), body.updates)))
+        items = cast("list[GoodItem | BadItem]", body.updates)
+        return json_response(IngestAnswer(results=await _ingest(services, current_access(), items)))
 
 
-async def _ingest(services: ApiServices, access: Access, items: Sequence[UpdateItem | BadItem]) -> list[UpdateResult]:
+async def _ingest(services: ApiServices, access: Access, items: Sequence[GoodItem | BadItem]) -> list[UpdateResult]:
     submission = _to_submission(items, access, services.clock.now(), current_trace_id() or "")
     _log_arrival(services, items, submission)
     nothing = not submission.updates and not submission.invalid
@@ -127,12 +162,13 @@ async def _ingest(services: ApiServices, access: Access, items: Sequence[UpdateI
         if isinstance(item, BadItem):
             answers.append(_refuse(item))
         else:
-            answers.append(next(results) if access.sees(item.workspace_id) else UNKNOWN_DEVICE)
+            result = next(results) if access.sees(item.update.workspace_id) else UNKNOWN_DEVICE
+            answers.append(_name_dropped(result, item.dropped))
     return answers
 
 
 def _to_submission(
-    items: Sequence[UpdateItem | BadItem], access: Access, received_at: datetime, trace_id: str
+    items: Sequence[GoodItem | BadItem], access: Access, received_at: datetime, trace_id: str
 ) -> Submission:
     """What of the items may be submitted: no key reaches a workspace that it does not see, nor its ledger."""
     updates, invalid = [], []
@@ -140,9 +176,9 @@ def _to_submission(
         if isinstance(item, BadItem):
             workspace_id = _text(item, "workspace_id")
             if workspace_id is not None and access.sees(workspace_id):
-                invalid.append(_to_invalid(item, workspace_id))
-        elif access.sees(item.workspace_id):
-            updates.append(_to_update(item, received_at, item.trace_id or trace_id))
+                invalid.append(_to_invalid(item, workspace_id, received_at))
+        elif access.sees(item.update.workspace_id):
+            updates.append(_to_update(item.update, received_at, item.update.trace_id or trace_id))
     return Submission(origin="http", trace_id=trace_id, updates=tuple(updates), invalid=tuple(invalid))
 
 
@@ -159,7 +195,7 @@ def _to_update(item: UpdateItem, received_at: datetime, trace_id: str) -> Canoni
     )
 
 
-def _to_invalid(bad: BadItem, workspace_id: str) -> InvalidItem:
+def _to_invalid(bad: BadItem, workspace_id: str, received_at: datetime) -> InvalidItem:
     return InvalidItem(
         workspace_id=workspace_id,
         provider_id=_text(bad, "provider_id") or "",
@@ -168,6 +204,8 @@ def _to_invalid(bad: BadItem, workspace_id: str) -> InvalidItem:
         detail=_first_fault(bad),
         # Not orjson: a number of more than 64 bits may be the very reason why the item is bad.
         sample=json.dumps(bad.item, ensure_ascii=False).encode(errors="replace")[:MAX_SAMPLE_BYTES],
+        device_id=_text(bad, "device_id"),
+        received_at=received_at,
     )
 
 
@@ -178,25 +216,34 @@ def _text(bad: BadItem, name: str) -> str | None:
 
 def _refuse(bad: BadItem) -> UpdateResult:
     return UpdateResult(
-        outcome=Outcome.REJECTED, reason=Reason.INVALID, detail=_first_fault(bad), errors=_faults_of(bad)
+        outcome=Outcome.REJECTED,
+        reason=Reason.INVALID,
+        detail=_first_fault(bad),
+        errors=list(bad.faults[:_MAX_FAULTS]),
     )
 
 
-def _faults_of(bad: BadItem) -> list[FaultyPart]:
-    faults = bad.error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_FAULTS]
-    return [
-        FaultyPart(pointer=pointer_to(fault["loc"], bad.item), detail=fault["msg"].removeprefix("Value error, "))
-        for fault in faults
-    ]
-
-
 def _first_fault(bad: BadItem) -> str:
-    fault = _faults_of(bad)[0]
+    return _say(bad.faults[0])
+
+
+def _name_dropped(result: UpdateResult, dropped: Sequence[FaultyPart]) -> UpdateResult:
+    """The result with the readings that never reached acceptance, beside those that acceptance dropped itself."""
+    if not dropped:
+        return result
+    named = [_say(fault) for fault in dropped[:_MAX_NAMED]]
+    if len(dropped) > _MAX_NAMED:
+        named.append(f"and {len(dropped) - _MAX_NAMED} more")
+    detail = "; ".join([result.detail, *named] if result.detail else named)
+    return result.model_copy(update={"detail": detail, "errors": list(dropped[:_MAX_FAULTS])})
+
+
+def _say(fault: FaultyPart) -> str:
     return f"{fault.pointer or '/'}: {fault.detail}"[:_MAX_DETAIL]
 
 
-def _log_arrival(services: ApiServices, items: Sequence[UpdateItem | BadItem], submission: Submission) -> None:
-    claimed = [item.received_at for item in items if isinstance(item, UpdateItem) and item.received_at is not None]
+def _log_arrival(services: ApiServices, items: Sequence[GoodItem | BadItem], submission: Submission) -> None:
+    claimed = [item.update.received_at for item in items if isinstance(item, GoodItem) and item.update.received_at]
     services.log.debug(
         "telematics_ingest_request_received",
         items=len(items),

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal
+from urllib.parse import urlencode
 
 from pydantic import Field
 from quart import Response, request
@@ -86,7 +87,9 @@ class Worklist(AnswerModel):
 class IssueQuery(PageQuery):
     state: tuple[IssueState, ...] = Field((), description="only these states; both, unless given")
     format: Literal["json", "csv"] | None = Field(
-        None, description=f"instead of Accept. CSV comes whole, up to {MAX_CSV_ROWS} rows, and starts at the cursor"
+        None,
+        description=f"instead of Accept. CSV starts at the cursor and has up to {MAX_CSV_ROWS} rows, whatever the "
+        'limit; when more follow, a header `Link: <…>; rel="next"` leads to them',
     )
 
     @property
@@ -119,7 +122,8 @@ def declare_issues(operations: Operations, services: ApiServices) -> None:
         kind = f"issues {workspace_id} {sorted(query.states)}"
         wanted = _issue_query(query, paging, kind)
         if _wants_csv(query):
-            return await _respond_csv(services, only, wanted, f"issues-{workspace_id}.csv")
+            rows, last = await _load_rows(services, only, wanted)
+            return _respond_csv(rows, f"issues-{workspace_id}.csv", last.next_cursor(paging, kind))
         page = await load_judged(services, only, wanted)
         _log_configured_no_data(services, page)
         return json_response(
@@ -149,7 +153,8 @@ def declare_issues(operations: Operations, services: ApiServices) -> None:
         kind = _worklist_kind(query)
         wanted = _issue_query(query, paging, kind)
         if _wants_csv(query):
-            return await _respond_csv(services, workspaces, wanted, "worklist.csv")
+            rows, last = await _load_rows(services, workspaces, wanted)
+            return _respond_csv(rows, "worklist.csv", last.next_cursor(paging, kind))
         page = await load_judged(services, workspaces, wanted)
         _log_configured_no_data(services, page)
         return json_response(
@@ -188,18 +193,28 @@ def _wants_csv(query: IssueQuery) -> bool:
     return request.accept_mimetypes.best_match(_MEDIA_TYPES, "application/json") == CSV_MEDIA_TYPE
 
 
-async def _respond_csv(
-    services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery, filename: str
-) -> Response:
+async def _load_rows(
+    services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery
+) -> tuple[list[Sequence[Cell]], JudgedPage]:
+    """As many rows as a CSV may have, and the last of the pages they came in."""
     rows: list[Sequence[Cell]] = []
     query = query._replace(limit=_CSV_PAGE)
-    while len(rows) < MAX_CSV_ROWS:
+    while True:
         page = await load_judged(services, workspaces, query)
         rows += [_to_row(item, page) for item in page.items]
-        if page.last is None:
-            break
+        if page.last is None or len(rows) >= MAX_CSV_ROWS:
+            return rows, page
         query = query._replace(after=page.last.position, now=page.evaluated_at)
-    return csv_response(write_csv(_COLUMNS, rows), filename)
+
+
+def _respond_csv(rows: Sequence[Sequence[Cell]], filename: str, next_cursor: str | None) -> Response:
+    response = csv_response(write_csv(_COLUMNS, rows), filename)
+    if next_cursor is not None:
+        # Relative, so that it holds behind a proxy that serves us under another path.
+        kept = [(name, value) for name, value in request.args.items(multi=True) if name not in {"cursor", "format"}]
+        following = urlencode([*kept, ("format", "csv"), ("cursor", next_cursor)])
+        response.headers["Link"] = f'<?{following}>; rel="next"'
+    return response
 
 
 def _to_row(judged: Judged, page: JudgedPage) -> Sequence[Cell]:

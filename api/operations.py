@@ -52,7 +52,8 @@ class Operation:
     tag: str = ""
 
     def all_problems(self) -> tuple[ProblemType, ...]:
-        found = [*self.problems, types.INTERNAL_ERROR, types.OVERLOADED, types.DEADLINE_PASSED, types.DEPENDENCY_AWAY]
+        found = [*self.problems, types.INTERNAL_ERROR, types.DEPENDENCY_AWAY]
+        found += [types.OVERLOADED, types.DEADLINE_PASSED, types.ENDING]  # the frame's, around everything
         if self.scope is not None:
             found += [types.UNAUTHENTICATED, types.MISSING_SCOPE]
         if PATH_PARAMETER.search(self.path):

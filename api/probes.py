@@ -10,7 +10,7 @@ from quart import Response
 from api.bodies import json_response
 from api.operations import Operations
 from api.problem_types import DEPENDENCY_AWAY
-from api.problems import Problem
+from api.problems import DEFAULT_RETRY_AFTER_SECONDS, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from runtime.faults import EnvironmentFault
@@ -46,7 +46,12 @@ def declare_probes(operations: Operations, services: ApiServices) -> None:
         }
         failing = [name for name, passed in checks.items() if not passed]
         if failing:
-            raise Problem(DEPENDENCY_AWAY, f"Not ready: {', '.join(failing)}.", extensions={"checks": checks})
+            raise Problem(
+                DEPENDENCY_AWAY,
+                f"Not ready: {', '.join(failing)}.",
+                retry_after_seconds=DEFAULT_RETRY_AFTER_SECONDS,
+                extensions={"checks": checks},
+            )
         return json_response(Ready(checks=checks))
 
 

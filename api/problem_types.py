@@ -38,7 +38,9 @@ REQUEST_TIMEOUT = ProblemType("request-timeout", 408, "The request took too long
 CONFLICT = ProblemType("conflict", 409, "The request disagrees with the stored state")
 PRECONDITION_FAILED = ProblemType("precondition-failed", 412, "The resource changed meanwhile")
 BODY_TOO_LARGE = ProblemType("body-too-large", 413, "The body is larger than this server takes")
-UNSUPPORTED_MEDIA_TYPE = ProblemType("unsupported-media-type", 415, "The body must be application/json")
+UNSUPPORTED_MEDIA_TYPE = ProblemType(
+    "unsupported-media-type", 415, "The body is of a media type that is not taken here"
+)
 INVALID_BODY = ProblemType("invalid-body", 422, "The body is JSON, but not what this operation takes")
 BEYOND_RETENTION = ProblemType("beyond-retention", 422, "The facts of that time are no longer kept")
 PRECONDITION_REQUIRED = ProblemType("precondition-required", 428, "A write needs If-Match")

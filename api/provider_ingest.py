@@ -4,10 +4,11 @@ The envelope is the customer's own, hence camelCase. Interpretation is the provi
 one path of all updates (FR-010, FR-011); this file only joins the two.
 """
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-import orjson
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from quart import Response, request
@@ -48,7 +49,7 @@ class ProviderEnvelope(RequestModel):
 
 
 class EnvelopeAnswer(IngestAnswer):
-    """One result per device that the message told about, and one per record that could not be read.
+    """One result per sample (a device's readings of one time), in order, and then one per record that was not readable.
 
     `records` is how many the message held, `ignored` how many of them say nothing that is kept (echoes, labels that
     are not collected).
@@ -71,7 +72,8 @@ def declare_provider_ingest(operations: Operations, services: ApiServices) -> No
     async def ingest_envelope() -> Response:
         """Submit a provider's raw message; answers after the commit of what it says.
 
-        An unknown workspace or provider connection is 404; a providerType that is not the connection's is 422.
+        A message with more than 500 samples is committed in parts: after a 503 some of them may be stored, and a retry
+        is safe. An unknown workspace or provider connection is 404; a providerType that is not the connection's is 422.
         """
         envelope = await read_json(request, ProviderEnvelope)
         connection = await _find_connection(services, envelope)
@@ -99,12 +101,14 @@ async def _ingest(services: ApiServices, envelope: ProviderEnvelope, connection:
     received_at = services.clock.now()
     page, refused = _interpret(provider, connection, _raw_bytes(envelope))
     _log_received(services, envelope, page)
-    submission = _to_submission(connection, page, refused, received_at)
-    nothing = not submission.updates and not submission.invalid
-    results = [] if nothing else await commit(services, submission)
+    updates = _to_updates(connection, page, received_at)
+    invalid = _to_invalid(connection, page, refused or "a record that could not be read")
+    results: list[UpdateResult] = []
+    for part in _to_submissions(updates, invalid):
+        results += await commit(services, part, taken=len(results))
     results += [
         UpdateResult(outcome=Outcome.REJECTED, reason=Reason.INVALID, detail=item.detail)
-        for item in submission.invalid
+        for item in invalid
         for _ in range(item.occurrences)
     ]
     return EnvelopeAnswer(results=results, records=page.records, ignored=page.ignored)
@@ -112,7 +116,12 @@ async def _ingest(services: ApiServices, envelope: ProviderEnvelope, connection:
 
 def _raw_bytes(envelope: ProviderEnvelope) -> bytes:
     message = envelope.raw_message
-    return message.encode() if isinstance(message, str) else orjson.dumps(message)
+    return message.encode() if isinstance(message, str) else _dump(message)
+
+
+def _dump(message: dict[str, Any]) -> bytes:
+    # Not orjson: it refuses the number of more than 64 bits that somebody may send.
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -> tuple[Page, str | None]:
@@ -125,32 +134,35 @@ def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -
         return page, f"{fault.fault}: {fault}"
 
 
-def _to_submission(
-    connection: ProviderConnection, page: Page, refused: str | None, received_at: datetime
-) -> Submission:
+def _to_updates(connection: ProviderConnection, page: Page, received_at: datetime) -> Sequence[CanonicalUpdate]:
     trace_id = current_trace_id() or ""
-    detail = refused or "a record that could not be read"
-    if len(page.samples) > MAX_UPDATES_PER_SUBMISSION:
-        detail = f"It tells about {len(page.samples)} devices; at most {MAX_UPDATES_PER_SUBMISSION} go at once."
-        raise Problem(INVALID_BODY, errors=[FaultyPart(pointer="/rawMessage", detail=detail)])
-    return Submission(
-        origin="envelope",
-        trace_id=trace_id,
-        updates=tuple(
-            CanonicalUpdate(
-                connection.workspace_id,
-                connection.provider_id,
-                None,
-                sample.external_id,
-                None,
-                sample.readings,
-                received_at,
-                trace_id,
-            )
-            for sample in page.samples
-        ),
-        invalid=_to_invalid(connection, page, detail),
-    )
+    return [
+        CanonicalUpdate(
+            connection.workspace_id,
+            connection.provider_id,
+            None,
+            sample.external_id,
+            None,
+            sample.readings,
+            received_at,
+            trace_id,
+        )
+        for sample in page.samples
+    ]
+
+
+def _to_submissions(updates: Sequence[CanonicalUpdate], invalid: tuple[InvalidItem, ...]) -> Sequence[Submission]:
+    """Parts of as many updates as go at once, in order; what is invalid goes with the last. None for nothing."""
+    cuts = range(0, len(updates) or len(invalid[:1]), MAX_UPDATES_PER_SUBMISSION)
+    return [
+        Submission(
+            origin="envelope",
+            trace_id=current_trace_id() or "",
+            updates=tuple(updates[cut : cut + MAX_UPDATES_PER_SUBMISSION]),
+            invalid=invalid if cut == cuts[-1] else (),
+        )
+        for cut in cuts
+    ]
 
 
 def _to_invalid(connection: ProviderConnection, page: Page, detail: str) -> tuple[InvalidItem, ...]:

@@ -43,17 +43,21 @@ class IngestAnswer(AnswerModel):
 UNKNOWN_DEVICE = UpdateResult(outcome=Outcome.REJECTED, reason=Reason.UNKNOWN_DEVICE)
 
 
-async def commit(services: ApiServices, submission: Submission) -> list[UpdateResult]:
-    """The results of the submission's updates, after their commit. Raises Problem 503."""
+async def commit(services: ApiServices, submission: Submission, *, taken: int = 0) -> list[UpdateResult]:
+    """The results of the submission's updates, after their commit. Raises Problem 503.
+
+    `taken` is how many updates of the same request are committed already; a refusal must not deny them.
+    """
+    so_far = f"only the first {taken} updates were" if taken else "nothing was"
     reply: Reply[Receipt | None] = Reply()
     submission.resolve = reply.resolve
     try:
         services.ingest.submit_nowait(submission)
     except LaneFull:
-        detail = "The ingest lane is full; nothing was taken."
+        detail = f"The ingest lane is full; {so_far} taken."
         raise Problem(OVERLOADED, detail, retry_after_seconds=FULL_RETRY_SECONDS) from None
     except MailboxClosed:
-        detail = "This process is about to stop; nothing was taken."
+        detail = f"This process is about to stop; {so_far} taken."
         raise Problem(OVERLOADED, detail, retry_after_seconds=CLOSED_RETRY_SECONDS) from None
     receipt = None
     with trio.move_on_after(services.ingest_timeout_seconds):

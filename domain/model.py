@@ -201,7 +201,11 @@ class Submission:
 
 
 class InvalidItem(NamedTuple):
-    """Something that could not even become an update; it goes to the ledger with a sample."""
+    """Something that could not even become an update; it goes to the ledger with a sample.
+
+    `device_id` or `external_id` says whose it was, as in an update, where that could be read. `received_at` is our
+    receipt, in database time; None is the time of the unit.
+    """
 
     workspace_id: str
     provider_id: str
@@ -210,6 +214,8 @@ class InvalidItem(NamedTuple):
     detail: str
     sample: bytes
     occurrences: int = 1
+    device_id: str | None = None
+    received_at: datetime | None = None
 
 
 class Receipt(NamedTuple):

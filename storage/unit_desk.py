@@ -6,6 +6,7 @@ the service: it runs for every update, so it is plain and flat where elsewhere i
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from domain.acceptance import DeviceFold, judge
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.acceptance import AcceptedEvent
-    from domain.model import CanonicalUpdate, Ownership, SessionRef, Submission
+    from domain.model import CanonicalUpdate, InvalidItem, Ownership, SessionRef, Submission
     from storage.unit_steps import Steps
 
     Key = tuple[str, str]  # workspace_id, device_id
 
+_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # what PostgreSQL could not even look for: NUL, lone surrogates
 _VERSION, _SNAPSHOT_VERSION, _DOCUMENT, _CONFIRMED_AT, _REJECTED_AT = 6, 7, 8, 12, 13
 
 
@@ -104,7 +106,7 @@ class Desk:
         for update in submission.updates:
             self.ledger.add(submission, update, result)
         for item in submission.invalid:
-            self.ledger.add_invalid(submission, item)
+            self.ledger.add_invalid(submission, item, item.device_id)
         return (result,) * len(submission.updates)
 
     def write(self, session: SessionRef) -> Steps:
@@ -142,15 +144,24 @@ class Desk:
         return Result(Outcome.QUARANTINED, Reason.JUDGE_ERROR, update.device_id, None, detail)
 
     def _refuse_invalid(self, submission: Submission) -> None:
-        """To the ledger, and to the device where one is named: it sends, we refuse (`updates_rejected`)."""
+        """To the ledger, and to the device where one is named: it sends, we refuse (`updates_rejected`).
+
+        Stamped like a refusal of acceptance, with the receipt: what came at the same time and was accepted is no older.
+        """
         for item in submission.invalid:
-            self.ledger.add_invalid(submission, item)
-            if item.external_id is None:
-                continue
-            device_id = self._resolved.get((item.workspace_id, item.provider_id, item.external_id))
+            device_id = self._find_device(item)
+            self.ledger.add_invalid(submission, item, device_id)
             fold = self._folds.get((item.workspace_id, device_id)) if device_id else None
-            if fold is not None:
-                fold.last_rejected_at, fold.last_rejection_reason = self._now, item.reason.value
+            if fold is None or not fold.active:
+                continue
+            at = item.received_at or self._now
+            if fold.last_rejected_at is None or at >= fold.last_rejected_at:
+                fold.last_rejected_at, fold.last_rejection_reason = at, item.reason.value
+
+    def _find_device(self, item: InvalidItem) -> str | None:
+        if item.device_id is not None or item.external_id is None:
+            return item.device_id
+        return self._resolved.get((item.workspace_id, item.provider_id, item.external_id))
 
     def _state_row(self, key: Key, fold: DeviceFold) -> tuple[Any, ...] | None:
         """The new device_state, or None when nothing of it changed."""
@@ -179,8 +190,8 @@ class Desk:
 
 
 def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[tuple[str, str, str]]]:
-    """Device keys named outright, and external keys to resolve. What PostgreSQL could not even look for (NUL, lone
-    surrogates) is left out, and so turns out to be an unknown device.
+    """Device keys named outright, and external keys to resolve. What no query could carry is left out, and so turns
+    out to be an unknown device.
     """
     named = set()
     externals = set()
@@ -191,12 +202,17 @@ def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[tuple
             elif update.external_id is not None:
                 externals.add((update.workspace_id, update.provider_id, update.external_id))
         for item in submission.invalid:
-            if item.external_id is not None:
+            if item.device_id is not None:
+                named.add((item.workspace_id, item.device_id))
+            elif item.external_id is not None:
                 externals.add((item.workspace_id, item.provider_id, item.external_id))
-    return (
-        {key for key in named if "".join(key).isprintable()},
-        {key for key in externals if "".join(key).isprintable()},
-    )
+    return {key for key in named if _is_sendable(key)}, {key for key in externals if _is_sendable(key)}
+
+
+def _is_sendable(key: tuple[str, ...]) -> bool:
+    text = "".join(key)
+    # Most are printable, and that is quicker to see. What is not may still be somebody's id: a no-break space.
+    return text.isprintable() or not _UNSENDABLE.search(text)
 
 
 def _open_fold(row: Any) -> DeviceFold:

@@ -37,12 +37,13 @@ class Ledger:
         else:
             row[1] += 1
 
-    def add_invalid(self, submission: Submission, item: InvalidItem) -> None:
+    def add_invalid(self, submission: Submission, item: InvalidItem, device_id: str | None) -> None:
+        """`device_id` is whose it was, as far as anybody knows."""
         key = (
             item.workspace_id,
             submission.origin,
             item.provider_id,
-            None,
+            device_id,
             item.external_id,
             "rejected",
             item.reason.value,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api.device_import import MAX_DEVICES, MAX_IMPORT_BYTES
+from tests.api.house import later
 
 if TYPE_CHECKING:
     from tests.api.house import Answer, House
@@ -105,6 +106,7 @@ async def test_what_is_no_csv_of_devices_is_refused(house: House, text: str | by
     answer = await _import_csv(house, text)
     assert (answer.status, answer.problem) == (422, "invalid-body")
     assert words in answer.json["detail"]
+    assert answer.json["errors"] == [{"pointer": "", "detail": answer.json["detail"]}]
 
 
 async def test_errors_in_a_csv_are_pointed_at_by_row(house: House) -> None:
@@ -119,6 +121,33 @@ async def test_errors_in_a_csv_are_pointed_at_by_row(house: House) -> None:
     short_row = f"{HEADER}\r\nd-1,live,vid-1,v-1\r\n"
     assert (await _import_csv(house, short_row)).pointers == ["/devices/0"]
     assert await _count(house) == 3
+
+
+async def test_a_pointer_into_a_csv_counts_its_blank_lines(house: House) -> None:
+    rows = ["d-1,live,vid-1,v-1,Bus 1", "", " , ,,,", "d 2,live,vid-2,v-2,Bus 2", "", "d-3,live,vid-3,v-3"]
+    assert (await _import_csv(house, "\r\n".join([HEADER, *rows]))).pointers == ["/devices/5"]
+    assert (await _import_csv(house, "\r\n".join([HEADER, *rows[:5]]))).pointers == ["/devices/3/device_id"]
+    taken = "d-2,live,x-bus-3,v-2,Bus 2"
+    assert (await _import_csv(house, "\r\n".join([HEADER, *rows[:3], taken]))).pointers == ["/devices/3/external_id"]
+    twice = await _import_csv(house, "\r\n".join([HEADER, *rows[:3], rows[0]]))
+    assert (twice.pointers, twice.json["errors"][0]["detail"]) == (
+        ["/devices/3/device_id"],
+        "It stands at /devices/0 too.",
+    )
+
+
+async def test_a_device_of_the_future_is_refused_in_both_forms(house: House) -> None:
+    ahead = later(3600).isoformat()
+    as_json = await house.ask("POST", PATH, json={"devices": [_item(1), _item(2, activated_at=ahead)]})
+    assert (as_json.status, as_json.pointers) == (422, ["/devices/1/activated_at"])
+    text = f"{HEADER},activated_at\r\n\r\nd-1,live,vid-1,v-1,Bus 1,{ahead}\r\n"
+    assert (await _import_csv(house, text)).pointers == ["/devices/1/activated_at"]
+    assert await _count(house) == 3
+
+
+async def test_another_media_type_is_told_both_that_are_taken(house: House) -> None:
+    answer = await house.ask("POST", PATH, data=b"<devices/>", headers={"Content-Type": "text/xml"})
+    assert (answer.status, answer.headers["accept"]) == (415, "application/json, text/csv")
 
 
 async def test_an_import_has_a_larger_bound_than_other_bodies_and_still_one(house: House) -> None:

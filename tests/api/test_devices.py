@@ -41,6 +41,14 @@ async def test_its_grace_may_have_begun_before(house: House) -> None:
     assert made.json["activated_at"] == "2026-05-01T11:00:00Z"
 
 
+async def test_it_cannot_begin_in_the_future_beyond_what_clocks_differ_by(house: House) -> None:
+    path = "/workspaces/north/devices/bus-7"
+    refused = await house.ask("PUT", path, json={**BODY, "activated_at": later(301).isoformat()})
+    assert (refused.status, refused.problem, refused.pointers) == (422, "invalid-body", ["/activated_at"])
+    assert (await house.ask("GET", path)).status == 404
+    assert (await house.ask("PUT", path, json={**BODY, "activated_at": later(300).isoformat()})).status == 201
+
+
 async def test_a_retired_device_keeps_its_first_instant_and_is_listed_on_request_only(house: House) -> None:
     first = await house.ask("DELETE", "/workspaces/north/devices/bus-2")
     house.let_pass(60)

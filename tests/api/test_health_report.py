@@ -187,8 +187,9 @@ async def test_a_retired_device_is_not_reported(house: House) -> None:
 
 
 async def _fail_calls(house: House, fault: FaultClass) -> None:
-    """Our cycle ran, and the provider refused it."""
+    """Our cycle ran, the stream is open, and the provider refused the call."""
     await house.run_cycle()
-    fact = ConnectionFact("north", "live", ConnectionFactKind.CALL_FAILED, house.clock.now(), fault, "refused")
-    await house.ingest.submit(Submission("poll", "trace-fault", facts=(fact,)))
+    opened = ConnectionFact("north", "live", ConnectionFactKind.STREAM_OPENED, house.clock.now())
+    failed = opened._replace(kind=ConnectionFactKind.CALL_FAILED, fault=fault, detail="refused")
+    await house.ingest.submit(Submission("poll", "trace-fault", facts=(opened, failed)))
     await trio.testing.wait_all_tasks_blocked()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,15 @@ async def test_snapshots_are_listed_in_pages_with_ages_at_one_instant(house: Hou
     assert {item["values"]["soc_percent"]["age_seconds"] for item in items} == {30.0}
 
 
+async def test_snapshots_are_shown_however_many_connections_the_workspace_has(house: House) -> None:
+    live = await house.store.get_provider("north", "live")
+    assert live is not None
+    for number in range(1001):
+        await house.store.put_provider(replace(live, provider_id=f"a-{number:04}"))
+    assert len((await house.get("/workspaces/north/snapshots"))["items"]) == len(BUSES)
+    assert (await house.get("/workspaces/north/snapshots/bus-1"))["device_id"] == "bus-1"
+
+
 async def test_last_changed_moves_only_with_a_value(house: House) -> None:
     await house.report("bus-1", soc_percent=50.0)
     house.let_pass(30)
@@ -73,6 +83,19 @@ async def test_events_are_read_newest_first_in_pages(house: House) -> None:
         "trace_id": events[2]["trace_id"],
         "collected_by": {"shard_id": "shard-1", "epoch": 1, "resource": None, "token": None},
     }
+
+
+async def test_pages_of_events_go_on_where_they_were_after_the_clock_was_set_back(house: House) -> None:
+    start = house.clock.now()
+    for soc in (50.0, 51.0):
+        await house.report("bus-1", soc_percent=soc, observed_at=start - timedelta(seconds=100 - soc))
+        house.let_pass(10)
+    house.let_pass(-30)
+    for soc in (52.0, 53.0):
+        await house.report("bus-1", soc_percent=soc, observed_at=start - timedelta(seconds=100 - soc))
+        house.let_pass(1)
+    pages = await house.walk("/workspaces/north/devices/bus-1/events?limit=1")
+    assert [page["items"][0]["sequence"] for page in pages] == [2, 1, 4, 3]
 
 
 async def test_run_now_is_202_with_the_cycle_and_asking_again_does_not_double_it(house: House) -> None:

@@ -83,8 +83,69 @@ async def test_a_bad_item_gets_its_own_result_and_the_ledger_while_the_rest_is_i
     assert [error["pointer"] for error in results[1]["errors"]] == ["/readings/0/observed_at"]
     assert results[1]["detail"].startswith("/readings/0/observed_at: ")
     items = (await house.get("/workspaces/north/rejections?reason=invalid"))["items"]
-    assert [item["occurrences"] for item in items] == [2]
-    assert '"readings"' in items[0]["sample"]["text"]
+    assert {(item["device_id"], item["occurrences"]) for item in items} == {("bus-1", 1), (None, 1)}
+    assert all('"readings"' in item["sample"]["text"] for item in items)
+
+
+@pytest.mark.parametrize(
+    ("bad", "pointer"),
+    [
+        ({"value": None}, "/readings/1/value"),
+        ({"value": 1e30}, "/readings/1/value"),
+        ({"observed_at": "2026-05-01T12:00:00"}, "/readings/1/observed_at"),
+        ({"quality": "good"}, "/readings/1/quality"),
+    ],
+)
+async def test_a_bad_reading_costs_only_itself(house: House, bad: Any, pointer: str) -> None:
+    soc = {"signal": "soc_percent", "value": 50, "observed_at": START.isoformat()}
+    speed = soc | {"signal": "speed_kmh", "value": 9}
+    (result,) = await _send(house, _update(readings=[soc, soc | {"signal": "odometer_km"} | bad, speed]))
+    assert (result["outcome"], [error["pointer"] for error in result["errors"]]) == ("accepted", [pointer])
+    assert result["detail"].startswith(f"{pointer}: ")
+    values = (await house.get("/workspaces/north/snapshots/bus-1"))["values"]
+    assert {name: value["value"] for name, value in values.items()} == {"soc_percent": 50, "speed_kmh": 9}
+    assert (await house.get("/workspaces/north/rejections"))["items"] == []
+
+
+async def test_readings_dropped_at_the_door_and_by_acceptance_are_named_together(house: House) -> None:
+    far = {"signal": "odometer_km", "value": -5, "observed_at": START.isoformat()}
+    results = await _send(house, _update(readings=[far, *[far | {"value": None}] * 7]), _update("bus-9", readings=[{}]))
+    assert _outcomes(results) == ["invalid", "invalid"]
+    assert results[0]["detail"].startswith("odometer_km: below 0 km; /readings/1/value: ")
+    assert results[0]["detail"].endswith("; /readings/5/value: give a boolean, a number or text; and 2 more")
+    assert [item["device_id"] for item in (await house.get("/workspaces/north/rejections"))["items"]].count(
+        "bus-1"
+    ) == 1
+
+
+async def test_an_item_that_has_more_wrong_than_readings_is_refused_whole(house: House) -> None:
+    good = {"signal": "soc_percent", "value": 50, "observed_at": START.isoformat()}
+    readings = [good, good | {"value": None}]
+    nameless, unknown_member = await _send(house, _update(None, readings=readings), _update(readings=readings, mode=1))
+    assert nameless["reason"] == unknown_member["reason"] == "invalid"
+    assert [error["pointer"] for error in nameless["errors"]] == ["", "/readings/1/value"]
+    assert {error["pointer"] for error in unknown_member["errors"]} == {"/readings/1/value", "/mode"}
+
+
+async def test_a_device_whose_items_are_all_malformed_is_one_whose_updates_are_rejected(house: House) -> None:
+    house.let_pass(10)
+    await _send(house, _update(readings=[]))
+    house.let_pass(600)
+    await house.run_cycle()
+    (item,) = [item for item in await _health(house) if item["device_id"] == "bus-1"]
+    assert item["reason"] == "updates_rejected"
+
+
+async def test_a_bad_item_before_a_good_one_does_not_outlive_it(house: House) -> None:
+    await _send(house, _update(readings=[]), _update())
+    house.let_pass(600)
+    await house.run_cycle()
+    (item,) = [item for item in await _health(house) if item["device_id"] == "bus-1"]
+    assert (item["state"], item["reason"]) == ("delayed", "device_silent")
+
+
+async def _health(house: House) -> list[Any]:
+    return list((await house.get("/workspaces/north/health"))["items"])
 
 
 @pytest.mark.parametrize(

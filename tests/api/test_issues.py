@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -141,6 +142,29 @@ async def test_csv_holds_more_than_one_page_of_the_store(house: House) -> None:
     house.let_pass(2 * HOUR)
     rows = await _read_csv(house, "/workspaces/north/issues?format=csv")
     assert len({row["device_id"] for row in rows}) == len(rows) == 1103
+
+
+async def test_csv_that_does_not_hold_all_leads_to_the_rest(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.issues.MAX_CSV_ROWS", 1000)
+    await house.store.put_devices("north", [draft(f"d-{index:04}") for index in range(1100)])
+    house.let_pass(2 * HOUR)
+    path = "/worklist?workspace_id=north&workspace_id=south&state=configured-no-data"
+    first = await house.ask("GET", path, headers={"Accept": "text/csv"})
+    (target,) = re.findall(r'^<(\?.*)>; rel="next"$', first.headers["link"])
+    house.let_pass(HOUR)
+    rest = await house.ask("GET", f"/worklist{target}")
+    rows = [row for answer in (first, rest) for row in csv.DictReader(io.StringIO(answer.body.decode(), newline=""))]
+    assert len({(row["workspace_id"], row["device_id"]) for row in rows}) == len(rows) == 1106
+    assert len({row["evaluated_at"] for row in rows}) == 1
+    assert "link" not in rest.headers
+
+
+async def test_a_csv_of_exactly_the_most_rows_leads_nowhere(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.issues.MAX_CSV_ROWS", 500)
+    await house.store.put_devices("north", [draft(f"d-{index:04}") for index in range(497)])
+    house.let_pass(2 * HOUR)
+    answer = await house.ask("GET", "/workspaces/north/issues?format=csv")
+    assert (answer.body.count(b"\r\n"), "link" in answer.headers) == (501, False)
 
 
 async def test_a_vehicle_name_does_not_become_a_formula(house: House) -> None:

@@ -129,6 +129,8 @@ def test_refusals_are_described_from_what_an_operation_has() -> None:
         {"201", "400", "401", "403", "408", "409", "413", "415", "422", "500", "503"}
     )
     assert set(paths["/healthz"]["get"]["responses"]) == {"200", "500", "503"}
+    away = paths["/healthz"]["get"]["responses"]["503"]["description"]
+    assert all(slug in away for slug in ("overloaded", "deadline-passed", "ending", "dependency-away"))
     conflict = paths["/api/notes"]["post"]["responses"]["409"]
     assert list(conflict["content"]) == ["application/problem+json"]
     assert "urn:lastheard:problem:conflict" in conflict["description"]

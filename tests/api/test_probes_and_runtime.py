@@ -54,7 +54,7 @@ async def test_without_partitions_for_two_days_it_is_not_ready(house: House) -> 
 async def test_a_database_that_is_away_makes_it_not_ready_and_requests_503(house: House) -> None:
     house.store.go_away()
     ready = await house.ask("GET", "/readyz", key=None)
-    assert (ready.status, ready.json["checks"]["database"]) == (503, False)
+    assert (ready.status, ready.json["checks"]["database"], ready.headers["retry-after"]) == (503, False, "5")
     answer = await house.ask("GET", "/workspaces")
     assert (answer.status, answer.problem, answer.headers["retry-after"]) == (503, "dependency-away", "1")
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.api.house import START, Answer, House, instant
+from api.app import create_app
+from runtime.mailbox import LaneFull
+from tests.api.house import START, Answer, House, instant, later
+
+if TYPE_CHECKING:
+    from api.ports import Ingest
+    from domain.model import Submission
 
 AT = START.isoformat()
 
@@ -51,6 +57,47 @@ async def test_a_message_that_the_provider_does_not_know_is_refused_and_visible(
     assert [result["reason"] for result in answer.json["results"]] == ["invalid"]
     assert "this is not spoken here" in answer.json["results"][0]["detail"]
     assert len((await house.get("/workspaces/north/rejections"))["items"]) == 1
+
+
+async def test_a_number_of_more_than_64_bits_is_no_reason_to_fall(house: House) -> None:
+    answer = await _forward(house, {"say": 2**70, "é": "x"})
+    assert (answer.status, [result["reason"] for result in answer.json["results"]]) == (200, ["invalid"])
+    (item,) = (await house.get("/workspaces/north/rejections"))["items"]
+    assert item["sample"]["text"] == f'{{"say":{2**70},"é":"x"}}'
+
+
+async def test_a_message_of_more_samples_than_go_at_once_is_committed_in_parts_and_in_order(house: House) -> None:
+    lines = [f"x-bus-1 soc_percent {n % 100} {later(n - 1100).isoformat()}" for n in range(1100)]
+    answer = await _forward(house, "say " + "\n".join([*lines, "mumble"]))
+    assert answer.status == 200
+    outcomes = [(result["outcome"], result["version"]) for result in answer.json["results"]]
+    assert outcomes == [("accepted", n + 1) for n in range(1100)] + [("rejected", None)]
+    assert answer.json["records"] == 1101
+    items = (await house.get("/workspaces/north/rejections"))["items"]
+    assert [(item["reason"], item["occurrences"]) for item in items] == [("invalid", 1)]
+
+
+async def test_a_lane_that_fills_between_two_parts_does_not_deny_the_first(house: House) -> None:
+    lines = [f"x-bus-1 soc_percent 50 {later(n - 600).isoformat()}" for n in range(600)]
+    house.client = create_app(house.make_services(ingest=_TakesOnePart(house.ingest))).test_client()
+    answer = await _forward(house, "say " + "\n".join(lines))
+    assert (answer.status, answer.problem) == (503, "overloaded")
+    assert answer.json["detail"] == "The ingest lane is full; only the first 500 updates were taken."
+    assert (await house.get("/workspaces/north/snapshots/bus-1"))["version"] == 500
+
+
+class _TakesOnePart:
+    """The ingest, until its lane is full after the first submission."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._full = False
+
+    def submit_nowait(self, submission: Submission) -> None:
+        if self._full:
+            raise LaneFull
+        self._full = True
+        self._ingest.submit_nowait(submission)
 
 
 async def test_an_unknown_workspace_or_connection_is_404_and_a_foreign_one_too(house: House) -> None:

@@ -162,6 +162,24 @@ async def test_what_could_not_become_an_update_is_in_the_ledger_and_known_of_its
     assert tram.last_rejection_reason == "invalid"
 
 
+async def test_a_bad_item_beside_a_good_one_of_its_device_is_no_newer_than_it(world: World) -> None:
+    at = world.ago(minutes=3)
+    bad = InvalidItem(HARBOUR, "steady", None, Reason.INVALID, "no", b"{}", device_id="bus-1", received_at=at)
+    await world.commit(submission(world.update("bus-1", at, soc_percent=50.0), invalid=(bad,)))
+    (row,) = await world.stores.reads.list_rejections(HARBOUR, before=None, reason="invalid", limit=10)
+    assert row.device_id == "bus-1"
+    (bus,) = [facts for facts in (await world.health(HARBOUR)).rows if facts.device.device_id == "bus-1"]
+    assert (bus.last_update_received_at, bus.last_rejected_at, bus.last_rejection_reason) == (at, at, "invalid")
+
+
+@pytest.mark.parametrize("external_id", ["x bus\u00a07", "x-bus\u200b7"])
+async def test_an_external_id_with_what_cannot_be_seen_is_found(world: World, external_id: str) -> None:
+    await world.stores.registry.put_devices(HARBOUR, [world.draft("bus-7", external_id=external_id)])
+    at = world.ago(minutes=3)
+    update = world.update("bus-7", at, soc_percent=50.0, device_id=None, external_id=external_id)
+    assert await world.send(update) == ["accepted"]
+
+
 # --- Who may commit ---------------------------------------------------------------------------------------------------
 
 
