@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.owned import OwnedActors
-from tests.actors.cast import FERRIES, HARBOUR, LIVE, ScriptedStreamer, frame, streamed, submission, until, update
+from actors.owned import FLUSH_BUDGET_SECONDS, OwnedActors
+from tests.actors.cast import (
+    FERRIES,
+    HARBOUR,
+    LIVE,
+    ScriptedStreamer,
+    frame,
+    owned_by,
+    streamed,
+    submission,
+    until,
+    update,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,6 +98,40 @@ async def test_a_flush_over_its_budget_keeps_the_workspace_and_what_it_holds(
         assert owned.workspace_ids() == frozenset()
         assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
         nursery.cancel_scope.cancel()
+
+
+async def test_a_hand_over_waits_for_the_verdict_of_all_that_was_submitted(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """There is room in the lane, so nothing is left in the actors; it is the commit that does not come."""
+    let_go: list[bool] = []
+    async with owning(house, shard) as owned:
+        streamer = await connect(shard)
+        streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
+        await until(lambda: streamer.sockets[0].received == 1)
+
+        async def hand_over() -> None:
+            let_go.append(await owned.let_go(HARBOUR))
+
+        nursery.start_soon(hand_over)
+        await trio.sleep(FLUSH_BUDGET_SECONDS / 2)
+        assert let_go == []
+        nursery.start_soon(shard.ingest.run)
+        await until(lambda: bool(let_go), seconds=1)
+        assert let_go == [True]
+        assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_verdict_that_does_not_come_in_time_keeps_the_workspace(
+    house: House, shard: Shard, autojump_clock: MockClock
+) -> None:
+    async with owning(house, shard) as owned:
+        await connect(shard)
+        shard.send(update(FERRIES[0], 2, speed_kmh=20), ownership=owned_by(shard.session))
+        assert await owned.let_go(HARBOUR) is False
+        assert owned.workspace_ids() == {HARBOUR}
+        await shard.provider.streamers[LIVE].wait_connected(times=2)
 
 
 async def test_a_stream_that_is_exchanged_during_a_hand_over_does_not_run_on_without_an_owner(

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
+import trio.testing
 
 from actors.owned import OwnedActors
 from actors.session import SessionKeeper
 from actors.shard import ShardActor
-from tests.actors.cast import TTL_SECONDS, until
+from domain.model import SessionRef
+from runtime.rendezvous import desired_owner
+from tests.actors.cast import HARBOUR, TTL_SECONDS, owned_by, polled, until, update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
 
     from trio.testing import MockClock
 
-    from domain.model import SessionRef
+    from actors.ports import SessionStore
     from storage.memory import MemoryStore
     from tests.actors.cast import House, Shard
 
@@ -50,13 +55,14 @@ class SlowClaims:
         return released
 
 
-def make_actor(house: House, shard: Shard, leases: SlowClaims) -> ShardActor:
-    keeper = SessionKeeper("shard-1", house.store, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS)
+def make_actor(house: House, shard: Shard, leases: SlowClaims, *, sessions: SessionStore | None = None) -> ShardActor:
+    sessions = sessions or house.store
+    keeper = SessionKeeper("shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS)
     owned = OwnedActors(house.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0)
     return ShardActor(
         "shard-1",
         keeper,
-        house.store,
+        sessions,
         leases,
         house.store,
         owned,
@@ -114,4 +120,75 @@ async def test_a_join_moves_its_share_step_by_step_however_often_somebody_says_l
             moves += [trio.current_time()] * (gone - len(moves))
     assert len(moves) == len(theirs)
     assert all(later - earlier > 1.8 for earlier, later in pairwise(moves))
+    nursery.cancel_scope.cancel()
+
+
+def lease_of(house: House, workspace_id: str) -> SessionRef | None:
+    """The session that has it, as the table says."""
+    lease = house.store.tables.leases.get((workspace_id,))
+    return None if lease is None else lease.owner
+
+
+async def test_a_lease_is_not_released_before_everything_of_its_workspace_has_a_verdict(
+    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    actor = make_actor(house, shard, SlowClaims(house.store))
+    nursery.start_soon(actor.run)
+    await until(lambda: taken_up(events)[HARBOUR, 1] == 1)
+    verdict = shard.send(update("bus-1", 1, speed_kmh=4), ownership=owned_by(shard.session))
+    nursery.start_soon(actor.drain)
+    await trio.sleep(5)
+    assert lease_of(house, HARBOUR) == shard.session
+    nursery.start_soon(shard.ingest.run)
+    await verdict.wait()
+    await until(lambda: lease_of(house, HARBOUR) is None, seconds=1)
+    nursery.cancel_scope.cancel()
+
+
+# --- workspaces that share a credential
+
+
+def credential_of(shard_id: str) -> str:
+    """One that belongs, with every workspace that has it, to this one of shard-1 and the other."""
+    references = (f"env:ACCOUNT_{number}" for number in range(50))
+    return next(each for each in references if desired_owner(f"key:{each}", ("shard-1", OTHER)) == shard_id)
+
+
+async def give_credential(house: House, workspace_id: str, reference: str) -> None:
+    await house.add_connection(replace(polled(f"p-{workspace_id}", workspace_id), credential=reference))
+
+
+@pytest.mark.parametrize(("shard_id", "ours"), [("shard-1", {HARBOUR, ALDER, BIRCH}), (OTHER, {HARBOUR})])
+async def test_workspaces_that_share_a_credential_go_to_one_shard(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, shard_id: str, ours: set[str]
+) -> None:
+    """Each by itself would be another's; what nobody claims is adopted, but not before a TTL is over."""
+    await house.store.begin_session(OTHER, ttl_seconds=3600)
+    for name in (ALDER, BIRCH):
+        await house.add_workspace(name)
+        await give_credential(house, name, credential_of(shard_id))
+    actor = make_actor(house, shard, SlowClaims(house.store))
+    nursery.start_soon(shard.ingest.run)
+    nursery.start_soon(actor.run)
+    await trio.sleep(TTL_SECONDS * 0.6)
+    assert actor.statistics()["owned"]["workspaces"].keys() == ours
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_workspace_that_is_given_the_credential_of_others_moves_to_where_they_are(
+    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    await house.store.begin_session(OTHER, ttl_seconds=3600)
+    for name in (ALDER, BIRCH):
+        await house.add_workspace(name)
+    await give_credential(house, BIRCH, credential_of(OTHER))
+    actor = make_actor(house, shard, SlowClaims(house.store))
+    nursery.start_soon(shard.ingest.run)
+    nursery.start_soon(actor.run)
+    await until(lambda: taken_up(events)[ALDER, 1] == 1)
+
+    await house.store.claim(SessionRef(OTHER, 1), [BIRCH])
+    await give_credential(house, ALDER, credential_of(OTHER))
+    await until(lambda: lease_of(house, ALDER) is None, seconds=TTL_SECONDS)
+    assert actor.statistics()["owned"]["workspaces"].keys() == {HARBOUR}
     nursery.cancel_scope.cancel()

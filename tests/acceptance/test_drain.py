@@ -1,0 +1,67 @@
+"""An ordered end: load balancers are told first and have their time, and until that is over everything goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import trio
+
+from tests.acceptance.house import open_house, until, update
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.conftest import Logbook
+    from tests.acceptance.house import Shard
+
+DRAIN_SECONDS = 2.0
+STEPS = ["readiness", "load_balancers", "http", "hand_over", "flush", "session"]
+
+
+async def test_a_service_that_was_told_to_stop_is_not_ready_serves_on_for_its_time_and_only_then_ends(
+    dsn: str, tmp_path: Path, logbook: Logbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LASTHEARD_DRAIN_SECONDS", str(DRAIN_SECONDS))
+    async with open_house(dsn, tmp_path) as house:
+        shard, now = house.shard, await house.now()
+        await shard.add_pushed_fleet("harbour", ["bus-1"])
+        before = await _checks(shard)
+        stopped_at = trio.current_time()
+        shard.service.stop()
+        await until(lambda: _is_unready(shard), within=DRAIN_SECONDS / 2)
+        during = await _checks(shard)
+        outcomes = await shard.outcomes(update("harbour", "bus-1", now, soc_percent=61))
+        await trio.sleep(stopped_at + DRAIN_SECONDS * 0.75 - trio.current_time())
+        late = [await _ask_anew(shard, path) for path in ("/healthz", "/readyz")]
+        was_running = not shard.ended.is_set()
+        with trio.fail_after(10):
+            await shard.ended.wait()
+        lasted = trio.current_time() - stopped_at
+        with pytest.raises(httpx.ConnectError):
+            await _ask_anew(shard, "/healthz")
+
+    assert before == (200, dict.fromkeys(before[1], True))
+    assert during == (503, before[1] | {"not_draining": False})
+    assert outcomes == ["accepted"]
+    assert (late, was_running) == ([200, 503], True)
+    assert lasted >= DRAIN_SECONDS
+    ended = [(line["step"], line["outcome"]) for line in logbook.lines(event="shutdown_step_ended")]
+    assert ended == [(step, "done") for step in STEPS]
+
+
+async def _checks(shard: Shard) -> tuple[int, dict[str, bool]]:
+    """What /readyz says: its status, and every check with its result."""
+    answer = await shard.ask("GET", "/readyz", key=None)
+    return answer.status, answer.json["checks"]
+
+
+async def _is_unready(shard: Shard) -> bool:
+    return not await shard.is_ready()
+
+
+async def _ask_anew(shard: Shard, path: str) -> int:
+    """The status of an answer on a connection of its own: the listener is still there."""
+    async with httpx.AsyncClient(base_url=str(shard.client.base_url), trust_env=False) as client:
+        return (await client.get(path)).status_code

@@ -1,0 +1,68 @@
+"""The session's keeper: what an answer is worth when it says too little about the database's clock."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.session import CurrentSession, SessionKeeper
+from runtime.clock import SharedClock, SystemClock
+from tests.actors.cast import TTL_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from trio.testing import MockClock
+
+    from actors.ports import SessionStart
+    from domain.model import SessionRef
+    from storage.memory import MemoryStore
+    from tests.actors.cast import House, Shard
+
+
+class FarAway:
+    """Sessions of the twin, every answer of which takes so many seconds: half of them there, half of them back."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.round_trip_seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def begin_session(self, shard_id: str, **terms: Any) -> SessionStart | None:
+        await trio.sleep(self.round_trip_seconds / 2)
+        start = await self._store.begin_session(shard_id, **terms)
+        await trio.sleep(self.round_trip_seconds / 2)
+        return start
+
+    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+        await trio.sleep(self.round_trip_seconds / 2)
+        server_time = await self._store.beat(session, ttl_seconds=ttl_seconds, statistics=statistics)
+        await trio.sleep(self.round_trip_seconds / 2)
+        return server_time
+
+
+async def test_a_session_whose_answers_leave_the_clock_uncertain_is_not_trusted(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It stays the live one all the same: what needs no owner goes on."""
+    sessions: Any = FarAway(house.store)
+    current, clock = CurrentSession(), SharedClock(SystemClock())
+    keeper = SessionKeeper("shard-2", sessions, current, clock, shard.random, ttl_seconds=TTL_SECONDS)
+    sessions.round_trip_seconds = 4.0
+    session = await keeper.begin(after=None)
+    assert not keeper.statistics()["trusted"]
+    nursery.start_soon(partial(keeper.keep, session, dict))
+    await trio.sleep(2 * TTL_SECONDS)
+    assert clock.uncertainty_seconds > 1.0
+    assert not keeper.statistics()["trusted"]
+    assert current.session == session
+
+    sessions.round_trip_seconds = 0.1
+    await trio.sleep(TTL_SECONDS)
+    assert keeper.statistics()["trusted"]
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,156 @@
+"""A shard that cannot renew its session in time: it collects nothing, keeps what it has, and judges nobody else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from storage.faults import DatabaseAway
+from tests.actors.cast import FERRIES, HARBOUR, INTERVAL, LIVE, STEADY, TTL_SECONDS, frame, until, update
+from tests.actors.test_owned import connect, fill_stream_lane
+from tests.actors.test_shard import OTHER, SlowClaims, make_actor, taken_up
+from tests.actors.working import story
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from trio.testing import MockClock
+
+    from actors.shard import ShardActor
+    from domain.model import SessionRef
+    from storage.memory import MemoryStore
+    from tests.actors.cast import House, ScriptedStreamer, Shard
+    from tests.actors.test_shard import Events
+
+BEAT_SECONDS = TTL_SECONDS / 3
+
+
+class Renewals:
+    """Sessions of the twin. Renewals fail while they are cut."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.are_cut = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+        if self.are_cut:
+            raise DatabaseAway("no way through", retry_after=0.2)
+        return await self._store.beat(session, ttl_seconds=ttl_seconds, statistics=statistics)
+
+
+async def run_shard(house: House, shard: Shard, nursery: trio.Nursery, events: Events) -> tuple[ShardActor, Renewals]:
+    """A shard at work: it owns the harbour, which streams and has completed a cycle."""
+    renewals: Any = Renewals(house.store)
+    actor = make_actor(house, shard, SlowClaims(house.store), sessions=renewals)
+    nursery.start_soon(shard.ingest.run)
+    nursery.start_soon(actor.run)
+    await until(lambda: taken_up(events)[HARBOUR, 1] == 1)
+    await connect(shard)
+    await trio.sleep(60)
+    assert await story(house) == [("schedule", 1, "completed")]
+    return actor, renewals
+
+
+def stream_of(actor: ShardActor) -> dict[str, Any]:
+    statistics: dict[str, Any] = actor.statistics()["owned"]["workspaces"][HARBOUR]["streams"][LIVE]
+    return statistics
+
+
+def contacts(shard: Shard) -> tuple[int, int, int]:
+    """How often anything was fetched, and a stream was opened."""
+    pollers, streamer = shard.provider.pollers, shard.provider.streamers[LIVE]
+    return len(pollers[STEADY].calls), len(pollers[LIVE].calls), len(streamer.attempts)
+
+
+def seeds(shard: Shard, streamer: ScriptedStreamer) -> list[bool]:
+    """Of each attempt to connect: was the state fetched at once?"""
+    fetched = {call.at for call in shard.provider.pollers[LIVE].calls}
+    return [attempt in fetched for attempt in streamer.attempts]
+
+
+async def test_without_a_renewal_in_time_streams_close_and_no_cycle_starts_until_there_is_one(
+    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    _, renewals = await run_shard(house, shard, nursery, events)
+    streamer = shard.provider.streamers[LIVE]
+    renewals.are_cut = True
+    await trio.sleep(TTL_SECONDS)
+    assert house.edges()[-1] == (LIVE, "stream_closed", None)
+    before = contacts(shard)
+    streamer.sockets[0].say(frame(FERRIES[0], 70, speed_kmh=20))
+    await trio.sleep(2 * INTERVAL)
+    assert contacts(shard) == before
+    assert streamer.sockets[0].received == 0
+
+    renewals.are_cut = False
+    await streamer.wait_connected(times=2)
+    await trio.sleep(INTERVAL)
+    assert seeds(shard, streamer) == [True, True]
+    assert (await story(house))[-1] == ("schedule", 1, "completed")
+    assert taken_up(events) == {(HARBOUR, 1): 1}
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_a_shard_holds_outlasts_an_absence_of_the_database_beyond_its_trust(
+    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    """One update is in the batch in hand, one was refused by a full lane, and one is in the buffer behind that."""
+    actor, _ = await run_shard(house, shard, nursery, events)
+    socket = shard.provider.streamers[LIVE].sockets[0]
+    house.store.go_away()
+    in_hand = shard.send(update("bus-1", 61, speed_kmh=10))
+    await trio.sleep(1)
+    fill_stream_lane(shard)
+    socket.say(frame(FERRIES[0], 62, speed_kmh=20))
+    await trio.sleep(2)
+    socket.say(frame(FERRIES[1], 64, speed_kmh=30))
+    await trio.sleep(2 * INTERVAL)
+    assert not stream_of(actor)["open"]
+    assert stream_of(actor)["frames"]["buffer"]["pending"] == 1
+    assert not in_hand.done
+
+    house.store.come_back()
+    await until(lambda: stream_of(actor)["frames"]["buffer"]["pending"] == 0, seconds=60)
+    await until(lambda: shard.ingest.statistics()["pending"] == 0, seconds=60)
+    assert await house.values("bus-1") == {"speed_kmh": 10}
+    assert [await house.values(ferry) for ferry in FERRIES] == [{"speed_kmh": 20}, {"speed_kmh": 30}]
+    assert actor.statistics()["rejoined"] == 0
+    nursery.cancel_scope.cancel()
+
+
+# --- judging others
+
+
+async def test_who_was_away_itself_buries_nobody_before_the_others_could_renew(
+    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    actor, renewals = await run_shard(house, shard, nursery, events)
+    other = await house.boot(OTHER)
+    renewals.are_cut = True
+    await trio.sleep(2 * TTL_SECONDS)
+
+    renewals.are_cut = False
+    await until(lambda: bool(actor.statistics()["trusted"]))
+    await trio.sleep(BEAT_SECONDS * 0.9)  # two rounds
+    assert await house.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics={}) is not None
+    await trio.sleep(TTL_SECONDS - 1)
+    assert actor.statistics()["declared_dead"] == 0
+    await until(lambda: actor.statistics()["declared_dead"] == 1, seconds=5)
+    nursery.cancel_scope.cancel()
+
+
+async def test_who_is_leaving_buries_nobody(
+    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    actor, _ = await run_shard(house, shard, nursery, events)
+    other = await house.boot(OTHER)
+    await actor.drain()
+    await trio.sleep(2 * TTL_SECONDS)
+    assert actor.statistics()["declared_dead"] == 0
+    assert await house.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics={}) is not None
+    nursery.cancel_scope.cancel()
