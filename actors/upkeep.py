@@ -1,6 +1,7 @@
 """The upkeep actor: event partitions ahead of time, retention behind it.
 
 Owns the daily chores of the database. Safe on every shard at once: the store does each chore under a lock of its own.
+Who makes partitions waits for it; who drops what is old gives way to whoever has it.
 """
 
 from __future__ import annotations

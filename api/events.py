@@ -1,4 +1,4 @@
-"""Event history: what was accepted from one device, newest first. Append-only, so a page never changes."""
+"""Event history: what was accepted from one device, newest first by the time it was recorded at. Append-only."""
 
 from quart import Response, request
 
@@ -8,7 +8,7 @@ from api.devices import no_such_device
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
-from api.ports import EventRow
+from api.ports import EventPosition, EventRow
 from api.services import ApiServices
 from api.shapes import AnswerModel
 
@@ -60,13 +60,20 @@ def declare_events(operations: Operations, services: ApiServices) -> None:
         query = read_query(request, PageQuery)
         if await services.registry.get_device(workspace_id, device_id) is None:
             raise no_such_device(device_id)
-        kind = f"events {workspace_id} {device_id}"
-        rows = await services.reads.list_events(
-            workspace_id, device_id, before=paging.key_after(query.cursor, kind), limit=query.limit + 1
-        )
+        kind = f"events-by-time {workspace_id} {device_id}"
+        before = _position_before(paging, query.cursor, kind)
+        rows = await services.reads.list_events(workspace_id, device_id, before=before, limit=query.limit + 1)
         page, last = cut(rows, query.limit)
-        following = paging.encode(kind, None if last is None else (last.sequence,))
+        following = paging.encode(kind, None if last is None else (last.recorded_at, last.sequence))
         return json_response(EventList(items=[_present(row) for row in page], next_cursor=following))
+
+
+def _position_before(paging: Paging, token: str | None, kind: str) -> EventPosition | None:
+    cursor = paging.decode(token, kind)
+    if cursor is None:
+        return None
+    recorded_at, sequence = cursor.after
+    return EventPosition(recorded_at, sequence)  # type: ignore[arg-type]  # signed
 
 
 def _present(row: EventRow) -> EventAnswer:

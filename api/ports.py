@@ -105,6 +105,14 @@ class EventRow(NamedTuple):
     token: int | None
 
 
+class EventPosition(NamedTuple):
+    """Keyset of a device's events. `recorded_at` comes first, as partitions and index do; after the server's clock was
+    set back it does not grow with `sequence`."""
+
+    recorded_at: datetime
+    sequence: int
+
+
 class CycleRow(NamedTuple):
     key: CycleKey
     cycle_id: str
@@ -170,8 +178,10 @@ class Reads(Protocol):
         """Database time of the read, and rows in device order."""
 
     async def get_snapshot(self, workspace_id: str, device_id: str) -> tuple[datetime, SnapshotRow] | None: ...
-    async def list_events(self, workspace_id: str, device_id: str, *, before: int | None, limit: int) -> list[EventRow]:
-        """Newest first; `before` is a sequence."""
+    async def list_events(
+        self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int
+    ) -> list[EventRow]:
+        """Newest first, by the time they were recorded at."""
 
     async def list_cycles(self, workspace_id: str, *, before: CycleKey | None, limit: int) -> list[CycleRow]:
         """Newest slot first."""
@@ -210,6 +220,6 @@ class Ingest(Protocol):
 
 
 class Nudges(Protocol):
-    """Tells this shard's actors that stored configuration changed; a hint, the heartbeat notices anyway."""
+    """Tells this shard's actors that stored configuration changed; a hint, in a few seconds they look anyway."""
 
     def registry_changed(self) -> None: ...

@@ -1,6 +1,8 @@
 """Poll cycles: started, missed, abandoned, asked for. How a cycle ends is written by the ingest unit, with its data.
 
-Every change first holds the session's row in share mode, so a shard that was declared dead writes nothing here either.
+Every change first takes its turn on the workspace's cycles and then holds the session's row in share mode. So a shard
+that was declared dead writes nothing here either, and who abandons what others began finds even a start whose COMMIT
+nobody saw answered.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class PostgresCycleStore:
         refused = CycleStart(False, key, cycle_id)
 
         async def work(connection: Connection) -> CycleStart:
-            if not await _hold(connection, session):
+            if not await _hold(connection, session, key.workspace_id):
                 return refused
             for _ in range(MAX_ATTEMPT_RACES):
                 found = await connection.fetchrow(sql("find_attempts"), *key[:3])
@@ -51,14 +53,14 @@ class PostgresCycleStore:
         ids = [make_cycle_id(CycleKey(workspace_id, slot, CycleTrigger.SCHEDULE, 1)) for slot in slots]
 
         async def work(connection: Connection) -> None:
-            if await _hold(connection, session):
+            if await _hold(connection, session, workspace_id):
                 await connection.execute(sql("record_missed"), workspace_id, list(slots), ids, *session)
 
         await self._database.run(work)
 
     async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
         async def work(connection: Connection) -> int:
-            if not await _hold(connection, session):
+            if not await _hold(connection, session, workspace_id):
                 return 0
             abandoned: int = await connection.fetchval(sql("abandon_orphans"), workspace_id)
             return abandoned
@@ -78,7 +80,7 @@ class PostgresCycleStore:
         self, session: SessionRef, workspace_id: str, config_version: int
     ) -> CycleStart | None:
         async def work(connection: Connection) -> CycleStart | None:
-            if not await _hold(connection, session):
+            if not await _hold(connection, session, workspace_id):
                 return None
             row = await connection.fetchrow(sql("take_requested_cycle"), workspace_id, *session, config_version)
             if row is None:
@@ -96,5 +98,7 @@ def next_attempt(key: CycleKey, cycle_id: str, last_attempt: int) -> CycleStart:
     return CycleStart(True, raised, make_cycle_id(raised))
 
 
-async def _hold(connection: Connection, session: SessionRef) -> bool:
+async def _hold(connection: Connection, session: SessionRef, workspace_id: str) -> bool:
+    """Whether the session is live, which holds from here to the end of the transaction; and nobody else has a turn."""
+    await connection.execute(sql("take_turn_on_cycles"), workspace_id)
     return await connection.fetchrow(sql("hold_session"), *session) is not None

@@ -32,7 +32,7 @@ from storage.upkeep import count_days_ahead, read_partitions
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from api.ports import CycleRow, EventRow, HealthQuery, RejectionRow, SnapshotRow
+    from api.ports import CycleRow, EventPosition, EventRow, HealthQuery, RejectionRow, SnapshotRow
     from domain.model import CycleKey, ProviderConnection, Workspace
     from storage.gateway import Connection, Database
 
@@ -68,8 +68,11 @@ class PostgresReads:
 
         return await self._database.run(work, readonly=True)
 
-    async def list_events(self, workspace_id: str, device_id: str, *, before: int | None, limit: int) -> list[EventRow]:
-        return [to_event(row) for row in await self._fetch("list_events", workspace_id, device_id, before, limit)]
+    async def list_events(
+        self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int
+    ) -> list[EventRow]:
+        position = before or (None, None)
+        return [to_event(row) for row in await self._fetch("list_events", workspace_id, device_id, *position, limit)]
 
     async def list_cycles(self, workspace_id: str, *, before: CycleKey | None, limit: int) -> list[CycleRow]:
         position = (None, None, None) if before is None else before[1:]

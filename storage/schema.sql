@@ -72,7 +72,7 @@ CREATE TABLE connection_events (
     event_id     bigint GENERATED ALWAYS AS IDENTITY,
     PRIMARY KEY (workspace_id, provider_id, event_id)
 );
-CREATE INDEX connection_events_at_index ON connection_events USING brin (at); -- for retention
+CREATE INDEX connection_events_at_index ON connection_events (at); -- for retention
 
 -- The telematics unit configured for one vehicle: active from activated_at until retired_at, never deleted.
 CREATE TABLE devices (
@@ -160,8 +160,12 @@ CREATE TABLE poll_cycles (
 );
 -- The few that are not over: requests to pick up, orphans to abandon.
 CREATE INDEX poll_cycles_open_index ON poll_cycles (workspace_id) WHERE outcome IN ('requested', 'running');
--- For retention: rows come in the order of time, so a small block range index finds the old ones.
-CREATE INDEX poll_cycles_slot_index ON poll_cycles USING brin (slot_start_at);
+-- For retention. Not a block range index, though rows come in the order of time: new ones take the room of those that
+-- retention dropped, and then every range holds a row of every age.
+CREATE INDEX poll_cycles_slot_index ON poll_cycles (slot_start_at);
+-- When a collector last was good, however long ago.
+CREATE INDEX poll_cycles_good_index ON poll_cycles (workspace_id, slot_start_at)
+    WHERE outcome IN ('completed', 'partial');
 
 -- The ledger: what was refused and why, aggregated per unit, device and reason, with one sample (at most 4 kB).
 CREATE TABLE rejections (
@@ -180,7 +184,8 @@ CREATE TABLE rejections (
     sample       bytea CONSTRAINT rejections_sample_check CHECK (octet_length(sample) <= 4096),
     PRIMARY KEY (workspace_id, rejection_id)
 );
-CREATE INDEX rejections_recorded_index ON rejections USING brin (recorded_at); -- for retention
+CREATE INDEX rejections_recorded_index ON rejections (recorded_at); -- for retention
+CREATE INDEX rejections_reason_index ON rejections (workspace_id, reason, rejection_id); -- pages of one reason
 
 -- Updates that PostgreSQL or a rule could not digest, kept whole for a person to look at (sample: at most 4 kB).
 CREATE TABLE quarantine (
@@ -195,7 +200,7 @@ CREATE TABLE quarantine (
     trace_id      text NOT NULL,
     sample        bytea CONSTRAINT quarantine_sample_check CHECK (octet_length(sample) <= 4096)
 );
-CREATE INDEX quarantine_recorded_index ON quarantine USING brin (recorded_at); -- for retention
+CREATE INDEX quarantine_recorded_index ON quarantine (recorded_at); -- for retention
 
 -- One row per shard; its epoch counts its boots. The first statement of every unit updates it: that is the fence.
 CREATE TABLE sessions (
@@ -213,7 +218,7 @@ CREATE TABLE heartbeats (
     shard_id   text PRIMARY KEY CONSTRAINT heartbeats_session_fkey REFERENCES sessions,
     epoch      bigint NOT NULL,
     beat_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    expires_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL, -- before beat_at: its session was declared dead, and nothing renews it
     statistics jsonb NOT NULL DEFAULT '{}', -- lanes, oldest waiting, parked actors, last commit
     draining   boolean NOT NULL DEFAULT false -- its shard hands over what it owns and takes nothing any more
 ) WITH (fillfactor = 70);

@@ -10,10 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from runtime.faults import EnvironmentFault
 from storage.queries import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from storage.gateway import Connection, Database
 
@@ -39,28 +40,37 @@ class PostgresUpkeepStore:
         return await self._database.run(work)
 
     async def drop_expired(self, *, event_days: int, cycle_days: int, rejection_days: int) -> Mapping[str, int]:
-        return {
-            "event_partitions": await self._drop_partitions(event_days),
-            "poll_cycles": await self._delete("drop_old_cycles", cycle_days),
-            "rejections": await self._delete("drop_old_rejections", rejection_days),
-            "connection_events": await self._delete("drop_old_connection_events", event_days),
-            "quarantine": await self._delete("drop_old_quarantine", event_days),
+        """Each chore whatever became of those before it; then raises the first one's fault, if one had any."""
+        chores: dict[str, Callable[[], Awaitable[int]]] = {
+            "event_partitions": partial(self._drop_partitions, event_days),
+            "poll_cycles": partial(self._delete, "drop_old_cycles", cycle_days),
+            "rejections": partial(self._delete, "drop_old_rejections", rejection_days),
+            "connection_events": partial(self._delete, "drop_old_connection_events", event_days),
+            "quarantine": partial(self._delete, "drop_old_quarantine", event_days),
         }
+        dropped: dict[str, int] = {}
+        faults: list[EnvironmentFault] = []
+        for table, chore in chores.items():
+            try:
+                dropped[table] = await chore()
+            except EnvironmentFault as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+        return dropped
 
     async def _drop_partitions(self, days: int) -> int:
         """One transaction each. DROP locks the whole table for a moment: lock_timeout gives way to whoever reads."""
         today, names = await self._database.run(read_partitions)
-        expired = find_expired(names, today - timedelta(days=days))
-        for name in expired:
-            await self._database.run(partial(_drop_table, name))
-        return len(expired)
+        dropped = 0
+        for name in find_expired(names, today - timedelta(days=days)):
+            dropped += await self._database.run(partial(_drop_partition, name))
+        return dropped
 
     async def _delete(self, statement: str, days: int) -> int:
         deleted = 0
         for _ in range(MAX_BATCHES):
-            batch: int = await self._database.run(
-                lambda connection: connection.fetchval(sql(statement), days, DELETE_BATCH)
-            )
+            batch = await self._database.run(partial(_delete_batch, statement, days))
             deleted += batch
             if batch < DELETE_BATCH:
                 break
@@ -91,8 +101,26 @@ async def read_partitions(connection: Connection) -> tuple[date, list[str]]:
     return today, [row["relname"] for row in await connection.fetch(sql("list_partitions"))]
 
 
-async def _drop_table(name: str, connection: Connection) -> None:
-    await connection.execute(f"DROP TABLE IF EXISTS {name}")
+async def _drop_partition(name: str, connection: Connection) -> int:
+    """How many were dropped: none while somebody else is at it, or when it is gone already."""
+    if not await _is_ours("drop_partitions", connection) or name not in (await read_partitions(connection))[1]:
+        return 0
+    await connection.execute(f"DROP TABLE {name}")
+    return 1
+
+
+async def _delete_batch(statement: str, days: int, connection: Connection) -> int:
+    """How many rows were deleted; none while somebody else is at it, who will see to the rest."""
+    if not await _is_ours(statement, connection):
+        return 0
+    deleted: int = await connection.fetchval(sql(statement), days, DELETE_BATCH)
+    return deleted
+
+
+async def _is_ours(chore: str, connection: Connection) -> bool:
+    """Take the chore for this transaction, or learn that somebody else has it."""
+    taken: bool = await connection.fetchval(sql("try_lock_chore"), chore)
+    return taken
 
 
 async def _make_partition(connection: Connection, day: date) -> None:

@@ -4,6 +4,7 @@ too, and two claimers can never meet on a lease.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from domain.model import SessionRef
@@ -45,6 +46,7 @@ class MemoryLeaseStore:
                 stored = tables.sessions.get((dead.shard_id,))
                 assert stored is not None  # noqa: S101 a member has a session
                 tables.sessions.put((dead.shard_id,), stored._replace(state="dead", ended_at=now))
+                _silence(tables, dead)
             if expired:
                 self._engine.notify("leases")
             return expired
@@ -92,6 +94,14 @@ class MemoryNotices:
             await box.tell(on_notice)
         finally:
             self._engine.listeners.remove(box.put)
+
+
+def _silence(tables: Tables, dead: SessionRef) -> None:
+    """Nobody renews it any more: it ends before it began."""
+    heartbeat = tables.heartbeats.get((dead.shard_id,))
+    assert heartbeat is not None  # noqa: S101 a member has one
+    over_at = heartbeat.beat_at - timedelta(seconds=1)
+    tables.heartbeats.put((dead.shard_id,), heartbeat._replace(expires_at=over_at))
 
 
 def _members(tables: Tables, now: datetime) -> Iterator[Member]:

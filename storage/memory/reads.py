@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from api.ports import SnapshotRow
+from api.ports import EventPosition, SnapshotRow
 from storage.memory.health import page_health
 from storage.memory.tables import DeviceState, Snapshot
 from storage.rows import to_document
 from storage.upkeep import count_days_ahead, partition_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from api.ports import CycleRow, EventRow, HealthPage, HealthQuery, RejectionRow
     from domain.model import CycleKey, Device
@@ -44,14 +44,12 @@ class MemoryReads:
         device = tables.devices.get((workspace_id, device_id))
         return None if device is None else (self._engine.now(), _snapshot_row(tables, device))
 
-    async def list_events(self, workspace_id: str, device_id: str, *, before: int | None, limit: int) -> list[EventRow]:
-        tables = await self._arrive()
-        events: list[EventRow] = []
-        for event in _newest_events(tables, workspace_id, device_id, before):
-            if len(events) == limit:
-                break
-            events.append(event)
-        return events
+    async def list_events(
+        self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int
+    ) -> list[EventRow]:
+        events = _events(await self._arrive(), workspace_id, device_id)
+        events.sort(key=_position, reverse=True)
+        return [event for event in events if before is None or _position(event) < before][:limit]
 
     async def list_cycles(self, workspace_id: str, *, before: CycleKey | None, limit: int) -> list[CycleRow]:
         tables = await self._arrive()
@@ -96,22 +94,23 @@ def _snapshot_row(tables: Tables, device: Device) -> SnapshotRow:
     return SnapshotRow(device, snapshot.version, document, state.last_update_received_at, state.last_changed_at)
 
 
-def _newest_events(tables: Tables, workspace_id: str, device_id: str, before: int | None) -> Iterator[EventRow]:
-    """Downwards from the device's version: sequences have no gaps, and what retention dropped lies at the far end."""
+def _events(tables: Tables, workspace_id: str, device_id: str) -> list[EventRow]:
+    """All that retention has left of one device."""
     state = tables.device_state.get((workspace_id, device_id)) or DeviceState()
-    newest = state.version if before is None else min(state.version, before - 1)
-    for sequence in range(newest, 0, -1):
-        event = tables.events.get((workspace_id, device_id, sequence))
-        if event is None:
-            return
-        yield event
+    keys = ((workspace_id, device_id, sequence) for sequence in range(1, state.version + 1))
+    return [event for key in keys if (event := tables.events.get(key))]
+
+
+def _position(event: EventRow) -> EventPosition:
+    return EventPosition(event.recorded_at, event.sequence)
 
 
 def _shard(tables: Tables, shard_id: str) -> dict[str, Any]:
     session, heartbeat = tables.sessions.get((shard_id,)), tables.heartbeats.get((shard_id,))
     assert session is not None  # noqa: S101
     assert heartbeat is not None  # noqa: S101 begun together, with one epoch
-    return {"shard_id": shard_id, **session._asdict(), **heartbeat._asdict()}
+    told = {name: value for name, value in session._asdict().items() if name != "boot_id"}
+    return {"shard_id": shard_id, **told, **heartbeat._asdict()}
 
 
 def _plain(value: Any) -> Any:

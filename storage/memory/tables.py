@@ -186,8 +186,10 @@ class Tables:
     def put_device(self, device: Device) -> None:
         """Store it with its state and snapshot, and keep the external id unique among active devices."""
         key = (device.workspace_id, device.device_id)
-        if former := self.devices.get(key):
-            self.holders.pop(external_key(former), None)
+        former = self.devices.get(key)
+        # One that was retired holds its external id no more; another device may.
+        if former is not None and self.holders.get(external_key(former)) == former.device_id:
+            del self.holders[external_key(former)]
         if device.retired_at is None:
             holder = self.holders.setdefault(external_key(device), device.device_id)
             assert holder == device.device_id, f"devices_external_key: {holder} holds it"  # noqa: S101 a guard

@@ -1,7 +1,7 @@
 """Versioned migrations, written in SQL, and the question whether the database is at the version this code knows.
 
-The only folder that knows Alembic and SQLAlchemy; both are loaded only to migrate. A migration is one transaction,
-under an advisory lock, so that several processes may start it at once.
+The only folder that knows Alembic and SQLAlchemy; both are loaded only to migrate. Every migration is a transaction of
+its own; all run under one advisory lock, so that several processes may start them at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runtime.faults import EnvironmentFault
 if TYPE_CHECKING:
     from storage.gateway import Connection, Database
 
-EXPECTED_VERSION = "0003"
+EXPECTED_VERSION = "0004"
 MIGRATE_SECONDS = 600.0
 _ONE_AT_A_TIME = threading.Lock()  # Alembic's context is global to the process; between processes the database locks
 
@@ -52,7 +52,8 @@ class SchemaVersion(NamedTuple):
 async def migrate(dsn: str) -> None:
     """Bring the database to EXPECTED_VERSION; nothing happens when it is there. Blocks for as long as DDL takes.
 
-    Not cancelled half way: the thread finishes its transaction even when the caller gives up waiting.
+    Not cancelled half way: the thread goes on even when the caller gives up waiting. What fails stops at the migration
+    before; the next start goes on from there.
     """
     with trio.fail_after(MIGRATE_SECONDS):
         await trio.to_thread.run_sync(migrate_blocking, dsn, abandon_on_cancel=True)

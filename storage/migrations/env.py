@@ -1,4 +1,6 @@
-"""Alembic's way in: one connection, one transaction for all pending migrations, one process at a time.
+"""Alembic's way in: one connection, one transaction for each pending migration, one process at a time.
+
+Each its own, so that none keeps the locks of the one before: together they would stand across a unit's order of tables.
 
 Run by `storage.migrations.migrate` in a thread of its own; it must never be imported by anything else.
 """
@@ -18,12 +20,14 @@ LOCK_WAIT = "120s"
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, transaction_per_migration=False)
+    # Before Alembic reads the version: a second process then waits here, and finds nothing left to do. The lock is the
+    # session's, since it outlives transactions; closing the connection gives it up.
+    connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT}'"))
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+    connection.execute(text("SET lock_timeout = '10s'"))
+    connection.commit()  # Alembic leaves transactions alone that are open when it is configured
+    context.configure(connection=connection, transaction_per_migration=True)
     with context.begin_transaction():
-        # Before Alembic reads the version: a second process then waits here, and finds nothing left to do.
-        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
-        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
         context.run_migrations()
 
 
@@ -33,7 +37,6 @@ async def _run(dsn: str) -> None:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_migrate)
-            await connection.commit()
     finally:
         await engine.dispose()
 

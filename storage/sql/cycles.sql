@@ -1,5 +1,10 @@
 -- Poll cycles. Their ends are written by the ingest unit.
 
+-- name: take_turn_on_cycles
+-- Before the session is held: whoever waits here must not keep the units of its own shard waiting as well. Not the
+-- workspace's row: a long command on it would hold up the schedule.
+SELECT pg_advisory_xact_lock(hashtextextended($1, 7264830914));
+
 -- name: find_attempts
 -- A completed cycle closes its slot for the schedule; a run on demand has a slot of its own.
 SELECT coalesce(bool_or(outcome = 'completed' AND trigger <> 'manual'), false) AS completed,

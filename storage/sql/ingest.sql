@@ -64,7 +64,8 @@ WITH written AS (
 SELECT count(*) FROM written;
 
 -- name: append_events
--- clock_timestamp() here, after the locks: so recorded_at grows with sequence within a device, across all shards.
+-- clock_timestamp() here, after the locks: so recorded_at grows with sequence within a device, across all shards, as
+-- long as the server's clock is not set back.
 INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings, provider_id, trace_id,
                     shard_id, epoch, resource, token)
 SELECT workspace_id, device_id, sequence, clock_timestamp(), received_at, readings, provider_id, trace_id,

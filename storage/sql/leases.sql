@@ -35,11 +35,19 @@ ORDER BY s.shard_id
 FOR NO KEY UPDATE OF s;
 
 -- name: declare_dead
--- A statement of its own, so that it sees a renewal that came in while lock_expired waited: who renewed lives on.
+-- A statement of its own, so that it sees a renewal that came in while lock_expired waited: who renewed lives on. The
+-- heartbeat first, so that it and a renewal still under way meet on that row: whichever comes second finds what the
+-- other wrote. A heartbeat that ends before it began is over for good.
+WITH silenced AS (
+    UPDATE heartbeats h SET expires_at = h.beat_at - interval '1 second'
+    FROM sessions s
+    WHERE s.shard_id = ANY ($1::text[]) AND s.state = 'live'
+      AND h.shard_id = s.shard_id AND h.epoch = s.epoch AND h.expires_at <= clock_timestamp()
+    RETURNING h.shard_id
+)
 UPDATE sessions s SET state = 'dead', ended_at = clock_timestamp()
-FROM heartbeats h
-WHERE s.shard_id = ANY ($1::text[]) AND s.state = 'live'
-  AND h.shard_id = s.shard_id AND h.epoch = s.epoch AND h.expires_at <= clock_timestamp()
+FROM silenced
+WHERE s.shard_id = silenced.shard_id
 RETURNING s.shard_id, s.epoch;
 
 -- name: make_leases

@@ -106,12 +106,14 @@ JOIN snapshots n USING (workspace_id, device_id)
 WHERE d.workspace_id = $1 AND d.device_id = $2;
 
 -- name: list_events
--- By recorded_at, which the index and the partitions are ordered by; within a device it grows with sequence.
+-- By recorded_at, which the index and the partitions are ordered by. Within a device it grows with sequence unless the
+-- server's clock was set back (a failover), so a page begins after both.
 SELECT sequence, recorded_at, received_at, readings, provider_id, trace_id, shard_id, epoch, resource, token
 FROM events
-WHERE workspace_id = $1 AND device_id = $2 AND ($3::bigint IS NULL OR sequence < $3)
+WHERE workspace_id = $1 AND device_id = $2
+  AND ($3::timestamptz IS NULL OR (recorded_at, sequence) < ($3, $4::bigint))
 ORDER BY recorded_at DESC, sequence DESC
-LIMIT $4;
+LIMIT $5;
 
 -- name: list_cycles
 -- Newest slot first, in the order of the primary key read backwards.

@@ -22,11 +22,13 @@ SET epoch = excluded.epoch, beat_at = excluded.beat_at, expires_at = excluded.ex
 RETURNING beat_at;
 
 -- name: beat
--- Reads the session without a lock, so a heartbeat never waits for a unit. Who drains goes on draining.
+-- Reads the session without a lock, so a heartbeat never waits for a unit. Who is being declared dead meanwhile finds
+-- its own row changed, and what declare_dead left there. Who drains goes on draining.
 UPDATE heartbeats h
 SET beat_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $3), statistics = $4::jsonb
 FROM sessions s
 WHERE h.shard_id = $1 AND h.epoch = $2 AND s.shard_id = $1 AND s.epoch = $2 AND s.state = 'live'
+  AND h.expires_at >= h.beat_at
 RETURNING h.beat_at;
 
 -- name: load_newest_epoch

@@ -12,8 +12,10 @@ import trio
 from storage.faults import DatabaseAway
 from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
+from storage.queries import sql
 from tests.conftest import make_postgres_stores
 from tests.storage.cast import WORKSPACE, Cast, begin, settle
+from tests.storage.pauses import SlowCommit, wait_until_somebody_waits_for_a_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +29,6 @@ MAKE_MANY = """
     SELECT 'w-' || to_char(n, 'FM0000'), 'W', n + 1 FROM generate_series(0, 999) AS n
 """
 EXPIRE = "UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = 'shard-1'"
-WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -44,12 +45,12 @@ async def fetch(database: Database, statement: str) -> list[tuple[Any, ...]]:
 
 
 @asynccontextmanager
-async def transaction(database: Database, statement: str) -> AsyncIterator[None]:
+async def transaction(database: Database, statement: str, *args: object) -> AsyncIterator[None]:
     """A transaction that has carried out the statement and commits at the end of the block, as a paused unit would."""
     began, go_on = trio.Event(), asyncio.Event()
 
     async def work(connection: Connection) -> None:
-        await connection.execute(statement)
+        await connection.execute(statement, *args)
         began.set()
         await go_on.wait()
 
@@ -58,12 +59,6 @@ async def transaction(database: Database, statement: str) -> AsyncIterator[None]
         await began.wait()
         yield
         go_on.set()
-
-
-async def wait_until_somebody_waits_for_a_lock(database: Database) -> None:
-    with trio.fail_after(5):
-        while not await fetch(database, WAITING):
-            pass
 
 
 UNIT = "UPDATE sessions SET last_unit = 7 WHERE shard_id = 'shard-1'"
@@ -93,6 +88,42 @@ async def test_who_renews_while_it_is_being_declared_dead_lives_on(cast: Cast, d
         await wait_until_somebody_waits_for_a_lock(database)
         assert await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={})
     assert (await cast.stores.leases.look(successor)).members == {"shard-1", "shard-2"}
+
+
+async def test_a_renewal_that_meets_the_declaration_at_its_end_finds_itself_dead(
+    cast: Cast, database: Database, dsn: str
+) -> None:
+    successor, slow = (await begin(cast.stores, "shard-2")).session, SlowCommit(dsn)
+    await execute(database, EXPIRE)
+    renewed: list[object] = []
+
+    async def renew() -> None:
+        renewed.append(await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={}))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(PostgresLeaseStore(slow).declare_dead, successor)
+        await slow.worked.wait()
+        nursery.start_soon(renew)
+        await wait_until_somebody_waits_for_a_lock(database)
+        slow.commit()
+    assert renewed == [None]
+    assert (await cast.stores.leases.look(successor)).members == {"shard-2"}
+    await slow.aclose()
+
+
+async def test_a_declaration_that_meets_a_renewal_at_its_end_finds_it_alive(cast: Cast, database: Database) -> None:
+    successor = (await begin(cast.stores, "shard-2")).session
+    await execute(database, EXPIRE)
+    declared: list[list[SessionRef]] = []
+
+    async def declare() -> None:
+        declared.append(await cast.stores.leases.declare_dead(successor))
+
+    async with trio.open_nursery() as nursery, transaction(database, sql("beat"), *cast.session, 15.0, "{}"):
+        nursery.start_soon(declare)
+        await wait_until_somebody_waits_for_a_lock(database)
+    assert declared == [[]]
+    assert await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={}) is not None
 
 
 async def test_a_unit_that_stands_still_gives_the_declaration_back_and_hinders_nobody_else(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import ProgrammingError
 
 import storage.migrations
 from domain.model import SessionRef
@@ -18,6 +20,9 @@ from storage.ingest import PostgresIngestStore
 from storage.leases import PostgresLeaseStore
 from storage.migrations import EXPECTED_VERSION, SchemaMismatch, SchemaVersion, check_schema, migrate, migrate_blocking
 from tests.conftest import execute, fetch
+
+if TYPE_CHECKING:
+    from storage.gateway import Connection
 
 SCHEMA = Path(storage.migrations.__file__).parents[1] / "schema.sql"
 
@@ -105,6 +110,59 @@ async def test_a_database_of_the_first_version_is_brought_along_with_what_it_hol
         assert await PostgresLeaseStore(database).claim(session, ["harbour"]) == {"harbour": 1}
         assert (await PostgresLeaseStore(database).look(session)).members == {"shard-1"}
         await database.aclose()
+
+
+async def test_a_migration_that_fails_leaves_those_before_it_and_the_next_start_goes_on(empty_dsn: str) -> None:
+    def prepare() -> None:
+        migrate_blocking(empty_dsn, "0002")
+        execute(empty_dsn, "CREATE INDEX rejections_reason_index ON rejections (origin)")  # of v0004's name
+
+    await trio.to_thread.run_sync(prepare)
+    with pytest.raises(ProgrammingError, match="rejections_reason_index"):
+        await migrate(empty_dsn)
+    assert (await versions(empty_dsn)).current == "0003"
+    await trio.to_thread.run_sync(execute, empty_dsn, "DROP INDEX rejections_reason_index")
+    await migrate(empty_dsn)
+    assert (await versions(empty_dsn)).is_known
+
+
+EDGE = "INSERT INTO connection_events (workspace_id, provider_id, at, kind) VALUES ('w', 'p', now(), 'call_failed')"
+READ_CYCLES = "SELECT cycle_id FROM poll_cycles"
+TOUCH_CYCLES = "UPDATE poll_cycles SET outcome = outcome"
+# Not pg_stat_activity, which stands still within a transaction.
+WAITING = """
+SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+WHERE NOT l.granted AND d.datname = current_database()
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "first", "then"), [("0002", "UPDATE sessions SET epoch = 1", EDGE), ("0003", READ_CYCLES, TOUCH_CYCLES)]
+)
+async def test_what_is_in_flight_goes_on_while_a_migration_waits_for_it(
+    empty_dsn: str, version: str, first: str, then: str
+) -> None:
+    """A unit takes sessions before all other tables; who starts a cycle reads the others before it writes."""
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(first)
+        began.set()
+        while not await connection.fetchval(WAITING):
+            pass
+        await connection.execute(then)
+
+    await trio.to_thread.run_sync(migrate_blocking, empty_dsn, version)
+    began = trio.Event()
+    async with open_bridge():
+        database = Database(empty_dsn)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(database.run, work)
+                await began.wait()
+                nursery.start_soon(migrate, empty_dsn)
+        assert database.statistics()["reruns"] == 0
+        await database.aclose()
+    assert (await versions(empty_dsn)).is_known
 
 
 def test_two_processes_may_migrate_at_once(empty_dsn: str) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
+from storage.faults import DatabaseRefused
+from storage.queries import sql
 from storage.upkeep import PostgresUpkeepStore, count_days_ahead, find_expired, partition_name
 from tests.storage.cast import WORKSPACE, settle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from storage.gateway import Connection, Database
     from tests.conftest import Stores
 
@@ -92,14 +97,81 @@ async def test_old_partitions_cycles_and_rejections_are_dropped_and_young_ones_k
     assert cycle.cycle_id == "cycle-10"
 
 
+RETENTION = {
+    "drop_old_cycles": "poll_cycles_slot_index",
+    "drop_old_rejections": "rejections_recorded_index",
+    "drop_old_connection_events": "connection_events_at_index",
+    "drop_old_quarantine": "quarantine_recorded_index",
+}
+
+
+@pytest.mark.parametrize(("statement", "index"), RETENTION.items())
+async def test_retention_finds_what_is_old_by_an_index(database: Database, statement: str, index: str) -> None:
+    plan = await explain(database, sql(statement), 30, 5000)
+    assert f"using {index}" in plan
+    assert "Index Cond" in plan.partition(index)[2]
+
+
+async def test_the_newest_good_cycle_and_rejections_of_one_reason_are_found_by_an_index(database: Database) -> None:
+    collectors = await explain(database, sql("load_collectors"), ["harbour"])
+    assert "poll_cycles_good_index" in collectors
+    rejections = await explain(database, sql("list_rejections"), "harbour", None, "stale", 10)
+    assert "using rejections_reason_index" in rejections
+    assert "Sort" not in rejections
+
+
+async def explain(database: Database, statement: str, *args: Any) -> str:
+    """The plan where any index is better than none, since the tables are empty."""
+
+    async def work(connection: Connection) -> str:
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *args))
+
+    return await database.run(work)
+
+
+OLD_REJECTIONS = """
+    INSERT INTO rejections (workspace_id, recorded_at, origin, outcome, occurrences, trace_id)
+    SELECT 'w', now() - interval '40 days', 'poll', 'stale', 1, 't' FROM generate_series(1, 5)
+"""
+
+
+async def test_one_chore_that_fails_does_not_keep_retention_from_the_others(
+    postgres_stores: Stores, database: Database
+) -> None:
+    await database.run(lambda connection: connection.execute(OLD_REJECTIONS))
+    await database.run(lambda connection: connection.execute("DROP TABLE poll_cycles"))
+    with pytest.raises(DatabaseRefused, match="poll_cycles"):
+        await postgres_stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    assert await database.run(lambda connection: connection.fetchval("SELECT count(*) FROM rejections")) == 0
+
+
+async def test_who_finds_another_at_a_chore_leaves_it_to_that_one(postgres_stores: Stores, database: Database) -> None:
+    await database.run(lambda connection: connection.execute(OLD_REJECTIONS))
+
+    async def work(connection: Connection) -> int:
+        assert await connection.fetchval(sql("try_lock_chore"), "drop_old_rejections")
+        taken.set()
+        await done.wait()
+        deleted: int = await connection.fetchval(sql("drop_old_rejections"), 30, 10)
+        return deleted
+
+    async def drop() -> Mapping[str, int]:
+        return await postgres_stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+
+    taken, done = trio.Event(), asyncio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.run, work)
+        await taken.wait()
+        assert (await drop())["rejections"] == 0
+        done.set()
+    assert await database.run(lambda connection: connection.fetchval("SELECT count(*) FROM rejections")) == 0
+
+
 async def test_retention_deletes_more_than_one_batch(
     postgres_stores: Stores, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.upkeep.DELETE_BATCH", 2)
-    old = (
-        "INSERT INTO rejections (workspace_id, recorded_at, origin, outcome, occurrences, trace_id) "
-        "SELECT 'w', now() - interval '40 days', 'poll', 'stale', 1, 't' FROM generate_series(1, 5)"
-    )
-    await database.run(lambda connection: connection.execute(old))
+    await database.run(lambda connection: connection.execute(OLD_REJECTIONS))
     dropped = await PostgresUpkeepStore(database).drop_expired(event_days=90, cycle_days=30, rejection_days=30)
     assert dropped["rejections"] == 5

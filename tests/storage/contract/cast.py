@@ -61,6 +61,9 @@ class Inside(Protocol):
     async def let_pass(self, seconds: float) -> None:
         """Of database time: heartbeats run out, what is free has been so long, what was recorded is old."""
 
+    async def set_clock_back(self, seconds: float) -> None:
+        """The database's, as a failover may: events that are there are from the future."""
+
 
 @dataclass
 class World:

@@ -61,6 +61,9 @@ class InsideTwin:
         assert self._clock is not None
         self._clock.now += timedelta(seconds=seconds)
 
+    async def set_clock_back(self, seconds: float) -> None:
+        await self.let_pass(-seconds)
+
 
 class InsidePostgres:
     def __init__(self, database: Database) -> None:
@@ -89,6 +92,10 @@ class InsidePostgres:
                 await connection.execute(f"UPDATE {table} SET {changes}")
 
         await self._database.run(work)
+
+    async def set_clock_back(self, seconds: float) -> None:
+        later = f"UPDATE events SET recorded_at = recorded_at + make_interval(secs => {seconds})"
+        await self._database.run(lambda connection: connection.execute(later))
 
     async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
         rows = await self._database.run(lambda connection: connection.fetch(statement), readonly=True)

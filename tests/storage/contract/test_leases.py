@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -277,6 +278,19 @@ async def test_all_that_expired_are_declared_at_once_and_nobody_else(world: Worl
     await world.begin("shard-4")
     assert await world.stores.leases.declare_dead(world.session) == [second, first]
     assert not (await look(world)).expired
+
+
+async def test_the_heartbeat_of_a_session_declared_dead_is_over_for_good_and_that_of_its_next_epoch_is_not(
+    world: World,
+) -> None:
+    dead = await world.begin("shard-2")
+    await kill(world, dead, by=world.session)
+    *_, shard = await world.stores.reads.load_shards()
+    assert (shard["shard_id"], shard["state"]) == ("shard-2", "dead")
+    assert datetime.fromisoformat(shard["expires_at"]) < datetime.fromisoformat(shard["beat_at"])
+    again = await world.begin("shard-2", ttl_seconds=0)
+    assert await renew(world, again)
+    assert (await look(world)).members == {"shard-1", "shard-2"}
 
 
 # --- Credentials ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from api.ports import EventPosition
 from domain.model import CycleTrigger
 from tests.storage.contract.cast import HARBOUR, ISLAND, slot
 
@@ -47,16 +48,33 @@ async def test_values_come_back_as_they_were_sent(world: World) -> None:
     assert values["charging"] is True
 
 
-async def test_events_are_newest_first_and_page_by_sequence(world: World) -> None:
+async def test_events_are_newest_first_and_page_by_time_and_sequence(world: World) -> None:
     for minute in range(9, 4, -1):
         await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=50.0))
         await world.send(world.update("bus-2", world.ago(minutes=minute), soc_percent=50.0))
-    page = await world.stores.reads.list_events(HARBOUR, "bus-1", before=4, limit=2)
+    newest, fourth, *_ = await world.stores.reads.list_events(HARBOUR, "bus-1", before=None, limit=5)
+    assert newest.recorded_at > fourth.recorded_at
+    position = EventPosition(fourth.recorded_at, 4)
+    page = await world.stores.reads.list_events(HARBOUR, "bus-1", before=position, limit=2)
     assert [(event.sequence, event.received_at) for event in page] == [
         (3, world.ago(minutes=7)),
         (2, world.ago(minutes=8)),
     ]
     assert await world.sequences("bus-1") == [5, 4, 3, 2, 1]
+
+
+async def test_pages_of_events_neither_lose_nor_repeat_any_after_the_clock_was_set_back(world: World) -> None:
+    for minute in (99, 98):
+        await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=50.0))
+    await world.inside.set_clock_back(3600)
+    for minute in (97, 96):
+        await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=50.0))
+    seen: list[int] = []
+    before: EventPosition | None = None
+    while page := await world.stores.reads.list_events(HARBOUR, "bus-1", before=before, limit=1):
+        seen.append(page[0].sequence)
+        before = EventPosition(page[0].recorded_at, page[0].sequence)
+    assert seen == [2, 1, 4, 3]
 
 
 async def test_cycles_are_newest_slot_first_and_page_by_their_key(world: World) -> None:

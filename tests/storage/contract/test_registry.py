@@ -158,6 +158,19 @@ async def test_an_external_id_is_free_once_its_device_is_retired_or_renamed(worl
     assert isinstance(refusal, Conflict)
 
 
+async def test_who_took_over_an_external_id_keeps_it_when_the_former_device_comes_back_under_another(
+    world: World,
+) -> None:
+    await world.stores.registry.retire_device(HARBOUR, "bus-1")
+    assert await put(world, world.draft("bus-8", external_id="x-bus-1")) == [NEW]
+    assert await put(world, world.draft("bus-1", external_id="x-other")) == [SAME]
+    unnamed = world.update("bus-1", world.ago(minutes=1), device_id=None, external_id="x-bus-1", soc_percent=50.0)
+    assert await world.send(unnamed) == ["accepted"]
+    assert (await world.values("bus-8"), await world.values("bus-1")) == ({"soc_percent": 50.0}, {})
+    (refusal,) = await put(world, world.draft("bus-9", external_id="x-bus-1"))
+    assert isinstance(refusal, Conflict)
+
+
 async def test_retiring_again_keeps_the_first_instant(world: World) -> None:
     first = await world.stores.registry.retire_device(HARBOUR, "bus-1")
     version = await world.config_version()

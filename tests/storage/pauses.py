@@ -1,0 +1,46 @@
+"""Transactions that stand still before their COMMIT, and how to see that somebody waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from storage.gateway import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from storage.gateway import Connection
+
+T = TypeVar("T")
+
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+class SlowCommit(Database):
+    """Its calls do their work and then wait for `commit` before they commit; `worked` is set meanwhile."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn, pool_size=1)
+        self.worked = trio.Event()
+        self._go_on = asyncio.Event()
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]], **options: Any) -> T:
+        async def slowly(connection: Connection) -> T:
+            result = await work(connection)
+            self.worked.set()
+            await self._go_on.wait()
+            return result
+
+        return await super().run(slowly, **options)
+
+    def commit(self) -> None:
+        self._go_on.set()
+
+
+async def wait_until_somebody_waits_for_a_lock(database: Database) -> None:
+    with trio.fail_after(5):
+        while not await database.run(lambda connection: connection.fetch(WAITING)):
+            pass
