@@ -25,7 +25,7 @@ def log_outcomes(log: FilteringBoundLogger, submission: Submission, receipt: Rec
     refused = count_refusals(receipt)
     if refused:
         log.info("telematics_update_rejected", updates=sum(refused.values()), reasons=dict(refused), **fields)
-    if submission.cycle is not None:
+    if submission.cycle is not None and receipt.facts_written:
         _log_cycle_end(log, submission)
 
 

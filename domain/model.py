@@ -224,6 +224,7 @@ class Receipt(NamedTuple):
     unit: int
     committed_at: datetime
     results: tuple[Result, ...]
+    facts_written: bool = True  # cursor, confirmation, facts and the cycle's end; not of what was fenced or poison
 
 
 @dataclass(frozen=True, slots=True)

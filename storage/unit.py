@@ -47,7 +47,7 @@ def ingest_unit(
     for submission in submissions:
         judged = _is_live(submission, session)
         results = desk.judge(submission) if judged else desk.refuse(submission, FENCED)
-        receipts.append(Receipt(unit, now, results))
+        receipts.append(Receipt(unit, now, results, judged))
     yield from desk.write(session)
     yield from _write_connections(live, now)
     yield from _end_cycles([submission.cycle for submission in live if submission.cycle], session)
@@ -67,7 +67,7 @@ def quarantine_unit(
     rows = [quarantine_row(update, Reason.DATA_ERROR.value, detail) for update in submission.updates]
     yield from append("append_quarantine", rows or [quarantine_facts(submission, detail)])
     result = Result(Outcome.QUARANTINED, Reason.DATA_ERROR, detail=error.sqlstate)
-    return [Receipt(unit, now, (result,) * len(submission.updates))]
+    return [Receipt(unit, now, (result,) * len(submission.updates), facts_written=False)]
 
 
 def _pass_fence(session: SessionRef, unit: int) -> Generator[Statement, Rows, datetime]:

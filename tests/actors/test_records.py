@@ -77,6 +77,14 @@ def test_the_end_of_a_cycle_is_recorded_with_its_summary(events: Events) -> None
     }
 
 
+def test_nothing_is_said_of_an_end_that_was_not_written(events: Events) -> None:
+    """Fenced, or poison: the cycle's row says something else."""
+    end = CycleEnd(CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1), "cycle-1", NOON, CycleOutcome.COMPLETED, {})
+    receipt = Receipt(9, NOON, (), facts_written=False)
+    log_outcomes(get_logger("test"), Submission("poll", "trace-1", cycle=end), receipt)
+    assert events == []
+
+
 def test_refusals_are_counted_by_reason_where_there_is_one() -> None:
     receipt = Receipt(1, NOON, (ACCEPTED, UNKNOWN, STALE, STALE))
     assert count_refusals(receipt) == {"unknown_device": 1, "stale": 2}

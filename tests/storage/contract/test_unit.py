@@ -214,6 +214,7 @@ async def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_com
     receipts = await world.commit(theirs, foreign, submission(world.update("bus-2", at, soc_percent=50.0)))
     results = [[said(result) for result in receipt.results] for receipt in receipts]
     assert results == [["rejected:fenced"], ["rejected:fenced"], ["accepted"]]
+    assert [receipt.facts_written for receipt in receipts] == [False, False, True]
     fleet = await world.stores.sessions.load_fleet(HARBOUR)
     assert fleet is not None
     assert fleet.cursors == {}
@@ -288,7 +289,7 @@ async def test_quarantine_keeps_the_updates_and_takes_the_units_number(world: Wo
     error = UnitPoisoned("22021", "a NUL")
     receipt = await world.stores.ingest.quarantine(world.session, 5, submission(bad, bad), error)
     quarantined = Result(Outcome.QUARANTINED, Reason.DATA_ERROR, detail="22021")
-    assert (receipt.unit, receipt.results) == (5, (quarantined, quarantined))
+    assert (receipt.unit, receipt.results, receipt.facts_written) == (5, (quarantined, quarantined), False)
     rows = await world.inside.quarantined()
     assert [(device_id, reason) for device_id, reason, _ in rows] == [("bus-2", "data_error")] * 2
     assert all(b"soc_percent" in sample for *_, sample in rows)
