@@ -41,13 +41,6 @@ class PostgresSessionStore:
 
         return await self._database.run(work)
 
-    async def load_newest_epoch(self, shard_id: str) -> int | None:
-        async def work(connection: Connection) -> int | None:
-            epoch: int | None = await connection.fetchval(sql("load_newest_epoch"), shard_id)
-            return epoch
-
-        return await self._database.run(work, in_transaction=False)
-
     async def start_draining(self, session: SessionRef) -> None:
         async def work(connection: Connection) -> None:
             if await connection.fetchrow(sql("start_draining"), *session):

@@ -54,11 +54,6 @@ class MemorySessionStore:
         tables.heartbeats.put((session.shard_id,), renewed)
         return now
 
-    async def load_newest_epoch(self, shard_id: str) -> int | None:
-        await self._engine.arrive()
-        stored = self._engine.tables.sessions.get((shard_id,))
-        return None if stored is None else stored.epoch
-
     async def start_draining(self, session: SessionRef) -> None:
         """It stays live: what it still holds has to be committed."""
         key = (session.shard_id,)

@@ -31,10 +31,6 @@ WHERE h.shard_id = $1 AND h.epoch = $2 AND s.shard_id = $1 AND s.epoch = $2 AND 
   AND h.expires_at >= h.beat_at
 RETURNING h.beat_at;
 
--- name: load_newest_epoch
--- Whoever began it, whatever became of it.
-SELECT epoch FROM sessions WHERE shard_id = $1;
-
 -- name: start_draining
 -- It stays live: what it still holds has to be committed.
 UPDATE heartbeats h SET draining = true

@@ -62,13 +62,6 @@ async def test_epochs_grow_even_after_the_database_forgot_some(world: World, sha
     assert start.session == SessionRef(shard_id, 8)
 
 
-async def test_the_newest_epoch_is_known_whoever_began_it_and_whatever_became_of_it(world: World) -> None:
-    newest = world.stores.sessions.load_newest_epoch
-    again = await world.begin("shard-1")
-    await world.stores.sessions.end_session(again)
-    assert (await newest("shard-1"), await newest("shard-2")) == (again.epoch, None)
-
-
 async def test_a_draining_session_stays_live_until_it_ends_and_the_next_one_does_not_drain(world: World) -> None:
     async def draining() -> bool:
         (shard,) = await world.stores.reads.load_shards()
