@@ -1,6 +1,6 @@
 """One collection run of a polled connection: page by page from the cursor on, each page submitted as it arrives.
 
-Owns the order (oldest first, the cursor only with the last page), the retries inside a run, its counts and its
+Owns the order (oldest first, a cursor only with the data that it covers), the retries inside a run, its counts and its
 lifecycle records. Used by the workspace's cycle and, with the stream lane, by a stream that seeds itself. Deadlines are
 the caller's.
 """
@@ -55,7 +55,7 @@ class Collected:
     devices_answered: int = 0
     unknown_dropped: int = 0
     asked_at: float | None = None  # monotonic; when the page was first asked for that has not come yet
-    cursor: str | None = None  # where the next run begins, once the replies say that this one is committed
+    cursor: str | None = None  # where the next run begins, once the replies say that all of this is committed
     replies: list[Reply[Receipt | None]] = field(default_factory=list)
 
 
@@ -75,6 +75,7 @@ class Collection:
         origin: Literal["poll", "stream"] = "poll",
     ) -> None:
         self._connection = connection
+        self._address = (connection.workspace_id, connection.provider_id)
         self._view = view
         self._ingest = ingest
         self._clock = clock
@@ -90,16 +91,18 @@ class Collection:
         self.collected = Collected()
 
     async def run(self, poller: Poller, cursor: str | None) -> Collected:
-        """Fetch and submit every page. Raises ProviderFault: what was submitted stays, the cursor does not move."""
+        """Fetch and submit every page.
+
+        Raises ProviderFault: what was submitted stays, and the cursor has moved with it as far as the pages said.
+        """
         external_ids = sorted(self._devices)
-        next_cursor, token = None, None
+        token = None
         while True:
             page = await self._fetch(poller, external_ids, cursor, token)
-            next_cursor = next_cursor or page.cursor
             token = page.next_page
-            await self._submit(self._read(page), page, next_cursor, last=token is None)
+            await self._submit(self._read(page), page, last=token is None)
+            self.collected.cursor = page.cursor or self.collected.cursor
             if token is None:
-                self.collected.cursor = next_cursor
                 return self.collected
 
     async def _fetch(self, poller: Poller, external_ids: list[str], cursor: str | None, token: str | None) -> Page:
@@ -119,10 +122,9 @@ class Collection:
 
     def _read(self, page: Page) -> tuple[CanonicalUpdate, ...]:
         received_at = self._clock.now()
-        address = (self._connection.workspace_id, self._connection.provider_id)
         updates = tuple(
             make_update(
-                address,
+                self._address,
                 sample.external_id,
                 self._devices.get(sample.external_id),
                 sample.readings,
@@ -146,11 +148,9 @@ class Collection:
         counts.devices_answered = len(self._answered)
         counts.unknown_dropped = self._unknown.dropped
 
-    async def _submit(
-        self, updates: tuple[CanonicalUpdate, ...], page: Page, cursor: str | None, *, last: bool
-    ) -> None:
+    async def _submit(self, updates: tuple[CanonicalUpdate, ...], page: Page, *, last: bool) -> None:
         invalid = self._ledger_items(page)
-        if not (updates or invalid or last):
+        if not (updates or invalid or page.cursor or last):
             return
         self._record(page, len(updates))
         submission = Submission(
@@ -160,8 +160,10 @@ class Collection:
             ownership=self._view.ownership,
             invalid=invalid,
         )
+        if page.cursor is not None:
+            submission.cursor = CursorAdvance(*self._address, page.cursor)
         if last:
-            self._close(submission, cursor)
+            self._close(submission)
         for part in split(submission):
             reply: Reply[Receipt | None] = Reply()
             part.resolve = reply.resolve
@@ -181,12 +183,9 @@ class Collection:
             ignored=page.ignored,
         )
 
-    def _close(self, submission: Submission, cursor: str | None) -> None:
+    def _close(self, submission: Submission) -> None:
         """What is true only now that every page has arrived."""
-        workspace_id, provider_id = self._connection.workspace_id, self._connection.provider_id
-        now = self._clock.now()
-        if cursor is not None:
-            submission.cursor = CursorAdvance(workspace_id, provider_id, cursor)
+        (workspace_id, provider_id), now = self._address, self._clock.now()
         device_ids = tuple(sorted(self._devices[external_id].device_id for external_id in self._answered))
         submission.confirmation = Confirmation(workspace_id, device_ids, now)
         submission.facts = (ConnectionFact(workspace_id, provider_id, ConnectionFactKind.CALL_SUCCEEDED, now),)
@@ -198,8 +197,7 @@ class Collection:
         sample = page.malformed[0] if page.malformed else b""
         return (
             InvalidItem(
-                self._connection.workspace_id,
-                self._connection.provider_id,
+                *self._address,
                 None,
                 Reason.INVALID,
                 "malformed record",

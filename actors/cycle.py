@@ -14,14 +14,17 @@ import trio
 from actors.collect import Collection
 from actors.ports import ProviderFault
 from domain.model import (
+    MAX_SAMPLE_BYTES,
     ConnectionFact,
     ConnectionFactKind,
     CycleEnd,
     CycleOutcome,
     FaultClass,
+    InvalidItem,
+    Reason,
     Submission,
 )
-from runtime.logs import get_logger
+from runtime.logs import EdgeLog, get_logger
 from runtime.mailbox import LaneFull, MailboxClosed
 
 if TYPE_CHECKING:
@@ -46,6 +49,14 @@ class PollState:
     def __init__(self, cursors: Mapping[str, str]) -> None:
         self.cursors = dict(cursors)
         self._not_before: dict[str, tuple[ProviderConnection, float]] = {}
+        self._edges: dict[str, EdgeLog] = {}
+
+    def edge_of(self, connection: ProviderConnection) -> EdgeLog:
+        """The log of this connection's troubles: once where one begins and once where it ends, over many cycles."""
+        if connection.provider_id not in self._edges:
+            log = get_logger("cycle").bind(workspace_id=connection.workspace_id, provider_id=connection.provider_id)
+            self._edges[connection.provider_id] = EdgeLog(log, "provider_call")
+        return self._edges[connection.provider_id]
 
     def postpone(self, connection: ProviderConnection, retry_after: float | None) -> None:
         """Do not call this provider again before it wants to be called."""
@@ -82,6 +93,8 @@ class Cycle:
         self._random = random
         self._ended = False
         self._facts: list[ConnectionFact] = []
+        self._invalid: list[InvalidItem] = []
+        self._malformed = 0  # whole answers; records that were malformed count where they were read
         self._results: dict[str, str] = {}
         self._collected: dict[str, Collected] = {}
         self._log = get_logger("cycle").bind(workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id)
@@ -135,6 +148,7 @@ class Cycle:
         except ProviderFault as fault:
             self._note_fault(connection, fault)
         else:
+            self._state.edge_of(connection).recovered()
             self._results[provider_id] = "ok"
 
     async def _collect_from(self, connection: ProviderConnection, poller: Poller) -> None:
@@ -145,9 +159,26 @@ class Cycle:
         await collection.run(poller, self._state.cursors.get(connection.provider_id))
 
     def _note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
+        provider_id = connection.provider_id
         self._state.postpone(connection, fault.retry_after)
-        self._results[connection.provider_id] = f"{fault.fault}: {fault}"[:MAX_DETAIL_CHARACTERS]
-        self._facts.append(self._failure(connection.provider_id, fault.fault, str(fault)))
+        self._state.edge_of(connection).failed(fault, fault=str(fault.fault))
+        self._results[provider_id] = f"{fault.fault}: {fault}"[:MAX_DETAIL_CHARACTERS]
+        self._facts.append(self._failure(provider_id, fault.fault, str(fault)))
+        if fault.sample is not None:
+            self._malformed += 1
+            self._invalid.append(self._malformed_answer(provider_id, fault, fault.sample))
+
+    def _malformed_answer(self, provider_id: str, fault: ProviderFault, sample: bytes) -> InvalidItem:
+        """For the ledger: an answer that could not be read has no records, but it can be looked at."""
+        return InvalidItem(
+            self._view.workspace_id,
+            provider_id,
+            None,
+            Reason.INVALID,
+            f"malformed answer: {fault}"[:MAX_DETAIL_CHARACTERS],
+            sample[:MAX_SAMPLE_BYTES],
+            received_at=self._clock.now(),
+        )
 
     def _note_deadline(self, fetch_seconds: float) -> None:
         """A provider is to blame for what it was asked and did not answer, not for our own ingest having no room."""
@@ -196,7 +227,7 @@ class Cycle:
             "updates": updates,
             "outcomes": dict(outcomes),
             "unconfirmed": updates - sum(outcomes.values()),
-            "malformed": sum(collected.malformed for collected in self._collected.values()),
+            "malformed": self._malformed + sum(collected.malformed for collected in self._collected.values()),
             "unknown_dropped": sum(collected.unknown_dropped for collected in self._collected.values()),
         }
 
@@ -219,6 +250,7 @@ class Cycle:
             trace_id=self._trace_id,
             ownership=self._view.ownership,
             facts=tuple(self._facts),
+            invalid=tuple(self._invalid),
             cycle=CycleEnd(self._start.key, self._start.cycle_id, self._clock.now(), outcome, summary),
         )
 

@@ -47,7 +47,8 @@ class FrameIntake:
         self.ignored: Counter[str] = Counter()
         self.faults: Counter[FaultClass] = Counter()
         self._reported = 0  # frames named in a lifecycle record so far
-        self._bad: dict[Reason, tuple[int, bytes, str]] = {}  # of the present window: count, first sample, detail
+        # Of the present window, apart for what the provider reported: count, first sample, detail.
+        self._bad: dict[tuple[Reason, FaultClass | None], tuple[int, bytes, str]] = {}
         self._bad_since = 0.0  # monotonic time of the window's first refused frame
         self._horizon = clock.now() + FUTURE_GUARD
         self._in_hand = 0
@@ -91,27 +92,33 @@ class FrameIntake:
     def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
         if verdict.fault is not None:
             self.faults[verdict.fault] += 1
+            detail = f"the provider reported an error ({verdict.fault})"
+            self._note_bad(Reason.INVALID, frame, detail, received, verdict.fault)
+        elif verdict.malformed is not None:
+            self._note_bad(Reason.INVALID, frame, verdict.malformed, received)
         if verdict.malformed is not None:
             self.malformed += 1
-            self._note_bad(Reason.INVALID, frame, verdict.malformed, received)
         else:
             self.ignored[verdict.ignored or "no_readings"] += 1
 
-    def _note_bad(self, reason: Reason, frame: str | bytes, detail: str, received: float) -> None:
+    def _note_bad(
+        self, reason: Reason, frame: str | bytes, detail: str, received: float, fault: FaultClass | None = None
+    ) -> None:
         """Count a frame for the ledger, keeping the first as a sample. A future reading must not enter the buffer: it
         would stand there as the newest and push good ones out."""
         if not self._bad:
             self._bad_since = received
-        count, sample, first_detail = self._bad.get(reason, (0, b"", detail))
+        count, sample, first_detail = self._bad.get((reason, fault), (0, b"", detail))
         if not count:
             raw = frame if isinstance(frame, bytes) else frame[:MAX_SAMPLE_BYTES].encode("utf-8", "replace")
             sample = raw[:MAX_SAMPLE_BYTES]
-        self._bad[reason] = (count + 1, sample, first_detail)
+        self._bad[reason, fault] = (count + 1, sample, first_detail)
 
     def next_submission(self, opened_before: float) -> Submission | None:
         """The devices whose window opened before this monotonic instant, at most 500; None when there is nothing.
 
-        Frames that were refused have a window too: then they go to the ledger, one row and one sample for each reason.
+        Frames that were refused have a window too: then they go to the ledger, one row and one sample for each reason,
+        reports of errors apart.
         """
         self._horizon = self._clock.now() + FUTURE_GUARD
         merged = self.buffer.drain(MAX_UPDATES_PER_SUBMISSION, opened_before=opened_before)
@@ -137,7 +144,7 @@ class FrameIntake:
         bad, self._bad = self._bad, {}
         return tuple(
             InvalidItem(self._view.workspace_id, self._provider_id, None, reason, detail, sample, count)
-            for reason, (count, sample, detail) in bad.items()
+            for (reason, _), (count, sample, detail) in bad.items()
         )
 
     def newly_received(self) -> int:
@@ -153,6 +160,7 @@ class FrameIntake:
             "ignored": self.ignored.total(),
             "ignored_by": dict(self.ignored),
             "malformed": self.malformed,
+            "faults": {str(fault): count for fault, count in self.faults.items()},
             "pending": self._in_hand,
             "buffer": self.buffer.statistics(),
         }

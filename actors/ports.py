@@ -97,9 +97,6 @@ class SessionStore(Protocol):
     async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
         """Renew the heartbeat; the server's time, or None when the session is no longer live."""
 
-    async def load_newest_epoch(self, shard_id: str) -> int | None:
-        """The newest epoch of this shard, whoever began it."""
-
     async def start_draining(self, session: SessionRef) -> None:
         """Say that this session takes nothing any more and is about to hand over what it has."""
 
@@ -217,13 +214,22 @@ class UpkeepStore(Protocol):
 
 
 class ProviderFault(EnvironmentFault):
-    """A provider did not answer as it should. `fault` is the class that health tells people."""
+    """A provider did not answer as it should. `fault` is the class that health tells people; `sample` is the beginning
+    (at most 4 kB) of an answer that came whole and was not what it should be.
+    """
 
     def __init__(
-        self, fault: FaultClass, message: str, *, permanent: bool = False, retry_after: float | None = None
+        self,
+        fault: FaultClass,
+        message: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        sample: bytes | None = None,
     ) -> None:
         super().__init__(message, permanent=permanent, retry_after=retry_after)
         self.fault = fault
+        self.sample = sample
 
 
 class Sample(NamedTuple):
@@ -237,8 +243,9 @@ class Page(NamedTuple):
     """One answer of a polled provider.
 
     `samples` are oldest first. `answered` names the devices the provider answered about, with or without news.
-    `next_page` is opaque: pass it to the next `fetch`; None ends the run. `cursor`, when present, is where the next
-    run begins; it is committed after the last page. Counts are of records.
+    `next_page` is opaque: pass it to the next `fetch`; None ends the run. `cursor`, when present, is where a run may
+    begin once this page and those before it are stored, and is committed with this page: a run that is cut off later
+    has moved so far. A provider that cannot tell before its last page names none before. Counts are of records.
     """
 
     samples: tuple[Sample, ...]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actors.connections import Connector
     from actors.fleet import FleetView
     from actors.ingest import IngestActor
-    from actors.ports import Streamer, StreamSocket
+    from actors.ports import FrameVerdict, Streamer, StreamSocket
     from domain.model import ProviderConnection
     from runtime.clock import SharedClock
 
@@ -39,6 +39,7 @@ SEED_BUDGET_SECONDS = 60.0
 STABLE_AFTER_SECONDS = 30.0  # a connection that lasted this long starts again at the lowest backoff
 MAX_UNSENT_EDGES = 20
 FLUSH_RETRY_SECONDS = 0.05
+GOOD_FRAMES_SECONDS = 60.0  # without a bad one, before a trouble with frames counts as over
 MAX_CONNECT_DELAY_SECONDS = 5.0  # at start, so that a shard's streams do not all connect in one instant
 
 
@@ -66,7 +67,8 @@ class StreamActor:
         self._backoff = Backoff(random, base_seconds=0.5, cap_seconds=60.0)
         self._log = get_logger("stream").bind(workspace_id=view.workspace_id, provider_id=provider_id)
         self._edge = EdgeLog(self._log, "stream_connection")
-        self._malformed_edge = EdgeLog(self._log, "stream_frames")
+        self._frames_edge = EdgeLog(self._log, "stream_frames")
+        self._bad_frame_at = float("-inf")  # monotonic
         self._intake = FrameIntake(provider_id, view, clock)
         # Refused by a full lane, to be sent first: at most one of updates, and edges of the connection.
         self._unsent: list[Submission] = []
@@ -127,10 +129,17 @@ class StreamActor:
         while True:
             frame = await receive()
             verdict = take(interpret, frame, trio.current_time())
-            if verdict.malformed is not None:
-                self._malformed_edge.failed(verdict.malformed)
+            if verdict.fault is not None or verdict.malformed is not None:
+                self._note_bad_frame(verdict)
             if verdict.fault is FaultClass.CREDENTIALS:
                 raise ProviderFault(FaultClass.CREDENTIALS, "the provider refused the credentials on the open stream")
+
+    def _note_bad_frame(self, verdict: FrameVerdict) -> None:
+        self._bad_frame_at = trio.current_time()
+        if verdict.fault is not None:
+            self._frames_edge.failed("the provider reported an error", fault=str(verdict.fault))
+        else:
+            self._frames_edge.failed(str(verdict.malformed))
 
     async def _keep_alive(self, socket: StreamSocket) -> None:
         while True:
@@ -224,7 +233,8 @@ class StreamActor:
             payload_prepared_at=self._clock.now(),
             devices=len(submission.updates),
         )
-        self._malformed_edge.recovered()
+        if trio.current_time() - self._bad_frame_at >= GOOD_FRAMES_SECONDS:
+            self._frames_edge.recovered()
 
     def _provider_type(self) -> str | None:
         connection = self._view.connection(self._provider_id)

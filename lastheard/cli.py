@@ -12,6 +12,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import orjson
 import trio
@@ -20,15 +21,19 @@ from rich.console import Console
 
 from lastheard import settings as settings_module
 from lastheard.client import ClientError, connect
-from lastheard.tables import health_table, runtime_tables
+from lastheard.tables import health_csv, health_table, runtime_tables
 from runtime.clock import SystemClock
 from runtime.faults import EnvironmentFault
 from runtime.logs import configure_logging
 from runtime.settings import SettingsError
+from simulator.faults import describe_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+    from rich.table import Table
+
+    from lastheard.client import ApiClient
     from lastheard.settings import Settings
 
 app = typer.Typer(
@@ -77,7 +82,7 @@ def demo(
     settings = _load(
         config,
         data_dir=data_dir,
-        dsn=None,
+        dsn="",  # the demo's is its own, whatever the environment or the file say
         embedded=True,
         shard_id="demo",
         http_port=_demo_port(),
@@ -123,7 +128,7 @@ def migrate(
     _run(settings, partial(migrate_database, settings, check_only=check))
 
 
-@app.command()
+@app.command(epilog=f"Faults, written name=value,name=value:\n\n\b\n{describe_faults()}")
 def simulate(
     devices: Annotated[int, typer.Option(min=1, help="vehicles in all")] = 100,
     tenants: Annotated[int, typer.Option(min=1, help="fleets, each with its own credential")] = 1,
@@ -131,7 +136,7 @@ def simulate(
         int, typer.Option(min=0, help="how many of the fleets speak rFMS instead of the stream")
     ] = 0,
     rate: Annotated[float, typer.Option(help="frames per second and vehicle")] = 1.0,
-    faults: Annotated[str, typer.Option(help="name=value,… ; a wrong name lists them all")] = "",
+    faults: Annotated[str, typer.Option(help="name=value,name=value; see below")] = "",
     seed: Annotated[int, typer.Option(help="the same seed gives the same fleet")] = 0,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on; 0 picks a free one")] = 0,
@@ -140,6 +145,7 @@ def simulate(
     from simulator.config import ConfigInvalid, build_config
     from simulator.faults import FaultsInvalid
     from simulator.run import run
+    from simulator.server import CannotListen
 
     try:
         simulated = build_config(
@@ -147,7 +153,10 @@ def simulate(
         )
     except (ConfigInvalid, FaultsInvalid) as error:
         _fail(str(error))
-    run(simulated, host=host, port=port)
+    try:
+        run(simulated, host=host, port=port)
+    except CannotListen as error:
+        _fail(str(error), EXIT_UNAVAILABLE)
 
 
 @app.command()
@@ -159,7 +168,14 @@ def health(
     config: ConfigOption = None,
 ) -> None:
     """Every device of a workspace: state, reason, age. Asks the API at LASTHEARD_ADDRESS with LASTHEARD_KEY."""
-    _print_list(f"/workspaces/{workspace}/health", f"Health of {workspace}", as_json, as_csv, config, state=state or [])
+    _exclude_each_other(as_json, as_csv)
+
+    def answer(client: ApiClient) -> Iterable[str | Table]:
+        wanted = {"state": state} if state else {}
+        pages = client.pages(f"/workspaces/{quote(workspace, safe='')}/health", **wanted)
+        return [health_csv(pages)] if as_csv else _listed(pages, f"Health of {workspace}", as_json=as_json)
+
+    _print(config, answer)
 
 
 @app.command()
@@ -169,7 +185,14 @@ def worklist(
     config: ConfigOption = None,
 ) -> None:
     """Devices that stopped reporting or never did, across all workspaces the key may see; silent longest first."""
-    _print_list("/worklist", "Worklist", as_json, as_csv, config, with_workspace=True)
+    _exclude_each_other(as_json, as_csv)
+
+    def answer(client: ApiClient) -> Iterable[str | Table]:
+        if as_csv:
+            return client.csv_parts("/worklist")
+        return _listed(client.pages("/worklist"), "Worklist", as_json=as_json, with_workspace=True)
+
+    _print(config, answer)
 
 
 @app.command()
@@ -178,15 +201,12 @@ def runtime(
     config: ConfigOption = None,
 ) -> None:
     """Shards, leases, actors, restarts, parked ones, queue depth: what to ask first when something is wrong."""
-    try:
-        report = orjson.loads(connect(_load(config)).get("/runtime").content)
-    except (ClientError, EnvironmentFault) as error:
-        _fail(str(error), EXIT_UNAVAILABLE)
-    if as_json:
-        sys.stdout.write(orjson.dumps(report).decode() + "\n")
-        return
-    for table in runtime_tables(report):
-        out.print(table)
+
+    def answer(client: ApiClient) -> Iterable[str | Table]:
+        report = client.read("/runtime")
+        return [orjson.dumps(report).decode() + "\n"] if as_json else runtime_tables(report)
+
+    _print(config, answer)
 
 
 @token_app.command("create")
@@ -221,26 +241,32 @@ def config_check(config: ConfigOption = None) -> None:
         out.print(f"LASTHEARD_{field.upper()} = {shown}", markup=False)
 
 
-def _print_list(
-    path: str, title: str, as_json: bool, as_csv: bool, config: Path | None, with_workspace: bool = False, **query: Any
-) -> None:
-    """One list of the API, in the form that was asked for."""
-    if as_json and as_csv:
-        _fail("--json and --csv exclude each other")
+def _listed(
+    pages: Iterable[dict[str, Any]], title: str, *, as_json: bool, with_workspace: bool = False
+) -> Iterator[str | Table]:
+    """A list of devices as JSON, a line for each page, or as one table."""
+    if as_json:
+        yield from (orjson.dumps(page).decode() + "\n" for page in pages)
+        return
+    items = [item for page in pages for item in page["items"]]
+    yield health_table(f"{title}: {len(items)} devices", items, with_workspace=with_workspace)
+
+
+def _print(config: Path | None, answer: Callable[[ApiClient], Iterable[str | Table]]) -> None:
+    """What the API says, part by part: tables for people, text as it is. What went wrong is said in a sentence."""
     try:
-        client = connect(_load(config))
-        if as_csv:
-            sys.stdout.write(client.get(path, format="csv", **query).text)
-            return
-        items: list[dict[str, Any]] = []
-        for page in client.pages(path, **query):
-            if as_json:
-                sys.stdout.write(orjson.dumps(page).decode() + "\n")
-            items += page["items"]
+        for part in answer(connect(_load(config))):
+            if isinstance(part, str):
+                sys.stdout.write(part)
+            else:
+                out.print(part)
     except (ClientError, EnvironmentFault) as error:
         _fail(str(error), EXIT_UNAVAILABLE)
-    if not as_json:
-        out.print(health_table(f"{title}: {len(items)} devices", items, with_workspace=with_workspace))
+
+
+def _exclude_each_other(as_json: bool, as_csv: bool) -> None:
+    if as_json and as_csv:
+        _fail("--json and --csv exclude each other")
 
 
 def _load(config: Path | None, **overrides: object) -> Settings:

@@ -18,6 +18,7 @@ import trio
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from lastheard.client import PREFIX
 from lastheard.tables import STATE_STYLE, STATES
@@ -71,15 +72,16 @@ async def _get(client: httpx.AsyncClient, path: str, **params: int) -> Any:
 
 
 class DemoView:
-    """Prints. On a terminal a table that renews itself, elsewhere a line per workspace every few seconds."""
+    """Prints. On a terminal a table that renews itself, elsewhere a line of sums every few seconds."""
 
     def __init__(self) -> None:
         # A pipe has no width of its own, and a table must not be cut to guess one.
         width = None if sys.stdout.isatty() else 150
         self._console = Console(file=sys.stdout, highlight=False, width=width)
 
-    def say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
+    def say(self, text: str, style: str | None = None) -> None:
+        """One line as it is, [brackets] and :words: among it."""
+        self._console.print(text, soft_wrap=True, markup=False, emoji=False, style=style)
 
     def introduce(self, address: str, key: str, remembered: Path) -> None:
         self.say(f"\naddress  {address}\nkey      {key}\n")
@@ -91,7 +93,7 @@ class DemoView:
         """Look every second and show, until cancelled."""
         headers = {"authorization": f"Bearer {key}"}
         live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else nullcontext()
-        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=10.0) as client:
+        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=10.0, trust_env=False) as client:
             with live as table:
                 looks = 0
                 while True:
@@ -108,7 +110,7 @@ class DemoView:
         try:
             await watch.look(client)
         except httpx.HTTPError as error:
-            self.say(f"[yellow]no answer: {error}[/]")
+            self.say(f"no answer: {error}", "yellow")
 
     def _print_line(self, watch: Watch, service: Service) -> None:
         total = sum(watch.counts.values(), Counter())
@@ -123,15 +125,15 @@ class DemoView:
         """
         self._console.print(_table(watch, service))
         identities = [_frames_identity(service), _updates_identity(service)]
-        for text, _ in identities:
-            self.say(text)
+        for text, holds in identities:
+            self.say(f"{text}  {'holds' if holds else 'DOES NOT HOLD'}", "green" if holds else "red")
         self.say("states that occurred: " + ", ".join(state for state in STATES if state in watch.seen))
         missing = watch.without_cycle()
         if missing:
             cycles = f"no completed cycle in: {', '.join(missing)}"
-            self.say(f"[red]{cycles}[/]" if in_full else f"{cycles} (ended early)")
+            self.say(cycles if in_full else f"{cycles} (ended early)", "red" if in_full else None)
         good = not (missing and in_full) and all(holds for _, holds in identities)
-        self.say("everything holds" if good else "[red]something does not hold[/]")
+        self.say("everything holds" if good else "something does not hold", None if good else "red")
         return 0 if good else 1
 
 
@@ -146,7 +148,7 @@ def _frames_identity(service: Service) -> tuple[str, bool]:
     parts = ("merged", "ignored", "malformed", "pending")
     holds = frames["received"] == sum(frames[part] for part in parts)
     terms = " + ".join(f"{part} {frames[part]}" for part in parts)
-    return f"frames: received {frames['received']} = {terms}  {_mark(holds)}", holds
+    return f"frames: received {frames['received']} = {terms}", holds
 
 
 def _updates_identity(service: Service) -> tuple[str, bool]:
@@ -155,11 +157,7 @@ def _updates_identity(service: Service) -> tuple[str, bool]:
     parts = ("accepted", "duplicate", "stale", "conflict", "rejected", "quarantined")
     holds = ingest["submitted"] == sum(outcomes.get(part, 0) for part in parts) + ingest["pending"]
     terms = " + ".join(f"{part} {outcomes.get(part, 0)}" for part in parts)
-    return f"updates: submitted {ingest['submitted']} = {terms} + pending {ingest['pending']}  {_mark(holds)}", holds
-
-
-def _mark(holds: bool) -> str:
-    return "[green]holds[/]" if holds else "[red]DOES NOT HOLD[/]"
+    return f"updates: submitted {ingest['submitted']} = {terms} + pending {ingest['pending']}", holds
 
 
 def _table(watch: Watch, service: Service) -> Table:
@@ -175,5 +173,5 @@ def _table(watch: Watch, service: Service) -> Table:
         named = [outcomes.pop(outcome, 0) for outcome in ("accepted", "duplicate", "stale")]
         numbers = [watch.counts[workspace][state] for state in STATES]
         numbers += [watch.cycles[workspace].total(), service.shard.frames_of(workspace)["received"]]
-        table.add_row(workspace, *(str(number) for number in [*numbers, *named, outcomes.total()]))
+        table.add_row(Text(workspace), *(str(number) for number in [*numbers, *named, outcomes.total()]))
     return table

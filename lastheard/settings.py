@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     @field_validator("dsn")
     @classmethod
     def _check_dsn(cls, value: str | None) -> str | None:
+        """An empty one is none: how a variable is taken back that a file or an environment above has set."""
+        if value == "":
+            return None
         if value is not None and urlsplit(value).scheme not in ("postgresql", "postgres"):
             raise ValueError("a DSN begins with postgresql://")
         return value

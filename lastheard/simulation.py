@@ -19,6 +19,7 @@ import trio
 
 from api.ports import DeviceDraft, NotFound
 from domain.model import Policy, ProviderConnection
+from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -49,7 +50,7 @@ class Simulated:
     tenants: tuple[Tenant, ...]
 
 
-class SimulatorFailed(Exception):
+class SimulatorFailed(EnvironmentFault):
     """It ended, or said nothing, before it was ready."""
 
 
@@ -89,7 +90,7 @@ async def _wait_ready(process: trio.Process) -> Simulated:
 
 async def list_vehicles(simulated: Simulated, tenant: Tenant) -> list[tuple[str, str]]:
     """(external_id, vehicle_name) of a tenant, asked of the provider's own listing."""
-    async with httpx.AsyncClient(base_url=simulated.http_url, timeout=10.0) as client:
+    async with httpx.AsyncClient(base_url=simulated.http_url, timeout=10.0, trust_env=False) as client:
         if tenant.provider == "viriciti":
             answer = await client.get("/api/v1/my/assets", headers={"x-api-key": tenant.credential})
             return [(asset["vid"], asset["name"]) for asset in _body(answer)]

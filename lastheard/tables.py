@@ -1,6 +1,7 @@
 """What the reading commands print: rich tables for people, JSON and CSV for programs.
 
-Owns columns and colours. Decides nothing: states and reasons are the API's.
+Owns columns and colours. Decides nothing: states and reasons are the API's. Whatever is shown is shown as it is: names
+are the customers', and rich would take [brackets] and :words: in a plain string for its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,28 +23,55 @@ STATE_STYLE = {
     "configured-no-data": "magenta",
     "awaiting-first-data": "cyan",
 }
+_CSV_COLUMNS = (
+    "workspace_id",
+    "vehicle_id",
+    "vehicle_name",
+    "device_id",
+    "provider_id",
+    "external_id",
+    "state",
+    "reason",
+    "freshness_age_seconds",
+    "last_update_received_at",
+    "last_confirmed_at",
+    "provider_lag_seconds",
+)
 
 
 def health_table(title: str, items: Iterable[Mapping[str, Any]], *, with_workspace: bool = False) -> Table:
     """One line per device: who, state, why, how long ago."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = _empty(title)
     if with_workspace:
         table.add_column("workspace")
     for column in ("vehicle", "device", "state", "reason", "age", "last update received", "old signals"):
         table.add_column(column, justify="right" if column == "age" else "left", no_wrap=column != "old signals")
     for item in items:
         state = str(item["state"])
-        table.add_row(
+        _add_row(
+            table,
             *([str(item["workspace_id"])] if with_workspace else []),
             str(item["vehicle_name"]),
             str(item["device_id"]),
-            f"[{STATE_STYLE.get(state, 'white')}]{state}[/]",
+            Text(state, STATE_STYLE.get(state, "white")),
             str(item["reason"]),
             duration(item.get("freshness_age_seconds")),
             _instant(item.get("last_update_received_at")),
             _short(item.get("old_signals") or ()),
         )
     return table
+
+
+def health_csv(pages: Iterable[Mapping[str, Any]]) -> str:
+    """One line per device of the API's health report, with a header."""
+    from api.spreadsheet import write_csv  # and with it the whole web framework, which no other command needs
+
+    rows = [
+        [*(item[column] for column in _CSV_COLUMNS), "; ".join(item["old_signals"]), page["evaluated_at"]]
+        for page in pages
+        for item in page["items"]
+    ]
+    return write_csv((*_CSV_COLUMNS, "old_signals", "evaluated_at"), rows)
 
 
 def _short(signals: Sequence[str]) -> str:
@@ -66,7 +95,8 @@ def _shards_table(shards: Iterable[Mapping[str, Any]]) -> Table:
     table = _plain("shards", columns)
     for shard in shards:
         vital = shard.get("statistics") or {}
-        table.add_row(
+        _add_row(
+            table,
             str(shard["shard_id"]),
             str(shard["epoch"]),
             str(shard["state"]) + (", draining" if shard.get("draining") else ""),
@@ -84,7 +114,8 @@ def _leases_table(shard_id: str, workspaces: Mapping[str, Mapping[str, Any]]) ->
     table = _plain(f"leases of {shard_id}", ("workspace", "token", "streams open", "next start", "cycles"))
     for workspace_id, workspace in sorted(workspaces.items()):
         streams = workspace["streams"].values()
-        table.add_row(
+        _add_row(
+            table,
             workspace_id,
             str(workspace["token"]),
             f"{sum(stream['open'] for stream in streams)} of {len(streams)}",
@@ -100,7 +131,8 @@ def _actors_table(children: Mapping[str, Mapping[str, Any]]) -> Table:
     table = _plain(f"actors: {len(children)}, to look at: {len(odd)}", ("actor", "state", "restarts", "since", "error"))
     for name, child in sorted(odd.items()):
         error = child["last_error"] or {}
-        table.add_row(
+        _add_row(
+            table,
             name,
             child["state"],
             str(child["restarts"]),
@@ -114,15 +146,23 @@ def _lanes_table(lanes: Mapping[str, Mapping[str, Any]]) -> Table:
     table = _plain("mailbox lanes, in updates", ("lane", "waiting", "capacity", "peak", "parked senders", "refused"))
     for name, lane in lanes.items():
         counts = ("waiting_size", "capacity", "peak_size", "parked_senders", "refused_items")
-        table.add_row(name, *(str(lane[count]) for count in counts))
+        _add_row(table, name, *(str(lane[count]) for count in counts))
     return table
 
 
 def _plain(title: str, columns: Iterable[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = _empty(title)
     for column in columns:
         table.add_column(column, no_wrap=column != "error")
     return table
+
+
+def _empty(title: str) -> Table:
+    return Table(title=Text(title, "table.title"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+
+
+def _add_row(table: Table, *cells: str | Text) -> None:
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 def _instant(text: str | None) -> str:

@@ -40,6 +40,8 @@ CLOSE_SECONDS: Final = 5.0
 MAX_ERROR_BODY_BYTES: Final = 4096
 CLIENTS_PER_CALL: Final = 2  # the second one only after the first was found to have lost its slots
 
+_PLAIN: Final = "identity"
+_PACKED: Final = ("gzip", "x-gzip", "deflate")
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
 
@@ -176,7 +178,7 @@ class HttpPool:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 await response.aclose()
         if not response.is_success:
-            excerpt = excerpt_of(body, call.secrets)
+            excerpt = excerpt_of(_readable(response, body), call.secrets)
             raise fault_for_status(response.status_code, response.headers, place, excerpt, self.clock.wall())
         return self._decompress(response, body, place)
 
@@ -189,12 +191,11 @@ class HttpPool:
             with trio.CancelScope() as scope:
                 async for chunk in response.aiter_raw():
                     is_too_long = len(body) + len(chunk) > limit
+                    body += chunk[: limit - len(body)]
                     if is_too_long:
                         # Leaving the loop would leave async generators behind, which only their own task may close:
                         # a cancelled read unwinds them all.
                         scope.cancel()
-                    else:
-                        body += chunk
         except httpx.HTTPError as error:
             raise fault_for_error(error, place) from error
         self._counts["bytes_received"] += len(body)
@@ -204,10 +205,10 @@ class HttpPool:
 
     def _decompress(self, response: httpx.Response, body: bytes, place: str) -> bytes:
         """At most max_response_bytes, however small the compressed body was."""
-        encoding = response.headers.get("content-encoding", "identity").lower()
-        if encoding == "identity":
+        encoding = _encoding_of(response)
+        if encoding == _PLAIN:
             return body
-        if encoding not in ("gzip", "x-gzip", "deflate"):
+        if encoding not in _PACKED:
             raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered in an encoding nobody asked for")
         inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
         try:
@@ -270,3 +271,19 @@ class HttpPool:
         self._retired.discard(generation)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
             await generation.client.aclose()
+
+
+def _encoding_of(response: httpx.Response) -> str:
+    encoding: str = response.headers.get("content-encoding", _PLAIN)
+    return encoding.lower()
+
+
+def _readable(response: httpx.Response, body: bytes) -> bytes:
+    """As much as can be read of the beginning of an error's body; nothing when that cannot be unpacked."""
+    encoding = _encoding_of(response)
+    if encoding == _PLAIN:
+        return body
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, MAX_ERROR_BODY_BYTES) if encoding in _PACKED else b""
+    except zlib.error:
+        return b""

@@ -14,9 +14,12 @@ from simulator.config import ConfigInvalid, SimulatorConfig, build_config
 from simulator.demo import demo_config
 from simulator.faults import FaultsInvalid, describe_faults
 from simulator.run import run
+from simulator.server import CannotListen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+EXIT_UNAVAILABLE = 69
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,7 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigInvalid, FaultsInvalid) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    run(config, host=flags.host, port=flags.port, parent=flags.exit_with_parent)
+    try:
+        run(config, host=flags.host, port=flags.port, parent=flags.exit_with_parent)
+    except CannotListen as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_UNAVAILABLE
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from simulator.chance import seed_from
@@ -113,6 +114,9 @@ def build_config(
         raise ConfigInvalid(f"{devices} devices cannot fill {tenants} tenants; each needs at least one")
     if not 0 <= rfms_tenants <= tenants:
         raise ConfigInvalid(f"{rfms_tenants} of {tenants} tenants cannot be rFMS")
+    for name, value in (("rate", rate), ("report interval", report_interval_seconds)):
+        if not 0.0 <= value < inf:  # not a number is neither
+            raise ConfigInvalid(f"the {name} must be a number from 0 on, not {value:g}")
     judged = parse_faults(faults) if isinstance(faults, str) else faults
     base, extra = divmod(devices, tenants)
     built = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import trio
 
-from simulator.server import Simulator, serve
+from simulator.server import CannotListen, Simulator, serve
 
 if TYPE_CHECKING:
     from simulator.config import SimulatorConfig
@@ -26,9 +26,21 @@ def run(config: SimulatorConfig, *, host: str = "127.0.0.1", port: int = 0, pare
     """Blocks until ended. `parent` is the process id whose end ends this one too.
 
     Prints one JSON line when the port is bound: event, http_url, ws_url, port, pid, tenants. The credentials in it are
-    made up by the simulator and open nothing else.
+    made up by the simulator and open nothing else. Raises CannotListen.
     """
-    trio.run(_run, config, host, port, parent)
+    refusal: CannotListen | None = None
+    try:
+        trio.run(_run, config, host, port, parent)
+    except* CannotListen as group:
+        refusal = _only(group)
+    if refusal is not None:  # not in the handler, where it would be raised as a group
+        raise refusal
+
+
+def _only(group: BaseExceptionGroup[CannotListen]) -> CannotListen:
+    """The one at the end of the groups: nothing else of ours raises it."""
+    inner = group.exceptions[0]
+    return _only(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def _run(config: SimulatorConfig, host: str, port: int, parent: int | None) -> None:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from simulator.config import SimulatorConfig
 
 
+class CannotListen(Exception):
+    """The address cannot be had; the message is fit for a command line."""
+
+
 class Simulator:
     """Everything one process serves. `serve` makes it; the reading methods are for whoever started it."""
 
@@ -170,9 +174,13 @@ async def serve(
 ) -> None:
     """Until cancelled. The started value knows the bound port (`port`, `http_url`, `ws_url`); 0 lets the system choose.
 
-    Cancelled, open streams get a closing handshake, at most a second long.
+    Cancelled, open streams get a closing handshake, at most a second long. Raises CannotListen.
     """
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        why = error.strerror or error
+        raise CannotListen(f"cannot listen on {host} port {port}: {why}; choose another --port") from error
     bound = listeners[0].socket.getsockname()[1]
     simulator = Simulator(config, clock or SystemClock(), host, bound)
     async with trio.open_nursery() as nursery:

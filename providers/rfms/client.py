@@ -41,14 +41,14 @@ class RfmsPoller:
     async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
         """One page. Without a usable cursor the latest status of every vehicle, else all received since.
 
-        A run that asked for everything since its cursor was answered about every listed vehicle, also those without
-        news; a run of latest statuses only about those it found.
+        A run that got everything since its cursor was answered about every listed vehicle, also those without news; one
+        that ended at max_pages, or of latest statuses, only about those it found.
         """
         step = self._paging.first_step(cursor, self._http.clock.wall()) if page is None else Step.decode(page)
         step.check(self._settings.max_pages)
         answer = read_page(await self._http.fetch(self._call(step)))
         following = self._paging.next_step(step, answer)
-        is_complete_answer = following is None and step.mode == "since"
+        is_complete_answer = not answer.announces_more and step.mode == "since"
         return to_page(answer)._replace(
             answered=answer.answered | frozenset(external_ids) if is_complete_answer else answer.answered,
             next_page=None if following is None else following.encode(),

@@ -1,10 +1,16 @@
 """Where an rFMS run stands and what it asks for next. Pure.
 
-Owns the cursor (the server's time of the run's first request, to the second: what has been received since is the next
-run's), the page token and the guards of a run. It must never let a link lead to another host, the credential with it.
+Owns the cursor, the page token and the guards of a run. It must never let a link lead to another host, the credential
+with it.
 
     no cursor, or too old   latestOnly=true, then lastVin, page by page
     cursor                  starttime=cursor & datetype=received, then the server's link, else starttime=last received
+
+After its last page a run's cursor is the server's time of its first request, to the second: what has been received
+since is the next run's. Until then it is the second up to which its pages have come, for history is told in the order
+in which it was received: a run that is cut off, by a deadline, a fault or max_pages, has moved all the same, and one
+that never gets to its end still catches up. Asking on from the last second received presumes that order; a link might
+hide another one, so what a linked page has come to counts only when the page after it goes on from there.
 """
 
 from __future__ import annotations
@@ -34,14 +40,16 @@ _CLOCK_TOLERANCE: Final = timedelta(hours=1)
 class Step:
     """One request of a run, as a page token carries it.
 
-    target: path and query on the maker's host. pages: asked before this one. cursor: where the next run begins, known
-    after the first page. seen: digests of earlier targets. problem: why there is no such request; it is raised when the
-    page is asked for, so that the records before it are kept.
+    target: path and query on the maker's host. pages: asked before this one. begin: the second at which a run since its
+    cursor began. start: the second that it has come to, None when that cannot be said. cursor: where the next run
+    begins if this one gets to its end, known after the first page. seen: digests of earlier targets. problem: why there
+    is no such request; it is raised when the page is asked for, so that the records before it are kept.
     """
 
     mode: Literal["latest", "since"]
     target: str
     pages: int = 0
+    begin: str | None = None
     start: str | None = None
     cursor: str | None = None
     seen: tuple[str, ...] = ()
@@ -80,15 +88,14 @@ class Paging:
         if since is None or not oldest <= since <= now + _CLOCK_TOLERANCE:
             return Step(mode="latest", target=self._target({"latestOnly": "true"}))
         start = _to_second(since)
-        return Step(mode="since", target=self._since(start), start=start)
+        return Step(mode="since", target=self._since(start), begin=start, start=start)
 
     def next_step(self, step: Step, page: StatusPage) -> Step | None:
-        """The request after this page; None when the run is complete."""
-        cursor = self.cursor_after(step, page)
-        if not (page.has_more or page.link):
+        """The request after this page; None when the run is complete, or long enough and ahead of where it began."""
+        if not page.announces_more or self._may_end_here(step, page):
             return None
         seen = (*step.seen, _digest(step.target))
-        target, start, problem = step.target, step.start, None
+        target, start, problem = step.target, _reached(step, page), None
         if page.link is not None:
             target, problem = self._follow(page.link)
         elif step.mode == "latest":
@@ -101,17 +108,28 @@ class Paging:
             mode=step.mode,
             target=target,
             pages=step.pages + 1,
+            begin=step.begin,
             start=start,
-            cursor=cursor,
+            cursor=_end_of_run(step, page),
             seen=seen,
             problem=problem,
         )
 
     def cursor_after(self, step: Step, page: StatusPage) -> str | None:
-        """The first page's server time. Later pages keep it: what arrives meanwhile may sort before them."""
-        if step.pages or page.server_time is None:
-            return step.cursor
-        return _to_second(page.server_time)
+        """Where the next run may begin once this page and those before it are stored; None: where this one did."""
+        end = _end_of_run(step, page)
+        if not page.announces_more:
+            return end
+        reached = _reached(step, page)
+        if reached is None or step.begin is None or step.start is None:
+            return None
+        reached = reached if page.link is None else step.start
+        safe = min(reached, end or reached)
+        return safe if safe > step.begin else None
+
+    def _may_end_here(self, step: Step, page: StatusPage) -> bool:
+        is_long_enough = step.pages + 1 >= self._settings.max_pages
+        return is_long_enough and self.cursor_after(step, page) is not None
 
     def _after_vin(self, last_vin: str | None) -> tuple[str, str | None]:
         if last_vin is None:
@@ -149,6 +167,25 @@ class Paging:
         if (url.scheme, url.host, url.port) != origin or url.userinfo:
             return "", "moreDataAvailableLink leads to another host, where the credential must not go"
         return url.raw_path.decode("ascii"), None
+
+
+def _end_of_run(step: Step, page: StatusPage) -> str | None:
+    """The first page's server time. Later pages keep it: what arrives meanwhile may sort before them."""
+    if step.pages or page.server_time is None:
+        return step.cursor
+    return _to_second(page.server_time)
+
+
+def _reached(step: Step, page: StatusPage) -> str | None:
+    """The second that a run since its cursor has come to with this page; records of that very second may be missing.
+
+    None for latest statuses, and from the first page on that is in another order than that of reception: what is
+    missing may then be older than what has come.
+    """
+    if step.start is None or page.newest_received_at is None:
+        return step.start
+    goes_on = _to_second(page.oldest_received_at or page.newest_received_at) >= step.start
+    return _to_second(page.newest_received_at) if page.is_in_order and goes_on else None
 
 
 def _to_second(instant: datetime) -> str:

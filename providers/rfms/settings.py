@@ -13,7 +13,8 @@ class RfmsSettings(BaseModel):
     """The defaults are the standard's (rFMS 4.0.0); makers differ in authentication, paths and Accept.
 
     `max_cursor_age_seconds`: a position older than this may lie before the oldest record that the maker keeps, so the
-    run begins again with the latest status of every vehicle. `max_pages`: pages of one run; more is a fault.
+    run begins again with the latest status of every vehicle. `max_pages`: pages of one run. Since
+    a cursor, the next run goes on from there; more latest statuses, or more within one second, are a fault.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -14,6 +14,7 @@ import orjson
 
 from actors.ports import Page, ProviderFault, Sample
 from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
+from providers.samples import MAX_SAMPLES, sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from domain.model import Value
 
 MAX_VIN_LENGTH: Final = 64
-MAX_SAMPLES: Final = 20
 
 # field -> (signal, divisor)
 _STATUS_NUMBERS: Final = {
@@ -42,7 +42,8 @@ _PLUGGED_IN: Final = {"CONNECTED": True, "DISCONNECTED": False}
 
 
 class StatusPage(NamedTuple):
-    """One answer. `samples` are oldest first; `last_vin` is the last one in the answer's own order.
+    """One answer. `samples` are oldest first; `last_vin` is the last one in the answer's own order, and `is_in_order`
+    whether that order is the one in which the maker received the records.
 
     A record with a field that is wrong gives its other readings and is counted as malformed all the same.
     """
@@ -58,6 +59,12 @@ class StatusPage(NamedTuple):
     last_vin: str | None
     newest_received_at: datetime | None
     server_time: datetime | None
+    is_in_order: bool = True
+    oldest_received_at: datetime | None = None
+
+    @property
+    def announces_more(self) -> bool:
+        return self.has_more or self.link is not None
 
 
 def read_page(body: bytes) -> StatusPage:
@@ -65,11 +72,11 @@ def read_page(body: bytes) -> StatusPage:
     try:
         page = orjson.loads(body)
     except ValueError as error:
-        raise ProviderFault(FaultClass.PROTOCOL, "the answer is not JSON") from error
+        raise _malformed("the answer is not JSON", body) from error
     response = page.get("vehicleStatusResponse") if isinstance(page, dict) else None
     statuses = response.get("vehicleStatuses") if isinstance(response, dict) else None
     if not isinstance(statuses, list):
-        raise ProviderFault(FaultClass.PROTOCOL, "the answer has no vehicleStatusResponse.vehicleStatuses (rFMS 4)")
+        raise _malformed("the answer has no vehicleStatusResponse.vehicleStatuses (rFMS 4)", body)
     reader = _PageReader()
     for status in statuses:
         reader.read(status)
@@ -79,6 +86,10 @@ def read_page(body: bytes) -> StatusPage:
         link=link if isinstance(link, str) and link else None,
         server_time=parse_instant(page.get("requestServerDateTime")),
     )
+
+
+def _malformed(message: str, body: bytes) -> ProviderFault:
+    return ProviderFault(FaultClass.PROTOCOL, message, sample=body[:MAX_SAMPLE_BYTES])
 
 
 def to_page(answer: StatusPage) -> Page:
@@ -114,6 +125,8 @@ class _PageReader:
         self._malformed_count = 0
         self._last_vin: str | None = None
         self._newest_received_at: datetime | None = None
+        self._oldest_received_at: datetime | None = None
+        self._is_in_order = True
 
     def read(self, status: object) -> None:
         self._records += 1
@@ -139,12 +152,15 @@ class _PageReader:
             self._answered.add(vin)
             self._last_vin = vin
         if received_at is not None:
-            self._newest_received_at = max(received_at, self._newest_received_at or received_at)
+            newest = self._newest_received_at or received_at
+            self._is_in_order &= newest <= received_at
+            self._newest_received_at = max(received_at, newest)
+            self._oldest_received_at = min(received_at, self._oldest_received_at or received_at)
 
     def _count_malformed(self, status: object) -> None:
         self._malformed_count += 1
         if len(self._malformed) < MAX_SAMPLES:
-            self._malformed.append(orjson.dumps(status)[:MAX_SAMPLE_BYTES])
+            self._malformed.append(sample_of(status))
 
     def page(self, *, has_more: bool, link: str | None, server_time: datetime | None) -> StatusPage:
         self._dated.sort(key=lambda dated: dated[0])
@@ -160,6 +176,8 @@ class _PageReader:
             last_vin=self._last_vin,
             newest_received_at=self._newest_received_at,
             server_time=server_time,
+            is_in_order=self._is_in_order,
+            oldest_received_at=self._oldest_received_at,
         )
 
 
@@ -194,19 +212,19 @@ class _Record:
         connection = self._word(snapshot, "batteryPackChargingConnectionStatus")
         if connection in _PLUGGED_IN:
             self._add("plugged_in", _PLUGGED_IN[connection], self._created_at)
-        expected_end = snapshot.get("estimatedTimeBatteryPackChargingCompleted")
+        expected_end = self._time(snapshot, "estimatedTimeBatteryPackChargingCompleted")
         if expected_end is not None:
-            self._instant("charging_complete_at", expected_end)
+            self._add("charging_complete_at", expected_end.strftime("%Y-%m-%dT%H:%M:%SZ"), self._created_at)
 
     def _position(self, position: Mapping[str, Any], *, needs_speed: bool) -> None:
         """A position may be older than its record, and has its own time; without one it cannot be placed in time."""
-        at = parse_instant(position.get("positionDateTime"))
-        latitude, longitude = self._number(position, "latitude"), self._number(position, "longitude")
-        if at is None or latitude is None or longitude is None:
-            self.is_flawed = True
+        at = self._time(position, "positionDateTime")
+        if at is None:
             return
-        self._add("latitude_deg", latitude, at)
-        self._add("longitude_deg", longitude, at)
+        latitude, longitude = self._number(position, "latitude"), self._number(position, "longitude")
+        if latitude is not None and longitude is not None:
+            self._add("latitude_deg", latitude, at)
+            self._add("longitude_deg", longitude, at)
         self._numbers(position, _POSITION_NUMBERS, at)
         if needs_speed:
             self._numbers(position, {"speed": ("speed_kmh", 1)}, at)
@@ -243,9 +261,8 @@ class _Record:
         self.is_flawed |= value is not None
         return {}
 
-    def _instant(self, signal: str, text: object) -> None:
-        instant = parse_instant(text)
-        if instant is None:
-            self.is_flawed = True
-        else:
-            self._add(signal, instant.strftime("%Y-%m-%dT%H:%M:%SZ"), self._created_at)
+    def _time(self, fields: Mapping[str, Any], field: str) -> datetime | None:
+        value = fields.get(field)
+        instant = parse_instant(value)
+        self.is_flawed |= value is not None and instant is None
+        return instant

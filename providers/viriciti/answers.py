@@ -6,19 +6,18 @@ it came.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from actors.ports import Page, ProviderFault, Sample
 from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
+from providers.samples import MAX_SAMPLES, sample_of
 from providers.viriciti.wire import DEFAULT_RULES, MAX_VID_LENGTH, UNKNOWN_SHAPE, WORDS, Rules, interpret, read_point
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
-
-MAX_SAMPLES: Final = 20
 
 
 class _StateReader:
@@ -56,7 +55,7 @@ class _StateReader:
     def count_malformed(self, record: object) -> None:
         self.malformed_count += 1
         if len(self.malformed) < MAX_SAMPLES:
-            self.malformed.append(orjson.dumps(record)[:MAX_SAMPLE_BYTES])
+            self.malformed.append(sample_of(record))
 
 
 def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFAULT_RULES) -> Page:
@@ -68,9 +67,9 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     try:
         message = orjson.loads(body)
     except ValueError as error:
-        raise ProviderFault(FaultClass.PROTOCOL, "the state answer is not JSON") from error
+        raise _malformed("the state answer is not JSON", body) from error
     if type(message) is not dict:
-        raise ProviderFault(FaultClass.PROTOCOL, "the state answer is not an object")
+        raise _malformed("the state answer is not an object", body)
     reader, wanted, answered = _StateReader(rules), set(requested), set()
     for vid, labels in message.items():
         if vid not in wanted:
@@ -125,3 +124,7 @@ def _is_state(body: dict[str, Any]) -> bool:
 
 def _newest(sample: Sample) -> datetime:
     return max(reading.observed_at for reading in sample.readings)
+
+
+def _malformed(message: str, body: bytes) -> ProviderFault:
+    return ProviderFault(FaultClass.PROTOCOL, message, sample=body[:MAX_SAMPLE_BYTES])

@@ -82,7 +82,7 @@ def interpret(frame: str | bytes, rules: Rules = DEFAULT_RULES) -> FrameVerdict:
     if type(message) is not dict:
         return _NOT_AN_OBJECT
     if message.get("type") != "vehicles":
-        return _interpret_other(message, rules)
+        return _interpret_other(message, frame, rules)
     payload = message.get("payload")
     if type(payload) is not dict:
         return _NO_PAYLOAD
@@ -152,12 +152,12 @@ def _read_power(power_kw: float, at: datetime, charging_below_kw: float | None) 
 # Everything that is not a data point of today's protocol
 
 
-def _interpret_other(message: dict[str, Any], rules: Rules) -> FrameVerdict:
+def _interpret_other(message: dict[str, Any], frame: str | bytes, rules: Rules) -> FrameVerdict:
     kind = message.get("type")
     if kind is None:
         return _interpret_bare(message, rules)
     if kind == "error":
-        return FrameVerdict(None, (), ignored="provider_error", fault=_fault_of(message))
+        return FrameVerdict(None, (), ignored="provider_error", fault=_fault_of(frame))
     if kind == "acl":
         return FrameVerdict(None, (), ignored="acl")
     if type(kind) is str:
@@ -181,9 +181,9 @@ def _is_subscription(message: dict[str, Any]) -> bool:
     return bool(message) and all(type(labels) is list for labels in message.values())
 
 
-def _fault_of(message: dict[str, Any]) -> FaultClass:
+def _fault_of(frame: str | bytes) -> FaultClass:
     """Only words about the key itself: "not authorised" may as well be about one vehicle of many."""
-    text = orjson.dumps(message).decode().lower()
+    text = (frame if isinstance(frame, str) else frame.decode("utf-8", "replace")).lower()
     return FaultClass.CREDENTIALS if any(words in text for words in _ABOUT_THE_KEY) else FaultClass.PROTOCOL
 
 

@@ -287,6 +287,10 @@ async def test_a_malformed_page_fails_its_cycle_and_the_next_good_one_makes_up_f
         await eventually(lambda: _newest_outcome(house.shard), "failed")
         (cycle,) = (cycle for cycle in (await house.shard.cycles("west"))[:1])
         assert cycle["summary"]["connections"]["rfms"].startswith("protocol: ")
+        assert cycle["summary"]["malformed"] == 1
+        kept = (await house.shard.rejections("west"))[0]
+        assert kept["detail"].startswith("malformed answer: ")
+        assert kept["sample"]["text"]
         await house.change_faults("west")
         await eventually(lambda: _newest_outcome(house.shard), "completed")
         assert (await house.shard.verdicts("west"))[vin(0)] == ("healthy", "reporting")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,12 +44,12 @@ async def stored_cursor(house: House) -> str | None:
     return fleet.cursors.get(STEADY)
 
 
-async def test_pages_are_fetched_in_turn_and_the_cursor_is_stored_with_the_last(
+async def test_pages_are_fetched_in_turn_and_the_cursor_is_stored_with_its_page(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    first = page(sample("bus-1", 1, soc_percent=10), next_page="two", cursor="c-1")
-    second = page(sample("bus-1", 2, soc_percent=11), sample("bus-2", 2, soc_percent=20))
+    first = page(sample("bus-1", 1, soc_percent=10), next_page="two")
+    second = page(sample("bus-1", 2, soc_percent=11), sample("bus-2", 2, soc_percent=20), cursor="c-1")
     poller = ScriptedPoller(first, second)
     collected = await collect(shard, poller, cursor="c-0")
     assert [(call.cursor, call.page) for call in poller.calls] == [("c-0", None), ("c-0", "two")]
@@ -59,17 +60,37 @@ async def test_pages_are_fetched_in_turn_and_the_cursor_is_stored_with_the_last(
     assert (collected.pages, collected.records, collected.updates, collected.devices_answered) == (2, 3, 3, 2)
 
 
-async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_not_its_cursor(
+async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_the_cursor_stays(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    first = page(sample("bus-1", 1, soc_percent=10), next_page="two", cursor="c-1")
+    first = page(sample("bus-1", 1, soc_percent=10), next_page="two")
     with pytest.raises(ProviderFault):
         await collect(shard, ScriptedPoller(first, refused()))
     await settled(shard)
     assert await house.values("bus-1") == {"soc_percent": 10}
     assert await stored_cursor(house) is None
     assert house.edges() == []  # whether the call succeeded is not known before the last page
+
+
+@pytest.mark.parametrize("end", [1000.0, refused()], ids=["deadline", "fault"])
+async def test_a_run_that_is_cut_off_has_moved_the_cursor_as_far_as_its_pages_said(
+    house: House, shard: Shard, nursery: trio.Nursery, end: Exception | float, autojump_clock: MockClock
+) -> None:
+    """With the data that it covers: also with a page that brought nothing, and not with one that names none."""
+    nursery.start_soon(shard.ingest.run)
+    pages = [
+        page(sample("bus-1", 1, soc_percent=10), next_page="two", cursor="c-1"),
+        page(next_page="three", cursor="c-2"),
+        page(sample("bus-1", 2, soc_percent=11), next_page="four"),
+    ]
+    collection = await make_collection(shard)
+    with trio.move_on_after(60), contextlib.suppress(ProviderFault):
+        await collection.run(ScriptedPoller(*pages, end), "c-0")
+    await settled(shard)
+    assert await stored_cursor(house) == collection.collected.cursor == "c-2"
+    assert await house.sequences("bus-1") == [1, 2]
+    assert [reply.done for reply in collection.collected.replies] == [True] * 3
 
 
 async def test_a_page_is_asked_for_again_after_an_outage(

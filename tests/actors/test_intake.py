@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from actors.intake import FrameIntake
-from domain.model import Reason
+from actors.ports import FrameVerdict
+from domain.model import FaultClass, Reason
 from tests.actors.cast import BUG, DENIED, ECHO, GARBAGE, LIVE, ScriptedStreamer, at, build_house, frame
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def test_every_frame_is_counted_once_whatever_it_is(frames: list[str], flush_eve
         assert (counted["received"], counted["pending"]) == (len(frames), 0)
         if sent := intake.next_submission(float("inf")):
             refused += sum(item.occurrences for item in sent.invalid)
-        assert refused == counted["malformed"] + counted["ignored_by"].get("future_timestamp", 0)
+        ignored_but_kept = counted["ignored_by"].get("future_timestamp", 0) + sum(counted["faults"].values())
+        assert refused == counted["malformed"] + ignored_but_kept
 
     trio.run(send, clock=MockClock(autojump_threshold=0))
 
@@ -113,6 +115,25 @@ async def test_refused_frames_go_to_the_ledger_with_their_number_and_a_sample(
         (Reason.FUTURE_TIMESTAMP, 1, future.encode()),
     ]
     assert intake.next_submission(float("inf")) is None
+
+
+async def test_what_the_provider_reports_as_an_error_is_counted_and_kept_apart(
+    intake: FrameIntake, autojump_clock: MockClock
+) -> None:
+    """Beside a malformed frame, whose sample would say nothing of it."""
+    report = FrameVerdict(None, (), ignored="provider_error", fault=FaultClass.PROTOCOL)
+    take(intake, GARBAGE)
+    for text in ("error one", "error two"):
+        intake.take(lambda _: report, text, trio.current_time())
+    check_counts(intake)
+    counted = intake.statistics()
+    assert (counted["faults"], counted["ignored_by"]) == ({"protocol": 2}, {"provider_error": 2})
+    sent = intake.next_submission(float("inf"))
+    assert sent is not None
+    assert [(item.detail, item.occurrences, item.sample) for item in sent.invalid] == [
+        ("not a frame", 1, b"garbage"),
+        ("the provider reported an error (protocol)", 2, b"error one"),
+    ]
 
 
 async def test_a_frame_that_the_interpreter_crashes_on_can_be_found_in_the_ledger(

@@ -115,6 +115,34 @@ async def test_refused_credentials_are_a_fact_whether_at_the_door_or_later(
     assert failed == ["credentials", "credentials"]
 
 
+async def test_an_error_that_the_provider_reports_is_logged_once_and_its_frame_kept(
+    house: House, shard: Shard, streamer: ScriptedStreamer, events: Events, autojump_clock: MockClock
+) -> None:
+    async with running(shard) as actor:
+        for times in (1, 2):
+            (await streamer.wait_connected(times)).say(DENIED)
+        await streamer.wait_connected(3)
+        await trio.sleep(5)
+        assert actor.statistics()["frames"]["faults"] == {"credentials": 2}
+    logged = [event["fault"] for event in events if event["event"] == "stream_frames_failed"]
+    assert logged == ["credentials"]
+    kept = await house.store.list_rejections(HARBOUR, before=None, reason="invalid", limit=9)
+    assert {row.sample for row in kept} == {b"denied"}
+
+
+async def test_bad_frames_among_good_ones_are_one_trouble_until_there_was_none_for_a_minute(
+    shard: Shard, streamer: ScriptedStreamer, events: Events, autojump_clock: MockClock
+) -> None:
+    async with running(shard):
+        socket = await streamer.wait_connected()
+        for second in range(120):
+            socket.say(frame("ferry-1", second, speed_kmh=second), *["garbage"] * (second < 40 and second % 5 == 0))
+            await trio.sleep(1)
+    edges = [event for event in events if str(event["event"]).startswith("stream_frames_")]
+    assert [event["event"] for event in edges] == ["stream_frames_failed", "stream_frames_recovered"]
+    assert edges[1]["failures"] == 8
+
+
 async def test_a_provider_that_was_never_reached_is_a_fact_too(
     house: House, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import zlib
 from typing import TYPE_CHECKING
 
 import httpx
@@ -131,6 +132,30 @@ async def test_a_bad_compression_is_a_protocol_fault(pool: HttpPool, encoding: s
         fault = await _fault(pool, _get(base))
     assert fault.fault is FaultClass.PROTOCOL
     assert why in str(fault)
+
+
+NOISE = bytes(random.Random(1).choices(range(33, 127), k=20_000))  # so that it does not become short when packed
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "excerpt"),
+    [
+        ("gzip", gzip.compress(b"wrong key s3cret-token"), ": wrong key [redacted]"),
+        ("deflate", zlib.compress(b"wrong key"), ": wrong key"),
+        ("gzip", gzip.compress(NOISE), f": {NOISE[:200].decode()}"),  # its end is cut off
+        ("gzip", gzip.compress(bytes(65 * KIB)), ""),
+        ("identity", NOISE, f": {NOISE[:200].decode()}"),
+        ("gzip", b"no gzip", ""),
+        ("br", b"?", ""),
+    ],
+    ids=["gzip", "deflate", "long", "bomb", "not packed", "damaged", "unknown"],
+)
+async def test_a_compressed_error_is_quoted_as_it_reads(
+    pool: HttpPool, encoding: str, body: bytes, excerpt: str
+) -> None:
+    async with http_server(lambda _: Reply(403, body, {"Content-Encoding": encoding})) as base:
+        fault = await _fault(pool, _get(base))
+    assert (fault.fault, str(fault)) == (FaultClass.CREDENTIALS, f"{base}/state answered 403{excerpt}")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import orjson
 import pytest
 import trio
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 3, 15, 12, 0, 0, tzinfo=UTC)
 TOKEN = "maker-s3cret-token"
 CURSOR = "2026-03-15T11:00:00Z"
+SERVER_TIME = "2026-03-15T11:59:59Z"
 
 
 class _NoonClock:
@@ -61,7 +63,7 @@ def _reply(*vins: str, **fields: Any) -> Reply:
     page = {
         "vehicleStatusResponse": {"vehicleStatuses": statuses},
         "moreDataAvailable": False,
-        "requestServerDateTime": "2026-03-15T11:59:59Z",
+        "requestServerDateTime": SERVER_TIME,
     }
     return Reply(body=orjson.dumps(page | fields))
 
@@ -88,7 +90,7 @@ async def test_a_first_run_takes_the_latest_of_every_vehicle_page_by_page(provid
     ]
     assert [[sample.external_id for sample in page.samples] for page in pages] == [["A", "B"], ["C"]]
     assert [page.answered for page in pages] == [frozenset("AB"), frozenset("C")]
-    assert {page.cursor for page in pages} == {"2026-03-15T11:59:59Z"}
+    assert [page.cursor for page in pages] == [None, SERVER_TIME]
 
 
 async def test_a_later_run_asks_for_what_was_received_since_and_follows_links(provider: Rfms) -> None:
@@ -234,6 +236,33 @@ async def test_a_run_stops_at_its_page_cap(provider: Rfms) -> None:
         with pytest.raises(ProviderFault, match="page cap"):
             await _run(_poller(provider, base, max_pages=3))
     assert calls == 3
+
+
+async def test_a_long_history_is_caught_up_with_run_by_run(provider: Rfms) -> None:
+    """A maker with one record every minute, two on a page, followed by runs of three pages: nothing is left out."""
+    read: list[str] = []
+    cursor: str | None = CURSOR
+    async with http_server(_answer_history) as base:
+        poller = _poller(provider, base, max_pages=3)
+        while cursor is not None and cursor < SERVER_TIME:
+            pages = await _run(poller, cursor, ("PARKED",))
+            assert pages[-1].cursor is not None
+            assert pages[-1].cursor > cursor
+            assert ("PARKED" in pages[-1].answered) == (pages[-1].cursor == SERVER_TIME)
+            read += [sample.external_id for page in pages for sample in page.samples]
+            cursor = pages[-1].cursor
+    assert sorted(set(read)) == [f"V{minute:02d}" for minute in range(60)]
+
+
+def _answer_history(asked: Asked) -> Reply:
+    start = httpx.URL(asked.target).params["starttime"]
+    minutes = [minute for minute in range(60) if f"2026-03-15T11:{minute:02d}:00Z" >= start]
+    statuses = [
+        {"vin": f"V{minute:02d}", "createdDateTime": at, "receivedDateTime": at, "hrTotalVehicleDistance": 1000}
+        for minute in minutes[:2]
+        for at in [f"2026-03-15T11:{minute:02d}:00Z"]
+    ]
+    return _reply(vehicleStatusResponse={"vehicleStatuses": statuses}, moreDataAvailable=len(minutes) > 2)
 
 
 @pytest.mark.parametrize(

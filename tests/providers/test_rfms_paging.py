@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -14,6 +15,9 @@ from providers.configuration import parse_base_url
 from providers.rfms.paging import Paging, Step
 from providers.rfms.settings import RfmsSettings
 from providers.rfms.wire import StatusPage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOW = datetime(2026, 3, 15, 12, 0, 0, tzinfo=UTC)
 BASE = "https://maker.example/rfms4"
@@ -185,8 +189,74 @@ def test_the_next_run_begins_at_the_first_pages_server_time() -> None:
     page = MORE._replace(last_vin="V", server_time=_at(11, 59, 58))
     second = paging.next_step(first, page)
     assert second is not None
-    assert second.cursor == paging.cursor_after(first, page) == "2026-03-15T11:59:58Z"
+    assert paging.cursor_after(first, page) is None  # who has not been named yet would be left out
     assert paging.cursor_after(second, PAGE._replace(server_time=_at(12, 5))) == "2026-03-15T11:59:58Z"
+
+
+@pytest.mark.parametrize(
+    ("page", "cursor"),
+    [
+        (MORE._replace(newest_received_at=_at(10, 5, 9)), "2026-03-15T10:05:09Z"),
+        (MORE._replace(newest_received_at=_at(10, 5, 9), server_time=_at(11)), "2026-03-15T10:05:09Z"),
+        (MORE._replace(newest_received_at=_at(10, 5, 9), server_time=_at(10, 5, 8)), "2026-03-15T10:05:08Z"),
+        (MORE._replace(newest_received_at=_at(10)), None),  # the second at which the run began
+        (MORE._replace(newest_received_at=_at(9)), None),
+        (MORE._replace(newest_received_at=_at(10, 5), server_time=_at(9)), None),
+        (MORE._replace(newest_received_at=_at(10, 5), is_in_order=False), None),
+        (MORE, None),
+    ],
+)
+def test_a_run_since_its_cursor_moves_with_every_page_that_is_in_order(page: StatusPage, cursor: str | None) -> None:
+    paging = _paging()
+    first = paging.first_step("2026-03-15T10:00:00Z", NOW)
+    assert paging.cursor_after(first, page) == cursor
+
+
+def test_a_run_along_links_has_come_to_where_the_next_page_goes_on() -> None:
+    pages = [
+        MORE._replace(oldest_received_at=_at(10, 0), newest_received_at=_at(10, 10)),
+        MORE._replace(oldest_received_at=_at(10, 10), newest_received_at=_at(10, 20)),
+        MORE._replace(oldest_received_at=_at(10, 21), newest_received_at=_at(10, 30)),
+    ]
+    assert _cursors_along_links(pages) == [None, "2026-03-15T10:10:00Z", "2026-03-15T10:20:00Z"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        MORE._replace(newest_received_at=_at(10, 30), is_in_order=False),
+        MORE._replace(newest_received_at=_at(10, 9)),  # before the page that came before it
+        MORE._replace(oldest_received_at=_at(10), newest_received_at=_at(10, 30)),  # vehicle by vehicle, say
+    ],
+)
+def test_linked_pages_in_another_order_do_not_move_a_run(second: StatusPage) -> None:
+    assert _cursors_along_links([MORE._replace(newest_received_at=_at(10, 10)), second, MORE, second]) == [None] * 4
+
+
+def _cursors_along_links(pages: Sequence[StatusPage]) -> list[str | None]:
+    """What each page moves a run to that began at ten."""
+    paging = _paging()
+    step = paging.first_step("2026-03-15T10:00:00Z", NOW)
+    cursors = []
+    for number, page in enumerate(pages):
+        linked = page._replace(link=f"/rfms/vehiclestatuses?page={number}")
+        cursors.append(paging.cursor_after(step, linked))
+        following = paging.next_step(step, linked)
+        assert following is not None
+        step = following
+    return cursors
+
+
+@pytest.mark.parametrize(
+    ("newest", "ends"), [(_at(10, 5), True), (_at(10), False)], ids=["has moved", "one second is longer than the run"]
+)
+def test_a_run_since_its_cursor_ends_at_its_page_cap_if_it_has_moved(newest: datetime, ends: bool) -> None:
+    paging = _paging(settings=RfmsSettings(max_pages=1))
+    step = paging.next_step(paging.first_step("2026-03-15T10:00:00Z", NOW), MORE._replace(newest_received_at=newest))
+    assert (step is None) == ends
+    if step is not None:
+        with pytest.raises(ProviderFault, match="page cap"):
+            step.check(max_pages=1)
 
 
 def test_a_server_that_does_not_say_its_time_moves_no_cursor() -> None:

@@ -15,7 +15,8 @@ from domain.model import FaultClass, ProviderConnection, Reading
 from domain.signals import InvalidValue, check_value
 from providers.http import HttpPool
 from providers.rfms import Rfms
-from providers.rfms.wire import MAX_SAMPLES, StatusPage, parse_instant, read_page
+from providers.rfms.wire import StatusPage, parse_instant, read_page
+from providers.samples import MAX_SAMPLES
 
 CREATED = "2026-03-01T12:00:00Z"
 AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -135,6 +136,26 @@ def test_the_positions_speed_stands_in_for_the_wheels_at_the_positions_time() ->
     )
 
 
+@pytest.mark.parametrize(
+    ("position", "readings"),
+    [
+        ({"latitude": 57.7, "longitude": 11.9, "speed": 51.5}, []),  # when was it there
+        ({"latitude": 57.7, "longitude": 11.9, "speed": 51.5, "positionDateTime": None}, []),
+        (
+            {"speed": 51.5, "heading": 30, "altitude": 4, "positionDateTime": CREATED},
+            [("heading_deg", 30), ("altitude_m", 4), ("speed_kmh", 51.5)],
+        ),
+        ({"latitude": 57.7, "speed": 51.5, "positionDateTime": CREATED}, [("speed_kmh", 51.5)]),
+        ({"latitude": None, "longitude": 11.9, "positionDateTime": CREATED}, []),
+        ({}, []),
+    ],
+)
+def test_what_a_position_leaves_out_is_no_news_and_costs_nothing_else(
+    position: dict[str, Any], readings: list[tuple[str, Any]]
+) -> None:
+    assert _readings(gnssPosition=position) == readings
+
+
 def test_zero_is_a_value() -> None:
     assert _readings(hybridBatteryPackRemainingCharge=0, wheelBasedSpeed=0.0) == [
         ("speed_kmh", 0.0),
@@ -190,9 +211,9 @@ def test_a_record_without_vin_or_time_is_counted_and_the_rest_is_kept(record: ob
         {"estimatedDistanceToEmpty": 150_900},
         {"estimatedTimeBatteryPackChargingCompleted": "2026-03-01T14:30:00"},
         {"gnssPosition": [57.7, 11.9]},
-        {"gnssPosition": {"latitude": 57.7, "longitude": 11.9}},
-        {"gnssPosition": {"latitude": 57.7, "positionDateTime": CREATED}},
+        {"gnssPosition": {"latitude": "57.7", "longitude": 11.9, "positionDateTime": CREATED}},
         {"gnssPosition": {"latitude": 57.7, "longitude": 11.9, "positionDateTime": "2026-03-01T12:00:00"}},
+        {"gnssPosition": {"latitude": 57.7, "longitude": 11.9, "positionDateTime": 1_772_366_400}},
     ],
 )
 def test_a_wrong_field_is_shown_as_malformed_and_the_records_other_readings_are_kept(snapshot: object) -> None:
@@ -207,6 +228,14 @@ def test_samples_of_malformed_records_are_few_and_short() -> None:
     assert [len(sample) for sample in page.malformed] == [4096] * MAX_SAMPLES
 
 
+@pytest.mark.parametrize("levels", [300, 1000])
+def test_a_record_nested_deeper_than_json_can_be_written_does_not_cost_the_others(levels: int) -> None:
+    good = orjson.dumps(_status(hrTotalVehicleDistance=5000))
+    page = read_page(b'{"vehicleStatusResponse":{"vehicleStatuses":[%b,%b]}}' % (b"[" * levels + b"]" * levels, good))
+    assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
+    assert (page.malformed_count, page.malformed) == (1, (b"[" * 21 + b"..." + b"]" * 21,))
+
+
 def test_paging_facts_come_from_all_records_in_the_answers_own_order() -> None:
     page = _read(
         _status(vin="A", receivedDateTime="2026-03-01T12:00:09Z"),
@@ -219,6 +248,8 @@ def test_paging_facts_come_from_all_records_in_the_answers_own_order() -> None:
     assert page.newest_received_at == datetime(2026, 3, 1, 12, 0, 9, tzinfo=UTC)
     assert page.server_time == datetime(2026, 3, 1, 12, 1, 0, 500_000, tzinfo=UTC)
     assert page.answered == frozenset({"A", "B"})
+    assert not page.is_in_order
+    assert _read(_status(), _status(receivedDateTime=None), _status()).is_in_order
 
 
 @pytest.mark.parametrize(
@@ -236,7 +267,7 @@ def test_paging_facts_come_from_all_records_in_the_answers_own_order() -> None:
 def test_an_answer_that_is_no_page_is_a_protocol_fault(body: bytes) -> None:
     with pytest.raises(ProviderFault) as caught:
         read_page(body)
-    assert caught.value.fault is FaultClass.PROTOCOL
+    assert (caught.value.fault, caught.value.sample) == (FaultClass.PROTOCOL, body)
 
 
 def test_a_forwarded_page_is_read_like_one_of_ours() -> None:

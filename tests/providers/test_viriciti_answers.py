@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from actors.ports import Page, ProviderFault, Sample
 from domain.model import FaultClass, Reading
-from providers.viriciti.answers import MAX_SAMPLES, interpret_message, interpret_state
+from providers.samples import MAX_SAMPLES
+from providers.viriciti.answers import interpret_message, interpret_state
 from providers.viriciti.wire import interpret
-from tests.providers.viriciti_shapes import AT, MS, frame, is_dumpable, json_values
+from tests.providers.viriciti_shapes import AT, MS, frame, is_dumpable, json_values, nested
 
 
 def test_a_state_answer_is_one_sample_for_each_vehicle_with_news() -> None:
@@ -62,11 +63,21 @@ def test_samples_of_malformed_records_are_few_and_short() -> None:
     assert [len(sample) for sample in page.malformed] == [4096] * MAX_SAMPLES
 
 
+@pytest.mark.parametrize("levels", [300, 1000])
+def test_a_record_nested_deeper_than_json_can_be_written_does_not_cost_the_others(levels: int) -> None:
+    deep = b'{"time":%d,"value":%b}' % (MS, nested(levels, 1))
+    body = b'{"bus_1":{"soc":%b,"odo":{"time":%d,"value":7}}}' % (deep, MS)
+    page = interpret_state(body, ["bus_1"])
+    assert page.samples == (Sample("bus_1", (Reading("odometer_km", 7, AT),)),)
+    assert page.malformed_count == 1
+    assert page.malformed[0].startswith(b"{'bus_1': {'soc': {'time': %d, 'value': {'a': {'a': " % MS)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff"])
 def test_an_answer_that_is_no_object_is_a_protocol_fault(body: bytes) -> None:
     with pytest.raises(ProviderFault) as caught:
         interpret_state(body, ["bus_1"])
-    assert caught.value.fault is FaultClass.PROTOCOL
+    assert (caught.value.fault, caught.value.sample) == (FaultClass.PROTOCOL, body)
 
 
 @given(st.dictionaries(st.sampled_from(["bus_1", "bus_2", "?"]), st.dictionaries(st.text(), json_values) | json_values))

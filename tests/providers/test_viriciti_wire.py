@@ -14,7 +14,7 @@ from actors.ports import FrameVerdict
 from domain.model import FaultClass, Reading
 from domain.signals import CATALOGUE, InvalidValue, check_value
 from providers.viriciti.wire import LABELS, Rules, interpret
-from tests.providers.viriciti_shapes import AT, frame, is_dumpable, json_values, point
+from tests.providers.viriciti_shapes import AT, frame, is_dumpable, json_values, nested, point
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,15 @@ def test_a_malformed_data_point_still_names_its_vehicle(changes: dict[str, Any],
 def test_an_error_frame_is_a_fault(payload: object, fault: FaultClass) -> None:
     raw = orjson.dumps({"type": "error", "payload": payload})
     assert interpret(raw) == FrameVerdict(None, (), ignored="provider_error", fault=fault)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"), [("Invalid API key", FaultClass.CREDENTIALS), ("could not parse", FaultClass.PROTOCOL)]
+)
+def test_an_error_report_may_be_nested_deeper_than_json_can_be_written(words: str, fault: FaultClass) -> None:
+    raw = b'{"type":"error","payload":' + nested(300, words) + b"}"
+    verdict = FrameVerdict(None, (), ignored="provider_error", fault=fault)
+    assert interpret(raw) == interpret(raw.decode()) == verdict
 
 
 @given(st.binary() | st.text())

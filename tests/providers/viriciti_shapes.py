@@ -26,6 +26,11 @@ def frame(**changes: Any) -> bytes:
     return orjson.dumps({"type": "vehicles", "payload": point(**changes)})
 
 
+def nested(levels: int, value: object) -> bytes:
+    """A value under so many levels; orjson writes up to 254 of them and reads up to 1,024."""
+    return b'{"a":' * levels + orjson.dumps(value) + b"}" * levels
+
+
 def is_dumpable(value: Any) -> bool:
     """False for integers beyond 64 bits and lone surrogates."""
     try:

@@ -47,6 +47,14 @@ def test_impossible_numbers_are_refused(devices: int, tenants: int, rfms_tenants
         build_config(devices=devices, tenants=tenants, rfms_tenants=rfms_tenants)
 
 
+@pytest.mark.parametrize("value", [float("nan"), -1.0, float("inf")])
+def test_a_pace_that_is_none_is_refused(value: float) -> None:
+    with pytest.raises(ConfigInvalid, match="the rate must be a number from 0 on"):
+        build_config(devices=1, rate=value)
+    with pytest.raises(ConfigInvalid, match="the report interval must be a number from 0 on"):
+        build_config(devices=1, report_interval_seconds=value)
+
+
 def test_a_wrong_fault_flag_reaches_the_caller() -> None:
     with pytest.raises(FaultsInvalid, match="unknown fault"):
         build_config(devices=1, faults="gremlins=1")

@@ -96,6 +96,15 @@ async def test_wrong_flags_end_it_with_two_and_a_reason(flags: list[str], compla
     assert complaint in done.stderr
 
 
+async def test_a_port_in_use_ends_it_with_a_sentence() -> None:
+    async with started(COMMAND) as (_, facts):
+        command = [*COMMAND, "--port", str(facts["port"])]
+        done = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
+    assert (done.returncode, done.stdout) == (69, b"")
+    assert done.stderr.startswith(b"cannot listen on 127.0.0.1 port ")
+    assert b"Traceback" not in done.stderr
+
+
 async def test_the_demo_s_fleets_come_up() -> None:
     async with started([sys.executable, "-m", "simulator", "--demo", "--seed", "3"]) as (_, facts):
         assert [each["provider"] for each in facts["tenants"]] == ["viriciti"] * 3 + ["rfms"] * 2
