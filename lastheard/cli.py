@@ -68,7 +68,10 @@ CsvOption = Annotated[bool, typer.Option("--csv", help="CSV with a header")]
 @app.command()
 def demo(
     seconds: Annotated[
-        float | None, typer.Option("--for", min=1, help="end after so many seconds with a summary; all states need 45")
+        float | None,
+        typer.Option(
+            "--for", min=1, help="end after so many seconds with a summary; from 60 on every state must have occurred"
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # vehicles that report every 20 s only.
 POLICY = Policy(freshness_target_seconds=8, delayed_after_seconds=9, stale_after_seconds=22, grace_seconds=20)
 POLL_INTERVAL_SECONDS = 5
+ALL_STATES_SECONDS = 60.0  # with some patience for a slow machine
 
 
 async def run_demo(settings: Settings, *, seconds: float | None) -> int:
@@ -70,7 +71,10 @@ async def _run_service(
     if service.exit_code:
         return service.exit_code
     # Whoever ends it early has not given every workspace the time for a cycle, so that is no failure.
-    return view.conclude(watch, service, in_full=time.cancelled_caught)
+    in_full = time.cancelled_caught
+    return view.conclude(
+        watch, service, in_full=in_full, wants_states=in_full and (seconds or 0.0) >= ALL_STATES_SECONDS
+    )
 
 
 @asynccontextmanager

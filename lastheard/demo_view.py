@@ -60,6 +60,10 @@ class Watch:
         started_at = cycle["started_at"]
         return started_at is not None and datetime.fromisoformat(started_at) >= self._since
 
+    def unseen(self) -> list[str]:
+        """States that no device was ever in."""
+        return [state for state in STATES if state not in self.seen]
+
     def without_cycle(self) -> list[str]:
         """Workspaces that never completed a cycle."""
         return [w for w in self.workspaces if not any(self.cycles[w][outcome] for outcome in GOOD_CYCLES)]
@@ -118,10 +122,11 @@ class DemoView:
         ingest = service.ingest.statistics()
         self.say(f"{states}  |  frames {service.shard.frames()['received']}  updates {ingest['submitted']}")
 
-    def conclude(self, watch: Watch, service: Service, *, in_full: bool) -> int:
+    def conclude(self, watch: Watch, service: Service, *, in_full: bool, wants_states: bool) -> int:
         """The summary per workspace, the counting identities, and the exit code: 0 when all of it holds.
 
         Not `in_full`, somebody ended the demo early: a workspace without a cycle is then said, and held against nobody.
+        `wants_states`: there was time for every state to occur, so one that did not counts against us.
         """
         self._console.print(_table(watch, service))
         identities = [_frames_identity(service), _updates_identity(service)]
@@ -132,7 +137,10 @@ class DemoView:
         if missing:
             cycles = f"no completed cycle in: {', '.join(missing)}"
             self.say(cycles if in_full else f"{cycles} (ended early)", "red" if in_full else None)
-        good = not (missing and in_full) and all(holds for _, holds in identities)
+        unseen = watch.unseen() if wants_states else []
+        if unseen:
+            self.say(f"states that should have occurred: {', '.join(unseen)}", "red")
+        good = not (missing and in_full) and not unseen and all(holds for _, holds in identities)
         self.say("everything holds" if good else "something does not hold", None if good else "red")
         return 0 if good else 1
 
