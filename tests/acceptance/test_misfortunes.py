@@ -140,8 +140,8 @@ async def test_a_latency_spike_that_ends_in_success_is_no_outage(dsn: str, tmp_p
     async with open_house(dsn, tmp_path, slow, slower) as house:
         for fleet in (slow, slower):
             await house.add_fleet(fleet, interval=2)
-        await until(lambda: _has_cycle(house, "slow", "completed"))
-        await until(lambda: _has_cycle(house, "slower", "completed"))
+        reporting = {"slow": {"reporting"}, "slower": {"reporting"}}
+        await eventually(lambda: _reasons(house, [slow, slower]), reporting)  # of every vehicle
         await house.change_faults("slow", "latency=0.8")
         await house.change_faults("slower", "latency=10")
         await until(lambda: _has_cycle(house, "slow", "completed", longer_than=0.7))
@@ -155,7 +155,7 @@ async def test_a_latency_spike_that_ends_in_success_is_no_outage(dsn: str, tmp_p
         outcomes = {cycle["outcome"] for cycle in await house.shard.cycles("slow") if cycle["started_at"]}
         edges = {name: [row["kind"] for row in await house.fetch(EDGES, name)] for name in ("slow", "slower")}
 
-    assert during == after == {"slow": {"reporting"}, "slower": {"reporting"}}
+    assert during == after == reporting
     assert outcomes <= {"completed", "running"}
     assert edges == {"slow": ["call_succeeded"], "slower": ["call_succeeded", "call_failed", "call_succeeded"]}
 
