@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
@@ -28,6 +28,29 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAME_REQUEST_SECONDS = 0.5
+
+
+_last_acts: list[Callable[[], object]] = []
+
+
+@contextmanager
+def at_hard_end(act: Callable[[], object]) -> Iterator[None]:
+    """For the length of the block: what to do at once when this process ends without order, by a second signal or by
+    the watchdog. For what would outlive it otherwise. It may neither wait nor take a lock.
+    """
+    _last_acts.append(act)
+    try:
+        yield
+    finally:
+        _last_acts.remove(act)
+
+
+def end_hard(status: int) -> NoReturn:
+    """End the process here and now; of everything that has been begun only the acts of `at_hard_end` are done."""
+    for act in tuple(_last_acts):
+        with suppress(Exception):
+            act()
+    os._exit(status)
 
 
 async def wait_for_stop_signal() -> signal.Signals:
@@ -65,7 +88,7 @@ class _Stopping:
     def _end_hard(self, number: int, _frame: FrameType | None) -> None:
         if self.requested_at is not None and time.monotonic() - self.requested_at < SAME_REQUEST_SECONDS:
             return
-        os._exit(128 + number)
+        end_hard(128 + number)
 
 
 @dataclass(slots=True)
@@ -99,7 +122,7 @@ class ShutdownPlan:
     margin_seconds: float = 5.0
     exit_code: int = 1
     log: FilteringBoundLogger = field(default_factory=lambda: get_logger("shutdown"))
-    end_process: Callable[[int], object] = os._exit
+    end_process: Callable[[int], object] = end_hard
     _steps: list[_Step] = field(default_factory=list)
     _watchdog: _Watchdog | None = None
 

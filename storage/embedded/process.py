@@ -104,6 +104,11 @@ class Postmaster:
         await end_orphans(self._cluster)
         return how
 
+    def end_at_once(self) -> None:
+        """Immediate, without waiting for it."""
+        if self.is_running():
+            _send(self._process, signal.SIGQUIT)
+
 
 def find_live_postmaster(cluster: Path) -> tuple[Postmaster, PidFile] | None:
     """The server that postmaster.pid names, if that process lives and does work in this very cluster."""

@@ -21,6 +21,7 @@ import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from runtime.shutdown import at_hard_end
 from storage.embedded import files
 from storage.embedded.commands import SETTINGS, explain, make_cluster, postgres_command
 from storage.embedded.files import FolderLock, Premises, ServerLog
@@ -155,6 +156,11 @@ class EmbeddedPostgres:
                 files.remove_short_socket_folder(self._premises)
             self._lock.release()
 
+    def end_at_once(self) -> None:
+        """Tell the server to leave without a checkpoint and wait for nothing: the next start replays its log."""
+        if self._postmaster is not None:
+            self._postmaster.end_at_once()
+
     async def keep_running(self) -> NoReturn:
         """Start the server again whenever it dies, and keep its log small. Runs until cancelled, which has to
         happen before `stop`. Raises EmbeddedUnavailable when a start fails; the caller backs off and calls again.
@@ -272,8 +278,9 @@ async def open_embedded(
         stop_budget_seconds=stop_budget_seconds,
         extra_settings=extra_settings,
     )
-    try:
-        await server.start()
-        yield server
-    finally:
-        await server.stop()
+    with at_hard_end(server.end_at_once):
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.stop()

@@ -70,7 +70,7 @@ CHAINS: Final = (
         Instant("initdb_ends", 1.0, after_record=INITDB),
         Instant("service_starts", 0.0, SIGTERM, after_output="simulated fleets at"),
         Instant("simulator_is_starting_again", 0.3, SIGTERM, after_record="embedded_postgres_ready"),
-        Instant("twice_at_once", 0.5, after_output=RUNNING, again_seconds=0.2),
+        Instant("twice_at_once", 0.5, after_output=RUNNING, again_seconds=0.02),
         Instant("collecting_and_sigterm", 0.8, SIGTERM, after_output=RUNNING),
     ),
 )
@@ -186,8 +186,10 @@ def test_no_process_is_left(endings: dict[str, Ending], name: str) -> None:
 def test_of_a_demo_that_could_not_end_in_order_only_postgresql_may_be_left(
     endings: dict[str, Ending], name: str
 ) -> None:
+    """Killed, it can tell nobody; a second signal it still hears."""
     assert endings[name].was_running
-    assert [left for left in endings[name].left if not left.startswith("postgres")] == []
+    may_be_left = ("postgres",) if name == "killed" else ()
+    assert [left for left in endings[name].left if not left.startswith(may_be_left)] == []
 
 
 @pytest.mark.parametrize("number", range(len(CHAINS)))

@@ -118,7 +118,7 @@ def run_script(script: str) -> subprocess.Popen[str]:
 def stuck_process() -> Iterator[subprocess.Popen[str]]:
     process = run_script("""
         import time, trio
-        from runtime.shutdown import ShutdownPlan
+        from runtime.shutdown import ShutdownPlan, at_hard_end
 
         async def block_the_loop():
             while True:
@@ -126,7 +126,8 @@ def stuck_process() -> Iterator[subprocess.Popen[str]]:
 
         plan = ShutdownPlan(margin_seconds=0.1, exit_code=70)
         plan.add("stuck", 0.1, block_the_loop)
-        trio.run(plan.run)
+        with at_hard_end(lambda: print("last act", flush=True)):
+            trio.run(plan.run)
     """)
     yield process
     process.kill()
@@ -134,8 +135,8 @@ def stuck_process() -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_loop_that_is_stuck_is_ended_by_the_watchdog_with_every_stack(stuck_process: subprocess.Popen[str]) -> None:
-    _, errors = stuck_process.communicate(timeout=20)
-    assert stuck_process.returncode == 70
+    output, errors = stuck_process.communicate(timeout=20)
+    assert (stuck_process.returncode, output) == (70, "last act\n")
     assert "shutdown took longer than 0.2 s" in errors
     assert "block_the_loop" in errors
 
@@ -144,8 +145,11 @@ def test_a_loop_that_is_stuck_is_ended_by_the_watchdog_with_every_stack(stuck_pr
 def waiting_process() -> Iterator[subprocess.Popen[str]]:
     """A process that says each thing it does, and after the first signal takes its time."""
     process = run_script("""
-        import trio, trio.testing
-        from runtime.shutdown import wait_for_stop_signal
+        import os, trio, trio.testing
+        from runtime.shutdown import at_hard_end, wait_for_stop_signal
+
+        def fail():
+            raise LookupError("ours")
 
         async def announce():
             await trio.testing.wait_all_tasks_blocked()
@@ -158,7 +162,10 @@ def waiting_process() -> Iterator[subprocess.Popen[str]]:
                 print(number.name, flush=True)
                 await trio.sleep(0.6)
                 print("still stopping", flush=True)
-                await trio.sleep(20)
+                with at_hard_end(lambda: print("over by then", flush=True)):
+                    pass
+                with at_hard_end(fail), at_hard_end(lambda: os.write(1, b"last act\\n")):
+                    await trio.sleep(20)
 
         trio.run(main)
     """)
@@ -181,6 +188,7 @@ def test_a_second_signal_ends_the_process_hard(first: str, second: str, waiting_
     assert said(waiting_process) == "still stopping"
     waiting_process.send_signal(signal.Signals[second])
     assert waiting_process.wait(timeout=10) == 128 + signal.Signals[second]
+    assert said(waiting_process) == "last act"  # whatever became of the one before it
 
 
 def test_a_signal_sent_twice_at_once_is_one_request(waiting_process: subprocess.Popen[str]) -> None:
