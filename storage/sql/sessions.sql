@@ -58,7 +58,7 @@ SELECT pg_notify('lastheard', 'leases');
 SELECT 1 FROM sessions WHERE shard_id = $1 AND epoch = $2 AND state = 'live' FOR SHARE;
 
 -- name: load_config_versions
--- A small row each; every heartbeat reads them.
+-- A small row each; every shard reads them every few seconds.
 SELECT workspace_id, config_version FROM workspaces;
 
 -- name: load_cursors
