@@ -161,10 +161,10 @@ def waiting_process() -> Iterator[subprocess.Popen[str]]:
                 number = await wait_for_stop_signal()
                 print(number.name, flush=True)
                 await trio.sleep(0.6)
-                print("still stopping", flush=True)
                 with at_hard_end(lambda: print("over by then", flush=True)):
                     pass
                 with at_hard_end(fail), at_hard_end(lambda: os.write(1, b"last act\\n")):
+                    print("still stopping", flush=True)
                     await trio.sleep(20)
 
         trio.run(main)
