@@ -1,4 +1,4 @@
-"""Malformed records as they are shown to people: JSON, cut to the ledger's length. Pure.
+"""What is malformed, as it is shown to people: cut to the ledger's length. Pure.
 
 Owns how a record is written. It must never raise on what came over the wire: orjson reads four times as many levels as
 it writes, and one such record must not cost the page or the stream that it came with.
@@ -11,7 +11,8 @@ from typing import Final
 
 import orjson
 
-from domain.model import MAX_SAMPLE_BYTES
+from actors.ports import ProviderFault
+from domain.model import MAX_SAMPLE_BYTES, FaultClass
 
 MAX_SAMPLES: Final = 20  # of one page
 _MAX_LEVELS: Final = 20
@@ -24,6 +25,11 @@ def sample_of(record: object) -> bytes:
     except TypeError:
         sample = _outline().repr(record).encode("utf-8", "backslashreplace")
     return sample[:MAX_SAMPLE_BYTES]
+
+
+def malformed_answer(message: str, body: bytes) -> ProviderFault:
+    """The fault of an answer that came whole and is not what it should be."""
+    return ProviderFault(FaultClass.PROTOCOL, message, sample=body[:MAX_SAMPLE_BYTES])
 
 
 def _outline() -> Repr:

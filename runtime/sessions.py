@@ -59,6 +59,10 @@ a late successor than two.
 - *Two processes run with one shard_id.* The later boot has the greater epoch; the earlier one ends itself.
 - *A release is lost with its connection.* The lease still names us: the next round releases it again.
 - *A claim is committed but its answer lost.* The next round sees the lease as ours and adopts it with its token.
+- *A beginning is committed but its answer lost.* The session bears the id of the boot that began it, so the process
+  knows it for its own and begins the one after it.
+- *The offset to the database's clock is uncertain.* Every receipt would be a guess: the shard trusts its session no
+  further, so it pauses, until a renewal is answered fast enough.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from actors.ports import Page, ProviderFault, Sample
-from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
-from providers.samples import MAX_SAMPLES, sample_of
+from actors.ports import Page, Sample
+from domain.model import Reading
+from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,11 +72,11 @@ def read_page(body: bytes) -> StatusPage:
     try:
         page = orjson.loads(body)
     except ValueError as error:
-        raise _malformed("the answer is not JSON", body) from error
+        raise malformed_answer("the answer is not JSON", body) from error
     response = page.get("vehicleStatusResponse") if isinstance(page, dict) else None
     statuses = response.get("vehicleStatuses") if isinstance(response, dict) else None
     if not isinstance(statuses, list):
-        raise _malformed("the answer has no vehicleStatusResponse.vehicleStatuses (rFMS 4)", body)
+        raise malformed_answer("the answer has no vehicleStatusResponse.vehicleStatuses (rFMS 4)", body)
     reader = _PageReader()
     for status in statuses:
         reader.read(status)
@@ -86,10 +86,6 @@ def read_page(body: bytes) -> StatusPage:
         link=link if isinstance(link, str) and link else None,
         server_time=parse_instant(page.get("requestServerDateTime")),
     )
-
-
-def _malformed(message: str, body: bytes) -> ProviderFault:
-    return ProviderFault(FaultClass.PROTOCOL, message, sample=body[:MAX_SAMPLE_BYTES])
 
 
 def to_page(answer: StatusPage) -> Page:

@@ -12,7 +12,7 @@ import orjson
 
 from actors.ports import Page, ProviderFault, Sample
 from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
-from providers.samples import MAX_SAMPLES, sample_of
+from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
 from providers.viriciti.wire import DEFAULT_RULES, MAX_VID_LENGTH, UNKNOWN_SHAPE, WORDS, Rules, interpret, read_point
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     try:
         message = orjson.loads(body)
     except ValueError as error:
-        raise _malformed("the state answer is not JSON", body) from error
+        raise malformed_answer("the state answer is not JSON", body) from error
     if type(message) is not dict:
-        raise _malformed("the state answer is not an object", body)
+        raise malformed_answer("the state answer is not an object", body)
     reader, wanted, answered = _StateReader(rules), set(requested), set()
     for vid, labels in message.items():
         if vid not in wanted:
@@ -124,7 +124,3 @@ def _is_state(body: dict[str, Any]) -> bool:
 
 def _newest(sample: Sample) -> datetime:
     return max(reading.observed_at for reading in sample.readings)
-
-
-def _malformed(message: str, body: bytes) -> ProviderFault:
-    return ProviderFault(FaultClass.PROTOCOL, message, sample=body[:MAX_SAMPLE_BYTES])

@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors.owned import OwnedActors
-from actors.session import SessionKeeper
-from actors.shard import ShardActor
 from runtime.supervisor import Restart, Supervisor
 from tests.actors.cast import (
     FERRIES,
     HARBOUR,
-    TTL_SECONDS,
     frame,
     owned_by,
     streamed,
     until,
     update,
 )
-from tests.actors.test_owned import connect, fill_stream_lane, load, owning
+from tests.actors.test_owned import connect, hold_a_frame, load, owning
 from tests.actors.test_shard import OTHER, SlowClaims, make_actor, taken_up
 from tests.actors.working import story
 
@@ -34,6 +30,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from actors.ports import Look, SessionStart
+    from actors.shard import ShardActor
     from domain.model import SessionRef
     from storage.memory import MemoryStore
     from tests.actors.cast import House, Shard
@@ -154,10 +151,7 @@ async def test_a_stream_that_is_exchanged_while_trust_comes_back_neither_runs_on
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, change: Mapping[str, Any]
 ) -> None:
     async with owning(house, shard) as owned:
-        streamer = await connect(shard)
-        fill_stream_lane(shard)
-        streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
-        await until(lambda: streamer.sockets[0].received == 1)
+        await hold_a_frame(shard)
         await house.add_connection(replace(streamed(), **change))
         nursery.start_soon(owned.follow, await load(house))  # waits for room
         await trio.sleep(1)
@@ -192,29 +186,15 @@ async def test_a_session_that_begins_during_the_way_out_takes_nothing(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     sessions: Any = LateSessions(house.store)
-    keeper = SessionKeeper("shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS)
-    owned = OwnedActors(house.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0)
-    actor = ShardActor(
-        "shard-1",
-        keeper,
-        sessions,
-        house.store,
-        house.store,
-        owned,
-        shard.ingest,
-        shard.current,
-        Random(7),
-        on_superseded=lambda: None,
-        ttl_seconds=TTL_SECONDS,
-    )
+    actor = make_actor(house, shard, SlowClaims(house.store), sessions=sessions)
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
-    await until(lambda: HARBOUR in owned)
+    await until(lambda: HARBOUR in actor.statistics()["owned"]["workspaces"])
     shard.current.mark_fenced(shard.session)
     await trio.sleep(1)
     await actor.drain()
     sessions.gate.set()
     await trio.sleep(5)
     assert shard.current.session is not None
-    assert owned.workspace_ids() == frozenset()
+    assert actor.statistics()["owned"]["workspaces"] == {}
     nursery.cancel_scope.cancel()

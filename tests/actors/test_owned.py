@@ -64,6 +64,15 @@ def fill_stream_lane(shard: Shard) -> None:
     shard.ingest.submit_nowait(sent)
 
 
+async def hold_a_frame(shard: Shard) -> ScriptedStreamer:
+    """The harbour's stream with one frame merged, which finds no room until the ingest actor runs."""
+    streamer = await connect(shard)
+    fill_stream_lane(shard)
+    streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
+    await until(lambda: streamer.sockets[0].received == 1)
+    return streamer
+
+
 async def outcomes(house: House) -> list[tuple[int, str]]:
     return [(row.key.attempt, str(row.outcome)) for row in await house.cycles()]
 
@@ -86,10 +95,7 @@ async def test_a_flush_over_its_budget_keeps_the_workspace_and_what_it_holds(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with owning(house, shard) as owned:
-        streamer = await connect(shard)
-        fill_stream_lane(shard)
-        streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
-        await until(lambda: streamer.sockets[0].received == 1)
+        streamer = await hold_a_frame(shard)
         assert await owned.let_go(HARBOUR) is False
         assert owned.workspace_ids() == {HARBOUR}
         await streamer.wait_connected(times=2)
@@ -138,10 +144,7 @@ async def test_a_stream_that_is_exchanged_during_a_hand_over_does_not_run_on_wit
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with owning(house, shard) as owned:
-        streamer = await connect(shard)
-        fill_stream_lane(shard)
-        streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
-        await until(lambda: streamer.sockets[0].received == 1)
+        streamer = await hold_a_frame(shard)
         await house.add_connection(replace(streamed(), expected_update_seconds=60.0))
         nursery.start_soon(owned.follow, await load(house))  # waits for room
         await trio.sleep(1)
