@@ -33,8 +33,8 @@ def test_the_kubernetes_file_fits_the_code() -> None:
 
 # What is replaced, by what, and a word of the refusal.
 BROKEN = [
-    ("image: lastheard:0.1.0", "image: lastheard:0.0.9", "not the one of compose.yaml"),
-    ("image: lastheard:0.1.0", "image: lastheard:latest", "not the one of compose.yaml"),
+    ("image: lastheard:0.2.0.dev0", "image: lastheard:0.0.9", "not the one of compose.yaml"),
+    ("image: lastheard:0.2.0.dev0", "image: lastheard:latest", "not the one of compose.yaml"),
     ('["lastheard", "serve"]', '["lastheard", "run"]', "no such command"),
     ('["lastheard", "serve"]', '["lastheard", "serve", "--workers", "4"]', "--workers"),
     ('["lastheard", "migrate"]', '["lastheard", "migrate", "--yes"]', "--yes"),
@@ -44,7 +44,7 @@ BROKEN = [
     ("fieldPath: metadata.name ", "fieldPath: spec.nodeName ", "not the pod's name"),
     (SHARD_ID, "", "not the pod's name"),
     (SHARD_ID, "            - { name: LASTHEARD_SHARD_ID, value: shard-1 }\n", "not the pod's name"),
-    (VOLUMES, "        - { name: second, image: lastheard:0.1.0 }\n" + VOLUMES, "2 containers"),
+    (VOLUMES, "        - { name: second, image: lastheard:0.2.0.dev0 }\n" + VOLUMES, "2 containers"),
     ("kind: StatefulSet", "kind: Deployment", "0 StatefulSets"),
     # Settings and secrets.
     ("LASTHEARD_CREDENTIALS_DIR,", "LASTHEARD_CREDENTIAL_DIR,", "no such setting"),
@@ -95,7 +95,7 @@ BROKEN = [
     ("limits: { memory: 1Gi }", "limits: { memory: 1Gi, cpu: 1 }", "throttles"),
     ("limits: { memory: 1Gi }", "limits: {}", "not bounded"),
     ("restartPolicy: Never", "restartPolicy: Always", "again and again"),
-    ("lastheard-migrate-0-1-0", "lastheard-migrate", "named after its release"),
+    ("lastheard-migrate-0-2-0-dev0", "lastheard-migrate", "named after its release"),
 ]
 
 

@@ -30,7 +30,7 @@ def test_the_compose_file_fits_the_code() -> None:
 BROKEN = [
     ("postgres:18-bookworm", "postgres:latest", "no fixed tag"),
     ("postgres:18-bookworm", "postgres", "no fixed tag"),
-    ("image: lastheard:0.1.0", "image: lastheard:0.0.9", "not of this release"),
+    ("image: lastheard:0.2.0.dev0", "image: lastheard:0.0.9", "not of this release"),
     ('["lastheard", "serve"]', '["lastheard", "run"]', "no such command"),
     ('["lastheard", "serve"]', '["lastheard", "serve", "--workers", "4"]', "--workers"),
     ('["lastheard", "migrate"]', '["lastheard", "migrate", "--yes"]', "--yes"),
