@@ -5,7 +5,6 @@ Owns who is started, in which order, and how all of it ends. It must never decid
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from random import Random
@@ -33,6 +32,7 @@ from runtime.faults import EnvironmentFault
 from runtime.logs import get_logger
 from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
+from storage.cursor_key import load_cursor_key
 from storage.cycles import PostgresCycleStore
 from storage.gateway import Database
 from storage.ingest import PostgresIngestStore
@@ -47,6 +47,8 @@ from storage.upkeep import PostgresUpkeepStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from quart_trio import QuartTrio
 
     from actors.ports import Provider
     from lastheard.settings import Settings
@@ -92,7 +94,7 @@ class Service:
         # Providers: one HTTP pool for all, one object per type.
         self._http_pool = HttpPool(max_connections=settings.max_provider_connections)
         known = (ViriCiti(self._http_pool), Rfms(self._http_pool))
-        providers: dict[str, Provider] = {provider.provider_type: provider for provider in known}
+        self._providers: dict[str, Provider] = {provider.provider_type: provider for provider in known}
 
         # Actors.
         self._clock = SharedClock(SystemClock())
@@ -102,7 +104,7 @@ class Service:
         sessions = PostgresSessionStore(self.database)
         owned = OwnedActors(
             PostgresCycleStore(self.database),
-            Connector(providers, Credentials(settings.credentials_folder).resolve),
+            Connector(self._providers, Credentials(settings.credentials_folder).resolve),
             self.ingest,
             self._clock,
             random,
@@ -126,22 +128,24 @@ class Service:
         )
         self._supervisor = Supervisor("shard", random=random)
 
-        # The API reads and commands through the same stores.
         self._traffic = HttpTraffic()
-        self._app = create_app(
+
+    def _build_api(self, cursor_key: bytes) -> QuartTrio:
+        """The API reads and commands through the same stores."""
+        return create_app(
             ApiServices(
                 registry=self.registry,
                 reads=self._reads,
                 keys=self.keys,
                 ingest=self.ingest,
                 nudges=self.shard,
-                providers=providers,
+                providers=self._providers,
                 clock=self._clock,
                 runtime_report=self.statistics,
                 readiness=self._readiness,
-                cursor_key=_cursor_key(settings, dsn),
+                cursor_key=cursor_key,
                 log=get_logger("api"),
-                min_poll_interval_seconds=settings.min_poll_interval_seconds,
+                min_poll_interval_seconds=self._settings.min_poll_interval_seconds,
                 traffic=self._traffic,
             )
         )
@@ -156,6 +160,7 @@ class Service:
             await stack.enter_async_context(aclosing(self.database))
             (await check_schema(self.database)).require()
             await self._upkeep_store.ensure_partitions(days_ahead=MIN_PARTITION_DAYS)
+            app = self._build_api(await load_cursor_key(self.database))
             await stack.enter_async_context(self._http_pool)
             try:
                 async with self._supervisor.open() as root:
@@ -165,7 +170,7 @@ class Service:
                     root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
                     # Essential: a shard that cannot answer is of no use. A sibling of the actors, never their parent.
                     # Before the shard: who cannot have its address must not supersede the process that has it.
-                    await self._start_http(root)
+                    await self._start_http(root, app)
                     # Essential: it owns the session and, under a supervisor of its own, every workspace and stream.
                     root.start("shard", self.shard.run, restart=Restart.PERMANENT, essential=True)
                     # Until there is a session nobody knows the database's time, and every request would be refused.
@@ -179,7 +184,7 @@ class Service:
                 self._log.critical("service_failed", child=failure.child)
                 self.stop(EXIT_ESSENTIAL_FAILED)
 
-    async def _start_http(self, root: Supervisor) -> None:
+    async def _start_http(self, root: Supervisor, app: QuartTrio) -> None:
         bound = trio.Event()
         refusal: OSError | None = None
 
@@ -188,7 +193,7 @@ class Service:
             port = self.port or self._settings.http_port
             try:
                 async with trio.open_nursery() as nursery:
-                    self.port = await nursery.start(partial(serve_http, self._app, port=port, **options))
+                    self.port = await nursery.start(partial(serve_http, app, port=port, **options))
                     bound.set()
             except* OSError as group:
                 if bound.is_set():
@@ -283,9 +288,3 @@ class Service:
 def _first_of(group: ExceptionGroup[OSError]) -> OSError:
     error = group.exceptions[0]
     return _first_of(error) if isinstance(error, ExceptionGroup) else error
-
-
-def _cursor_key(settings: Settings, dsn: str) -> bytes:
-    """Signs page cursors. All shards of one database must agree on it, so without a setting it comes from the DSN."""
-    secret = dsn if settings.cursor_key is None else settings.cursor_key.resolve()
-    return hashlib.sha256(f"lastheard cursor {secret}".encode()).digest()

@@ -50,10 +50,6 @@ class Settings(BaseSettings):
 
     http_host: Annotated[str, Field(description="address the API listens on")] = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535, description="port the API listens on; 0 picks a free one")] = 8080
-    cursor_key: Annotated[
-        SecretReference | None,
-        Field(description="secret that signs page cursors, the same on all shards; derived from the dsn when unset"),
-    ] = None
 
     log_format: Annotated[
         Literal["auto", "json", "console"], Field(description="auto: colours on a terminal, JSON elsewhere")

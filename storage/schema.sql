@@ -247,3 +247,11 @@ CREATE TABLE keys (
     expires_at  timestamptz,
     revoked_at  timestamptz
 );
+
+-- The key that signs page cursors: one row, made by the first shard that starts. Random, so that a cursor tells nothing
+-- about any other secret. Deleting the row and restarting every shard makes another key.
+CREATE TABLE cursor_key (
+    singleton  boolean PRIMARY KEY DEFAULT true CONSTRAINT cursor_key_singleton_check CHECK (singleton),
+    key        bytea NOT NULL CONSTRAINT cursor_key_length_check CHECK (octet_length(key) = 32),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

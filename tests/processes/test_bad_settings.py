@@ -63,7 +63,7 @@ async def test_a_database_that_does_not_answer_is_said_in_a_sentence(command: li
 
 
 async def test_a_secret_that_is_not_there_is_named() -> None:
-    child = await run_with("serve", dsn=NOWHERE, cursor_key="env:NO_SUCH_SECRET")
+    child = await run_with("worklist", key="env:NO_SUCH_SECRET")
     assert_says(child, UNAVAILABLE, "the secret env:NO_SUCH_SECRET is missing")
 
 
