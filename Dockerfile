@@ -45,10 +45,11 @@ ENV PATH=/opt/lastheard/bin:$PATH \
 # Nothing is written outside /tmp, so the root file system may be read-only.
 WORKDIR /
 USER 10001:10001
-EXPOSE 8080
+EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
-# Alive, not ready: who restarts on it must not do so because the database is away. http.client knows no proxy.
+# Alive, not ready: a database that is away is no reason to restart. Asked on the listener for probes, which requests to
+# the API cannot exhaust. http.client knows no proxy.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=3); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8081, timeout=3); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["lastheard", "serve"]

@@ -17,7 +17,7 @@ from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_d
 from api.devices import declare_devices
 from api.docs_page import declare_documentation
 from api.events import declare_events
-from api.frame import install_frame
+from api.frame import FrameLimits, install_frame
 from api.health import declare_health
 from api.ingest import declare_ingest
 from api.issues import declare_issues
@@ -35,9 +35,11 @@ from api.workspaces import declare_workspaces
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PREFIX", "ApiServices", "create_app", "declare_operations"]
+__all__ = ["PREFIX", "ApiServices", "create_app", "create_probe_app", "declare_operations", "declare_probe_operations"]
 
 PREFIX = "/api/telematics-mvp"
+# A probe is answered within its own timeout, or is of no use; it has no body.
+PROBE_FRAME = FrameLimits(request_deadline_seconds=10.0, body_seconds=1.0, response_seconds=5.0, max_in_flight=16)
 TITLE = "Lastheard"
 DESCRIPTION = "When every vehicle was last heard from, and whose fault the silence is."
 
@@ -78,6 +80,22 @@ def create_app(services: ApiServices) -> QuartTrio:
     install_problem_handlers(app)
     install_frame(app, services.traffic, services.limits)
     return app
+
+
+def create_probe_app(services: ApiServices) -> QuartTrio:
+    """The probes alone, for a listener of their own: no keys, and no request that waits for anything but them."""
+    app = QuartTrio("lastheard-probes", static_folder=None)
+    declare_probe_operations(services).install(app)
+    install_problem_handlers(app)
+    install_frame(app, services.probe_traffic, PROBE_FRAME)
+    return app
+
+
+def declare_probe_operations(services: ApiServices) -> Operations:
+    """All that the listener for probes answers."""
+    operations = Operations()
+    declare_probes(operations, services)
+    return operations
 
 
 def declare_operations(services: ApiServices) -> Operations:

@@ -55,6 +55,12 @@ class ServerLimits:
     websocket_ping_seconds: float = 20.0
 
 
+# For the probes' own listener: whoever probes asks rarely, and closes.
+PROBE_LIMITS = ServerLimits(
+    max_connections=64, backlog=64, keep_alive_seconds=15.0, write_seconds=2.0, max_header_bytes=4096, max_streams=4
+)
+
+
 async def serve_http(
     app: QuartTrio,
     *,

@@ -52,4 +52,5 @@ class ApiServices:
     ingest_timeout_seconds: float = 10.0
     min_poll_interval_seconds: int = 60  # demos and tests lower it to 2
     traffic: HttpTraffic = field(default_factory=HttpTraffic)
+    probe_traffic: HttpTraffic = field(default_factory=HttpTraffic)
     limits: FrameLimits = field(default_factory=FrameLimits)

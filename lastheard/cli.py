@@ -88,16 +88,17 @@ def demo(
         dsn="",  # the demo's is its own, whatever the environment or the file say
         embedded=True,
         shard_id="demo",
-        http_port=_demo_port(),
+        http_port=_free_unless_wanted("LASTHEARD_HTTP_PORT"),
+        probe_port=_free_unless_wanted("LASTHEARD_PROBE_PORT"),
         min_poll_interval_seconds=2,
         log_level=os.environ.get("LASTHEARD_LOG_LEVEL", "error"),
     )
     _run(settings, partial(run_demo, settings, seconds=seconds))
 
 
-def _demo_port() -> str:
-    """A free port unless one is wanted: a demo must not fail because something else listens on 8080."""
-    return os.environ.get("LASTHEARD_HTTP_PORT", "0")
+def _free_unless_wanted(variable: str) -> str:
+    """A free port unless one is wanted: a demo must not fail because something else listens on the usual one."""
+    return os.environ.get(variable, "0")
 
 
 @app.command()
@@ -105,13 +106,18 @@ def serve(
     embedded: EmbeddedOption = None,
     host: Annotated[str | None, typer.Option(help="address to listen on (default: 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option(help="port to listen on; 0 picks a free one (default: 8080)")] = None,
+    probe_port: Annotated[
+        int | None, typer.Option(help="port for /healthz and /readyz; 0 picks a free one (default: 8081)")
+    ] = None,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Run one shard until SIGTERM or Ctrl-C, which end it in order: readiness off, drain, flush, release."""
     from lastheard.serving import serve as run_shard
 
-    settings = _load(config, embedded=embedded, http_host=host, http_port=port, data_dir=data_dir)
+    settings = _load(
+        config, embedded=embedded, http_host=host, http_port=port, probe_port=probe_port, data_dir=data_dir
+    )
     _run(settings, partial(run_shard, settings))
 
 

@@ -6,7 +6,6 @@ Owns who is started, in which order, and how all of it ends. It must never decid
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, aclosing
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +17,17 @@ from actors.owned import OwnedActors
 from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
 from actors.upkeep import UpkeepActor
-from api.app import create_app
-from api.server import serve_http
+from api.app import create_app, create_probe_app
+from api.server import PROBE_LIMITS, ServerLimits
 from api.services import ApiServices
 from api.traffic import HttpTraffic
 from lastheard.credentials import Credentials
+from lastheard.listeners import Address, Listener
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
 from runtime import garbage
 from runtime.clock import SharedClock, SystemClock
-from runtime.faults import EnvironmentFault
 from runtime.logs import get_logger
 from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
@@ -48,26 +47,12 @@ from storage.upkeep import PostgresUpkeepStore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quart_trio import QuartTrio
-
     from actors.ports import Provider
     from lastheard.settings import Settings
 
 MIN_PARTITION_DAYS = 2
 EXIT_SUPERSEDED = 75
 EXIT_ESSENTIAL_FAILED = 70
-
-
-class AddressUnavailable(EnvironmentFault):
-    """The address of the settings cannot be listened on; restarting would not change that."""
-
-    permanent = True
-
-    def __init__(self, settings: Settings, refusal: OSError) -> None:
-        super().__init__(
-            f"cannot listen on {settings.http_host} port {settings.http_port}: {refusal.strerror or refusal}. "
-            "Choose another with --port or LASTHEARD_HTTP_PORT (0 picks a free one), or --host"
-        )
 
 
 class Service:
@@ -79,10 +64,8 @@ class Service:
         self._dsn = dsn
         self._log = get_logger("service")
         self._stop = trio.Event()
-        self._http_stop = trio.Event()
         self._draining = False
         self.exit_code = 0
-        self.port = 0
 
         # Storage: the gateway owns the pool; the stores are its tables, one file each.
         self.database = Database(dsn, pool_size=settings.pool_size, application_name=f"lastheard/{settings.shard_id}")
@@ -128,26 +111,39 @@ class Service:
         )
         self._supervisor = Supervisor("shard", random=random)
 
+        # Two listeners: nothing that happens on the API's keeps a probe from its answer.
         self._traffic = HttpTraffic()
+        self._probe_traffic = HttpTraffic()
+        self._api = Listener("http", _api_address(settings), traffic=self._traffic, limits=ServerLimits())
+        self._probes = Listener("probes", _probe_address(settings), traffic=self._probe_traffic, limits=PROBE_LIMITS)
 
-    def _build_api(self, cursor_key: bytes) -> QuartTrio:
+    @property
+    def port(self) -> int:
+        """Where the API listens; 0 before it does."""
+        return self._api.port
+
+    @property
+    def probe_port(self) -> int:
+        """Where the probes are answered; 0 before they are."""
+        return self._probes.port
+
+    def _api_services(self, cursor_key: bytes) -> ApiServices:
         """The API reads and commands through the same stores."""
-        return create_app(
-            ApiServices(
-                registry=self.registry,
-                reads=self._reads,
-                keys=self.keys,
-                ingest=self.ingest,
-                nudges=self.shard,
-                providers=self._providers,
-                clock=self._clock,
-                runtime_report=self.statistics,
-                readiness=self._readiness,
-                cursor_key=cursor_key,
-                log=get_logger("api"),
-                min_poll_interval_seconds=self._settings.min_poll_interval_seconds,
-                traffic=self._traffic,
-            )
+        return ApiServices(
+            registry=self.registry,
+            reads=self._reads,
+            keys=self.keys,
+            ingest=self.ingest,
+            nudges=self.shard,
+            providers=self._providers,
+            clock=self._clock,
+            runtime_report=self.statistics,
+            readiness=self._readiness,
+            cursor_key=cursor_key,
+            log=get_logger("api"),
+            min_poll_interval_seconds=self._settings.min_poll_interval_seconds,
+            traffic=self._traffic,
+            probe_traffic=self._probe_traffic,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -160,7 +156,7 @@ class Service:
             await stack.enter_async_context(aclosing(self.database))
             (await check_schema(self.database)).require()
             await self._upkeep_store.ensure_partitions(days_ahead=MIN_PARTITION_DAYS)
-            app = self._build_api(await load_cursor_key(self.database))
+            services = self._api_services(await load_cursor_key(self.database))
             await stack.enter_async_context(self._http_pool)
             try:
                 async with self._supervisor.open() as root:
@@ -170,47 +166,26 @@ class Service:
                     root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
                     # Essential: a shard that cannot answer is of no use. A sibling of the actors, never their parent.
                     # Before the shard: who cannot have its address must not supersede the process that has it.
-                    await self._start_http(root, app)
+                    await self._api.start(root, create_app(services), essential=True)
+                    # Restarted alone. It ends last, with the supervisor: a draining shard is asked as well.
+                    await self._probes.start(root, create_probe_app(services), essential=False)
                     # Essential: it owns the session and, under a supervisor of its own, every workspace and stream.
                     root.start("shard", self.shard.run, restart=Restart.PERMANENT, essential=True)
                     # Until there is a session nobody knows the database's time, and every request would be refused.
                     await self._current.wait_for_session()
                     garbage.settle()
-                    self._log.info("service_started", port=self.port, shard_id=self._settings.shard_id)
+                    self._log.info(
+                        "service_started",
+                        port=self.port,
+                        probe_port=self.probe_port,
+                        shard_id=self._settings.shard_id,
+                    )
                     task_status.started()
                     await self._stop.wait()
                     await self._shut_down()
             except EssentialChildFailed as failure:
                 self._log.critical("service_failed", child=failure.child)
                 self.stop(EXIT_ESSENTIAL_FAILED)
-
-    async def _start_http(self, root: Supervisor, app: QuartTrio) -> None:
-        bound = trio.Event()
-        refusal: OSError | None = None
-
-        async def serve() -> None:
-            nonlocal refusal
-            port = self.port or self._settings.http_port
-            try:
-                async with trio.open_nursery() as nursery:
-                    self.port = await nursery.start(partial(serve_http, app, port=port, **options))
-                    bound.set()
-            except* OSError as group:
-                if bound.is_set():
-                    raise
-                refusal = _first_of(group)
-                bound.set()
-
-        options: dict[str, Any] = {
-            "host": self._settings.http_host,
-            "stop": self._http_stop,
-            "graceful_seconds": 3.0,
-            "traffic": self._traffic,
-        }
-        root.start("http", serve, restart=Restart.TRANSIENT, essential=True)
-        await bound.wait()  # no deadline: binding succeeds or fails at once
-        if refusal is not None:
-            raise AddressUnavailable(self._settings, refusal) from refusal
 
     async def wait_stop_requested(self) -> None:
         """Return when the end has begun, on request or by a failure: no deadline, a service runs until then."""
@@ -244,7 +219,7 @@ class Service:
         await trio.sleep(self._settings.drain_seconds)
 
     async def _stop_http(self) -> None:
-        self._http_stop.set()
+        self._api.stop.set()
         await self._wait_ended("http")
 
     async def _flush(self) -> None:
@@ -281,10 +256,19 @@ class Service:
             "database": self.database.statistics(),
             "provider_http": self._http_pool.statistics(),
             "http": self._traffic.statistics(),
+            "probes": self._probe_traffic.statistics(),
             "actors": self._supervisor.statistics(),
         }
 
 
-def _first_of(group: ExceptionGroup[OSError]) -> OSError:
-    error = group.exceptions[0]
-    return _first_of(error) if isinstance(error, ExceptionGroup) else error
+def _api_address(settings: Settings) -> Address:
+    remedy = "Choose another with --port or LASTHEARD_HTTP_PORT (0 picks a free one), or --host"
+    return Address(settings.http_host, settings.http_port, remedy)
+
+
+def _probe_address(settings: Settings) -> Address:
+    remedy = (
+        "The probes need a port of their own, and each shard of one machine another: choose it with --probe-port or "
+        "LASTHEARD_PROBE_PORT (0 picks a free one), or its host with LASTHEARD_PROBE_HOST"
+    )
+    return Address(settings.probe_host or settings.http_host, settings.probe_port, remedy)

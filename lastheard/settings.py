@@ -50,6 +50,18 @@ class Settings(BaseSettings):
 
     http_host: Annotated[str, Field(description="address the API listens on")] = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535, description="port the API listens on; 0 picks a free one")] = 8080
+    probe_host: Annotated[
+        str | None, Field(description="address the probes are answered on; that of the API when unset")
+    ] = None
+    probe_port: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=65535,
+            description="port the probes (/healthz, /readyz) are answered on; 0 picks a free one; each shard of one "
+            "machine needs another",
+        ),
+    ] = 8081
 
     log_format: Annotated[
         Literal["auto", "json", "console"], Field(description="auto: colours on a terminal, JSON elsewhere")
@@ -109,6 +121,15 @@ class Settings(BaseSettings):
         if value is not None and urlsplit(value).scheme not in ("postgresql", "postgres"):
             raise ValueError("a DSN begins with postgresql://")
         return value
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Settings:
+        same_host = self.probe_host in (None, self.http_host)
+        if same_host and self.probe_port == self.http_port != 0:
+            raise ValueError(
+                f"LASTHEARD_HTTP_PORT and LASTHEARD_PROBE_PORT are both {self.http_port}: give each its own, or 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_database(self) -> Settings:

@@ -204,6 +204,7 @@ class House:
             credentials_dir=self.folder,
             shard_id=shard_id,
             http_port=0,
+            probe_port=0,
             min_poll_interval_seconds=2,
             stream_window_seconds=0.2,
         )

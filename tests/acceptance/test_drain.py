@@ -34,18 +34,23 @@ async def test_a_service_that_was_told_to_stop_is_not_ready_serves_on_for_its_ti
         during = await _checks(shard)
         outcomes = await shard.outcomes(update("harbour", "bus-1", now, soc_percent=61))
         await trio.sleep(stopped_at + DRAIN_SECONDS * 0.75 - trio.current_time())
-        late = [await _ask_anew(shard, path) for path in ("/healthz", "/readyz")]
+        probed = f"http://127.0.0.1:{shard.service.probe_port}"
+        late = [
+            await _ask_anew(base, path)
+            for base in (str(shard.client.base_url), probed)
+            for path in ("/healthz", "/readyz")
+        ]
         was_running = not shard.ended.is_set()
         with trio.fail_after(10):
             await shard.ended.wait()
         lasted = trio.current_time() - stopped_at
         with pytest.raises(httpx.ConnectError):
-            await _ask_anew(shard, "/healthz")
+            await _ask_anew(str(shard.client.base_url), "/healthz")
 
     assert before == (200, dict.fromkeys(before[1], True))
     assert during == (503, before[1] | {"not_draining": False})
     assert outcomes == ["accepted"]
-    assert (late, was_running) == ([200, 503], True)
+    assert (late, was_running) == ([200, 503, 200, 503], True)
     assert lasted >= DRAIN_SECONDS
     ended = [(line["step"], line["outcome"]) for line in logbook.lines(event="shutdown_step_ended")]
     assert ended == [(step, "done") for step in STEPS]
@@ -61,7 +66,7 @@ async def _is_unready(shard: Shard) -> bool:
     return not await shard.is_ready()
 
 
-async def _ask_anew(shard: Shard, path: str) -> int:
+async def _ask_anew(base: str, path: str) -> int:
     """The status of an answer on a connection of its own: the listener is still there."""
-    async with httpx.AsyncClient(base_url=str(shard.client.base_url), trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
         return (await client.get(path)).status_code

@@ -117,8 +117,8 @@ def _probes(cluster: Cluster) -> Iterator[str]:
         asked = shard.get(name, {}).get("httpGet", {})
         if asked.get("path") != wanted or wanted not in facts.open_paths():
             yield f"{name} asks {asked.get('path')}, not {wanted}"
-        if _port_of(shard, asked.get("port")) != facts.HTTP_PORT:
-            yield f"{name} asks port {asked.get('port')}, the service listens on {facts.HTTP_PORT}"
+        if _port_of(shard, asked.get("port")) != facts.PROBE_PORT:
+            yield f"{name} asks port {asked.get('port')}, the service answers probes on {facts.PROBE_PORT}"
     readiness, startup = shard.get("readinessProbe", {}), shard.get("startupProbe", {})
     if readiness.get("timeoutSeconds", 1) <= CHECK_SECONDS:
         yield f"the readiness probe gives up before /readyz can say what hangs, after {CHECK_SECONDS:g} s"

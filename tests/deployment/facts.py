@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer.main
 
-from api.app import ApiServices, declare_operations
+from api.app import ApiServices, declare_probe_operations
 from lastheard.cli import app
 from lastheard.settings import CONFIG_VARIABLE, Settings
 from runtime.logs import get_logger
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PREFIX = "LASTHEARD_"
 HTTP_PORT = int(Settings.model_fields["http_port"].default)
+PROBE_PORT = int(Settings.model_fields["probe_port"].default)
 VERSION = str(pyproject()["project"]["version"])
 CLOSING_SECONDS = 5.0  # after the last step: the database's connections, our own PostgreSQL's absence, the interpreter
 
@@ -79,9 +80,14 @@ def is_reference(variable: str, value: str) -> bool:
 
 @cache
 def open_paths() -> frozenset[str]:
-    """Paths of the API that a probe may ask: GET, without a key."""
+    """Paths that the listener for probes answers: GET, without a key."""
+    operations = declare_probe_operations(_services())
+    return frozenset(each.path for each in operations if each.method == "GET" and each.scope is None)
+
+
+def _services() -> ApiServices:
     nothing = cast("Any", None)
-    services = ApiServices(
+    return ApiServices(
         registry=nothing,
         reads=nothing,
         keys=nothing,
@@ -94,8 +100,6 @@ def open_paths() -> frozenset[str]:
         cursor_key=bytes(32),
         log=get_logger("deployment"),
     )
-    operations = declare_operations(services)
-    return frozenset(each.path for each in operations if each.method == "GET" and each.scope is None)
 
 
 def simulator_answers(path: str) -> bool:

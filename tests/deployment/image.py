@@ -167,8 +167,11 @@ def _variable_problems(run: Stage) -> list[str]:
 
 
 def _probe_problems(run: Stage) -> list[str]:
-    if run.last("EXPOSE") != str(facts.HTTP_PORT):
-        return [f"EXPOSE {run.last('EXPOSE')}, but the service listens on {facts.HTTP_PORT}"]
+    if run.last("EXPOSE") != f"{facts.HTTP_PORT} {facts.PROBE_PORT}":
+        return [
+            f"EXPOSE {run.last('EXPOSE')}, but the service listens on {facts.HTTP_PORT} and, for probes, "
+            f"on {facts.PROBE_PORT}"
+        ]
     options, _, command = run.last("HEALTHCHECK").partition("CMD ")
     words = _exec_form(command)
     if words is None:
@@ -178,6 +181,6 @@ def _probe_problems(run: Stage) -> list[str]:
     return probe_problems(
         words,
         limit_seconds=seconds(limit[1]) if limit else 30.0,
-        port=facts.HTTP_PORT,
+        port=facts.PROBE_PORT,
         paths_open=probe is not None and probe.path in facts.open_paths(),
     )

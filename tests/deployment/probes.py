@@ -44,7 +44,7 @@ def probe_problems(command: Sequence[str], *, limit_seconds: float, port: int, p
         return [f"a health check that nobody can read: {' '.join(command)[:60]}"]
     problems = []
     if probe.host != "127.0.0.1" or probe.port != port:
-        problems.append(f"the health check asks {probe.host}:{probe.port}, the service listens on {port}")
+        problems.append(f"the health check asks {probe.host}:{probe.port}, the service answers probes on {port}")
     if not paths_open:
         problems.append(f"the health check asks {probe.path}, which is not a path that answers without a key")
     if probe.timeout_seconds >= limit_seconds:

@@ -79,7 +79,7 @@ def _shard_problems(service: Service, environment: Mapping[str, str]) -> Iterato
         yield "no LASTHEARD_SHARD_ID: every new container would be a new shard"
     if [port.rpartition(":")[2] for port in service.get("ports", [])] != [str(facts.HTTP_PORT)]:
         yield f"publishes {service.get('ports')}, but the service listens on {facts.HTTP_PORT}"
-    yield from _probe(service, facts.HTTP_PORT, paths=facts.open_paths())
+    yield from _probe(service, facts.PROBE_PORT, paths=facts.open_paths())
 
 
 def _sharing_problems(services: Mapping[str, Service]) -> Iterator[str]:

@@ -77,8 +77,10 @@ BROKEN = [
     # Probes and ports.
     ("path: /readyz", "path: /ready", "readinessProbe asks /ready,"),
     (LIVENESS, LIVENESS.replace("/healthz", "/readyz"), "livenessProbe asks /readyz"),
-    ("containerPort: 8080", "containerPort: 8000", "startupProbe asks port http"),
-    ("path: /readyz, port: http", "path: /readyz, port: web", "readinessProbe asks port web"),
+    ("containerPort: 8081", "containerPort: 8080", "startupProbe asks port probes"),
+    ("path: /healthz, port: probes", "path: /healthz, port: http", "livenessProbe asks port http"),
+    ("containerPort: 8080", "containerPort: 8000", "does not lead to port 8080"),
+    ("path: /readyz, port: probes", "path: /readyz, port: web", "readinessProbe asks port web"),
     ("timeoutSeconds: 5 # /readyz", "timeoutSeconds: 3 # /readyz", "gives up before"),
     ("failureThreshold: 30", "failureThreshold: 5", "may not even take"),
     ("port: 80, targetPort: http", "port: 80, targetPort: 80", "Service lastheard does not lead"),

@@ -57,6 +57,7 @@ async def open_shard(dsn: str, key: str, *, shard_id: str = SHARD_ID, **settings
         "dsn": dsn,
         "shard_id": shard_id,
         "http_port": "0",
+        "probe_port": "0",
         "stream_window_seconds": "0.2",
         "credentials_dir": tempfile.gettempdir(),  # pytest's folders lie below it
         **settings,

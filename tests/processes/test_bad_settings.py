@@ -130,3 +130,17 @@ async def test_a_port_in_use_ends_the_newcomer_and_leaves_the_one_who_has_it_alo
         assert child.events("session_begun") == []
         assert psutil.pid_exists(shard.child.pid)
         assert (await shard.runtime())["shard"]["epoch"] == 1
+
+
+async def test_a_probe_port_in_use_ends_the_newcomer_and_names_its_setting(dsn: str, postgres_stores: Stores) -> None:
+    key = await make_key(postgres_stores)
+    async with open_shard(dsn, key) as shard:
+        taken = (await shard.child.wait_for_record("service_started"))["probe_port"]
+        child = await run_with("serve", dsn=dsn, http_port="0", probe_port=str(taken), shard_id="shard-2")
+        assert_says(child, UNAVAILABLE, f"port {taken}", "LASTHEARD_PROBE_PORT", "each shard of one machine another")
+        assert child.events("session_begun") == []
+
+
+async def test_one_port_for_the_api_and_its_probes_is_refused() -> None:
+    child = await run_with("serve", dsn=NOWHERE, http_port="8085", probe_port="8085")
+    assert_says(child, USAGE, "LASTHEARD_HTTP_PORT and LASTHEARD_PROBE_PORT are both 8085", "give each its own")

@@ -1,0 +1,93 @@
+"""A listener of the service as a supervised child: bound before the start goes on, and the same port after a restart.
+
+Owns the binding and the sentence for an address that cannot be had. What is served is api/'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from api.server import serve_http
+from runtime.faults import EnvironmentFault
+from runtime.supervisor import Restart
+
+if TYPE_CHECKING:
+    from quart_trio import QuartTrio
+
+    from api.server import ServerLimits
+    from api.traffic import HttpTraffic
+    from runtime.supervisor import Supervisor
+
+GRACEFUL_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen, and how to choose another place: `remedy` ends the sentence of a refusal."""
+
+    host: str
+    port: int
+    remedy: str
+
+
+class AddressUnavailable(EnvironmentFault):
+    """The address of the settings cannot be listened on; restarting would not change that."""
+
+    permanent = True
+
+    def __init__(self, address: Address, refusal: OSError) -> None:
+        reason = refusal.strerror or refusal
+        super().__init__(f"cannot listen on {address.host} port {address.port}: {reason}. {address.remedy}")
+
+
+class Listener:
+    """One address that is served until `stop` is set. `port` is the bound one, 0 before."""
+
+    def __init__(self, name: str, address: Address, *, traffic: HttpTraffic, limits: ServerLimits) -> None:
+        self.port = 0
+        self.stop = trio.Event()
+        self._name = name
+        self._address = address
+        self._traffic = traffic
+        self._limits = limits
+
+    async def start(self, root: Supervisor, app: QuartTrio, *, essential: bool) -> None:
+        """Serve `app` as a child of `root`; returns when the address is bound. Raises AddressUnavailable."""
+        bound = trio.Event()
+        refusal: OSError | None = None
+        serve_app = partial(
+            serve_http,
+            app,
+            host=self._address.host,
+            stop=self.stop,
+            graceful_seconds=GRACEFUL_SECONDS,
+            traffic=self._traffic,
+            limits=self._limits,
+        )
+
+        async def serve() -> None:
+            nonlocal refusal
+            port = self.port or self._address.port
+            try:
+                async with trio.open_nursery() as nursery:
+                    self.port = await nursery.start(partial(serve_app, port=port))
+                    bound.set()
+            except* OSError as group:
+                if bound.is_set():
+                    raise
+                refusal = _first_of(group)
+                bound.set()
+
+        root.start(self._name, serve, restart=Restart.TRANSIENT, essential=essential)
+        await bound.wait()  # no deadline: binding succeeds or fails at once
+        if refusal is not None:
+            raise AddressUnavailable(self._address, refusal) from refusal
+
+
+def _first_of(group: ExceptionGroup[OSError]) -> OSError:
+    error = group.exceptions[0]
+    return _first_of(error) if isinstance(error, ExceptionGroup) else error
