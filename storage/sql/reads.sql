@@ -11,7 +11,7 @@ SELECT * FROM workspaces WHERE active AND ($1::text[] IS NULL OR workspace_id = 
 -- name: list_connections
 -- Of those workspaces.
 SELECT p.* FROM providers p JOIN workspaces w USING (workspace_id)
-WHERE w.active AND ($1::text[] IS NULL OR workspace_id = ANY ($1));
+WHERE w.active AND ($1::text[] IS NULL OR p.workspace_id = ANY ($1));
 
 -- name: list_threshold_classes
 -- Devices differ in thresholds only by connection and override: few classes, for each of which Python makes cutoffs.

@@ -1,0 +1,200 @@
+"""Two workspaces with the same ids and different values, in a database that tests clone.
+
+`OURS` is the workspace that a test works on, `THEIRS` the one that must not notice. Each has the
+connections `live` and `spare`, the devices bus-1, bus-2 and the retired bus-9, equal versions, and
+cycles with equal ids. `THEIRS` has more besides: a connection, a device, a cycle and a request that
+`OURS` lacks, so that a statement that looks too far finds something. In the database *alone*,
+`THEIRS` is an empty workspace: what `OURS` answers there is what it has to answer.
+
+Instants are counted back from three hours ago; what is younger than an hour was written by the
+statement under test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from api.ports import DeviceDraft
+from domain.model import (
+    CanonicalUpdate,
+    Confirmation,
+    ConnectionFact,
+    ConnectionFactKind,
+    CursorAdvance,
+    CycleEnd,
+    CycleKey,
+    CycleOutcome,
+    CycleTrigger,
+    InvalidItem,
+    Ownership,
+    Policy,
+    ProviderConnection,
+    Reading,
+    Reason,
+    SessionRef,
+    Submission,
+)
+from storage.gateway import Database, open_bridge
+from tests.conftest import Stores, make_postgres_stores
+
+if TYPE_CHECKING:
+    from storage.gateway import Connection
+
+OURS, THEIRS, NEW = "ours", "theirs", "new"
+BASE: Final = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
+SESSION: Final = SessionRef("shard-1", 1)
+DAY_SECONDS: Final = 86_400.0
+
+
+@dataclass
+class House:
+    """The stores over one database, and short ways to act as one workspace."""
+
+    database: Database
+    stores: Stores
+    unit: int = 100
+
+    @classmethod
+    def over(cls, database: Database) -> House:
+        return cls(database, make_postgres_stores(database))
+
+    async def put_workspace(self, workspace_id: str, **changes: Any) -> Any:
+        plain = {
+            "name": workspace_id,
+            "active": True,
+            "poll_interval_seconds": 300,
+            "policy": Policy(),
+        }
+        return await self.stores.registry.put_workspace(workspace_id, **{**plain, **changes})
+
+    async def commit(self, *submissions: Submission) -> Any:
+        """As the next unit; the results of every submission."""
+        self.unit += 1
+        receipts = await self.stores.ingest.commit_unit(SESSION, self.unit, submissions)
+        return [receipt.results for receipt in receipts]
+
+    async def start_cycle(self, workspace_id: str, hours: float, name: str) -> Any:
+        key = CycleKey(workspace_id, ago(hours), CycleTrigger.SCHEDULE, 1)
+        return await self.stores.cycles.start_cycle(SESSION, key, name, f"trace-{name}")
+
+    async def end_cycle(self, workspace_id: str, hours: float, name: str) -> Any:
+        key = CycleKey(workspace_id, ago(hours), CycleTrigger.SCHEDULE, 1)
+        summary = {"of": workspace_id}
+        end = CycleEnd(key, name, ago(hours - 0.1), CycleOutcome.COMPLETED, summary)
+        return await self.commit(Submission("poll", "trace-1", cycle=end))
+
+    async def execute(self, statement: str, *args: Any) -> None:
+        await self.database.run(lambda connection: connection.execute(statement, *args))
+
+    async def fetch(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
+        async def work(connection: Connection) -> list[tuple[Any, ...]]:
+            return [tuple(row) for row in await connection.fetch(statement, *args)]
+
+        return await self.database.run(work)
+
+
+def ago(hours: float) -> datetime:
+    return BASE - timedelta(hours=hours)
+
+
+def provider(workspace_id: str, provider_id: str, **rest: Any) -> ProviderConnection:
+    address, secret = f"https://{workspace_id}.example", f"env:{workspace_id.upper()}"
+    return ProviderConnection(workspace_id, provider_id, "simulated", "poll", address, secret, **rest)
+
+
+def draft(device_id: str, **rest: Any) -> DeviceDraft:
+    plain = DeviceDraft(
+        device_id,
+        "live",
+        f"x-{device_id}",
+        f"v-{device_id}",
+        device_id.title(),
+        activated_at=ago(9),
+    )
+    return plain._replace(**rest)
+
+
+def update(workspace_id: str, hours: float, soc_percent: float, **rest: Any) -> CanonicalUpdate:
+    readings = (Reading("soc_percent", soc_percent, ago(hours)),)
+    plain = CanonicalUpdate(workspace_id, "live", "bus-1", None, None, readings, ago(hours), f"trace-{workspace_id}")
+    return plain._replace(**rest)
+
+
+def news(workspace_id: str, hours: float, soc_percent: float) -> Submission:
+    """A submission that touches every table of the ingest unit: by device id and external id, and
+    with a refusal.
+    """
+    return Submission(
+        "poll",
+        f"trace-{workspace_id}",
+        updates=(
+            update(workspace_id, hours, soc_percent),
+            update(workspace_id, hours, soc_percent + 1, device_id=None, external_id="x-bus-2"),
+            update(workspace_id, hours, soc_percent, device_id="nobody"),
+            update(workspace_id, hours, soc_percent, readings=(("not", "a reading"),)),
+        ),
+        ownership=Ownership(workspace_id, *SESSION, 1),
+        cursor=CursorAdvance(workspace_id, "live", f"{workspace_id}-{hours}"),
+        confirmation=Confirmation(workspace_id, ("bus-1", "bus-2"), ago(hours)),
+        facts=(ConnectionFact(workspace_id, "live", ConnectionFactKind.CALL_SUCCEEDED, ago(hours)),),
+        invalid=(InvalidItem(workspace_id, "live", "x-bus-2", Reason.INVALID, workspace_id, workspace_id.encode()),),
+    )
+
+
+async def fill_database(dsn: str, beside: bool) -> None:
+    """Everything above. `beside` is False: `THEIRS` stays an empty workspace."""
+    async with open_bridge():
+        database = Database(dsn)
+        try:
+            await _fill_both(House.over(database), beside=beside)
+        finally:
+            await database.aclose()
+
+
+async def _fill_both(house: House, *, beside: bool) -> None:
+    await house.stores.upkeep.ensure_partitions(days_ahead=1)
+    start = await house.stores.sessions.begin_session(SESSION.shard_id, ttl_seconds=DAY_SECONDS)
+    assert start is not None
+    assert start.session == SESSION
+    await house.put_workspace(OURS)
+    await house.put_workspace(THEIRS)
+    await _fill(house, OURS, 10)
+    if beside:
+        await _fill(house, THEIRS, 70)
+        await _fill_what_only_they_have(house)
+
+
+async def _fill(house: House, workspace_id: str, soc_percent: float) -> None:
+    registry = house.stores.registry
+    await registry.put_provider(provider(workspace_id, "live"))
+    await registry.put_provider(provider(workspace_id, "spare"))
+    await registry.put_devices(
+        workspace_id,
+        [draft(name, vehicle_id=workspace_id, vehicle_name=workspace_id) for name in ("bus-1", "bus-2", "bus-9")],
+    )
+    await registry.retire_device(workspace_id, "bus-9")
+    await house.stores.leases.claim(SESSION, [workspace_id])
+    await house.commit(news(workspace_id, 5, soc_percent))
+    await house.start_cycle(workspace_id, 5, "cycle-1")
+    await house.end_cycle(workspace_id, 5, "cycle-1")
+    await house.start_cycle(workspace_id, 4, "cycle-2")
+
+
+async def _fill_what_only_they_have(house: House) -> None:
+    registry, cycles = house.stores.registry, house.stores.cycles
+    await registry.put_provider(provider(THEIRS, "only-theirs"))
+    await registry.put_devices(THEIRS, [draft("bus-8", vehicle_name=THEIRS)])
+    await house.start_cycle(THEIRS, 1, "cycle-9")
+    await house.end_cycle(THEIRS, 1, "cycle-9")
+    await cycles.record_missed(SESSION, THEIRS, [ago(0)])
+    await house.execute(
+        "INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, requested_at,"
+        " outcome) VALUES ($1, $2, 'manual', 1, 'run-1', 'trace-1', $2, 'requested')",
+        THEIRS,
+        ago(2),
+    )
+    # A token of their own, to be told from ours.
+    await house.stores.leases.release(SESSION, {THEIRS: 1})
+    await house.stores.leases.claim(SESSION, [THEIRS])

@@ -1,0 +1,327 @@
+"""What is done for `OURS`, and which statements each of these scenarios runs: the table of cases.
+
+To add a statement of storage/sql, add its name to the `@drives` of a scenario that makes a store
+run it, or write a scenario: an async function that gets the house, acts for `OURS` through the
+stores, and returns what they answered. It should also ask for something that only `THEIRS` has,
+since a statement without `workspace_id` betrays itself there. `prepared` is SQL that brings both
+databases into the state from which the scenario begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.ports import UnitPoisoned
+from api.ports import HealthQuery, WorklistPosition
+from domain.model import Submission
+from storage.queries import sql
+from tests.isolation.fleets import NEW, OURS, SESSION, House, ago, draft, news, provider, update
+
+SWITCHED_OFF = f"UPDATE workspaces SET active = workspace_id <> '{OURS}'"
+
+Work = Callable[[House], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    work: Work
+    statements: frozenset[str]
+    prepared: tuple[str, ...]
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def drives(*statements: str, prepared: tuple[str, ...] = ()) -> Callable[[Work], Work]:
+    """Make the function a scenario that runs these statements."""
+
+    def remember(work: Work) -> Work:
+        name = work.__name__
+        SCENARIOS[name] = Scenario(name, work, frozenset(statements), prepared)
+        return work
+
+    return remember
+
+
+# --- What is configured ---------------------------------------------------------------------------
+
+
+@drives("create_workspace", "lock_workspace")
+async def make_a_workspace(house: House) -> Any:
+    return await house.put_workspace(NEW), await house.stores.registry.get_workspace(NEW)
+
+
+@drives("lock_workspace", "update_workspace")
+async def change_a_workspace(house: House) -> Any:
+    return await house.put_workspace(OURS, name="changed")
+
+
+@drives("get_workspace", "list_workspaces")
+async def read_workspaces(house: House) -> Any:
+    registry = house.stores.registry
+    listed = [
+        await registry.list_workspaces(workspaces=frozenset(names), after=None, limit=9)
+        for names in ([OURS], ["nowhere"])
+    ]
+    return listed, await registry.get_workspace(OURS), await registry.get_workspace("nowhere")
+
+
+@drives("lock_workspace", "get_provider", "put_provider", "make_connection_state", "bump_config")
+async def put_providers(house: House) -> Any:
+    changed = [provider(OURS, name, settings={"changed": True}) for name in ("live", "only-theirs")]
+    return [await house.stores.registry.put_provider(connection) for connection in changed]
+
+
+@drives("get_provider", "list_providers")
+async def read_providers(house: House) -> Any:
+    registry = house.stores.registry
+    found = [await registry.get_provider(OURS, name) for name in ("live", "only-theirs")]
+    return found, await registry.list_providers(OURS, after=None, limit=9)
+
+
+@drives(
+    *("lock_workspace", "list_providers", "find_devices", "find_external_holders", "put_devices"),
+    *("make_device_states", "make_snapshots", "bump_config"),
+)
+async def put_devices(house: House) -> Any:
+    put = house.stores.registry.put_devices
+    refused = await put(OURS, [draft("bus-1", provider_id="only-theirs")])
+    stored = await put(OURS, [draft("bus-1", vehicle_name="changed"), draft("bus-8"), draft("bus-9")])
+    return refused, stored
+
+
+@drives(
+    "find_external_holders",
+    prepared=("UPDATE devices SET external_id = 'x-7' WHERE device_id = 'bus-8'",),
+)
+async def take_an_external_id_that_they_use(house: House) -> Any:
+    return await house.stores.registry.put_devices(OURS, [draft("bus-7", external_id="x-7")])
+
+
+@drives("retire_device", "get_device", "lock_workspace", "bump_config")
+async def retire_devices(house: House) -> Any:
+    return [await house.stores.registry.retire_device(OURS, name) for name in ("bus-1", "bus-8", "bus-9")]
+
+
+@drives("get_device", "list_devices")
+async def read_devices(house: House) -> Any:
+    registry = house.stores.registry
+    found = [await registry.get_device(OURS, name) for name in ("bus-1", "bus-8", "bus-9")]
+    lists = [await registry.list_devices(OURS, include_retired=flag, after=None, limit=9) for flag in (True, False)]
+    return found, lists
+
+
+@drives("load_config_versions", "get_workspace", "list_providers", "load_cursors", "list_devices")
+async def load_a_fleet(house: House) -> Any:
+    sessions = house.stores.sessions
+    return await sessions.load_fleet(OURS), (await sessions.load_config_versions())[OURS]
+
+
+# --- Cycles ---------------------------------------------------------------------------------------
+
+
+@drives("find_requested_cycle", "request_cycle", "lock_workspace", "bump_config")
+async def ask_for_a_run(house: House) -> Any:
+    asked = [await house.stores.registry.request_cycle(OURS, "trace-new") for _ in range(2)]
+    return asked[0] == asked[1], asked[0] == "run-1"
+
+
+OUR_REQUEST = f""" INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id,
+trace_id, requested_at, outcome) VALUES ('{OURS}', '{ago(1).isoformat()}', 'manual', 1, 'run-1',
+'trace-1', '{ago(1).isoformat()}', 'requested')
+"""
+
+
+@drives("take_requested_cycle", prepared=(OUR_REQUEST,))
+async def take_the_run_that_was_asked_for(house: House) -> Any:
+    """Only for the configuration_version of our own."""
+    take, ours = (
+        house.stores.cycles.take_requested_cycle,
+        (await house.stores.sessions.load_config_versions())[OURS],
+    )
+    others = [await take(SESSION, OURS, version) for version in range(20) if version != ours]
+    return others, await take(SESSION, OURS, ours)
+
+
+@drives("find_attempts", "start_cycle")
+async def start_in_a_slot_that_they_completed(house: House) -> Any:
+    return await house.start_cycle(OURS, 1, "cycle-9")
+
+
+@drives("record_missed")
+async def miss_a_slot_that_they_touched(house: House) -> Any:
+    return await house.stores.cycles.record_missed(SESSION, OURS, [ago(0), ago(1), ago(2)])
+
+
+@drives("abandon_orphans")
+async def abandon_what_nobody_ends(house: House) -> Any:
+    return await house.stores.cycles.abandon_orphans(SESSION, OURS)
+
+
+@drives("load_last_slot")
+async def read_the_last_slot(house: House) -> Any:
+    return await house.stores.cycles.load_last_slot(OURS)
+
+
+@drives("end_cycles")
+async def end_a_cycle(house: House) -> Any:
+    return await house.end_cycle(OURS, 4, "cycle-2")
+
+
+@drives("list_cycles", "get_cycle")
+async def read_cycles(house: House) -> Any:
+    reads = house.stores.reads
+    found = [await reads.get_cycle(OURS, name) for name in ("cycle-1", "cycle-9")]
+    return found, await reads.list_cycles(OURS, before=None, limit=9)
+
+
+# --- The ingest unit ------------------------------------------------------------------------------
+
+
+@drives(
+    *(
+        "resolve_external_ids",
+        "lock_devices",
+        "write_device_states",
+        "write_snapshots",
+        "append_events",
+    ),
+    *(
+        "lock_connections",
+        "write_connections",
+        "append_connection_events",
+        "append_rejections",
+        "append_quarantine",
+    ),
+    prepared=("UPDATE connection_state SET call_status = 'failed'",),
+)
+async def commit_news(house: House) -> Any:
+    return await house.commit(news(OURS, 2, 20))
+
+
+@drives("resolve_external_ids", "lock_devices")
+async def send_for_a_device_that_only_they_have(house: House) -> Any:
+    stranger = update(OURS, 2, 20, device_id="bus-8")
+    by_name = stranger._replace(device_id=None, external_id="x-bus-8")
+    return await house.commit(Submission("http", "trace-1", (stranger, by_name)))
+
+
+@drives("append_quarantine")
+async def set_poison_aside(house: House) -> Any:
+    poison = Submission("http", "t", (update(OURS, 2, 20),))
+    return (await house.stores.ingest.quarantine(SESSION, 999, poison, UnitPoisoned("22021", "NUL"))).results
+
+
+# --- By themselves --------------------------------------------------------------------------------
+
+# Statements whose row too many a store would not show: it takes the first, or the last of a key.
+# The unit asks for read_snapshots only after it waited for another's lock.
+_PAIRS = ([OURS, OURS], ["bus-1", "bus-8"])
+_LINKS = ([OURS, OURS], ["live", "only-theirs"])
+_ROWS: dict[str, tuple[Any, ...]] = {
+    "lock_devices": (*_PAIRS, [True, True]),
+    "read_snapshots": _PAIRS,
+    "resolve_external_ids": (*_LINKS, ["x-bus-1", "x-bus-8"]),
+    "lock_connections": _LINKS,
+    "get_snapshot": (OURS, "bus-1"),
+    "list_policies": ([OURS],),
+    "list_connections": ([OURS],),
+    "list_threshold_classes": ([OURS],),
+    "load_links": _LINKS,
+    "load_collectors": ([OURS],),
+}
+
+
+@drives(*_ROWS)
+async def fetch_every_row(house: House) -> Any:
+    return [await house.fetch(sql(name), *args) for name, args in _ROWS.items()]
+
+
+# --- What the API reads ---------------------------------------------------------------------------
+
+_HEALTH = (
+    *("list_policies", "list_connections", "list_threshold_classes", "page_health"),
+    *("load_links", "load_collectors"),
+)
+
+
+@drives(*_HEALTH)
+async def report_our_health(house: House) -> Any:
+    load, ours = house.stores.reads.load_health, frozenset([OURS])
+    first = await load(ours, HealthQuery(limit=1))
+    after = WorklistPosition(first.rows[0].device.activated_at, OURS, "bus-1")
+    return (
+        first,
+        await load(ours, HealthQuery(after=after)),
+        await load(ours, HealthQuery(order="silence")),
+    )
+
+
+@drives(*_HEALTH)
+async def report_everybodys_health(house: House) -> Any:
+    """Our rows of it: each is judged by facts of our own, whoever stands beside it."""
+    page = await house.stores.reads.load_health(None, HealthQuery(limit=99))
+    return [facts for facts in page.rows if facts.device.workspace_id == OURS]
+
+
+@drives("list_policies", "list_connections", "list_threshold_classes", prepared=(SWITCHED_OFF,))
+async def report_our_health_when_switched_off(house: House) -> Any:
+    return await house.stores.reads.load_health(frozenset([OURS]), HealthQuery())
+
+
+@drives("list_snapshots", "get_snapshot")
+async def read_snapshots(house: House) -> Any:
+    reads = house.stores.reads
+    found = [await reads.get_snapshot(OURS, name) for name in ("bus-1", "bus-8", "bus-9")]
+    return found, await reads.list_snapshots(OURS, after=None, limit=9)
+
+
+@drives("list_events")
+async def read_events(house: House) -> Any:
+    return await house.stores.reads.list_events(OURS, "bus-1", before=None, limit=9)
+
+
+@drives("list_rejections")
+async def read_rejections(house: House) -> Any:
+    return await house.stores.reads.list_rejections(OURS, before=None, reason=None, limit=9)
+
+
+# --- Ownership ------------------------------------------------------------------------------------
+
+
+@drives("look_at_leases")
+async def look_at_leases(house: House) -> Any:
+    return (await house.stores.leases.look(SESSION)).mine.get(OURS)
+
+
+@drives("make_leases", "claim_leases", prepared=("DELETE FROM leases",))
+async def claim_what_nobody_ever_had(house: House) -> Any:
+    return await house.stores.leases.claim(SESSION, [OURS])
+
+
+@drives("make_leases", prepared=(f"DELETE FROM leases WHERE resource = '{OURS}'",))
+async def claim_what_only_they_had(house: House) -> Any:
+    return await house.stores.leases.claim(SESSION, [OURS])
+
+
+@drives("claim_leases", prepared=("UPDATE leases SET shard_id = NULL, epoch = NULL, token = 7",))
+async def claim_what_is_free(house: House) -> Any:
+    return await house.stores.leases.claim(SESSION, [OURS])
+
+
+@drives("claim_leases", prepared=("UPDATE leases SET shard_id = NULL, epoch = NULL", SWITCHED_OFF))
+async def claim_what_is_switched_off(house: House) -> Any:
+    return await house.stores.leases.claim(SESSION, [OURS])
+
+
+@drives("release_leases", prepared=("UPDATE leases SET token = 7",))
+async def release_a_lease(house: House) -> Any:
+    return await house.stores.leases.release(SESSION, {OURS: 7})
+
+
+@drives("load_credentials")
+async def load_credentials(house: House) -> Any:
+    return (await house.stores.leases.load_credentials())[OURS]

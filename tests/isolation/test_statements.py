@@ -1,0 +1,115 @@
+"""No statement of one workspace reads, writes or locks a row of another that has the same ids.
+
+Every named block of storage/sql whose text mentions a workspace is run through the stores for
+`OURS`, once alone in a database and once beside `THEIRS`. Both runs must answer the same and leave
+`OURS` the same, and not a byte of `THEIRS` may change. Then each block loses its conditions on the
+workspace, one at a time, and that must be noticed.
+
+A new statement fails `test_every_statement_of_a_workspace_has_a_case`; scenarios.py says how to add
+one.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import pytest
+import trio
+
+from storage import queries
+from storage.faults import DatabaseRefused
+from storage.gateway import Database, open_bridge
+from tests.isolation.fleets import THEIRS, House
+from tests.isolation.mutants import mutants_of
+from tests.isolation.running import Places, rows_by_table, run_scenario, statements_replaced
+from tests.isolation.scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from tests.isolation.mutants import Mutant
+    from tests.isolation.scenarios import Scenario
+
+OF_A_WORKSPACE: Final = {
+    name: statement for name, statement in queries.STATEMENTS.items() if re.search(r"workspace_id|resource", statement)
+}
+MUTANTS: Final = [mutant for name, statement in OF_A_WORKSPACE.items() for mutant in mutants_of(name, statement)]
+
+# Conditions that say again what another says already, for the planner's sake: taking one out
+# changes no answer.
+REDUNDANT: Final = {("page_health", "d.workspace_id = ANY ($15)")}
+
+_once = cache(run_scenario)
+
+
+@pytest.mark.parametrize("name", sorted(OF_A_WORKSPACE))
+def test_every_statement_of_a_workspace_has_a_case(name: str) -> None:
+    assert any(name in scenario.statements for scenario in SCENARIOS.values()), (
+        f"No scenario drives the statement {name}: add its name to `@drives` in tests/isolation/scenarios.py,"
+        " at a scenario that makes a store run it for OURS."
+    )
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_a_scenario_answers_as_if_the_other_workspace_were_not_there(places: Places, name: str) -> None:
+    alone, beside = (_once(places, SCENARIOS[name], beside=flag) for flag in (False, True))
+    assert beside.answer == alone.answer
+    assert beside.ours == alone.ours
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_a_scenario_changes_and_locks_nothing_of_the_other_workspace(places: Places, name: str) -> None:
+    beside = _once(places, SCENARIOS[name], beside=True)
+    assert beside.theirs_after == beside.theirs_before
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_a_scenario_runs_the_statements_that_it_names(places: Places, name: str) -> None:
+    unknown = SCENARIOS[name].statements - OF_A_WORKSPACE.keys()
+    missing = SCENARIOS[name].statements - _once(places, SCENARIOS[name], beside=True).executed
+    assert (sorted(unknown), sorted(missing)) == ([], []), "not a statement of a workspace, or not run by the scenario"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.statement}-{mutant.number}")
+def test_a_statement_that_forgets_the_workspace_is_noticed(places: Places, mutant: Mutant) -> None:
+    scenarios = [one for one in SCENARIOS.values() if mutant.statement in one.statements]
+    noticed = any(_notices(places, scenario, mutant) for scenario in scenarios)
+    expected = (mutant.statement, mutant.removed) not in REDUNDANT
+    assert noticed is expected, f"without `{mutant.removed}` no scenario of {mutant.statement} says anything else"
+
+
+def _notices(places: Places, scenario: Scenario, mutant: Mutant) -> bool:
+    usual = _once(places, scenario, beside=True)
+    with statements_replaced({**queries.STATEMENTS, mutant.statement: mutant.sql}):
+        try:
+            run = run_scenario(places, scenario, beside=True)
+        except Exception as error:
+            return not _is_no_sql(error, mutant)
+    return (run.answer, run.ours) != (
+        usual.answer,
+        usual.ours,
+    ) or run.theirs_after != run.theirs_before
+
+
+def _is_no_sql(error: Exception, mutant: Mutant) -> bool:
+    """False for whatever a running statement may cause. Fails for a mutant that the server cannot
+    read.
+    """
+    if isinstance(error, DatabaseRefused) and error.sqlstate.startswith("42"):
+        pytest.fail(f"{error}: teach tests/isolation/mutants.py to write SQL here: {mutant.sql}")
+    return False
+
+
+def test_the_other_workspace_has_a_row_in_every_table(places: Places) -> None:
+    """A table in which `THEIRS` has nothing proves nothing."""
+
+    async def count() -> dict[str, int]:
+        async with open_bridge():
+            database = Database(places.beside)
+            try:
+                return await rows_by_table(House.over(database), THEIRS)
+            finally:
+                await database.aclose()
+
+    counts = trio.run(count)
+    assert [table for table, rows in counts.items() if not rows] == [], "fill it for both in tests/isolation/fleets.py"
