@@ -25,6 +25,7 @@ from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, Overrides, Seconds
 from domain.model import ProviderConnection
+from runtime.outbound import Allowance, OutboundRefused
 from runtime.redaction import is_sensitive_key
 from runtime.secret_references import SecretReference
 
@@ -119,7 +120,7 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         limited to workspaces may refer to files in a folder named after the workspace, and leave what is configured.
         """
         body = await read_json(request, ProviderBody)
-        _refuse_faults(body, services.providers)
+        _refuse_faults(body, services.providers, services.outbound)
         if current_access().workspaces is not None and not _is_of_workspace(body.credential, workspace_id):
             present = await services.registry.get_provider(workspace_id, provider_id)
             if present is None or present.credential != body.credential:
@@ -151,8 +152,8 @@ def _foreign_credential(workspace_id: str) -> FaultyPart:
     return FaultyPart(pointer="/credential", detail=detail)
 
 
-def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider]) -> None:
-    faults = [*_faults_of_base_url(body.base_url), *_faults_of_settings(body.settings)]
+def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider], outbound: Allowance) -> None:
+    faults = [*_faults_of_base_url(body.base_url, outbound), *_faults_of_settings(body.settings)]
     provider = providers.get(body.provider_type)
     if provider is None:
         known = ", ".join(sorted(providers))
@@ -166,7 +167,8 @@ def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider]) -> Non
         raise Problem(INVALID_BODY, errors=faults)
 
 
-def _faults_of_base_url(text: str) -> Iterator[FaultyPart]:
+def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
+    """A host that is an address in itself is judged here; a name only when it is dialled."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -177,6 +179,11 @@ def _faults_of_base_url(text: str) -> Iterator[FaultyPart]:
     elif parts.username is not None or parts.query or parts.fragment:
         detail = "It must hold no user, password, query or fragment: secrets belong behind the credential."
         yield FaultyPart(pointer="/base_url", detail=detail)
+    else:
+        try:
+            outbound.judge_literal(parts.hostname or "")
+        except OutboundRefused as refusal:
+            yield FaultyPart(pointer="/base_url", detail=f"{refusal}.")
 
 
 def _faults_of_settings(value: object, pointer: str = "/settings") -> Iterator[FaultyPart]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from actors.ports import Provider
     from api.ports import Ingest, Keys, Nudges, Reads, Registry
+    from runtime.outbound import Allowance
 
 
 class DatabaseTime(Protocol):
@@ -32,7 +33,8 @@ class DatabaseTime(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
-    """`providers` by provider_type. `cursor_key` is shared by all shards, so that a page can come from any of them.
+    """`providers` by provider_type; `outbound` says where they may connect to. `cursor_key` is shared
+    by all shards, so that a page can come from any of them.
 
     `runtime_report` and `readiness` are called in the request and must not block; `readiness` says what is true of
     this process (ingest alive, lanes not full …), the API adds what is true of the database.
@@ -44,6 +46,7 @@ class ApiServices:
     ingest: Ingest
     nudges: Nudges
     providers: Mapping[str, Provider]
+    outbound: Allowance
     clock: DatabaseTime
     runtime_report: Callable[[], Mapping[str, Any]]
     readiness: Callable[[], Mapping[str, bool]]

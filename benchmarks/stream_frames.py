@@ -27,6 +27,8 @@ from providers.viriciti import ViriCiti
 from providers.websocket import MESSAGE_QUEUE_SIZE, RECEIVE_BUFFER_BYTES
 from runtime import garbage
 from runtime.clock import SharedClock, SystemClock
+from runtime.dialling import Dialler
+from runtime.outbound import Allowance
 from storage.gateway import Database
 from storage.ingest import PostgresIngestStore
 from storage.registry import PostgresRegistry
@@ -72,7 +74,8 @@ async def measure_reference(feed: Feed, port: int) -> float:
 
 async def measure_ours(feed: Feed, port: int, dsn: str) -> float:
     """Frames a second from the first frame to the last commit."""
-    async with aclosing(Database(dsn)) as database, HttpPool() as http:
+    dialler = Dialler(Allowance.parse("127.0.0.1"))
+    async with aclosing(Database(dsn)) as database, HttpPool(dialler) as http:
         await configure(PostgresRegistry(database), port, feed.vids())
         await PostgresUpkeepStore(database).ensure_partitions(days_ahead=2)
         sessions, clock, current = PostgresSessionStore(database), SharedClock(SystemClock()), CurrentSession()

@@ -91,6 +91,7 @@ def demo(
         http_port=_free_unless_wanted("LASTHEARD_HTTP_PORT"),
         probe_port=_free_unless_wanted("LASTHEARD_PROBE_PORT"),
         min_poll_interval_seconds=2,
+        outbound_allow="127.0.0.1",  # where its simulated fleets listen
         log_level=os.environ.get("LASTHEARD_LOG_LEVEL", "error"),
     )
     _run(settings, partial(run_demo, settings, seconds=seconds))
@@ -150,7 +151,10 @@ def simulate(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on; 0 picks a free one")] = 0,
 ) -> None:
-    """The simulated fleets alone. Prints one JSON line with the addresses and credentials, then serves until Ctrl-C."""
+    """The simulated fleets alone. Prints one JSON line with the addresses and credentials, then serves until Ctrl-C.
+
+    A service that collects from them needs LASTHEARD_OUTBOUND_ALLOW=127.0.0.1.
+    """
     from simulator.config import ConfigInvalid, build_config
     from simulator.faults import FaultsInvalid
     from simulator.run import run

@@ -28,6 +28,7 @@ from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
 from runtime import garbage
 from runtime.clock import SharedClock, SystemClock
+from runtime.dialling import Dialler
 from runtime.logs import get_logger
 from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
@@ -74,8 +75,9 @@ class Service:
         self._reads = PostgresReads(self.database)
         self._upkeep_store = PostgresUpkeepStore(self.database)
 
-        # Providers: one HTTP pool for all, one object per type.
-        self._http_pool = HttpPool(max_connections=settings.max_provider_connections)
+        # Providers: one dialler and one HTTP pool for all, one object per type.
+        self._dialler = Dialler(settings.allowance)
+        self._http_pool = HttpPool(self._dialler, max_connections=settings.max_provider_connections)
         known = (ViriCiti(self._http_pool), Rfms(self._http_pool))
         self._providers: dict[str, Provider] = {provider.provider_type: provider for provider in known}
 
@@ -136,6 +138,7 @@ class Service:
             ingest=self.ingest,
             nudges=self.shard,
             providers=self._providers,
+            outbound=self._settings.allowance,
             clock=self._clock,
             runtime_report=self.statistics,
             readiness=self._readiness,
@@ -254,6 +257,7 @@ class Service:
             "ingest": self.ingest.statistics(),
             "upkeep": self._upkeep.statistics(),
             "database": self.database.statistics(),
+            "outbound": self._dialler.statistics(),
             "provider_http": self._http_pool.statistics(),
             "http": self._traffic.statistics(),
             "probes": self._probe_traffic.statistics(),

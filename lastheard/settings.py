@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
 
 CONFIG_VARIABLE = "LASTHEARD_CONFIG"
@@ -91,6 +92,14 @@ class Settings(BaseSettings):
         100
     )
 
+    outbound_allow: Annotated[
+        str,
+        Field(
+            description="private hosts and networks that connections may lead to, with commas between: names, "
+            "addresses, CIDR; link-local and metadata addresses stay closed"
+        ),
+    ] = ""
+
     address: Annotated[str, Field(description="where the reading commands (health, worklist, …) find the API")] = (
         "http://127.0.0.1:8080"
     )
@@ -102,6 +111,17 @@ class Settings(BaseSettings):
     def credentials_folder(self) -> Path:
         """Where `file:` references of provider connections must lie."""
         return self.credentials_dir or self.data_dir / "credentials"
+
+    @property
+    def allowance(self) -> Allowance:
+        """`outbound_allow` as the dialler reads it."""
+        return Allowance.parse(self.outbound_allow)
+
+    @field_validator("outbound_allow")
+    @classmethod
+    def _check_outbound_allow(cls, value: str) -> str:
+        Allowance.parse(value)
+        return value
 
     @field_validator("shard_id")
     @classmethod

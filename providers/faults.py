@@ -19,6 +19,8 @@ from domain.model import FaultClass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from runtime.outbound import OutboundRefused
+
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0  # a longer wish is a mistake or an attack; asking once a day harms nobody
 MAX_EXCERPT: Final = 200
 
@@ -75,6 +77,11 @@ def fault_for_error(error: httpx.HTTPError | httpx.InvalidURL, place: str) -> Pr
     if isinstance(error, httpx.RemoteProtocolError) and not any(word in text for word in _CUT_SHORT):
         return ProviderFault(FaultClass.PROTOCOL, f"{place} does not speak HTTP ({text[:MAX_EXCERPT]})")
     return ProviderFault(FaultClass.OUTAGE, f"{place} broke off ({name}: {text[:MAX_EXCERPT]})")
+
+
+def fault_for_refusal(refusal: OutboundRefused, place: str) -> ProviderFault:
+    """The fault for an address that this process must not dial."""
+    return ProviderFault(FaultClass.CONFIGURATION, f"{place} cannot be called: {refusal}", permanent=True)
 
 
 def retry_after_seconds(headers: Mapping[str, str], fallback_now: datetime) -> float | None:

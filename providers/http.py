@@ -25,13 +25,17 @@ import trio
 
 from actors.ports import ProviderFault
 from domain.model import FaultClass
-from providers.faults import excerpt_of, fault_for_error, fault_for_status, place_of
+from providers.faults import excerpt_of, fault_for_error, fault_for_refusal, fault_for_status, place_of
+from providers.transport import DialledTransport
 from runtime.clock import Clock, SystemClock
+from runtime.outbound import OutboundRefused
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping
     from types import TracebackType
+
+    from runtime.dialling import Dialler
 
 MIB: Final = 1024 * 1024
 CONNECT_SECONDS: Final = 10.0
@@ -70,12 +74,13 @@ class _Generation:
 class HttpPool:
     """Open it (`async with`) before the providers are used and close it after them.
 
-    Not started twice. `ssl_context` is also what the streaming providers connect with: building one takes about 20 ms
-    and most of a megabyte, too much to do for each connection.
+    Not started twice. The streaming providers connect with the same `dialler` and `ssl_context`:
+    building a context takes about 20 ms and most of a megabyte, too much to do for each connection.
     """
 
     def __init__(
         self,
+        dialler: Dialler,
         *,
         max_connections: int = 64,
         max_response_bytes: int = 16 * MIB,
@@ -86,6 +91,7 @@ class HttpPool:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.clock: Clock = clock or SystemClock()
+        self.dialler = dialler
         self.ssl_context: ssl.SSLContext = httpx.create_ssl_context()
         if ca_file is not None:
             self.ssl_context.load_verify_locations(cafile=ca_file)
@@ -166,6 +172,8 @@ class HttpPool:
             response = await client.send(request, stream=True)
         except httpx.PoolTimeout:
             raise
+        except OutboundRefused as refusal:
+            raise fault_for_refusal(refusal, place) from refusal
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # The original of a refused request quotes the headers; it must not reach a traceback.
             fault = fault_for_error(error, place)
@@ -233,8 +241,7 @@ class HttpPool:
             keepalive_expiry=KEEP_ALIVE_SECONDS,
         )
         return httpx.AsyncClient(
-            verify=self.ssl_context,
-            limits=limits,
+            transport=DialledTransport(self.dialler, self.ssl_context, limits),
             # Reading and writing are bounded by the call's own deadline.
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS, pool=self._pool_wait_seconds),
             follow_redirects=False,

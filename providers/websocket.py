@@ -20,7 +20,8 @@ from wsproto.utilities import LocalProtocolError
 
 from actors.ports import ProviderFault
 from domain.model import FaultClass
-from providers.faults import MAX_EXCERPT, excerpt_of, fault_for_status, place_of
+from providers.faults import MAX_EXCERPT, excerpt_of, fault_for_refusal, fault_for_status, place_of
+from runtime.outbound import OutboundRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -107,8 +108,11 @@ class WebSocketOpener:
         port = url.port or _DEFAULT_PORTS[url.scheme]
         try:
             with trio.CancelScope(deadline=deadline):
-                stream = await trio.open_tcp_stream(url.host, port)
+                stream = await self._http.dialler.dial(url.raw_host.decode("ascii"), port)
                 return await self._encrypt(stream) if url.scheme == "wss" else stream
+        except OutboundRefused as refusal:
+            self._counts["failed"] += 1
+            raise fault_for_refusal(refusal, self._place) from refusal
         except (OSError, trio.BrokenResourceError) as error:
             self._counts["failed"] += 1
             reason = str(_root_of(error))[:MAX_EXCERPT]
@@ -118,7 +122,10 @@ class WebSocketOpener:
 
     async def _encrypt(self, stream: trio.SocketStream) -> trio.SSLStream[trio.SocketStream]:
         encrypted = trio.SSLStream(
-            stream, self._http.ssl_context, server_hostname=self._endpoint.url.host, https_compatible=True
+            stream,
+            self._http.ssl_context,
+            server_hostname=self._endpoint.url.raw_host.decode("ascii"),
+            https_compatible=True,
         )
         try:
             await encrypted.do_handshake()

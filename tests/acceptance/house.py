@@ -207,6 +207,7 @@ class House:
             probe_port=0,
             min_poll_interval_seconds=2,
             stream_window_seconds=0.2,
+            outbound_allow="127.0.0.1",
         )
         service = Service(settings, self.dsn)
         ended = trio.Event()

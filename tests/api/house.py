@@ -22,6 +22,7 @@ from api.keys import Scope, mint_key
 from api.ports import DeviceDraft
 from domain.model import CycleEnd, CycleKey, CycleOutcome, CycleTrigger, Policy, ProviderConnection, Submission
 from domain.schedule import cycle_id, slot_of
+from runtime.outbound import Allowance
 from tests.api.provider import SpokenProvider
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class House:
     def make_services(self, **changes: Any) -> ApiServices:
         providers: dict[str, Provider] = {"spoken": SpokenProvider()}
         plain: dict[str, Any] = {
+            "outbound": Allowance.parse("127.0.0.1"),
             "registry": self.store,
             "reads": self.store,
             "keys": self.store,

@@ -54,6 +54,11 @@ async def test_connections_are_listed_in_pages(house: House) -> None:
         ({"base_url": "https://provider.example?apiKey=4242"}, ["/base_url"]),
         ({"base_url": "ftp://provider.example"}, ["/base_url"]),
         ({"base_url": "https://[provider"}, ["/base_url"]),
+        ({"base_url": "http://169.254.169.254/latest"}, ["/base_url"]),
+        ({"base_url": "http://[fd00:ec2::254]"}, ["/base_url"]),
+        ({"base_url": "http://[fe80::1%25eth0]"}, ["/base_url"]),
+        ({"base_url": "http://2852039166"}, ["/base_url"]),
+        ({"base_url": "http://10.1.2.3:8080"}, ["/base_url"]),
         ({"settings": {"apiKey": "4242"}}, ["/settings/apiKey"]),
         ({"settings": {"deep": [{"client_secret": "4242"}]}}, ["/settings/deep/0/client_secret"]),
         ({"settings": {"tongue": "a\u0000b"}}, ["/settings/tongue"]),
@@ -72,6 +77,18 @@ async def test_what_is_wrong_is_refused_at_its_place_and_never_repeated(
     assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", pointers)
     assert b"4242" not in answer.body
     assert (await house.ask("GET", "/workspaces/north/providers/second")).status == 404
+
+
+async def test_a_forbidden_address_is_refused_with_the_setting_that_says_so(house: House) -> None:
+    async def put(base_url: str) -> tuple[int, str]:
+        answer = await house.ask("PUT", "/workspaces/north/providers/second", json=BODY | {"base_url": base_url})
+        return answer.status, answer.json["errors"][0]["detail"] if answer.status == 422 else ""
+
+    for base_url in ("http://169.254.169.254", "http://192.168.1.1", "http://0xa.1.2.3"):
+        status, detail = await put(base_url)
+        assert (status, "LASTHEARD_OUTBOUND_ALLOW" in detail) == (422, True)
+    for base_url in ("http://127.0.0.1:9100", "https://8.8.8.8", "http://depot.internal"):
+        assert (await put(base_url))[0] in (200, 201)
 
 
 async def test_a_limited_key_reaches_no_secret_of_another_workspace(house: House) -> None:

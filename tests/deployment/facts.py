@@ -15,6 +15,7 @@ from api.app import ApiServices, declare_probe_operations
 from lastheard.cli import app
 from lastheard.settings import CONFIG_VARIABLE, Settings
 from runtime.logs import get_logger
+from runtime.outbound import Allowance
 from runtime.settings import FREE_NAMES, SettingsError, load_settings
 from runtime.shutdown import ShutdownPlan
 from simulator import control
@@ -94,6 +95,7 @@ def _services() -> ApiServices:
         ingest=nothing,
         nudges=nothing,
         providers={},
+        outbound=Allowance(),
         clock=nothing,
         runtime_report=dict,
         readiness=dict,

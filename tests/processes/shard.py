@@ -60,6 +60,7 @@ async def open_shard(dsn: str, key: str, *, shard_id: str = SHARD_ID, **settings
         "probe_port": "0",
         "stream_window_seconds": "0.2",
         "credentials_dir": tempfile.gettempdir(),  # pytest's folders lie below it
+        "outbound_allow": "127.0.0.1",  # where the simulated fleets listen
         **settings,
     }
     environment = {f"LASTHEARD_{name.upper()}": value for name, value in ours.items()}

@@ -11,6 +11,9 @@ import h11
 import trio
 from trio_websocket import WebSocketRequest, serve_websocket
 
+from runtime.dialling import Dialler
+from runtime.outbound import Allowance
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
@@ -33,6 +36,11 @@ class Reply:
 
 
 Answer = "Callable[[Asked], Reply | Awaitable[Reply]]"
+
+
+def loopback_dialler() -> Dialler:
+    """A dialler for the servers below: the setting names loopback, as in a demo."""
+    return Dialler(Allowance.parse("127.0.0.1"))
 
 
 @asynccontextmanager

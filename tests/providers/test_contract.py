@@ -13,6 +13,7 @@ from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
 from providers.viriciti.wire import LABELS
+from tests.providers.servers import loopback_dialler
 
 if TYPE_CHECKING:
     from actors.ports import Poller, Provider, Streamer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def _providers() -> list[Provider]:
     """The type checker compares each with the protocol here."""
-    http = HttpPool()
+    http = HttpPool(loopback_dialler())
     return [ViriCiti(http), Rfms(http)]
 
 

@@ -15,7 +15,7 @@ import trio
 from actors.ports import ProviderFault
 from domain.model import FaultClass
 from providers.http import Call, HttpPool
-from tests.providers.servers import Asked, Reply, http_server, tcp_server
+from tests.providers.servers import Asked, Reply, http_server, loopback_dialler, tcp_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ KIB = 1024
 
 @pytest.fixture
 async def pool() -> AsyncIterator[HttpPool]:
-    async with HttpPool(max_connections=4, max_response_bytes=64 * KIB) as opened:
+    async with HttpPool(loopback_dialler(), max_connections=4, max_response_bytes=64 * KIB) as opened:
         yield opened
 
 
@@ -212,7 +212,7 @@ async def test_one_customers_cookie_does_not_travel_with_the_next_request(pool: 
 
 async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    async with HttpPool() as pool, http_server(lambda _: Reply()) as base:
+    async with HttpPool(loopback_dialler()) as pool, http_server(lambda _: Reply()) as base:
         assert await pool.fetch(_get(base)) == b"{}"
 
 
@@ -235,7 +235,10 @@ async def test_churn_with_cancellations_costs_no_slot() -> None:
         with trio.move_on_after(dice.random() * 0.01):
             await pool.fetch(_get(base))
 
-    async with HttpPool(max_connections=5, pool_wait_seconds=1.0) as pool, http_server(dawdle) as base:
+    async with (
+        HttpPool(loopback_dialler(), max_connections=5, pool_wait_seconds=1.0) as pool,
+        http_server(dawdle) as base,
+    ):
         for _ in range(40):
             async with trio.open_nursery() as nursery:
                 for _ in range(20):
@@ -249,7 +252,10 @@ async def test_churn_with_cancellations_costs_no_slot() -> None:
 
 
 async def test_a_client_that_lost_its_slots_is_replaced_and_the_call_succeeds() -> None:
-    async with HttpPool(max_connections=2, pool_wait_seconds=0.05) as pool, http_server(lambda _: Reply()) as base:
+    async with (
+        HttpPool(loopback_dialler(), max_connections=2, pool_wait_seconds=0.05) as pool,
+        http_server(lambda _: Reply()) as base,
+    ):
         client = pool._generation().client
         held = [await client.send(client.build_request("GET", base), stream=True) for _ in range(2)]
         async with trio.open_nursery() as nursery:
@@ -273,7 +279,7 @@ async def test_one_credential_makes_one_call_at_a_time() -> None:
         running -= 1
         return Reply()
 
-    async with HttpPool() as pool, http_server(count) as base:
+    async with HttpPool(loopback_dialler()) as pool, http_server(count) as base:
         lanes = pool.lane("acme"), pool.lane("acme")
         assert lanes[0] is lanes[1]
         assert lanes[0] is not pool.lane("other")
@@ -297,7 +303,11 @@ async def test_standing_in_line_does_not_count_against_the_deadline() -> None:
         await trio.sleep(0.02)
         return Reply()
 
-    async with HttpPool(max_connections=1) as pool, http_server(dawdle) as base, trio.open_nursery() as nursery:
+    async with (
+        HttpPool(loopback_dialler(), max_connections=1) as pool,
+        http_server(dawdle) as base,
+        trio.open_nursery() as nursery,
+    ):
         for _ in range(8):
             nursery.start_soon(pool.fetch, _get(base, deadline=0.12))
     assert pool.statistics()["faults"] == {}
@@ -321,4 +331,4 @@ async def test_statistics_are_plain_json(pool: HttpPool) -> None:
 
 async def test_a_pool_that_is_not_open_says_how_to_open_it() -> None:
     with pytest.raises(RuntimeError, match="async with"):
-        await HttpPool().fetch(_get("http://127.0.0.1:9"))
+        await HttpPool(loopback_dialler()).fetch(_get("http://127.0.0.1:9"))

@@ -15,7 +15,7 @@ from actors.ports import Page, ProviderFault
 from domain.model import FaultClass, ProviderConnection
 from providers.http import HttpPool
 from providers.rfms import Rfms
-from tests.providers.servers import Asked, Reply, http_server
+from tests.providers.servers import Asked, Reply, http_server, loopback_dialler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ class _NoonClock:
 
 @pytest.fixture
 async def provider() -> AsyncIterator[Rfms]:
-    async with HttpPool(clock=_NoonClock()) as http:
+    async with HttpPool(loopback_dialler(), clock=_NoonClock()) as http:
         yield Rfms(http)
 
 
@@ -156,7 +156,7 @@ async def test_basic_authentication_sends_user_and_password(provider: Rfms) -> N
 @pytest.mark.parametrize("secret", [None, "", "user", "user:", ":password"])
 def test_basic_authentication_needs_both(secret: str | None) -> None:
     with pytest.raises(ProviderFault, match="user:password") as caught:
-        Rfms(HttpPool()).open_poller(_connection("https://maker.example", auth="basic"), secret)
+        Rfms(HttpPool(loopback_dialler())).open_poller(_connection("https://maker.example", auth="basic"), secret)
     assert caught.value.fault is FaultClass.CREDENTIALS
 
 
@@ -278,10 +278,10 @@ def _answer_history(asked: Asked) -> Reply:
 )
 def test_a_wrong_setting_is_named(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        Rfms(HttpPool()).check_settings(settings)
+        Rfms(HttpPool(loopback_dialler())).check_settings(settings)
 
 
 def test_rfms_does_not_stream() -> None:
-    provider = Rfms(HttpPool())
+    provider = Rfms(HttpPool(loopback_dialler()))
     assert provider.transports == {"poll"}
     assert provider.open_streamer(_connection("https://maker.example"), TOKEN) is None  # type: ignore[func-returns-value]

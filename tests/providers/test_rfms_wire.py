@@ -17,6 +17,7 @@ from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.rfms.wire import StatusPage, parse_instant, read_page
 from providers.samples import MAX_SAMPLES
+from tests.providers.servers import loopback_dialler
 
 CREATED = "2026-03-01T12:00:00Z"
 AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -275,7 +276,7 @@ def test_a_forwarded_page_is_read_like_one_of_ours() -> None:
     connection = ProviderConnection("acme", "rfms-1", "rfms", "poll", "https://maker.example", None)
     sample = Sample(VIN, (Reading("odometer_km", 5.0, AT),))
     page = Page((sample,), frozenset({VIN}), records=2, malformed=(b"{}",), malformed_count=1)
-    assert Rfms(HttpPool()).interpret(connection, body) == page
+    assert Rfms(HttpPool(loopback_dialler())).interpret(connection, body) == page
 
 
 def test_an_empty_page_is_a_page() -> None:

@@ -11,7 +11,7 @@ from actors.ports import ProviderFault
 from domain.model import FaultClass, ProviderConnection
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
-from tests.providers.servers import Asked, Reply, http_server
+from tests.providers.servers import Asked, Reply, http_server, loopback_dialler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ KEY = "0f0f-s3cret-key"
 
 @pytest.fixture
 async def provider() -> AsyncIterator[ViriCiti]:
-    async with HttpPool() as http:
+    async with HttpPool(loopback_dialler()) as http:
         yield ViriCiti(http)
 
 
@@ -94,15 +94,15 @@ async def test_a_failed_state_call_has_its_fault(provider: ViriCiti, reply: Repl
 )
 def test_a_wrong_setting_is_named(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        ViriCiti(HttpPool()).check_settings(settings)
+        ViriCiti(HttpPool(loopback_dialler())).check_settings(settings)
 
 
 def test_no_settings_are_good_settings() -> None:
-    ViriCiti(HttpPool()).check_settings({})
+    ViriCiti(HttpPool(loopback_dialler())).check_settings({})
 
 
 def test_a_missing_key_is_a_fault_of_the_credentials() -> None:
-    provider = ViriCiti(HttpPool())
+    provider = ViriCiti(HttpPool(loopback_dialler()))
     for open_connection in (provider.open_poller, provider.open_streamer):
         with pytest.raises(ProviderFault) as caught:
             open_connection(_connection("https://sdk.example"), None)

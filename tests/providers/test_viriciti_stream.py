@@ -19,7 +19,7 @@ from domain.model import FaultClass, ProviderConnection
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
 from providers.websocket import MAX_MESSAGE_SIZE
-from tests.providers.servers import Reply, http_server, tcp_server, websocket_server
+from tests.providers.servers import Reply, http_server, loopback_dialler, tcp_server, websocket_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,7 +32,7 @@ POINT = b'{"type":"vehicles","payload":{"vid":"bus_1","label":"soc","time":15664
 
 @pytest.fixture
 async def provider() -> AsyncIterator[ViriCiti]:
-    async with HttpPool() as http:
+    async with HttpPool(loopback_dialler()) as http:
         yield ViriCiti(http)
 
 

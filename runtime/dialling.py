@@ -1,0 +1,147 @@
+"""The one dialler for every connection that configuration can ask for.
+
+Owns resolving a name, judging each of its addresses, and connecting to one that was judged: the
+address is handed to the socket, never the name again, so a name that answers differently at the
+second look (DNS rebinding) gains nothing. It must never fall back to another way of connecting.
+
+Looking a name up blocks a thread for as long as the system's resolver pleases. The threads have a
+limiter of their own, which a lookup that nobody waits for any more still occupies: names that are
+never answered cost at most MAX_LOOKUPS threads, and nobody else's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from runtime.outbound import Address, Allowance, OutboundRefused, literal_address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESOLVE_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 10.0
+MAX_LOOKUPS: Final = 32
+MAX_ADDRESSES: Final = 8  # of one name that are tried
+NEXT_ATTEMPT_SECONDS: Final = 0.25  # RFC 8305: patience with one address before the next joins in
+
+
+class Resolve(Protocol):
+    """The addresses of a name, best first. Raises OSError."""
+
+    async def __call__(self, host: str, port: int) -> Sequence[Address]: ...
+
+
+class Connect(Protocol):
+    """A connection to exactly this address. Raises OSError."""
+
+    async def __call__(self, host: str, port: int) -> trio.SocketStream: ...
+
+
+class Dialler:
+    """Opens TCP connections where the allowance lets it. Make one for each process.
+
+    `resolve` and `connect` are for tests; `connect` is only ever given a literal address.
+    """
+
+    def __init__(
+        self, allowance: Allowance, *, resolve: Resolve | None = None, connect: Connect = trio.open_tcp_stream
+    ) -> None:
+        self.allowance = allowance
+        self._limiter = trio.CapacityLimiter(MAX_LOOKUPS)
+        self._resolve = resolve or self._look_up
+        self._connect = connect
+        self._counts: Counter[str] = Counter()
+
+    async def dial(self, host: str, port: int) -> trio.SocketStream:
+        """Connect to the first permitted address that answers, within 15 s at most.
+
+        Raises OutboundRefused when none is permitted, and OSError when none can be reached.
+        """
+        self._counts["asked"] += 1
+        permitted = self._permitted(host, await self._addresses_of(host, port))
+        with trio.move_on_after(CONNECT_SECONDS):
+            stream = await self._race(permitted[:MAX_ADDRESSES], port)
+            self._counts["connected"] += 1
+            return stream
+        raise TimeoutError(f"no connection within {CONNECT_SECONDS:g} s")
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            **{name: self._counts[name] for name in ("asked", "refused", "connected")},
+            "lookups_in_flight": self._limiter.borrowed_tokens,
+            "lookups_waiting": self._limiter.statistics().tasks_waiting,
+        }
+
+    async def _addresses_of(self, host: str, port: int) -> Sequence[Address]:
+        literal = literal_address(host)
+        if literal is not None:
+            return [literal]
+        with trio.move_on_after(RESOLVE_SECONDS):
+            return await self._resolve(host, port)
+        raise TimeoutError(f"the name was not resolved within {RESOLVE_SECONDS:g} s")
+
+    def _permitted(self, host: str, addresses: Sequence[Address]) -> list[Address]:
+        """The addresses that may be dialled, in their order. Raises the first refusal when that is none of them."""
+        permitted, refusals = [], []
+        for address in addresses:
+            try:
+                self.allowance.judge(host, address)
+            except OutboundRefused as refusal:
+                refusals.append(refusal)
+            else:
+                permitted.append(address)
+        if permitted:
+            return _alternating(permitted)
+        self._counts["refused"] += 1
+        raise refusals[0] if refusals else OSError("the name has no address")
+
+    async def _look_up(self, host: str, port: int) -> Sequence[Address]:
+        """As bytes: the codec that str would go through refuses long labels with an error that is no OSError."""
+        ask = partial(socket.getaddrinfo, host.encode("ascii", "replace"), port, type=socket.SOCK_STREAM)
+        found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._limiter)
+        return [ipaddress.ip_address(str(sockaddr[0])) for *_, sockaddr in found]
+
+    async def _race(self, addresses: Sequence[Address], port: int) -> trio.SocketStream:
+        """The first connection that comes about; the others are closed. Raises the first OSError when none does."""
+        streams: list[trio.SocketStream] = []
+        errors: list[OSError] = []
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def attempt(address: Address, failed: trio.Event) -> None:
+                    try:
+                        streams.append(await self._connect(str(address), port))
+                    except OSError as error:
+                        errors.append(error)
+                        failed.set()
+                    else:
+                        nursery.cancel_scope.cancel()
+
+                for address in addresses:
+                    failed = trio.Event()
+                    nursery.start_soon(attempt, address, failed)
+                    with trio.move_on_after(NEXT_ATTEMPT_SECONDS):
+                        await failed.wait()
+        except BaseException:
+            for stream in streams:
+                stream.socket.close()
+            raise
+        for late in streams[1:]:
+            late.socket.close()
+        if not streams:
+            raise errors[0]
+        return streams[0]
+
+
+def _alternating(addresses: Sequence[Address]) -> list[Address]:
+    """The second address is of the other family, where there is one (RFC 6555 §5.4): half a broken network costs
+    one attempt."""
+    first, *rest = addresses
+    other = next((address for address in rest if address.version != first.version), None)
+    return [first, *([other] if other else []), *(address for address in rest if address is not other)]
