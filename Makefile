@@ -5,14 +5,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FOR ?=
 FLAGS ?=
+# Several versions of PostgreSQL: what may differ between them, and everything of storage in `make test-postgres`.
+OTHER_MAJOR ?= 16
+MAJORS ?= 15 16 18
+VERSIONED := tests/storage/contract tests/storage/test_schema.py tests/storage/test_gateway.py \
+	tests/storage/test_server_versions.py
 # As many workers as the smallest machine has cores: tests of real clocks and processes do not like to be crowded.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster test-fast chaos check format bench-quick lock clean
+.PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick lock clean
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(READY): requirements/dev.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +31,20 @@ demo: $(READY) ## the whole service on this machine: make demo, or make demo FOR
 
 test: $(READY) ## every test of one shard, with a real PostgreSQL and real processes
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not cluster" $(FLAGS)
+	@LASTHEARD_TEST_PG_MAJOR=$(OTHER_MAJOR) $(BIN)/python -m tests.postgres
+	@LASTHEARD_TEST_PG_MAJOR=$(OTHER_MAJOR) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m postgres \
+		$(VERSIONED)
+
+# An exit code of 3 says that the machine does not have this version.
+test-postgres: $(READY) ## the storage tests on PostgreSQL 16 and 18, and on 15 where the machine has it
+	@for major in $(MAJORS); do \
+		export LASTHEARD_TEST_PG_MAJOR=$$major; \
+		$(BIN)/python -m tests.postgres; found=$$?; \
+		if [ $$found -eq 3 ]; then continue; fi; \
+		if [ $$found -ne 0 ]; then exit $$found; fi; \
+		$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "postgres and not cluster" \
+			--ignore=tests/storage/embedded tests/storage $(FLAGS) || exit 1; \
+	done
 
 test-cluster: $(READY) ## several shards, failover: real processes killed, paused, cut off
 	@$(BIN)/python -m pytest -q -n 2 -m cluster $(FLAGS)

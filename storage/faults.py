@@ -72,6 +72,18 @@ RETRY_AFTER_SECONDS = {
     "57P03": 0.5,  # cannot_connect_now: starting up
     "53300": 1.0,  # too_many_connections
 }
+SESSION_UNBOUNDED = "LH001"  # ours, raised by the round trip that opens a session
+# Said by a pooler, or because of one: nothing that waiting would mend.
+_POOLER_ADVICE = {
+    "08P01": "A connection pooler stands before PostgreSQL and does not pass Lastheard's session settings on.",
+    SESSION_UNBOUNDED: "The session's timeouts did not arrive: a connection pooler dropped them.",
+    "26000": "A connection pooler hands connections out by the transaction, and prepared statements are lost.",
+    "42P05": "A connection pooler hands connections out by the transaction, and prepared statements collide.",
+}
+_POOLER_REMEDY = (
+    "Connect to PostgreSQL directly, or pool by the session and give the settings to the role with ALTER ROLE: "
+    "docs/operations.md, PgBouncer"
+)
 _PERMANENT = frozenset({"28000", "28P01", "3D000", "42501"})  # password, role, database, privilege
 _LOST = ("08", "57P")
 _AWAY = ("08", "57", "53300", "55P03", "25P03", "25P04", "40")
@@ -86,6 +98,9 @@ def explain_error(sqlstate: str, constraint: str | None, message: str) -> UnitPo
     """The house's exception for one of PostgreSQL's errors."""
     if sqlstate in POISON_SQLSTATES or constraint in POISON_CONSTRAINTS:
         return UnitPoisoned(sqlstate, message)
+    if sqlstate in _POOLER_ADVICE:
+        said = message.partition("\n")[0]  # the driver adds a hint of its own about an option that we do not have
+        return DatabaseRefused(sqlstate, f"{said}. {_POOLER_ADVICE[sqlstate]} {_POOLER_REMEDY}", permanent=True)
     if sqlstate == "25006" or sqlstate.startswith(_AWAY):
         return DatabaseAway(f"{sqlstate}: {message}", retry_after=RETRY_AFTER_SECONDS.get(sqlstate, 0.2))
     return DatabaseRefused(sqlstate, message, permanent=sqlstate in _PERMANENT)

@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: the only module that knows asyncpg and trio-asyncio.
+"""The way to PostgreSQL: with storage/connecting.py the only module that knows asyncpg; trio-asyncio it knows alone.
 
 Owns the bridge to asyncio, the connections, and their fate. Every call crosses the bridge once: one asyncio coroutine
 acquires, works, commits and gives back. `async with` over the bridge is banned, since a cancelled trio scope cancels
@@ -16,20 +16,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import asyncpg
 import trio
 import trio_asyncio  # type: ignore[import-untyped]
 
 from storage.bridge import Bridge
+from storage.connecting import DOUBTFUL, SessionBounds, connect_to_one, open_session, server_version
 from storage.faults import CommitInDoubt, DatabaseAway, DatabaseRefused, explain_error, is_lost
 from storage.hosts import each_host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    from storage.connecting import Connection as Connection  # every file of storage/ names it by this module
 
 T = TypeVar("T")
 
@@ -39,8 +40,6 @@ _WRITE: Final = "BEGIN"
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _RERUN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _STALE_PLAN: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
-# What comes from the driver or the network rather than from the server: the state of the session is anybody's guess.
-_DOUBTFUL: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 # A standby, or a primary that was told to write no more: sessions that are open hear of neither by themselves.
 _IS_DEMOTED: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
 
@@ -68,24 +67,7 @@ async def connect(dsn: str, *, timeout: float = 5.0, **options: Any) -> Connecti
 
     Several hosts are tried in turn, each for its share of `timeout`; the last one's failure is raised.
     """
-    return await _connect_to_one(each_host(dsn), timeout, options)
-
-
-async def _connect_to_one(hosts: list[str], timeout: float, options: dict[str, Any]) -> Connection:
-    """The first that will have us stands first from then on: a dead machine costs its share of the time whenever it is
-    asked, and an old primary that comes back to life should not be asked."""
-    last_host = hosts[-1]
-    for host in tuple(hosts):
-        try:
-            connection: Connection = await asyncpg.connect(host, timeout=timeout / len(hosts), **options)
-        except (asyncpg.PostgresError, *_DOUBTFUL) as error:
-            if host == last_host or not _may_differ_elsewhere(error):
-                raise
-        else:
-            hosts.remove(host)
-            hosts.insert(0, host)
-            return connection
-    raise AssertionError("the last host's failure is raised")
+    return await connect_to_one(each_host(dsn), timeout, **options)
 
 
 class Database:
@@ -116,21 +98,8 @@ class Database:
         self._acquire_timeout = acquire_timeout
         self._command_timeout = command_timeout
         self._settle_timeout = settle_timeout
-        self._server_settings = {
-            "application_name": application_name,
-            "timezone": "UTC",
-            "jit": "off",  # plans are short; compiling them costs more than running them
-            # A plan kept from when a table was small scans it whole after a fleet was imported; planning anew costs
-            # well below a millisecond, and a unit has few statements.
-            "plan_cache_mode": "force_custom_plan",
-            "statement_timeout": _milliseconds(statement_timeout),
-            "lock_timeout": _milliseconds(lock_timeout),
-            "idle_in_transaction_session_timeout": "5000",
-            "transaction_timeout": "10000",  # PostgreSQL 17 and later
-            "tcp_keepalives_idle": "10",
-            "tcp_keepalives_interval": "5",
-            "tcp_keepalives_count": "3",
-        }
+        self._bounds = SessionBounds(application_name, statement_timeout, lock_timeout)
+        self._server_version: str | None = None
         self._idle: list[tuple[Connection, int]] = []  # connection and the generation it was opened in
         self._generation = 0
         self._listeners: set[asyncio.Event] = set()
@@ -197,6 +166,7 @@ class Database:
             "waiting": slots.tasks_waiting,
             "idle": len(self._idle),
             **self._counts,
+            "server_version": self._server_version,
             "last_error": self._last_error,
         }
 
@@ -227,7 +197,7 @@ class Database:
                 if plans_renewed:
                     raise self._translate(error) from error
                 plans_renewed = True
-            except (asyncpg.PostgresError, *_DOUBTFUL) as error:
+            except (asyncpg.PostgresError, *DOUBTFUL) as error:
                 raise self._translate(error) from error
             self._counts["reruns"] += 1
 
@@ -253,7 +223,7 @@ class Database:
                 status = await asyncio.shield(sent)
             except asyncio.CancelledError:
                 status = await asyncio.wait_for(sent, self._settle_timeout)
-        except (asyncpg.PostgresError, *_DOUBTFUL) as error:
+        except (asyncpg.PostgresError, *DOUBTFUL) as error:
             if changes and not _was_answered(error):
                 self._counts["commits_unknown"] += 1
                 raise self._note(CommitInDoubt(result)) from error
@@ -266,13 +236,13 @@ class Database:
         sqlstate = getattr(error, "sqlstate", None)
         if is_lost(sqlstate) or isinstance(error, (TimeoutError, CommitInDoubt)):
             self._expire()  # a server that runs would have answered before the command's time was over
-        in_doubt = isinstance(error, (*_DOUBTFUL, CommitInDoubt)) or is_lost(sqlstate) or connection.is_closed()
+        in_doubt = isinstance(error, (*DOUBTFUL, CommitInDoubt)) or is_lost(sqlstate) or connection.is_closed()
         clean = False
         try:
             if not in_doubt:
                 await asyncio.wait_for(connection.execute("ROLLBACK"), self._settle_timeout)
                 clean = True
-        except (asyncpg.PostgresError, *_DOUBTFUL):
+        except (asyncpg.PostgresError, *DOUBTFUL):
             pass
         finally:  # also when the loop ends and cancels us here
             if clean:
@@ -290,7 +260,7 @@ class Database:
             finally:
                 self._counts["listening"] -= 1
                 self._terminate(connection)
-        except (asyncpg.PostgresError, *_DOUBTFUL) as error:
+        except (asyncpg.PostgresError, *DOUBTFUL) as error:
             if is_lost(getattr(error, "sqlstate", None)):
                 self._expire()
             raise self._translate(error) from error
@@ -327,19 +297,19 @@ class Database:
         generation = self._generation
         try:
             self._hosts = self._hosts or each_host(self._dsn)
-            options = {"command_timeout": self._command_timeout, "server_settings": self._server_settings}
-            connection = await _connect_to_one(self._hosts, self._connect_timeout, options)
+            connection = await open_session(
+                self._hosts,
+                self._bounds,
+                connect_timeout=self._connect_timeout,
+                command_timeout=self._command_timeout,
+            )
         except ValueError as error:
-            raise DatabaseRefused("dsn", str(error), permanent=True) from error
-        self._counts["opened"] += 1
-        try:
-            # A backend that works for a vanished client keeps its locks: let it look. Not every platform can.
-            await connection.execute("SET client_connection_check_interval = '2s'")
-        except asyncpg.InvalidParameterValueError:
-            pass
-        except BaseException:
-            self._terminate(connection)
+            raise self._note(DatabaseRefused("dsn", str(error), permanent=True)) from error
+        except DatabaseRefused as refusal:
+            self._note(refusal)
             raise
+        self._counts["opened"] += 1
+        self._server_version = server_version(connection)
         return connection, generation
 
     def _give_back(self, connection: Connection, generation: int) -> None:
@@ -369,7 +339,7 @@ class Database:
             connection, _ = self._idle.pop()
             try:
                 await connection.close(timeout=1)
-            except (asyncpg.PostgresError, *_DOUBTFUL):
+            except (asyncpg.PostgresError, *DOUBTFUL):
                 self._terminate(connection)
 
     def _translate(self, error: BaseException) -> Exception:
@@ -384,16 +354,6 @@ class Database:
         return error
 
 
-def _may_differ_elsewhere(error: Exception) -> bool:
-    """Whether another host may do better: this one is away, starting, stopping, or not what the DSN asks for."""
-    wanted = isinstance(error, OSError | asyncpg.TargetServerAttributeNotMatched)
-    return wanted or is_lost(getattr(error, "sqlstate", None))
-
-
 def _was_answered(error: BaseException) -> bool:
     """Whether the server itself said that the COMMIT failed, in a session that goes on."""
     return isinstance(error, asyncpg.PostgresError) and not is_lost(error.sqlstate)
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(round(seconds * 1000))

@@ -2,10 +2,16 @@
 
 Owns its start, its stop and the removal of every trace. It must never outlive the run: what a run that was killed
 left behind is ended by the next one. With LASTHEARD_TEST_DSN set, that server is used and nothing is started.
+
+LASTHEARD_TEST_PG_MAJOR chooses another version than the newest of the wheel: one of the wheel's, or one that is
+installed on this machine (LASTHEARD_TEST_PG_BIN is its bin folder when that is in no usual place). Asked by name,
+`python -m tests.postgres` prints which server the tests would run, and exits with 3 when the machine has none.
 """
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +21,7 @@ from typing import Final
 import trio
 
 from storage.embedded import EmbeddedPostgres, EmbeddedUnavailable
+from storage.embedded.binaries import DEFAULT_MAJOR, Binaries, carries_major, find_wheel_binaries
 from storage.embedded.files import FolderLock
 from storage.embedded.process import find_live_postmaster
 
@@ -24,26 +31,44 @@ FAST_SETTINGS: Final[Mapping[str, str]] = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
 }
+MAJOR: Final = int(os.environ.get("LASTHEARD_TEST_PG_MAJOR") or DEFAULT_MAJOR)
+EXIT_ABSENT: Final = 3
 _RUNS: Final = "lastheard-run-"
+
+
+class VersionAbsent(Exception):
+    """This machine does not have the version that was asked for."""
 
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
     """The DSN of a server with an empty database `lastheard`, for the length of the block. For synchronous code:
-    it calls `trio.run` itself.
+    it calls `trio.run` itself. Raises VersionAbsent.
     """
     given = os.environ.get("LASTHEARD_TEST_DSN")
     if given:
         yield given
         return
     _end_leftovers()
+    binaries = find_binaries(MAJOR)
     with public_folder(_RUNS) as folder:
-        server = EmbeddedPostgres(folder, extra_settings=FAST_SETTINGS)
+        server = EmbeddedPostgres(folder, extra_settings=FAST_SETTINGS, binaries=binaries)
         try:
             trio.run(server.start)
             yield server.dsn
         finally:
             trio.run(server.stop)
+
+
+def find_binaries(major: int) -> Binaries:
+    """Of the wheel, or of this machine. Raises VersionAbsent."""
+    if carries_major(major):
+        return find_wheel_binaries(major)
+    given = os.environ.get("LASTHEARD_TEST_PG_BIN")
+    folder = Path(given) if given else Path(f"/usr/lib/postgresql/{major}/bin")
+    if not (folder / "postgres").is_file():
+        raise VersionAbsent(f"no PostgreSQL {major} in {folder}: install it, or set LASTHEARD_TEST_PG_BIN")
+    return Binaries(folder, major)
 
 
 @contextmanager
@@ -79,3 +104,18 @@ def _end_leftover(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         lock.release()
+
+
+def _main() -> int:
+    try:
+        folder = find_binaries(MAJOR).folder
+    except VersionAbsent as absent:
+        print(f"skipped: {absent}")
+        return EXIT_ABSENT
+    version = subprocess.run([folder / "postgres", "--version"], capture_output=True, check=True, text=True).stdout
+    print(f"tests on {version.strip()}, {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

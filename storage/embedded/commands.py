@@ -12,7 +12,7 @@ from typing import Final
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from storage.embedded.files import Premises, require_known_version
+from storage.embedded.files import Premises
 from storage.embedded.owner import EmbeddedUnavailable
 from storage.embedded.process import run_tool
 
@@ -33,6 +33,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 
 _INITDB_SECONDS: Final = 120.0
+_BUILTIN_LOCALES_SINCE: Final = 17
 _QUOTED_LINES: Final = 15
 _ADVICE: Final = (
     ("No space left on device", "the disk is full: make room there and start again"),
@@ -65,7 +66,6 @@ async def make_cluster(place: Premises, settings: Mapping[str, str], log: Filter
             raise EmbeddedUnavailable(f"initdb in {place.home} took longer than {_INITDB_SECONDS:g} s") from slow
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-    require_known_version(place.cluster)
 
 
 def explain(what: str, words: str) -> str:
@@ -76,9 +76,9 @@ def explain(what: str, words: str) -> str:
 
 
 def _initdb_command(place: Premises, cluster: str, *, durable: bool) -> list[str]:
-    return [
-        *(str(place.binaries / "initdb"), "-D", cluster, "--username=postgres", "--auth=trust"),
-        # The built-in provider sorts the same on every machine, and a new C library does not break its indexes.
-        *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-        *("--no-instructions", "--sync-method=fsync" if durable else "--no-sync"),
-    ]
+    """Locales that sort the same on every machine, and that a new C library does not change: indexes depend on it."""
+    command = [str(place.binaries / "initdb"), "-D", cluster, "--username=postgres", "--auth=trust"]
+    command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+    if place.programs.major >= _BUILTIN_LOCALES_SINCE:
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    return command if durable else [*command, "--no-sync"]

@@ -22,7 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from storage.embedded.binaries import POSTGRES_MAJOR, find_wheel_binaries, reachable_binaries
+from storage.embedded.binaries import (
+    DEFAULT_MAJOR,
+    Binaries,
+    carries_major,
+    find_wheel_binaries,
+    reachable_binaries,
+)
 from storage.embedded.owner import EmbeddedUnavailable, Owner, choose_owner, make_private, make_shelter, owner_of
 
 SHELTER: Final = Path("/var/lib/lastheard")
@@ -41,8 +47,12 @@ class Premises:
 
     home: Path
     sockets: Path
-    binaries: Path
+    programs: Binaries
     owner: Owner
+
+    @property
+    def binaries(self) -> Path:
+        return self.programs.folder
 
     @property
     def cluster(self) -> Path:
@@ -113,18 +123,20 @@ class ServerLog:
             os.truncate(self._path, 0)
 
 
-def prepare_premises(data_dir: Path, *, shelter: Path) -> Premises:
+def prepare_premises(data_dir: Path, *, shelter: Path, binaries: Binaries | None = None) -> Premises:
     """Find or make every folder. Blocks (the first time as root it may copy 20 MB); call it in a thread.
 
-    Raises EmbeddedUnavailable, or OSError when a folder cannot be made.
+    `binaries` instead of the wheel's. Raises EmbeddedUnavailable, or OSError when a folder cannot be made.
     """
-    wheel = find_wheel_binaries()
+    default = binaries or find_wheel_binaries()
     owner = choose_owner()
     # Resolved, because PostgreSQL and the kernel name the cluster by its real path, and we compare with theirs.
     home = _find_home(data_dir, owner, shelter).resolve()
     owner = owner_of(home, owner)
+    major = made_by(home / "cluster", default.major)
+    programs = default if major == default.major else _other_binaries(home, major, wanted=binaries)
     sockets = _find_socket_folder(home, owner)
-    return Premises(home=home, sockets=sockets, binaries=reachable_binaries(wheel, owner, shelter), owner=owner)
+    return Premises(home, sockets, reachable_binaries(programs, owner, shelter), owner)
 
 
 def remove_remains(premises: Premises) -> None:
@@ -145,14 +157,32 @@ def remove_short_socket_folder(premises: Premises) -> None:
             premises.sockets.rmdir()
 
 
-def require_known_version(cluster: Path) -> None:
-    found = (cluster / "PG_VERSION").read_text().strip()
-    if found != POSTGRES_MAJOR:
+def made_by(cluster: Path, default: int) -> int:
+    """The major version that made this cluster; `default` where there is none yet. Raises EmbeddedUnavailable."""
+    version = cluster / "PG_VERSION"
+    if not cluster.exists():
+        return default
+    try:
+        return int(version.read_text())
+    except (FileNotFoundError, ValueError) as unreadable:
         raise EmbeddedUnavailable(
-            f"{cluster} was made by PostgreSQL {found}, this installation has {POSTGRES_MAJOR}: dump it with "
-            f"version {found} and load it here, or choose another data folder",
+            f"{version} does not say which PostgreSQL made {cluster}: put a backup in its place, "
+            "or choose another data folder",
             permanent=True,
-        )
+        ) from unreadable
+
+
+def _other_binaries(home: Path, major: int, *, wanted: Binaries | None) -> Binaries:
+    """The wheel's binaries for a cluster that another version than the usual one made."""
+    if wanted is None and carries_major(major):
+        return find_wheel_binaries(major)
+    here = f"PostgreSQL {wanted.major}" if wanted else f"no PostgreSQL {major}"
+    raise EmbeddedUnavailable(
+        f"{home / 'cluster'} was made by PostgreSQL {major}, and this installation has {here}: run that version on "
+        f"it, dump it (pg_dump) and load it into a new data folder, which gets PostgreSQL {DEFAULT_MAJOR}; "
+        "or choose another data folder",
+        permanent=True,
+    )
 
 
 def _find_home(data_dir: Path, owner: Owner, shelter: Path) -> Path:

@@ -23,6 +23,7 @@ from structlog.typing import FilteringBoundLogger
 
 from runtime.shutdown import at_hard_end
 from storage.embedded import files
+from storage.embedded.binaries import Binaries
 from storage.embedded.commands import SETTINGS, explain, make_cluster, postgres_command
 from storage.embedded.files import FolderLock, Premises, ServerLog
 from storage.embedded.owner import EmbeddedUnavailable
@@ -57,9 +58,10 @@ class EmbeddedPostgres:
         stop_budget_seconds: float = 20.0,
         extra_settings: Mapping[str, str] | None = None,
         shelter: Path = files.SHELTER,
+        binaries: Binaries | None = None,
     ) -> None:
         """`extra_settings` are PostgreSQL's own and override ours (tests say `fsync=off`). `shelter` is where root
-        keeps what the unprivileged user cannot reach elsewhere.
+        keeps what the unprivileged user cannot reach elsewhere. `binaries` run instead of the wheel's.
         """
         self.data_dir: Final = data_dir.expanduser().resolve()
         self._log: FilteringBoundLogger = log or structlog.get_logger("storage.embedded")
@@ -67,6 +69,7 @@ class EmbeddedPostgres:
         self._stop_budget_seconds = stop_budget_seconds
         self._settings = {**SETTINGS, **(extra_settings or {})}
         self._shelter = shelter
+        self._binaries = binaries
         self._lock = FolderLock(self.data_dir)
         self._server_log = ServerLog(self.data_dir)
         self._premises: Premises | None = None
@@ -100,6 +103,7 @@ class EmbeddedPostgres:
             "home": str(self._premises.home) if self._premises else None,
             "socket": str(self._premises.socket) if self._premises else None,
             "binaries": str(self._premises.binaries) if self._premises else None,
+            "major": self._premises.programs.major if self._premises else None,
             "user_id": self._premises.owner.uid if self._premises else None,
             "running": running,
             "pid": self.pid if running else None,
@@ -184,7 +188,7 @@ class EmbeddedPostgres:
         # 1. Alone on the folder, or not at all.
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
-        prepare = partial(files.prepare_premises, self.data_dir, shelter=self._shelter)
+        prepare = partial(files.prepare_premises, self.data_dir, shelter=self._shelter, binaries=self._binaries)
         self._premises = await trio.to_thread.run_sync(prepare)
         # 2. A server that outlived us is the best server to have: its caches are warm and its log is replayed.
         if not await self._adopt():

