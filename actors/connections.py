@@ -13,36 +13,40 @@ from domain.model import FaultClass
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from actors.ports import Poller, Provider, Streamer
     from domain.model import ProviderConnection
 
 
 class Connector:
-    """Opens connections with the provider types of this process. `resolve_secret` turns a reference into a secret."""
+    """Opens connections with the provider types of this process.
 
-    def __init__(self, providers: Mapping[str, Provider], resolve_secret: Callable[[str], str]) -> None:
+    `resolve_secret` turns a reference into a secret. It must end by itself: nothing here has a
+    deadline.
+    """
+
+    def __init__(self, providers: Mapping[str, Provider], resolve_secret: Callable[[str], Awaitable[str]]) -> None:
         self._providers = providers
         self._resolve_secret = resolve_secret
 
-    def open_poller(self, connection: ProviderConnection) -> Poller | None:
+    async def open_poller(self, connection: ProviderConnection) -> Poller | None:
         """Raises ProviderFault; None when this connection has nothing to poll."""
-        provider, secret = self._prepare(connection)
+        provider, secret = await self._prepare(connection)
         try:
             return provider.open_poller(connection, secret)
         except ValueError as error:
             raise _misconfigured(str(error)) from error
 
-    def open_streamer(self, connection: ProviderConnection) -> Streamer | None:
+    async def open_streamer(self, connection: ProviderConnection) -> Streamer | None:
         """Raises ProviderFault; None when this provider does not stream."""
-        provider, secret = self._prepare(connection)
+        provider, secret = await self._prepare(connection)
         try:
             return provider.open_streamer(connection, secret)
         except ValueError as error:
             raise _misconfigured(str(error)) from error
 
-    def _prepare(self, connection: ProviderConnection) -> tuple[Provider, str | None]:
+    async def _prepare(self, connection: ProviderConnection) -> tuple[Provider, str | None]:
         provider = self._providers.get(connection.provider_type)
         if provider is None:
             known = ", ".join(sorted(self._providers))
@@ -50,7 +54,7 @@ class Connector:
         if connection.credential is None:
             return provider, None
         try:
-            return provider, self._resolve_secret(connection.credential)
+            return provider, await self._resolve_secret(connection.credential)
         except EnvironmentFault as fault:
             raise _misconfigured(str(fault)) from fault
 

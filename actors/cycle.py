@@ -140,10 +140,11 @@ class Cycle:
             self._results[provider_id] = f"waiting {waiting:.0f} s: the provider asked for it"
             return
         try:
-            poller = self._connector.open_poller(connection)
-            if poller is None:
-                return
             self._results[provider_id] = "unfinished"
+            poller = await self._connector.open_poller(connection)
+            if poller is None:
+                del self._results[provider_id]
+                return
             await self._collect_from(connection, poller)
         except ProviderFault as fault:
             self._note_fault(connection, fault)
@@ -186,7 +187,8 @@ class Cycle:
         for provider_id, result in self._results.items():
             if result != "unfinished":
                 continue
-            asked_at = self._collected[provider_id].asked_at
+            collected = self._collected.get(provider_id)  # None: its secret was still being read
+            asked_at = None if collected is None else collected.asked_at
             if asked_at is not None and now - asked_at >= PATIENCE_SECONDS:
                 detail = f"no complete answer within {fetch_seconds:.0f} s"
                 self._facts.append(self._failure(provider_id, FaultClass.OUTAGE, detail))

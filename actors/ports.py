@@ -300,6 +300,8 @@ class Provider(Protocol):
 
     provider_type: str
     transports: frozenset[Literal["poll", "stream"]]
+    destination_settings: frozenset[str] | None
+    """The settings that choose the host or path the secret is sent to; None: all of them."""
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError (or pydantic.ValidationError) naming the setting that is wrong and the remedy."""

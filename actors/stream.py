@@ -97,7 +97,7 @@ class StreamActor:
         connection = self._view.connection(self._provider_id)
         if connection is None:
             raise ProviderFault(FaultClass.CONFIGURATION, "the connection is not configured any more", permanent=True)
-        streamer = self._connector.open_streamer(connection)
+        streamer = await self._connector.open_streamer(connection)
         if streamer is None:
             raise ProviderFault(FaultClass.CONFIGURATION, "this provider type does not stream", permanent=True)
         with _single_fault():
@@ -172,7 +172,7 @@ class StreamActor:
         )
         with trio.move_on_after(SEED_BUDGET_SECONDS) as budget:
             try:
-                poller = self._connector.open_poller(connection)
+                poller = await self._connector.open_poller(connection)
                 if poller is not None:
                     await collection.run(poller, None)
             except ProviderFault as fault:

@@ -223,3 +223,18 @@ class Nudges(Protocol):
     """Tells this shard's actors that stored configuration changed; a hint, in a few seconds they look anyway."""
 
     def registry_changed(self) -> None: ...
+
+
+class Credentials(Protocol):
+    """The secrets that provider connections may refer to. Never blocks, never returns a secret."""
+
+    def is_of_workspace(self, reference: str, workspace_id: str) -> bool:
+        """Whether it names a file in the workspace's folder; looks at the text alone."""
+        ...
+
+    async def explain_unavailable(self, reference: str) -> str | None:
+        """Return why the reference cannot be used now, or None when it can.
+
+        Raises SecretForbidden if it never can.
+        """
+        ...

@@ -1,11 +1,11 @@
 """Provider connections: how a workspace reaches a provider.
 
-Owns the refusal of secrets: a credential is a reference to where the secret lies, never the secret. It must never
-call a provider; whether the reference leads anywhere is found out by whoever connects.
+Owns the refusal of secrets: a credential is a reference to where the secret lies, never the secret.
+Which reference a key may configure is decided in api/provider_credentials.py. It must never call a
+provider.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -13,15 +13,16 @@ from pydantic import AfterValidator, Field, ValidationError
 from quart import Response, request
 
 from actors.ports import Provider
-from api.auth import current_access, no_such_workspace
+from api.auth import no_such_workspace
 from api.bodies import RequestModel, json_response, pointer_to, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
 from api.ports import Conflict, NotFound
-from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND
+from api.problem_types import CONFLICT, CREDENTIAL_NOT_ALLOWED, INVALID_BODY, NOT_FOUND
 from api.problems import FaultyPart, Problem
+from api.provider_credentials import ConfigurationWarning, check_credential, refuse_credential
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, Overrides, Seconds
 from domain.model import ProviderConnection
@@ -75,6 +76,10 @@ class ProviderAnswer(AnswerModel):
     overrides: Overrides
 
 
+class StoredProvider(ProviderAnswer):
+    warnings: list[ConfigurationWarning] = Field(description="what was accepted and does not work now")
+
+
 class ProviderList(AnswerModel):
     items: list[ProviderAnswer]
     next_cursor: str | None
@@ -108,63 +113,57 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         ONE,
         scope=Scope.CONTROL,
         request=ProviderBody,
-        response=ProviderAnswer,
+        response=StoredProvider,
         creates=True,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, CREDENTIAL_NOT_ALLOWED),
         tag=_TAG,
     )
     async def put_provider(workspace_id: str, provider_id: str) -> Response:
         """Configure a provider connection: 201 when it is new, 200 when it changed.
 
-        The credential is a reference, env:NAME or file:PATH. A secret anywhere in the body is refused. A key that is
-        limited to workspaces may refer to files in a folder named after the workspace, and leave what is configured.
+        The credential is a reference, env:NAME or file:PATH. A secret anywhere in the body is refused,
+        and so is a reference to what no connection may name; `warnings` tells of a secret that cannot
+        be read now. A request that moves a connection (its type, transport, address, or settings that
+        choose host or path) must name its credential again. A key that is limited to workspaces may
+        name files in a folder named after the workspace, and keep the present credential of a
+        connection that does not move.
         """
         body = await read_json(request, ProviderBody)
-        _refuse_faults(body, services.providers, services.outbound)
-        if current_access().workspaces is not None and not _is_of_workspace(body.credential, workspace_id):
-            present = await services.registry.get_provider(workspace_id, provider_id)
-            if present is None or present.credential != body.credential:
-                raise Problem(INVALID_BODY, errors=[_foreign_credential(workspace_id)])
+        provider = _refuse_faults(body, services.providers, services.outbound)
         connection = _to_domain(workspace_id, provider_id, body)
+        refuse_credential(
+            connection,
+            await services.registry.get_provider(workspace_id, provider_id),
+            provider,
+            services.credentials,
+            is_named="credential" in body.model_fields_set,
+        )
+        warnings = await check_credential(body.credential, services.credentials)
         stored = await services.registry.put_provider(connection)
         if isinstance(stored, NotFound):
             raise no_such_workspace(workspace_id)
         if isinstance(stored, Conflict):
             raise Problem(CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)])
         services.nudges.registry_changed()
-        return json_response(_present(connection), 201 if stored.created else 200)
+        answer = StoredProvider(**dict(_present(connection)), warnings=warnings)
+        return json_response(answer, 201 if stored.created else 200)
 
 
-def _is_of_workspace(credential: str | None, workspace_id: str) -> bool:
-    """Whoever names a secret also says where it is sent, so a limited key must not reach another workspace's."""
-    if credential is None:
-        return True
-    reference = SecretReference(credential)
-    path = PurePosixPath(reference.target)
-    return reference.kind == "file" and ".." not in path.parts and path.parent.name == workspace_id
-
-
-def _foreign_credential(workspace_id: str) -> FaultyPart:
-    detail = (
-        f"This key is limited to workspaces: it may refer to file:{workspace_id}/NAME, or leave the credential as it "
-        "is. Somebody with an unlimited key can refer to any other."
-    )
-    return FaultyPart(pointer="/credential", detail=detail)
-
-
-def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider], outbound: Allowance) -> None:
+def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider], outbound: Allowance) -> Provider:
+    """Raise Problem for all that is wrong in the body by itself; else return its provider type."""
     faults = [*_faults_of_base_url(body.base_url, outbound), *_faults_of_settings(body.settings)]
     provider = providers.get(body.provider_type)
     if provider is None:
         known = ", ".join(sorted(providers))
         faults.append(FaultyPart(pointer="/provider_type", detail=f"It is not known; known are {known}."))
-    elif body.transport not in provider.transports:
+        raise Problem(INVALID_BODY, errors=faults)
+    if body.transport not in provider.transports:
         offered = " and ".join(sorted(provider.transports))
         faults.append(FaultyPart(pointer="/transport", detail=f"{body.provider_type} has {offered} only."))
-    if provider is not None and not faults:
-        faults += _faults_found_by(provider, body.settings)
+    faults = faults or _faults_found_by(provider, body.settings)
     if faults:
         raise Problem(INVALID_BODY, errors=faults)
+    return provider
 
 
 def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from actors.ports import Provider
-    from api.ports import Ingest, Keys, Nudges, Reads, Registry
+    from api.ports import Credentials, Ingest, Keys, Nudges, Reads, Registry
     from runtime.outbound import Allowance
 
 
@@ -47,6 +47,7 @@ class ApiServices:
     nudges: Nudges
     providers: Mapping[str, Provider]
     outbound: Allowance
+    credentials: Credentials
     clock: DatabaseTime
     runtime_report: Callable[[], Mapping[str, Any]]
     readiness: Callable[[], Mapping[str, bool]]

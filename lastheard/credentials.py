@@ -1,20 +1,33 @@
-"""Which secrets a provider connection may refer to.
+"""The secrets that a provider connection may refer to, and the only way to read them.
 
-Owns the fence. Whoever may configure a connection names both a reference and the address the secret is sent to, so a
-reference to anything this process can read would give that away: the database's password, another service's key. Only
-variables named for the purpose, and files in one folder, can be referred to.
+Owns the fence. A connection names a reference and the address that the secret is sent to. A
+reference to anything that this process can read would give that away: the database's password,
+another service's key. So a connection may refer only to variables named for the purpose, and to
+files in one folder.
+
+Reading never blocks the loop: a file is read in a thread of a few, within a deadline. A thread that
+hangs for good in a dead mount keeps its place. When all places are taken, no file can be read, and
+everything else goes on.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
 
-from runtime.settings import FREE_NAMES, SecretReference, SecretUnavailable
+import trio
+
+from runtime.settings import FREE_NAMES, SecretForbidden, SecretReference, SecretUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ALLOWED_VARIABLES = f"LASTHEARD_{FREE_NAMES}"
+ALLOWED_VARIABLES: Final = f"LASTHEARD_{FREE_NAMES}"
+READERS: Final = 4
+READ_SECONDS: Final = 3.0
+CHECK_SECONDS: Final = 1.0  # of a request that configures a reference
 
 
 class Credentials:
@@ -22,22 +35,60 @@ class Credentials:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._readers = trio.CapacityLimiter(READERS)
 
-    def resolve(self, reference: str) -> str:
-        """The secret, read anew each time (it may rotate). Blocks for a file's read; raises SecretUnavailable."""
+    async def resolve(self, reference: str, *, seconds: float = READ_SECONDS) -> str:
+        """Return the secret, read anew each time (it may rotate), within so many seconds.
+
+        Raises SecretForbidden for what may never be named, SecretUnavailable for what cannot be
+        read now.
+        """
         secret = SecretReference(reference)
-        if secret.kind == "env" and not secret.target.startswith(ALLOWED_VARIABLES):
-            raise SecretUnavailable(
-                f"{secret} is out of bounds: a connection may refer to variables named {ALLOWED_VARIABLES}…",
-                permanent=True,
-            )
-        # Resolved on both sides: neither .. nor a link leads out.
-        if secret.kind == "file" and not self._folder.joinpath(secret.target).resolve().is_relative_to(
-            self._folder.resolve()
-        ):
-            raise SecretUnavailable(
-                f"{secret} is out of bounds: a connection may refer to files in {self._folder} "
-                "(LASTHEARD_CREDENTIALS_DIR)",
-                permanent=True,
-            )
-        return secret.resolve()
+        if secret.kind == "env":
+            if not secret.target.startswith(ALLOWED_VARIABLES):
+                raise self._forbidden(secret)
+            return secret.resolve()
+        try:
+            return await self._read(secret, seconds)
+        except SecretForbidden as refusal:
+            raise self._forbidden(secret) from refusal
+
+    async def explain_unavailable(self, reference: str) -> str | None:
+        """Return why the reference cannot be used now, or None when it can.
+
+        Raises SecretForbidden if it never can.
+        """
+        try:
+            await self.resolve(reference, seconds=CHECK_SECONDS)
+        except SecretForbidden:
+            raise
+        except SecretUnavailable as fault:
+            return str(fault)
+        return None
+
+    def is_of_workspace(self, reference: str, workspace_id: str) -> bool:
+        """Whether it names a file in the folder of that workspace. Looks at the text alone."""
+        secret = SecretReference(reference)
+        parts = self._parts_within(secret) if secret.kind == "file" else ()
+        return len(parts) > 1 and parts[0] == workspace_id
+
+    async def _read(self, secret: SecretReference, seconds: float) -> str:
+        read = partial(secret.resolve, folder=self._folder)
+        with trio.move_on_after(seconds):
+            return await trio.to_thread.run_sync(read, limiter=self._readers, abandon_on_cancel=True)
+        if not self._parts_within(secret):  # nothing was read, but this much the text says
+            raise self._forbidden(secret)
+        raise SecretUnavailable(f"the secret {secret} cannot be read now: no answer within {seconds:g} s")
+
+    def _parts_within(self, secret: SecretReference) -> tuple[str, ...]:
+        """The names from the folder to the file; none if the path leads elsewhere or has a `..`."""
+        base = PurePosixPath(os.path.abspath(self._folder))
+        path = base / secret.target
+        return path.relative_to(base).parts if ".." not in path.parts and base in path.parents else ()
+
+    def _forbidden(self, secret: SecretReference) -> SecretForbidden:
+        return SecretForbidden(
+            f"{secret} is out of bounds: a connection may refer to variables named "
+            f"{ALLOWED_VARIABLES}…, and to files in {self._folder} (LASTHEARD_CREDENTIALS_DIR), "
+            "by their path within it: file:NAME"
+        )

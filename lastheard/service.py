@@ -81,6 +81,8 @@ class Service:
         known = (ViriCiti(self._http_pool), Rfms(self._http_pool))
         self._providers: dict[str, Provider] = {provider.provider_type: provider for provider in known}
 
+        self._credentials = Credentials(settings.credentials_folder)
+
         # Actors.
         self._clock = SharedClock(SystemClock())
         self._current = current = CurrentSession()
@@ -89,7 +91,7 @@ class Service:
         sessions = PostgresSessionStore(self.database)
         owned = OwnedActors(
             PostgresCycleStore(self.database),
-            Connector(self._providers, Credentials(settings.credentials_folder).resolve),
+            Connector(self._providers, self._credentials.resolve),
             self.ingest,
             self._clock,
             random,
@@ -139,6 +141,7 @@ class Service:
             nudges=self.shard,
             providers=self._providers,
             outbound=self._settings.allowance,
+            credentials=self._credentials,
             clock=self._clock,
             runtime_report=self.statistics,
             readiness=self._readiness,

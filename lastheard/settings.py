@@ -132,6 +132,14 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("credentials_dir")
+    @classmethod
+    def _check_credentials_dir(cls, value: Path | None) -> Path | None:
+        """Every file of the machine lies in `/`, those of /proc among them."""
+        if value is not None and os.path.abspath(value) == "/":
+            raise ValueError("give a folder that holds nothing but credentials, not /")
+        return value
+
     @field_validator("dsn")
     @classmethod
     def _check_dsn(cls, value: str | None) -> str | None:

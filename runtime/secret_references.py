@@ -1,26 +1,32 @@
 """Secrets by reference: the only form in which a secret appears in settings, tables and logs.
 
-Owns `SecretReference` and the reading of what it names. It must never cache, print or store a secret.
+Owns `SecretReference` and what is said when it leads nowhere; files are read by
+runtime/secret_files.py. It must never cache, print or store a secret.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic_core import CoreSchema, core_schema
 
 from runtime.faults import EnvironmentFault
+from runtime.secret_files import OutsideFolder, SecretFileFault, read_secret_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-MAX_SECRET_BYTES = 64 * 1024
+    from pathlib import Path
 
 
 class SecretUnavailable(EnvironmentFault):
-    """What a secret reference names is not there. The text has the reference, never a value."""
+    """A reference names nothing that can be used now. The text has the reference, never a value."""
+
+
+class SecretForbidden(SecretUnavailable):
+    """A reference names what may not be named here, and can never work. The text has the remedy."""
+
+    permanent = True
 
 
 class SecretReference:
@@ -39,29 +45,30 @@ class SecretReference:
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "target", target.strip())
 
-    def resolve(self, env: Mapping[str, str] | None = None) -> str:
-        """The secret, read anew at each call (it may rotate), without one trailing newline. Blocks for a file's read.
+    def resolve(self, env: Mapping[str, str] | None = None, *, folder: Path | None = None) -> str:
+        """Return the secret, read anew at each call (it may rotate), without one trailing newline.
 
-        Raises SecretUnavailable when it is missing, empty, unreadable, not UTF-8 text or larger than 64 kB.
+        Blocks while a file is read. With `folder` a file must lie in it, and a relative path is
+        relative to it. Raises SecretUnavailable when it is missing, empty, unreadable, not UTF-8
+        text, no regular file or larger than 64 kB; SecretForbidden outside the folder.
         """
-        text = self._read(os.environ if env is None else env)
+        text = self._read(os.environ if env is None else env, folder)
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
             raise SecretUnavailable(f"the secret {self} is empty", permanent=self.kind == "env")
         return text
 
-    def _read(self, env: Mapping[str, str]) -> str:
+    def _read(self, env: Mapping[str, str], folder: Path | None) -> str:
         if self.kind == "env":
             if self.target not in env:
                 raise SecretUnavailable(f"the secret {self} is missing: no such variable", permanent=True)
             return env[self.target]
         try:
-            with Path(self.target).open("rb") as file:
-                content = file.read(MAX_SECRET_BYTES + 1)
-        except OSError as error:
-            raise SecretUnavailable(f"the secret {self} cannot be read: {error.strerror}") from error
-        if len(content) > MAX_SECRET_BYTES:
-            raise SecretUnavailable(f"the secret {self} is larger than {MAX_SECRET_BYTES} bytes")
+            content = read_secret_file(self.target, folder)
+        except OutsideFolder as fault:
+            raise SecretForbidden(f"the secret {self} {fault}") from fault
+        except SecretFileFault as fault:
+            raise SecretUnavailable(f"the secret {self} {fault}") from fault
         try:
             return content.decode()
         except UnicodeDecodeError:

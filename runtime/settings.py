@@ -22,12 +22,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from runtime.redaction import REDACTED, is_sensitive_key, redact_text
-from runtime.secret_references import SecretReference, SecretUnavailable
+from runtime.secret_references import SecretForbidden, SecretReference, SecretUnavailable
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["FREE_NAMES", "SecretReference", "SecretUnavailable", "SettingsError", "load_settings"]
+__all__ = ["FREE_NAMES", "SecretForbidden", "SecretReference", "SecretUnavailable", "SettingsError", "load_settings"]
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 

@@ -25,6 +25,7 @@ class Rfms:
 
     provider_type: str = "rfms"
     transports: frozenset[Literal["poll", "stream"]] = frozenset({"poll"})
+    destination_settings: frozenset[str] | None = frozenset({"statuses_path"})
 
     def __init__(self, http: HttpPool) -> None:
         self._http = http

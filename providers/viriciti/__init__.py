@@ -27,6 +27,7 @@ class ViriCiti:
 
     provider_type: str = "viriciti"
     transports: frozenset[Literal["poll", "stream"]] = frozenset({"stream"})
+    destination_settings: frozenset[str] | None = frozenset()
 
     def __init__(self, http: HttpPool) -> None:
         self._http = http

@@ -179,6 +179,7 @@ class ScriptedProvider:
 
     provider_type = "scripted"
     transports: frozenset[Literal["poll", "stream"]] = frozenset(("poll", "stream"))
+    destination_settings: frozenset[str] | None = None
 
     def __init__(self) -> None:
         self.pollers: dict[str, ScriptedPoller] = {}
@@ -210,7 +211,7 @@ class ScriptedProvider:
 # --- A shard's insides ------------------------------------------------------------------------------------------
 
 
-def resolve_secret(reference: str) -> str:
+async def resolve_secret(reference: str) -> str:
     return f"the secret of {reference}"
 
 

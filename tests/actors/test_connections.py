@@ -13,7 +13,7 @@ from runtime.faults import EnvironmentFault
 from tests.actors.cast import HARBOUR, ScriptedProvider, polled, resolve_secret, streamed
 
 
-def unresolvable(reference: str) -> str:
+async def unresolvable(reference: str) -> str:
     raise EnvironmentFault(f"{reference} is not set: set it, or change the connection's credential")
 
 
@@ -26,23 +26,23 @@ def connect_with(provider: ScriptedProvider) -> Connector:
     return Connector({"scripted": provider}, resolve_secret)
 
 
-def test_a_reference_is_resolved_each_time_a_connection_is_opened(provider: ScriptedProvider) -> None:
+async def test_a_reference_is_resolved_each_time_a_connection_is_opened(provider: ScriptedProvider) -> None:
     connector = connect_with(provider)
     connection = ProviderConnection(HARBOUR, "p", "scripted", "stream", "wss://p.example", "env:KEY")
-    assert connector.open_poller(connection) is provider.pollers["p"]
-    assert connector.open_streamer(connection) is provider.streamers["p"]
+    assert await connector.open_poller(connection) is provider.pollers["p"]
+    assert await connector.open_streamer(connection) is provider.streamers["p"]
     assert provider.secrets == ["the secret of env:KEY"] * 2
 
 
-def test_a_connection_without_a_credential_has_no_secret(provider: ScriptedProvider) -> None:
-    connect_with(provider).open_poller(polled())
+async def test_a_connection_without_a_credential_has_no_secret(provider: ScriptedProvider) -> None:
+    await connect_with(provider).open_poller(polled())
     assert provider.secrets == [None]
 
 
-def test_what_a_provider_does_not_offer_is_none(provider: ScriptedProvider) -> None:
+async def test_what_a_provider_does_not_offer_is_none(provider: ScriptedProvider) -> None:
     connector = connect_with(provider)
-    assert connector.open_streamer(polled()) is None
-    assert connector.open_poller(streamed(settings={"no_state": True})) is None
+    assert await connector.open_streamer(polled()) is None
+    assert await connector.open_poller(streamed(settings={"no_state": True})) is None
 
 
 @pytest.mark.parametrize("transport", ["poll", "stream"])
@@ -54,7 +54,7 @@ def test_what_a_provider_does_not_offer_is_none(provider: ScriptedProvider) -> N
         ({"credential": "env:KEY"}, "env:KEY is not set"),
     ],
 )
-def test_a_connection_that_cannot_be_opened_is_a_permanent_fault_that_says_why(
+async def test_a_connection_that_cannot_be_opened_is_a_permanent_fault_that_says_why(
     provider: ScriptedProvider, transport: Literal["poll", "stream"], changes: dict[str, object], says: str
 ) -> None:
     connector = Connector({"scripted": provider}, unresolvable)
@@ -68,6 +68,6 @@ def test_a_connection_that_cannot_be_opened_is_a_permanent_fault_that_says_why(
     )
     open_it = connector.open_poller if transport == "poll" else connector.open_streamer
     with pytest.raises(ProviderFault, match=says) as raised:
-        open_it(connection)
+        await open_it(connection)
     assert (raised.value.fault, raised.value.permanent) == (FaultClass.CONFIGURATION, True)
     assert raised.value.__cause__ is not None or "unheard-of" in says

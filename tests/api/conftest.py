@@ -10,15 +10,17 @@ from storage.memory import MemoryStore
 from tests.api.house import DatabaseClock, House
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import trio
 
 
 @pytest.fixture
-async def house(nursery: trio.Nursery) -> House:
+async def house(nursery: trio.Nursery, tmp_path: Path) -> House:
     clock = DatabaseClock()
     store = MemoryStore(clock)
     start = await store.begin_session("shard-1", ttl_seconds=15)
     assert start is not None
-    house = House(store, clock, start.session)
+    house = House(store, clock, start.session, tmp_path)
     await house.settle(nursery)
     return house

@@ -22,11 +22,13 @@ from api.keys import Scope, mint_key
 from api.ports import DeviceDraft
 from domain.model import CycleEnd, CycleKey, CycleOutcome, CycleTrigger, Policy, ProviderConnection, Submission
 from domain.schedule import cycle_id, slot_of
+from lastheard.credentials import Credentials
 from runtime.outbound import Allowance
-from tests.api.provider import SpokenProvider
+from tests.api.provider import MurmuredProvider, SpokenProvider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import trio
     from quart.typing import TestClientProtocol
@@ -90,8 +92,9 @@ class Nudged:
 class House:
     """The service's HTTP side and what it stands on."""
 
-    def __init__(self, store: MemoryStore, clock: DatabaseClock, session: SessionRef) -> None:
+    def __init__(self, store: MemoryStore, clock: DatabaseClock, session: SessionRef, credentials: Path) -> None:
         self.store = store
+        self.credentials_folder = credentials
         self.session = session
         self.clock = clock
         self.current = CurrentSession()
@@ -104,7 +107,7 @@ class House:
         self.client: TestClientProtocol = create_app(self.services).test_client()
 
     def make_services(self, **changes: Any) -> ApiServices:
-        providers: dict[str, Provider] = {"spoken": SpokenProvider()}
+        providers: dict[str, Provider] = {"spoken": SpokenProvider(), "murmured": MurmuredProvider()}
         plain: dict[str, Any] = {
             "outbound": Allowance.parse("127.0.0.1"),
             "registry": self.store,
@@ -113,6 +116,7 @@ class House:
             "ingest": self.ingest,
             "nudges": self.nudged,
             "providers": providers,
+            "credentials": Credentials(self.credentials_folder),
             "clock": self.clock,
             "runtime_report": lambda: {"shard_id": "shard-1"},
             "readiness": lambda: dict(self.ready),
@@ -193,7 +197,9 @@ class House:
         await self.store.put_workspace(
             workspace, name=workspace.title(), active=True, poll_interval_seconds=300, policy=Policy()
         )
-        live = ProviderConnection(workspace, "live", "spoken", "stream", "https://provider.example", "env:NORTH_KEY")
+        live = ProviderConnection(
+            workspace, "live", "spoken", "stream", "https://provider.example", "env:LASTHEARD_SECRET_NORTH"
+        )
         hourly = ProviderConnection(
             workspace, "hourly", "spoken", "poll", "https://provider.example", None, expected_update_seconds=3600.0
         )

@@ -20,6 +20,7 @@ class SpokenSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     tongue: Literal["plain", "formal"] = "plain"
+    loudness: int = 5
 
 
 class SpokenProvider:
@@ -27,6 +28,7 @@ class SpokenProvider:
 
     provider_type: str = "spoken"
     transports: frozenset[Literal["poll", "stream"]] = frozenset({"poll", "stream"})
+    destination_settings: frozenset[str] | None = frozenset({"tongue"})
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         SpokenSettings.model_validate(dict(settings))
@@ -54,3 +56,10 @@ class SpokenProvider:
 
     def open_streamer(self, connection: ProviderConnection, secret: str | None) -> None:
         return None
+
+
+class MurmuredProvider(SpokenProvider):
+    """Another type with the same settings, all of which choose where a secret is sent."""
+
+    provider_type: str = "murmured"
+    destination_settings: frozenset[str] | None = None

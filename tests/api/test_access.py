@@ -40,7 +40,12 @@ def _fill(body: Any, workspace: str) -> Any:
 
 
 DEVICE = {"provider_id": "live", "external_id": "x-bus-1", "vehicle_id": "vehicle-bus-1", "vehicle_name": "Bus 1"}
-PROVIDER = {"provider_type": "spoken", "transport": "poll", "base_url": "https://provider.example"}
+PROVIDER = {
+    "provider_type": "spoken",
+    "transport": "poll",
+    "base_url": "https://provider.example",
+    "credential": None,
+}
 ENVELOPE = {
     "workspaceId": "{w}",
     "providerType": "spoken",

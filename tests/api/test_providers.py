@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.api.house import House
 
 BODY: dict[str, Any] = {
     "provider_type": "spoken",
     "transport": "stream",
     "base_url": "https://provider.example/api",
-    "credential": "env:NORTH_KEY",
+    "credential": "env:LASTHEARD_SECRET_NORTH",
     "settings": {"tongue": "formal"},
     "expected_update_seconds": 900,
     "overrides": {"stale_after_seconds": 1800},
 }
+
+
+@pytest.fixture(autouse=True)
+def readable_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets that tests refer to; `tmp_path` is the house's credentials folder."""
+    for name in ("NORTH", "SOUTH", "ADMIN"):
+        monkeypatch.setenv(f"LASTHEARD_SECRET_{name}", "hush-hush")
+    for name in ("north", "south"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key").write_text("hush-hush")
+    (tmp_path / "key").write_text("hush-hush")
 
 
 async def test_a_connection_is_stored_as_given_and_replaced_whole(house: House) -> None:
@@ -31,10 +46,11 @@ async def test_a_connection_is_stored_as_given_and_replaced_whole(house: House) 
             "active": True,
             "expected_update_seconds": 900.0,
             "overrides": {"delayed_after_seconds": None, "stale_after_seconds": 1800.0, "grace_seconds": None},
+            "warnings": [],
         },
     )
-    assert await house.get("/workspaces/north/providers/second") == made.json
-    bare = {name: BODY[name] for name in ("provider_type", "transport", "base_url")}
+    assert await house.get("/workspaces/north/providers/second") | {"warnings": []} == made.json
+    bare = {name: BODY[name] for name in ("provider_type", "transport", "base_url")} | {"credential": None}
     changed = await house.ask("PUT", "/workspaces/north/providers/second", json=bare)
     assert (changed.status, changed.json["settings"], changed.json["credential"]) == (200, {}, None)
 
@@ -50,6 +66,13 @@ async def test_connections_are_listed_in_pages(house: House) -> None:
         ({"credential": "sk_live_4242"}, ["/credential"]),
         ({"credential": "env:sk-live 4242"}, ["/credential"]),
         ({"credential": "file:"}, ["/credential"]),
+        ({"credential": "file:/etc/hostname"}, ["/credential"]),
+        ({"credential": "file:/proc/self/environ"}, ["/credential"]),
+        ({"credential": "file:/dev/zero"}, ["/credential"]),
+        ({"credential": "file:../outside"}, ["/credential"]),
+        ({"credential": "file:."}, ["/credential"]),
+        ({"credential": "env:LASTHEARD_DSN"}, ["/credential"]),
+        ({"credential": "env:HOME"}, ["/credential"]),
         ({"base_url": "https://user:pass@provider.example"}, ["/base_url"]),
         ({"base_url": "https://provider.example?apiKey=4242"}, ["/base_url"]),
         ({"base_url": "ftp://provider.example"}, ["/base_url"]),
@@ -91,20 +114,155 @@ async def test_a_forbidden_address_is_refused_with_the_setting_that_says_so(hous
         assert (await put(base_url))[0] in (200, 201)
 
 
-async def test_a_limited_key_reaches_no_secret_of_another_workspace(house: House) -> None:
-    async def put(key: str, credential: str) -> tuple[int, list[str]]:
-        answer = await house.ask(
-            "PUT", "/workspaces/north/providers/own", key=key, json=BODY | {"credential": credential}
-        )
-        return answer.status, [fault["pointer"] for fault in answer.json.get("errors", ())]
+async def test_a_reference_out_of_bounds_is_refused_with_what_may_be_named(house: House) -> None:
+    said = set()
+    for target in ("/etc/hostname", "/nowhere/at/all"):
+        answer = await house.ask("PUT", SECOND, json=BODY | {"credential": f"file:{target}"})
+        assert (answer.status, answer.pointers) == (422, ["/credential"])
+        said.add(answer.json["errors"][0]["detail"].replace(target, "…"))
+    (detail,) = said  # the same for what exists and for what does not
+    assert "variables named LASTHEARD_SECRET_…" in detail
+    assert f"files in {house.credentials_folder} (LASTHEARD_CREDENTIALS_DIR)" in detail
 
-    refused = (422, ["/credential"])
-    for foreign in ("env:LASTHEARD_SECRET_SOUTH", "file:south/key", "file:key", "file:north/../south/north"):
-        assert await put("north", foreign) == refused
-    assert await put("north", "file:north/key") == (201, [])
-    assert await put("all", "env:LASTHEARD_SECRET_NORTH") == (200, [])
-    assert await put("north", "env:LASTHEARD_SECRET_NORTH") == (200, [])
-    assert await put("north", "env:LASTHEARD_SECRET_SOUTH") == refused
+
+@pytest.mark.parametrize(
+    ("credential", "says"),
+    [
+        ("file:north/absent", "No such file or directory"),
+        ("file:north/pipe", "is not a regular file"),
+        ("file:north", "is not a regular file"),
+        ("env:LASTHEARD_SECRET_ABSENT", "no such variable"),
+    ],
+)
+async def test_a_secret_that_is_not_there_yet_is_accepted_with_a_warning(
+    house: House, credential: str, says: str
+) -> None:
+    os.mkfifo(house.credentials_folder / "north" / "pipe")
+    with trio.fail_after(5):
+        answer = await house.ask("PUT", SECOND, json=BODY | {"credential": credential})
+    (warning,) = answer.json["warnings"]
+    assert (answer.status, warning["pointer"]) == (201, "/credential")
+    assert says in warning["detail"]
+    assert credential in warning["detail"]
+    assert "warnings" not in await house.get(SECOND)
+
+
+# --- Whose secret, and where it goes
+
+SECOND = "/workspaces/north/providers/second"
+ADMINS = "env:LASTHEARD_SECRET_ADMIN"
+OWN = "file:north/key"
+PRESENT: dict[str, Any] = {
+    "provider_type": "spoken",
+    "transport": "poll",
+    "base_url": "https://good.example/api",
+    "settings": {"tongue": "formal"},
+}
+UNNAMED, REFUSED, STORED = (422, "/credential"), (403, "/credential"), (200, "")
+MOVES: tuple[dict[str, Any], ...] = (
+    {"base_url": "https://evil.example/api"},
+    {"base_url": "https://good.example/api/"},
+    {"base_url": "http://good.example/api"},
+    {"provider_type": "murmured"},
+    {"transport": "stream"},
+    {"settings": {"tongue": "plain"}},
+    {"settings": {}},
+)
+STAYS: tuple[dict[str, Any], ...] = (
+    {},
+    {"settings": {"tongue": "formal", "loudness": 3}},
+    {"active": False},
+    {"expected_update_seconds": 60},
+)
+
+
+async def put_over(house: House, stored: dict[str, Any] | None, key: str, sent: dict[str, Any]) -> tuple[int, str]:
+    """What a key is answered for a body over what an admin stored: the status, and the pointer of what is refused."""
+    if stored is not None:
+        assert (await house.ask("PUT", SECOND, json=stored)).status == 201
+    before = await house.ask("GET", SECOND)
+    answer = await house.ask("PUT", SECOND, key=key, json=sent)
+    after = await house.ask("GET", SECOND)
+    if answer.status < 400:
+        assert after.json["credential"] == sent.get("credential")
+        return answer.status, ""
+    assert (after.status, after.json.get("base_url")) == (before.status, before.json.get("base_url"))
+    return answer.status, answer.pointers[0]
+
+
+@pytest.mark.parametrize("move", MOVES)
+async def test_a_limited_key_moves_no_connection_with_another_secret(house: House, move: dict[str, Any]) -> None:
+    stored = PRESENT | {"credential": ADMINS}
+    assert await put_over(house, stored, "north", stored | move) == REFUSED
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("key", ["all", "north"])
+async def test_moving_a_connection_wants_its_credential_named_again(
+    house: House, key: str, move: dict[str, Any]
+) -> None:
+    assert await put_over(house, PRESENT | {"credential": ADMINS}, key, PRESENT | move) == UNNAMED
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize(
+    ("key", "credential"), [("all", ADMINS), ("all", OWN), ("all", None), ("north", OWN), ("north", None)]
+)
+async def test_a_connection_moves_with_a_credential_that_the_key_may_name(
+    house: House, key: str, credential: str | None, move: dict[str, Any]
+) -> None:
+    stored = PRESENT | {"credential": ADMINS}
+    assert await put_over(house, stored, key, PRESENT | {"credential": credential} | move) == STORED
+
+
+@pytest.mark.parametrize("change", STAYS)
+@pytest.mark.parametrize("key", ["all", "north"])
+async def test_a_connection_that_stays_keeps_its_secret(house: House, key: str, change: dict[str, Any]) -> None:
+    stored = PRESENT | {"credential": ADMINS}
+    assert await put_over(house, stored, key, stored | change) == STORED
+
+
+async def test_a_limited_key_may_switch_a_connection_on_again_where_it_is(house: House) -> None:
+    stored = PRESENT | {"credential": ADMINS, "active": False}
+    assert await put_over(house, stored, "north", stored | {"active": True}) == STORED
+    moved = stored | {"active": True, "base_url": "https://evil.example"}
+    assert await put_over(house, None, "north", moved) == REFUSED
+
+
+@pytest.mark.parametrize(
+    ("stored", "credential", "answer"),
+    [
+        (None, ADMINS, REFUSED),
+        (None, "file:south/key", REFUSED),
+        (None, "file:key", REFUSED),
+        (None, "file:north/../south/key", REFUSED),
+        (None, "file:south/north/key", REFUSED),
+        (None, "env:LASTHEARD_DSN", REFUSED),
+        (None, OWN, (201, "")),
+        (None, None, (201, "")),
+        (ADMINS, "env:LASTHEARD_SECRET_SOUTH", REFUSED),
+        (OWN, ADMINS, REFUSED),
+        (ADMINS, OWN, STORED),
+    ],
+)
+async def test_a_limited_key_names_only_secrets_of_its_workspace(
+    house: House, stored: str | None, credential: str | None, answer: tuple[int, str]
+) -> None:
+    before = None if stored is None else PRESENT | {"credential": stored}
+    assert await put_over(house, before, "north", PRESENT | {"credential": credential}) == answer
+
+
+async def test_a_secret_is_not_taken_along_in_two_steps(house: House) -> None:
+    """Moved without a credential first, the connection does not get the old one back."""
+    stored, evil = PRESENT | {"credential": ADMINS}, {"base_url": "https://evil.example"}
+    assert await put_over(house, stored, "north", stored | evil | {"credential": None}) == STORED
+    assert await put_over(house, None, "north", stored | evil) == (403, "/credential")
+
+
+async def test_a_key_that_may_not_name_a_secret_hears_which_it_may(house: House) -> None:
+    answer = await house.ask("PUT", SECOND, key="north", json=PRESENT | {"credential": "file:south/absent"})
+    assert (answer.status, answer.problem) == (403, "credential-not-allowed")
+    assert "file:north/NAME" in answer.json["errors"][0]["detail"]
 
 
 async def test_limits_that_contradict_each_other_are_refused(house: House) -> None:

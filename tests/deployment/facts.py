@@ -96,6 +96,7 @@ def _services() -> ApiServices:
         nudges=nothing,
         providers={},
         outbound=Allowance(),
+        credentials=nothing,
         clock=nothing,
         runtime_report=dict,
         readiness=dict,

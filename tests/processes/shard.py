@@ -12,7 +12,7 @@ import trio
 from tests.processes.child import LASTHEARD, PATIENCE_SECONDS, Child, open_child
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 PREFIX = "/api/telematics-mvp"
 SHARD_ID = "shard-1"
@@ -51,8 +51,18 @@ class Shard:
 
 
 @asynccontextmanager
-async def open_shard(dsn: str, key: str, *, shard_id: str = SHARD_ID, **settings: str) -> AsyncIterator[Shard]:
-    """`lastheard serve` until the end of the block, which kills it. Settings by their names without the prefix."""
+async def open_shard(
+    dsn: str,
+    key: str,
+    *,
+    shard_id: str = SHARD_ID,
+    command: Sequence[str] = LASTHEARD,
+    **settings: str,
+) -> AsyncIterator[Shard]:
+    """`lastheard serve` until the end of the block, which kills it. Settings by their names without the prefix.
+
+    `command` runs the service in another way.
+    """
     ours = {
         "dsn": dsn,
         "shard_id": shard_id,
@@ -64,7 +74,7 @@ async def open_shard(dsn: str, key: str, *, shard_id: str = SHARD_ID, **settings
         **settings,
     }
     environment = {f"LASTHEARD_{name.upper()}": value for name, value in ours.items()}
-    async with open_child(*LASTHEARD, "serve", environment=environment) as child:
+    async with open_child(*command, "serve", environment=environment) as child:
         port = (await child.wait_for_record("service_started"))["port"]
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
