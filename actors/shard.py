@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROUND_SECONDS = 2.0
 CONFIGURATION_SECONDS = 5.0  # within which a command reaches its actors although no notice of it came
-MAX_LOADING_AT_ONCE = 4  # half of the pool: a takeover must not keep the units from their connection
+MAX_LOADING_AT_ONCE = 4
 TELL_BUDGET_SECONDS = 2.0
 
 
@@ -52,7 +52,9 @@ class ShardActor:
         *,
         on_superseded: Callable[[], None],
         ttl_seconds: float = DEFAULT_TTL_SECONDS,
+        max_loading_at_once: int = MAX_LOADING_AT_ONCE,
     ) -> None:
+        """`max_loading_at_once`: how many workspaces a takeover loads together, fewer than there are connections."""
         self._shard_id = shard_id
         self._keeper = keeper
         self._trust = keeper.trust
@@ -71,7 +73,7 @@ class ShardActor:
         self._next_moves_at = float("-inf")  # monotonic seconds
         self._groups: dict[str, str] = {}
         self._versions: Mapping[str, int] = {}
-        self._taking_up = trio.CapacityLimiter(MAX_LOADING_AT_ONCE)
+        self._taking_up = trio.CapacityLimiter(max_loading_at_once)
         self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
         # Handed over, or perhaps so, while a round goes by what it saw before: there the lease is ours still.
         self._left_since_look: set[str] = set()

@@ -34,9 +34,9 @@ from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
 from storage.cursor_key import load_cursor_key
 from storage.cycles import PostgresCycleStore
-from storage.gateway import Database
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
+from storage.lanes import Lanes
 from storage.leases import PostgresLeaseStore
 from storage.migrations import check_schema
 from storage.notices import PostgresNotices
@@ -68,12 +68,18 @@ class Service:
         self._draining = False
         self.exit_code = 0
 
-        # Storage: the gateway owns the pool; the stores are its tables, one file each.
-        self.database = Database(dsn, pool_size=settings.pool_size, application_name=f"lastheard/{settings.shard_id}")
-        self.registry = PostgresRegistry(self.database)
-        self.keys = PostgresKeys(self.database)
-        self._reads = PostgresReads(self.database)
-        self._upkeep_store = PostgresUpkeepStore(self.database)
+        # Storage: connections apart by what they are for; the stores are its tables, one file each.
+        self.database = Lanes(
+            dsn,
+            collecting=settings.collecting_connections,
+            api=settings.api_connections,
+            application_name=f"lastheard/{settings.shard_id}",
+        )
+        collecting = self.database.collecting
+        self.registry = PostgresRegistry(self.database.api)
+        self.keys = PostgresKeys(self.database.api)
+        self._reads = PostgresReads(self.database.api)
+        self._upkeep_store = PostgresUpkeepStore(collecting)
 
         # Providers: one dialler and one HTTP pool for all, one object per type.
         self._dialler = Dialler(settings.allowance)
@@ -86,11 +92,11 @@ class Service:
         # Actors.
         self._clock = SharedClock(SystemClock())
         self._current = current = CurrentSession()
-        self.ingest = IngestActor(PostgresIngestStore(self.database), current, random=random)
+        self.ingest = IngestActor(PostgresIngestStore(self.database.ingest), current, random=random)
         self._upkeep = UpkeepActor(self._upkeep_store, random)
-        sessions = PostgresSessionStore(self.database)
+        sessions = PostgresSessionStore(collecting)
         owned = OwnedActors(
-            PostgresCycleStore(self.database),
+            PostgresCycleStore(collecting),
             Connector(self._providers, self._credentials.resolve),
             self.ingest,
             self._clock,
@@ -98,20 +104,26 @@ class Service:
             window_seconds=settings.stream_window_seconds,
         )
         keeper = SessionKeeper(
-            settings.shard_id, sessions, current, self._clock, random, ttl_seconds=settings.ttl_seconds
+            settings.shard_id,
+            PostgresSessionStore(self.database.session),
+            current,
+            self._clock,
+            random,
+            ttl_seconds=settings.ttl_seconds,
         )
         self.shard = ShardActor(
             settings.shard_id,
             keeper,
             sessions,
-            PostgresLeaseStore(self.database),
-            PostgresNotices(self.database),
+            PostgresLeaseStore(collecting),
+            PostgresNotices(collecting),
             owned,
             self.ingest,
             current,
             random,
             on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
             ttl_seconds=settings.ttl_seconds,
+            max_loading_at_once=max(1, settings.collecting_connections - 1),
         )
         self._supervisor = Supervisor("shard", random=random)
 
@@ -160,9 +172,9 @@ class Service:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(aclosing(self.database))
-            (await check_schema(self.database)).require()
+            (await check_schema(self.database.collecting)).require()
             await self._upkeep_store.ensure_partitions(days_ahead=MIN_PARTITION_DAYS)
-            services = self._api_services(await load_cursor_key(self.database))
+            services = self._api_services(await load_cursor_key(self.database.collecting))
             await stack.enter_async_context(self._http_pool)
             try:
                 async with self._supervisor.open() as root:

@@ -20,6 +20,7 @@ from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
 
 CONFIG_VARIABLE = "LASTHEARD_CONFIG"
+OWN_CONNECTIONS = 2  # of the pool: the heartbeat and ingest have one each (storage/lanes.py)
 SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -71,7 +72,14 @@ class Settings(BaseSettings):
         Literal["debug", "info", "warning", "error"], Field(description="the lowest level that is written")
     ] = "info"
 
-    pool_size: Annotated[int, Field(ge=2, le=100, description="database connections of this process")] = 8
+    pool_size: Annotated[
+        int,
+        Field(ge=4, le=100, description="database connections of this process, besides one that listens for notices"),
+    ] = 8
+    api_pool_size: Annotated[
+        int | None,
+        Field(ge=1, description="how many of pool_size requests may hold; half of what the rest leaves when unset"),
+    ] = None
     stream_window_seconds: Annotated[
         float, Field(ge=0.05, le=60.0, description="how long a stream's values are coalesced before they are stored")
     ] = 1.0
@@ -156,6 +164,25 @@ class Settings(BaseSettings):
         if same_host and self.probe_port == self.http_port != 0:
             raise ValueError(
                 f"LASTHEARD_HTTP_PORT and LASTHEARD_PROBE_PORT are both {self.http_port}: give each its own, or 0"
+            )
+        return self
+
+    @property
+    def api_connections(self) -> int:
+        """How many database connections requests may hold."""
+        return self.api_pool_size or (self.pool_size - OWN_CONNECTIONS) // 2
+
+    @property
+    def collecting_connections(self) -> int:
+        """How many are left for cycles, leases and configuration."""
+        return self.pool_size - OWN_CONNECTIONS - self.api_connections
+
+    @model_validator(mode="after")
+    def _check_connections(self) -> Settings:
+        if self.collecting_connections < 1:
+            raise ValueError(
+                f"LASTHEARD_API_POOL_SIZE={self.api_pool_size} leaves nothing of LASTHEARD_POOL_SIZE={self.pool_size} "
+                f"for collecting: at most {self.pool_size - OWN_CONNECTIONS - 1}, or a larger pool"
             )
         return self
 

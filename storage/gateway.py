@@ -87,9 +87,11 @@ class Database:
         command_timeout: float = 6.0,
         lock_timeout: float = 2.0,
         settle_timeout: float = 1.0,
+        family: list[Database] | None = None,
     ) -> None:
         """All times in seconds. `settle_timeout`: what a cancelled or failed call may take to leave its session clean,
-        or to learn how its COMMIT ended; after it the connection is closed.
+        or to learn how its COMMIT ended; after it the connection is closed. `family`: the others on the same server,
+        which this one joins. What one of them finds out about the server holds for all.
         """
         self._dsn = dsn
         self._hosts: list[str] = []  # the DSN's, the one that took the last connection first
@@ -104,6 +106,8 @@ class Database:
         self._generation = 0
         self._listeners: set[asyncio.Event] = set()
         self._closed = False
+        self._family = [] if family is None else family
+        self._family.append(self)
         self._counts = dict.fromkeys(
             ("calls", "opened", "terminated", "expired", "reruns", "commits_unknown", "deadlines", "listening"), 0
         )
@@ -325,10 +329,11 @@ class Database:
     def _expire(self) -> None:
         """The server went away or was demoted: what is idle stands on it too, and who listens there looks now."""
         self._counts["expired"] += 1
-        self._generation += 1
-        self._drop_idle()
-        for look in self._listeners:
-            look.set()
+        for database in self._family:
+            database._generation += 1
+            database._drop_idle()
+            for look in database._listeners:
+                look.set()
 
     def _drop_idle(self) -> None:
         while self._idle:

@@ -293,13 +293,13 @@ class House:
         async def work(connection: Connection) -> list[dict[str, Any]]:
             return [dict(row) for row in await connection.fetch(statement, *values)]
 
-        return await self.shard.service.database.run(work, in_transaction=False)
+        return await self.shard.service.database.collecting.run(work, in_transaction=False)
 
     async def execute(self, statement: str, *values: Any) -> None:
         async def work(connection: Connection) -> None:
             await connection.execute(statement, *values)
 
-        await self.shard.service.database.run(work)
+        await self.shard.service.database.collecting.run(work)
 
 
 @asynccontextmanager

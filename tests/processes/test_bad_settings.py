@@ -100,7 +100,12 @@ async def test_the_settings_can_be_checked_without_showing_the_password() -> Non
     assert "LASTHEARD_DSN = (set)" in good.out
     assert "LASTHEARD_HTTP_PORT = 8080" in good.out
     assert "hush-hush" not in good.out + good.errors
-    assert_says(bad, USAGE, "LASTHEARD_POOL_SIZE", "greater than or equal to 2", "default 8")
+    assert_says(bad, USAGE, "LASTHEARD_POOL_SIZE", "greater than or equal to 4", "default 8")
+
+
+async def test_an_api_that_leaves_no_connection_to_collect_with_is_refused() -> None:
+    child = await run_with("config", "check", pool_size="8", api_pool_size="6")
+    assert_says(child, USAGE, "LASTHEARD_API_POOL_SIZE=6 leaves nothing of LASTHEARD_POOL_SIZE=8", "at most 5")
 
 
 async def test_a_token_is_the_only_thing_on_standard_output(dsn: str) -> None:

@@ -1,0 +1,53 @@
+"""The database connections of one shard, apart by what they are for.
+
+Owns which purposes there are. When all connections of one purpose wait, behind a locked table for instance, the others
+must still have theirs:
+
+- `session`: the heartbeat. One connection, since a late heartbeat costs the shard all that it owns.
+- `ingest`: the ingest actor. One connection, since it has one unit in flight.
+- `collecting`: cycles, leases, configuration, partitions.
+- `api`: reads and commands of requests, and their keys.
+
+The connection that listens for notices comes on top of these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import trio
+
+from storage.gateway import Database
+
+_SAID: Final = ("server_version", "last_error")
+
+
+class Lanes:
+    """One Database for each purpose, all on one server: when one finds it gone, all leave their idle connections."""
+
+    def __init__(self, dsn: str, *, collecting: int, api: int, application_name: str) -> None:
+        """`collecting` and `api`: how many connections these two have."""
+        family: list[Database] = []
+
+        def lane(size: int) -> Database:
+            return Database(dsn, pool_size=size, application_name=application_name, family=family)
+
+        self.session = lane(1)
+        self.ingest = lane(1)
+        self.collecting = lane(collecting)
+        self.api = lane(api)
+        self._lanes = {"session": self.session, "ingest": self.ingest, "collecting": self.collecting, "api": self.api}
+
+    async def aclose(self) -> None:
+        """Close idle connections politely, within 3 s; those in use close when their call ends."""
+        async with trio.open_nursery() as nursery:
+            for lane in self._lanes.values():
+                nursery.start_soon(lane.aclose)
+
+    def statistics(self) -> dict[str, Any]:
+        """The sum of every count, and each purpose by itself."""
+        lanes = {name: lane.statistics() for name, lane in self._lanes.items()}
+        counted = [name for name in lanes["session"] if name not in _SAID]
+        sums = {name: sum(lane[name] for lane in lanes.values()) for name in counted}
+        said = {name: next((lane[name] for lane in lanes.values() if lane[name]), None) for name in _SAID}
+        return {**sums, **said, "lanes": lanes}

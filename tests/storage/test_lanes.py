@@ -1,0 +1,70 @@
+"""Connections apart by what they are for: busy ones of one purpose leave the others theirs."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from storage.faults import DatabaseAway
+from storage.gateway import open_bridge
+from storage.lanes import Lanes
+
+if TYPE_CHECKING:
+    from storage.gateway import Connection, Database
+
+
+def lanes_on(dsn: str) -> Lanes:
+    return Lanes(dsn, collecting=2, api=2, application_name="lastheard/lanes")
+
+
+async def say_hello(database: Database) -> str:
+    answer: str = await database.run(lambda connection: connection.fetchval("SELECT 'hello'"))
+    return answer
+
+
+async def until_waiting(database: Database, calls: int) -> None:
+    with trio.fail_after(5):
+        while database.statistics()["waiting"] != calls:  # noqa: ASYNC110 a limiter has no event
+            await trio.sleep(0.01)
+
+
+async def test_requests_that_hold_all_their_connections_leave_the_rest(dsn: str) -> None:
+    async with open_bridge(), aclosing(lanes_on(dsn)) as lanes, trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(lanes.api.run, lambda connection: connection.execute("SELECT pg_sleep(4)"))
+        await until_waiting(lanes.api, 3)
+        with trio.fail_after(1):
+            said = [await say_hello(lane) for lane in (lanes.session, lanes.ingest, lanes.collecting)]
+        assert said == ["hello"] * 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_all_lanes_together_open_no_more_than_their_sizes(dsn: str) -> None:
+    async with open_bridge(), aclosing(lanes_on(dsn)) as lanes:
+        async with trio.open_nursery() as nursery:
+            for lane in (lanes.session, lanes.ingest, lanes.collecting, lanes.api):
+                for _ in range(4):
+                    nursery.start_soon(lane.run, lambda connection: connection.execute("SELECT pg_sleep(0.05)"))
+        statistics = lanes.statistics()
+        assert (statistics["pool_size"], statistics["opened"], statistics["calls"]) == (6, 6, 16)
+        sizes = {name: lane["pool_size"] for name, lane in statistics["lanes"].items()}
+        assert sizes == {"session": 1, "ingest": 1, "collecting": 2, "api": 2}
+
+
+async def test_a_lost_server_costs_every_lane_its_idle_connections(dsn: str) -> None:
+    """Otherwise a lane that only reads would go on asking a server that was demoted."""
+
+    async def lose(connection: Connection) -> None:
+        await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    async with open_bridge(), aclosing(lanes_on(dsn)) as lanes:
+        await say_hello(lanes.api)
+        assert lanes.api.statistics()["idle"] == 1
+        with pytest.raises(DatabaseAway):
+            await lanes.ingest.run(lose)
+        assert lanes.api.statistics()["idle"] == 0
+        assert await say_hello(lanes.api) == "hello"
+        assert lanes.statistics()["expired"] == 1
