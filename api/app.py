@@ -18,6 +18,7 @@ from api.devices import declare_devices
 from api.docs_page import declare_documentation
 from api.events import declare_events
 from api.frame import FrameLimits, install_frame
+from api.gate import KeyGate, OpenGate
 from api.health import declare_health
 from api.ingest import declare_ingest
 from api.issues import declare_issues
@@ -39,7 +40,8 @@ __all__ = ["PREFIX", "ApiServices", "create_app", "create_probe_app", "declare_o
 
 PREFIX = "/api/telematics-mvp"
 # A probe is answered within its own timeout, or is of no use; it has no body.
-PROBE_FRAME = FrameLimits(request_deadline_seconds=10.0, body_seconds=1.0, response_seconds=5.0, max_in_flight=16)
+PROBE_FRAME = FrameLimits(request_deadline_seconds=10.0, body_seconds=1.0, response_seconds=5.0)
+PROBES_IN_FLIGHT = 16
 TITLE = "Lastheard"
 DESCRIPTION = "When every vehicle was last heard from, and whose fault the silence is."
 
@@ -78,8 +80,19 @@ def create_app(services: ApiServices) -> QuartTrio:
     operations.install(app)
     install_authorization(app, operations, services)
     install_problem_handlers(app)
-    install_frame(app, services.traffic, services.limits)
+    install_frame(app, services.traffic, _key_gate(operations, services), services.limits)
     return app
+
+
+def _key_gate(operations: Operations, services: ApiServices) -> KeyGate:
+    return KeyGate(
+        services.keys,
+        services.clock,
+        services.traffic,
+        services.gate_limits,
+        proxies=services.proxies,
+        open_paths=[operation.path for operation in operations if operation.scope is None],
+    )
 
 
 def create_probe_app(services: ApiServices) -> QuartTrio:
@@ -87,7 +100,7 @@ def create_probe_app(services: ApiServices) -> QuartTrio:
     app = QuartTrio("lastheard-probes", static_folder=None)
     declare_probe_operations(services).install(app)
     install_problem_handlers(app)
-    install_frame(app, services.probe_traffic, PROBE_FRAME)
+    install_frame(app, services.probe_traffic, OpenGate(services.probe_traffic, PROBES_IN_FLIGHT), PROBE_FRAME)
     return app
 
 

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from quart import g, request
 
-from api.keys import parse_token, why_refused
-from api.problem_types import MISSING_SCOPE, NOT_FOUND, UNAUTHENTICATED
+from api.challenges import CHALLENGE, credentials_missing, credentials_refused, read_token
+from api.keys import why_refused
+from api.problem_types import MISSING_SCOPE, NOT_FOUND
 from api.problems import Problem
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
-    from api.keys import Token
     from api.operations import Operation, Operations
     from api.services import ApiServices
     from domain.model import Workspace
 
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
-_CHALLENGE = 'Bearer realm="lastheard"'
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _MAKES_ITS_WORKSPACE = frozenset({"put_workspace"})
 
@@ -77,30 +76,15 @@ def no_such_workspace(workspace_id: str) -> Problem:
 
 
 async def _authenticate(services: ApiServices, header: str | None) -> Access:
-    token = _token_of(header)
+    if header is None:
+        raise credentials_missing()
+    token = read_token(header)
     record = await services.keys.find_key(token.key_id)
     refusal = why_refused(record, token, services.clock.now())
     if record is None or refusal is not None:
-        _refuse(refusal or "The key is not known.")
+        raise credentials_refused(refusal or "The key is not known.")
     structlog.contextvars.bind_contextvars(key_id=record.key_id)
     return Access(record.key_id, record.scopes, record.workspaces)
-
-
-def _token_of(header: str | None) -> Token:
-    if header is None:
-        # RFC 6750, 3.1: no error code when the client gave no credentials at all.
-        detail = "Send a key: Authorization: Bearer lh_…"
-        raise Problem(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": _CHALLENGE})
-    scheme, _, text = header.partition(" ")
-    token = parse_token(text.strip()) if scheme.lower() == "bearer" else None
-    if token is None:
-        _refuse("This is not a key of this service; a key looks like lh_<id>_<secret>, sent as a bearer token.")
-    return token
-
-
-def _refuse(detail: str) -> NoReturn:
-    headers = {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
-    raise Problem(UNAUTHENTICATED, detail, headers=headers)
 
 
 def _check_scope(access: Access, operation: Operation) -> None:
@@ -109,7 +93,7 @@ def _check_scope(access: Access, operation: Operation) -> None:
     raise Problem(
         MISSING_SCOPE,
         f"This operation needs a key with the scope {operation.scope}.",
-        headers={"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope", scope="{operation.scope}"'},
+        headers={"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{operation.scope}"'},
         extensions={"required_scope": operation.scope},
     )
 

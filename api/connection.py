@@ -1,6 +1,7 @@
 """One client's connection: Hypercorn's, with an end to every write, every idle time and every wait at its close.
 
-Three things of Hypercorn 0.18 on trio, with quart-trio, are put right here; api/server.py contains what is left.
+It speaks HTTP only (api/protocols.py), and tells the crowd when it waits for a request. Three more things of Hypercorn
+0.18 on trio, with quart-trio, are put right here; api/server.py contains what is left.
 
 * A write has no deadline, and is shielded: a client that stops reading holds a connection, and a shutdown, for as
   long as it likes.
@@ -18,16 +19,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from api.protocols import Protocol
 
 if TYPE_CHECKING:
     from hypercorn.app_wrappers import ASGIWrapper
     from hypercorn.config import Config
     from hypercorn.trio.worker_context import WorkerContext
 
+    from api.crowd import Crowd, Member
     from api.traffic import HttpTraffic
+
+SHOW_KEY = "lastheard.show_key"  # in the scope's state: tells the crowd that a request came with a good key
 
 
 class Connection(TCPServer):
@@ -42,13 +50,58 @@ class Connection(TCPServer):
         *,
         write_seconds: float,
         traffic: HttpTraffic,
+        crowd: Crowd,
+        member: Member,
     ) -> None:
         # Hypercorn's annotation says TLS streams only; its code takes both, and TLS ends before this process.
-        super().__init__(app, config, context, ConnectionState({}), cast("Any", stream))
+        state = ConnectionState({SHOW_KEY: self._show_key})
+        super().__init__(app, config, context, state, cast("Any", stream))
+        self._socket = stream.socket
         self._write_seconds = write_seconds
         self._traffic = traffic
         self._reading = trio.CancelScope()
+        self._crowd = crowd
+        self._member = member
+        self._tasks: trio.CancelScope | None = None
         self._over = False
+        member.connection = self
+
+    async def run(self) -> None:
+        """Serve until one side closes. What the protocol's code raises is the caller's to contain."""
+        try:
+            client = parse_socket_addr(self._socket.family, self._socket.getpeername())
+            server = parse_socket_addr(self._socket.family, self._socket.getsockname())
+            async with TaskGroup() as group:
+                self._task_group = group
+                self._tasks = cast("trio.Nursery", group._nursery).cancel_scope
+                self.protocol = Protocol(
+                    self.app,
+                    self.config,
+                    self.context,
+                    group,
+                    self.state,
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                    "http/1.1",
+                )
+                await self.idle_task.restart(group, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            pass  # the client was gone before its address could be read
+        finally:
+            await self._close()
+
+    def close_now(self) -> None:
+        """Close the socket and end its tasks, without a word to the client. Does not block."""
+        self._over = True
+        self._socket.close()
+        if self._tasks is not None:
+            self._tasks.cancel()
+
+    def _show_key(self) -> None:
+        self._crowd.show_key(self._member)
 
     async def _read_data(self) -> None:
         try:
@@ -63,9 +116,8 @@ class Connection(TCPServer):
         # websocket's ping timer, runs out.
         with self._closing_scope():
             await self.idle_task.stop()
-        tasks = self._task_group._nursery
-        if tasks is not None:
-            tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, self._write_deadline())
+        if self._tasks is not None:
+            self._tasks.deadline = min(self._tasks.deadline, self._write_deadline())
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):
@@ -74,8 +126,17 @@ class Connection(TCPServer):
         elif isinstance(event, Closed):
             await self._end()
         elif not self._over:
+            if isinstance(event, Updated):
+                self._note_idle(event.idle)
             with self._closing_scope():
                 await super().protocol_send(event)
+
+    def _note_idle(self, idle: bool) -> None:
+        now = trio.current_time()
+        if idle:
+            self._crowd.end_request(self._member, now)
+        elif not self._member.busy:
+            self._crowd.begin_request(self._member, now)
 
     async def _end(self) -> None:
         # The reader may be waiting for something else than bytes: its turn behind an unanswered request, or room in

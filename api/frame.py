@@ -1,4 +1,4 @@
-"""The frame around every request: its trace id, its deadline, its place among those in flight, its body's bound.
+"""The frame around every request: its trace id, its deadline, its place in flight, its body's bound.
 
 An ASGI layer rather than hooks of the framework, because it must hold where hooks do not run: while a body
 trickles in, when a handler hangs, and for answers that the framework itself makes. It must never look at what a
@@ -15,13 +15,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+import structlog
 import trio
 
-from api.problem_types import DEADLINE_PASSED, ENDING, OVERLOADED
-from api.problems import Problem
+from api.connection import SHOW_KEY
+from api.gate import RETRY_AFTER_SECONDS
+from api.problem_types import DEADLINE_PASSED, ENDING
+from api.problems import Problem, problem_for
 from api.traces import TRACE_HEADER, bind_trace_id
+from runtime.faults import EnvironmentFault
+from runtime.line_limit import WITHOUT_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypercorn.typing import (
         ASGIFramework,
         ASGIReceiveCallable,
@@ -33,11 +40,11 @@ if TYPE_CHECKING:
     )
     from quart_trio import QuartTrio
 
-    from api.problem_types import ProblemType
+    from api.gate import Gate
     from api.traffic import HttpTraffic
 
-RETRY_AFTER_SECONDS = 1.0
 FAREWELL_SECONDS = 2.0
+REFUSAL_SECONDS = 5.0  # for sending an answer of the frame's own: a client that takes no bytes holds nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,66 +57,70 @@ class FrameLimits:
     drain_seconds: float = 1.0  # for a body still arriving when the answer is already there
     max_drain_bytes: int = 8 * 1024 * 1024
     max_body_bytes: int = 1024 * 1024  # also for chunked bodies: else 413; imports have a bound of their own
-    # Bodies can take so many times max_body_bytes of memory, and at worst, all of them imports, so many times 4 MiB
-    # (api.device_import): 512 MiB, before what is parsed out of them.
-    max_in_flight: int = 128
-    # Probes are served under any load: a liveness probe that is shed gets a busy process killed.
-    always_admitted: frozenset[str] = frozenset({"/healthz", "/readyz"})
 
 
-def install_frame(app: QuartTrio, traffic: HttpTraffic, limits: FrameLimits | None = None) -> None:
+def install_frame(app: QuartTrio, traffic: HttpTraffic, gate: Gate, limits: FrameLimits | None = None) -> None:
     """Put the frame around `app`, outermost, and set the framework's own bounds. Call it once, after all else."""
     limits = limits or FrameLimits()
     app.config["MAX_CONTENT_LENGTH"] = limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = limits.body_seconds
     app.config["RESPONSE_TIMEOUT"] = limits.response_seconds
-    framed = RequestFrame(cast("ASGIFramework", app.asgi_app), traffic, limits)
+    framed = RequestFrame(cast("ASGIFramework", app.asgi_app), traffic, gate, limits)
     app.asgi_app = framed  # type: ignore[method-assign]
 
 
 class RequestFrame:
-    """ASGI middleware; see the module. Websockets pass through with a trace id only: they have no single answer."""
+    """ASGI middleware; see the module. Nothing but HTTP reaches it: the server offers no websockets."""
 
-    def __init__(self, app: ASGIFramework, traffic: HttpTraffic, limits: FrameLimits) -> None:
+    def __init__(self, app: ASGIFramework, traffic: HttpTraffic, gate: Gate, limits: FrameLimits) -> None:
         self._app = app
         self._traffic = traffic
+        self._gate = gate
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] == "http":
-            await self._serve(scope, receive, send)
-            return
-        if scope["type"] == "websocket":
-            bind_trace_id(scope["headers"])
-        await self._app(scope, receive, send)
-
-    async def _serve(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the server handed on a scope of the type {scope['type']}; it serves HTTP only")
         trace_id = bind_trace_id(scope["headers"])
-        exchange = _Exchange(receive, send, trace_id, self._traffic, self._limits)
-        full = self._traffic.in_flight >= self._limits.max_in_flight
-        if full and scope["path"] not in self._limits.always_admitted:
-            self._traffic.shed += 1
-            await exchange.refuse(OVERLOADED)
-            return
-        self._traffic.start_request()
-        try:
-            await self._run(scope, exchange)
-        finally:
-            self._traffic.end_request()
+        structlog.contextvars.bind_contextvars(**{WITHOUT_KEY: True})
+        await self._run(scope, _Exchange(receive, send, trace_id, self._traffic, self._limits))
 
     async def _run(self, scope: HTTPScope, exchange: _Exchange) -> None:
         try:
             with trio.move_on_after(self._limits.request_deadline_seconds) as exchange.until_response:
-                await self._app(scope, exchange.receive, exchange.send)
+                await self._serve(scope, exchange)
             if exchange.until_response.cancelled_caught:
                 self._traffic.deadlines_passed += 1
-                await exchange.refuse(DEADLINE_PASSED)
+                await exchange.refuse(Problem(DEADLINE_PASSED, retry_after_seconds=RETRY_AFTER_SECONDS))
         finally:
             # Cancelled from outside: the server is at the end of its grace. A 503 tells the client more than a
             # connection that just closes, and lets it try elsewhere.
             if trio.current_effective_deadline() == -math.inf:
                 with trio.move_on_after(FAREWELL_SECONDS, shield=True):
-                    await exchange.refuse(ENDING)
+                    await exchange.refuse(Problem(ENDING, retry_after_seconds=RETRY_AFTER_SECONDS))
+
+    async def _serve(self, scope: HTTPScope, exchange: _Exchange) -> None:
+        try:
+            caller = await self._gate.admit(scope)
+        except (Problem, EnvironmentFault) as refusal:
+            await exchange.refuse(problem_for(refusal))
+            return
+        if caller.key_id is not None:
+            structlog.contextvars.unbind_contextvars(WITHOUT_KEY)
+            _show_key(scope)
+        self._traffic.start_request()
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            self._traffic.end_request()
+            self._gate.leave(caller, exchange.status)
+
+
+def _show_key(scope: HTTPScope) -> None:
+    """Tell the connection, where there is one (a test's client has none)."""
+    show: Callable[[], None] | None = scope.get("state", {}).get(SHOW_KEY)
+    if show is not None:
+        show()
 
 
 class _Exchange:
@@ -130,7 +141,7 @@ class _Exchange:
         self._limits = limits
         self._arrived_bytes = 0
         self._body_done = trio.Event()  # arrived, or not worth waiting for any longer
-        self.started = False
+        self.status: int | None = None  # of the response, once it has begun
         self.until_response = trio.CancelScope()
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -145,7 +156,7 @@ class _Exchange:
 
     async def send(self, event: ASGISendEvent) -> None:
         if event["type"] == "http.response.start":
-            self.started = True
+            self.status = event["status"]
             # The handler has decided; sending has its own bounds (response_seconds, the server's write deadline).
             self.until_response.deadline = math.inf
             self._traffic.count_response(event["status"])
@@ -155,11 +166,14 @@ class _Exchange:
                 await self._body_done.wait()
         await self._send(event)
 
-    async def refuse(self, kind: ProblemType) -> None:
+    async def refuse(self, problem: Problem) -> None:
         """Respond in the app's place, unless it has begun to. Drains the body beside it: nobody else reads now."""
-        if self.started:
+        if self.status is not None:
             return
-        problem = Problem(kind, retry_after_seconds=RETRY_AFTER_SECONDS)
+        with trio.move_on_after(REFUSAL_SECONDS):
+            await self._refuse(problem)
+
+    async def _refuse(self, problem: Problem) -> None:
         status, headers, body = problem.encoded(self._trace_id)
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         raw.append((b"content-length", str(len(body)).encode("ascii")))

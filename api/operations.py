@@ -53,7 +53,8 @@ class Operation:
 
     def all_problems(self) -> tuple[ProblemType, ...]:
         found = [*self.problems, types.INTERNAL_ERROR, types.DEPENDENCY_AWAY]
-        found += [types.OVERLOADED, types.DEADLINE_PASSED, types.ENDING]  # the frame's, around everything
+        # The frame's, around everything.
+        found += [types.RATE_LIMITED, types.OVERLOADED, types.DEADLINE_PASSED, types.ENDING]
         if self.scope is not None:
             found += [types.UNAUTHENTICATED, types.MISSING_SCOPE]
         if PATH_PARAMETER.search(self.path):

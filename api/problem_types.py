@@ -45,6 +45,7 @@ UNSUPPORTED_MEDIA_TYPE = ProblemType(
 INVALID_BODY = ProblemType("invalid-body", 422, "The body is JSON, but not what this operation takes")
 BEYOND_RETENTION = ProblemType("beyond-retention", 422, "The facts of that time are no longer kept")
 PRECONDITION_REQUIRED = ProblemType("precondition-required", 428, "A write needs If-Match")
+RATE_LIMITED = ProblemType("rate-limited", 429, "Too many requests in too short a time")
 INTERNAL_ERROR = ProblemType("internal-error", 500, "The request met a fault of this service")
 LEGACY_UNREACHABLE = ProblemType("legacy-unreachable", 502, "The legacy system did not answer")
 OVERLOADED = ProblemType("overloaded", 503, "Too much work is waiting")
@@ -66,6 +67,7 @@ _RAISED_BY_THE_FRAMEWORK = {
     408: REQUEST_TIMEOUT,
     413: BODY_TOO_LARGE,
     415: UNSUPPORTED_MEDIA_TYPE,
+    429: RATE_LIMITED,
 }
 
 

@@ -3,9 +3,9 @@
 Hypercorn 0.18 speaks HTTP/1.1, h2 and websockets well, but its runner on trio has two faults that end or hollow out
 the whole process; so this module takes its connections (as api/connection.py mends them) and replaces its runner:
 
-* An exception in one connection cancels the nursery of all of them. A websocket upgrade followed by stray bytes is
-  enough, or one frame after a refused upgrade. `_Server._serve` contains it: that connection is cut, the failure
-  counted and logged.
+* An exception in one connection cancels the nursery of all of them. A websocket upgrade followed by stray bytes was
+  enough, or one frame after a refused upgrade (api/protocols.py offers none now). `_Server._serve` contains what is
+  left: that connection is cut, the failure counted and logged.
 * Background tasks of the app are children of the server, and when one crashes the server goes on without it. Here
   the app gets no lifespan at all, so it can have none; whatever must run is an actor, supervised elsewhere.
 
@@ -15,7 +15,8 @@ tests/api/test_server_pins.py pins them and says what to check when they change.
 
 from __future__ import annotations
 
-import math
+import errno
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,15 +27,21 @@ from hypercorn.config import Config
 from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
 
+from api.addresses import TrustedProxies
 from api.connection import Connection
+from api.crowd import Crowd
 from api.traffic import HttpTraffic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypercorn.typing import ASGIFramework
     from quart_trio import QuartTrio
 
+    from api.crowd import Member
+
 ACCEPT_RETRY_SECONDS = 0.1
-LOG_EVERY_SECONDS = 10.0
+ACCEPT_BATCH = 64
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +50,8 @@ _log = structlog.get_logger(__name__)
 class ServerLimits:
     """Bounds of the listener and of one connection. Durations in seconds."""
 
-    max_connections: int = 1000  # further ones are closed at once
+    max_connections: int = 1000  # for one more, another one goes (api/crowd.py)
+    max_connections_per_address: int = 200  # not of a trusted proxy
     backlog: int = 256
     # Idle between requests, and for the headers of one to arrive. Longer than a load balancer's own idle timeout
     # (commonly 60 s), which else sends a request into a connection that is just being closed.
@@ -51,13 +59,17 @@ class ServerLimits:
     write_seconds: float = 5.0  # one write, at most 32 KiB of a body
     max_header_bytes: int = 16 * 1024
     max_streams: int = 32  # of one h2 connection
-    max_websocket_message_bytes: int = 64 * 1024
-    websocket_ping_seconds: float = 20.0
 
 
 # For the probes' own listener: whoever probes asks rarely, and closes.
 PROBE_LIMITS = ServerLimits(
-    max_connections=64, backlog=64, keep_alive_seconds=15.0, write_seconds=2.0, max_header_bytes=4096, max_streams=4
+    max_connections=64,
+    max_connections_per_address=64,
+    backlog=64,
+    keep_alive_seconds=15.0,
+    write_seconds=2.0,
+    max_header_bytes=4096,
+    max_streams=4,
 )
 
 
@@ -70,6 +82,8 @@ async def serve_http(
     graceful_seconds: float,
     limits: ServerLimits | None = None,
     traffic: HttpTraffic | None = None,
+    crowd: Crowd | None = None,
+    make_room: Callable[[], bool] | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `stop` is set; the started value is the bound port (`port=0` lets the system choose).
@@ -78,10 +92,15 @@ async def serve_http(
     OSError when the address cannot be bound. After `stop`: no new connections, idle ones close, requests in flight
     have `graceful_seconds`, then they are cancelled and answered with a 503 (api/frame.py). What a client that does
     not read can add to that is bounded by `write_seconds`. Cancelling it skips the grace.
+
+    `crowd` holds the listener's connections; by default one of its own without exempt addresses. `make_room` is
+    called when the process has no file descriptor left for a connection; by default the crowd's own.
     """
     _refuse_lifespan_functions(app)
     limits = limits or ServerLimits()
-    server = _Server(app, limits, traffic or HttpTraffic())
+    traffic = traffic or HttpTraffic()
+    crowd = crowd or make_crowd(limits, traffic)
+    server = _Server(app, limits, traffic, crowd, make_room or crowd.make_room)
     listeners = await trio.open_tcp_listeners(port, host=host, backlog=limits.backlog)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
@@ -92,6 +111,16 @@ async def serve_http(
             accepting.cancel_scope.cancel()
         await server.start_ending()
         connections.cancel_scope.deadline = trio.current_time() + graceful_seconds
+
+
+def make_crowd(limits: ServerLimits, traffic: HttpTraffic, proxies: TrustedProxies | None = None) -> Crowd:
+    """The connections of one listener; those of trusted proxies are exempt from the limit of an address."""
+    return Crowd(
+        max_connections=limits.max_connections,
+        max_per_address=limits.max_connections_per_address,
+        traffic=traffic,
+        exempt=(proxies or TrustedProxies()).trusts,
+    )
 
 
 def _refuse_lifespan_functions(app: QuartTrio) -> None:
@@ -105,40 +134,54 @@ def _refuse_lifespan_functions(app: QuartTrio) -> None:
 class _Server:
     """What all connections share."""
 
-    def __init__(self, app: QuartTrio, limits: ServerLimits, traffic: HttpTraffic) -> None:
+    def __init__(
+        self,
+        app: QuartTrio,
+        limits: ServerLimits,
+        traffic: HttpTraffic,
+        crowd: Crowd,
+        make_room: Callable[[], bool],
+    ) -> None:
         self._app = ASGIWrapper(cast("ASGIFramework", app))
         self._limits = limits
         self._traffic = traffic
+        self._crowd = crowd
+        self._make_room = make_room
         self._config = _hypercorn_config(limits)
         self._context = WorkerContext(None)
-        self._quiet_until: dict[str, float] = {}
 
     async def accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
         """Take connections until cancelled. A failing accept (no descriptors left, say) is retried, never fatal."""
-        async with listener:
+        with socket.socket(fileno=listener.socket.detach()) as listening:
+            listening.setblocking(False)
             while True:
+                await trio.lowlevel.wait_readable(listening)
                 try:
-                    stream = await listener.accept()
+                    self._accept_batch(listening, connections)
                 except OSError as error:
                     self._note_accept_failure(error)
-                    await trio.sleep(ACCEPT_RETRY_SECONDS)
-                else:
-                    await self._admit(stream, connections)
+                    made_room = error.errno in (errno.EMFILE, errno.ENFILE) and self._make_room()
+                    await trio.sleep(0 if made_room else ACCEPT_RETRY_SECONDS)
 
-    async def _admit(self, stream: trio.SocketStream, connections: trio.Nursery) -> None:
-        if self._traffic.connections_open >= self._limits.max_connections:
-            self._traffic.connections_refused += 1
-            await trio.aclose_forcefully(stream)
-            return
-        # Counted here, not in the task: many may be accepted before the first of their tasks runs.
-        self._traffic.connections_open += 1
-        connections.start_soon(self._serve, stream)
+    def _accept_batch(self, listening: socket.socket, connections: trio.Nursery) -> None:
+        """Take what waits, many at a time: in a busy process one in each round of the loop would be too slow."""
+        for _ in range(ACCEPT_BATCH):
+            try:
+                accepted, peer = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            member = self._crowd.admit(peer[0] if peer else "", trio.current_time())
+            if member is None:
+                accepted.close()
+            else:
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+                connections.start_soon(self._serve, stream, member)
 
     async def start_ending(self) -> None:
         """Close idle connections now, and each of the others after its present request."""
         await self._context.terminated.set()
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, stream: trio.SocketStream, member: Member) -> None:
         connection = Connection(
             self._app,
             self._config,
@@ -146,33 +189,26 @@ class _Server:
             stream,
             write_seconds=self._limits.write_seconds,
             traffic=self._traffic,
+            crowd=self._crowd,
+            member=member,
         )
         try:
             await connection.run()
         except* Exception as failures:
             self._note_contained(failures)
         finally:
-            self._traffic.connections_open -= 1
+            self._crowd.leave(member)
             await trio.aclose_forcefully(stream)
 
     def _note_accept_failure(self, error: OSError) -> None:
         self._traffic.accept_failures += 1
-        if self._may_log("accept"):
-            _log.error("http_accept_failed", error=repr(error), accept_failures=self._traffic.accept_failures)
+        count = self._traffic.accept_failures
+        _log.error("http_accept_failed", error=repr(error), accept_failures=count, without_key=True)
 
     def _note_contained(self, failures: ExceptionGroup[Exception]) -> None:
         self._traffic.contained_failures += 1
-        if self._may_log("contained"):
-            count = self._traffic.contained_failures
-            _log.warning("http_connection_failed", failure=repr(_first_cause(failures)), contained_failures=count)
-
-    def _may_log(self, what: str) -> bool:
-        """At most one line of a kind in a while: any client can cause these as often as it likes."""
-        now = trio.current_time()
-        if now < self._quiet_until.get(what, -math.inf):
-            return False
-        self._quiet_until[what] = now + LOG_EVERY_SECONDS
-        return True
+        cause, count = _first_cause(failures), self._traffic.contained_failures
+        _log.warning("http_connection_failed", failure=repr(cause), contained_failures=count, without_key=True)
 
 
 def _first_cause(failures: BaseException) -> BaseException:
@@ -182,19 +218,22 @@ def _first_cause(failures: BaseException) -> BaseException:
 
 
 class _StructlogLogger(Logger):
-    """Hypercorn's log calls as events of ours. Access lines are dropped: the traffic counters and traces say it."""
+    """Hypercorn's log calls as events of ours, limited: any client can cause them as often as it likes.
+
+    Access lines are dropped: the traffic counters and traces say it.
+    """
 
     async def access(self, request: Any, response: Any, request_time: float) -> None:
         pass
 
     async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
-        _log.exception("http_application_failed", message=message)
+        _log.error("http_application_failed", message=message, exc_info=True, without_key=True)
 
     async def warning(self, message: str, *args: Any, **kwargs: Any) -> None:
-        _log.warning("http_server_warning", message=message)
+        _log.warning("http_server_warning", message=message, without_key=True)
 
     async def error(self, message: str, *args: Any, **kwargs: Any) -> None:
-        _log.error("http_server_error", message=message)
+        _log.error("http_server_error", message=message, without_key=True)
 
 
 def _hypercorn_config(limits: ServerLimits) -> Config:
@@ -207,6 +246,4 @@ def _hypercorn_config(limits: ServerLimits) -> Config:
     config.h11_max_incomplete_size = limits.max_header_bytes
     config.h2_max_header_list_size = limits.max_header_bytes
     config.h2_max_concurrent_streams = limits.max_streams
-    config.websocket_max_message_size = limits.max_websocket_message_bytes
-    config.websocket_ping_interval = limits.websocket_ping_seconds
     return config

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from api.addresses import TrustedProxies
 from api.frame import FrameLimits
+from api.gate import GateLimits
 from api.traffic import HttpTraffic
 
 if TYPE_CHECKING:
@@ -58,3 +60,5 @@ class ApiServices:
     traffic: HttpTraffic = field(default_factory=HttpTraffic)
     probe_traffic: HttpTraffic = field(default_factory=HttpTraffic)
     limits: FrameLimits = field(default_factory=FrameLimits)
+    gate_limits: GateLimits = field(default_factory=GateLimits)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)

@@ -16,8 +16,11 @@ from runtime.faults import EnvironmentFault
 from runtime.supervisor import Restart
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from quart_trio import QuartTrio
 
+    from api.crowd import Crowd
     from api.server import ServerLimits
     from api.traffic import HttpTraffic
     from runtime.supervisor import Supervisor
@@ -45,15 +48,29 @@ class AddressUnavailable(EnvironmentFault):
 
 
 class Listener:
-    """One address that is served until `stop` is set. `port` is the bound one, 0 before."""
+    """One address that is served until `stop` is set. `port` is the bound one, 0 before.
 
-    def __init__(self, name: str, address: Address, *, traffic: HttpTraffic, limits: ServerLimits) -> None:
+    `make_room` closes a connection, of this listener or of another, when the process has no descriptor left.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        *,
+        traffic: HttpTraffic,
+        limits: ServerLimits,
+        crowd: Crowd,
+        make_room: Callable[[], bool],
+    ) -> None:
         self.port = 0
         self.stop = trio.Event()
         self._name = name
         self._address = address
         self._traffic = traffic
         self._limits = limits
+        self._crowd = crowd
+        self._make_room = make_room
 
     async def start(self, root: Supervisor, app: QuartTrio, *, essential: bool) -> None:
         """Serve `app` as a child of `root`; returns when the address is bound. Raises AddressUnavailable."""
@@ -67,6 +84,8 @@ class Listener:
             graceful_seconds=GRACEFUL_SECONDS,
             traffic=self._traffic,
             limits=self._limits,
+            crowd=self._crowd,
+            make_room=self._make_room,
         )
 
         async def serve() -> None:

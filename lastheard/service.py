@@ -18,11 +18,10 @@ from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
 from actors.upkeep import UpkeepActor
 from api.app import create_app, create_probe_app
-from api.server import PROBE_LIMITS, ServerLimits
 from api.services import ApiServices
 from api.traffic import HttpTraffic
 from lastheard.credentials import Credentials
-from lastheard.listeners import Address, Listener
+from lastheard.doors import make_gate_limits, make_listeners, make_proxies
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
@@ -130,8 +129,7 @@ class Service:
         # Two listeners: nothing that happens on the API's keeps a probe from its answer.
         self._traffic = HttpTraffic()
         self._probe_traffic = HttpTraffic()
-        self._api = Listener("http", _api_address(settings), traffic=self._traffic, limits=ServerLimits())
-        self._probes = Listener("probes", _probe_address(settings), traffic=self._probe_traffic, limits=PROBE_LIMITS)
+        self._api, self._probes = make_listeners(settings, self._traffic, self._probe_traffic)
 
     @property
     def port(self) -> int:
@@ -162,6 +160,8 @@ class Service:
             min_poll_interval_seconds=self._settings.min_poll_interval_seconds,
             traffic=self._traffic,
             probe_traffic=self._probe_traffic,
+            gate_limits=make_gate_limits(self._settings),
+            proxies=make_proxies(self._settings),
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -278,16 +278,3 @@ class Service:
             "probes": self._probe_traffic.statistics(),
             "actors": self._supervisor.statistics(),
         }
-
-
-def _api_address(settings: Settings) -> Address:
-    remedy = "Choose another with --port or LASTHEARD_HTTP_PORT (0 picks a free one), or --host"
-    return Address(settings.http_host, settings.http_port, remedy)
-
-
-def _probe_address(settings: Settings) -> Address:
-    remedy = (
-        "The probes need a port of their own, and each shard of one machine another: choose it with --probe-port or "
-        "LASTHEARD_PROBE_PORT (0 picks a free one), or its host with LASTHEARD_PROBE_HOST"
-    )
-    return Address(settings.probe_host or settings.http_host, settings.probe_port, remedy)

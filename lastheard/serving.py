@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from lastheard.doors import descriptors_wanted
 from lastheard.service import Service
+from runtime.descriptors import raise_descriptor_limit
 from runtime.logs import get_logger
 from runtime.settings import SettingsError
 from runtime.shutdown import wait_for_stop_signal
@@ -89,6 +91,7 @@ async def serve(settings: Settings) -> int:
     """Run one shard until a signal or a fatal fault; the exit code of the process."""
 
     async def main(signal: StopSignal) -> int:
+        raise_descriptor_limit(descriptors_wanted(settings))
         async with open_database(settings) as dsn:
             service = Service(settings, dsn)
             signal.started(service.stop)

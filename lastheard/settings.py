@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from ipaddress import IPv4Network, IPv6Network  # noqa: TC003 - pydantic reads the annotations
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.addresses import ForwardedHeader  # noqa: TC001 - as above
 from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
 
@@ -64,6 +66,35 @@ class Settings(BaseSettings):
             "machine needs another",
         ),
     ] = 8081
+
+    http_max_connections: Annotated[
+        int,
+        Field(ge=10, le=50_000, description="connections to the API; for one more, the one that waits longest goes"),
+    ] = 1000
+    http_max_connections_per_address: Annotated[
+        int, Field(ge=1, le=50_000, description="connections to the API from one address; not of a trusted proxy")
+    ] = 200
+    http_max_in_flight: Annotated[int, Field(ge=4, le=1000, description="requests to the API at a time")] = 128
+    http_max_in_flight_per_key: Annotated[int, Field(ge=1, le=1000, description="of those, for one key")] = 64
+    http_max_in_flight_without_key: Annotated[
+        int, Field(ge=1, le=1000, description="of those, for everybody without a good key together")
+    ] = 32
+    http_max_in_flight_per_address: Annotated[
+        int, Field(ge=1, le=1000, description="of those without a good key, for one address")
+    ] = 8
+    http_requests_per_second: Annotated[
+        float, Field(gt=0, le=1_000_000, description="of one key; and of one address without a key; above it, 429")
+    ] = 1000.0
+    http_wrong_keys_per_second: Annotated[
+        float, Field(gt=0, le=1_000_000, description="answers 401 to wrong keys from one address; above it, 429")
+    ] = 10.0
+    http_trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        Field(description="networks whose forwarding header is believed, as 10.0.0.0/8,192.0.2.7; none when empty"),
+    ] = ()
+    http_forwarded_header: Annotated[
+        ForwardedHeader, Field(description="the header in which trusted proxies write the client's address")
+    ] = "x-forwarded-for"
 
     log_format: Annotated[
         Literal["auto", "json", "console"], Field(description="auto: colours on a terminal, JSON elsewhere")
@@ -131,6 +162,14 @@ class Settings(BaseSettings):
         Allowance.parse(value)
         return value
 
+    @field_validator("http_trusted_proxies", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        """A variable's text is a list with commas; a file may have a real one."""
+        if not isinstance(value, str):
+            return value
+        return [part.strip() for part in value.split(",") if part.strip()]
+
     @field_validator("shard_id")
     @classmethod
     def _check_shard_id(cls, value: str) -> str:
@@ -183,6 +222,22 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"LASTHEARD_API_POOL_SIZE={self.api_pool_size} leaves nothing of LASTHEARD_POOL_SIZE={self.pool_size} "
                 f"for collecting: at most {self.pool_size - OWN_CONNECTIONS - 1}, or a larger pool"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Settings:
+        """One key and all strangers together must leave others a place, and a share must fit into what it is of."""
+        if self.http_max_in_flight_per_key + self.http_max_in_flight_without_key >= self.http_max_in_flight:
+            raise ValueError(
+                "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_KEY and LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY together must be "
+                f"below LASTHEARD_HTTP_MAX_IN_FLIGHT ({self.http_max_in_flight}), or one key and strangers could take "
+                "all places: lower them, or raise it"
+            )
+        if self.http_max_in_flight_per_address > self.http_max_in_flight_without_key:
+            raise ValueError(
+                "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_ADDRESS is above LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY "
+                f"({self.http_max_in_flight_without_key}), of which it is a part: lower it, or raise that"
             )
         return self
 

@@ -1,7 +1,8 @@
 """Structured logs: one line per event, on one stream, without secrets.
 
 Owns the processor chain, the bridge from the standard library's logging, and `EdgeLog`. Every line, ours or a
-library's, passes the same chain, with redaction after everything that can add a value. It must never decide what is
+library's, passes the same chain, with redaction after everything that can add a value. Lines that anybody can cause
+pass a limit first (runtime/line_limit.py). It must never decide what is
 worth logging, and nothing may write to the log stream beside it.
 
 Writing blocks: a reader that stops reading the stream stops the process, as with any log on a pipe.
@@ -23,6 +24,7 @@ from structlog.processors import ExceptionRenderer, StackInfoRenderer, add_log_l
 from structlog.tracebacks import ExceptionDictTransformer
 
 from runtime.clock import Clock, SystemClock
+from runtime.line_limit import KIND, LineLimit
 from runtime.redaction import redact, redact_text
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 LogFormat = Literal["auto", "json", "console"]
+_line_limit = LineLimit()  # of the process; the count goes on when logging is configured again
 QUIET_LIBRARIES = ("hypercorn", "asyncio", "httpx", "httpcore", "trio-websocket", "quart", "alembic")
 
 
@@ -62,6 +65,11 @@ def configure_logging(*, format: LogFormat = "auto", level: str = "info", stream
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines carry `logger_name`. Follows later calls of `configure_logging`; safe at import time."""
     return cast("FilteringBoundLogger", structlog.get_logger(logger_name=name))
+
+
+def suppressed_lines() -> int:
+    """How many lines the limit has kept back since the process started."""
+    return _line_limit.suppressed
 
 
 class EdgeLog:
@@ -159,11 +167,14 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             event: Any = {"event": record.getMessage(), "logger_name": record.name}
+            event[KIND] = f"{record.name} {record.levelname}"  # the text may be a client's
             if record.exc_info and record.exc_info[0] is not None:
                 event["exc_info"] = record.exc_info
             for processor in self._processors:
                 event = processor(self._writer, record.levelname.lower(), event)
             self._writer.write(event)
+        except structlog.DropEvent:
+            pass
         except Exception as error:
             # Python's own handleError prints the record's arguments, which nobody redacted.
             self._writer.write(f'{{"event":"log_record_unprintable","error_type":"{type(error).__name__}"}}')
@@ -192,6 +203,7 @@ def _processors(*, as_json: bool, colors: bool) -> list[Processor]:
     )
     return [
         structlog.contextvars.merge_contextvars,
+        _line_limit,  # before anything that costs time, such as a traceback's text
         add_log_level,
         _stamp,
         StackInfoRenderer(),

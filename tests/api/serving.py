@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 
 from api.bodies import json_response
 from api.frame import FrameLimits, install_frame
+from api.gate import OpenGate
 from api.problems import install_problem_handlers
 from api.server import ServerLimits, serve_http
 from api.traffic import HttpTraffic
@@ -74,10 +75,14 @@ async def read_to_end(stream: trio.SocketStream) -> bytes:
 
 @asynccontextmanager
 async def served(
-    *, frame: FrameLimits | None = None, server: ServerLimits | None = None, graceful_seconds: float = 0.2
+    *,
+    frame: FrameLimits | None = None,
+    server: ServerLimits | None = None,
+    graceful_seconds: float = 0.2,
+    max_in_flight: int = 128,
 ) -> AsyncIterator[Served]:
     state = Served()
-    app = make_app(state, frame)
+    app = make_app(state, frame, max_in_flight)
     serve: Any = partial(
         serve_http,
         app,
@@ -105,7 +110,7 @@ async def trickle(*, pieces: int, pause_seconds: float) -> AsyncGenerator[bytes,
         await trio.sleep(pause_seconds)
 
 
-def make_app(state: Served, frame: FrameLimits | None = None) -> QuartTrio:
+def make_app(state: Served, frame: FrameLimits | None = None, max_in_flight: int = 128) -> QuartTrio:
     app = QuartTrio(__name__)
 
     @app.get("/ok")
@@ -151,5 +156,5 @@ def make_app(state: Served, frame: FrameLimits | None = None) -> QuartTrio:
         abort(401)
 
     install_problem_handlers(app)
-    install_frame(app, state.traffic, frame)
+    install_frame(app, state.traffic, OpenGate(state.traffic, max_in_flight), frame)
     return app

@@ -126,9 +126,9 @@ def test_an_operation_is_described_with_its_parameters_models_and_scheme() -> No
 def test_refusals_are_described_from_what_an_operation_has() -> None:
     paths = describe()["paths"]
     assert set(paths["/api/notes"]["post"]["responses"]) == (
-        {"201", "400", "401", "403", "408", "409", "413", "415", "422", "500", "503"}
+        {"201", "400", "401", "403", "408", "409", "413", "415", "422", "429", "500", "503"}
     )
-    assert set(paths["/healthz"]["get"]["responses"]) == {"200", "500", "503"}
+    assert set(paths["/healthz"]["get"]["responses"]) == {"200", "429", "500", "503"}
     away = paths["/healthz"]["get"]["responses"]["503"]["description"]
     assert all(slug in away for slug in ("overloaded", "deadline-passed", "ending", "dependency-away"))
     conflict = paths["/api/notes"]["post"]["responses"]["409"]

@@ -7,6 +7,9 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -19,7 +22,7 @@ PINNED = [
     (
         TCPServer.run,
         "fd34b021d1a86c98",
-        "_Server._serve contains what leaves it, and Connection relies on _task_group being set in it",
+        "Connection.run replaces it, without TLS; carry over what it newly does",
     ),
     (
         TCPServer.protocol_send,
@@ -31,6 +34,16 @@ PINNED = [
         "7ca747d922c65cf1",
         "Connection wraps it; its last act must still be protocol.handle(Closed())",
     ),
+    (
+        ProtocolWrapper,
+        "caf949187e9b4a81",
+        "Protocol makes protocols of its own in its place, in the same order of arguments, and refuses h2c",
+    ),
+    (H11Protocol._check_protocol, "f95f6b38f43c62aa", "Http1 hides the Upgrade field from it"),
+    (H11Protocol._create_stream, "a2338a57ab343908", "Http1 hides the Upgrade field from it, so it makes no WSStream"),
+    (H11Protocol._handle_events, "bd4a76b2837e8722", "the crowd relies on Updated(idle=False) at each request's head"),
+    (H2Protocol.__init__, "d577a96e2eb647a4", "Http2 replaces its local settings, without ENABLE_CONNECT_PROTOCOL"),
+    (H2Protocol._create_stream, "91eb123ddf247ede", "Http2 resets CONNECT before it, so it makes no WSStream"),
     (TCPServer._close, "bc73c4ae25a1ceec", "Connection relies on it never blocking"),
     (worker_serve, "8dc8347a9fc357ca", "serve_http replaces it; carry over what a connection newly needs around it"),
     (WorkerContext, "45885f0c0bd5bc9d", "_Server makes one, and sets `terminated` at the stop"),

@@ -1,0 +1,232 @@
+"""Which requests get a place in flight: the gate in front of the frame, before the framework sees anything.
+
+Owns the order of the questions: whose request is it, is that caller within its rate, has its share a place left. A
+right key has a rate and a share of its own, so nobody else's requests cost it an answer, from the same address or not.
+Everybody without one shares little, and is refused cheaply: a wrong key without the database, as soon as it is known,
+and all that goes beyond a limit with a pause before the answer, so that asking again at once costs us little.
+
+It must never decide what a key opens (api/auth.py asks the database at every request), nor read a body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from api.addresses import UNKNOWN_ADDRESS, TrustedProxies
+from api.buckets import Buckets
+from api.challenges import credentials_refused, read_token
+from api.keys import why_refused
+from api.lookup_lane import LaneFull, LookupLane
+from api.places import Caller, PlaceLimits, Places, Shortage
+from api.problem_types import OVERLOADED, RATE_LIMITED, UNAUTHENTICATED
+from api.problems import Problem
+from api.remembered import RememberedTokens, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from hypercorn.typing import HTTPScope
+
+    from api.keys import Token
+    from api.ports import Keys
+    from api.services import DatabaseTime
+    from api.traffic import HttpTraffic
+
+RETRY_AFTER_SECONDS = 1.0
+# How long the refusal of a caller without a key is held back, and how many at a time: beyond that, none is.
+HELD_SECONDS = 2.0
+MAX_HELD = 1000
+LOOKUPS_FULL = "lookups"
+
+_SHORTAGES = {
+    Shortage.ALL: "All places for requests in flight are taken.",
+    Shortage.KEY: "This key has as many requests in flight as one key may have; wait for some to end.",
+    Shortage.WITHOUT_KEY: "All places for requests without a key are taken.",
+    Shortage.ADDRESS: "This address has as many requests without a key in flight as one address may have.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateLimits:
+    """Rates in requests per second."""
+
+    places: PlaceLimits = field(default_factory=PlaceLimits)
+    requests_per_second: float = 1000.0  # of one key; and of one address, without a key
+    wrong_keys_per_second: float = 10.0  # of one address
+
+
+class Gate(Protocol):
+    """What the frame asks before each request, and tells after it."""
+
+    async def admit(self, scope: HTTPScope) -> Caller:
+        """Take a place for this request. Raises Problem, or an EnvironmentFault, instead of taking one."""
+        ...
+
+    def leave(self, caller: Caller, status: int | None) -> None:
+        """Give the place back. `status` is what was answered; None for nothing."""
+        ...
+
+
+class OpenGate:
+    """Counts places and asks for no key: for the probes, whose listener nobody else should reach."""
+
+    def __init__(self, traffic: HttpTraffic, max_in_flight: int) -> None:
+        self._traffic = traffic
+        self._places = Places(PlaceLimits(total=max_in_flight, without_key=max_in_flight, per_address=max_in_flight))
+
+    async def admit(self, scope: HTTPScope) -> Caller:
+        await trio.lowlevel.checkpoint()
+        return _take_place(self._places, Caller(UNKNOWN_ADDRESS), self._traffic)
+
+    def leave(self, caller: Caller, status: int | None) -> None:
+        self._places.give_back(caller)
+
+
+class KeyGate:
+    """The API's gate. `open_paths` want no key, so one that comes along is not judged."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        clock: DatabaseTime,
+        traffic: HttpTraffic,
+        limits: GateLimits,
+        *,
+        proxies: TrustedProxies,
+        open_paths: Collection[str],
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._traffic = traffic
+        self._proxies = proxies
+        self._open_paths = frozenset(open_paths)
+        self._places = Places(limits.places)
+        self._lane = LookupLane()
+        self._remembered = RememberedTokens()
+        self._rate_of_keys = Buckets(limits.requests_per_second)
+        self._rate_of_addresses = Buckets(limits.requests_per_second)
+        self._wrong_keys = Buckets(limits.wrong_keys_per_second)
+        self._held = 0
+
+    async def admit(self, scope: HTTPScope) -> Caller:
+        await trio.lowlevel.checkpoint()
+        client = scope.get("client")
+        address = self._proxies.find_client(client[0] if client else "", scope["headers"])
+        header = _authorization(scope)
+        if header is None or scope["path"] in self._open_paths:
+            return await self._admit_stranger(Caller(address))
+        caller = await self._identify(header, address)
+        self._check_rate(self._rate_of_keys, caller.key_id or "", "rate_of_key")
+        return _take_place(self._places, caller, self._traffic)
+
+    async def _admit_stranger(self, caller: Caller) -> Caller:
+        try:
+            self._check_rate(self._rate_of_addresses, caller.address, "rate_of_address")
+            return _take_place(self._places, caller, self._traffic)
+        except Problem:
+            await self._hold()
+            raise
+
+    def leave(self, caller: Caller, status: int | None) -> None:
+        self._places.give_back(caller)
+        if status == UNAUTHENTICATED.status and caller.digest is not None:
+            self._remembered.forget(caller.digest)  # revoked or expired since it was remembered
+
+    async def _identify(self, header: str, address: str) -> Caller:
+        """Whose key this is. Raises 401 or 429 for a wrong one, 503 when it cannot be looked up now."""
+        try:
+            return await self._identify_key(header, address)
+        except _WrongKey as wrong:
+            answer = wrong.answer
+        self._traffic.wrong_keys += 1
+        try:
+            self._check_rate(self._wrong_keys, address, "wrong_keys")
+        except Problem:
+            await self._hold()
+            raise
+        raise answer
+
+    async def _identify_key(self, header: str, address: str) -> Caller:
+        try:
+            token = read_token(header)
+        except Problem as answer:
+            raise _WrongKey(answer) from None
+        digest = digest_of(f"{token.key_id}_{token.secret}")
+        key_id = self._recall(digest)
+        if key_id is None:
+            key_id = await self._look_up(token, digest, address)
+        return Caller(address, key_id, digest)
+
+    def _recall(self, digest: bytes) -> str | None:
+        """The id of a key that was right a moment ago; None for a token that is not remembered."""
+        why = self._remembered.refusal_of(digest, trio.current_time())
+        if why is not None:
+            raise _WrongKey(credentials_refused(why))
+        return self._remembered.key_of(digest)
+
+    async def _look_up(self, token: Token, digest: bytes, address: str) -> str:
+        try:
+            async with self._lane.turn(address):
+                # Another request with the same token may have been called before this one.
+                key_id = self._recall(digest)
+                if key_id is None:
+                    key_id = await self._ask_database(token, digest)
+                return key_id
+        except LaneFull:
+            self._traffic.shed += 1
+            self._traffic.refused[LOOKUPS_FULL] += 1
+            detail = "Too many keys that were not seen before are waiting to be looked up."
+            raise Problem(OVERLOADED, detail, retry_after_seconds=RETRY_AFTER_SECONDS) from None
+
+    async def _hold(self) -> None:
+        """Let a caller without a key wait for its refusal; it holds no place meanwhile."""
+        if self._held < MAX_HELD:
+            self._held += 1
+            try:
+                await trio.sleep(HELD_SECONDS)
+            finally:
+                self._held -= 1
+
+    async def _ask_database(self, token: Token, digest: bytes) -> str:
+        record = await self._keys.find_key(token.key_id)
+        why = why_refused(record, token, self._clock.now())
+        if record is None or why is not None:
+            why = why or "The key is not known."
+            self._remembered.remember_refusal(digest, why, trio.current_time())
+            raise _WrongKey(credentials_refused(why))
+        self._remembered.remember_key(digest, record.key_id)
+        return record.key_id
+
+    def _check_rate(self, buckets: Buckets, name: str, limit: str) -> None:
+        wait = buckets.take(name, trio.current_time())
+        if wait:
+            self._traffic.rate_limited += 1
+            self._traffic.refused[limit] += 1
+            raise Problem(RATE_LIMITED, retry_after_seconds=wait)
+
+
+class _WrongKey(Exception):
+    """The token opens nothing; `answer` is the 401 that says why."""
+
+    def __init__(self, answer: Problem) -> None:
+        super().__init__(answer.detail)
+        self.answer = answer
+
+
+UNAUTHORIZED = 401
+
+
+def _take_place(places: Places, caller: Caller, traffic: HttpTraffic) -> Caller:
+    shortage = places.take(caller)
+    if shortage is not None:
+        traffic.shed += 1
+        traffic.refused[shortage.value] += 1
+        raise Problem(OVERLOADED, _SHORTAGES[shortage], retry_after_seconds=RETRY_AFTER_SECONDS)
+    return caller
+
+
+def _authorization(scope: HTTPScope) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"), None)

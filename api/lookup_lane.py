@@ -1,0 +1,109 @@
+"""The lane in which tokens wait that nobody has seen before, until the database says whose they are.
+
+Only so many are looked up at once, so a flood of made-up tokens costs the others few database connections. Addresses
+take turns, so a flood from one of them does not keep another's first request waiting. When the lane is full, the
+address with the longest queue gives way.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLimits:
+    at_once: int = 2
+    waiting: int = 1024  # in all; the connections of some addresses, each with one request
+    seconds: float = 5.0  # for waiting and for the answer together
+
+
+class LaneFull(Exception):
+    """This request gives way: its address has the longest queue, or its turn did not come in time."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    called: trio.Event = field(default_factory=trio.Event)
+    gives_way: bool = False
+
+
+class LookupLane:
+    """Hands out turns, address by address."""
+
+    def __init__(self, limits: LaneLimits | None = None) -> None:
+        self._limits = limits or LaneLimits()
+        self._free = self._limits.at_once
+        self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()  # none is empty; the next to be called first
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it for the block, which has what is left of `seconds`. Raises LaneFull."""
+        with trio.move_on_after(self._limits.seconds) as in_time:
+            await self._wait(address)
+            try:
+                yield
+            finally:
+                self._call_next()
+        if in_time.cancelled_caught:
+            raise LaneFull
+
+    async def _wait(self, address: str) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        waiter = self._queue(address)
+        try:
+            await waiter.called.wait()
+        except trio.Cancelled:
+            if waiter.called.is_set() and not waiter.gives_way:
+                self._call_next()
+            elif not waiter.called.is_set():
+                self._remove(address, waiter)
+            raise
+        if waiter.gives_way:
+            raise LaneFull
+
+    def _queue(self, address: str) -> _Waiter:
+        if self._waiting >= self._limits.waiting:
+            self._make_room(address)
+        waiter = _Waiter()
+        self._queues.setdefault(address, deque()).append(waiter)
+        self._waiting += 1
+        return waiter
+
+    def _make_room(self, newcomer: str) -> None:
+        longest = max(self._queues, key=lambda address: len(self._queues[address]))
+        if len(self._queues[longest]) <= len(self._queues.get(newcomer, ())):
+            raise LaneFull
+        waiter = self._queues[longest][-1]
+        self._remove(longest, waiter)
+        waiter.gives_way = True
+        waiter.called.set()
+
+    def _remove(self, address: str, waiter: _Waiter) -> None:
+        queue = self._queues[address]
+        queue.remove(waiter)
+        self._waiting -= 1
+        if not queue:
+            del self._queues[address]
+
+    def _call_next(self) -> None:
+        """Pass a turn that has ended on to the next address's longest waiting request."""
+        if not self._queues:
+            self._free += 1
+            return
+        address, queue = next(iter(self._queues.items()))
+        waiter = queue[0]
+        self._remove(address, waiter)
+        if address in self._queues:
+            self._queues.move_to_end(address)
+        waiter.called.set()

@@ -1,0 +1,82 @@
+"""The places of requests in flight, and who may hold how many of them.
+
+Owns counting only: a place is taken and given back in one step, without waiting. Requests are told apart by their key,
+and those without a known key by their address.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Shortage(StrEnum):
+    """Which share is used up."""
+
+    ALL = "in_flight"
+    KEY = "in_flight_of_key"
+    WITHOUT_KEY = "in_flight_without_key"
+    ADDRESS = "in_flight_of_address"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Under whose share a request stands: its key's, or without one its address's. `digest` is the token's."""
+
+    address: str
+    key_id: str | None = None
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceLimits:
+    """How many requests may be in flight: in all, for one key, and for those who have shown no good key."""
+
+    # Bodies can take so many times max_body_bytes of memory, and at worst, all of them imports, so many times 4 MiB
+    # (api.device_import): 512 MiB, before what is parsed out of them.
+    total: int = 128
+    per_key: int = 64
+    without_key: int = 32
+    per_address: int = 8  # without a key
+
+
+class Places:
+    """Who holds how many. Names with no place are not remembered."""
+
+    def __init__(self, limits: PlaceLimits) -> None:
+        self._limits = limits
+        self._of_key: Counter[str] = Counter()
+        self._of_address: Counter[str] = Counter()
+        self._taken = 0
+        self._without_key = 0
+
+    def take(self, caller: Caller) -> Shortage | None:
+        """Take a place for a request; or say which share has none left."""
+        shortage = self._shortage_of(caller)
+        if shortage is None:
+            self._count(caller, 1)
+        return shortage
+
+    def give_back(self, caller: Caller) -> None:
+        self._count(caller, -1)
+
+    def _shortage_of(self, caller: Caller) -> Shortage | None:
+        limits = self._limits
+        if caller.key_id is None:
+            if self._of_address[caller.address] >= limits.per_address:
+                return Shortage.ADDRESS
+            if self._without_key >= limits.without_key:
+                return Shortage.WITHOUT_KEY
+        elif self._of_key[caller.key_id] >= limits.per_key:
+            return Shortage.KEY
+        return Shortage.ALL if self._taken >= limits.total else None
+
+    def _count(self, caller: Caller, by: int) -> None:
+        self._taken += by
+        if caller.key_id is None:
+            self._without_key += by
+        names, name = (self._of_address, caller.address) if caller.key_id is None else (self._of_key, caller.key_id)
+        names[name] += by
+        if not names[name]:
+            del names[name]

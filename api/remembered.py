@@ -1,0 +1,60 @@
+"""Which tokens were right and which were wrong a moment ago. It decides under which share a request stands, no more.
+
+A right token is looked up in the database again at every request (api/auth.py), so a revocation holds from the next
+request on. A wrong one is refused from here, for a few seconds, without the database. Tokens are kept as digests only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import TypeVar
+
+ValueT = TypeVar("ValueT")
+
+REFUSED_SECONDS = 15.0  # short, because an operator may undo a revocation
+MAX_TOKENS = 4096
+
+
+def digest_of(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+class RememberedTokens:
+    """Two bounded tables. Only verified tokens enter the one of right ones, so nobody without a key can empty it."""
+
+    def __init__(self, max_tokens: int = MAX_TOKENS) -> None:
+        self._max_tokens = max_tokens
+        self._keys: OrderedDict[bytes, str] = OrderedDict()
+        self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+
+    def key_of(self, digest: bytes) -> str | None:
+        """The id of the key that this token opened last time."""
+        key_id = self._keys.get(digest)
+        if key_id is not None:
+            self._keys.move_to_end(digest)
+        return key_id
+
+    def refusal_of(self, digest: bytes, now: float) -> str | None:
+        """Why this token was refused, as long as that is recent."""
+        until, why = self._refused.get(digest, (now, ""))
+        return why if now < until else None
+
+    def remember_key(self, digest: bytes, key_id: str) -> None:
+        self._refused.pop(digest, None)
+        _put(self._keys, digest, key_id, self._max_tokens)
+
+    def remember_refusal(self, digest: bytes, why: str, now: float) -> None:
+        self._keys.pop(digest, None)
+        _put(self._refused, digest, (now + REFUSED_SECONDS, why), self._max_tokens)
+
+    def forget(self, digest: bytes) -> None:
+        """This token was refused where it counts; the next request with it is looked up again."""
+        self._keys.pop(digest, None)
+
+
+def _put(table: OrderedDict[bytes, ValueT], digest: bytes, value: ValueT, limit: int) -> None:
+    table[digest] = value
+    table.move_to_end(digest)
+    if len(table) > limit:
+        table.popitem(last=False)

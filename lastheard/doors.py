@@ -1,0 +1,79 @@
+"""The two listeners of a shard and their limits, made from the settings: the API's and the probes'.
+
+Owns the translation of settings into limits. What the limits do is in api/gate.py and api/crowd.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from api.addresses import TrustedProxies
+from api.gate import GateLimits
+from api.places import PlaceLimits
+from api.server import PROBE_LIMITS, ServerLimits, make_crowd
+from lastheard.listeners import Address, Listener
+
+if TYPE_CHECKING:
+    from api.traffic import HttpTraffic
+    from lastheard.settings import Settings
+
+OTHER_DESCRIPTORS = 1000
+
+
+def make_listeners(settings: Settings, traffic: HttpTraffic, probe_traffic: HttpTraffic) -> tuple[Listener, Listener]:
+    """The API's listener and the probes'. Nothing that happens on the first keeps the second from an answer."""
+    limits = ServerLimits(
+        max_connections=settings.http_max_connections,
+        max_connections_per_address=settings.http_max_connections_per_address,
+    )
+    crowd = make_crowd(limits, traffic, make_proxies(settings))
+    probe_crowd = make_crowd(PROBE_LIMITS, probe_traffic)
+    api = Listener(
+        "http", _api_address(settings), traffic=traffic, limits=limits, crowd=crowd, make_room=crowd.make_room
+    )
+    # Without a descriptor left, a connection to the API goes in favour of a probe.
+    probes = Listener(
+        "probes",
+        _probe_address(settings),
+        traffic=probe_traffic,
+        limits=PROBE_LIMITS,
+        crowd=probe_crowd,
+        make_room=crowd.make_room,
+    )
+    return api, probes
+
+
+def descriptors_wanted(settings: Settings) -> int:
+    """How many files a shard may have open: all its connections, and room for streams, secrets and the database."""
+    connections = settings.http_max_connections + PROBE_LIMITS.max_connections
+    return connections + settings.max_provider_connections + settings.pool_size + OTHER_DESCRIPTORS
+
+
+def make_proxies(settings: Settings) -> TrustedProxies:
+    return TrustedProxies(settings.http_trusted_proxies, settings.http_forwarded_header)
+
+
+def make_gate_limits(settings: Settings) -> GateLimits:
+    return GateLimits(
+        places=PlaceLimits(
+            total=settings.http_max_in_flight,
+            per_key=settings.http_max_in_flight_per_key,
+            without_key=settings.http_max_in_flight_without_key,
+            per_address=settings.http_max_in_flight_per_address,
+        ),
+        requests_per_second=settings.http_requests_per_second,
+        wrong_keys_per_second=settings.http_wrong_keys_per_second,
+    )
+
+
+def _api_address(settings: Settings) -> Address:
+    remedy = "Choose another with --port or LASTHEARD_HTTP_PORT (0 picks a free one), or --host"
+    return Address(settings.http_host, settings.http_port, remedy)
+
+
+def _probe_address(settings: Settings) -> Address:
+    remedy = (
+        "The probes need a port of their own, and each shard of one machine another: choose it with --probe-port or "
+        "LASTHEARD_PROBE_PORT (0 picks a free one), or its host with LASTHEARD_PROBE_HOST"
+    )
+    return Address(settings.probe_host or settings.http_host, settings.probe_port, remedy)

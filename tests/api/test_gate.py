@@ -1,0 +1,220 @@
+"""A right key has a rate and places of its own; everybody else shares little and is refused cheaply."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from api.addresses import TrustedProxies
+from api.gate import HELD_SECONDS, GateLimits, KeyGate
+from api.keys import mint_key
+from api.places import PlaceLimits
+from api.problems import Problem
+from api.remembered import REFUSED_SECONDS
+from api.traffic import HttpTraffic
+from runtime.faults import EnvironmentFault
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from api.places import Caller
+    from api.ports import KeyRecord
+    from tests.api.house import House
+
+WRONG = f"lh_{'0' * 16}_{'0' * 64}"
+SMALL = PlaceLimits(total=6, per_key=3, without_key=2, per_address=1)
+
+
+class CountedKeys:
+    """The house's keys. `asked` counts by key id; while `away` is set, or `hangs`, nobody gets an answer."""
+
+    def __init__(self, house: House) -> None:
+        self._store = house.store
+        self.asked: Counter[str] = Counter()
+        self.away = False
+        self.hangs = False
+
+    async def find_key(self, key_id: str) -> KeyRecord | None:
+        self.asked[key_id] += 1
+        if self.away:
+            raise EnvironmentFault("the database is away")
+        if self.hangs:
+            await trio.sleep_forever()
+        return await self._store.find_key(key_id)
+
+    async def create_key(self, record: KeyRecord) -> None:
+        await self._store.create_key(record)
+
+
+class Door:
+    """One gate, and requests in front of it."""
+
+    def __init__(self, house: House, limits: GateLimits) -> None:
+        self.keys = CountedKeys(house)
+        self.traffic = HttpTraffic()
+        self.tokens = house.tokens
+        self.gate = KeyGate(
+            self.keys, house.clock, self.traffic, limits, proxies=TrustedProxies(), open_paths=["/healthz"]
+        )
+
+    async def admit(self, token: str | None, *, at: str = "192.0.2.1", path: str = "/x") -> Caller:
+        headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
+        scope: Any = {"type": "http", "path": path, "client": (at, 1), "headers": headers}
+        return await self.gate.admit(scope)
+
+    async def ask(self, token: str | None, **rest: Any) -> int:
+        """The status of the refusal; 200 for a request that got a place, and gave it back."""
+        try:
+            self.gate.leave(await self.admit(token, **rest), 200)
+        except Problem as refusal:
+            status, headers, _ = refusal.encoded(None)
+            return status if ("Retry-After" in headers) == (status in (429, 503)) else -status
+        return 200
+
+
+@pytest.fixture
+def door(house: House) -> Door:
+    return Door(house, GateLimits(places=SMALL, requests_per_second=100, wrong_keys_per_second=5))
+
+
+async def test_a_wrong_key_is_looked_up_once_and_then_refused_from_memory(
+    door: Door, autojump_clock: MockClock
+) -> None:
+    assert [await door.ask(WRONG) for _ in range(4)] == [401] * 4
+    assert door.keys.asked.total() == 1
+    await trio.sleep(REFUSED_SECONDS)
+    assert await door.ask(WRONG) == 401
+    assert door.keys.asked.total() == 2
+
+
+async def test_more_wrong_keys_than_the_rate_are_429_and_wait_for_it(door: Door, autojump_clock: MockClock) -> None:
+    assert [await door.ask(WRONG) for _ in range(5)] == [401] * 5
+    before = trio.current_time()
+    assert await door.ask(WRONG) == 429
+    assert trio.current_time() - before == pytest.approx(HELD_SECONDS)
+    assert door.traffic.refused == {"wrong_keys": 1}
+    assert await door.ask("no key at all") == 401
+
+
+async def test_a_right_key_is_answered_whatever_its_address_did(door: Door, autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(door.ask, WRONG)
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.current_time()
+        assert [await door.ask(door.tokens["read"]) for _ in range(20)] == [200] * 20
+        assert trio.current_time() == before
+    assert door.traffic.refused == {"wrong_keys": 45}
+
+
+async def test_the_rate_of_a_key_is_its_own(door: Door, autojump_clock: MockClock) -> None:
+    answers = [await door.ask(door.tokens["read"]) for _ in range(120)]
+    assert answers == [200] * 100 + [429] * 20
+    assert await door.ask(door.tokens["ingest"]) == 200
+    assert await door.ask(None) == 200
+
+
+async def test_the_rate_of_those_without_a_key_is_their_addresss(door: Door, autojump_clock: MockClock) -> None:
+    assert [await door.ask(None) for _ in range(101)].count(200) == 100
+    assert await door.ask(None, at="192.0.2.2") == 200
+
+
+async def test_one_key_and_everybody_without_leave_others_a_place(door: Door, autojump_clock: MockClock) -> None:
+    for _ in range(3):
+        await door.admit(door.tokens["read"])
+    for number in range(2):
+        await door.admit(None, at=f"192.0.2.{number}")
+    assert [await door.ask(door.tokens["read"]), await door.ask(None, at="192.0.2.9")] == [503, 503]
+    assert await door.ask(door.tokens["ingest"]) == 200
+    assert door.traffic.refused == {"in_flight_of_key": 1, "in_flight_without_key": 1}
+
+
+async def test_one_address_has_a_part_of_the_places_without_a_key(door: Door, autojump_clock: MockClock) -> None:
+    await door.admit(None)
+    assert [await door.ask(None), await door.ask(None, at="192.0.2.2")] == [503, 200]
+    assert door.traffic.refused == {"in_flight_of_address": 1}
+
+
+async def test_when_all_places_are_taken_everybody_is_refused(door: Door, autojump_clock: MockClock) -> None:
+    for name in ("read", "ingest"):
+        for _ in range(3):
+            await door.admit(door.tokens[name])
+    assert await door.ask(door.tokens["control"]) == 503
+    assert door.traffic.refused == {"in_flight": 1}
+
+
+async def test_an_open_path_wants_no_key_and_judges_none(door: Door, autojump_clock: MockClock) -> None:
+    assert await door.ask(WRONG, path="/healthz") == 200
+    assert door.keys.asked.total() == 0
+
+
+async def test_a_key_refused_behind_the_gate_is_looked_up_again(
+    house: House, door: Door, autojump_clock: MockClock
+) -> None:
+    caller = await door.admit(door.tokens["read"])
+    assert door.keys.asked.total() == 1
+    record = await house.store.find_key(caller.key_id or "")
+    assert record is not None
+    await house.store.create_key(record._replace(revoked_at=house.clock.now()))
+    door.gate.leave(caller, 401)
+    assert await door.ask(door.tokens["read"]) == 401
+    assert door.keys.asked.total() == 2
+
+
+async def test_a_key_made_after_its_refusal_is_admitted_within_seconds(
+    house: House, door: Door, autojump_clock: MockClock
+) -> None:
+    record, token = mint_key("late", ["read"], None, None)
+    assert await door.ask(token) == 401
+    await house.store.create_key(record)
+    await trio.sleep(REFUSED_SECONDS)
+    assert await door.ask(token) == 200
+
+
+async def test_a_right_key_is_looked_up_once_however_many_requests_begin_with_it(
+    door: Door, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(door.ask, door.tokens["read"])
+    assert door.keys.asked.total() <= 2  # as many as are looked up at once
+
+
+async def test_unknown_keys_of_one_address_do_not_keep_anothers_first_request_waiting(
+    door: Door, autojump_clock: MockClock
+) -> None:
+    order = []
+
+    async def ask(name: str, token: str, at: str) -> None:
+        await door.ask(token, at=at)
+        order.append(name)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(ask, "stranger", f"lh_{number:016}_0", "192.0.2.2")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask, "known", door.tokens["read"], "192.0.2.3")
+    assert order.index("known") < 20
+
+
+async def test_while_the_database_hangs_unknown_keys_are_503_and_known_ones_get_their_place(
+    door: Door, autojump_clock: MockClock
+) -> None:
+    assert await door.ask(door.tokens["read"]) == 200
+    door.keys.hangs = True
+    with trio.fail_after(6):
+        assert await door.ask(door.tokens["ingest"]) == 503
+        assert await door.ask(door.tokens["read"]) == 200
+    door.keys.hangs = False
+    assert await door.ask(door.tokens["ingest"]) == 200
+
+
+async def test_a_database_that_is_away_refuses_nobody_for_later(door: Door, autojump_clock: MockClock) -> None:
+    door.keys.away = True
+    with pytest.raises(EnvironmentFault):
+        await door.ask(door.tokens["read"])
+    door.keys.away = False
+    assert await door.ask(door.tokens["read"]) == 200

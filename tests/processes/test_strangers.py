@@ -1,0 +1,93 @@
+"""Nobody without a key can close the API, fill its log, or keep a probe from its answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import httpx
+import pytest
+import trio
+
+from tests.processes.child import open_child
+from tests.processes.fleets import make_key
+from tests.processes.shard import PREFIX, open_shard
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.conftest import Stores
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgres]
+
+ATTACK_SECONDS: Final = 10.0
+BEGINS_SECONDS: Final = 1.0  # until all of the strangers have connected
+ANSWER_SECONDS: Final = 5.0
+CLIENTS: Final = 4
+
+
+async def count_answers(ask: Callable[[], Awaitable[int]], seconds: float, pause_seconds: float) -> Counter[str]:
+    """Ask again and again; how often each status came, or which exception instead."""
+    answers: Counter[str] = Counter()
+    until = trio.current_time() + seconds
+    while trio.current_time() < until:
+        try:
+            answers[str(await ask())] += 1
+        except httpx.HTTPError as error:
+            answers[type(error).__name__] += 1
+        await trio.sleep(pause_seconds)
+    return answers
+
+
+async def ask_anew(url: str, key: str | None = None) -> int:
+    """On a connection of its own."""
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False, headers=headers) as client:
+        return (await client.get(url)).status_code
+
+
+async def test_a_good_key_and_probes_are_answered_while_strangers_fill_the_api(
+    dsn: str, postgres_stores: Stores
+) -> None:
+    key = await make_key(postgres_stores)
+    good: Counter[str] = Counter()
+    probes: Counter[str] = Counter()
+    async with open_shard(dsn, key) as shard:
+        started = await shard.child.wait_for_record("service_started")
+        url = f"http://127.0.0.1:{shard.port}{PREFIX}/workspaces"
+        probe_urls = [
+            f"http://127.0.0.1:{started.get('probe_port', shard.port)}{path}" for path in ("/healthz", "/readyz")
+        ]
+        arguments = (sys.executable, "-m", "tests.processes.strangers", str(shard.port), str(ATTACK_SECONDS))
+        async with open_child(*arguments) as strangers, trio.open_nursery() as nursery:
+
+            async def count_good(*, anew: bool) -> None:
+                async def ask() -> int:
+                    return await ask_anew(url, key) if anew else (await shard.get(url)).status_code
+
+                good.update(await count_answers(ask, ATTACK_SECONDS - 2 * BEGINS_SECONDS, 0.02))
+
+            async def count_probes(probe_url: str) -> None:
+                probes.update(
+                    await count_answers(lambda: ask_anew(probe_url), ATTACK_SECONDS - 2 * BEGINS_SECONDS, 0.2)
+                )
+
+            await trio.sleep(BEGINS_SECONDS)
+            for number in range(CLIENTS):
+                nursery.start_soon(lambda anew: count_good(anew=anew), number % 2 == 0)
+            for probe_url in probe_urls:
+                nursery.start_soon(count_probes, probe_url)
+            await strangers.wait_ended(ATTACK_SECONDS + ANSWER_SECONDS)
+            did = json.loads(strangers.out)
+        traffic = (await shard.runtime())["http"]
+
+    print(f"strangers {did}\ngood {dict(good)}\nprobes {dict(probes)}\ntraffic {traffic}")
+    assert did["half_open"] >= 1100, did
+    assert good["200"] >= 0.95 * good.total(), (good, did)
+    assert good["200"] >= 5  # however busy the machine is
+    assert probes == {"200": probes.total()}, (probes, did)
+    assert probes.total() >= 5
+    assert shard.child.events("http_connection_failed") == []
+    assert len(shard.child.errors) < 20_000
