@@ -12,7 +12,6 @@ import socket
 from ipaddress import IPv4Network, IPv6Network  # noqa: TC003 - pydantic reads the annotations
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from api.addresses import ForwardedHeader  # noqa: TC001 - as above
 from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
+from storage.dsn import check_dsn
 
 CONFIG_VARIABLE = "LASTHEARD_CONFIG"
 OWN_CONNECTIONS = 2  # of the pool: the heartbeat and ingest have one each (storage/lanes.py)
@@ -29,10 +29,10 @@ SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 class Settings(BaseSettings):
     """Immutable once loaded."""
 
-    model_config = SettingsConfigDict(env_prefix="LASTHEARD_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LASTHEARD_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     dsn: Annotated[
-        str | None, Field(description="PostgreSQL to use: postgresql://user:password@host[,host]/database")
+        str | None, Field(repr=False, description="PostgreSQL to use: postgresql://user:password@host[,host]/database")
     ] = None
     embedded: Annotated[
         bool, Field(description="without a dsn, run a PostgreSQL of our own inside data_dir (laptops and demos)")
@@ -183,7 +183,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_credentials_dir(cls, value: Path | None) -> Path | None:
         """Every file of the machine lies in `/`, those of /proc among them."""
-        if value is not None and os.path.abspath(value) == "/":
+        if value is not None and not os.path.abspath(value).strip("/"):
             raise ValueError("give a folder that holds nothing but credentials, not /")
         return value
 
@@ -193,8 +193,8 @@ class Settings(BaseSettings):
         """An empty one is none: how a variable is taken back that a file or an environment above has set."""
         if value == "":
             return None
-        if value is not None and urlsplit(value).scheme not in ("postgresql", "postgres"):
-            raise ValueError("a DSN begins with postgresql://")
+        if value is not None:
+            check_dsn(value)
         return value
 
     @model_validator(mode="after")

@@ -137,7 +137,7 @@ def _fields_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[_Fiel
         has_plain_default = not (info.is_required() or info.default_factory or nested)
         yield _Field(
             path,
-            is_secret=is_sensitive_key(name) or any("Secret" in str(form) for form in forms),
+            is_secret=not info.repr or is_sensitive_key(name) or any("Secret" in str(form) for form in forms),
             is_open=any((get_origin(form) or form) in (dict, Mapping) for form in forms),
             description=info.description or "",
             default=_plain(info.default) if has_plain_default else "",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
+from storage.dsn import UNUSABLE
 from storage.faults import SESSION_UNBOUNDED, DatabaseRefused, is_lost
 
 if TYPE_CHECKING:
@@ -101,7 +102,10 @@ async def connect_to_one(hosts: list[str], timeout: float, **options: Any) -> Co
     for host in tuple(hosts):
         try:
             connection: Connection = await asyncpg.connect(host, timeout=timeout / len(hosts), **options)
-        except (asyncpg.PostgresError, *DOUBTFUL) as error:
+        except (asyncpg.PostgresError, *DOUBTFUL, ValueError) as error:
+            if isinstance(error, ValueError) and not isinstance(error, OSError):
+                # The driver read the DSN, and its text may repeat a part of it.
+                raise DatabaseRefused("dsn", UNUSABLE, permanent=True) from None
             if host == last_host or not _may_differ_elsewhere(error):
                 raise
         else:

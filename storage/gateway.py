@@ -308,7 +308,7 @@ class Database:
                 command_timeout=self._command_timeout,
             )
         except ValueError as error:
-            raise self._note(DatabaseRefused("dsn", str(error), permanent=True)) from error
+            raise self._note(DatabaseRefused("dsn", str(error), permanent=True)) from None
         except DatabaseRefused as refusal:
             self._note(refusal)
             raise

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
+from storage.dsn import UNUSABLE
+
 
 def each_host(dsn: str) -> list[str]:
     """One DSN a host, in order; the DSN itself when it names one host or none. Raises ValueError for no DSN at all.
 
     Hosts stand before the path (`h1:5432,h2:5433`) or in the query (`host=h1,h2&port=5432,5433`), as in libpq.
     """
-    parts = urlsplit(dsn)
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        raise ValueError(UNUSABLE) from None  # its text repeats the password
     credentials, at, netloc = parts.netloc.rpartition("@")
     query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     hosts = (netloc or query.get("host", "")).split(",")
