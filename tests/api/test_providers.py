@@ -215,6 +215,12 @@ async def test_a_connection_moves_with_a_credential_that_the_key_may_name(
     assert await put_over(house, stored, key, PRESENT | {"credential": credential} | move) == STORED
 
 
+async def test_every_setting_moves_a_connection_whose_type_does_not_say_which_do(house: House) -> None:
+    stored = PRESENT | {"provider_type": "murmured", "credential": ADMINS}
+    change = {"settings": {"tongue": "formal", "loudness": 3}}
+    assert await put_over(house, stored, "north", stored | change) == REFUSED
+
+
 @pytest.mark.parametrize("change", STAYS)
 @pytest.mark.parametrize("key", ["all", "north"])
 async def test_a_connection_that_stays_keeps_its_secret(house: House, key: str, change: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +12,15 @@ from domain.model import FaultClass, ProviderConnection
 from domain.signals import CATALOGUE
 from providers.http import HttpPool
 from providers.rfms import Rfms
+from providers.rfms.settings import RfmsSettings
 from providers.viriciti import ViriCiti
+from providers.viriciti.settings import ViriCitiSettings
 from providers.viriciti.wire import LABELS
 from tests.providers.servers import loopback_dialler
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from actors.ports import Poller, Provider, Streamer
 
 
@@ -28,6 +33,14 @@ def _providers() -> list[Provider]:
 def test_each_has_a_name_of_its_own_and_a_way_in() -> None:
     assert [provider.provider_type for provider in _providers()] == ["viriciti", "rfms"]
     assert all(provider.transports <= {"poll", "stream"} and provider.transports for provider in _providers())
+
+
+@pytest.mark.parametrize(("provider", "settings"), [*zip(_providers(), (ViriCitiSettings, RfmsSettings), strict=True)])
+def test_each_names_its_settings_that_choose_where_a_secret_goes(provider: Provider, settings: type[BaseModel]) -> None:
+    known = set(settings.model_fields)
+    destination = known if provider.destination_settings is None else provider.destination_settings
+    assert destination <= known
+    assert {name for name in known if re.search("path|url|host|port|server|address", name)} <= destination
 
 
 @pytest.mark.parametrize("provider", _providers(), ids=lambda provider: provider.provider_type)
