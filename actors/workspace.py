@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import trio
 
@@ -41,6 +41,15 @@ MAX_MISSED_RECORDED = 12  # rows for slots nobody started; of a longer absence o
 REQUESTED_SHARE = 0.2  # of the interval; what a run that was asked for may take at least
 
 
+class Place(NamedTuple):
+    """A workspace's place in the schedule: all its starts follow from it."""
+
+    workspace_id: str
+    ordinal: int
+    interval: int
+    since: datetime  # when it took this place; no slot that began before is its own
+
+
 class WorkspaceActor:
     """Runs its workspace's cycles one after the other until it is cancelled."""
 
@@ -67,26 +76,29 @@ class WorkspaceActor:
         self._edge = EdgeLog(self._log, "cycle_record")
         self._outcomes: Counter[str] = Counter()
         self._seen_version = view.version
+        self._place: Place | None = None
         self._last_slot: datetime | None = None
+        self._last_begun_at: datetime | None = None
         self._next_start_at: datetime | None = None
 
     async def run(self) -> None:
         """Make up for the present slot if nobody did, then start every regular cycle. Ends only by cancellation."""
-        await self._recover()
-        timing, (start, trigger) = self._timing(), self._first_start()
-        await self._run_requested(start)  # it may have been asked for while nobody was here
+        place = await self._wait_for_place()
+        await self._recover(place)
+        start, trigger = self._first_start(place)
+        await self._run_requested(place, start)  # it may have been asked for while nobody was here
         while True:
             self._next_start_at = start.start_at
             is_due = await sleep_until(self._clock.now, start.start_at, unless=self._hear_of_change)
             if is_due:
-                await self._run_scheduled(start, trigger)
+                await self._run_scheduled(place, start, trigger)
             else:
-                await self._run_requested(start)
-            if timing != self._timing():
-                self._last_slot = None  # of the former schedule: nobody missed any slot of this one
-                timing, (start, trigger) = self._timing(), self._first_start()
+                await self._run_requested(place, start)
+            if place != self._find_place():
+                place = await self._wait_for_place()
+                start, trigger = self._move(place)
             elif is_due:
-                start, trigger = self._next_turn()  # else the one that was waited for still stands, late or not
+                start, trigger = self._next_turn(place)  # else the one that was waited for still stands, late or not
 
     # --- when
 
@@ -94,31 +106,55 @@ class WorkspaceActor:
     def _workspace(self) -> Workspace:
         return self._view.workspace
 
-    def _timing(self) -> tuple[int, float]:
-        """What all starts follow from."""
-        return self._workspace.ordinal, self._workspace.poll_interval_seconds
+    def _find_place(self) -> Place | None:
+        """None while the workspace is inactive; its lease is then about to be released."""
+        workspace = self._workspace
+        if workspace.ordinal is None or workspace.scheduled_since is None:
+            return None
+        interval = workspace.poll_interval_seconds
+        return Place(workspace.workspace_id, workspace.ordinal, interval, workspace.scheduled_since)
 
-    def _first_start(self) -> tuple[Start, CycleTrigger]:
+    async def _wait_for_place(self) -> Place:
+        """No deadline: an inactive workspace has nothing to start."""
+        while (place := self._find_place()) is None:
+            self._next_start_at = None
+            await self._hear_of_change()
+        return place
+
+    def _first_start(self, place: Place) -> tuple[Start, CycleTrigger]:
         """The present slot's turn: late if its regular start is over, regular if that is still to come, and another
         attempt of the schedule's cycle if the last owner had begun one (a completed one will not be repeated).
         """
-        workspace = self._workspace
         now = self._clock.now()
-        start = schedule.late_start(now, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
-        regular = schedule.next_start(now, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
+        start = schedule.late_start(now, *place[:3])
         is_attempt = self._last_slot == start.slot_start_at
-        return start, CycleTrigger.SCHEDULE if is_attempt or start == regular else CycleTrigger.LATE
+        is_regular = is_attempt or start == schedule.next_start(now, *place[:3])
+        return start, CycleTrigger.SCHEDULE if is_regular else CycleTrigger.LATE
 
-    def _next_turn(self) -> tuple[Start, CycleTrigger]:
+    def _move(self, place: Place) -> tuple[Start, CycleTrigger]:
+        """Return the first turn at another place.
+
+        A cycle that was begun in what is now the present slot has served that slot.
+        Neither that slot nor one before it is missed: until now the former place's slots counted.
+        """
+        present = schedule.slot_of(self._clock.now(), place.ordinal, place.interval)
+        if self._last_begun_at is not None and self._last_begun_at >= present:
+            self._last_slot = present
+            return self._next_turn(place)
+        self._last_slot = None
+        start, trigger = self._first_start(place)
+        if not schedule.leaves_room(start, place.interval):
+            return self._next_turn(place)
+        return start, trigger
+
+    def _next_turn(self, place: Place) -> tuple[Start, CycleTrigger]:
         """The next regular start; before that the present slot's turn, if the last slot's took until now."""
-        workspace = self._workspace
         after = self._clock.now()
         if self._last_slot is not None:
-            if schedule.slot_of(after, workspace.ordinal, workspace.poll_interval_seconds) > self._last_slot:
-                return self._first_start()
+            if schedule.slot_of(after, place.ordinal, place.interval) > self._last_slot:
+                return self._first_start(place)
             after = max(after, self._last_slot)  # which a clock that was set back may have put into the future
-        start = schedule.next_start(after, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
-        return start, CycleTrigger.SCHEDULE
+        return schedule.next_start(after, *place[:3]), CycleTrigger.SCHEDULE
 
     async def _hear_of_change(self) -> None:
         """Return when the configuration changed or a run was asked for since this returned last."""
@@ -126,10 +162,13 @@ class WorkspaceActor:
 
     # --- what
 
-    async def _recover(self) -> None:
+    async def _recover(self, place: Place) -> None:
         """After a boot, a takeover or a pause: what was left running is abandoned, what nobody started is missed."""
         await self._abandon_orphans()
-        self._last_slot = await self._persist(lambda: self._cycles.load_last_slot(self._view.workspace_id))
+        last = await self._persist(lambda: self._cycles.load_last_slot(self._view.workspace_id))
+        if last is not None and not _is_slot_of(place, last):
+            last = None
+        self._last_slot = last
 
     async def _abandon_orphans(self) -> None:
         """Nothing of this workspace runs while it is in here, so what is recorded as running will never end: its owner
@@ -153,25 +192,22 @@ class WorkspaceActor:
             )
             await settled.wait()
 
-    async def _run_scheduled(self, start: Start, trigger: CycleTrigger) -> None:
-        await self._record_missed(start)
+    async def _run_scheduled(self, place: Place, start: Start, trigger: CycleTrigger) -> None:
+        await self._record_missed(place, start)
         slot = self._last_slot = start.slot_start_at
         trace_id = uuid.uuid4().hex
         key = CycleKey(self._view.workspace_id, slot, trigger, 1)
         started = await self._begin(
             lambda: self._cycles.start_cycle(self._session, key, schedule.cycle_id(key), trace_id),
-            has_room=lambda: self._is_room_left(slot),
+            has_room=lambda: schedule.leaves_room(Start(slot, self._clock.now()), place.interval),
         )
         if started is None:
+            # The machine slept through the slot, or the database was away for it.
             await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [slot]))
         elif started.started:
-            now = self._clock.now()
-            deadline = schedule.cycle_deadline(start._replace(start_at=now), self._workspace.poll_interval_seconds)
-            await self._run_cycle(started, trace_id, deadline)
-
-    def _is_room_left(self, slot: datetime) -> bool:
-        """False when the machine slept through the slot, or the database was away for it."""
-        return schedule.leaves_room(Start(slot, self._clock.now()), self._workspace.poll_interval_seconds)
+            now = self._last_begun_at = self._clock.now()
+            deadline = schedule.cycle_deadline(start._replace(start_at=now), place.interval)
+            await self._run_cycle(started, trace_id, deadline, place.interval)
 
     async def _begin(
         self, call: Callable[[], Awaitable[CycleStart | None]], has_room: Callable[[], bool] = lambda: True
@@ -191,21 +227,17 @@ class WorkspaceActor:
                 return started
         return None
 
-    async def _record_missed(self, start: Start) -> None:
+    async def _record_missed(self, place: Place, start: Start) -> None:
         if self._last_slot is None:
             return
         slots = schedule.missed_slots(
-            self._last_slot,
-            start.slot_start_at,
-            self._workspace.ordinal,
-            self._workspace.poll_interval_seconds,
-            MAX_MISSED_RECORDED,
+            self._last_slot, start.slot_start_at, place.ordinal, place.interval, MAX_MISSED_RECORDED
         )
         if slots:
             self._log.warning("poll_cycles_missed", slots=len(slots), first=slots[0], last=slots[-1])
             await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, slots))
 
-    async def _run_requested(self, before: Start) -> None:
+    async def _run_requested(self, place: Place, before: Start) -> None:
         """Run what was asked for, if anything was: a wake-up may also mean another configuration. It may delay the
         start that comes next, but leaves it the room it needs.
         """
@@ -214,13 +246,12 @@ class WorkspaceActor:
             lambda: self._cycles.take_requested_cycle(self._session, workspace.workspace_id, workspace.config_version)
         )
         if requested is not None:
-            at_least = timedelta(seconds=REQUESTED_SHARE * self._workspace.poll_interval_seconds)
+            at_least = timedelta(seconds=REQUESTED_SHARE * place.interval)
             deadline = max(before.start_at, self._clock.now() + at_least)
             # Under the trace id of whoever asked, so that the log leads from the request to the outcome.
-            await self._run_cycle(requested, requested.trace_id or uuid.uuid4().hex, deadline)
+            await self._run_cycle(requested, requested.trace_id or uuid.uuid4().hex, deadline, place.interval)
 
-    async def _run_cycle(self, started: CycleStart, trace_id: str, deadline: datetime) -> None:
-        interval = self._workspace.poll_interval_seconds
+    async def _run_cycle(self, started: CycleStart, trace_id: str, deadline: datetime, interval: int) -> None:
         cycle = Cycle(
             started, trace_id, self._view, self._state, self._connector, self._ingest, self._clock, self._random
         )
@@ -253,3 +284,9 @@ class WorkspaceActor:
             "next_start_at": None if self._next_start_at is None else self._next_start_at.isoformat(),
             "config_version": self._workspace.config_version,
         }
+
+
+def _is_slot_of(place: Place, slot: datetime) -> bool:
+    """Whether the recorded slot is of this place, not of one that the workspace had before."""
+    first = schedule.slot_of(place.since, place.ordinal, place.interval)
+    return slot >= first and slot == schedule.slot_of(slot, place.ordinal, place.interval)

@@ -136,8 +136,8 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
 
 WORKSPACES = """
     WITH made AS (
-        INSERT INTO workspaces (workspace_id, name, ordinal)
-        SELECT 'w' || to_char(n, 'FM00000'), 'Workspace ' || n, n FROM generate_series(0, {count} - 1) AS n
+        INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since)
+        SELECT 'w' || to_char(n, 'FM00000'), 'Workspace ' || n, n, now() FROM generate_series(0, {count} - 1) AS n
         RETURNING workspace_id
     )
     INSERT INTO providers (workspace_id, provider_id, provider_type, transport, base_url, credential, active)

@@ -256,13 +256,16 @@ def _find_reason(
 def _blame_ourselves(facts: HealthFacts, now: datetime) -> HealthReason | None:
     """`collector_late`: nobody of ours collects. `ingest_backlog`: we collected and have not written.
 
-    Late is an owner whose heartbeat expired, no cycle started for 1.2 intervals and 5 s (a workspace that never ran
-    one counts from the device's activation), or a connection that was switched off here.
+    Late is an owner whose heartbeat expired, no cycle started for 1.2 intervals and 5 s, or a
+    connection that was switched off here. The time counts from the last start (without one, from
+    the device's activation) or from when the workspace took its place in the schedule, whichever is
+    later: neither an activation nor another interval makes a workspace late.
     """
     workspace, collector = facts.workspace, facts.collector
     if workspace.active:
         limit = workspace.poll_interval_seconds * CYCLE_TOLERANCE + CYCLE_TOLERANCE_SECONDS
-        running_since = collector.last_cycle_started_at or facts.device.activated_at
+        last_start_at = collector.last_cycle_started_at or facts.device.activated_at
+        running_since = max(last_start_at, workspace.scheduled_since or last_start_at)
         overdue = _age(running_since, now) > limit
         gone = collector.owner_expires_at is not None and collector.owner_expires_at < now
         if overdue or gone or not facts.connection.active:
@@ -335,7 +338,6 @@ def _gather_evidence(facts: HealthFacts, now: datetime) -> Mapping[str, Any]:
             "at": link.last_failure_at,
             "failing_since": link.failing_since,
         }
-    upcoming = next_start(now, workspace.workspace_id, workspace.ordinal, workspace.poll_interval_seconds)
     return {
         "last_good_cycle_at": collector.last_good_cycle_at,
         "last_cycle_started_at": collector.last_cycle_started_at,
@@ -343,7 +345,7 @@ def _gather_evidence(facts: HealthFacts, now: datetime) -> Mapping[str, Any]:
         "owner": collector.owner,
         "owner_expires_at": collector.owner_expires_at,
         "oldest_waiting_seconds": collector.oldest_waiting_seconds,
-        "next_poll_at": upcoming.start_at if workspace.active else None,
+        "next_poll_at": _find_next_poll(workspace, now),
         "provider_answered_at": facts.last_confirmed_at,
         "connection_active": facts.connection.active,
         "stream_status": link.stream_status,
@@ -351,6 +353,13 @@ def _gather_evidence(facts: HealthFacts, now: datetime) -> Mapping[str, Any]:
         "last_rejected_at": facts.last_rejected_at,
         "last_rejection_reason": facts.last_rejection_reason,
     }
+
+
+def _find_next_poll(workspace: Workspace, now: datetime) -> datetime | None:
+    if not workspace.active or workspace.ordinal is None:
+        return None
+    interval = workspace.poll_interval_seconds
+    return next_start(now, workspace.workspace_id, workspace.ordinal, interval).start_at
 
 
 def _age(instant: datetime, now: datetime) -> float:

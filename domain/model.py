@@ -251,13 +251,20 @@ NO_OVERRIDE = PolicyOverride()
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
+    """One customer's fleet.
+
+    `ordinal` is its place in the series of its interval, held since `scheduled_since`.
+    An inactive workspace has neither: its ordinal is free for another one.
+    """
+
     workspace_id: str
     name: str
     active: bool
-    ordinal: int
+    ordinal: int | None
     poll_interval_seconds: int
     policy: Policy
     config_version: int = 1
+    scheduled_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

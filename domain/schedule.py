@@ -4,9 +4,12 @@ Owns phases, slots, jitter and the identity of a cycle. No state and no coordina
 restart, computes the same starts from a workspace's stored ordinal and interval.
 
 A workspace's regular starts stand at epoch multiples of its interval plus its phase; its slot runs from one regular
-start to the next and is named by the first (`slot_start_at`). Phases follow the golden ratio over the ordinals, which
-keeps any number of workspaces almost evenly apart; hashed phases would clump (54 starts in the worst second for
-10,000 workspaces, against 35). Jitter stays below a quarter of a second on purpose: more would undo the spread.
+start to the next and is named by the first (`slot_start_at`).
+
+The workspaces of one interval are a series: each holds an ordinal of its own, the lowest free one.
+Phases follow the golden ratio over the ordinals, which keeps any number of workspaces almost evenly
+apart. Each series is shifted by a share of its own, so that ordinal 0 of many intervals is not one
+instant. `starts_bound` says how many starts a second may hold.
 
 Arithmetic is in whole microseconds, so that an instant and its slot agree exactly on every machine.
 """
@@ -20,16 +23,19 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from domain.model import CycleKey
 
 GOLDEN_RATIO = 0.618033988749895
+SERIES_RATIO = 0.41421356  # the square root of 2 over intervals: shifts each series by its own share
 LATE_RATIO = 0.4142135623730951  # the square root of 2: also spreads evenly, and independently of the phases
-MAX_JITTER_SECONDS = 0.25
+MAX_MARGIN_SECONDS = 0.25
+JITTER_SHARE = 0.2  # of the margin
 DEADLINE_SHARE = 0.8
 COMMIT_SHARE = 0.1
 ROOM_SHARE = 0.3
+MAX_STARTS_COUNTED = 500_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -42,15 +48,28 @@ class Start(NamedTuple):
     start_at: datetime
 
 
+def margin_seconds(interval: float) -> float:
+    """Return what every phase keeps from both ends of the interval.
+
+    A quarter of a second; below an interval of 60 s, the same share of the interval.
+    """
+    return min(MAX_MARGIN_SECONDS, interval / 240)
+
+
 def jitter_seconds(interval: float) -> float:
-    """J: a quarter of a second, and from the shortest production interval (60 s) down the same share of it."""
-    return min(MAX_JITTER_SECONDS, interval / 240)
+    """Return the bound of the jitter: a fifth of the margin, so at most 50 ms.
+
+    Any second takes its starts from a second of phases and one jitter more. With a jitter of the
+    whole margin, three intervals are enough to exceed `starts_bound`.
+    """
+    return JITTER_SHARE * margin_seconds(interval)
 
 
 def phase_of(ordinal: int, interval: float) -> float:
-    """Seconds after each epoch multiple of the interval at which this workspace's slots begin."""
-    jitter = jitter_seconds(interval)
-    return jitter + _spread(ordinal, GOLDEN_RATIO) * (interval - 2 * jitter)
+    """Return the seconds after each epoch multiple of the interval at which the slots begin."""
+    margin = margin_seconds(interval)
+    share = _fraction(_spread(ordinal, GOLDEN_RATIO) + _fraction(interval * SERIES_RATIO))
+    return margin + share * (interval - 2 * margin)
 
 
 def slot_of(instant: datetime, ordinal: int, interval: float) -> datetime:
@@ -108,15 +127,50 @@ def missed_slots(since: datetime, now: datetime, ordinal: int, interval: float, 
     return [_slot_start(number, ordinal, interval) for number in range(max(first, present - limit), present)]
 
 
-def worst_second(ordinals: Iterable[int], interval: float) -> int:
-    """The most regular starts that any one second can hold, whatever the jitter turns out to be.
+def lowest_free(taken: Iterable[int]) -> int:
+    """Return the lowest ordinal that is not taken. `taken` are those of the same interval."""
+    held = set(taken)
+    return next(ordinal for ordinal in range(len(held) + 1) if ordinal not in held)
 
-    Sliding, and around the end of the interval: starts of one second come from phases of one second and a J more.
+
+def starts_bound(highest_ordinals: Mapping[int, int]) -> float:
+    """Return how many regular starts of all workspaces together any one second may hold.
+
+    `highest_ordinals`: interval in use -> the highest ordinal in use there. docs/decisions/0017
+    says for which fleets this is proven: up to three intervals of any length, and any number of
+    intervals that divide an hour.
     """
-    phases = sorted(phase_of(ordinal, interval) for ordinal in ordinals)
-    window = min(1.0 + jitter_seconds(interval), interval)
-    around = phases + [phase + interval for phase in phases]
-    return max((bisect_left(around, phase + window) - index for index, phase in enumerate(phases)), default=0)
+    if not highest_ordinals:
+        return 0.0
+    load = sum(1.3 * (highest + 1) / interval for interval, highest in highest_ordinals.items())
+    return load + 3 + (len(highest_ordinals) - 1)
+
+
+def worst_second(ordinals: Iterable[int], interval: int) -> int:
+    """Return the most regular starts of one series that a second can hold, whatever the jitter."""
+    window = min(1 + jitter_seconds(interval), interval)
+    return _fullest_window([phase_of(ordinal, interval) for ordinal in ordinals], window, interval)
+
+
+def worst_second_of_all(series: Mapping[int, Collection[int]]) -> int:
+    """Return the most regular starts of all series together that a second can hold, at any time.
+
+    `series`: interval -> ordinals in use. Counted over the period after which all starts repeat.
+    Where that is too long to count, the answer is the sum of each series' worst second, which is
+    never too low.
+    """
+    period = math.lcm(*series)
+    repeats = (period // interval * len(ordinals) for interval, ordinals in series.items())
+    if sum(repeats) > MAX_STARTS_COUNTED:
+        return sum(worst_second(ordinals, interval) for interval, ordinals in series.items())
+    starts = [
+        phase_of(ordinal, interval) + first
+        for interval, ordinals in series.items()
+        for ordinal in ordinals
+        for first in range(0, period, interval)
+    ]
+    window = min(1 + max(map(jitter_seconds, series), default=0), period)
+    return _fullest_window(starts, window, period)
 
 
 def cycle_id(key: CycleKey) -> str:
@@ -128,7 +182,19 @@ def cycle_id(key: CycleKey) -> str:
 
 def _spread(ordinal: int, ratio: float) -> float:
     """frac(ordinal x ratio): multiples of such a ratio fall evenly into [0, 1), however many there are."""
-    return math.modf(ordinal * ratio)[0]
+    return _fraction(ordinal * ratio)
+
+
+def _fullest_window(instants: Sequence[float], window: float, period: int) -> int:
+    """Return the most instants in any window around the period, the window's end left out."""
+    ordered = sorted(instants)
+    around = ordered + [instant + period for instant in ordered]
+    counts = (bisect_left(around, instant + window) - at for at, instant in enumerate(ordered))
+    return max(counts, default=0)
+
+
+def _fraction(number: float) -> float:
+    return math.modf(number)[0]
 
 
 def _slot_number(instant: datetime, ordinal: int, interval: float) -> int:

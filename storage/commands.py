@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.ports import DeviceDraft
-    from domain.model import Policy, ProviderConnection
+    from domain.model import Policy, ProviderConnection, Workspace
 
     Answer = Stored | NotFound | Conflict
 
@@ -38,6 +38,16 @@ def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | No
     if not policy.grace_seconds > 0:
         return Conflict("must be above 0", "/policy/grace_seconds")
     return None
+
+
+def keeps_ordinal(stored: Workspace, *, active: bool, poll_interval_seconds: int) -> bool:
+    """Whether a command leaves the workspace its ordinal, or leaves it without one.
+
+    It needs another one when it becomes active, and when it moves to the series of another interval.
+    """
+    if not active:
+        return not stored.active
+    return stored.active and stored.poll_interval_seconds == poll_interval_seconds
 
 
 def check_provider(connection: ProviderConnection) -> Conflict | None:

@@ -13,7 +13,7 @@ import orjson
 from api.ports import Conflict, NotFound, Stored
 from domain.model import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
-from storage.commands import check_provider, check_workspace, judge_drafts, reach_drafts
+from storage.commands import check_provider, check_workspace, judge_drafts, keeps_ordinal, reach_drafts
 from storage.queries import sql
 from storage.rows import to_connection, to_device, to_workspace
 from storage.unit_steps import columns
@@ -42,20 +42,33 @@ class PostgresRegistry:
         wanted = (name, active, poll_interval_seconds, policy)
         values = (workspace_id, name, active, poll_interval_seconds, *_policy_values(policy))
 
-        async def work(connection: Connection) -> Stored:
+        async def create(connection: Connection) -> Stored | None:
+            """Return None if it was created meanwhile.
+
+            This does not wait for the row: its holder may be waiting for the lock on ordinals,
+            which this transaction has.
+            """
+            ordinal = await _take_ordinal(connection, poll_interval_seconds) if active else None
+            made = await connection.fetchrow(sql("create_workspace"), *values, ordinal)
+            return Stored(created=True) if made else None
+
+        async def work(connection: Connection) -> Stored | None:
             row = await connection.fetchrow(sql("lock_workspace"), workspace_id)
             if row is None:
-                await connection.execute(sql("lock_ordinals"))
-                if await connection.fetchrow(sql("create_workspace"), *values):
-                    return Stored(created=True)
-                row = await connection.fetchrow(sql("lock_workspace"), workspace_id)  # made while we waited
-                assert row is not None  # noqa: S101 workspaces are never deleted
+                return await create(connection)
             stored = to_workspace(row)
             if (stored.name, stored.active, stored.poll_interval_seconds, stored.policy) != wanted:
-                await connection.execute(sql("update_workspace"), *values)
+                keeps = keeps_ordinal(stored, active=active, poll_interval_seconds=poll_interval_seconds)
+                takes = active and not keeps
+                ordinal = await _take_ordinal(connection, poll_interval_seconds) if takes else None
+                await connection.execute(sql("update_workspace"), *values, ordinal, keeps)
             return Stored(created=False)
 
-        return await self._database.run(work)
+        answer = await self._database.run(work)
+        if answer is None:
+            answer = await self._database.run(work)
+        assert answer is not None  # noqa: S101 workspaces are never deleted
+        return answer
 
     async def get_workspace(self, workspace_id: str) -> Workspace | None:
         row = await self._fetch_one("get_workspace", workspace_id)
@@ -166,6 +179,16 @@ class PostgresRegistry:
 
     async def _fetch_one(self, name: str, *args: Any) -> Any:
         return await self._database.run(lambda connection: connection.fetchrow(sql(name), *args), readonly=True)
+
+
+async def _take_ordinal(connection: Connection, poll_interval_seconds: int) -> int:
+    """Return the lowest free ordinal of the interval, which is this transaction's if it commits.
+
+    Waits for other transactions that take one; none of them waits for anything else after that.
+    """
+    await connection.execute(sql("lock_ordinals"))
+    ordinal: int = await connection.fetchval(sql("lowest_free_ordinal"), poll_interval_seconds)
+    return ordinal
 
 
 async def _write_devices(connection: Connection, workspace_id: str, devices: Sequence[Device]) -> None:

@@ -45,6 +45,7 @@ def to_workspace(row: Row) -> Workspace:
         poll_interval_seconds=row["poll_interval_seconds"],
         policy=policy,
         config_version=row["config_version"],
+        scheduled_since=row["scheduled_since"],
     )
 
 

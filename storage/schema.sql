@@ -2,13 +2,13 @@
 -- workspace_id comes first in every key of workspace data. Times are timestamptz in database time unless a comment
 -- says otherwise. Closed sets are text with checks. Only tables that something writes exist.
 
--- One customer's fleet. ordinal places its slot (domain.schedule); the lowest free one is taken, so it is unique.
+-- One customer's fleet. ordinal places its slot (domain.schedule): the lowest free one of its
+-- interval is taken at activation, held since scheduled_since, and freed at deactivation.
 CREATE TABLE workspaces (
     workspace_id             text PRIMARY KEY,
     name                     text NOT NULL,
     active                   boolean NOT NULL DEFAULT true,
-    ordinal                  integer NOT NULL CONSTRAINT workspaces_ordinal_key UNIQUE
-                             CONSTRAINT workspaces_ordinal_check CHECK (ordinal >= 0),
+    ordinal                  integer CONSTRAINT workspaces_ordinal_check CHECK (ordinal >= 0),
     poll_interval_seconds    integer NOT NULL DEFAULT 300
                              CONSTRAINT workspaces_poll_interval_check CHECK (poll_interval_seconds BETWEEN 2 AND 3600),
     freshness_target_seconds double precision NOT NULL DEFAULT 300,
@@ -17,9 +17,13 @@ CREATE TABLE workspaces (
     grace_seconds            double precision NOT NULL DEFAULT 3600,
     config_version           bigint NOT NULL DEFAULT 1, -- bumped by every change an actor must notice
     created_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
+    scheduled_since          timestamptz,
     CONSTRAINT workspaces_thresholds_check
         CHECK (0 < freshness_target_seconds AND freshness_target_seconds <= delayed_after_seconds
-               AND delayed_after_seconds < stale_after_seconds AND grace_seconds > 0)
+               AND delayed_after_seconds < stale_after_seconds AND grace_seconds > 0),
+    CONSTRAINT workspaces_ordinal_key UNIQUE (poll_interval_seconds, ordinal),
+    CONSTRAINT workspaces_scheduled_check
+        CHECK ((ordinal IS NOT NULL) = active AND (scheduled_since IS NOT NULL) = active)
 );
 
 -- How one workspace reaches one provider. credential is a reference (env:NAME, file:PATH), never a secret.

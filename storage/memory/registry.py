@@ -9,12 +9,12 @@ import orjson
 
 from api.ports import CycleRow, NotFound, Stored
 from domain.model import CycleKey, CycleTrigger, Workspace
-from domain.schedule import cycle_id
-from storage.commands import check_provider, check_workspace, judge_drafts, reach_drafts, retire
+from domain.schedule import cycle_id, lowest_free
+from storage.commands import check_provider, check_workspace, judge_drafts, keeps_ordinal, reach_drafts, retire
 from storage.memory.tables import ConnectionState, Cycle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from api.ports import Conflict, DeviceDraft
@@ -41,9 +41,8 @@ class MemoryRegistry:
         async with self._engine.writing() as tables:
             stored = tables.workspaces.get((workspace_id,))
             if stored is None:
-                ordinal = _lowest_free(workspace.ordinal for _, workspace in tables.workspaces.items())
-                made = Workspace(workspace_id, name, active, ordinal, poll_interval_seconds, policy)
-                tables.workspaces.put((workspace_id,), made)
+                made = Workspace(workspace_id, name, active, None, poll_interval_seconds, policy)
+                tables.workspaces.put((workspace_id,), self._give_place(tables, made))
                 tables.made_at[workspace_id] = self._engine.now()
                 self._engine.notify(f"workspace:{workspace_id}")
                 return Stored(created=True)
@@ -51,6 +50,8 @@ class MemoryRegistry:
                 stored, name=name, active=active, poll_interval_seconds=poll_interval_seconds, policy=policy
             )
             if wanted != stored:
+                if not keeps_ordinal(stored, active=active, poll_interval_seconds=poll_interval_seconds):
+                    wanted = self._give_place(tables, wanted)
                 tables.workspaces.put((workspace_id,), wanted)
                 self._bump_config(tables, workspace_id)
             return Stored(created=False)
@@ -152,6 +153,15 @@ class MemoryRegistry:
 
     # --- Details ------------------------------------------------------------------------------------------------
 
+    def _give_place(self, tables: Tables, workspace: Workspace) -> Workspace:
+        """With the lowest free ordinal of its interval, or without one when it is inactive."""
+        if not workspace.active:
+            return replace(workspace, ordinal=None, scheduled_since=None)
+        interval = workspace.poll_interval_seconds
+        rows = [row for _, row in tables.workspaces.items() if row.poll_interval_seconds == interval]
+        ordinal = lowest_free(row.ordinal for row in rows if row.ordinal is not None)
+        return replace(workspace, ordinal=ordinal, scheduled_since=self._engine.now())
+
     def _bump_config(self, tables: Tables, workspace_id: str) -> None:
         workspace = tables.workspaces.get((workspace_id,))
         if workspace is not None:
@@ -168,11 +178,6 @@ def _requested_cycle(workspace_id: str, trace_id: str, now: datetime) -> CycleRo
 def _holders(tables: Tables, workspace_id: str, drafts: Sequence[DeviceDraft]) -> dict[tuple[str, str], str]:
     names = {(draft.provider_id, draft.external_id) for draft in drafts}
     return {name: holder for name in names if (holder := tables.holders.get((workspace_id, *name)))}
-
-
-def _lowest_free(taken: Iterable[int]) -> int:
-    held = set(taken)
-    return next(ordinal for ordinal in range(len(held) + 1) if ordinal not in held)
 
 
 def _page(rows: Mapping[str, T], after: str | None, limit: int) -> list[T]:

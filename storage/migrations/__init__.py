@@ -17,7 +17,7 @@ from runtime.faults import EnvironmentFault
 if TYPE_CHECKING:
     from storage.gateway import Connection, Database
 
-EXPECTED_VERSION = "0005"
+EXPECTED_VERSION = "0006"
 MIGRATE_SECONDS = 600.0
 _ONE_AT_A_TIME = threading.Lock()  # Alembic's context is global to the process; between processes the database locks
 

@@ -6,24 +6,38 @@
 SELECT * FROM workspaces WHERE workspace_id = $1 FOR NO KEY UPDATE;
 
 -- name: lock_ordinals
--- One creation at a time in the whole database: ordinals must stay without gaps.
+-- One at a time in the whole database takes an ordinal: two must not find the same one free.
 SELECT pg_advisory_xact_lock(7264830912);
 
+-- name: lowest_free_ordinal
+-- Of the interval's own series: the schedule's spread is best over 0..n-1. An ordinal is free once
+-- the deactivation that gave it up is committed.
+WITH series AS (
+    SELECT ordinal FROM workspaces WHERE poll_interval_seconds = $1 AND ordinal IS NOT NULL
+)
+SELECT min(candidate)
+FROM (SELECT 0 AS candidate UNION ALL SELECT ordinal + 1 FROM series) AS candidates
+WHERE NOT EXISTS (SELECT FROM series WHERE ordinal = candidate);
+
 -- name: create_workspace
--- Takes the lowest free ordinal: the schedule's spread is best over 0..n-1.
+-- Without an ordinal it is inactive, and scheduled since never.
 INSERT INTO workspaces (workspace_id, name, active, poll_interval_seconds, freshness_target_seconds,
-                        delayed_after_seconds, stale_after_seconds, grace_seconds, ordinal)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, min(candidate)
-FROM (SELECT 0 AS candidate UNION ALL SELECT ordinal + 1 FROM workspaces) AS candidates
-WHERE NOT EXISTS (SELECT FROM workspaces w WHERE w.ordinal = candidate)
+                        delayed_after_seconds, stale_after_seconds, grace_seconds, ordinal, scheduled_since)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::integer,
+        CASE WHEN $9::integer IS NOT NULL THEN clock_timestamp() END)
 ON CONFLICT (workspace_id) DO NOTHING
-RETURNING ordinal, pg_notify('lastheard', 'workspace:' || workspace_id);
+RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: update_workspace
--- The ordinal stays for good: phases survive.
+-- $10: whether it keeps its place in the schedule, so that its phase survives; else the ordinal is
+-- $9, or none.
 UPDATE workspaces
-SET name = $2, active = $3, poll_interval_seconds = $4, freshness_target_seconds = $5, delayed_after_seconds = $6,
-    stale_after_seconds = $7, grace_seconds = $8, config_version = config_version + 1
+SET name = $2, active = $3, poll_interval_seconds = $4, freshness_target_seconds = $5,
+    delayed_after_seconds = $6, stale_after_seconds = $7, grace_seconds = $8,
+    ordinal = CASE WHEN $10 THEN ordinal ELSE $9::integer END,
+    scheduled_since = CASE WHEN $10 THEN scheduled_since
+                           WHEN $9::integer IS NOT NULL THEN clock_timestamp() END,
+    config_version = config_version + 1
 WHERE workspace_id = $1
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 

@@ -34,6 +34,7 @@ from domain.model import (
     SessionRef,
     Submission,
 )
+from domain.schedule import slot_of
 from runtime.clock import SharedClock, SystemClock, VirtualClock
 from runtime.reply import Reply
 from storage.memory import MemoryStore
@@ -46,12 +47,13 @@ if TYPE_CHECKING:
     from api.ports import CycleRow
     from domain.model import Value
 
-NOON = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)  # nearly: the first moment of one of the harbour's slots
+INTERVAL = 300
+# Nearly: the first moment of one of the harbour's slots.
+NOON = slot_of(datetime(2026, 5, 1, 12, 0, tzinfo=UTC) + timedelta(seconds=INTERVAL), 0, INTERVAL)
 HARBOUR = "harbour"
 STEADY, LIVE = "steady", "live"
 BUSES, FERRIES = ("bus-1", "bus-2"), ("ferry-1", "ferry-2")
 TTL_SECONDS = 15.0
-INTERVAL = 300
 
 
 def at(seconds: float) -> datetime:
@@ -297,9 +299,13 @@ class House:
         self.shards.append(shard)
         return shard
 
-    async def add_workspace(self, workspace_id: str, *, interval: int = INTERVAL) -> None:
+    async def add_workspace(self, workspace_id: str, *, interval: int = INTERVAL, active: bool = True) -> None:
         stored = await self.store.put_workspace(
-            workspace_id, name=workspace_id.title(), active=True, poll_interval_seconds=interval, policy=Policy()
+            workspace_id,
+            name=workspace_id.title(),
+            active=active,
+            poll_interval_seconds=interval,
+            policy=Policy(),
         )
         assert isinstance(stored, Stored), stored
 

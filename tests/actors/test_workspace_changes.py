@@ -130,33 +130,100 @@ async def test_another_interval_counts_at_once_and_invents_no_missed_slots(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    await house.add_workspace(HARBOUR, interval=3600)
     view = await shard.view()
     async with working(shard, view):
-        await trio.sleep(1800)
+        await trio.sleep(200)
         await house.add_workspace(HARBOUR, interval=60)
         await shard.reload(view)
         await trio.sleep(180)
     rows = await house.cycles()
     assert CycleOutcome.MISSED not in [row.outcome for row in rows]
-    starts = [row.started_at for row in rows if row.started_at and row.started_at > at(1801)]
-    assert starts == [schedule.next_start(at(1801 + 60 * n), HARBOUR, 0, 60).start_at for n in range(2)]
+    regular = [row.started_at for row in rows[1:] if row.key.trigger is CycleTrigger.SCHEDULE]
+    assert regular == [schedule.next_start(at(200 + 60 * n), HARBOUR, 0, 60).start_at for n in range(3)]
 
 
 async def test_another_interval_during_a_cycle_invents_no_missed_slots(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    await house.add_workspace(HARBOUR, interval=3600)
     view = await shard.view()
-    shard.provider.pollers[STEADY] = ScriptedPoller(1500.0)
+    shard.provider.pollers[STEADY] = ScriptedPoller(230.0)
     async with working(shard, view):
         await until(lambda: bool(shard.provider.pollers[STEADY].calls))
-        await trio.sleep(600)
+        await trio.sleep(100)
         await house.add_workspace(HARBOUR, interval=60)
         await shard.reload(view)
-        await trio.sleep(1000)
+        await trio.sleep(300)
     assert CycleOutcome.MISSED not in [row.outcome for row in await house.cycles()]
+
+
+async def test_another_interval_repeats_no_cycle_that_just_began(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The cycle lies in what is now the present slot of the other interval."""
+    nursery.start_soon(shard.ingest.run)
+    view = await shard.view()
+    async with working(shard, view):
+        await trio.sleep(1)
+        await house.add_workspace(HARBOUR, interval=3600)
+        await shard.reload(view)
+        await trio.sleep(3600)
+    first, second = await house.cycles()
+    assert first.key.trigger is second.key.trigger is CycleTrigger.SCHEDULE
+    assert second.started_at == schedule.next_start(at(1), HARBOUR, 0, 3600).start_at
+
+
+async def test_a_workspace_switched_off_and_on_goes_on_from_its_new_place(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Somebody else took its ordinal meanwhile. Nothing ran while it was off, and nothing was missed."""
+    nursery.start_soon(shard.ingest.run)
+    view = await shard.view()
+    async with working(shard, view) as actor:
+        await trio.sleep(10)
+        await house.add_workspace(HARBOUR, active=False)
+        await house.add_workspace("newcomer")
+        await shard.reload(view)
+        await trio.sleep(4 * INTERVAL)
+        assert actor.statistics()["next_start_at"] is None
+        assert await story(house) == [("schedule", 1, "completed")]
+        await house.add_workspace(HARBOUR)
+        await shard.reload(view)
+        assert view.workspace.ordinal == 1
+        await trio.sleep(2 * INTERVAL)
+    rows = await house.cycles()
+    assert {row.outcome for row in rows} == {CycleOutcome.COMPLETED}
+    regular_starts = [row.started_at for row in rows[1:] if row.key.trigger is CycleTrigger.SCHEDULE]
+    assert regular_starts == [start.start_at for start in regular(1, 2, after=at(4 * INTERVAL + 10))]
+
+
+async def test_a_workspace_switched_off_and_on_at_once_is_not_collected_twice(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    view = await shard.view()
+    async with working(shard, view):
+        await trio.sleep(10)
+        for active in (False, True):
+            await house.add_workspace(HARBOUR, active=active)
+            await shard.reload(view)
+        await trio.sleep(INTERVAL - 20)
+    assert await story(house) == [("schedule", 1, "completed")]
+
+
+async def test_the_time_a_workspace_was_off_is_not_missed_by_its_next_owner(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    async with working(shard, await shard.view()):
+        await trio.sleep(10)
+    await house.add_workspace(HARBOUR, active=False)
+    await house.add_workspace("newcomer")
+    await trio.sleep(4 * INTERVAL)
+    await house.add_workspace(HARBOUR)
+    async with working(shard, await shard.view()):
+        await trio.sleep(2 * INTERVAL)
+    assert {outcome for _, _, outcome in await story(house)} == {"completed"}
 
 
 async def test_another_credential_need_not_wait_for_what_the_former_one_was_told(

@@ -173,7 +173,7 @@ class House:
         stored = await self.store.get_workspace(workspace)
         assert stored is not None
         now = self.clock.now()
-        slot = slot_of(now, stored.ordinal, stored.poll_interval_seconds)
+        slot = slot_of(now, stored.ordinal or 0, stored.poll_interval_seconds)
         key = CycleKey(workspace, slot, CycleTrigger.SCHEDULE, 1)
         await self.store.beat(self.session, ttl_seconds=86_400, statistics={})
         start = await self.store.start_cycle(self.session, key, cycle_id(key), "trace-cycle")

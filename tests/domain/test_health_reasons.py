@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from domain.health import CollectorRecord, ConnectionRecord, HealthFacts, Health
 from domain.model import FaultClass
 from domain.schedule import next_start
 from tests.domain.cast import HARBOUR_LINES, NOW, TRAM_AND_BUS, ago, facts, never_heard, silent_for
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SILENT = silent_for(minutes=22)
 
@@ -89,6 +92,20 @@ def test_a_workspace_that_never_ran_a_cycle_is_late_once_the_device_has_waited_f
     nothing = CollectorRecord()
     assert reason(never_heard(minutes=5)._replace(collector=nothing)) is HealthReason.AWAITING_FIRST_DATA
     assert reason(never_heard(minutes=7)._replace(collector=nothing)) is HealthReason.COLLECTOR_LATE
+
+
+@pytest.mark.parametrize(
+    ("activated_at", "expected"),
+    [
+        (ago(seconds=365), HealthReason.DEVICE_SILENT),
+        (ago(seconds=366), HealthReason.COLLECTOR_LATE),
+    ],
+)
+def test_an_activation_is_given_the_time_for_its_first_cycle(activated_at: datetime, expected: HealthReason) -> None:
+    """The last start before it is hours old; the same holds for a move to another interval."""
+    workspace = replace(HARBOUR_LINES, scheduled_since=activated_at)
+    known = collector(SILENT, last_cycle_started_at=ago(hours=5))
+    assert reason(known._replace(workspace=workspace)) is expected
 
 
 def test_a_workspace_that_is_switched_off_has_no_late_collector() -> None:

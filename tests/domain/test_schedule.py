@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.model import CycleKey, CycleTrigger
@@ -18,47 +20,122 @@ from domain.schedule import (
     jitter_seconds,
     late_start,
     leaves_room,
+    lowest_free,
     missed_slots,
     next_start,
     phase_of,
     slot_of,
+    starts_bound,
     worst_second,
+    worst_second_of_all,
 )
 from tests.domain.cast import NOW
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ordinals = st.integers(0, 10_000)
 intervals = st.sampled_from([2, 5, 60, 300, 900, 3600])
+HOUR_PARTS = [60, 120, 180, 240, 300, 360, 600, 720, 900, 1200, 1800, 3600]
 instants = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 names = st.text(max_size=12)
 
 
-def bound(workspaces: int, interval: float) -> float:
-    return 1.3 * workspaces / interval + 3
+def test_the_bound_is_that_of_the_series_added_up() -> None:
+    assert starts_bound({}) == 0
+    assert starts_bound({300: 2999}) == pytest.approx(1.3 * 3000 / 300 + 3)
+    assert starts_bound({300: 699, 60: 299, 900: 0}) == pytest.approx(1.3 * (700 / 300 + 300 / 60 + 1 / 900) + 5)
 
 
 @pytest.mark.parametrize("interval", [2, 5, 60, 300, 900, 3600])
 @pytest.mark.parametrize("workspaces", [1, 2, 7, 100, 999, 5_000, 10_000])
 def test_fr_002_no_second_holds_more_starts_than_its_bound(workspaces: int, interval: int) -> None:
-    assert worst_second(range(workspaces), interval) <= bound(workspaces, interval)
+    assert worst_second(range(workspaces), interval) <= starts_bound({interval: workspaces - 1})
 
 
 @given(workspaces=st.integers(1, 10_000))
 def test_fr_002_the_bound_holds_at_every_fleet_size(workspaces: int) -> None:
-    assert worst_second(range(workspaces), 300) <= bound(workspaces, 300)
+    assert worst_second(range(workspaces), 300) <= starts_bound({300: workspaces - 1})
+
+
+def test_fr_002_a_fleet_of_which_a_third_is_polled_every_minute() -> None:
+    """700 workspaces at 300 s and 300 at 60 s. In one series over both it was 18 against 12.5."""
+    series = {300: range(700), 60: range(300)}
+    assert 10 <= worst_second_of_all(series) <= starts_bound({300: 699, 60: 299}) < 13.6
+
+
+def test_fr_002_first_workspaces_of_many_intervals_do_not_start_together() -> None:
+    series = {interval: [0] for interval in HOUR_PARTS}
+    assert len(series) == 12
+    assert worst_second_of_all(series) <= 3
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {120: 853, 180: 1078, 600: 995},  # 25 against 24.2 with a jitter of a quarter of a second
+        {180: 1230, 240: 388, 600: 994},
+        {76: 290, 77: 289},  # ten minutes of bad luck in 98
+        {60: 124, 240: 173, 300: 384, 720: 467, 900: 1731, 1200: 1625},
+    ],
+)
+def test_fr_002_the_bound_holds_for_the_worst_fleets_that_a_search_found(counts: dict[int, int]) -> None:
+    series = {interval: range(count) for interval, count in counts.items()}
+    highest = {interval: count - 1 for interval, count in counts.items()}
+    assert worst_second_of_all(series) <= starts_bound(highest)
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=st.dictionaries(st.integers(2, 3600), st.integers(1, 4_000), min_size=1, max_size=3))
+def test_fr_002_the_bound_holds_for_any_three_intervals_however_they_meet(counts: dict[int, int]) -> None:
+    """The worst seconds of the series added up: no alignment of the three can be worse."""
+    worst = sum(worst_second(range(count), interval) for interval, count in counts.items())
+    assert worst <= starts_bound({interval: count - 1 for interval, count in counts.items()})
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=st.dictionaries(st.sampled_from(HOUR_PARTS), st.integers(1, 400), min_size=1, max_size=12))
+def test_fr_002_the_bound_holds_for_all_intervals_that_divide_an_hour(counts: dict[int, int]) -> None:
+    series = {interval: range(count) for interval, count in counts.items()}
+    highest = {interval: count - 1 for interval, count in counts.items()}
+    assert worst_second_of_all(series) <= starts_bound(highest)
 
 
 def test_fr_002_real_starts_with_their_jitter_stay_within_the_worst_second() -> None:
-    starts = sorted(next_start(NOW, f"workspace-{n}", n, 60).start_at for n in range(3_000))
-    fullest = max(
-        sum(start <= other < start + timedelta(seconds=1) for other in starts[index : index + 200])
-        for index, start in enumerate(starts)
+    """Of two intervals together, over the five minutes after which they repeat."""
+    series = {60: range(600), 300: range(1_000)}
+    starts = sorted(
+        start
+        for interval, ordinals_in_use in series.items()
+        for ordinal in ordinals_in_use
+        for start in starts_within(timedelta(seconds=300), f"w-{interval}-{ordinal}", ordinal, interval)
     )
-    assert 50 <= fullest <= worst_second(range(3_000), 60) <= bound(3_000, 60)
+    fullest = max(bisect_left(starts, start + timedelta(seconds=1)) - at for at, start in enumerate(starts))
+    assert 14 <= fullest <= worst_second_of_all(series) <= starts_bound({60: 599, 300: 999})
+
+
+def starts_within(span: timedelta, name: str, ordinal: int, interval: int) -> Iterator[datetime]:
+    at = next_start(NOW, name, ordinal, interval).start_at
+    while at < NOW + span:
+        yield at
+        at = next_start(at, name, ordinal, interval).start_at
 
 
 def test_the_worst_second_finds_a_schedule_that_is_synchronised() -> None:
     assert worst_second([5] * 40, 300) == 40
     assert worst_second([], 300) == 0
+    assert worst_second_of_all({60: [5] * 40, 300: [0]}) >= 40
+    assert worst_second_of_all({}) == 0
+
+
+def test_a_period_that_is_too_long_to_count_takes_each_series_at_its_worst() -> None:
+    series = {3593: range(50), 3583: range(50), 3581: range(50)}
+    assert worst_second_of_all(series) == sum(worst_second(of, interval) for interval, of in series.items()) == 3
+
+
+@pytest.mark.parametrize(("taken", "free"), [([], 0), ([1, 2], 0), ([0, 1, 3, 7], 2), ([2, 0, 1], 3)])
+def test_the_lowest_free_ordinal_is_in_the_first_gap(taken: list[int], free: int) -> None:
+    assert lowest_free(taken) == free
 
 
 @given(after=instants, name=names, ordinal=ordinals, interval=intervals)
@@ -101,10 +178,11 @@ def test_fr_002_a_restart_finds_the_same_starts(
 
 def test_a_known_start_stays_where_it_is() -> None:
     """Two shards of different releases must agree; this fails when the arithmetic changes."""
-    assert phase_of(0, 300) == 0.25
-    assert phase_of(1, 300) == pytest.approx(185.3511)
+    assert phase_of(0, 300) == pytest.approx(0.25 + 299.5 * 0.264068)
+    assert phase_of(1, 300) == pytest.approx(0.25 + 299.5 * (0.264068 + 0.618034))
+    assert phase_of(0, 60) == pytest.approx(0.25 + 59.5 * 0.8528136)
     assert next_start(NOW, "harbour-lines", 3, 300) == Start(
-        datetime(2026, 5, 1, 12, 4, 16, 53539, tzinfo=UTC), datetime(2026, 5, 1, 12, 4, 16, 127160, tzinfo=UTC)
+        datetime(2026, 5, 1, 12, 0, 35, 641905, tzinfo=UTC), datetime(2026, 5, 1, 12, 0, 35, 648666, tzinfo=UTC)
     )
 
 

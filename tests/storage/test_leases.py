@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MANY = [f"w-{number:04}" for number in range(1000)]
 MAKE_MANY = """
-    INSERT INTO workspaces (workspace_id, name, ordinal)
-    SELECT 'w-' || to_char(n, 'FM0000'), 'W', n + 1 FROM generate_series(0, 999) AS n
+    INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since)
+    SELECT 'w-' || to_char(n, 'FM0000'), 'W', n + 1, now() FROM generate_series(0, 999) AS n
 """
 EXPIRE = "UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = 'shard-1'"
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 import trio
 from alembic.config import Config
@@ -179,3 +180,48 @@ def test_an_unknown_schema_is_refused_and_the_remedy_named(current: str | None) 
     with pytest.raises(SchemaMismatch, match="lastheard migrate") as refusal:
         SchemaVersion(current, "0001").require()
     assert refusal.value.permanent
+
+
+async def test_ordinals_are_given_anew_within_each_interval_in_their_order(empty_dsn: str) -> None:
+    """Before 0006 all workspaces shared one series, inactive ones too."""
+    rows = [("a", 300, True), ("b", 60, True), ("c", 300, False), ("d", 60, False), ("e", 300, True), ("f", 60, True)]
+
+    def prepare() -> list[tuple[object, ...]]:
+        migrate_blocking(empty_dsn, "0005")
+        insert = "INSERT INTO workspaces (workspace_id, name, ordinal, poll_interval_seconds, active) VALUES "
+        execute(
+            empty_dsn,
+            *(
+                f"{insert} ('{name}', 'W', {n}, {interval}, {active})"
+                for n, (name, interval, active) in enumerate(rows, 7)
+            ),
+        )
+        migrate_blocking(empty_dsn)
+        select = """SELECT workspace_id, ordinal, scheduled_since IS NOT NULL AS scheduled, config_version
+                    FROM workspaces ORDER BY workspace_id"""
+        return [tuple(row.values()) for row in fetch(empty_dsn, select)]
+
+    assert await trio.to_thread.run_sync(prepare) == [
+        ("a", 0, True, 2),
+        ("b", 0, True, 2),
+        ("c", None, False, 2),
+        ("d", None, False, 2),
+        ("e", 1, True, 2),
+        ("f", 1, True, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "active = false",
+        "ordinal = NULL",
+        "scheduled_since = NULL",
+        "ordinal = 1",  # the other one's
+    ],
+)
+def test_the_schema_holds_that_active_workspaces_have_ordinals_of_their_own(dsn: str, change: str) -> None:
+    insert = "INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since) VALUES"
+    execute(dsn, f"{insert} ('a', 'A', 0, now()), ('b', 'B', 1, now())")
+    with pytest.raises((asyncpg.CheckViolationError, asyncpg.UniqueViolationError)):
+        execute(dsn, f"UPDATE workspaces SET {change} WHERE workspace_id = 'a'")

@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from api.ports import Conflict, NotFound, Stored
 from domain.model import Policy, PolicyOverride
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection
 
 if TYPE_CHECKING:
+    from domain.model import Workspace
     from tests.storage.contract.cast import World
 
 SAME, NEW = Stored(created=False), Stored(created=True)
@@ -23,8 +25,76 @@ SAME, NEW = Stored(created=False), Stored(created=True)
 
 async def test_workspaces_take_the_lowest_free_ordinals_one_after_the_other(world: World) -> None:
     assert await world.put_workspace("aerodrome") == NEW
-    workspaces = await world.stores.registry.list_workspaces(workspaces=None, after=None, limit=10)
-    assert [(item.workspace_id, item.ordinal) for item in workspaces] == [("aerodrome", 2), (HARBOUR, 0), (ISLAND, 1)]
+    assert await ordinals(world) == {HARBOUR: 0, ISLAND: 1, "aerodrome": 2}
+
+
+async def test_each_interval_has_a_series_of_its_own(world: World) -> None:
+    await world.put_workspace("quick-1", poll_interval_seconds=60)
+    await world.put_workspace("quick-2", poll_interval_seconds=60)
+    await world.put_workspace("aerodrome")
+    assert await ordinals(world) == {HARBOUR: 0, ISLAND: 1, "aerodrome": 2, "quick-1": 0, "quick-2": 1}
+
+
+async def test_an_ordinal_is_freed_at_deactivation_and_the_lowest_free_one_taken(world: World) -> None:
+    for name in ("a", "b", "c"):
+        await world.put_workspace(name)
+    for name in ("b", HARBOUR):
+        await world.put_workspace(name, active=False)
+    assert await ordinals(world) == {HARBOUR: None, ISLAND: 1, "a": 2, "b": None, "c": 4}
+    await world.put_workspace("new")
+    await world.put_workspace(HARBOUR)
+    await world.put_workspace("b")
+    assert await ordinals(world) == {"new": 0, ISLAND: 1, "a": 2, HARBOUR: 3, "c": 4, "b": 5}
+
+
+async def test_a_workspace_made_inactive_has_no_ordinal_until_it_is_activated(world: World) -> None:
+    await world.put_workspace("resting", active=False, poll_interval_seconds=60)
+    await world.put_workspace("resting", active=False, poll_interval_seconds=300)
+    assert (await ordinals(world))["resting"] is None
+    await world.put_workspace("resting")
+    assert (await ordinals(world))["resting"] == 2
+
+
+async def test_another_interval_moves_a_workspace_into_the_other_series(world: World) -> None:
+    for number in range(3):
+        await world.put_workspace(f"quick-{number}", poll_interval_seconds=60)
+    await world.put_workspace("quick-1", poll_interval_seconds=300)
+    await world.put_workspace(ISLAND, poll_interval_seconds=60)
+    assert await ordinals(world) == {HARBOUR: 0, ISLAND: 1, "quick-0": 0, "quick-1": 2, "quick-2": 2}
+
+
+async def test_a_workspace_says_since_when_it_has_its_ordinal(world: World) -> None:
+    first = await get(world, ISLAND)
+    assert first.scheduled_since is not None
+    await world.put_workspace(ISLAND, name="Another name")
+    assert (await get(world, ISLAND)).scheduled_since == first.scheduled_since
+    await world.put_workspace(ISLAND, active=False)
+    assert (await get(world, ISLAND)).scheduled_since is None
+    await world.put_workspace(ISLAND)
+    second = await get(world, ISLAND)
+    assert second.scheduled_since is not None
+    assert second.scheduled_since > first.scheduled_since
+
+
+async def test_activations_at_once_take_an_ordinal_each(world: World) -> None:
+    names = [f"fleet-{number}" for number in range(8)]
+    for name in names[::2]:
+        await world.put_workspace(name, active=False)
+    async with trio.open_nursery() as nursery:
+        for name in names:  # every second one is activated, the others are made
+            nursery.start_soon(world.put_workspace, name)
+    assert sorted((await ordinals(world)).values()) == list(range(10))
+
+
+async def ordinals(world: World) -> dict[str, Any]:
+    stored = await world.stores.registry.list_workspaces(workspaces=None, after=None, limit=100)
+    return {workspace.workspace_id: workspace.ordinal for workspace in stored}
+
+
+async def get(world: World, workspace_id: str) -> Workspace:
+    workspace = await world.stores.registry.get_workspace(workspace_id)
+    assert workspace is not None
+    return workspace
 
 
 async def test_the_same_workspace_again_changes_nothing(world: World) -> None:
@@ -34,11 +104,10 @@ async def test_the_same_workspace_again_changes_nothing(world: World) -> None:
 
 
 async def test_a_changed_workspace_keeps_its_ordinal_and_tells_the_actors(world: World) -> None:
-    before = await world.stores.registry.get_workspace(ISLAND)
-    assert before is not None
-    assert await world.put_workspace(ISLAND, active=False, policy=Policy(grace_seconds=60.0)) == SAME
-    wanted = replace(before, active=False, policy=Policy(grace_seconds=60.0), config_version=before.config_version + 1)
-    assert await world.stores.registry.get_workspace(ISLAND) == wanted
+    before = await get(world, ISLAND)
+    assert await world.put_workspace(ISLAND, policy=Policy(grace_seconds=60.0)) == SAME
+    wanted = replace(before, policy=Policy(grace_seconds=60.0), config_version=before.config_version + 1)
+    assert await get(world, ISLAND) == wanted
 
 
 @pytest.mark.parametrize(
