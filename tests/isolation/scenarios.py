@@ -19,7 +19,10 @@ from domain.model import Submission
 from storage.queries import sql
 from tests.isolation.fleets import NEW, OURS, SESSION, House, ago, draft, news, provider, update
 
-SWITCHED_OFF = f"UPDATE workspaces SET active = workspace_id <> '{OURS}'"
+SWITCHED_OFF = f"""
+    UPDATE workspaces SET active = false, ordinal = NULL, scheduled_since = NULL
+    WHERE workspace_id = '{OURS}'
+"""
 
 Work = Callable[[House], Awaitable[Any]]
 
