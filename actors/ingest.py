@@ -1,7 +1,7 @@
 """The ingest actor: mailbox -> units -> commit -> receipts. The only writer of telematics data.
 
 Owns the mailbox, the unit numbers and the batch in hand. It must never answer before the commit, never drop a batch
-because the database is away, and never let one bad submission hold up the others.
+because the database is away, and never let one bad submission, or one locked row, hold up the others.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.poison import commit_around_poison
-from actors.ports import CommitUnknown, SessionFenced, UnitPoisoned
+from actors.deferred import WaitingRoom
+from actors.lanes import LANES, lane_of
+from actors.poison import SearchInterrupted, commit_around_poison, cut_at
+from actors.ports import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
 from actors.records import log_outcomes
+from domain.deferral import claim_of
 from domain.model import Receipt, SessionRef, Submission
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
-from runtime.mailbox import LaneLimits, Mailbox, MailboxClosed
+from runtime.mailbox import LaneFull, Mailbox, MailboxClosed
 
 if TYPE_CHECKING:
     from random import Random
@@ -28,15 +31,6 @@ if TYPE_CHECKING:
     from actors.session import CurrentSession
 
 Attempt = Callable[[SessionRef, int], Awaitable[Sequence[Receipt]]]
-
-LANE_OF_ORIGIN = {"stream": "stream", "poll": "poll", "http": "http", "envelope": "http"}
-
-# Capacities count updates. Weights share a unit when all lanes are full: streams carry most, polls can wait longest.
-LANES = {
-    "stream": LaneLimits(capacity=20_000, weight=4),
-    "http": LaneLimits(capacity=5_000, weight=2),
-    "poll": LaneLimits(capacity=10_000, weight=2),
-}
 
 # Judging 2,000 updates blocks the loop for about 35 ms, so a unit holds half of that.
 MAX_UNIT_UPDATES = 1_000
@@ -54,12 +48,13 @@ class IngestActor:
         self._current = current
         self._mailbox: Mailbox[Submission] = Mailbox(LANES)
         self._batch: list[Submission] = []
-        self._batch_taken_at = 0.0
+        self._batch_since = 0.0
         self._numbered_session: SessionRef | None = None
         self._next_unit = 1
         self._backoff = Backoff(random, base_seconds=0.1, cap_seconds=5.0)
         self._log = get_logger("ingest")
         self._edge = EdgeLog(self._log, "ingest_commit")
+        self._room = WaitingRoom(self._mailbox, self._log, random=random)
         self._submitted = 0
         self._pending = 0
         self._unsettled: Counter[str] = Counter()  # submissions without a verdict, by resource; no zeros are kept
@@ -75,12 +70,15 @@ class IngestActor:
 
     def submit_nowait(self, submission: Submission) -> None:
         """Put it into its lane, or raise LaneFull / MailboxClosed. Never blocks."""
-        self._mailbox.send_nowait(LANE_OF_ORIGIN[submission.origin], submission, submission.size)
+        if self._room.refuses(submission):
+            raise LaneFull("rows of this workspace are locked, and enough of its updates wait for them")
+        self._mailbox.send_nowait(lane_of(submission), submission, submission.size)
         self._count_submitted(submission)
 
     async def submit(self, submission: Submission) -> None:
         """Wait for room in its lane. The caller's cancel scope is the deadline; cancelled means not submitted."""
-        await self._mailbox.send(LANE_OF_ORIGIN[submission.origin], submission, submission.size)
+        await self._room.wait_admitted(submission)
+        await self._mailbox.send(lane_of(submission), submission, submission.size)
         self._count_submitted(submission)
 
     def _count_submitted(self, submission: Submission) -> None:
@@ -94,17 +92,88 @@ class IngestActor:
     async def run(self) -> None:
         """Commit until the mailbox is closed and empty."""
         while True:
+            try:
+                await self._fill_batch()
+            except MailboxClosed:
+                return
+            await self._commit_batch()
+
+    async def _fill_batch(self) -> None:
+        """Deferred submissions whose rows are free come first, then what waits in the mailbox and follows none that is
+        still deferred.
+        """
+        while not self._batch:
+            if trio.current_time() >= self._room.next_look_at:
+                await self._look_at_locks()
+            self._batch, self._batch_since = self._room.take_ready(MAX_UNIT_UPDATES)
             if not self._batch:
-                try:
-                    self._batch = await self._mailbox.receive_batch(MAX_UNIT_UPDATES)
-                except MailboxClosed:
-                    return
-                self._batch_taken_at = trio.current_time()
-            batch = self._batch  # which may be given up while it is committed
+                await self._receive()
+
+    async def _receive(self) -> None:
+        """Take a batch from the mailbox, or return without one when it is time to look at the locks again."""
+        with trio.CancelScope(deadline=self._room.next_look_at):
+            try:
+                self._batch = await self._mailbox.receive_batch(MAX_UNIT_UPDATES)
+            except MailboxClosed:
+                if not len(self._room):
+                    raise
+                await trio.sleep_forever()  # until that time
+        self._batch_since = trio.current_time()
+        if len(self._room):
+            self._batch = self._room.hold_back(self._batch, self._batch_since)
+
+    async def _look_at_locks(self) -> None:
+        try:
+            found = await self._store.find_locked(self._room.locked)
+        except EnvironmentFault as fault:
+            self._edge.failed(fault, waiting=self._mailbox_size())
+        else:
+            self._edge.recovered()
+            self._room.note_look(found, self._current.session)
+        self._room.look_later()
+
+    async def _commit_batch(self) -> None:
+        batch = self._batch  # which may be given up while it is committed
+        try:
             receipts = await self._commit_or_bisect(batch)
+        except RowsLocked as fault:
+            await self._defer(batch, fault)
+        except SearchInterrupted as interrupted:
+            self._settle_begun(batch, interrupted)
+        else:
             self._batch = []
-            for submission, receipt in zip(batch, receipts, strict=True):
-                self._settle(submission, receipt)
+            self._settle_all(batch, receipts)
+
+    async def _defer(self, batch: list[Submission], fault: RowsLocked) -> None:
+        """Ask which rows it was and put aside what needs them. Without such a row it is a table, or the session."""
+        claims = [claim_of(submission) for submission in batch]
+        try:
+            locked = await self._store.find_locked({row for claim in claims for row in claim.rows})
+        except EnvironmentFault as another:
+            await self._back_off(another)
+            return
+        if not locked:
+            await self._back_off(fault)
+        elif self._batch is batch:
+            self._batch = []
+            self._room.put_first(list(zip(batch, claims, strict=True)), locked, self._batch_since)
+
+    def _settle_begun(self, batch: list[Submission], interrupted: SearchInterrupted) -> None:
+        """Keep in hand what the search for poison has not come to."""
+        done = len(interrupted.receipts)
+        left = batch[done:]
+        if self._batch is batch:
+            self._batch = left
+        self._settle_all(batch[:done], interrupted.receipts)
+        if interrupted.begun is not None:
+            first, left[0] = cut_at(left[0], interrupted.begun)
+            if first.ownership is not None:
+                self._unsettled[first.ownership.resource] += 1  # settled in two steps
+            self._settle(first, interrupted.begun)
+
+    def _settle_all(self, batch: Sequence[Submission], receipts: Sequence[Receipt]) -> None:
+        for submission, receipt in zip(batch, receipts, strict=True):
+            self._settle(submission, receipt)
 
     def _settle(self, submission: Submission, receipt: Receipt) -> None:
         self._pending -= len(submission.updates)
@@ -156,7 +225,7 @@ class IngestActor:
         return receipt
 
     async def _until_verdict(self, attempt: Attempt) -> Sequence[Receipt]:
-        """Try one unit until the database has given a verdict: committed, or poisoned (raised).
+        """Try one unit until the database has given a verdict: committed, poisoned (raised), or locked out (raised).
 
         While the database is away the same unit is tried for ever. Fenced means another epoch took over: the unit is
         tried again under the next session, where what the old one owned is refused and the rest is committed.
@@ -169,6 +238,8 @@ class IngestActor:
             except SessionFenced:
                 self._current.mark_fenced(session)
                 session = await self._begin_unit(newer_than=session)
+            except RowsLocked:
+                raise
             except EnvironmentFault as fault:
                 await self._back_off(fault)
             else:
@@ -211,16 +282,18 @@ class IngestActor:
         self._last_commit_at = trio.current_time()
         self._edge.recovered()
         self._backoff.reset()
+        self._room.note_commit()
 
     # --- the way out
 
     def close(self) -> None:
-        """Take nothing more; `run` returns when what is waiting is committed."""
+        """Take nothing more; `run` returns when what is waiting is committed, the deferred submissions among it."""
         self._mailbox.close()
+        self._room.close()
 
     def give_up(self) -> int:
         """After the drain's budget: tell everyone who still waits that there is no verdict. How many submissions."""
-        left = self._batch + self._mailbox.take_all()
+        left = self._batch + self._room.take_all() + self._mailbox.take_all()
         self._batch = []
         for submission in left:
             resolve, submission.resolve = submission.resolve, None  # answered, even if a unit in flight still commits
@@ -236,11 +309,11 @@ class IngestActor:
         return self._edge.is_failing
 
     def oldest_waiting_seconds(self) -> float:
-        """Age of the oldest submission without a verdict."""
+        """Age of the oldest submission without a verdict, apart from deferred ones: those do not hold up others."""
         waiting = self._mailbox.oldest_waiting_seconds()
         if not self._batch:
             return waiting
-        return max(waiting, trio.current_time() - self._batch_taken_at)
+        return max(waiting, trio.current_time() - self._batch_since)
 
     def _mailbox_size(self) -> int:
         return sum(lane["waiting_size"] for lane in self._mailbox.statistics()["lanes"].values())
@@ -257,5 +330,6 @@ class IngestActor:
             "largest_unit": self._largest_unit,
             "failing": self.is_failing,
             "oldest_waiting_seconds": self.oldest_waiting_seconds(),
+            "deferred": self._room.statistics(),
             "mailbox": self._mailbox.statistics(),
         }

@@ -1,7 +1,7 @@
 """Committing around data that the database refuses: bisect, quarantine what is to blame, commit the rest in order.
 
 Owns the search. It must never reorder updates, never lose one, and never spin: after the budget of transactions the
-submissions that still fail go to quarantine whole.
+submissions that still fail go to quarantine whole. It does not wait for locks: it stops and says how far it came.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.ports import UnitPoisoned
+from actors.ports import RowsLocked, UnitPoisoned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -29,48 +29,89 @@ class _Piece(NamedTuple):
     part: Submission
 
 
+class SearchInterrupted(Exception):
+    """A lock was not given in time. The batch is committed up to a point, in its order; the rest was not touched.
+
+    `receipts` are those of the first submissions; `begun` is of the first part of the next one, if that was cut.
+    """
+
+    def __init__(self, receipts: Sequence[Receipt], begun: Receipt | None, fault: RowsLocked) -> None:
+        super().__init__(str(fault))
+        self.receipts = receipts
+        self.begun = begun
+        self.fault = fault
+
+
 async def commit_around_poison(
     batch: Sequence[Submission], error: UnitPoisoned, commit: Commit, quarantine: Quarantine, *, budget: int = BUDGET
 ) -> Sequence[Receipt]:
-    """One receipt per submission of a batch that failed as a whole with `error`.
+    """One receipt per submission of a batch that failed as a whole with `error`. Raises SearchInterrupted.
 
     Depth first and left to right, so updates of one device reach the database in the order in which they came.
     """
     search = _Search(commit, quarantine, budget)
-    pieces = [_Piece(position, submission) for position, submission in enumerate(batch)]
-    await search.divide(pieces, error)
+    search.push([_Piece(position, submission) for position, submission in enumerate(batch)])
+    try:
+        await search.run(error)
+    except RowsLocked as fault:
+        finished = [_merge(search.receipts[position]) for position in range(search.next_position())]
+        begun = search.receipts.get(len(finished))
+        raise SearchInterrupted(finished, _merge(begun) if begun else None, fault) from fault
     return [_merge(search.receipts[position]) for position in range(len(batch))]
 
 
+def cut_at(submission: Submission, begun: Receipt) -> tuple[Submission, Submission]:
+    """The part that has its receipt, for which nobody waits, and the rest, whose receipt will tell of both."""
+    first, rest = _part(submission, len(begun.results))
+    resolve = submission.resolve
+    if resolve is not None:
+        rest.resolve = lambda receipt: resolve(receipt and _merge([begun, receipt]))
+    return replace(first, resolve=None), rest
+
+
 class _Search:
+    """Groups of pieces still to be committed, the next one last."""
+
     def __init__(self, commit: Commit, quarantine: Quarantine, budget: int) -> None:
         self._commit = commit
         self._quarantine = quarantine
         self._budget = budget
+        self._groups: list[list[_Piece]] = []
         self.receipts: dict[int, list[Receipt]] = {}
 
-    async def divide(self, pieces: list[_Piece], error: UnitPoisoned) -> None:
-        """These pieces failed together: find the one to blame, or quarantine it when it is alone."""
-        halves = _halves(pieces, whole=self._budget <= 0)
+    def push(self, *groups: list[_Piece]) -> None:
+        """To be committed next, in this order."""
+        self._groups.extend(reversed(groups))
+
+    def next_position(self) -> int:
+        """Where the batch goes on."""
+        return self._groups[-1][0].position
+
+    async def run(self, error: UnitPoisoned) -> None:
+        """`error` is what the first group failed with. Raises RowsLocked with the group concerned still to be done."""
+        await self._divide(error)
+        while self._groups:
+            self._budget -= 1
+            try:
+                receipts = await self._commit([piece.part for piece in self._groups[-1]])
+            except UnitPoisoned as poisoned:
+                await self._divide(poisoned)
+            else:
+                self._keep(receipts)
+
+    async def _divide(self, error: UnitPoisoned) -> None:
+        """The next group's pieces failed together: find the one to blame, or quarantine it when it is alone."""
+        halves = _halves(self._groups[-1], whole=self._budget <= 0)
         if halves is None:
-            (piece,) = pieces
-            self._keep(piece, await self._quarantine(piece.part, error))
-            return
-        for half in halves:
-            await self._try(half)
-
-    async def _try(self, pieces: list[_Piece]) -> None:
-        self._budget -= 1
-        try:
-            receipts = await self._commit([piece.part for piece in pieces])
-        except UnitPoisoned as error:
-            await self.divide(pieces, error)
+            (piece,) = self._groups[-1]
+            self._keep([await self._quarantine(piece.part, error)])
         else:
-            for piece, receipt in zip(pieces, receipts, strict=True):
-                self._keep(piece, receipt)
+            self._groups.pop()
+            self.push(*halves)
 
-    def _keep(self, piece: _Piece, receipt: Receipt) -> None:
-        self.receipts.setdefault(piece.position, []).append(receipt)
+    def _keep(self, receipts: Sequence[Receipt]) -> None:
+        for piece, receipt in zip(self._groups.pop(), receipts, strict=True):
+            self.receipts.setdefault(piece.position, []).append(receipt)
 
 
 def _halves(pieces: list[_Piece], *, whole: bool) -> list[list[_Piece]] | None:
@@ -90,7 +131,10 @@ def _cut(submission: Submission, *, whole: bool) -> tuple[Submission, Submission
     count = len(submission.updates)
     if count == 0 or (not _has_facts(submission) and (whole or count == 1)):
         return None
-    middle = count if whole else max(1, count // 2)
+    return _part(submission, count if whole else max(1, count // 2))
+
+
+def _part(submission: Submission, middle: int) -> tuple[Submission, Submission]:
     first = replace(
         submission,
         updates=submission.updates[:middle],

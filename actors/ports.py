@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
+    from domain.deferral import Key
     from domain.model import (
         CycleKey,
         Device,
@@ -47,6 +48,12 @@ class CommitUnknown(EnvironmentFault):
         self.receipts = receipts
 
 
+class RowsLocked(EnvironmentFault):
+    """A lock that the unit needs was not given in time: on a row, on a table, or on the session's own row. Nothing of
+    the unit was written; `find_locked` tells which rows it was.
+    """
+
+
 class UnitPoisoned(Exception):
     """PostgreSQL refused the data itself (a named SQLSTATE or one of our constraints). Bisect; nothing was written."""
 
@@ -61,8 +68,14 @@ class IngestStore(Protocol):
     async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
         """Commit everything or nothing; one receipt per submission, in order.
 
-        Raises SessionFenced, CommitUnknown, UnitPoisoned, or EnvironmentFault (retry with the same unit number).
+        Raises SessionFenced, CommitUnknown, UnitPoisoned, RowsLocked, or another EnvironmentFault (retry with the same
+        unit number).
         A deadlock or serialization failure has already been retried inside.
+        """
+
+    async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
+        """Which of these rows somebody else has locked, under the names they were asked by, with the transaction that
+        holds each. Waits for no row, and raises EnvironmentFault for a locked table.
         """
 
     async def load_last_unit(self, session: SessionRef) -> int | None:

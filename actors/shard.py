@@ -313,6 +313,7 @@ class ShardActor:
         ingest = self._ingest.statistics()
         return {
             "oldest_waiting_seconds": ingest["oldest_waiting_seconds"],
+            "deferred_seconds": ingest["deferred"]["oldest_seconds_by_workspace"],
             "pending": ingest["pending"],
             "units": ingest["units"],
             "failing": ingest["failing"],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import trio
 
-from actors.ingest import LANES
+from actors.lanes import LANES
 from api.ports import HealthQuery
 from benchmarks import writers
 from benchmarks.place import Place, fetch, open_place

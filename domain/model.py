@@ -199,6 +199,17 @@ class Submission:
         """Weight in the mailbox: facts alone still occupy one place."""
         return max(1, len(self.updates))
 
+    @property
+    def is_empty(self) -> bool:
+        """It brings nothing: its receipt only says that what stood before it has been committed."""
+        facts = self.cursor or self.cycle or self.facts or self.confirmation
+        return not (self.updates or self.invalid or facts)
+
+    def is_stale(self, session: SessionRef) -> bool:
+        """Collected under another session than this one; then a unit refuses it as `fenced`."""
+        owner = self.ownership
+        return owner is not None and (owner.epoch != session.epoch or owner.shard_id != session.shard_id)
+
 
 class InvalidItem(NamedTuple):
     """Something that could not even become an update; it goes to the ledger with a sample.

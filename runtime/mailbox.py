@@ -7,6 +7,10 @@ inside a lane, know what an item means, or sleep on a timer; deadlines are the c
 unit, so that empty ones are bounded too. An item larger than the whole lane is admitted only when its lane is
 empty: the bound is exceeded by at most that one item, and no configuration can make an item undeliverable.
 
+**Items set aside.** A receiver that cannot work on an item yet keeps it and says so (`set_aside`): it goes on
+counting against its lane until `resume`. Senders may have been given its room between the two, so the bound can be
+exceeded by what one batch holds.
+
 **Fairness inside a lane.** Parked senders are admitted first come, first served, and room is handed to them
 directly. A `send_nowait` must not overtake them, or it would starve them; but if it never could, it would be
 refused for as long as anyone is parked, since each freed unit is handed on at once (measured with one trio
@@ -79,6 +83,7 @@ class _Lane(Generic[T]):
         "queue",
         "refused_items",
         "served",
+        "set_aside",
         "size",
         "weight",
     )
@@ -87,7 +92,8 @@ class _Lane(Generic[T]):
         self.capacity = limits.capacity
         self.weight = limits.weight
         self.queue: deque[tuple[T, int, float]] = deque()  # item, size, waiting since
-        self.size = 0
+        self.size = 0  # of the queue and of what was set aside
+        self.set_aside = 0
         self.served = 0.0
         self.parked: OrderedDict[trio.lowlevel.Task, _Parked[T]] = OrderedDict()
         self.guest_wants = 0  # size of the largest send_nowait refused since the last drain
@@ -99,7 +105,7 @@ class _Lane(Generic[T]):
         self.refused_items = 0
 
     def has_room_for(self, size: int) -> bool:
-        return self.size + size <= self.capacity or not self.queue
+        return self.size + size <= self.capacity or not self.size
 
     def admits_guest(self, size: int) -> bool:
         """Whether a sender that does not wait may put its item in; notes its wish when not."""
@@ -113,7 +119,7 @@ class _Lane(Generic[T]):
     def next_parked(self, held: int) -> trio.lowlevel.Task | None:
         """The parked sender whose turn has come, if there is room for it beside what is held back for guests."""
         for task, parked in self.parked.items():
-            if not self.queue or self.size + parked.size + held <= self.capacity:
+            if not self.size or self.size + parked.size + held <= self.capacity:
                 return task
             break
         return None
@@ -135,6 +141,7 @@ class _Lane(Generic[T]):
         return {
             "waiting_items": len(self.queue),
             "waiting_size": self.size,
+            "set_aside_size": self.set_aside,
             "capacity": self.capacity,
             "weight": self.weight,
             "peak_size": self.peak_size,
@@ -202,6 +209,19 @@ class Mailbox(Generic[T]):
             await self._receivers.park()
         # No checkpoint from here on: what is taken reaches the caller.
         return self._take(max_size)
+
+    def set_aside(self, lane: str, size: int) -> None:
+        """Count an item that was received, and that the receiver keeps for later, against its lane again."""
+        box = self._lanes[lane]
+        box.size += max(size, 1)
+        box.set_aside += max(size, 1)
+
+    def resume(self, lane: str, size: int) -> None:
+        """The item is worked on or given up now; its room goes to those who wait for it."""
+        box = self._lanes[lane]
+        box.size -= max(size, 1)
+        box.set_aside -= max(size, 1)
+        self._admit_parked(box, box.guest_room)
 
     def take_all(self) -> list[T]:
         """Everything inside, at once: for giving up what nobody will receive any more. Never blocks."""

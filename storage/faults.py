@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.ports import UnitPoisoned
+from actors.ports import RowsLocked, UnitPoisoned
 from runtime.faults import EnvironmentFault
 
 
 class DatabaseAway(EnvironmentFault):
     """No answer from PostgreSQL: not reachable, too slow, shutting down, or all our connections are busy."""
+
+
+class LockTimeout(DatabaseAway, RowsLocked):
+    """55P03: somebody held a row or a table for longer than lock_timeout."""
 
 
 class CommitInDoubt(DatabaseAway):
@@ -102,5 +106,6 @@ def explain_error(sqlstate: str, constraint: str | None, message: str) -> UnitPo
         said = message.partition("\n")[0]  # the driver adds a hint of its own about an option that we do not have
         return DatabaseRefused(sqlstate, f"{said}. {_POOLER_ADVICE[sqlstate]} {_POOLER_REMEDY}", permanent=True)
     if sqlstate == "25006" or sqlstate.startswith(_AWAY):
-        return DatabaseAway(f"{sqlstate}: {message}", retry_after=RETRY_AFTER_SECONDS.get(sqlstate, 0.2))
+        kind = LockTimeout if sqlstate == "55P03" else DatabaseAway
+        return kind(f"{sqlstate}: {message}", retry_after=RETRY_AFTER_SECONDS.get(sqlstate, 0.2))
     return DatabaseRefused(sqlstate, message, permanent=sqlstate in _PERMANENT)

@@ -5,22 +5,26 @@ Owns nothing but the driving; what is written stands in storage/unit.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.ports import CommitUnknown
 from storage.faults import CommitInDoubt
 from storage.queries import sql
 from storage.unit import ingest_unit, quarantine_unit
+from storage.unit_locks import locked_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
     from actors.ports import UnitPoisoned
+    from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
     from storage.gateway import Connection, Database
     from storage.unit_steps import Rows, Statement
 
     Unit = Generator[Statement, Rows, list[Receipt]]
+
+T = TypeVar("T")
 
 
 class PostgresIngestStore:
@@ -36,6 +40,9 @@ class PostgresIngestStore:
         (receipt,) = await self._commit(lambda: quarantine_unit(session, unit, submission, error))
         return receipt
 
+    async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
+        return await self._database.run(lambda connection: drive(locked_rows(rows), connection))
+
     async def load_last_unit(self, session: SessionRef) -> int | None:
         async def work(connection: Connection) -> Any:
             return await connection.fetchval(sql("load_last_unit"), session.shard_id, session.epoch)
@@ -50,14 +57,14 @@ class PostgresIngestStore:
             raise CommitUnknown(str(doubt), doubt.result) from doubt
 
 
-async def drive(unit: Unit, connection: Connection) -> list[Receipt]:
+async def drive(unit: Generator[Statement, Rows, T], connection: Connection) -> T:
     """asyncio, not trio: carry a unit's statements to the connection and its rows back."""
     try:
         statement = next(unit)
         while True:
             statement = unit.send(await connection.fetch(sql(statement.name), *statement.args))
     except StopIteration as end:
-        receipts: list[Receipt] = end.value
-        return receipts
+        result: T = end.value
+        return result
     finally:
         unit.close()

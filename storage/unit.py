@@ -40,12 +40,12 @@ def ingest_unit(
     to commit with it; the others are not concerned.
     """
     now = yield from _pass_fence(session, unit)
-    live = [submission for submission in submissions if _is_live(submission, session)]
+    live = [submission for submission in submissions if not submission.is_stale(session)]
     desk = Desk(now)
     yield from desk.load(live)
     receipts = []
     for submission in submissions:
-        judged = _is_live(submission, session)
+        judged = not submission.is_stale(session)
         results = desk.judge(submission) if judged else desk.refuse(submission, FENCED)
         receipts.append(Receipt(unit, now, results, judged))
     yield from desk.write(session)
@@ -76,11 +76,6 @@ def _pass_fence(session: SessionRef, unit: int) -> Generator[Statement, Rows, da
         raise SessionFenced(f"shard {session.shard_id}, epoch {session.epoch}: no longer live")
     now: datetime = rows[0][0]
     return now
-
-
-def _is_live(submission: Submission, session: SessionRef) -> bool:
-    owner = submission.ownership
-    return owner is None or (owner.epoch == session.epoch and owner.shard_id == session.shard_id)
 
 
 def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:

@@ -206,10 +206,11 @@ def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[tuple
                 named.add((item.workspace_id, item.device_id))
             elif item.external_id is not None:
                 externals.add((item.workspace_id, item.provider_id, item.external_id))
-    return {key for key in named if _is_sendable(key)}, {key for key in externals if _is_sendable(key)}
+    return {key for key in named if is_sendable(key)}, {key for key in externals if is_sendable(key)}
 
 
-def _is_sendable(key: tuple[str, ...]) -> bool:
+def is_sendable(key: tuple[str, ...]) -> bool:
+    """Whether a statement can carry this key; otherwise no row has it."""
     text = "".join(key)
     # Most are printable, and that is quicker to see. What is not may still be somebody's id: a no-break space.
     return text.isprintable() or not _UNSENDABLE.search(text)

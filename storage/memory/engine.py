@@ -16,6 +16,7 @@ import trio
 
 from actors.ports import UnitPoisoned
 from storage.faults import DatabaseAway
+from storage.memory.locks import RowLocks
 from storage.memory.tables import Tables
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Engine:
 
     def __init__(self, clock: WallClock, days_ahead: int | None) -> None:
         self.tables = Tables()
+        self.locks = RowLocks()
         self._clock = clock
         self._days_ahead = days_ahead
         self._writing = trio.Lock()
@@ -93,10 +95,13 @@ class Engine:
             listener(notice)
 
     async def before(self, statement: Statement) -> None:
-        """Each statement is a moment at which others run, and at which a test may pause or fail the unit."""
+        """Each statement is a moment at which others run, and at which a test may pause or fail the unit. Raises
+        LockTimeout when it needs a row that is held.
+        """
         await trio.lowlevel.checkpoint()
         if self.before_statement is not None:
             await self.before_statement(statement)
+        await self.locks.wait_for(statement)
 
     def taste(self, submissions: Sequence[Submission]) -> None:
         """Raises UnitPoisoned when an update is one that a test declared to be poison."""

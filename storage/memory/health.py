@@ -118,7 +118,9 @@ def _collector(tables: Tables, workspace_id: str) -> CollectorRecord:
     heartbeat = tables.heartbeats.get((owner.shard_id,)) if owner else None
     if heartbeat is not None and owner is not None and heartbeat.epoch != owner.epoch:
         heartbeat = None
-    waiting = heartbeat.statistics.get("oldest_waiting_seconds") if heartbeat else None
+    vital = heartbeat.statistics if heartbeat else {}
+    waits = (vital.get("oldest_waiting_seconds"), vital.get("deferred_seconds", {}).get(workspace_id))
+    waiting = max((wait for wait in waits if wait is not None), default=None)
     return CollectorRecord(
         good and good.ended_at,
         newest and newest.started_at,

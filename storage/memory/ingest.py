@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from actors.ports import CommitUnknown
 from storage.faults import CommitInDoubt
@@ -10,16 +10,20 @@ from storage.memory.engine import CommitFate
 from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.unit import ingest_unit, quarantine_unit
+from storage.unit_locks import locked_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
 
     from actors.ports import UnitPoisoned
+    from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
     from storage.memory.engine import Engine
     from storage.unit_steps import Rows, Statement
 
     Unit = Generator[Statement, Rows, list[Receipt]]
+
+T = TypeVar("T")
 
 
 class MemoryIngestStore:
@@ -35,6 +39,11 @@ class MemoryIngestStore:
         (receipt,) = await self._commit(quarantine_unit(session, unit, submission, error), ())
         return receipt
 
+    async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
+        """Takes no turn among the writers: it waits for nobody."""
+        await self._engine.arrive()
+        return await self._drive(locked_rows(rows), self._statements(UnitTables(self._engine.tables)))
+
     async def load_last_unit(self, session: SessionRef) -> int | None:
         async with self._engine.writing() as tables:
             stored = tables.sessions.get((session.shard_id,))
@@ -43,7 +52,7 @@ class MemoryIngestStore:
     async def _commit(self, unit: Unit, tasted: Sequence[Submission]) -> list[Receipt]:
         async with self._engine.writing() as tables:
             overlay = UnitTables(tables)
-            receipts = await self._drive(unit, UnitStatements(overlay, self._engine.now))
+            receipts = await self._drive(unit, self._statements(overlay))
             self._engine.taste(tasted)
             fate = self._engine.decide_fate()
             if fate is not CommitFate.LOST_BEFORE:
@@ -53,14 +62,17 @@ class MemoryIngestStore:
             raise CommitUnknown(str(doubt), receipts) from doubt
         return receipts
 
-    async def _drive(self, unit: Unit, statements: UnitStatements) -> list[Receipt]:
+    def _statements(self, tables: UnitTables) -> UnitStatements:
+        return UnitStatements(tables, self._engine.now, self._engine.locks)
+
+    async def _drive(self, unit: Generator[Statement, Rows, T], statements: UnitStatements) -> T:
         try:
             statement = next(unit)
             while True:
                 await self._engine.before(statement)
                 statement = unit.send(statements.execute(statement))
         except StopIteration as end:
-            receipts: list[Receipt] = end.value
-            return receipts
+            result: T = end.value
+            return result
         finally:
             unit.close()

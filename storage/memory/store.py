@@ -83,6 +83,16 @@ class MemoryStore(
     def cure(self) -> None:
         self._engine.poison(None, "")
 
+    def hold_row(self, table: str, workspace_id: str, name: str, *, holder: str = "somebody") -> None:
+        """Lock a row of device_state, snapshots, connection_state or poll_cycles for another transaction. `name` is the
+        device, the provider or the cycle_id.
+        """
+        self._engine.locks.hold((table, workspace_id, name), holder)
+
+    def release_rows(self) -> None:
+        """Every row that is held."""
+        self._engine.locks.release()
+
     def before_each_statement(self, hook: Hook | None) -> None:
         """Awaited before every statement of a unit, while it holds the writers' turn: pause there, or raise."""
         self._engine.before_statement = hook

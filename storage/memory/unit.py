@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from storage.memory.locks import RowLocks
     from storage.memory.tables import UnitTables
     from storage.unit_steps import Rows, Statement
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 class UnitStatements:
     """One unit's statements over its overlay. `now` is read once a statement, like clock_timestamp() in short ones."""
 
-    def __init__(self, tables: UnitTables, now: Callable[[], datetime]) -> None:
+    def __init__(self, tables: UnitTables, now: Callable[[], datetime], locks: RowLocks) -> None:
         self._tables = tables
         self._now = now
+        self._locks = locks
 
     def execute(self, statement: Statement) -> Rows:
         """The rows that the statement returns. Raises UnitPoisoned or DatabaseRefused as PostgreSQL would."""
@@ -42,7 +44,7 @@ class UnitStatements:
         if session is None or session.epoch != epoch or session.state != "live":
             return []
         self._tables.sessions.put((shard_id,), session._replace(last_unit=unit))
-        return [(self._now(),)]
+        return [(self._now(), "500ms")]
 
     # --- Devices ------------------------------------------------------------------------------------------------
 
@@ -131,6 +133,20 @@ class UnitStatements:
                 row = cycle.row._replace(ended_at=ended_at, outcome=CycleOutcome(outcome), summary=facts)
                 self._tables.poll_cycles.put(row.key, cycle._replace(row=row))
         return []
+
+    # --- What is locked -----------------------------------------------------------------------------------------
+
+    def find_locked_device_states(self, *keys: list[str]) -> Rows:
+        return self._locks.find("device_state", *keys)
+
+    def find_locked_snapshots(self, *keys: list[str]) -> Rows:
+        return self._locks.find("snapshots", *keys)
+
+    def find_locked_connections(self, *keys: list[str]) -> Rows:
+        return self._locks.find("connection_state", *keys)
+
+    def find_locked_cycles(self, *keys: list[str]) -> Rows:
+        return self._locks.find("poll_cycles", *keys)
 
     # --- What was refused ---------------------------------------------------------------------------------------
 

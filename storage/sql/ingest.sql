@@ -3,9 +3,11 @@
 
 -- name: fence
 -- First, so that whoever declares this session dead waits for us, or has already been here and we write nothing.
+-- From here to its end the transaction waits at most 0.5 s for a lock: another shard's unit holds its rows for less, and
+-- everybody else's submissions wait with us.
 UPDATE sessions SET last_unit = $3
 WHERE shard_id = $1 AND epoch = $2 AND state = 'live'
-RETURNING clock_timestamp();
+RETURNING clock_timestamp(), set_config('lock_timeout', '500ms', true);
 
 -- name: resolve_external_ids
 -- Only when some update names its device by the provider's id; the partial unique index answers.

@@ -72,7 +72,8 @@ JOIN connection_state c USING (workspace_id, provider_id);
 -- heartbeat of that session: not who ran the newest cycle, for a new owner may not have begun one yet.
 SELECT k.workspace_id, good.ended_at AS last_good_cycle_at, newest.started_at AS last_cycle_started_at,
        newest.outcome AS last_cycle_outcome, l.shard_id AS owner, h.expires_at AS owner_expires_at,
-       (h.statistics ->> 'oldest_waiting_seconds')::float8 AS oldest_waiting_seconds
+       greatest((h.statistics ->> 'oldest_waiting_seconds')::float8,
+                (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8) AS oldest_waiting_seconds
 FROM unnest($1::text[]) AS k (workspace_id)
 LEFT JOIN LATERAL (
     SELECT ended_at FROM poll_cycles c

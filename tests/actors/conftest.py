@@ -9,6 +9,7 @@ from hypothesis import settings
 from structlog.testing import capture_logs
 
 from tests.actors.cast import LIVE, House, ScriptedStreamer, Shard, build_house, polled
+from tests.actors.deferring import CYCLE_ID, KEY
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:
@@ -54,3 +55,13 @@ async def island(house: House, shard: Shard, nursery: trio.Nursery) -> FleetView
     await house.add_connection(polled("ferries", ISLAND), "raft-1")
     nursery.start_soon(shard.ingest.run)
     return await shard.view(ISLAND)
+
+
+@pytest.fixture
+async def running(house: House, shard: Shard, nursery: trio.Nursery) -> Shard:
+    """The shard with its ingest actor running, a cycle of the harbour under way, and an island with a bus-1 too."""
+    await house.add_workspace(ISLAND)
+    await house.add_connection(polled(workspace_id=ISLAND), "bus-1")
+    assert (await house.store.start_cycle(shard.session, KEY, CYCLE_ID, "trace-c")).started
+    nursery.start_soon(shard.ingest.run)
+    return shard

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from actors.cycle import Cycle, PollState
-from actors.ingest import LANES
+from actors.lanes import LANES
 from actors.ports import ProviderFault
 from domain.model import MAX_SAMPLE_BYTES, CycleKey, CycleOutcome, CycleTrigger, FaultClass
 from domain.schedule import cycle_id

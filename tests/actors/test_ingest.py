@@ -11,16 +11,18 @@ import pytest
 import trio
 import trio.testing
 
-from actors.ingest import LANES, MAX_UNIT_UPDATES, IngestActor
+from actors.ingest import MAX_UNIT_UPDATES, IngestActor
+from actors.lanes import LANES
 from runtime.mailbox import LaneFull, MailboxClosed
 from runtime.supervisor import Restart, Supervisor
 from tests.actors.cast import owned_by, said, submission, update
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import Collection, Mapping, MutableMapping, Sequence
 
     from trio.testing import MockClock
 
+    from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
     from storage.memory import MemoryStore
     from storage.unit_steps import Statement
@@ -45,6 +47,9 @@ class Watched:
             await trio.lowlevel.checkpoint()
             raise self.crashes.pop()
         return await self._store.commit_unit(session, unit, submissions)
+
+    async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
+        return await self._store.find_locked(rows)
 
     async def load_last_unit(self, session: SessionRef) -> int | None:
         return await self._store.load_last_unit(session)

@@ -18,11 +18,12 @@ from storage.faults import DatabaseAway
 from tests.actors.cast import TTL_SECONDS, owned_by, said, update
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from trio.testing import MockClock
 
     from actors.ports import SessionStart
+    from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
     from storage.memory import MemoryStore
     from tests.actors.cast import House, Shard
@@ -47,6 +48,9 @@ class Hesitant:
         return await self._store.load_last_unit(session)
 
     async def quarantine(self, *args: object) -> Receipt:
+        raise NotImplementedError
+
+    async def find_locked(self, rows: object) -> Mapping[Key, str]:
         raise NotImplementedError
 
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.ingest import LANES
+from actors.lanes import LANES
 from actors.stream import MAX_UNSENT_EDGES
 from tests.actors.cast import (
     ECHO,

@@ -15,9 +15,11 @@ from typing import Any
 
 from actors.ports import UnitPoisoned
 from api.ports import HealthQuery, WorklistPosition
+from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
 from domain.model import Submission
 from storage.queries import sql
 from tests.isolation.fleets import NEW, OURS, SESSION, House, ago, draft, news, provider, update
+from tests.storage.holding import holding
 
 SWITCHED_OFF = f"""
     UPDATE workspaces SET active = false, ordinal = NULL, scheduled_since = NULL
@@ -216,6 +218,27 @@ async def send_for_a_device_that_only_they_have(house: House) -> Any:
 async def set_poison_aside(house: House) -> Any:
     poison = Submission("http", "t", (update(OURS, 2, 20),))
     return (await house.stores.ingest.quarantine(SESSION, 999, poison, UnitPoisoned("22021", "NUL"))).results
+
+
+_OUR_ROWS = """ SELECT 1 FROM device_state s, snapshots n, connection_state c, poll_cycles p
+WHERE s.workspace_id = $1 AND s.device_id = 'bus-1' AND n.workspace_id = $1 AND n.device_id = 'bus-2'
+  AND c.workspace_id = $1 AND c.provider_id = 'live' AND p.workspace_id = $1 AND p.cycle_id = 'cycle-2'
+FOR UPDATE
+"""
+
+
+@drives(
+    *("resolve_external_ids", "find_locked_device_states", "find_locked_snapshots"),
+    *("find_locked_connections", "find_locked_cycles"),
+)
+async def find_our_locked_rows(house: House) -> Any:
+    """Those that somebody holds, those that nobody holds, and those that only they have."""
+    devices = [(DEVICE, OURS, name) for name in ("bus-1", "bus-2", "bus-8")]
+    named = [(EXTERNAL, OURS, "live", f"x-{name}") for name in ("bus-1", "bus-8")]
+    links = [(CONNECTION, OURS, name) for name in ("live", "spare", "only-theirs")]
+    cycles = [(CYCLE, OURS, name) for name in ("cycle-1", "cycle-2", "cycle-9")]
+    async with holding(house.database, _OUR_ROWS, OURS):
+        return sorted(await house.stores.ingest.find_locked([*devices, *named, *links, *cycles]))
 
 
 # --- By themselves --------------------------------------------------------------------------------

@@ -293,6 +293,7 @@ async def test_statistics_say_what_is_where() -> None:
     assert lane == {
         "waiting_items": 1,
         "waiting_size": 3,
+        "set_aside_size": 0,
         "capacity": 5,
         "weight": 1,
         "peak_size": 5,

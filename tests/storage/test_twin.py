@@ -14,6 +14,7 @@ from api.ports import HealthQuery
 from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.memory import MemoryStore
+from storage.memory.locks import RowLocks
 from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.queries import parse_blocks, read_sources
@@ -76,13 +77,15 @@ async def world(store: MemoryStore) -> World:
 
 
 def test_the_twin_knows_every_statement_of_the_unit_and_no_other() -> None:
-    blocks = parse_blocks([source for source in read_sources() if source[0] == "ingest.sql"])
+    sources = {name: parse_blocks([(name, text)]).keys() for name, text in read_sources()}
+    steps = sources["ingest.sql"] - {"load_last_unit"}
     methods = {name for name in vars(UnitStatements) if not name.startswith("_")}
-    assert methods - {"execute"} == blocks.keys() - {"load_last_unit"} == {*STEPS, "read_snapshots"}
+    assert methods - {"execute"} == steps | sources["locks.sql"]
+    assert steps == {*STEPS, "read_snapshots"}
 
 
 async def test_rows_at_another_version_than_the_unit_read_are_not_written(world: World, store: MemoryStore) -> None:
-    statements = UnitStatements(UnitTables(store.tables), lambda: world.now)
+    statements = UnitStatements(UnitTables(store.tables), lambda: world.now, RowLocks())
     nothing = (None,) * 6
     states = Statement("write_device_states", columns([(HARBOUR, "bus-1", 3, 4, *nothing)]))
     snapshots = Statement("write_snapshots", columns([(HARBOUR, "bus-1", 3, 4, "{}")]))

@@ -29,6 +29,8 @@ from domain.model import (
 from domain.schedule import cycle_id
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from actors.ports import CycleStart, SessionStart
     from api.ports import HealthPage, SnapshotRow
     from tests.conftest import Stores
@@ -60,6 +62,9 @@ class Inside(Protocol):
 
     async def let_pass(self, seconds: float) -> None:
         """Of database time: heartbeats run out, what is free has been so long, what was recorded is old."""
+
+    def holding(self, table: str, workspace_id: str, name: str) -> AbstractAsyncContextManager[None]:
+        """Another transaction locks this row, for the length of the block. `name` is the rest of its key."""
 
     async def set_clock_back(self, seconds: float) -> None:
         """The database's, as a failover may: events that are there are from the future."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +13,7 @@ from storage.gateway import Database, open_bridge
 from storage.memory import MemoryStore
 from tests.conftest import Stores, make_postgres_stores
 from tests.storage.contract.cast import TickingClock, settle
+from tests.storage.holding import holding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,6 +42,15 @@ async def world(place: str | None) -> AsyncIterator[World]:
         await database.aclose()
 
 
+# How another transaction finds the row it locks.
+LOCKED = {
+    "device_state": "workspace_id = $1 AND device_id = $2 FOR UPDATE",
+    "snapshots": "workspace_id = $1 AND device_id = $2 FOR UPDATE",
+    "connection_state": "workspace_id = $1 AND provider_id = $2 FOR UPDATE",
+    "poll_cycles": "workspace_id = $1 AND cycle_id = $2 FOR UPDATE",
+}
+
+
 def make_twin_stores(store: MemoryStore) -> Stores:
     telling = (store.registry, store.reads, store.keys)
     return Stores(store.ingest, store.sessions, store.cycles, store.upkeep, *telling, store.leases, store.notices)
@@ -46,6 +58,8 @@ def make_twin_stores(store: MemoryStore) -> Stores:
 
 class InsideTwin:
     def __init__(self, store: MemoryStore, clock: TickingClock | None = None) -> None:
+        self._store = store
+        self._holders = itertools.count()
         self._tables = store.tables
         self._clock = clock
 
@@ -63,6 +77,12 @@ class InsideTwin:
 
     async def set_clock_back(self, seconds: float) -> None:
         await self.let_pass(-seconds)
+
+    @asynccontextmanager
+    async def holding(self, table: str, workspace_id: str, name: str) -> AsyncIterator[None]:
+        self._store.hold_row(table, workspace_id, name, holder=f"holder-{next(self._holders)}")
+        yield
+        self._store.release_rows()
 
 
 class InsidePostgres:
@@ -96,6 +116,11 @@ class InsidePostgres:
     async def set_clock_back(self, seconds: float) -> None:
         later = f"UPDATE events SET recorded_at = recorded_at + make_interval(secs => {seconds})"
         await self._database.run(lambda connection: connection.execute(later))
+
+    @asynccontextmanager
+    async def holding(self, table: str, workspace_id: str, name: str) -> AsyncIterator[None]:
+        async with holding(self._database, f"SELECT 1 FROM {table} WHERE {LOCKED[table]}", workspace_id, name):
+            yield
 
     async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
         rows = await self._database.run(lambda connection: connection.fetch(statement), readonly=True)

@@ -1,0 +1,251 @@
+"""Submissions that wait because rows which they need are locked, or because they must not overtake one that waits.
+
+Owns which rows are locked as far as is known, what waits for them and in which order, and when to look again. The rule
+is domain.deferral. Does no I/O: the ingest actor asks the database and tells.
+
+**Bounds.** What waits here counts against its lane of the mailbox, so a lane takes no more than it does without
+locks. Each workspace has a bound of its own well below that; otherwise one locked row would fill the lane for
+everybody. Past it, a submission that would only join those that wait is refused at the door: streams go on coalescing,
+polls wait within their deadline, and clients are told to come back. Looking again costs a few key look-ups every 0.2
+to 2 s.
+
+**Order.** The submissions here stand in an order in which they may commit. A batch that meets a lock goes to the front:
+it follows nothing that waits here, or it would not have been tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import trio
+
+from actors.lanes import lane_of
+from domain.deferral import NO_CLAIM, Claim, claim_of, divide
+from runtime.backoff import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from random import Random
+
+    from structlog.typing import FilteringBoundLogger
+
+    from domain.deferral import Key
+    from domain.model import SessionRef, Submission
+    from runtime.mailbox import Mailbox
+
+MAX_WORKSPACE_UPDATES: Final = 1_000
+MIN_LOOK_SECONDS: Final = 0.2
+MAX_LOOK_SECONDS: Final = 2.0
+MAX_NAMED_ROWS: Final = 5  # in a log line
+MAX_NAMED_WORKSPACES: Final = 100  # in the statistics, which travel with every heartbeat
+
+
+class _Deferred(NamedTuple):
+    submission: Submission
+    claim: Claim
+    workspace_ids: frozenset[str]
+    since: float
+
+
+class WaitingRoom:
+    """The deferred submissions of one ingest actor."""
+
+    def __init__(self, mailbox: Mailbox[Submission], log: FilteringBoundLogger, *, random: Random) -> None:
+        self._mailbox = mailbox
+        self._log = log
+        self._waiting: list[_Deferred] = []
+        self._ready: deque[_Deferred] = deque()  # their rows are free; they commit before anything new
+        self._locked: dict[Key, str] = {}  # and the transaction that was seen to hold each
+        self._preceding: set[Key] = set()  # a new submission that follows one of these waits, too
+        self._updates: Counter[str] = Counter()  # here, by workspace; no zeros are kept
+        self._left = trio.Event()  # set when some leave
+        self._closed = False
+        self._backoff = Backoff(random, MIN_LOOK_SECONDS / 2, MAX_LOOK_SECONDS - MIN_LOOK_SECONDS)
+        self._next_look_at = math.inf
+        self._since: float | None = None  # when the present trouble began
+        self._deferrals = 0
+        self._deferrals_before = 0  # at that time
+        self._looks = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._ready)
+
+    @property
+    def locked(self) -> frozenset[Key]:
+        """The rows to look at again."""
+        return frozenset(self._locked)
+
+    @property
+    def next_look_at(self) -> float:
+        """When to do so, on trio's clock; infinite while nothing waits."""
+        return self._next_look_at
+
+    # --- the door
+
+    def refuses(self, submission: Submission) -> bool:
+        """Whether it would only join those that wait, in a workspace that has enough of them."""
+        if not self._waiting or self._closed or not submission.updates:
+            return False
+        if all(self._updates[name] < MAX_WORKSPACE_UPDATES for name in _workspaces_of(submission)):
+            return False
+        return self._must_wait(claim_of(submission))
+
+    async def wait_admitted(self, submission: Submission) -> None:
+        """Return when it is refused no longer. The caller's cancel scope is the deadline."""
+        while self.refuses(submission):
+            await self._left.wait()
+
+    def close(self) -> None:
+        """Refuse nothing any more: the closed mailbox does."""
+        self._closed = True
+        self._tell_left()
+
+    # --- in
+
+    def hold_back(self, batch: Sequence[Submission], since: float) -> list[Submission]:
+        """Keep those of a new batch that must wait; return the others."""
+        free = []
+        for submission, claim in [(submission, claim_of(submission)) for submission in batch]:
+            if self._must_wait(claim):
+                self._waiting.append(self._enter(submission, claim, since))
+                self._preceding |= claim.precedes
+            else:
+                free.append(submission)
+        return free
+
+    def put_first(self, batch: Sequence[tuple[Submission, Claim]], locked: Mapping[Key, str], since: float) -> None:
+        """Keep a batch that met these locks. Those of it that are free come out with `take_ready`."""
+        if self._since is None:
+            self._since, self._deferrals_before = trio.current_time(), self._deferrals
+            self._log.warning("ingest_deferred", rows=sorted(locked)[:MAX_NAMED_ROWS], locked=len(locked))
+        entries = [self._enter(submission, claim, since) for submission, claim in batch]
+        self._locked.update(locked)
+        self._waiting = [*entries, *self._ready, *self._waiting]
+        self._ready.clear()
+        self._divide()
+
+    # --- out
+
+    def note_look(self, found: Mapping[Key, str], session: SessionRef | None) -> None:
+        """Note what a look at `locked` has found.
+
+        A row that another transaction holds by now counts as free. Its locks come and go, and a unit that waits in line
+        gets it sooner than one that looks now and then.
+        """
+        self._looks += 1
+        self._locked = {row: holder for row, holder in self._locked.items() if found.get(row) == holder}
+        if session is not None:  # what will be refused as fenced needs no row
+            self._waiting = [
+                entry._replace(claim=NO_CLAIM) if entry.submission.is_stale(session) else entry
+                for entry in self._waiting
+            ]
+        self._divide()
+
+    def look_later(self) -> None:
+        """Choose the time of the next look."""
+        delay = self._backoff.next_delay(MIN_LOOK_SECONDS)
+        self._next_look_at = trio.current_time() + delay if self._waiting else math.inf
+
+    def take_ready(self, max_size: int) -> tuple[list[Submission], float]:
+        """The next submissions whose rows are free, in order, and since when the oldest of them waits."""
+        taken: list[_Deferred] = []
+        size = 0
+        while self._ready and (not taken or size + self._ready[0].submission.size <= max_size):
+            taken.append(self._ready.popleft())
+            size += taken[-1].submission.size
+        self._leave(taken)
+        return [entry.submission for entry in taken], min((entry.since for entry in taken), default=math.inf)
+
+    def take_all(self) -> list[Submission]:
+        """Everything, in order: for giving up."""
+        left = [*self._ready, *self._waiting]
+        self._ready.clear()
+        self._waiting.clear()
+        self._divide()
+        self._leave(left)
+        return [entry.submission for entry in left]
+
+    def note_commit(self) -> None:
+        """A unit has been committed; if nothing is left here, the trouble is over."""
+        if self._since is None or len(self):
+            return
+        self._log.info(
+            "ingest_deferred_recovered",
+            deferred_for_seconds=round(trio.current_time() - self._since, 3),
+            deferrals=self._deferrals - self._deferrals_before,
+        )
+        self._since = None
+        self._backoff.reset()
+
+    # --- details
+
+    def _must_wait(self, claim: Claim) -> bool:
+        return not (claim.rows.isdisjoint(self._locked) and claim.follows.isdisjoint(self._preceding))
+
+    def _divide(self) -> None:
+        free, self._waiting = divide(((entry, entry.claim) for entry in self._waiting), self._locked)
+        self._ready.extend(free)
+        self._preceding = {key for entry in self._waiting for key in entry.claim.precedes}
+        if not self._waiting:
+            self._locked.clear()
+            self._next_look_at = math.inf
+        elif self._next_look_at == math.inf:
+            self.look_later()
+
+    def _enter(self, submission: Submission, claim: Claim, since: float) -> _Deferred:
+        entry = _Deferred(submission, claim, _workspaces_of(submission), since)
+        self._deferrals += 1
+        self._mailbox.set_aside(lane_of(submission), submission.size)
+        for workspace_id in entry.workspace_ids:
+            self._updates[workspace_id] += submission.size
+        return entry
+
+    def _leave(self, entries: Sequence[_Deferred]) -> None:
+        for submission, _, workspace_ids, _ in entries:
+            self._mailbox.resume(lane_of(submission), submission.size)
+            for workspace_id in workspace_ids:
+                self._updates[workspace_id] -= submission.size
+                if not self._updates[workspace_id]:
+                    del self._updates[workspace_id]
+        if entries:
+            self._tell_left()
+
+    def _tell_left(self) -> None:
+        self._left.set()
+        self._left = trio.Event()
+
+    def statistics(self) -> dict[str, Any]:
+        """`deferrals` counts each time that a submission was put here."""
+        ages = self._ages()
+        return {
+            "submissions": len(self),
+            "updates": sum(len(entry.submission.updates) for entry in (*self._ready, *self._waiting)),
+            "locked_rows": len(self._locked),
+            "deferrals": self._deferrals,
+            "looks": self._looks,
+            "oldest_seconds": max(ages.values(), default=0.0),
+            "oldest_seconds_by_workspace": dict(sorted(ages.items(), key=_by_age)[:MAX_NAMED_WORKSPACES]),
+        }
+
+    def _ages(self) -> dict[str, float]:
+        """Since when, in seconds, each workspace has had something here."""
+        now = trio.current_time()
+        ages: dict[str, float] = {}
+        for entry in (*self._ready, *self._waiting):
+            for workspace_id in entry.workspace_ids:
+                ages[workspace_id] = max(ages.get(workspace_id, 0.0), now - entry.since)
+        return ages
+
+
+def _workspaces_of(submission: Submission) -> frozenset[str]:
+    names = {item.workspace_id for item in submission.updates}
+    names.update(item.workspace_id for item in submission.invalid)
+    names.update(fact.workspace_id for fact in submission.facts)
+    beside = (submission.cursor, submission.confirmation, submission.cycle and submission.cycle.key)
+    return frozenset(names | {item.workspace_id for item in beside if item is not None})
+
+
+def _by_age(item: tuple[str, float]) -> float:
+    return -item[1]

@@ -1,0 +1,65 @@
+"""Rows that somebody else has locked, on the twin: a test holds them, and units wait for them as on PostgreSQL.
+
+Owns which statement of a unit takes which lock. The twin's writers take turns, so no two units ever meet here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from storage.faults import explain_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from storage.unit_steps import Rows, Statement
+
+    Row = tuple[str, str, str]  # table, workspace_id, and the rest of the key
+
+UNIT_LOCK_SECONDS: Final = 0.5  # as the fence sets it
+# The statements of a unit that lock rows; their first two arrays are the keys.
+_TABLES: Final = {
+    "lock_devices": "device_state",
+    "write_snapshots": "snapshots",
+    "lock_connections": "connection_state",
+    "end_cycles": "poll_cycles",
+}
+
+
+class RowLocks:
+    """Locks of other transactions, each with the name of its holder."""
+
+    def __init__(self) -> None:
+        self._holders: dict[Row, str] = {}
+        self._released = trio.Event()
+
+    def hold(self, row: Row, holder: str) -> None:
+        self._holders[row] = holder
+
+    def release(self) -> None:
+        """All of them."""
+        self._holders.clear()
+        self._released.set()
+        self._released = trio.Event()
+
+    async def wait_for(self, statement: Statement) -> None:
+        """Return when the statement can have its locks. Raises LockTimeout after as long as a unit waits."""
+        table = _TABLES.get(statement.name)
+        if table is None or not self._holders:
+            return
+        with trio.move_on_after(UNIT_LOCK_SECONDS) as waiting:
+            while any(self.find(table, *statement.args[:2])):
+                await self._released.wait()
+        if waiting.cancelled_caught:
+            raise explain_error("55P03", None, "canceling statement due to lock timeout")
+
+    def find(self, table: str, workspaces: Sequence[str], names: Sequence[str]) -> Rows:
+        """The rows that are held, with their holders."""
+        return list(self._find(table, workspaces, names))
+
+    def _find(self, table: str, workspaces: Sequence[str], names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+        for key in zip(workspaces, names, strict=True):
+            if holder := self._holders.get((table, *key)):
+                yield (*key, holder)

@@ -1,0 +1,30 @@
+"""What the tests of deferred submissions share: a cycle, a cursor, and how long a lock may go unnoticed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from domain.model import CursorAdvance, CycleEnd, CycleKey, CycleOutcome, CycleTrigger
+from domain.schedule import cycle_id
+from tests.actors.cast import HARBOUR, NOON, STEADY, at
+
+if TYPE_CHECKING:
+    from tests.actors.cast import House
+
+KEY = CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1)
+CYCLE_ID = cycle_id(KEY)
+ENOUGH_SECONDS = 3.0  # for a lock to be noticed, and later for its end
+
+
+def advance(cursor: str) -> CursorAdvance:
+    return CursorAdvance(HARBOUR, STEADY, cursor)
+
+
+def end_of_cycle() -> CycleEnd:
+    return CycleEnd(KEY, CYCLE_ID, at(10), CycleOutcome.COMPLETED, {})
+
+
+async def cursor_of(house: House) -> str | None:
+    fleet = await house.store.load_fleet(HARBOUR)
+    assert fleet is not None
+    return fleet.cursors.get(STEADY)
