@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
+from actors.connections import Connector
 from actors.cycle import Cycle, PollState
 from actors.lanes import LANES
 from actors.ports import ProviderFault
@@ -53,6 +55,21 @@ def fill_poll_lane(shard: Shard) -> None:
     """While the ingest actor does not run."""
     for _ in range(LANES["poll"].capacity // 500):
         shard.send(*[update("bus-2", 0, soc_percent=1)] * 500, origin="poll")
+
+
+async def test_a_secret_that_is_not_read_in_time_is_not_blamed_on_its_provider(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+
+    async def hang(reference: str) -> str:
+        await trio.sleep_forever()
+
+    shard.connector = Connector({"scripted": shard.provider}, hang)
+    await house.store.put_provider(replace(polled(), credential="file:steady"))
+    assert await run_cycle(shard, fetch=30) is CycleOutcome.TIMED_OUT
+    (row,) = await house.cycles()
+    assert row.summary["connections"] == {STEADY: "not finished within 30 s", LIVE: "ok"}
 
 
 async def test_a_cycle_that_every_connection_answered_is_completed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from runtime.settings import SecretReference, SecretUnavailable, SettingsError, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -207,6 +209,20 @@ def test_a_missing_secret_says_whether_waiting_can_help(reference: str, permanen
     with pytest.raises(SecretUnavailable, match=reference) as caught:
         SecretReference(reference).resolve({})
     assert caught.value.permanent is permanent
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_reference_of_a_setting_reads_a_regular_file_only(make: Callable[[Path], None], tmp_path: Path) -> None:
+    """Anywhere on the machine, but without waiting for somebody to write into it."""
+    path = tmp_path / "secret"
+    make(path)
+    with pytest.raises(SecretUnavailable, match="is not a regular file"):
+        SecretReference(f"file:{path}").resolve()
+
+
+def test_a_secret_that_never_ends_is_refused() -> None:
+    with pytest.raises(SecretUnavailable, match="is not a regular file"):
+        SecretReference("file:/dev/zero").resolve()
 
 
 def test_an_empty_variable_is_no_secret() -> None:
