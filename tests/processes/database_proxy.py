@@ -1,8 +1,8 @@
 """A TCP proxy in front of PostgreSQL that can take the database away.
 
 Owns the forwarding and three ways to spoil it: cut (connections break, new ones are closed at once), frozen (bytes
-stay where they are, as behind a dead network), and the answer to one COMMIT lost. It understands nothing of the
-protocol beyond the bytes of that one command.
+stay where they are, as behind a dead network), and the answer to one COMMIT lost. Of the protocol it
+understands only where a transaction begins and ends, and what a trace id looks like among its parameters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CONNECT_SECONDS: Final = 5.0
-_COMMIT: Final = b"COMMIT\0"
+# Simple queries, with their type and length in front: no text that a client writes looks like this.
+_COMMIT: Final = b"Q\0\0\0\x0bCOMMIT\0"
+_BOUNDARIES: Final = (b"Q\0\0\0\x0aBEGIN\0", b"Q\0\0\0\x0dROLLBACK\0", _COMMIT)
 
 
 class Condition(enum.Enum):
@@ -33,6 +35,20 @@ class LostCommit(enum.Enum):
 
     CARRIED_OUT = "carried out"
     NEVER_ARRIVED = "never arrived"
+
+
+class Transaction:
+    """What a client has sent since its transaction began, however it was cut on the way."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.is_committed = False  # the newest bytes ask for it
+
+    def add(self, chunk: bytes | bytearray) -> None:
+        if self.is_committed or self.sent.endswith(_BOUNDARIES):
+            self.sent = b""
+        self.sent += chunk
+        self.is_committed = self.sent.endswith(_COMMIT)
 
 
 class DatabaseProxy:
@@ -63,9 +79,10 @@ class DatabaseProxy:
             for scope in self._connections:
                 scope.cancel()
 
-    def lose_commit_after(self, marker: bytes, fate: LostCommit) -> None:
-        """Break the connection at the first COMMIT that follows these bytes on it, before anybody hears the answer."""
-        self._losing = (marker, fate)
+    def lose_commit_of(self, trace_id: str, fate: LostCommit) -> None:
+        """Break the connection at the COMMIT of the first transaction that stores this trace id, before anybody hears
+        the answer. A transaction that is rolled back does not count."""
+        self._losing = (len(trace_id).to_bytes(4, "big") + trace_id.encode(), fate)
 
     async def listen(self, nursery: trio.Nursery) -> None:
         serve = partial(trio.serve_tcp, self._serve, 0, host="127.0.0.1")
@@ -117,13 +134,13 @@ class DatabaseProxy:
     async def _pump_to_server(
         self, client: trio.SocketStream, server: trio.SocketStream, scope: trio.CancelScope
     ) -> None:
-        marked = False
+        transaction = Transaction()
         while chunk := await client.receive_some():
             await self._wait_passable()
+            transaction.add(chunk)
             if self._losing is not None:
-                marker, fate = self._losing
-                marked = marked or marker in chunk
-                if marked and _COMMIT in chunk:
+                parameter, fate = self._losing
+                if transaction.is_committed and parameter in transaction.sent:
                     await self._lose(chunk, server, fate)
                     break
             await server.send_all(chunk)

@@ -207,16 +207,16 @@ async def test_a_commit_whose_answer_is_lost_is_found_out_and_stored_once(
     key = await make_key(postgres_stores)
     poster = Poster("post", await make_depot(postgres_stores, 5), key, Random(5))
     async with open_proxy(dsn) as proxy, open_shard(proxy.dsn, key) as shard, trio.open_nursery() as nursery:
-        proxy.lose_commit_after(b"post-2", fate)
+        proxy.lose_commit_of("post-2", fate)
         await shard.wait_ready()
         poster.shard_port = shard.port
         nursery.start_soon(poster.run)
         await poster.wait_for_verdicts(5)
         await poster.finish()
         assert proxy.commits_lost == 1
-        assert len(shard.child.events("commit_was_unknown")) == 1
         shard.child.send(SIGTERM)
         assert await shard.child.wait_ended() == 0
+        assert len(shard.child.events("commit_was_unknown")) == 1
     events, devices = await fetch_history(dsn)
     # The process found out by itself: no client heard of it.
     assert poster.refusals == []
