@@ -101,7 +101,7 @@ def ago(hours: float) -> datetime:
 
 def provider(workspace_id: str, provider_id: str, **rest: Any) -> ProviderConnection:
     address, secret = f"https://{workspace_id}.example", f"env:{workspace_id.upper()}"
-    return ProviderConnection(workspace_id, provider_id, "simulated", "poll", address, secret, **rest)
+    return ProviderConnection(workspace_id, provider_id, "spoken", "poll", address, secret, **rest)
 
 
 def draft(device_id: str, **rest: Any) -> DeviceDraft:

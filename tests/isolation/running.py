@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
@@ -48,63 +47,56 @@ class Run(NamedTuple):
 
 
 class Places(NamedTuple):
-    """DSNs of the two filled databases."""
+    """DSNs of the two filled databases, and the SQL that makes either what it was filled with."""
 
     alone: str
     beside: str
+    go_back: str
 
 
 def fill_places(server: str, template: str) -> Places:
-    """The two databases. Each keeps a copy of what it was filled with, and every run begins by
-    going back to that.
-    """
-    names = Places("lastheard_alone", "lastheard_beside")
-    for name in names:
-        execute(
-            server,
-            f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
-            f"CREATE DATABASE {name} TEMPLATE {template}",
-        )
-    places = Places(*(database_dsn(server, name) for name in names))
-    for dsn in places:
-        trio.run(fill_database, dsn, dsn == places.beside)
-        copies = [f"CREATE TABLE kept.{table} AS TABLE public.{table}" for table in _tables(dsn)]
+    """The two databases. Each keeps a copy of what it was filled with, and every run begins there."""
+    alone, beside = (_make_database(server, template, name) for name in ("alone", "beside"))
+    trio.run(fill_database, alone, False)
+    trio.run(fill_database, beside, True)
+    tables = [row[0] for row in fetch(alone, _TABLES)]
+    for dsn in (alone, beside):
+        copies = [f"CREATE TABLE kept.{table} AS TABLE public.{table}" for table in tables]
         execute(dsn, "CREATE SCHEMA kept", *copies)
-    return places
+    return Places(alone, beside, _going_back(tables))
+
+
+_TABLES = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    AND relkind IN ('r', 'p') AND NOT relispartition
+"""
+
+
+def _make_database(server: str, template: str, name: str) -> str:
+    full_name = f"lastheard_{name}"
+    drop = f"DROP DATABASE IF EXISTS {full_name} WITH (FORCE)"
+    execute(server, drop, f"CREATE DATABASE {full_name} TEMPLATE {template}")
+    return database_dsn(server, full_name)
+
+
+def _going_back(tables: Iterable[str]) -> str:
+    """One round trip, one transaction. As a replica, so that the order of the tables is free."""
+    refill = "DELETE FROM {0}; INSERT INTO {0} OVERRIDING SYSTEM VALUE SELECT * FROM kept.{0};"
+    steps = "".join(refill.format(table) for table in tables)
+    return f"SET LOCAL session_replication_role = replica; {steps}"
 
 
 def run_scenario(places: Places, scenario: Scenario, *, beside: bool) -> Run:
-    dsn = places.beside if beside else places.alone
-    execute(dsn, _going_back(dsn), *scenario.prepared)
-    return trio.run(_run, dsn, scenario)
+    return trio.run(_run, places.beside if beside else places.alone, places.go_back, scenario)
 
 
-@cache
-def _going_back(dsn: str) -> str:
-    """One round trip. As a replica, so that the order of the tables does not matter."""
-    return "SET session_replication_role = replica;" + "".join(
-        f"DELETE FROM {table}; INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM kept.{table};"
-        for table in _tables(dsn)
-    )
-
-
-def _tables(dsn: str) -> list[str]:
-    return [
-        row[0]
-        for row in fetch(
-            dsn,
-            """ SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind
-            IN ('r', 'p')
-        AND NOT relispartition""",
-        )
-    ]
-
-
-async def _run(dsn: str, scenario: Scenario) -> Run:
+async def _run(dsn: str, go_back: str, scenario: Scenario) -> Run:
     async with open_bridge():
         database = Database(dsn)
         try:
             house = House.over(database)
+            for statement in (go_back, *scenario.prepared):
+                await house.execute(statement)
             before = await dump(house, THEIRS, locks=True)
             with recording() as executed:
                 answer = await scenario.work(house)

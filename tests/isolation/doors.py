@@ -1,0 +1,122 @@
+"""Every operation of the served OpenAPI document as a request that would succeed.
+
+To add an operation with a body, add a valid body to `BODIES` under its operationId; to add a path
+or query parameter that must be given, add it to `IDS`. Both fail with a sentence until then.
+`{workspace_id}` in a body stands for the workspace that is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.isolation.fleets import ago
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+AT: Final = ago(1).isoformat()
+
+# Ids that both workspaces know, ids that only THEIRS knows, and as many that nobody knows.
+IDS: Final = {"device_id": "bus-1", "provider_id": "live", "cycle_id": "cycle-1"}
+ONLY_THEIRS: Final = {"device_id": "bus-8", "provider_id": "only-theirs", "cycle_id": "cycle-9"}
+NOBODYS: Final = {"device_id": "bus-0", "provider_id": "only-nobody", "cycle_id": "cycle-0"}
+
+_DEVICE: Final = {
+    "provider_id": "live",
+    "external_id": "x-new",
+    "vehicle_id": "v",
+    "vehicle_name": "n",
+}
+_UPDATE: Final = {
+    "workspace_id": "{workspace_id}",
+    "provider_id": "live",
+    "device_id": "{device_id}",
+    "readings": [{"signal": "soc_percent", "value": 33, "observed_at": AT}],
+}
+BODIES: Final[Mapping[str, Any]] = {
+    "put_workspace": {"name": "changed"},
+    "put_provider": {
+        "provider_type": "spoken",
+        "transport": "poll",
+        "base_url": "https://new.example",
+        "credential": "env:NEW",
+    },
+    "put_device": _DEVICE,
+    "import_devices": {"devices": [{**_DEVICE, "device_id": "{device_id}"}]},
+    "ingest": {
+        "updates": [
+            _UPDATE,
+            {**_UPDATE, "device_id": None, "external_id": "x-{device_id}"},
+            {**_UPDATE, "readings": []},
+        ]
+    },
+    "ingest_envelope": {
+        "workspaceId": "{workspace_id}",
+        "providerType": "spoken",
+        "providerId": "live",
+        "receivedAt": AT,
+        "rawMessage": f"say x-bus-1 soc_percent 50 {AT}",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request. `names` fills the placeholders of path, query and body."""
+
+    operation: str
+    method: str
+    path: str
+    query: str = ""
+    body: str | None = None
+    media_type: str = "application/json"
+    parameters: frozenset[str] = frozenset()  # of the query
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def mentions(self, name: str) -> bool:
+        """Whether path, query or body have a place for this name."""
+        return "{" + name + "}" in f"{self.path} {self.query} {self.body}"
+
+    def of(self, workspace_id: str, **ids: str) -> Ask:
+        """The same request about this workspace, and about these ids within it."""
+        return replace(self, names={**IDS, **ids, "workspace_id": workspace_id})
+
+    def fill(self, text: str) -> str:
+        for name, value in self.names.items():
+            text = text.replace("{" + name + "}", value)
+        return text
+
+
+def read_operations(document: Mapping[str, Any]) -> Iterator[Ask]:
+    """Every operation that asks for a key."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if operation["security"]:
+                yield _read_operation(path, method.upper(), operation)
+
+
+def _read_operation(path: str, method: str, operation: Mapping[str, Any]) -> Ask:
+    name = operation["operationId"]
+    known = {*IDS, "workspace_id"}
+    required = [one["name"] for one in operation["parameters"] if one["required"]]
+    unknown = sorted(set(required) - known)
+    assert not unknown, f"{name} needs {unknown}: add an example to IDS in tests/isolation/doors.py"
+    query = frozenset(one["name"] for one in operation["parameters"] if one["in"] == "query")
+    if "requestBody" not in operation:
+        return Ask(name, method, path, parameters=query)
+    assert name in BODIES, f"{name} takes a body: add a valid one to BODIES in tests/isolation/doors.py"
+    return Ask(name, method, path, body=json.dumps(BODIES[name]), parameters=query)
+
+
+def variants(ask: Ask) -> Iterator[Ask]:
+    """The request spoilt in ways that a handler notices early or late."""
+    if ask.parameters:
+        yield replace(ask, query="?limit=0&cursor=nonsense")
+    if "workspace_id" in ask.parameters:
+        yield replace(ask, query="?workspace_id={workspace_id}")
+    if ask.body is not None:
+        yield replace(ask, body="{}")
+        yield replace(ask, body="{not json")
+        yield replace(ask, media_type="text/plain")

@@ -1,0 +1,179 @@
+"""No operation of the API tells or changes anything of a workspace that the key does not see.
+
+The operations come from the served OpenAPI document. Each is asked, well and badly, with a key for
+`OURS`: about `THEIRS` it must answer what it answers about a workspace that does not exist: status,
+headers and body, byte for byte; about an id within `OURS` that only `THEIRS` has, what it answers
+about an id that nobody has. The names have equal lengths, so that nothing needs to be normalised
+but the names themselves. After each request not a byte of `THEIRS` has changed.
+
+A new operation is tested without further ado; doors.py says what to add when it takes a body.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pytest
+
+from api.keys import Scope
+from storage.gateway import Database, open_bridge
+from tests.api.house import DatabaseClock
+from tests.api.house import House as ApiHouse
+from tests.conftest import make_postgres_stores
+from tests.isolation.doors import NOBODYS, ONLY_THEIRS, Ask, read_operations, variants
+from tests.isolation.fleets import OURS, SESSION, THEIRS, House
+from tests.isolation.running import dump
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import trio
+
+    from tests.api.house import Answer
+    from tests.isolation.running import Places
+
+NOBODY: Final = "nobody"  # a workspace that does not exist
+assert len(NOBODY) == len(THEIRS)
+assert {name: len(one) for name, one in ONLY_THEIRS.items()} == {name: len(one) for name, one in NOBODYS.items()}
+TRACE: Final = {"x-request-id": "trace-asked"}
+READING: Final = ("GET", "HEAD")
+INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
+# It makes what does not exist; that a key can make only what it lists is tested in
+# tests/api/test_access.py.
+MAKES_A_WORKSPACE: Final = {"put_workspace"}
+
+
+class Doors:
+    """The API over the database in which both workspaces are. `touched`: requests after which a
+    byte of `THEIRS` was another, or `NOBODY` had a row.
+    """
+
+    def __init__(self, api: ApiHouse, inside: House, places: Places) -> None:
+        self._api = api
+        self._inside = inside
+        self._go_back = places.go_back
+        self._written = True
+        self.touched: list[Ask] = []
+
+    async def operations(self) -> list[Ask]:
+        return list(read_operations(await self._api.get("/openapi.json", key="unlimited")))
+
+    async def variants(self) -> list[Ask]:
+        """Every operation as it should be asked and as it should not."""
+        asks = await self.operations()
+        return asks + [spoilt for ask in asks for spoilt in variants(ask)]
+
+    async def ask(self, ask: Ask, key: str = "limited") -> Answer:
+        """On the database as it was filled."""
+        if self._written:
+            await self.go_back()
+        self._written = ask.method not in READING
+        if not self._written:
+            return await self._send(ask, key)
+        before = await dump(self._inside, THEIRS, locks=True)
+        answer = await self._send(ask, key)
+        nobodys = [] if key == "unlimited" else await dump(self._inside, NOBODY, locks=True)
+        if nobodys or before != await dump(self._inside, THEIRS, locks=True):
+            self.touched.append(ask)
+        return answer
+
+    async def go_back(self) -> None:
+        await self._inside.execute(self._go_back)
+        for name, workspaces in KEYS.items():
+            await self._api.add_key(name, list(Scope), workspaces)
+
+    async def _send(self, ask: Ask, key: str) -> Answer:
+        headers = {**TRACE, **({"content-type": ask.media_type} if ask.body is not None else {})}
+        data = None if ask.body is None else ask.fill(ask.body)
+        path = ask.fill(ask.path + ask.query)
+        return await self._api.ask(ask.method, path, key=key, headers=headers, data=data)
+
+
+KEYS: Final = {"limited": [OURS], "listed": [OURS, NOBODY], "unlimited": None}
+
+
+@pytest.fixture
+async def doors(places: Places, nursery: trio.Nursery) -> AsyncIterator[Doors]:
+    async with open_bridge():
+        database = Database(places.beside)
+        inside = House(database, make_postgres_stores(database))
+        clock = DatabaseClock()
+        clock.let_pass((datetime.now(UTC) - clock.now()).total_seconds())
+        api = ApiHouse(cast("Any", EveryStore(inside)), clock, SESSION)
+        nursery.start_soon(api.ingest.run)
+        doors = Doors(api, inside, places)
+        await doors.go_back()  # the first question is for the description, and needs a key
+        yield doors
+        nursery.cancel_scope.cancel()
+        await database.aclose()
+
+
+class EveryStore:
+    """All stores as one object, as the in-memory twin is."""
+
+    def __init__(self, inside: House) -> None:
+        self._stores = list(vars(inside.stores).values())
+
+    def __getattr__(self, name: str) -> Any:
+        return next(getattr(store, name) for store in self._stores if hasattr(store, name))
+
+
+def told(answer: Answer, name: str) -> tuple[int, dict[str, str], str]:
+    """All of an answer but the name that the request itself brought in, and instants of its own."""
+    body = answer.body.decode().replace(name, "{name}")
+    return answer.status, dict(answer.headers), INSTANT.sub("{instant}", body)
+
+
+async def test_another_workspace_is_answered_like_none(doors: Doors) -> None:
+    differences = []
+    for ask in [one for one in await doors.variants() if one.mentions("workspace_id")]:
+        theirs = told(await doors.ask(ask.of(THEIRS)), THEIRS)
+        nobodys = told(await doors.ask(ask.of(NOBODY)), NOBODY)
+        if theirs != nobodys:
+            differences.append((ask, theirs, nobodys))
+    assert not differences, "\n".join(map(str, differences))
+    assert doors.touched == []
+
+
+@pytest.mark.parametrize("key", ["listed", "unlimited"])
+async def test_it_is_the_answer_that_others_get_about_no_workspace(doors: Doors, key: str) -> None:
+    """Also of a key that lists the workspace that does not exist, and of one that sees all."""
+    differences = []
+    for ask in [one for one in await doors.operations() if one.mentions("workspace_id")]:
+        theirs = told(await doors.ask(ask.of(THEIRS)), THEIRS)
+        nobodys = told(await doors.ask(ask.of(NOBODY), key), NOBODY)
+        if theirs != nobodys and ask.operation not in MAKES_A_WORKSPACE:
+            differences.append((ask, theirs, nobodys))
+    assert not differences, "\n".join(map(str, differences))
+
+
+@pytest.mark.parametrize("name", ONLY_THEIRS)
+async def test_an_id_that_only_they_have_is_answered_like_none(doors: Doors, name: str) -> None:
+    differences = []
+    for ask in [one for one in await doors.variants() if one.mentions(name)]:
+        known, unknown = ONLY_THEIRS[name], NOBODYS[name]
+        theirs = told(await doors.ask(ask.of(OURS, **{name: known})), known)
+        nobodys = told(await doors.ask(ask.of(OURS, **{name: unknown})), unknown)
+        if theirs != nobodys:
+            differences.append((ask, theirs, nobodys))
+    assert not differences, "\n".join(map(str, differences))
+    assert doors.touched == []
+
+
+async def test_lists_across_workspaces_name_none_that_the_key_does_not_see(doors: Doors) -> None:
+    telling = [
+        (ask, answer.body)
+        for ask in await doors.variants()
+        if THEIRS.encode() in (answer := await doors.ask(ask.of(OURS))).body
+    ]
+    assert telling == []
+    assert doors.touched == []
+
+
+async def test_every_request_succeeds_for_a_key_that_sees_the_workspace(doors: Doors) -> None:
+    """Otherwise the tests above would compare two refusals of something else."""
+    answers = [(ask, await doors.ask(ask.of(OURS), "unlimited")) for ask in await doors.operations()]
+    failed = [(ask, answer.body) for ask, answer in answers if answer.status >= 300]
+    assert not failed, "\n".join(map(str, failed))
