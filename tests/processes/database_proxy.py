@@ -60,6 +60,7 @@ class DatabaseProxy:
         self._changed = trio.Event()
         self._connections: set[trio.CancelScope] = set()
         self._losing: tuple[bytes, LostCommit] | None = None
+        self._deaf: trio.CancelScope | None = None  # the connection whose client hears nothing more
         self._port = 0
         self.commits_lost = 0
 
@@ -128,6 +129,8 @@ class DatabaseProxy:
     ) -> None:
         while chunk := await server.receive_some():
             await self._wait_passable()
+            if self._deaf is scope:
+                break
             await client.send_all(chunk)
         scope.cancel()
 
@@ -141,16 +144,15 @@ class DatabaseProxy:
             if self._losing is not None:
                 parameter, fate = self._losing
                 if transaction.is_committed and parameter in transaction.sent:
-                    await self._lose(chunk, server, fate)
+                    self._losing = None
+                    self.commits_lost += 1
+                    if fate is LostCommit.CARRIED_OUT:
+                        self._deaf = scope  # before it is sent: the answer may come at once
+                        await server.send_all(chunk)
+                        await trio.sleep_forever()  # until the server has answered, or is gone
                     break
             await server.send_all(chunk)
         scope.cancel()
-
-    async def _lose(self, chunk: bytes | bytearray, server: trio.SocketStream, fate: LostCommit) -> None:
-        self._losing = None
-        self.commits_lost += 1
-        if fate is LostCommit.CARRIED_OUT:
-            await server.send_all(chunk)
 
     async def _wait_passable(self) -> None:
         """No deadline: being frozen ends when the test says so, or with the proxy."""
