@@ -41,7 +41,7 @@ BODIES: Final[Mapping[str, Any]] = {
         "provider_type": "spoken",
         "transport": "poll",
         "base_url": "https://new.example",
-        "credential": "env:NEW",
+        "credential": "env:LASTHEARD_SECRET_NEW",
     },
     "put_device": _DEVICE,
     "import_devices": {"devices": [{**_DEVICE, "device_id": "{device_id}"}]},

@@ -28,6 +28,7 @@ from tests.isolation.running import dump
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import trio
 
@@ -95,13 +96,13 @@ KEYS: Final = {"limited": [OURS], "listed": [OURS, NOBODY], "unlimited": None}
 
 
 @pytest.fixture
-async def doors(places: Places, nursery: trio.Nursery) -> AsyncIterator[Doors]:
+async def doors(places: Places, nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Doors]:
     async with open_bridge():
         database = Database(places.beside)
         inside = House(database, make_postgres_stores(database))
         clock = DatabaseClock()
         clock.let_pass((datetime.now(UTC) - clock.now()).total_seconds())
-        api = ApiHouse(cast("Any", EveryStore(inside)), clock, SESSION)
+        api = ApiHouse(cast("Any", EveryStore(inside)), clock, SESSION, tmp_path)
         nursery.start_soon(api.ingest.run)
         doors = Doors(api, inside, places)
         await doors.go_back()  # the first question is for the description, and needs a key
