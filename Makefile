@@ -12,9 +12,12 @@ VERSIONED := tests/storage/contract tests/storage/test_schema.py tests/storage/t
 	tests/storage/test_server_versions.py
 # As many workers as the smallest machine has cores: tests of real clocks and processes do not like to be crowded.
 WORKERS ?= 2
+BASE ?= HEAD
+PAIRS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick lock clean
+.PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
+	bench-mutants bench-compare lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -65,8 +68,14 @@ format: $(READY) ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench-quick: $(READY) ## two ratios against references in the same run, verified first
+bench-quick: $(READY) ## frames, updates and health as ratios to references, verified first; non-zero below an aim
 	@$(BIN)/python -m benchmarks.quick $(FLAGS)
+
+bench-mutants: $(READY) ## seven faults, each of which must turn bench-quick red: two minutes
+	@$(BIN)/python -m benchmarks.mutants $(FLAGS)
+
+bench-compare: $(READY) ## core time and health p95 against another commit: make bench-compare BASE=HEAD PAIRS=8
+	@$(BIN)/python -m benchmarks.compare --base $(BASE) --pairs $(PAIRS) $(FLAGS)
 
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-options \
 	--strip-extras --allow-unsafe

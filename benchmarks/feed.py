@@ -1,7 +1,7 @@
-"""What the frame benchmark sends: the same frames for the service and for the reference, and how it must end.
+"""The frame benchmark's feed: what is sent, and what must be stored of it.
 
-Pure. Vehicles report in turn, one label a frame, with times a millisecond apart, so that the last frame of each
-(vid, label) holds its final value.
+Pure. Vehicles report in turn, one label a frame. A vehicle's frames carry times one millisecond apart, so the time of
+a stored reading says which of its frames it came from, and the history of a vehicle can be checked frame by frame.
 """
 
 from __future__ import annotations
@@ -13,54 +13,70 @@ import orjson
 if TYPE_CHECKING:
     from datetime import datetime
 
-LABELS = ("soc", "odo", "speed", "power", "voltage")
-SIGNALS = dict(zip(LABELS, ("soc_percent", "odometer_km", "speed_kmh", "power_kw", "battery_voltage_v"), strict=True))
+SIGNALS = {
+    "soc": "soc_percent",
+    "odo": "odometer_km",
+    "speed": "speed_kmh",
+    "current": "battery_current_a",
+    "voltage": "battery_voltage_v",
+}
+LABELS = tuple(SIGNALS)
+
+Readings = dict[str, tuple[float, int]]  # signal -> value, time in epoch milliseconds
 
 
 class Feed(NamedTuple):
-    """`frames` data points over so many vehicles. `started_ms` is the first one's time, epoch milliseconds."""
+    """`turns` data points of each of so many vehicles. `started_ms` is the first one's time, epoch milliseconds."""
 
     vehicles: int
-    frames: int
+    turns: int
     started_ms: int
 
-    def vids(self) -> list[str]:
-        return [f"bus_{number:04d}" for number in range(self.vehicles)]
+    @property
+    def frames(self) -> int:
+        return self.vehicles * self.turns
 
-    def point(self, number: int) -> tuple[str, str, int, float]:
-        """(vid, label, time, value) of one frame; values stay inside what every signal may be."""
-        vehicle = number % self.vehicles
-        label = LABELS[number // self.vehicles % len(LABELS)]
-        return f"bus_{vehicle:04d}", label, self.started_ms + number // 100, round(number % 9973 / 100, 2)
+    @property
+    def last_ms(self) -> int:
+        """The time of every vehicle's last frame."""
+        return self.started_ms + self.turns - 1
+
+    def vids(self) -> list[str]:
+        return [vid_of(number) for number in range(self.vehicles)]
+
+    def value(self, vehicle: int, turn: int) -> float:
+        """Inside what every signal may be."""
+        return round((turn * self.vehicles + vehicle) % 9973 / 100, 2)
 
     def payload(self, number: int) -> bytes:
-        vid, label, at, value = self.point(number)
-        point = {"vid": vid, "label": label, "time": at, "value": value}
+        """The frame of this number, as text."""
+        turn, vehicle = divmod(number, self.vehicles)
+        point = {
+            "vid": vid_of(vehicle),
+            "label": LABELS[turn % len(LABELS)],
+            "time": self.started_ms + turn,
+            "value": self.value(vehicle, turn),
+        }
         return orjson.dumps({"type": "vehicles", "payload": point})
 
-    def wire(self) -> bytes:
-        """All frames as a server sends them: unmasked text frames (RFC 6455, 5.2), one after the other."""
-        out = bytearray()
-        for number in range(self.frames):
-            payload = self.payload(number)
-            out += b"\x81" + _length(len(payload)) + payload
-        return bytes(out)
-
-    def final_values(self) -> dict[tuple[str, str], float]:
-        """(vid, signal) -> value that must be committed at the end: newest time wins, at equal times the first."""
-        newest: dict[tuple[str, str], tuple[int, float]] = {}
-        for number in range(max(0, self.frames - 200 * self.vehicles * len(LABELS)), self.frames):
-            vid, label, at, value = self.point(number)
-            held = newest.get((vid, SIGNALS[label]))
-            if held is None or at > held[0]:
-                newest[vid, SIGNALS[label]] = (at, value)
-        return {key: value for key, (_, value) in newest.items()}
+    def merged(self, vehicle: int, after: int, last: int) -> Readings:
+        """What a merge of this vehicle's frames with turns in (after, last] holds: each signal's newest reading."""
+        turns = [last - (last - place) % len(LABELS) for place in range(len(LABELS))]
+        return {
+            SIGNALS[LABELS[place]]: (self.value(vehicle, turn), self.started_ms + turn)
+            for place, turn in enumerate(turns)
+            if turn > after
+        }
 
 
 def new_feed(vehicles: int, frames: int, now: datetime) -> Feed:
-    """A feed that begins an hour ago, so that nothing in it lies in the future."""
-    return Feed(vehicles, frames, int(now.timestamp() * 1000) - 3_600_000)
+    """At least so many frames. The feed begins an hour ago, so that nothing in it lies in the future."""
+    return Feed(vehicles, -(-frames // vehicles), int(now.timestamp() * 1000) - 3_600_000)
 
 
-def _length(size: int) -> bytes:
-    return bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+def vid_of(vehicle: int) -> str:
+    return f"bus_{vehicle:05d}"
+
+
+def vehicle_of(vid: str) -> int:
+    return int(vid.removeprefix("bus_"))

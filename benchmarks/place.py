@@ -1,49 +1,61 @@
-"""Where benchmarks run: a PostgreSQL of their own, as durable as in production, and databases copied from one template.
+"""Where benchmarks run: a PostgreSQL of their own, as durable as in production, and databases copied from a template.
 
-Owns their making and their removal.
+Owns their making and their removal, and the queries of verification. These go through plain asyncpg in a thread, so
+that they work without the product's gateway.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import trio
-from trio_asyncio import aio_as_trio  # type: ignore[import-untyped]
 
-from api.ports import DeviceDraft
-from domain.model import Policy, ProviderConnection
+from benchmarks import cores
+from benchmarks.verification import DURABILITY, Stored, check_durable, require
 from storage.embedded import open_embedded
-from storage.gateway import connect
-from storage.migrations import migrate
 from tests.postgres import public_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from benchmarks.feed import Feed
-    from storage.registry import PostgresRegistry
-
-WORKSPACE = "bench"
-PROVIDER = "feed"
+SECONDS = 60.0  # for a query of verification
+LOOK_SECONDS = 0.1
 
 
 @dataclass(slots=True)
 class Place:
-    """A running server with a migrated database."""
+    """A running server. `postmaster_pid` is for measuring it."""
 
     dsn: str
+    postmaster_pid: int
     _numbers: count[int]
 
-    async def new_database(self, template: str = "lastheard") -> str:
+    async def new_database(self, template: str = "template1") -> str:
         """The DSN of a fresh copy of a database to which nobody is connected."""
         name = f"bench_{next(self._numbers)}"
-        await aio_as_trio(_execute)(self._dsn_of("postgres"), f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        await fetch(self._dsn_of("postgres"), f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self._dsn_of(name)
+
+    async def drop_database(self, dsn: str) -> None:
+        """Give its disk back; whoever is still connected is cut off."""
+        await fetch(self._dsn_of("postgres"), f'DROP DATABASE "{name_of(dsn)}" WITH (FORCE)')
+
+    async def checkpoint(self) -> None:
+        """So that no round pays for the writes of the one before."""
+        await fetch(self._dsn_of("postgres"), "CHECKPOINT")
+
+    def core_seconds(self) -> float:
+        return cores.of_server(self.postmaster_pid)
+
+    async def check_durable(self) -> None:
+        """Raise NotVerified unless the server as a whole waits for the disk."""
+        require(check_durable(await read_durability(self._dsn_of("postgres")), "at the server"))
 
     def _dsn_of(self, database: str) -> str:
         head, _, options = self.dsn.partition("?")
@@ -52,60 +64,80 @@ class Place:
 
 @asynccontextmanager
 async def open_place() -> AsyncIterator[Place]:
-    """Needs the bridge around it."""
+    """A server with an empty cluster, in a folder that goes with it."""
     with public_folder("lastheard-bench-") as folder:
         async with open_embedded(folder) as server:
-            await migrate(server.dsn)
-            yield Place(server.dsn, count(1))
+            yield Place(server.dsn, server.pid, count(1))
 
 
-@asynccontextmanager
-async def run_sender(feed: Feed) -> AsyncIterator[int]:
-    """The sender process; its port."""
-    command = [sys.executable, "-m", "benchmarks.sender", *(str(number) for number in feed)]
-    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
-    try:
-        line = b""
-        with trio.fail_after(60):
-            while not line.endswith(b"\n"):
-                assert process.stdout is not None
-                line += await process.stdout.receive_some()
-        yield int(line)
-    finally:
-        process.kill()
-        with trio.move_on_after(5, shield=True):
-            await process.wait()
+def name_of(dsn: str) -> str:
+    """The database of a DSN."""
+    return dsn.partition("?")[0].rsplit("/", 1)[1]
 
 
-async def configure(registry: PostgresRegistry, port: int, vids: list[str]) -> None:
-    """One workspace with one streaming connection and these vehicles."""
-    await registry.put_workspace(WORKSPACE, name="Benchmark", active=True, poll_interval_seconds=3600, policy=Policy())
-    await registry.put_provider(
-        ProviderConnection(WORKSPACE, PROVIDER, "viriciti", "stream", f"http://127.0.0.1:{port}", "file:/dev/null")
-    )
-    for start in range(0, len(vids), 1000):
-        await registry.put_devices(
-            WORKSPACE, [DeviceDraft(vid, PROVIDER, vid, vid, vid) for vid in vids[start : start + 1000]]
-        )
+async def fetch(dsn: str, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """Rows of one statement, on a connection of its own."""
 
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-async def fetch(dsn: str, statement: str) -> list[tuple[object, ...]]:
-    """Rows of one query, for verification."""
-
-    async def run() -> list[tuple[object, ...]]:
-        connection = await connect(dsn)
+    async def run() -> list[tuple[Any, ...]]:
+        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=SECONDS)
         try:
-            return [tuple(row) for row in await connection.fetch(statement)]
+            return [tuple(row) for row in await connection.fetch(statement, *arguments)]
         finally:
             await connection.close()
 
-    rows: list[tuple[object, ...]] = await aio_as_trio(run)()
-    return rows
+    return await trio.to_thread.run_sync(lambda: asyncio.run(run()))
+
+
+async def fetch_until(dsn: str, seconds: float, wanted: int, statement: str, *arguments: Any) -> int:
+    """Ask for one number until it is at least what is wanted, for so long; the last answer.
+
+    On one connection, because opening one costs the server more than the answer.
+    """
+
+    async def run() -> int:
+        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=SECONDS)
+        try:
+            deadline = time.monotonic() + seconds
+            found: int = await connection.fetchval(statement, *arguments)
+            while found < wanted and time.monotonic() < deadline:
+                await asyncio.sleep(LOOK_SECONDS)
+                found = await connection.fetchval(statement, *arguments)
+            return found
+        finally:
+            await connection.close()
+
+    return await trio.to_thread.run_sync(lambda: asyncio.run(run()))
+
+
+async def read_durability(dsn: str) -> dict[str, str]:
+    names = ", ".join(f"'{name}'" for name in DURABILITY)
+    return dict(await fetch(dsn, f"SELECT name, setting FROM pg_settings WHERE name IN ({names})"))
+
+
+async def read_stored(dsn: str, workspace_id: str) -> Stored:
+    """What one workspace left behind, product and reference alike: both name their tables the same."""
+    events = await fetch(
+        dsn,
+        "SELECT device_id, sequence, readings::text FROM events WHERE workspace_id = $1 ORDER BY device_id, sequence",
+        workspace_id,
+    )
+    states = await fetch(dsn, "SELECT device_id, version FROM device_state WHERE workspace_id = $1", workspace_id)
+    snapshots = await fetch(
+        dsn,
+        "SELECT device_id, version, document::text FROM snapshots WHERE workspace_id = $1",
+        workspace_id,
+    )
+    return Stored(
+        [(row[0], row[1], row[2]) for row in events],
+        dict(states),
+        {device_id: (version, document) for device_id, version, document in snapshots},
+    )
+
+
+async def count_written(dsn: str) -> tuple[int, int]:
+    """(events, versions) of a whole database."""
+    ((events, versions),) = await fetch(
+        dsn,
+        "SELECT (SELECT count(*) FROM events), (SELECT coalesce(sum(version), 0)::bigint FROM device_state)",
+    )
+    return events, versions

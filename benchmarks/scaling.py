@@ -27,6 +27,7 @@ from runtime.logs import configure_logging
 from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
 from storage.leases import PostgresLeaseStore
+from storage.migrations import migrate
 from storage.reads import PostgresReads
 from storage.sessions import PostgresSessionStore
 from tests.processes.shard import open_shard
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 TTL_SECONDS = 600.0
 UNIT = 1_000
+MIGRATED = "lastheard"  # the database that the others are copied from
 SETTLE_SECONDS = 5.0
 
 
@@ -47,7 +49,7 @@ SETTLE_SECONDS = 5.0
 
 async def bench_writers(place: Place, flags: argparse.Namespace) -> None:
     """Updates a second with 1, 2, … sessions, each with a workspace of its own; then of one, with smaller units."""
-    dsn = await place.new_database()
+    dsn = await place.new_database(MIGRATED)
     async with aclosing(Database(dsn)) as database:
         await writers.prepare(database, flags.sessions, flags.devices)
     template = dsn.partition("?")[0].rsplit("/", 1)[1]
@@ -76,7 +78,7 @@ EVENTS_SIZE = """
 async def bench_health(place: Place, flags: argparse.Namespace) -> None:
     """A page of 500 with its counts, from the store: no HTTP, nobody else at work."""
     for devices in (500, flags.devices):
-        dsn = await place.new_database()
+        dsn = await place.new_database(MIGRATED)
         async with aclosing(Database(dsn)) as database:
             await writers.prepare(database, 1, devices)
             await _report_once(database, devices)
@@ -87,7 +89,10 @@ async def bench_health(place: Place, flags: argparse.Namespace) -> None:
 async def _time_health(reads: PostgresReads, fleet: str) -> None:
     only = frozenset([writers.workspace_of(0)])
     page = await reads.load_health(only, HealthQuery())
-    await _time(f"{fleet}: counts and a page of {len(page.rows)}", lambda: reads.load_health(only, HealthQuery()))
+    await _time(
+        f"{fleet}: counts and a page of {len(page.rows)}",
+        lambda: reads.load_health(only, HealthQuery()),
+    )
     await _time(f"{fleet}: counts and a page of 1", lambda: reads.load_health(only, HealthQuery(limit=1)))
     silent = HealthQuery(order="silence")
     await _time(f"{fleet}: the worklist's order over all", lambda: reads.load_health(None, silent))
@@ -107,7 +112,7 @@ async def _report_once(database: Database, devices: int) -> None:
 
 async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
     """What a round and a heartbeat cost when one of three shards owns all workspaces."""
-    async with aclosing(Database(await place.new_database())) as database:
+    async with aclosing(Database(await place.new_database(MIGRATED))) as database:
         await _execute(database, WORKSPACES.format(count=flags.workspaces))
         await _execute(database, "ANALYZE")
         sessions, leases = PostgresSessionStore(database), PostgresLeaseStore(database)
@@ -125,7 +130,10 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
         groups = group_by_shared({name: credentials[name] for name in sorted(credentials)})
         _time_now(f"grouping {n}", lambda: group_by_shared(dict(credentials)))
         rounds = Rounds("shard-0", 15.0)
-        _time_now(f"deciding over {n} among 3", lambda: rounds.decide(0.0, look.members, look.mine, look.free, groups))
+        _time_now(
+            f"deciding over {n} among 3",
+            lambda: rounds.decide(0.0, look.members, look.mine, look.free, groups),
+        )
         await _time("a heartbeat", lambda: sessions.beat(first, ttl_seconds=TTL_SECONDS, statistics={}))
         await _time(f"config versions of {n}", sessions.load_config_versions)
         await _time("a workspace's configuration", lambda: sessions.load_fleet("w00000"))
@@ -150,7 +158,7 @@ WORKSPACES = """
 async def bench_shard(place: Place, flags: argparse.Namespace) -> None:
     """Memory and core time of a real `lastheard serve` that owns so many workspaces, none with an active connection."""
     for workspaces, devices in ((0, 0), (flags.workspaces, 0), (100, flags.devices)):
-        dsn = await place.new_database()
+        dsn = await place.new_database(MIGRATED)
         async with aclosing(Database(dsn)) as database:
             if devices:
                 await writers.prepare(database, workspaces, devices // workspaces)
@@ -243,11 +251,17 @@ async def _execute(database: Database, statement: str) -> None:
     await database.run(work, in_transaction=False)
 
 
-PARTS = {"writers": bench_writers, "health": bench_health, "leases": bench_leases, "shard": bench_shard}
+PARTS = {
+    "writers": bench_writers,
+    "health": bench_health,
+    "leases": bench_leases,
+    "shard": bench_shard,
+}
 
 
 async def main(flags: argparse.Namespace) -> None:
     async with open_bridge(), open_place() as place:
+        await migrate(place.dsn)
         await PARTS[flags.part](place, flags)
 
 

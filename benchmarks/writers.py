@@ -19,8 +19,9 @@ import psutil
 import trio
 
 from api.ports import DeviceDraft
-from benchmarks.place import fetch
-from benchmarks.stream_frames import NotVerified
+from benchmarks import cores
+from benchmarks.place import count_written, fetch
+from benchmarks.verification import NotVerified
 from domain.model import CanonicalUpdate, Ownership, Policy, ProviderConnection, Reading, Submission
 from runtime import garbage
 from storage.gateway import Database, open_bridge
@@ -70,7 +71,15 @@ async def prepare(database: Database, workspaces: int, devices: int) -> None:
             workspace_id, name=workspace_id, active=True, poll_interval_seconds=300, policy=Policy()
         )
         await registry.put_provider(
-            ProviderConnection(workspace_id, PROVIDER, "viriciti", "stream", "http://127.0.0.1:9", None, active=False)
+            ProviderConnection(
+                workspace_id,
+                PROVIDER,
+                "viriciti",
+                "stream",
+                "http://127.0.0.1:9",
+                None,
+                active=False,
+            )
         )
         names = [device_of(each) for each in range(devices)]
         for start in range(0, devices, 1000):
@@ -128,10 +137,10 @@ async def write(dsn: str, number: int, updates: int, devices: int, size: int) ->
         garbage.settle()
         print("ready", flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
-        began, cores = time.monotonic(), time.process_time()
+        began, own = time.monotonic(), time.process_time()
         for unit, submissions in enumerate(prepared, 1):
             await store.commit_unit(start.session, unit, submissions)
-        told = {"began": began, "ended": time.monotonic(), "cores": time.process_time() - cores}
+        told = {"began": began, "ended": time.monotonic(), "cores": time.process_time() - own}
         print(orjson.dumps(told).decode(), flush=True)
         # Its connection is to live until PostgreSQL's share has been read.
         await trio.to_thread.run_sync(sys.stdin.readline)
@@ -156,11 +165,11 @@ def _measure(dsn: str, writers: int, load: tuple[int, int, int], postmaster: psu
     try:
         for process in processes:
             _expect(process, "ready")
-        before = _cores(postmaster)
+        before = cores.of_server(postmaster.pid)
         for process in processes:
             _send(process)
         told = [orjson.loads(_expect(process, "{")) for process in processes]
-        database_cores = _cores(postmaster) - before
+        database_cores = cores.of_server(postmaster.pid) - before
         for process in processes:
             _send(process)
             process.wait(PATIENCE_SECONDS)
@@ -191,22 +200,8 @@ def _expect(process: subprocess.Popen[bytes], beginning: str) -> str:
     return line
 
 
-def _cores(postmaster: psutil.Process) -> float:
-    """Core seconds of all living server processes; those that ended count with their parent."""
-    times = [postmaster.cpu_times()]
-    for child in postmaster.children():
-        try:
-            times.append(child.cpu_times())
-        except psutil.NoSuchProcess:
-            continue
-    ended = times[0].children_user + times[0].children_system
-    return float(ended + sum(each.user + each.system for each in times))
-
-
 async def verify(dsn: str, updates: int) -> None:
-    ((events, versions),) = await fetch(
-        dsn, "SELECT (SELECT count(*) FROM events), (SELECT coalesce(sum(version), 0)::bigint FROM device_state)"
-    )
+    events, versions = await count_written(dsn)
     if events != updates or versions != updates:
         raise NotVerified(f"{updates} updates became {events} events and {versions} versions")
 

@@ -1,0 +1,36 @@
+"""The aims of `make bench-quick`, all in one place, and the judgement of a run by them. Pure.
+
+An aim is a ratio to a reference of the same run, because machines differ and are noisy; the median of the rounds is
+judged. Each has room for a crowded machine: it is there to turn red at a mistake, not at a neighbour. What costs a few
+percent is found by `make bench-compare`, which measures core time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Aim(NamedTuple):
+    """A bound on one figure: `at_least` or `at_most`."""
+
+    figure: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __str__(self) -> str:
+        return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+
+    def miss(self, found: float) -> str | None:
+        """What is wrong with the figure; None when nothing is."""
+        low = self.at_least is not None and not found >= self.at_least
+        high = self.at_most is not None and not found <= self.at_most
+        return f"aim: {self.figure} is {found:.3g}, aimed at {self}" if low or high else None
+
+
+# Rates turn red at what waits, core times at what works.
+FRAMES = Aim("frames a second, as a share of the reference's", at_least=0.3)
+FRAMES_CORES = Aim("core time a frame, in core times of the reference", at_most=3)
+UPDATES = Aim("updates a second, as a share of the reference's", at_least=0.5)
+UPDATES_CORES = Aim("core time an update, in core times of the reference", at_most=2)
+HEALTH_MS = Aim("health's p95 in milliseconds", at_most=300)  # NFR-005
+HEALTH = Aim("health's p95, in p95s of the reference", at_most=25)

@@ -1,0 +1,129 @@
+"""The product's way from the mailbox to the commit, in a process of its own: the part of it that the benchmarks call.
+
+Keep what is imported of the product here few and stable: old commits are driven by this very file.
+`python -m benchmarks.ingest_driver DSN UPDATES DEVICES`, product first on the path.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.ingest import IngestActor
+from actors.session import CurrentSession
+from benchmarks.load import UPDATES_PER_SUBMISSION, Load, Update
+from benchmarks.service import PROVIDER, UPDATES
+from benchmarks.verification import DURABILITY
+from benchmarks.workers import hear_word, say
+from domain.model import CanonicalUpdate, Ownership, Reading, Submission
+from runtime import garbage
+from runtime.logs import configure_logging
+from storage.gateway import Database, open_bridge
+from storage.ingest import PostgresIngestStore
+from storage.sessions import PostgresSessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from domain.model import SessionRef
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def main(dsn: str, load: Load) -> None:
+    """Say when ready; commit the load on a word; then, on another, try a unit under a session that is over."""
+    async with open_bridge(), aclosing(Database(dsn)) as database:
+        start = await PostgresSessionStore(database).begin_session("bench", ttl_seconds=3600)
+        if start is None:
+            raise RuntimeError("somebody else has this shard's session")
+        store, session = PostgresIngestStore(database), start.session
+        submissions = _submissions(load.make(), session)
+        say(ready=True, shard_id=session.shard_id, durability=await _ask_durability(database))
+        await hear_word()
+        say(**await _commit(store, session, submissions))
+        await hear_word()
+        late = _submissions(load.after_the_end(), session)
+        say(**await _try_dead(store, session, len(submissions) + 1, late))
+        await hear_word()  # its connections are to live until PostgreSQL's share has been read
+
+
+async def _commit(store: PostgresIngestStore, session: SessionRef, submissions: Sequence[Submission]) -> dict[str, Any]:
+    """Through the mailbox, the ingest actor and the bridge, to the last receipt."""
+    current = CurrentSession()
+    current.replace(session)
+    ingest = IngestActor(store, current, random=Random(1))
+    garbage.settle()
+    began, cores = time.monotonic(), time.process_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ingest.run)
+        for submission in submissions:
+            await ingest.submit(submission)
+        ingest.close()
+    seconds, cores = time.monotonic() - began, time.process_time() - cores
+    counts = ingest.statistics()
+    told = {name: counts[name] for name in ("submitted", "pending", "units", "largest_unit")}
+    told["outcomes"] = {str(outcome): number for outcome, number in counts["outcomes"].items()}
+    return {"seconds": seconds, "cores": cores, "counts": told}
+
+
+async def _try_dead(
+    store: PostgresIngestStore, session: SessionRef, unit: int, late: Sequence[Submission]
+) -> dict[str, Any]:
+    """Whether the unit was refused. Any exception is a refusal; what was written is for the parent to see."""
+    try:
+        await store.commit_unit(session, unit, late)
+    except Exception as error:
+        return {"refused": True, "by": type(error).__name__}
+    return {"refused": False, "by": None}
+
+
+async def _ask_durability(database: Database) -> dict[str, str]:
+    """In a session of the product's own making: it could be set there, too."""
+    statement = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
+
+    async def work(connection: Any) -> dict[str, str]:
+        return {row[0]: row[1] for row in await connection.fetch(statement, list(DURABILITY))}
+
+    return await database.run(work)
+
+
+def _submissions(updates: Sequence[Update], session: SessionRef) -> list[Submission]:
+    owner = Ownership(f"workspace:{UPDATES}", session.shard_id, session.epoch, 1)
+    return [
+        Submission(
+            origin="stream",
+            trace_id=f"bench-{start}",
+            updates=tuple(map(_to_canonical, updates[start : start + UPDATES_PER_SUBMISSION])),
+            ownership=owner,
+        )
+        for start in range(0, len(updates), UPDATES_PER_SUBMISSION)
+    ]
+
+
+def _to_canonical(update: Update) -> CanonicalUpdate:
+    readings = tuple(Reading(signal, value, _at(at)) for signal, value, at in update.readings)
+    return CanonicalUpdate(
+        UPDATES,
+        PROVIDER,
+        update.device_id,
+        update.device_id,
+        None,
+        readings,
+        _at(update.received_ms),
+        "bench",
+    )
+
+
+def _at(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+if __name__ == "__main__":
+    configure_logging(level="error")
+    trio.run(main, sys.argv[1], Load(int(sys.argv[2]), int(sys.argv[3])))

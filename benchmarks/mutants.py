@@ -1,0 +1,174 @@
+"""`make bench-mutants`: faults put into copies of the product, each of which must turn `make bench-quick` red.
+
+A benchmark that cannot fail judges nothing. Each mutant is one edit of one file in a temporary copy; the benchmark
+runs with that copy first on its path. It must end non-zero and say why in the words expected; the copy without an edit
+must end with 0. An edit whose place is not found exactly once fails here, too: the code moved, so move the mutant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from benchmarks.quick import EXIT_BELOW_AIM, EXIT_NOT_VERIFIED
+from benchmarks.trees import Tree, copied
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SECONDS = 240.0  # for one run; a quiet machine needs 15
+UPDATES = ("--only", "updates", "--rounds", "1", "--updates", "10000", "--devices", "2000")
+FRAMES = ("--only", "frames", "--rounds", "1", "--frames", "40000", "--vehicles", "50", "--window", "0.2")
+SMALL = ("--vehicles", "50", "--devices", "2000", "--updates", "10000", "--frames", "40000")
+HEALTH = ("--only", "health", "--rounds", "1", "--requests", "20")
+
+
+class DoesNotApply(Exception):
+    """The place of an edit was not found exactly once."""
+
+
+class Mutant(NamedTuple):
+    """`pattern` (with (?s) and (?m)) is replaced in `file`; the run must end with `code` and say `reason`."""
+
+    name: str
+    file: str
+    pattern: str
+    replacement: str
+    flags: Sequence[str]
+    code: int
+    reason: str
+
+    def apply(self, folder: Path) -> None:
+        """Edit the file below `folder`. Raises DoesNotApply."""
+        path = folder / self.file
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        edited, places = re.subn(self.pattern, self.replacement, text, flags=re.DOTALL | re.MULTILINE)
+        if places != 1:
+            raise DoesNotApply(
+                f"mutant '{self.name}' does not apply: its place was found {places} times in {self.file}, not once. "
+                "The code has moved; move the edit in benchmarks/mutants.py"
+            )
+        path.write_text(edited, encoding="utf-8")
+
+
+# Anchored on named SQL blocks, settings and one counter: the seams that last.
+_IN_APPEND_EVENTS = r"(^-- name: append_events\n(?:(?!^-- name:).)*?^SELECT (?:(?!^FROM).)*?)"
+_IN_FENCE = r"(^-- name: fence\n(?:(?!^-- name:).)*?)"
+
+MUTANTS = (
+    Mutant(
+        "sequence always 1",
+        "storage/sql/ingest.sql",
+        _IN_APPEND_EVENTS + r"\bsequence\b",
+        r"\g<1>1",
+        UPDATES,
+        EXIT_NOT_VERIFIED,
+        "NOT VERIFIED sequences:",
+    ),
+    Mutant(
+        "empty readings in events",
+        "storage/sql/ingest.sql",
+        _IN_APPEND_EVENTS + r"\breadings\b",
+        r"\g<1>'{}'::jsonb",
+        UPDATES,
+        EXIT_NOT_VERIFIED,
+        "NOT VERIFIED readings:",
+    ),
+    Mutant(
+        "no fence",
+        "storage/sql/ingest.sql",
+        _IN_FENCE + r"AND state = 'live'",
+        r"\g<1>",
+        UPDATES,
+        EXIT_NOT_VERIFIED,
+        "NOT VERIFIED fence:",
+    ),
+    Mutant(
+        "fsync off at the server",
+        "storage/embedded/commands.py",
+        r'^(    "listen_addresses": "",\n)',
+        r'\g<1>    "fsync": "off",\n',
+        UPDATES,
+        EXIT_NOT_VERIFIED,
+        "NOT VERIFIED fsync: fsync is off",
+    ),
+    Mutant(
+        "commits that do not wait for the disk",
+        "storage/gateway.py",
+        r'("application_name": application_name,\n)',
+        r'\g<1>            "synchronous_commit": "off",\n',
+        UPDATES,
+        EXIT_NOT_VERIFIED,
+        "NOT VERIFIED fsync: synchronous_commit is off",
+    ),
+    Mutant(
+        "nine of ten early frames dropped",
+        "actors/intake.py",
+        r"elif (self\.buffer\.merge\()",
+        r"elif (self.received < 20_000 and self.received % 10) or \g<1>",
+        FRAMES,
+        EXIT_NOT_VERIFIED,
+        "NOT VERIFIED history:",
+    ),
+    Mutant(
+        "200 ms of sleep a unit",
+        "storage/sql/ingest.sql",
+        _IN_FENCE + r"RETURNING clock_timestamp\(\)",
+        r"\g<1>RETURNING clock_timestamp(), pg_sleep(0.2)",
+        UPDATES,
+        EXIT_BELOW_AIM,
+        "aim: updates a second",
+    ),
+)
+
+
+async def judge(name: str, mutant: Mutant | None, flags: Sequence[str], code: int, reason: str) -> bool:
+    """Run the benchmark on a copy, edited or not; print and return whether it ended as it must."""
+    began = time.monotonic()
+    with copied() as folder:
+        if mutant is not None:
+            mutant.apply(folder)
+        tree = Tree(name, folder)
+        with trio.move_on_after(SECONDS) as budget:
+            done = await trio.run_process(
+                tree.command("benchmarks.quick", *SMALL, *flags),
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                env=tree.environment(),
+            )
+    seconds = time.monotonic() - began
+    if budget.cancelled_caught:
+        print(f"{name}: WRONG, not ended within {SECONDS:g} s", flush=True)
+        return False
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    right = done.returncode == code and reason in said
+    line = next((line for line in said.splitlines() if reason and reason in line), "")
+    print(f"{name}: {'as it must' if right else 'WRONG'}, exit {done.returncode}, {seconds:.0f} s {line}", flush=True)
+    if not right:
+        print(f"  expected exit {code} and the words {reason!r}; it said:\n{said}", flush=True)
+    return right
+
+
+async def main(names: Sequence[str]) -> int:
+    """The exit code: 0 when every run ended as it must."""
+    right = []
+    for mutant in MUTANTS:
+        if not names or any(name in mutant.name for name in names):
+            right.append(await judge(mutant.name, mutant, mutant.flags, mutant.code, mutant.reason))
+    if not names:
+        flags = ("--only", "updates", "--only", "frames", *UPDATES[2:4], *HEALTH[:2], *HEALTH[4:], "--window", "0.2")
+        right.append(await judge("no fault", None, flags, 0, ""))
+    return 0 if all(right) else 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__)
+    parser.add_argument("name", nargs="*", help="only mutants with one of these words in their names")
+    sys.exit(trio.run(main, parser.parse_args().name))

@@ -1,0 +1,168 @@
+"""A tree's service as a black box: `lastheard serve` on a database, configured and asked over HTTP.
+
+Owns the process and its client. Commands, settings, the HTTP API and a few tables are all that it rests on, so old
+commits can be driven as well as the present one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import orjson
+import trio
+
+from benchmarks.feed import vid_of
+from benchmarks.load import device_of
+from benchmarks.place import name_of
+from benchmarks.trees import SECRET_VARIABLE, CannotBeDriven
+from benchmarks.workers import Worker, WorkerFailed, open_worker, run_to_end
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from benchmarks.place import Place
+    from benchmarks.trees import Tree
+
+PREFIX = "/api/telematics-mvp"
+PROVIDER = "feed"
+FRAMES, UPDATES, HEALTH = "bench-frames", "bench-updates", "bench-health"  # workspaces
+SCOPES = ("read", "ingest", "control", "admin")
+START_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
+# Of those a tree does not know, Tree.environment leaves them out.
+SETTINGS = {
+    "log_format": "json",
+    "http_port": "0",
+    "probe_port": "0",
+    "shard_id": "bench",
+    "outbound_allow": "127.0.0.1",
+}
+
+
+class Sizes(NamedTuple):
+    """How many devices each workspace has."""
+
+    vehicles: int
+    devices: int
+    health_devices: int
+
+
+class Template(NamedTuple):
+    """A database to copy: migrated, configured, with nobody connected. `key` opens its API."""
+
+    tree: Tree
+    database: str
+    key: str
+
+
+class Service:
+    """One running shard and a client that sends the key."""
+
+    def __init__(self, worker: Worker, client: httpx.AsyncClient) -> None:
+        self._worker = worker
+        self.client = client
+
+    @property
+    def pid(self) -> int:
+        return self._worker.pid
+
+    def tail(self) -> str:
+        """The end of its log, for the message of a failure."""
+        return self._worker.tail()
+
+    async def put(self, path: str, body: Any) -> None:
+        _expect_success(await self.client.put(PREFIX + path, json=body))
+
+    async def post(self, path: str, body: Any) -> Any:
+        answer = await self.client.post(PREFIX + path, content=orjson.dumps(body), headers=_JSON)
+        return _expect_success(answer).json()
+
+    async def runtime(self) -> Any:
+        """What the process says of itself."""
+        return _expect_success(await self.client.get(f"{PREFIX}/runtime")).json()["process"]
+
+    async def put_provider(self, workspace_id: str, base_url: str, *, active: bool) -> None:
+        body = {
+            "provider_type": "viriciti",
+            "transport": "stream",
+            "base_url": base_url,
+            "credential": f"env:{SECRET_VARIABLE}",
+            "active": active,
+        }
+        await self.put(f"/workspaces/{workspace_id}/providers/{PROVIDER}", body)
+
+    async def put_fleet(self, workspace_id: str, device_ids: Iterable[str]) -> None:
+        """A workspace with these devices; its provider connection is switched off."""
+        await self.put(f"/workspaces/{workspace_id}", {"name": workspace_id, "poll_interval_seconds": 3600})
+        await self.put_provider(workspace_id, "http://127.0.0.1:9", active=False)
+        devices = [
+            {
+                "device_id": name,
+                "provider_id": PROVIDER,
+                "external_id": name,
+                "vehicle_id": name,
+                "vehicle_name": name,
+            }
+            for name in device_ids
+        ]
+        await self.post(f"/workspaces/{workspace_id}/devices/import", {"devices": devices})
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+@asynccontextmanager
+async def open_service(tree: Tree, dsn: str, key: str, **settings: str) -> AsyncIterator[Service]:
+    """A running `lastheard serve` with its own defaults but for these settings, until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="lastheard-bench-data-") as folder:
+        environment = tree.environment(**SETTINGS, dsn=dsn, data_dir=folder, **settings)
+        async with open_worker(f"serve of {tree.name}", tree.command("lastheard", "serve"), environment) as worker:
+            port = await _wait_started(worker)
+            async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}",
+                headers={"authorization": f"Bearer {key}"},
+                timeout=ANSWER_SECONDS,
+                trust_env=False,
+            ) as client:
+                yield Service(worker, client)
+
+
+async def prepare(tree: Tree, place: Place, sizes: Sizes) -> Template:
+    """Migrate and configure a database with the tree's own commands and API. Raises CannotBeDriven."""
+    try:
+        dsn = await place.new_database()
+        environment = tree.environment(**SETTINGS, dsn=dsn, data_dir=str(Path(tempfile.gettempdir())))
+        await run_to_end(f"migrate of {tree.name}", tree.command("lastheard", "migrate"), environment)
+        scopes = [word for scope in SCOPES for word in ("--scope", scope)]
+        command = tree.command("lastheard", "token", "create", "bench", *scopes)
+        key = (await run_to_end(f"token create of {tree.name}", command, environment)).strip()
+        async with open_service(tree, dsn, key) as service:
+            await service.put_fleet(FRAMES, map(vid_of, range(sizes.vehicles)))
+            await service.put_fleet(UPDATES, map(device_of, range(sizes.devices)))
+            await service.put_fleet(HEALTH, map(device_of, range(sizes.health_devices)))
+    except (WorkerFailed, httpx.HTTPError) as failure:
+        raise CannotBeDriven(f"{tree.name} cannot be driven: {failure}") from failure
+    return Template(tree, name_of(dsn), key)
+
+
+async def _wait_started(worker: Worker) -> int:
+    """The port, from its log."""
+    with trio.move_on_after(START_SECONDS):
+        while worker.process.poll() is None:
+            for line in worker.read_errors().splitlines():
+                if '"service_started"' in line and line.startswith("{") and line.endswith("}"):
+                    return int(orjson.loads(line)["port"])
+            await trio.sleep(0.05)
+    raise WorkerFailed(f"the service did not start\n{worker.tail()}")
+
+
+def _expect_success(answer: httpx.Response) -> httpx.Response:
+    if not answer.is_success:
+        raise httpx.HTTPError(
+            f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:500]}"
+        )
+    return answer

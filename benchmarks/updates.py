@@ -1,0 +1,100 @@
+"""Updates a second from the mailbox to the commit, against a plain asyncpg loop with SQL and tables of its own.
+
+Both commit the same load in units of 1,000 updates, the product's default shape. Verified before it counts: rows,
+sequences, readings, documents and counts against an independent model; that both sessions wait for the disk; and that
+a session declared dead writes nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks.load import UPDATES_PER_UNIT, Expected, Load, expect
+from benchmarks.place import count_written, fetch, read_stored
+from benchmarks.rounds import Cost
+from benchmarks.service import UPDATES
+from benchmarks.verification import (
+    check_counts,
+    check_durable,
+    check_fence,
+    check_stored,
+    check_units,
+    require,
+)
+from benchmarks.workers import Worker, open_worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from benchmarks.place import Place
+    from benchmarks.service import Template
+    from benchmarks.trees import Tree
+
+
+class Task(NamedTuple):
+    """The load, and what must become of it: the model is computed once."""
+
+    load: Load
+    expected: Expected
+
+
+def new_task(updates: int, devices: int) -> Task:
+    load = Load(updates, devices)
+    return Task(load, expect(load))
+
+
+async def measure_reference(tree: Tree, place: Place, task: Task) -> Cost:
+    """The bare loop. Raises NotVerified when even that does not do what the load says."""
+    dsn = await place.new_database()
+    async with _open_committer("the updates' reference", tree, "benchmarks.bare_updates", dsn, task.load) as worker:
+        cost, _ = await _measure(place, worker, task.load, "in the reference's session")
+        require(check_stored(await read_stored(dsn, UPDATES), task.expected))
+    await place.drop_database(dsn)
+    return cost
+
+
+async def measure_ours(template: Template, place: Place, task: Task) -> Cost:
+    """A tree's ingest actor and all below it. Raises NotVerified."""
+    dsn = await place.new_database(template.database)
+    tree = template.tree
+    async with _open_committer(f"ingest of {tree.name}", tree, "benchmarks.ingest_driver", dsn, task.load) as worker:
+        cost, told = await _measure(place, worker, task.load, "in the service's session")
+        counts = told["counts"]
+        require(
+            [
+                *check_stored(await read_stored(dsn, UPDATES), task.expected),
+                *check_counts(counts, task.expected, task.load.updates),
+                *check_units(counts, task.load.updates, UPDATES_PER_UNIT),
+            ]
+        )
+        await _verify_fence(worker, dsn)
+    await place.drop_database(dsn)
+    return cost
+
+
+async def _measure(place: Place, worker: Worker, load: Load, session: str) -> tuple[Cost, dict[str, Any]]:
+    ready = await worker.hear("ready")
+    require(check_durable(ready["durability"], session))
+    await place.checkpoint()
+    before = place.core_seconds()
+    await worker.tell("go")
+    told = await worker.hear("seconds")
+    database = place.core_seconds() - before
+    own_us, database_us = (1e6 * cores / load.updates for cores in (told["cores"], database))
+    return Cost(load.updates / told["seconds"], own_us, database_us), told
+
+
+async def _verify_fence(worker: Worker, dsn: str) -> None:
+    """Declare every session dead, behind the process's back; then let it try a unit that would be news."""
+    await fetch(dsn, "UPDATE sessions SET state = 'dead', ended_at = clock_timestamp()")
+    before = await count_written(dsn)
+    await worker.tell("try")
+    told = await worker.hear("refused")
+    require(check_fence(before, await count_written(dsn), told["refused"]))
+
+
+@asynccontextmanager
+async def _open_committer(name: str, tree: Tree, module: str, dsn: str, load: Load) -> AsyncIterator[Worker]:
+    async with open_worker(name, tree.command(module, dsn, *load), tree.environment()) as worker:
+        yield worker
