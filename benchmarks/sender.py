@@ -142,8 +142,7 @@ async def _answer_state(stream: trio.SocketStream, received: bytes) -> None:
 def _pieces(feed: Feed) -> Iterator[bytes]:
     """All frames as a server sends them: unmasked text frames (RFC 6455, 5.2). Pieces end where a frame ends."""
     piece = bytearray()
-    for number in range(feed.frames):
-        payload = feed.payload(number)
+    for payload in feed.payloads():
         piece += b"\x81" + _length(len(payload)) + payload
         if len(piece) >= CHUNK:
             yield bytes(piece)
