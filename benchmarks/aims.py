@@ -1,8 +1,8 @@
 """The aims of `make bench-quick`, all in one place, and the judgement of a run by them. Pure.
 
-An aim is a ratio to a reference of the same run, because machines differ and are noisy; the median of the rounds is
-judged. Each has room for a crowded machine: it is there to turn red at a mistake, not at a neighbour. What costs a few
-percent is found by `make bench-compare`, which measures core time.
+An aim is a ratio to a reference of the same run, because machines differ and are noisy; the median
+of the rounds is judged. Each has room for a crowded machine: it is there to turn red at a mistake,
+not at a neighbour. What costs a few percent is found by `make bench-compare`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ class Aim(NamedTuple):
 
 
 # Rates turn red at what waits, core times at what works.
-FRAMES = Aim("frames a second, as a share of the reference's", at_least=0.3)
-FRAMES_CORES = Aim("core time a frame, in core times of the reference", at_most=3)
-UPDATES = Aim("updates a second, as a share of the reference's", at_least=0.5)
-UPDATES_CORES = Aim("core time an update, in core times of the reference", at_most=2)
+FRAMES = Aim("frames a second, as a share of the reference's", at_least=0.45)
+FRAMES_CORES = Aim("core time a frame, in core times of the reference", at_most=2.5)
+UPDATES = Aim("updates a second, as a share of the reference's", at_least=0.35)
+UPDATES_CORES = Aim("core time an update, in core times of the reference", at_most=2.3)
 HEALTH_MS = Aim("health's p95 in milliseconds", at_most=300)  # NFR-005
+# The frame aims are for fleets that coalesce. Of more vehicles each brings fewer frames a window, in
+# the end one update a frame, and the figure becomes that of updates; it is printed, and not judged.
+MOST_VEHICLES = 200
 HEALTH = Aim("health's p95, in p95s of the reference", at_most=25)

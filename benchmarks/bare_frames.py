@@ -1,7 +1,8 @@
 """The reference of the frame benchmark: a bare trio-websocket loop with a parser of its own.
 
-Subscribes, receives, parses each frame and keeps every vehicle's latest values in a dictionary; nothing else. Shares no
-code with the product. `python -m benchmarks.bare_frames PORT VEHICLES TURNS MS`.
+Subscribes, receives, parses each frame and keeps every vehicle's latest values in a dictionary;
+nothing else. Shares no code with the product. `python -m benchmarks.bare_frames PORT VEHICLES TURNS
+MS`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The reference of the update benchmark: the same load in a plain asyncpg loop, with SQL and tables of its own.
+"""The reference of the update benchmark: the same load in a plain asyncpg loop, with SQL and tables
+of its own.
 
-Shares no code with the product. The tables have the product's shape and durability: a narrow state row and a document
-for each device, made beforehand, and a partitioned history with one index. A transaction of 1,000 updates locks the
-rows in order, merges newest-wins in Python, upserts state and snapshot, and inserts the events.
-`python -m benchmarks.bare_updates DSN UPDATES DEVICES`.
+Shares no code with the product. The tables have the product's shape and durability: a narrow state
+row and a document for each device, made beforehand, and a partitioned history with one index. A
+transaction of 1,000 updates locks the rows in order, merges newest-wins in Python, upserts state
+and snapshot, and inserts the events. `python -m benchmarks.bare_updates DSN UPDATES DEVICES`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ import asyncpg
 import orjson
 
 from benchmarks.load import UPDATES_PER_UNIT, Load, Update
+from benchmarks.names import PROVIDER, UPDATES
 from benchmarks.verification import DURABILITY
 from benchmarks.workers import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WORKSPACE = "bench-updates"
-PROVIDER = "feed"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 TABLES = """
@@ -84,18 +84,20 @@ async def main(dsn: str, load: Load) -> None:
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
         await connection.execute(TABLES)
-        await connection.execute(MAKE_ROWS, WORKSPACE, load.device_ids())
+        await connection.execute(MAKE_ROWS, UPDATES, load.device_ids())
         incoming = [_to_incoming(update) for update in load.make()]
-        settings = await connection.fetch(
-            "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", list(DURABILITY)
-        )
-        say(ready=True, durability={row[0]: row[1] for row in settings})
+        say(ready=True)
         await _hear()
         began, cores = time.monotonic(), time.process_time()
         for start in range(0, len(incoming), UPDATES_PER_UNIT):
             async with connection.transaction():
                 await _commit_unit(connection, incoming[start : start + UPDATES_PER_UNIT])
-        say(seconds=time.monotonic() - began, cores=time.process_time() - cores)
+        seconds, cores = time.monotonic() - began, time.process_time() - cores
+        settings = await connection.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", list(DURABILITY)
+        )
+        durability = {row[0]: row[1] for row in settings}
+        say(seconds=seconds, cores=cores, durability=durability)
         await _hear()
     finally:
         await connection.close()
@@ -103,7 +105,7 @@ async def main(dsn: str, load: Load) -> None:
 
 async def _commit_unit(connection: asyncpg.Connection[Any], unit: Sequence[Incoming]) -> None:
     wanted = sorted({device_id for device_id, _, _ in unit})
-    rows = await connection.fetch(LOCK, WORKSPACE, wanted)
+    rows = await connection.fetch(LOCK, UPDATES, wanted)
     versions = {row[0]: row[1] for row in rows}
     documents = {row[0]: orjson.loads(row[2]) for row in rows}
     received = {row[0]: row[3] for row in rows}
@@ -124,10 +126,10 @@ async def _commit_unit(connection: asyncpg.Connection[Any], unit: Sequence[Incom
     if not moved:
         return
     numbers = [versions[device_id] for device_id in moved]
-    await connection.execute(WRITE_STATES, WORKSPACE, moved, numbers, [received[device_id] for device_id in moved])
+    await connection.execute(WRITE_STATES, UPDATES, moved, numbers, [received[device_id] for device_id in moved])
     texts = [orjson.dumps(documents[device_id]).decode() for device_id in moved]
-    await connection.execute(WRITE_SNAPSHOTS, WORKSPACE, moved, numbers, texts)
-    await connection.execute(APPEND_EVENTS, WORKSPACE, *map(list, zip(*events, strict=True)), PROVIDER)
+    await connection.execute(WRITE_SNAPSHOTS, UPDATES, moved, numbers, texts)
+    await connection.execute(APPEND_EVENTS, UPDATES, *map(list, zip(*events, strict=True)), PROVIDER)
 
 
 def _to_incoming(update: Update) -> Incoming:

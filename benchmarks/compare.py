@@ -1,15 +1,16 @@
 """`make bench-compare BASE=<commit>`: what a change costs, in core time, against another commit.
 
-Both trees run in turn (A B, B A, …) as processes on one server: A has the product of BASE, in a git worktree; B is the
-present tree. The code that drives and verifies them is the present one for both. For each pair the ratio B / A is taken,
-since what else the machine does then hits both; the median of the pairs is the answer, their lowest and highest say how
-far to trust it. BASE=HEAD in a clean checkout compares the same code: what it shows is noise, and no smaller difference
-than that says anything (README.md has figures).
+Both trees run in turn (A B, B A, …) as processes on one server: A has the product of BASE, in a git
+worktree; B is the present tree. The code that drives and verifies them is the present one for both.
+The ratio B / A is taken within each pair, since other work on the machine hits both. The median of
+the pairs is the answer; their lowest and highest say how far to trust it. BASE=HEAD in a clean
+checkout compares the same code: it shows the noise, and a smaller difference says nothing.
 
-Core time, because rates quantise: the same code gives 27.1 or 30.1 thousand updates a second, and nothing between.
+Core time, because rates quantise: the same code gives 27.1 or 30.1 thousand updates a second, and
+nothing between.
 
-Ends with 0, with 3 when one of the trees was not verified or cannot be driven, and with 1 when --worse-than is given
-and some median is worse by more percent than that.
+Ends with 0; with 3 when a tree was not verified or cannot be driven; and with 1 when --worse-than
+is given and some median is worse by more percent than that.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from benchmarks.workers import WorkerFailed
 from runtime.logs import configure_logging
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from benchmarks.place import Place
@@ -62,9 +63,11 @@ class Figures(NamedTuple):
     health_p95_ms: float
 
 
-NAMES = Figures(
-    *("core time an update, ours (µs)", "core time an update, PostgreSQL (µs)"),
-    *("core time a frame, ours (µs)", "core time a frame, PostgreSQL (µs)"),
+NAMES = (
+    "core time an update, ours (µs)",
+    "core time an update, PostgreSQL (µs)",
+    "core time a frame, ours (µs)",
+    "core time a frame, PostgreSQL (µs)",
     "health p95 at the client (ms)",
 )
 
@@ -79,7 +82,9 @@ async def run_tree(template: Template, place: Place, task: updates.Task, flags: 
 
 
 async def run_pairs(place: Place, folders: dict[str, Path], flags: argparse.Namespace) -> dict[str, list[Figures]]:
-    """The figures of each tree, pair by pair. Raises CannotBeDriven and NotVerified, saying which tree it was."""
+    """The figures of each tree, pair by pair. Raises CannotBeDriven and NotVerified, saying which
+    tree it was.
+    """
     sizes = Sizes(flags.vehicles, flags.devices, health.DEVICES)
     task = updates.new_task(flags.updates, flags.devices)
     templates = {}
@@ -93,7 +98,7 @@ async def run_pairs(place: Place, folders: dict[str, Path], flags: argparse.Name
     return found
 
 
-async def _run_named(name, run):
+async def _run_named(name: str, run: Callable[[], Awaitable[Figures]]) -> Figures:
     try:
         return await run()
     except NotVerified as error:

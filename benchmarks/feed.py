@@ -41,7 +41,9 @@ Readings = dict[str, tuple[float, int]]  # signal -> value, time in epoch millis
 
 
 class Feed(NamedTuple):
-    """`turns` data points of each of so many vehicles. `started_ms` is the first one's time, epoch milliseconds."""
+    """`turns` data points of each of so many vehicles. `started_ms` is the first one's time, epoch
+    milliseconds.
+    """
 
     vehicles: int
     turns: int
@@ -81,7 +83,9 @@ class Feed(NamedTuple):
                 yield orjson.dumps({"type": "vehicles", "payload": point})
 
     def merged(self, vehicle: int, after: int, last: int) -> Readings:
-        """What a merge of this vehicle's frames with turns in (after, last] holds: each signal's newest reading."""
+        """What a merge of this vehicle's frames with turns in (after, last] holds: each signal's
+        newest reading.
+        """
         rare = self.rare()
         newest = {label: turn for turn, label in sorted(rare.items()) if after < turn <= last}
         missing = set(LABELS)
@@ -97,7 +101,9 @@ class Feed(NamedTuple):
 
 
 def new_feed(vehicles: int, frames: int, now: datetime) -> Feed:
-    """At least so many frames. The feed begins an hour ago, so that nothing in it lies in the future."""
+    """At least so many frames. The feed begins an hour ago, so that nothing in it lies in the
+    future.
+    """
     return Feed(vehicles, -(-frames // vehicles), int(now.timestamp() * 1000) - 3_600_000)
 
 

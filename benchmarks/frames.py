@@ -1,8 +1,9 @@
-"""Frames a second: a whole service on one stream, against a bare loop that only receives and parses.
+"""Frames a second: a whole service on one stream, against a bare loop that only receives and
+parses.
 
-Both read the same feed from a sender of their own. The service interprets, coalesces in its window, judges and
-commits; its time ends with the commit of the last value. Verified event by event before it counts: no frame may be
-missing from the history, whether or not newer ones came after it.
+Both read the same feed from a sender of their own. The service interprets, coalesces in its window,
+judges and commits; its time ends with the commit of the last value. Verified event by event before
+it counts: no frame may be missing from the history, whether or not newer ones came after it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from benchmarks import cores
+from benchmarks.names import FRAMES
 from benchmarks.place import fetch, fetch_until
 from benchmarks.rounds import Cost
-from benchmarks.service import FRAMES, open_service
+from benchmarks.service import open_service
 from benchmarks.verification import (
     NotVerified,
     check_frames,
@@ -83,7 +85,9 @@ async def _wait_subscribed(service: Service, sender: Worker, port: int) -> None:
 
 
 async def _wait_committed(dsn: str, feed: Feed) -> None:
-    """Until every vehicle's last frame is in its snapshot: asked of the database, not of the service."""
+    """Until every vehicle's last frame is in its snapshot: asked of the database, not of the
+    service.
+    """
     finished = await fetch_until(dsn, COMMIT_SECONDS, feed.vehicles, FINISHED, FRAMES, feed.last_ms / 1000)
     if finished < feed.vehicles:
         raise NotVerified(

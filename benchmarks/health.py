@@ -1,8 +1,9 @@
-"""Health's 95th percentile at the client: one workspace of 500 devices, under some ingest load (NFR-005).
+"""Health's 95th percentile at the client: one workspace of 500 devices, under some ingest load
+(NFR-005).
 
-The reference is a bare quart-trio route in a process of its own that answers the same document. Both are asked in
-turn by one client, while updates arrive over HTTP all the time. Every answer of health is verified: each device once,
-in the state that it must be in.
+The reference is a bare quart-trio route in a process of its own that answers the same document.
+Both are asked in turn by one client, while updates arrive over HTTP all the time. Every answer of
+health is verified: each device once, in the state that it must be in.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import orjson
 import trio
 
 from benchmarks.load import SIGNALS, device_of
+from benchmarks.names import HEALTH, PROVIDER
 from benchmarks.rounds import in_turn
-from benchmarks.service import HEALTH, PREFIX, PROVIDER, open_service
+from benchmarks.service import PREFIX, open_service
 from benchmarks.verification import check_health, require
 from benchmarks.workers import open_worker
 
@@ -39,7 +41,9 @@ STATES = {device_of(number): "awaiting-first-data" if number < SILENT else "heal
 
 
 class HealthRound(NamedTuple):
-    """p95 in milliseconds of both, in one block of requests each; the reference's is 0 when it was not asked."""
+    """p95 in milliseconds of both, in one block of requests each; the reference's is 0 when it was
+    not asked.
+    """
 
     ours: float
     reference: float

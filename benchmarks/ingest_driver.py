@@ -1,4 +1,5 @@
-"""The product's way from the mailbox to the commit, in a process of its own: the part of it that the benchmarks call.
+"""The product's way from the mailbox to the commit, in a process of its own: the part of it that
+the benchmarks call.
 
 Keep what is imported of the product here few and stable: old commits are driven by this very file.
 `python -m benchmarks.ingest_driver DSN UPDATES DEVICES`, product first on the path.
@@ -18,7 +19,7 @@ import trio
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from benchmarks.load import UPDATES_PER_SUBMISSION, Load, Update
-from benchmarks.service import PROVIDER, UPDATES
+from benchmarks.names import PROVIDER, UPDATES
 from benchmarks.verification import DURABILITY
 from benchmarks.workers import hear_word, say
 from domain.model import CanonicalUpdate, Ownership, Reading, Submission
@@ -37,16 +38,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def main(dsn: str, load: Load) -> None:
-    """Say when ready; commit the load on a word; then, on another, try a unit under a session that is over."""
+    """Say when ready; commit the load on a word; then, on another, try a unit under a session that
+    is over.
+    """
     async with open_bridge(), aclosing(Database(dsn)) as database:
         start = await PostgresSessionStore(database).begin_session("bench", ttl_seconds=3600)
         if start is None:
             raise RuntimeError("somebody else has this shard's session")
         store, session = PostgresIngestStore(database), start.session
         submissions = _submissions(load.make(), session)
-        say(ready=True, shard_id=session.shard_id, durability=await _ask_durability(database))
+        say(ready=True, shard_id=session.shard_id)
         await hear_word()
-        say(**await _commit(store, session, submissions))
+        told = await _commit(store, session, submissions)
+        say(**told, durability=await _ask_durability(database))
         await hear_word()
         late = _submissions(load.after_the_end(), session)
         say(**await _try_dead(store, session, len(submissions) + 1, late))
@@ -75,7 +79,9 @@ async def _commit(store: PostgresIngestStore, session: SessionRef, submissions: 
 async def _try_dead(
     store: PostgresIngestStore, session: SessionRef, unit: int, late: Sequence[Submission]
 ) -> dict[str, Any]:
-    """Whether the unit was refused. Any exception is a refusal; what was written is for the parent to see."""
+    """Whether the unit was refused. Any exception is a refusal; what was written is for the parent
+    to see.
+    """
     try:
         await store.commit_unit(session, unit, late)
     except Exception as error:
@@ -84,7 +90,7 @@ async def _try_dead(
 
 
 async def _ask_durability(database: Database) -> dict[str, str]:
-    """In a session of the product's own making: it could be set there, too."""
+    """In the session that committed the load: it could be set there, too."""
     statement = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
 
     async def work(connection: Any) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The update benchmark's load, and an independent model of what must become of it.
 
-Pure, and without the product's types and rules: the model states the acceptance behaviour of the specification anew,
-so that a fault in the product's rule cannot hide in what it is compared with.
+Pure, and without the product's types and rules: the model states the acceptance behaviour of the
+specification anew, so that a fault in the product's rule cannot hide in what it is compared with.
 Most updates are news. One in forty each is partly news, a repetition, late, or a contradiction.
 """
 
@@ -77,8 +77,9 @@ class Expected(NamedTuple):
 
 
 def expect(load: Load) -> Expected:
-    """Newest wins for each signal; at equal times what is there stays. Without an advance: conflict before stale before
-    duplicate."""
+    """Newest wins for each signal; at equal times what is there stays. Without an advance: conflict
+    before stale before duplicate.
+    """
     events: dict[str, list[Event]] = {device_id: [] for device_id in load.device_ids()}
     documents: dict[str, Readings] = {device_id: {} for device_id in events}
     outcomes: Counter[str] = Counter()

@@ -1,8 +1,10 @@
-"""`make bench-mutants`: faults put into copies of the product, each of which must turn `make bench-quick` red.
+"""`make bench-mutants`: faults put into copies of the product, each of which must turn `make
+bench-quick` red.
 
-A benchmark that cannot fail judges nothing. Each mutant is one edit of one file in a temporary copy; the benchmark
-runs with that copy first on its path. It must end non-zero and say why in the words expected; the copy without an edit
-must end with 0. An edit whose place is not found exactly once fails here, too: the code moved, so move the mutant.
+A benchmark that cannot fail judges nothing. Each mutant is one edit of one file in a temporary
+copy; the benchmark runs with that copy first on its path. It must end non-zero and say why in the
+words expected; the copy without an edit must end with 0. An edit whose place is not found exactly
+once fails here, too: the code moved, so move the mutant.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class DoesNotApply(Exception):
 
 
 class Mutant(NamedTuple):
-    """`pattern` (with (?s) and (?m)) is replaced in `file`; the run must end with `code` and say `reason`."""
+    """`pattern` (with (?s) and (?m)) is replaced in `file`; the run must end with `code` and say
+    `reason`.
+    """
 
     name: str
     file: str
@@ -103,9 +107,9 @@ MUTANTS = (
     ),
     Mutant(
         "commits that do not wait for the disk",
-        "storage/gateway.py",
-        r'("application_name": application_name,\n)',
-        r'\g<1>            "synchronous_commit": "off",\n',
+        "storage/sql/ingest.sql",
+        _IN_FENCE + r"RETURNING clock_timestamp\(\)",
+        r"\g<1>RETURNING clock_timestamp(), set_config('synchronous_commit', 'off', false)",
         UPDATES,
         EXIT_NOT_VERIFIED,
         "NOT VERIFIED fsync: synchronous_commit is off",

@@ -1,7 +1,8 @@
-"""Where benchmarks run: a PostgreSQL of their own, as durable as in production, and databases copied from a template.
+"""Where benchmarks run: a PostgreSQL of their own, as durable as in production, and databases
+copied from a template.
 
-Owns their making and their removal, and the queries of verification. These go through plain asyncpg in a thread, so
-that they work without the product's gateway.
+Owns their making and their removal, and the queries of verification. These go through plain asyncpg
+in a thread, so that they work without the product's gateway.
 """
 
 from __future__ import annotations

@@ -12,12 +12,16 @@ Side = TypeVar("Side")
 
 
 def in_turn(number: int, first: Side, second: Side) -> tuple[Side, Side]:
-    """The order of both sides in round `number`, from 0: A B, B A, A B, … What drifts in a run hits both alike."""
+    """The order of both sides in round `number`, from 0: A B, B A, A B, … What drifts in a run hits
+    both alike.
+    """
     return (first, second) if number % 2 == 0 else (second, first)
 
 
 class Cost(NamedTuple):
-    """Of one run: items a second, and microseconds of a core for each item, of our process and of PostgreSQL."""
+    """Of one run: items a second, and microseconds of a core for each item, of our process and of
+    PostgreSQL.
+    """
 
     rate: float
     own_us: float
@@ -47,6 +51,8 @@ class Spread(NamedTuple):
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """Of pairs from the same round; a ratio of medians would mix rounds that ran at different times."""
+    """Of pairs from the same round; a ratio of medians would mix rounds that ran at different
+    times.
+    """
     each = [above / below for above, below in zip(numerators, denominators, strict=True)]
     return Spread(median(each), min(each), max(each))

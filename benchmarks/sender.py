@@ -1,8 +1,9 @@
 """A provider that sends a feed as fast as the socket takes it, in a process of its own.
 
-Costs next to nothing while it sends, so that a benchmark measures the receiver: the frames are encoded beforehand and
-go out in large pieces, each frame still a WebSocket frame of its own. It begins when every vehicle of the feed was
-subscribed to and the parent says so. `python -m benchmarks.sender VEHICLES TURNS MS`.
+Costs next to nothing while it sends, so that a benchmark measures the receiver: the frames are
+encoded beforehand and go out in large pieces, each frame still a WebSocket frame of its own. It
+begins when every vehicle of the feed was subscribed to and the parent says so. `python -m
+benchmarks.sender VEHICLES TURNS MS`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ CHUNK = 65_536
 
 
 class Sender:
-    """One feed for one subscriber; a second connection would get it again, and the receiver's counts would show it."""
+    """One feed for one subscriber; a second connection would get it again, and the receiver's
+    counts would show it.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._pieces = list(_pieces(feed))
@@ -46,11 +49,12 @@ class Sender:
         self._subscribed = trio.Event()
         self._go = trio.Event()
 
-    async def wait_for_parent(self) -> None:
-        """Tell the parent that the subscription is complete; wait for its word. No deadline: the parent has one."""
+    async def wait_subscribed(self) -> None:
+        """Return when every vehicle was subscribed to. No deadline: the parent has one."""
         await self._subscribed.wait()
-        say(subscribed=True)
-        await hear_word()
+
+    def go(self) -> None:
+        """Begin to send."""
         self._go.set()
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -81,7 +85,9 @@ class Sender:
         say(began=began)
 
     async def _receive(self, stream: trio.SocketStream, wire: WSConnection, sending: trio.Lock) -> None:
-        """Whole messages, however many frames and reads they take; pings are answered between two pieces."""
+        """Whole messages, however many frames and reads they take; pings are answered between two
+        pieces.
+        """
         message = b""
         while True:
             for event in wire.events():
@@ -126,8 +132,9 @@ async def _read_head(stream: trio.SocketStream) -> bytes:
 
 
 async def _answer_state(stream: trio.SocketStream, received: bytes) -> None:
-    """The state endpoint, asked for seeding: nothing is known. The whole body is read first; closing a socket with
-    unread bytes would break the connection before the answer arrives."""
+    """The state endpoint, asked for seeding: nothing is known. The whole body is read first;
+    closing a socket with unread bytes would break the connection before the answer arrives.
+    """
     request = h11.Connection(h11.SERVER)
     request.receive_data(received)
     while not isinstance(event := request.next_event(), h11.EndOfMessage):
@@ -140,7 +147,9 @@ async def _answer_state(stream: trio.SocketStream, received: bytes) -> None:
 
 
 def _pieces(feed: Feed) -> Iterator[bytes]:
-    """All frames as a server sends them: unmasked text frames (RFC 6455, 5.2). Pieces end where a frame ends."""
+    """All frames as a server sends them: unmasked text frames (RFC 6455, 5.2). Pieces end where a
+    frame ends.
+    """
     piece = bytearray()
     for payload in feed.payloads():
         piece += b"\x81" + _length(len(payload)) + payload
@@ -154,13 +163,20 @@ def _length(size: int) -> bytes:
     return bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
 
 
+async def _obey_parent(sender: Sender) -> None:
+    await sender.wait_subscribed()
+    say(subscribed=True)
+    await hear_word()
+    sender.go()
+
+
 async def main(feed: Feed) -> None:
     """Serve until the parent goes away. Says the port."""
     parent, sender = os.getppid(), Sender(feed)
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, sender.serve, 0, host="127.0.0.1"))
         say(port=listeners[0].socket.getsockname()[1])
-        nursery.start_soon(sender.wait_for_parent)
+        nursery.start_soon(_obey_parent, sender)
         while os.getppid() == parent:  # noqa: ASYNC110 - the kernel sends no event for it
             await trio.sleep(0.5)
         nursery.cancel_scope.cancel()

@@ -1,7 +1,7 @@
 """A tree's service as a black box: `lastheard serve` on a database, configured and asked over HTTP.
 
-Owns the process and its client. Commands, settings, the HTTP API and a few tables are all that it rests on, so old
-commits can be driven as well as the present one.
+Owns the process and its client. Commands, settings, the HTTP API and a few tables are all that it
+rests on, so old commits can be driven as well as the present one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import trio
 
 from benchmarks.feed import vid_of
 from benchmarks.load import device_of
+from benchmarks.names import FRAMES, HEALTH, PROVIDER, UPDATES
 from benchmarks.place import name_of
 from benchmarks.trees import SECRET_VARIABLE, CannotBeDriven
 from benchmarks.workers import Worker, WorkerFailed, open_worker, run_to_end
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from benchmarks.trees import Tree
 
 PREFIX = "/api/telematics-mvp"
-PROVIDER = "feed"
-FRAMES, UPDATES, HEALTH = "bench-frames", "bench-updates", "bench-health"  # workspaces
 SCOPES = ("read", "ingest", "control", "admin")
 START_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
@@ -117,7 +116,9 @@ _JSON = {"Content-Type": "application/json"}
 
 @asynccontextmanager
 async def open_service(tree: Tree, dsn: str, key: str, **settings: str) -> AsyncIterator[Service]:
-    """A running `lastheard serve` with its own defaults but for these settings, until the end of the block."""
+    """A running `lastheard serve` with its own defaults but for these settings, until the end of
+    the block.
+    """
     with tempfile.TemporaryDirectory(prefix="lastheard-bench-data-") as folder:
         environment = tree.environment(**SETTINGS, dsn=dsn, data_dir=folder, **settings)
         async with open_worker(f"serve of {tree.name}", tree.command("lastheard", "serve"), environment) as worker:

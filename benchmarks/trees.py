@@ -1,8 +1,9 @@
-"""Trees: where the product's packages are taken from, while the benchmarks' own code is always the present one.
+"""Trees: where the product's packages are taken from, while the benchmarks' own code is always the
+present one.
 
-A tree is a folder that holds the product's packages: the present checkout, an old commit's, or a copy with a fault put
-in. Children find the product through PYTHONPATH, the tree first. What a tree does not have cannot be driven, and is
-said in one sentence.
+A tree is a folder that holds the product's packages: the present checkout, an old commit's, or a
+copy with a fault put in. Children find the product through PYTHONPATH, the tree first. What a tree
+does not have cannot be driven, and is said in one sentence.
 """
 
 from __future__ import annotations
@@ -50,11 +51,15 @@ class Tree(NamedTuple):
     settings: frozenset[str] = frozenset()
 
     def command(self, module: str, *arguments: object) -> list[str]:
-        """Run a module. -P keeps the working directory off the path, so that only PYTHONPATH decides."""
+        """Run a module. -P keeps the working directory off the path, so that only PYTHONPATH
+        decides.
+        """
         return [sys.executable, "-P", "-m", module, *map(str, arguments)]
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """The machine's, with this tree's packages first, and those of the settings that the tree knows."""
+        """The machine's, with this tree's packages first, and those of the settings that the tree
+        knows.
+        """
         foreign = {name: value for name, value in os.environ.items() if not name.startswith("LASTHEARD_")}
         ours = {f"LASTHEARD_{name.upper()}": value for name, value in settings.items() if name in self.settings}
         path = f"{self.folder}{os.pathsep}{ROOT}"
@@ -62,7 +67,9 @@ class Tree(NamedTuple):
 
 
 async def inspect(name: str, folder: Path) -> Tree:
-    """A tree with what it says of itself. Raises CannotBeDriven when it is not the one that children would run."""
+    """A tree with what it says of itself. Raises CannotBeDriven when it is not the one that
+    children would run.
+    """
     tree = Tree(name, folder)
     try:
         told = orjson.loads(await run_to_end(name, [sys.executable, "-P", "-c", _INSPECT], tree.environment()))
@@ -77,7 +84,9 @@ async def inspect(name: str, folder: Path) -> Tree:
 
 
 def present_folder() -> Path:
-    """Where this very process has the product from: the checkout, or the copy that PYTHONPATH names first."""
+    """Where this very process has the product from: the checkout, or the copy that PYTHONPATH names
+    first.
+    """
     import storage
 
     return Path(str(storage.__file__)).parents[1]
@@ -85,7 +94,9 @@ def present_folder() -> Path:
 
 @asynccontextmanager
 async def checked_out(base: str) -> AsyncIterator[Path]:
-    """The packages of a commit, in a git worktree that is removed afterwards; its own benchmarks stay out of reach."""
+    """The packages of a commit, in a git worktree that is removed afterwards; its own benchmarks
+    stay out of reach.
+    """
     commit = await _git("rev-parse", "--verify", f"{base}^{{commit}}")
     with tempfile.TemporaryDirectory(prefix="lastheard-base-") as place:
         checkout, product = Path(place) / "checkout", Path(place) / "product"

@@ -1,8 +1,9 @@
-"""Updates a second from the mailbox to the commit, against a plain asyncpg loop with SQL and tables of its own.
+"""Updates a second from the mailbox to the commit, against a plain asyncpg loop with SQL and tables
+of its own.
 
-Both commit the same load in units of 1,000 updates, the product's default shape. Verified before it counts: rows,
-sequences, readings, documents and counts against an independent model; that both sessions wait for the disk; and that
-a session declared dead writes nothing.
+Both commit the same load in units of 1,000 updates, the product's default shape. Verified before it
+counts: rows, sequences, readings, documents and counts against an independent model; that both
+sessions wait for the disk; and that a session declared dead writes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.load import UPDATES_PER_UNIT, Expected, Load, expect
+from benchmarks.names import UPDATES
 from benchmarks.place import count_written, fetch, read_stored
 from benchmarks.rounds import Cost
-from benchmarks.service import UPDATES
 from benchmarks.verification import (
     check_counts,
     check_durable,
@@ -74,19 +75,21 @@ async def measure_ours(template: Template, place: Place, task: Task) -> Cost:
 
 
 async def _measure(place: Place, worker: Worker, load: Load, session: str) -> tuple[Cost, dict[str, Any]]:
-    ready = await worker.hear("ready")
-    require(check_durable(ready["durability"], session))
+    await worker.hear("ready")
     await place.checkpoint()
     before = place.core_seconds()
     await worker.tell("go")
     told = await worker.hear("seconds")
     database = place.core_seconds() - before
+    require(check_durable(told["durability"], session))
     own_us, database_us = (1e6 * cores / load.updates for cores in (told["cores"], database))
     return Cost(load.updates / told["seconds"], own_us, database_us), told
 
 
 async def _verify_fence(worker: Worker, dsn: str) -> None:
-    """Declare every session dead, behind the process's back; then let it try a unit that would be news."""
+    """Declare every session dead, behind the process's back; then let it try a unit that would be
+    news.
+    """
     await fetch(dsn, "UPDATE sessions SET state = 'dead', ended_at = clock_timestamp()")
     before = await count_written(dsn)
     await worker.tell("try")

@@ -1,7 +1,8 @@
-"""What must hold before a figure is printed: each check takes rows and returns what is wrong, a sentence a fault.
+"""What must hold before a figure is printed: each check takes rows and returns what is wrong, a
+sentence a fault.
 
-Pure, and independent of the product's code. The first word of a sentence is its kind: rows, sequences, readings,
-identities, fence, fsync, history, health.
+Pure, and independent of the product's code. The first word of a sentence is its kind: rows,
+sequences, readings, identities, fence, fsync, history, health.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class NotVerified(Exception):
 
 
 class Stored(NamedTuple):
-    """What a database holds of one workspace: events by (device, sequence), and versions and documents by device."""
+    """What a database holds of one workspace: events by (device, sequence), and versions and
+    documents by device.
+    """
 
     events: Sequence[tuple[str, int, str]]
     states: Mapping[str, int]
@@ -117,17 +120,20 @@ def check_counts(counts: Mapping[str, Any], expected: Expected, updates: int) ->
 
 
 def check_units(counts: Mapping[str, Any], updates: int, per_unit: int) -> list[str]:
-    """The default shape of units; smaller or larger ones would be another benchmark than the reference's."""
+    """The default shape of units; smaller or larger ones would be another benchmark than the
+    reference's.
+    """
     if counts["largest_unit"] <= per_unit and counts["units"] <= -(-updates // per_unit) + 2:
         return []
     return [f"rows: {updates:,} updates were committed in {counts['units']} units of up to {counts['largest_unit']}"]
 
 
 def check_history(feed: Feed, events: Iterable[tuple[str, int, str]]) -> list[str]:
-    """Every event, in order, against the frames that were sent: no frame may be missing from the merge it belongs to.
+    """Every event, in order, against the frames that were sent: no frame may be missing from the
+    merge it belongs to.
 
-    An event holds the newest reading of each signal among the frames since the event before it. So a frame that was
-    dropped on the way is missed, even if newer ones came after it.
+    An event holds the newest reading of each signal among the frames since the event before it. So
+    a frame that was dropped on the way is missed, even if newer ones came after it.
     """
     last: dict[str, int] = dict.fromkeys(feed.vids(), -1)
     wrong = []
@@ -151,7 +157,9 @@ def check_history(feed: Feed, events: Iterable[tuple[str, int, str]]) -> list[st
 
 
 def check_granularity(feed: Feed, events: Iterable[tuple[str, int, str]], windows: float) -> list[str]:
-    """A vehicle that reports all the time has events for the windows that passed, not one at the end."""
+    """A vehicle that reports all the time has events for the windows that passed, not one at the
+    end.
+    """
     counted = Counter(vid for vid, _, _ in events)
     least = min(int(windows * WINDOWS_SEEN), feed.turns)
     poor = [vid for vid in feed.vids() if counted[vid] < least]
@@ -163,7 +171,9 @@ def check_granularity(feed: Feed, events: Iterable[tuple[str, int, str]], window
 
 
 def check_frames(feed: Feed, frames: Mapping[str, int], ingest: Mapping[str, Any], events: int) -> list[str]:
-    """The service's own counts: identities, and the numbers of the feed. Every frame of the feed is to be merged."""
+    """The service's own counts: identities, and the numbers of the feed. Every frame of the feed is
+    to be merged.
+    """
     wanted = {
         "received": feed.frames,
         "merged": feed.frames,
@@ -215,7 +225,9 @@ def check_health(answer: Mapping[str, Any], states: Mapping[str, str]) -> list[s
 
 
 def parse_readings(text: str) -> Readings:
-    """A stored document or event as signal -> value and time; what is kept beside these two is not compared."""
+    """A stored document or event as signal -> value and time; what is kept beside these two is not
+    compared.
+    """
     return {name: (entry[0], _milliseconds(entry[1])) for name, entry in orjson.loads(text).items()}
 
 

@@ -1,6 +1,7 @@
 """Child processes of the benchmarks and how they talk: a line of JSON up, a line of one word down.
 
-Owns the pipes on both sides. A child's errors go to a file and are shown when it fails. Nothing outlives `open_worker`.
+Owns the pipes on both sides. A child's errors go to a file and are shown when it fails. Nothing
+outlives `open_worker`.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ async def open_worker(name: str, command: Sequence[str], environment: Mapping[st
 
 
 async def run_to_end(name: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Run a command; its standard output. Raises WorkerFailed with its errors when it does not end with 0 in time."""
+    """Run a command; its standard output. Raises WorkerFailed with its errors when it does not end
+    with 0 in time.
+    """
     with trio.move_on_after(PATIENCE_SECONDS):
         done = await trio.run_process(
             command,
@@ -128,6 +131,8 @@ def say(**facts: object) -> None:
 
 
 async def hear_word() -> str:
-    """The parent's next word; waits for it. Empty when the parent has gone. Cancelling leaves the thread behind."""
+    """The parent's next word; waits for it. Empty when the parent has gone. Cancelling leaves the
+    thread behind.
+    """
     word: str = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
     return word.strip()
