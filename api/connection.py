@@ -71,9 +71,12 @@ class Connection(TCPServer):
         try:
             client = parse_socket_addr(self._socket.family, self._socket.getpeername())
             server = parse_socket_addr(self._socket.family, self._socket.getsockname())
-            async with TaskGroup() as group:
+            # Not entered as the context manager that it also is: that one lets a cancellation of its own nursery out.
+            group = TaskGroup()
+            async with trio.open_nursery() as nursery:
+                group._nursery = nursery
                 self._task_group = group
-                self._tasks = cast("trio.Nursery", group._nursery).cancel_scope
+                self._tasks = nursery.cancel_scope
                 self.protocol = Protocol(
                     self.app,
                     self.config,

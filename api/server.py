@@ -175,14 +175,15 @@ class _Server:
                 accepted.close()
             else:
                 stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
-                connections.start_soon(self._serve, stream, member)
+                # Made here, not in its task: the next of this batch may be the reason to close it.
+                connections.start_soon(self._serve, self._connect(stream, member), stream, member)
 
     async def start_ending(self) -> None:
         """Close idle connections now, and each of the others after its present request."""
         await self._context.terminated.set()
 
-    async def _serve(self, stream: trio.SocketStream, member: Member) -> None:
-        connection = Connection(
+    def _connect(self, stream: trio.SocketStream, member: Member) -> Connection:
+        return Connection(
             self._app,
             self._config,
             self._context,
@@ -192,6 +193,8 @@ class _Server:
             crowd=self._crowd,
             member=member,
         )
+
+    async def _serve(self, connection: Connection, stream: trio.SocketStream, member: Member) -> None:
         try:
             await connection.run()
         except* Exception as failures:

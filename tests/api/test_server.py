@@ -212,6 +212,40 @@ async def test_at_the_limit_the_connection_that_waits_longest_is_closed() -> Non
             assert (await second.receive_some(4096)).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("rounds", range(16))
+async def test_a_connection_may_be_closed_at_any_instant(rounds: int) -> None:
+    """So many rounds of the loop after bytes have come: while it waits, reads, answers."""
+    async with served() as http, await http.connect() as stream:
+        await http.wait_for_count("connections_open", 1)
+        await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HT")
+        for _ in range(rounds):
+            await trio.lowlevel.checkpoint()
+        assert http.crowd.make_room()
+        assert await http.is_alive()
+        await http.wait_for_count("connections_open", 0)
+        assert http.traffic.contained_failures == 0
+
+
+async def test_connections_closed_in_favour_of_others_cost_nobody_else_anything() -> None:
+    """Also those that have just been accepted, and those that are reading or answering at that moment."""
+
+    async def ask_much(http: Served) -> None:
+        with suppress(OSError, trio.BrokenResourceError):
+            async with await http.connect() as stream:
+                for _ in range(5):
+                    await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n" * 5)
+                    await stream.receive_some(100)
+
+    async with served(server=ServerLimits(max_connections=3)) as http:
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(ask_much, http)
+        assert await http.is_alive()
+        await http.wait_for_count("connections_open", 0)
+        assert http.traffic.connections_evicted > 10
+        assert http.traffic.contained_failures == 0
+
+
 async def test_an_address_at_its_limit_is_refused_at_first_and_then_closes_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

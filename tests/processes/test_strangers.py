@@ -13,10 +13,11 @@ import trio
 
 from tests.processes.child import open_child
 from tests.processes.fleets import make_key
+from tests.processes.nuisances import nuisances
 from tests.processes.shard import PREFIX, open_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from tests.conftest import Stores
 
@@ -26,6 +27,7 @@ ATTACK_SECONDS: Final = 10.0
 BEGINS_SECONDS: Final = 1.0  # until all of the strangers have connected
 ANSWER_SECONDS: Final = 5.0
 CLIENTS: Final = 4
+NUISANCE_TIMES: Final = 100
 
 
 async def count_answers(ask: Callable[[], Awaitable[int]], seconds: float, pause_seconds: float) -> Counter[str]:
@@ -91,3 +93,37 @@ async def test_a_good_key_and_probes_are_answered_while_strangers_fill_the_api(
     assert probes.total() >= 5
     assert shard.child.events("http_connection_failed") == []
     assert len(shard.child.errors) < 20_000
+
+
+async def test_strangers_write_at_most_one_line_of_a_kind(dsn: str, postgres_stores: Stores) -> None:
+    key = await make_key(postgres_stores)
+    async with open_shard(dsn, key) as shard:
+        await shard.wait_ready()
+        quiet = len(shard.child.records)
+        began = trio.current_time()
+        await run_all(nuisances(shard.port, NUISANCE_TIMES), at_once=100)
+        took = trio.current_time() - began
+        traffic = (await shard.runtime())["http"]
+        lines = Counter(record["event"] for record in shard.child.records[quiet:])
+        said = "".join(json.dumps(record) for record in shard.child.records[quiet:])
+
+    minutes = 1 + int(took // 60)
+    assert {event: count for event, count in lines.items() if count > minutes} == {}
+    assert len(said) < 20_000 * minutes
+    # The ways are still ways: without the limit there would be hundreds of lines.
+    assert traffic["contained_failures"] > NUISANCE_TIMES / 2
+    assert traffic["log_lines_suppressed"] > NUISANCE_TIMES / 2
+    assert lines["http_connection_failed"] >= 1
+    assert lines["http_application_failed"] >= 1
+
+
+async def run_all(calls: Iterable[Callable[[], Awaitable[None]]], *, at_once: int) -> None:
+    free = trio.CapacityLimiter(at_once)
+
+    async def call_one(call: Callable[[], Awaitable[None]]) -> None:
+        async with free:
+            await call()
+
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(call_one, call)
