@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import trio
 
 from lastheard.doors import descriptors_wanted
+from lastheard.embedded import open_shared, open_supervised
 from lastheard.service import Service
 from runtime.descriptors import raise_descriptor_limit
 from runtime.logs import get_logger
 from runtime.settings import SettingsError
 from runtime.shutdown import wait_for_stop_signal
-from storage.embedded import open_embedded
 from storage.gateway import Database, open_bridge
 from storage.migrations import check_schema, migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from lastheard.settings import Settings
 
@@ -30,24 +31,43 @@ EXIT_STOPPED_WHILE_STARTING = 130  # as __main__.py says before this module is t
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, *, migrated: bool = True) -> AsyncIterator[str]:
-    """The DSN to use. With `embedded` our own PostgreSQL runs for the length of the block, migrated unless told
-    otherwise; a database that somebody else runs is never migrated in passing. Raises SettingsError without either.
+async def open_database(settings: Settings) -> AsyncIterator[str]:
+    """The DSN to serve from. With `embedded` our own PostgreSQL runs for the length of the block, migrated and
+    supervised; a database that somebody else runs is never migrated in passing. Raises SettingsError without either.
     """
     if settings.dsn is not None:
         yield settings.dsn
-    elif settings.embedded:
-        async with open_embedded(settings.data_dir / "postgresql") as server:
-            if migrated:
-                await migrate(server.dsn)
-            yield server.dsn
-    else:
+        return
+    async with open_supervised(_embedded_folder(settings)) as server:
+        await migrate(server.dsn)
+        yield server.dsn
+
+
+@asynccontextmanager
+async def open_database_beside(settings: Settings, *, migrated: bool = True) -> AsyncIterator[str]:
+    """The same for a command of a moment, which may run beside a `serve` or `demo` on the same data folder.
+
+    Their server is used then, as it is, and left running. Ours is migrated unless told otherwise.
+    """
+    if settings.dsn is not None:
+        yield settings.dsn
+        return
+    async with open_shared(_embedded_folder(settings)) as (dsn, is_ours):
+        if is_ours and migrated:
+            await migrate(dsn)
+        yield dsn
+
+
+def _embedded_folder(settings: Settings) -> Path:
+    """Where our own PostgreSQL lives. Raises SettingsError when there is to be none."""
+    if not settings.embedded:
         raise SettingsError(
             [
                 "no database is configured: set LASTHEARD_DSN=postgresql://user:password@host/database, "
                 "or, on a laptop, use --embedded to run a PostgreSQL of our own in the data folder"
             ]
         )
+    return settings.data_dir / "postgresql"
 
 
 class StopSignal:
@@ -105,7 +125,10 @@ async def migrate_database(settings: Settings, *, check_only: bool) -> int:
     """Bring the schema up to date, or only say whether it is (exit code 1 when not)."""
 
     async def main(_: StopSignal) -> int:
-        async with open_database(settings, migrated=False) as dsn, aclosing(Database(dsn, pool_size=1)) as database:
+        async with (
+            open_database_beside(settings, migrated=False) as dsn,
+            aclosing(Database(dsn, pool_size=1)) as database,
+        ):
             # Asked before as well: a database that is away is then said in a sentence, not by Alembic's traceback.
             version = await check_schema(database)
             if not check_only:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from api.keys import Scope, mint_key
-from lastheard.serving import StopSignal, open_database, until_stopped
+from lastheard.serving import StopSignal, open_database_beside, until_stopped
 from storage.gateway import Database
 from storage.keys import PostgresKeys
 from storage.migrations import check_schema
@@ -33,7 +33,7 @@ async def create_token(
     record, key = mint_key(name, scopes, workspaces, expires_at)
 
     async def main(_: StopSignal) -> int:
-        async with open_database(settings) as dsn, aclosing(Database(dsn, pool_size=2)) as database:
+        async with open_database_beside(settings) as dsn, aclosing(Database(dsn, pool_size=2)) as database:
             (await check_schema(database)).require()
             await PostgresKeys(database).create_key(record)
         print(key)

@@ -54,7 +54,7 @@ async def make_cluster(place: Premises, settings: Mapping[str, str], log: Filter
     """Run initdb where there is no cluster yet. It is made beside its place and renamed: a whole one or none."""
     if not place.cluster.exists():
         fresh = place.home / f"cluster.{os.getpid()}.new"
-        log.info("embedded_postgres_initdb", home=str(place.home))
+        log.info("embedded_postgresql_initdb", home=str(place.home))
         try:
             command = _initdb_command(place, str(fresh), durable=settings.get("fsync", "on") == "on")
             with trio.fail_after(_INITDB_SECONDS):

@@ -29,7 +29,15 @@ from storage.embedded.binaries import (
     find_wheel_binaries,
     reachable_binaries,
 )
-from storage.embedded.owner import EmbeddedUnavailable, Owner, choose_owner, make_private, make_shelter, owner_of
+from storage.embedded.owner import (
+    EmbeddedUnavailable,
+    FolderInUse,
+    Owner,
+    choose_owner,
+    make_private,
+    make_shelter,
+    owner_of,
+)
 
 SHELTER: Final = Path("/var/lib/lastheard")
 
@@ -60,7 +68,7 @@ class Premises:
 
     @property
     def socket(self) -> Path:
-        return self.sockets / _SOCKET_NAME
+        return socket_in(self.sockets)
 
 
 class FolderLock:
@@ -81,10 +89,9 @@ class FolderLock:
         except BlockingIOError as taken:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
-            raise EmbeddedUnavailable(
+            raise FolderInUse(
                 f"{self._path.parent} is in use by another Lastheard (process {holder}): stop that one, choose "
-                "another data folder, or let both share a database by setting LASTHEARD_DSN",
-                permanent=True,
+                "another data folder, or let both share a database by setting LASTHEARD_DSN"
             ) from taken
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -121,6 +128,18 @@ class ServerLog:
         if self._path.exists() and self.size() > _MAX_LOG_BYTES:
             shutil.copyfile(self._path, self._path.with_name("postgres.log.1"))
             os.truncate(self._path, 0)
+
+
+def socket_in(folder: Path) -> Path:
+    return folder / _SOCKET_NAME
+
+
+def find_recorded_home(data_dir: Path) -> Path | None:
+    """Where the database of this data folder is, by its real path; None when there is none yet. Changes nothing."""
+    folder = data_dir.expanduser().resolve()
+    record = folder / "postgres.location"
+    home = Path(record.read_text().strip()) if record.exists() else folder / "postgres"
+    return home.resolve() if home.is_dir() else None
 
 
 def prepare_premises(data_dir: Path, *, shelter: Path, binaries: Binaries | None = None) -> Premises:

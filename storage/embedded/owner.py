@@ -18,6 +18,12 @@ class EmbeddedUnavailable(EnvironmentFault):
     """The embedded PostgreSQL cannot run here; the message says why and what mends it."""
 
 
+class FolderInUse(EmbeddedUnavailable):
+    """Another process of ours has this data folder, and runs a server on it or is about to."""
+
+    permanent = True
+
+
 @dataclass(frozen=True)
 class Owner:
     """The operating-system user who runs PostgreSQL. `switched` when that is not who we are."""

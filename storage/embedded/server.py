@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import quote
 
 import structlog
@@ -74,6 +74,7 @@ class EmbeddedPostgres:
         self._server_log = ServerLog(self.data_dir)
         self._premises: Premises | None = None
         self._postmaster: Postmaster | None = None
+        self._given_up: Postmaster | None = None  # has died, or did not come up in time
         self._last_refusal = "nothing"
         self._starts = 0
         self._start_seconds: float | None = None
@@ -81,9 +82,7 @@ class EmbeddedPostgres:
     @property
     def dsn(self) -> str:
         """Where clients connect. Stays the same when the server is started again; no password, the folder is shut."""
-        # The port is spelled out because clients would take it from PGPORT otherwise.
-        folder = quote(str(self._place.sockets))
-        return f"postgresql://postgres@/{DATABASE}?host={folder}&port={SETTINGS['port']}"
+        return dsn_on(self._place.sockets)
 
     @property
     def pid(self) -> int:
@@ -141,7 +140,7 @@ class EmbeddedPostgres:
             )
         self._starts += 1
         self._start_seconds = round(trio.current_time() - began, 3)
-        self._log.info("embedded_postgres_ready", **self.statistics())
+        self._log.info("embedded_postgresql_ready", **self.statistics())
 
     async def stop(self) -> None:
         """End the server, adopted or ours, and let go of the folder. Shielded; takes at most the stop budget, and
@@ -152,9 +151,9 @@ class EmbeddedPostgres:
             if self._postmaster is not None:
                 how = await self._postmaster.stop(self._stop_budget_seconds)
                 if self._postmaster.is_running():
-                    self._log.error("embedded_postgres_would_not_stop", pid=self.pid)
+                    self._log.error("embedded_postgresql_would_not_stop", pid=self.pid)
                 else:
-                    self._log.info("embedded_postgres_stopped", pid=self.pid, how=how)
+                    self._log.info("embedded_postgresql_stopped", pid=self.pid, how=how)
             self._postmaster = None
             if self._premises is not None:
                 files.remove_short_socket_folder(self._premises)
@@ -165,14 +164,21 @@ class EmbeddedPostgres:
         if self._postmaster is not None:
             self._postmaster.end_at_once()
 
-    async def keep_running(self) -> NoReturn:
-        """Start the server again whenever it dies, and keep its log small. Runs until cancelled, which has to
-        happen before `stop`. Raises EmbeddedUnavailable when a start fails; the caller backs off and calls again.
+    async def run_until_it_dies(self) -> None:
+        """Wait until the server has ended; the next call starts it again first. Keeps its log small meanwhile.
+
+        For a supervisor that calls it again and again, so that each death and each failed start is one return or one
+        EmbeddedUnavailable. Adopted servers are watched too. Cancel it before `stop`.
         """
-        while True:
-            if self._postmaster is not None:
-                await self._wait_for_its_end(self._postmaster)
-            await self.start()
+        if self._postmaster is None or self._postmaster is self._given_up:
+            try:
+                await self.start()
+            except EmbeddedUnavailable:
+                self._given_up = self._postmaster
+                raise
+        if self._postmaster is not None:
+            await self._wait_for_its_end(self._postmaster)
+            self._given_up = self._postmaster
 
     @property
     def _place(self) -> Premises:
@@ -189,7 +195,9 @@ class EmbeddedPostgres:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         prepare = partial(files.prepare_premises, self.data_dir, shelter=self._shelter, binaries=self._binaries)
-        self._premises = await trio.to_thread.run_sync(prepare)
+        before, self._premises = self._premises, await trio.to_thread.run_sync(prepare)
+        if before is not None:  # an adopted server may have had its socket elsewhere, and clients know that place
+            self._premises = replace(self._premises, sockets=before.sockets)
         # 2. A server that outlived us is the best server to have: its caches are warm and its log is replayed.
         if not await self._adopt():
             # 3. Only now is a pid file stale, and only once nobody works in the cluster may it go.
@@ -205,13 +213,13 @@ class EmbeddedPostgres:
         self._postmaster, claim = found
         if claim.socket_folder is not None:
             self._premises = replace(self._place, sockets=claim.socket_folder)
-        self._log.warning("embedded_postgres_adopted", pid=self.pid)
+        self._log.warning("embedded_postgresql_adopted", pid=self.pid)
         return await self._wait_until_it_answers(self._postmaster)
 
     async def _clear_remains(self) -> None:
         orphans = await end_orphans(self._place.cluster)
         if orphans:
-            self._log.warning("embedded_postgres_orphans_ended", processes=orphans)
+            self._log.warning("embedded_postgresql_orphans_ended", processes=orphans)
         files.remove_remains(self._place)
 
     async def _launch(self) -> None:
@@ -229,7 +237,8 @@ class EmbeddedPostgres:
             with trio.move_on_after(_LOG_CHECK_SECONDS):
                 await server.wait()
             self._server_log.keep_small()
-        self._log.warning("embedded_postgres_died", pid=server.pid, status=server.exit_status)
+        # The kernel tells the status to the parent alone, so that of an adopted server is unknown.
+        self._log.error("embedded_postgresql_died", pid=server.pid, status=server.exit_status, adopted=server.adopted)
 
     async def _wait_until_it_answers(self, server: Postmaster) -> bool:
         """False when the server ends first. The deadline is that of `start`: a replay may take minutes."""
@@ -243,7 +252,7 @@ class EmbeddedPostgres:
                 reported = now
                 waited = round(now - began, 1)
                 self._log.info(
-                    "embedded_postgres_starting", pid=server.pid, waited_seconds=waited, answer=self._last_refusal
+                    "embedded_postgresql_starting", pid=server.pid, waited_seconds=waited, answer=self._last_refusal
                 )
             await trio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
@@ -263,6 +272,12 @@ class EmbeddedPostgres:
         socket = self._place.socket
         if not await ask(socket, f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):  # noqa: S608 a constant
             await ask(socket, f"CREATE DATABASE {DATABASE}", timeout_seconds=_CREATE_SECONDS)
+
+
+def dsn_on(sockets: Path) -> str:
+    """The DSN of the server whose socket is in this folder."""
+    # The port is spelled out because clients would take it from PGPORT otherwise.
+    return f"postgresql://postgres@/{DATABASE}?host={quote(str(sockets))}&port={SETTINGS['port']}"
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ STOP_SECONDS: Final = 15.0
 # An orphaned simulator looks for its parent twice a second.
 SILENCE_SECONDS: Final = 2.0
 EXIT_STOPPED_WHILE_STARTING: Final = 130
-INITDB: Final = "embedded_postgres_initdb"
+INITDB: Final = "embedded_postgresql_initdb"
 RUNNING: Final = "\naddress  "  # the line that says so
 
 
@@ -54,7 +54,7 @@ CHAINS: Final = (
         Instant("importing", 0.1, after_first_line=True),
         Instant("initdb_begins", 0.0, after_record=INITDB),
         Instant("initdb_begins_and_again", 0.0, SIGTERM, after_record=INITDB, again_seconds=0.7),
-        Instant("migrating", 0.0, after_record="embedded_postgres_ready"),
+        Instant("migrating", 0.0, after_record="embedded_postgresql_ready"),
         Instant("fleets_are_configured", 0.0, SIGTERM, after_record="service_started"),
         Instant("collecting", 1.5, after_output=RUNNING),
         Instant("killed", 0.5, SIGKILL, after_output=RUNNING, is_violent=True),
@@ -62,14 +62,14 @@ CHAINS: Final = (
     (
         Instant("importing_and_sigterm", 0.2, SIGTERM, after_first_line=True),
         Instant("initdb_works", 0.4, SIGTERM, after_record=INITDB),
-        Instant("simulator_starts", 0.6, after_record="embedded_postgres_ready"),
+        Instant("simulator_starts", 0.6, after_record="embedded_postgresql_ready"),
         Instant("it_says_that_it_runs", 0.0, after_output=RUNNING),
         Instant("impatient", 0.2, after_output=RUNNING, again_seconds=0.55, is_violent=True),
     ),
     (
         Instant("initdb_ends", 1.0, after_record=INITDB),
         Instant("service_starts", 0.0, SIGTERM, after_output="simulated fleets at"),
-        Instant("simulator_is_starting_again", 0.3, SIGTERM, after_record="embedded_postgres_ready"),
+        Instant("simulator_is_starting_again", 0.3, SIGTERM, after_record="embedded_postgresql_ready"),
         Instant("twice_at_once", 0.5, after_output=RUNNING, again_seconds=0.02),
         Instant("collecting_and_sigterm", 0.8, SIGTERM, after_output=RUNNING),
     ),

@@ -107,7 +107,7 @@ async def test_a_server_that_ignores_every_request_to_stop_is_killed(data_dir: P
     os.kill(server.pid, signal.SIGSTOP)
     await server.stop()
     assert log.entries[-1] == {
-        "event": "embedded_postgres_stopped",
+        "event": "embedded_postgresql_stopped",
         "how": "killed",
         "pid": log.entries[-1]["pid"],
         "log_level": "info",
@@ -133,7 +133,7 @@ async def test_after_our_own_crash_the_server_is_adopted_and_then_stopped(data_d
     async with running(server_on(data_dir, log)) as server:
         assert (server.pid, server.statistics()["adopted"]) == (orphan, True)
         assert await query(server, "SELECT 1") == ["1"]
-    assert "embedded_postgres_adopted" in events(log)
+    assert "embedded_postgresql_adopted" in events(log)
     assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
 
 
@@ -143,7 +143,7 @@ async def test_a_live_server_that_does_not_answer_yet_is_waited_for(data_dir: Pa
     server = server_on(data_dir, log)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.start)
-        await until_logged(log, "embedded_postgres_adopted")
+        await until_logged(log, "embedded_postgresql_adopted")
         os.kill(orphan, signal.SIGCONT)
     assert server.pid == orphan
     await server.stop()
@@ -178,7 +178,7 @@ async def crash_after_start(data_dir: Path) -> int:
 
 async def test_after_a_crash_of_the_server_it_is_started_again_with_every_acknowledged_row(data_dir: Path) -> None:
     async with open_embedded(data_dir) as server, trio.open_nursery() as nursery:
-        nursery.start_soon(server.keep_running)
+        nursery.start_soon(keep_running, server)
         await query(server, "CREATE TABLE acknowledged (n int PRIMARY KEY)")
         crashed = server.pid
         some_written = threading.Event()
@@ -196,6 +196,11 @@ async def test_after_a_crash_of_the_server_it_is_started_again_with_every_acknow
         assert [int(str(row)) for row in rows[: len(acknowledged)]] == acknowledged
         assert server.pid != crashed
         nursery.cancel_scope.cancel()
+
+
+async def keep_running(server: EmbeddedPostgres) -> None:
+    while True:
+        await server.run_until_it_dies()
 
 
 async def write_until_the_end(dsn: str, acknowledged: list[int], some_written: threading.Event) -> None:
@@ -275,7 +280,7 @@ async def test_a_server_whose_pid_file_was_overwritten_is_ended_before_the_next_
         assert server.pid != orphan
         workers = [process.pid for process in processes_of(data_dir)]
         assert orphan not in workers
-    assert "embedded_postgres_orphans_ended" in events(log)
+    assert "embedded_postgresql_orphans_ended" in events(log)
 
 
 # Cancellation
@@ -300,7 +305,7 @@ async def test_a_stop_cannot_be_cancelled(data_dir: Path, log: LogCapture) -> No
     with trio.CancelScope() as scope:
         scope.cancel()
         await server.stop()
-    assert events(log)[-1] == "embedded_postgres_stopped"
+    assert events(log)[-1] == "embedded_postgresql_stopped"
     lock = FolderLock(data_dir)
     lock.acquire()
     lock.release()

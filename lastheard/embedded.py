@@ -1,0 +1,86 @@
+"""Our own PostgreSQL, as commands use it: supervised by the one that runs it, shared by those beside it.
+
+Owns who starts the server of a data folder and what happens when it dies. How it is started and stopped is in
+storage/embedded/.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from runtime.logs import get_logger
+from runtime.supervisor import EssentialChildFailed, Intensity, Restart, Supervisor
+from storage.embedded import EmbeddedUnavailable, FolderInUse, find_running_server, open_embedded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from storage.embedded import EmbeddedPostgres
+
+INTENSITY: Final = Intensity(restarts=5, within_seconds=30.0)
+SHARE_SECONDS: Final = 60.0  # for a server that another process is starting just now
+_POLL_SECONDS: Final = 0.2
+
+
+@asynccontextmanager
+async def open_supervised(data_dir: Path, *, intensity: Intensity = INTENSITY) -> AsyncIterator[EmbeddedPostgres]:
+    """A server of ours for the length of the block, started again whenever it dies.
+
+    Raises EmbeddedUnavailable, with the block cancelled, when it dies or fails to start more often than `intensity`
+    tolerates.
+    """
+    async with open_embedded(data_dir) as server:
+        supervisor = Supervisor("embedded", random=Random(), intensity=intensity)  # noqa: S311 jitter, not secrets
+
+        async def run() -> None:
+            """Returns when the server has died or did not start; both are said in the log by then."""
+            try:
+                await server.run_until_it_dies()
+            except EmbeddedUnavailable as refusal:
+                get_logger("embedded").error("embedded_postgresql_start_failed", error=str(refusal))
+
+        try:
+            async with supervisor.open() as root:
+                # Permanent: a return counts as a crash. Essential: without it nothing works here.
+                root.start("postgresql", run, restart=Restart.PERMANENT, essential=True)
+                yield server
+        except EssentialChildFailed as failure:
+            raise EmbeddedUnavailable(
+                f"PostgreSQL in {data_dir} died or failed to start more than {intensity.restarts} times within "
+                f"{intensity.within_seconds:g} s: its own words are in {data_dir / 'postgres.log'}",
+                permanent=True,
+            ) from failure
+
+
+@asynccontextmanager
+async def open_shared(data_dir: Path) -> AsyncIterator[tuple[str, bool]]:
+    """The DSN of the folder's server for the length of the block, and whether it is ours.
+
+    A server that another Lastheard runs there is used as it is, and left running. Otherwise one is started, and stopped
+    at the end. Raises EmbeddedUnavailable.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _share(data_dir, stack)
+
+
+async def _share(data_dir: Path, stack: AsyncExitStack) -> tuple[str, bool]:
+    give_up_at = trio.current_time() + SHARE_SECONDS
+    while True:
+        try:
+            # Tried first each time: the other process may end at any moment, and its server with it.
+            server = await stack.enter_async_context(open_embedded(data_dir))
+        except FolderInUse:
+            if trio.current_time() > give_up_at:
+                raise
+        else:
+            return server.dsn, True
+        dsn = await find_running_server(data_dir)
+        if dsn is not None:
+            get_logger("embedded").info("embedded_postgresql_shared", data_dir=str(data_dir))
+            return dsn, False
+        await trio.sleep(_POLL_SECONDS)
