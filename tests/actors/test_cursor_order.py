@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors.collect import Collection
-from actors.ingest import LANES
+from actors.lanes import LANES
 from runtime.logs import get_logger
 from tests.actors.cast import STEADY, sample, update
 from tests.actors.polling import ScriptedPoller, page
