@@ -1,25 +1,29 @@
-"""Poll cycles: what was collected when, and the request to collect now.
+"""Poll cycles: what was collected when, and the request to collect.
 
-Running a cycle is the owner's work, on whichever shard that is; this file only leaves the request in the database.
+Running a cycle is the owner's work, on whichever shard that is. A request to run now is left in the
+database for it. A request for the next regular start needs nothing: the schedule runs that cycle.
 """
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, Field
 from quart import Response, request
 
 from api.auth import no_such_workspace
-from api.bodies import Instant, json_response, read_query
+from api.bodies import Instant, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
 from api.ports import CycleRow, NotFound
-from api.problem_types import NOT_FOUND
+from api.problem_types import CONFLICT, NOT_FOUND
 from api.problems import Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.traces import current_trace_id
-from domain.model import CycleKey, CycleTrigger
+from domain import schedule
+from domain.model import CycleKey, CycleTrigger, Workspace
 
 ALL = "/workspaces/{workspace_id}/cycles"
 ONE = "/workspaces/{workspace_id}/cycles/{cycle_id}"
@@ -48,10 +52,29 @@ class CycleList(AnswerModel):
     next_cursor: str | None
 
 
+When = Annotated[
+    Literal["next_start", "now"],
+    Field(
+        description="`next_start`: the workspace's next regular start, for schedulers. `now`: at once, for a person."
+    ),
+]
+
+
+class CycleRequest(BaseModel):
+    """Other members are ignored: a scheduler may send its whole event."""
+
+    when: When = "next_start"
+
+
 class CycleRequested(AnswerModel):
-    """Follow it at `…/cycles/{cycle_id}`."""
+    """Follow it at `…/cycles/{cycle_id}`, from `start_at` on.
+
+    After a takeover another attempt may serve the slot; the list shows it under `slot_start_at`.
+    """
 
     cycle_id: str
+    slot_start_at: Instant
+    start_at: Instant
 
 
 def declare_cycles(operations: Operations, services: ApiServices) -> None:
@@ -79,17 +102,66 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
             raise Problem(NOT_FOUND, f"There is no cycle {cycle_id}.")
         return json_response(_present(row))
 
-    @operations.declare("POST", ALL, scope=Scope.CONTROL, response=CycleRequested, status=202, tag=_TAG)
+    @operations.declare(
+        "POST",
+        ALL,
+        scope=Scope.CONTROL,
+        request=CycleRequest,
+        request_required=False,
+        response=CycleRequested,
+        status=202,
+        problems=(CONFLICT,),
+        tag=_TAG,
+    )
     async def run_cycle_now(workspace_id: str) -> Response:
-        """Ask for a cycle now. A body is not read.
+        """Ask for a cycle: at the next regular start, or now.
 
-        A request that still waits is answered again, not doubled. The shard that owns the workspace picks it up.
+        Without a body, or without `when`, the request is for the workspace's next regular start.
+        The cycle of the schedule serves it, and nothing extra runs: so a scheduler may ask for all
+        workspaces at one instant, and asking again before that start is one run. With
+        `{"when": "now"}` the shard that owns the workspace runs a cycle at once; a request that
+        still waits is answered again, not doubled. An inactive workspace has no next start (409),
+        and a request to run it now waits until it is activated.
         """
-        cycle_id = await services.registry.request_cycle(workspace_id, current_trace_id() or "")
-        if isinstance(cycle_id, NotFound):
+        wanted = await _read_request()
+        workspace = await services.registry.get_workspace(workspace_id)
+        if workspace is None:
             raise no_such_workspace(workspace_id)
-        services.nudges.registry_changed()
-        return json_response(CycleRequested(cycle_id=cycle_id), 202, {"Location": f"{request.path}/{cycle_id}"})
+        if wanted.when == "now":
+            answer = await _request_now(services, workspace_id)
+        elif workspace.ordinal is None:
+            detail = f"Workspace {workspace_id} is inactive and has no next start. Activate it first."
+            raise Problem(CONFLICT, detail)
+        else:
+            answer = _find_next(workspace, workspace.ordinal, services.clock.now())
+        return json_response(answer, 202, {"Location": f"{request.path}/{answer.cycle_id}"})
+
+
+async def _read_request() -> CycleRequest:
+    if not await request.get_data(as_text=False):
+        return CycleRequest()
+    return await read_json(request, CycleRequest)
+
+
+async def _request_now(services: ApiServices, workspace_id: str) -> CycleRequested:
+    requested = await services.registry.request_cycle(workspace_id, current_trace_id() or "")
+    if isinstance(requested, NotFound):
+        raise no_such_workspace(workspace_id)
+    services.nudges.registry_changed()
+    row = await services.reads.get_cycle(workspace_id, requested)
+    asked_at = services.clock.now() if row is None else row.key.slot_start_at
+    return CycleRequested(cycle_id=requested, slot_start_at=asked_at, start_at=asked_at)
+
+
+def _find_next(workspace: Workspace, ordinal: int, now: datetime) -> CycleRequested:
+    interval = workspace.poll_interval_seconds
+    start = schedule.next_start(now, workspace.workspace_id, ordinal, interval)
+    key = CycleKey(workspace.workspace_id, start.slot_start_at, CycleTrigger.SCHEDULE, 1)
+    return CycleRequested(
+        cycle_id=schedule.cycle_id(key),
+        slot_start_at=start.slot_start_at,
+        start_at=start.start_at,
+    )
 
 
 def _key_before(paging: Paging, token: str | None, workspace_id: str) -> CycleKey | None:

@@ -66,7 +66,7 @@ def _describe(operation: Operation, schemas: Mapping[str, Any], refs: Mapping[An
         described["tags"] = [operation.tag]
     if operation.request is not None:
         content = _content(operation.request_media_types, refs[operation.request, "validation"])
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": operation.request_required, "content": content}
     return described
 
 

@@ -48,6 +48,7 @@ class Operation:
     creates: bool = False
     media_types: tuple[str, ...] = ("application/json",)
     request_media_types: tuple[str, ...] = ("application/json",)
+    request_required: bool = True
     problems: tuple[ProblemType, ...] = ()
     tag: str = ""
 
@@ -78,6 +79,7 @@ class Details(TypedDict, total=False):
     creates: bool
     media_types: tuple[str, ...]
     request_media_types: tuple[str, ...]
+    request_required: bool
     problems: tuple[ProblemType, ...]
     tag: str
 

@@ -82,7 +82,7 @@ async def test_acceptance_3_a_polled_record_is_accepted_alike_as_poll_as_envelop
     west = polled("west", 1, manners=[Reporting(silent_after_seconds=0.9)])  # one record, then never another
     async with open_house(dsn, tmp_path, west) as house:
         await house.add_fleet(west)
-        await house.shard.post("/workspaces/west/cycles")
+        await house.shard.post("/workspaces/west/cycles", {"when": "now"})
         await eventually(lambda: _version(house.shard, "west", vin(0)), 1)
         record = await _latest_statuses(house, west)
         await _check_other_doors(house, vin(0), west, [record])
@@ -141,7 +141,7 @@ async def test_acceptance_3_a_stranger_is_refused_alike_at_every_door_and_each_r
         shard = house.shard
         await shard.add_workspace("west")
         await shard.add_provider("west", "push", **house.connection_of(west))
-        await shard.post("/workspaces/west/cycles")
+        await shard.post("/workspaces/west/cycles", {"when": "now"})
         await eventually(lambda: _ledger(shard), [("poll", "rejected", "unknown_device")])
         record = await _latest_statuses(house, west)
         answer = await shard.post("/provider-ingest", await _envelope(house, "west", "rfms", record))

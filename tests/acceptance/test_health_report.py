@@ -218,7 +218,7 @@ async def _settle_rows(house: House, rows: list[Row], connection: dict[str, Any]
         for number, row in enumerate(rows)
     ]
     await shard.post("/workspaces/harbour/devices/import", {"devices": [first, *others]})
-    await shard.post("/workspaces/harbour/cycles")
+    await shard.post("/workspaces/harbour/cycles", {"when": "now"})
     await eventually(lambda: _last_outcome(shard), "completed")
 
 

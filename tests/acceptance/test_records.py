@@ -91,7 +91,9 @@ async def test_acceptance_10_a_run_that_somebody_asked_for_is_told_under_the_tra
     west = polled("west")
     async with open_house(dsn, tmp_path, west) as house:
         await house.add_fleet(west)
-        asked = await house.shard.post("/workspaces/west/cycles", headers={"x-request-id": "please-run"})
+        asked = await house.shard.post(
+            "/workspaces/west/cycles", {"when": "now"}, headers={"x-request-id": "please-run"}
+        )
         path = f"/workspaces/west/cycles/{asked['cycle_id']}"
         await eventually(lambda: _outcome(house.shard, path), "completed")
         cycle = await house.shard.get(path)

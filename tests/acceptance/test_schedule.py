@@ -63,7 +63,7 @@ async def test_acceptance_1_polling_never_calls_the_stream_transport(dsn: str, t
             return [entry.tenant for entry in house.simulator.connections]
 
         for fleet in (west, harbour):
-            await house.shard.post(f"/workspaces/{fleet.name}/cycles")
+            await house.shard.post(f"/workspaces/{fleet.name}/cycles", {"when": "now"})
         await eventually(streamed_to, ["harbour"])
         await eventually(cycles_of_each, [True, True])
         assert await streamed_to() == ["harbour"]
@@ -77,7 +77,7 @@ async def test_a_run_that_was_asked_for_while_nobody_collected_is_made_as_soon_a
     async with open_house(dsn, tmp_path, west) as house:
         await house.add_fleet(west)
         await house.shard.add_workspace("west", active=False)
-        asked = await house.shard.post("/workspaces/west/cycles")
+        asked = await house.shard.post("/workspaces/west/cycles", {"when": "now"})
         path = f"/workspaces/west/cycles/{asked['cycle_id']}"
         assert (await house.shard.get(path))["outcome"] == "requested"
         await house.shard.add_workspace("west", active=True)

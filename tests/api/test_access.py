@@ -69,7 +69,7 @@ CASES = (
     Case("report_health", "GET", "/workspaces/{w}/health", "read"),
     Case("list_issues", "GET", "/workspaces/{w}/issues", "read"),
     Case("list_cycles", "GET", "/workspaces/{w}/cycles", "read"),
-    Case("run_cycle_now", "POST", "/workspaces/{w}/cycles", "control", None, 202),
+    Case("run_cycle_now", "POST", "/workspaces/{w}/cycles", "control", {"when": "now"}, 202),
     Case("list_events", "GET", "/workspaces/{w}/devices/bus-1/events", "read"),
     Case("list_rejections", "GET", "/workspaces/{w}/rejections", "read"),
     Case("ingest_envelope", "POST", "/provider-ingest", "ingest", ENVELOPE),
@@ -131,7 +131,7 @@ async def test_a_limited_key_can_make_only_the_workspaces_that_it_lists(house: H
 
 
 async def test_a_cycle_of_a_foreign_workspace_is_404(house: House) -> None:
-    asked = await house.ask("POST", "/workspaces/south/cycles")
+    asked = await house.ask("POST", "/workspaces/south/cycles", json={"when": "now"})
     path = f"/workspaces/south/cycles/{asked.json['cycle_id']}"
     assert (await house.ask("GET", path, key="read")).status == 200
     assert (await house.ask("GET", path, key="north")).status == 404

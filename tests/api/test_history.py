@@ -99,10 +99,13 @@ async def test_pages_of_events_go_on_where_they_were_after_the_clock_was_set_bac
 
 
 async def test_run_now_is_202_with_the_cycle_and_asking_again_does_not_double_it(house: House) -> None:
-    asked = await house.ask("POST", "/workspaces/north/cycles", headers={"X-Request-Id": "trace-7"})
-    again = await house.ask("POST", "/workspaces/north/cycles")
+    now = {"when": "now"}
+    traced = {"X-Request-Id": "trace-7"}
+    asked = await house.ask("POST", "/workspaces/north/cycles", json=now, headers=traced)
+    again = await house.ask("POST", "/workspaces/north/cycles", json=now)
     assert (asked.status, asked.json) == (202, again.json)
     cycle = await house.get(asked.headers["location"])
+    assert asked.json["start_at"] == cycle["requested_at"]
     assert (cycle["outcome"], cycle["trigger"], cycle["trace_id"]) == ("requested", "manual", "trace-7")
     assert house.nudged.times == 2
     assert (await house.ask("GET", "/workspaces/north/cycles/none-such")).status == 404

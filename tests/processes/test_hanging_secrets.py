@@ -56,7 +56,8 @@ async def configure(shard: Shard, workspace_id: str, **credentials: str) -> None
 
 async def run_now(shard: Shard, workspace_id: str) -> dict[str, str]:
     """What a cycle found of each connection."""
-    asked = await shard.client.post(f"{PREFIX}/workspaces/{workspace_id}/cycles")
+    path = f"{PREFIX}/workspaces/{workspace_id}/cycles"
+    asked = await shard.client.post(path, json={"when": "now"})
     assert asked.status_code == 202, asked.text
     path = f"{PREFIX}/workspaces/{workspace_id}/cycles/{asked.json()['cycle_id']}"
     with trio.fail_after(30):

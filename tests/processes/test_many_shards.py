@@ -295,7 +295,7 @@ async def _command_everything(cluster: Cluster, credential: Path) -> dict[str, f
         "another credential": partial(
             client.put, provider, json={**_only(connection, PROVIDER_BODY), "credential": f"file:{credential}"}
         ),
-        "a run": partial(client.post, f"{polled}/cycles"),
+        "a run": partial(client.post, f"{polled}/cycles", json={"when": "now"}),
     }.items():
         answer = await send()
         assert answer.is_success, answer.text

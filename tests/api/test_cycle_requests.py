@@ -1,0 +1,115 @@
+"""A scheduler asks for the next regular start; a person may ask for a run now."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from domain.model import CycleKey, CycleTrigger, Policy
+from domain.schedule import cycle_id, next_start, starts_bound
+
+if TYPE_CHECKING:
+    from tests.api.house import Answer, House
+
+PATH = "/workspaces/north/cycles"
+EVENT = {"version": "0", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+
+
+async def put_workspace(house: House, name: str, interval: int, *, active: bool = True) -> None:
+    await house.store.put_workspace(name, name=name, active=active, poll_interval_seconds=interval, policy=Policy())
+
+
+async def expect_regular(house: House, name: str) -> dict[str, str]:
+    """Return the answer that promises the workspace's next regular cycle."""
+    stored = await house.store.get_workspace(name)
+    assert stored is not None
+    assert stored.ordinal is not None
+    start = next_start(house.clock.now(), name, stored.ordinal, stored.poll_interval_seconds)
+    key = CycleKey(name, start.slot_start_at, CycleTrigger.SCHEDULE, 1)
+    return {
+        "cycle_id": cycle_id(key),
+        "slot_start_at": said(start.slot_start_at),
+        "start_at": said(start.start_at),
+    }
+
+
+def said(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+async def cycles(house: House) -> list[Any]:
+    answer: Answer = await house.ask("GET", PATH)
+    items: list[Any] = answer.json["items"]
+    return items
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [{}, {"json": {}}, {"json": {"when": "next_start"}}, {"json": EVENT}],
+    ids=["no body", "empty object", "by name", "event of a scheduler"],
+)
+async def test_a_scheduler_gets_the_next_regular_cycle(house: House, sent: dict[str, Any]) -> None:
+    asked = await house.ask("POST", PATH, **sent)
+    assert (asked.status, asked.json) == (202, await expect_regular(house, "north"))
+    assert asked.headers["location"].endswith(f"{PATH}/{asked.json['cycle_id']}")
+
+
+async def test_asking_for_the_next_start_runs_nothing_extra(house: House) -> None:
+    first = await house.ask("POST", PATH)
+    house.clock.let_pass(1)
+    second = await house.ask("POST", PATH)
+    assert second.json == first.json
+    assert await cycles(house) == []
+    assert house.nudged.times == 0
+
+
+async def test_a_person_gets_a_run_now(house: House) -> None:
+    asked = await house.ask("POST", PATH, json={"when": "now"})
+    (cycle,) = await cycles(house)
+    assert (cycle["cycle_id"], cycle["outcome"]) == (asked.json["cycle_id"], "requested")
+    assert asked.json["start_at"] == asked.json["slot_start_at"] == said(house.clock.now())
+    assert house.nudged.times == 1
+
+
+async def test_an_inactive_workspace_has_no_next_start_to_ask_for(house: House) -> None:
+    await put_workspace(house, "north", 300, active=False)
+    asked = await house.ask("POST", PATH)
+    assert (asked.status, asked.problem) == (409, "conflict")
+    assert "Activate it" in asked.json["detail"]
+    assert await cycles(house) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"json": {"when": "later"}}, 422),
+        ({"json": {"when": None}}, 422),
+        ({"json": ["now"]}, 422),
+        ({"data": b"{", "headers": {"Content-Type": "application/json"}}, 400),
+        ({"data": b"now", "headers": {"Content-Type": "text/plain"}}, 415),
+    ],
+)
+async def test_a_request_that_is_not_understood_runs_nothing(house: House, sent: dict[str, Any], status: int) -> None:
+    asked = await house.ask("POST", PATH, **sent)
+    assert asked.status == status
+    assert await cycles(house) == []
+
+
+async def test_fr_002_a_thousand_requests_at_one_instant_start_within_the_bound(house: House) -> None:
+    """Each workspace once, and a third of them every minute."""
+    intervals = {f"fleet-{number}": 60 if number % 3 == 0 else 300 for number in range(1_000)}
+    for name, interval in intervals.items():
+        await put_workspace(house, name, interval)
+    starts = []
+    for name in intervals:
+        asked = await house.ask("POST", f"/workspaces/{name}/cycles")
+        assert asked.json == await expect_regular(house, name)
+        starts.append(datetime.fromisoformat(asked.json["start_at"]))
+    starts.sort()
+    worst = max(bisect_left(starts, start + timedelta(seconds=1)) - at for at, start in enumerate(starts))
+    quick = list(intervals.values()).count(60)
+    # The house's own workspaces are at 300 s, too.
+    assert worst <= starts_bound({60: quick - 1, 300: 1_000 - quick + 10})
