@@ -44,6 +44,7 @@ BODIES: Final[Mapping[str, Any]] = {
         "credential": "env:LASTHEARD_SECRET_NEW",
     },
     "put_device": _DEVICE,
+    "run_cycle_now": {"when": "now"},
     "import_devices": {"devices": [{**_DEVICE, "device_id": "{device_id}"}]},
     "ingest": {
         "updates": [
