@@ -105,9 +105,22 @@ def _content(media_types: Sequence[str], first: Mapping[str, Any] | None) -> dic
 
 def _refusals(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
     content = {PROBLEM_MEDIA_TYPE: {"schema": refs[ProblemDocument, "serialization"]}}
+    refusals: dict[str, Any] = {}
+    for status, kinds in groupby(operation.all_problems(), key=lambda kind: kind.status):
+        description = " · ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds)
+        refusals[str(status)] = {"description": description, "content": content}
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            refusals[str(status)]["headers"] = {
+                "Retry-After": _retry_after(required=status == HTTPStatus.TOO_MANY_REQUESTS)
+            }
+    return refusals
+
+
+def _retry_after(*, required: bool) -> dict[str, Any]:
     return {
-        str(status): {"description": " · ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds), "content": content}
-        for status, kinds in groupby(operation.all_problems(), key=lambda kind: kind.status)
+        "description": "In how many seconds to try again; absent where trying again would not help.",
+        "required": required,
+        "schema": {"type": "integer", "minimum": 1},
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from ipaddress import IPv4Network, IPv6Network  # noqa: TC003 - pydantic reads the annotations
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -166,9 +166,9 @@ class Settings(BaseSettings):
     @classmethod
     def _split_networks(cls, value: object) -> object:
         """A variable's text is a list with commas; a file may have a real one."""
-        if not isinstance(value, str):
-            return value
-        return [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        return [_network(part) for part in value] if isinstance(value, list) else value
 
     @field_validator("shard_id")
     @classmethod
@@ -246,6 +246,13 @@ class Settings(BaseSettings):
         if self.dsn is not None and self.embedded:
             raise ValueError("LASTHEARD_DSN and LASTHEARD_EMBEDDED exclude each other: unset one of them")
         return self
+
+
+def _network(text: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(str(text))
+    except ValueError as error:
+        raise ValueError(f"{error}; a network is an address, or one with a prefix: 10.0.0.0/8") from None
 
 
 def load(config: Path | None = None, **overrides: object) -> Settings:

@@ -131,6 +131,12 @@ def test_refusals_are_described_from_what_an_operation_has() -> None:
     assert set(paths["/healthz"]["get"]["responses"]) == {"200", "429", "500", "503"}
     away = paths["/healthz"]["get"]["responses"]["503"]["description"]
     assert all(slug in away for slug in ("overloaded", "deadline-passed", "ending", "dependency-away"))
+    headers = {status: paths["/healthz"]["get"]["responses"][status].get("headers") for status in ("429", "500", "503")}
+    assert [headers["429"]["Retry-After"]["required"], headers["500"], "Retry-After" in headers["503"]] == [
+        True,
+        None,
+        True,
+    ]
     conflict = paths["/api/notes"]["post"]["responses"]["409"]
     assert list(conflict["content"]) == ["application/problem+json"]
     assert "urn:lastheard:problem:conflict" in conflict["description"]

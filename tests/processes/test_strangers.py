@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import pytest
 import trio
 
-from tests.processes.child import open_child
+from tests.processes.child import LASTHEARD, open_child
 from tests.processes.fleets import make_key
 from tests.processes.nuisances import nuisances
 from tests.processes.shard import PREFIX, open_shard
+from tests.processes.strangers import connect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -127,3 +129,24 @@ async def run_all(calls: Iterable[Callable[[], Awaitable[None]]], *, at_once: in
     async with trio.open_nursery() as nursery:
         for call in calls:
             nursery.start_soon(call_one, call)
+
+
+async def test_without_a_descriptor_left_probes_and_good_keys_are_answered(dsn: str, postgres_stores: Stores) -> None:
+    key = await make_key(postgres_stores)
+    few = ("sh", "-c", 'ulimit -n 90; exec "$@"', "sh", *LASTHEARD)
+    async with open_shard(dsn, key, command=few) as shard, AsyncExitStack() as strangers:
+        started = await shard.child.wait_for_record("service_started")
+        await shard.wait_ready()
+        for number in range(150):
+            stream = await connect(f"127.0.0.{3 + number % 2}", shard.port)
+            await strangers.enter_async_context(stream)
+            await stream.send_all(b"GET / HTTP/1.1\r\n")
+        for path in ("/healthz", "/readyz"):
+            assert await ask_anew(f"http://127.0.0.1:{started['probe_port']}{path}") == 200
+        assert await ask_anew(f"http://127.0.0.1:{shard.port}{PREFIX}/workspaces", key) == 200
+        traffic = (await shard.runtime())["http"]
+    assert traffic["accept_failures"] > 0
+    assert traffic["connections_evicted"] > 0
+    assert len(shard.child.events("http_accept_failed")) == 1
+    (short,) = shard.child.events("descriptors_short")
+    assert (short["limit"], "LASTHEARD_HTTP_MAX_CONNECTIONS" in short["remedy"]) == (90, True)
