@@ -12,12 +12,14 @@ from actors.collect import MAX_WAIT_SECONDS, Collected, Collection
 from actors.ports import ProviderFault
 from domain.model import FaultClass
 from runtime.logs import get_logger
+from storage.faults import DatabaseAway
 from tests.actors.cast import HARBOUR, STEADY, at, outage, refused, sample
 from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+    from storage.unit_steps import Statement
     from tests.actors.cast import House, Shard
 
 
@@ -58,6 +60,33 @@ async def test_pages_are_fetched_in_turn_and_the_cursor_is_stored_with_its_page(
     assert await stored_cursor(house) == collected.cursor == "c-1"
     assert await house.sequences("bus-1") == [1, 2]
     assert (collected.pages, collected.records, collected.updates, collected.devices_answered) == (2, 3, 3, 2)
+
+
+@pytest.mark.parametrize("units", [0, 1, 2, 3, 4, 9])
+async def test_no_cursor_is_stored_before_all_the_data_it_covers(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, units: int
+) -> None:
+    """Whenever the process ends. The first page has more updates than one unit takes."""
+    begun = 0
+
+    async def end_after_so_many(statement: Statement) -> None:
+        nonlocal begun
+        begun += statement.name == "fence"
+        if begun > units:
+            raise DatabaseAway("the process has ended")
+
+    house.store.before_each_statement(end_after_so_many)
+    nursery.start_soon(shard.ingest.run)
+    samples = [sample("bus-1", number, soc_percent=-number % 100) for number in range(-1400, 0)]
+    first = page(*samples, next_page="two", cursor="c-1")
+    second = page(sample("bus-1", 1, soc_percent=1), sample("bus-2", 1, soc_percent=2), cursor="c-2")
+    await collect(shard, ScriptedPoller(first, second))
+    with trio.move_on_after(60):
+        await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+    cursor = await stored_cursor(house)
+    stored = len(await house.sequences("bus-1") + await house.sequences("bus-2"))
+    assert stored >= {None: 0, "c-1": 1400, "c-2": 1402}[cursor]
+    assert (cursor == "c-2") == (not shard.ingest.statistics()["pending"])
 
 
 async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_the_cursor_stays(

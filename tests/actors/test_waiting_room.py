@@ -263,3 +263,29 @@ async def test_a_database_away_beside_a_locked_row_is_said(
     house.store.come_back()
     assert said(await held.wait()) == ["accepted"]
     assert not running.ingest.is_failing
+
+
+async def test_a_batch_that_meets_a_lock_again_keeps_its_place(
+    house: House, running: Shard, autojump_clock: MockClock
+) -> None:
+    """The update of bus-2 becomes free and meets another lock while a later one waits for both buses."""
+    for bus in ("bus-1", "bus-2"):
+        house.store.hold_row("device_state", HARBOUR, bus)
+    first, second = (running.send(update(bus, 1, soc_percent=1)) for bus in ("bus-1", "bus-2"))
+    await trio.sleep(2)
+    both = running.send(update("bus-1", 2, soc_percent=2), update("bus-2", 2, soc_percent=2))
+    await trio.sleep(2)
+
+    async def lock_again(statement: Statement) -> None:
+        if statement.name == "lock_devices":
+            house.store.before_each_statement(None)
+            house.store.hold_row("device_state", HARBOUR, "bus-2", holder="another")
+
+    house.store.before_each_statement(lock_again)
+    house.store.release_rows()
+    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    await trio.sleep(10)
+    assert not any(reply.done for reply in (first, second, both))
+    house.store.release_rows()
+    results = [said(await reply.wait()) for reply in (first, second, both)]
+    assert results == [["accepted"], ["accepted"], ["accepted", "accepted"]]
