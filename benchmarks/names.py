@@ -4,3 +4,5 @@ driven with it.
 
 FRAMES, UPDATES, HEALTH = "bench-frames", "bench-updates", "bench-health"  # workspaces
 PROVIDER = "feed"
+# Of the product.
+PACKAGES = ("lastheard", "api", "actors", "providers", "storage", "domain", "runtime", "simulator")

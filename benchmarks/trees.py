@@ -20,23 +20,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 import trio
 
+from benchmarks.names import PACKAGES
 from benchmarks.workers import WorkerFailed, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("lastheard", "api", "actors", "providers", "storage", "domain", "runtime", "simulator")
 # What the provider connection's credential refers to.
 SECRET_VARIABLE = "LASTHEARD_SECRET_BENCH"  # noqa: S105 - a name
-
-# Asked in the tree itself: where its packages come from, and which settings it knows.
-_INSPECT = f"""
-import importlib, json, pathlib
-folders = {{name: str(pathlib.Path(importlib.import_module(name).__file__).parents[1]) for name in {PACKAGES}}}
-from lastheard.settings import Settings
-print(json.dumps({{"folders": folders, "settings": list(Settings.model_fields)}}))
-"""
 
 
 class CannotBeDriven(Exception):
@@ -54,7 +46,7 @@ class Tree(NamedTuple):
         """Run a module. -P keeps the working directory off the path, so that only PYTHONPATH
         decides.
         """
-        return [sys.executable, "-P", "-m", module, *map(str, arguments)]
+        return [sys.executable, "-P", "-m", "benchmarks.launch", module, *map(str, arguments)]
 
     def environment(self, **settings: str) -> dict[str, str]:
         """The machine's, with this tree's packages first, and those of the settings that the tree
@@ -70,13 +62,15 @@ async def inspect(name: str, folder: Path) -> Tree:
     """A tree with what it says of itself. Raises CannotBeDriven when it is not the one that
     children would run.
     """
+    missing = [package for package in PACKAGES if not (folder / package).is_dir()]
+    if missing:
+        raise CannotBeDriven(f"{name} cannot be driven: it has no {', '.join(missing)}")
     tree = Tree(name, folder)
     try:
-        told = orjson.loads(await run_to_end(name, [sys.executable, "-P", "-c", _INSPECT], tree.environment()))
+        told = orjson.loads(await run_to_end(name, tree.command("benchmarks.describe"), tree.environment()))
     except WorkerFailed as failure:
-        raise CannotBeDriven(
-            f"{name} cannot be driven: it has not the packages {', '.join(PACKAGES)}: {failure}"
-        ) from None
+        last_line = str(failure).strip().splitlines()[-1]
+        raise CannotBeDriven(f"{name} cannot be driven: {last_line}") from None
     elsewhere = {package: place for package, place in told["folders"].items() if Path(place) != folder}
     if elsewhere:
         raise CannotBeDriven(f"{name} cannot be driven: its packages would come from elsewhere: {elsewhere}")
@@ -100,6 +94,7 @@ async def checked_out(base: str) -> AsyncIterator[Path]:
     commit = await _git("rev-parse", "--verify", f"{base}^{{commit}}")
     with tempfile.TemporaryDirectory(prefix="lastheard-base-") as place:
         checkout, product = Path(place) / "checkout", Path(place) / "product"
+        await _git("worktree", "prune")  # what a killed run left registered
         await _git("worktree", "add", "--quiet", "--detach", str(checkout), commit)
         try:
             product.mkdir()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.mutants import MUTANTS, DoesNotApply, Mutant
-from benchmarks.trees import PACKAGES, ROOT, Tree
+from benchmarks.names import PACKAGES
+from benchmarks.trees import ROOT, CannotBeDriven, Tree, inspect
 from tests.architecture.source import read_module
 
 if TYPE_CHECKING:
@@ -83,6 +84,29 @@ def test_children_import_no_more_of_the_product_than_is_listed(child: str) -> No
             elif top in (*PACKAGES, "tests"):
                 product.add(name)
     assert product == CHILDREN[child]
+
+
+async def test_a_tree_without_some_package_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    for name in PACKAGES[1:]:
+        (tmp_path / name).mkdir()
+    with pytest.raises(CannotBeDriven, match=r"^old cannot be driven: it has no lastheard$"):
+        await inspect("old", tmp_path)
+
+
+async def test_a_tree_that_cannot_be_imported_is_refused_with_the_reason(tmp_path: Path) -> None:
+    for name in PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('too old')\n")
+    with pytest.raises(CannotBeDriven, match=r"^old cannot be driven: ImportError: too old$"):
+        await inspect("old", tmp_path)
+
+
+async def test_a_module_that_a_tree_lacks_is_not_taken_from_the_checkout(tmp_path: Path) -> None:
+    for name in PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    with pytest.raises(CannotBeDriven, match=r"No module named 'lastheard.settings'"):
+        await inspect("old", tmp_path)
 
 
 def test_a_tree_comes_before_the_checkout_and_gets_only_what_it_knows(tmp_path: Path) -> None:

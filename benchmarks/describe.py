@@ -1,0 +1,17 @@
+"""Say of the tree that this runs in where its packages come from, and which settings it knows."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from benchmarks.names import PACKAGES
+from benchmarks.workers import say
+
+if __name__ == "__main__":
+    found = {name: importlib.import_module(name).__file__ for name in PACKAGES}
+    settings = importlib.import_module("lastheard.settings").Settings
+    say(
+        folders={name: str(Path(str(file)).parents[1]) for name, file in found.items()},
+        settings=list(settings.model_fields),
+    )
