@@ -17,7 +17,7 @@ PAIRS ?= 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare lock clean
+	bench-mutants bench-compare lock clean fuzz-api
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ test-cluster: $(READY) ## several shards, failover: real processes killed, pause
 chaos: $(READY) ## the same with the default TTL, then a seeded bad day of three minutes
 	@LASTHEARD_CHAOS_TTL=15 $(BIN)/python -m pytest -q -s -m cluster $(FLAGS)
 	@$(BIN)/python -m pytest -q -s tests/processes/chaos.py $(FLAGS)
+
+fuzz-api: $(READY) ## schemathesis over the served API description, two minutes: FUZZ_SECONDS, FUZZ_SEED
+	@$(BIN)/python -m pytest -q -s tests/processes/fuzz_api.py $(FLAGS)
 
 test-fast: $(READY) ## the tests that need neither PostgreSQL nor processes: seconds
 	@$(BIN)/python -m pytest -q -m "not postgres and not processes and not cluster" $(FLAGS)
