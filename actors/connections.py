@@ -1,21 +1,25 @@
 """Opening a configured connection: from its row and its secret reference to a poller or a streamer.
 
-Owns the table of provider types. A connection that cannot be opened (unknown type, missing secret, wrong settings) is a
-ProviderFault like any other, so that it shows in health and is tried again, and nothing else stops.
+Owns the table of provider types, and that whatever a provider brings passes the scrubber (scrubbing.py).
+A connection that cannot be opened (unknown type, missing secret, wrong settings) is a ProviderFault like any
+other, so that it shows in health and is tried again, and nothing else stops.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from actors.ports import ProviderFault
+from actors.scrubbing import ScrubbedPoller, ScrubbedStreamer, scrubbed_faults
 from domain.model import FaultClass
 from runtime.faults import EnvironmentFault
+from runtime.scrubbing import Scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from actors.ports import Poller, Provider, Streamer
+    from actors.ports import Provider
     from domain.model import ProviderConnection
 
 
@@ -30,21 +34,21 @@ class Connector:
         self._providers = providers
         self._resolve_secret = resolve_secret
 
-    async def open_poller(self, connection: ProviderConnection) -> Poller | None:
+    async def open_poller(self, connection: ProviderConnection) -> ScrubbedPoller | None:
         """Raises ProviderFault; None when this connection has nothing to poll."""
         provider, secret = await self._prepare(connection)
-        try:
-            return provider.open_poller(connection, secret)
-        except ValueError as error:
-            raise _misconfigured(str(error)) from error
+        scrubber = Scrubber(secret)
+        with _opening(scrubber):
+            poller = provider.open_poller(connection, secret)
+        return None if poller is None else ScrubbedPoller(poller, scrubber)
 
-    async def open_streamer(self, connection: ProviderConnection) -> Streamer | None:
+    async def open_streamer(self, connection: ProviderConnection) -> ScrubbedStreamer | None:
         """Raises ProviderFault; None when this provider does not stream."""
         provider, secret = await self._prepare(connection)
-        try:
-            return provider.open_streamer(connection, secret)
-        except ValueError as error:
-            raise _misconfigured(str(error)) from error
+        scrubber = Scrubber(secret)
+        with _opening(scrubber):
+            streamer = provider.open_streamer(connection, secret)
+        return None if streamer is None else ScrubbedStreamer(streamer, scrubber)
 
     async def _prepare(self, connection: ProviderConnection) -> tuple[Provider, str | None]:
         provider = self._providers.get(connection.provider_type)
@@ -57,6 +61,16 @@ class Connector:
             return provider, await self._resolve_secret(connection.credential)
         except EnvironmentFault as fault:
             raise _misconfigured(str(fault)) from fault
+
+
+@contextmanager
+def _opening(scrubber: Scrubber) -> Iterator[None]:
+    try:
+        with scrubbed_faults(scrubber):
+            yield
+    except ValueError as error:
+        # Without its cause, which may quote what it was given.
+        raise _misconfigured(scrubber.text(str(error))) from None
 
 
 def _misconfigured(message: str) -> ProviderFault:

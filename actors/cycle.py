@@ -14,7 +14,6 @@ import trio
 from actors.collect import Collection
 from actors.ports import ProviderFault
 from domain.model import (
-    MAX_SAMPLE_BYTES,
     ConnectionFact,
     ConnectionFactKind,
     CycleEnd,
@@ -165,19 +164,19 @@ class Cycle:
         self._state.edge_of(connection).failed(fault, fault=str(fault.fault))
         self._results[provider_id] = f"{fault.fault}: {fault}"[:MAX_DETAIL_CHARACTERS]
         self._facts.append(self._failure(provider_id, fault.fault, str(fault)))
-        if fault.sample is not None:
+        if fault.unreadable:
             self._malformed += 1
-            self._invalid.append(self._malformed_answer(provider_id, fault, fault.sample))
+            self._invalid.append(self._unreadable_answer(provider_id, fault))
 
-    def _malformed_answer(self, provider_id: str, fault: ProviderFault, sample: bytes) -> InvalidItem:
-        """For the ledger: an answer that could not be read has no records, but it can be looked at."""
+    def _unreadable_answer(self, provider_id: str, fault: ProviderFault) -> InvalidItem:
+        """For the ledger: an answer that could not be read has no records, and its body is not kept."""
         return InvalidItem(
             self._view.workspace_id,
             provider_id,
             None,
             Reason.INVALID,
             f"malformed answer: {fault}"[:MAX_DETAIL_CHARACTERS],
-            sample[:MAX_SAMPLE_BYTES],
+            b"",
             received_at=self._clock.now(),
         )
 

@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from actors.scrubbing import scrub_readings
 from actors.submissions import make_update
 from domain.coalesce import CoalescingBuffer
 from domain.model import (
@@ -21,13 +22,14 @@ from domain.model import (
     Reason,
     Submission,
 )
+from runtime.scrubbing import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.fleet import FleetView
     from actors.ports import FrameVerdict
-    from domain.model import Reading
+    from domain.model import CanonicalUpdate, Device, Reading
     from runtime.clock import SharedClock
 
 FUTURE_GUARD = timedelta(minutes=5)
@@ -52,6 +54,7 @@ class FrameIntake:
         self._bad_since = 0.0  # monotonic time of the window's first refused frame
         self._horizon = clock.now() + FUTURE_GUARD
         self._in_hand = 0
+        self.scrubber = Scrubber()  # of the connection that is open, or was last
 
     def take(
         self, interpret: Callable[[str | bytes], FrameVerdict], frame: str | bytes, received: float
@@ -110,8 +113,8 @@ class FrameIntake:
             self._bad_since = received
         count, sample, first_detail = self._bad.get((reason, fault), (0, b"", detail))
         if not count:
-            raw = frame if isinstance(frame, bytes) else frame[:MAX_SAMPLE_BYTES].encode("utf-8", "replace")
-            sample = raw[:MAX_SAMPLE_BYTES]
+            sample = self.scrubber.sample(frame, MAX_SAMPLE_BYTES)
+            first_detail = self.scrubber.text(detail)
         self._bad[reason, fault] = (count + 1, sample, first_detail)
 
     def next_submission(self, opened_before: float) -> Submission | None:
@@ -129,7 +132,7 @@ class FrameIntake:
         devices = self._view.devices_of(self._provider_id)
         trace_id = uuid.uuid4().hex
         updates = tuple(
-            make_update(address, external_id, devices.get(external_id), readings, self._clock.at(received), trace_id)
+            self._to_update(address, external_id, devices.get(external_id), readings, received, trace_id)
             for external_id, readings, received in merged
         )
         return Submission(
@@ -139,6 +142,20 @@ class FrameIntake:
             ownership=self._view.ownership,
             invalid=bad,
         )
+
+    def _to_update(
+        self,
+        address: tuple[str, str],
+        external_id: str,
+        device: Device | None,
+        readings: tuple[Reading, ...],
+        received: float,
+        trace_id: str,
+    ) -> CanonicalUpdate:
+        """Names and texts of the provider's own pass the scrubber; the name of a device that we know is ours."""
+        name = self.scrubber.text(external_id) if device is None else external_id
+        readings = scrub_readings(readings, self.scrubber)
+        return make_update(address, name, device, readings, self._clock.at(received), trace_id)
 
     def _take_bad(self) -> tuple[InvalidItem, ...]:
         bad, self._bad = self._bad, {}

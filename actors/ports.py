@@ -227,8 +227,9 @@ class UpkeepStore(Protocol):
 
 
 class ProviderFault(EnvironmentFault):
-    """A provider did not answer as it should. `fault` is the class that health tells people; `sample` is the beginning
-    (at most 4 kB) of an answer that came whole and was not what it should be.
+    """A provider did not answer as it should. `fault` is the class that health tells people.
+
+    `unreadable` says that an answer came whole and was not what it should be. Its body is not kept.
     """
 
     def __init__(
@@ -238,11 +239,11 @@ class ProviderFault(EnvironmentFault):
         *,
         permanent: bool = False,
         retry_after: float | None = None,
-        sample: bytes | None = None,
+        unreadable: bool = False,
     ) -> None:
         super().__init__(message, permanent=permanent, retry_after=retry_after)
         self.fault = fault
-        self.sample = sample
+        self.unreadable = unreadable
 
 
 class Sample(NamedTuple):
@@ -267,7 +268,7 @@ class Page(NamedTuple):
     cursor: str | None = None
     records: int = 0
     ignored: int = 0
-    malformed: tuple[bytes, ...] = ()  # one sample (at most 4 kB) for each malformed record, at most 20
+    malformed: tuple[bytes, ...] = ()  # malformed records, at most 20, not yet scrubbed and cut
     malformed_count: int = 0
 
 

@@ -100,6 +100,7 @@ class StreamActor:
         streamer = await self._connector.open_streamer(connection)
         if streamer is None:
             raise ProviderFault(FaultClass.CONFIGURATION, "this provider type does not stream", permanent=True)
+        self._intake.scrubber = streamer.scrubber
         with _single_fault():
             async with streamer.connect() as socket:
                 await self._subscribe(socket)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from domain.health import HealthFacts, State
     from domain.model import CycleKey, CycleOutcome, Device, Policy, ProviderConnection, Submission, Workspace
+    from runtime.scrubbing import Scrubber
 
 
 class NotFound(NamedTuple):
@@ -237,4 +238,8 @@ class Credentials(Protocol):
 
         Raises SecretForbidden if it never can.
         """
+        ...
+
+    async def scrubber_of(self, reference: str | None) -> Scrubber | None:
+        """Return what takes this secret out of a sample, or None when the secret cannot be read."""
         ...

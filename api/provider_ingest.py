@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
+import trio
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from quart import Response, request
@@ -34,6 +35,8 @@ from domain.model import (
     Reason,
     Submission,
 )
+
+_WITHHELD = b"withheld: the connection's secret cannot be read, so it cannot be taken out of the sample"
 
 
 class ProviderEnvelope(RequestModel):
@@ -100,6 +103,7 @@ async def _ingest(services: ApiServices, envelope: ProviderEnvelope, connection:
         raise Problem(INVALID_BODY, errors=[FaultyPart(pointer="/providerType", detail=detail)])
     received_at = services.clock.now()
     page, refused = _interpret(provider, connection, _raw_bytes(envelope))
+    page = page._replace(malformed=await _samples_of(services, connection, page.malformed))
     _log_received(services, envelope, page)
     updates = _to_updates(connection, page, received_at)
     invalid = _to_invalid(connection, page, refused or "a record that could not be read")
@@ -129,9 +133,24 @@ def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -
     try:
         return provider.interpret(connection, raw), None
     except ProviderFault as fault:
-        sample = raw[:MAX_SAMPLE_BYTES]
-        page = Page(samples=(), answered=frozenset(), records=1, malformed=(sample,), malformed_count=1)
+        page = Page(samples=(), answered=frozenset(), records=1, malformed=(raw,), malformed_count=1)
         return page, f"{fault.fault}: {fault}"
+
+
+async def _samples_of(
+    services: ApiServices, connection: ProviderConnection, records: Sequence[bytes]
+) -> tuple[bytes, ...]:
+    """The records as the ledger keeps them: without the connection's secret, and then cut."""
+    if not records:
+        return ()
+    scrubber = await services.credentials.scrubber_of(connection.credential)
+    if scrubber is None:
+        return (_WITHHELD,) * len(records)
+    samples = []
+    for record in records:
+        await trio.lowlevel.checkpoint()  # each can take some milliseconds
+        samples.append(scrubber.sample(record, MAX_SAMPLE_BYTES))
+    return tuple(samples)
 
 
 def _to_updates(connection: ProviderConnection, page: Page, received_at: datetime) -> Sequence[CanonicalUpdate]:

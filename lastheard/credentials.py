@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from runtime.scrubbing import Scrubber
 from runtime.settings import FREE_NAMES, SecretForbidden, SecretReference, SecretUnavailable
 
 if TYPE_CHECKING:
@@ -65,6 +66,15 @@ class Credentials:
         except SecretUnavailable as fault:
             return str(fault)
         return None
+
+    async def scrubber_of(self, reference: str | None) -> Scrubber | None:
+        """Return what takes this secret out of a sample, or None when the secret cannot be read now."""
+        if reference is None:
+            return Scrubber()
+        try:
+            return Scrubber(await self.resolve(reference, seconds=CHECK_SECONDS))
+        except SecretUnavailable:
+            return None
 
     def is_of_workspace(self, reference: str, workspace_id: str) -> bool:
         """Whether it names a file in the folder of that workspace. Looks at the text alone."""

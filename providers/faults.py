@@ -17,16 +17,16 @@ from actors.ports import ProviderFault
 from domain.model import FaultClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from runtime.outbound import OutboundRefused
 
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0  # a longer wish is a mistake or an attack; asking once a day harms nobody
-MAX_EXCERPT: Final = 200
+MAX_REASON: Final = 200
 
 _TOO_MANY_REQUESTS: Final = 429
 _PASSING: Final = frozenset({408, 425})  # request timeout, too early: the standard says to try again
-_CUT_SHORT: Final = ("disconnected", "peer closed", "incomplete")
+_CUT_SHORT: Final = ("Server disconnected", "peer closed connection without")
 
 
 def place_of(url: httpx.URL) -> str:
@@ -35,21 +35,11 @@ def place_of(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.host}{port}{url.path}"
 
 
-def excerpt_of(body: bytes, secrets: Iterable[str]) -> str:
-    """The beginning of an error body on one line, without the secrets that were sent."""
-    text = body.decode("utf-8", "replace")
-    for secret in secrets:
-        text = text.replace(secret, "[redacted]")
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:MAX_EXCERPT]
-
-
 def fault_for_status(
-    status: int, headers: Mapping[str, str], place: str, excerpt: str, fallback_now: datetime
+    status: int, headers: Mapping[str, str], place: str, facts: str, fallback_now: datetime
 ) -> ProviderFault:
     """The fault for an answer that is not 2xx. Header names are looked up in lower case."""
-    said = f": {excerpt}" if excerpt else ""
-    answered = f"{place} answered {status}{said}"
+    answered = f"{place} answered {status} ({facts})"
     if status in (401, 403):
         return ProviderFault(FaultClass.CREDENTIALS, answered, permanent=True)
     if status == _TOO_MANY_REQUESTS:
@@ -73,10 +63,12 @@ def fault_for_error(error: httpx.HTTPError | httpx.InvalidURL, place: str) -> Pr
     if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
         # Their texts quote what we were about to send, the credential's header among it.
         return ProviderFault(FaultClass.CONFIGURATION, f"{place} cannot be called ({name})", permanent=True)
-    text = str(error)
-    if isinstance(error, httpx.RemoteProtocolError) and not any(word in text for word in _CUT_SHORT):
-        return ProviderFault(FaultClass.PROTOCOL, f"{place} does not speak HTTP ({text[:MAX_EXCERPT]})")
-    return ProviderFault(FaultClass.OUTAGE, f"{place} broke off ({name}: {text[:MAX_EXCERPT]})")
+    if isinstance(error, httpx.RemoteProtocolError):
+        # Nor these: they quote the server's bytes, which may be an echo.
+        if str(error).startswith(_CUT_SHORT):
+            return ProviderFault(FaultClass.OUTAGE, f"{place} broke off in the middle of an answer")
+        return ProviderFault(FaultClass.PROTOCOL, f"{place} does not speak HTTP")
+    return ProviderFault(FaultClass.OUTAGE, f"{place} broke off ({name}: {str(error)[:MAX_REASON]})")
 
 
 def fault_for_refusal(refusal: OutboundRefused, place: str) -> ProviderFault:

@@ -25,14 +25,15 @@ import trio
 
 from actors.ports import ProviderFault
 from domain.model import FaultClass
-from providers.faults import excerpt_of, fault_for_error, fault_for_refusal, fault_for_status, place_of
+from providers.answers import Answer, describe, media_type_of, no_error_code
+from providers.faults import fault_for_error, fault_for_refusal, fault_for_status, place_of
 from providers.transport import DialledTransport
 from runtime.clock import Clock, SystemClock
 from runtime.outbound import OutboundRefused
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
 
     from runtime.dialling import Dialler
@@ -41,7 +42,7 @@ MIB: Final = 1024 * 1024
 CONNECT_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 5.0
-MAX_ERROR_BODY_BYTES: Final = 4096
+MAX_ERROR_BODY_BYTES: Final = 16_384  # enough for the error code in it
 CLIENTS_PER_CALL: Final = 2  # the second one only after the first was found to have lost its slots
 
 _PLAIN: Final = "identity"
@@ -51,8 +52,8 @@ _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request. `lane` holds back all but one call at a time (see `HttpPool.lane`); `secrets` are what an error
-    body must not give away; the deadline runs from when the call's turn has come."""
+    """One request. `lane` holds back all but one call at a time (see `HttpPool.lane`); `read_error_code` finds the code
+    in the body of a refusal; the deadline runs from when the call's turn has come."""
 
     method: str
     url: httpx.URL
@@ -60,7 +61,7 @@ class Call:
     content: bytes | None = None
     deadline_seconds: float = 30.0
     lane: trio.CapacityLimiter | None = None
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    read_error_code: Callable[[bytes], str | None] = no_error_code
 
 
 @dataclass(slots=True, eq=False)
@@ -124,8 +125,8 @@ class HttpPool:
             lane = self._lanes[key] = trio.CapacityLimiter(1)
         return lane
 
-    async def fetch(self, call: Call) -> bytes:
-        """The body of a 2xx answer, decompressed, at most max_response_bytes. Raises ProviderFault.
+    async def fetch(self, call: Call) -> Answer:
+        """A 2xx answer, its body decompressed, at most max_response_bytes. Raises ProviderFault.
 
         Waiting for its turn has no deadline here, only the caller's: each call before it ends by its own deadline, so
         the queue moves, and a full pool of ours must not be told as the provider's outage.
@@ -157,7 +158,7 @@ class HttpPool:
 
     # One call
 
-    async def _send(self, call: Call, place: str) -> bytes:
+    async def _send(self, call: Call, place: str) -> Answer:
         for _ in range(CLIENTS_PER_CALL):
             async with self._borrowed() as generation:
                 try:
@@ -166,7 +167,7 @@ class HttpPool:
                     self._replace(generation)
         raise ProviderFault(FaultClass.OUTAGE, f"{place} could not be called: no connection came free, twice")
 
-    async def _exchange(self, client: httpx.AsyncClient, call: Call, place: str) -> bytes:
+    async def _exchange(self, client: httpx.AsyncClient, call: Call, place: str) -> Answer:
         request = client.build_request(call.method, call.url, headers=dict(call.headers), content=call.content)
         try:
             response = await client.send(request, stream=True)
@@ -175,23 +176,24 @@ class HttpPool:
         except OutboundRefused as refusal:
             raise fault_for_refusal(refusal, place) from refusal
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # The original of a refused request quotes the headers; it must not reach a traceback.
-            fault = fault_for_error(error, place)
-            raise fault from (None if fault.fault is FaultClass.CONFIGURATION else error)
+            # Without its cause: the texts of these errors quote headers, ours and the server's.
+            raise fault_for_error(error, place) from None
         try:
-            body = await self._read(response, place)
+            body, is_cut = await self._read(response, place)
         finally:
             # Shielded: a response closed half-way by a cancelled task would keep its slot. Closing does not wait for
             # the peer, but bounds are cheap.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 await response.aclose()
         if not response.is_success:
-            excerpt = excerpt_of(_readable(response, body), call.secrets)
-            raise fault_for_status(response.status_code, response.headers, place, excerpt, self.clock.wall())
-        return self._decompress(response, body, place)
+            code = None if is_cut else call.read_error_code(_readable(response, body))
+            facts = describe(media_type_of(response.headers), len(body), code, is_cut=is_cut)
+            raise fault_for_status(response.status_code, response.headers, place, facts, self.clock.wall())
+        plain = self._decompress(response, body, place)
+        return Answer(response.status_code, media_type_of(response.headers), plain)
 
-    async def _read(self, response: httpx.Response, place: str) -> bytes:
-        """The raw body; of an error only the beginning."""
+    async def _read(self, response: httpx.Response, place: str) -> tuple[bytes, bool]:
+        """The raw body, and of an error only the beginning: whether it was cut there."""
         limit = self._max_response_bytes if response.is_success else MAX_ERROR_BODY_BYTES
         body = bytearray()
         is_too_long = False
@@ -205,11 +207,11 @@ class HttpPool:
                         # a cancelled read unwinds them all.
                         scope.cancel()
         except httpx.HTTPError as error:
-            raise fault_for_error(error, place) from error
+            raise fault_for_error(error, place) from None
         self._counts["bytes_received"] += len(body)
         if is_too_long and response.is_success:
             raise self._too_long(place)
-        return bytes(body)
+        return bytes(body), is_too_long
 
     def _decompress(self, response: httpx.Response, body: bytes, place: str) -> bytes:
         """At most max_response_bytes, however small the compressed body was."""
@@ -286,7 +288,7 @@ def _encoding_of(response: httpx.Response) -> str:
 
 
 def _readable(response: httpx.Response, body: bytes) -> bytes:
-    """As much as can be read of the beginning of an error's body; nothing when that cannot be unpacked."""
+    """An error's body, unpacked; nothing when that cannot be done."""
     encoding = _encoding_of(response)
     if encoding == _PLAIN:
         return body

@@ -20,11 +20,12 @@ from wsproto.utilities import LocalProtocolError
 
 from actors.ports import ProviderFault
 from domain.model import FaultClass
-from providers.faults import MAX_EXCERPT, excerpt_of, fault_for_refusal, fault_for_status, place_of
+from providers.answers import describe, error_code_of, media_type_of, no_error_code
+from providers.faults import MAX_REASON, fault_for_refusal, fault_for_status, place_of
 from runtime.outbound import OutboundRefused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     import httpx
 
@@ -47,13 +48,13 @@ class _Phase(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where and how to connect. url: ws:// or wss://. `secrets` are what an answer must not give away."""
+    """Where and how to connect. url: ws:// or wss://. `read_error_code` finds the code in the body of a refusal."""
 
     url: httpx.URL
     headers: Mapping[str, str] = field(repr=False)
     connect_seconds: float
     close_seconds: float
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    read_error_code: Callable[[bytes], str | None] = no_error_code
 
 
 class WebSocketOpener:
@@ -115,7 +116,7 @@ class WebSocketOpener:
             raise fault_for_refusal(refusal, self._place) from refusal
         except (OSError, trio.BrokenResourceError) as error:
             self._counts["failed"] += 1
-            reason = str(_root_of(error))[:MAX_EXCERPT]
+            reason = str(_root_of(error))[:MAX_REASON]
             raise ProviderFault(FaultClass.OUTAGE, f"{self._place} cannot be reached ({reason})") from error
         self._counts["failed"] += 1
         raise self._too_slow()
@@ -169,9 +170,8 @@ class WebSocketOpener:
             self._counts["goodbyes_unanswered"] += 1
             return None
         failure = next(_leaves(failures or group))
-        fault = self._fault_of(failure, phase)
-        fault.__cause__ = failure
-        return fault
+        # Without its cause, which holds what the server sent.
+        return self._fault_of(failure, phase)
 
     def _fault_of(self, failure: BaseException, phase: _Phase) -> ProviderFault:
         """401, 403 and 429 as over HTTP; any other refusal is an outage: proxies and restarts answer anything."""
@@ -179,8 +179,9 @@ class WebSocketOpener:
             wrong = "went on after the end of its stream" if phase is _Phase.OPEN else "does not speak WebSocket"
             return ProviderFault(FaultClass.PROTOCOL, f"{self._place} {wrong}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in failure.headers}
-        excerpt = excerpt_of((failure.body or b"")[:4096], self._endpoint.secrets)
-        fault = fault_for_status(failure.status_code, headers, self._place, excerpt, self._http.clock.wall())
+        body = failure.body or b""
+        facts = describe(media_type_of(headers), len(body), self._endpoint.read_error_code(body))
+        fault = fault_for_status(failure.status_code, headers, self._place, facts, self._http.clock.wall())
         if fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA):
             return fault
         return ProviderFault(FaultClass.OUTAGE, str(fault), retry_after=fault.retry_after)
@@ -197,10 +198,10 @@ def closing_fault(connection: WebSocketConnection) -> ProviderFault:
         return ProviderFault(FaultClass.PROTOCOL, "the stream ended: its bytes were no valid WebSocket frames")
     if reason.code == _TOO_BIG:
         return ProviderFault(FaultClass.PROTOCOL, f"the stream held a message of more than {MAX_MESSAGE_SIZE} bytes")
-    said = excerpt_of((reason.reason or "").encode("utf-8", "replace"), ())
+    code = error_code_of(reason.reason)
     closed = f"the stream was closed ({reason.code} {reason.name.lower()})"
     fault = FaultClass.PROTOCOL if reason.code in _NOT_AS_AGREED else FaultClass.OUTAGE
-    return ProviderFault(fault, f"{closed}: {said}" if said else closed)
+    return ProviderFault(fault, f"{closed}: error {code}" if code else closed)
 
 
 def _root_of(error: BaseException) -> BaseException:

@@ -50,7 +50,7 @@ class Ledger:
         )
         row = self._rows.get(key)
         if row is None:
-            sample = item.sample[:MAX_SAMPLE_BYTES]
+            sample = item.sample[:MAX_SAMPLE_BYTES] or None
             self._rows[key] = [item.detail, item.occurrences, submission.trace_id, sample]
         else:
             row[1] += item.occurrences

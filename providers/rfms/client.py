@@ -15,7 +15,7 @@ from domain.model import FaultClass
 from providers.configuration import header_secret
 from providers.http import Call
 from providers.rfms.paging import Paging, Step
-from providers.rfms.wire import read_page, to_page
+from providers.rfms.wire import read_error_code, read_page, to_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class RfmsPoller:
         self._http = http
         self._base = base_url
         self._settings = settings
-        self._authorization, self._secrets = _authorize(secret, settings)
+        self._authorization = _authorize(secret, settings)
         self._paging = Paging(base_url, settings)
         self._lane = http.lane(f"{base_url.netloc.decode('ascii')} {self._authorization}")
 
@@ -46,7 +46,8 @@ class RfmsPoller:
         """
         step = self._paging.first_step(cursor, self._http.clock.wall()) if page is None else Step.decode(page)
         step.check(self._settings.max_pages)
-        answer = read_page(await self._http.fetch(self._call(step)))
+        fetched = await self._http.fetch(self._call(step))
+        answer = fetched.read(read_page, read_error_code)
         following = self._paging.next_step(step, answer)
         is_complete_answer = not answer.announces_more and step.mode == "since"
         return to_page(answer)._replace(
@@ -66,19 +67,17 @@ class RfmsPoller:
             },
             deadline_seconds=self._settings.request_deadline_seconds,
             lane=self._lane,
-            secrets=self._secrets,
+            read_error_code=read_error_code,
         )
 
 
-def _authorize(secret: str | None, settings: RfmsSettings) -> tuple[str, tuple[str, ...]]:
-    """The Authorization header, and what of it must not be repeated in messages."""
+def _authorize(secret: str | None, settings: RfmsSettings) -> str:
+    """The Authorization header."""
     if settings.auth == "bearer":
-        token = header_secret(secret)
-        return f"Bearer {token}", (token,)
+        return f"Bearer {header_secret(secret)}"
     pair = (secret or "").strip()
     user, colon, password = pair.partition(":")
     if not (user and colon and password):
         message = "this connection uses basic authentication: its credential must read user:password"
         raise ProviderFault(FaultClass.CREDENTIALS, message, permanent=True)
-    encoded = base64.b64encode(pair.encode()).decode("ascii")
-    return f"Basic {encoded}", (encoded, password)
+    return f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"

@@ -14,6 +14,7 @@ import orjson
 
 from actors.ports import Page, Sample
 from domain.model import Reading
+from providers.answers import error_code_in
 from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ def read_page(body: bytes) -> StatusPage:
     try:
         page = orjson.loads(body)
     except ValueError as error:
-        raise malformed_answer("the answer is not JSON", body) from error
+        raise malformed_answer("the answer is not JSON") from error
     response = page.get("vehicleStatusResponse") if isinstance(page, dict) else None
     statuses = response.get("vehicleStatuses") if isinstance(response, dict) else None
     if not isinstance(statuses, list):
-        raise malformed_answer("the answer has no vehicleStatusResponse.vehicleStatuses (rFMS 4)", body)
+        raise malformed_answer("the answer has no vehicleStatusResponse.vehicleStatuses (rFMS 4)")
     reader = _PageReader()
     for status in statuses:
         reader.read(status)
@@ -86,6 +87,11 @@ def read_page(body: bytes) -> StatusPage:
         link=link if isinstance(link, str) and link else None,
         server_time=parse_instant(page.get("requestServerDateTime")),
     )
+
+
+def read_error_code(body: bytes) -> str | None:
+    """The `error` member, as the standard and OAuth have it; None when there is none."""
+    return error_code_in(body, "error")
 
 
 def to_page(answer: StatusPage) -> Page:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from actors.ports import Page, ProviderFault, Sample
-from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
+from domain.model import FaultClass, Reading
 from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
 from providers.viriciti.wire import DEFAULT_RULES, MAX_VID_LENGTH, UNKNOWN_SHAPE, WORDS, Rules, interpret, read_point
 
@@ -67,9 +67,9 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     try:
         message = orjson.loads(body)
     except ValueError as error:
-        raise malformed_answer("the state answer is not JSON", body) from error
+        raise malformed_answer("the state answer is not JSON") from error
     if type(message) is not dict:
-        raise malformed_answer("the state answer is not an object", body)
+        raise malformed_answer("the state answer is not an object")
     reader, wanted, answered = _StateReader(rules), set(requested), set()
     for vid, labels in message.items():
         if vid not in wanted:
@@ -111,7 +111,7 @@ def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
     if verdict.readings:
         sample = Sample(verdict.external_id, verdict.readings)
         return Page((sample,), frozenset({sample.external_id}), records=1)
-    return Page((), frozenset(), records=1, malformed=(message[:MAX_SAMPLE_BYTES],), malformed_count=1)
+    return Page((), frozenset(), records=1, malformed=(message,), malformed_count=1)
 
 
 def _is_name(vid: str) -> bool:

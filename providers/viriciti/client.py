@@ -21,7 +21,7 @@ from domain.model import FaultClass
 from providers.configuration import WEBSOCKET_SCHEMES, join_path
 from providers.http import Call
 from providers.viriciti.answers import interpret_state
-from providers.viriciti.wire import interpret
+from providers.viriciti.wire import interpret, read_error_code
 from providers.websocket import Endpoint, WebSocketOpener, closing_fault
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ViriCitiStreamer:
             headers={KEY_HEADER: key},
             connect_seconds=settings.connect_timeout_seconds,
             close_seconds=settings.disconnect_timeout_seconds,
-            secrets=(key,),
+            read_error_code=read_error_code,
         )
         self._opener = WebSocketOpener(http, endpoint)
         self._settings = settings
@@ -129,7 +129,8 @@ class StatePoller:
         vids = external_ids[chunk * size : (chunk + 1) * size]
         if not vids:
             return Page((), frozenset())
-        answer = interpret_state(await self._http.fetch(self._call(vids)), vids, self._rules)
+        fetched = await self._http.fetch(self._call(vids))
+        answer = fetched.read(lambda body: interpret_state(body, vids, self._rules), read_error_code)
         has_more = len(external_ids) > (chunk + 1) * size
         return answer._replace(next_page=str(chunk + 1) if has_more else None)
 
@@ -140,7 +141,7 @@ class StatePoller:
             headers={KEY_HEADER: self._key, "Content-Type": "application/json", "Accept": "application/json"},
             content=orjson.dumps(dict.fromkeys(vids, self._settings.labels)),
             deadline_seconds=self._settings.request_deadline_seconds,
-            secrets=(self._key,),
+            read_error_code=read_error_code,
         )
 
 

@@ -17,6 +17,7 @@ import orjson
 
 from actors.ports import FrameVerdict
 from domain.model import FaultClass, Reading
+from providers.answers import error_code_in
 
 POWER: Final = "power"
 GPS: Final = "gps"
@@ -185,6 +186,11 @@ def _fault_of(frame: str | bytes) -> FaultClass:
     """Only words about the key itself: "not authorised" may as well be about one vehicle of many."""
     text = (frame if isinstance(frame, str) else frame.decode("utf-8", "replace")).lower()
     return FaultClass.CREDENTIALS if any(words in text for words in _ABOUT_THE_KEY) else FaultClass.PROTOCOL
+
+
+def read_error_code(body: bytes) -> str | None:
+    """The vendor documents no error bodies, so the usual names are looked for; None when there is none."""
+    return error_code_in(body, "error", "code")
 
 
 def _interpret_text(frame: str | bytes) -> FrameVerdict:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     from domain.model import Submission
 
 AT = START.isoformat()
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the connection's credential names."""
+    monkeypatch.setenv("LASTHEARD_SECRET_NORTH", "north:opens-everything")
+    return "opens-everything"
 
 
 async def _forward(house: House, message: Any, key: str = "all", **rest: Any) -> Answer:
@@ -57,6 +66,26 @@ async def test_a_message_that_the_provider_does_not_know_is_refused_and_visible(
     assert [result["reason"] for result in answer.json["results"]] == ["invalid"]
     assert "this is not spoken here" in answer.json["results"][0]["detail"]
     assert len((await house.get("/workspaces/north/rejections"))["items"]) == 1
+
+
+@pytest.mark.parametrize("message", ["{} is wrong", "say {0}\nx-bus-1 {0}", {"seen": "Basic {}"}])
+async def test_samples_hold_no_secret_of_the_connection(house: House, secret: str, message: Any) -> None:
+    for form in (secret, quote(secret[:-1], safe="") + "%67", b64encode(f"north:{secret}".encode()).decode()):
+        text = message.format(form) if isinstance(message, str) else {"seen": message["seen"].format(form)}
+        answer = await _forward(house, text)
+        items = (await house.get("/workspaces/north/rejections"))["items"]
+        assert "[redacted]" in items[0]["sample"]["text"]
+        assert form.encode() not in answer.body
+        assert form not in str(items)
+
+
+async def test_a_sample_is_withheld_while_the_secret_cannot_be_read(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LASTHEARD_SECRET_NORTH")
+    await _forward(house, "opens-everything")
+    (item,) = (await house.get("/workspaces/north/rejections"))["items"]
+    assert item["sample"]["text"].startswith("withheld: the connection's secret cannot be read")
 
 
 async def test_a_number_of_more_than_64_bits_is_no_reason_to_fall(house: House) -> None:

@@ -14,6 +14,7 @@ import trio
 
 from actors.ports import ProviderFault
 from domain.model import FaultClass
+from providers.answers import Answer, error_code_in
 from providers.http import Call, HttpPool
 from tests.providers.servers import Asked, Reply, http_server, loopback_dialler, tcp_server
 
@@ -37,7 +38,7 @@ def _get(base: str, *, deadline: float = 5.0, lane: trio.CapacityLimiter | None 
         headers=headers,
         deadline_seconds=deadline,
         lane=lane,
-        secrets=("s3cret-token",),
+        read_error_code=lambda body: error_code_in(body, "error"),
     )
 
 
@@ -49,18 +50,20 @@ async def _fault(pool: HttpPool, call: Call) -> ProviderFault:
 
 async def test_a_good_answer_is_its_body(pool: HttpPool) -> None:
     async with http_server(lambda asked: Reply(body=orjson.dumps([asked.method, asked.target]))) as base:
-        assert await pool.fetch(_get(base)) == b'["GET","/state?vin=1"]'
+        assert await pool.fetch(_get(base)) == Answer(200, None, b'["GET","/state?vin=1"]')
     assert pool.statistics()["faults"] == {}
 
 
 async def test_a_refusal_carries_its_class_its_delay_and_no_secret(pool: HttpPool) -> None:
     def refuse(asked: Asked) -> Reply:
-        return Reply(429, b"slow down, " + asked.headers["authorization"].encode(), {"Retry-After": "2.5"})
+        seen = asked.headers["authorization"]
+        headers = {"Retry-After": "2.5", "Content-Type": f"Application/JSON; seen={seen}"}
+        return Reply(429, orjson.dumps({"error": "RateExceeded", "error_description": seen}), headers)
 
     async with http_server(refuse) as base:
         fault = await _fault(pool, _get(base))
     assert (fault.fault, fault.retry_after) == (FaultClass.QUOTA, 2.5)
-    assert str(fault) == f"{base}/state answered 429: slow down, Bearer [redacted]"
+    assert str(fault) == f"{base}/state answered 429 (application/json, 66 bytes, error RateExceeded)"
     assert pool.statistics()["faults"] == {"quota": 1}
 
 
@@ -114,7 +117,7 @@ async def test_a_compressed_answer_is_unpacked(pool: HttpPool) -> None:
         return Reply(body=gzip.compress(b"[1]"), headers={"Content-Encoding": asked.headers["accept-encoding"]})
 
     async with http_server(pack) as base:
-        assert await pool.fetch(_get(base)) == b"[1]"
+        assert (await pool.fetch(_get(base))).body == b"[1]"
 
 
 @pytest.mark.parametrize(
@@ -135,27 +138,32 @@ async def test_a_bad_compression_is_a_protocol_fault(pool: HttpPool, encoding: s
 
 
 NOISE = bytes(random.Random(1).choices(range(33, 127), k=20_000))  # so that it does not become short when packed
+REFUSAL = b'{"error":"invalid_token","seen":"Bearer s3cret-token"}'
+PACKED = gzip.compress(REFUSAL, mtime=0)
+BOMB = gzip.compress(bytes(65 * KIB), mtime=0)
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body", "excerpt"),
+    ("encoding", "body", "facts"),
     [
-        ("gzip", gzip.compress(b"wrong key s3cret-token"), ": wrong key [redacted]"),
-        ("deflate", zlib.compress(b"wrong key"), ": wrong key"),
-        ("gzip", gzip.compress(NOISE), f": {NOISE[:200].decode()}"),  # its end is cut off
-        ("gzip", gzip.compress(bytes(65 * KIB)), ""),
-        ("identity", NOISE, f": {NOISE[:200].decode()}"),
-        ("gzip", b"no gzip", ""),
-        ("br", b"?", ""),
+        ("identity", REFUSAL, f"{len(REFUSAL)} bytes, error invalid_token"),
+        ("gzip", PACKED, f"{len(PACKED)} bytes, error invalid_token"),
+        ("deflate", zlib.compress(b"[]"), "10 bytes"),
+        ("gzip", gzip.compress(NOISE), "more than 16384 bytes"),
+        ("gzip", BOMB, f"{len(BOMB)} bytes"),
+        ("identity", NOISE, "more than 16384 bytes"),
+        ("gzip", b"no gzip", "7 bytes"),
+        ("br", b"?", "1 bytes"),
+        ("identity", b"", "no body"),
     ],
-    ids=["gzip", "deflate", "long", "bomb", "not packed", "damaged", "unknown"],
+    ids=["plain", "gzip", "deflate", "long", "bomb", "not packed", "damaged", "unknown", "empty"],
 )
-async def test_a_compressed_error_is_quoted_as_it_reads(
-    pool: HttpPool, encoding: str, body: bytes, excerpt: str
+async def test_of_an_error_only_facts_and_its_code_are_told(
+    pool: HttpPool, encoding: str, body: bytes, facts: str
 ) -> None:
     async with http_server(lambda _: Reply(403, body, {"Content-Encoding": encoding})) as base:
         fault = await _fault(pool, _get(base))
-    assert (fault.fault, str(fault)) == (FaultClass.CREDENTIALS, f"{base}/state answered 403{excerpt}")
+    assert (fault.fault, str(fault)) == (FaultClass.CREDENTIALS, f"{base}/state answered 403 ({facts})")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +221,7 @@ async def test_one_customers_cookie_does_not_travel_with_the_next_request(pool: 
 async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     async with HttpPool(loopback_dialler()) as pool, http_server(lambda _: Reply()) as base:
-        assert await pool.fetch(_get(base)) == b"{}"
+        assert (await pool.fetch(_get(base))).body == b"{}"
 
 
 async def test_a_header_that_cannot_be_sent_is_not_quoted(pool: HttpPool) -> None:

@@ -1,0 +1,102 @@
+"""What a provider brings, without the connection's secret: the one way from a provider to the rest.
+
+Owns the passage. Every poller and streamer that `Connector` opens is wrapped here, so faults,
+samples, names and texts of every provider pass the scrubber before they are cut, stored, logged or
+shown. It must never cost a good frame more than a look: frames are scrubbed only when one is kept.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from actors.ports import Page, ProviderFault, Sample
+from domain.model import MAX_SAMPLE_BYTES, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+
+    from actors.ports import Poller, Streamer, StreamSocket
+    from runtime.scrubbing import Scrubber
+
+
+class ScrubbedPoller:
+    """A poller whose pages and faults hold no secret. Not for concurrent use."""
+
+    def __init__(self, poller: Poller, scrubber: Scrubber) -> None:
+        self.poller = poller
+        self._scrubber = scrubber
+
+    async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
+        """See Poller.fetch; of the page's malformed records the first is kept, as a sample of at most 4 kB."""
+        with scrubbed_faults(self._scrubber):
+            fetched = await self.poller.fetch(external_ids, cursor, page)
+        return _scrub_page(fetched, frozenset(external_ids), self._scrubber)
+
+
+class ScrubbedStreamer:
+    """A streamer whose faults hold no secret. Its frames are what came: keep `scrubber.sample` of them."""
+
+    def __init__(self, streamer: Streamer, scrubber: Scrubber) -> None:
+        self.streamer = streamer
+        self.scrubber = scrubber
+        self.interpret = streamer.interpret
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[StreamSocket]:
+        """See Streamer.connect; faults of the body pass the scrubber, too."""
+        with scrubbed_faults(self.scrubber):
+            async with self.streamer.connect() as socket:
+                yield socket
+
+
+@contextmanager
+def scrubbed_faults(scrubber: Scrubber) -> Iterator[None]:
+    """Takes the secret out of the ProviderFaults that leave the block, alone or in a group."""
+    try:
+        yield
+    except ProviderFault as fault:
+        _scrub_fault(fault, scrubber)
+        raise
+    except BaseExceptionGroup as group:
+        for inner in _faults_in(group):
+            _scrub_fault(inner, scrubber)
+        raise
+
+
+def scrub_readings(readings: tuple[Reading, ...], scrubber: Scrubber) -> tuple[Reading, ...]:
+    """The readings; those that are text without the secret."""
+    if not any(type(reading[1]) is str for reading in readings):
+        return readings
+    return tuple(Reading(signal, _scrub_value(value, scrubber), at) for signal, value, at in readings)
+
+
+def _scrub_fault(fault: ProviderFault, scrubber: Scrubber) -> None:
+    fault.args = (scrubber.text(str(fault)),)
+
+
+def _faults_in(group: BaseExceptionGroup[Any]) -> Iterator[ProviderFault]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _faults_in(error)
+        elif isinstance(error, ProviderFault):
+            yield error
+
+
+def _scrub_page(page: Page, known: Collection[str], scrubber: Scrubber) -> Page:
+    """Names of known devices are ours. A cursor cannot be changed: one that holds the secret is not kept."""
+    return page._replace(
+        samples=tuple(_scrub_sample(sample, known, scrubber) for sample in page.samples),
+        cursor=None if page.cursor is None or scrubber.finds_in(page.cursor) else page.cursor,
+        malformed=tuple(scrubber.sample(record, MAX_SAMPLE_BYTES) for record in page.malformed[:1]),
+    )
+
+
+def _scrub_sample(sample: Sample, known: Collection[str], scrubber: Scrubber) -> Sample:
+    external_id = sample.external_id
+    name = external_id if external_id in known else scrubber.text(external_id)
+    return Sample(name, scrub_readings(sample.readings, scrubber))
+
+
+def _scrub_value(value: Any, scrubber: Scrubber) -> Any:
+    return scrubber.text(value) if type(value) is str else value

@@ -1,0 +1,227 @@
+"""Cutting a known secret out of what an answer brings back. Pure.
+
+Owns the forms in which a secret comes back: plain, escaped for JSON (`\\u0041`, `\\/`), percent- or
+HTML-encoded, each also several times over and in parts, hexadecimal, and base64 at any of its three
+alignments, as inside a Basic pair. `redaction` recognises what looks like a secret; this finds one
+that is known, whatever it looks like. When in doubt it hides too much.
+
+A sample is scrubbed before it is cut, on a window that is longer than the cut by the longest form:
+a secret across the cut is whole in the window, and none of it is left.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from base64 import b64encode
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+REDACTED: Final = b"[redacted]"
+MAX_LAYERS: Final = 4  # encodings on top of each other that are looked through
+MIN_PART_BYTES: Final = 4  # shorter, a part is no secret, and would be found everywhere
+_LONGEST_FORM: Final = 36  # bytes for one of the secret: \\u0041, each of its characters escaped so again
+_SPARE: Final = 64
+
+_ESCAPE: Final = re.compile(
+    rb"\\u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u(?P<unicode>[0-9a-fA-F]{4})"
+    rb"|\\x(?P<hex>[0-9a-fA-F]{2})"
+    rb"|\\(?P<letter>[\"'\\/bfnrt])"
+    rb"|%(?P<percent>[0-9a-fA-F]{2})"
+    rb"|&(?P<entity>\#[0-9]{1,7}|\#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);"
+    rb"|(?P<line_end>\r?\n)"  # base64 of e-mail is broken into lines
+)
+_LETTERS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+_TO_STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
+_BASE64: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
+
+_Span = tuple[int, int]
+
+
+class Scrubber:
+    """Cuts one connection's secret out of texts and samples. Immutable; without a secret it changes nothing.
+
+    Of a secret like `user:password` the password alone is cut out, too.
+    """
+
+    def __init__(self, secret: str | None = None) -> None:
+        parts = _parts_of(secret or "")
+        longest = max(map(len, parts), default=0)
+        self._margin = longest * _LONGEST_FORM + _SPARE
+        self._plain = _any_of(_plain_forms(parts), re.IGNORECASE)
+        cores = {core for part in _with_encoded(parts) for core in _base64_cores(part)}
+        self._base64 = _any_of(cores)
+        shortest = [len(part.decode("utf-8", "surrogatepass")) for part in parts]
+        self._shortest = min([*shortest, *map(len, cores)], default=0)  # in characters
+
+    def text(self, text: str) -> str:
+        """The text without the secret."""
+        if self._plain is None or len(text) < self._shortest:
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        spans = self._spans(data)
+        return _without(data, spans, len(data)).decode("utf-8", "surrogatepass") if spans else text
+
+    def sample(self, data: bytes | str, limit: int) -> bytes:
+        """The beginning of the data without the secret, at most `limit` bytes."""
+        window = data[: limit + self._margin]
+        if isinstance(window, str):
+            window = window.encode("utf-8", "replace")[: limit + self._margin]
+        return _without(window, self._spans(window), limit)[:limit]
+
+    def finds_in(self, text: str) -> bool:
+        """Whether the secret is in the text, in any form."""
+        return self.text(text) != text
+
+    def _spans(self, data: bytes) -> list[_Span]:
+        """Where the secret is, by its places in the data; in order, not overlapping."""
+        if self._plain is None:
+            return []
+        found: list[_Span] = []
+        view: _View | None = _View(data, range(len(data)), range(1, len(data) + 1))
+        for _ in range(MAX_LAYERS):
+            if view is None:
+                break
+            found += self._spans_in(view)
+            view = view.decoded()
+        return _merged(found)
+
+    def _spans_in(self, view: _View) -> Iterator[_Span]:
+        for start, end in _matches(self._plain, view.text):
+            yield view.place(start, end)
+        standard = view.text.translate(_TO_STANDARD_BASE64)
+        for start, end in _matches(self._base64, standard):
+            yield view.place(*_widened(standard, start, end))
+
+
+class _View(NamedTuple):
+    """The data with some layers of encoding taken off, and where each byte of it stands in the data."""
+
+    text: bytes
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+    def place(self, start: int, end: int) -> _Span:
+        return self.starts[start], self.ends[end - 1]
+
+    def decoded(self) -> _View | None:
+        """One layer less; None when there is none."""
+        text, starts, ends, done = bytearray(), list[int](), list[int](), 0
+        for escape in _ESCAPE.finditer(self.text):
+            begin, end = escape.span()
+            plain = _plain_of(escape)
+            text += self.text[done:begin] + plain
+            starts += [*self.starts[done:begin], *[self.starts[begin]] * len(plain)]
+            ends += [*self.ends[done:begin], *[self.ends[end - 1]] * len(plain)]
+            done = end
+        if not done:
+            return None
+        text += self.text[done:]
+        return _View(bytes(text), [*starts, *self.starts[done:]], [*ends, *self.ends[done:]])
+
+
+def _plain_of(escape: re.Match[bytes]) -> bytes:
+    value = escape.group
+    if value("high"):
+        pair = f"\\u{value('high').decode()}\\u{value('low').decode()}"
+        return pair.encode().decode("unicode-escape").encode("utf-16", "surrogatepass").decode("utf-16").encode()
+    if value("unicode"):
+        return chr(int(value("unicode"), 16)).encode("utf-8", "surrogatepass")
+    if value("letter"):
+        return _LETTERS.get(value("letter"), value("letter"))
+    if value("entity"):
+        return html.unescape(f"&{value('entity').decode()};").encode("utf-8", "surrogatepass")
+    if value("line_end"):
+        return b""
+    return bytes([int(value("hex") or value("percent"), 16)])
+
+
+# The secret's forms
+
+
+def _parts_of(secret: str) -> list[bytes]:
+    """The secret as it is sent, and the password of a pair."""
+    whole = secret.strip()
+    _, _, password = whole.partition(":")
+    parts = [whole.encode("utf-8", "surrogatepass")] if whole else []
+    if len(password.encode("utf-8", "surrogatepass")) >= MIN_PART_BYTES:
+        parts.append(password.encode("utf-8", "surrogatepass"))
+    return parts
+
+
+def _with_encoded(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """With the base64 of each: what a Basic header holds may come back in base64 once more."""
+    for part in parts:
+        if len(part) >= MIN_PART_BYTES:
+            yield part
+            yield b64encode(part)
+
+
+def _plain_forms(parts: Iterable[bytes]) -> set[bytes]:
+    """Also as a layer of decoding would leave it: a secret may itself hold what looks like an escape."""
+    forms: set[bytes] = set()
+    for part in parts:
+        forms |= {part, part.replace(b" ", b"+")}
+        if len(part) >= MIN_PART_BYTES:
+            forms.add(part.hex().encode())
+        view: _View | None = _View(part, range(len(part)), range(len(part)))
+        for _ in range(MAX_LAYERS):
+            view = None if view is None else view.decoded()
+            if view is not None and len(view.text) >= MIN_PART_BYTES:
+                forms.add(view.text)
+    return forms
+
+
+def _base64_cores(part: bytes) -> Iterator[bytes]:
+    """The characters that this part alone decides, for each of the three places at which it can begin in a group."""
+    for lead in range(3):
+        encoded = b64encode(bytes(lead) + part)
+        core = encoded[-(-lead * 8 // 6) : (lead + len(part)) * 8 // 6]
+        if len(core) >= MIN_PART_BYTES - 1:
+            yield core
+
+
+def _any_of(forms: Iterable[bytes], flags: int = 0) -> re.Pattern[bytes] | None:
+    """Finds every occurrence, overlapping ones too."""
+    alternatives = sorted((form for form in forms if form), key=lambda form: (-len(form), form))
+    return re.compile(b"(?=(" + b"|".join(map(re.escape, alternatives)) + b"))", flags) if alternatives else None
+
+
+# Spans
+
+
+def _matches(pattern: re.Pattern[bytes] | None, text: bytes) -> Iterator[_Span]:
+    return iter(()) if pattern is None else (match.span(1) for match in pattern.finditer(text))
+
+
+def _widened(text: bytes, start: int, end: int) -> _Span:
+    """The whole base64 text around a part of it."""
+    while start > 0 and text[start - 1] in _BASE64:
+        start -= 1
+    while end < len(text) and text[end] in _BASE64:
+        end += 1
+    return start, end
+
+
+def _merged(spans: Iterable[_Span]) -> list[_Span]:
+    merged: list[_Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _without(data: bytes, spans: Iterable[_Span], limit: int) -> bytes:
+    """The first `limit` bytes, with each span that begins in them replaced."""
+    kept, done = bytearray(), 0
+    for start, end in spans:
+        if start >= limit:
+            break
+        kept += data[done:start] + REDACTED
+        done = end
+    return bytes(kept + data[done : max(done, limit)])
