@@ -165,12 +165,12 @@ async def test_another_interval_repeats_no_cycle_that_just_began(
     view = await shard.view()
     async with working(shard, view):
         await trio.sleep(1)
-        await house.add_workspace(HARBOUR, interval=3600)
+        await house.add_workspace(HARBOUR, interval=900)
         await shard.reload(view)
-        await trio.sleep(3600)
+        await trio.sleep(900)
     first, second = await house.cycles()
     assert first.key.trigger is second.key.trigger is CycleTrigger.SCHEDULE
-    assert second.started_at == schedule.next_start(at(1), HARBOUR, 0, 3600).start_at
+    assert second.started_at == schedule.next_start(at(1), HARBOUR, 0, 900).start_at
 
 
 async def test_a_workspace_switched_off_and_on_goes_on_from_its_new_place(
