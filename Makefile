@@ -17,7 +17,7 @@ PAIRS ?= 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare lock clean fuzz-api
+	bench-mutants bench-compare lock clean fuzz-api image test-image
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -33,7 +33,7 @@ demo: $(READY) ## the whole service on this machine: make demo, or make demo FOR
 	@$(BIN)/lastheard demo $(if $(FOR),--for $(FOR)) $(FLAGS)
 
 test: $(READY) ## every test of one shard, with a real PostgreSQL and real processes
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not cluster" $(FLAGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not cluster and not image" $(FLAGS)
 	@LASTHEARD_TEST_PG_MAJOR=$(OTHER_MAJOR) $(BIN)/python -m tests.postgres
 	@LASTHEARD_TEST_PG_MAJOR=$(OTHER_MAJOR) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m postgres \
 		$(VERSIONED)
@@ -52,6 +52,12 @@ test-postgres: $(READY) ## the storage tests on PostgreSQL 16 and 18, and on 15 
 test-cluster: $(READY) ## several shards, failover: real processes killed, paused, cut off
 	@$(BIN)/python -m pytest -q -n 2 -m cluster $(FLAGS)
 
+image: ## the container image as lastheard:local, without an engine: needs root, buildah and debootstrap
+	@deploy/build-image
+
+test-image: $(READY) ## build the image and run it: config check, migrate, serve, stop
+	@$(BIN)/python -m pytest -q -s -m image tests/deployment $(FLAGS)
+
 chaos: $(READY) ## the same with the default TTL, then a seeded bad day of three minutes
 	@LASTHEARD_CHAOS_TTL=15 $(BIN)/python -m pytest -q -s -m cluster $(FLAGS)
 	@$(BIN)/python -m pytest -q -s tests/processes/chaos.py $(FLAGS)
@@ -60,7 +66,7 @@ fuzz-api: $(READY) ## schemathesis over the served API description, two minutes:
 	@$(BIN)/python -m pytest -q -s tests/processes/fuzz_api.py $(FLAGS)
 
 test-fast: $(READY) ## the tests that need neither PostgreSQL nor processes: seconds
-	@$(BIN)/python -m pytest -q -m "not postgres and not processes and not cluster" $(FLAGS)
+	@$(BIN)/python -m pytest -q -m "not postgres and not processes and not cluster and not image" $(FLAGS)
 
 check: $(READY) ## ruff, formatting, mypy strict
 	@$(BIN)/ruff check .
