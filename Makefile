@@ -17,7 +17,7 @@ PAIRS ?= 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare lock clean fuzz-api image test-image
+	bench-mutants bench-compare lock clean fuzz-api image test-image coverage figures
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -72,6 +72,12 @@ check: $(READY) ## ruff, formatting, mypy strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+coverage: $(READY) ## branch coverage of domain, actors, storage and api, by the tests of one shard
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not cluster and not image" --cov --cov-report=term $(FLAGS)
+
+figures: $(READY) ## how long, dense and wide the code is
+	@$(BIN)/python -m tests.architecture.figures
 
 format: $(READY) ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .
