@@ -17,7 +17,7 @@ PAIRS ?= 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare lock clean fuzz-api image test-image coverage figures
+	bench-mutants bench-compare lock clean fuzz-api image test-image coverage figures docs
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ coverage: $(READY) ## branch coverage of domain, actors, storage and api, by the
 
 figures: $(READY) ## how long, dense and wide the code is
 	@$(BIN)/python -m tests.architecture.figures
+
+docs: $(READY) ## write docs/requirements.md anew, from the tests
+	@$(BIN)/python -m tests.requirements
 
 format: $(READY) ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .

@@ -1,4 +1,7 @@
-"""Acceptance 2, 3 and 4: one path in for everything, all of it or nothing, and no stranger past the door."""
+"""One path in for everything, whole or not at all, and unknown devices are refused.
+
+Acceptance 2, 3 and 4, FR-004 and FR-011.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Acceptance 5 and FR-013: whoever reads, and through whichever shard, there is one truth and it is in the database."""
+"""All readers see the same, through any shard: what the database holds.
+
+Acceptance 5, FR-008 and FR-013.
+"""
 
 from __future__ import annotations
 

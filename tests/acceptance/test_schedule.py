@@ -1,4 +1,7 @@
-"""Acceptance 1: every workspace has its cycle in its own slot, at a moment of its own, without the stream transport."""
+"""Each workspace has its cycle in its own slot, staggered, without the stream transport.
+
+Acceptance 1, FR-001, FR-002 and FR-003.
+"""
 
 from __future__ import annotations
 

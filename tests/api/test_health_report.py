@@ -1,4 +1,4 @@
-"""The health report: acceptance behaviours 5 to 8 of the specification at the HTTP border."""
+"""The health report (FR-005): acceptance behaviours 5 to 8 of the specification at the HTTP border."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issues and the worklist: who to call about, silent longest first, as JSON and as CSV."""
+"""Issues and the worklist (FR-007): who to call about, silent longest first, as JSON and as CSV."""
 
 from __future__ import annotations
 

@@ -50,9 +50,7 @@ def functions(tree: ast.Module) -> Iterator[Function]:
 def token_count(source: str) -> int:
     """Tokens without layout, comments and the docstring's own weight: a string counts as one."""
     try:
-        return sum(
-            token.type not in _LAYOUT for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        )
+        return sum(token.type not in _LAYOUT for token in tokenize.generate_tokens(io.StringIO(source).readline))
     except (tokenize.TokenError, IndentationError):
         return 0
 

@@ -1,4 +1,4 @@
-"""The rules of the house over every module, and proof on bad snippets that each rule can refuse."""
+"""FR-010: the rules of the house over every module, and proof on bad snippets that each rule can refuse."""
 
 from __future__ import annotations
 
