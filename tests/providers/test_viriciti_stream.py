@@ -180,27 +180,39 @@ async def test_nobody_listening_is_an_outage(provider: ViriCiti) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "fault"),
+    ("said", "fault", "says"),
     [
-        (b"", FaultClass.OUTAGE),
-        (b"SSH-2.0-OpenSSH_9\r\n\r\n", FaultClass.PROTOCOL),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", FaultClass.OUTAGE),
-        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tea\r\n\r\n", FaultClass.PROTOCOL),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", FaultClass.PROTOCOL, "does not speak WebSocket"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", FaultClass.OUTAGE, "answered 200"),
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tea\r\n\r\n",
+            FaultClass.PROTOCOL,
+            "does not speak WebSocket",
+        ),
     ],
 )
 async def test_a_server_that_does_not_shake_hands_has_its_fault(
-    provider: ViriCiti, said: bytes, fault: FaultClass
+    provider: ViriCiti, said: bytes, fault: FaultClass, says: str
 ) -> None:
     async def speak(stream: trio.SocketStream) -> None:
         await stream.receive_some(4096)
-        if said:
-            await stream.send_all(said)
+        await stream.send_all(said)
         await trio.sleep_forever()
 
     async with tcp_server(speak) as port:
-        with pytest.raises(ProviderFault) as caught:
-            await _open(_streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=0.1))
+        with pytest.raises(ProviderFault, match=says) as caught:
+            await _open(_streamer(provider, f"http://127.0.0.1:{port}"))
     assert caught.value.fault is fault
+
+
+async def test_a_server_that_says_nothing_is_an_outage_at_the_deadline(provider: ViriCiti) -> None:
+    async def keep_silent(_: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with tcp_server(keep_silent) as port:
+        with pytest.raises(ProviderFault, match=r"did not open the stream within 0\.1 s") as caught:
+            await _open(_streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=0.1))
+    assert caught.value.fault is FaultClass.OUTAGE
 
 
 async def test_a_close_by_the_provider_ends_reading_pinging_and_subscribing(provider: ViriCiti) -> None:

@@ -74,14 +74,19 @@ async def test_a_deadlock_runs_the_whole_work_again(dsn: str, single: Database) 
     await single.run(lambda connection: connection.execute("INSERT INTO notes SELECT generate_series(1, 2)"))
     both = Database(dsn, pool_size=2)
     first_locks = asyncio.Event(), asyncio.Event()
-    attempts = []
+    both_rows = asyncio.Event()
+    attempts: list[int] = []
 
     async def work(connection: Connection, mine: int) -> None:
         attempts.append(mine)
+        if attempts.count(mine) > 1:
+            # The server may give the row to this attempt before the survivor has woken to take it.
+            await both_rows.wait()
         await connection.execute("UPDATE notes SET text = 'a' WHERE note_id = $1", mine + 1)
         first_locks[mine].set()
         await first_locks[1 - mine].wait()
         await connection.execute("UPDATE notes SET text = 'b' WHERE note_id = $1", 2 - mine)
+        both_rows.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(both.run, lambda connection: work(connection, 0))
