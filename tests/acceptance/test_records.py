@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import trio
+
+from simulator.rfms import RfmsFleet
 from tests.acceptance.fleets import polled, streamed, vin
-from tests.acceptance.house import QUICK, eventually, open_house, update
+from tests.acceptance.house import QUICK, eventually, open_house, until, update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.conftest import Logbook
-    from tests.acceptance.house import Shard
+    from tests.acceptance.house import House, Shard
 
 GOOD_CYCLE = [
     "workspace_poll_cycle_triggered",
@@ -88,9 +92,12 @@ async def test_acceptance_10_a_cycle_that_fails_tells_its_end_as_well(
 async def test_acceptance_10_a_run_that_somebody_asked_for_is_told_under_the_trace_id_of_the_request(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
-    west = polled("west")
+    west = polled("west", every=0.3)
     async with open_house(dsn, tmp_path, west) as house:
         await house.add_fleet(west)
+        # The schedule serves the present slot first. Only what is reported after that is news for this run.
+        await until(lambda: _has_served_a_slot(house.shard))
+        await _wait_for_reports(house, since=time.time())
         asked = await house.shard.post(
             "/workspaces/west/cycles", {"when": "now"}, headers={"x-request-id": "please-run"}
         )
@@ -99,7 +106,7 @@ async def test_acceptance_10_a_run_that_somebody_asked_for_is_told_under_the_tra
         cycle = await house.shard.get(path)
 
     assert (cycle["trigger"], cycle["trace_id"]) == ("manual", "please-run")
-    assert [line["event"] for line in _story(logbook, "please-run")] == GOOD_CYCLE
+    _check_story(cycle, _story(logbook, "please-run"))
 
 
 async def test_nfr_003_an_envelope_and_an_update_are_told_under_the_trace_id_of_their_request(
@@ -164,6 +171,20 @@ def _story(logbook: Logbook, trace_id: str) -> list[dict[str, Any]]:
 
 async def _has_ended(shard: Shard, count: int, outcome: str) -> bool:
     return [cycle["outcome"] for cycle in await shard.cycles("west")].count(outcome) >= count
+
+
+async def _has_served_a_slot(shard: Shard) -> bool:
+    """Also a slot of which too little is left counts; it is recorded as missed."""
+    return any(cycle["outcome"] in ("completed", "missed") for cycle in await shard.cycles("west"))
+
+
+async def _wait_for_reports(house: House, *, since: float) -> None:
+    """Wait until every vehicle of `west` has written a record after that instant."""
+    fleet = house.simulator.desk("west").fleet
+    assert isinstance(fleet, RfmsFleet)
+    with trio.fail_after(10):
+        while min(status.created for status in fleet.log.latest.values()) <= since:  # noqa: ASYNC110 - a clock's work
+            await trio.sleep(0.05)
 
 
 async def _outcome(shard: Shard, path: str) -> str:
