@@ -139,7 +139,8 @@ class IngestActor:
         except RowsLocked as fault:
             await self._defer(batch, fault)
         except SearchInterrupted as interrupted:
-            self._settle_begun(batch, interrupted)
+            # Deferred at once: tried again whole, the rest could be poisoned again before it meets the lock.
+            await self._defer(self._settle_begun(batch, interrupted), interrupted.fault)
         else:
             self._batch = []
             self._settle_all(batch, receipts)
@@ -158,8 +159,8 @@ class IngestActor:
             self._batch = []
             self._room.put_first(list(zip(batch, claims, strict=True)), locked, self._batch_since)
 
-    def _settle_begun(self, batch: list[Submission], interrupted: SearchInterrupted) -> None:
-        """Keep in hand what the search for poison has not come to."""
+    def _settle_begun(self, batch: list[Submission], interrupted: SearchInterrupted) -> list[Submission]:
+        """Keep in hand what the search for poison has not come to, and return it."""
         done = len(interrupted.receipts)
         left = batch[done:]
         if self._batch is batch:
@@ -170,6 +171,7 @@ class IngestActor:
             if first.ownership is not None:
                 self._unsettled[first.ownership.resource] += 1  # settled in two steps
             self._settle(first, interrupted.begun)
+        return left
 
     def _settle_all(self, batch: Sequence[Submission], receipts: Sequence[Receipt]) -> None:
         for submission, receipt in zip(batch, receipts, strict=True):

@@ -10,7 +10,7 @@ import trio
 from actors.deferred import MAX_WORKSPACE_UPDATES
 from actors.lanes import LANES
 from runtime.mailbox import LaneFull
-from tests.actors.cast import HARBOUR, House, Shard, owned_by, said, submission, until, update
+from tests.actors.cast import HARBOUR, STEADY, House, Shard, owned_by, said, submission, until, update
 from tests.actors.deferring import ENOUGH_SECONDS, advance, cursor_of
 from tests.actors.working import ISLAND
 
@@ -158,6 +158,26 @@ async def test_poison_beside_a_locked_row_keeps_others_and_order(
     assert (await house.sequences("bus-2"), await house.sequences("bus-1")) == ([1], [1])
     assert await cursor_of(house) == "page-1"
     assert not running.ingest.has_unsettled("workspace:harbour")
+    running.check_identity()
+
+
+async def test_poison_that_fails_before_a_lock_is_met_stops_nobody(
+    house: House, running: Shard, autojump_clock: MockClock
+) -> None:
+    """A whole batch fails by the poison; only the search for it meets the lock, whenever it begins anew."""
+    house.store.hold_row("connection_state", HARBOUR, STEADY)
+    held = running.send(update("bus-1", 1, soc_percent=1), cursor=advance("page-1"))
+    poison = running.send(update("bus-2", 1, soc_percent=1)._replace(trace_id="a\x00b"))
+    other = running.send(update("ferry-1", 1, soc_percent=1))
+    with trio.fail_after(ENOUGH_SECONDS):
+        assert said(await poison.wait()) == ["quarantined:data_error"]
+        assert said(await other.wait()) == ["accepted"]
+    assert (held.done, await cursor_of(house)) == (False, None)
+    running.check_identity()
+    house.store.release_rows()
+    with trio.fail_after(ENOUGH_SECONDS):
+        assert said(await held.wait()) == ["accepted"]
+    assert await cursor_of(house) == "page-1"
     running.check_identity()
 
 
