@@ -2,15 +2,16 @@
 
 Running a cycle is the owner's work, on whichever shard that is. A request to run now is left in the
 database for it. A request for the next regular start needs nothing: the schedule runs that cycle.
+Until that cycle is recorded, it is answered from the schedule alone, as `scheduled`.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 from quart import Response, request
 
-from api.auth import no_such_workspace
+from api.auth import current_workspace, no_such_workspace
 from api.bodies import Instant, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
@@ -28,10 +29,15 @@ from domain.model import CycleKey, CycleTrigger, Workspace
 ALL = "/workspaces/{workspace_id}/cycles"
 ONE = "/workspaces/{workspace_id}/cycles/{cycle_id}"
 _TAG = "cycles"
+# From its start to its row in the database, with room for a shard that is busy.
+_RECORDED_WITHIN = timedelta(seconds=10)
 
 
 class CycleAnswer(AnswerModel):
-    """One attempt at one slot. `requested_at` is set for a run that somebody asked for."""
+    """One attempt at one slot. `requested_at` is set for a run that somebody asked for.
+
+    A `scheduled` cycle has not begun: it has no `trace_id`, no shard and no summary yet.
+    """
 
     cycle_id: str
     workspace_id: str
@@ -39,7 +45,7 @@ class CycleAnswer(AnswerModel):
     trigger: str
     attempt: int
     outcome: str
-    trace_id: str
+    trace_id: str | None
     shard_id: str | None
     requested_at: Instant | None
     started_at: Instant | None
@@ -67,7 +73,7 @@ class CycleRequest(BaseModel):
 
 
 class CycleRequested(AnswerModel):
-    """Follow it at `…/cycles/{cycle_id}`, from `start_at` on.
+    """Follow it at `…/cycles/{cycle_id}`: `scheduled` until it starts.
 
     After a takeover another attempt may serve the slot; the list shows it under `slot_start_at`.
     """
@@ -82,7 +88,10 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
 
     @operations.declare("GET", ALL, scope=Scope.READ, query=PageQuery, response=CycleList, tag=_TAG)
     async def list_cycles(workspace_id: str) -> Response:
-        """List a workspace's poll cycles, newest slot first."""
+        """List a workspace's poll cycles, newest slot first.
+
+        Only what is recorded is listed, so no `scheduled` cycle.
+        """
         query = read_query(request, PageQuery)
         kind = f"cycles {workspace_id}"
         rows = await services.reads.list_cycles(
@@ -96,11 +105,19 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
 
     @operations.declare("GET", ONE, scope=Scope.READ, response=CycleAnswer, problems=(NOT_FOUND,), tag=_TAG)
     async def get_cycle(workspace_id: str, cycle_id: str) -> Response:
-        """Show one poll cycle."""
+        """Show one poll cycle.
+
+        The next regular cycle of an active workspace is there too, as `scheduled`. It is 404 again
+        when the workspace is deactivated or gets another interval, or when another attempt serves
+        its slot.
+        """
         row = await services.reads.get_cycle(workspace_id, cycle_id)
-        if row is None:
+        if row is not None:
+            return json_response(_present(row))
+        scheduled = _find_scheduled(current_workspace(), cycle_id, services.clock.now())
+        if scheduled is None:
             raise Problem(NOT_FOUND, f"There is no cycle {cycle_id}.")
-        return json_response(_present(row))
+        return json_response(scheduled)
 
     @operations.declare(
         "POST",
@@ -154,13 +171,41 @@ async def _request_now(services: ApiServices, workspace_id: str) -> CycleRequest
 
 
 def _find_next(workspace: Workspace, ordinal: int, now: datetime) -> CycleRequested:
-    interval = workspace.poll_interval_seconds
-    start = schedule.next_start(now, workspace.workspace_id, ordinal, interval)
-    key = CycleKey(workspace.workspace_id, start.slot_start_at, CycleTrigger.SCHEDULE, 1)
+    start = schedule.next_start(now, workspace.workspace_id, ordinal, workspace.poll_interval_seconds)
     return CycleRequested(
-        cycle_id=schedule.cycle_id(key),
+        cycle_id=schedule.cycle_id(_regular_key(workspace.workspace_id, start.slot_start_at)),
         slot_start_at=start.slot_start_at,
         start_at=start.start_at,
+    )
+
+
+def _find_scheduled(workspace: Workspace, cycle_id: str, now: datetime) -> CycleAnswer | None:
+    """Return the regular cycle of this id if it is to start, or has started within `_RECORDED_WITHIN`."""
+    if workspace.ordinal is None:
+        return None
+    candidates = (_find_next(workspace, workspace.ordinal, after) for after in (now, now - _RECORDED_WITHIN))
+    return next((_present_scheduled(workspace, one) for one in candidates if one.cycle_id == cycle_id), None)
+
+
+def _regular_key(workspace_id: str, slot_start_at: datetime) -> CycleKey:
+    return CycleKey(workspace_id, slot_start_at, CycleTrigger.SCHEDULE, 1)
+
+
+def _present_scheduled(workspace: Workspace, promised: CycleRequested) -> CycleAnswer:
+    key = _regular_key(workspace.workspace_id, promised.slot_start_at)
+    return CycleAnswer(
+        cycle_id=promised.cycle_id,
+        workspace_id=key.workspace_id,
+        slot_start_at=key.slot_start_at,
+        trigger=str(key.trigger),
+        attempt=key.attempt,
+        outcome="scheduled",
+        trace_id=None,
+        shard_id=None,
+        requested_at=None,
+        started_at=None,
+        ended_at=None,
+        summary={},
     )
 
 

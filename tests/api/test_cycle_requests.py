@@ -57,6 +57,40 @@ async def test_a_scheduler_gets_the_next_regular_cycle(house: House, sent: dict[
     assert asked.headers["location"].endswith(f"{PATH}/{asked.json['cycle_id']}")
 
 
+async def test_the_promised_cycle_is_scheduled_until_it_starts(house: House) -> None:
+    promised = (await house.ask("POST", PATH)).json
+    for _ in range(2):
+        shown = await house.get(f"{PATH}/{promised['cycle_id']}")
+        assert (shown["outcome"], shown["slot_start_at"]) == ("scheduled", promised["slot_start_at"])
+        assert (shown["trigger"], shown["attempt"], shown["trace_id"]) == ("schedule", 1, None)
+        # The start has passed, and its shard has not recorded it yet.
+        house.clock.let_pass((datetime.fromisoformat(promised["start_at"]) - house.clock.now()).total_seconds() + 5)
+    assert await cycles(house) == []
+
+
+async def test_a_recorded_cycle_is_shown_instead_of_its_promise(house: House) -> None:
+    promised = (await house.ask("POST", PATH)).json
+    key = CycleKey("north", datetime.fromisoformat(promised["slot_start_at"]), CycleTrigger.SCHEDULE, 1)
+    await house.store.start_cycle(house.session, key, promised["cycle_id"], "trace")
+    shown = await house.get(f"{PATH}/{promised['cycle_id']}")
+    assert (shown["outcome"], shown["trace_id"]) == ("running", "trace")
+
+
+@pytest.mark.parametrize("change", ["overdue", "deactivated", "another interval", "another workspace"])
+async def test_a_cycle_that_will_not_come_is_not_found(house: House, change: str) -> None:
+    path = f"{PATH}/{(await house.ask('POST', PATH)).json['cycle_id']}"
+    match change:
+        case "overdue":
+            house.clock.let_pass(600)
+        case "deactivated":
+            await put_workspace(house, "north", 300, active=False)
+        case "another interval":
+            await put_workspace(house, "north", 77)
+        case _:
+            path = path.replace("/north/", "/south/")
+    assert (await house.ask("GET", path)).status == 404
+
+
 async def test_asking_for_the_next_start_runs_nothing_extra(house: House) -> None:
     first = await house.ask("POST", PATH)
     house.clock.let_pass(1)
