@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple, cast
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from quart import Response, request
 
 from api.bodies import RequestModel, json_response, pointer_to, read_json
@@ -23,7 +23,8 @@ from api.shapes import AnswerModel, Identifier
 
 MAX_DEVICES = 10_000
 MAX_IMPORT_BYTES = 4 * 1024 * 1024
-IMPORT_PATH_ENDS_WITH = "/devices/import"
+RESERVED_DEVICE_ID = "import"  # its path would be the import's own
+IMPORT_PATH_ENDS_WITH = f"/devices/{RESERVED_DEVICE_ID}"
 _MAX_FAULTS = 50
 _MEDIA_TYPES = ("application/json", "text/csv")
 _REQUIRED = ("device_id", "provider_id", "external_id", "vehicle_id", "vehicle_name")
@@ -31,8 +32,19 @@ _OVERRIDES = ("delayed_after_seconds", "stale_after_seconds", "grace_seconds")
 _OPTIONAL = (*_OVERRIDES, "activated_at")
 
 
+def _refuse_reserved(device_id: str) -> str:
+    if device_id == RESERVED_DEVICE_ID:
+        raise ValueError(f"the id {device_id} is taken by the path of this import: choose another")
+    return device_id
+
+
+DeviceId = Annotated[
+    Identifier, AfterValidator(_refuse_reserved), Field(json_schema_extra={"not": {"enum": [RESERVED_DEVICE_ID]}})
+]
+
+
 class ImportedDevice(DeviceBody):
-    device_id: Identifier
+    device_id: DeviceId
 
 
 class DeviceImport(RequestModel):
@@ -50,7 +62,7 @@ class ImportAnswer(AnswerModel):
 def declare_device_import(operations: Operations, services: ApiServices) -> None:
     @operations.declare(
         "POST",
-        f"{ALL}/import",
+        f"{ALL}/{RESERVED_DEVICE_ID}",
         scope=Scope.CONTROL,
         request=DeviceImport,
         request_media_types=_MEDIA_TYPES,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
+from api.auth import ID_PATTERN
 from api.operations import PATH_PARAMETER
 from api.problems import PROBLEM_MEDIA_TYPE, ProblemDocument
 
@@ -28,7 +29,12 @@ def describe_operations(operations: Operations, *, title: str, version: str, des
     schemas, refs = _schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation, schemas, refs)
+        described = _describe(operation, schemas, refs)
+        described["parameters"] = [
+            *_path_parameters(operation, operations),
+            *_query_parameters(operation, schemas, refs),
+        ]
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
     for query in {operation.query for operation in operations if operation.query}:
         del schemas[_component(refs[query, "validation"])]  # spelt out as parameters
     return {
@@ -57,7 +63,6 @@ def _describe(operation: Operation, schemas: Mapping[str, Any], refs: Mapping[An
         "operationId": operation.name,
         "summary": summary,
         "description": rest.strip(),
-        "parameters": _parameters(operation, schemas, refs),
         "responses": {**_successes(operation, refs), **_refusals(operation, refs)},
         "security": [] if operation.scope is None else [{"bearer": []}],
         "x-scope": operation.scope,
@@ -70,16 +75,30 @@ def _describe(operation: Operation, schemas: Mapping[str, Any], refs: Mapping[An
     return described
 
 
-def _parameters(operation: Operation, schemas: Mapping[str, Any], refs: Mapping[Any, Any]) -> list[dict[str, Any]]:
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+def _path_parameters(operation: Operation, operations: Operations) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": _id_schema(operations.taken_words(operation.path, name)),
+        }
         for name in PATH_PARAMETER.findall(operation.path)
     ]
+
+
+def _id_schema(taken: Sequence[str]) -> dict[str, Any]:
+    return {"type": "string", "pattern": ID_PATTERN, **({"not": {"enum": list(taken)}} if taken else {})}
+
+
+def _query_parameters(
+    operation: Operation, schemas: Mapping[str, Any], refs: Mapping[Any, Any]
+) -> list[dict[str, Any]]:
     if operation.query is None:
-        return parameters
+        return []
     schema = schemas[_component(refs[operation.query, "validation"])]
     required = schema.get("required", ())
-    return parameters + [
+    return [
         {"name": name, "in": "query", "required": name in required, "schema": of}
         for name, of in schema.get("properties", {}).items()
     ]

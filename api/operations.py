@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Required, TypedDict, TypeVar, Unpack
 
 from quart.typing import ResponseReturnValue
+from werkzeug.routing import BaseConverter, Map
 
 from api import problem_types as types
 
@@ -84,6 +85,14 @@ class Details(TypedDict, total=False):
     tag: str
 
 
+class OtherThan(BaseConverter):
+    """A path segment, except the words given: those stand at this place in paths of their own."""
+
+    def __init__(self, url_map: Map, *words: str) -> None:
+        super().__init__(url_map)
+        self.regex = rf"(?!(?:{'|'.join(map(re.escape, words))})\Z)[^/]+"
+
+
 class Operations:
     """The declared table. Resources declare into it; then it is installed once, before the first request."""
 
@@ -114,9 +123,30 @@ class Operations:
         return remember
 
     def install(self, app: Quart) -> None:
+        app.url_map.converters["other_than"] = OtherThan
         for operation in self:
-            rule = PATH_PARAMETER.sub(r"<\1>", operation.path)
-            app.add_url_rule(rule, operation.name, operation.handler, methods=[operation.method])
+            app.add_url_rule(
+                self._rule_of(operation.path), operation.name, operation.handler, methods=[operation.method]
+            )
+
+    def taken_words(self, path: str, parameter: str) -> tuple[str, ...]:
+        """Return the words that stand in other paths where `path` has the parameter.
+
+        The parameter cannot have these values. Otherwise one URL would be two resources, and its
+        Allow header would name the methods of both.
+        """
+        before = path.partition(f"{{{parameter}}}")[0]
+        after = {other.path.removeprefix(before) for other in self if other.path.startswith(before)}
+        words = {rest.partition("/")[0] for rest in after}
+        return tuple(sorted(word for word in words if word and not PATH_PARAMETER.search(word)))
+
+    def _rule_of(self, path: str) -> str:
+        def write(found: re.Match[str]) -> str:
+            words = self.taken_words(path, found[1])
+            listed = ", ".join(f'"{word}"' for word in words)
+            return f"<other_than({listed}):{found[1]}>" if words else f"<{found[1]}>"
+
+        return PATH_PARAMETER.sub(write, path)
 
     def named(self, endpoint: str | None) -> Operation | None:
         """The operation of a matched route (`request.endpoint`). None: not declared, so nothing may open it."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.api.house import Answer, House
 
 PATH = "/workspaces/north/devices/import"
+BODY = {"provider_id": "live", "external_id": "vid", "vehicle_id": "v", "vehicle_name": "Bus"}
 JSON = {"Content-Type": "application/json"}
 HEADER = "device_id,provider_id,external_id,vehicle_id,vehicle_name"
 
@@ -75,6 +76,17 @@ async def test_a_device_that_stands_twice_is_refused(house: House) -> None:
     items = [_item(1), _item(2), _item(3, device_id="d-00001")]
     answer = await house.ask("POST", PATH, json={"devices": items})
     assert (answer.status, answer.pointers) == (422, ["/devices/2/device_id"])
+
+
+async def test_no_device_is_called_import(house: House) -> None:
+    refused = await house.ask("POST", PATH, json={"devices": [_item(1), _item(2, device_id="import")]})
+    assert (refused.status, refused.pointers) == (422, ["/devices/1/device_id"])
+    assert "choose another" in refused.json["errors"][0]["detail"]
+    for method in ("GET", "PUT", "DELETE"):
+        answer = await house.ask(method, PATH, json=_item(1))
+        assert (answer.status, answer.problem) == (405, "method-not-allowed")
+        assert set(answer.headers["allow"].split(", ")) == {"OPTIONS", "POST"}
+    assert (await house.ask("PUT", f"{PATH}ed", json=BODY)).status == 201
 
 
 async def test_a_csv_with_a_header_is_imported(house: House) -> None:

@@ -114,8 +114,3 @@ async def test_an_unknown_device_is_404_everywhere(house: House) -> None:
 async def test_devices_are_listed_in_pages(house: House) -> None:
     pages = await house.walk("/workspaces/north/devices?limit=2")
     assert [[row["device_id"] for row in page["items"]] for page in pages] == [["bus-1", "bus-2"], ["bus-3"]]
-
-
-async def test_a_device_may_be_called_import(house: House) -> None:
-    assert (await house.ask("PUT", "/workspaces/north/devices/import", json=BODY)).status == 201
-    assert (await house.get("/workspaces/north/devices/import"))["vehicle_name"] == "Bus 7"

@@ -26,7 +26,7 @@ async def test_every_route_of_the_app_is_described_and_nothing_else(house: House
     document = await house.get("/openapi.json")
     rules: Map = create_app(house.services).url_map
     served = {
-        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        (re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in rules.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }

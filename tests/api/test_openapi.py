@@ -10,6 +10,7 @@ import pytest
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from api.auth import ID_PATTERN
 from api.bodies import Instant, RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.docs_page import declare_documentation, render_docs
@@ -121,6 +122,19 @@ def test_an_operation_is_described_with_its_parameters_models_and_scheme() -> No
     assert listed["responses"]["200"]["content"] == {
         "application/json": {"schema": {"$ref": "#/components/schemas/NotePage"}}
     }
+
+
+def test_a_parameter_excludes_the_words_of_paths_beside_it() -> None:
+    operations = make_operations()
+
+    @operations.declare("POST", "/notes/archive", scope="control")
+    async def archive_notes() -> Response:
+        """Archive all notes."""
+        return json_response({})
+
+    paths = describe_operations(operations, title="Notes", version="1")["paths"]
+    (device_id, *_) = paths["/api/notes/{device_id}"]["get"]["parameters"]
+    assert device_id["schema"] == {"type": "string", "pattern": ID_PATTERN, "not": {"enum": ["archive"]}}
 
 
 def test_refusals_are_described_from_what_an_operation_has() -> None:
