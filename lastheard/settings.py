@@ -127,9 +127,14 @@ class Settings(BaseSettings):
         float,
         Field(ge=0, le=60, description="how long readiness is off before the listener closes, for load balancers"),
     ] = 0.0
-    max_provider_connections: Annotated[int, Field(ge=1, le=1000, description="concurrent HTTP calls to providers")] = (
-        100
-    )
+    max_provider_connections: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="concurrent HTTP calls to providers; one workspace has a quarter of them at most",
+        ),
+    ] = 100
 
     outbound_allow: Annotated[
         str,

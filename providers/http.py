@@ -43,6 +43,7 @@ CONNECT_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 5.0
 MAX_ERROR_BODY_BYTES: Final = 16_384  # enough for the error code in it
+SHARES: Final = 4  # one workspace's calls hold at most this part of all: a quarter
 CLIENTS_PER_CALL: Final = 2  # the second one only after the first was found to have lost its slots
 
 _PLAIN: Final = "identity"
@@ -52,8 +53,10 @@ _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request. `lane` holds back all but one call at a time (see `HttpPool.lane`); `read_error_code` finds the code
-    in the body of a refusal; the deadline runs from when the call's turn has come."""
+    """One request. `lane` holds back all but one call at a time (see `HttpPool.lane`), `share` all but its workspace's
+    part; `read_error_code` finds the code in the body of a refusal; the deadline runs from when the call's turn has
+    come.
+    """
 
     method: str
     url: httpx.URL
@@ -61,6 +64,7 @@ class Call:
     content: bytes | None = None
     deadline_seconds: float = 30.0
     lane: trio.CapacityLimiter | None = None
+    share: trio.CapacityLimiter | None = None
     read_error_code: Callable[[bytes], str | None] = no_error_code
 
 
@@ -101,6 +105,7 @@ class HttpPool:
         self._pool_wait_seconds = pool_wait_seconds
         self._limiter = trio.CapacityLimiter(max_connections)
         self._lanes: WeakValueDictionary[bytes, trio.CapacityLimiter] = WeakValueDictionary()
+        self._shares: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
         self._current: _Generation | None = None
         self._retired: set[_Generation] = set()
         self._counts: Counter[str] = Counter()
@@ -125,6 +130,16 @@ class HttpPool:
             lane = self._lanes[key] = trio.CapacityLimiter(1)
         return lane
 
+    def share(self, workspace_id: str) -> trio.CapacityLimiter:
+        """The part of all calls that one workspace's may be. Keep it as long as you call.
+
+        Without it, one workspace whose many providers answer slowly would stop everybody's polling.
+        """
+        share = self._shares.get(workspace_id)
+        if share is None:
+            share = self._shares[workspace_id] = trio.CapacityLimiter(max(1, self._max_connections // SHARES))
+        return share
+
     async def fetch(self, call: Call) -> Answer:
         """A 2xx answer, its body decompressed, at most max_response_bytes. Raises ProviderFault.
 
@@ -134,7 +149,7 @@ class HttpPool:
         self._counts["calls"] += 1
         place = place_of(call.url)
         try:
-            async with call.lane or nullcontext(), self._limiter:
+            async with call.lane or nullcontext(), call.share or nullcontext(), self._limiter:
                 with trio.move_on_after(call.deadline_seconds):
                     return await self._send(call, place)
             raise ProviderFault(FaultClass.OUTAGE, f"{place} did not answer within {call.deadline_seconds:g} s")

@@ -40,7 +40,8 @@ class Rfms:
 
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> RfmsPoller:
         settings = stored_settings(RfmsSettings, connection)
-        return RfmsPoller(self._http, parse_base_url(connection.base_url), secret, settings)
+        base_url = parse_base_url(connection.base_url)
+        return RfmsPoller(self._http, base_url, secret, settings, workspace_id=connection.workspace_id)
 
     def open_streamer(self, connection: ProviderConnection, secret: str | None) -> None:
         """There is no rFMS stream."""

@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 class RfmsPoller:
     """Statuses of every vehicle that the credential may see, listed or not: what is not ours is for others to say."""
 
-    def __init__(self, http: HttpPool, base_url: httpx.URL, secret: str | None, settings: RfmsSettings) -> None:
+    def __init__(
+        self, http: HttpPool, base_url: httpx.URL, secret: str | None, settings: RfmsSettings, *, workspace_id: str
+    ) -> None:
         self._http = http
         self._base = base_url
         self._settings = settings
         self._authorization = _authorize(secret, settings)
         self._paging = Paging(base_url, settings)
         self._lane = http.lane(f"{base_url.netloc.decode('ascii')} {self._authorization}")
+        self._share = http.share(workspace_id)
 
     async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
         """One page. Without a usable cursor the latest status of every vehicle, else all received since.
@@ -67,6 +70,7 @@ class RfmsPoller:
             },
             deadline_seconds=self._settings.request_deadline_seconds,
             lane=self._lane,
+            share=self._share,
             read_error_code=read_error_code,
         )
 

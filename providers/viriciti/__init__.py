@@ -40,7 +40,7 @@ class ViriCiti:
         return interpret_message(message, stored_settings(ViriCitiSettings, connection).rules)
 
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> StatePoller:
-        return StatePoller(self._http, *_configured(connection, secret))
+        return StatePoller(self._http, *_configured(connection, secret), workspace_id=connection.workspace_id)
 
     def open_streamer(self, connection: ProviderConnection, secret: str | None) -> ViriCitiStreamer:
         return ViriCitiStreamer(self._http, *_configured(connection, secret))

@@ -114,8 +114,11 @@ class StatePoller:
     Stateless, so there is no cursor: every run asks about every vehicle.
     """
 
-    def __init__(self, http: HttpPool, base_url: httpx.URL, key: str, settings: ViriCitiSettings) -> None:
+    def __init__(
+        self, http: HttpPool, base_url: httpx.URL, key: str, settings: ViriCitiSettings, *, workspace_id: str
+    ) -> None:
         self._http = http
+        self._share = http.share(workspace_id)
         self._url = join_path(base_url, STATE_PATH)
         self._key = key
         self._settings = settings
@@ -141,6 +144,7 @@ class StatePoller:
             headers={KEY_HEADER: self._key, "Content-Type": "application/json", "Accept": "application/json"},
             content=orjson.dumps(dict.fromkeys(vids, self._settings.labels)),
             deadline_seconds=self._settings.request_deadline_seconds,
+            share=self._share,
             read_error_code=read_error_code,
         )
 
