@@ -49,7 +49,7 @@ class _Deferred(NamedTuple):
     since: float
 
 
-class WaitingRoom:
+class DeferredSubmissions:
     """The deferred submissions of one ingest actor."""
 
     def __init__(self, mailbox: Mailbox[Submission], log: FilteringBoundLogger, *, random: Random) -> None:

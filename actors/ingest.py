@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.deferred import WaitingRoom
+from actors.deferred import DeferredSubmissions
 from actors.lanes import LANES, lane_of
 from actors.poison import SearchInterrupted, commit_around_poison, cut_at
 from actors.ports import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
@@ -54,7 +54,7 @@ class IngestActor:
         self._backoff = Backoff(random, base_seconds=0.1, cap_seconds=5.0)
         self._log = get_logger("ingest")
         self._edge = EdgeLog(self._log, "ingest_commit")
-        self._room = WaitingRoom(self._mailbox, self._log, random=random)
+        self._deferred = DeferredSubmissions(self._mailbox, self._log, random=random)
         self._submitted = 0
         self._pending = 0
         self._unsettled: Counter[str] = Counter()  # submissions without a verdict, by resource; no zeros are kept
@@ -70,14 +70,14 @@ class IngestActor:
 
     def submit_nowait(self, submission: Submission) -> None:
         """Put it into its lane, or raise LaneFull / MailboxClosed. Never blocks."""
-        if self._room.refuses(submission):
+        if self._deferred.refuses(submission):
             raise LaneFull("rows of this workspace are locked, and enough of its updates wait for them")
         self._mailbox.send_nowait(lane_of(submission), submission, submission.size)
         self._count_submitted(submission)
 
     async def submit(self, submission: Submission) -> None:
         """Wait for room in its lane. The caller's cancel scope is the deadline; cancelled means not submitted."""
-        await self._room.wait_admitted(submission)
+        await self._deferred.wait_admitted(submission)
         await self._mailbox.send(lane_of(submission), submission, submission.size)
         self._count_submitted(submission)
 
@@ -103,34 +103,34 @@ class IngestActor:
         still deferred.
         """
         while not self._batch:
-            if trio.current_time() >= self._room.next_look_at:
+            if trio.current_time() >= self._deferred.next_look_at:
                 await self._look_at_locks()
-            self._batch, self._batch_since = self._room.take_ready(MAX_UNIT_UPDATES)
+            self._batch, self._batch_since = self._deferred.take_ready(MAX_UNIT_UPDATES)
             if not self._batch:
                 await self._receive()
 
     async def _receive(self) -> None:
         """Take a batch from the mailbox, or return without one when it is time to look at the locks again."""
-        with trio.CancelScope(deadline=self._room.next_look_at):
+        with trio.CancelScope(deadline=self._deferred.next_look_at):
             try:
                 self._batch = await self._mailbox.receive_batch(MAX_UNIT_UPDATES)
             except MailboxClosed:
-                if not len(self._room):
+                if not len(self._deferred):
                     raise
                 await trio.sleep_forever()  # until that time
         self._batch_since = trio.current_time()
-        if len(self._room):
-            self._batch = self._room.hold_back(self._batch, self._batch_since)
+        if len(self._deferred):
+            self._batch = self._deferred.hold_back(self._batch, self._batch_since)
 
     async def _look_at_locks(self) -> None:
         try:
-            found = await self._store.find_locked(self._room.locked)
+            found = await self._store.find_locked(self._deferred.locked)
         except EnvironmentFault as fault:
             self._edge.failed(fault, waiting=self._mailbox_size())
         else:
             self._edge.recovered()
-            self._room.note_look(found, self._current.session)
-        self._room.look_later()
+            self._deferred.note_look(found, self._current.session)
+        self._deferred.look_later()
 
     async def _commit_batch(self) -> None:
         batch = self._batch  # which may be given up while it is committed
@@ -157,7 +157,7 @@ class IngestActor:
             await self._back_off(fault)
         elif self._batch is batch:
             self._batch = []
-            self._room.put_first(list(zip(batch, claims, strict=True)), locked, self._batch_since)
+            self._deferred.put_first(list(zip(batch, claims, strict=True)), locked, self._batch_since)
 
     def _settle_begun(self, batch: list[Submission], interrupted: SearchInterrupted) -> list[Submission]:
         """Keep in hand what the search for poison has not come to, and return it."""
@@ -284,18 +284,18 @@ class IngestActor:
         self._last_commit_at = trio.current_time()
         self._edge.recovered()
         self._backoff.reset()
-        self._room.note_commit()
+        self._deferred.note_commit()
 
     # --- the way out
 
     def close(self) -> None:
         """Take nothing more; `run` returns when what is waiting is committed, the deferred submissions among it."""
         self._mailbox.close()
-        self._room.close()
+        self._deferred.close()
 
     def give_up(self) -> int:
         """After the drain's budget: tell everyone who still waits that there is no verdict. How many submissions."""
-        left = self._batch + self._room.take_all() + self._mailbox.take_all()
+        left = self._batch + self._deferred.take_all() + self._mailbox.take_all()
         self._batch = []
         for submission in left:
             resolve, submission.resolve = submission.resolve, None  # answered, even if a unit in flight still commits
@@ -332,6 +332,6 @@ class IngestActor:
             "largest_unit": self._largest_unit,
             "failing": self.is_failing,
             "oldest_waiting_seconds": self.oldest_waiting_seconds(),
-            "deferred": self._room.statistics(),
+            "deferred": self._deferred.statistics(),
             "mailbox": self._mailbox.statistics(),
         }

@@ -1,6 +1,6 @@
 """One client's connection: Hypercorn's, with an end to every write, every idle time and every wait at its close.
 
-It speaks HTTP only (api/protocols.py), and tells the crowd when it waits for a request. Three more things of Hypercorn
+It speaks HTTP only (api/protocols.py), and tells the table when it waits for a request. Three more things of Hypercorn
 0.18 on trio, with quart-trio, are put right here; api/server.py contains what is left.
 
 * A write has no deadline, and is shielded: a client that stops reading holds a connection, and a shutdown, for as
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
     from hypercorn.trio.worker_context import WorkerContext
 
-    from api.crowd import Crowd, Member
+    from api.connection_table import ConnectionEntry, ConnectionTable
     from api.traffic import HttpTraffic
 
-SHOW_KEY = "lastheard.show_key"  # in the scope's state: tells the crowd that a request came with a good key
+SHOW_KEY = "lastheard.show_key"  # in the scope's state: tells the table that a request came with a good key
 
 
 class Connection(TCPServer):
@@ -50,8 +50,8 @@ class Connection(TCPServer):
         *,
         write_seconds: float,
         traffic: HttpTraffic,
-        crowd: Crowd,
-        member: Member,
+        table: ConnectionTable,
+        entry: ConnectionEntry,
     ) -> None:
         # Hypercorn's annotation says TLS streams only; its code takes both, and TLS ends before this process.
         state = ConnectionState({SHOW_KEY: self._show_key})
@@ -60,11 +60,11 @@ class Connection(TCPServer):
         self._write_seconds = write_seconds
         self._traffic = traffic
         self._reading = trio.CancelScope()
-        self._crowd = crowd
-        self._member = member
+        self._table = table
+        self._entry = entry
         self._tasks: trio.CancelScope | None = None
         self._over = False
-        member.connection = self
+        entry.connection = self
 
     async def run(self) -> None:
         """Serve until one side closes. What the protocol's code raises is the caller's to contain."""
@@ -104,7 +104,7 @@ class Connection(TCPServer):
             self._tasks.cancel()
 
     def _show_key(self) -> None:
-        self._crowd.show_key(self._member)
+        self._table.show_key(self._entry)
 
     async def _read_data(self) -> None:
         try:
@@ -137,9 +137,9 @@ class Connection(TCPServer):
     def _note_idle(self, idle: bool) -> None:
         now = trio.current_time()
         if idle:
-            self._crowd.end_request(self._member, now)
-        elif not self._member.busy:
-            self._crowd.begin_request(self._member, now)
+            self._table.end_request(self._entry, now)
+        elif not self._entry.busy:
+            self._table.begin_request(self._entry, now)
 
     async def _end(self) -> None:
         # The reader may be waiting for something else than bytes: its turn behind an unanswered request, or room in

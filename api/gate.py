@@ -18,12 +18,12 @@ import trio
 from api.addresses import UNKNOWN_ADDRESS, TrustedProxies
 from api.buckets import Buckets
 from api.challenges import credentials_refused, read_token
+from api.in_flight import Caller, InFlightLimits, PlacesInFlight, Shortage
 from api.keys import why_refused
-from api.lookup_lane import LaneFull, LookupLane
-from api.places import Caller, PlaceLimits, Places, Shortage
+from api.lookup_queue import LookupQueue, LookupsFull
 from api.problem_types import OVERLOADED, RATE_LIMITED, UNAUTHENTICATED
 from api.problems import Problem
-from api.remembered import RememberedTokens, digest_of
+from api.token_cache import TokenCache, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -53,7 +53,7 @@ _SHORTAGES = {
 class GateLimits:
     """Rates in requests per second."""
 
-    places: PlaceLimits = field(default_factory=PlaceLimits)
+    places: InFlightLimits = field(default_factory=InFlightLimits)
     requests_per_second: float = 1000.0  # of one key; and of one address, without a key
     wrong_keys_per_second: float = 10.0  # of one address
 
@@ -75,7 +75,9 @@ class OpenGate:
 
     def __init__(self, traffic: HttpTraffic, max_in_flight: int) -> None:
         self._traffic = traffic
-        self._places = Places(PlaceLimits(total=max_in_flight, without_key=max_in_flight, per_address=max_in_flight))
+        self._places = PlacesInFlight(
+            InFlightLimits(total=max_in_flight, without_key=max_in_flight, per_address=max_in_flight)
+        )
 
     async def admit(self, scope: HTTPScope) -> Caller:
         await trio.lowlevel.checkpoint()
@@ -103,9 +105,9 @@ class KeyGate:
         self._traffic = traffic
         self._proxies = proxies
         self._open_paths = frozenset(open_paths)
-        self._places = Places(limits.places)
-        self._lane = LookupLane()
-        self._remembered = RememberedTokens()
+        self._places = PlacesInFlight(limits.places)
+        self._lookups = LookupQueue()
+        self._tokens = TokenCache()
         self._rate_of_keys = Buckets(limits.requests_per_second)
         self._rate_of_addresses = Buckets(limits.requests_per_second)
         self._wrong_keys = Buckets(limits.wrong_keys_per_second)
@@ -133,7 +135,7 @@ class KeyGate:
     def leave(self, caller: Caller, status: int | None) -> None:
         self._places.give_back(caller)
         if status == UNAUTHENTICATED.status and caller.digest is not None:
-            self._remembered.forget(caller.digest)  # revoked or expired since it was remembered
+            self._tokens.forget(caller.digest)  # revoked or expired since it was cached
 
     async def _identify(self, header: str, address: str) -> Caller:
         """Whose key this is. Raises 401 or 429 for a wrong one, 503 when it cannot be looked up now."""
@@ -161,21 +163,21 @@ class KeyGate:
         return Caller(address, key_id, digest)
 
     def _recall(self, digest: bytes) -> str | None:
-        """The id of a key that was right a moment ago; None for a token that is not remembered."""
-        why = self._remembered.refusal_of(digest, trio.current_time())
+        """The id of a key that was right a moment ago; None for a token that is not in the cache."""
+        why = self._tokens.refusal_of(digest, trio.current_time())
         if why is not None:
             raise _WrongKey(credentials_refused(why))
-        return self._remembered.key_of(digest)
+        return self._tokens.key_of(digest)
 
     async def _look_up(self, token: Token, digest: bytes, address: str) -> str:
         try:
-            async with self._lane.turn(address):
+            async with self._lookups.turn(address):
                 # Another request with the same token may have been called before this one.
                 key_id = self._recall(digest)
                 if key_id is None:
                     key_id = await self._ask_database(token, digest)
                 return key_id
-        except LaneFull:
+        except LookupsFull:
             self._traffic.shed += 1
             self._traffic.refused[LOOKUPS_FULL] += 1
             detail = "Too many keys that were not seen before are waiting to be looked up."
@@ -195,9 +197,9 @@ class KeyGate:
         why = why_refused(record, token, self._clock.now())
         if record is None or why is not None:
             why = why or "The key is not known."
-            self._remembered.remember_refusal(digest, why, trio.current_time())
+            self._tokens.remember_refusal(digest, why, trio.current_time())
             raise _WrongKey(credentials_refused(why))
-        self._remembered.remember_key(digest, record.key_id)
+        self._tokens.remember_key(digest, record.key_id)
         return record.key_id
 
     def _check_rate(self, buckets: Buckets, name: str, limit: str) -> None:
@@ -219,7 +221,7 @@ class _WrongKey(Exception):
 UNAUTHORIZED = 401
 
 
-def _take_place(places: Places, caller: Caller, traffic: HttpTraffic) -> Caller:
+def _take_place(places: PlacesInFlight, caller: Caller, traffic: HttpTraffic) -> Caller:
     shortage = places.take(caller)
     if shortage is not None:
         traffic.shed += 1

@@ -29,7 +29,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from api.addresses import TrustedProxies
 from api.connection import Connection
-from api.crowd import Crowd
+from api.connection_table import ConnectionTable
 from api.traffic import HttpTraffic
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
     from quart_trio import QuartTrio
 
-    from api.crowd import Member
+    from api.connection_table import ConnectionEntry
 
 ACCEPT_RETRY_SECONDS = 0.1
 ACCEPT_BATCH = 64
@@ -50,7 +50,7 @@ _log = structlog.get_logger(__name__)
 class ServerLimits:
     """Bounds of the listener and of one connection. Durations in seconds."""
 
-    max_connections: int = 1000  # for one more, another one goes (api/crowd.py)
+    max_connections: int = 1000  # for one more, another one goes (api/connection_table.py)
     max_connections_per_address: int = 200  # not of a trusted proxy
     backlog: int = 256
     # Idle between requests, and for the headers of one to arrive. Longer than a load balancer's own idle timeout
@@ -82,7 +82,7 @@ async def serve_http(
     graceful_seconds: float,
     limits: ServerLimits | None = None,
     traffic: HttpTraffic | None = None,
-    crowd: Crowd | None = None,
+    table: ConnectionTable | None = None,
     make_room: Callable[[], bool] | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -93,14 +93,14 @@ async def serve_http(
     have `graceful_seconds`, then they are cancelled and answered with a 503 (api/frame.py). What a client that does
     not read can add to that is bounded by `write_seconds`. Cancelling it skips the grace.
 
-    `crowd` holds the listener's connections; by default one of its own without exempt addresses. `make_room` is
-    called when the process has no file descriptor left for a connection; by default the crowd's own.
+    `table` holds the listener's connections; by default one of its own without exempt addresses. `make_room` is
+    called when the process has no file descriptor left for a connection; by default the table's own.
     """
     _refuse_lifespan_functions(app)
     limits = limits or ServerLimits()
     traffic = traffic or HttpTraffic()
-    crowd = crowd or make_crowd(limits, traffic)
-    server = _Server(app, limits, traffic, crowd, make_room or crowd.make_room)
+    table = table or make_connection_table(limits, traffic)
+    server = _Server(app, limits, traffic, table, make_room or table.make_room)
     listeners = await trio.open_tcp_listeners(port, host=host, backlog=limits.backlog)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
@@ -113,9 +113,11 @@ async def serve_http(
         connections.cancel_scope.deadline = trio.current_time() + graceful_seconds
 
 
-def make_crowd(limits: ServerLimits, traffic: HttpTraffic, proxies: TrustedProxies | None = None) -> Crowd:
+def make_connection_table(
+    limits: ServerLimits, traffic: HttpTraffic, proxies: TrustedProxies | None = None
+) -> ConnectionTable:
     """The connections of one listener; those of trusted proxies are exempt from the limit of an address."""
-    return Crowd(
+    return ConnectionTable(
         max_connections=limits.max_connections,
         max_per_address=limits.max_connections_per_address,
         traffic=traffic,
@@ -139,13 +141,13 @@ class _Server:
         app: QuartTrio,
         limits: ServerLimits,
         traffic: HttpTraffic,
-        crowd: Crowd,
+        table: ConnectionTable,
         make_room: Callable[[], bool],
     ) -> None:
         self._app = ASGIWrapper(cast("ASGIFramework", app))
         self._limits = limits
         self._traffic = traffic
-        self._crowd = crowd
+        self._table = table
         self._make_room = make_room
         self._config = _hypercorn_config(limits)
         self._context = WorkerContext(None)
@@ -170,19 +172,19 @@ class _Server:
                 accepted, peer = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
-            member = self._crowd.admit(peer[0] if peer else "", trio.current_time())
-            if member is None:
+            entry = self._table.admit(peer[0] if peer else "", trio.current_time())
+            if entry is None:
                 accepted.close()
             else:
                 stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
                 # Made here, not in its task: the next of this batch may be the reason to close it.
-                connections.start_soon(self._serve, self._connect(stream, member), stream, member)
+                connections.start_soon(self._serve, self._connect(stream, entry), stream, entry)
 
     async def start_ending(self) -> None:
         """Close idle connections now, and each of the others after its present request."""
         await self._context.terminated.set()
 
-    def _connect(self, stream: trio.SocketStream, member: Member) -> Connection:
+    def _connect(self, stream: trio.SocketStream, entry: ConnectionEntry) -> Connection:
         return Connection(
             self._app,
             self._config,
@@ -190,17 +192,17 @@ class _Server:
             stream,
             write_seconds=self._limits.write_seconds,
             traffic=self._traffic,
-            crowd=self._crowd,
-            member=member,
+            table=self._table,
+            entry=entry,
         )
 
-    async def _serve(self, connection: Connection, stream: trio.SocketStream, member: Member) -> None:
+    async def _serve(self, connection: Connection, stream: trio.SocketStream, entry: ConnectionEntry) -> None:
         try:
             await connection.run()
         except* Exception as failures:
             self._note_contained(failures)
         finally:
-            self._crowd.leave(member)
+            self._table.leave(entry)
             await trio.aclose_forcefully(stream)
 
     def _note_accept_failure(self, error: OSError) -> None:

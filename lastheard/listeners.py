@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from quart_trio import QuartTrio
 
-    from api.crowd import Crowd
+    from api.connection_table import ConnectionTable
     from api.server import ServerLimits
     from api.traffic import HttpTraffic
     from runtime.supervisor import Supervisor
@@ -60,7 +60,7 @@ class Listener:
         *,
         traffic: HttpTraffic,
         limits: ServerLimits,
-        crowd: Crowd,
+        table: ConnectionTable,
         make_room: Callable[[], bool],
     ) -> None:
         self.port = 0
@@ -69,7 +69,7 @@ class Listener:
         self._address = address
         self._traffic = traffic
         self._limits = limits
-        self._crowd = crowd
+        self._table = table
         self._make_room = make_room
 
     async def start(self, root: Supervisor, app: QuartTrio, *, essential: bool) -> None:
@@ -84,7 +84,7 @@ class Listener:
             graceful_seconds=GRACEFUL_SECONDS,
             traffic=self._traffic,
             limits=self._limits,
-            crowd=self._crowd,
+            table=self._table,
             make_room=self._make_room,
         )
 

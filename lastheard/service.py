@@ -21,7 +21,7 @@ from api.app import create_app, create_probe_app
 from api.services import ApiServices
 from api.traffic import HttpTraffic
 from lastheard.credentials import Credentials
-from lastheard.doors import make_gate_limits, make_listeners, make_proxies
+from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
@@ -35,10 +35,10 @@ from storage.cursor_key import load_cursor_key
 from storage.cycles import PostgresCycleStore
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
-from storage.lanes import Lanes
 from storage.leases import PostgresLeaseStore
 from storage.migrations import check_schema
 from storage.notices import PostgresNotices
+from storage.pools import Pools
 from storage.reads import PostgresReads
 from storage.registry import PostgresRegistry
 from storage.sessions import PostgresSessionStore
@@ -68,7 +68,7 @@ class Service:
         self.exit_code = 0
 
         # Storage: connections apart by what they are for; the stores are its tables, one file each.
-        self.database = Lanes(
+        self.database = Pools(
             dsn,
             collecting=settings.collecting_connections,
             api=settings.api_connections,

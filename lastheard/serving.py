@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from lastheard.doors import descriptors_wanted
 from lastheard.embedded import open_shared, open_supervised
+from lastheard.http_limits import descriptors_wanted
 from lastheard.service import Service
 from runtime.descriptors import raise_descriptor_limit
 from runtime.logs import get_logger

@@ -22,7 +22,7 @@ from runtime.settings import SecretReference, load_settings
 from storage.dsn import check_dsn
 
 CONFIG_VARIABLE = "LASTHEARD_CONFIG"
-OWN_CONNECTIONS = 2  # of the pool: the heartbeat and ingest have one each (storage/lanes.py)
+OWN_CONNECTIONS = 2  # of the pool: the heartbeat and ingest have one each (storage/pools.py)
 SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 

@@ -53,9 +53,11 @@ _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request. `lane` holds back all but one call at a time (see `HttpPool.lane`), `share` all but its workspace's
-    part; `read_error_code` finds the code in the body of a refusal; the deadline runs from when the call's turn has
-    come.
+    """One request.
+
+    `limiter` (`HttpPool.credential_limiter`) lets one call through at a time, and `share` so many of
+    its workspace. `read_error_code` finds the code in the body of a refusal. The deadline runs from
+    when the call's turn has come.
     """
 
     method: str
@@ -63,7 +65,7 @@ class Call:
     headers: Mapping[str, str] = field(repr=False)
     content: bytes | None = None
     deadline_seconds: float = 30.0
-    lane: trio.CapacityLimiter | None = None
+    limiter: trio.CapacityLimiter | None = None
     share: trio.CapacityLimiter | None = None
     read_error_code: Callable[[bytes], str | None] = no_error_code
 
@@ -104,7 +106,7 @@ class HttpPool:
         self._max_response_bytes = max_response_bytes
         self._pool_wait_seconds = pool_wait_seconds
         self._limiter = trio.CapacityLimiter(max_connections)
-        self._lanes: WeakValueDictionary[bytes, trio.CapacityLimiter] = WeakValueDictionary()
+        self._credential_limiters: WeakValueDictionary[bytes, trio.CapacityLimiter] = WeakValueDictionary()
         self._shares: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
         self._current: _Generation | None = None
         self._retired: set[_Generation] = set()
@@ -122,13 +124,13 @@ class HttpPool:
         for generation in generations:
             await self._close(generation)
 
-    def lane(self, credential: str) -> trio.CapacityLimiter:
+    def credential_limiter(self, credential: str) -> trio.CapacityLimiter:
         """One call at a time for everyone who asks with the same credential. Keep it as long as you call."""
         key = hashlib.sha256(credential.encode()).digest()
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = trio.CapacityLimiter(1)
-        return lane
+        limiter = self._credential_limiters.get(key)
+        if limiter is None:
+            limiter = self._credential_limiters[key] = trio.CapacityLimiter(1)
+        return limiter
 
     def share(self, workspace_id: str) -> trio.CapacityLimiter:
         """The part of all calls that one workspace's may be. Keep it as long as you call.
@@ -149,7 +151,7 @@ class HttpPool:
         self._counts["calls"] += 1
         place = place_of(call.url)
         try:
-            async with call.lane or nullcontext(), call.share or nullcontext(), self._limiter:
+            async with call.limiter or nullcontext(), call.share or nullcontext(), self._limiter:
                 with trio.move_on_after(call.deadline_seconds):
                     return await self._send(call, place)
             raise ProviderFault(FaultClass.OUTAGE, f"{place} did not answer within {call.deadline_seconds:g} s")
@@ -163,7 +165,7 @@ class HttpPool:
             "max_connections": self._max_connections,
             "in_flight": limiter.borrowed_tokens,
             "waiting": limiter.tasks_waiting,
-            "lanes": len(self._lanes),
+            "credential_limiters": len(self._credential_limiters),
             "calls": self._counts["calls"],
             "bytes_received": self._counts["bytes_received"],
             "rebuilds": self._counts["rebuilds"],

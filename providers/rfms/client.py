@@ -38,7 +38,7 @@ class RfmsPoller:
         self._settings = settings
         self._authorization = _authorize(secret, settings)
         self._paging = Paging(base_url, settings)
-        self._lane = http.lane(f"{base_url.netloc.decode('ascii')} {self._authorization}")
+        self._limiter = http.credential_limiter(f"{base_url.netloc.decode('ascii')} {self._authorization}")
         self._share = http.share(workspace_id)
 
     async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
@@ -69,7 +69,7 @@ class RfmsPoller:
                 "X-Correlation-Id": str(uuid.uuid4()),  # unique for each call, at most 40 characters
             },
             deadline_seconds=self._settings.request_deadline_seconds,
-            lane=self._lane,
+            limiter=self._limiter,
             share=self._share,
             read_error_code=read_error_code,
         )

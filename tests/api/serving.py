@@ -16,13 +16,13 @@ from api.bodies import json_response
 from api.frame import FrameLimits, install_frame
 from api.gate import OpenGate
 from api.problems import install_problem_handlers
-from api.server import ServerLimits, make_crowd, serve_http
+from api.server import ServerLimits, make_connection_table, serve_http
 from api.traffic import HttpTraffic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from api.crowd import Crowd
+    from api.connection_table import ConnectionTable
 
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -37,7 +37,7 @@ class Served:
 
     port: int = 0
     traffic: HttpTraffic = field(default_factory=HttpTraffic)
-    crowd: Crowd = field(init=False)
+    table: ConnectionTable = field(init=False)
     stop: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
     slow_started: trio.Event = field(default_factory=trio.Event)
@@ -85,7 +85,7 @@ async def served(
     max_in_flight: int = 128,
 ) -> AsyncIterator[Served]:
     state = Served()
-    state.crowd = make_crowd(server or ServerLimits(), state.traffic)
+    state.table = make_connection_table(server or ServerLimits(), state.traffic)
     app = make_app(state, frame, max_in_flight)
     serve: Any = partial(
         serve_http,
@@ -96,7 +96,7 @@ async def served(
         graceful_seconds=graceful_seconds,
         limits=server,
         traffic=state.traffic,
-        crowd=state.crowd,
+        table=state.table,
     )
 
     async def run(task_status: trio.TaskStatus[int]) -> None:

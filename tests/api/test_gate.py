@@ -10,22 +10,22 @@ import trio
 
 from api.addresses import TrustedProxies
 from api.gate import HELD_SECONDS, GateLimits, KeyGate
+from api.in_flight import InFlightLimits
 from api.keys import mint_key
-from api.places import PlaceLimits
 from api.problems import Problem
-from api.remembered import REFUSED_SECONDS
+from api.token_cache import REFUSED_SECONDS
 from api.traffic import HttpTraffic
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from api.places import Caller
+    from api.in_flight import Caller
     from api.ports import KeyRecord
     from tests.api.house import House
 
 WRONG = f"lh_{'0' * 16}_{'0' * 64}"
-SMALL = PlaceLimits(total=6, per_key=3, without_key=2, per_address=1)
+SMALL = InFlightLimits(total=6, per_key=3, without_key=2, per_address=1)
 
 
 class CountedKeys:

@@ -220,7 +220,7 @@ async def test_a_connection_may_be_closed_at_any_instant(rounds: int) -> None:
         await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HT")
         for _ in range(rounds):
             await trio.lowlevel.checkpoint()
-        assert http.crowd.make_room()
+        assert http.table.make_room()
         assert await http.is_alive()
         await http.wait_for_count("connections_open", 0)
         assert http.traffic.contained_failures == 0
@@ -253,7 +253,7 @@ async def test_an_address_at_its_limit_is_refused_at_first_and_then_closes_its_o
         await http.wait_for_count("connections_open", 1)
         assert await http.exchange() == b""
         assert http.traffic.connections_refused_of_address == 1
-        monkeypatch.setattr("api.crowd.YOUNG_SECONDS", 0.0)
+        monkeypatch.setattr("api.connection_table.YOUNG_SECONDS", 0.0)
         assert await http.is_alive()
         assert await read_to_end(first) == b""
 

@@ -41,7 +41,11 @@ PINNED = [
     ),
     (H11Protocol._check_protocol, "f95f6b38f43c62aa", "Http1 hides the Upgrade field from it"),
     (H11Protocol._create_stream, "a2338a57ab343908", "Http1 hides the Upgrade field from it, so it makes no WSStream"),
-    (H11Protocol._handle_events, "bd4a76b2837e8722", "the crowd relies on Updated(idle=False) at each request's head"),
+    (
+        H11Protocol._handle_events,
+        "bd4a76b2837e8722",
+        "the connection table relies on Updated(idle=False) at each request's head",
+    ),
     (H2Protocol.__init__, "d577a96e2eb647a4", "Http2 replaces its local settings, without ENABLE_CONNECT_PROTOCOL"),
     (H2Protocol._create_stream, "91eb123ddf247ede", "Http2 resets CONNECT before it, so it makes no WSStream"),
     (TCPServer._close, "bc73c4ae25a1ceec", "Connection relies on it never blocking"),

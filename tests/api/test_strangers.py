@@ -12,7 +12,7 @@ import trio
 from api.addresses import TrustedProxies
 from api.app import PREFIX, create_app
 from api.gate import GateLimits
-from api.places import PlaceLimits
+from api.in_flight import InFlightLimits
 from api.server import serve_http
 from tests.api.serving import PATIENCE_SECONDS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.api.house import House
 
-LIMITS = GateLimits(places=PlaceLimits(total=6, per_key=3, without_key=2, per_address=1), wrong_keys_per_second=3)
+LIMITS = GateLimits(places=InFlightLimits(total=6, per_key=3, without_key=2, per_address=1), wrong_keys_per_second=3)
 WRONG = f"lh_{'0' * 16}_{'0' * 64}"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.isolation.running import Places, fill_places
+from tests.isolation.running import Databases, fill_databases
 
 
 @pytest.fixture(scope="session")
-def places(postgres_server: str, postgres_template: str) -> Places:
-    return fill_places(postgres_server, postgres_template)
+def databases(postgres_server: str, postgres_template: str) -> Databases:
+    return fill_databases(postgres_server, postgres_template)

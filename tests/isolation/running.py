@@ -46,7 +46,7 @@ class Run(NamedTuple):
     executed: frozenset[str]
 
 
-class Places(NamedTuple):
+class Databases(NamedTuple):
     """DSNs of the two filled databases, and the SQL that makes either what it was filled with."""
 
     alone: str
@@ -54,7 +54,7 @@ class Places(NamedTuple):
     go_back: str
 
 
-def fill_places(server: str, template: str) -> Places:
+def fill_databases(server: str, template: str) -> Databases:
     """The two databases. Each keeps a copy of what it was filled with, and every run begins there."""
     alone, beside = (_make_database(server, template, name) for name in ("alone", "beside"))
     trio.run(fill_database, alone, False)
@@ -63,7 +63,7 @@ def fill_places(server: str, template: str) -> Places:
     for dsn in (alone, beside):
         copies = [f"CREATE TABLE kept.{table} AS TABLE public.{table}" for table in tables]
         execute(dsn, "CREATE SCHEMA kept", *copies)
-    return Places(alone, beside, _going_back(tables))
+    return Databases(alone, beside, _going_back(tables))
 
 
 _TABLES = """
@@ -86,8 +86,8 @@ def _going_back(tables: Iterable[str]) -> str:
     return f"SET LOCAL session_replication_role = replica; {steps}"
 
 
-def run_scenario(places: Places, scenario: Scenario, *, beside: bool) -> Run:
-    return trio.run(_run, places.beside if beside else places.alone, places.go_back, scenario)
+def run_scenario(databases: Databases, scenario: Scenario, *, beside: bool) -> Run:
+    return trio.run(_run, databases.beside if beside else databases.alone, databases.go_back, scenario)
 
 
 async def _run(dsn: str, go_back: str, scenario: Scenario) -> Run:

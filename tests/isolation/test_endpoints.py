@@ -6,7 +6,7 @@ headers and body, byte for byte; about an id within `OURS` that only `THEIRS` ha
 about an id that nobody has. The names have equal lengths, so that nothing needs to be normalised
 but the names themselves. After each request not a byte of `THEIRS` has changed.
 
-A new operation is tested without further ado; doors.py says what to add when it takes a body.
+A new operation is tested without further ado; requests.py says what to add when it takes a body.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from storage.gateway import Database, open_bridge
 from tests.api.house import DatabaseClock
 from tests.api.house import House as ApiHouse
 from tests.conftest import make_postgres_stores
-from tests.isolation.doors import NOBODYS, ONLY_THEIRS, Ask, read_operations, variants
 from tests.isolation.fleets import OURS, SESSION, THEIRS, House
+from tests.isolation.requests import NOBODYS, ONLY_THEIRS, Ask, read_operations, variants
 from tests.isolation.running import dump
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import trio
 
     from tests.api.house import Answer
-    from tests.isolation.running import Places
+    from tests.isolation.running import Databases
 
 NOBODY: Final = "nobody"  # a workspace that does not exist
 assert len(NOBODY) == len(THEIRS)
@@ -46,15 +46,15 @@ INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 MAKES_A_WORKSPACE: Final = {"put_workspace"}
 
 
-class Doors:
+class Endpoints:
     """The API over the database in which both workspaces are. `touched`: requests after which a
     byte of `THEIRS` was another, or `NOBODY` had a row.
     """
 
-    def __init__(self, api: ApiHouse, inside: House, places: Places) -> None:
+    def __init__(self, api: ApiHouse, inside: House, databases: Databases) -> None:
         self._api = api
         self._inside = inside
-        self._go_back = places.go_back
+        self._go_back = databases.go_back
         self._written = True
         self.touched: list[Ask] = []
 
@@ -96,17 +96,17 @@ KEYS: Final = {"limited": [OURS], "listed": [OURS, NOBODY], "unlimited": None}
 
 
 @pytest.fixture
-async def doors(places: Places, nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Doors]:
+async def endpoints(databases: Databases, nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Endpoints]:
     async with open_bridge():
-        database = Database(places.beside)
+        database = Database(databases.beside)
         inside = House(database, make_postgres_stores(database))
         clock = DatabaseClock()
         clock.let_pass((datetime.now(UTC) - clock.now()).total_seconds())
         api = ApiHouse(cast("Any", EveryStore(inside)), clock, SESSION, tmp_path)
         nursery.start_soon(api.ingest.run)
-        doors = Doors(api, inside, places)
-        await doors.go_back()  # the first question is for the description, and needs a key
-        yield doors
+        endpoints = Endpoints(api, inside, databases)
+        await endpoints.go_back()  # the first question is for the description, and needs a key
+        yield endpoints
         nursery.cancel_scope.cancel()
         await database.aclose()
 
@@ -127,54 +127,54 @@ def told(answer: Answer, name: str) -> tuple[int, dict[str, str], str]:
     return answer.status, dict(answer.headers), INSTANT.sub("{instant}", body)
 
 
-async def test_another_workspace_is_answered_like_none(doors: Doors) -> None:
+async def test_another_workspace_is_answered_like_none(endpoints: Endpoints) -> None:
     differences = []
-    for ask in [one for one in await doors.variants() if one.mentions("workspace_id")]:
-        theirs = told(await doors.ask(ask.of(THEIRS)), THEIRS)
-        nobodys = told(await doors.ask(ask.of(NOBODY)), NOBODY)
+    for ask in [one for one in await endpoints.variants() if one.mentions("workspace_id")]:
+        theirs = told(await endpoints.ask(ask.of(THEIRS)), THEIRS)
+        nobodys = told(await endpoints.ask(ask.of(NOBODY)), NOBODY)
         if theirs != nobodys:
             differences.append((ask, theirs, nobodys))
     assert not differences, "\n".join(map(str, differences))
-    assert doors.touched == []
+    assert endpoints.touched == []
 
 
 @pytest.mark.parametrize("key", ["listed", "unlimited"])
-async def test_it_is_the_answer_that_others_get_about_no_workspace(doors: Doors, key: str) -> None:
+async def test_it_is_the_answer_that_others_get_about_no_workspace(endpoints: Endpoints, key: str) -> None:
     """Also of a key that lists the workspace that does not exist, and of one that sees all."""
     differences = []
-    for ask in [one for one in await doors.operations() if one.mentions("workspace_id")]:
-        theirs = told(await doors.ask(ask.of(THEIRS)), THEIRS)
-        nobodys = told(await doors.ask(ask.of(NOBODY), key), NOBODY)
+    for ask in [one for one in await endpoints.operations() if one.mentions("workspace_id")]:
+        theirs = told(await endpoints.ask(ask.of(THEIRS)), THEIRS)
+        nobodys = told(await endpoints.ask(ask.of(NOBODY), key), NOBODY)
         if theirs != nobodys and ask.operation not in MAKES_A_WORKSPACE:
             differences.append((ask, theirs, nobodys))
     assert not differences, "\n".join(map(str, differences))
 
 
 @pytest.mark.parametrize("name", ONLY_THEIRS)
-async def test_an_id_that_only_they_have_is_answered_like_none(doors: Doors, name: str) -> None:
+async def test_an_id_that_only_they_have_is_answered_like_none(endpoints: Endpoints, name: str) -> None:
     differences = []
-    for ask in [one for one in await doors.variants() if one.mentions(name)]:
+    for ask in [one for one in await endpoints.variants() if one.mentions(name)]:
         known, unknown = ONLY_THEIRS[name], NOBODYS[name]
-        theirs = told(await doors.ask(ask.of(OURS, **{name: known})), known)
-        nobodys = told(await doors.ask(ask.of(OURS, **{name: unknown})), unknown)
+        theirs = told(await endpoints.ask(ask.of(OURS, **{name: known})), known)
+        nobodys = told(await endpoints.ask(ask.of(OURS, **{name: unknown})), unknown)
         if theirs != nobodys:
             differences.append((ask, theirs, nobodys))
     assert not differences, "\n".join(map(str, differences))
-    assert doors.touched == []
+    assert endpoints.touched == []
 
 
-async def test_lists_across_workspaces_name_none_that_the_key_does_not_see(doors: Doors) -> None:
+async def test_lists_across_workspaces_name_none_that_the_key_does_not_see(endpoints: Endpoints) -> None:
     telling = [
         (ask, answer.body)
-        for ask in await doors.variants()
-        if THEIRS.encode() in (answer := await doors.ask(ask.of(OURS))).body
+        for ask in await endpoints.variants()
+        if THEIRS.encode() in (answer := await endpoints.ask(ask.of(OURS))).body
     ]
     assert telling == []
-    assert doors.touched == []
+    assert endpoints.touched == []
 
 
-async def test_every_request_succeeds_for_a_key_that_sees_the_workspace(doors: Doors) -> None:
+async def test_every_request_succeeds_for_a_key_that_sees_the_workspace(endpoints: Endpoints) -> None:
     """Otherwise the tests above would compare two refusals of something else."""
-    answers = [(ask, await doors.ask(ask.of(OURS), "unlimited")) for ask in await doors.operations()]
+    answers = [(ask, await endpoints.ask(ask.of(OURS), "unlimited")) for ask in await endpoints.operations()]
     failed = [(ask, answer.body) for ask, answer in answers if answer.status >= 300]
     assert not failed, "\n".join(map(str, failed))

@@ -23,7 +23,7 @@ from storage.faults import DatabaseRefused
 from storage.gateway import Database, open_bridge
 from tests.isolation.fleets import THEIRS, House
 from tests.isolation.mutants import mutants_of
-from tests.isolation.running import Places, rows_by_table, run_scenario, statements_replaced
+from tests.isolation.running import Databases, rows_by_table, run_scenario, statements_replaced
 from tests.isolation.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -51,38 +51,38 @@ def test_every_statement_of_a_workspace_has_a_case(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_scenario_answers_as_if_the_other_workspace_were_not_there(places: Places, name: str) -> None:
-    alone, beside = (_once(places, SCENARIOS[name], beside=flag) for flag in (False, True))
+def test_a_scenario_answers_as_if_the_other_workspace_were_not_there(databases: Databases, name: str) -> None:
+    alone, beside = (_once(databases, SCENARIOS[name], beside=flag) for flag in (False, True))
     assert beside.answer == alone.answer
     assert beside.ours == alone.ours
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_scenario_changes_and_locks_nothing_of_the_other_workspace(places: Places, name: str) -> None:
-    beside = _once(places, SCENARIOS[name], beside=True)
+def test_a_scenario_changes_and_locks_nothing_of_the_other_workspace(databases: Databases, name: str) -> None:
+    beside = _once(databases, SCENARIOS[name], beside=True)
     assert beside.theirs_after == beside.theirs_before
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_scenario_runs_the_statements_that_it_names(places: Places, name: str) -> None:
+def test_a_scenario_runs_the_statements_that_it_names(databases: Databases, name: str) -> None:
     unknown = SCENARIOS[name].statements - OF_A_WORKSPACE.keys()
-    missing = SCENARIOS[name].statements - _once(places, SCENARIOS[name], beside=True).executed
+    missing = SCENARIOS[name].statements - _once(databases, SCENARIOS[name], beside=True).executed
     assert (sorted(unknown), sorted(missing)) == ([], []), "not a statement of a workspace, or not run by the scenario"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.statement}-{mutant.number}")
-def test_a_statement_that_forgets_the_workspace_is_noticed(places: Places, mutant: Mutant) -> None:
+def test_a_statement_that_forgets_the_workspace_is_noticed(databases: Databases, mutant: Mutant) -> None:
     scenarios = [one for one in SCENARIOS.values() if mutant.statement in one.statements]
-    noticed = any(_notices(places, scenario, mutant) for scenario in scenarios)
+    noticed = any(_notices(databases, scenario, mutant) for scenario in scenarios)
     expected = (mutant.statement, mutant.removed) not in REDUNDANT
     assert noticed is expected, f"without `{mutant.removed}` no scenario of {mutant.statement} says anything else"
 
 
-def _notices(places: Places, scenario: Scenario, mutant: Mutant) -> bool:
-    usual = _once(places, scenario, beside=True)
+def _notices(databases: Databases, scenario: Scenario, mutant: Mutant) -> bool:
+    usual = _once(databases, scenario, beside=True)
     with statements_replaced({**queries.STATEMENTS, mutant.statement: mutant.sql}):
         try:
-            run = run_scenario(places, scenario, beside=True)
+            run = run_scenario(databases, scenario, beside=True)
         except Exception as error:
             return not _is_no_sql(error, mutant)
     return (run.answer, run.ours) != (
@@ -100,12 +100,12 @@ def _is_no_sql(error: Exception, mutant: Mutant) -> bool:
     return False
 
 
-def test_the_other_workspace_has_a_row_in_every_table(places: Places) -> None:
+def test_the_other_workspace_has_a_row_in_every_table(databases: Databases) -> None:
     """A table in which `THEIRS` has nothing proves nothing."""
 
     async def count() -> dict[str, int]:
         async with open_bridge():
-            database = Database(places.beside)
+            database = Database(databases.beside)
             try:
                 return await rows_by_table(House.over(database), THEIRS)
             finally:

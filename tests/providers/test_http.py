@@ -30,14 +30,14 @@ async def pool() -> AsyncIterator[HttpPool]:
         yield opened
 
 
-def _get(base: str, *, deadline: float = 5.0, lane: trio.CapacityLimiter | None = None) -> Call:
+def _get(base: str, *, deadline: float = 5.0, limiter: trio.CapacityLimiter | None = None) -> Call:
     headers = {"Authorization": "Bearer s3cret-token"}
     return Call(
         method="GET",
         url=httpx.URL(base + "/state?vin=1"),
         headers=headers,
         deadline_seconds=deadline,
-        lane=lane,
+        limiter=limiter,
         read_error_code=lambda body: error_code_in(body, "error"),
     )
 
@@ -288,20 +288,20 @@ async def test_one_credential_makes_one_call_at_a_time() -> None:
         return Reply()
 
     async with HttpPool(loopback_dialler()) as pool, http_server(count) as base:
-        lanes = pool.lane("acme"), pool.lane("acme")
-        assert lanes[0] is lanes[1]
-        assert lanes[0] is not pool.lane("other")
+        limiters = pool.credential_limiter("acme"), pool.credential_limiter("acme")
+        assert limiters[0] is limiters[1]
+        assert limiters[0] is not pool.credential_limiter("other")
         async with trio.open_nursery() as nursery:
-            for lane in lanes * 4:
-                nursery.start_soon(pool.fetch, _get(base, lane=lane))
+            for limiter in limiters * 4:
+                nursery.start_soon(pool.fetch, _get(base, limiter=limiter))
     assert most == 1
 
 
-async def test_a_lane_that_nobody_keeps_is_forgotten(pool: HttpPool) -> None:
-    kept = pool.lane("acme")
-    pool.lane("other")
-    assert pool.statistics()["lanes"] == 1
-    assert pool.lane("acme") is kept
+async def test_a_limiter_that_nobody_keeps_is_forgotten(pool: HttpPool) -> None:
+    kept = pool.credential_limiter("acme")
+    pool.credential_limiter("other")
+    assert pool.statistics()["credential_limiters"] == 1
+    assert pool.credential_limiter("acme") is kept
 
 
 async def test_standing_in_line_does_not_count_against_the_deadline() -> None:
@@ -328,7 +328,7 @@ async def test_statistics_are_plain_json(pool: HttpPool) -> None:
         "max_connections": 4,
         "in_flight": 0,
         "waiting": 0,
-        "lanes": 0,
+        "credential_limiters": 0,
         "calls": 1,
         "bytes_received": 2,
         "rebuilds": 0,

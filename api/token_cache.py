@@ -20,7 +20,7 @@ def digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-class RememberedTokens:
+class TokenCache:
     """Two bounded tables. Only verified tokens enter the one of right ones, so nobody without a key can empty it."""
 
     def __init__(self, max_tokens: int = MAX_TOKENS) -> None:

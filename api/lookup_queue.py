@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneLimits:
+class LookupLimits:
     at_once: int = 2
     waiting: int = 1024  # in all; the connections of some addresses, each with one request
     seconds: float = 5.0  # for waiting and for the answer together
 
 
-class LaneFull(Exception):
+class LookupsFull(Exception):
     """This request gives way: its address has the longest queue, or its turn did not come in time."""
 
 
@@ -35,18 +35,18 @@ class _Waiter:
     gives_way: bool = False
 
 
-class LookupLane:
+class LookupQueue:
     """Hands out turns, address by address."""
 
-    def __init__(self, limits: LaneLimits | None = None) -> None:
-        self._limits = limits or LaneLimits()
+    def __init__(self, limits: LookupLimits | None = None) -> None:
+        self._limits = limits or LookupLimits()
         self._free = self._limits.at_once
         self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()  # none is empty; the next to be called first
         self._waiting = 0
 
     @asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it for the block, which has what is left of `seconds`. Raises LaneFull."""
+        """Wait for a turn, and hold it for the block, which has what is left of `seconds`. Raises LookupsFull."""
         with trio.move_on_after(self._limits.seconds) as in_time:
             await self._wait(address)
             try:
@@ -54,7 +54,7 @@ class LookupLane:
             finally:
                 self._call_next()
         if in_time.cancelled_caught:
-            raise LaneFull
+            raise LookupsFull
 
     async def _wait(self, address: str) -> None:
         if self._free:
@@ -70,7 +70,7 @@ class LookupLane:
                 self._remove(address, waiter)
             raise
         if waiter.gives_way:
-            raise LaneFull
+            raise LookupsFull
 
     def _queue(self, address: str) -> _Waiter:
         if self._waiting >= self._limits.waiting:
@@ -83,7 +83,7 @@ class LookupLane:
     def _make_room(self, newcomer: str) -> None:
         longest = max(self._queues, key=lambda address: len(self._queues[address]))
         if len(self._queues[longest]) <= len(self._queues.get(newcomer, ())):
-            raise LaneFull
+            raise LookupsFull
         waiter = self._queues[longest][-1]
         self._remove(longest, waiter)
         waiter.gives_way = True

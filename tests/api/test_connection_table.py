@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from api.crowd import YOUNG_SECONDS, Crowd, Member
+from api.connection_table import YOUNG_SECONDS, ConnectionEntry, ConnectionTable
 from api.traffic import HttpTraffic
 
 
 @dataclass
 class Scene:
-    """A crowd whose connections only say that they were closed."""
+    """A table whose connections only say that they were closed."""
 
     max_connections: int = 4
     max_per_address: int = 100
@@ -19,32 +19,32 @@ class Scene:
     now: float = 1000.0
 
     def __post_init__(self) -> None:
-        self.crowd = Crowd(
+        self.table = ConnectionTable(
             max_connections=self.max_connections,
             max_per_address=self.max_per_address,
             traffic=self.traffic,
             exempt=lambda address: address == "10.0.0.1",
         )
 
-    def connect(self, name: str, address: str = "192.0.2.1") -> Member | None:
+    def connect(self, name: str, address: str = "192.0.2.1") -> ConnectionEntry | None:
         self.now += 0.001
-        member = self.crowd.admit(address, self.now)
-        if member is not None:
-            member.connection = _Connection(name, self.closed)
-        return member
+        entry = self.table.admit(address, self.now)
+        if entry is not None:
+            entry.connection = _Connection(name, self.closed)
+        return entry
 
-    def serve(self, member: Member | None, *, key: bool) -> None:
+    def serve(self, entry: ConnectionEntry | None, *, key: bool) -> None:
         """A request comes in and is answered."""
-        self.begin(member, key=key)
-        assert member is not None
-        self.crowd.end_request(member, self.now)
+        self.begin(entry, key=key)
+        assert entry is not None
+        self.table.end_request(entry, self.now)
 
-    def begin(self, member: Member | None, *, key: bool) -> None:
-        assert member is not None
+    def begin(self, entry: ConnectionEntry | None, *, key: bool) -> None:
+        assert entry is not None
         self.now += 0.001
-        self.crowd.begin_request(member, self.now)
+        self.table.begin_request(entry, self.now)
         if key:
-            self.crowd.show_key(member)
+            self.table.show_key(entry)
 
 
 @dataclass
@@ -106,7 +106,7 @@ def test_an_address_at_its_limit_costs_only_itself() -> None:
 def test_addresses_of_one_ipv6_network_are_one() -> None:
     scene = Scene(max_connections=10, max_per_address=2)
     found = [scene.connect("x", f"2001:db8::{number}") for number in range(1, 5)]
-    assert [member is not None for member in found] == [True, True, False, False]
+    assert [entry is not None for entry in found] == [True, True, False, False]
 
 
 def test_a_trusted_proxy_has_no_limit_of_its_own() -> None:
@@ -116,11 +116,11 @@ def test_a_trusted_proxy_has_no_limit_of_its_own() -> None:
 
 def test_what_has_ended_is_forgotten_once() -> None:
     scene = Scene()
-    member = scene.connect("a")
-    assert member is not None
-    scene.crowd.leave(member)
-    scene.crowd.leave(member)
-    scene.crowd.end_request(member, scene.now)
-    scene.crowd.show_key(member)
+    entry = scene.connect("a")
+    assert entry is not None
+    scene.table.leave(entry)
+    scene.table.leave(entry)
+    scene.table.end_request(entry, scene.now)
+    scene.table.show_key(entry)
     assert scene.traffic.connections_open == 0
-    assert not scene.crowd.make_room()
+    assert not scene.table.make_room()

@@ -22,32 +22,32 @@ from storage.gateway import Database
 _SAID: Final = ("server_version", "last_error")
 
 
-class Lanes:
+class Pools:
     """One Database for each purpose, all on one server: when one finds it gone, all leave their idle connections."""
 
     def __init__(self, dsn: str, *, collecting: int, api: int, application_name: str) -> None:
         """`collecting` and `api`: how many connections these two have."""
         family: list[Database] = []
 
-        def lane(size: int) -> Database:
+        def pool(size: int) -> Database:
             return Database(dsn, pool_size=size, application_name=application_name, family=family)
 
-        self.session = lane(1)
-        self.ingest = lane(1)
-        self.collecting = lane(collecting)
-        self.api = lane(api)
-        self._lanes = {"session": self.session, "ingest": self.ingest, "collecting": self.collecting, "api": self.api}
+        self.session = pool(1)
+        self.ingest = pool(1)
+        self.collecting = pool(collecting)
+        self.api = pool(api)
+        self._pools = {"session": self.session, "ingest": self.ingest, "collecting": self.collecting, "api": self.api}
 
     async def aclose(self) -> None:
         """Close idle connections politely, within 3 s; those in use close when their call ends."""
         async with trio.open_nursery() as nursery:
-            for lane in self._lanes.values():
-                nursery.start_soon(lane.aclose)
+            for pool in self._pools.values():
+                nursery.start_soon(pool.aclose)
 
     def statistics(self) -> dict[str, Any]:
         """The sum of every count, and each purpose by itself."""
-        lanes = {name: lane.statistics() for name, lane in self._lanes.items()}
-        counted = [name for name in lanes["session"] if name not in _SAID]
-        sums = {name: sum(lane[name] for lane in lanes.values()) for name in counted}
-        said = {name: next((lane[name] for lane in lanes.values() if lane[name]), None) for name in _SAID}
-        return {**sums, **said, "lanes": lanes}
+        pools = {name: pool.statistics() for name, pool in self._pools.items()}
+        counted = [name for name in pools["session"] if name not in _SAID]
+        sums = {name: sum(pool[name] for pool in pools.values()) for name in counted}
+        said = {name: next((pool[name] for pool in pools.values() if pool[name]), None) for name in _SAID}
+        return {**sums, **said, "pools": pools}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lastheard.doors import make_gate_limits, make_proxies
+from lastheard.http_limits import make_gate_limits, make_proxies
 from lastheard.settings import load
 from runtime.settings import SettingsError
 

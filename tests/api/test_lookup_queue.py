@@ -8,26 +8,26 @@ import pytest
 import trio
 import trio.testing
 
-from api.lookup_lane import LaneFull, LaneLimits, LookupLane
+from api.lookup_queue import LookupLimits, LookupQueue, LookupsFull
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
 class Scene:
-    """A lane in which each turn takes a second; `order` is in which order turns ended, `refused` who had none."""
+    """A queue in which each turn takes a second; `order` is in which order turns ended, `refused` who had none."""
 
     def __init__(self, **limits: float) -> None:
-        self.lane = LookupLane(LaneLimits(**{"at_once": 1, "waiting": 100, "seconds": 60, **limits}))  # type: ignore[arg-type]
+        self.lookups = LookupQueue(LookupLimits(**{"at_once": 1, "waiting": 100, "seconds": 60, **limits}))  # type: ignore[arg-type]
         self.order: list[str] = []
         self.refused: list[str] = []
 
     async def wait(self, address: str) -> None:
         try:
-            async with self.lane.turn(address):
+            async with self.lookups.turn(address):
                 await trio.sleep(1)
             self.order.append(address)
-        except LaneFull:
+        except LookupsFull:
             self.refused.append(address)
 
     async def queue(self, nursery: trio.Nursery, *addresses: str) -> None:

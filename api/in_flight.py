@@ -30,7 +30,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceLimits:
+class InFlightLimits:
     """How many requests may be in flight: in all, for one key, and for those who have shown no good key."""
 
     # Bodies can take so many times max_body_bytes of memory, and at worst, all of them imports, so many times 4 MiB
@@ -41,10 +41,10 @@ class PlaceLimits:
     per_address: int = 8  # without a key
 
 
-class Places:
+class PlacesInFlight:
     """Who holds how many. Names with no place are not remembered."""
 
-    def __init__(self, limits: PlaceLimits) -> None:
+    def __init__(self, limits: InFlightLimits) -> None:
         self._limits = limits
         self._of_key: Counter[str] = Counter()
         self._of_address: Counter[str] = Counter()

@@ -30,7 +30,7 @@ class Closable(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Member:
+class ConnectionEntry:
     """One connection's standing. `since`: waiting for a head, or busy with a request, since when."""
 
     address: str
@@ -47,8 +47,8 @@ class Member:
         return 1 if self.has_key else 0
 
 
-class Crowd:
-    """The members. `exempt` says of which addresses connections are not counted: those of trusted proxies."""
+class ConnectionTable:
+    """The entries. `exempt` says of which addresses connections are not counted: those of trusted proxies."""
 
     def __init__(
         self,
@@ -63,82 +63,82 @@ class Crowd:
         self._traffic = traffic
         self._exempt = exempt
         # By rank; within one, the longest in it first. Those that stay are counted only.
-        self._ranks: tuple[OrderedDict[Member, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
-        self._members: set[Member] = set()
+        self._ranks: tuple[OrderedDict[ConnectionEntry, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
+        self._entries: set[ConnectionEntry] = set()
         self._of_address: Counter[str] = Counter()
 
-    def admit(self, peer: str, now: float) -> Member | None:
+    def admit(self, peer: str, now: float) -> ConnectionEntry | None:
         """A place for a new connection, another one's if need be; None when this one has to be closed."""
         address = "" if self._exempt(peer) else counted_as(peer)
         if address and self._of_address[address] >= self._max_per_address and not self._make_room_at(address, now):
             self._traffic.connections_refused_of_address += 1
             return None
-        if len(self._members) >= self._max_connections and not self.make_room():
+        if len(self._entries) >= self._max_connections and not self.make_room():
             self._traffic.connections_refused += 1
             return None
-        member = Member(address, now)
-        self._members.add(member)
+        entry = ConnectionEntry(address, now)
+        self._entries.add(entry)
         self._of_address[address] += 1
-        self._place(member)
-        self._traffic.connections_open = len(self._members)
-        return member
+        self._place(entry)
+        self._traffic.connections_open = len(self._entries)
+        return entry
 
     def make_room(self) -> bool:
         """Close the one that goes first; False when all have to stay."""
         return self._evict(next(self._first_to_go(), None))
 
-    def begin_request(self, member: Member, now: float) -> None:
-        self._move(member, now, busy=True)
+    def begin_request(self, entry: ConnectionEntry, now: float) -> None:
+        self._move(entry, now, busy=True)
 
-    def end_request(self, member: Member, now: float) -> None:
-        self._move(member, now, busy=False)
+    def end_request(self, entry: ConnectionEntry, now: float) -> None:
+        self._move(entry, now, busy=False)
 
-    def show_key(self, member: Member) -> None:
+    def show_key(self, entry: ConnectionEntry) -> None:
         """A request on this connection came with a good key."""
-        if not member.has_key:
-            self._unplace(member)
-            member.has_key = True
-            self._place(member)
+        if not entry.has_key:
+            self._unplace(entry)
+            entry.has_key = True
+            self._place(entry)
 
-    def leave(self, member: Member) -> None:
+    def leave(self, entry: ConnectionEntry) -> None:
         """The connection has ended; nothing when it was closed from here."""
-        if member not in self._members:
+        if entry not in self._entries:
             return
-        self._unplace(member)
-        self._members.remove(member)
-        self._of_address[member.address] -= 1
-        if not self._of_address[member.address]:
-            del self._of_address[member.address]
-        self._traffic.connections_open = len(self._members)
+        self._unplace(entry)
+        self._entries.remove(entry)
+        self._of_address[entry.address] -= 1
+        if not self._of_address[entry.address]:
+            del self._of_address[entry.address]
+        self._traffic.connections_open = len(self._entries)
 
     def _make_room_at(self, address: str, now: float) -> bool:
-        own = (member for member in self._first_to_go() if member.address == address)
+        own = (entry for entry in self._first_to_go() if entry.address == address)
         first = next(own, None)
         return first is not None and now - first.since >= YOUNG_SECONDS and self._evict(first)
 
-    def _first_to_go(self) -> Iterator[Member]:
+    def _first_to_go(self) -> Iterator[ConnectionEntry]:
         for rank in self._ranks:
             yield from rank
 
-    def _evict(self, member: Member | None) -> bool:
-        if member is None:
+    def _evict(self, entry: ConnectionEntry | None) -> bool:
+        if entry is None:
             return False
-        self.leave(member)
+        self.leave(entry)
         self._traffic.connections_evicted += 1
-        if member.connection is not None:
-            member.connection.close_now()
+        if entry.connection is not None:
+            entry.connection.close_now()
         return True
 
-    def _move(self, member: Member, now: float, *, busy: bool) -> None:
-        if member in self._members:
-            self._unplace(member)
-            member.busy, member.since = busy, now
-            self._place(member)
+    def _move(self, entry: ConnectionEntry, now: float, *, busy: bool) -> None:
+        if entry in self._entries:
+            self._unplace(entry)
+            entry.busy, entry.since = busy, now
+            self._place(entry)
 
-    def _place(self, member: Member) -> None:
-        if member.rank is not None and member in self._members:
-            self._ranks[member.rank][member] = None
+    def _place(self, entry: ConnectionEntry) -> None:
+        if entry.rank is not None and entry in self._entries:
+            self._ranks[entry.rank][entry] = None
 
-    def _unplace(self, member: Member) -> None:
-        if member.rank is not None:
-            self._ranks[member.rank].pop(member, None)
+    def _unplace(self, entry: ConnectionEntry) -> None:
+        if entry.rank is not None:
+            self._ranks[entry.rank].pop(entry, None)

@@ -1,6 +1,6 @@
 """The two listeners of a shard and their limits, made from the settings: the API's and the probes'.
 
-Owns the translation of settings into limits. What the limits do is in api/gate.py and api/crowd.py.
+Owns the translation of settings into limits. What the limits do is in api/gate.py and api/connection_table.py.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from api.addresses import TrustedProxies
 from api.gate import GateLimits
-from api.places import PlaceLimits
-from api.server import PROBE_LIMITS, ServerLimits, make_crowd
+from api.in_flight import InFlightLimits
+from api.server import PROBE_LIMITS, ServerLimits, make_connection_table
 from lastheard.listeners import Address, Listener
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def make_listeners(settings: Settings, traffic: HttpTraffic, probe_traffic: Http
         max_connections=settings.http_max_connections,
         max_connections_per_address=settings.http_max_connections_per_address,
     )
-    crowd = make_crowd(limits, traffic, make_proxies(settings))
-    probe_crowd = make_crowd(PROBE_LIMITS, probe_traffic)
+    table = make_connection_table(limits, traffic, make_proxies(settings))
+    probe_table = make_connection_table(PROBE_LIMITS, probe_traffic)
     api = Listener(
-        "http", _api_address(settings), traffic=traffic, limits=limits, crowd=crowd, make_room=crowd.make_room
+        "http", _api_address(settings), traffic=traffic, limits=limits, table=table, make_room=table.make_room
     )
     # Without a descriptor left, a connection to the API goes in favour of a probe.
     probes = Listener(
@@ -37,8 +37,8 @@ def make_listeners(settings: Settings, traffic: HttpTraffic, probe_traffic: Http
         _probe_address(settings),
         traffic=probe_traffic,
         limits=PROBE_LIMITS,
-        crowd=probe_crowd,
-        make_room=crowd.make_room,
+        table=probe_table,
+        make_room=table.make_room,
     )
     return api, probes
 
@@ -55,7 +55,7 @@ def make_proxies(settings: Settings) -> TrustedProxies:
 
 def make_gate_limits(settings: Settings) -> GateLimits:
     return GateLimits(
-        places=PlaceLimits(
+        places=InFlightLimits(
             total=settings.http_max_in_flight,
             per_key=settings.http_max_in_flight_per_key,
             without_key=settings.http_max_in_flight_without_key,
