@@ -15,13 +15,14 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from trio_websocket import ConnectionRejected, HandshakeError, WebSocketConnection, wrap_client_stream
+from trio_websocket import ConnectionRejected, HandshakeError, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
 from actors.ports import ProviderFault
 from domain.model import FaultClass
 from providers.answers import describe, error_code_of, media_type_of, no_error_code
 from providers.faults import MAX_REASON, fault_for_refusal, fault_for_status, place_of
+from providers.websocket_frames import IdleFrames, open_connection
 from runtime.outbound import OutboundRefused
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class WebSocketOpener:
         self, nursery: trio.Nursery, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     ) -> WebSocketConnection:
         url = self._endpoint.url
-        return await wrap_client_stream(
+        return await open_connection(
             nursery,
             stream,
             url.netloc.decode("ascii"),
@@ -163,7 +164,11 @@ class WebSocketOpener:
         after a close frame: in our goodbye that matters to nobody; before, it has cancelled the body, and the nursery
         has absorbed that cancellation by now.
         """
-        failures, rest = group.split(Exception if phase is _Phase.OPENING else (HandshakeError, LocalProtocolError))
+        failures, rest = group.split(
+            Exception if phase is _Phase.OPENING else (HandshakeError, LocalProtocolError, IdleFrames)
+        )
+        if failures is not None and failures.subgroup(IdleFrames) and rest is not None:
+            rest = rest.split(ProviderFault)[1]  # that the stream had ended: the flood is why
         if rest is not None:
             return rest.exceptions[0] if len(rest.exceptions) == 1 else rest
         if phase is _Phase.CLOSING:
@@ -175,6 +180,8 @@ class WebSocketOpener:
 
     def _fault_of(self, failure: BaseException, phase: _Phase) -> ProviderFault:
         """401, 403 and 429 as over HTTP; any other refusal is an outage: proxies and restarts answer anything."""
+        if isinstance(failure, IdleFrames):
+            return ProviderFault(FaultClass.PROTOCOL, f"{self._place} floods the stream with frames that say nothing")
         if not isinstance(failure, ConnectionRejected):
             wrong = "went on after the end of its stream" if phase is _Phase.OPEN else "does not speak WebSocket"
             return ProviderFault(FaultClass.PROTOCOL, f"{self._place} {wrong}")

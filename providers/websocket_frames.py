@@ -1,0 +1,101 @@
+"""The WebSocket connection of trio-websocket, with bounds for what a hostile server may send.
+
+Owns two bounds that the library (0.12.2) has not. Frames that bring no message (pings, pongs, parts of a message) are
+handled one after the other without letting another task run, 32,000 of them in one read: a server that sends only such
+frames stops the whole process for a second at a time. And the body of a refused handshake is collected without end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+from trio_websocket import WebSocketConnection
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import Message, Ping, Pong, RejectData
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from wsproto.events import Event
+
+MAX_REFUSAL_BYTES: Final = 16_384  # enough for the error code in it
+# A message of the largest size in parts of 1 kB is 1,024 of them; and nobody pings a hundred times a second.
+MAX_FRAMES_AT_ONCE: Final = 2048
+FRAMES_PER_SECOND: Final = 100.0
+
+
+class IdleFrames(Exception):
+    """The server sends more frames without a message than any purpose needs."""
+
+
+async def open_connection(
+    nursery: trio.Nursery,
+    stream: trio.abc.Stream,
+    host: str,
+    path: str,
+    *,
+    extra_headers: Sequence[tuple[bytes, bytes]],
+    message_queue_size: int,
+    max_message_size: int,
+    receive_buffer_size: int,
+) -> WebSocketConnection:
+    """Shake hands as a client; the reader runs in `nursery`, and fails there with IdleFrames.
+
+    Does what trio_websocket.wrap_client_stream does, with a protocol of ours.
+    """
+    connection = WebSocketConnection(
+        stream,
+        BoundedProtocol(),
+        host=host,
+        path=path,
+        client_subprotocols=None,
+        client_extra_headers=list(extra_headers),
+        message_queue_size=message_queue_size,
+        max_message_size=max_message_size,
+        receive_buffer_size=receive_buffer_size,
+    )
+    nursery.start_soon(connection._reader_task)
+    await connection._open_handshake.wait()  # no deadline: the caller's
+    return connection
+
+
+class BoundedProtocol(WSConnection):
+    """A client's protocol that counts what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(ConnectionType.CLIENT)
+        self._refusal_bytes = 0
+        self._frames_left = float(MAX_FRAMES_AT_ONCE)
+        self._counted_at = trio.current_time()
+
+    def events(self) -> Generator[Event, None, None]:
+        """Raises IdleFrames."""
+        for event in super().events():
+            if isinstance(event, RejectData):
+                yield self._cut(event)
+            else:
+                if _is_idle(event):
+                    self._count_idle()
+                yield event
+
+    def _cut(self, event: RejectData) -> RejectData:
+        """The refusal ends where it is too long."""
+        data = event.data[: MAX_REFUSAL_BYTES - self._refusal_bytes]
+        self._refusal_bytes += len(data)
+        return RejectData(data, body_finished=event.body_finished or len(data) < len(event.data))
+
+    def _count_idle(self) -> None:
+        now = trio.current_time()
+        refilled = self._frames_left + (now - self._counted_at) * FRAMES_PER_SECOND
+        self._frames_left = min(refilled, MAX_FRAMES_AT_ONCE) - 1
+        self._counted_at = now
+        if self._frames_left < 0:
+            raise IdleFrames
+
+
+def _is_idle(event: Event) -> bool:
+    """A frame that ends no message. A frame that arrives in pieces is no more than one."""
+    if isinstance(event, Message):
+        return event.frame_finished and not event.message_finished
+    return isinstance(event, (Ping, Pong))

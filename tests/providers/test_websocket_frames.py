@@ -1,0 +1,100 @@
+"""A server that sends frames without a message, or a refusal without end, costs its own connection only."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio_websocket
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection
+
+from actors.ports import ProviderFault
+from domain.model import FaultClass, ProviderConnection
+from providers.http import HttpPool
+from providers.viriciti import ViriCiti
+from providers.websocket_frames import MAX_FRAMES_AT_ONCE, MAX_REFUSAL_BYTES
+from tests.providers.servers import loopback_dialler, tcp_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from providers.viriciti.client import ViriCitiStreamer
+
+READ_BYTES = 65_536
+PART = b"\x00\x01x"
+LAST_PART = b"\x80\x01x"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpPool]:
+    async with HttpPool(loopback_dialler()) as opened:
+        yield opened
+
+
+def _streamer(http: HttpPool, port: int) -> ViriCitiStreamer:
+    base = f"http://127.0.0.1:{port}"
+    settings = {"disconnect_timeout_seconds": 0.1, "connect_timeout_seconds": 5.0}
+    connection = ProviderConnection("acme", "viriciti-1", "viriciti", "stream", base, "env:KEY", settings)
+    return ViriCiti(http).open_streamer(connection, "s3cret-key")
+
+
+def _sending(data: bytes) -> Callable[[trio.SocketStream], Awaitable[None]]:
+    """A server that accepts the handshake, sends this, and then takes whatever comes."""
+
+    async def talk(stream: trio.SocketStream) -> None:
+        protocol = WSConnection(ConnectionType.SERVER)
+        protocol.receive_data(await stream.receive_some(READ_BYTES))
+        assert list(protocol.events())
+        await stream.send_all(protocol.send(AcceptConnection()) + data)
+        while await stream.receive_some(READ_BYTES):
+            pass
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(b"\x01\x01x" + b"\x00\x00" * 32_768, id="empty parts"),
+        pytest.param(b"\x01\x01x" + PART * 20_000, id="parts of one byte"),
+        pytest.param(b"\x89\x00" * 32_768, id="pings"),
+        pytest.param(b"\x8a\x00" * 32_768, id="pongs"),
+    ],
+)
+async def test_a_flood_without_messages_ends_the_stream(http: HttpPool, frames: bytes) -> None:
+    async with tcp_server(_sending(frames)) as port:
+        with trio.fail_after(5), pytest.raises(ProviderFault, match="frames that say nothing") as caught:
+            async with _streamer(http, port).connect() as socket:
+                await socket.receive()
+    assert caught.value.fault is FaultClass.PROTOCOL
+
+
+async def test_a_large_message_in_many_parts_arrives(http: HttpPool) -> None:
+    parts = MAX_FRAMES_AT_ONCE - 100
+    async with tcp_server(_sending(b"\x01\x01x" + PART * parts + LAST_PART)) as port:
+        with trio.fail_after(5):
+            async with _streamer(http, port).connect() as socket:
+                assert await socket.receive() == "x" * (parts + 2)
+
+
+async def test_a_refusal_without_end_is_read_to_its_bound(http: HttpPool) -> None:
+    async def refuse(stream: trio.SocketStream) -> None:
+        await stream.receive_some(READ_BYTES)
+        await stream.send_all(b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            await stream.send_all(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+
+    async with tcp_server(refuse) as port:
+        with trio.fail_after(3), pytest.raises(ProviderFault, match=rf"403 \({MAX_REFUSAL_BYTES} bytes\)"):
+            async with _streamer(http, port).connect():
+                pass
+
+
+def test_a_connection_is_opened_as_the_library_does() -> None:
+    """If this fails, compare wrap_client_stream with open_connection, and pin the new text."""
+    source = inspect.getsource(trio_websocket.wrap_client_stream)
+    assert hashlib.sha256(source.encode()).hexdigest()[:16] == "e83f031906abdf22"
