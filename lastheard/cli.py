@@ -50,6 +50,7 @@ app.add_typer(config_app, name="config")
 
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
+AWAY_REMEDY = ". Check that it runs, and that LASTHEARD_DSN leads to it"
 PIPE_WIDTH = 160  # a pipe has none of its own, and a table must not be cut to guess one
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
@@ -57,7 +58,7 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file of settings (default: $LASTHEARD_CONFIG)", dir_okay=False)
 ]
 EmbeddedOption = Annotated[
-    bool | None, typer.Option("--embedded", help="run a PostgreSQL of our own in the data folder")
+    bool | None, typer.Option("--embedded", help="use the PostgreSQL in the data folder; start it when it does not run")
 ]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="data folder (default: .lastheard)")]
 WorkspaceArgument = Annotated[str, typer.Argument(help="workspace_id")]
@@ -236,7 +237,10 @@ def token_create(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make an API key and print it, once: only its hash is stored. Needs the database (LASTHEARD_DSN)."""
+    """Make an API key and print it, once: only its hash is stored.
+
+    Needs the database: LASTHEARD_DSN, or --embedded, also beside a running `serve --embedded`.
+    """
     from lastheard.tokens import create_token
 
     settings = _load(config, embedded=embedded, data_dir=data_dir)
@@ -301,8 +305,16 @@ def _run(settings: Settings, main: Callable[[], Awaitable[int]]) -> None:
         fault = _first(group)
     # Not in the handler: what is raised in there leaves as a group, which typer does not know how to end with.
     if fault is not None:
-        _fail(str(fault), EXIT_USAGE if isinstance(fault, SettingsError) else EXIT_UNAVAILABLE)
+        _fail(_explain(fault, settings), EXIT_USAGE if isinstance(fault, SettingsError) else EXIT_UNAVAILABLE)
     raise typer.Exit(code)
+
+
+def _explain(fault: BaseException, settings: Settings) -> str:
+    """Return what went wrong, and for a database that is away what to check."""
+    from storage.faults import DatabaseAway
+
+    is_away = type(fault) is DatabaseAway and not settings.embedded
+    return f"{fault}{AWAY_REMEDY if is_away else ''}"
 
 
 def _first(error: BaseException) -> BaseException:

@@ -22,6 +22,7 @@ from runtime.settings import SecretReference, load_settings
 from storage.dsn import check_dsn
 
 CONFIG_VARIABLE = "LASTHEARD_CONFIG"
+RETIRED = {"cursor_key": "The key that signs page cursors lies in the database."}
 OWN_CONNECTIONS = 2  # of the pool: the heartbeat and ingest have one each (storage/pools.py)
 SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -69,24 +70,36 @@ class Settings(BaseSettings):
 
     http_max_connections: Annotated[
         int,
-        Field(ge=10, le=50_000, description="connections to the API; for one more, the one that waits longest goes"),
+        Field(
+            ge=10,
+            le=50_000,
+            description="open connections to the API; for one more, the one that has waited longest is closed",
+        ),
     ] = 1000
     http_max_connections_per_address: Annotated[
-        int, Field(ge=1, le=50_000, description="connections to the API from one address; not of a trusted proxy")
+        int,
+        Field(
+            ge=1,
+            le=50_000,
+            description="open connections to the API from one address; a trusted proxy has no such limit",
+        ),
     ] = 200
-    http_max_in_flight: Annotated[int, Field(ge=4, le=1000, description="requests to the API at a time")] = 128
-    http_max_in_flight_per_key: Annotated[int, Field(ge=1, le=1000, description="of those, for one key")] = 64
+    http_max_in_flight: Annotated[int, Field(ge=4, le=1000, description="requests in flight on the API")] = 128
+    http_max_in_flight_per_key: Annotated[
+        int, Field(ge=1, le=1000, description="requests in flight that one key may have")
+    ] = 64
     http_max_in_flight_without_key: Annotated[
-        int, Field(ge=1, le=1000, description="of those, for everybody without a good key together")
+        int, Field(ge=1, le=1000, description="requests in flight of everybody without a good key")
     ] = 32
     http_max_in_flight_per_address: Annotated[
-        int, Field(ge=1, le=1000, description="of those without a good key, for one address")
+        int, Field(ge=1, le=1000, description="requests in flight of one address without a good key")
     ] = 8
     http_requests_per_second: Annotated[
-        float, Field(gt=0, le=1_000_000, description="of one key; and of one address without a key; above it, 429")
+        float,
+        Field(gt=0, le=1_000_000, description="requests of one key, or of one address without a key; more get 429"),
     ] = 1000.0
     http_wrong_keys_per_second: Annotated[
-        float, Field(gt=0, le=1_000_000, description="answers 401 to wrong keys from one address; above it, 429")
+        float, Field(gt=0, le=1_000_000, description="wrong keys of one address that get 401; more get 429")
     ] = 10.0
     http_trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
@@ -109,7 +122,10 @@ class Settings(BaseSettings):
     ] = 8
     api_pool_size: Annotated[
         int | None,
-        Field(ge=1, description="how many of pool_size requests may hold; half of what the rest leaves when unset"),
+        Field(
+            ge=1,
+            description="how many of pool_size are for requests; half of what heartbeat and ingest leave when unset",
+        ),
     ] = None
     stream_window_seconds: Annotated[
         float, Field(ge=0.05, le=60.0, description="how long a stream's values are coalesced before they are stored")
@@ -267,4 +283,5 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
     for name, value in overrides.items():
         if value is not None:
             env[f"LASTHEARD_{name.upper()}"] = str(value)
-    return load_settings(Settings, toml_path=path, env=env, also_known=(CONFIG_VARIABLE, "LASTHEARD_TEST_DSN"))
+    known = (CONFIG_VARIABLE, "LASTHEARD_TEST_DSN")
+    return load_settings(Settings, toml_path=path, env=env, also_known=known, retired=RETIRED)

@@ -183,7 +183,7 @@ def _parse_entry(entry: str) -> Network | str:
 def _parse_name(entry: str, error: ValueError) -> str:
     name = _plain_name(entry)
     if "/" in name and "://" not in name:
-        raise ValueError(f"{entry} is not a network: {error}")
+        raise ValueError(_explain_network(entry, error))
     if not _HOST_NAME.fullmatch(name):
         raise ValueError(
             f"{entry} is neither a host name, nor an address, nor a network like 10.20.0.0/16: "
@@ -192,3 +192,11 @@ def _parse_name(entry: str, error: ValueError) -> str:
     if literal_address(name) is not None or _NUMBER.fullmatch(name.rpartition(".")[2]):
         raise ValueError(f"{entry} is not an address in its usual form, like 10.20.30.40")
     return name
+
+
+def _explain_network(entry: str, error: ValueError) -> str:
+    try:
+        meant = ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return f"{entry} is not a network: {error}"
+    return f"{entry} is not a network, but an address in one: write {meant} for the network"

@@ -51,15 +51,17 @@ def load_settings(
     toml_path: Path | None,
     env: Mapping[str, str] | None = None,
     also_known: Collection[str] = (),
+    retired: Mapping[str, str] | None = None,
 ) -> SettingsT:
     """Read, merge and validate. Blocks for the file's read; call it before the loop starts.
 
     `env` defaults to the process's environment. `also_known` are variables with our prefix that somebody else reads.
+    `retired` says of settings that are gone, by field name, why they are not needed.
     Raises SettingsError with every problem found: unknown names (with the closest known one) and wrong values, each
     under its variable and its TOML key.
     """
     variables = dict(os.environ if env is None else env)
-    names = _Names(cls)
+    names = _Names(cls, retired or {})
     document = {} if toml_path is None else _read_toml(toml_path)
     unknown = dict([*_unknown_keys(names, document, toml_path), *_unknown_variables(names, variables, also_known)])
     from_env = _MappingSource(cls, variables)()
@@ -88,7 +90,8 @@ class _Field(NamedTuple):
 class _Names:
     """The names a settings model knows, as variables and as TOML keys."""
 
-    def __init__(self, cls: type[BaseSettings]) -> None:
+    def __init__(self, cls: type[BaseSettings], retired: Mapping[str, str]) -> None:
+        self.retired = retired
         self.prefix = str(cls.model_config.get("env_prefix") or "").upper()
         self.delimiter = str(cls.model_config.get("env_nested_delimiter") or "__").upper()
         self.fields = {field.path: field for field in _fields_of(cls, ())}
@@ -103,6 +106,11 @@ class _Names:
         """The field at this place, or the one that contains it."""
         names = tuple(str(part) for part in path)
         return next((self.fields[names[:n]] for n in range(len(names), 0, -1) if names[:n] in self.fields), None)
+
+    def explain_unknown(self, path: tuple[str, ...], name: str, known: list[str]) -> str:
+        """Return what is wrong with a name that is no setting, and what to do."""
+        why = self.retired.get(self.key(path))
+        return f"no longer a setting: remove it. {why}" if why else f"no such setting{_suggestion(name, known)}"
 
     def is_open(self, path: tuple[str, ...]) -> bool:
         field = self.nearest_field(path)
@@ -183,7 +191,7 @@ def _unknown_keys(
         path = (*above, key)
         if not names.knows(path):
             known = [names.key(each) for each in names.fields]
-            yield path, f"TOML key {names.key(path)} in {file}: no such setting{_suggestion(names.key(path), known)}"
+            yield path, f"TOML key {names.key(path)} in {file}: {names.explain_unknown(path, names.key(path), known)}"
         elif isinstance(value, Mapping) and not names.is_open(path):
             yield from _unknown_keys(names, value, file, path)
 
@@ -199,7 +207,7 @@ def _unknown_variables(
         rest = variable.upper().removeprefix(names.prefix)
         path = tuple(part.lower() for part in rest.split(names.delimiter))
         if not (names.knows(path) or variable.upper() in spared or rest.startswith(FREE_NAMES)):
-            yield path, f"{variable}: no such setting{_suggestion(variable.upper(), known)}"
+            yield path, f"{variable}: {names.explain_unknown(path, variable.upper(), known)}"
 
 
 def _suggestion(name: str, known: list[str]) -> str:

@@ -352,11 +352,16 @@ class Database:
         if isinstance(error, asyncpg.PostgresError):
             sqlstate = error.sqlstate or "XX000"
             return self._note(explain_error(sqlstate, getattr(error, "constraint_name", None), str(error)))
-        return self._note(DatabaseAway(f"{type(error).__name__}: {error}", retry_after=0.2))
+        return self._note(DatabaseAway(f"PostgreSQL does not answer: {_name_error(error)}", retry_after=0.2))
 
     def _note(self, error: Exception) -> Exception:
         self._last_error = f"{type(error).__name__}: {error}"
         return error
+
+
+def _name_error(error: BaseException) -> str:
+    """Return the error's type and text; some, like a timeout, have no text."""
+    return ": ".join(part for part in (type(error).__name__, str(error)) if part)
 
 
 def _was_answered(error: BaseException) -> bool:

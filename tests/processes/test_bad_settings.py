@@ -59,7 +59,9 @@ async def test_without_a_database_it_says_which_two_ways_there_are(command: list
 
 @pytest.mark.parametrize("command", [["serve"], ["migrate"], ["migrate", "--check"], ["token", "create", "x"]])
 async def test_a_database_that_does_not_answer_is_said_in_a_sentence(command: list[str]) -> None:
-    assert_says(await run_with(*command, dsn=NOWHERE), UNAVAILABLE, "127.0.0.1")
+    assert_says(
+        await run_with(*command, dsn=NOWHERE), UNAVAILABLE, "PostgreSQL does not answer", "127.0.0.1", "LASTHEARD_DSN"
+    )
 
 
 async def test_a_secret_that_is_not_there_is_named() -> None:

@@ -161,7 +161,7 @@ def test_the_setting_names_hosts_and_networks(setting: str, host: str, address: 
         ("depot example", "neither a host name"),
         ("müller.example", "xn--"),
         ("-depot", "neither a host name"),
-        ("10.20.30.40/8", "not a network"),
+        ("10.20.30.40/8", "write 10.0.0.0/8"),
         ("10.20.0.0/33", "not a network"),
         ("0x7f.1", "usual form"),
         ("2130706433", "usual form"),

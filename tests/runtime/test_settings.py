@@ -122,6 +122,20 @@ def test_an_unknown_key_far_from_every_known_one_suggests_nothing(toml: Path) ->
     assert problems(toml) == (f"TOML key zzz in {toml}: no such setting",)
 
 
+def problems_of_retired(toml_path: Path | None, env: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(House, toml_path=toml_path, env=env, retired={"old": "It is measured."})
+    return caught.value.problems
+
+
+def test_a_setting_that_is_gone_is_said_to_be_gone(toml: Path) -> None:
+    gone = "no longer a setting: remove it. It is measured."
+    shard = {"LASTHEARD_SHARD_ID": "s"}
+    toml.write_text("old = 1\n")
+    assert problems_of_retired(toml, shard) == (f"TOML key old in {toml}: {gone}",)
+    assert problems_of_retired(None, {**shard, "LASTHEARD_OLD": "1"}) == (f"LASTHEARD_OLD: {gone}",)
+
+
 def test_secrets_that_references_name_are_not_settings() -> None:
     env = {
         "LASTHEARD_SHARD_ID": "s",
