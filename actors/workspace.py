@@ -97,6 +97,7 @@ class WorkspaceActor:
             if place != self._find_place():
                 place = await self._wait_for_place()
                 start, trigger = self._move(place)
+                await self._run_requested(place, start)  # it may have been asked for while there was no place
             elif is_due:
                 start, trigger = self._next_turn(place)  # else the one that was waited for still stands, late or not
 

@@ -211,6 +211,26 @@ async def test_a_workspace_switched_off_and_on_at_once_is_not_collected_twice(
     assert await story(house) == [("schedule", 1, "completed")]
 
 
+async def test_a_run_that_was_asked_for_while_it_was_off_starts_when_it_is_on(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The actor has heard of the request before, and of nothing more than the activation since."""
+    nursery.start_soon(shard.ingest.run)
+    view = await shard.view()
+    async with working(shard, view):
+        await trio.sleep(10)
+        await house.add_workspace(HARBOUR, active=False)
+        await shard.reload(view)
+        await trio.sleep(1)
+        await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+        await shard.reload(view)
+        await trio.sleep(1)
+        await house.add_workspace(HARBOUR)
+        await shard.reload(view)
+        await trio.sleep(5)
+    assert await story(house) == [("schedule", 1, "completed"), ("manual", 1, "completed")]
+
+
 async def test_the_time_a_workspace_was_off_is_not_missed_by_its_next_owner(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
