@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from runtime.mailbox import Mailbox
 
 MAX_WORKSPACE_UPDATES: Final = 1_000
+# With the submissions without updates: every cycle ends with one, however long a row is locked.
+MAX_WORKSPACE_SIZE: Final = 2 * MAX_WORKSPACE_UPDATES
 MIN_LOOK_SECONDS: Final = 0.2
 MAX_LOOK_SECONDS: Final = 2.0
 MAX_NAMED_ROWS: Final = 5  # in a log line
@@ -59,7 +61,7 @@ class DeferredSubmissions:
         self._ready: deque[_Deferred] = deque()  # their rows are free; they commit before anything new
         self._locked: dict[Key, str] = {}  # and the transaction that was seen to hold each
         self._preceding: set[Key] = set()  # a new submission that follows one of these waits, too
-        self._updates: Counter[str] = Counter()  # here, by workspace; no zeros are kept
+        self._sizes: Counter[str] = Counter()  # of what is here, by workspace; no zeros are kept
         self._left = trio.Event()  # set when some leave
         self._closed = False
         self._backoff = Backoff(random, MIN_LOOK_SECONDS / 2, MAX_LOOK_SECONDS - MIN_LOOK_SECONDS)
@@ -86,9 +88,10 @@ class DeferredSubmissions:
 
     def refuses(self, submission: Submission) -> bool:
         """Whether it would only join those that wait, in a workspace that has enough of them."""
-        if not self._waiting or self._closed or not submission.updates:
+        if not self._waiting or self._closed:
             return False
-        if all(self._updates[name] < MAX_WORKSPACE_UPDATES for name in _workspaces_of(submission)):
+        enough = MAX_WORKSPACE_UPDATES if submission.updates else MAX_WORKSPACE_SIZE
+        if all(self._sizes[name] < enough for name in _workspaces_of(submission)):
             return False
         return self._must_wait(claim_of(submission))
 
@@ -199,16 +202,16 @@ class DeferredSubmissions:
         self._deferrals += 1
         self._mailbox.set_aside(lane_of(submission), submission.size)
         for workspace_id in entry.workspace_ids:
-            self._updates[workspace_id] += submission.size
+            self._sizes[workspace_id] += submission.size
         return entry
 
     def _leave(self, entries: Sequence[_Deferred]) -> None:
         for submission, _, workspace_ids, _ in entries:
             self._mailbox.resume(lane_of(submission), submission.size)
             for workspace_id in workspace_ids:
-                self._updates[workspace_id] -= submission.size
-                if not self._updates[workspace_id]:
-                    del self._updates[workspace_id]
+                self._sizes[workspace_id] -= submission.size
+                if not self._sizes[workspace_id]:
+                    del self._sizes[workspace_id]
         if entries:
             self._tell_left()
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors.deferred import MAX_WORKSPACE_UPDATES
+from actors.deferred import MAX_WORKSPACE_SIZE, MAX_WORKSPACE_UPDATES
 from actors.lanes import LANES
+from domain.model import Confirmation
 from runtime.mailbox import LaneFull
-from tests.actors.cast import HARBOUR, STEADY, House, Shard, owned_by, said, submission, until, update
-from tests.actors.deferring import ENOUGH_SECONDS, advance, cursor_of
+from tests.actors.cast import HARBOUR, STEADY, House, Shard, at, owned_by, said, submission, until, update
+from tests.actors.deferring import ENOUGH_SECONDS, advance, cursor_of, end_of_cycle
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from storage.unit_steps import Statement
 
     Events = list[MutableMapping[str, Any]]
+
+BUS_IS_THERE = Confirmation(HARBOUR, ("bus-1",), at(1))
 
 
 # --- bounds
@@ -61,6 +64,32 @@ async def test_a_workspace_with_enough_waiting_is_refused_alone(
     await running.ingest.submit(waiting)
     await reply.wait()
     assert LANES["stream"].capacity >= 10 * MAX_WORKSPACE_UPDATES
+
+
+async def test_cycles_that_end_behind_a_locked_row_do_not_fill_the_lane(
+    house: House, running: Shard, autojump_clock: MockClock
+) -> None:
+    """Every slot brings one more end, and none of them carries an update."""
+    mine = owned_by(running.session)
+    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    first = running.send(update("bus-1", 1, soc_percent=1), origin="poll", ownership=mine)
+    await until(lambda: running.ingest.statistics()["deferred"]["submissions"] == 1)
+    ends = []
+    for _ in range(MAX_WORKSPACE_SIZE - 1):  # they are let in where updates are refused already
+        ends.append(running.send(origin="poll", ownership=mine, confirmation=BUS_IS_THERE))
+        await trio.sleep(0.05)
+    with pytest.raises(LaneFull, match="locked"):
+        running.send(origin="poll", ownership=mine, confirmation=BUS_IS_THERE)
+    assert LANES["poll"].capacity >= 5 * MAX_WORKSPACE_SIZE
+    waiting, last = submission(origin="poll", ownership=mine, cycle=end_of_cycle())
+    with trio.move_on_after(30) as deadline:
+        await running.ingest.submit(waiting)
+    assert deadline.cancelled_caught
+    house.store.release_rows()
+    await running.ingest.submit(waiting)
+    for reply in (first, *ends, last):
+        assert await reply.wait() is not None
+    assert running.ingest.statistics()["deferred"]["submissions"] == 0
 
 
 async def test_a_row_locked_for_ever_costs_little_and_is_said_once(
