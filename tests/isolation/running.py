@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from storage import queries
-from storage.gateway import Database, open_bridge
 from tests.conftest import database_dsn, execute, fetch
 from tests.isolation.fleets import BASE, OURS, THEIRS, House, fill_database
 
 if TYPE_CHECKING:
+    from storage.gateway import Database
     from tests.isolation.scenarios import Scenario
+    from tests.isolation.standing import Standing
 
 RECENT = BASE + timedelta(hours=2)
 HANDED_OUT = {
@@ -47,14 +48,17 @@ class Run(NamedTuple):
 
 
 class Databases(NamedTuple):
-    """DSNs of the two filled databases, and the SQL that makes either what it was filled with."""
+    """DSNs of the two filled databases, the SQL that makes either what it was filled with, and what
+    runs work on them.
+    """
 
     alone: str
     beside: str
     go_back: str
+    standing: Standing
 
 
-def fill_databases(server: str, template: str) -> Databases:
+def fill_databases(server: str, template: str, standing: Standing) -> Databases:
     """The two databases. Each keeps a copy of what it was filled with, and every run begins there."""
     alone, beside = (_make_database(server, template, name) for name in ("alone", "beside"))
     trio.run(fill_database, alone, False)
@@ -63,7 +67,7 @@ def fill_databases(server: str, template: str) -> Databases:
     for dsn in (alone, beside):
         copies = [f"CREATE TABLE kept.{table} AS TABLE public.{table}" for table in tables]
         execute(dsn, "CREATE SCHEMA kept", *copies)
-    return Databases(alone, beside, _going_back(tables))
+    return Databases(alone, beside, _going_back(tables), standing)
 
 
 _TABLES = """
@@ -87,24 +91,19 @@ def _going_back(tables: Iterable[str]) -> str:
 
 
 def run_scenario(databases: Databases, scenario: Scenario, *, beside: bool) -> Run:
-    return trio.run(_run, databases.beside if beside else databases.alone, databases.go_back, scenario)
+    return databases.standing.run(_run, databases.beside if beside else databases.alone, databases.go_back, scenario)
 
 
-async def _run(dsn: str, go_back: str, scenario: Scenario) -> Run:
-    async with open_bridge():
-        database = Database(dsn)
-        try:
-            house = House.over(database)
-            for statement in (go_back, *scenario.prepared):
-                await house.execute(statement)
-            before = await dump(house, THEIRS, locks=True)
-            with recording() as executed:
-                answer = await scenario.work(house)
-            after = await dump(house, THEIRS, locks=True)
-            ours = await dump(house, OURS, locks=False)
-            return Run(comparable(answer), ours, before, after, frozenset(executed))
-        finally:
-            await database.aclose()
+async def _run(database: Database, go_back: str, scenario: Scenario) -> Run:
+    house = House.over(database)
+    for statement in (go_back, *scenario.prepared):
+        await house.execute(statement)
+    before = await dump(house, THEIRS, locks=True)
+    with recording() as executed:
+        answer = await scenario.work(house)
+    after = await dump(house, THEIRS, locks=True)
+    ours = await dump(house, OURS, locks=False)
+    return Run(comparable(answer), ours, before, after, frozenset(executed))
 
 
 @contextmanager
@@ -148,13 +147,15 @@ async def dump(house: House, workspace_id: str, *, locks: bool) -> Dump:
     """All rows of the workspace as text, one a line; `locks`: with who wrote and locked each, and
     every byte of it.
     """
-    lines = []
-    for table, column in await tables_of_workspaces(house):
-        marks = "t.xmin::text || ' ' || t.xmax::text" if locks else "''"
-        query = f"SELECT {marks}, to_jsonb(t)::text FROM {table} t WHERE {column} = $1"
-        for mark, row in await house.fetch(query, workspace_id):
-            lines.append(f"{table} {mark} {row}" if locks else f"{table} {_without_what_differs(row)}")
-    return sorted(lines)
+    marks = "t.xmin::text || ' ' || t.xmax::text" if locks else "''"
+    query = " UNION ALL ".join(
+        f"SELECT '{table}', {marks}, to_jsonb(t)::text FROM {table} t WHERE {column} = $1"
+        for table, column in await tables_of_workspaces(house)
+    )
+    rows = await house.fetch(query, workspace_id)  # in one round trip: this runs some thousand times
+    return sorted(
+        f"{table} {mark} {row}" if locks else f"{table} {_without_what_differs(row)}" for table, mark, row in rows
+    )
 
 
 async def rows_by_table(house: House, workspace_id: str) -> dict[str, int]:

@@ -16,17 +16,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import pytest
-import trio
 
 from storage import queries
 from storage.faults import DatabaseRefused
-from storage.gateway import Database, open_bridge
 from tests.isolation.fleets import THEIRS, House
 from tests.isolation.mutants import mutants_of
 from tests.isolation.running import Databases, rows_by_table, run_scenario, statements_replaced
 from tests.isolation.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
+    from storage.gateway import Database
     from tests.isolation.mutants import Mutant
     from tests.isolation.scenarios import Scenario
 
@@ -103,13 +102,8 @@ def _is_no_sql(error: Exception, mutant: Mutant) -> bool:
 def test_the_other_workspace_has_a_row_in_every_table(databases: Databases) -> None:
     """A table in which `THEIRS` has nothing proves nothing."""
 
-    async def count() -> dict[str, int]:
-        async with open_bridge():
-            database = Database(databases.beside)
-            try:
-                return await rows_by_table(House.over(database), THEIRS)
-            finally:
-                await database.aclose()
+    async def count(database: Database) -> dict[str, int]:
+        return await rows_by_table(House.over(database), THEIRS)
 
-    counts = trio.run(count)
+    counts = databases.standing.run(count, databases.beside)
     assert [table for table, rows in counts.items() if not rows] == [], "fill it for both in tests/isolation/fleets.py"
