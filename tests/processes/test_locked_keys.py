@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.processes, pytest.mark.postgres]
 
 FLEETS: Final = ("--devices", "10", "--tenants", "1", "--rate", "4", "--seed", "3")
-LOCKED_SECONDS: Final = 20.0
+LOCKED_SECONDS: Final = 14.0  # longer than a session lives without a heartbeat
 TTL_SECONDS: Final = 9.0  # so a heartbeat is due every 3 s
 CLIENTS: Final = 60
 LOOK: Final = """

@@ -65,7 +65,9 @@ async def _silent_server() -> AsyncIterator[tuple[int, list[bytes]]]:
 
 
 def _connection(kind: str, base: str) -> ProviderConnection:
-    return ProviderConnection("acme", "p", kind, "poll" if kind == "rfms" else "stream", base, "env:KEY")
+    if kind == "rfms":
+        return ProviderConnection("acme", "p", kind, "poll", base, "env:KEY")
+    return ProviderConnection("acme", "p", kind, "stream", base, "env:KEY", {"connect_timeout_seconds": 1.0})
 
 
 async def _poll(http: HttpPool, base: str) -> object:
