@@ -99,7 +99,8 @@ async def test_a_good_key_and_probes_are_answered_while_strangers_fill_the_api(
 
 async def test_strangers_write_at_most_one_line_of_a_kind(dsn: str, postgres_stores: Stores) -> None:
     key = await make_key(postgres_stores)
-    async with open_shard(dsn, key) as shard:
+    # So long a session that a busy machine does not write lines about it.
+    async with open_shard(dsn, key, ttl_seconds="120") as shard:
         await shard.wait_ready()
         quiet = len(shard.child.records)
         began = trio.current_time()
