@@ -5,11 +5,12 @@ Which reference a key may configure is decided in api/provider_credentials.py. I
 provider.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, create_model
 from quart import Response, request
 
 from actors.ports import Provider
@@ -29,6 +30,7 @@ from domain.model import ProviderConnection
 from runtime.outbound import Allowance, OutboundRefused
 from runtime.redaction import is_sensitive_key
 from runtime.secret_references import SecretReference
+from runtime.settings import FREE_NAMES
 
 ALL = "/workspaces/{workspace_id}/providers"
 ONE = "/workspaces/{workspace_id}/providers/{provider_id}"
@@ -38,14 +40,25 @@ _REFUSAL_OF_SECRETS = (
 )
 
 
+_NO_ADDRESS = "Give an address like https://host/path, in ASCII: a name in its xn-- form, a path percent-encoded."
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_BASE_URL = rf"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[!-\"$->@-~]*)?$"
+_FILE = r"file:[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*"
+_REFERENCE = re.compile(rf"(env:[A-Za-z_][A-Za-z0-9_]*|{_FILE})")
+# The description says which variables may be named; the refusal of others comes from `Credentials`.
+_REFERENCE_SCHEMA = {"pattern": rf"^(env:LASTHEARD_{FREE_NAMES}[A-Za-z0-9_]*|{_FILE})$"}
+
+
 def _check_reference(text: str) -> str:
-    reference = SecretReference(text)
-    if not text.isprintable() or (reference.kind == "env" and not reference.target.isidentifier()):
+    if _REFERENCE.fullmatch(text) is None:
         raise ValueError("a credential is a reference, env:NAME or file:PATH, never the secret itself")
+    SecretReference(text)
     return text
 
 
-CredentialReference = Annotated[str, Field(max_length=500), AfterValidator(_check_reference)]
+CredentialReference = Annotated[
+    str, Field(max_length=500, json_schema_extra={**_REFERENCE_SCHEMA}), AfterValidator(_check_reference)
+]
 
 
 class ProviderBody(RequestModel):
@@ -53,7 +66,11 @@ class ProviderBody(RequestModel):
 
     provider_type: str = Field(max_length=64)
     transport: Literal["poll", "stream"]
-    base_url: str = Field(max_length=2000, description="http(s) address without user, password or query")
+    base_url: str = Field(
+        max_length=2000,
+        description="http(s) address without user, password or query",
+        json_schema_extra={"pattern": _BASE_URL},
+    )
     credential: CredentialReference | None = None
     settings: dict[str, Any] = Field(default_factory=dict, description="as the provider type defines them")
     active: bool = True
@@ -85,8 +102,17 @@ class ProviderList(AnswerModel):
     next_cursor: str | None
 
 
+def _body_of(providers: Mapping[str, Provider]) -> type[ProviderBody]:
+    """Return the body as it is here; its description names the provider types that exist."""
+    provider_type = Annotated[str, Field(max_length=64, json_schema_extra={"enum": sorted(providers)})]
+    return create_model(
+        "ProviderBody", __base__=ProviderBody, __doc__=ProviderBody.__doc__, provider_type=provider_type
+    )
+
+
 def declare_providers(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
+    body_model = _body_of(services.providers)
 
     @operations.declare("GET", ALL, scope=Scope.READ, query=PageQuery, response=ProviderList, tag=_TAG)
     async def list_providers(workspace_id: str) -> Response:
@@ -112,7 +138,7 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         "PUT",
         ONE,
         scope=Scope.CONTROL,
-        request=ProviderBody,
+        request=body_model,
         response=StoredProvider,
         creates=True,
         problems=(CONFLICT, CREDENTIAL_NOT_ALLOWED),
@@ -128,7 +154,7 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         name files in a folder named after the workspace, and keep the present credential of a
         connection that does not move.
         """
-        body = await read_json(request, ProviderBody)
+        body = await read_json(request, body_model)
         provider = _refuse_faults(body, services.providers, services.outbound)
         connection = _to_domain(workspace_id, provider_id, body)
         refuse_credential(
@@ -170,14 +196,14 @@ def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
     """A host that is an address in itself is judged here; a name only when it is dialled."""
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or not text.isprintable() or " " in text:
-        yield FaultyPart(pointer="/base_url", detail="Give an address like https://host/path.")
-    elif parts.username is not None or parts.query or parts.fragment:
+        yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)
+        return
+    if parts.username is not None or parts.query or parts.fragment:
         detail = "It must hold no user, password, query or fragment: secrets belong behind the credential."
         yield FaultyPart(pointer="/base_url", detail=detail)
+    elif re.fullmatch(_BASE_URL, text) is None:
+        yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)
     else:
         try:
             outbound.judge_literal(parts.hostname or "")

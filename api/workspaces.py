@@ -5,7 +5,7 @@ Owns what a workspace must satisfy before it is stored. It must never show a wor
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, create_model
 from quart import Response, request
 
 from api.auth import current_access, current_workspace, no_such_workspace
@@ -22,6 +22,7 @@ from api.shapes import AnswerModel, Name, Seconds
 from domain.model import Policy, Workspace
 
 ONE = "/workspaces/{workspace_id}"
+DEFAULT_POLL_INTERVAL_SECONDS = 300
 MAX_POLL_INTERVAL_SECONDS = 3600
 _KIND = "workspaces"
 _TAG = "workspaces"
@@ -41,8 +42,20 @@ class WorkspaceBody(RequestModel):
 
     name: Name
     active: bool = True
-    poll_interval_seconds: Annotated[int, Field(ge=2, le=MAX_POLL_INTERVAL_SECONDS)] = 300
+    poll_interval_seconds: int = DEFAULT_POLL_INTERVAL_SECONDS
     thresholds: ThresholdsBody = ThresholdsBody()
+
+
+def _body_of(min_poll_interval_seconds: int) -> type[WorkspaceBody]:
+    """Return the body as it is here: with the shortest interval of this installation."""
+    interval = Annotated[int, Field(ge=min_poll_interval_seconds, le=MAX_POLL_INTERVAL_SECONDS)]
+    default = max(DEFAULT_POLL_INTERVAL_SECONDS, min_poll_interval_seconds)
+    return create_model(
+        "WorkspaceBody",
+        __base__=WorkspaceBody,
+        __doc__=WorkspaceBody.__doc__,
+        poll_interval_seconds=(interval, default),
+    )
 
 
 class WorkspaceAnswer(AnswerModel):
@@ -61,6 +74,7 @@ class WorkspaceList(AnswerModel):
 
 def declare_workspaces(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
+    body_model = _body_of(services.min_poll_interval_seconds)
 
     @operations.declare("GET", "/workspaces", scope=Scope.READ, query=PageQuery, response=WorkspaceList, tag=_TAG)
     async def list_workspaces() -> Response:
@@ -84,7 +98,7 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
         "PUT",
         ONE,
         scope=Scope.CONTROL,
-        request=WorkspaceBody,
+        request=body_model,
         response=WorkspaceAnswer,
         creates=True,
         problems=(CONFLICT,),
@@ -95,8 +109,8 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
 
         The key must see it already, so a key limited to workspaces can create only those it lists.
         """
-        body = await read_json(request, WorkspaceBody)
-        _refuse_contradictions(body, services.min_poll_interval_seconds)
+        body = await read_json(request, body_model)
+        _refuse_contradictions(body.thresholds)
         stored = await services.registry.put_workspace(
             workspace_id,
             name=body.name,
@@ -113,12 +127,8 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
         return json_response(_present(workspace), 201 if stored.created else 200)
 
 
-def _refuse_contradictions(body: WorkspaceBody, min_poll_interval_seconds: int) -> None:
-    limits = body.thresholds
+def _refuse_contradictions(limits: ThresholdsBody) -> None:
     faults = []
-    if body.poll_interval_seconds < min_poll_interval_seconds:
-        detail = f"The shortest interval here is {min_poll_interval_seconds} s."
-        faults.append(FaultyPart(pointer="/poll_interval_seconds", detail=detail))
     if limits.delayed_after_seconds < limits.freshness_target_seconds:
         detail = "It must not be less than freshness_target_seconds."
         faults.append(FaultyPart(pointer="/thresholds/delayed_after_seconds", detail=detail))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from api.app import create_app, declare_operations
 
 if TYPE_CHECKING:
@@ -70,3 +72,38 @@ async def test_what_creates_says_201_and_what_takes_csv_says_so(house: House) ->
 async def test_the_page_shows_every_path(house: House) -> None:
     page = (await house.ask("GET", "/docs")).body.decode()
     assert all(operation.path in page for operation in declare_operations(house.services))
+
+
+async def test_a_body_is_described_as_this_installation_takes_it(house: House) -> None:
+    schemas = (await house.get("/openapi.json"))["components"]["schemas"]
+    interval = schemas["WorkspaceBody"]["properties"]["poll_interval_seconds"]
+    assert (interval["minimum"], interval["maximum"], interval["default"]) == (60, 3600, 300)
+    assert schemas["ProviderBody"]["properties"]["provider_type"]["enum"] == ["murmured", "spoken"]
+
+
+@pytest.mark.parametrize(
+    ("member", "text", "fits"),
+    [
+        ("credential", "env:LASTHEARD_SECRET_NORTH", True),
+        ("credential", "file:north/live 1", True),
+        ("credential", "env:HOME", False),
+        ("credential", "env:LASTHEARD_SECRET_A B", False),
+        ("credential", "sk_live_4242", False),
+        ("credential", "file: ", False),
+        ("base_url", "https://provider.example:65535/a%20b", True),
+        ("base_url", "http://[2001:4860:4860::8888]", True),
+        ("base_url", "https://provider.example:65536", False),
+        ("base_url", "https://user:pass@provider.example", False),
+        ("base_url", "https://provider.example/?apiKey=4242", False),
+        ("base_url", "https://provider.example/a b", False),
+        ("base_url", "https://pr\u00f6vider.example", False),
+        ("base_url", "ftp://provider.example", False),
+    ],
+)
+async def test_a_text_that_its_pattern_forbids_is_refused(house: House, member: str, text: str, fits: bool) -> None:
+    schemas = (await house.get("/openapi.json"))["components"]["schemas"]
+    described = schemas["ProviderBody"]["properties"][member]
+    pattern = described.get("pattern") or described["anyOf"][0]["pattern"]
+    body = {"provider_type": "spoken", "transport": "poll", "base_url": "https://provider.example", member: text}
+    answer = await house.ask("PUT", "/workspaces/north/providers/second", json=body)
+    assert (re.search(pattern, text) is not None, answer.status) == (fits, 201 if fits else 422)
