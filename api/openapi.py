@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from api.operations import Operation, Operations
+    from api.problem_types import ProblemType
 
 
 def describe_operations(operations: Operations, *, title: str, version: str, description: str = "") -> dict[str, Any]:
@@ -29,7 +30,8 @@ def describe_operations(operations: Operations, *, title: str, version: str, des
     schemas, refs = _schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        described = _describe(operation, schemas, refs)
+        described = _describe(operation, refs)
+        described["responses"] |= _refusals(operations.problems_of(operation), refs)
         described["parameters"] = [
             *_path_parameters(operation, operations),
             *_query_parameters(operation, schemas, refs),
@@ -57,13 +59,13 @@ def _schemas(operations: Operations) -> tuple[dict[str, Any], Mapping[Any, Any]]
     return definitions["$defs"], refs
 
 
-def _describe(operation: Operation, schemas: Mapping[str, Any], refs: Mapping[Any, Any]) -> dict[str, Any]:
+def _describe(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
     summary, _, rest = inspect.cleandoc(operation.handler.__doc__ or "").partition("\n")
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": summary,
         "description": rest.strip(),
-        "responses": {**_successes(operation, refs), **_refusals(operation, refs)},
+        "responses": _successes(operation, refs),
         "security": [] if operation.scope is None else [{"bearer": []}],
         "x-scope": operation.scope,
     }
@@ -122,10 +124,10 @@ def _content(media_types: Sequence[str], first: Mapping[str, Any] | None) -> dic
     return content
 
 
-def _refusals(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
+def _refusals(problems: Sequence[ProblemType], refs: Mapping[Any, Any]) -> dict[str, Any]:
     content = {PROBLEM_MEDIA_TYPE: {"schema": refs[ProblemDocument, "serialization"]}}
     refusals: dict[str, Any] = {}
-    for status, kinds in groupby(operation.all_problems(), key=lambda kind: kind.status):
+    for status, kinds in groupby(problems, key=lambda kind: kind.status):
         description = " · ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds)
         refusals[str(status)] = {"description": description, "content": content}
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):

@@ -7,7 +7,7 @@ must never know a resource; it only holds what the resources declare.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Required, TypedDict, TypeVar, Unpack
 
@@ -66,7 +66,11 @@ class Operation:
         if self.request is not None:
             found += [types.MALFORMED_JSON, types.INVALID_BODY, types.UNSUPPORTED_MEDIA_TYPE]
             found += [types.BODY_TOO_LARGE, types.REQUEST_TIMEOUT]
-        return tuple(sorted(set(found), key=lambda kind: (kind.status, kind.slug)))
+        return sort_problems(found)
+
+
+def sort_problems(found: Iterable[ProblemType]) -> tuple[ProblemType, ...]:
+    return tuple(sorted(set(found), key=lambda kind: (kind.status, kind.slug)))
 
 
 class Details(TypedDict, total=False):
@@ -139,6 +143,11 @@ class Operations:
         after = {other.path.removeprefix(before) for other in self if other.path.startswith(before)}
         words = {rest.partition("/")[0] for rest in after}
         return tuple(sorted(word for word in words if word and not PATH_PARAMETER.search(word)))
+
+    def problems_of(self, operation: Operation) -> tuple[ProblemType, ...]:
+        """Return all that the operation may refuse, with what its path's taken words are answered with."""
+        is_beside_words = any(self.taken_words(operation.path, name) for name in PATH_PARAMETER.findall(operation.path))
+        return sort_problems([*operation.all_problems(), *([types.METHOD_NOT_ALLOWED] if is_beside_words else [])])
 
     def _rule_of(self, path: str) -> str:
         def write(found: re.Match[str]) -> str:

@@ -197,13 +197,14 @@ def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
     try:
         parts = urlsplit(text)
     except ValueError:
-        yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)
-        return
-    if parts.username is not None or parts.query or parts.fragment:
+        parts = None
+    if parts is not None and (parts.username is not None or parts.query or parts.fragment):
         detail = "It must hold no user, password, query or fragment: secrets belong behind the credential."
         yield FaultyPart(pointer="/base_url", detail=detail)
     elif re.fullmatch(_BASE_URL, text) is None:
         yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)
+    elif parts is None:
+        yield FaultyPart(pointer="/base_url", detail="In brackets stands no IPv6 address.")
     else:
         try:
             outbound.judge_literal(parts.hostname or "")

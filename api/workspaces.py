@@ -5,7 +5,7 @@ Owns what a workspace must satisfy before it is stored. It must never show a wor
 
 from typing import Annotated
 
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, create_model
 from quart import Response, request
 
 from api.auth import current_access, current_workspace, no_such_workspace
@@ -46,9 +46,15 @@ class WorkspaceBody(RequestModel):
     thresholds: ThresholdsBody = ThresholdsBody()
 
 
+def _accept_whole(value: object) -> object:
+    """300.0 is an integer, too: to JSON Schema, and to clients that have one type of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _body_of(min_poll_interval_seconds: int) -> type[WorkspaceBody]:
     """Return the body as it is here: with the shortest interval of this installation."""
-    interval = Annotated[int, Field(ge=min_poll_interval_seconds, le=MAX_POLL_INTERVAL_SECONDS)]
+    bounds = Field(ge=min_poll_interval_seconds, le=MAX_POLL_INTERVAL_SECONDS)
+    interval = Annotated[int, bounds, BeforeValidator(_accept_whole)]
     default = max(DEFAULT_POLL_INTERVAL_SECONDS, min_poll_interval_seconds)
     return create_model(
         "WorkspaceBody",

@@ -133,7 +133,9 @@ def test_a_parameter_excludes_the_words_of_paths_beside_it() -> None:
         return json_response({})
 
     paths = describe_operations(operations, title="Notes", version="1")["paths"]
-    (device_id, *_) = paths["/api/notes/{device_id}"]["get"]["parameters"]
+    listed = paths["/api/notes/{device_id}"]["get"]
+    (device_id, *_) = listed["parameters"]
+    assert "405" in listed["responses"]
     assert device_id["schema"] == {"type": "string", "pattern": ID_PATTERN, "not": {"enum": ["archive"]}}
 
 

@@ -77,6 +77,7 @@ async def test_connections_are_listed_in_pages(house: House) -> None:
         ({"base_url": "https://provider.example?apiKey=4242"}, ["/base_url"]),
         ({"base_url": "ftp://provider.example"}, ["/base_url"]),
         ({"base_url": "https://[provider"}, ["/base_url"]),
+        ({"base_url": "https://[Acd2d27]"}, ["/base_url"]),
         ({"base_url": "http://169.254.169.254/latest"}, ["/base_url"]),
         ({"base_url": "http://[fd00:ec2::254]"}, ["/base_url"]),
         ({"base_url": "http://[fe80::1%25eth0]"}, ["/base_url"]),

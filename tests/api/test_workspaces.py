@@ -49,6 +49,8 @@ async def test_a_change_nudges_the_actors(house: House) -> None:
         ({"name": "x", "poll_interval_seconds": 59}, ["/poll_interval_seconds"]),
         ({"name": "x", "poll_interval_seconds": 3601}, ["/poll_interval_seconds"]),
         ({"name": "x", "poll_interval_seconds": "300"}, ["/poll_interval_seconds"]),
+        ({"name": "x", "poll_interval_seconds": 300.5}, ["/poll_interval_seconds"]),
+        ({"name": "x", "poll_interval_seconds": True}, ["/poll_interval_seconds"]),
         ({"name": "x", "thresholds": {"delayed_after_seconds": 299}}, ["/thresholds/delayed_after_seconds"]),
         ({"name": "x", "thresholds": {"stale_after_seconds": 360}}, ["/thresholds/stale_after_seconds"]),
         ({"name": "x", "thresholds": {"grace_seconds": 0}}, ["/thresholds/grace_seconds"]),
@@ -57,6 +59,12 @@ async def test_a_change_nudges_the_actors(house: House) -> None:
 async def test_what_is_wrong_is_refused_at_its_place(house: House, body: Any, pointers: list[str]) -> None:
     answer = await house.ask("PUT", "/workspaces/north", json=body)
     assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", pointers)
+
+
+async def test_an_interval_with_a_zero_fraction_is_whole(house: House) -> None:
+    stored = await house.ask("PUT", "/workspaces/north", json={"name": "North", "poll_interval_seconds": 120.0})
+    assert (stored.status, stored.json["poll_interval_seconds"]) == (200, 120)
+    assert b'"poll_interval_seconds":120,' in stored.body
 
 
 async def test_workspaces_are_listed_in_pages(house: House) -> None:

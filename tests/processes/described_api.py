@@ -1,0 +1,46 @@
+"""Schemathesis against a real process on PostgreSQL: it asks all that the API's description allows and forbids.
+
+The key opens everything, and every check of schemathesis.toml is on, with the one of
+schemathesis_checks.py: no undocumented answer, and no 5xx but the documented 503.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from tests.processes.fleets import make_depot, make_key
+from tests.processes.shard import open_shard
+
+if TYPE_CHECKING:
+    from tests.conftest import Stores
+
+_HERE = Path(__file__).parent
+_COMMAND = Path(sys.executable).with_name("st")
+_HOOKS = {"SCHEMATHESIS_HOOKS": str(_HERE / "schemathesis_checks.py")}
+
+
+async def ask_all_that_is_described(
+    dsn: str, stores: Stores, folder: Path, *, seconds: float, seed: str, phases: str
+) -> None:
+    """Run for so many seconds. Raises AssertionError on a finding; schemathesis prints it with a request to repeat."""
+    key = await make_key(stores)
+    await make_depot(stores, 5)
+    async with open_shard(dsn, key) as shard:
+        await shard.wait_ready()
+        command = [
+            str(_COMMAND),
+            *("--config-file", str(_HERE / "schemathesis.toml")),
+            *("run", f"http://127.0.0.1:{shard.port}/openapi.json"),
+            *("--header", f"Authorization: Bearer {key}"),
+            *("--phases", phases, "--seed", seed, "--max-time", f"{seconds:g}", "--continue-on-failure"),
+            *("--request-timeout", "20", "--no-color"),
+        ]
+        with trio.fail_after(seconds + 300):
+            ended = await trio.run_process(command, check=False, cwd=folder, env=os.environ | _HOOKS)
+        assert (await shard.get("/healthz")).status_code == 200
+    assert ended.returncode == 0, "what it found stands above, each with a request that repeats it"
