@@ -180,6 +180,18 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) ->
     assert (facts.last_rejected_at, facts.last_rejection_reason) == (world.ago(minutes=1), "identity_conflict")
 
 
+async def test_deferred_submissions_are_a_backlog_of_their_own_workspace_alone(world: World) -> None:
+    """Two workspaces of one shard; a row of the harbour has been locked for two minutes."""
+    vital_signs = {"oldest_waiting_seconds": 0.5, "deferred_seconds": {HARBOUR: 120.25}}
+    await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=vital_signs)
+    await world.stores.leases.claim(world.session, [HARBOUR, ISLAND])
+    waits = {}
+    for workspace_id in (HARBOUR, ISLAND):
+        rows = (await world.health(workspace_id)).rows
+        waits[workspace_id] = {row.collector.oldest_waiting_seconds for row in rows}
+    assert waits == {HARBOUR: {120.25}, ISLAND: {0.5}}
+
+
 async def test_the_owner_is_who_has_the_lease_and_not_who_ran_the_newest_cycle(world: World) -> None:
     """A completed slot is not repeated, so a new owner may own for a whole interval before it begins a cycle."""
     leases, former = world.stores.leases, world.session
