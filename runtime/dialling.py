@@ -6,14 +6,15 @@ second look (DNS rebinding) gains nothing. It must never fall back to another wa
 
 Looking a name up blocks a thread for as long as the system's resolver pleases. The threads have a
 limiter of their own, which a lookup that nobody waits for any more still occupies: names that are
-never answered cost at most MAX_LOOKUPS threads, and nobody else's.
+never answered cost at most MAX_LOOKUPS threads, and nobody else's. Names that were resolved last time
+have a limiter apart, so a customer's names that nobody answers do not keep them waiting.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from collections import Counter
+from collections import Counter, OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 RESOLVE_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 10.0
 MAX_LOOKUPS: Final = 32
+MAX_KNOWN_LOOKUPS: Final = 16  # of names that were resolved last time
+MAX_KNOWN_NAMES: Final = 4096
 MAX_ADDRESSES: Final = 8  # of one name that are tried
 NEXT_ATTEMPT_SECONDS: Final = 0.25  # RFC 8305: patience with one address before the next joins in
 
@@ -54,6 +57,8 @@ class Dialler:
     ) -> None:
         self.allowance = allowance
         self._limiter = trio.CapacityLimiter(MAX_LOOKUPS)
+        self._known_limiter = trio.CapacityLimiter(MAX_KNOWN_LOOKUPS)
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._resolve = resolve or self._look_up
         self._connect = connect
         self._counts: Counter[str] = Counter()
@@ -72,10 +77,11 @@ class Dialler:
         raise TimeoutError(f"no connection within {CONNECT_SECONDS:g} s")
 
     def statistics(self) -> dict[str, Any]:
+        limiters = self._limiter, self._known_limiter
         return {
             **{name: self._counts[name] for name in ("asked", "refused", "connected")},
-            "lookups_in_flight": self._limiter.borrowed_tokens,
-            "lookups_waiting": self._limiter.statistics().tasks_waiting,
+            "lookups_in_flight": sum(limiter.borrowed_tokens for limiter in limiters),
+            "lookups_waiting": sum(limiter.statistics().tasks_waiting for limiter in limiters),
         }
 
     async def _addresses_of(self, host: str, port: int) -> Sequence[Address]:
@@ -104,8 +110,20 @@ class Dialler:
     async def _look_up(self, host: str, port: int) -> Sequence[Address]:
         """As bytes: the codec that str would go through refuses long labels with an error that is no OSError."""
         ask = partial(socket.getaddrinfo, host.encode("ascii", "replace"), port, type=socket.SOCK_STREAM)
-        found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._limiter)
+        limiter = self._known_limiter if host in self._known else self._limiter
+        try:
+            found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=limiter)
+        except BaseException:
+            self._known.pop(host, None)
+            raise
+        self._remember(host)
         return [ipaddress.ip_address(str(sockaddr[0])) for *_, sockaddr in found]
+
+    def _remember(self, host: str) -> None:
+        self._known[host] = None
+        self._known.move_to_end(host)
+        if len(self._known) > MAX_KNOWN_NAMES:
+            self._known.popitem(last=False)
 
     async def _race(self, addresses: Sequence[Address], port: int) -> trio.SocketStream:
         """The first connection that comes about; the others are closed. Raises the first OSError when none does."""

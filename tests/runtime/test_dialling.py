@@ -192,6 +192,38 @@ async def test_lookups_that_hang_take_a_bounded_number_of_threads(monkeypatch: p
         release.set()
 
 
+async def test_names_that_hang_keep_no_known_name_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def look_up(host: bytes, port: int, **_: object) -> list[object]:
+        if host != b"maker.example":
+            release.wait(10.0)
+            raise socket.gaierror("nobody answered")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (MAKER, port))]
+
+    monkeypatch.setattr("runtime.dialling.socket.getaddrinfo", look_up)
+    monkeypatch.setattr("runtime.dialling.RESOLVE_SECONDS", 0.3)
+    dialler = Dialler(Allowance(), connect=Network().connect)
+
+    async def ask_in_vain(number: int) -> None:
+        with pytest.raises(TimeoutError):
+            await dialler.dial(f"nobody-{number}.example", 443)
+
+    async def dial_and_close() -> None:
+        await (await dialler.dial("maker.example", 443)).aclose()
+
+    try:
+        await dial_and_close()
+        async with trio.open_nursery() as nursery:
+            for number in range(2 * MAX_LOOKUPS):
+                nursery.start_soon(ask_in_vain, number)
+        async with trio.open_nursery() as nursery:  # many workspaces have the same maker
+            for _ in range(MAX_LOOKUPS):
+                nursery.start_soon(dial_and_close)
+    finally:
+        release.set()
+
+
 @pytest.mark.parametrize("host", ["nobody.invalid", "a" * 64 + ".example", "..", "maker example"])
 async def test_a_name_that_is_none_is_an_os_error(host: str) -> None:
     with pytest.raises(OSError, match=r".+"):
