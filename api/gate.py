@@ -218,9 +218,6 @@ class _WrongKey(Exception):
         self.answer = answer
 
 
-UNAUTHORIZED = 401
-
-
 def _take_place(places: PlacesInFlight, caller: Caller, traffic: HttpTraffic) -> Caller:
     shortage = places.take(caller)
     if shortage is not None:

@@ -21,6 +21,12 @@ def test_a_bucket_holds_one_second_of_its_rate() -> None:
     assert taken(buckets, "a", 200.0, 50) == 10
 
 
+def test_a_high_rate_is_held_to_the_token() -> None:
+    buckets = Buckets(1000)
+    assert taken(buckets, "a", 100.0, 1500) == 1000
+    assert taken(buckets, "a", 100.0105, 1500) == 10
+
+
 def test_a_rate_below_one_still_holds_one_token() -> None:
     buckets = Buckets(0.5)
     assert taken(buckets, "a", 100.0, 3) == 1

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from api.addresses import TrustedProxies
-from api.gate import HELD_SECONDS, GateLimits, KeyGate
+from api.gate import HELD_SECONDS, MAX_HELD, GateLimits, KeyGate, OpenGate
 from api.in_flight import InFlightLimits
 from api.keys import mint_key
 from api.problems import Problem
@@ -218,3 +218,42 @@ async def test_a_database_that_is_away_refuses_nobody_for_later(door: Door, auto
         await door.ask(door.tokens["read"])
     door.keys.away = False
     assert await door.ask(door.tokens["read"]) == 200
+
+
+async def test_only_so_many_refusals_at_once_are_held_back(door: Door, autojump_clock: MockClock) -> None:
+    waits: Counter[float] = Counter()
+
+    async def ask() -> None:
+        began = trio.current_time()
+        await door.ask(None)
+        waits[round(trio.current_time() - began, 3)] += 1
+
+    await door.admit(None)
+    for _ in range(2):  # those held back the first time leave their room to others
+        async with trio.open_nursery() as nursery:
+            for _ in range(MAX_HELD + 5):
+                nursery.start_soon(ask)
+    assert waits == {HELD_SECONDS: 2 * MAX_HELD, 0.0: 2 * 5}
+
+
+async def test_each_refusal_is_counted_once(door: Door, autojump_clock: MockClock) -> None:
+    for _ in range(6):
+        await door.ask(WRONG)
+    await door.admit(None)
+    await door.ask(None)
+    traffic = door.traffic
+    assert (traffic.wrong_keys, traffic.rate_limited, traffic.shed) == (6, 1, 1)
+
+
+async def test_the_open_gate_counts_places_without_asking_for_a_key(autojump_clock: MockClock) -> None:
+    traffic = HttpTraffic()
+    gate = OpenGate(traffic, max_in_flight=2)
+    scope: Any = {"type": "http", "path": "/healthz", "client": ("192.0.2.1", 1), "headers": []}
+    first = await gate.admit(scope)
+    await gate.admit(scope)
+    with pytest.raises(Problem) as refusal:
+        await gate.admit(scope)
+    assert refusal.value.kind.status == 503
+    assert traffic.refused.total() == traffic.shed == 1
+    gate.leave(first, 200)
+    await gate.admit(scope)

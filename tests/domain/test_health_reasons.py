@@ -153,6 +153,7 @@ def test_a_polled_connection_has_no_stream_to_lose() -> None:
         (SILENT._replace(last_rejected_at=ago(minutes=15)), HealthReason.UPDATES_REJECTED),
         (SILENT._replace(last_rejected_at=ago(minutes=15, seconds=1)), HealthReason.DEVICE_SILENT),
         (silent_for(minutes=9)._replace(last_rejected_at=ago(minutes=10)), HealthReason.DEVICE_SILENT),
+        (silent_for(minutes=9)._replace(last_rejected_at=ago(minutes=9)), HealthReason.DEVICE_SILENT),
         (never_heard(minutes=65)._replace(last_rejected_at=ago(minutes=10)), HealthReason.UPDATES_REJECTED),
     ],
 )
@@ -211,3 +212,9 @@ def test_nothing_known_is_a_verdict_too() -> None:
 def test_a_workspace_that_is_switched_off_has_no_next_poll() -> None:
     resting = facts(workspace=replace(HARBOUR_LINES, active=False))
     assert judge_health(resting, NOW).evidence["next_poll_at"] is None
+
+
+def test_an_error_without_a_class_is_shown_without_one() -> None:
+    known = link(SILENT, last_failure_at=ago(minutes=1), fault=None)
+    error = judge_health(known, NOW).evidence["last_error"]
+    assert (error["class"], error["at"]) == (None, ago(minutes=1))

@@ -166,6 +166,13 @@ def test_a_slot_is_named_by_its_own_first_moment(after: datetime, ordinal: int, 
     assert slot_of(slot - timedelta(microseconds=1), ordinal, interval) == slot - timedelta(seconds=interval)
 
 
+@given(after=instants, ordinal=ordinals, interval=st.integers(2, 3600))
+def test_slots_begin_one_phase_after_a_multiple_counted_from_1970(after: datetime, ordinal: int, interval: int) -> None:
+    since_1970 = slot_of(after, ordinal, interval) - datetime(1970, 1, 1, tzinfo=UTC)
+    phase = since_1970 % timedelta(seconds=interval)
+    assert phase == timedelta(seconds=phase_of(ordinal, interval))
+
+
 @given(after=instants, name=names, ordinal=ordinals, interval=intervals, later=st.floats(0, 1))
 def test_fr_002_a_restart_finds_the_same_starts(
     after: datetime, name: str, ordinal: int, interval: int, later: float

@@ -56,6 +56,22 @@ def test_a_value_that_cannot_stand_for_its_signal_says_why(signal: Any, value: A
     assert check_value(signal, value) == InvalidValue(why)
 
 
+@pytest.mark.parametrize(
+    ("signal", "lowest", "highest"),
+    [
+        ("soc_percent", 0, 100),
+        ("latitude_deg", -90, 90),
+        ("longitude_deg", -180, 180),
+        ("heading_deg", 0, 360),
+    ],
+)
+def test_percent_and_angles_end_where_the_unit_ends(signal: str, lowest: float, highest: float) -> None:
+    taken = [number for number in (lowest, highest) if check_value(signal, number) == number]
+    beyond = [check_value(signal, number) for number in (lowest - 0.01, highest + 0.01)]
+    assert taken == [lowest, highest]
+    assert all(isinstance(answer, InvalidValue) for answer in beyond)
+
+
 def test_a_number_of_a_subclass_becomes_a_plain_number() -> None:
     assert type(check_value("soc_percent", Level.HALF)) is int
 
