@@ -5,9 +5,9 @@ is domain.deferral. Does no I/O: the ingest actor asks the database and tells.
 
 **Bounds.** What waits here counts against its lane of the mailbox, so a lane takes no more than it does without
 locks. Each workspace has a bound of its own well below that; otherwise one locked row would fill the lane for
-everybody. Past it, a submission that would only join those that wait is refused at the door: streams go on coalescing,
-polls wait within their deadline, and clients are told to come back. Looking again costs a few key look-ups every 0.2
-to 2 s.
+everybody. Past it, a submission that would only join those that wait is refused: streams go on coalescing,
+polls wait within their deadline, and clients get 503 with Retry-After. Looking again costs a few key look-ups every
+0.2 to 2 s.
 
 **Order.** The submissions here stand in an order in which they may commit. A batch that meets a lock goes to the front:
 it follows nothing that waits here, or it would not have been tried.
@@ -81,13 +81,13 @@ class DeferredSubmissions:
 
     @property
     def next_look_at(self) -> float:
-        """When to do so, on trio's clock; infinite while nothing waits."""
+        """The time of the next look, on trio's clock; infinite while nothing waits."""
         return self._next_look_at
 
-    # --- the door
+    # --- admission
 
     def refuses(self, submission: Submission) -> bool:
-        """Whether it would only join those that wait, in a workspace that has enough of them."""
+        """Return whether it would only join those that wait, in a workspace that has enough of them."""
         if not self._waiting or self._closed:
             return False
         enough = MAX_WORKSPACE_UPDATES if submission.updates else MAX_WORKSPACE_SIZE

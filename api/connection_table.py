@@ -1,8 +1,9 @@
-"""All connections of one listener, and which of them go first when there is no room for a new one.
+"""The open connections of one listener, and the order in which they are closed for a new one.
 
-A connection that waits for a request head costs its client nothing to hold, so those go first, the longest waiting of
-all first, and before all others those that have never shown a good key. A connection whose request has a good key
-stays. Owns the order and the counts; closing is the connection's.
+A connection that waits for a request head costs its client nothing. So waiting connections are closed
+first: those without a good key before those with one, and the longest waiting before the others. A
+connection that serves a request with a good key is never closed. Owns the order and the counts; the
+connection closes itself.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from api.traffic import HttpTraffic
 
-# How long a connection stays when its own address asks for more than its share. A head arrives sooner, so whoever
-# connects in a loop is refused, which costs less than closing another connection each time.
+# How long a connection is kept when its own address wants more than its share. A head arrives sooner.
+# So a client that connects in a loop is refused, which costs less than closing a connection each time.
 YOUNG_SECONDS = 5.0
 
 
@@ -31,7 +32,7 @@ class Closable(Protocol):
 
 @dataclass(eq=False, slots=True)
 class ConnectionEntry:
-    """One connection's standing. `since`: waiting for a head, or busy with a request, since when."""
+    """One connection's row in the table. `since`: when it began to wait, or its present request."""
 
     address: str
     since: float
@@ -41,14 +42,14 @@ class ConnectionEntry:
 
     @property
     def rank(self) -> int | None:
-        """The lower goes first; None stays."""
+        """The order of closing: the lowest first; None for one that is never closed."""
         if self.busy:
             return None if self.has_key else 2
         return 1 if self.has_key else 0
 
 
 class ConnectionTable:
-    """The entries. `exempt` says of which addresses connections are not counted: those of trusted proxies."""
+    """The entries of all open connections. `exempt` is true of addresses that have no limit: trusted proxies."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class ConnectionTable:
         self._of_address: Counter[str] = Counter()
 
     def admit(self, peer: str, now: float) -> ConnectionEntry | None:
-        """A place for a new connection, another one's if need be; None when this one has to be closed."""
+        """Return the entry of a new connection, for which another may be closed; None to refuse it."""
         address = "" if self._exempt(peer) else counted_as(peer)
         if address and self._of_address[address] >= self._max_per_address and not self._make_room_at(address, now):
             self._traffic.connections_refused_of_address += 1
@@ -84,7 +85,7 @@ class ConnectionTable:
         return entry
 
     def make_room(self) -> bool:
-        """Close the one that goes first; False when all have to stay."""
+        """Close the first connection in order. Return False when none may be closed."""
         return self._evict(next(self._first_to_go(), None))
 
     def begin_request(self, entry: ConnectionEntry, now: float) -> None:
@@ -94,14 +95,14 @@ class ConnectionTable:
         self._move(entry, now, busy=False)
 
     def show_key(self, entry: ConnectionEntry) -> None:
-        """A request on this connection came with a good key."""
+        """Note that a request on this connection came with a good key."""
         if not entry.has_key:
             self._unplace(entry)
             entry.has_key = True
             self._place(entry)
 
     def leave(self, entry: ConnectionEntry) -> None:
-        """The connection has ended; nothing when it was closed from here."""
+        """Remove a connection that has ended. Does nothing when the table closed it."""
         if entry not in self._entries:
             return
         self._unplace(entry)

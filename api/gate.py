@@ -1,9 +1,9 @@
-"""Which requests get a place in flight: the gate in front of the frame, before the framework sees anything.
+"""The gate in front of the frame: admission of requests, before the framework sees anything.
 
-Owns the order of the questions: whose request is it, is that caller within its rate, has its share a place left. A
-right key has a rate and a share of its own, so nobody else's requests cost it an answer, from the same address or not.
-Everybody without one shares little, and is refused cheaply: a wrong key without the database, as soon as it is known,
-and all that goes beyond a limit with a pause before the answer, so that asking again at once costs us little.
+Owns the order of the checks: find the key, apply the caller's rate, take a place of its share. A right
+key has a rate and a share of its own, so other callers do not cost it an answer, from the same address
+or not. Callers without a key share little and are refused cheaply. A wrong key that is in the cache is
+refused without the database. A refusal beyond a limit comes after a pause, which slows a flood down.
 
 It must never decide what a key opens (api/auth.py asks the database at every request), nor read a body.
 """
@@ -59,7 +59,7 @@ class GateLimits:
 
 
 class Gate(Protocol):
-    """What the frame asks before each request, and tells after it."""
+    """The frame's view of a gate: one call before each request, and one after it."""
 
     async def admit(self, scope: HTTPScope) -> Caller:
         """Take a place for this request. Raises Problem, or an EnvironmentFault, instead of taking one."""
@@ -138,7 +138,7 @@ class KeyGate:
             self._tokens.forget(caller.digest)  # revoked or expired since it was cached
 
     async def _identify(self, header: str, address: str) -> Caller:
-        """Whose key this is. Raises 401 or 429 for a wrong one, 503 when it cannot be looked up now."""
+        """Return the caller. Raises 401 or 429 for a wrong key, 503 when it cannot be looked up now."""
         try:
             return await self._identify_key(header, address)
         except _WrongKey as wrong:
@@ -163,7 +163,7 @@ class KeyGate:
         return Caller(address, key_id, digest)
 
     def _recall(self, digest: bytes) -> str | None:
-        """The id of a key that was right a moment ago; None for a token that is not in the cache."""
+        """Return the id of a key that was right a moment ago; None for a token that is not in the cache."""
         why = self._tokens.refusal_of(digest, trio.current_time())
         if why is not None:
             raise _WrongKey(credentials_refused(why))

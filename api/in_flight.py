@@ -1,7 +1,6 @@
-"""The places of requests in flight, and who may hold how many of them.
+"""Counts of the requests in flight: in all, by key, and by address for callers without a key.
 
-Owns counting only: a place is taken and given back in one step, without waiting. Requests are told apart by their key,
-and those without a known key by their address.
+Owns counting only: taking a place and giving it back never waits.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from enum import StrEnum
 
 
 class Shortage(StrEnum):
-    """Which share is used up."""
+    """The share that is used up."""
 
     ALL = "in_flight"
     KEY = "in_flight_of_key"
@@ -22,7 +21,7 @@ class Shortage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Under whose share a request stands: its key's, or without one its address's. `digest` is the token's."""
+    """The share that a request counts against: its key's, or without a key its address's. `digest` is of its token."""
 
     address: str
     key_id: str | None = None
@@ -31,7 +30,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlightLimits:
-    """How many requests may be in flight: in all, for one key, and for those who have shown no good key."""
+    """The most requests in flight: in all, for one key, and for callers without a good key."""
 
     # Bodies can take so many times max_body_bytes of memory, and at worst, all of them imports, so many times 4 MiB
     # (api.device_import): 512 MiB, before what is parsed out of them.
@@ -42,7 +41,7 @@ class InFlightLimits:
 
 
 class PlacesInFlight:
-    """Who holds how many. Names with no place are not remembered."""
+    """The places that are taken. A key or address without a place takes no memory."""
 
     def __init__(self, limits: InFlightLimits) -> None:
         self._limits = limits
@@ -52,7 +51,7 @@ class PlacesInFlight:
         self._without_key = 0
 
     def take(self, caller: Caller) -> Shortage | None:
-        """Take a place for a request; or say which share has none left."""
+        """Take a place for a request, or return the share that has none left."""
         shortage = self._shortage_of(caller)
         if shortage is None:
             self._count(caller, 1)

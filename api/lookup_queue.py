@@ -1,8 +1,8 @@
-"""The lane in which tokens wait that nobody has seen before, until the database says whose they are.
+"""The queue of tokens that the cache does not know and the database has to look up.
 
-Only so many are looked up at once, so a flood of made-up tokens costs the others few database connections. Addresses
-take turns, so a flood from one of them does not keep another's first request waiting. When the lane is full, the
-address with the longest queue gives way.
+Few are looked up at once, so a flood of made-up tokens takes few database connections. Addresses take
+turns, so a flood from one does not delay the first request of another. When the queue is full, the
+address with the most waiting requests loses its last one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LookupLimits:
 
 
 class LookupsFull(Exception):
-    """This request gives way: its address has the longest queue, or its turn did not come in time."""
+    """The request is refused: its address has the most waiting, or its turn did not come in time."""
 
 
 @dataclass(eq=False, slots=True)

@@ -61,7 +61,7 @@ class ServerLimits:
     max_streams: int = 32  # of one h2 connection
 
 
-# For the probes' own listener: whoever probes asks rarely, and closes.
+# For the probes' own listener: probes ask rarely, and close.
 PROBE_LIMITS = ServerLimits(
     max_connections=64,
     max_connections_per_address=64,

@@ -1,4 +1,4 @@
-"""Which tokens were right and which were wrong a moment ago. It decides under which share a request stands, no more.
+"""A cache of tokens that were right or wrong a moment ago. It decides about shares, never about access.
 
 A right token is looked up in the database again at every request (api/auth.py), so a revocation holds from the next
 request on. A wrong one is refused from here, for a few seconds, without the database. Tokens are kept as digests only.
@@ -29,14 +29,14 @@ class TokenCache:
         self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
 
     def key_of(self, digest: bytes) -> str | None:
-        """The id of the key that this token opened last time."""
+        """Return the id of the key that this token was last time."""
         key_id = self._keys.get(digest)
         if key_id is not None:
             self._keys.move_to_end(digest)
         return key_id
 
     def refusal_of(self, digest: bytes, now: float) -> str | None:
-        """Why this token was refused, as long as that is recent."""
+        """Return the reason of a recent refusal of this token, None without one."""
         until, why = self._refused.get(digest, (now, ""))
         return why if now < until else None
 
@@ -49,7 +49,7 @@ class TokenCache:
         _put(self._refused, digest, (now + REFUSED_SECONDS, why), self._max_tokens)
 
     def forget(self, digest: bytes) -> None:
-        """This token was refused where it counts; the next request with it is looked up again."""
+        """Drop a right token: it was refused since, so its next request is looked up again."""
         self._keys.pop(digest, None)
 
 

@@ -1,4 +1,4 @@
-"""Turns to look a key up: few at once, address by address, and the longest queue gives way."""
+"""Turns to look a key up: few at once, address by address, and the longest queue is cut."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_a_turn_that_does_not_come_in_time_is_refused(autojump_clock: Mock
     assert len(scene.order) == 3
 
 
-async def test_whoever_is_cancelled_leaves_no_turn_behind(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_request_leaves_no_turn_behind(autojump_clock: MockClock) -> None:
     scene = Scene()
     for after in (0.5, 1.0, 1.5):  # during its own turn, as the next is called, and while waiting
         with trio.move_on_after(after):
