@@ -1,4 +1,7 @@
-"""The systematic part of `make fuzz-api`: each constraint of the description kept once and broken once."""
+"""The systematic part of `make fuzz-api`: each constraint of the description kept once and broken once.
+
+It has no time limit of its own: one would leave operations out on a busy machine, without a word.
+"""
 
 from __future__ import annotations
 
@@ -17,4 +20,4 @@ pytestmark = [pytest.mark.processes, pytest.mark.postgres, pytest.mark.timeout(4
 
 
 async def test_answers_are_as_the_description_says(dsn: str, postgres_stores: Stores, tmp_path: Path) -> None:
-    await ask_all_that_is_described(dsn, postgres_stores, tmp_path, seconds=15, seed="1", phases="coverage")
+    await ask_all_that_is_described(dsn, postgres_stores, tmp_path, seconds=None, seed="1", phases="coverage")
