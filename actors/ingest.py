@@ -64,7 +64,6 @@ class IngestActor:
         self._by_resource: dict[str, Counter[str]] = {}  # of what this shard ever owned: at most all workspaces
         self._units = 0
         self._largest_unit = 0
-        self._last_commit_at: float | None = None
 
     # --- the way in
 
@@ -281,7 +280,6 @@ class IngestActor:
         self._next_unit += 1
         self._units += 1
         self._largest_unit = max(self._largest_unit, sum(len(receipt.results) for receipt in receipts))
-        self._last_commit_at = trio.current_time()
         self._edge.recovered()
         self._backoff.reset()
         self._deferred.note_commit()

@@ -211,3 +211,28 @@ async def test_each_device_keeps_its_order_while_locks_come_and_go(
     assert outcomes == {"accepted"}
     assert running.ingest.statistics()["deferred"]["deferrals"] > 10
     running.check_identity()
+
+
+async def test_what_a_search_for_poison_committed_before_a_lock_is_not_committed_again(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async def lock_in_the_middle(statement: Statement) -> None:
+        if statement.name == "append_quarantine":
+            house.store.hold_row("connection_state", HARBOUR, STEADY)
+
+    house.store.poison(lambda update: update.device_id == "ferry-1")
+    house.store.before_each_statement(lock_in_the_middle)
+    done = [shard.send(update("bus-2", 1, soc_percent=1)), shard.send(update("ferry-1", 1, soc_percent=1))]
+    held = shard.send(update("bus-1", 1, soc_percent=1), cursor=advance("page-1"))
+    nursery.start_soon(shard.ingest.run)
+    with trio.fail_after(ENOUGH_SECONDS):
+        assert [said(await reply.wait()) for reply in done] == [["accepted"], ["quarantined:data_error"]]
+    await trio.sleep(10)
+    assert not held.done
+    shard.check_identity()
+    assert shard.ingest.statistics()["outcomes"] == {"accepted": 1, "quarantined": 1}
+    assert house.quarantined() == ["ferry-1"]
+    house.store.release_rows()
+    with trio.fail_after(ENOUGH_SECONDS):
+        assert said(await held.wait()) == ["accepted"]
+    shard.check_identity()
