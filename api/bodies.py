@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
 
 MAX_FAULTY_PARTS = 50
+MAX_NAMED_FIELDS = 3  # in the sentence; `errors` has all that are kept
+MAX_POINTER_LENGTH = 80  # there; a client chooses its own names
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -141,7 +143,15 @@ def _invalid_body(error: ValidationError, document: object) -> Problem:
     parts = [
         FaultyPart(pointer=pointer_to(fault["loc"], document), detail=_sentence(fault)) for fault in _faults(error)
     ]
-    return Problem(INVALID_BODY, f"{error.error_count()} places are wrong.", errors=parts)
+    return invalid_fields(parts, error.error_count())
+
+
+def invalid_fields(parts: Sequence[FaultyPart], count: int) -> Problem:
+    """Return the refusal of a body with `count` faults, of which `parts` are the first."""
+    named = [(part.pointer or "the body")[:MAX_POINTER_LENGTH] for part in parts[:MAX_NAMED_FIELDS]]
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    subject = "1 field is" if count == 1 else f"{count} fields are"
+    return Problem(INVALID_BODY, f"{subject} invalid: {', '.join(named)}{more}.", errors=tuple(parts))
 
 
 def _faults(error: ValidationError) -> list[ErrorDetails]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, cast
 from pydantic import AfterValidator, Field, ValidationError
 from quart import Response, request
 
-from api.bodies import RequestModel, json_response, pointer_to, read_json
+from api.bodies import RequestModel, invalid_fields, json_response, pointer_to, read_json
 from api.devices import ALL, TAG, DeviceBody, store_drafts
 from api.keys import Scope
 from api.operations import Operations
@@ -165,7 +165,7 @@ def _invalid_csv(error: ValidationError, rows: Sequence[Row]) -> Problem:
         )
         for fault in faults[:_MAX_FAULTS]
     ]
-    return Problem(INVALID_BODY, f"{len(faults)} places are wrong.", errors=parts)
+    return invalid_fields(parts, len(faults))
 
 
 def _place(loc: tuple[str | int, ...], rows: Sequence[Row]) -> tuple[str | int, ...]:
@@ -185,4 +185,4 @@ def _refuse_repeated(devices: Sequence[ImportedDevice], places: Sequence[int]) -
         if first.setdefault(item.device_id, place) != place
     ]
     if faults:
-        raise Problem(INVALID_BODY, f"{len(faults)} places are wrong.", errors=faults[:_MAX_FAULTS])
+        raise invalid_fields(faults[:_MAX_FAULTS], len(faults))

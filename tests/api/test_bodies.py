@@ -212,3 +212,18 @@ def test_an_instant_survives_the_way_out_and_in(instant: datetime) -> None:
         encode_json({"signal": "s", "value": 1, "observed_at": text}), strict=True
     ).observed_at
     assert parsed == instant
+
+
+async def test_a_refused_body_is_told_which_fields_are_invalid() -> None:
+    _, one = await post('{"readings": [], "kind": "poll"}')
+    assert one["detail"] == "1 field is invalid: /readings."
+    _, many = await post('{"readings": [{}, {}], "kind": "stream"}')
+    assert many["detail"] == (
+        "7 fields are invalid: /readings/0/signal, /readings/0/value, /readings/0/observed_at and 4 more."
+    )
+    assert len(many["errors"]) == 7
+
+
+async def test_a_long_name_of_a_client_is_cut_in_the_sentence() -> None:
+    _, body = await post('{"readings": [], "' + "n" * 5_000 + '": 1}')
+    assert len(body["detail"]) < 200
