@@ -1,37 +1,40 @@
-"""The image, built and run: `make test-image`. Skipped where buildah is missing; an engine is not needed.
+"""The image, built and run: `make test-image`. Skipped where buildah is missing; no engine is needed.
 
-The container runs as the image's user in a chroot of its own on this machine's network, against a real PostgreSQL.
+The container runs as the image's user in a chroot, against a real PostgreSQL.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
+import signal
 import subprocess
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, urlsplit
 
-import httpx
-import psutil
 import pytest
+import yaml
 
 from tests.architecture.source import ROOT
 from tests.deployment import facts
+from tests.deployment.containers import (
+    ENVIRONMENT,
+    Container,
+    Running,
+    buildah,
+    open_to_all,
+    socket_folder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-IMAGE: Final = "localhost/lastheard:local"
+BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
 BUILD_SECONDS: Final = 600
 MAX_OWN_BYTES: Final = 200 * 1024 * 1024
-STORAGE: Final = {"STORAGE_DRIVER": "vfs"}
-# Mounted by the isolation, so not part of the image.
-MOUNTED: Final = ("tmp", "proc", "sys", "dev", "run")
+# What deploy/kubernetes/lastheard.yaml requests for a shard.
+MAX_IDLE_BYTES: Final = 256 * 1024 * 1024
 
 pytestmark = [
     pytest.mark.image,
@@ -44,160 +47,151 @@ pytestmark = [
 ]
 
 
-def buildah(*words: str) -> str:
-    """What buildah prints; its failure is the test's."""
-    done = subprocess.run(
-        ["buildah", *words], capture_output=True, text=True, env=os.environ | STORAGE, check=False, timeout=120
+@pytest.fixture(scope="module")
+def image() -> str:
+    """Build the image; return its id."""
+    began = time.monotonic()
+    built = build(ROOT)
+    assert built.returncode == 0, built.stderr[-4000:]
+    print(f"\nbuilt in {time.monotonic() - began:.0f} s: {built.stdout.strip()}")
+    return built.stdout.split()[1]
+
+
+def build(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [folder / "deploy" / "build-image"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
+        timeout=BUILD_SECONDS,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-class Container:
-    """A working container of the image."""
-
-    def __init__(self, name: str, dsn: str) -> None:
-        self.name = name
-        self.root = Path(buildah("mount", name))
-        self._dsn = dsn
-        config = json.loads(buildah("inspect", name))["OCIv1"]["config"]
-        self.entrypoint: list[str] = config["Entrypoint"]
-        self.command: list[str] = config["Cmd"]
-        self.user: str = config["User"]
-
-    def words(self, *command: str, **settings: str) -> list[str]:
-        """The command line that runs `command` inside, behind the image's own entry point."""
-        folder = socket_folder(self._dsn)
-        variables = {"DSN": self._dsn, "SHARD_ID": "image", "HTTP_PORT": "0", "PROBE_PORT": "0", **settings}
-        options = ["--isolation", "chroot", "--network", "host", "--volume", f"{folder}:{folder}"]
-        for name, value in variables.items():
-            options += ["--env", f"LASTHEARD_{name}={value}"]
-        return ["buildah", "run", *options, self.name, "--", *self.entrypoint, *command]
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.words(*command), capture_output=True, text=True, env=os.environ | STORAGE, check=False, timeout=120
-        )
-
-    def files(self) -> dict[str, int]:
-        """Path -> time of the last change, of every file outside what is mounted."""
-        found = {}
-        for folder, folders, names in os.walk(self.root):
-            if Path(folder) == self.root:
-                folders[:] = [name for name in folders if name not in MOUNTED]
-            for name in names:
-                path = Path(folder, name)
-                found[str(path.relative_to(self.root))] = path.lstat().st_mtime_ns
-        return found
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
-    """What the build printed last: the image's name and size."""
-    built = subprocess.run(
-        [ROOT / "deploy" / "build-image"], capture_output=True, text=True, check=False, timeout=BUILD_SECONDS
-    )
-    assert built.returncode == 0, built.stderr[-4000:]
-    return built.stdout.strip()
-
-
-@pytest.fixture
-def container(image: str, empty_dsn: str) -> Iterator[Container]:
-    assert IMAGE in image
-    name = buildah("from", "--pull=never", IMAGE)
+def container(image: str) -> Iterator[Container]:
+    name = buildah("from", "--pull=never", image)
     try:
-        with open_to_all(socket_folder(empty_dsn)):
-            yield Container(name, empty_dsn)
+        yield Container(name)
     finally:
         buildah("rm", name)
 
 
-def socket_folder(dsn: str) -> Path:
-    return Path(parse_qs(urlsplit(dsn).query)["host"][0])
+@pytest.fixture
+def dsn(empty_dsn: str) -> Iterator[str]:
+    """A database without schema, which the container's user can reach."""
+    with open_to_all(socket_folder(empty_dsn)):
+        yield empty_dsn
 
 
-@contextmanager
-def open_to_all(folder: Path) -> Iterator[None]:
-    """Let the container's user reach the server's socket for the length of the block."""
-    modes = {path: path.stat().st_mode & 0o777 for path in (folder, *folder.glob(".s.PGSQL.*"))}
-    for path in modes:
-        path.chmod(0o777)
-    try:
-        yield
-    finally:
-        for path, mode in modes.items():
-            path.chmod(mode)
+def compose_service(name: str) -> dict[str, Any]:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    service: dict[str, Any] = yaml.safe_load(text)["services"][name]
+    return service
 
 
 def test_what_we_add_to_the_base_stays_small(container: Container) -> None:
-    """The environment only: how large the base is depends on who made it."""
-    files = Path(container.root, "opt", "lastheard").rglob("*")
+    """Only the environment counts: how large the base is depends on who made it."""
+    files = (container.root / "opt" / "lastheard").rglob("*")
     size = sum(path.lstat().st_size for path in files if path.is_file())
     print(f"{size / 1e6:.0f} MB of our own")
     assert 0 < size < MAX_OWN_BYTES
 
 
-def test_the_settings_are_good_as_they_are(container: Container) -> None:
-    checked = container.run("lastheard", "config", "check")
+def test_the_settings_are_good_as_they_are(container: Container, dsn: str) -> None:
+    checked = container.run("lastheard", "config", "check", dsn=dsn)
     assert checked.returncode == 0, checked.stderr
 
 
-def test_it_migrates_serves_and_stops_as_its_user(container: Container) -> None:
-    """One shard's whole life: nothing is written outside /tmp, and the stop fits into the grace period."""
-    assert container.run("true").returncode == 0  # buildah's own files (hosts, resolv.conf) are there from here on
+def test_it_migrates_serves_and_stops_as_its_user(container: Container, dsn: str) -> None:
+    """Nothing is written outside /tmp, and the stop fits into the grace period."""
+    # buildah's own files (hosts, resolv.conf) are there from the first run on.
+    assert container.run("true").returncode == 0
     before = container.files()
 
-    migrated = container.run("lastheard", "migrate")
+    migrated = container.run("lastheard", "migrate", dsn=dsn)
     assert migrated.returncode == 0, migrated.stderr
-    with serving(container) as (process, started):
-        assert httpx.get(f"http://127.0.0.1:{started['port']}/readyz", trust_env=False, timeout=10).status_code == 200
-        init = init_of(process)
-        assert {each.uids().real for each in (init, *init.children(recursive=True))} == {user_id(container)}
+    with container.running(*container.command, dsn=dsn) as shard:
+        started = shard.wait_for_log("service_started")
+        assert started["port"] == facts.HTTP_PORT
+        assert_healthy(shard, container)
+        assert_runs_as(shard, container.user_id)
+        assert_idle_memory(shard)
         began = time.monotonic()
-        init.terminate()
-        assert process.wait(timeout=facts.shutdown_seconds()) == 0
+        shard.init().terminate()
+        assert shard.process.wait(timeout=facts.shutdown_seconds()) == 0
         print(f"stopped after {time.monotonic() - began:.1f} s")
 
     assert container.files() == before
 
 
-def user_id(container: Container) -> int:
-    uid = int(container.user.partition(":")[0])
-    assert uid != 0
-    return uid
+def assert_healthy(shard: Running, container: Container) -> None:
+    """Run the image's own health check and the one of compose.yaml, on the port for probes."""
+    for test in (container.health_check, compose_service("shard-1")["healthcheck"]["test"]):
+        assert str(facts.PROBE_PORT) in test[-1]
+        checked = shard.check_health(test)
+        assert checked.returncode == 0, checked.stderr
 
 
-def init_of(process: subprocess.Popen[str]) -> psutil.Process:
-    """PID 1 of the container, as this machine sees it."""
-    found = [each for each in psutil.Process(process.pid).children(recursive=True) if each.name() == "tini"]
-    assert found, "no init runs"
-    return found[0]
+def assert_runs_as(shard: Running, user_id: int) -> None:
+    assert user_id != 0
+    init = shard.init()
+    assert {each.uids().real for each in (init, *init.children(recursive=True))} == {user_id}
 
 
-@contextmanager
-def serving(container: Container) -> Iterator[tuple[subprocess.Popen[str], Any]]:
-    """The image's own command, until the end of the block; with its record `service_started`."""
-    words = container.words(*container.command)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ | STORAGE) as process:
-        try:
-            yield process, wait_for_start(process)
-        finally:
-            end(process)
+def assert_idle_memory(shard: Running) -> None:
+    memory = sum(each.memory_info().rss for each in shard.init().children(recursive=True))
+    print(f"{memory / 1e6:.0f} MB of memory for an idle shard")
+    assert 0 < memory < MAX_IDLE_BYTES
 
 
-def wait_for_start(process: subprocess.Popen[str]) -> Any:
-    """Read the log until the service has started. The test's own timeout bounds a service that says nothing."""
-    assert process.stderr is not None
-    said: list[str] = []
-    for line in process.stderr:
-        said.append(line)
-        if re.search(r'"event": ?"service_started"', line):
-            return json.loads(line)
-    raise AssertionError("".join(said))
+def test_the_health_check_fails_when_nobody_answers(container: Container) -> None:
+    with container.running("sleep", "60") as other:
+        while not other.process.poll() and not has_network_of_its_own(other):
+            time.sleep(0.05)
+        assert other.check_health(container.health_check).returncode != 0
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        for each in psutil.Process(process.pid).children(recursive=True):
-            each.kill()
-        process.kill()
+def has_network_of_its_own(running: Running) -> bool:
+    """Whether `unshare` has done its work; before, the process is on this machine's network."""
+    return os.readlink(f"/proc/{running.process.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+def test_it_runs_the_simulator_of_the_compose_file(container: Container) -> None:
+    service = compose_service("simulator")
+    with container.running(*service["command"]) as simulator:
+        while not has_network_of_its_own(simulator):
+            time.sleep(0.05)
+        simulator.wait_until_healthy(service["healthcheck"]["test"])
+
+
+def test_a_failed_build_names_the_reason_and_leaves_nothing(tmp_path: Path, image: str) -> None:
+    """The folder has the Dockerfile and nothing that it copies."""
+    (tmp_path / "deploy").mkdir()
+    for name in ("Dockerfile", "deploy/build-image"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    failed = build(tmp_path)
+    assert failed.returncode not in (0, 69)
+    assert "requirements/runtime.txt" in failed.stderr
+    assert "could not build the image" in failed.stderr.splitlines()[-1]
+    assert working_containers() == ""
+    assert buildah("images", "--quiet", "--no-trunc", "localhost/lastheard:local") != ""
+
+
+def test_an_interrupted_build_leaves_nothing(image: str) -> None:
+    words = ["env", "--default-signal=INT", str(ROOT / "deploy" / "build-image")]
+    with subprocess.Popen(
+        words, start_new_session=True, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as building:
+        assert building.stderr is not None
+        assert any("STEP 3/" in line for line in building.stderr)
+        assert working_containers() != ""
+        os.killpg(building.pid, signal.SIGINT)
+        rest = building.stderr.read()
+        assert building.wait(timeout=60) == 130, rest
+    assert working_containers() == ""
+
+
+def working_containers() -> str:
+    """Return the containers that builds on the base work in, one id a line."""
+    return buildah("containers", "--quiet", "--filter", f"ancestor={BASE}")
