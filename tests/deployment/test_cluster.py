@@ -11,6 +11,7 @@ from tests.architecture.source import ROOT
 from tests.architecture.test_docs import commands
 from tests.deployment.cluster import cluster_problems
 from tests.deployment.facts import command_problems
+from tests.deployment.schemas import LATEST_CLUSTER, OLDEST_CLUSTER, kubernetes_refusals
 
 KUBERNETES = (ROOT / "deploy" / "kubernetes" / "lastheard.yaml").read_text(encoding="utf-8")
 README = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
@@ -29,6 +30,37 @@ DRAIN = '{ name: LASTHEARD_DRAIN_SECONDS, value: "5" }'
 
 def test_the_kubernetes_file_fits_the_code() -> None:
     assert cluster_problems(KUBERNETES) == []
+
+
+@pytest.mark.parametrize("version", [OLDEST_CLUSTER, LATEST_CLUSTER])
+def test_every_object_has_the_form_that_clusters_know(version: str) -> None:
+    assert kubernetes_refusals(KUBERNETES, version) == []
+
+
+def test_an_older_cluster_lacks_a_field_of_the_file() -> None:
+    """The oldest version that we name is the oldest that takes the file."""
+    assert "unhealthyPodEvictionPolicy" in "".join(kubernetes_refusals(KUBERNETES, "1.25"))
+
+
+# What is replaced, by what, and a word of the schema's refusal.
+MALFORMED = [
+    ("minReadySeconds: 10", "minReadySecond: 10", "'minReadySecond' was unexpected"),
+    ("replicas: 3", "replicas: '3'", "'3' is not of type"),
+    ("defaultMode: 0440", "mode: 0440", "'mode' was unexpected"),
+    ("protocol: TCP", "protocl: TCP", "'protocl' was unexpected"),
+    ("kind: NetworkPolicy", "kind: NetPolicy", "kind NetPolicy"),
+    ("apiVersion: policy/v1", "apiVersion: policy/v1beta1", "policy/v1beta1"),
+    ("  podSelector:", "  podselector:", "'podselector' was unexpected"),
+    ('value: "5" }', "value: 5 }", "5 is not of type"),
+    ("kind: StatefulSet", "kind: Deployment", "'podManagementPolicy', "),
+]
+
+
+@pytest.mark.parametrize(("found", "put", "refusal"), MALFORMED)
+def test_a_malformed_object_is_refused(found: str, put: str, refusal: str) -> None:
+    assert found in KUBERNETES
+    broken = KUBERNETES.replace(found, put)
+    assert refusal in "\n".join(kubernetes_refusals(broken, LATEST_CLUSTER))
 
 
 # What is replaced, by what, and a word of the refusal.

@@ -14,6 +14,7 @@ from runtime.settings import load_settings
 from tests.architecture.source import ROOT
 from tests.deployment import facts
 from tests.deployment.probes import seconds
+from tests.deployment.schemas import compose_refusals
 from tests.deployment.stack import stack_problems
 
 if TYPE_CHECKING:
@@ -24,6 +25,29 @@ COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 
 def test_the_compose_file_fits_the_code() -> None:
     assert stack_problems(COMPOSE) == []
+
+
+def test_the_compose_file_has_the_form_of_the_specification() -> None:
+    assert compose_refusals(COMPOSE) == []
+
+
+# What is replaced, by what, and a word of the schema's refusal.
+MALFORMED = [
+    ("stop_grace_period: 60s", "stop_grace: 60s", "'stop_grace'"),
+    ("read_only: true", "readonly: true", "'readonly'"),
+    ("retries: 20", "retry: 20", "'retry'"),
+    ("condition: service_healthy", "condition: service_alive", "'service_alive'"),
+    ("profiles: [shards]", "profiles: shards", "'shards' is not of type 'array'"),
+    ("cap_drop: [ALL]", "cap_drop: ALL", "'ALL' is not of type 'array'"),
+    ("services:\n", "service:\n", "'service'"),
+    ("file: .lastheard/secrets/postgres_password", "content: hunter2", "'content'"),
+]
+
+
+@pytest.mark.parametrize(("found", "put", "refusal"), MALFORMED)
+def test_a_malformed_compose_file_is_refused(found: str, put: str, refusal: str) -> None:
+    assert found in COMPOSE
+    assert refusal in "\n".join(compose_refusals(COMPOSE.replace(found, put)))
 
 
 # What is replaced, by what, and a word of the refusal.
@@ -65,7 +89,11 @@ BROKEN = [
     ("read_only: true", "read_only: false", "may write"),
     ("    secrets: [lastheard_settings]\n", "", "not granted"),
     ("secrets: [postgres_password]", "secrets: [postgres_passwort]", "no such secret"),
-    ("    file: .lastheard/secrets/postgres_password", "    content: hunter2", "neither a file nor external"),
+    (
+        "    file: .lastheard/secrets/postgres_password",
+        "    environment: PASSWORD",
+        "neither a file nor external",
+    ),
 ]
 
 
