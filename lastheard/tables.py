@@ -81,13 +81,19 @@ def _short(signals: Sequence[str]) -> str:
 
 
 def runtime_tables(report: Mapping[str, Any]) -> Iterator[Table]:
-    """What an operator asks first: all shards; then, of the one that answered, its leases, actors and queues."""
+    """Yield a table of all shards, then those of the shard that answered.
+
+    Its leases, actors, mailbox lanes and database connections; deferred submissions if there are any.
+    """
     process = report["process"]
-    own = process["shard"]
+    own, ingest = process["shard"], process["ingest"]
     yield _shards_table(report["shards"])
     yield _leases_table(own["shard_id"], own["owned"]["workspaces"])
     yield _actors_table({**process["actors"]["children"], **own["owned"]["actors"]["children"]})
-    yield _lanes_table(process["ingest"]["mailbox"]["lanes"])
+    yield _lanes_table(ingest["mailbox"]["lanes"])
+    if ingest["deferred"]["submissions"]:
+        yield _deferred_table(ingest["deferred"])
+    yield _database_table(process["database"])
 
 
 def _shards_table(shards: Iterable[Mapping[str, Any]]) -> Table:
@@ -143,10 +149,34 @@ def _actors_table(children: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _lanes_table(lanes: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _plain("mailbox lanes, in updates", ("lane", "waiting", "capacity", "peak", "parked senders", "refused"))
+    columns = ("lane", "waiting", "capacity", "peak", "waiting senders", "refused")
+    table = _plain("mailbox lanes, in updates", columns)
     for name, lane in lanes.items():
         counts = ("waiting_size", "capacity", "peak_size", "parked_senders", "refused_items")
         _add_row(table, name, *(str(lane[count]) for count in counts))
+    return table
+
+
+def _deferred_table(deferred: Mapping[str, Any]) -> Table:
+    """Return the totals, and the two workspaces that have waited longest with the age of each."""
+    columns = ("submissions", "updates", "locked rows", "oldest", "workspaces")
+    table = _plain("deferred submissions", columns)
+    ages = deferred["oldest_seconds_by_workspace"].items()
+    _add_row(
+        table,
+        *(str(deferred[count]) for count in ("submissions", "updates", "locked_rows")),
+        duration(deferred["oldest_seconds"]),
+        _short([f"{workspace_id} {duration(seconds)}" for workspace_id, seconds in ages]),
+    )
+    return table
+
+
+def _database_table(database: Mapping[str, Any]) -> Table:
+    version = database["server_version"]
+    title = "PostgreSQL, version unknown" if version is None else f"PostgreSQL {version}"
+    table = _plain(title, ("connections for", "in use", "waiting"))
+    for purpose, pool in database["pools"].items():
+        _add_row(table, purpose, f"{pool['in_use']} of {pool['pool_size']}", str(pool["waiting"]))
     return table
 
 

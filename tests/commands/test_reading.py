@@ -90,6 +90,6 @@ async def test_the_worklist_is_a_table_lines_of_json_or_csv(command: Command) ->
 async def test_runtime_is_tables_or_json(command: Command) -> None:
     tables = await command("runtime")
     report = orjson.loads(await command("runtime", "--json"))
-    for part in ("shards", f"leases of {SHARD_ID}", "actors: ", "mailbox lanes"):
+    for part in ("shards", f"leases of {SHARD_ID}", "actors: ", "mailbox lanes", "PostgreSQL "):
         assert part in tables
     assert [shard["shard_id"] for shard in report["shards"]] == [SHARD_ID]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from lastheard.demo_view import DemoView
 from lastheard.tables import duration, health_table, runtime_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.table import Table
 
 NAMES = ("Bus 7 [depot]", "Bus [/b]", "Bus [red]8", "Bus :house:", "Bus \\", "[link=x]Bus[/link]")
@@ -39,10 +42,68 @@ def test_nothing_that_a_shard_reports_is_markup(name: str) -> None:
     process = {
         "shard": {"shard_id": name, "owned": {"workspaces": {name: workspace}, "actors": {"children": {name: child}}}},
         "actors": {"children": {}},
-        "ingest": {"mailbox": {"lanes": {}}},
+        "ingest": {"mailbox": {"lanes": {}}, "deferred": {"submissions": 0}},
+        "database": {"server_version": None, "pools": {}},
     }
     shard = {"shard_id": name, "epoch": 1, "state": "live"}
     assert printed(*runtime_tables({"process": process, "shards": [shard]})).count(name) == 5
+
+
+LANE = {"waiting_size": 7, "capacity": 4000, "peak_size": 11, "parked_senders": 5, "refused_items": 2}
+POOLS = {
+    "ingest": {"in_use": 1, "pool_size": 1, "waiting": 0},
+    "api": {"in_use": 2, "pool_size": 3, "waiting": 4},
+}
+DEFERRED = {
+    "submissions": 5,
+    "updates": 30,
+    "locked_rows": 1,
+    "oldest_seconds": 95.0,
+    "oldest_seconds_by_workspace": {"harbour": 95.0, "depot": 3.5, "quay": 1.0},
+}
+NONE_DEFERRED = {**DEFERRED, "submissions": 0}
+
+
+def runtime_lines(*, deferred: Mapping[str, Any], version: str | None = "17.5") -> list[list[str]]:
+    """The lines of `lastheard runtime`, each as its cells."""
+    process = {
+        "shard": {"shard_id": "a", "owned": {"workspaces": {}, "actors": {"children": {}}}},
+        "actors": {"children": {}},
+        "ingest": {"mailbox": {"lanes": {"poll": LANE}}, "deferred": deferred},
+        "database": {"server_version": version, "pools": POOLS},
+    }
+    text = printed(*runtime_tables({"process": process, "shards": []}))
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+
+
+def test_runtime_counts_the_waiting_senders_of_a_lane() -> None:
+    lines = runtime_lines(deferred=NONE_DEFERRED)
+    assert ["lane", "waiting", "capacity", "peak", "waiting senders", "refused"] in lines
+    assert ["poll", "7", "4000", "11", "5", "2"] in lines
+
+
+def test_runtime_shows_the_postgresql_version_and_each_pool() -> None:
+    lines = runtime_lines(deferred=NONE_DEFERRED)
+    start = lines.index(["PostgreSQL 17.5"])
+    assert lines[start + 2] == ["connections for", "in use", "waiting"]
+    assert lines[start + 4 : start + 6] == [["ingest", "1 of 1", "0"], ["api", "2 of 3", "4"]]
+
+
+def test_runtime_says_when_the_version_is_not_known() -> None:
+    lines = runtime_lines(deferred=NONE_DEFERRED, version=None)
+    assert ["PostgreSQL, version unknown"] in lines
+
+
+def test_runtime_shows_deferred_submissions() -> None:
+    lines = runtime_lines(deferred=DEFERRED)
+    start = lines.index(["deferred submissions"])
+    assert lines[start + 2] == ["submissions", "updates", "locked rows", "oldest", "workspaces"]
+    waited = "harbour 1 min 35 s, depot 3 s and 1 more"
+    assert lines[start + 4] == ["5", "30", "1", "1 min 35 s", waited]
+
+
+def test_runtime_has_no_such_table_when_none_is_deferred() -> None:
+    assert ["deferred submissions"] not in runtime_lines(deferred=NONE_DEFERRED)
 
 
 def test_what_the_demo_says_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
