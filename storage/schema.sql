@@ -1,9 +1,10 @@
--- The schema as it stands, to be read. tests/storage/test_schema.py compares it with what the migrations make.
--- workspace_id comes first in every key of workspace data. Times are timestamptz in database time unless a comment
--- says otherwise. Closed sets are text with checks. Only tables that something writes exist.
+-- The schema as it is, for reading. tests/storage/test_schema.py compares it with the result of the
+-- migrations. workspace_id comes first in every key of workspace data. Times are timestamptz in
+-- database time unless a comment says otherwise. A closed set of values is text with a check. Every
+-- table is in use.
 
--- One customer's fleet. ordinal places its slot (domain.schedule): the lowest free one of its
--- interval is taken at activation, held since scheduled_since, and freed at deactivation.
+-- One customer's fleet. ordinal determines when its slots begin (domain.schedule). Activation takes
+-- the lowest free ordinal of the interval and sets scheduled_since; deactivation frees the ordinal.
 CREATE TABLE workspaces (
     workspace_id             text PRIMARY KEY,
     name                     text NOT NULL,
@@ -15,7 +16,7 @@ CREATE TABLE workspaces (
     delayed_after_seconds    double precision NOT NULL DEFAULT 360,
     stale_after_seconds      double precision NOT NULL DEFAULT 900,
     grace_seconds            double precision NOT NULL DEFAULT 3600,
-    config_version           bigint NOT NULL DEFAULT 1, -- bumped by every change an actor must notice
+    config_version           bigint NOT NULL DEFAULT 1, -- raised by changes that actors must see
     created_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
     scheduled_since          timestamptz,
     CONSTRAINT workspaces_thresholds_check
@@ -26,7 +27,8 @@ CREATE TABLE workspaces (
         CHECK ((ordinal IS NOT NULL) = active AND (scheduled_since IS NOT NULL) = active)
 );
 
--- How one workspace reaches one provider. credential is a reference (env:NAME, file:PATH), never a secret.
+-- How one workspace reaches one provider. credential is a reference (env:NAME, file:PATH), never a
+-- secret.
 CREATE TABLE providers (
     workspace_id            text NOT NULL CONSTRAINT providers_workspace_fkey REFERENCES workspaces,
     provider_id             text NOT NULL,
@@ -45,8 +47,8 @@ CREATE TABLE providers (
     PRIMARY KEY (workspace_id, provider_id)
 );
 
--- What is true of a connection now; made with the provider, written inside the fenced unit. The cursor moves only with
--- the data it covers.
+-- The present state of a connection. Created with the provider and written within the fenced unit.
+-- The cursor moves only together with the data that it covers.
 CREATE TABLE connection_state (
     workspace_id      text NOT NULL,
     provider_id       text NOT NULL,
@@ -64,7 +66,7 @@ CREATE TABLE connection_state (
     CONSTRAINT connection_state_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 ) WITH (fillfactor = 70);
 
--- Edges only: the first failure, the recovery, opened, closed, another class of fault.
+-- Edges only: the first failure, a recovery, a stream opened or closed, another class of fault.
 CREATE TABLE connection_events (
     workspace_id text NOT NULL,
     provider_id  text NOT NULL,
@@ -78,7 +80,8 @@ CREATE TABLE connection_events (
 );
 CREATE INDEX connection_events_at_index ON connection_events (at); -- for retention
 
--- The telematics unit configured for one vehicle: active from activated_at until retired_at, never deleted.
+-- The telematics unit that is configured for one vehicle. Active from activated_at until
+-- retired_at, never deleted.
 CREATE TABLE devices (
     workspace_id          text NOT NULL,
     device_id             text NOT NULL,
@@ -95,11 +98,12 @@ CREATE TABLE devices (
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT devices_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 );
--- One active device for an external id within a provider connection: this is how updates find their device.
+-- One active device for each external id of a provider connection. Updates find their device by it.
 CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_id) WHERE retired_at IS NULL;
 
--- The narrow row that health filters and sorts by. Made with the device; no index on what changes, and room on the
--- page, so that updates stay there (HOT). Vacuum by a fixed count: a share of a big fleet would come too late.
+-- The narrow row that health filters and sorts by. Created with the device. No index covers a
+-- column that changes, and pages keep free room, so that a new row version stays on its page (HOT).
+-- Vacuum starts at a fixed count of dead rows: a share of a large fleet would come too late.
 CREATE TABLE device_state (
     workspace_id            text NOT NULL,
     device_id               text NOT NULL,
@@ -114,7 +118,8 @@ CREATE TABLE device_state (
     CONSTRAINT device_state_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- The single authoritative current state: {"soc_percent": [88.5, "2026-05-01T10:00:00Z"], …}. Made with the device.
+-- The single authoritative current state of a device: {"soc_percent": [88.5,
+-- "2026-05-01T10:00:00Z"], …}. Created with the device.
 CREATE TABLE snapshots (
     workspace_id text NOT NULL,
     device_id    text NOT NULL,
@@ -124,8 +129,9 @@ CREATE TABLE snapshots (
     CONSTRAINT snapshots_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- Append-only: one row per accepted update, holding the readings that advanced. sequence is the snapshot's version.
--- Partitioned by day of recorded_at; partitions are named events_YYYYMMDD and made ahead by the upkeep actor.
+-- Append-only: one row for each accepted update, with the readings that advanced. sequence is the
+-- snapshot's version. Partitioned by day of recorded_at. The upkeep actor creates the partitions
+-- ahead of time and names them events_YYYYMMDD.
 CREATE TABLE events (
     workspace_id text NOT NULL,
     device_id    text NOT NULL,
@@ -137,12 +143,12 @@ CREATE TABLE events (
     trace_id     text NOT NULL,
     shard_id     text NOT NULL,
     epoch        bigint NOT NULL,
-    resource     text,   -- what the shard owned when it collected this; null for what arrived over HTTP
+    resource     text,   -- what the shard owned when it collected; null for updates over HTTP
     token        bigint
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at);
 
--- The scheduled collection of one workspace in one slot, every attempt of it.
+-- The scheduled collection of one workspace in one slot: one row for each attempt.
 CREATE TABLE poll_cycles (
     workspace_id  text NOT NULL CONSTRAINT poll_cycles_workspace_fkey REFERENCES workspaces,
     slot_start_at timestamptz NOT NULL,
@@ -162,16 +168,18 @@ CREATE TABLE poll_cycles (
     PRIMARY KEY (workspace_id, slot_start_at, trigger, attempt),
     CONSTRAINT poll_cycles_cycle_id_key UNIQUE (workspace_id, cycle_id)
 );
--- The few that are not over: requests to pick up, orphans to abandon.
+-- The few cycles that are not over: requests to start, orphans to abandon.
 CREATE INDEX poll_cycles_open_index ON poll_cycles (workspace_id) WHERE outcome IN ('requested', 'running');
--- For retention. Not a block range index, though rows come in the order of time: new ones take the room of those that
--- retention dropped, and then every range holds a row of every age.
+-- For retention. A block range index would not serve, although rows arrive in the order of time:
+-- new rows take the room of rows that retention deleted, and then every range holds rows of every
+-- age.
 CREATE INDEX poll_cycles_slot_index ON poll_cycles (slot_start_at);
--- When a collector last was good, however long ago.
+-- For the last good cycle of a workspace, however long ago it was.
 CREATE INDEX poll_cycles_good_index ON poll_cycles (workspace_id, slot_start_at)
     WHERE outcome IN ('completed', 'partial');
 
--- The ledger: what was refused and why, aggregated per unit, device and reason, with one sample (at most 4 kB).
+-- The ledger: what was refused and why, aggregated per unit, device and reason, with one sample (at
+-- most 4 kB).
 CREATE TABLE rejections (
     workspace_id text NOT NULL, -- as the submission named it; it need not exist
     rejection_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -191,7 +199,8 @@ CREATE TABLE rejections (
 CREATE INDEX rejections_recorded_index ON rejections (recorded_at); -- for retention
 CREATE INDEX rejections_reason_index ON rejections (workspace_id, reason, rejection_id); -- pages of one reason
 
--- Updates that PostgreSQL or a rule could not digest, kept whole for a person to look at (sample: at most 4 kB).
+-- Updates that PostgreSQL refused or that a rule crashed on, kept whole for a person to inspect
+-- (sample: at most 4 kB).
 CREATE TABLE quarantine (
     quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     recorded_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -206,7 +215,8 @@ CREATE TABLE quarantine (
 );
 CREATE INDEX quarantine_recorded_index ON quarantine (recorded_at); -- for retention
 
--- One row per shard; its epoch counts its boots. The first statement of every unit updates it: that is the fence.
+-- One row for each shard; epoch counts its sessions. The first statement of every unit updates this
+-- row: that is the fence.
 CREATE TABLE sessions (
     shard_id   text PRIMARY KEY,
     epoch      bigint NOT NULL,
@@ -214,25 +224,26 @@ CREATE TABLE sessions (
     last_unit  bigint NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at   timestamptz,
-    boot_id    text -- of the process: it knows by this a session it began without having heard so
+    boot_id    text -- of the process: identifies a session whose begin was not answered
 ) WITH (fillfactor = 70);
 
--- Renewed every few seconds, apart from sessions so that renewing never waits for a unit.
+-- Renewed every few seconds. Kept apart from sessions, so that a renewal never waits for a unit.
 CREATE TABLE heartbeats (
     shard_id   text PRIMARY KEY CONSTRAINT heartbeats_session_fkey REFERENCES sessions,
     epoch      bigint NOT NULL,
     beat_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    expires_at timestamptz NOT NULL, -- before beat_at: its session was declared dead, and nothing renews it
+    expires_at timestamptz NOT NULL, -- before beat_at: declared dead, never to be renewed
     statistics jsonb NOT NULL DEFAULT '{}', -- lanes, oldest waiting, parked actors, last commit
-    draining   boolean NOT NULL DEFAULT false -- its shard hands over what it owns and takes nothing any more
+    draining   boolean NOT NULL DEFAULT false -- the shard hands over all it owns and takes no more
 ) WITH (fillfactor = 70);
 
--- Which session owns a resource (a workspace_id): its cycle and its streams. A row is made at the first claim and never
--- deleted, so that tokens go on. Only acquiring and releasing write it: a session is kept alive by its heartbeat alone,
--- and owns nothing any more once its row in sessions is not live or shows a greater epoch, whatever stands here.
+-- Which session owns a resource (a workspace_id): its cycle and its streams. A row is created at
+-- the first claim and never deleted, so that its token keeps growing. Only acquiring and releasing
+-- write the row; a session is kept alive by its heartbeat alone. A session owns nothing once its
+-- row in sessions is not live or has a greater epoch, whatever its leases say.
 CREATE TABLE leases (
     resource    text PRIMARY KEY,
-    shard_id    text,                      -- null, like epoch: nobody owns it
+    shard_id    text,                      -- null, like epoch: no owner
     epoch       bigint,
     token       bigint NOT NULL DEFAULT 0, -- grows by one at each acquisition; events carry it
     acquired_at timestamptz,
@@ -252,8 +263,9 @@ CREATE TABLE keys (
     revoked_at  timestamptz
 );
 
--- The key that signs page cursors: one row, made by the first shard that starts. Random, so that a cursor tells nothing
--- about any other secret. Deleting the row and restarting every shard makes another key.
+-- The key that signs page cursors: one row, created by the first shard that starts. It is random,
+-- so a cursor tells nothing about any other secret. To replace the key, delete the row and restart
+-- every shard.
 CREATE TABLE cursor_key (
     singleton  boolean PRIMARY KEY DEFAULT true CONSTRAINT cursor_key_singleton_check CHECK (singleton),
     key        bytea NOT NULL CONSTRAINT cursor_key_length_check CHECK (octet_length(key) = 32),

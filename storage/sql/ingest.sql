@@ -1,24 +1,28 @@
--- The statements of the ingest unit, in the order in which storage/unit.py yields them. Set-based: one statement a
--- step whatever the size. Locks are taken in key order, so two units can wait for each other but never in a circle.
+-- The statements of the ingest unit, in the order in which storage/unit.py yields them. Each step
+-- is one statement, whatever the number of rows. Locks are taken in key order, so one unit may wait
+-- for another, but two units cannot deadlock.
 
 -- name: fence
--- First, so that whoever declares this session dead waits for us, or has already been here and we write nothing.
--- From here to its end the transaction waits at most 0.5 s for a lock: another shard's unit holds its rows for less, and
--- everybody else's submissions wait with us.
+-- This statement comes first. A transaction that declares this session dead then either waits for
+-- this unit, or has committed before it, and the unit writes nothing. From here to its end, the
+-- transaction waits at most 0.5 s for each lock: a unit of another shard holds its rows for less,
+-- and all other submissions of this shard wait behind this unit.
 UPDATE sessions SET last_unit = $3
 WHERE shard_id = $1 AND epoch = $2 AND state = 'live'
 RETURNING clock_timestamp(), set_config('lock_timeout', '500ms', true);
 
 -- name: resolve_external_ids
--- Only when some update names its device by the provider's id; the partial unique index answers.
+-- Runs only if an update or an invalid item names its device by the provider's id. The partial
+-- unique index serves it.
 SELECT d.workspace_id, d.provider_id, d.external_id, d.device_id
 FROM unnest($1::text[], $2::text[], $3::text[]) AS k (workspace_id, provider_id, external_id)
 JOIN devices d USING (workspace_id, provider_id, external_id)
 WHERE d.retired_at IS NULL;
 
 -- name: lock_devices
--- Every row this unit may write, in one ordered sweep. After waiting for a lock PostgreSQL shows the newest
--- device_state beside the snapshot it saw at the start: the two versions tell, and unit.py reads such rows again.
+-- Lock every row of device_state that this unit may write, in one sweep in key order. After a wait
+-- for a lock, PostgreSQL returns the newest device_state row beside the snapshots row that it saw
+-- at the start. The two versions then differ, and storage/unit_desk.py reads those snapshots again.
 SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.vehicle_id, d.retired_at IS NULL AS active,
        s.version, n.version AS snapshot_version, CASE WHEN k.wanted THEN n.document END AS document,
        s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_confirmed_at,
@@ -31,13 +35,15 @@ ORDER BY s.workspace_id, s.device_id
 FOR UPDATE OF s;
 
 -- name: read_snapshots
--- A new statement sees what was committed while lock_devices waited; nobody can change it any more.
+-- A new statement sees what was committed while lock_devices waited. No other unit can change these
+-- rows now, because this one holds the locks on device_state.
 SELECT n.workspace_id, n.device_id, n.version, n.document
 FROM unnest($1::text[], $2::text[]) AS k (workspace_id, device_id)
 JOIN snapshots n USING (workspace_id, device_id);
 
 -- name: write_device_states
--- Accepted, confirmed and rejected alike: one row version for each device. The old version stands as an assertion.
+-- One new row version for each device, whether it had accepted, confirmed or rejected updates. The
+-- comparison with the old version is an assertion.
 WITH written AS (
     UPDATE device_state s
     SET version = i.version, last_update_received_at = i.last_update_received_at,
@@ -54,7 +60,8 @@ WITH written AS (
 SELECT count(*) FROM written;
 
 -- name: write_snapshots
--- The whole document: it is small, was merged in memory, and a partial jsonb update would write as much.
+-- Write the whole document. It is small and was merged in memory, and a partial update of jsonb
+-- would write as much.
 WITH written AS (
     UPDATE snapshots n
     SET version = i.version, document = i.document
@@ -66,8 +73,8 @@ WITH written AS (
 SELECT count(*) FROM written;
 
 -- name: append_events
--- clock_timestamp() here, after the locks: so recorded_at grows with sequence within a device, across all shards, as
--- long as the server's clock is not set back.
+-- clock_timestamp() is read here, after the locks were taken. So recorded_at grows with sequence
+-- within a device, across all shards, as long as the server's clock is not set back.
 INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings, provider_id, trace_id,
                     shard_id, epoch, resource, token)
 SELECT workspace_id, device_id, sequence, clock_timestamp(), received_at, readings, provider_id, trace_id,
@@ -77,7 +84,7 @@ FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::jsonb[]
     AS i (workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource, token);
 
 -- name: lock_connections
--- Rows are made with the provider, so a connection that nobody configured is simply not there.
+-- Rows are created with the provider, so a connection that was never configured returns no row.
 SELECT c.workspace_id, c.provider_id, c.call_status, c.last_success_at, c.last_failure_at, c.failing_since,
        c.fault, c.fault_detail, c.stream_status, c.stream_changed_at, c.cursor, c.cursor_at
 FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
@@ -99,12 +106,13 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamp
 WHERE c.workspace_id = i.workspace_id AND c.provider_id = i.provider_id;
 
 -- name: append_connection_events
--- Edges only, so that health can be answered as of any past instant from few rows.
+-- Edges only, so that few rows suffice to answer health as of any past instant.
 INSERT INTO connection_events (workspace_id, provider_id, at, kind, fault, detail)
 SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[]);
 
 -- name: end_cycles
--- Only a cycle that this session still runs: one that a successor declared abandoned stays so.
+-- Only a cycle that this session still runs. A cycle that a successor marked as abandoned stays
+-- abandoned.
 UPDATE poll_cycles c
 SET outcome = i.outcome, ended_at = i.ended_at, summary = i.summary
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::jsonb[])
@@ -113,18 +121,19 @@ WHERE c.workspace_id = i.workspace_id AND c.cycle_id = i.cycle_id
   AND c.shard_id = $6 AND c.epoch = $7 AND c.outcome = 'running';
 
 -- name: append_rejections
--- The ledger, aggregated by the unit; duplicates never get here.
+-- The ledger, aggregated by the unit. Duplicates are not recorded.
 INSERT INTO rejections (workspace_id, origin, provider_id, device_id, external_id, outcome, reason, detail,
                         occurrences, trace_id, sample)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                      $9::bigint[], $10::text[], $11::bytea[]);
 
 -- name: append_quarantine
--- One row an update: a person looks at them one by one.
+-- One row for each update, because a person inspects them one by one.
 INSERT INTO quarantine (workspace_id, provider_id, device_id, external_id, reason, detail, trace_id, sample)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]);
 
 -- name: load_last_unit
--- FOR UPDATE waits for the backend whose COMMIT nobody saw; only then is the answer final. A session that was declared
--- dead since bears witness all the same.
+-- FOR UPDATE waits for the backend whose COMMIT was not answered; after that the result is final.
+-- The session's state does not matter: the row of a session that was declared dead meanwhile still
+-- holds its last unit.
 SELECT last_unit FROM sessions WHERE shard_id = $1 AND epoch = $2 FOR UPDATE;

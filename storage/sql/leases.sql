@@ -1,14 +1,17 @@
--- Ownership. Resources are workspace ids. runtime/sessions.py is the document; time is the database's.
+-- Ownership. A resource is a workspace_id. runtime/sessions.py describes the protocol. Times are
+-- the database's.
 
 -- name: look_at_members
--- Every live session with its heartbeat. clock_timestamp() once, so that all of one look is judged at one instant.
+-- Every live session with its heartbeat. clock_timestamp() is read once, so that one look judges
+-- all sessions at the same instant.
 SELECT clock.now, s.shard_id, s.epoch, h.draining, extract(epoch FROM h.expires_at - clock.now)::float8 AS seconds_left
 FROM (SELECT clock_timestamp() AS now) AS clock
 LEFT JOIN (sessions s JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch) ON s.state = 'live';
 
 -- name: look_at_leases
--- What this session holds, and the active workspaces that nobody live holds. A lease is only as good as the row of its
--- session: dead, ended, or followed by a greater epoch, and it is free, whatever stands in the lease.
+-- The leases of this session, and the active workspaces that no live session holds. A lease is
+-- valid only while the row of its session is live and has the same epoch. If that session is dead,
+-- ended or followed by a greater epoch, the lease is free, whatever its own row says.
 WITH seen AS (
     SELECT w.workspace_id, w.active, w.created_at, l.token, l.shard_id, l.epoch, l.released_at,
            coalesce(s.epoch = l.epoch AND s.state = 'live', false) AS owned,
@@ -24,8 +27,10 @@ FROM seen
 WHERE CASE WHEN owned THEN shard_id = $1 AND epoch = $2 ELSE active END;
 
 -- name: lock_expired
--- Waits for each one's unit in flight, in key order. The asker's own row is only read, never locked: its units must not
--- stand still while it waits here. It must be live and in time itself: who was away as long as they has no say.
+-- Waits for the unit in flight of each expired session, in key order. The row of the asking session
+-- is only read, never locked: its units must not wait while it waits here. The asking session must
+-- itself be live with a heartbeat that has not expired: a shard that was silent as long as the
+-- others must not declare them dead.
 SELECT s.shard_id
 FROM sessions s JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
 WHERE s.state = 'live' AND h.expires_at <= clock_timestamp() AND s.shard_id <> $1
@@ -35,9 +40,10 @@ ORDER BY s.shard_id
 FOR NO KEY UPDATE OF s;
 
 -- name: declare_dead
--- A statement of its own, so that it sees a renewal that came in while lock_expired waited: who renewed lives on. The
--- heartbeat first, so that it and a renewal still under way meet on that row: whichever comes second finds what the
--- other wrote. A heartbeat that ends before it began is over for good.
+-- A statement of its own, so that it sees a renewal that was committed while lock_expired waited; a
+-- session that renewed stays live. The heartbeat is updated first, so that this statement and a
+-- renewal that is under way meet on its row, and the later one finds what the earlier one wrote. An
+-- expiry before beat_at means that the heartbeat can never be renewed.
 WITH silenced AS (
     UPDATE heartbeats h SET expires_at = h.beat_at - interval '1 second'
     FROM sessions s
@@ -51,7 +57,8 @@ WHERE s.shard_id = silenced.shard_id
 RETURNING s.shard_id, s.epoch;
 
 -- name: make_leases
--- In key order: two claimers that meet new workspaces wait for each other, never in a circle.
+-- In key order: two shards that claim the same new workspaces may wait for each other, but cannot
+-- deadlock.
 INSERT INTO leases (resource)
 SELECT w.workspace_id FROM workspaces w
 WHERE w.workspace_id = ANY ($1::text[]) AND w.active
@@ -60,9 +67,10 @@ ORDER BY w.workspace_id
 ON CONFLICT DO NOTHING;
 
 -- name: claim_leases
--- Takes what is free and locked by nobody. The token is compared again on the row that is locked: between this
--- statement's snapshot and its lock another claimer may have taken a lease and committed, and for such a row PostgreSQL
--- checks the condition again on the new lease but beside the old session, so "has no live owner" would still hold.
+-- Take the leases that are free and that no other transaction has locked. The token is compared
+-- again on the locked row. Between this statement's snapshot and its lock, another shard may have
+-- taken a lease and committed. For such a row PostgreSQL checks the condition again with the new
+-- lease but with the old session, so "has no live owner" would still hold.
 WITH free AS MATERIALIZED (
     SELECT l.resource, l.token
     FROM leases l
@@ -82,7 +90,8 @@ WHERE l.resource = taken.resource
 RETURNING l.resource, l.token;
 
 -- name: release_leases
--- Only what still is this very acquisition. Locked in key order: after a lost answer the same release may run twice.
+-- Only while the lease is still this very acquisition. Locked in key order, because the same
+-- release may run twice after a lost answer.
 WITH held AS (
     SELECT l.resource
     FROM leases l JOIN unnest($3::text[], $4::bigint[]) AS i (resource, token) USING (resource, token)
@@ -98,7 +107,7 @@ WITH held AS (
 SELECT count(*) FROM released;
 
 -- name: load_credentials
--- References, never secrets. A workspace without any has an empty list.
+-- References, never secrets. A workspace without credentials has an empty list.
 SELECT w.workspace_id,
        coalesce(array_agg(DISTINCT p.credential) FILTER (WHERE p.credential IS NOT NULL), '{}') AS credentials
 FROM workspaces w LEFT JOIN providers p ON p.workspace_id = w.workspace_id AND p.active

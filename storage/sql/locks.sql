@@ -1,9 +1,9 @@
--- Which rows a unit could not lock, as storage/unit_locks.py asks. Each statement takes the same lock as one statement of
--- the unit, on every row it is free on, waits for nothing, and returns the other rows with the transaction (or the
--- multixact) that holds each.
+-- Find the rows that a unit could not lock, for storage/unit_locks.py. Each statement takes the
+-- same lock as one statement of the unit, on every row where that lock is free. It does not wait.
+-- It returns the other rows, each with the transaction (or the multixact) that holds it.
 
 -- name: find_locked_device_states
--- The lock of lock_devices.
+-- Takes the lock of lock_devices.
 WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[]) AS k (workspace_id, device_id)
 ), free AS (
@@ -15,7 +15,8 @@ FROM wanted JOIN device_state s USING (workspace_id, device_id)
 WHERE (s.workspace_id, s.device_id) NOT IN (SELECT workspace_id, device_id FROM free);
 
 -- name: find_locked_snapshots
--- The lock of write_snapshots. lock_devices does not take it, so a unit may meet it late.
+-- Takes the lock of write_snapshots. lock_devices does not take it, so a unit may find a snapshot
+-- locked only when it writes.
 WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[]) AS k (workspace_id, device_id)
 ), free AS (
@@ -27,7 +28,7 @@ FROM wanted JOIN snapshots n USING (workspace_id, device_id)
 WHERE (n.workspace_id, n.device_id) NOT IN (SELECT workspace_id, device_id FROM free);
 
 -- name: find_locked_connections
--- The lock of lock_connections.
+-- Takes the lock of lock_connections.
 WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
 ), free AS (
@@ -39,7 +40,7 @@ FROM wanted JOIN connection_state c USING (workspace_id, provider_id)
 WHERE (c.workspace_id, c.provider_id) NOT IN (SELECT workspace_id, provider_id FROM free);
 
 -- name: find_locked_cycles
--- The lock of end_cycles.
+-- Takes the lock of end_cycles.
 WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[]) AS k (workspace_id, cycle_id)
 ), free AS (

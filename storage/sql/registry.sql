@@ -1,17 +1,18 @@
--- Commands and queries on what is configured. Commands of one workspace take turns on its row, so they may read,
--- decide in Python and write.
+-- Commands and queries on the configuration. A command locks its workspace's row first, so the
+-- commands of one workspace run one after the other and may read, decide in Python, and write.
 
 -- name: lock_workspace
--- NO KEY: whoever inserts rows that refer to the workspace (cycles) need not wait.
+-- NO KEY: transactions that insert rows which refer to the workspace (cycles) need not wait.
 SELECT * FROM workspaces WHERE workspace_id = $1 FOR NO KEY UPDATE;
 
 -- name: lock_ordinals
--- One at a time in the whole database takes an ordinal: two must not find the same one free.
+-- One transaction at a time takes an ordinal, in the whole database. Otherwise two could find the
+-- same ordinal free.
 SELECT pg_advisory_xact_lock(7264830912);
 
 -- name: lowest_free_ordinal
--- Of the interval's own series: the schedule's spread is best over 0..n-1. An ordinal is free once
--- the deactivation that gave it up is committed.
+-- From the interval's own series: the schedule spreads best over the ordinals 0 to n-1. An ordinal
+-- is free once the deactivation that gave it up is committed.
 WITH series AS (
     SELECT ordinal FROM workspaces WHERE poll_interval_seconds = $1 AND ordinal IS NOT NULL
 )
@@ -20,7 +21,7 @@ FROM (SELECT 0 AS candidate UNION ALL SELECT ordinal + 1 FROM series) AS candida
 WHERE NOT EXISTS (SELECT FROM series WHERE ordinal = candidate);
 
 -- name: create_workspace
--- Without an ordinal it is inactive, and scheduled since never.
+-- A workspace without an ordinal is inactive, and its scheduled_since is null.
 INSERT INTO workspaces (workspace_id, name, active, poll_interval_seconds, freshness_target_seconds,
                         delayed_after_seconds, stale_after_seconds, grace_seconds, ordinal, scheduled_since)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::integer,
@@ -29,8 +30,8 @@ ON CONFLICT (workspace_id) DO NOTHING
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: update_workspace
--- $10: whether it keeps its place in the schedule, so that its phase survives; else the ordinal is
--- $9, or none.
+-- $10 says whether the workspace keeps its ordinal and scheduled_since, and so its phase. Otherwise
+-- the ordinal becomes $9, which may be null.
 UPDATE workspaces
 SET name = $2, active = $3, poll_interval_seconds = $4, freshness_target_seconds = $5,
     delayed_after_seconds = $6, stale_after_seconds = $7, grace_seconds = $8,
@@ -42,8 +43,8 @@ WHERE workspace_id = $1
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: bump_config
--- How actors on every shard learn of a change: the heartbeat compares versions. The notice only makes them look sooner;
--- it goes out with the commit.
+-- Actors on every shard learn of a change from this version, which the heartbeat compares. The
+-- notice only makes them look sooner; it is sent with the commit.
 UPDATE workspaces SET config_version = config_version + 1 WHERE workspace_id = $1
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
@@ -52,14 +53,14 @@ RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 SELECT * FROM workspaces WHERE workspace_id = $1;
 
 -- name: list_workspaces
--- Key order after a key; null: all that the caller may see.
+-- In key order, after the key $2. $1 holds the workspaces that the caller may see; null means all.
 SELECT * FROM workspaces
 WHERE ($1::text[] IS NULL OR workspace_id = ANY ($1)) AND ($2::text IS NULL OR workspace_id > $2)
 ORDER BY workspace_id
 LIMIT $3;
 
 -- name: put_provider
--- Whole row; the caller has compared it with what is stored.
+-- The whole row. The caller has compared it with the stored row.
 INSERT INTO providers AS p (workspace_id, provider_id, provider_type, transport, base_url, credential, settings, active,
                             expected_update_seconds, delayed_after_seconds, stale_after_seconds, grace_seconds)
 VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12)
@@ -71,7 +72,7 @@ SET provider_type = excluded.provider_type, transport = excluded.transport, base
     grace_seconds = excluded.grace_seconds;
 
 -- name: make_connection_state
--- Made with the provider, so that the ingest unit only ever updates.
+-- Created with the provider, so that the ingest unit only has to update it.
 INSERT INTO connection_state (workspace_id, provider_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
 
 -- name: get_provider
@@ -79,25 +80,25 @@ INSERT INTO connection_state (workspace_id, provider_id) VALUES ($1, $2) ON CONF
 SELECT * FROM providers WHERE workspace_id = $1 AND provider_id = $2;
 
 -- name: list_providers
--- Key order after a key; limit null: all.
+-- In key order, after the key $2. If the limit is null, return all.
 SELECT * FROM providers
 WHERE workspace_id = $1 AND ($2::text IS NULL OR provider_id > $2)
 ORDER BY provider_id
 LIMIT $3;
 
 -- name: find_devices
--- What is stored under the ids of a bulk command, retired ones too.
+-- The stored devices that have an id of a bulk command, including retired ones.
 SELECT * FROM devices WHERE workspace_id = $1 AND device_id = ANY ($2::text[]);
 
 -- name: find_external_holders
--- Which active devices hold the external ids of a bulk command.
+-- The active devices that hold an external id of a bulk command.
 SELECT d.provider_id, d.external_id, d.device_id
 FROM unnest($2::text[], $3::text[]) AS k (provider_id, external_id)
 JOIN devices d USING (provider_id, external_id)
 WHERE d.workspace_id = $1 AND d.retired_at IS NULL;
 
 -- name: put_devices
--- Whole rows, decided before; a device that was retired is active again.
+-- Whole rows, decided in Python. A device that was retired becomes active again.
 INSERT INTO devices AS d (workspace_id, device_id, provider_id, external_id, vehicle_id, vehicle_name, activated_at,
                           delayed_after_seconds, stale_after_seconds, grace_seconds)
 SELECT $1, i.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
@@ -109,15 +110,17 @@ SET provider_id = excluded.provider_id, external_id = excluded.external_id, vehi
     grace_seconds = excluded.grace_seconds;
 
 -- name: make_device_states
--- Made with the device, so that the ingest unit only ever updates. Versions of a known device go on.
+-- Created with the device, so that the ingest unit only has to update it. A known device keeps its
+-- version.
 INSERT INTO device_state (workspace_id, device_id) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING;
 
 -- name: make_snapshots
--- As above.
+-- Created with the device, so that the ingest unit only has to update it. A known device keeps its
+-- snapshot.
 INSERT INTO snapshots (workspace_id, device_id) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING;
 
 -- name: retire_device
--- Never deleted: its history and its version stay. The first instant counts.
+-- A device is never deleted: its history and its version stay. The first retired_at is kept.
 UPDATE devices SET retired_at = clock_timestamp() WHERE workspace_id = $1 AND device_id = $2 AND retired_at IS NULL
 RETURNING *;
 
@@ -126,17 +129,17 @@ RETURNING *;
 SELECT * FROM devices WHERE workspace_id = $1 AND device_id = $2;
 
 -- name: list_devices
--- Key order after a key; limit null: all.
+-- In key order, after the key $3. If the limit is null, return all.
 SELECT * FROM devices
 WHERE workspace_id = $1 AND ($2 OR retired_at IS NULL) AND ($3::text IS NULL OR device_id > $3)
 ORDER BY device_id
 LIMIT $4;
 
 -- name: find_requested_cycle
--- A request that still waits is answered again instead of doubled.
+-- A request that still waits is returned again, so that there is never a second one.
 SELECT cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested' ORDER BY requested_at LIMIT 1;
 
 -- name: request_cycle
--- Its slot is the moment of asking, which keeps it apart from the scheduled slots.
+-- The slot begins at the moment of the request, which keeps it apart from the scheduled slots.
 INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, requested_at, outcome)
 VALUES ($1, $2, 'manual', 1, $3, $4, $2, 'requested');
