@@ -1,9 +1,11 @@
-"""Acceptance: what one canonical update does to one device (spec.md, acceptance behaviours; FR-015).
+"""Acceptance: decide what one canonical update does to one device (FR-015).
 
-Owns the rule, once. Deciding is pure: the caller loads the device, applies the result and guards it in SQL.
+This module owns the acceptance rule of spec.md. Deciding is pure: the caller loads the device,
+applies the result and guards it in SQL.
 
-Newest wins per signal; at equal times what is there stays. `judge` runs for every update that anyone ever sends, so
-it walks the readings once, decides everything, and only then touches the fold: an exception leaves it as it was.
+The newest value of each signal wins; at equal times the stored value stays. `judge` runs for every
+update that is sent. It walks the readings once, decides everything, and only then changes the fold:
+an exception leaves the fold as it was.
 """
 
 from __future__ import annotations
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
 
     from domain.model import CanonicalUpdate, Value
 
-MAX_NAMED = 5  # dropped readings that `detail` spells out
+MAX_NAMED = 5  # dropped readings that `detail` names one by one
 MAX_NAME = 40
 
 
 class AcceptedEvent(NamedTuple):
-    """One row of event history: the accepted update's number within the device and the readings that advanced."""
+    """One row of event history: an accepted update and the readings that advanced.
+
+    `sequence` is the update's number within the device.
+    """
 
     sequence: int
     update: CanonicalUpdate
@@ -35,7 +40,10 @@ class AcceptedEvent(NamedTuple):
 
 @dataclass(slots=True)
 class DeviceFold:
-    """One device's registry facts and state while a unit folds its updates, in mailbox order."""
+    """One device's registry facts and state while a unit folds its updates into it.
+
+    Updates are folded in mailbox order.
+    """
 
     workspace_id: str
     device_id: str
@@ -56,13 +64,18 @@ class DeviceFold:
 def judge(
     update: CanonicalUpdate, device: DeviceFold | None, now: datetime, *, future_guard_seconds: float = 300.0
 ) -> Result:
-    """Decide one update and fold it into its device; `now` is database time.
+    """Decide one update and fold it into its device. `now` is database time.
 
-    Accepted: the fold's document, times, version and events move on. Rejected for what it says (`identity_conflict`,
-    `invalid`, `future_timestamp`): only the rejection facts move. Anything else leaves the fold alone. `detail` names
-    what was dropped, also on an accepted update. Instants in the fold and in `now` must be aware and in UTC.
+    - Accepted: the fold's document, times, version and events move on.
+    - Rejected as `identity_conflict`, `invalid` or `future_timestamp`: only the rejection facts
+      move.
+    - Any other result leaves the fold unchanged.
+
+    `detail` names the readings that were dropped, also for an accepted update. Instants in the fold
+    and `now` must be aware and in UTC.
     """
-    # A retired device, like one of another workspace, does not exist for whoever sends.
+    # To the sender, a retired device and another workspace's device are as unknown as a missing
+    # one.
     if device is None or not device.active or update.workspace_id != device.workspace_id:
         return Result(Outcome.REJECTED, Reason.UNKNOWN_DEVICE)
     if (
@@ -75,7 +88,7 @@ def judge(
     sifted = _sift(update.readings, device.document, now, future_guard_seconds)
     if sifted.advanced:
         return _accept(update, device, sifted)
-    if len(sifted.dropped) == len(update.readings):  # also when there were none to begin with
+    if len(sifted.dropped) == len(update.readings):  # true for an update without readings, too
         return _reject(update, device, _reason_for(sifted.dropped), _describe_dropped(sifted.dropped) or "no readings")
     outcome = Outcome.CONFLICT if sifted.conflicts else Outcome.STALE if sifted.older else Outcome.DUPLICATE
     return Result(outcome, None, device.device_id, device.version, _describe_dropped(sifted.dropped))
@@ -88,7 +101,7 @@ class _Dropped(NamedTuple):
 
 
 class _Sifted(NamedTuple):
-    """What the readings of one update amount to against a document."""
+    """The readings of one update compared with a document."""
 
     newer: dict[str, tuple[Value, datetime]]
     advanced: list[Reading]
@@ -104,10 +117,12 @@ def _sift(
     now: datetime,
     future_guard_seconds: float,
 ) -> _Sifted:
-    """Every reading for itself, in order: drop it, or see whether it advances what is known so far. Changes nothing.
+    """Compare each reading, in order, with the newest value so far. Changes no argument.
 
-    This loop is most of what the ingest actor does with its core; hence the names in locals, the quick look before
-    the careful one, and no call for a reading that is fine.
+    A reading is dropped, or advances its signal, or is older, equal or in conflict.
+
+    The ingest actor spends most of its CPU time in this loop. Therefore names are kept in locals, a
+    quick check comes before the careful one, and a valid reading costs no function call.
     """
     newer: dict[str, tuple[Value, datetime]] = {}
     advanced: list[Reading] = []
@@ -143,15 +158,16 @@ def _sift(
 
 
 def _accept(update: CanonicalUpdate, device: DeviceFold, sifted: _Sifted) -> Result:
-    # 1. Everything that could fail is made first: from step 2 on there are only assignments.
+    # 1. Make everything that can fail. Step 2 consists of assignments only.
     version = device.version + 1
     event = AcceptedEvent(version, update, tuple(sifted.advanced))
     result = Result(Outcome.ACCEPTED, None, device.device_id, version, _describe_dropped(sifted.dropped))
-    observed_at = max([observed for _, observed in sifted.newer.values()])  # a list: half the cost of a generator
+    # a list costs half as much as a generator
+    observed_at = max([observed for _, observed in sifted.newer.values()])
     observed_at = _later(device.last_observed_at, observed_at)
     received_at = _later(device.last_update_received_at, update.received_at)
     changed_at = _later(device.last_changed_at, update.received_at) if sifted.changed else device.last_changed_at
-    # 2. The fold.
+    # 2. Change the fold.
     device.document.update(sifted.newer)
     device.version = version
     device.last_observed_at = observed_at
@@ -162,12 +178,18 @@ def _accept(update: CanonicalUpdate, device: DeviceFold, sifted: _Sifted) -> Res
 
 
 def _later(stored: datetime | None, offered: datetime) -> datetime:
-    """GREATEST(stored, offered): feeds arrive in any order, and none of these instants ever moves back."""
+    """Return the later instant; `offered` if nothing is stored (SQL's GREATEST).
+
+    Updates arrive in any order, and none of these instants ever moves back.
+    """
     return offered if stored is None or offered > stored else stored
 
 
 def _examine(reading: Reading, now: datetime, future_guard_seconds: float) -> Reading | _Dropped:
-    """The careful look, for whatever the quick one did not settle: text, odd types, other time zones, the future."""
+    """Check a reading that failed the quick check, and return it cleaned or dropped.
+
+    Such readings hold text, an unusual type, another time zone or a time in the future.
+    """
     signal, value, observed_at = reading
     cleaned = check_value(signal, value)
     if isinstance(cleaned, InvalidValue):
@@ -185,7 +207,10 @@ def _examine(reading: Reading, now: datetime, future_guard_seconds: float) -> Re
 
 
 def _reject(update: CanonicalUpdate, device: DeviceFold, reason: Reason, detail: str) -> Result:
-    """Refuse what a known device sent, and remember it: health tells `updates_rejected` from silence by this."""
+    """Reject an update of a known device, and note the rejection in the fold.
+
+    Health uses the note to tell `updates_rejected` from silence.
+    """
     result = Result(Outcome.REJECTED, reason, device.device_id, device.version, detail)
     if device.last_rejected_at is None or update.received_at >= device.last_rejected_at:
         device.last_rejected_at = update.received_at
@@ -194,13 +219,19 @@ def _reject(update: CanonicalUpdate, device: DeviceFold, reason: Reason, detail:
 
 
 def _reason_for(dropped: list[_Dropped]) -> Reason:
-    """A clock that runs ahead is what somebody can mend, so it is named before a value that makes no sense."""
+    """Return the one reason for an update of which every reading was dropped.
+
+    `future_timestamp` comes before `invalid`, because somebody can correct a clock.
+    """
     ahead = any(item.reason is Reason.FUTURE_TIMESTAMP for item in dropped)
     return Reason.FUTURE_TIMESTAMP if ahead else Reason.INVALID
 
 
 def _describe_dropped(dropped: list[_Dropped]) -> str | None:
-    """The first few by name. Names come from outside: `ascii` keeps NUL and lone surrogates out of stored text."""
+    """Name the first dropped readings, each with its reason; None if none was dropped.
+
+    Signal names come from outside: `ascii` keeps NUL and lone surrogates out of stored text.
+    """
     if not dropped:
         return None
     named = [f"{ascii(item.signal)[1:-1][:MAX_NAME]}: {item.why}" for item in dropped[:MAX_NAMED]]

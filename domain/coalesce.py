@@ -1,8 +1,8 @@
-"""Coalescing: per device the newest value of each signal, for as long as a window lasts.
+"""Coalescing: keep the newest value of each signal and device for the length of a window.
 
-Owns the buffer between a socket's reader and the mailbox. Bounded by the devices it knows; merging never waits, never
-fails for lack of room, and never looks at a clock. What it leaves out is on purpose: of several samples of one signal
-only the newest survives.
+This module owns the buffer between a socket's reader and the mailbox. The buffer is bounded by the
+number of devices it knows. Merging never waits, never fails for lack of room, and never reads a
+clock. It loses data by design: of several samples of one signal, only the newest is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_SIGNALS_PER_DEVICE = 64
 
 
 class Merged(NamedTuple):
-    """What a window left of one device's frames. `received` is the monotonic reading of the newest frame in it."""
+    """One device's merged frames of a window. `received` is the newest frame's monotonic time."""
 
     external_id: str
     readings: tuple[Reading, ...]
@@ -35,20 +35,24 @@ class _Entry:
 
     def __init__(self, received: float) -> None:
         self.signals: dict[str, Reading] = {}
-        self.opened = received  # its window runs from the first frame
+        self.opened = received  # the device's window starts with its first frame
         self.received = received
 
 
 class CoalescingBuffer:
-    """Newest value per signal and device. Not for concurrent use; one reader merges, one flusher drains.
+    """A buffer of the newest value per signal and device.
 
-    Overflow policy: conflate. Devices named in `known_ids` always find room. Of others at most `max_unknown` wait at a
-    time, so that the ledger can show which ids arrive; frames of further ones are ignored and counted as `overflow`.
+    Not for concurrent use: one reader merges and one flusher drains.
 
-    A reading replaces the one that waits when its observed_at is newer. At equal times what is there stays, as it does
-    in the snapshot; a different value at an equal time is counted in `ties`, since acceptance, which would answer
-    `conflict`, gets to see the first only. A value that cannot stand for its signal never pushes out one that can:
-    acceptance would drop it, and the good one would be lost. Alone it waits like any other, to be refused visibly.
+    Overflow policy: conflate. Devices named in `known_ids` always have room. Of other devices, at
+    most `max_unknown` wait at a time, so that the ledger can show which ids arrive. Frames of
+    further unknown devices are ignored and counted as `overflow`.
+
+    A reading replaces the waiting one if its observed_at is newer. At equal times the waiting one
+    stays, as it does in the snapshot. A different value at an equal time is counted in `ties`:
+    acceptance would answer `conflict`, but it only sees the first value. A value that is invalid
+    for its signal never replaces a valid one: acceptance would drop it, and the valid one would be
+    lost. If no valid value waits, the invalid one is kept, so that acceptance rejects it visibly.
 
     Every frame is counted once: frames = merged + ignored (no readings, or overflow).
     """
@@ -57,7 +61,7 @@ class CoalescingBuffer:
         self._known = frozenset(known_ids)
         self._max_unknown = max_unknown
         self._entries: dict[str, _Entry] = {}
-        self._order: deque[str] = deque()  # first merged, first drained
+        self._order: deque[str] = deque()  # in the order of their first frames
         self._unknown = 0
         self._peak = 0
         self._merged = 0
@@ -72,18 +76,19 @@ class CoalescingBuffer:
         self._drained = 0
 
     def __len__(self) -> int:
-        """Devices that wait."""
+        """Return the number of waiting devices."""
         return len(self._entries)
 
     def replace_known(self, known_ids: Iterable[str]) -> None:
-        """After a change of configuration. What waits stays, whoever it is from."""
+        """Replace the known ids after a change of configuration. Waiting readings stay."""
         self._known = frozenset(known_ids)
         self._unknown = sum(external_id not in self._known for external_id in self._entries)
 
     def merge(self, external_id: str, readings: tuple[Reading, ...], received: float) -> bool:
-        """Take one frame's readings; False when it was ignored. `received` is its monotonic time in seconds.
+        """Merge one frame's readings; return False if the frame was ignored.
 
-        Only a frame that brought something newer moves the receipt of what waits: age counts from the newest reading.
+        `received` is the frame's monotonic time in seconds. It becomes the device's only if the
+        frame brought a newer reading: age counts from the newest reading.
         """
         entry = self._entries.get(external_id)
         if entry is None:
@@ -111,10 +116,11 @@ class CoalescingBuffer:
         return True
 
     def drain(self, limit: int, *, opened_before: float = math.inf) -> list[Merged]:
-        """Take out at most `limit` devices whose first frame came before the instant, those that wait longest first.
+        """Remove and return at most `limit` devices, those that have waited longest first.
 
-        They are the caller's from then on. With `opened_before` a window behind now, called often, every device waits
-        for one window from its own first frame, and the flushes are as spread as the frames were.
+        Only devices whose first frame came before `opened_before` are removed. Called often with
+        `opened_before` one window before now, every device waits one window from its own first
+        frame, and the flushes are as spread out as the frames were.
         """
         drained: list[Merged] = []
         order, entries = self._order, self._entries
@@ -127,7 +133,12 @@ class CoalescingBuffer:
         return drained
 
     def statistics(self) -> dict[str, int]:
-        """`pending…` is now, the rest since the beginning; from `superseded` on readings are counted, not frames."""
+        """Return the counters. `pending` and `pending_unknown` are current; the others are totals.
+
+        `peak_pending` is the highest `pending` so far. `superseded`, `outrun`, `repeated`, `ties`,
+        `invalid` and `signal_overflow` count readings; the first five count frames; `drained`
+        counts devices.
+        """
         ignored = self._empty + self._overflow
         return {
             "frames": self._merged + ignored,
@@ -162,7 +173,10 @@ class CoalescingBuffer:
         return entry
 
     def _replaces(self, held: Reading, reading: Reading) -> bool:
-        """The rare cases: it came late, repeats or contradicts what is there, or one of the two is no valid value."""
+        """Return whether the reading replaces the held one, and count why.
+
+        Called for the rare cases: the reading is not newer, or one of the two is invalid.
+        """
         if not _is_valid(reading):
             self._invalid += 1
             return reading[2] > held[2] and not _is_valid(held)

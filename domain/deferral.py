@@ -1,13 +1,16 @@
-"""The order in which submissions may commit while rows that some of them need are locked. Pure.
+"""The order in which submissions may commit while some of their rows are locked. Pure.
 
-Owns the keys of a submission and the rule that divides a queue. A submission is never cut: if one row that it needs is
-locked, it waits with everything that is to commit with it, because a cursor that commits before its data loses that
-data in a crash. A later submission waits too if it would overtake a waiting one:
+This module owns the keys of a submission and the rule that divides a queue. A submission is never
+split. If one row that it needs is locked, it waits together with everything that commits with it: a
+cursor that commits before its data would lose that data in a crash. A later submission waits too if
+it would overtake a waiting one:
 
 - an update, a refused item or a confirmation waits for earlier data of the same device;
 - a cursor or a connection fact waits for earlier cursors and facts of the same connection;
-- a cursor also waits for earlier data of its connection, collected the same way, which it may cover;
-- a cycle's end, and a poll submission of nothing, wait for earlier poll submissions of the same workspace.
+- a cursor also waits for earlier data of its connection, collected the same way, because it may
+  cover that data;
+- a cycle's end and an empty poll submission wait for earlier poll submissions of the same
+  workspace.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
     from domain.model import CanonicalUpdate, InvalidItem, Submission
 
 T = TypeVar("T")
-Key = tuple[str, ...]  # its kind, then what identifies it
+Key = tuple[str, ...]  # the kind of the key, then the identifying parts
 
-# The kinds that name a row. A device is named by its id, or by its provider's id when that is all we were told.
+# The kinds of key that name a row. A device is named by its own id, or by the provider's id for it
+# where only that one was given.
 DEVICE, EXTERNAL, CONNECTION, CYCLE = "device", "external", "connection", "cycle"
 
 
@@ -30,7 +34,8 @@ class Claim(NamedTuple):
     """The keys of one submission."""
 
     rows: frozenset[Key]  # rows that its commit locks
-    follows: frozenset[Key]  # it must not commit before an earlier submission that precedes one of these
+    # it must not commit before an earlier submission that precedes one of these keys
+    follows: frozenset[Key]
     precedes: frozenset[Key]
 
 
@@ -38,18 +43,18 @@ NO_CLAIM = Claim(frozenset(), frozenset(), frozenset())
 
 
 def claim_of(submission: Submission) -> Claim:
-    """The keys under which this submission meets others."""
+    """Return the keys by which this submission is compared with others."""
     rows = set(_rows_beside_data(submission))
     follows = {key for key in rows if key[0] != CYCLE}
     precedes = {key for key in rows if key[0] == CONNECTION}
     for item in _items_of(submission):
         names = list(_names_of(item))
-        rows.update(names[:1])  # by this one the unit looks it up
+        rows.update(names[:1])  # the unit looks the device up by the first name
         follows.update(names)
         precedes.update(names)
         if len(names) == 1:
-            # It may be of the same device as one that gives only the other name. Nobody can tell without the registry,
-            # so within a connection these two keep their order.
+            # An item with one name may be of the same device as an item with only the other name.
+            # Only the registry can tell, so within a connection such items keep their order.
             kind = names[0][0]
             connection = (item.workspace_id, item.provider_id)
             follows.add(("only", EXTERNAL if kind == DEVICE else DEVICE, *connection))
@@ -66,7 +71,7 @@ def claim_of(submission: Submission) -> Claim:
 
 
 def divide(queue: Iterable[tuple[T, Claim]], locked: Collection[Key]) -> tuple[list[T], list[T]]:
-    """The items of a queue that may commit now, and those that must wait; both in the queue's order."""
+    """Return the items that may commit now and those that must wait, each in the queue's order."""
     rows = frozenset(locked)
     free, waiting = [], []
     preceding: set[Key] = set()
@@ -80,7 +85,7 @@ def divide(queue: Iterable[tuple[T, Claim]], locked: Collection[Key]) -> tuple[l
 
 
 def _rows_beside_data(submission: Submission) -> Iterator[Key]:
-    """Rows of what commits with the updates: confirmed devices, connections, the cycle."""
+    """Yield the rows that commit with the updates: confirmed devices, connections, the cycle."""
     if confirmation := submission.confirmation:
         for device_id in confirmation.device_ids:
             yield DEVICE, confirmation.workspace_id, device_id
@@ -97,7 +102,7 @@ def _items_of(submission: Submission) -> list[CanonicalUpdate | InvalidItem]:
 
 
 def _names_of(item: CanonicalUpdate | InvalidItem) -> Iterator[Key]:
-    """Every name that it gives its device, the device's own id first."""
+    """Yield every name that the item gives its device, the device's own id first."""
     if item.device_id is not None:
         yield DEVICE, item.workspace_id, item.device_id
     if item.external_id is not None:
@@ -105,7 +110,10 @@ def _names_of(item: CanonicalUpdate | InvalidItem) -> Iterator[Key]:
 
 
 def _collected_data(submission: Submission) -> Iterator[Key]:
-    """The connections whose data this brings, if we collected it; no cursor covers what clients send."""
+    """Yield the connections of the data in a submission that we collected ourselves.
+
+    Data that clients send is left out: no cursor covers it.
+    """
     if submission.ownership is not None:
         for item in _items_of(submission):
             yield "data", submission.origin, item.workspace_id, item.provider_id

@@ -1,7 +1,7 @@
-"""Health: from stored facts to a state, a reason and the evidence for it, at the moment of asking (FR-012).
+"""Health: derive a state, a reason and the evidence from stored facts at request time (FR-012).
 
-Owns the health rule of the specification, once: `cutoffs` turns it into instants for SQL, `judge_health` into a
-verdict. Stores nothing, reads no clock.
+This module owns the health rule of the specification: `cutoffs` turns it into instants for SQL,
+`judge_health` into a verdict. It stores nothing and reads no clock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """Every active device has exactly one (FR-006)."""
+    """The health states. Every active device has exactly one (FR-006)."""
 
     HEALTHY = "healthy"
     DELAYED = "delayed"
@@ -33,7 +33,7 @@ class State(StrEnum):
 
 
 class HealthReason(StrEnum):
-    """Why, and so whose fault it is. In the order in which the rule looks for them."""
+    """The reason for a state, and so whose fault it is. In the order in which the rule checks."""
 
     REPORTING = "reporting"
     SIGNAL_SILENT = "signal_silent"
@@ -52,7 +52,7 @@ class HealthReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """connection_state as stored; all None for a connection nobody has called yet."""
+    """connection_state as stored. All fields are None before the connection's first call."""
 
     call_status: str | None = None  # "succeeded" | "failed"
     last_success_at: datetime | None = None
@@ -66,18 +66,18 @@ class ConnectionRecord:
 
 @dataclass(frozen=True, slots=True)
 class CollectorRecord:
-    """What is known of our own side for one workspace."""
+    """The stored facts about our own side, for one workspace."""
 
     last_good_cycle_at: datetime | None = None  # end of the newest completed or partial cycle
     last_cycle_started_at: datetime | None = None
     last_cycle_outcome: str | None = None
-    owner: str | None = None  # the shard that has the lease of the workspace; None when it is free
-    owner_expires_at: datetime | None = None  # the heartbeat of that session
+    owner: str | None = None  # the shard that holds the workspace's lease; None if it is free
+    owner_expires_at: datetime | None = None  # when that session's heartbeat expires
     oldest_waiting_seconds: float | None = None  # from that heartbeat's statistics
 
 
 class HealthFacts(NamedTuple):
-    """Everything stored that the verdict of one device may use."""
+    """Everything stored that the verdict on one device may use."""
 
     workspace: Workspace
     connection: ProviderConnection
@@ -95,7 +95,7 @@ class HealthFacts(NamedTuple):
 
 
 class Thresholds(NamedTuple):
-    """The limits that applied to one device, in seconds of age; `source` says where they come from."""
+    """The limits that applied to one device, in seconds of age. `source` is their origin."""
 
     freshness_target_seconds: float
     delayed_after_seconds: float
@@ -106,7 +106,7 @@ class Thresholds(NamedTuple):
 
 
 class Cutoffs(NamedTuple):
-    """The same limits as instants: older than (strictly before) the instant means over the limit."""
+    """The same limits as instants. A time strictly before the instant is over the limit."""
 
     delayed_before: datetime
     stale_before: datetime
@@ -140,15 +140,16 @@ CYCLE_TOLERANCE_SECONDS = 5.0
 UNCATALOGUED_OLD_AFTER_SECONDS = 3600.0
 
 
-# --- Thresholds and the state -------------------------------------------------------------------------------------
+# --- Thresholds and the state ---------------------------------------------------------------------
 
 
 def resolve_thresholds(workspace: Workspace, connection: ProviderConnection, device: Device) -> Thresholds:
-    """The limits for one device: each from the nearest of device, provider connection and workspace that sets it.
+    """Return the limits for one device, each from the nearest place that sets it.
 
-    A connection that reports rarely by contract raises them to 1.2 (delayed) and 3 times (stale, grace) its period.
-    Nobody is stale before delayed: who relaxes only the one limit relaxes both.
-    `source` names the nearest place that supplied any of the three, or the period when it raised any.
+    The order is device, provider connection, workspace. For a connection that by contract reports
+    rarely, the limits are at least 1.2 times (delayed) and 3 times (stale, grace) its period. Stale
+    is never below delayed: relaxing only the delayed limit relaxes both. `source` names the nearest
+    place that supplied any of the three, or the period if it raised any.
     """
     near, middle, policy = device.override, connection.override, workspace.policy
     delayed = _nearest(near.delayed_after_seconds, middle.delayed_after_seconds, policy.delayed_after_seconds)
@@ -165,7 +166,10 @@ def resolve_thresholds(workspace: Workspace, connection: ProviderConnection, dev
 
 
 def cutoffs(thresholds: Thresholds, now: datetime) -> Cutoffs:
-    """The thresholds as instants at `now`. "Over the limit" is *strictly before* them, here and in SQL."""
+    """Return the thresholds as instants at `now`.
+
+    Over the limit means strictly before the instant, here and in SQL.
+    """
     return Cutoffs(
         now - timedelta(seconds=thresholds.delayed_after_seconds),
         now - timedelta(seconds=thresholds.stale_after_seconds),
@@ -174,7 +178,9 @@ def cutoffs(thresholds: Thresholds, now: datetime) -> Cutoffs:
 
 
 def state_of(last_update_received_at: datetime | None, activated_at: datetime, limits: Cutoffs) -> State:
-    """The health rows of the specification (FR-006), as the very comparisons that SQL makes to filter and count."""
+    """Return the state of a device (FR-006), by the same comparisons that SQL filters and counts
+    by.
+    """
     if last_update_received_at is None:
         return State.CONFIGURED_NO_DATA if activated_at < limits.grace_before else State.AWAITING_FIRST_DATA
     if last_update_received_at < limits.stale_before:
@@ -188,11 +194,14 @@ def _nearest(near: float | None, middle: float | None, far: float) -> float:
     return near if near is not None else middle if middle is not None else far
 
 
-# --- The verdict --------------------------------------------------------------------------------------------------
+# --- The verdict ----------------------------------------------------------------------------------
 
 
 def judge_health(facts: HealthFacts, now: datetime) -> Verdict:
-    """State, reason and evidence of one device at `now`, from nothing but what is stored (FR-012). Never raises."""
+    """Return state, reason and evidence of one device at `now`, from stored facts alone (FR-012).
+
+    Never raises.
+    """
     thresholds = resolve_thresholds(facts.workspace, facts.connection, facts.device)
     received_at = facts.last_update_received_at
     state = state_of(received_at, facts.device.activated_at, cutoffs(thresholds, now))
@@ -218,7 +227,7 @@ def judge_health(facts: HealthFacts, now: datetime) -> Verdict:
 def age_signals(
     document: Mapping[str, tuple[Value, datetime]], workspace: Workspace, thresholds: Thresholds, now: datetime
 ) -> tuple[SignalAge, ...]:
-    """Each value with its own age, in name order. Exactly at its limit a value is still current."""
+    """Return each value with its own age, in name order. A value at its limit is current."""
     scale = min(1.0, workspace.policy.stale_after_seconds / DEFAULT_STALE_AFTER_SECONDS)
     ages = []
     for signal, (value, observed_at) in sorted(document.items()):
@@ -229,10 +238,12 @@ def age_signals(
 
 
 def _old_after(signal: str, scale: float, thresholds: Thresholds) -> float:
-    """The catalogue's age, shortened with a workspace whose thresholds are (so that a demonstration shows it).
+    """Return the age in seconds above which a value is old.
 
-    Never below three periods of a connection that reports rarely, nor below the age at which the device as a whole
-    would be late: a value cannot be old while everything is on time.
+    The catalogue's age is shortened in proportion if the workspace's stale threshold is below the
+    default (so that a demonstration can show it). The result is at least three periods of a
+    connection that reports rarely, and at least the device's delayed threshold: a value must not be
+    old while the device is on time.
     """
     entry = CATALOGUE.get(signal)
     base = (entry.old_after_seconds if entry else UNCATALOGUED_OLD_AFTER_SECONDS) * scale
@@ -242,7 +253,7 @@ def _old_after(signal: str, scale: float, thresholds: Thresholds) -> float:
 def _find_reason(
     facts: HealthFacts, state: State, thresholds: Thresholds, old_signals: tuple[str, ...], now: datetime
 ) -> HealthReason:
-    """The first that matches: our side, then the provider's, and only then the device's."""
+    """Return the first matching reason: our side, then the provider's, then the device's."""
     if state is State.HEALTHY:
         return HealthReason.SIGNAL_SILENT if old_signals else HealthReason.REPORTING
     return (
@@ -254,12 +265,14 @@ def _find_reason(
 
 
 def _blame_ourselves(facts: HealthFacts, now: datetime) -> HealthReason | None:
-    """`collector_late`: nobody of ours collects. `ingest_backlog`: we collected and have not written.
+    """Return `collector_late` or `ingest_backlog` if our own side is at fault, else None.
 
-    Late is an owner whose heartbeat expired, no cycle started for 1.2 intervals and 5 s, or a
-    connection that was switched off here. The time counts from the last start (without one, from
+    `collector_late`: an owner's heartbeat expired, or no cycle started for 1.2 intervals and 5 s,
+    or the connection was switched off here. The time counts from the last start (without one, from
     the device's activation) or from when the workspace took its place in the schedule, whichever is
-    later: neither an activation nor another interval makes a workspace late.
+    later: an activation or a change of the interval does not make a workspace late.
+
+    `ingest_backlog`: data was collected but has waited more than 30 s to be written.
     """
     workspace, collector = facts.workspace, facts.collector
     if workspace.active:
@@ -276,7 +289,10 @@ def _blame_ourselves(facts: HealthFacts, now: datetime) -> HealthReason | None:
 
 
 def _blame_connection(facts: HealthFacts) -> HealthReason | None:
-    """What stands between us and the provider, as of the last call: refused, exhausted, disconnected or failed."""
+    """Return the reason if the connection to the provider is at fault, else None.
+
+    As of the last call: credentials refused, quota exhausted, stream disconnected, or failed.
+    """
     failed = facts.link.call_status == "failed"
     if failed and facts.link.fault == FaultClass.CREDENTIALS:
         return HealthReason.CREDENTIALS_REJECTED
@@ -288,16 +304,20 @@ def _blame_connection(facts: HealthFacts) -> HealthReason | None:
 
 
 def _is_disconnected(link: ConnectionRecord) -> bool:
-    """Closed, or never once open although something was called already: a new one has a moment to open."""
+    """Return whether the stream is closed, or never opened although a call was made.
+
+    A new connection without any call does not count: it needs a moment to open.
+    """
     return link.stream_status == "closed" or (link.stream_status is None and link.call_status is not None)
 
 
 def _blame_data(facts: HealthFacts, state: State, thresholds: Thresholds, now: datetime) -> HealthReason | None:
-    """Something arrives, but not what would make the device fresh.
+    """Return the reason if data arrives that does not make the device fresh, else None.
 
-    `updates_rejected`: the newest thing it sent was refused, within the stale threshold from now. `provider_delay`:
-    its last accepted data was already older than the delayed threshold when it reached us; said only while the device
-    is delayed, since past the stale threshold nothing arrives any more.
+    `updates_rejected`: the newest data of the device was rejected, no longer ago than the stale
+    threshold. `provider_delay`: the last accepted data was already older than the delayed threshold
+    when it reached us. Only a delayed device gets this reason, since past the stale threshold
+    nothing arrives any more.
     """
     received_at, rejected_at = facts.last_update_received_at, facts.last_rejected_at
     if (
@@ -321,14 +341,17 @@ def _name_silence(state: State) -> HealthReason:
 
 
 def _find_lag(facts: HealthFacts) -> float | None:
-    """Receipt minus observation of the newest data; negative when the provider's clock runs ahead of ours."""
+    """Return receipt minus observation of the newest data, in seconds.
+
+    Negative if the provider's clock is ahead of ours.
+    """
     if facts.last_update_received_at is None or facts.last_observed_at is None:
         return None
     return (facts.last_update_received_at - facts.last_observed_at).total_seconds()
 
 
 def _gather_evidence(facts: HealthFacts, now: datetime) -> Mapping[str, Any]:
-    """What a person checks next. Instants stay datetimes; the border writes them as RFC 3339."""
+    """Return the facts that a person checks next. Instants stay datetimes; the API formats them."""
     workspace, link, collector = facts.workspace, facts.link, facts.collector
     error = None
     if link.last_failure_at is not None:
@@ -363,5 +386,8 @@ def _find_next_poll(workspace: Workspace, now: datetime) -> datetime | None:
 
 
 def _age(instant: datetime, now: datetime) -> float:
-    """Seconds since, never negative: a receipt stamped a moment ahead of this read is simply new."""
+    """Return the seconds since the instant, never negative.
+
+    A receipt stamped a moment after `now` counts as new.
+    """
     return max(0.0, (now - instant).total_seconds())

@@ -1,8 +1,8 @@
-"""The words of the house as types: what is collected, who owns it, what became of it.
+"""The domain's values as types: what is collected, who owns it, and the results.
 
-Everything here is a value. `Reading` and `CanonicalUpdate` are named tuples, not data classes, because tens of
-thousands of them are made every second and a frozen data class costs four times as much to build.
-Instants are aware datetimes in UTC; durations are seconds.
+`Reading` and `CanonicalUpdate` are named tuples, not data classes: tens of thousands of them are
+made every second, and a frozen data class costs four times as much to build. Instants are aware
+datetimes in UTC; durations are seconds.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class Reading(NamedTuple):
 class CanonicalUpdate(NamedTuple):
     """The readings of one device, ready for acceptance.
 
-    `device_id` or `external_id` (within workspace and provider) says which device; a vehicle_id or provider_id that
-    disagrees with the registry is an identity conflict. `received_at` is our receipt, in database time.
+    `device_id` or `external_id` (within workspace and provider) identifies the device. A vehicle_id
+    or provider_id that disagrees with the registry is an identity conflict. `received_at` is our
+    receipt, in database time.
     """
 
     workspace_id: str
@@ -47,7 +48,7 @@ class CanonicalUpdate(NamedTuple):
 
 
 class Outcome(StrEnum):
-    """What became of one update. Only `accepted` changes the snapshot."""
+    """The result of one update. Only `accepted` changes the snapshot."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -80,14 +81,17 @@ class Result(NamedTuple):
 
 
 class SessionRef(NamedTuple):
-    """One boot of one shard. A unit commits only while this session's row is live."""
+    """One session of one shard. A unit commits only while this session's row is live."""
 
     shard_id: str
     epoch: int
 
 
 class Ownership(NamedTuple):
-    """The claim under which an owned submission was collected; a checker finds it again in the event rows."""
+    """The claim under which an owned submission was collected.
+
+    It is written to the event rows, so that a checker can prove the ownership later.
+    """
 
     resource: str
     shard_id: str
@@ -96,7 +100,7 @@ class Ownership(NamedTuple):
 
 
 class FaultClass(StrEnum):
-    """How a call to a provider failed, as health needs to tell it."""
+    """The kinds of failed provider calls that health tells apart."""
 
     CREDENTIALS = "credentials"
     QUOTA = "quota"
@@ -113,7 +117,10 @@ class ConnectionFactKind(StrEnum):
 
 
 class ConnectionFact(NamedTuple):
-    """Something that happened between us and a provider. Storage keeps the current one and an event on each edge."""
+    """Something that happened between us and a provider.
+
+    Storage keeps the current fact, and an event for each edge.
+    """
 
     workspace_id: str
     provider_id: str
@@ -124,7 +131,7 @@ class ConnectionFact(NamedTuple):
 
 
 class CursorAdvance(NamedTuple):
-    """A provider's position, to be stored with the data that was read up to it."""
+    """A provider's position, stored together with the data that was read up to it."""
 
     workspace_id: str
     provider_id: str
@@ -132,7 +139,7 @@ class CursorAdvance(NamedTuple):
 
 
 class Confirmation(NamedTuple):
-    """The provider answered about these devices at this instant, whether or not it had news."""
+    """A provider's answer about these devices at this instant, with or without new data."""
 
     workspace_id: str
     device_ids: tuple[str, ...]
@@ -146,8 +153,8 @@ class CycleOutcome(StrEnum):
     FAILED = "failed"  # no connection answered
     TIMED_OUT = "timed_out"  # the deadline ended it; what had arrived is committed
     SKIPPED = "skipped"  # there was nothing to collect
-    MISSED = "missed"  # nobody started it in its slot
-    ABANDONED = "abandoned"  # its shard died or stopped in the middle
+    MISSED = "missed"  # no shard started it in its slot
+    ABANDONED = "abandoned"  # its shard died or stopped before the cycle ended
 
 
 class CycleTrigger(StrEnum):
@@ -157,7 +164,7 @@ class CycleTrigger(StrEnum):
 
 
 class CycleKey(NamedTuple):
-    """The four parts that identify a cycle; `cycle_id` is made from them (domain.schedule.cycle_id)."""
+    """The four parts that identify a cycle. domain.schedule.cycle_id makes `cycle_id` from them."""
 
     workspace_id: str
     slot_start_at: datetime
@@ -166,7 +173,7 @@ class CycleKey(NamedTuple):
 
 
 class CycleEnd(NamedTuple):
-    """How a cycle ended; committed with the last part of its data."""
+    """The end of a cycle, committed with the last part of its data."""
 
     key: CycleKey
     cycle_id: str
@@ -177,10 +184,12 @@ class CycleEnd(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """What enters the mailbox at once: up to 500 updates of one origin, and the facts that commit with them.
+    """Up to 500 updates of one origin, and the facts that commit with them.
 
-    `resolve` is called exactly once, after the commit, with the results in order, or with None when the submission was
-    given up without a verdict (shutdown); it must not block or raise.
+    It enters the mailbox as one item.
+
+    `resolve` is called exactly once: after the commit with the results in order, or with None if
+    the submission was given up without a verdict (shutdown). It must not block or raise.
     """
 
     origin: Literal["stream", "poll", "http", "envelope"]
@@ -196,26 +205,29 @@ class Submission:
 
     @property
     def size(self) -> int:
-        """Weight in the mailbox: facts alone still occupy one place."""
+        """Return the weight in the mailbox. Facts without updates weigh 1."""
         return max(1, len(self.updates))
 
     @property
     def is_empty(self) -> bool:
-        """It brings nothing: its receipt only says that what stood before it has been committed."""
+        """Return whether it holds no data and no facts.
+
+        Its receipt then only says that everything before it is committed.
+        """
         facts = self.cursor or self.cycle or self.facts or self.confirmation
         return not (self.updates or self.invalid or facts)
 
     def is_stale(self, session: SessionRef) -> bool:
-        """Collected under another session than this one; then a unit refuses it as `fenced`."""
+        """Return whether it was collected under another session; a unit refuses it as `fenced`."""
         owner = self.ownership
         return owner is not None and (owner.epoch != session.epoch or owner.shard_id != session.shard_id)
 
 
 class InvalidItem(NamedTuple):
-    """Something that could not even become an update; it goes to the ledger with a sample.
+    """An item that could not become an update. It goes to the ledger with a sample.
 
-    `device_id` or `external_id` says whose it was, as in an update, where that could be read. `received_at` is our
-    receipt, in database time; None is the time of the unit.
+    `device_id` or `external_id` identifies the device, as in an update, if it could be read.
+    `received_at` is our receipt, in database time; None stands for the time of the unit.
     """
 
     workspace_id: str
@@ -230,12 +242,13 @@ class InvalidItem(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """Proof of commit: the unit that holds the submission, when (database time), and each update's result."""
+    """Proof of commit: the unit, the time (database time) and the result of each update."""
 
     unit: int
     committed_at: datetime
     results: tuple[Result, ...]
-    facts_written: bool = True  # cursor, confirmation, facts and the cycle's end; not of what was fenced or poison
+    # False if fenced or poison: cursor, facts, confirmation and cycle's end were not written
+    facts_written: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +263,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyOverride:
-    """Thresholds that a provider connection or a device sets for itself; None inherits."""
+    """Thresholds of one provider connection or device; None inherits."""
 
     delayed_after_seconds: float | None = None
     stale_after_seconds: float | None = None
@@ -280,7 +293,10 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class ProviderConnection:
-    """How one workspace reaches one provider. `credential` is a reference (env:NAME, file:PATH), never the secret."""
+    """One workspace's access to one provider.
+
+    `credential` is a reference (env:NAME, file:PATH), never the secret.
+    """
 
     workspace_id: str
     provider_id: str
@@ -296,7 +312,10 @@ class ProviderConnection:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The telematics unit configured for one vehicle; active from activated_at until retired_at."""
+    """The telematics unit configured for one vehicle.
+
+    Active from activated_at until retired_at.
+    """
 
     workspace_id: str
     device_id: str

@@ -1,15 +1,16 @@
-"""The schedule: when each workspace's cycle starts, by arithmetic alone (FR-001, FR-002).
+"""The schedule: compute when each workspace's cycle starts (FR-001, FR-002).
 
-Owns phases, slots, jitter and the identity of a cycle. No state and no coordination: every shard, before and after a
-restart, computes the same starts from a workspace's stored ordinal and interval.
+This module owns phases, slots, jitter and the identity of a cycle. It needs no state and no
+coordination: every shard, before and after a restart, computes the same starts from a workspace's
+stored ordinal and interval.
 
-A workspace's regular starts stand at epoch multiples of its interval plus its phase; its slot runs from one regular
-start to the next and is named by the first (`slot_start_at`).
+A workspace's regular starts are at epoch multiples of its interval plus its phase. Its slot runs
+from one regular start to the next and is named by the first (`slot_start_at`).
 
-The workspaces of one interval are a series: each holds an ordinal of its own, the lowest free one.
+The workspaces of one interval are a series. Each holds its own ordinal, the lowest that was free.
 Phases follow the golden ratio over the ordinals, which keeps any number of workspaces almost evenly
-apart. Each series is shifted by a share of its own, so that ordinal 0 of many intervals is not one
-instant. `starts_bound` says how many starts a second may hold.
+apart. Each series is shifted by a share of its own, so that the ordinals 0 of several intervals do
+not start at the same instant. `starts_bound` says how many starts a second may hold.
 
 Arithmetic is in whole microseconds, so that an instant and its slot agree exactly on every machine.
 """
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from domain.model import CycleKey
 
 GOLDEN_RATIO = 0.618033988749895
-SERIES_RATIO = 0.41421356  # the square root of 2 over intervals: shifts each series by its own share
-LATE_RATIO = 0.4142135623730951  # the square root of 2: also spreads evenly, and independently of the phases
+# The fractional part of the square root of 2. Times the interval, it shifts each series by its own
+# share.
+SERIES_RATIO = 0.41421356
+# The fractional part of the square root of 2. It spreads evenly, and independently of the phases.
+LATE_RATIO = 0.4142135623730951
 MAX_MARGIN_SECONDS = 0.25
 JITTER_SHARE = 0.2  # of the margin
 DEADLINE_SHARE = 0.8
@@ -42,14 +46,14 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Start(NamedTuple):
-    """When a cycle is to start, and the slot that it is for."""
+    """The start of a cycle, and the slot that it is for."""
 
     slot_start_at: datetime
     start_at: datetime
 
 
 def margin_seconds(interval: float) -> float:
-    """Return what every phase keeps from both ends of the interval.
+    """Return the distance in seconds that every phase keeps from both ends of the interval.
 
     A quarter of a second; below an interval of 60 s, the same share of the interval.
     """
@@ -57,10 +61,10 @@ def margin_seconds(interval: float) -> float:
 
 
 def jitter_seconds(interval: float) -> float:
-    """Return the bound of the jitter: a fifth of the margin, so at most 50 ms.
+    """Return the upper bound of the jitter in seconds: a fifth of the margin, so at most 50 ms.
 
-    Any second takes its starts from a second of phases and one jitter more. With a jitter of the
-    whole margin, three intervals are enough to exceed `starts_bound`.
+    The starts in any one second come from phases within that second plus one jitter. With a jitter
+    of the whole margin, three intervals would be enough to exceed `starts_bound`.
     """
     return JITTER_SHARE * margin_seconds(interval)
 
@@ -73,15 +77,18 @@ def phase_of(ordinal: int, interval: float) -> float:
 
 
 def slot_of(instant: datetime, ordinal: int, interval: float) -> datetime:
-    """slot_start_at of the slot that holds the instant (its first moment belongs to it, its last to the next)."""
+    """Return slot_start_at of the slot that holds the instant.
+
+    A slot includes its first moment and ends before the first moment of the next slot.
+    """
     return _slot_start(_slot_number(instant, ordinal, interval), ordinal, interval)
 
 
 def next_start(after: datetime, workspace_id: str, ordinal: int, interval: float) -> Start:
-    """The first regular start strictly after the instant, jitter included.
+    """Return the first regular start strictly after the instant, jitter included.
 
-    Jitter is seeded by workspace and slot and lies in [0, J): never before the slot's own beginning, since slots are
-    counted from there and an early start would be booked to the slot before.
+    Jitter is seeded by workspace and slot and lies in [0, J). It is never negative: slots are
+    counted from their beginning, so an early start would be booked to the slot before.
     """
     number = _slot_number(after, ordinal, interval)
     start = _regular_start(number, workspace_id, ordinal, interval)
@@ -89,13 +96,18 @@ def next_start(after: datetime, workspace_id: str, ordinal: int, interval: float
 
 
 def late_start(now: datetime, workspace_id: str, ordinal: int, interval: float) -> Start:
-    """When to make up for the present slot after a boot, a takeover, a resume or a creation.
+    """Return the start that makes up for the present slot.
 
-    Spread over the time while there is room in the slot, so that a restart fires nothing all at once: by the square
-    root, which makes up for the many whose time is short, so that a second holds about twice the regular starts.
-    The spread has a ratio of its own: with the phases' ratio, how long the time is and which share of it to wait would
-    go together. When the present slot's regular start is still to come, that one is the answer. When there is no room
-    left (`leaves_room`), what is spread over the rest of the slot is only the record of having missed it.
+    Used after a boot, a takeover, a resume or a creation. If the present slot's regular start is
+    still to come, it is returned. Otherwise the start is spread over the time until only 30% of the
+    slot is left, so that a restart does not start everything at once. If that time is over, the
+    start is spread over the rest of the slot; `leaves_room` is then false, and the slot is only
+    recorded as missed.
+
+    The share of the time to wait is the square root of a spread number. Many workspaces have little
+    time left, so that early seconds would be crowded; the square root moves starts later to make up
+    for this, and a second then holds about twice the regular starts. The spread has a ratio of its
+    own: with the phases' ratio, the length of the time and the share to wait would go together.
     """
     coming = next_start(now, workspace_id, ordinal, interval)
     present = slot_of(now, ordinal, interval)
@@ -107,21 +119,30 @@ def late_start(now: datetime, workspace_id: str, ordinal: int, interval: float) 
 
 
 def leaves_room(start: Start, interval: float) -> bool:
-    """Whether at least 30% of the slot is left at the start; a slot without is recorded as missed instead."""
+    """Return whether at least 30% of the slot is left at the start.
+
+    If less is left, the slot is recorded as missed instead.
+    """
     left = start.slot_start_at + timedelta(seconds=interval) - start.start_at
     return left >= timedelta(seconds=interval * ROOM_SHARE)
 
 
 def cycle_deadline(start: Start, interval: float) -> datetime:
-    """When fetching must end: 80% of the interval after the start, and in time for the commits to end before the
-    workspace's next slot. Whoever overran that would be late there as well, and so on in every slot.
+    """Return when fetching must end.
+
+    That is 80% of the interval after the start, or earlier, so that the commits end before the
+    workspace's next slot. A cycle that overran would make the next slot's cycle late too, and so
+    on.
     """
     commits_at = start.slot_start_at + timedelta(seconds=interval * (1 - COMMIT_SHARE))
     return min(start.start_at + timedelta(seconds=interval * DEADLINE_SHARE), commits_at)
 
 
 def missed_slots(since: datetime, now: datetime, ordinal: int, interval: float, limit: int) -> list[datetime]:
-    """Slots after the one recorded last (`since`) that are over at `now`, oldest first; of too many the newest."""
+    """Return the slots after `since`, the last one recorded, that are over at `now`, oldest first.
+
+    Only the newest `limit` of them are returned.
+    """
     first = _slot_number(since, ordinal, interval) + 1
     present = _slot_number(now, ordinal, interval)
     return [_slot_start(number, ordinal, interval) for number in range(max(first, present - limit), present)]
@@ -147,7 +168,7 @@ def starts_bound(highest_ordinals: Mapping[int, int]) -> float:
 
 
 def worst_second(ordinals: Iterable[int], interval: int) -> int:
-    """Return the most regular starts of one series that a second can hold, whatever the jitter."""
+    """Return the most regular starts of one series that a second can hold, for any jitter."""
     window = min(1 + jitter_seconds(interval), interval)
     return _fullest_window([phase_of(ordinal, interval) for ordinal in ordinals], window, interval)
 
@@ -155,9 +176,9 @@ def worst_second(ordinals: Iterable[int], interval: int) -> int:
 def worst_second_of_all(series: Mapping[int, Collection[int]]) -> int:
     """Return the most regular starts of all series together that a second can hold, at any time.
 
-    `series`: interval -> ordinals in use. Counted over the period after which all starts repeat.
-    Where that is too long to count, the answer is the sum of each series' worst second, which is
-    never too low.
+    `series`: interval -> ordinals in use. Counted over the period after which all starts repeat. If
+    that period has too many starts to count, the result is the sum of each series' worst second,
+    which is never too low.
     """
     period = math.lcm(*series)
     repeats = (period // interval * len(ordinals) for interval, ordinals in series.items())
@@ -174,19 +195,25 @@ def worst_second_of_all(series: Mapping[int, Collection[int]]) -> int:
 
 
 def cycle_id(key: CycleKey) -> str:
-    """Readable, safe in a URL, and the same wherever it is made: slot, trigger, attempt and a hash of all four."""
+    """Return the cycle's id, built from slot, trigger, attempt and a hash of all four parts.
+
+    Readable, safe in a URL, and the same on every shard.
+    """
     slot = key.slot_start_at.astimezone(UTC)
     parts = (key.workspace_id, slot.isoformat(), key.trigger.value, str(key.attempt))
     return f"{slot:%Y%m%dT%H%M%SZ}-{key.trigger.value}-{key.attempt}-{_digest(parts, size=4).hex()}"
 
 
 def _spread(ordinal: int, ratio: float) -> float:
-    """frac(ordinal x ratio): multiples of such a ratio fall evenly into [0, 1), however many there are."""
+    """Return frac(ordinal x ratio).
+
+    Multiples of such a ratio fall evenly into [0, 1), for any number of ordinals.
+    """
     return _fraction(ordinal * ratio)
 
 
 def _fullest_window(instants: Sequence[float], window: float, period: int) -> int:
-    """Return the most instants in any window around the period, the window's end left out."""
+    """Return the most instants in any window around the period. The window's end is exclusive."""
     ordered = sorted(instants)
     around = ordered + [instant + period for instant in ordered]
     counts = (bisect_left(around, instant + window) - at for at, instant in enumerate(ordered))
@@ -214,7 +241,10 @@ def _regular_start(number: int, workspace_id: str, ordinal: int, interval: float
 
 
 def _digest(parts: tuple[str, ...], *, size: int) -> bytes:
-    """Not hash(): that one differs from process to process. Lengths keep ('a', 'bc') apart from ('ab', 'c')."""
+    """Return a hash that is the same in every process, which hash() is not.
+
+    Lengths keep ('a', 'bc') apart from ('ab', 'c').
+    """
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
 

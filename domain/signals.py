@@ -1,7 +1,8 @@
-"""The signal catalogue: what a vehicle can tell, in which unit, within which limits, and for how long it counts.
+"""The signal catalogue: every canonical signal with its unit, its limits and its old age.
 
-Owns the names, units and ranges of every canonical signal, and the check of one value. Knows no provider's labels:
-those are mapped in providers/*/wire.py. A name that is not in here cannot enter a snapshot.
+This module owns the names, units and ranges of signals, and the check of one value. It knows no
+provider's labels: providers/*/wire.py maps those. A name outside the catalogue cannot enter a
+snapshot.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ _SHIFT = 6 * _HOUR
 
 
 class Signal(NamedTuple):
-    """One entry. `minimum` and `maximum` are inclusive and None for text and booleans.
+    """One entry of the catalogue.
 
-    `old_after_seconds` is the age past which the value is marked old; scaled and raised by domain.health where a
-    provider reports rarely. `vss_path` is the COVESA Vehicle Signal Specification leaf of the same meaning, None when
-    there is none; the specification's unit may differ (it counts distances in metres below the odometer, power in W).
+    `minimum` and `maximum` are inclusive, and None for text and booleans. `old_after_seconds` is
+    the age past which the value is marked old; domain.health scales it, and raises it where a
+    provider reports rarely. `vss_path` is the leaf of the COVESA Vehicle Signal Specification with
+    the same meaning, or None. The specification's unit may differ: it counts distances in metres
+    below the odometer, and power in W.
     """
 
     name: str
@@ -42,7 +45,10 @@ class Signal(NamedTuple):
 
 
 class InvalidValue(NamedTuple):
-    """Expected: this value cannot stand for the signal. `why` is plain ASCII of our own, fit to be stored."""
+    """An expected result: the value is not valid for the signal.
+
+    `why` is plain ASCII of our own, so it can be stored.
+    """
 
     why: str
 
@@ -65,9 +71,9 @@ def _text(name: str, old_after: float, vss_path: str | None, description: str) -
     return Signal(name, "", "text", None, None, old_after, vss_path, description)
 
 
-# Limits refuse what no vehicle can mean (a sensor's "not available" code, a wrong unit), not what is merely unusual.
-# Old ages: what moves with the vehicle 15 minutes, what moves with its battery an hour, counters and what is sent
-# only on a change six hours.
+# Limits refuse values that no vehicle can mean (a sensor's "not available" code, a wrong unit), not
+# values that are merely unusual. Old ages: 15 minutes for what moves with the vehicle, an hour for
+# what moves with its battery, six hours for counters and for what is sent only on a change.
 _SIGNALS = (
     _number(
         "soc_percent",
@@ -171,15 +177,16 @@ def _plain_limits(signal: Signal) -> tuple[tuple[type, ...], float, float]:
     return ((float, int), lowest, highest)
 
 
-# For the hot path: signal -> (exact types, lowest, highest). A value of one of these very types within the limits is
-# valid as it is (NaN and infinity are not within any limits); everything else goes to `check_value`.
+# For the hot path: signal -> (exact types, lowest, highest). A value of exactly one of these types
+# and within the limits is valid as it is (NaN and infinity are outside every limit). Every other
+# value goes to `check_value`.
 PLAIN_VALUES: Mapping[str, tuple[tuple[type, ...], float, float]] = {
     signal.name: _plain_limits(signal) for signal in _SIGNALS if signal.kind != "text"
 }
 
 
 def check_value(signal: str, value: Any) -> Value | InvalidValue:
-    """The value as it may be stored, or why it may not. Never raises, whatever value comes in from outside."""
+    """Return the value as it may be stored, or why it is invalid. Never raises for any value."""
     entry = CATALOGUE.get(signal)
     if entry is None:
         return InvalidValue("unknown signal")
@@ -191,23 +198,26 @@ def check_value(signal: str, value: Any) -> Value | InvalidValue:
 
 
 def _check_number(entry: Signal, value: Any) -> Value | InvalidValue:
-    # bool is a subclass of int; a provider that says true for a number means something else.
+    # bool is a subclass of int; a provider that sends true for a number means something else.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return InvalidValue("not a number")
-    if not -math.inf < value < math.inf:  # math.isfinite raises on an int beyond every float
+    if not -math.inf < value < math.inf:  # math.isfinite raises OverflowError for a huge int
         return InvalidValue("not a finite number")
     if entry.minimum is not None and value < entry.minimum:
         return InvalidValue(f"below {entry.minimum:g} {entry.unit}")
     if entry.maximum is not None and value > entry.maximum:
         return InvalidValue(f"above {entry.maximum:g} {entry.unit}")
-    # Plain types only: a subclass (an enum member, a NumPy scalar) may not serialise.
+    # Plain types only: a subclass (an enum member, a NumPy scalar) may not be serialisable.
     if isinstance(value, int):
         return int(value)
     return float(value)
 
 
 def _check_text(value: Any) -> Value | InvalidValue:
-    """PostgreSQL stores neither NUL nor lone surrogates, and one such text would spoil a whole batch."""
+    """Return text that PostgreSQL can store, or why it is invalid.
+
+    PostgreSQL stores neither NUL nor lone surrogates; one such text would make a whole batch fail.
+    """
     if not isinstance(value, str):
         return InvalidValue("not text")
     if len(value) > MAX_TEXT_LENGTH:
