@@ -53,9 +53,9 @@ def install_authorization(app: QuartTrio, operations: Operations, services: ApiS
         if operation is None:
             raise Problem(NOT_FOUND)
         if operation.scope is not None:
-            g.access = await _authenticate(services, request.headers.get("Authorization"))
+            g.access, workspace = await _authenticate(services, operation)
             _check_scope(g.access, operation)
-            await _check_path(services, g.access, operation)
+            _check_path(g.access, operation, workspace)
 
     app.before_request(authorize)
 
@@ -75,16 +75,36 @@ def no_such_workspace(workspace_id: str) -> Problem:
     return Problem(NOT_FOUND, f"There is no workspace {workspace_id}.")
 
 
-async def _authenticate(services: ApiServices, header: str | None) -> Access:
+async def _authenticate(
+    services: ApiServices,
+    operation: Operation,
+) -> tuple[Access, Workspace | None]:
+    """Return what the key opens, and the workspace that the path names.
+
+    Both are read at once, so the workspace is not yet one that the key may know of.
+    """
+    header = request.headers.get("Authorization")
     if header is None:
         raise credentials_missing()
     token = read_token(header)
-    record = await services.keys.find_key(token.key_id)
+    wanted = _workspace_to_find(operation)
+    record, workspace = await services.keys.find_access(token.key_id, wanted)
     refusal = why_refused(record, token, services.clock.now())
     if record is None or refusal is not None:
         raise credentials_refused(refusal or "The key is not known.")
     structlog.contextvars.bind_contextvars(key_id=record.key_id)
-    return Access(record.key_id, record.scopes, record.workspaces)
+    return Access(record.key_id, record.scopes, record.workspaces), workspace
+
+
+def _workspace_to_find(operation: Operation) -> str | None:
+    """Return the workspace that must exist. None for a path with an id that cannot be one."""
+    if operation.name in _MAKES_ITS_WORKSPACE or not _has_proper_ids():
+        return None
+    return (request.view_args or {}).get("workspace_id")
+
+
+def _has_proper_ids() -> bool:
+    return all(_ID.fullmatch(value) for value in (request.view_args or {}).values())
 
 
 def _check_scope(access: Access, operation: Operation) -> None:
@@ -98,17 +118,15 @@ def _check_scope(access: Access, operation: Operation) -> None:
     )
 
 
-async def _check_path(services: ApiServices, access: Access, operation: Operation) -> None:
-    named = request.view_args or {}
-    if any(_ID.fullmatch(value) is None for value in named.values()):
+def _check_path(access: Access, operation: Operation, workspace: Workspace | None) -> None:
+    if not _has_proper_ids():
         raise Problem(NOT_FOUND, "An id in the path is not one: 1 to 64 letters, digits and . _ : - are.")
-    workspace_id = named.get("workspace_id")
+    workspace_id = (request.view_args or {}).get("workspace_id")
     if workspace_id is None:
         return
     if not access.sees(workspace_id):
         raise no_such_workspace(workspace_id)
     if operation.name not in _MAKES_ITS_WORKSPACE:
-        workspace = await services.registry.get_workspace(workspace_id)
         if workspace is None:
             raise no_such_workspace(workspace_id)
         g.workspace = workspace

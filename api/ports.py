@@ -66,7 +66,10 @@ class Registry(Protocol):
 
     async def put_provider(self, connection: ProviderConnection) -> Stored | NotFound | Conflict: ...
     async def get_provider(self, workspace_id: str, provider_id: str) -> ProviderConnection | None: ...
-    async def list_providers(self, workspace_id: str, *, after: str | None, limit: int) -> list[ProviderConnection]: ...
+    async def list_providers(
+        self, workspace_id: str, *, after: str | None, limit: int | None
+    ) -> list[ProviderConnection]:
+        """`limit=None` means all."""
 
     async def put_devices(
         self, workspace_id: str, drafts: Sequence[DeviceDraft]
@@ -208,8 +211,22 @@ class KeyRecord(NamedTuple):
     revoked_at: datetime | None
 
 
+class FoundAccess(NamedTuple):
+    """The key and the workspace that a request names, each None if there is none."""
+
+    key: KeyRecord | None
+    workspace: Workspace | None
+
+
 class Keys(Protocol):
     async def find_key(self, key_id: str) -> KeyRecord | None: ...
+    async def find_access(self, key_id: str, workspace_id: str | None) -> FoundAccess:
+        """Return the key and the workspace of these ids.
+
+        Both at one instant, in one round trip. It does not say whether the key opens the workspace.
+        """
+        ...
+
     async def create_key(self, record: KeyRecord) -> None: ...
 
 

@@ -3,7 +3,7 @@
 Owns nothing but the shape: how old is too old is decided in domain.health, with the same thresholds as the verdict.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -74,7 +74,7 @@ def declare_snapshots(operations: Operations, services: ApiServices) -> None:
         )
         evaluated_at = read_at if cursor is None else cursor.evaluated_at
         page, last = cut(rows, query.limit)
-        connections = await _load_connections(services, page)
+        connections = await _load_connections(services, workspace_id)
         items = [_present(row, current_workspace(), connections, evaluated_at) for row in page]
         following = paging.encode(kind, None if last is None else (last.device.device_id,), evaluated_at)
         return json_response(SnapshotList(evaluated_at=evaluated_at, items=items, next_cursor=following))
@@ -86,15 +86,17 @@ def declare_snapshots(operations: Operations, services: ApiServices) -> None:
         if found is None:
             raise no_such_device(device_id)
         read_at, row = found
-        connections = await _load_connections(services, [row])
+        connections = await _load_connections(services, workspace_id)
         return json_response(_present(row, current_workspace(), connections, read_at))
 
 
-async def _load_connections(services: ApiServices, rows: Iterable[SnapshotRow]) -> Mapping[str, ProviderConnection]:
-    """Those that the rows' devices belong to, by provider_id. They cannot be missing: none is ever deleted."""
-    keys = {(row.device.workspace_id, row.device.provider_id) for row in rows}
-    found = [await services.registry.get_provider(*key) for key in sorted(keys)]
-    return {connection.provider_id: connection for connection in found if connection is not None}
+async def _load_connections(
+    services: ApiServices,
+    workspace_id: str,
+) -> Mapping[str, ProviderConnection]:
+    """Those of the workspace, by provider_id. None is ever deleted, so each device has its own."""
+    found = await services.registry.list_providers(workspace_id, after=None, limit=None)
+    return {connection.provider_id: connection for connection in found}
 
 
 def _present(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.ports import KeyRecord
+from api.ports import FoundAccess, KeyRecord
 from storage.queries import sql
+from storage.rows import to_workspace
 
 if TYPE_CHECKING:
     from storage.gateway import Connection, Database
+    from storage.rows import Row
 
 
 class PostgresKeys:
@@ -18,13 +20,16 @@ class PostgresKeys:
         self._database = database
 
     async def find_key(self, key_id: str) -> KeyRecord | None:
-        async def work(connection: Connection) -> KeyRecord | None:
-            row = await connection.fetchrow(sql("find_key"), key_id)
-            if row is None:
-                return None
-            key, name, secret_hash, scopes, workspaces, expires_at, revoked_at = row
-            allowed = None if workspaces is None else frozenset(workspaces)
-            return KeyRecord(key, name, secret_hash, frozenset(scopes), allowed, expires_at, revoked_at)
+        return (await self.find_access(key_id, None)).key
+
+    async def find_access(self, key_id: str, workspace_id: str | None) -> FoundAccess:
+        async def work(connection: Connection) -> FoundAccess:
+            row = await connection.fetchrow(sql("find_access"), key_id, workspace_id)
+            assert row is not None  # noqa: S101 it begins with a row of its own
+            return FoundAccess(
+                None if row["key_id"] is None else _to_key(row),
+                None if row["workspace_id"] is None else to_workspace(row),
+            )
 
         return await self._database.run(work, in_transaction=False)
 
@@ -37,3 +42,16 @@ class PostgresKeys:
             await connection.execute(sql("create_key"), *values, record.expires_at, record.revoked_at)
 
         await self._database.run(work)
+
+
+def _to_key(row: Row) -> KeyRecord:
+    allowed = row["key_workspaces"]
+    return KeyRecord(
+        key_id=row["key_id"],
+        name=row["key_name"],
+        secret_hash=row["secret_hash"],
+        scopes=frozenset(row["scopes"]),
+        workspaces=None if allowed is None else frozenset(allowed),
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+    )

@@ -103,7 +103,9 @@ class PostgresRegistry:
         row = await self._fetch_one("get_provider", workspace_id, provider_id)
         return None if row is None else to_connection(row)
 
-    async def list_providers(self, workspace_id: str, *, after: str | None, limit: int) -> list[ProviderConnection]:
+    async def list_providers(
+        self, workspace_id: str, *, after: str | None, limit: int | None
+    ) -> list[ProviderConnection]:
         return [to_connection(row) for row in await self._fetch("list_providers", workspace_id, after, limit)]
 
     # --- Devices --------------------------------------------------------------------------------------------------
@@ -175,10 +177,18 @@ class PostgresRegistry:
     # --- Details --------------------------------------------------------------------------------------------------
 
     async def _fetch(self, name: str, *args: Any) -> list[Any]:
-        return await self._database.run(lambda connection: connection.fetch(sql(name), *args), readonly=True)
+        async def work(connection: Connection) -> list[Any]:
+            return await connection.fetch(sql(name), *args)
+
+        # It sees one snapshot: a transaction would cost two more round trips and add nothing.
+        return await self._database.run(work, in_transaction=False)
 
     async def _fetch_one(self, name: str, *args: Any) -> Any:
-        return await self._database.run(lambda connection: connection.fetchrow(sql(name), *args), readonly=True)
+        async def work(connection: Connection) -> Any:
+            return await connection.fetchrow(sql(name), *args)
+
+        # It sees one snapshot: a transaction would cost two more round trips and add nothing.
+        return await self._database.run(work, in_transaction=False)
 
 
 async def _take_ordinal(connection: Connection, poll_interval_seconds: int) -> int:

@@ -30,6 +30,17 @@ if TYPE_CHECKING:
         def __getitem__(self, name: str, /) -> Any: ...
 
 
+class Prefixed:
+    """Those columns of a row whose names begin with `prefix`, by what follows it."""
+
+    def __init__(self, row: Row, prefix: str) -> None:
+        self._row = row
+        self._prefix = prefix
+
+    def __getitem__(self, name: str, /) -> Any:
+        return self._row[self._prefix + name]
+
+
 def to_workspace(row: Row) -> Workspace:
     policy = Policy(
         row["freshness_target_seconds"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from api.ports import FoundAccess
+
 if TYPE_CHECKING:
     from api.ports import KeyRecord
     from storage.memory.engine import Engine
@@ -18,6 +20,12 @@ class MemoryKeys:
     async def find_key(self, key_id: str) -> KeyRecord | None:
         await self._engine.arrive()
         return self._engine.tables.keys.get((key_id,))
+
+    async def find_access(self, key_id: str, workspace_id: str | None) -> FoundAccess:
+        await self._engine.arrive()
+        tables = self._engine.tables
+        workspace = None if workspace_id is None else tables.workspaces.get((workspace_id,))
+        return FoundAccess(tables.keys.get((key_id,)), workspace)
 
     async def create_key(self, record: KeyRecord) -> None:
         """The same key_id again replaces what is stored."""

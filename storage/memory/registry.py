@@ -89,7 +89,9 @@ class MemoryRegistry:
         await self._engine.arrive()
         return self._engine.tables.providers.get((workspace_id, provider_id))
 
-    async def list_providers(self, workspace_id: str, *, after: str | None, limit: int) -> list[ProviderConnection]:
+    async def list_providers(
+        self, workspace_id: str, *, after: str | None, limit: int | None
+    ) -> list[ProviderConnection]:
         await self._engine.arrive()
         stored = self._engine.tables.providers.of(workspace_id)
         return _page({provider_id: row for (_, provider_id), row in stored.items()}, after, limit)
@@ -180,6 +182,6 @@ def _holders(tables: Tables, workspace_id: str, drafts: Sequence[DeviceDraft]) -
     return {name: holder for name in names if (holder := tables.holders.get((workspace_id, *name)))}
 
 
-def _page(rows: Mapping[str, T], after: str | None, limit: int) -> list[T]:
+def _page(rows: Mapping[str, T], after: str | None, limit: int | None) -> list[T]:
     keys = sorted(key for key in rows if after is None or key > after)
     return [rows[key] for key in keys[:limit]]

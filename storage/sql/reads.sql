@@ -4,28 +4,60 @@
 -- Database time, the one clock that all shards share.
 SELECT clock_timestamp();
 
--- name: list_policies
--- Active workspaces only: an inactive one has no health.
-SELECT * FROM workspaces WHERE active AND ($1::text[] IS NULL OR workspace_id = ANY ($1));
-
--- name: list_connections
--- Of those workspaces.
-SELECT p.* FROM providers p JOIN workspaces w USING (workspace_id)
-WHERE w.active AND ($1::text[] IS NULL OR p.workspace_id = ANY ($1));
-
 -- name: list_threshold_classes
--- Devices differ in thresholds only by connection and override: few classes, for each of which Python makes cutoffs.
-SELECT DISTINCT d.workspace_id, d.provider_id, d.delayed_after_seconds, d.stale_after_seconds, d.grace_seconds
-FROM devices d JOIN workspaces w USING (workspace_id)
-WHERE w.active AND d.retired_at IS NULL AND ($1::text[] IS NULL OR d.workspace_id = ANY ($1));
+-- Devices differ in thresholds only by connection and override: few classes, for each of which
+-- Python makes cutoffs. Active workspaces only: an inactive one has no health. `changes` grows with
+-- every change to one of the workspaces, since versions only grow and no workspace is ever deleted.
+-- One row at least, for its sake.
+SELECT stamp.changes, c.*,
+       w.workspace_id AS w_workspace_id, w.name AS w_name, w.active AS w_active,
+       w.ordinal AS w_ordinal, w.poll_interval_seconds AS w_poll_interval_seconds,
+       w.freshness_target_seconds AS w_freshness_target_seconds,
+       w.delayed_after_seconds AS w_delayed_after_seconds,
+       w.stale_after_seconds AS w_stale_after_seconds, w.grace_seconds AS w_grace_seconds,
+       w.config_version AS w_config_version, w.scheduled_since AS w_scheduled_since,
+       p.workspace_id AS p_workspace_id, p.provider_id AS p_provider_id,
+       p.provider_type AS p_provider_type, p.transport AS p_transport, p.base_url AS p_base_url,
+       p.credential AS p_credential, p.settings AS p_settings, p.active AS p_active,
+       p.expected_update_seconds AS p_expected_update_seconds,
+       p.delayed_after_seconds AS p_delayed_after_seconds,
+       p.stale_after_seconds AS p_stale_after_seconds, p.grace_seconds AS p_grace_seconds
+FROM (
+    SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
+    FROM workspaces v WHERE $1::text[] IS NULL OR v.workspace_id = ANY ($1)
+) AS stamp
+LEFT JOIN (
+    SELECT DISTINCT d.workspace_id, d.provider_id, d.delayed_after_seconds, d.stale_after_seconds,
+           d.grace_seconds
+    FROM devices d JOIN workspaces a ON a.workspace_id = d.workspace_id
+    WHERE a.active AND d.retired_at IS NULL
+      AND ($1::text[] IS NULL OR d.workspace_id = ANY ($1))
+) AS c ON true
+LEFT JOIN workspaces w ON w.workspace_id = c.workspace_id
+LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.provider_id;
 
 -- name: page_health
--- The comparisons of domain.health.state_of over the narrow table, once for counts and page; documents only for the
--- page. Strictly before a cutoff is over the limit. One row at least, since the counts stand beside an empty page too.
-WITH classes AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::float8[], $5::float8[], $6::timestamptz[],
-                         $7::timestamptz[], $8::timestamptz[])
-        AS c (workspace_id, provider_id, delayed_after, stale_after, grace, delayed_before, stale_before, grace_before)
+-- The comparisons of domain.health.state_of over the narrow table, once for counts and page;
+-- documents only for the page. Strictly before a cutoff is over the limit. The instant is given
+-- ($16), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
+-- since the counts stand beside an empty page too.
+-- collectors: two index look-ups a workspace of the page, its newest good and its newest started
+-- cycle; and who has its lease, with the heartbeat of that session: not who ran the newest cycle,
+-- for a new owner may not have begun one yet.
+WITH moment AS MATERIALIZED (
+    SELECT coalesce($16::timestamptz, clock_timestamp()) AS evaluated_at
+), stamp AS (
+    SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
+    FROM workspaces v WHERE $15::text[] IS NULL OR v.workspace_id = ANY ($15)
+), classes AS MATERIALIZED (
+    SELECT c.workspace_id, c.provider_id, c.delayed_after, c.stale_after, c.grace,
+           moment.evaluated_at - c.delayed_behind AS delayed_before,
+           moment.evaluated_at - c.stale_behind AS stale_before,
+           moment.evaluated_at - c.grace_behind AS grace_before
+    FROM moment CROSS JOIN unnest($1::text[], $2::text[], $3::float8[], $4::float8[], $5::float8[],
+                                  $6::interval[], $7::interval[], $8::interval[])
+        AS c (workspace_id, provider_id, delayed_after, stale_after, grace,
+              delayed_behind, stale_behind, grace_behind)
 ), judged AS MATERIALIZED (
     SELECT d.workspace_id, d.device_id,
            CASE WHEN $10::boolean THEN coalesce(s.last_update_received_at, d.activated_at) ELSE 'epoch' END AS rank,
@@ -44,63 +76,71 @@ WITH classes AS (
 ), counts AS (
     SELECT coalesce(jsonb_object_agg(state, n), '{}') AS counts
     FROM (SELECT state, count(*) AS n FROM judged GROUP BY state) AS grouped
-), page AS (
+), page AS MATERIALIZED (
     SELECT * FROM judged
     WHERE ($9::text[] IS NULL OR state = ANY ($9))
       AND ($12::text IS NULL OR (rank, workspace_id, device_id) > (coalesce($11::timestamptz, 'epoch'), $12, $13::text))
     ORDER BY rank, workspace_id, device_id
     LIMIT $14
+), collectors AS MATERIALIZED (
+    SELECT k.workspace_id, good.ended_at AS last_good_cycle_at,
+           newest.started_at AS last_cycle_started_at, newest.outcome AS last_cycle_outcome,
+           l.shard_id AS owner, h.expires_at AS owner_expires_at,
+           greatest((h.statistics ->> 'oldest_waiting_seconds')::float8,
+                    (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8)
+               AS oldest_waiting_seconds
+    FROM (SELECT DISTINCT workspace_id FROM page) AS k
+    LEFT JOIN LATERAL (
+        SELECT ended_at FROM poll_cycles c
+        WHERE c.workspace_id = k.workspace_id AND c.outcome IN ('completed', 'partial')
+        ORDER BY slot_start_at DESC LIMIT 1
+    ) AS good ON true
+    LEFT JOIN LATERAL (
+        SELECT started_at, outcome FROM poll_cycles c
+        WHERE c.workspace_id = k.workspace_id AND c.started_at IS NOT NULL
+        ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
+    ) AS newest ON true
+    LEFT JOIN leases l ON l.resource = k.workspace_id
+    LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch
 )
-SELECT counts.counts, facts.*
-FROM counts LEFT JOIN (
+SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
+FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
     SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at, s.last_observed_at, s.last_changed_at,
-           s.last_confirmed_at, s.last_rejected_at, s.last_rejection_reason
+           s.last_confirmed_at, s.last_rejected_at, s.last_rejection_reason,
+           c.call_status, c.last_success_at, c.last_failure_at, c.failing_since, c.fault,
+           c.fault_detail, c.stream_status, c.stream_changed_at,
+           k.last_good_cycle_at, k.last_cycle_started_at, k.last_cycle_outcome, k.owner,
+           k.owner_expires_at, k.oldest_waiting_seconds
     FROM page
     JOIN devices d USING (workspace_id, device_id)
     JOIN device_state s USING (workspace_id, device_id)
     JOIN snapshots n USING (workspace_id, device_id)
+    LEFT JOIN connection_state c
+        ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
+    LEFT JOIN collectors k ON k.workspace_id = d.workspace_id
 ) AS facts ON true
 ORDER BY facts.rank, facts.workspace_id, facts.device_id;
 
--- name: load_links
--- What is true of the connections on the page.
-SELECT c.* FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
-JOIN connection_state c USING (workspace_id, provider_id);
-
--- name: load_collectors
--- Two index look-ups a workspace: its newest good and its newest started cycle; and who has its lease, with the
--- heartbeat of that session: not who ran the newest cycle, for a new owner may not have begun one yet.
-SELECT k.workspace_id, good.ended_at AS last_good_cycle_at, newest.started_at AS last_cycle_started_at,
-       newest.outcome AS last_cycle_outcome, l.shard_id AS owner, h.expires_at AS owner_expires_at,
-       greatest((h.statistics ->> 'oldest_waiting_seconds')::float8,
-                (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8) AS oldest_waiting_seconds
-FROM unnest($1::text[]) AS k (workspace_id)
-LEFT JOIN LATERAL (
-    SELECT ended_at FROM poll_cycles c
-    WHERE c.workspace_id = k.workspace_id AND c.outcome IN ('completed', 'partial')
-    ORDER BY slot_start_at DESC LIMIT 1
-) AS good ON true
-LEFT JOIN LATERAL (
-    SELECT started_at, outcome FROM poll_cycles c
-    WHERE c.workspace_id = k.workspace_id AND c.started_at IS NOT NULL
-    ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
-) AS newest ON true
-LEFT JOIN leases l ON l.resource = k.workspace_id
-LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch;
-
 -- name: list_snapshots
--- Active devices in key order.
-SELECT d.*, n.version, n.document, s.last_update_received_at, s.last_changed_at
-FROM devices d
-JOIN device_state s USING (workspace_id, device_id)
-JOIN snapshots n USING (workspace_id, device_id)
-WHERE d.workspace_id = $1 AND d.retired_at IS NULL AND ($2::text IS NULL OR d.device_id > $2)
-ORDER BY d.device_id
-LIMIT $3;
+-- Active devices in key order. One row at least, with the instant: it is read after the snapshot
+-- was taken.
+SELECT moment.read_at, facts.*
+FROM (SELECT clock_timestamp() AS read_at) AS moment
+LEFT JOIN (
+    SELECT d.*, n.version, n.document, s.last_update_received_at, s.last_changed_at
+    FROM devices d
+    JOIN device_state s USING (workspace_id, device_id)
+    JOIN snapshots n USING (workspace_id, device_id)
+    WHERE d.workspace_id = $1 AND d.retired_at IS NULL AND ($2::text IS NULL OR d.device_id > $2)
+    ORDER BY d.device_id
+    LIMIT $3
+) AS facts ON true
+ORDER BY facts.device_id;
 
 -- name: get_snapshot
 -- Of any device, a retired one too.
-SELECT d.*, n.version, n.document, s.last_update_received_at, s.last_changed_at
+SELECT clock_timestamp() AS read_at, d.*, n.version, n.document, s.last_update_received_at,
+       s.last_changed_at
 FROM devices d
 JOIN device_state s USING (workspace_id, device_id)
 JOIN snapshots n USING (workspace_id, device_id)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from api.in_flight import Caller
-    from api.ports import KeyRecord
+    from api.ports import FoundAccess, KeyRecord
     from tests.api.house import House
 
 WRONG = f"lh_{'0' * 16}_{'0' * 64}"
@@ -44,6 +44,9 @@ class CountedKeys:
         if self.hangs:
             await trio.sleep_forever()
         return await self._store.find_key(key_id)
+
+    async def find_access(self, key_id: str, workspace_id: str | None) -> FoundAccess:
+        raise AssertionError("a gate asks for keys alone")
 
     async def create_key(self, record: KeyRecord) -> None:
         await self._store.create_key(record)

@@ -253,11 +253,8 @@ _ROWS: dict[str, tuple[Any, ...]] = {
     "resolve_external_ids": (*_LINKS, ["x-bus-1", "x-bus-8"]),
     "lock_connections": _LINKS,
     "get_snapshot": (OURS, "bus-1"),
-    "list_policies": ([OURS],),
-    "list_connections": ([OURS],),
     "list_threshold_classes": ([OURS],),
-    "load_links": _LINKS,
-    "load_collectors": ([OURS],),
+    "find_access": ("nobodys-key", OURS),
 }
 
 
@@ -268,10 +265,7 @@ async def fetch_every_row(house: House) -> Any:
 
 # --- What the API reads ---------------------------------------------------------------------------
 
-_HEALTH = (
-    *("list_policies", "list_connections", "list_threshold_classes", "page_health"),
-    *("load_links", "load_collectors"),
-)
+_HEALTH = ("list_threshold_classes", "page_health")
 
 
 @drives(*_HEALTH)
@@ -293,7 +287,7 @@ async def report_everybodys_health(house: House) -> Any:
     return [facts for facts in page.rows if facts.device.workspace_id == OURS]
 
 
-@drives("list_policies", "list_connections", "list_threshold_classes", prepared=(SWITCHED_OFF,))
+@drives(*_HEALTH, prepared=(SWITCHED_OFF,))
 async def report_our_health_when_switched_off(house: House) -> Any:
     return await house.stores.reads.load_health(frozenset([OURS]), HealthQuery())
 

@@ -1,4 +1,7 @@
-"""A TCP proxy between the gateway and PostgreSQL that freezes, or loses a connection at a word of the client's."""
+"""A TCP proxy between the gateway and PostgreSQL.
+
+It counts round trips, freezes, and loses a connection at a word of the client's.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+class Answers:
+    """The server's messages on one connection: a letter, a length that counts itself, the rest."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._to_skip = 0
+
+    def count_ready(self, data: bytes | bytearray) -> int:
+        """Return how often the server said ReadyForQuery: once for each Query or Sync."""
+        ready = 0
+        while data:
+            skipped, data = min(self._to_skip, len(data)), data[self._to_skip :]
+            self._to_skip -= skipped
+            wanted = 5 - len(self._head)
+            self._head += data[:wanted]
+            data = data[wanted:]
+            if len(self._head) == 5:
+                ready += self._head[:1] == b"Z"
+                self._to_skip = int.from_bytes(self._head[1:], "big") - 4
+                self._head.clear()
+        return ready
+
+
 class Proxy:
     """`freeze` stops forwarding both ways; connections stay open. `cut_at` ends the connection whose client says the
-    word: `before` the server hears it, or after, once it has answered.
+    word: `before` the server hears it, or after, once it has answered. `round_trips` counts how
+    often a client waited for the server, on all connections together, the login included.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -26,6 +53,7 @@ class Proxy:
         self._word: bytes | None = None
         self._before = False
         self.port = 0
+        self.round_trips = 0
 
     @property
     def dsn(self) -> str:
@@ -66,8 +94,10 @@ class Proxy:
     async def _answer(
         self, server: trio.SocketStream, client: trio.SocketStream, losing: trio.Event, scope: trio.CancelScope
     ) -> None:
+        answers = Answers()
         try:
             async for data in server:
+                self.round_trips += answers.count_ready(data)
                 await self._thawed.wait()
                 if losing.is_set():
                     break

@@ -6,13 +6,17 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from typing import cast as cast_type
 
 import pytest
 
 from api.ports import HealthPage, HealthQuery, WorklistPosition
 from domain.health import HealthFacts, State, cutoffs, judge_health, resolve_thresholds, state_of
 from domain.model import Policy, PolicyOverride
+from storage.gateway import connect
+from storage.queries import sql
+from storage.reads import PostgresReads
 from tests.storage.cast import PROVIDER, WORKSPACE, Cast, connection, draft, settle
 
 if TYPE_CHECKING:
@@ -128,3 +132,68 @@ async def test_the_facts_carry_a_verdict(cast: Cast) -> None:
     facts = (await load(cast, now=cast.at(60))).rows[0]
     assert judge_health(facts, cast.at(60)).state is State.HEALTHY
     assert facts.document == {"soc_percent": (50.0, cast.at(0))}
+
+
+class Meddled:
+    """A connection beside which a change is committed before each page of health is read."""
+
+    def __init__(self, connection: Connection, dsn: str, changes: list[str]) -> None:
+        self._connection = connection
+        self._dsn = dsn
+        self._changes = changes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def fetch(self, statement: str, *args: Any) -> Any:
+        if statement == sql("page_health") and self._changes:
+            other = await connect(self._dsn)
+            await other.execute(self._changes.pop(0))
+            await other.close()
+        return await self._connection.fetch(statement, *args)
+
+
+class MeddledDatabase:
+    def __init__(self, database: Database, dsn: str, changes: list[str]) -> None:
+        self._database = database
+        self._dsn = dsn
+        self.changes = changes
+
+    async def run(self, work: Any, **rest: Any) -> Any:
+        def meddled(connection: Connection) -> Any:
+            return work(Meddled(connection, self._dsn, self.changes))
+
+        return await self._database.run(meddled, **rest)
+
+
+def override_bus_1(seconds: float) -> str:
+    """Put the device into a class of its own, as a command does."""
+    return f"""UPDATE devices SET delayed_after_seconds = {seconds} WHERE device_id = 'bus-1';
+        UPDATE workspaces SET config_version = config_version + 1"""
+
+
+@pytest.mark.parametrize(("changes", "seen"), [([20.0], 20.0), ([20.0, 30.0], 20.0)])
+async def test_configuration_that_changes_meanwhile_is_seen_whole(
+    cast: Cast, database: Database, dsn: str, changes: list[float], seen: float
+) -> None:
+    """Once between the two statements, and then once more while the answer is read again."""
+    meddled = MeddledDatabase(database, dsn, [override_bus_1(seconds) for seconds in changes])
+    reads = PostgresReads(cast_type("Database", meddled))
+    page = await reads.load_health(frozenset([WORKSPACE]), HealthQuery(now=cast.noon))
+    assert meddled.changes == []
+    assert [facts.device.device_id for facts in page.rows] == ["bus-1", "bus-2", "bus-3"]
+    assert sum(page.counts.values()) == 3
+    assert page.rows[0].device.override.delayed_after_seconds == seen
+    assert {facts.workspace.config_version for facts in page.rows} == {
+        (await load(cast)).rows[0].workspace.config_version - len(changes) + 1
+    }
+
+
+async def test_nothing_on_a_first_page_is_younger_than_the_page(cast: Cast, database: Database, dsn: str) -> None:
+    """An update may be committed between the two statements."""
+    heard = "UPDATE device_state SET last_update_received_at = now() WHERE device_id = 'bus-1'"
+    reads = PostgresReads(cast_type("Database", MeddledDatabase(database, dsn, [heard])))
+    page = await reads.load_health(frozenset([WORKSPACE]), HealthQuery())
+    heard_at = page.rows[0].last_update_received_at
+    assert heard_at is not None
+    assert heard_at < page.evaluated_at

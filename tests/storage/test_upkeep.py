@@ -113,8 +113,9 @@ async def test_retention_finds_what_is_old_by_an_index(database: Database, state
 
 
 async def test_the_newest_good_cycle_and_rejections_of_one_reason_are_found_by_an_index(database: Database) -> None:
-    collectors = await explain(database, sql("load_collectors"), ["harbour"])
-    assert "poll_cycles_good_index" in collectors
+    classes: list[list[Any]] = [[]] * 8
+    rest = (None, False, None, None, None, 10, ["harbour"], None)
+    assert "poll_cycles_good_index" in await explain(database, sql("page_health"), *classes, *rest)
     rejections = await explain(database, sql("list_rejections"), "harbour", None, "stale", 10)
     assert "using rejections_reason_index" in rejections
     assert "Sort" not in rejections

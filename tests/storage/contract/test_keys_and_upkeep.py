@@ -23,6 +23,17 @@ async def test_a_key_comes_back_as_it_was_stored(world: World) -> None:
     assert await world.stores.keys.find_key("k2") is None
 
 
+async def test_a_key_and_a_workspace_are_found_together(world: World) -> None:
+    record = KeyRecord("k1", "Accounts", b"hash", frozenset({"read"}), None, None, None)
+    keys, workspace = world.stores.keys, await world.stores.registry.get_workspace(HARBOUR)
+    await keys.create_key(record)
+    assert workspace is not None
+    assert await keys.find_access("k1", HARBOUR) == (record, workspace)
+    assert await keys.find_access("k2", HARBOUR) == (None, workspace)
+    assert await keys.find_access("k1", "nowhere") == (record, None)
+    assert await keys.find_access("k1", None) == (record, None)
+
+
 async def test_the_same_key_again_replaces_what_is_stored(world: World) -> None:
     record = KeyRecord("k1", "Accounts", b"old", frozenset({"read"}), None, None, None)
     renewed = record._replace(secret_hash=b"new", revoked_at=world.now)

@@ -1,0 +1,156 @@
+"""The facts behind a health report, in two statements: what limits there are, then who keeps them.
+
+Owns the way from stored rows to HealthFacts. The health rule is domain.health; SQL only compares
+with its cutoffs.
+
+The second statement brings all that may move: counts, devices, connections, cycles and the instant.
+A statement sees one snapshot of the database, so these agree without a transaction. Configuration
+comes from the first, and the second tells whether it has changed since.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from api.ports import HealthPage
+from domain.health import CollectorRecord, HealthFacts, State, cutoffs, resolve_thresholds
+from domain.model import Device
+from storage.queries import sql
+from storage.rows import (
+    Prefixed,
+    to_connection,
+    to_device,
+    to_document,
+    to_link,
+    to_override,
+    to_workspace,
+)
+from storage.unit_steps import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from api.ports import HealthQuery
+    from domain.model import ProviderConnection, Workspace
+    from storage.gateway import Connection, Database
+
+_INHERIT = -1.0  # stands for "no override" in SQL, where null equals nothing
+_ANY_TIME = datetime(9999, 1, 1, tzinfo=UTC)  # so late that no limit lies before the first year
+_COLLECTOR = (
+    "last_good_cycle_at",
+    "last_cycle_started_at",
+    "last_cycle_outcome",
+    "owner",
+    "owner_expires_at",
+    "oldest_waiting_seconds",
+)
+
+
+class _Configuration(NamedTuple):
+    """What the first statement brings. `classes` are the columns that page_health takes.
+
+    `changes` grows with every change to any of the workspaces.
+    """
+
+    changes: int
+    workspaces: dict[str, Workspace]
+    connections: dict[tuple[str, str], ProviderConnection]
+    classes: Sequence[list[Any]]
+
+
+async def load_health(
+    database: Database,
+    allowed: list[str] | None,
+    query: HealthQuery,
+) -> HealthPage:
+    """Return counts and page of the workspaces `allowed`; None means all.
+
+    Two round trips; when configuration changed between them, again as one transaction.
+    """
+
+    async def work(connection: Connection) -> HealthPage | None:
+        classes = await connection.fetch(sql("list_threshold_classes"), allowed)
+        configuration = _read_configuration(classes)
+        wanted = (*configuration.classes, *_position(query), allowed, query.now)
+        rows = await connection.fetch(sql("page_health"), *wanted)
+        unchanged = rows[0]["changes"] == configuration.changes
+        return _to_page(rows, configuration) if unchanged else None
+
+    page = await database.run(work, in_transaction=False)
+    if page is None:
+        page = await database.run(work, readonly=True)
+    assert page is not None  # noqa: S101 nothing changes within a snapshot
+    return page
+
+
+def _read_configuration(rows: Sequence[Any]) -> _Configuration:
+    """From the classes of devices with equal thresholds; one row at least, which may name none."""
+    workspaces: dict[str, Workspace] = {}
+    connections: dict[tuple[str, str], ProviderConnection] = {}
+    classes = []
+    for row in rows:
+        workspace_id, provider_id = link = row["workspace_id"], row["provider_id"]
+        if workspace_id is None:
+            continue
+        if workspace_id not in workspaces:
+            workspaces[workspace_id] = to_workspace(Prefixed(row, "w_"))
+        if link not in connections:
+            connections[link] = to_connection(Prefixed(row, "p_"))
+        limits = _limits(row, workspaces[workspace_id], connections[link])
+        classes.append((workspace_id, provider_id, *limits))
+    arrays = columns(classes) if classes else [[]] * 8
+    return _Configuration(rows[0]["changes"], workspaces, connections, arrays)
+
+
+def _limits(row: Any, workspace: Workspace, connection: ProviderConnection) -> tuple[Any, ...]:
+    """Return the override that makes the class, and how far its cutoffs lie before any instant."""
+    override = to_override(row)
+    names = (workspace.workspace_id, "", connection.provider_id, "", "", "")
+    anyone = Device(*names, _ANY_TIME, None, override)
+    limits = cutoffs(resolve_thresholds(workspace, connection, anyone), _ANY_TIME)
+    own = (override.delayed_after_seconds, override.stale_after_seconds, override.grace_seconds)
+    return (*(_INHERIT if v is None else v for v in own), *(_ANY_TIME - limit for limit in limits))
+
+
+def _position(query: HealthQuery) -> tuple[Any, ...]:
+    """States, order and keyset of page_health.
+
+    By device the first part of the key is the same for all.
+    """
+    states = None if query.states is None else [state.value for state in query.states]
+    silence = query.order == "silence"
+    after = query.after
+    if after is None:
+        return (states, silence, None, None, None, query.limit)
+    since = after.since if silence else None
+    return (states, silence, since, after.workspace_id, after.device_id, query.limit)
+
+
+def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
+    first = rows[0]  # there is one, since the counts stand beside an empty page too
+    counted = orjson.loads(first["counts"])
+    counts = dict.fromkeys(State, 0) | {State(name): n for name, n in counted.items()}
+    found = [_to_facts(row, configuration) for row in rows if row["device_id"] is not None]
+    return HealthPage(first["evaluated_at"], counts, found)
+
+
+def _to_facts(row: Any, configuration: _Configuration) -> HealthFacts:
+    device = to_device(row)
+    return HealthFacts(
+        workspace=configuration.workspaces[device.workspace_id],
+        connection=configuration.connections[device.workspace_id, device.provider_id],
+        device=device,
+        link=to_link(row),
+        collector=CollectorRecord(*(row[name] for name in _COLLECTOR)),
+        version=row["version"],
+        document=to_document(row["document"]),
+        last_update_received_at=row["last_update_received_at"],
+        last_observed_at=row["last_observed_at"],
+        last_changed_at=row["last_changed_at"],
+        last_confirmed_at=row["last_confirmed_at"],
+        last_rejected_at=row["last_rejected_at"],
+        last_rejection_reason=row["last_rejection_reason"],
+    )
