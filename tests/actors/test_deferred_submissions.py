@@ -241,6 +241,37 @@ async def test_a_lock_met_in_the_search_for_poison_undoes_nothing(
     running.check_identity()
 
 
+async def test_a_lock_in_the_search_for_poison_delays_only_what_is_cut(
+    house: House, running: Shard, autojump_clock: MockClock
+) -> None:
+    """Units: the whole batch, the submission with the poison, its first update, its second."""
+    units = 0
+
+    async def lock_before_the_second_update(statement: Statement) -> None:
+        nonlocal units
+        units += statement.name == "fence"
+        if units == 4:
+            house.store.hold_row("device_state", HARBOUR, "bus-1")
+
+    house.store.poison(lambda update: update.readings[0].value == 13)
+    house.store.before_each_statement(lock_before_the_second_update)
+    cut = running.send(update("bus-2", 1, soc_percent=1), update("bus-1", 1, soc_percent=13))
+    behind = [
+        running.send(update("ferry-1", 1, soc_percent=1)),
+        running.send(update("ferry-1", 2, soc_percent=2), update("ferry-1", 3, soc_percent=3)),
+    ]
+    with trio.fail_after(ENOUGH_SECONDS):
+        assert [said(await reply.wait()) for reply in behind] == [["accepted"], ["accepted"] * 2]
+    assert (cut.done, await house.sequences("bus-2")) == (False, [1])
+    running.check_identity()
+    house.store.before_each_statement(None)
+    house.store.release_rows()
+    with trio.fail_after(ENOUGH_SECONDS):
+        assert said(await cut.wait()) == ["accepted", "quarantined:data_error"]
+    assert running.ingest.statistics()["outcomes"] == {"accepted": 4, "quarantined": 1}
+    running.check_identity()
+
+
 async def test_a_resource_settles_with_its_own_deferred_parts(
     house: House, running: Shard, autojump_clock: MockClock
 ) -> None:

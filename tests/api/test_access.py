@@ -82,6 +82,7 @@ WITHOUT_WORKSPACE = (
     Case("get_openapi", "GET", "/openapi.json", "read"),
     Case("get_docs", "GET", "/docs", "read"),
 )
+MALFORMED_IDS = ("x" * 65, "bus-1%00", "%1F", "bus-1%0A", "bus%7F1", "a%20b", "a%2Fb", "b%C3%BCs")
 ELSEWHERE = {"get_cycle", "check_alive", "check_ready"}  # tested below, and open to everyone
 EVERY = [pytest.param(case, id=case.name) for case in CASES + WITHOUT_WORKSPACE]
 # Not put_workspace: it makes what does not exist, and has a test of its own.
@@ -169,14 +170,32 @@ async def test_a_key_stops_at_the_next_request_after_it_expired_or_was_revoked(h
     assert (revoked.status, revoked.json["detail"]) == (401, "The key was revoked.")
 
 
-@pytest.mark.parametrize("path", ["/workspaces/a%20b", "/workspaces/" + "x" * 65, "/workspaces/north/devices/a%2Fb"])
-async def test_what_is_no_id_in_a_path_is_404(house: House, path: str) -> None:
-    assert (await house.ask("GET", path)).status == 404
+@pytest.mark.parametrize("malformed", MALFORMED_IDS)
+async def test_a_malformed_id_is_answered_like_what_does_not_exist(house: House, malformed: str) -> None:
+    before = await _registered(house)
+    absent = await house.ask("GET", "/workspaces/nowhere", key="read")
+    for case in CASES:
+        for path in _with_each_id_replaced(case.path, malformed):
+            answer = await case._replace(path=path).ask(house, "north", case.scope)
+            assert (answer.status, answer.problem) == (404, "not-found"), (case.name, path)
+            assert answer.headers.keys() == absent.headers.keys()
+    assert await _registered(house) == before
 
 
 async def test_an_unknown_path_is_a_404_problem_and_a_wrong_method_a_405(house: House) -> None:
     assert (await house.ask("GET", "/nothing", key=None)).problem == "not-found"
     assert (await house.ask("DELETE", "/workspaces/north")).problem == "method-not-allowed"
+
+
+async def _registered(house: House) -> list[Any]:
+    """All workspaces, and the devices and connections of one."""
+    lists = ("/workspaces", "/workspaces/north/devices", "/workspaces/north/providers")
+    return [await house.get(path) for path in lists]
+
+
+def _with_each_id_replaced(path: str, value: str) -> list[str]:
+    """The path once for each id in it, with `value` in its place."""
+    return [path.replace(name, value) for name in ("{w}", "bus-1", "live") if name in path]
 
 
 def _comparable(answer: Answer, workspace: str) -> tuple[Any, ...]:
