@@ -1,7 +1,8 @@
 """The checker of deploy/kubernetes/lastheard.yaml: objects that fit each other, and shards that can end in order.
 
-Owns what concerns several objects and the shard as a whole; a single pod is pods.py's. No cluster is asked, so what
-only an API server knows (fields that it does not have, quotas, admission rules) stays unseen.
+Owns what concerns several objects and the shard as a whole; a single pod is pods.py's, and fields
+and types are those of schemas.py. No cluster is asked, so what only an API server knows (quotas,
+admission rules) stays unseen.
 """
 
 from __future__ import annotations

@@ -70,13 +70,19 @@ def drain_seconds(variables: Mapping[str, str]) -> float:
         return 0.0
 
 
-def is_reference(variable: str, value: str) -> bool:
-    """Whether a variable holds no secret itself: a path, a reference, or nothing that needs to be secret."""
-    if variable.startswith(PREFIX + FREE_NAMES) or variable == f"{PREFIX}DSN":
-        return False
-    if variable.endswith(("_PASSWORD", "_SECRET", "_TOKEN")):
-        return False
-    return "://" not in value or "@" not in value
+def secret_problems(variables: Mapping[str, str], place: str) -> list[str]:
+    """Name the variables that hold a secret themselves, not a path or a reference."""
+    found = [name for name, value in variables.items() if _is_secret(name, value)]
+    return [f"a secret in {place}: {name}" for name in found]
+
+
+def _is_secret(variable: str, value: str) -> bool:
+    return (
+        variable.startswith(PREFIX + FREE_NAMES)
+        or variable == f"{PREFIX}DSN"
+        or variable.endswith(("_PASSWORD", "_SECRET", "_TOKEN"))
+        or ("://" in value and "@" in value)
+    )
 
 
 @cache

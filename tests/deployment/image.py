@@ -1,6 +1,7 @@
 """The checker of the Dockerfile: what would break, or should not be, in the image that it describes.
 
-No engine is needed, so it runs with every other test; what only a build can show stays unseen.
+No engine is needed, so it runs with every other test. What only a build can show is the business of
+test_built_image.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.architecture.source import HOUSE, ROOT
 from tests.deployment import facts
-from tests.deployment.probes import probe_problems, read_probe, seconds
+from tests.deployment.probes import probe_problems, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,10 +156,7 @@ def variables(stage: Stage) -> dict[str, str]:
 
 def _variable_problems(run: Stage) -> list[str]:
     found = variables(run)
-    problems = facts.setting_problems(found)
-    problems += [
-        f"a secret in the image: {name}" for name, value in found.items() if not facts.is_reference(name, value)
-    ]
+    problems = facts.setting_problems(found) + facts.secret_problems(found, "the image")
     if found.get("LASTHEARD_HTTP_HOST") != "0.0.0.0":
         problems.append("LASTHEARD_HTTP_HOST: nobody outside the container could reach the service")
     if found.get("LASTHEARD_LOG_FORMAT") != "json":
@@ -177,10 +175,9 @@ def _probe_problems(run: Stage) -> list[str]:
     if words is None:
         return ["no HEALTHCHECK in exec form"]
     limit = re.search(r"--timeout=(\S+)", options)
-    probe = read_probe(words)
     return probe_problems(
         words,
         limit_seconds=seconds(limit[1]) if limit else 30.0,
         port=facts.PROBE_PORT,
-        paths_open=probe is not None and probe.path in facts.open_paths(),
+        paths=facts.open_paths(),
     )

@@ -98,7 +98,7 @@ def _settings(container: Object) -> Iterator[str]:
     elsewhere = [each["name"] for each in variables(container) if "value" not in each]
     stand_ins = {name: "postgresql://" if name.endswith("_DSN") else "any" for name in elsewhere}
     yield from facts.setting_problems({**plain, **stand_ins})
-    yield from (f"a secret in the file: {name}" for name, value in plain.items() if not facts.is_reference(name, value))
+    yield from facts.secret_problems(plain, "the file")
 
 
 def _mounts(container: Object, spec: Object) -> Iterator[str]:

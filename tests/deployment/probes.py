@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 class Probe(NamedTuple):
@@ -37,15 +37,21 @@ def read_probe(command: Sequence[str]) -> Probe | None:
     return Probe(host, int(port), path, float(timeout)) if method == "GET" else None
 
 
-def probe_problems(command: Sequence[str], *, limit_seconds: float, port: int, paths_open: bool) -> list[str]:
-    """`limit_seconds` is the health check's own timeout; `paths_open`: the asked path exists and wants no key."""
+def probe_problems(
+    command: Sequence[str],
+    *,
+    limit_seconds: float,
+    port: int,
+    paths: Collection[str],
+) -> list[str]:
+    """Compare a probe with the service. `limit_seconds` is the health check's own timeout."""
     probe = read_probe(command)
     if probe is None:
         return [f"a health check that nobody can read: {' '.join(command)[:60]}"]
     problems = []
     if probe.host != "127.0.0.1" or probe.port != port:
         problems.append(f"the health check asks {probe.host}:{probe.port}, the service answers probes on {port}")
-    if not paths_open:
+    if probe.path not in paths:
         problems.append(f"the health check asks {probe.path}, which is not a path that answers without a key")
     if probe.timeout_seconds >= limit_seconds:
         problems.append(f"the health check is killed after {limit_seconds:g} s, before its own timeout can tell why")

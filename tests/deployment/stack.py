@@ -40,13 +40,9 @@ def _service_problems(service: Service) -> Iterator[str]:
     if not is_fixed(str(service.get("image", ""))):
         yield f"no fixed tag: {service.get('image')}"
     environment = variables(service)
-    yield from (f"a secret in the file: {name}" for name, value in environment.items() if _is_secret(name, value))
+    yield from facts.secret_problems(environment, "the file")
     if "build" in service:
         yield from _our_problems(service, environment)
-
-
-def _is_secret(name: str, value: str) -> bool:
-    return not facts.is_reference(name, value)
 
 
 def variables(service: Service) -> dict[str, str]:
@@ -110,11 +106,8 @@ def _probe(service: Service, port: int, *, paths: frozenset[str]) -> list[str]:
     words = check.get("test", [""])
     if words[0] != "CMD":
         return ["no health check in exec form"]
-    probe = read_probe(words[1:])
     limit = seconds(check.get("timeout", "30s"))
-    return probe_problems(
-        words[1:], limit_seconds=limit, port=port, paths_open=probe is not None and probe.path in paths
-    )
+    return probe_problems(words[1:], limit_seconds=limit, port=port, paths=paths)
 
 
 def _depends(service: Service, services: Mapping[str, Service]) -> Iterator[str]:
