@@ -178,8 +178,9 @@ def cutoffs(thresholds: Thresholds, now: datetime) -> Cutoffs:
 
 
 def state_of(last_update_received_at: datetime | None, activated_at: datetime, limits: Cutoffs) -> State:
-    """Return the state of a device (FR-006), by the same comparisons that SQL filters and counts
-    by.
+    """Return the state of a device (FR-006).
+
+    SQL filters and counts devices by the same comparisons.
     """
     if last_update_received_at is None:
         return State.CONFIGURED_NO_DATA if activated_at < limits.grace_before else State.AWAITING_FIRST_DATA

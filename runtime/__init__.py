@@ -1,1 +1,4 @@
-"""Machinery that knows no domain word: supervision, mailboxes, timers, clocks, settings, logs, shutdown."""
+"""General machinery: supervision, mailboxes, timers, clocks, settings, logs, shutdown.
+
+Nothing in this package knows the domain.
+"""

@@ -1,19 +1,25 @@
-"""Assignment: which leases this member should claim and which it should give up, decided from one look at the table.
+"""Assignment: decide which leases this member should claim and give up, from one look at the table.
 
-Owns the rule, pure (`decide_assignment`), and what one member has to remember for it (`Rounds`). It must never act or
-wait: every round decides anew from what the database said, so a round that failed half way is simply followed by
-another, and what is remembered may be lost at any time.
+This module owns the rule, which is pure (`decide_assignment`), and what one member has to remember
+for it (`Rounds`). It must never act or wait. Every round decides anew from the database's answer. A
+round that failed half way is therefore simply followed by another, and what is remembered may be
+lost at any time.
 
-**Desired** owner of a resource is the rendezvous choice among the members that are live and not draining; resources
-with one group key stay together. **Free** resources (never owned, released, or owned by a session that is over) are
-claimed at once by their desired owner; one that stays free for longer than a TTL may be **adopted** by anybody, so that
-a member which is desired but cannot claim leaves no orphan. What is owned is **sticky**: only its owner gives it up,
-when another member is desired, and no more than max(1, 5% of what it owns) a round, so that a join moves its share in
-steps and a flapping member moves little. A draining member gives everything up at once.
+The **desired** owner of a resource is the rendezvous choice among the members that are live and not
+draining. Resources with one group key stay together.
 
-Nothing is given up for a member that does not come for what it should have: one that left something free for a third
-of a TTL, or from which something was adopted within the last ADOPTION_TTLS. Otherwise whatever was adopted would be
-given up in the next round, to stand free for another TTL, and so on for ever.
+**Free** resources (never owned, released, or owned by a session that is over) are claimed at once
+by their desired owner. Any member may **adopt** a resource that stays free for longer than a TTL,
+so that a desired member that cannot claim leaves no orphan.
+
+Owned resources are **sticky**: only the owner gives one up, when another member is desired. It
+gives up no more than max(1, 5% of what it owns) a round, so that a join moves its share in steps
+and a flapping member moves little. A draining member gives everything up at once.
+
+Nothing is given up for a member that is late to claim its own: one that left something free for a
+third of a TTL, or from which something was adopted within the last ADOPTION_TTLS. Otherwise an
+adopted resource would be given up in the next round, stand free for another TTL, and so on for
+ever.
 """
 
 from __future__ import annotations
@@ -36,9 +42,10 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Resource(NamedTuple):
-    """One resource as a round sees it. `owner` is the member whose live session holds its lease, None when free.
+    """One resource as a round sees it.
 
-    `free_seconds` says for how long its desired owner could have had it.
+    `owner` is the member whose live session holds its lease, or None if it is free. `free_seconds`
+    is the time for which the desired owner could have claimed it.
     """
 
     name: str
@@ -48,9 +55,9 @@ class Resource(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """What one member should do now; names in order.
+    """The leases one member should claim and release now, names in order.
 
-    `adopt` are those of `claim` that another member should have had, and which one.
+    `adopt` maps those names of `claim` that another member should have had to that member.
     """
 
     claim: tuple[str, ...]
@@ -67,10 +74,11 @@ def decide_assignment(
     draining: bool = False,
     adopted: Mapping[str, str] = NOTHING,
 ) -> Assignment:
-    """`members` are the live members that are not draining; `me` counts among them only while it is one.
+    """Return what `me` should claim and release now.
 
-    `resources` are at least all that are free or mine. `adopted` is what this member adopted within the last
-    ADOPTION_TTLS, and from which member.
+    `members` are the live members that are not draining; `me` counts among them only while it is
+    one. `resources` are at least all that are free or mine. `adopted` maps what this member adopted
+    within the last ADOPTION_TTLS to the member that should have had it.
     """
     mine = sorted(resource.name for resource in resources if resource.owner == me)
     if draining or me not in members:
@@ -89,17 +97,19 @@ def decide_assignment(
 
 
 class Rounds:
-    """One member's rounds: what it should do now, and what it remembers from one to the next.
+    """One member's rounds: its decisions, and what it remembers from one round to the next.
 
-    A resource counts as free from the first round that saw it so, whatever the database says: when a cluster boots
-    everything has been free for long, and whoever looks first should not take it all. Times are monotonic seconds.
+    A resource counts as free from the first round that saw it free, even if the database has it
+    free for longer. When a cluster boots, everything has been free for long, and the first member
+    to look should not take it all. Times are monotonic seconds.
     """
 
     def __init__(self, me: str, ttl_seconds: float) -> None:
         self._me = me
         self._ttl_seconds = ttl_seconds
         self._free_since: dict[str, float] = {}
-        self._adopted: dict[str, tuple[str, float]] = {}  # from whom, until when that counts
+        # from which member, and until when it counts
+        self._adopted: dict[str, tuple[str, float]] = {}
 
     def decide(
         self,
@@ -111,8 +121,11 @@ class Rounds:
         *,
         draining: bool = False,
     ) -> Assignment:
-        """From one look: names that are mine, and free ones with how long by the database's account. A resource that
-        `groups` does not name is a group of its own.
+        """Return what to do now, decided from one look at the table.
+
+        `mine` are the names that this member owns. `free` maps each free name to how many seconds
+        it has been free, as the database counts. A resource that `groups` does not name is a group
+        of its own.
         """
         self._free_since = {name: self._free_since.get(name, now) for name in free}
         self._adopted = {name: entry for name, entry in self._adopted.items() if name in mine and now < entry[1]}
@@ -138,20 +151,21 @@ class Rounds:
 
 
 def max_voluntary_moves(owned: int) -> int:
-    """How many leases a member may give up in one round of its own will."""
+    """Return how many leases a member may give up voluntarily in one round."""
     return max(1, math.floor(owned * VOLUNTARY_SHARE))
 
 
 def alone(name: str) -> str:
-    """The group of a resource that shares nothing."""
+    """Return the group of a resource that shares nothing."""
     return f"resource:{name}"
 
 
 def group_by_shared(keys_of: Mapping[str, Collection[str]]) -> dict[str, str]:
-    """A group for every resource: resources that share a key, directly or through others, get the same one.
+    """Return a group for every resource; resources that share a key get the same one.
 
-    A group is named after its resource when that stands alone, and after the first of the keys that two or more of its
-    resources have otherwise, so that it keeps its name when a resource joins or leaves, whatever else that one has.
+    Sharing through other resources counts, too. A resource that stands alone is its own group. Any
+    other group is named after the first of the keys that two or more of its resources have. It so
+    keeps its name when a resource joins or leaves, whatever other keys that resource has.
     """
     parent: dict[str, str] = {}
 
@@ -166,5 +180,6 @@ def group_by_shared(keys_of: Mapping[str, Collection[str]]) -> dict[str, str]:
     for name, keys in shared.items():
         for key in keys:
             low, high = sorted((root(f"key:{key}"), root(alone(name))))
-            parent[high] = low  # "key:" sorts before "resource:", so a root is a key wherever there is one
+            # "key:" sorts before "resource:", so the root is a key if there is one
+            parent[high] = low
     return {name: root(alone(name)) for name in keys_of}

@@ -1,7 +1,8 @@
-"""How long to wait before trying again.
+"""Backoff: how long to wait before trying again.
 
-Owns the arithmetic of exponential backoff with full jitter (AWS Builders' Library, "Timeouts, retries and backoff with
-jitter"). It must never sleep, count time or decide whether to try again.
+This module owns the arithmetic of exponential backoff with full jitter (AWS Builders' Library,
+"Timeouts, retries and backoff with jitter"). It must never sleep, count time or decide whether to
+try again.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from random import Random
 
-MAX_DOUBLINGS = 62  # beyond any cap in use, and 2.0**62 is still far from overflowing a float
+MAX_DOUBLINGS = 62  # beyond any cap in use; 2.0**62 is far from overflowing a float
 
 
 class Backoff:
     """Delays drawn evenly from zero to a ceiling that doubles with each attempt, up to the cap.
 
-    Full jitter, because a delay that only varies around a mean keeps clients that failed together in step.
+    The jitter is full, because delays that only vary around a mean keep clients that failed
+    together in step.
     """
 
     def __init__(self, random: Random, base_seconds: float, cap_seconds: float) -> None:
@@ -30,16 +32,20 @@ class Backoff:
 
     @property
     def attempts(self) -> int:
-        """Delays handed out since the start or the last reset."""
+        """Return the number of delays handed out since the start or the last reset."""
         return self._attempts
 
     def next_delay(self, retry_after: float | None = None) -> float:
-        """Seconds to wait now. `retry_after` is a floor, and the jitter comes on top: not all at its very second."""
+        """Return the seconds to wait now.
+
+        `retry_after` is a floor, and the jitter is added to it, so that clients do not all return
+        in that very second.
+        """
         doublings = min(self._attempts, MAX_DOUBLINGS)
         ceiling = min(self._cap_seconds, self._base_seconds * 2.0**doublings)
         self._attempts += 1
         return max(0.0, retry_after or 0.0) + self._random.uniform(0.0, ceiling)
 
     def reset(self) -> None:
-        """Begin again at the base; call it after a success."""
+        """Begin again at the base. Call it after a success."""
         self._attempts = 0

@@ -1,8 +1,9 @@
 """Clocks: the only module that reads the wall clock.
 
-Owns the `Clock` protocol, its real and virtual forms, and `SharedClock`, which maps this process's monotonic
-readings to the time of the database, the one clock that all shards share. Nothing here sleeps; waiting for an
-instant is in `runtime/timers.py`. No other module may call `datetime.now`, `time.time` or their kin.
+This module owns the `Clock` protocol, its real and virtual forms, and `SharedClock`. `SharedClock`
+maps this process's monotonic readings to the time of the database, the one clock that all shards
+share. Nothing here sleeps; waiting for an instant is in `runtime/timers.py`. No other module may
+call `datetime.now`, `time.time` or the like.
 """
 
 from __future__ import annotations
@@ -17,26 +18,29 @@ import trio
 from runtime.faults import EnvironmentFault
 
 CERTAIN_WITHIN_SECONDS = 1.0
-DRIFT_PER_SECOND = 100e-6  # quartz is good to about 50 ppm on either side; twice that covers both ends
+DRIFT_PER_SECOND = 100e-6  # quartz is good to about 50 ppm either way; this is for both clocks
 
 
 class Clock(Protocol):
-    """Two readings: one for durations, one for instants that others will see."""
+    """A clock with two readings: one for durations, one for instants that others will see."""
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary point; never steps back. May stand still while the machine is suspended."""
+        """Return the seconds since an arbitrary point.
+
+        Never steps back. May stand still while the machine is suspended.
+        """
         ...
 
     def wall(self) -> datetime:
-        """The instant now, aware, in UTC. May step in either direction."""
+        """Return the instant now, aware, in UTC. May step in either direction."""
         ...
 
 
 class SystemClock:
     """The machine's clocks.
 
-    `monotonic` is `trio.current_time()`, so that deadlines and readings are the same scale; it therefore needs a
-    running trio loop (RuntimeError outside). `wall` works anywhere, in any thread.
+    `monotonic` is `trio.current_time()`, so that deadlines and readings are on the same scale. It
+    needs a running trio loop (RuntimeError outside). `wall` works anywhere, in any thread.
     """
 
     def monotonic(self) -> float:
@@ -49,8 +53,9 @@ class SystemClock:
 class VirtualClock:
     """A wall clock that follows trio's clock, for tests and simulation under `MockClock`.
 
-    `start` is the instant at which trio's clock reads `origin`; every `MockClock` begins at 0.0, so the default
-    makes `wall()` equal `start` plus the virtual time elapsed, whenever the object was made. Needs a running trio loop.
+    `start` is the instant at which trio's clock reads `origin`. Every `MockClock` begins at 0.0.
+    With the default origin, `wall()` is therefore `start` plus the virtual time elapsed, no matter
+    when the object was made. Needs a running trio loop.
     """
 
     def __init__(self, start: datetime, *, origin: float = 0.0) -> None:
@@ -64,12 +69,12 @@ class VirtualClock:
         return self._start + timedelta(seconds=trio.current_time() - self._origin)
 
     def step(self, seconds: float) -> None:
-        """Move the wall clock, and only it, as an operator or a time daemon would."""
+        """Move only the wall clock, as an operator or a time daemon would."""
         self._start += timedelta(seconds=seconds)
 
 
 class ClockUnknown(EnvironmentFault):
-    """The shared clock was asked for a time before its first observation."""
+    """The shared clock was read before its first observation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +90,28 @@ class _Sample:
         return self.half_round_trip + DRIFT_PER_SECOND * abs(monotonic - self.monotonic)
 
     def contradicts(self, other: _Sample) -> bool:
-        """True when no single offset can lie within the error bounds of both samples at this one's midpoint."""
+        """Return whether no single offset fits the error bounds of both samples.
+
+        The offset is compared at the midpoint of this sample.
+        """
         apart = abs((self.server_time - other.at(self.monotonic)).total_seconds())
         return apart > self.half_round_trip + other.uncertainty_at(self.monotonic)
 
 
 class SharedClock:
-    """Database time, read through this process's monotonic clock; itself a `Clock` whose wall is the database's.
+    """Database time, read through this process's monotonic clock.
 
-    Each observation is one round trip: sent and received (monotonic seconds) and what the server's clock said between.
-    The server may have read its clock at any moment of the trip, so its midpoint is right to half the trip, and grows
-    more uncertain by 100 ppm with age. The tightest sample is kept until a newer one is tighter than it has become; a
-    newer sample that contradicts it wins at once, because then one of the two clocks stepped (failover, suspend).
+    It is a `Clock` itself; its wall clock is the database's.
 
-    Readings are not monotonic: a better sample may move them back by at most the former uncertainty.
+    Each observation is one round trip: the monotonic seconds at which it was sent and received, and
+    the time that the server's clock showed between. The server may have read its clock at any
+    moment of the trip. The midpoint is therefore right to half the trip, and its uncertainty grows
+    by 100 ppm with age. The tightest sample is kept until a newer one is tighter than the kept one
+    has become. A newer sample that contradicts it replaces it at once, because one of the two
+    clocks then stepped (failover, suspend).
+
+    Readings are not monotonic: a better sample may move them back by at most the former
+    uncertainty.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -108,7 +121,10 @@ class SharedClock:
         self._steps = 0
 
     def observe(self, sent_at: float, received_at: float, server_time: datetime) -> None:
-        """Take in one round trip. Raises ValueError for a naive time or a trip that ends before it began."""
+        """Add one round trip.
+
+        Raises ValueError for a naive time or a trip that ends before it began.
+        """
         if received_at < sent_at:
             raise ValueError(f"a round trip cannot end ({received_at}) before it began ({sent_at})")
         half_round_trip = (received_at - sent_at) / 2
@@ -124,11 +140,14 @@ class SharedClock:
             self._sample = sample
 
     def now(self) -> datetime:
-        """Database time now. Raises ClockUnknown before the first observation."""
+        """Return database time now. Raises ClockUnknown before the first observation."""
         return self.at(self._clock.monotonic())
 
     def at(self, monotonic: float) -> datetime:
-        """Database time of one of this process's monotonic readings. Raises ClockUnknown like `now`."""
+        """Return the database time of one of this process's monotonic readings.
+
+        Raises ClockUnknown like `now`.
+        """
         if self._sample is None:
             raise ClockUnknown("the database's clock has not been observed yet")
         return self._sample.at(monotonic)
@@ -137,19 +156,19 @@ class SharedClock:
         return self._clock.monotonic()
 
     def wall(self) -> datetime:
-        """The same as `now`: lets timers wait for instants in database time."""
+        """Return the same as `now`, so that timers can wait for instants in database time."""
         return self.now()
 
     @property
     def uncertainty_seconds(self) -> float:
-        """How far `now` may be off either way; infinite before the first observation."""
+        """Return how far `now` may be off either way; infinite before the first observation."""
         if self._sample is None:
             return math.inf
         return self._sample.uncertainty_at(self._clock.monotonic())
 
     @property
     def is_certain(self) -> bool:
-        """True when `now` is right to a second. A process for which this is False may own nothing."""
+        """Return whether `now` is right to a second. If not, this process may own nothing."""
         return self.uncertainty_seconds <= CERTAIN_WITHIN_SECONDS
 
     def statistics(self) -> dict[str, Any]:

@@ -6,13 +6,13 @@ import resource
 
 from runtime.logs import get_logger
 
-UNLIMITED_MEANS = 1_048_576  # what is asked for where the system sets no limit
+UNLIMITED_MEANS = 1_048_576  # the limit to set if the system has none
 
 
 def raise_descriptor_limit(wanted: int) -> int:
-    """Raise the soft limit to what is wanted, as far as the hard one allows, and return it.
+    """Raise the soft limit to `wanted`, as far as the hard limit allows, and return it.
 
-    Logs `descriptors_short` when it stays below `wanted`.
+    Logs `descriptors_short` if it stays below `wanted`.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = UNLIMITED_MEANS if hard == resource.RLIM_INFINITY else hard

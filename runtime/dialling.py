@@ -1,13 +1,14 @@
 """The one dialler for every connection that configuration can ask for.
 
-Owns resolving a name, judging each of its addresses, and connecting to one that was judged: the
-address is handed to the socket, never the name again, so a name that answers differently at the
-second look (DNS rebinding) gains nothing. It must never fall back to another way of connecting.
+This module owns resolving a name, judging each of its addresses, and connecting to a judged
+address. The socket gets the address, never the name again. A name that resolves differently at a
+second look-up (DNS rebinding) therefore gains nothing. It must never fall back to another way of
+connecting.
 
-Looking a name up blocks a thread for as long as the system's resolver pleases. The threads have a
-limiter of their own, which a lookup that nobody waits for any more still occupies: names that are
-never answered cost at most MAX_LOOKUPS threads, and nobody else's. Names that were resolved last time
-have a limiter apart, so a customer's names that nobody answers do not keep them waiting.
+Looking up a name blocks a thread for as long as the system's resolver takes. These threads have
+their own limiter. A look-up that was given up still occupies a place in it, so names that are never
+answered cost at most MAX_LOOKUPS threads, and no thread of other work. Names that resolved last
+time have a separate limiter, so that a customer's unanswered names do not keep them waiting.
 """
 
 from __future__ import annotations
@@ -28,28 +29,29 @@ if TYPE_CHECKING:
 RESOLVE_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 10.0
 MAX_LOOKUPS: Final = 32
-MAX_KNOWN_LOOKUPS: Final = 16  # of names that were resolved last time
+MAX_KNOWN_LOOKUPS: Final = 16  # for names that resolved last time
 MAX_KNOWN_NAMES: Final = 4096
-MAX_ADDRESSES: Final = 8  # of one name that are tried
-NEXT_ATTEMPT_SECONDS: Final = 0.25  # RFC 8305: patience with one address before the next joins in
+MAX_ADDRESSES: Final = 8  # tried of one name
+NEXT_ATTEMPT_SECONDS: Final = 0.25  # RFC 8305: the head start of one address before the next
 
 
 class Resolve(Protocol):
-    """The addresses of a name, best first. Raises OSError."""
+    """Return the addresses of a name, best first. Raises OSError."""
 
     async def __call__(self, host: str, port: int) -> Sequence[Address]: ...
 
 
 class Connect(Protocol):
-    """A connection to exactly this address. Raises OSError."""
+    """Connect to exactly this address. Raises OSError."""
 
     async def __call__(self, host: str, port: int) -> trio.SocketStream: ...
 
 
 class Dialler:
-    """Opens TCP connections where the allowance lets it. Make one for each process.
+    """Opens the TCP connections that the allowance permits. Make one for each process.
 
-    `resolve` and `connect` are for tests; `connect` is only ever given a literal address.
+    `resolve` and `connect` are replaced in tests only. `connect` is only ever given a literal
+    address.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Dialler:
     async def dial(self, host: str, port: int) -> trio.SocketStream:
         """Connect to the first permitted address that answers, within 15 s at most.
 
-        Raises OutboundRefused when none is permitted, and OSError when none can be reached.
+        Raises OutboundRefused if no address is permitted, and OSError if none can be reached.
         """
         self._counts["asked"] += 1
         permitted = self._permitted(host, await self._addresses_of(host, port))
@@ -93,7 +95,10 @@ class Dialler:
         raise TimeoutError(f"the name was not resolved within {RESOLVE_SECONDS:g} s")
 
     def _permitted(self, host: str, addresses: Sequence[Address]) -> list[Address]:
-        """The addresses that may be dialled, in their order. Raises the first refusal when that is none of them."""
+        """Return the addresses that may be dialled, the first two of different families.
+
+        If there are none, raises the first refusal, or OSError for a name without an address.
+        """
         permitted, refusals = [], []
         for address in addresses:
             try:
@@ -108,7 +113,11 @@ class Dialler:
         raise refusals[0] if refusals else OSError("the name has no address")
 
     async def _look_up(self, host: str, port: int) -> Sequence[Address]:
-        """As bytes: the codec that str would go through refuses long labels with an error that is no OSError."""
+        """Resolve a name with the system's resolver.
+
+        The name is passed as bytes: for text, the codec refuses long labels with an error that is
+        not an OSError.
+        """
         ask = partial(socket.getaddrinfo, host.encode("ascii", "replace"), port, type=socket.SOCK_STREAM)
         limiter = self._known_limiter if host in self._known else self._limiter
         try:
@@ -126,7 +135,10 @@ class Dialler:
             self._known.popitem(last=False)
 
     async def _race(self, addresses: Sequence[Address], port: int) -> trio.SocketStream:
-        """The first connection that comes about; the others are closed. Raises the first OSError when none does."""
+        """Return the first connection that succeeds, and close the others.
+
+        Raises the first OSError if none succeeds.
+        """
         streams: list[trio.SocketStream] = []
         errors: list[OSError] = []
         try:
@@ -158,8 +170,10 @@ class Dialler:
 
 
 def _alternating(addresses: Sequence[Address]) -> list[Address]:
-    """The second address is of the other family, where there is one (RFC 6555 §5.4): half a broken network costs
-    one attempt."""
+    """Return the addresses with one of the other family in second place, if there is one.
+
+    With half of the network broken, this costs a single attempt (RFC 6555 §5.4).
+    """
     first, *rest = addresses
     other = next((address for address in rest if address.version != first.version), None)
     return [first, *([other] if other else []), *(address for address in rest if address is not other)]

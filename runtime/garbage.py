@@ -1,22 +1,26 @@
-"""The garbage collector, told what it cannot know: what lives as long as the process, and how much is made per batch.
+"""Settings of the garbage collector for a long-lived process that works in batches.
 
-Owns its thresholds. Must never switch it off: exceptions with tracebacks make cycles, and those have to go.
+This module owns the collector's thresholds. It must never switch the collector off: exceptions with
+tracebacks make cycles, which only the collector frees.
 """
 
 from __future__ import annotations
 
 import gc
 
-# A unit of a thousand updates makes tens of thousands of short-lived containers. With Python's default of 700 the young
-# generation is scanned dozens of times for each unit, and finds nothing that counting had not freed already.
+# A unit of a thousand updates makes tens of thousands of short-lived containers. With Python's
+# default of 700, the young generation is scanned dozens of times for each unit, and nothing is
+# found that reference counting has not freed already.
 YOUNG_OBJECTS = 50_000
 YOUNG_SCANS_PER_MIDDLE = 20
 MIDDLE_SCANS_PER_FULL = 50
 
 
 def settle() -> None:
-    """Call once when the service stands: no collection looks again at what has been made by then, which is the code
-    and everything that the actors share. The actors come later; full collections look at them, which are rare.
+    """Exempt all present objects from collection, and set the thresholds.
+
+    Call it once when the service is set up. The exempt objects are the code and everything that the
+    actors share. Actors are made later, so full collections still look at them; those are rare.
     """
     gc.collect()
     gc.freeze()

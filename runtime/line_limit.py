@@ -1,7 +1,8 @@
-"""A limit for log lines that anybody can cause: one of a kind a minute, and the next one says how many there were.
+"""A limit for log lines that anybody can cause: one line of each kind a minute.
 
-A line is limited when it carries `without_key`: bound to the log context of a request until its key is known, and
-written out by the server for what happens outside requests. Every other line passes.
+The next line of the kind that is written says how many were left out. A line is limited if it
+carries `without_key`. That is bound to the log context of a request until its key is known, and the
+server adds it to lines about events outside requests. Every other line passes.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
 WITHOUT_KEY = "without_key"
-KIND = "line_kind"  # instead of the event's name, where that is text that a library composed
+KIND = "line_kind"  # replaces the event's name if that is text composed by a library
 EVERY_SECONDS = 60.0
 MAX_KINDS = 200
-_OTHERS = "others"  # beyond that, kinds share one
+_OTHERS = "others"  # the kind of all lines above MAX_KINDS
 
 
 class LineLimit:
-    """A structlog processor. `suppressed` counts the lines that were not written, since the start."""
+    """A structlog processor. `suppressed` counts the lines left out since the start."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.suppressed = 0
-        self._monotonic = monotonic  # not the loop's clock: threads log too
+        self._monotonic = monotonic  # not the loop's clock, because threads log too
         self._quiet_until: dict[str, float] = {}
         self._pending: dict[str, int] = {}
 

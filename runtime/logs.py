@@ -1,11 +1,12 @@
 """Structured logs: one line per event, on one stream, without secrets.
 
-Owns the processor chain, the bridge from the standard library's logging, and `EdgeLog`. Every line, ours or a
-library's, passes the same chain, with redaction after everything that can add a value. Lines that anybody can cause
-pass a limit first (runtime/line_limit.py). It must never decide what is
-worth logging, and nothing may write to the log stream beside it.
+This module owns the processor chain, the bridge from the standard library's logging, and `EdgeLog`.
+Every line, ours or a library's, passes the same chain, with redaction after everything that can add
+a value. Lines that anybody can cause pass a limit first (runtime/line_limit.py). It must never
+decide what is worth logging. No other module may write to the log stream.
 
-Writing blocks: a reader that stops reading the stream stops the process, as with any log on a pipe.
+Writing blocks: if the reader of the stream stops reading, the process stops too, as with any log on
+a pipe.
 """
 
 from __future__ import annotations
@@ -34,15 +35,16 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 LogFormat = Literal["auto", "json", "console"]
-_line_limit = LineLimit()  # of the process; the count goes on when logging is configured again
+_line_limit = LineLimit()  # for the process; keeps counting when logging is configured again
 QUIET_LIBRARIES = ("hypercorn", "asyncio", "httpx", "httpcore", "trio-websocket", "quart", "alembic")
 
 
 def configure_logging(*, format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None) -> None:
-    """Send all logging of this process to one stream, by default standard error. May be repeated; the last call counts.
+    """Send all logging of this process to one stream, by default standard error.
 
-    `auto` is coloured text on a terminal and JSON elsewhere. `level` is a standard name in any case; a ValueError names
-    the known ones. The libraries in QUIET_LIBRARIES log from WARNING.
+    May be called again; the last call counts. `auto` is coloured text on a terminal and JSON
+    elsewhere. `level` is a standard name in any case; for another name, a ValueError lists the
+    known ones. The libraries in QUIET_LIBRARIES log from WARNING.
     """
     threshold = logging.getLevelNamesMapping().get(level.upper())
     if threshold is None:
@@ -57,26 +59,30 @@ def configure_logging(*, format: LogFormat = "auto", level: str = "info", stream
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         context_class=dict,
         logger_factory=lambda *_: writer,
-        cache_logger_on_first_use=False,  # tests and a second call must reach loggers that already exist
+        cache_logger_on_first_use=False,  # tests and a second call must reach existing loggers
     )
     _route_standard_logging(_Bridge(processors, writer), threshold)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose lines carry `logger_name`. Follows later calls of `configure_logging`; safe at import time."""
+    """Return a logger whose lines carry `logger_name`.
+
+    It follows later calls of `configure_logging`, so it may be made at import time.
+    """
     return cast("FilteringBoundLogger", structlog.get_logger(logger_name=name))
 
 
 def suppressed_lines() -> int:
-    """How many lines the limit has kept back since the process started."""
+    """Return how many lines the limit has left out since the process started."""
     return _line_limit.suppressed
 
 
 class EdgeLog:
-    """Logs a trouble where it begins and where it ends, never in between.
+    """Logs a trouble when it begins and when it ends, and not in between.
 
-    The first `failed` logs `<subject>_failed` as a warning, further ones only count; `recovered` after any failure
-    logs `<subject>_recovered` with `failures`, `failed_for_seconds` and the last error.
+    The first `failed` logs `<subject>_failed` as a warning; further ones only count. The first
+    `recovered` after a failure logs `<subject>_recovered` with `failures`, `failed_for_seconds` and
+    the last error.
     """
 
     def __init__(self, log: FilteringBoundLogger, subject: str, *, clock: Clock | None = None) -> None:
@@ -93,7 +99,7 @@ class EdgeLog:
 
     @property
     def failures(self) -> int:
-        """Failures since the last recovery."""
+        """Return the number of failures since the last recovery."""
         return self._failures
 
     def failed(self, error: BaseException | str, **fields: Any) -> None:
@@ -104,7 +110,7 @@ class EdgeLog:
             self._log.warning(f"{self._subject}_failed", error=self._last_error, **fields)
 
     def recovered(self, **fields: Any) -> None:
-        """Say that it works. Silent unless it had failed, so it may be called after every success."""
+        """Log that it works again. Does nothing without a failure, so call it after any success."""
         if self._failing_since is None:
             return
         self._log.info(
@@ -128,7 +134,7 @@ class EdgeLog:
 
 
 def describe_error(error: BaseException | str, max_length: int = 500) -> str:
-    """An error in one bounded, redacted line: its type, its message, and the type of what caused it."""
+    """Return an error in one bounded, redacted line: its type, its message and its cause's type."""
     if isinstance(error, str):
         return redact_text(error)[:max_length]
     cause = f" (from {type(error.__cause__).__name__})" if error.__cause__ is not None else ""
@@ -136,19 +142,19 @@ def describe_error(error: BaseException | str, max_length: int = 500) -> str:
 
 
 def rfc3339(instant: datetime) -> str:
-    """An aware UTC instant as RFC 3339 with microseconds and Z."""
+    """Format an aware UTC instant as RFC 3339 with microseconds and Z."""
     return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class _LineWriter:
-    """The one place that writes to the log stream; structlog's methods and the bridge both end here."""
+    """The only writer to the log stream, for structlog's methods and for the bridge."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
 
     def write(self, line: str) -> None:
-        # A stream that is gone (closed pipe at exit, a test's capture) must not crash an actor.
+        # A stream that is gone (a closed pipe at exit, a test's capture) must not crash an actor.
         with self._lock, suppress(ValueError, OSError):
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -157,7 +163,7 @@ class _LineWriter:
 
 
 class _Bridge(logging.Handler):
-    """Hands records of the standard library's loggers to the same chain and the same writer."""
+    """Passes records of the standard library's loggers to the same chain and the same writer."""
 
     def __init__(self, processors: Sequence[Processor], writer: _LineWriter) -> None:
         super().__init__()
@@ -167,7 +173,7 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             event: Any = {"event": record.getMessage(), "logger_name": record.name}
-            event[KIND] = f"{record.name} {record.levelname}"  # the text may be a client's
+            event[KIND] = f"{record.name} {record.levelname}"  # the text may come from a client
             if record.exc_info and record.exc_info[0] is not None:
                 event["exc_info"] = record.exc_info
             for processor in self._processors:
@@ -176,7 +182,7 @@ class _Bridge(logging.Handler):
         except structlog.DropEvent:
             pass
         except Exception as error:
-            # Python's own handleError prints the record's arguments, which nobody redacted.
+            # Python's own handleError prints the record's arguments without redaction.
             self._writer.write(f'{{"event":"log_record_unprintable","error_type":"{type(error).__name__}"}}')
 
 
@@ -203,12 +209,12 @@ def _processors(*, as_json: bool, colors: bool) -> list[Processor]:
     )
     return [
         structlog.contextvars.merge_contextvars,
-        _line_limit,  # before anything that costs time, such as a traceback's text
+        _line_limit,  # before anything that costs time, such as formatting a traceback
         add_log_level,
         _stamp,
         StackInfoRenderer(),
         traceback,
-        _redact_event,  # after everything that adds values, before everything that turns them into text
+        _redact_event,  # after all that adds values, before all that makes text of them
         renderer,
     ]
 
@@ -226,5 +232,5 @@ def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     try:
         return orjson.dumps(event).decode()
     except TypeError:
-        # Numbers beyond 64 bits and lone surrogates, which the slow encoder can write.
+        # The slower encoder can write numbers beyond 64 bits and lone surrogates.
         return json.dumps(event)

@@ -1,29 +1,32 @@
 """The bounded way into an actor: lanes side by side, each with its own bound.
 
-Owns `Mailbox`: who may put something in, who waits, and in which order things come out. It must never drop or reorder
-inside a lane, know what an item means, or sleep on a timer; deadlines are the callers' cancel scopes.
+This module owns `Mailbox`: which items are admitted, which senders wait, and the order in which
+items come out. It must never drop or reorder items inside a lane, know what an item means, or sleep
+on a timer. Deadlines are the callers' cancel scopes.
 
-**Bounds.** A lane is bounded in units of size (updates, not submissions). Every item counts for at least one
-unit, so that empty ones are bounded too. An item larger than the whole lane is admitted only when its lane is
-empty: the bound is exceeded by at most that one item, and no configuration can make an item undeliverable.
+**Bounds.** A lane is bounded in units of size (updates, not submissions). Every item counts for at
+least one unit, so that empty ones are bounded too. An item larger than the whole lane is admitted
+only when its lane is empty. The bound is exceeded by at most that one item, and no configuration
+can make an item undeliverable.
 
-**Items set aside.** A receiver that cannot work on an item yet keeps it and says so (`set_aside`): it goes on
-counting against its lane until `resume`. Senders may have been given its room between the two, so the bound can be
-exceeded by what one batch holds.
+**Items set aside.** A receiver that cannot work on an item yet keeps it and reports it
+(`set_aside`). The item then counts against its lane until `resume`. Its room may have been given to
+senders between receiving and setting aside, so the bound can be exceeded by the size of one batch.
 
-**Fairness inside a lane.** Parked senders are admitted first come, first served, and room is handed to them
-directly. A `send_nowait` must not overtake them, or it would starve them; but if it never could, it would be
-refused for as long as anyone is parked, since each freed unit is handed on at once (measured with one trio
-channel shared by both kinds). So the two take turns: after a `send_nowait` was refused, every second drain of the
-lane holds back as much room as it asked for. Two exceptions keep it live: an emptied lane always admits its first
-parked sender, and a hold that nobody used ends at the next drain. It follows that parked senders always advance,
-and that `send_nowait` as a class advances as long as no item is larger than half of its lane. A single
-`send_nowait` has no promise; its caller sheds or tries again.
+**Fairness inside a lane.** Parked senders are admitted first come, first served, and room is handed
+to them directly. A `send_nowait` must not overtake them, or it would starve them. If it never
+could, it would be refused for as long as any sender is parked, since each freed unit is handed on
+at once (measured with one trio channel shared by both kinds). So the two take turns: after a
+`send_nowait` was refused, every second drain of the lane holds back as much room as it asked for.
+Two exceptions keep both kinds moving. An emptied lane always admits its first parked sender, and a
+hold that is not used ends at the next drain. As a result, parked senders always advance, and
+`send_nowait` as a class advances as long as no item is larger than half of its lane. A single
+`send_nowait` has no promise; its caller drops the item or tries again.
 
-**Fairness between lanes.** Weighted round robin in units of size: each lane keeps the point up to which it has
-been served, in size divided by weight, and the lane that is furthest behind is next (start-time fair queueing,
-Goyal, Vin and Cheng 1996). The points survive from one batch to the next; a lane that was idle resumes at the
-current point, so it earns no credit by being silent.
+**Fairness between lanes.** Weighted round robin in units of size. Each lane keeps the point up to
+which it has been served, in size divided by weight. The lane that is furthest behind is next
+(start-time fair queueing, Goyal, Vin and Cheng 1996). The points are kept from one batch to the
+next. A lane that was idle resumes at the current point, so it earns no credit while it is idle.
 """
 
 from __future__ import annotations
@@ -41,16 +44,23 @@ T = TypeVar("T")
 
 
 class LaneFull(Exception):
-    """There is no room in the lane now; the item was not taken."""
+    """The lane has no room now; the item was not taken."""
 
 
 class MailboxClosed(Exception):
-    """Sending: the mailbox takes nothing any more. Receiving: it is closed and everything in it was handed out."""
+    """The mailbox is closed.
+
+    On sending: it takes no more items. On receiving: all items in it have been handed out.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """`capacity` in units of size; `weight` is the lane's share of what is drained while others wait too."""
+    """The limits of one lane.
+
+    `capacity` is in units of size. `weight` is the lane's share of what is drained while other
+    lanes have items, too.
+    """
 
     capacity: int
     weight: int
@@ -69,7 +79,7 @@ class _Parked(Generic[T]):
 
 
 class _Lane(Generic[T]):
-    """One lane's queue, its parked senders and its counters. Decides; never waits."""
+    """One lane's queue, its parked senders and its counters. It decides and never waits."""
 
     __slots__ = (
         "accepted_items",
@@ -92,12 +102,12 @@ class _Lane(Generic[T]):
         self.capacity = limits.capacity
         self.weight = limits.weight
         self.queue: deque[tuple[T, int, float]] = deque()  # item, size, waiting since
-        self.size = 0  # of the queue and of what was set aside
+        self.size = 0  # of the items queued and set aside
         self.set_aside = 0
         self.served = 0.0
         self.parked: OrderedDict[trio.lowlevel.Task, _Parked[T]] = OrderedDict()
         self.guest_wants = 0  # size of the largest send_nowait refused since the last drain
-        self.guest_room = 0  # what a send_nowait may take although senders are parked
+        self.guest_room = 0  # room that a send_nowait may take although senders are parked
         self.held_last_drain = False
         self.peak_size = 0
         self.accepted_items = 0
@@ -108,7 +118,7 @@ class _Lane(Generic[T]):
         return self.size + size <= self.capacity or not self.size
 
     def admits_guest(self, size: int) -> bool:
-        """Whether a sender that does not wait may put its item in; notes its wish when not."""
+        """Return whether a `send_nowait` of this size is admitted; if not, note its size."""
         if self.has_room_for(size) and (not self.parked or size <= self.guest_room):
             self.guest_room = max(0, self.guest_room - size)
             return True
@@ -117,7 +127,10 @@ class _Lane(Generic[T]):
         return False
 
     def next_parked(self, held: int) -> trio.lowlevel.Task | None:
-        """The parked sender whose turn has come, if there is room for it beside what is held back for guests."""
+        """Return the parked sender whose turn it is, or None.
+
+        None is also returned if it does not fit beside the room held back for `send_nowait`.
+        """
         for task, parked in self.parked.items():
             if not self.size or self.size + parked.size + held <= self.capacity:
                 return task
@@ -125,14 +138,17 @@ class _Lane(Generic[T]):
         return None
 
     def hold_for_guests(self) -> int:
-        """Room to hold back in this drain: every second one, and only if somebody asked for it."""
+        """Return the room to hold back for `send_nowait` in this drain.
+
+        Room is held back in every second drain, and only if a `send_nowait` was refused.
+        """
         held = 0 if self.held_last_drain else self.guest_wants
         self.held_last_drain = held > 0
         self.guest_wants = 0
         return held
 
     def oldest_since(self) -> float | None:
-        """When the item or parked sender that has waited longest began to wait."""
+        """Return when the longest waiting item or parked sender began to wait."""
         first = [self.queue[0][2]] if self.queue else []
         first += [parked.since for parked in list(self.parked.values())[:1]]
         return min(first, default=None)
@@ -153,10 +169,13 @@ class _Lane(Generic[T]):
 
 
 class Mailbox(Generic[T]):
-    """Bounded lanes, drained in batches by weighted round robin. See the module's text for the rules.
+    """Bounded lanes, drained in batches by weighted round robin.
 
-    Cancelling a `send` or a `receive_batch` never loses or duplicates an item: a cancelled `send` has not put its item
-    in, a cancelled `receive_batch` has taken nothing. Any number of senders and receivers may use it in one trio loop.
+    The module's docstring has the rules.
+
+    Cancelling a `send` or a `receive_batch` never loses or duplicates an item: a cancelled `send`
+    has not put its item in, and a cancelled `receive_batch` has taken nothing. Any number of
+    senders and receivers may use it in one trio loop.
     """
 
     def __init__(self, lanes: Mapping[str, LaneLimits]) -> None:
@@ -165,26 +184,30 @@ class Mailbox(Generic[T]):
         self._lanes: dict[str, _Lane[T]] = {name: _Lane(limits) for name, limits in lanes.items()}
         self._in_order = tuple(self._lanes.values())
         self._receivers = trio.lowlevel.ParkingLot()
-        self._served = 0.0  # where the lane served last began its turn: the current point of the round
+        self._served = 0.0  # current point of the round: where the lane served last began its turn
         self._waiting_items = 0
         self._closed = False
 
     def send_nowait(self, lane: str, item: T, size: int) -> None:
-        """Put an item into a lane at once. Raises LaneFull, MailboxClosed, or KeyError for an unknown lane."""
+        """Put an item into a lane at once. Never blocks.
+
+        Raises LaneFull, MailboxClosed, or KeyError for an unknown lane.
+        """
         box = self._lanes[lane]
         if self._closed:
             raise MailboxClosed("the mailbox is closed")
         if size < 1:
             size = 1
-        # The common case, spelled out: this runs for every submission.
+        # The common case is written out, because this runs for every submission.
         if (box.parked or box.size + size > box.capacity) and not box.admits_guest(size):
             raise LaneFull(f"no room for {size} in lane {lane}: {box.size} of {box.capacity} taken")
         self._put(box, item, size, trio.current_time())
 
     async def send(self, lane: str, item: T, size: int) -> None:
-        """Put an item into a lane, waiting in line for room. Always a checkpoint; its deadline is the caller's.
+        """Put an item into a lane, waiting in line for room.
 
-        Raises MailboxClosed, also when the mailbox closes while this waits. After any exception the item is not inside.
+        Always a checkpoint; its deadline is the caller's. Raises MailboxClosed, also if the mailbox
+        closes during the wait. After any exception the item is not in the mailbox.
         """
         box = self._lanes[lane]
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -198,37 +221,45 @@ class Mailbox(Generic[T]):
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def receive_batch(self, max_size: int) -> list[T]:
-        """Wait until something is there, then take what is, whole items, up to `max_size` units but at least one item.
+        """Wait for items, then take whole items of up to `max_size` units, but at least one item.
 
-        Has no deadline of its own: an actor may wait for work for ever. Raises MailboxClosed when closed and empty.
+        Has no deadline of its own: an actor may wait for work for ever. Raises MailboxClosed when
+        the mailbox is closed and empty.
         """
         await trio.lowlevel.checkpoint()
         while not self._waiting_items:
             if self._closed:
                 raise MailboxClosed("the mailbox is closed and empty")
             await self._receivers.park()
-        # No checkpoint from here on: what is taken reaches the caller.
+        # No checkpoint from here on, so that every item taken reaches the caller.
         return self._take(max_size)
 
     def set_aside(self, lane: str, size: int) -> None:
-        """Count an item that was received, and that the receiver keeps for later, against its lane again."""
+        """Count a received item against its lane again, because the receiver keeps it for later."""
         box = self._lanes[lane]
         box.size += max(size, 1)
         box.set_aside += max(size, 1)
 
     def resume(self, lane: str, size: int) -> None:
-        """The item is worked on or given up now; its room goes to those who wait for it."""
+        """Free the room of an item that was set aside, and admit waiting senders to it.
+
+        Call it when the item is worked on or given up.
+        """
         box = self._lanes[lane]
         box.size -= max(size, 1)
         box.set_aside -= max(size, 1)
         self._admit_parked(box, box.guest_room)
 
     def take_all(self) -> list[T]:
-        """Everything inside, at once: for giving up what nobody will receive any more. Never blocks."""
+        """Take all items at once, to give up what will not be received any more. Never blocks."""
         return self._take(sum(box.size for box in self._in_order)) if self._waiting_items else []
 
     def close(self) -> None:
-        """Take no more: parked senders get MailboxClosed, receivers drain what is inside and then get it too."""
+        """Take no more items.
+
+        Parked senders get MailboxClosed. Receivers get the remaining items first, and then
+        MailboxClosed.
+        """
         self._closed = True
         for box in self._in_order:
             while box.parked:
@@ -238,7 +269,10 @@ class Mailbox(Generic[T]):
         self._receivers.unpark_all()
 
     def oldest_waiting_seconds(self) -> float:
-        """How long the oldest item, inside or parked, has waited since it was sent; 0.0 when none waits."""
+        """Return the seconds since the oldest waiting item was sent, parked ones included.
+
+        Returns 0.0 if no item waits.
+        """
         since = [start for box in self._in_order if (start := box.oldest_since()) is not None]
         return trio.current_time() - min(since) if since else 0.0
 
@@ -255,12 +289,13 @@ class Mailbox(Generic[T]):
 
         def give_up(_: object) -> trio.lowlevel.Abort:
             del box.parked[task]
-            # Whoever was behind may be smaller and fit where this one did not.
+            # The senders behind the cancelled one may be smaller and fit where it did not.
             self._admit_parked(box, box.guest_room)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        # Either somebody takes the sender out of the line and reschedules this task (from then on it cannot be
-        # cancelled here), or the cancellation takes it out: there is no state in between.
+        # Either another task removes the sender from the line and reschedules this task, which can
+        # then no longer be cancelled here; or the cancellation removes it. There is no state in
+        # between.
         await trio.lowlevel.wait_task_rescheduled(give_up)
         if parked.refused:
             raise MailboxClosed("the mailbox was closed")
@@ -305,7 +340,7 @@ class Mailbox(Generic[T]):
         return batch
 
     def _admit_parked(self, box: _Lane[T], held: int) -> None:
-        """Hand the lane's room to those parked, in their order, except for what is held back for guests."""
+        """Give the lane's room to parked senders in order, except `held` for `send_nowait`."""
         while (task := box.next_parked(held)) is not None:
             parked = box.parked.pop(task)
             self._put(box, parked.item, parked.size, parked.since)

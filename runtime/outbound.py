@@ -1,10 +1,11 @@
-"""The rule for outgoing connections: which addresses configuration may make this process dial. Pure.
+"""The rule for outgoing connections: which addresses this process may dial.
 
-Owns the classes of addresses and the allowance of the operator (`LASTHEARD_OUTBOUND_ALLOW`). The
-rule judges addresses, never names: a name can lead anywhere, and elsewhere at the second look. So
-it is asked after resolution, about the very address that is dialled next (runtime/dialling.py).
+Pure. This module owns the classes of addresses and the operator's allowance
+(`LASTHEARD_OUTBOUND_ALLOW`). The rule judges addresses, never names: a name can resolve to any
+address, and to another one at the next look-up. Therefore the rule is applied after resolution, to
+the very address that is dialled next (runtime/dialling.py).
 
-The tables are spelled out here because those of `ipaddress` change with Python's patch releases.
+The tables are written out here because those of `ipaddress` change with Python's patch releases.
 Source: the IANA special-purpose address registries, and the clouds' documents for metadata.
 """
 
@@ -33,8 +34,8 @@ _PERCENT_ENCODED_PERCENT: Final = "%25"
 class Reach(Enum):
     """How an address may be dialled."""
 
-    GLOBAL = "global"  # always
-    PRIVATE = "private"  # only where the allowance names the host or the network
+    GLOBAL = "global"  # always allowed
+    PRIVATE = "private"  # only if the allowance names the host or the network
     NEVER = "never"
 
 
@@ -54,7 +55,7 @@ _NEVER: Final = _networks(
     "168.63.129.16/32",  # metadata, Azure: the host's agent
     "192.0.0.0/24",  # protocol assignments; .192 is metadata, Oracle
     "0.0.0.0/8",  # "this host": Linux connects 0.0.0.0 to loopback
-    "192.0.2.0/24",  # documentation, as the next two
+    "192.0.2.0/24",  # documentation, as are the next two
     "198.51.100.0/24",
     "203.0.113.0/24",
     "192.88.99.0/24",  # relays of 6to4
@@ -66,7 +67,7 @@ _NEVER: Final = _networks(
     "fd20:ce::254/128",  # metadata, Google
     "fd00:42::42/128",  # metadata, Scaleway
     "2001::/23",  # protocol assignments, Teredo's hidden IPv4 addresses among them
-    "2001:db8::/32",  # documentation, as the next one
+    "2001:db8::/32",  # documentation, as is the next one
     "3fff::/20",
     "2002::/16",  # 6to4: an IPv4 address inside
 )
@@ -80,13 +81,14 @@ _PRIVATE: Final = _networks(
     "::1/128",
     "fc00::/7",
 )
-# Outside of it, and of _PRIVATE, IPv6 is reserved, multicast, or a form that hides an IPv4 address
-# (mapped ::ffff:0:0/96, compatible ::/96, NAT64 64:ff9b::/96 and 64:ff9b:1::/48).
+# IPv6 addresses outside this network and outside _PRIVATE are reserved, multicast, or a form that
+# hides an IPv4 address (mapped ::ffff:0:0/96, compatible ::/96, NAT64 64:ff9b::/96 and
+# 64:ff9b:1::/48).
 _GLOBAL_IPV6: Final = IPv6Network("2000::/3")
 
 
 def reach_of(address: Address) -> Reach:
-    """Return how this address may be dialled. A zone id (`%eth0`) changes nothing."""
+    """Return how this address may be dialled. A zone id (`%eth0`) makes no difference."""
     if any(_contains(network, address) for network in _NEVER):
         return Reach.NEVER
     if any(_contains(network, address) for network in _PRIVATE):
@@ -97,9 +99,10 @@ def reach_of(address: Address) -> Reach:
 
 
 def literal_address(host: str) -> Address | None:
-    """Return the address that this host is in itself, None for a name.
+    """Return the address that this host text denotes, or None for a name.
 
-    Reads what `getaddrinfo` reads without asking anybody: `0x7f.1` and `2130706433` are 127.0.0.1.
+    Reads every form that `getaddrinfo` reads without a look-up: `0x7f.1` and `2130706433` are
+    127.0.0.1.
     """
     bare = host.strip("[]").replace(_PERCENT_ENCODED_PERCENT, "%").removesuffix(".")
     try:
@@ -107,7 +110,7 @@ def literal_address(host: str) -> Address | None:
     except ValueError:
         pass
     if not bare or not all(_NUMBER.fullmatch(part) for part in bare.lower().split(".")):
-        return None  # inet_aton takes trailing words, too
+        return None  # inet_aton would accept trailing words
     try:
         return IPv4Address(socket.inet_aton(bare))
     except OSError:
@@ -118,8 +121,8 @@ def literal_address(host: str) -> Address | None:
 class Allowance:
     """The private hosts and networks that the operator has named. Immutable.
 
-    A host name stands for whatever private address it leads to; link-local and metadata addresses
-    stay closed for it, too.
+    A host name stands for any private address that it resolves to. Link-local and metadata
+    addresses stay refused for it.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -127,7 +130,10 @@ class Allowance:
 
     @classmethod
     def parse(cls, text: str) -> Allowance:
-        """Read names, addresses and networks (CIDR), with commas between. ValueError says which is wrong."""
+        """Parse names, addresses and networks (CIDR), separated by commas.
+
+        Raises ValueError with the wrong entry.
+        """
         entries = [entry.strip() for entry in text.split(",") if entry.strip()]
         parsed = [_parse_entry(entry) for entry in entries]
         return cls(
@@ -136,7 +142,7 @@ class Allowance:
         )
 
     def judge(self, host: str, address: Address) -> None:
-        """Return when this address of this host may be dialled. Raises OutboundRefused."""
+        """Raise OutboundRefused if this address of this host may not be dialled."""
         match reach_of(address):
             case Reach.GLOBAL:
                 return
@@ -153,7 +159,10 @@ class Allowance:
                     )
 
     def judge_literal(self, host: str) -> None:
-        """The same for a host that is an address in itself; a name is not judged. Raises OutboundRefused."""
+        """Judge a host that is an address in itself; a name is not judged.
+
+        Raises OutboundRefused.
+        """
         address = literal_address(host)
         if address is not None:
             self.judge(host, address)

@@ -1,10 +1,10 @@
-"""What must never be readable in a log line, an error text or a status page.
+"""Redaction: remove secrets from log lines, error texts and status pages.
 
-Owns the rules that recognise a secret by its key or by its shape, for `logs`, `settings` and `supervisor`. Pure: no
-logging, no I/O. When in doubt it hides too much.
+This module owns the rules that recognise a secret by its key or by its shape, for `logs`,
+`settings` and `supervisor`. Pure: no logging, no I/O. When in doubt it hides too much.
 
-Every quantifier that could run over the text again and again is bounded, and so is the text: what is logged may come
-from outside, and a slow expression would hold up the event loop.
+Every quantifier that could scan the text repeatedly is bounded, and so is the text. Logged text may
+come from outside, and a slow expression would hold up the event loop.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from uuid import UUID
 
 REDACTED = "[redacted]"
 MAX_TEXT_LENGTH = 32_768  # longer texts are cut, and say so
-MAX_DEPTH = 12  # a cycle or an absurdly deep document ends as text
+MAX_DEPTH = 12  # a cycle or a deeper document ends as text
 
 _SENSITIVE_WORD = (
     r"authorization|api[-_]?key|token|secret|passw(?:or)?d|passphrase|pwd|credential|cookie|private[-_]?key"
 )
 _SENSITIVE_KEY = re.compile(_SENSITIVE_WORD, re.IGNORECASE)
-# Facts about a secret: when it expires, which one it is, where it lies. Their values still pass the patterns below.
+# Facts about a secret: when it expires, which one it is, where it is stored. The values of such
+# keys still pass the patterns below.
 _ABOUT_A_SECRET = re.compile(r"(?:_at|_id|_name|_kind|_type|_count|_state|_seconds|_ref|_reference)$", re.IGNORECASE)
 _QUOTED_OR_RUN = r"""(?:\\"(?:(?!\\").){0,4000}\\"|"(?:[^"\\]|\\.){0,4000}"|'(?:[^'\\]|\\.){0,4000}'|[^\s"',;&)}\]]+)"""
 
 _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # Our own keys, lh_<id>_<secret>: prefix and id stay, they are what one looks up.
+    # Our own keys, lh_<id>_<secret>: prefix and id stay, because people look keys up by them.
     (re.compile(r"\b(lh_[A-Za-z0-9]+)_[A-Za-z0-9_-]{8,}"), rf"\1_{REDACTED}"),
-    # A DSN's password may hold any character when somebody forgot to escape it: everything up to the last @.
+    # A DSN's password may hold any character if it was not escaped, so this matches up to the last
+    # @.
     (
         re.compile(r"\b(postgres(?:ql)?(?:\+\w{1,20})?://[^\s:/@]{0,200}):\S{1,4000}@", re.IGNORECASE),
         rf"\1:{REDACTED}@",
@@ -40,11 +42,11 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"\b([a-z][a-z0-9+.-]{0,20}://[^\s:/?#@]{0,200}):[^\s/?#\"']{1,4000}@", re.IGNORECASE),
         rf"\1:{REDACTED}@",
     ),
-    # JSON Web Tokens wherever they stand.
+    # JSON Web Tokens in any place.
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
     (re.compile(r"\b(bearer)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"\b(basic)\s+(?=\S*[0-9=+/])[A-Za-z0-9+/=]{6,}", re.IGNORECASE), rf"\1 {REDACTED}"),
-    # key=value, key: value, "key": "value", ?key=value; after an authorization its scheme may come first.
+    # key=value, key: value, "key": "value", ?key=value; an authorization may have its scheme first.
     (
         re.compile(
             rf"""((?:{_SENSITIVE_WORD})[\w-]{{0,40}}\\?["']?\s{{0,4}}[:=]\s{{0,4}}(?:b(?=["']))?)"""
@@ -62,18 +64,18 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 
-# What every rule above needs somewhere: most texts have none of it, and one search is cheaper than eight.
+# Every rule above needs one of these. Most texts have none, and one search is cheaper than eight.
 _WORTH_A_LOOK = re.compile(rf"lh_|://|eyJ|bearer|basic|{_SENSITIVE_WORD}", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
 def is_sensitive_key(key: str) -> bool:
-    """Whether a value under this name is a secret by the name alone."""
+    """Return whether the name alone says that its value is a secret."""
     return _SENSITIVE_KEY.search(key) is not None and _ABOUT_A_SECRET.search(key) is None
 
 
 def redact_text(text: str) -> str:
-    """The text without what looks like a secret in it."""
+    """Return the text with everything that looks like a secret replaced."""
     if len(text) > MAX_TEXT_LENGTH:
         text = f"{text[:MAX_TEXT_LENGTH]}… cut from {len(text)} characters"
     if _WORTH_A_LOOK.search(text) is None:
@@ -84,7 +86,10 @@ def redact_text(text: str) -> str:
 
 
 def redact(value: Any, depth: int = 0) -> Any:
-    """A JSON-able copy of the value without secrets; objects that JSON does not know become their redacted text."""
+    """Return a JSON-able copy of the value without secrets.
+
+    Objects that JSON does not know become their redacted text.
+    """
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -103,7 +108,8 @@ def redact(value: Any, depth: int = 0) -> Any:
 def _redact_entry(key: str, value: Any, depth: int) -> Any:
     if not is_sensitive_key(key) or value is None or isinstance(value, bool):
         return redact(value, depth)
-    # A number called token is a lease's fencing token, which the logs need; a number elsewhere may be a PIN.
+    # A number named token is a lease's fencing token, which the logs need. A number under another
+    # sensitive key may be a PIN.
     if isinstance(value, int) and key.lower().endswith("token"):
         return value
     return REDACTED
@@ -123,5 +129,5 @@ def _text(value: Any) -> str:
         return value.decode("utf-8", "backslashreplace")
     try:
         return repr(value) if not isinstance(value, BaseException) else f"{type(value).__name__}: {value}"
-    except Exception as error:  # an object whose repr fails must not take the log line with it
+    except Exception as error:  # an object whose repr fails must not lose the log line
         return f"<{type(value).__name__} without a repr: {type(error).__name__}>"

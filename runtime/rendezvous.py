@@ -1,7 +1,8 @@
-"""Rendezvous hashing: who should own a key, agreed without a word between the members.
+"""Rendezvous hashing: choose the member that should own a key, without communication.
 
-Owns the hash. Highest random weight (Thaler and Ravishankar, 1998): every member scores every key, the highest score
-wins, so a member that leaves hands out its own keys and no others, and one that joins takes its share and no more.
+This module owns the hash. Highest random weight (Thaler and Ravishankar, 1998): every member has a
+score for every key, and the highest score wins. When a member leaves, only its own keys move. A
+member that joins takes its share and no more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def desired_owner(key: str, members: Collection[str]) -> str | None:
-    """The member that should own the key; None when there is none. The same on every machine and in every process."""
+    """Return the member that should own the key, or None without members.
+
+    The result is the same on every machine and in every process.
+    """
     return max(members, key=lambda member: (_score(key, member), member), default=None)
 
 

@@ -1,7 +1,7 @@
 """One answer, given once.
 
-Owns `Reply`, the way back from an actor to whoever sent it something. It must never hold a queue, a timeout or a
-second answer: the deadline belongs to the one who waits.
+This module owns `Reply`, the way back from an actor to the sender of a request. It must never hold
+a queue, a timeout or a second answer: the deadline belongs to the waiter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ T = TypeVar("T")
 
 
 class Reply(Generic[T]):
-    """A one-shot value or failure. The first answer wins; later ones are refused by returning False.
+    """A one-shot value or failure.
+
+    The first answer wins; a later one returns False and changes nothing.
 
     Meant for one waiter: a failure is raised as the very object that was given.
     """
@@ -31,7 +33,10 @@ class Reply(Generic[T]):
         return self._answered.is_set()
 
     def resolve(self, value: T) -> bool:
-        """Answer with a value. False, and nothing changes, when an answer was already given. Never blocks."""
+        """Answer with a value. Never blocks.
+
+        Returns False and changes nothing if an answer was already given.
+        """
         if self._answered.is_set():
             return False
         self._value = value
@@ -39,7 +44,10 @@ class Reply(Generic[T]):
         return True
 
     def fail(self, error: BaseException) -> bool:
-        """Answer with a failure that `wait` raises. False, and nothing changes, when an answer was already given."""
+        """Answer with a failure that `wait` raises. Never blocks.
+
+        Returns False and changes nothing if an answer was already given.
+        """
         if self._answered.is_set():
             return False
         self._error = error
@@ -47,8 +55,12 @@ class Reply(Generic[T]):
         return True
 
     async def wait(self) -> T:
-        """The answer, as soon as there is one. Bound it by a cancel scope; giving up does not take the answer away."""
+        """Wait for the answer, and return its value or raise its failure.
+
+        Use a cancel scope for a deadline. A cancelled wait does not remove the answer.
+        """
         await self._answered.wait()
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]  # a T once answered without an error; T may itself be None
+        # Answered without an error, so the value is a T. None may be one, so it is not asserted.
+        return self._value  # type: ignore[return-value]

@@ -1,12 +1,12 @@
-"""Cutting a known secret out of what an answer brings back. Pure.
+"""Scrubbing: cut a known secret out of a provider's answer. Pure.
 
-Owns the forms in which a secret comes back: plain, escaped for JSON (`\\u0041`, `\\/`), percent- or
-HTML-encoded, each also several times over and in parts, hexadecimal, and base64 at any of its three
-alignments, as inside a Basic pair. `redaction` recognises what looks like a secret; this finds one
-that is known, whatever it looks like. When in doubt it hides too much.
+This module owns the forms in which a secret comes back: plain, escaped for JSON (`\\u0041`, `\\/`),
+percent- or HTML-encoded (each also several times over and in parts), hexadecimal, and base64 at any
+of its three alignments, as inside a Basic pair. `redaction` recognises what looks like a secret;
+this module finds a secret that is known, whatever it looks like. When in doubt it hides too much.
 
-A sample is scrubbed before it is cut, on a window that is longer than the cut by the longest form:
-a secret across the cut is whole in the window, and none of it is left.
+A sample is scrubbed before it is cut to its limit. The scrubbed window is longer than the limit by
+the longest form: a secret across the limit is whole in the window, and none of it is left.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 REDACTED: Final = b"[redacted]"
-MAX_LAYERS: Final = 4  # encodings on top of each other that are looked through
-MIN_PART_BYTES: Final = 4  # shorter, a part is no secret, and would be found everywhere
-_LONGEST_FORM: Final = 36  # bytes for one of the secret: \\u0041, each of its characters escaped so again
+MAX_LAYERS: Final = 4  # encodings on top of each other that are decoded
+MIN_PART_BYTES: Final = 4  # a shorter part is no secret, and would be found everywhere
+# Bytes for one byte of the secret: \\u0041, with each of its six characters escaped so once more.
+_LONGEST_FORM: Final = 36
 _SPARE: Final = 64
 
 _ESCAPE: Final = re.compile(
@@ -32,7 +33,7 @@ _ESCAPE: Final = re.compile(
     rb"|\\(?P<letter>[\"'\\/bfnrt])"
     rb"|%(?P<percent>[0-9a-fA-F]{2})"
     rb"|&(?P<entity>\#[0-9]{1,7}|\#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);"
-    rb"|(?P<line_end>\r?\n)"  # base64 of e-mail is broken into lines
+    rb"|(?P<line_end>\r?\n)"  # base64 in e-mail is broken into lines
 )
 _LETTERS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _TO_STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
@@ -42,9 +43,10 @@ _Span = tuple[int, int]
 
 
 class Scrubber:
-    """Cuts one connection's secret out of texts and samples. Immutable; without a secret it changes nothing.
+    """Cuts one connection's secret out of texts and samples. Immutable.
 
-    Of a secret like `user:password` the password alone is cut out, too.
+    Of a secret like `user:password`, the password alone is cut out, too. Without a secret, nothing
+    is changed.
     """
 
     def __init__(self, secret: str | None = None) -> None:
@@ -58,7 +60,7 @@ class Scrubber:
         self._shortest = min([*shortest, *map(len, cores)], default=0)  # in characters
 
     def text(self, text: str) -> str:
-        """The text without the secret."""
+        """Return the text without the secret."""
         if self._plain is None or len(text) < self._shortest:
             return text
         data = text.encode("utf-8", "surrogatepass")
@@ -66,18 +68,18 @@ class Scrubber:
         return _without(data, spans, len(data)).decode("utf-8", "surrogatepass") if spans else text
 
     def sample(self, data: bytes | str, limit: int) -> bytes:
-        """The beginning of the data without the secret, at most `limit` bytes."""
+        """Return the beginning of the data without the secret, at most `limit` bytes."""
         window = data[: limit + self._margin]
         if isinstance(window, str):
             window = window.encode("utf-8", "replace")[: limit + self._margin]
         return _without(window, self._spans(window), limit)[:limit]
 
     def finds_in(self, text: str) -> bool:
-        """Whether the secret is in the text, in any form."""
+        """Return whether the secret is in the text, in any form."""
         return self.text(text) != text
 
     def _spans(self, data: bytes) -> list[_Span]:
-        """Where the secret is, by its places in the data; in order, not overlapping."""
+        """Return the places of the secret in the data, in order and not overlapping."""
         if self._plain is None:
             return []
         found: list[_Span] = []
@@ -98,7 +100,10 @@ class Scrubber:
 
 
 class _View(NamedTuple):
-    """The data with some layers of encoding taken off, and where each byte of it stands in the data."""
+    """The data with some layers of encoding removed.
+
+    `starts` and `ends` give, for each byte of `text`, its place in the original data.
+    """
 
     text: bytes
     starts: Sequence[int]
@@ -108,7 +113,7 @@ class _View(NamedTuple):
         return self.starts[start], self.ends[end - 1]
 
     def decoded(self) -> _View | None:
-        """One layer less; None when there is none."""
+        """Return the view with one more layer removed, or None if no escape is left."""
         text, starts, ends, done = bytearray(), list[int](), list[int](), 0
         for escape in _ESCAPE.finditer(self.text):
             begin, end = escape.span()
@@ -143,7 +148,7 @@ def _plain_of(escape: re.Match[bytes]) -> bytes:
 
 
 def _parts_of(secret: str) -> list[bytes]:
-    """The secret as it is sent, and the password of a pair."""
+    """Return the secret as it is sent and, for a pair, its password."""
     whole = secret.strip()
     _, _, password = whole.partition(":")
     parts = [whole.encode("utf-8", "surrogatepass")] if whole else []
@@ -153,7 +158,7 @@ def _parts_of(secret: str) -> list[bytes]:
 
 
 def _with_encoded(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """With the base64 of each: what a Basic header holds may come back in base64 once more."""
+    """Yield each part and its base64: a Basic header's text may come back in base64 once more."""
     for part in parts:
         if len(part) >= MIN_PART_BYTES:
             yield part
@@ -161,7 +166,10 @@ def _with_encoded(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _plain_forms(parts: Iterable[bytes]) -> set[bytes]:
-    """Also as a layer of decoding would leave it: a secret may itself hold what looks like an escape."""
+    """Return each part in its plain forms, and as decoding would leave it.
+
+    A secret may itself hold what looks like an escape.
+    """
     forms: set[bytes] = set()
     for part in parts:
         forms |= {part, part.replace(b" ", b"+")}
@@ -176,7 +184,10 @@ def _plain_forms(parts: Iterable[bytes]) -> set[bytes]:
 
 
 def _base64_cores(part: bytes) -> Iterator[bytes]:
-    """The characters that this part alone decides, for each of the three places at which it can begin in a group."""
+    """Yield the base64 characters that this part alone decides, for each alignment.
+
+    A part can begin at three places in a group of base64.
+    """
     for lead in range(3):
         encoded = b64encode(bytes(lead) + part)
         core = encoded[-(-lead * 8 // 6) : (lead + len(part)) * 8 // 6]
@@ -185,7 +196,7 @@ def _base64_cores(part: bytes) -> Iterator[bytes]:
 
 
 def _any_of(forms: Iterable[bytes], flags: int = 0) -> re.Pattern[bytes] | None:
-    """Finds every occurrence, overlapping ones too."""
+    """Return a pattern that finds every occurrence, overlapping ones too."""
     alternatives = sorted((form for form in forms if form), key=lambda form: (-len(form), form))
     return re.compile(b"(?=(" + b"|".join(map(re.escape, alternatives)) + b"))", flags) if alternatives else None
 
@@ -198,7 +209,7 @@ def _matches(pattern: re.Pattern[bytes] | None, text: bytes) -> Iterator[_Span]:
 
 
 def _widened(text: bytes, start: int, end: int) -> _Span:
-    """The whole base64 text around a part of it."""
+    """Return the span of the whole base64 text around a part of it."""
     while start > 0 and text[start - 1] in _BASE64:
         start -= 1
     while end < len(text) and text[end] in _BASE64:
@@ -217,7 +228,7 @@ def _merged(spans: Iterable[_Span]) -> list[_Span]:
 
 
 def _without(data: bytes, spans: Iterable[_Span], limit: int) -> bytes:
-    """The first `limit` bytes, with each span that begins in them replaced."""
+    """Return the first `limit` bytes, with each span that begins in them replaced."""
     kept, done = bytearray(), 0
     for start, end in spans:
         if start >= limit:

@@ -1,7 +1,8 @@
-"""Reading a small secret file: opened once without blocking, checked as opened, and read from what was checked.
+"""Reading a small secret file: open it once without blocking, check it as opened, then read it.
 
-Owns the checks. Checking a path and opening it later would be two looks: the file may change between
-them, and a relative path may mean another file. It must never say what lies outside the folder.
+This module owns the checks. They are made on the opened file: between checking a path and opening
+it later, the file may change, and a relative path may come to mean another file. It must never tell
+what lies outside the folder.
 """
 
 from __future__ import annotations
@@ -18,32 +19,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_SECRET_BYTES = 64 * 1024
-# Non-blocking, so that opening a FIFO returns at once; without a terminal and without children that inherit it.
+# Non-blocking, so that opening a FIFO returns at once. The file does not become a controlling
+# terminal, and child processes do not inherit it.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 class SecretFileFault(EnvironmentFault):
-    """The file cannot be used as a secret. The text says why and completes "the secret NAME …"."""
+    """The file cannot be used as a secret. The text completes "the secret NAME …"."""
 
 
 class OutsideFolder(SecretFileFault):
-    """The path does not lie in the folder; whether anything lies there is not said."""
+    """The path does not lie in the folder. The text does not tell whether a file is there."""
 
     permanent = True
 
 
 def read_secret_file(target: str, folder: Path | None = None) -> bytes:
-    """Return the whole content of a regular file of at most 64 kB. Blocks while the file system does.
+    """Return the whole content of a regular file of at most 64 kB.
 
-    With `folder` a relative target is relative to it, an absolute one must lie in it, and links may
-    not lead out of it. Raises OutsideFolder and SecretFileFault.
+    Blocks while the file system does. With `folder`, a relative target is relative to it, an
+    absolute one must lie in it, and links must not lead out of it. Raises OutsideFolder and
+    SecretFileFault.
     """
     path = target if folder is None else _path_inside(target, folder)
     try:
         file = os.open(path, _FLAGS)
     except OSError as error:
         raise _unreadable(error) from error
-    except ValueError:  # a NUL
+    except ValueError:  # a NUL in the path
         raise SecretFileFault("is not a path") from None
     try:
         _check_opened(file, folder)
@@ -55,12 +58,12 @@ def read_secret_file(target: str, folder: Path | None = None) -> bytes:
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Whether an absolute, normalised path lies below an absolute, normalised folder."""
+    """Return whether a path lies below a folder. Both must be absolute and normalised."""
     return os.path.commonpath((path, folder)) == folder and path != folder
 
 
 def _path_inside(target: str, folder: Path) -> str:
-    """The path to open; one that leads out is refused before anything is opened."""
+    """Return the path to open. Raises OutsideFolder, before anything is opened, if it leads out."""
     path = os.path.join(os.path.abspath(folder), target)
     try:
         leads_out = not is_inside(os.path.realpath(path), os.path.realpath(folder))
@@ -77,13 +80,13 @@ def _check_opened(file: int, folder: Path | None) -> None:
         raise SecretFileFault("is not a regular file")
     if opened.st_size > MAX_SECRET_BYTES:
         raise SecretFileFault(f"is larger than {MAX_SECRET_BYTES} bytes")
-    # A link may have changed since the path was resolved: what counts is where the file lies that was opened.
+    # A link may have changed since the path was resolved, so check where the opened file lies.
     if folder is not None and not is_inside(_path_of(file), os.path.realpath(folder)):
         raise OutsideFolder(f"lies outside {folder}")
 
 
 def _path_of(file: int) -> str:
-    """The absolute path of an open file, as the kernel knows it."""
+    """Return the absolute path of an open file, as the kernel knows it."""
     if sys.platform == "darwin":
         import fcntl
 
@@ -92,7 +95,10 @@ def _path_of(file: int) -> str:
 
 
 def _read_bounded(file: int) -> bytes:
-    """The size is checked again: the file may grow, and that of a pseudo file says nothing."""
+    """Read the whole file, and check its size again.
+
+    The file may have grown, and the reported size of a pseudo file means nothing.
+    """
     content = b""
     while chunk := os.read(file, MAX_SECRET_BYTES + 1 - len(content)):
         content += chunk
@@ -102,6 +108,6 @@ def _read_bounded(file: int) -> bytes:
 
 
 def _unreadable(error: OSError) -> SecretFileFault:
-    if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+    if error.errno == errno.ENXIO:  # a socket, or a device that does not exist
         return SecretFileFault("is not a regular file")
     return SecretFileFault(f"cannot be read: {error.strerror}")

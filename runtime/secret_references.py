@@ -1,7 +1,7 @@
 """Secrets by reference: the only form in which a secret appears in settings, tables and logs.
 
-Owns `SecretReference` and what is said when it leads nowhere; files are read by
-runtime/secret_files.py. It must never cache, print or store a secret.
+This module owns `SecretReference` and the errors for a reference that cannot be used.
+runtime/secret_files.py reads the files. It must never cache, print or store a secret.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class SecretUnavailable(EnvironmentFault):
-    """A reference names nothing that can be used now. The text has the reference, never a value."""
+    """The reference cannot be used now. The text has the reference, never a value."""
 
 
 class SecretForbidden(SecretUnavailable):
-    """A reference names what may not be named here, and can never work. The text has the remedy."""
+    """The reference names something forbidden here, and can never work. The text has the remedy."""
 
     permanent = True
 
 
 class SecretReference:
-    """Where a secret lies: `env:NAME` or `file:PATH`. Immutable; shows itself as that reference only."""
+    """The place of a secret: `env:NAME` or `file:PATH`. Immutable; prints as that only."""
 
     __slots__ = ("kind", "target")
 
@@ -40,17 +40,18 @@ class SecretReference:
     def __init__(self, reference: str) -> None:
         kind, colon, target = reference.partition(":")
         if kind not in ("env", "file") or not colon or not target.strip():
-            # The text is not repeated: it may well be the secret itself.
+            # The text is not repeated, because it may be the secret itself.
             raise ValueError("a secret is given as a reference, env:NAME or file:PATH, never as itself")
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "target", target.strip())
 
     def resolve(self, env: Mapping[str, str] | None = None, *, folder: Path | None = None) -> str:
-        """Return the secret, read anew at each call (it may rotate), without one trailing newline.
+        """Return the secret without one trailing newline.
 
-        Blocks while a file is read. With `folder` a file must lie in it, and a relative path is
-        relative to it. Raises SecretUnavailable when it is missing, empty, unreadable, not UTF-8
-        text, no regular file or larger than 64 kB; SecretForbidden outside the folder.
+        It is read anew at each call, because it may rotate. Blocks while a file is read. With
+        `folder`, a file must lie in it, and a relative path is relative to it. Raises
+        SecretUnavailable if the secret is missing, empty, unreadable, not UTF-8 text, not a regular
+        file or larger than 64 kB; SecretForbidden if it is outside the folder.
         """
         text = self._read(os.environ if env is None else env, folder)
         text = text.removesuffix("\n").removesuffix("\r")
@@ -72,7 +73,7 @@ class SecretReference:
         try:
             return content.decode()
         except UnicodeDecodeError:
-            # Without its cause, which carries the bytes.
+            # The cause is left out because it carries the bytes.
             raise SecretUnavailable(f"the secret {self} is not UTF-8 text") from None
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -1,11 +1,13 @@
 """Loading settings, and explaining what is wrong with them.
 
-Owns the machinery: variables and a TOML file into one pydantic-settings model, and every mistake reported at once in
-words that say what to change. It must never know a particular setting, nor print a secret or what may be one. Secrets
-are given by `SecretReference`, which is re-exported here.
+This module owns the machinery: it merges variables and a TOML file into one pydantic-settings
+model, and reports all mistakes at once in words that say what to change. It must never know a
+particular setting, nor print a secret or what may be one. Secrets are given by `SecretReference`,
+which is re-exported here.
 
-Precedence: environment over file over default. Names follow from the model: prefix and nesting delimiter of its
-`model_config` (a field `http.port` is `LASTHEARD_HTTP__PORT` and `[http] port`). Fields must not use aliases.
+Precedence: environment over file over default. Names follow from the prefix and the nesting
+delimiter in the model's `model_config` (a field `http.port` is `LASTHEARD_HTTP__PORT` and `[http]
+port`). Fields must not use aliases.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ __all__ = ["FREE_NAMES", "SecretForbidden", "SecretReference", "SecretUnavailabl
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 FREE_NAMES = "SECRET_"
-"""After the prefix, variables of this name are not settings: they hold secrets that references name."""
+"""After the prefix, variables that begin so are not settings. They hold secrets for references."""
 MAX_SHOWN_LENGTH = 80
 
 
@@ -53,12 +55,14 @@ def load_settings(
     also_known: Collection[str] = (),
     retired: Mapping[str, str] | None = None,
 ) -> SettingsT:
-    """Read, merge and validate. Blocks for the file's read; call it before the loop starts.
+    """Read, merge and validate the settings.
 
-    `env` defaults to the process's environment. `also_known` are variables with our prefix that somebody else reads.
-    `retired` says of settings that are gone, by field name, why they are not needed.
-    Raises SettingsError with every problem found: unknown names (with the closest known one) and wrong values, each
-    under its variable and its TOML key.
+    Blocks to read the file; call it before the loop starts.
+
+    `env` defaults to the process's environment. `also_known` are variables with our prefix that
+    other programs read. `retired` maps the field names of removed settings to why they are not
+    needed. Raises SettingsError with every problem found: unknown names (with the closest known
+    one) and wrong values, each under its variable and its TOML key.
     """
     variables = dict(os.environ if env is None else env)
     names = _Names(cls, retired or {})
@@ -68,13 +72,14 @@ def load_settings(
     settings = cls.__new__(cls)
     wrong: list[ErrorDetails] = []
     try:
-        # BaseSettings would read the real environment here; its own base only validates.
+        # BaseSettings would read the real environment here; BaseModel only validates.
         BaseModel.__init__(settings, **_merged(document, from_env))
     except ValidationError as error:
         wrong = [each for each in error.errors(include_url=False) if each["loc"] not in unknown]
     problems = [*unknown.values(), *(_explain(names, each, from_env, toml_path) for each in wrong)]
     if problems:
-        # Outside the handler, so that the ValidationError, which repeats the values, is not this error's context.
+        # Raised outside the handler, so that the ValidationError, which repeats the values, does
+        # not become this error's context.
         raise SettingsError(problems)
     return settings
 
@@ -82,13 +87,13 @@ def load_settings(
 class _Field(NamedTuple):
     path: tuple[str, ...]
     is_secret: bool
-    is_open: bool  # a mapping: any name below it is its own business
+    is_open: bool  # a mapping: any name below it is accepted
     description: str
     default: str
 
 
 class _Names:
-    """The names a settings model knows, as variables and as TOML keys."""
+    """The names that a settings model knows, as variables and as TOML keys."""
 
     def __init__(self, cls: type[BaseSettings], retired: Mapping[str, str]) -> None:
         self.retired = retired
@@ -103,7 +108,7 @@ class _Names:
         return ".".join(str(part) for part in path)
 
     def nearest_field(self, path: tuple[int | str, ...]) -> _Field | None:
-        """The field at this place, or the one that contains it."""
+        """Return the field at this place, or the one that contains it, or None."""
         names = tuple(str(part) for part in path)
         return next((self.fields[names[:n]] for n in range(len(names), 0, -1) if names[:n] in self.fields), None)
 
@@ -121,7 +126,10 @@ class _Names:
 
 
 class _MappingSource(EnvSettingsSource):
-    """pydantic-settings' reading of variables, from a given mapping, leaving bad JSON to be reported as a bad value."""
+    """pydantic-settings' reader of variables, applied to a given mapping.
+
+    Bad JSON is passed on, so that it is reported as a bad value.
+    """
 
     def __init__(self, cls: type[BaseSettings], variables: Mapping[str, str]) -> None:
         self._variables = variables
@@ -155,7 +163,7 @@ def _fields_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[_Fiel
 
 
 def _forms_of(annotation: Any) -> tuple[Any, ...]:
-    """The types an annotation allows: itself, or the members of a union such as an optional."""
+    """Return the types that an annotation allows: itself, or the members of a union."""
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
@@ -174,7 +182,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both documents in one; where they disagree the second wins, table by table."""
+    """Merge both documents, table by table; where they disagree, `above` wins."""
     result = dict(below)
     for key, value in above.items():
         under = result.get(key)
@@ -186,7 +194,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _unknown_keys(
     names: _Names, table: Mapping[str, Any], file: Path | None, above: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """Each unknown place in the file, with what to say about it."""
+    """Yield each unknown place in the file, with its message."""
     for key, value in table.items():
         path = (*above, key)
         if not names.knows(path):
@@ -199,7 +207,10 @@ def _unknown_keys(
 def _unknown_variables(
     names: _Names, variables: Mapping[str, str], also_known: Collection[str]
 ) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """Each variable with our prefix that is neither a setting nor spared, with what to say about it."""
+    """Yield each variable with our prefix that is not known, with its message.
+
+    Known are settings, variables that a reference or `also_known` names, and FREE_NAMES.
+    """
     referred = {value.removeprefix("env:") for value in variables.values() if value.startswith("env:")}
     spared = {name.upper() for name in (*also_known, *referred)}
     known = [names.variable(path) for path in names.fields]
@@ -216,7 +227,10 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 
 def _explain(names: _Names, error: ErrorDetails, from_env: Mapping[str, Any], toml_path: Path | None) -> str:
-    """One wrong setting: its names, what was given and by whom, why it is wrong, what it is for, its default."""
+    """Describe one wrong setting.
+
+    The text has its names, the given value and its origin, the fault, the purpose and the default.
+    """
     location = error["loc"]
     field = names.nearest_field(location)
     reason = redact_text(error["msg"].removeprefix("Value error, "))
@@ -243,7 +257,10 @@ def _shown(field: _Field, value: Any) -> str:
 
 
 def _reaches(document: Any, path: tuple[int | str, ...]) -> bool:
-    """Whether the document has a value on the way to this place, so that it is the one that was judged."""
+    """Return whether the document has a value at this place or on the way to it.
+
+    If so, that value is the one that was judged.
+    """
     for part in path:
         if not isinstance(document, Mapping):
             return True

@@ -1,7 +1,7 @@
-"""Ending the process: on request, in steps, and in any case.
+"""Ending the process: on request, in steps, and by force if steps do not end.
 
-Owns the stop signal, `ShutdownPlan` (named steps, each with a budget) and its watchdog. It must never know what a step
-does; the order is the caller's.
+This module owns the stop signal, `ShutdownPlan` (named steps, each with a budget) and its watchdog.
+It must never know what a step does; the caller sets the order.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ _last_acts: list[Callable[[], object]] = []
 
 @contextmanager
 def at_hard_end(act: Callable[[], object]) -> Iterator[None]:
-    """For the length of the block: what to do at once when this process ends without order, by a second signal or by
-    the watchdog. For what would outlive it otherwise. It may neither wait nor take a lock.
+    """Register an act for a forced end of the process, for the length of the block.
+
+    A second signal or the watchdog forces the end. The act must end what would otherwise outlive
+    the process. It must neither wait nor take a lock.
     """
     _last_acts.append(act)
     try:
@@ -46,7 +48,7 @@ def at_hard_end(act: Callable[[], object]) -> Iterator[None]:
 
 
 def end_hard(status: int) -> NoReturn:
-    """End the process here and now; of everything that has been begun only the acts of `at_hard_end` are done."""
+    """End the process at once; run nothing but the acts of `at_hard_end`."""
     for act in tuple(_last_acts):
         with suppress(Exception):
             act()
@@ -54,11 +56,12 @@ def end_hard(status: int) -> NoReturn:
 
 
 async def wait_for_stop_signal() -> signal.Signals:
-    """Wait for SIGTERM or SIGINT and return which. Main thread only; waits for ever, as a service does.
+    """Wait for SIGTERM or SIGINT and return which one came.
 
-    From then on a further signal ends the process at once with status 128 + its number. One that follows within half a
-    second counts as the same request, because `timeout` and its like signal the process and then its group. If the
-    wait is cancelled, the handlers that were there before are back.
+    Main thread only. It has no deadline, because a service runs until it is stopped. From then on,
+    a further signal ends the process at once with status 128 + its number. A signal that follows
+    within half a second counts as the same request, because `timeout` and similar tools signal the
+    process and then its group. If the wait is cancelled, the former handlers are restored.
     """
     stopping = _Stopping()
     with stopping.hard_end_installed(), trio.open_signal_receiver(*STOP_SIGNALS) as arrivals:
@@ -69,14 +72,18 @@ async def wait_for_stop_signal() -> signal.Signals:
 
 
 class _Stopping:
-    """The handlers below trio's receiver: they take over, without a gap, when it has delivered the first signal."""
+    """The handlers below trio's receiver.
+
+    They take over, without a gap, when the receiver has delivered the first signal.
+    """
 
     def __init__(self) -> None:
         self.requested_at: float | None = None
 
     @contextmanager
     def hard_end_installed(self) -> Iterator[None]:
-        # Installed before the receiver, so that leaving the receiver restores these and not the defaults.
+        # Installed before the receiver, so that leaving the receiver restores these handlers and
+        # not the defaults.
         before = {number: signal.signal(number, self._end_hard) for number in STOP_SIGNALS}
         try:
             yield
@@ -112,11 +119,12 @@ class _Step:
 
 @dataclass
 class ShutdownPlan:
-    """Steps that run in the order in which they were added, each within its own budget, whatever happens to the others.
+    """Steps that run in the order in which they were added, each within its own budget.
 
-    While it runs, a watchdog thread stands by: when the sum of the budgets plus `margin_seconds` has passed on the
-    real clock, it prints every thread's stack to standard error and ends the process with `exit_code`. That covers a
-    loop that no longer turns and a step that shields itself; not native code that never releases the interpreter.
+    Every step runs, even if others fail. While the plan runs, a watchdog thread waits. When the sum
+    of the budgets plus `margin_seconds` has passed on the real clock, it prints every thread's
+    stack to standard error and ends the process with `exit_code`. That covers an event loop that is
+    stuck and a step that shields itself, but not native code that never releases the interpreter.
     """
 
     margin_seconds: float = 5.0
@@ -133,11 +141,11 @@ class ShutdownPlan:
         self._steps.append(_Step(name, budget_seconds, step))
 
     async def run(self, *, keep_watch: bool = False) -> None:
-        """Run every step; returns after at most the sum of the budgets, if the steps honour cancellation.
+        """Run every step. Takes at most the sum of the budgets, if the steps honour cancellation.
 
-        Steps are shielded from an outer cancellation, which is delivered after the last one. A step that raises is
-        logged and the next one runs. With `keep_watch` the watchdog stays armed afterwards: for a process that is about
-        to end.
+        Steps are shielded from an outer cancellation, which is delivered after the last one. A step
+        that raises is logged and the next one runs. With `keep_watch` the watchdog stays armed
+        afterwards, for a process that is about to end.
         """
         self._watchdog = _Watchdog(self._total_seconds(), self.exit_code, self.end_process)
         self._watchdog.start()
@@ -149,12 +157,15 @@ class ShutdownPlan:
                 self.disarm()
 
     def disarm(self) -> None:
-        """Send the watchdog home."""
+        """Stop the watchdog."""
         if self._watchdog is not None:
             self._watchdog.dismiss()
 
     def report(self) -> dict[str, Any]:
-        """Every step with its outcome (waiting, running, done, over_budget, failed), and whether all were in order."""
+        """Return every step with its outcome, and whether all of them are done.
+
+        Outcomes: waiting, running, done, over_budget, failed.
+        """
         steps = [step.report() for step in self._steps]
         return {"clean": all(step["outcome"] == "done" for step in steps), "steps": steps}
 
@@ -184,14 +195,14 @@ class ShutdownPlan:
 
 
 class _Watchdog:
-    """A thread, because the event loop may be what is stuck."""
+    """Ends the process after a time. It is a thread, because the event loop may be stuck."""
 
     def __init__(self, seconds: float, exit_code: int, end_process: Callable[[int], object]) -> None:
         self._seconds = seconds
         self._exit_code = exit_code
         self._end_process = end_process
         self._dismissed = threading.Event()
-        # A daemon, so that it never keeps alive the process it is to end.
+        # A daemon thread, so that it never keeps alive the process that it is to end.
         self._thread = threading.Thread(target=self._watch, name="shutdown-watchdog", daemon=True)
 
     def start(self) -> None:
@@ -203,7 +214,7 @@ class _Watchdog:
     def _watch(self) -> None:
         if self._dismissed.wait(self._seconds):
             return
-        # Not through the logs: whoever is stuck may hold their lock.
+        # Not through the logs: a stuck thread may hold their lock.
         with suppress(Exception):
             os.write(2, f"shutdown took longer than {self._seconds:g} s; ending the process\n".encode())
             faulthandler.dump_traceback(2, all_threads=True)

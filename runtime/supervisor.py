@@ -1,17 +1,19 @@
-"""Who restarts whom.
+"""Supervision: restart named children by rule when a bug crashes them.
 
-Owns `Supervisor`: a flat set of named children in one nursery, restarted by rule when a bug crashes them. It must never
-handle environment faults (actors back off from those themselves; one that escapes is a bug in the actor), know what a
-child does, or swallow a cancellation other than the stop of one child.
+This module owns `Supervisor`: a flat set of named children in one nursery. It must never handle
+environment faults, know what a child does, or swallow a cancellation other than the stop of one
+child. Actors back off from environment faults themselves; one that escapes is a bug in the actor.
 
-A tree is made of supervisors inside children: a child whose `run` opens another supervisor. Limits multiply going down.
+A tree is made of supervisors inside children: a child's `run` opens another supervisor. Limits
+multiply going down.
 
-**Restart rule.** Any Exception that escapes `run`, alone or in a group, is a crash: logged once with its traceback,
-counted in a sliding window, and followed by a restart after a short fully jittered delay. More crashes than the
-intensity allows within its window, and the child is *parked*: visible, retried every `parked_retry_seconds` with an
-empty window, while its siblings go on. An *essential* child is not parked: `open()` raises `EssentialChildFailed`
-instead, and the supervisor above, or the process, decides. (OTP's supervisor principles, with parking instead of
-collapse.)
+**Restart rule.** Any Exception that escapes `run`, alone or in a group, is a crash. It is logged
+once with its traceback, counted in a sliding window, and followed by a restart after a short fully
+jittered delay. If there are more crashes than the intensity allows within its window, the child is
+*parked*: visible, and retried every `parked_retry_seconds` with an empty window, while its siblings
+go on. An *essential* child is not parked: `open()` raises `EssentialChildFailed` instead, and the
+supervisor above, or the process, decides. (These are OTP's supervisor principles, with parking
+instead of collapse.)
 """
 
 from __future__ import annotations
@@ -39,14 +41,15 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 RESTART_BASE_SECONDS = 0.1
-# Low, so that a child crashing at each start exceeds the default intensity inside its window even when it draws long.
+# Low, so that a child that crashes at each start exceeds the default intensity within its window
+# even if its delays are drawn long.
 RESTART_CAP_SECONDS = 2.0
 MAX_ENDED_KEPT = 100
 MAX_MESSAGE_LENGTH = 500
 
 
 class Restart(enum.Enum):
-    """When a child is started again after its `run` ended."""
+    """The rule for starting a child again after its `run` ended."""
 
     PERMANENT = "permanent"
     """Always: a return counts like a crash."""
@@ -66,14 +69,17 @@ class ChildState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """So many restarts within so many seconds are tolerated; one more is not."""
+    """The number of restarts tolerated within a time; one more is not."""
 
     restarts: int
     within_seconds: float
 
 
 class EssentialChildFailed(Exception):
-    """A child without which the rest makes no sense is past its limit. `__cause__` is its last crash."""
+    """An essential child is past its limit. `__cause__` is its last crash.
+
+    An essential child is one without which the rest cannot work.
+    """
 
     def __init__(self, child: str) -> None:
         super().__init__(f"essential child {child!r} failed more often than its supervisor tolerates")
@@ -81,11 +87,11 @@ class EssentialChildFailed(Exception):
 
 
 class ReturnedUnexpectedly(Exception):
-    """A permanent child's `run` came to its end."""
+    """The `run` of a permanent child returned."""
 
 
 class Child:
-    """One supervised child, as others may see it. Made by `Supervisor.start` only."""
+    """One supervised child, as others may see it. Only `Supervisor.start` makes one."""
 
     def __init__(
         self, name: str, run: Callable[[], Awaitable[None]], restart: Restart, *, essential: bool, clock: Clock
@@ -98,7 +104,8 @@ class Child:
         self.last_error: dict[str, str] | None = None
         """Type and message (redacted, bounded) of the last crash."""
         self._run = run
-        self._last_crash: Exception | None = None  # essential children only: an exception keeps its frames alive
+        # essential only: an exception keeps its frames alive
+        self._last_crash: Exception | None = None
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._clock = clock
@@ -110,7 +117,10 @@ class Child:
         return self._ended.is_set()
 
     async def wait_ended(self) -> None:
-        """Wait until it will not run again. No deadline of its own: a permanent child ends only when stopped."""
+        """Wait until the child will not run again.
+
+        Has no deadline of its own: a permanent child ends only when it is stopped.
+        """
         await self._ended.wait()
 
     def statistics(self) -> dict[str, Any]:
@@ -130,7 +140,7 @@ class Child:
         self._since = self._clock.wall()
 
     def _count_crash(self, intensity: Intensity) -> bool:
-        """Note a crash now; True when that is one more than is tolerated within the window."""
+        """Note a crash now; return whether there are now too many within the window."""
         now = self._clock.monotonic()
         self._crashes.append(now)
         while self._crashes[0] <= now - intensity.within_seconds:
@@ -139,9 +149,10 @@ class Child:
 
 
 class Supervisor:
-    """Runs named children and restarts them by rule. See the module's text.
+    """Runs named children and restarts them by the rule in the module's docstring.
 
-    Use as `async with supervisor.open():`; leaving the block cancels the children that were not stopped before.
+    Use as `async with supervisor.open():`; leaving the block cancels the children that are still
+    running.
     """
 
     def __init__(
@@ -161,7 +172,8 @@ class Supervisor:
         self._log = log or get_logger("supervisor")
         self._clock: Clock = clock or SystemClock()
         self._children: dict[str, Child] = {}
-        self._ended: OrderedDict[str, Child] = OrderedDict()  # the newest MAX_ENDED_KEPT that ended by themselves
+        # the newest MAX_ENDED_KEPT that ended by themselves
+        self._ended: OrderedDict[str, Child] = OrderedDict()
         self._nursery: trio.Nursery | None = None
         self._context = contextvars.copy_context()
         self._failure: EssentialChildFailed | None = None
@@ -169,10 +181,12 @@ class Supervisor:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Supervisor]:
-        """Own the children for the length of the block; a second opening, one after the other, starts empty.
+        """Own the children for the length of the block.
 
-        Raises EssentialChildFailed, not wrapped in a group, when an essential child is past its limit: the block is
-        cancelled then. An exception of the block itself passes through as it is. If both happen, a group of both.
+        May be opened again after the block has ended, and then starts empty. If an essential child
+        is past its limit, cancels the block and raises EssentialChildFailed, not wrapped in a
+        group. An exception of the block itself passes through unchanged. If both happen, raises a
+        group of both.
         """
         if self._nursery is not None:
             raise RuntimeError(f"supervisor {self.name!r} is already open")
@@ -199,11 +213,13 @@ class Supervisor:
         restart: Restart,
         essential: bool = False,
     ) -> Child:
-        """Start a child, from anywhere in the tree; never blocks. Its name is free again once it has ended.
+        """Start a child, from anywhere in the tree. Never blocks.
 
-        The child inherits the context variables of whoever opened the supervisor, not of the caller: a request that
-        starts an actor must not leave its ids on it. Raises ValueError for a living namesake, RuntimeError when not
-        open.
+        Its name is free again when it has ended.
+
+        The child inherits the context variables of the task that opened the supervisor, not of the
+        caller: a request that starts an actor must not leave its ids on it. Raises ValueError if a
+        living child has the name, and RuntimeError if the supervisor is not open.
         """
         if self._nursery is None:
             raise RuntimeError(f"supervisor {self.name!r} is not open")
@@ -216,9 +232,10 @@ class Supervisor:
         return child
 
     async def stop(self, name: str, *, budget_seconds: float) -> bool:
-        """Cancel one child and wait for its end; True when it ended within the budget, or was not there.
+        """Cancel one child and wait for its end; return whether it ended within the budget.
 
-        After False it is still cancelled and still there, in state stopping; calling again waits again.
+        Also returns True for an unknown child. After False the child is cancelled and still there,
+        in state stopping; calling again waits again.
         """
         self._ended.pop(name, None)
         child = self._children.get(name)
@@ -236,11 +253,11 @@ class Supervisor:
         return child.has_ended
 
     def children(self) -> tuple[Child, ...]:
-        """The living children, then those that ended by themselves (the newest 100 of them)."""
+        """Return the living children, then the newest 100 of those that ended by themselves."""
         return (*self._children.values(), *self._ended.values())
 
     def statistics(self) -> dict[str, Any]:
-        """Counts, and one entry per child under `children`."""
+        """Return counts, and one entry per child under `children`."""
         children = self.children()
         return {
             "name": self.name,
@@ -287,12 +304,13 @@ class Supervisor:
             child._enter(ChildState.RUNNING)
 
     async def _run_once(self, child: Child) -> bool:
-        """Run the child to its end; True when its restart rule asks for another run."""
+        """Run the child to its end; return whether its restart rule asks for another run."""
         crash: Exception | None = None
         try:
             await child._run()
         except* Exception as group:
-            # In a mixed group only the exceptions are handled here; the Cancelled beside them travels on.
+            # In a mixed group only the exceptions are handled here; a Cancelled beside them is
+            # raised on.
             crash = _unwrapped(group)
             self._note_crash(child, crash)
         if child._scope.cancel_called:
@@ -338,7 +356,7 @@ class Supervisor:
 
 
 def _unwrapped(error: Exception) -> Exception:
-    """The one exception inside nested groups of one, or the group itself."""
+    """Return the one exception inside nested groups of one, or the group itself."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

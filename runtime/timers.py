@@ -1,6 +1,6 @@
 """Waiting for an instant of a clock that may jump.
 
-Owns nothing but the wait: which instant, and what it is for, is the caller's.
+This module owns only the wait. The caller chooses the instant and knows its purpose.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ async def sleep_until(
     unless: Callable[[], Awaitable[object]],
     recheck_seconds: float = RECHECK_SECONDS,
 ) -> bool:
-    """Wait until `now()` reaches the instant: True. False as soon as `unless()` returns, which is cancelled otherwise.
+    """Wait until `now()` reaches the instant, or until `unless()` returns.
 
-    Sleeps in pieces of at most `recheck_seconds`: a step of the clock, or a suspend of the machine, which no monotonic
-    sleep notices, makes this late by at most one piece. An instant that has passed is reached at once. Has no deadline
-    of its own; it ends when its clock says so. Raises what the clock or `unless` raises.
+    Returns True if the instant was reached, False if `unless()` returned earlier. `unless()` is
+    cancelled when the instant is reached. The wait is divided into sleeps of at most
+    `recheck_seconds`. A step of the clock, or a suspend of the machine, which monotonic sleeps do
+    not notice, makes the return late by at most one such sleep. An instant that has passed is
+    reached at once. There is no deadline but the clock itself. Raises what the clock or `unless`
+    raises.
     """
     while (left := (instant - now()).total_seconds()) > 0:
         with trio.move_on_after(min(left, recheck_seconds)):
