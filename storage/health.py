@@ -133,18 +133,24 @@ def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
     first = rows[0]  # there is one, since the counts stand beside an empty page too
     counted = orjson.loads(first["counts"])
     counts = dict.fromkeys(State, 0) | {State(name): n for name, n in counted.items()}
-    found = [_to_facts(row, configuration) for row in rows if row["device_id"] is not None]
+    collectors = {row["workspace_id"]: _to_collector(row) for row in rows if row["is_first"]}
+    devices = (row for row in rows if row["device_id"] is not None)
+    found = [_to_facts(row, configuration, collectors[row["workspace_id"]]) for row in devices]
     return HealthPage(first["evaluated_at"], counts, found)
 
 
-def _to_facts(row: Any, configuration: _Configuration) -> HealthFacts:
+def _to_collector(row: Any) -> CollectorRecord:
+    return CollectorRecord(*(row[name] for name in _COLLECTOR))
+
+
+def _to_facts(row: Any, configuration: _Configuration, collector: CollectorRecord) -> HealthFacts:
     device = to_device(row)
     return HealthFacts(
         workspace=configuration.workspaces[device.workspace_id],
         connection=configuration.connections[device.workspace_id, device.provider_id],
         device=device,
         link=to_link(row),
-        collector=CollectorRecord(*(row[name] for name in _COLLECTOR)),
+        collector=collector,
         version=row["version"],
         document=to_document(row["document"]),
         last_update_received_at=row["last_update_received_at"],

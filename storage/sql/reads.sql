@@ -41,9 +41,11 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- documents only for the page. Strictly before a cutoff is over the limit. The instant is given
 -- ($16), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
 -- since the counts stand beside an empty page too.
--- collectors: two index look-ups a workspace of the page, its newest good and its newest started
--- cycle; and who has its lease, with the heartbeat of that session: not who ran the newest cycle,
--- for a new owner may not have begun one yet.
+-- What is known of a workspace's collector stands in one of its rows only (is_first): two index
+-- look-ups, its newest good and its newest started cycle; and who has its lease, with the heartbeat
+-- of that session: not who ran the newest cycle, for a new owner may not have begun one yet. Not
+-- joined from a table of collectors: the planner expects one row of it and loops over all.
+-- OFFSET 0 keeps the condition inside, so that other rows look up nothing.
 WITH moment AS MATERIALIZED (
     SELECT coalesce($16::timestamptz, clock_timestamp()) AS evaluated_at
 ), stamp AS (
@@ -82,26 +84,8 @@ WITH moment AS MATERIALIZED (
       AND ($12::text IS NULL OR (rank, workspace_id, device_id) > (coalesce($11::timestamptz, 'epoch'), $12, $13::text))
     ORDER BY rank, workspace_id, device_id
     LIMIT $14
-), collectors AS MATERIALIZED (
-    SELECT k.workspace_id, good.ended_at AS last_good_cycle_at,
-           newest.started_at AS last_cycle_started_at, newest.outcome AS last_cycle_outcome,
-           l.shard_id AS owner, h.expires_at AS owner_expires_at,
-           greatest((h.statistics ->> 'oldest_waiting_seconds')::float8,
-                    (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8)
-               AS oldest_waiting_seconds
-    FROM (SELECT DISTINCT workspace_id FROM page) AS k
-    LEFT JOIN LATERAL (
-        SELECT ended_at FROM poll_cycles c
-        WHERE c.workspace_id = k.workspace_id AND c.outcome IN ('completed', 'partial')
-        ORDER BY slot_start_at DESC LIMIT 1
-    ) AS good ON true
-    LEFT JOIN LATERAL (
-        SELECT started_at, outcome FROM poll_cycles c
-        WHERE c.workspace_id = k.workspace_id AND c.started_at IS NOT NULL
-        ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
-    ) AS newest ON true
-    LEFT JOIN leases l ON l.resource = k.workspace_id
-    LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch
+), marked AS MATERIALIZED (
+    SELECT page.*, row_number() OVER (PARTITION BY workspace_id) = 1 AS is_first FROM page
 )
 SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
 FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
@@ -109,15 +93,34 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
            s.last_confirmed_at, s.last_rejected_at, s.last_rejection_reason,
            c.call_status, c.last_success_at, c.last_failure_at, c.failing_since, c.fault,
            c.fault_detail, c.stream_status, c.stream_changed_at,
-           k.last_good_cycle_at, k.last_cycle_started_at, k.last_cycle_outcome, k.owner,
-           k.owner_expires_at, k.oldest_waiting_seconds
-    FROM page
+           page.is_first, o.*
+    FROM marked page
     JOIN devices d USING (workspace_id, device_id)
     JOIN device_state s USING (workspace_id, device_id)
     JOIN snapshots n USING (workspace_id, device_id)
     LEFT JOIN connection_state c
         ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
-    LEFT JOIN collectors k ON k.workspace_id = d.workspace_id
+    LEFT JOIN LATERAL (
+        SELECT good.ended_at AS last_good_cycle_at, newest.started_at AS last_cycle_started_at,
+               newest.outcome AS last_cycle_outcome, l.shard_id AS owner,
+               h.expires_at AS owner_expires_at,
+               greatest((h.statistics ->> 'oldest_waiting_seconds')::float8,
+                        (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8)
+                   AS oldest_waiting_seconds
+        FROM (SELECT page.workspace_id WHERE page.is_first OFFSET 0) AS k
+        LEFT JOIN LATERAL (
+            SELECT ended_at FROM poll_cycles y
+            WHERE y.workspace_id = k.workspace_id AND y.outcome IN ('completed', 'partial')
+            ORDER BY slot_start_at DESC LIMIT 1
+        ) AS good ON true
+        LEFT JOIN LATERAL (
+            SELECT started_at, outcome FROM poll_cycles y
+            WHERE y.workspace_id = k.workspace_id AND y.started_at IS NOT NULL
+            ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
+        ) AS newest ON true
+        LEFT JOIN leases l ON l.resource = k.workspace_id
+        LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch
+    ) AS o ON true
 ) AS facts ON true
 ORDER BY facts.rank, facts.workspace_id, facts.device_id;
 
