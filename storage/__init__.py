@@ -1,1 +1,1 @@
-"""PostgreSQL and nothing else, with its in-memory twin."""
+"""Storage in PostgreSQL and nothing else, with its in-memory twin for tests."""

@@ -1,6 +1,6 @@
-"""What went wrong in callbacks of the asyncio loop that carries the database driver.
+"""Errors in callbacks of the asyncio loop that carries the database driver.
 
-Owns the handler that `storage.gateway.open_bridge` installs; it must never raise.
+Owns the handler that `storage.gateway.open_bridge` installs. The handler must never raise.
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ import structlog
 if TYPE_CHECKING:
     import asyncio
 
-NOBODY_WAITS: Final = "exception was never retrieved"  # asyncio, of a future or a task that is gone
+NOBODY_WAITS: Final = "exception was never retrieved"  # asyncio, of one that is gone
 
 
 class Bridge:
-    """The asyncio loop on trio, and what went wrong in its callbacks."""
+    """The errors in callbacks of the asyncio loop on trio: their count, and the last one."""
 
     def __init__(self) -> None:
         self._errors = 0
         self._last_error: str | None = None
 
     def note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log and count. trio-asyncio's own handler raises into the loop's nursery, which ends the whole service."""
+        """Log and count an error.
+
+        Installed because trio-asyncio's own handler raises into the loop's nursery, which ends the
+        whole service.
+        """
         error = context.get("exception")
         if isinstance(error, OSError) and NOBODY_WAITS in str(context.get("message")):
-            return  # of a connection that was given up meanwhile: whoever gave it up has said so
+            return  # its connection was given up, and that was reported then
         self._errors += 1
         self._last_error = repr(error) if error is not None else str(context.get("message"))
         structlog.get_logger().error("database_loop_error", error=self._last_error, message=context.get("message"))

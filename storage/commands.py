@@ -1,6 +1,7 @@
-"""Deciding on registry commands: pure rules that PostgreSQL's repository and the twin share.
+"""Rules for registry commands, shared by PostgreSQL's repository and the twin. Pure.
 
-Owns what is refused and what a command makes of what is stored. The database's constraints stand behind as guards.
+Owns which commands are refused, and what a command makes of the stored rows. The database's
+constraints are a second guard.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 2, 3600
 
 
 def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | None:
-    """What the table's constraints would refuse, with the field at fault."""
+    """Return the refusal that the table's constraints would make, with the field, or None."""
     if not MIN_INTERVAL_SECONDS <= poll_interval_seconds <= MAX_INTERVAL_SECONDS:
-        limits = f"{MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS} seconds"
-        return Conflict(f"a poll interval is {limits}", "/poll_interval_seconds")
+        limits = f"from {MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS} seconds"
+        return Conflict(f"must be {limits}", "/poll_interval_seconds")
     if not policy.freshness_target_seconds > 0:
         return Conflict("must be above 0", "/policy/freshness_target_seconds")
     if policy.delayed_after_seconds < policy.freshness_target_seconds:
@@ -41,9 +42,10 @@ def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | No
 
 
 def keeps_ordinal(stored: Workspace, *, active: bool, poll_interval_seconds: int) -> bool:
-    """Whether a command leaves the workspace its ordinal, or leaves it without one.
+    """Return whether the workspace's ordinal stays as it is; an inactive one goes on without one.
 
-    It needs another one when it becomes active, and when it moves to the series of another interval.
+    A workspace needs another ordinal when it becomes active, and when it moves to the series of
+    another interval.
     """
     if not active:
         return not stored.active
@@ -63,10 +65,11 @@ def judge_drafts(
     stored: Mapping[str, Device],
     holders: Mapping[tuple[str, str], str],
 ) -> list[Answer]:
-    """One answer a draft. `holders`: (provider_id, external_id) of active devices -> device_id. Nothing may be stored
-    unless every answer is `Stored`.
+    """Return one answer for each draft. Nothing may be stored unless every answer is `Stored`.
 
-    An external id that another device of the same command gives up counts as taken: two commands make it plain.
+    `holders` maps (provider_id, external_id) of each active device to its device_id. An external id
+    that another device of the same command gives up still counts as taken: the caller has to send
+    two commands.
     """
     answers: list[Answer] = []
     seen_ids: set[str] = set()
@@ -90,16 +93,19 @@ def _judge_draft(
     if draft.provider_id not in providers:
         return NotFound(f"provider {draft.provider_id}")
     if draft.device_id in seen_ids:
-        return Conflict(f"device {draft.device_id} stands twice in this command", "/device_id")
+        return Conflict(f"device {draft.device_id} is given twice", "/device_id")
     if (draft.provider_id, draft.external_id) in seen_names:
-        return Conflict(f"external id {draft.external_id} stands twice in this command", "/external_id")
+        return Conflict(f"external id {draft.external_id} is given twice", "/external_id")
     if holder is not None and holder != draft.device_id:
         return Conflict(f"external id {draft.external_id} belongs to active device {holder}", "/external_id")
     return _check_override(_override_of(draft)) or Stored(created=draft.device_id not in stored)
 
 
 def apply_draft(workspace_id: str, draft: DeviceDraft, stored: Device | None, now: datetime) -> Device:
-    """The device that the draft makes. One that was retired, like a new one, is active from now unless it says when."""
+    """Return the device that the draft makes.
+
+    A new device, or one that was retired, is active from now unless the draft says when.
+    """
     starts = now if stored is None or stored.retired_at is not None else stored.activated_at
     return Device(
         workspace_id=workspace_id,
@@ -116,13 +122,16 @@ def apply_draft(workspace_id: str, draft: DeviceDraft, stored: Device | None, no
 def reach_drafts(
     workspace_id: str, drafts: Sequence[DeviceDraft], stored: Mapping[str, Device], now: datetime
 ) -> list[Device]:
-    """The devices that must be written: those the drafts make that are not stored so already."""
+    """Return the devices that the drafts make, except those stored like that already."""
     reached = [apply_draft(workspace_id, draft, stored.get(draft.device_id), now) for draft in drafts]
     return [device for device in reached if device != stored.get(device.device_id)]
 
 
 def retire(device: Device, now: datetime) -> Device:
-    """Idempotent: the first instant counts."""
+    """Return the device as retired now.
+
+    A device that is retired already keeps its first instant.
+    """
     return device if device.retired_at is not None else replace(device, retired_at=now)
 
 

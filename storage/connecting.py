@@ -1,11 +1,12 @@
-"""A new connection to PostgreSQL: a server that is supported, and a session whose waits are bounded.
+"""New connections to PostgreSQL: the server must be supported, and the session's waits bounded.
 
-Owns what a session is told at its start, and the proof that the server heard it. It must never keep a connection;
-storage/gateway.py does that. All of it runs in asyncio.
+Owns the settings of a new session, and the check that the server applied them. It must never keep a
+connection; storage/gateway.py does that. All of it runs in asyncio.
 
-A pooler may drop what a client sends at the start (PgBouncer's `ignore_startup_parameters`). Every timeout is 0 then,
-which means none, and nothing says so. So the round trip that opens a session compares the timeouts on the server with
-ours, and a session without them is refused.
+A pooler may drop the settings that a client sends at the start (PgBouncer's
+`ignore_startup_parameters`). Every timeout is then 0, which means none, and no error says so. So
+the round trip that opens a session compares the timeouts on the server with ours, and a session
+without them is refused.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 OLDEST_MAJOR: Final = 15
 TRANSACTION_TIMEOUT_SINCE: Final = 17
-# Errors of the driver or the network rather than the server's: the state of the session is unknown.
+# Errors of the driver or the network, not of the server: the session's state is then unknown.
 DOUBTFUL: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True)
 class SessionBounds:
-    """What the server enforces in every session of one Database. Times in seconds."""
+    """Limits that the server enforces in every session of one Database. Times in seconds."""
 
     application_name: str
     statement_timeout: float
@@ -39,7 +40,7 @@ class SessionBounds:
 
     @property
     def _timeouts(self) -> dict[str, int]:
-        """The timeouts that every supported server knows, in milliseconds."""
+        """Return the timeouts that every supported server knows, in milliseconds."""
         return {
             "statement_timeout": _milliseconds(self.statement_timeout),
             "lock_timeout": _milliseconds(self.lock_timeout),
@@ -47,13 +48,18 @@ class SessionBounds:
         }
 
     def startup_parameters(self) -> dict[str, str]:
-        """Sent with the login, before the server's version is known: only what every supported server takes."""
+        """Return the settings to send with the login.
+
+        The server's version is not known then, so these are settings that every supported server
+        takes.
+        """
         return {
             "application_name": self.application_name,
             "timezone": "UTC",
             "jit": "off",  # plans are short; compiling them costs more than running them
-            # A plan kept from when a table was small scans it whole after a fleet was imported; planning anew costs
-            # well below a millisecond, and a unit has few statements.
+            # A plan that was cached while a table was small would scan the whole table after a
+            # fleet was imported. Planning anew takes well below a millisecond, and a unit has few
+            # statements.
             "plan_cache_mode": "force_custom_plan",
             **{name: str(value) for name, value in self._timeouts.items()},
             "tcp_keepalives_idle": "10",
@@ -62,10 +68,14 @@ class SessionBounds:
         }
 
     def opening_statements(self, major: int, *, watch_client: bool) -> str:
-        """The first round trip of a session. Fails with SESSION_UNBOUNDED when a timeout did not arrive."""
+        """Return the SQL of the session's first round trip.
+
+        It fails with SESSION_UNBOUNDED if the server did not apply one of the timeouts.
+        """
         statements = [_compare(self._timeouts)]
         if watch_client:
-            # A backend that works for a vanished client keeps its locks: let it look.
+            # A backend that works for a vanished client keeps its locks, so let it check for its
+            # client.
             statements.append("SET client_connection_check_interval = '2s'")
         if major >= TRANSACTION_TIMEOUT_SINCE:
             statements.append(f"SET transaction_timeout = {_milliseconds(self.transaction_timeout)}")
@@ -75,7 +85,10 @@ class SessionBounds:
 async def open_session(
     hosts: list[str], bounds: SessionBounds, *, connect_timeout: float, command_timeout: float
 ) -> Connection:
-    """A connection whose session has these bounds. Raises the driver's errors, or DatabaseRefused."""
+    """Open a connection whose session has these bounds.
+
+    Raises the driver's errors, or DatabaseRefused.
+    """
     connection = await connect_to_one(
         hosts, connect_timeout, command_timeout=command_timeout, server_settings=bounds.startup_parameters()
     )
@@ -92,11 +105,14 @@ async def open_session(
 
 
 async def connect_to_one(hosts: list[str], timeout: float, **options: Any) -> Connection:
-    """A connection to the first host that takes one, each host asked for its share of `timeout` seconds.
+    """Connect to the first host that accepts; each host gets an equal share of `timeout` seconds.
 
-    That host stands first in `hosts` from then on: a dead machine costs its share of the time whenever it is asked, and
-    an old primary that comes back to life should not be asked. Raises the last host's failure, or DatabaseRefused for
-    a server that is too old.
+    Moves that host to the front of `hosts`. Otherwise a dead machine would cost its share of the
+    time at every attempt, and an old primary that comes back would be asked first.
+
+    Raises the last host's failure; a failure that would be the same on every host is raised at
+    once. Raises DatabaseRefused for a server that is too old and for a DSN that the driver cannot
+    read.
     """
     last_host = hosts[-1]
     for host in tuple(hosts):
@@ -104,7 +120,7 @@ async def connect_to_one(hosts: list[str], timeout: float, **options: Any) -> Co
             connection: Connection = await asyncpg.connect(host, timeout=timeout / len(hosts), **options)
         except (asyncpg.PostgresError, *DOUBTFUL, ValueError) as error:
             if isinstance(error, ValueError) and not isinstance(error, OSError):
-                # The driver read the DSN, and its text may repeat a part of it.
+                # The driver's message about the DSN may repeat a part of it.
                 raise DatabaseRefused("dsn", UNUSABLE, permanent=True) from None
             if host == last_host or not _may_differ_elsewhere(error):
                 raise
@@ -117,7 +133,7 @@ async def connect_to_one(hosts: list[str], timeout: float, **options: Any) -> Co
 
 
 def server_version(connection: Connection) -> str:
-    """Such as `16.14`. Known since the login: costs no round trip."""
+    """Return a version such as `16.14`. It is known since the login, so there is no round trip."""
     version = connection.get_server_version()
     return f"{version.major}.{version.micro}"  # the driver reads 16.14 as 16.0.14
 
@@ -131,15 +147,20 @@ def _require_supported(connection: Connection) -> None:
 
 
 def _may_differ_elsewhere(error: Exception) -> bool:
-    """Whether another host may do better: this one is away, starting, stopping, or not what the DSN asks for."""
+    """Return whether another host may accept.
+
+    True if this host is away, starting or stopping, or is not the kind of server that the DSN asks
+    for.
+    """
     wanted = isinstance(error, OSError | asyncpg.TargetServerAttributeNotMatched)
     return wanted or is_lost(getattr(error, "sqlstate", None))
 
 
 def _compare(timeouts: dict[str, int]) -> str:
-    """A statement that fails unless the session has these timeouts.
+    """Return a statement that fails unless the session has these timeouts.
 
-    A block rather than a query: it is one round trip, and needs no prepared statement, which some poolers lose.
+    It is a DO block rather than a query: one round trip, and no prepared statement. Some poolers
+    lose prepared statements.
     """
     wanted = ", ".join(f"('{name}', {value})" for name, value in timeouts.items())
     return f"""DO $$

@@ -1,7 +1,7 @@
-"""The key that signs page cursors: random, in the database, the same for every shard.
+"""The key that signs page cursors: random, stored in the database, the same for every shard.
 
-It must never be logged, nor be derived from another secret: cursors are in strangers' hands, and they could guess that
-secret offline.
+The key must never be logged, nor be derived from another secret: anyone may hold a cursor, and
+could guess that secret offline.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 async def load_cursor_key(database: Database) -> bytes:
-    """Return the 32 bytes of the key; the first call makes it, and calls at once get the same.
+    """Return the 32 bytes of the key.
 
-    Raises DatabaseAway and DatabaseRefused.
+    The first call creates it; calls at the same time get the same key. Raises DatabaseAway and
+    DatabaseRefused.
     """
 
     async def work(connection: Connection) -> bytes:

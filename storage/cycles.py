@@ -1,8 +1,9 @@
-"""Poll cycles: started, missed, abandoned, asked for. How a cycle ends is written by the ingest unit, with its data.
+"""Poll cycles: start them, record missed ones, abandon orphans, take requests.
 
-Every change first takes its turn on the workspace's cycles and then holds the session's row in share mode. So a shard
-that was declared dead writes nothing here either, and who abandons what others began finds even a start whose COMMIT
-nobody saw answered.
+The ingest unit writes how a cycle ends, together with the cycle's data. Every change here first
+takes its turn on the workspace's cycles and then holds the session's row in share mode. So a shard
+that was declared dead writes nothing here either. And a shard that abandons the cycles of others
+finds every start, even one whose COMMIT was not answered.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class PostgresCycleStore:
         return await self._database.run(work)
 
     async def load_last_slot(self, workspace_id: str) -> datetime | None:
-        """Of the schedule. Runs on demand have slots of their own and do not count."""
+        """Return the last slot of the schedule.
+
+        Runs on demand have slots of their own and do not count.
+        """
 
         async def work(connection: Connection) -> datetime | None:
             slot: datetime | None = await connection.fetchval(sql("load_last_slot"), workspace_id)
@@ -91,7 +95,10 @@ class PostgresCycleStore:
 
 
 def next_attempt(key: CycleKey, cycle_id: str, last_attempt: int) -> CycleStart:
-    """The key as asked for, or with the attempt after the last one; the id follows the key."""
+    """Return the key as asked for, or with the attempt after the last one.
+
+    The id follows the key.
+    """
     if last_attempt < key.attempt:
         return CycleStart(True, key, cycle_id)
     raised = key._replace(attempt=last_attempt + 1)
@@ -99,6 +106,10 @@ def next_attempt(key: CycleKey, cycle_id: str, last_attempt: int) -> CycleStart:
 
 
 async def _hold(connection: Connection, session: SessionRef, workspace_id: str) -> bool:
-    """Whether the session is live, which holds from here to the end of the transaction; and nobody else has a turn."""
+    """Take the turn on the workspace's cycles, then return whether the session is live.
+
+    Waits for other transactions that have the turn. Turn and session are held until the transaction
+    ends.
+    """
     await connection.execute(sql("take_turn_on_cycles"), workspace_id)
     return await connection.fetchrow(sql("hold_session"), *session) is not None

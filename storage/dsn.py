@@ -1,8 +1,9 @@
-"""A DSN, judged before anything uses it: the settings refuse what the driver could not read.
+"""Checks of a DSN before anything uses it: the settings refuse one that the driver could not read.
 
-Owns the sentences about a DSN. A password with a character that means something in an address moves the borders of
-all parts: half of it becomes a host, a port or a parameter, and a parser that quotes what it cannot read prints it. So
-no sentence here, and none about a DSN anywhere, repeats any of it.
+Owns the messages about a DSN. If a password holds a character that has a meaning in an address, the
+borders of all parts move: half of the password becomes a host, a port or a parameter, and a parser
+that quotes what it cannot read prints it. So no message about a DSN, here or elsewhere, repeats any
+part of it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ _CHOICES: Final = {
 
 
 def check_dsn(dsn: str) -> None:
-    """Raise ValueError unless the DSN can be read. The text names the part, and repeats nothing of it."""
+    """Raise ValueError unless the DSN can be read.
+
+    The message names the part at fault and repeats nothing of the DSN.
+    """
     scheme, separator, rest = dsn.partition("://")
     if not separator or scheme.lower() not in ("postgresql", "postgres"):
         raise ValueError(f"a DSN begins with postgresql://, as in {FORM}")
@@ -46,24 +50,24 @@ def check_dsn(dsn: str) -> None:
 
 
 def _faults(rest: str) -> Iterator[str]:
-    """In an order in which each can rely on those before it."""
+    """Yield the faults in an order in which each check can rely on those before it."""
     if re.search(r"[\s\x00-\x1f\x7f]", rest):
         yield "it holds a space, a line break or a control character: write it percent-encoded, a space as %20"
     if "#" in rest:
         yield f"it holds a #, which ends an address: {_ENCODED}"
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", rest):
-        yield f"it holds a % that begins no percent-encoded character: {_ENCODED}"
+        yield f"it holds a % that does not begin a percent-encoded character: {_ENCODED}"
     authority, behind = re.fullmatch(r"([^/?]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]  # matches all
     if "@" in behind:
-        yield f"an @ stands behind the first / or ?, where the hosts have ended: {_ENCODED}"
+        yield f"an @ comes after the first / or ?, which ends the hosts: {_ENCODED}"
     login, _, hosts = authority.rpartition("@")
     if "@" in login:
         yield f"it holds more than one @, which ends user and password: {_ENCODED}"
     if "[" in login or "]" in login:
-        yield "user or password hold a [ or ]: write [ as %5B and ] as %5D"
+        yield "the user or the password holds a [ or ]: write [ as %5B and ] as %5D"
     database, _, query = behind.partition("?")
     if "/" in database[1:]:
-        yield "the database's name holds a /: write it as %2F"
+        yield "the database's name contains a /: write it as %2F"
     yield from _faults_of_hosts(hosts)
     yield from _faults_of_parameters(query)
 
@@ -72,9 +76,9 @@ def _faults_of_hosts(hosts: str) -> Iterator[str]:
     for number, host in enumerate(hosts.split(","), start=1):
         found = _HOST.fullmatch(host)
         if found is None:
-            yield f"host {number} cannot be read: give a name, an address, or one in [ ] with colons in it"
+            yield f"host {number} cannot be read: give a name or an address, IPv6 in [ ]"
         elif found["port"] and not _is_port(found["port"]):
-            yield f"the port of host {number} is no number from 1 to 65535; {_ENCODED}"
+            yield f"the port of host {number} is not a number from 1 to 65535; {_ENCODED}"
 
 
 def _faults_of_parameters(query: str) -> Iterator[str]:
@@ -88,7 +92,7 @@ def _faults_of_parameters(query: str) -> Iterator[str]:
         elif name in _CHOICES and unquote(value) not in _CHOICES[name]:
             yield f"{name} must be one of {', '.join(_CHOICES[name])}"
         elif name == "port" and not all(_is_port(port) for port in unquote(value).split(",")):
-            yield "a port behind the ? is no number from 1 to 65535"
+            yield "a port behind the ? is not a number from 1 to 65535"
 
 
 def _is_port(text: str) -> bool:
@@ -96,7 +100,10 @@ def _is_port(text: str) -> bool:
 
 
 def _fault_of_parser(dsn: str) -> str | None:
-    """What the library's own parser refuses, in our words: its error repeats the whole address."""
+    """Return the fault that the library's own parser finds, or None.
+
+    The message is ours, because the parser's error repeats the whole address.
+    """
     try:
         urlsplit(dsn)
         unquote(dsn, errors="strict")

@@ -1,7 +1,8 @@
-"""What the database's errors mean to us: away, refusing, or telling us that the data itself is at fault.
+"""Our exceptions for PostgreSQL's errors: it is away, it refuses, or the data itself is at fault.
 
-Owns the lists. Knows SQLSTATEs and constraint names only, no driver; storage/gateway.py catches the driver's exceptions
-and asks here. An error that stands in no list is the environment's: the batch is kept, nothing is thrown away.
+Owns the lists of errors. Knows only SQLSTATEs and constraint names, not the driver;
+storage/gateway.py catches the driver's exceptions and asks here. An error that is in no list counts
+as the environment's: the batch is kept and nothing is thrown away.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ from runtime.faults import EnvironmentFault
 
 
 class DatabaseAway(EnvironmentFault):
-    """No answer from PostgreSQL: not reachable, too slow, shutting down, or all our connections are busy."""
+    """No answer from PostgreSQL.
+
+    It is not reachable, too slow or shutting down, or all our connections are busy.
+    """
 
 
 class LockTimeout(DatabaseAway, RowsLocked):
-    """55P03: somebody held a row or a table for longer than lock_timeout."""
+    """55P03: another transaction held a row or a table for longer than lock_timeout."""
 
 
 class CommitInDoubt(DatabaseAway):
-    """The connection was lost after COMMIT had been sent. `result` is what the work returned; it is true if the
-    transaction committed, and only the database can say."""
+    """The connection was lost after COMMIT had been sent.
+
+    `result` is what the work returned. It is true if the transaction committed, and only the
+    database can tell.
+    """
 
     def __init__(self, result: Any) -> None:
         super().__init__("the connection was lost during COMMIT", retry_after=0.2)
@@ -30,15 +37,19 @@ class CommitInDoubt(DatabaseAway):
 
 
 class DatabaseRefused(EnvironmentFault):
-    """PostgreSQL answered with an error that is not the data's: a missing partition, a missing right, a full disk."""
+    """PostgreSQL answered with an error that the data did not cause.
+
+    Examples: a missing partition, a missing right, a full disk.
+    """
 
     def __init__(self, sqlstate: str, message: str, *, permanent: bool = False) -> None:
         super().__init__(f"{sqlstate}: {message}", permanent=permanent, retry_after=1.0)
         self.sqlstate = sqlstate
 
 
-# Raised by values, wherever they are sent: PostgreSQL manual, appendix A. Not the whole class 22: 22023 and its kin
-# come from our own statements. Integrity errors count only under a constraint name of ours that values can break.
+# Errors that values cause, wherever they are sent: PostgreSQL manual, appendix A. Not the whole
+# class 22: 22023 and similar errors come from our own statements. An integrity error counts only if
+# it names a constraint of ours that values can break.
 POISON_SQLSTATES = frozenset(
     {
         "21000",  # cardinality_violation: a key twice in one batch
@@ -71,13 +82,13 @@ POISON_CONSTRAINTS = frozenset(
 CLIENT_SIDE = "22000"  # for values that never reached the server
 
 RETRY_AFTER_SECONDS = {
-    "55P03": 0.1,  # lock_not_available: somebody holds it for lock_timeout already
+    "55P03": 0.1,  # lock_not_available: held for lock_timeout already
     "57014": 1.0,  # query_canceled: statement_timeout
     "57P03": 0.5,  # cannot_connect_now: starting up
     "53300": 1.0,  # too_many_connections
 }
 SESSION_UNBOUNDED = "LH001"  # ours, raised by the round trip that opens a session
-# Said by a pooler, or because of one: nothing that waiting would mend.
+# Errors of a pooler, or errors that a pooler causes. Waiting does not mend them.
 _POOLER_ADVICE = {
     "08P01": "A connection pooler stands before PostgreSQL and does not pass Lastheard's session settings on.",
     SESSION_UNBOUNDED: "The session's timeouts did not arrive: a connection pooler dropped them.",
@@ -94,12 +105,12 @@ _AWAY = ("08", "57", "53300", "55P03", "25P03", "25P04", "40")
 
 
 def is_lost(sqlstate: str | None) -> bool:
-    """Whether the session is gone, or stands on a server that may no longer write (25006: demoted)."""
+    """Return whether the session is gone, or its server may no longer write (25006: demoted)."""
     return sqlstate is not None and (sqlstate == "25006" or sqlstate.startswith(_LOST))
 
 
 def explain_error(sqlstate: str, constraint: str | None, message: str) -> UnitPoisoned | DatabaseAway | DatabaseRefused:
-    """The house's exception for one of PostgreSQL's errors."""
+    """Return our exception for one of PostgreSQL's errors."""
     if sqlstate in POISON_SQLSTATES or constraint in POISON_CONSTRAINTS:
         return UnitPoisoned(sqlstate, message)
     if sqlstate in _POOLER_ADVICE:

@@ -1,15 +1,19 @@
-"""The way to PostgreSQL: with storage/connecting.py the only module that knows asyncpg; trio-asyncio it knows alone.
+"""The way to PostgreSQL: every call, its transaction and its connection.
 
-Owns the bridge to asyncio, the connections, and their fate. Every call crosses the bridge once: one asyncio coroutine
-acquires, works, commits and gives back. `async with` over the bridge is banned, since a cancelled trio scope cancels
-the wrapped `__aexit__` before its first step and the connection is lost for good.
+Only this module and storage/connecting.py know asyncpg; only this one knows trio-asyncio. Owns the
+bridge to asyncio, and the connections from opening to closing. Every call crosses the bridge once:
+one asyncio coroutine acquires a connection, works, commits and gives the connection back.
+`async with` over the bridge is banned: a cancelled trio scope cancels the wrapped `__aexit__`
+before its first step, and the connection is lost for good.
 
-Cancellation over the bridge is cooperative, so each wait is bounded inside asyncio as well: connecting, acquiring,
-every command (`command_timeout` here, `statement_timeout` a second less on the server), and settling afterwards.
+Cancellation over the bridge is cooperative, so each wait is bounded inside asyncio as well:
+connecting, acquiring, every command (`command_timeout` here, `statement_timeout` a second less on
+the server), and the clean-up afterwards.
 
-A connection is used again only after a round trip has shown its session to be in order. There is no pool class: idle
-connections stand in a list, a trio limiter counts slots, and a connection belongs to one coroutine or to the list.
-asyncpg's own pool asks for a round trip at every release and can lose a connection to a badly timed cancellation.
+A connection is used again only after a round trip has shown that its session is in order. There is
+no pool class: idle connections are in a list, a trio limiter counts slots, and a connection belongs
+either to one coroutine or to the list. asyncpg's own pool needs a round trip at every release, and
+can lose a connection to a badly timed cancellation.
 """
 
 from __future__ import annotations
@@ -40,15 +44,17 @@ _WRITE: Final = "BEGIN"
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _RERUN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _STALE_PLAN: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
-# A standby, or a primary that was told to write no more: sessions that are open hear of neither by themselves.
+# Whether the server is a standby, or a primary that was made read-only. Open sessions are not told
+# of either.
 _IS_DEMOTED: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
 
 
 @asynccontextmanager
 async def open_bridge() -> AsyncIterator[Bridge]:
-    """The asyncio loop that `Database` needs. Outermost: only tasks started inside find it.
+    """Open the asyncio loop that `Database` needs.
 
-    An exception from the body leaves as it is; the loop's two nurseries would wrap it in two groups.
+    Enter it outermost, because only tasks that start inside find the loop. An exception from the
+    body leaves as it is; otherwise the loop's two nurseries would wrap it in two groups.
     """
     bridge = Bridge()
     failure: Exception | None = None
@@ -63,16 +69,19 @@ async def open_bridge() -> AsyncIterator[Bridge]:
 
 
 async def connect(dsn: str, *, timeout: float = 5.0, **options: Any) -> Connection:
-    """asyncio, not trio: a bare connection without our bounds, for migrations and test set-up.
+    """Open a bare connection without our bounds, for migrations and test set-up. Runs in asyncio.
 
-    Several hosts are tried in turn, each for its share of `timeout`; the last one's failure is raised.
+    Several hosts are tried in turn, each for its share of `timeout` seconds. Raises the last host's
+    failure.
     """
     return await connect_to_one(each_host(dsn), timeout, **options)
 
 
 class Database:
-    """PostgreSQL behind one DSN. Connections are opened when first needed; options of the DSN, among them
-    `target_session_attrs`, reach asyncpg as they are. Needs `open_bridge` around it.
+    """The PostgreSQL behind one DSN, and connections to it. Needs `open_bridge` around it.
+
+    Connections are opened when they are first needed. Options of the DSN, such as
+    `target_session_attrs`, reach asyncpg as they are.
     """
 
     def __init__(
@@ -89,12 +98,15 @@ class Database:
         settle_timeout: float = 1.0,
         family: list[Database] | None = None,
     ) -> None:
-        """All times in seconds. `settle_timeout`: what a cancelled or failed call may take to leave its session clean,
-        or to learn how its COMMIT ended; after it the connection is closed. `family`: the others on the same server,
-        which this one joins. What one of them finds out about the server holds for all.
+        """All times are in seconds.
+
+        `settle_timeout`: how long a cancelled or failed call may take to leave its session clean,
+        or to learn how its COMMIT ended. After that its connection is closed. `family`: the other
+        Databases on the same server; this one joins them. If one of them finds the server gone or
+        demoted, that holds for all.
         """
         self._dsn = dsn
-        self._hosts: list[str] = []  # the DSN's, the one that took the last connection first
+        self._hosts: list[str] = []  # of the DSN; the one that accepted last is first
         self._slots = trio.CapacityLimiter(pool_size)
         self._connect_timeout = connect_timeout
         self._acquire_timeout = acquire_timeout
@@ -122,14 +134,17 @@ class Database:
         readonly: bool = False,
         fresh: bool = False,
     ) -> T:
-        """Run `work` (an asyncio coroutine function that awaits the connection and nothing else) and return its answer.
+        """Run `work` and return its answer.
 
-        In a transaction unless told otherwise; `readonly` gives one consistent snapshot. `fresh` opens a connection of
-        its own. Work runs again as a whole after a deadlock or serialization failure. Without a transaction the work
-        must be repeatable: nobody can say how a statement ended whose connection broke.
+        `work` is an asyncio coroutine function that awaits the connection and nothing else. It runs
+        in a transaction unless `in_transaction` is false. `readonly` gives one consistent snapshot.
+        `fresh` opens a new connection for the call. After a deadlock or a serialization failure the
+        whole work runs again. Without a transaction the work must be repeatable: if a connection
+        breaks, nobody knows whether its last statement took effect.
 
-        Raises DatabaseAway (CommitInDoubt is one), DatabaseRefused or UnitPoisoned. Cancellable: it then returns within
-        `settle_timeout`, and when a COMMIT had been sent and answered by then, with its answer.
+        Raises DatabaseAway (CommitInDoubt is one), DatabaseRefused or UnitPoisoned. Cancellable: it
+        then returns within `settle_timeout`. If a COMMIT had been sent and is answered within that
+        time, it returns the answer of `work`.
         """
         self._require_open()
         self._counts["calls"] += 1
@@ -145,18 +160,24 @@ class Database:
         raise self._note(DatabaseAway(f"no answer within {deadline_seconds:g} s", retry_after=0.5))
 
     async def listen(self, channel: str, on_notice: Callable[[str], None], *, check_seconds: float = 10.0) -> NoReturn:
-        """Hold one connection of its own, besides the slots, that listens; call `on_notice` with each payload, and with
-        "" once it listens. It is called inside asyncio: it must only take note, and never raise.
+        """Listen on a connection of its own, besides the slots.
 
-        Ends only by raising DatabaseAway (or DatabaseRefused): at once when the connection ends, and within
-        `check_seconds` and a command's time when it is dead or its server writes no more. Cancellable at any moment.
+        Calls `on_notice` with each payload, and with "" once it listens. `on_notice` runs inside
+        asyncio: it must only take note, and never raise.
+
+        Ends only by raising DatabaseAway (or DatabaseRefused): at once when the connection ends,
+        and within `check_seconds` and a command's time when it is dead or its server has become
+        read-only. Cancellable at any moment.
         """
         self._require_open()
         await trio_asyncio.aio_as_trio(self._listen)(channel, on_notice, check_seconds)
-        raise self._note(DatabaseAway("the server writes no more", retry_after=0.2))
+        raise self._note(DatabaseAway("the server has become read-only", retry_after=0.2))
 
     async def aclose(self) -> None:
-        """Close idle connections politely, within 3 s; those in use close when their call ends."""
+        """Close idle connections politely, within 3 s.
+
+        A connection in use closes when its call ends.
+        """
         self._closed = True
         with trio.CancelScope(shield=True), trio.move_on_after(3):
             await trio_asyncio.aio_as_trio(self._close_idle)()
@@ -197,7 +218,7 @@ class Database:
                 if attempt == MAX_ATTEMPTS:
                     raise self._translate(error) from error
                 attempt += 1
-            except _STALE_PLAN as error:  # a migration ran beside us; asyncpg has dropped its plans by now
+            except _STALE_PLAN as error:  # a migration ran; asyncpg has dropped its plans by now
                 if plans_renewed:
                     raise self._translate(error) from error
                 plans_renewed = True
@@ -220,7 +241,11 @@ class Database:
         return result
 
     async def _commit(self, connection: Connection, result: object, *, changes: bool) -> None:
-        """COMMIT, whatever is cancelled meanwhile: an unanswered one would leave its caller in doubt for no reason."""
+        """Send COMMIT and wait for its answer, also when the call is cancelled meanwhile.
+
+        Without the answer, the caller would be in doubt for no reason. Raises CommitInDoubt if
+        there is none and the transaction was to change data.
+        """
         sent = asyncio.ensure_future(connection.execute("COMMIT"))
         try:
             try:
@@ -236,7 +261,10 @@ class Database:
             raise RuntimeError(f"work went on after an error inside its transaction, which ended in {status}")
 
     async def _settle(self, connection: Connection, generation: int, error: BaseException) -> None:
-        """After a failure: one round trip within `settle_timeout` proves the session clean, or it is closed."""
+        """Clean up after a failure: keep the connection or close it.
+
+        It is kept if one round trip within `settle_timeout` proves the session clean.
+        """
         sqlstate = getattr(error, "sqlstate", None)
         if is_lost(sqlstate) or isinstance(error, (TimeoutError, CommitInDoubt)):
             self._expire()  # a server that runs would have answered before the command's time was over
@@ -255,7 +283,7 @@ class Database:
                 self._terminate(connection)
 
     async def _listen(self, channel: str, on_notice: Callable[[str], None], check_seconds: float) -> None:
-        """Until the server is found demoted; raises when the connection fails."""
+        """Listen until the server is found demoted. Raises when the connection fails."""
         try:
             connection, _ = await self._open()
             self._counts["listening"] += 1
@@ -273,7 +301,7 @@ class Database:
     async def _hear(
         self, connection: Connection, channel: str, on_notice: Callable[[str], None], check_seconds: float
     ) -> None:
-        look = asyncio.Event()  # something is the matter with this connection, or with its server
+        look = asyncio.Event()  # set when this connection or its server may have failed
         connection.add_termination_listener(lambda _connection: look.set())
         await connection.add_listener(channel, lambda _connection, _pid, _channel, payload: on_notice(payload))
         on_notice("")
@@ -327,7 +355,10 @@ class Database:
         connection.terminate()
 
     def _expire(self) -> None:
-        """The server went away or was demoted: what is idle stands on it too, and who listens there looks now."""
+        """Drop idle connections and make listeners check theirs.
+
+        The server is gone or demoted, and all connections of the family are on that server.
+        """
         self._counts["expired"] += 1
         for database in self._family:
             database._generation += 1
@@ -348,7 +379,7 @@ class Database:
                 self._terminate(connection)
 
     def _translate(self, error: BaseException) -> Exception:
-        """The house's exception for one of the driver's."""
+        """Return our exception for one of the driver's."""
         if isinstance(error, asyncpg.PostgresError):
             sqlstate = error.sqlstate or "XX000"
             return self._note(explain_error(sqlstate, getattr(error, "constraint_name", None), str(error)))
@@ -365,5 +396,5 @@ def _name_error(error: BaseException) -> str:
 
 
 def _was_answered(error: BaseException) -> bool:
-    """Whether the server itself said that the COMMIT failed, in a session that goes on."""
+    """Return whether the server itself said that the COMMIT failed, in a session that goes on."""
     return isinstance(error, asyncpg.PostgresError) and not is_lost(error.sqlstate)

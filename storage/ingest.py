@@ -1,6 +1,7 @@
-"""The ingest unit on PostgreSQL: one bridge crossing, one transaction, and what to say when its end is unknown.
+"""The ingest unit on PostgreSQL: one bridge crossing and one transaction for each unit.
 
-Owns nothing but the driving; what is written stands in storage/unit.py.
+Owns the driving of a unit, and the error for a COMMIT whose result is unknown. storage/unit.py
+decides what is written.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ T = TypeVar("T")
 
 
 class PostgresIngestStore:
-    """actors.ports.IngestStore. One unit is in flight at a time, since each takes the session's own row."""
+    """actors.ports.IngestStore.
+
+    One unit is in flight at a time, because each takes the session's own row.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -58,7 +62,10 @@ class PostgresIngestStore:
 
 
 async def drive(unit: Generator[Statement, Rows, T], connection: Connection) -> T:
-    """asyncio, not trio: carry a unit's statements to the connection and its rows back."""
+    """Send a unit's statements to the connection and the rows back to the unit.
+
+    Runs in asyncio, not trio.
+    """
     try:
         statement = next(unit)
         while True:

@@ -1,7 +1,8 @@
-"""Who owns what: membership and leases, in the database's time. runtime/sessions.py is the document.
+"""Membership and leases, in the database's time. runtime/sessions.py describes the protocol.
 
-Owns the transactions, not the decisions: which leases to want is runtime/assignment.py. What writes a lease first holds
-the session's own row in share mode, so a shard that was declared dead takes and gives nothing any more.
+Owns the transactions, not the decisions: runtime/assignment.py decides which leases to want. A
+transaction that writes a lease first holds the session's own row in share mode, so a shard that was
+declared dead can no longer claim or release anything.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Member(NamedTuple):
-    """A live session as one look finds it; `seconds_left` of its heartbeat, zero or less when it is over."""
+    """A live session as one look finds it.
+
+    `seconds_left` is the time until its heartbeat expires; zero or less once it has expired.
+    """
 
     session: SessionRef
     draining: bool
@@ -28,7 +32,10 @@ class Member(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """A lease of the looking session, or a workspace that is free (`owned` is False) and for how long."""
+    """A lease of the looking session, or a free workspace (`owned` is False).
+
+    `free_seconds` is how long it has been free.
+    """
 
     resource: str
     active: bool
@@ -97,10 +104,11 @@ class PostgresLeaseStore:
 
 
 def assemble_look(session: SessionRef, members: Sequence[Member], holdings: Iterable[Holding]) -> Look:
-    """The look of this session. Pure; the twin asks it too.
+    """Return the look of this session. Pure; the twin uses it too.
 
-    `expired` and `next_expiry_seconds` are about other shards: nobody can declare itself dead. A live session of our
-    own shard that is not this one is a later boot of it: no member to us, nor anything to wait for.
+    `expired` and `next_expiry_seconds` are about other shards, because no session can declare
+    itself dead. A live session of our own shard that is not this one is a later boot of it. It is
+    not a member for us, and we do not wait for it.
     """
     others = [member for member in members if member.session.shard_id != session.shard_id]
     counted = [member for member in members if member.session == session] + others

@@ -1,7 +1,8 @@
 """Hints from other shards over LISTEN and NOTIFY: look now instead of in the next round.
 
-Owns reconnecting and the little that may pile up. Notices are never data: one may be lost, doubled or late, and the
-bare "" says that anything may have happened, so whoever gets it looks at everything.
+Owns reconnecting, and the bounded box of notices that wait. Notices are never data: one may be
+lost, doubled or late. The bare "" means that anything may have happened, so its receiver looks at
+everything.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 
 
 class NoticeBox:
-    """What was heard and not yet told: each notice once. Overflow policy: more than `max_pending` different ones become
-    the one "" that stands for them all.
+    """Notices that were heard and not yet handed on, each once.
+
+    Overflow policy: if more than `max_pending` different notices wait, the one notice "" replaces
+    them all.
     """
 
     def __init__(self, max_pending: int = MAX_PENDING) -> None:
@@ -40,7 +43,7 @@ class NoticeBox:
         self._overflows = 0
 
     def put(self, notice: str) -> None:
-        """Never blocks, never raises: the driver's callback calls it."""
+        """Add a notice. Never blocks and never raises, because the driver's callback calls it."""
         self._heard += 1
         self._pending[notice] = None
         if len(self._pending) > self._max_pending:
@@ -49,14 +52,17 @@ class NoticeBox:
         self._arrived.set()
 
     async def take(self) -> list[str]:
-        """All there is, oldest first, as soon as there is any. No deadline: quiet is the rule."""
+        """Return all waiting notices, oldest first, as soon as there is one.
+
+        No deadline: a quiet channel is normal.
+        """
         await self._arrived.wait()
         self._arrived = trio.Event()
         taken, self._pending = list(self._pending), {}
         return taken
 
     async def tell(self, on_notice: Callable[[str], None]) -> NoReturn:
-        """Hand every notice on, until cancelled."""
+        """Call `on_notice` with every notice, until cancelled."""
         while True:
             for notice in await self.take():
                 on_notice(notice)
@@ -66,10 +72,14 @@ class NoticeBox:
 
 
 class PostgresNotices:
-    """actors.ports.Notices. One connection of its own for each `listen`."""
+    """actors.ports.Notices. Each `listen` has one connection of its own."""
 
     def __init__(self, database: Database, random: Random | None = None, *, check_seconds: float = 10.0) -> None:
-        """`check_seconds`: how often a quiet connection is asked whether it lives, and whether its server may write."""
+        """Set up; connects only in `listen`.
+
+        `check_seconds`: how often to check that a quiet connection lives and that its server may
+        write.
+        """
         self._database = database
         self._check_seconds = check_seconds
         self._box = NoticeBox()
@@ -92,7 +102,10 @@ class PostgresNotices:
                     await trio.sleep(self._backoff.next_delay(fault.retry_after))
 
     def _note(self, notice: str) -> None:
-        """Inside asyncio. The gateway's own "" says that a connection listens, from now on and not before."""
+        """Take note of a notice. Runs inside asyncio.
+
+        The gateway's own "" says that a connection listens from now on.
+        """
         if notice == "":
             self._connections += 1
             self._backoff.reset()

@@ -1,10 +1,11 @@
-"""The database connections of one shard, apart by what they are for.
+"""The database connections of one shard, separated by purpose.
 
-Owns which purposes there are. When all connections of one purpose wait, behind a locked table for instance, the others
-must still have theirs:
+Owns which purposes there are. If all connections of one purpose wait, behind a locked table for
+instance, the others must still have theirs:
 
-- `session`: the heartbeat. One connection, since a late heartbeat costs the shard all that it owns.
-- `ingest`: the ingest actor. One connection, since it has one unit in flight.
+- `session`: the heartbeat. One connection, because a late heartbeat costs the shard all that it
+  owns.
+- `ingest`: the ingest actor. One connection, because it has one unit in flight.
 - `collecting`: cycles, leases, configuration, partitions.
 - `api`: reads and commands of requests, and their keys.
 
@@ -23,10 +24,13 @@ _SAID: Final = ("server_version", "last_error")
 
 
 class Pools:
-    """One Database for each purpose, all on one server: when one finds it gone, all leave their idle connections."""
+    """One Database for each purpose, all on one server.
+
+    When one of them finds the server gone, all drop their idle connections.
+    """
 
     def __init__(self, dsn: str, *, collecting: int, api: int, application_name: str) -> None:
-        """`collecting` and `api`: how many connections these two have."""
+        """`collecting` and `api`: the number of connections for that purpose."""
         family: list[Database] = []
 
         def pool(size: int) -> Database:
@@ -39,13 +43,16 @@ class Pools:
         self._pools = {"session": self.session, "ingest": self.ingest, "collecting": self.collecting, "api": self.api}
 
     async def aclose(self) -> None:
-        """Close idle connections politely, within 3 s; those in use close when their call ends."""
+        """Close idle connections politely, within 3 s.
+
+        A connection in use closes when its call ends.
+        """
         async with trio.open_nursery() as nursery:
             for pool in self._pools.values():
                 nursery.start_soon(pool.aclose)
 
     def statistics(self) -> dict[str, Any]:
-        """The sum of every count, and each purpose by itself."""
+        """Return the sum of every count, and the counts of each purpose by itself."""
         pools = {name: pool.statistics() for name, pool in self._pools.items()}
         counted = [name for name in pools["session"] if name not in _SAID]
         sums = {name: sum(pool[name] for pool in pools.values()) for name in counted}

@@ -1,7 +1,8 @@
-"""The SQL of the house: named blocks in storage/sql/*.sql, read once.
+"""The SQL statements: named blocks in storage/sql/*.sql, read once.
 
-A block begins with `-- name: lock_devices`; the comment below it says why the statement is as it is. Names are unique
-over all files. Values are always parameters; the few statements that need a computed identifier are in upkeep.py.
+A block begins with `-- name: lock_devices`; the comment below that line says why the statement is
+as it is. Names are unique over all files. Values are always parameters. The few statements that
+need a computed identifier are in storage/upkeep.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ _NAME = re.compile(r"^-- name: (\w+)\s*$")
 
 
 def parse_blocks(sources: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Name -> statement, from (file name, text) pairs. Raises ValueError for a duplicate, empty or nameless block."""
+    """Return the statement of each name, from (file name, text) pairs.
+
+    Raises ValueError for a duplicate, empty or nameless block.
+    """
     blocks: dict[str, str] = {}
     for source, text in sources:
         name = None
@@ -39,13 +43,13 @@ def parse_blocks(sources: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def read_sources() -> list[tuple[str, str]]:
-    """The files of storage/sql as (name, text)."""
+    """Return the files of storage/sql as (name, text)."""
     folder = files("storage") / "sql"
     return sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql"))
 
 
 def sql(name: str) -> str:
-    """The statement of that name; KeyError when there is none."""
+    """Return the statement of that name. Raises KeyError if there is none."""
     return STATEMENTS[name]
 
 

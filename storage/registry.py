@@ -1,7 +1,8 @@
-"""What is configured: workspaces, provider connections, devices; and requests to run a cycle now.
+"""The configuration: workspaces, provider connections, devices; and requests to run a cycle now.
 
-Owns the commands' transactions: lock the workspace's row, read, decide (storage/commands.py), write what changed, bump
-config_version. A command that changes nothing writes nothing, so any of them may be sent again.
+Owns the commands' transactions: lock the workspace's row, read, decide (storage/commands.py), write
+the changes, raise config_version. A command that changes nothing writes nothing, so any command may
+be sent again.
 """
 
 from __future__ import annotations

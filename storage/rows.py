@@ -1,4 +1,4 @@
-"""From rows by name to the house's types. Pure; knows no driver."""
+"""Conversions from rows, read by column name, to our types. Pure; knows no driver."""
 
 from __future__ import annotations
 
@@ -94,7 +94,10 @@ def to_device(row: Row) -> Device:
 
 
 def to_document(text: str) -> dict[str, tuple[Value, datetime]]:
-    """{"soc_percent": [88.5, "2026-05-01T10:00:00Z"]} with instants; 3.11's fromisoformat gives the UTC singleton."""
+    """Parse a stored document, such as {"soc_percent": [88.5, "2026-05-01T10:00:00Z"]}.
+
+    The instants have the UTC singleton as timezone, which fromisoformat gives since Python 3.11.
+    """
     parse = datetime.fromisoformat
     return {signal: (value, parse(at)) for signal, (value, at) in orjson.loads(text).items()}
 

@@ -1,6 +1,7 @@
-"""A shard's own rows: its session, its heartbeat, and what its heartbeat looks at.
+"""A shard's own rows, its session and its heartbeat; and the configuration that it reads.
 
-Times are the database's. The heartbeat reads the session without a lock, so renewing never waits for a unit.
+Times are the database's. The heartbeat reads the session without a lock, so a renewal never waits
+for a unit.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class PostgresSessionStore:
             beat_at: datetime | None = await connection.fetchval(sql("beat"), *session, ttl_seconds, facts)
             return beat_at
 
-        # One statement, and the same again does no harm: no transaction, so one round trip measures the clock.
+        # No transaction: this is one statement, and running it twice does no harm. So it is one
+        # round trip, by which the clock is measured.
         return await self._database.run(work, in_transaction=False)
 
     async def end_session(self, session: SessionRef) -> None:

@@ -1,12 +1,13 @@
-"""The ingest unit: what becomes of one batch of submissions, as a dialogue with the database.
+"""The ingest unit: it writes one batch of submissions, as a dialogue with the database.
 
-Owns the order of the steps. Written as a generator that yields named statements and receives their rows, so that
-asyncpg in production and the twin in simulation drive the same code, and a simulation can fail, pause or interleave it
-at every step. It must never do I/O itself, read a clock, or write anything before the fence and the locks.
+Owns the order of the steps. The unit is a generator that yields named statements and receives their
+rows. So asyncpg in production and the twin in simulation drive the same code, and a simulation can
+fail, pause or interleave it at every step. It must never do I/O itself, read a clock, or write
+anything before the fence and the locks.
 
 The order is fixed, keys are sorted in each step, and a step with nothing to do is not yielded:
-fence -> resolve external ids -> lock devices -> judge in mailbox order -> device_state -> snapshots -> events ->
-connections (cursors, facts) -> cycles -> ledger -> quarantine.
+fence -> resolve external ids -> lock devices -> judge in mailbox order -> device_state -> snapshots
+-> events -> connections (cursors, facts) -> cycles -> ledger -> quarantine.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ FENCED = Result(Outcome.REJECTED, Reason.FENCED, detail="collected under a sessi
 def ingest_unit(
     session: SessionRef, unit: int, submissions: Sequence[Submission]
 ) -> Generator[Statement, Rows, list[Receipt]]:
-    """One transaction's work; one receipt per submission, in order. Raises SessionFenced when the fence finds no row.
+    """Do one transaction's work and return one receipt for each submission, in order.
 
-    A submission that was collected under another epoch than the session's is refused as `fenced`, with all that was
-    to commit with it; the others are not concerned.
+    Raises SessionFenced if the fence finds no row. A submission that was collected under another
+    epoch than the session's is refused as `fenced`, with everything that was to commit with it; the
+    other submissions are not affected.
     """
     now = yield from _pass_fence(session, unit)
     live = [submission for submission in submissions if not submission.is_stale(session)]
@@ -59,8 +61,10 @@ def ingest_unit(
 def quarantine_unit(
     session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
 ) -> Generator[Statement, Rows, list[Receipt]]:
-    """The submission's updates go to quarantine, under the same fence and number. What was to commit with them does
-    not: the caller parts it from the updates first, and what is poison by itself leaves a row as well.
+    """Write the submission's updates to quarantine, under the fence and the number of a unit.
+
+    Nothing else of the submission is written: the caller separates the rest from the updates first.
+    A submission without updates is poison by itself, and leaves one row as well.
     """
     now = yield from _pass_fence(session, unit)
     detail = str(error)
@@ -79,7 +83,10 @@ def _pass_fence(session: SessionRef, unit: int) -> Generator[Statement, Rows, da
 
 
 def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:
-    """Fold facts, then the cursor, of each submission into the stored rows. Unknown connections have none."""
+    """Fold the facts of each submission, then its cursor, into the stored rows.
+
+    A connection that is not configured has no row and is passed over.
+    """
     concerned = {(fact.workspace_id, fact.provider_id) for item in live for fact in item.facts}
     concerned |= {(item.cursor.workspace_id, item.cursor.provider_id) for item in live if item.cursor}
     if not concerned:

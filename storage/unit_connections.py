@@ -1,6 +1,7 @@
-"""What a unit's facts and cursors do to the connections they concern. Pure; the unit loads and writes the rows.
+"""The folding of a unit's facts and cursors into connection rows, which the unit loads and writes.
 
-Owns which fact is an edge worth a row in connection_events. Reads no clock, does no I/O.
+Owns which fact is an edge, and so gets a row in connection_events. Pure: reads no clock, does no
+I/O.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class ConnectionFold:
     """One row of connection_state while a unit's facts are folded into it, in mailbox order.
 
-    Fields stand in the order of lock_connections and write_connections.
+    The fields have the order of the columns of lock_connections and write_connections.
     """
 
     workspace_id: str
@@ -43,7 +44,8 @@ class ConnectionFold:
             case ConnectionFactKind.CALL_FAILED:
                 self._fail(fact)
             case ConnectionFactKind.STREAM_OPENED:
-                # The provider took our credentials and answered: for a stream that is what a good call is for a poll.
+                # The provider accepted our credentials and answered. That counts for a stream as a
+                # successful call counts for a poll.
                 self._succeed(fact._replace(kind=ConnectionFactKind.CALL_SUCCEEDED))
                 self._change_stream("open", fact)
             case ConnectionFactKind.STREAM_CLOSED:
@@ -88,7 +90,10 @@ class ConnectionFold:
 
 
 def edge_rows(folds: Iterable[ConnectionFold]) -> list[tuple[Any, ...]]:
-    """Rows for connection_events, in the order in which they happened within each connection."""
+    """Return the rows for connection_events.
+
+    Within each connection they are in the order in which they happened.
+    """
     return [
         (fact.workspace_id, fact.provider_id, fact.at, fact.kind.value, fact.fault and fact.fault.value, fact.detail)
         for fold in folds

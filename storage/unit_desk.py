@@ -1,7 +1,8 @@
-"""The devices of one unit: found, locked, folded, written back.
+"""The devices of one unit: find them, lock them, fold updates into them, write them back.
 
-Owns the way from stored rows to folds and back. The rule itself is domain.acceptance.judge. This is the hot path of
-the service: it runs for every update, so it is plain and flat where elsewhere it would be split further.
+Owns the way from stored rows to folds and back. The rule itself is domain.acceptance.judge. This is
+the hot path of the service and runs for every update. So it is plain and flat where other code
+would be split further.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]  # workspace_id, device_id
 
-_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # what PostgreSQL could not even look for: NUL, lone surrogates
+_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # no query can carry NUL or a lone surrogate
 _VERSION, _SNAPSHOT_VERSION, _DOCUMENT, _CONFIRMED_AT, _REJECTED_AT = 6, 7, 8, 12, 13
 
 
 class VersionMismatch(AssertionError):
-    """A row that this unit had locked changed under it: a bug. The unit is aborted."""
+    """A row changed although this unit had locked it: a bug. The unit is aborted."""
 
 
 class Desk:
-    """One unit's devices. `load`, then `judge` each submission in mailbox order, then `write`."""
+    """One unit's devices.
+
+    Call `load`, then `judge` for each submission in mailbox order, then `write`.
+    """
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -46,7 +50,10 @@ class Desk:
         self.ledger = Ledger()
 
     def load(self, submissions: Sequence[Submission]) -> Steps:
-        """Find and lock every device that this unit may write: updated, confirmed, or refused with a sample."""
+        """Find and lock every device that this unit may write.
+
+        Those are the devices that are updated, confirmed, or named by an invalid item.
+        """
         wanted, externals = _gather_keys(submissions)
         self._note_confirmations(submissions)
         if externals:
@@ -65,7 +72,10 @@ class Desk:
         yield from self._renew_documents()
 
     def _renew_documents(self) -> Steps:
-        """For rows that another unit wrote while we waited for their locks (see lock_devices)."""
+        """Read the snapshots of outdated rows again.
+
+        Another unit wrote those rows while this one waited for their locks (see lock_devices).
+        """
         outdated = [key for key, row in self._rows.items() if row[_VERSION] != row[_SNAPSHOT_VERSION]]
         if not outdated:
             return
@@ -76,7 +86,7 @@ class Desk:
             fold.document = to_document(document)
 
     def judge(self, submission: Submission) -> tuple[Result, ...]:
-        """Fold one submission's updates; their results in order."""
+        """Fold one submission's updates into their devices, and return the results in order."""
         results = []
         folds, resolved, now = self._folds, self._resolved, self._now
         for update in submission.updates:
@@ -102,7 +112,7 @@ class Desk:
         return tuple(results)
 
     def refuse(self, submission: Submission, result: Result) -> tuple[Result, ...]:
-        """Refuse everything it brings, visibly."""
+        """Refuse everything in the submission, and record it in the ledger."""
         for update in submission.updates:
             self.ledger.add(submission, update, result)
         for item in submission.invalid:
@@ -110,7 +120,7 @@ class Desk:
         return (result,) * len(submission.updates)
 
     def write(self, session: SessionRef) -> Steps:
-        """device_state, snapshots and events, of what changed."""
+        """Write device_state, snapshots and events of the devices that changed."""
         moved = [(key, fold) for key, fold in self._folds.items() if fold.version != self._rows[key][_VERSION]]
         states = [row for key, fold in self._folds.items() if (row := self._state_row(key, fold))]
         if states:
@@ -144,9 +154,11 @@ class Desk:
         return Result(Outcome.QUARANTINED, Reason.JUDGE_ERROR, update.device_id, None, detail)
 
     def _refuse_invalid(self, submission: Submission) -> None:
-        """To the ledger, and to the device where one is named: it sends, we refuse (`updates_rejected`).
+        """Record invalid items in the ledger, and on the device if the item names one.
 
-        Stamped like a refusal of acceptance, with the receipt: what came at the same time and was accepted is no older.
+        The device then shows that it sends and that we refuse (`updates_rejected`). The time is the
+        receipt, as for a refusal by acceptance, so an accepted update with the same receipt is not
+        older than the refusal.
         """
         for item in submission.invalid:
             device_id = self._find_device(item)
@@ -164,7 +176,7 @@ class Desk:
         return self._resolved.get((item.workspace_id, item.provider_id, item.external_id))
 
     def _state_row(self, key: Key, fold: DeviceFold) -> tuple[Any, ...] | None:
-        """The new device_state, or None when nothing of it changed."""
+        """Return the new row of device_state, or None if nothing in it changed."""
         row = self._rows[key]
         confirmed_at = row[_CONFIRMED_AT]
         if confirmation := self._confirmed.get(key):
@@ -190,8 +202,9 @@ class Desk:
 
 
 def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[tuple[str, str, str]]]:
-    """Device keys named outright, and external keys to resolve. What no query could carry is left out, and so turns
-    out to be an unknown device.
+    """Return the device keys that are named directly, and the external keys to resolve.
+
+    A key that no query can carry is left out, so its device turns out to be unknown.
     """
     named = set()
     externals = set()
@@ -210,14 +223,15 @@ def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[tuple
 
 
 def is_sendable(key: tuple[str, ...]) -> bool:
-    """Whether a statement can carry this key; otherwise no row has it."""
+    """Return whether a statement can carry this key. If it cannot, no row has the key."""
     text = "".join(key)
-    # Most are printable, and that is quicker to see. What is not may still be somebody's id: a no-break space.
+    # Most keys are printable, and that is quicker to check. A key that is not printable may still
+    # be somebody's id, for instance with a no-break space.
     return text.isprintable() or not _UNSENDABLE.search(text)
 
 
 def _open_fold(row: Any) -> DeviceFold:
-    """From a row of lock_devices."""
+    """Make a fold from a row of lock_devices."""
     workspace_id, device_id, provider_id, external_id, vehicle_id, active, version, _, document, *rest = row
     received_at, observed_at, changed_at, _, rejected_at, rejection_reason = rest
     return DeviceFold(

@@ -1,7 +1,7 @@
-"""The ledger and quarantine rows of one unit: what was refused and why, in few rows and with a sample. Pure.
+"""The ledger and quarantine rows of one unit: refusals and their reasons, with samples. Pure.
 
-Everything here comes from outside and was refused, so nothing in it may spoil the unit that records it: text is made
-storable, samples are cut to 4 kB of bytes.
+Everything here came from outside and was refused, so it must not make the unit that records it
+fail: text is made storable, and samples are cut to 4 kB of bytes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ MAX_TEXT = 200
 
 
 class Ledger:
-    """Refusals aggregated by who, what and why; the first of each kind lends its trace id, detail and sample."""
+    """Refusals, aggregated by origin, device, outcome and reason.
+
+    The first refusal of each kind gives the row its trace id, detail and sample.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[Any, ...], list[Any]] = {}
         self.quarantined: list[tuple[Any, ...]] = []
 
     def add(self, submission: Submission, update: CanonicalUpdate, result: Result) -> None:
-        """Everything but `accepted` and `duplicate` belongs here."""
+        """Add a refused update: one whose outcome is neither `accepted` nor `duplicate`."""
         device_id = result.device_id or update.device_id
         reason = result.reason and result.reason.value
         external_id = update.external_id
@@ -38,7 +41,7 @@ class Ledger:
             row[1] += 1
 
     def add_invalid(self, submission: Submission, item: InvalidItem, device_id: str | None) -> None:
-        """`device_id` is whose it was, as far as anybody knows."""
+        """Add an invalid item. `device_id` is the device it came from, if that is known."""
         key = (
             item.workspace_id,
             submission.origin,
@@ -59,7 +62,10 @@ class Ledger:
         self.quarantined.append(quarantine_row(update, reason, detail))
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """For append_rejections, in key order."""
+        """Return the rows for append_rejections, aggregated.
+
+        They are in the order in which the first refusal of each kind was added.
+        """
         rows = []
         for (workspace_id, origin, provider_id, device_id, external_id, outcome, reason), rest in self._rows.items():
             detail, occurrences, trace_id, sample = rest
@@ -82,7 +88,7 @@ class Ledger:
 
 
 def quarantine_row(update: CanonicalUpdate, reason: str, detail: str) -> tuple[Any, ...]:
-    """For append_quarantine."""
+    """Return the update's row for append_quarantine."""
     return (
         storable(update.workspace_id),
         storable(update.provider_id),
@@ -96,7 +102,10 @@ def quarantine_row(update: CanonicalUpdate, reason: str, detail: str) -> tuple[A
 
 
 def quarantine_facts(submission: Submission, detail: str) -> tuple[Any, ...]:
-    """For append_quarantine: a submission without updates whose cursor, cycle or facts the database refused."""
+    """Return the row for append_quarantine of a submission without updates.
+
+    The database refused its cursor, cycle or facts.
+    """
     concerned = (submission.cycle and submission.cycle.key, submission.cursor, *submission.facts, *submission.invalid)
     workspace_id = next((item.workspace_id for item in concerned if item), "")
     sample = repr(submission).encode("utf-8", "backslashreplace")[:MAX_SAMPLE_BYTES]
@@ -106,14 +115,18 @@ def quarantine_facts(submission: Submission, detail: str) -> tuple[Any, ...]:
 
 
 def storable(text: str | None) -> str | None:
-    """Text that PostgreSQL takes (no NUL, no lone surrogates) and an index or a page does not choke on."""
+    """Return the text in a form that PostgreSQL takes: without NUL and lone surrogates.
+
+    Text that is long or not printable is cut to MAX_TEXT characters and escaped, so that an index
+    can hold it and a page can show it.
+    """
     if text is None or (len(text) <= MAX_TEXT and text.isprintable()):
         return text
     return text[:MAX_TEXT].encode("ascii", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def sample_of(update: CanonicalUpdate) -> bytes:
-    """The update as JSON where JSON can say it, otherwise as Python shows it; at most 4 kB."""
+    """Return the update as JSON, or as Python's repr if JSON cannot hold it; at most 4 kB."""
     try:
         named = update._asdict() | {"readings": [tuple(reading) for reading in update.readings]}
         sample = orjson.dumps(named, option=orjson.OPT_UTC_Z)

@@ -1,6 +1,7 @@
-"""Which rows a unit could not lock, as a dialogue with the database like the unit's own: statements out, rows in.
+"""The search for rows that a unit could not lock, as a dialogue: statements out, rows in.
 
-Owns the way from a submission's keys (domain.deferral) to rows and back. Writes nothing and waits for no row.
+Owns the way from a submission's keys (domain.deferral) to rows and back. Writes nothing and waits
+for no row.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from storage.unit_steps import Rows
 
-# The statements that ask for the locks of a row of each kind.
+# For each kind of row, the statements that ask for its locks.
 _PROBES = {
     DEVICE: ("find_locked_device_states", "find_locked_snapshots"),
     CONNECTION: ("find_locked_connections",),
@@ -25,7 +26,7 @@ _PROBES = {
 
 
 def locked_rows(wanted: Collection[Key]) -> Generator[Statement, Rows, dict[Key, str]]:
-    """The keys whose rows somebody else holds, with the holder's transaction."""
+    """Return the keys whose rows another transaction holds, each with that transaction."""
     names = {key: {key} for key in wanted if key[0] != EXTERNAL and is_sendable(key)}  # row -> keys that name it
     externals = sorted(key[1:] for key in wanted if key[0] == EXTERNAL and is_sendable(key))
     if externals:

@@ -1,4 +1,4 @@
-"""The vocabulary between the ingest unit and whoever drives it: statements out, rows in."""
+"""The types between the ingest unit and the code that drives it: statements out, rows in."""
 
 from __future__ import annotations
 
@@ -24,18 +24,22 @@ class Statement(NamedTuple):
 
 
 def columns(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    """Rows as the arrays that `unnest` takes. There must be at least one row."""
+    """Return the rows as the arrays that `unnest` takes. There must be at least one row."""
     return tuple(map(list, zip(*rows, strict=True)))
 
 
 def append(name: str, rows: Sequence[tuple[Any, ...]]) -> Steps:
-    """One statement with one array a column; nothing when there are no rows."""
+    """Yield one statement with one array for each column; nothing if there are no rows."""
     if rows:
         yield Statement(name, columns(rows))
 
 
 def dump_json(document: Any) -> str:
-    """As stored. What JSON cannot say is the data's fault, found out here instead of by the server."""
+    """Return the document as it is stored.
+
+    Raises UnitPoisoned for a value that JSON cannot hold. The data is at fault, and the error comes
+    before the server sees it.
+    """
     try:
         return orjson.dumps(document, option=orjson.OPT_UTC_Z).decode()
     except TypeError as error:

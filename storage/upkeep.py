@@ -1,7 +1,8 @@
-"""Partitions ahead and retention behind.
+"""The upkeep of tables: partitions made ahead of time, and rows deleted when their time is over.
 
-Owns the names of partitions (`events_YYYYMMDD`, one UTC day each) and the only SQL with computed identifiers, which
-are made from dates and nothing else. No DEFAULT partition: rows in it would block the making of the real one.
+Owns the names of partitions (`events_YYYYMMDD`, one UTC day each) and the only SQL with computed
+identifiers, which are made from dates and nothing else. There is no DEFAULT partition: rows in it
+would block the creation of the real one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class PostgresUpkeepStore:
         return await self._database.run(work)
 
     async def drop_expired(self, *, event_days: int, cycle_days: int, rejection_days: int) -> Mapping[str, int]:
-        """Each chore whatever became of those before it; then raises the first one's fault, if one had any."""
+        """Run every chore, also after one failed, and return how much each dropped.
+
+        At the end, raises the first chore's fault, if any had one.
+        """
         chores: dict[str, Callable[[], Awaitable[int]]] = {
             "event_partitions": partial(self._drop_partitions, event_days),
             "poll_cycles": partial(self._delete, "drop_old_cycles", cycle_days),
@@ -60,7 +64,11 @@ class PostgresUpkeepStore:
         return dropped
 
     async def _drop_partitions(self, days: int) -> int:
-        """One transaction each. DROP locks the whole table for a moment: lock_timeout gives way to whoever reads."""
+        """Drop each expired partition in a transaction of its own.
+
+        DROP locks the whole table for a moment. If readers hold it, lock_timeout makes the DROP
+        give up.
+        """
         today, names = await self._database.run(read_partitions)
         dropped = 0
         for name in find_expired(names, today - timedelta(days=days)):
@@ -82,7 +90,10 @@ def partition_name(day: date) -> str:
 
 
 def count_days_ahead(today: date, names: Iterable[str]) -> int:
-    """How many days after today are covered without a gap; -1 when today itself is not."""
+    """Return how many days after today have partitions without a gap.
+
+    -1 if today itself has none.
+    """
     held = set(names)
     days = -1
     while partition_name(today + timedelta(days=days + 1)) in held:
@@ -91,18 +102,21 @@ def count_days_ahead(today: date, names: Iterable[str]) -> int:
 
 
 def find_expired(names: Sequence[str], oldest_kept: date) -> list[str]:
-    """Partitions whose whole day lies before the oldest day kept."""
+    """Return the partitions whose whole day lies before the oldest day kept."""
     return [name for name in names if name < partition_name(oldest_kept)]
 
 
 async def read_partitions(connection: Connection) -> tuple[date, list[str]]:
-    """asyncio: the database's day, and the partitions of events by name."""
+    """Return the database's day and the names of the partitions of events. Runs in asyncio."""
     today: date = await connection.fetchval(sql("read_today"))
     return today, [row["relname"] for row in await connection.fetch(sql("list_partitions"))]
 
 
 async def _drop_partition(name: str, connection: Connection) -> int:
-    """How many were dropped: none while somebody else is at it, or when it is gone already."""
+    """Drop the partition and return 1.
+
+    Returns 0 while another shard has the chore, or if the partition is gone already.
+    """
     if not await _is_ours("drop_partitions", connection) or name not in (await read_partitions(connection))[1]:
         return 0
     await connection.execute(f"DROP TABLE {name}")
@@ -110,7 +124,10 @@ async def _drop_partition(name: str, connection: Connection) -> int:
 
 
 async def _delete_batch(statement: str, days: int, connection: Connection) -> int:
-    """How many rows were deleted; none while somebody else is at it, who will see to the rest."""
+    """Delete one batch and return how many rows it had.
+
+    Returns 0 while another shard has the chore; that shard deletes the rest.
+    """
     if not await _is_ours(statement, connection):
         return 0
     deleted: int = await connection.fetchval(sql(statement), days, DELETE_BATCH)
@@ -118,13 +135,16 @@ async def _delete_batch(statement: str, days: int, connection: Connection) -> in
 
 
 async def _is_ours(chore: str, connection: Connection) -> bool:
-    """Take the chore for this transaction, or learn that somebody else has it."""
+    """Take the chore for this transaction. Returns False if another transaction has it."""
     taken: bool = await connection.fetchval(sql("try_lock_chore"), chore)
     return taken
 
 
 async def _make_partition(connection: Connection, day: date) -> None:
-    """Made apart and attached: ATTACH lets readers and writers go on, CREATE … PARTITION OF would lock them out."""
+    """Create a partition by itself, then attach it.
+
+    ATTACH lets readers and writers go on; CREATE … PARTITION OF would lock them out.
+    """
     name = partition_name(day)
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = begin + timedelta(days=1)
