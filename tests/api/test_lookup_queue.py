@@ -43,6 +43,37 @@ async def test_addresses_take_turns(autojump_clock: MockClock) -> None:
     assert "".join(scene.order) == "aabcabaaa"
 
 
+async def test_of_one_address_the_request_that_came_first_is_next(
+    autojump_clock: MockClock,
+) -> None:
+    lookups, order = LookupQueue(LookupLimits(at_once=1)), list[int]()
+
+    async def wait(number: int) -> None:
+        async with lookups.turn("a"):
+            order.append(number)
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(4):
+            nursery.start_soon(wait, number)
+            await trio.testing.wait_all_tasks_blocked()
+    assert order == [0, 1, 2, 3]
+
+
+async def test_a_request_cancelled_as_it_gives_way_leaves_the_others_theirs(
+    autojump_clock: MockClock,
+) -> None:
+    scene = Scene(waiting=2)
+    async with trio.open_nursery() as nursery:
+        await scene.queue(nursery, "a", "b")
+        with trio.CancelScope() as gone:
+            async with trio.open_nursery() as cancelled:
+                await scene.queue(cancelled, "b")
+                nursery.start_soon(scene.wait, "c")
+                gone.cancel()
+    assert (scene.order, scene.refused) == (["a", "b", "c"], [])
+
+
 async def test_when_it_is_full_the_longest_queue_gives_way(autojump_clock: MockClock) -> None:
     scene = Scene(waiting=4)
     async with trio.open_nursery() as nursery:

@@ -154,6 +154,34 @@ async def test_connecting_ends_at_its_deadline(autojump_clock: MockClock) -> Non
     assert trio.current_time() == CONNECT_SECONDS
 
 
+async def test_a_connection_that_nobody_waits_for_is_closed(autojump_clock: MockClock) -> None:
+    """It came about in the moment in which the caller gave up."""
+    late = _stream()
+
+    async def connect(host: str, port: int) -> trio.SocketStream:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        return late
+
+    with trio.move_on_after(0.1):
+        await Dialler(Allowance(), connect=connect).dial(MAKER, 443)
+    assert late.socket.fileno() == -1
+
+
+async def test_of_two_connections_at_once_one_is_closed(autojump_clock: MockClock) -> None:
+    streams = [_stream(), _stream()]
+
+    async def connect(host: str, port: int) -> trio.SocketStream:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        return streams[host == MAKER_2]
+
+    dialler = Dialler(Allowance(), resolve=Network([MAKER, MAKER_2]).resolve, connect=connect)
+    kept = await dialler.dial("maker.example", 443)
+    assert [stream.socket.fileno() == -1 for stream in streams] == [kept is not s for s in streams]
+    await kept.aclose()
+
+
 async def test_resolving_ends_at_its_deadline(autojump_clock: MockClock) -> None:
     async def never(host: str, port: int) -> Sequence[Address]:
         await trio.sleep_forever()
@@ -220,6 +248,39 @@ async def test_names_that_hang_keep_no_known_name_waiting(monkeypatch: pytest.Mo
         async with trio.open_nursery() as nursery:  # many workspaces have the same maker
             for _ in range(MAX_LOOKUPS):
                 nursery.start_soon(dial_and_close)
+    finally:
+        release.set()
+
+
+async def test_only_so_many_names_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def look_up(host: bytes, port: int, **_: object) -> list[object]:
+        if host.startswith(b"nobody"):
+            release.wait(10.0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (MAKER, port))]
+
+    monkeypatch.setattr("runtime.dialling.socket.getaddrinfo", look_up)
+    monkeypatch.setattr("runtime.dialling.RESOLVE_SECONDS", 0.3)
+    monkeypatch.setattr("runtime.dialling.MAX_KNOWN_NAMES", 2)
+    dialler = Dialler(Allowance(), connect=Network().connect)
+
+    async def dial(host: str) -> None:
+        await (await dialler.dial(host, 443)).aclose()
+
+    async def ask_in_vain(number: int) -> None:
+        with pytest.raises(TimeoutError):
+            await dialler.dial(f"nobody-{number}.example", 443)
+
+    try:
+        for host in ("oldest.example", "kept.example", "newest.example"):
+            await dial(host)
+        async with trio.open_nursery() as nursery:
+            for number in range(MAX_LOOKUPS):
+                nursery.start_soon(ask_in_vain, number)
+        await dial("kept.example")
+        with pytest.raises(TimeoutError):  # it waits in line with the unknown names
+            await dial("oldest.example")
     finally:
         release.set()
 

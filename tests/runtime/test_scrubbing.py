@@ -114,6 +114,21 @@ def test_the_user_of_a_pair_is_no_secret() -> None:
     assert Scrubber("fleet:hunter2").text("fleet may not: hunter2") == "fleet may not: [redacted]"
 
 
+def test_a_short_password_of_a_pair_is_found_only_with_its_user() -> None:
+    assert Scrubber("fleet:abc").text("abc of fleet:abc") == "abc of [redacted]"
+    assert Scrubber("fleet:abcd").text("abcd of fleet:abcd") == "[redacted] of [redacted]"
+
+
+def test_what_stands_around_a_secret_stays() -> None:
+    text = "50%25 of the caf\\u00e9 said hunter2, and no more"
+    assert Scrubber("hunter2").text(text) == text.replace("hunter2", "[redacted]")
+
+
+def test_base64_beside_a_plain_secret_is_cut_out_with_it() -> None:
+    pair = b64encode(b"fleet:hunter2").decode()
+    assert Scrubber("fleet:hunter2").text(f"<Ahunter2{pair}>") == "<[redacted]>"
+
+
 def test_other_text_stays_as_it_is() -> None:
     text = '{"vin": "WDB%20\\u00e9 &amp; \\n", "data": "aGVsbG8gd29ybGQ="}'
     assert Scrubber(PAIR).text(text) == text
