@@ -184,5 +184,5 @@ class SharedClock:
 
 def _aware_utc(instant: datetime) -> datetime:
     if instant.tzinfo is None:
-        raise ValueError(f"{instant.isoformat()} has no time zone; instants here are aware")
+        raise ValueError(f"{instant.isoformat()} has no time zone; pass an aware datetime")
     return instant.astimezone(UTC)

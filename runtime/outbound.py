@@ -149,12 +149,12 @@ class Allowance:
             case Reach.NEVER:
                 raise OutboundRefused(
                     f"{address} is never dialled: it is a link-local, metadata, reserved or translated "
-                    f"address, which {SETTING} cannot allow either"
+                    f"address, and {SETTING} cannot allow it"
                 )
             case Reach.PRIVATE:
                 if not self._names(host, address):
                     raise OutboundRefused(
-                        f"{address} is a private or loopback address: it is dialled only where {SETTING} "
+                        f"{address} is a private or loopback address: it is dialled only if {SETTING} "
                         "names the host or its network"
                     )
 
@@ -196,7 +196,7 @@ def _parse_name(entry: str, error: ValueError) -> str:
     if not _HOST_NAME.fullmatch(name):
         raise ValueError(
             f"{entry} is neither a host name, nor an address, nor a network like 10.20.0.0/16: "
-            "leave out scheme, port and path, and write other letters than a-z as xn--…"
+            "leave out scheme, port and path, and write letters other than a-z in the xn--… form"
         )
     if literal_address(name) is not None or _NUMBER.fullmatch(name.rpartition(".")[2]):
         raise ValueError(f"{entry} is not an address in its usual form, like 10.20.30.40")

@@ -41,7 +41,7 @@ class SecretReference:
         kind, colon, target = reference.partition(":")
         if kind not in ("env", "file") or not colon or not target.strip():
             # The text is not repeated, because it may be the secret itself.
-            raise ValueError("a secret is given as a reference, env:NAME or file:PATH, never as itself")
+            raise ValueError("a secret must be a reference, env:NAME or file:PATH, not the secret itself")
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "target", target.strip())
 

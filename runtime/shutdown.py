@@ -137,7 +137,7 @@ class ShutdownPlan:
     def add(self, name: str, budget_seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         """Append a step. Raises ValueError for a budget that is not positive."""
         if budget_seconds <= 0:
-            raise ValueError(f"step {name!r} needs a budget, not {budget_seconds}")
+            raise ValueError(f"step {name!r} needs a budget above 0 seconds, not {budget_seconds}")
         self._steps.append(_Step(name, budget_seconds, step))
 
     async def run(self, *, keep_watch: bool = False) -> None:

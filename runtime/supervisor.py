@@ -82,7 +82,7 @@ class EssentialChildFailed(Exception):
     """
 
     def __init__(self, child: str) -> None:
-        super().__init__(f"essential child {child!r} failed more often than its supervisor tolerates")
+        super().__init__(f"essential child {child!r} crashed more often than its supervisor allows")
         self.child = child
 
 
@@ -364,7 +364,7 @@ def _unwrapped(error: Exception) -> Exception:
 
 def _raise_what_happened(name: str, failure: Exception | None, block_error: Exception | None) -> None:
     if failure is not None and block_error is not None:
-        raise ExceptionGroup(f"supervisor {name!r} failed twice", [failure, block_error])
+        raise ExceptionGroup(f"supervisor {name!r}: an essential child and the block failed", [failure, block_error])
     if failure is not None:
         raise failure
     if block_error is not None:
