@@ -1,8 +1,8 @@
-"""One collection run of a polled connection: page by page from the cursor on, each page submitted as it arrives.
+"""Collection run of a polled connection: fetch page by page from the cursor, submit each page.
 
-Owns the order (oldest first, a cursor only with the data that it covers), the retries inside a run, its counts and its
-lifecycle records. Used by the workspace's cycle and, with the stream lane, by a stream that seeds itself. Deadlines are
-the caller's.
+Owns the order (oldest first; a cursor goes only with the data that it covers), the retries inside a
+run, its counts and its lifecycle records. The workspace's cycle uses it. A stream that seeds itself
+uses it, too, with the stream lane. Deadlines are the caller's.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 MAX_ATTEMPTS_PER_PAGE = 3
-MAX_WAIT_SECONDS = 10.0  # a provider that wants to be left alone for longer is left alone until another run
+MAX_WAIT_SECONDS = 10.0  # a provider that asks for a longer wait is not called again in this run
 
 
 @dataclass(slots=True)
 class Collected:
-    """What a run brought, for the cycle record. `replies` resolve when the parts are committed."""
+    """Counts of a run, for the cycle record. `replies` resolve when the parts are committed."""
 
     pages: int = 0
     records: int = 0
@@ -54,13 +54,13 @@ class Collected:
     malformed: int = 0
     devices_answered: int = 0
     unknown_dropped: int = 0
-    asked_at: float | None = None  # monotonic; when the page was first asked for that has not come yet
-    cursor: str | None = None  # where the next run begins, once the replies say that all of this is committed
+    asked_at: float | None = None  # monotonic; first request for the page that is still awaited
+    cursor: str | None = None  # where the next run begins, once all replies are receipts
     replies: list[Reply[Receipt | None]] = field(default_factory=list)
 
 
 class Collection:
-    """A run of one connection. Make one for each run."""
+    """One run of one connection. Make a new one for each run."""
 
     def __init__(
         self,
@@ -93,7 +93,8 @@ class Collection:
     async def run(self, poller: Poller, cursor: str | None) -> Collected:
         """Fetch and submit every page.
 
-        Raises ProviderFault: what was submitted stays, and the cursor has moved with it as far as the pages said.
+        Raises ProviderFault. The pages before it stay submitted, and the cursor has moved as far as
+        they said.
         """
         external_ids = sorted(self._devices)
         token = None
@@ -106,7 +107,10 @@ class Collection:
                 return self.collected
 
     async def _fetch(self, poller: Poller, external_ids: list[str], cursor: str | None, token: str | None) -> Page:
-        """One page, tried again after an outage: latency spikes and restarts on their side should not cost a cycle."""
+        """Fetch one page; try again after an outage.
+
+        A latency spike or a restart of the provider should not cost a cycle.
+        """
         self.collected.asked_at = trio.current_time()
         for attempt in range(1, MAX_ATTEMPTS_PER_PAGE + 1):
             try:
@@ -171,7 +175,11 @@ class Collection:
             self.collected.replies.append(reply)
 
     def _record(self, page: Page, updates: int) -> None:
-        """Before the submission, so that a log read from top to bottom tells arrival before outcome."""
+        """Log that the page arrived.
+
+        Called before the submission, so that a log read from top to bottom tells arrival before
+        outcome.
+        """
         now = self._clock.now()
         self._log.info("telematics_provider_message_received", received_at=now, frames=page.records)
         self._log.info(
@@ -184,14 +192,14 @@ class Collection:
         )
 
     def _close(self, submission: Submission) -> None:
-        """What is true only now that every page has arrived."""
+        """Add the confirmation and the successful call, true only once every page has arrived."""
         (workspace_id, provider_id), now = self._address, self._clock.now()
         device_ids = tuple(sorted(self._devices[external_id].device_id for external_id in self._answered))
         submission.confirmation = Confirmation(workspace_id, device_ids, now)
         submission.facts = (ConnectionFact(workspace_id, provider_id, ConnectionFactKind.CALL_SUCCEEDED, now),)
 
     def _ledger_items(self, page: Page) -> tuple[InvalidItem, ...]:
-        """One ledger row for the page's malformed records, with the first as its sample."""
+        """Return one ledger row for the page's malformed records, with the first as its sample."""
         if not page.malformed_count:
             return ()
         sample = page.malformed[0] if page.malformed else b""

@@ -1,8 +1,9 @@
-"""Opening a configured connection: from its row and its secret reference to a poller or a streamer.
+"""Opening a configured connection: from its row and secret reference to a poller or a streamer.
 
-Owns the table of provider types, and that whatever a provider brings passes the scrubber (scrubbing.py).
-A connection that cannot be opened (unknown type, missing secret, wrong settings) is a ProviderFault like any
-other, so that it shows in health and is tried again, and nothing else stops.
+Owns the table of provider types. It wraps every poller and streamer, so that everything from a
+provider passes the scrubber (scrubbing.py). A connection that cannot be opened (unknown type,
+missing secret, wrong settings) raises ProviderFault like any other trouble of a provider: it shows
+in health and is tried again, and nothing else stops.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class Connector:
     """Opens connections with the provider types of this process.
 
-    `resolve_secret` turns a reference into a secret. It must end by itself: nothing here has a
-    deadline.
+    `resolve_secret` turns a reference into a secret. It must bound its own time: no deadline is set
+    here.
     """
 
     def __init__(self, providers: Mapping[str, Provider], resolve_secret: Callable[[str], Awaitable[str]]) -> None:
@@ -35,7 +36,7 @@ class Connector:
         self._resolve_secret = resolve_secret
 
     async def open_poller(self, connection: ProviderConnection) -> ScrubbedPoller | None:
-        """Raises ProviderFault; None when this connection has nothing to poll."""
+        """Return a poller; None when this connection has nothing to poll. Raises ProviderFault."""
         provider, secret = await self._prepare(connection)
         scrubber = Scrubber(secret)
         with _opening(scrubber):
@@ -43,7 +44,7 @@ class Connector:
         return None if poller is None else ScrubbedPoller(poller, scrubber)
 
     async def open_streamer(self, connection: ProviderConnection) -> ScrubbedStreamer | None:
-        """Raises ProviderFault; None when this provider does not stream."""
+        """Return a streamer; None when this provider does not stream. Raises ProviderFault."""
         provider, secret = await self._prepare(connection)
         scrubber = Scrubber(secret)
         with _opening(scrubber):
@@ -69,7 +70,7 @@ def _opening(scrubber: Scrubber) -> Iterator[None]:
         with scrubbed_faults(scrubber):
             yield
     except ValueError as error:
-        # Without its cause, which may quote what it was given.
+        # `from None` drops the cause, which may quote the values it was given.
         raise _misconfigured(scrubber.text(str(error))) from None
 
 

@@ -1,7 +1,7 @@
-"""One poll cycle: every polled connection of a workspace once, and the record of how it went.
+"""One poll cycle: collects every polled connection of a workspace once and records how it went.
 
-Owns the run from its first request to its outcome: deadline, Retry-After, counts, lifecycle records. Started by the
-workspace actor, which owns the schedule.
+Owns the run from its first request to its outcome: deadline, Retry-After, counts, lifecycle
+records. The workspace actor starts the cycle and owns the schedule.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 MAX_DETAIL_CHARACTERS = 500
-PATIENCE_SECONDS = 1.0  # who was asked for a shorter time is not to blame
+PATIENCE_SECONDS = 1.0  # a provider that was asked more recently than this is not blamed
 
 
 class PollState:
-    """What a workspace remembers of its connections from one cycle to the next; all of it is a cache."""
+    """Cache of what a workspace knows of its connections from one cycle to the next."""
 
     def __init__(self, cursors: Mapping[str, str]) -> None:
         self.cursors = dict(cursors)
@@ -51,25 +51,32 @@ class PollState:
         self._edges: dict[str, EdgeLog] = {}
 
     def edge_of(self, connection: ProviderConnection) -> EdgeLog:
-        """The log of this connection's troubles: once where one begins and once where it ends, over many cycles."""
+        """Return the log of this connection's troubles, kept over many cycles.
+
+        It writes one line when a trouble begins and one when it ends.
+        """
         if connection.provider_id not in self._edges:
             log = get_logger("cycle").bind(workspace_id=connection.workspace_id, provider_id=connection.provider_id)
             self._edges[connection.provider_id] = EdgeLog(log, "provider_call")
         return self._edges[connection.provider_id]
 
     def postpone(self, connection: ProviderConnection, retry_after: float | None) -> None:
-        """Do not call this provider again before it wants to be called."""
+        """Do not call this provider again for `retry_after` seconds. None changes nothing."""
         if retry_after is not None:
             self._not_before[connection.provider_id] = connection, trio.current_time() + retry_after
 
     def waiting_seconds(self, connection: ProviderConnection) -> float:
-        """Zero when it was configured anew meanwhile: another account, another address may be called at once."""
+        """Return for how many more seconds this provider must not be called.
+
+        Zero if the connection was configured anew meanwhile: another account or address may be
+        called at once.
+        """
         postponed, until = self._not_before.get(connection.provider_id, (None, 0.0))
         return max(0.0, until - trio.current_time()) if postponed == connection else 0.0
 
 
 class Cycle:
-    """A cycle that was started. `run` it once."""
+    """A cycle that was started. Call `run` once."""
 
     def __init__(
         self,
@@ -93,15 +100,17 @@ class Cycle:
         self._ended = False
         self._facts: list[ConnectionFact] = []
         self._invalid: list[InvalidItem] = []
-        self._malformed = 0  # whole answers; records that were malformed count where they were read
+        self._malformed = 0  # answers malformed as a whole; `Collected` counts single records
         self._results: dict[str, str] = {}
         self._collected: dict[str, Collected] = {}
         self._log = get_logger("cycle").bind(workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id)
 
     async def run(self, fetch_seconds: float, commit_seconds: float) -> CycleOutcome:
-        """Collect within `fetch_seconds`, wait for the commits within `commit_seconds`, and submit the outcome.
+        """Collect, wait for the commits, submit the outcome and return it.
 
-        Cancelled on the way it is handed over as abandoned, so that its slot may have another attempt elsewhere.
+        Collecting takes at most `fetch_seconds`, the wait for the commits at most `commit_seconds`.
+        Submitting waits as long as the lane is full. A cycle that is cancelled or crashes on the
+        way is submitted as abandoned, so that its slot may have another attempt elsewhere.
         """
         try:
             outcome = await self._collect_all(fetch_seconds)
@@ -169,7 +178,10 @@ class Cycle:
             self._invalid.append(self._unreadable_answer(provider_id, fault))
 
     def _unreadable_answer(self, provider_id: str, fault: ProviderFault) -> InvalidItem:
-        """For the ledger: an answer that could not be read has no records, and its body is not kept."""
+        """Return the ledger's item for an answer that could not be read.
+
+        Such an answer has no records, and its body is not kept.
+        """
         return InvalidItem(
             self._view.workspace_id,
             provider_id,
@@ -181,12 +193,16 @@ class Cycle:
         )
 
     def _note_deadline(self, fetch_seconds: float) -> None:
-        """A provider is to blame for what it was asked and did not answer, not for our own ingest having no room."""
+        """Record which connections did not finish in time, and whether the provider is to blame.
+
+        A provider is to blame if it was asked and did not answer, not if our own ingest had no
+        room.
+        """
         now = trio.current_time()
         for provider_id, result in self._results.items():
             if result != "unfinished":
                 continue
-            collected = self._collected.get(provider_id)  # None: its secret was still being read
+            collected = self._collected.get(provider_id)  # None: the secret was still being read
             asked_at = None if collected is None else collected.asked_at
             if asked_at is not None and now - asked_at >= PATIENCE_SECONDS:
                 detail = f"no complete answer within {fetch_seconds:.0f} s"
@@ -208,7 +224,10 @@ class Cycle:
     # --- the end
 
     async def _wait_for_commits(self, commit_seconds: float) -> Counter[str]:
-        """Outcomes of everything submitted, as far as the verdicts come in time; cursors move with their commits."""
+        """Count the outcomes of everything submitted, as far as the verdicts come in time.
+
+        The cursor of a connection moves when all its submissions are committed.
+        """
         outcomes: Counter[str] = Counter()
         with trio.move_on_after(commit_seconds):
             for provider_id, collected in self._collected.items():
@@ -233,13 +252,19 @@ class Cycle:
         }
 
     async def _submit_end(self, outcome: CycleOutcome, summary: Mapping[str, Any]) -> None:
-        """Hand in the outcome behind the data. Waits for room for as long as the database is away: without this row
-        the cycle would look unfinished for ever, and slots that pass meanwhile are recorded as missed.
+        """Submit the outcome behind the data.
+
+        Waits for room for as long as the database is away: without this row the cycle would look
+        unfinished for ever. Slots that pass meanwhile are recorded as missed.
         """
         await self._ingest.submit(self._end(outcome, summary))
 
     def _abandon(self) -> None:
-        """The same without waiting: whoever finds no room for it leaves the cycle to be abandoned by its successor."""
+        """Submit the outcome "abandoned". Does not block.
+
+        If the lane is full or closed, the workspace actor that starts next marks the cycle
+        abandoned.
+        """
         try:
             self._ingest.submit_nowait(self._end(CycleOutcome.ABANDONED, self._summary(Counter())))
         except (LaneFull, MailboxClosed):

@@ -1,16 +1,17 @@
-"""Submissions that wait because rows which they need are locked, or because they must not overtake one that waits.
+"""Submissions that wait for locked rows, or must not overtake another submission that waits.
 
-Owns which rows are locked as far as is known, what waits for them and in which order, and when to look again. The rule
-is domain.deferral. Does no I/O: the ingest actor asks the database and tells.
+Owns which rows are known to be locked, which submissions wait for them and in which order, and when
+to look again. The rule is domain.deferral. Does no I/O: the ingest actor asks the database and
+passes the answer on.
 
-**Bounds.** What waits here counts against its lane of the mailbox, so a lane takes no more than it does without
-locks. Each workspace has a bound of its own well below that; otherwise one locked row would fill the lane for
-everybody. Past it, a submission that would only join those that wait is refused: streams go on coalescing,
-polls wait within their deadline, and clients get 503 with Retry-After. Looking again costs a few key look-ups every
-0.2 to 2 s.
+**Bounds.** A submission that waits here counts against its lane of the mailbox, so a lane takes no
+more than it does without locks. Each workspace has a bound of its own well below that; otherwise
+one locked row would fill the lane for everybody. Past that bound, a submission that would only join
+those that wait is refused: streams go on coalescing, polls wait within their deadline, and clients
+get 503 with Retry-After. Looking again costs a few key look-ups every 0.2 to 2 s.
 
-**Order.** The submissions here stand in an order in which they may commit. A batch that meets a lock goes to the front:
-it follows nothing that waits here, or it would not have been tried.
+**Order.** The submissions here stand in an order in which they may commit. A batch that meets a
+lock goes to the front: it follows nothing that waits here, otherwise it would not have been tried.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from runtime.mailbox import Mailbox
 
 MAX_WORKSPACE_UPDATES: Final = 1_000
-# With the submissions without updates: every cycle ends with one, however long a row is locked.
+# Also bounds submissions without updates: every cycle ends with one, however long a row is locked.
 MAX_WORKSPACE_SIZE: Final = 2 * MAX_WORKSPACE_UPDATES
 MIN_LOOK_SECONDS: Final = 0.2
 MAX_LOOK_SECONDS: Final = 2.0
@@ -58,17 +59,20 @@ class DeferredSubmissions:
         self._mailbox = mailbox
         self._log = log
         self._waiting: list[_Deferred] = []
-        self._ready: deque[_Deferred] = deque()  # their rows are free; they commit before anything new
-        self._locked: dict[Key, str] = {}  # and the transaction that was seen to hold each
-        self._preceding: set[Key] = set()  # a new submission that follows one of these waits, too
-        self._sizes: Counter[str] = Counter()  # of what is here, by workspace; no zeros are kept
-        self._left = trio.Event()  # set when some leave
+        # their rows are free; they commit before anything new
+        self._ready: deque[_Deferred] = deque()
+        self._locked: dict[Key, str] = {}  # row -> the transaction that was seen to hold it
+        # a new submission that follows one of these keys must wait, too
+        self._preceding: set[Key] = set()
+        # size of what is here, by workspace; zeros are not kept
+        self._sizes: Counter[str] = Counter()
+        self._left = trio.Event()  # set when submissions leave
         self._closed = False
         self._backoff = Backoff(random, MIN_LOOK_SECONDS / 2, MAX_LOOK_SECONDS - MIN_LOOK_SECONDS)
         self._next_look_at = math.inf
         self._since: float | None = None  # when the present trouble began
         self._deferrals = 0
-        self._deferrals_before = 0  # at that time
+        self._deferrals_before = 0  # `_deferrals` when the present trouble began
         self._looks = 0
 
     def __len__(self) -> int:
@@ -87,7 +91,10 @@ class DeferredSubmissions:
     # --- admission
 
     def refuses(self, submission: Submission) -> bool:
-        """Return whether it would only join those that wait, in a workspace that has enough of them."""
+        """Return whether to refuse a submission that would only join those that wait.
+
+        True if it would have to wait and one of its workspaces has reached its bound.
+        """
         if not self._waiting or self._closed:
             return False
         enough = MAX_WORKSPACE_UPDATES if submission.updates else MAX_WORKSPACE_SIZE
@@ -96,19 +103,19 @@ class DeferredSubmissions:
         return self._must_wait(claim_of(submission))
 
     async def wait_admitted(self, submission: Submission) -> None:
-        """Return when it is refused no longer. The caller's cancel scope is the deadline."""
+        """Wait until `refuses` is False. The caller's cancel scope is the deadline."""
         while self.refuses(submission):
             await self._left.wait()
 
     def close(self) -> None:
-        """Refuse nothing any more: the closed mailbox does."""
+        """Refuse nothing from now on, because the closed mailbox refuses everything."""
         self._closed = True
         self._tell_left()
 
     # --- in
 
     def hold_back(self, batch: Sequence[Submission], since: float) -> list[Submission]:
-        """Keep those of a new batch that must wait; return the others."""
+        """Keep the submissions of a new batch that must wait; return the others."""
         free = []
         for submission, claim in [(submission, claim_of(submission)) for submission in batch]:
             if self._must_wait(claim):
@@ -119,7 +126,10 @@ class DeferredSubmissions:
         return free
 
     def put_first(self, batch: Sequence[tuple[Submission, Claim]], locked: Mapping[Key, str], since: float) -> None:
-        """Keep a batch that met these locks. Those of it that are free come out with `take_ready`."""
+        """Keep a batch that met these locks, before everything else that is here.
+
+        Those of its submissions whose rows are free come out with `take_ready`.
+        """
         if self._since is None:
             self._since, self._deferrals_before = trio.current_time(), self._deferrals
             self._log.warning("ingest_deferred", rows=sorted(locked)[:MAX_NAMED_ROWS], locked=len(locked))
@@ -132,14 +142,14 @@ class DeferredSubmissions:
     # --- out
 
     def note_look(self, found: Mapping[Key, str], session: SessionRef | None) -> None:
-        """Note what a look at `locked` has found.
+        """Note which locks a look at `locked` has found.
 
-        A row that another transaction holds by now counts as free. Its locks come and go, and a unit that waits in line
-        gets it sooner than one that looks now and then.
+        A row that a different transaction holds by now counts as free. The locks on such a row come
+        and go, and a unit that waits in line gets the row sooner than one that looks now and then.
         """
         self._looks += 1
         self._locked = {row: holder for row, holder in self._locked.items() if found.get(row) == holder}
-        if session is not None:  # what will be refused as fenced needs no row
+        if session is not None:  # a submission that will be refused as fenced needs no row
             self._waiting = [
                 entry._replace(claim=NO_CLAIM) if entry.submission.is_stale(session) else entry
                 for entry in self._waiting
@@ -152,7 +162,12 @@ class DeferredSubmissions:
         self._next_look_at = trio.current_time() + delay if self._waiting else math.inf
 
     def take_ready(self, max_size: int) -> tuple[list[Submission], float]:
-        """The next submissions whose rows are free, in order, and since when the oldest of them waits."""
+        """Return the next submissions whose rows are free, in order, and the time of the oldest.
+
+        Since that time the oldest has waited. It is on trio's clock, and infinite when no
+        submission is returned. The submissions have at most `max_size` together; a single larger
+        one comes alone.
+        """
         taken: list[_Deferred] = []
         size = 0
         while self._ready and (not taken or size + self._ready[0].submission.size <= max_size):
@@ -162,7 +177,7 @@ class DeferredSubmissions:
         return [entry.submission for entry in taken], min((entry.since for entry in taken), default=math.inf)
 
     def take_all(self) -> list[Submission]:
-        """Everything, in order: for giving up."""
+        """Remove and return everything, in order. For giving up."""
         left = [*self._ready, *self._waiting]
         self._ready.clear()
         self._waiting.clear()
@@ -171,7 +186,7 @@ class DeferredSubmissions:
         return [entry.submission for entry in left]
 
     def note_commit(self) -> None:
-        """A unit has been committed; if nothing is left here, the trouble is over."""
+        """Note that a unit was committed. If nothing is left here, log that the trouble is over."""
         if self._since is None or len(self):
             return
         self._log.info(
@@ -220,7 +235,7 @@ class DeferredSubmissions:
         self._left = trio.Event()
 
     def statistics(self) -> dict[str, Any]:
-        """`deferrals` counts each time that a submission was put here."""
+        """Return counts and ages. `deferrals` counts each time that a submission was put here."""
         ages = self._ages()
         return {
             "submissions": len(self),
@@ -233,7 +248,7 @@ class DeferredSubmissions:
         }
 
     def _ages(self) -> dict[str, float]:
-        """Since when, in seconds, each workspace has had something here."""
+        """Return for how many seconds each workspace has had something here."""
         now = trio.current_time()
         ages: dict[str, float] = {}
         for entry in (*self._ready, *self._waiting):

@@ -1,6 +1,6 @@
-"""What the actors of one workspace run by: its configuration, looked up fast, replaced as a whole when it changes.
+"""Configuration of one workspace as its actors see it: looked up fast, replaced as a whole.
 
-Owns the view, not the truth: the database has that, and every unit checks identity again.
+Owns the view, not the truth: the database has the truth, and every unit checks identity again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class FleetView:
     def __init__(self, fleet: Fleet, ownership: Ownership) -> None:
         self.version = 1
         self._changed = trio.Event()
-        self.ownership = ownership  # under what claim this workspace is collected: its cycle and its streams together
+        self.ownership = ownership  # the claim for its cycle and its streams together
         self._load(fleet)
 
     def _load(self, fleet: Fleet) -> None:
@@ -30,16 +30,20 @@ class FleetView:
             self._devices.setdefault(device.provider_id, {})[device.external_id] = device
 
     def replace(self, fleet: Fleet) -> None:
-        """Take a newer configuration and wake who waits for one. To ask for a run makes it newer, too."""
+        """Take a newer configuration and wake the tasks that wait for one.
+
+        A request for a run makes the configuration newer, too.
+        """
         self._load(fleet)
         self.version += 1
         self._changed.set()
         self._changed = trio.Event()
 
     async def wait_changed(self, seen: int) -> int:
-        """The version, as soon as it is not the `seen` one, so that a change during a cycle is not lost.
+        """Wait until the version differs from `seen`, and return it.
 
-        No deadline of its own: most configurations never change.
+        Returns at once if it already differs, so that a change during a cycle is not lost. No
+        deadline of its own: most configurations never change.
         """
         while self.version == seen:
             await self._changed.wait()
@@ -57,5 +61,5 @@ class FleetView:
         return next((c for c in self.fleet.connections if c.provider_id == provider_id), None)
 
     def devices_of(self, provider_id: str) -> dict[str, Device]:
-        """external_id -> device, active ones only. Replaced, never changed in place."""
+        """Return the active devices by external id. The dict is replaced, never changed."""
         return self._devices.get(provider_id, {})

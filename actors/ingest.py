@@ -37,10 +37,10 @@ MAX_UNIT_UPDATES = 1_000
 
 
 class IngestActor:
-    """Self-clocking batches: what is waiting becomes a unit, and while it commits the next one gathers.
+    """Commits everything that waits as one unit; the next one gathers while it commits.
 
-    The batch in hand, the receipts owed and the counters live on this object, outside the restartable task: when
-    `run` is started again after a crash it goes on with the same batch.
+    The batch in hand, the receipts owed and the counters live on this object, outside the
+    restartable task: when `run` is started again after a crash, it goes on with the same batch.
     """
 
     def __init__(self, store: IngestStore, current: CurrentSession, *, random: Random) -> None:
@@ -61,21 +61,24 @@ class IngestActor:
         self._settled = trio.Event()
         self._outcomes: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
-        self._by_resource: dict[str, Counter[str]] = {}  # of what this shard ever owned: at most all workspaces
+        self._by_resource: dict[str, Counter[str]] = {}  # for each workspace ever owned here
         self._units = 0
         self._largest_unit = 0
 
     # --- the way in
 
     def submit_nowait(self, submission: Submission) -> None:
-        """Put it into its lane, or raise LaneFull / MailboxClosed. Never blocks."""
+        """Put it into its lane, or raise LaneFull or MailboxClosed. Never blocks."""
         if self._deferred.refuses(submission):
             raise LaneFull("rows of this workspace are locked, and enough of its updates wait for them")
         self._mailbox.send_nowait(lane_of(submission), submission, submission.size)
         self._count_submitted(submission)
 
     async def submit(self, submission: Submission) -> None:
-        """Wait for room in its lane. The caller's cancel scope is the deadline; cancelled means not submitted."""
+        """Wait for room in its lane, and put it there. Raises MailboxClosed.
+
+        The caller's cancel scope is the deadline; cancelled means not submitted.
+        """
         await self._deferred.wait_admitted(submission)
         await self._mailbox.send(lane_of(submission), submission, submission.size)
         self._count_submitted(submission)
@@ -98,8 +101,10 @@ class IngestActor:
             await self._commit_batch()
 
     async def _fill_batch(self) -> None:
-        """Deferred submissions whose rows are free come first, then what waits in the mailbox and follows none that is
-        still deferred.
+        """Wait until there is a batch in hand.
+
+        Deferred submissions whose rows are free come first. Then come those from the mailbox that
+        need not wait for a lock or for a deferred submission.
         """
         while not self._batch:
             if trio.current_time() >= self._deferred.next_look_at:
@@ -109,14 +114,18 @@ class IngestActor:
                 await self._receive()
 
     async def _receive(self) -> None:
-        """Take a batch from the mailbox, or return without one when it is time to look at the locks again."""
+        """Take a batch from the mailbox.
+
+        Returns without one when it is time to look at the locks again. Raises MailboxClosed when
+        the mailbox is closed and empty and nothing is deferred.
+        """
         with trio.CancelScope(deadline=self._deferred.next_look_at):
             try:
                 self._batch = await self._mailbox.receive_batch(MAX_UNIT_UPDATES)
             except MailboxClosed:
                 if not len(self._deferred):
                     raise
-                await trio.sleep_forever()  # until that time
+                await trio.sleep_forever()  # until the deadline: time to look at the locks
         self._batch_since = trio.current_time()
         if len(self._deferred):
             self._batch = self._deferred.hold_back(self._batch, self._batch_since)
@@ -132,20 +141,25 @@ class IngestActor:
         self._deferred.look_later()
 
     async def _commit_batch(self) -> None:
-        batch = self._batch  # which may be given up while it is committed
+        batch = self._batch  # `give_up` may replace self._batch meanwhile
         try:
             receipts = await self._commit_or_bisect(batch)
         except RowsLocked as fault:
             await self._defer(batch, fault)
         except SearchInterrupted as interrupted:
-            # Deferred at once: tried again whole, the rest could be poisoned again before it meets the lock.
+            # The rest is deferred at once. If it were tried again whole, it could be poisoned again
+            # before it meets the lock.
             await self._defer(self._settle_begun(batch, interrupted), interrupted.fault)
         else:
             self._batch = []
             self._settle_all(batch, receipts)
 
     async def _defer(self, batch: list[Submission], fault: RowsLocked) -> None:
-        """Ask which rows it was and put aside what needs them. Without such a row it is a table, or the session."""
+        """Ask which rows are locked, and defer the batch.
+
+        If none of the batch's rows is locked, the lock is on a table or on the session's row: then
+        back off and keep the batch in hand.
+        """
         claims = [claim_of(submission) for submission in batch]
         try:
             locked = await self._store.find_locked({row for claim in claims for row in claim.rows})
@@ -159,7 +173,7 @@ class IngestActor:
             self._deferred.put_first(list(zip(batch, claims, strict=True)), locked, self._batch_since)
 
     def _settle_begun(self, batch: list[Submission], interrupted: SearchInterrupted) -> list[Submission]:
-        """Keep in hand what the search for poison has not come to, and return it."""
+        """Settle what the search for poison has committed; keep the rest in hand and return it."""
         done = len(interrupted.receipts)
         left = batch[done:]
         if self._batch is batch:
@@ -168,7 +182,8 @@ class IngestActor:
         if interrupted.begun is not None:
             first, left[0] = cut_at(left[0], interrupted.begun)
             if first.ownership is not None:
-                self._unsettled[first.ownership.resource] += 1  # settled in two steps
+                # first part and rest are settled one by one
+                self._unsettled[first.ownership.resource] += 1
             self._settle(first, interrupted.begun)
         return left
 
@@ -189,7 +204,8 @@ class IngestActor:
             try:
                 submission.resolve(receipt)
             except Exception:
-                # A bug of whoever waits; the others in this unit are owed their receipts all the same.
+                # A bug in the code that waits for this receipt. The other submissions of the unit
+                # must get theirs all the same.
                 self._log.exception("receipt_not_taken", trace_id=submission.trace_id)
 
     def _count_settled(self, resource: str) -> None:
@@ -200,12 +216,15 @@ class IngestActor:
             self._settled = trio.Event()
 
     async def wait_settled(self, resource: str) -> None:
-        """Return when every submission of this resource has its verdict. The caller's cancel scope is the deadline."""
+        """Wait until every submission of this resource has its verdict.
+
+        The caller's cancel scope is the deadline.
+        """
         while self.has_unsettled(resource):
             await self._settled.wait()
 
     def has_unsettled(self, resource: str) -> bool:
-        """Whether a submission of this resource still waits for its verdict."""
+        """Return whether a submission of this resource still waits for its verdict."""
         return resource in self._unsettled
 
     async def _commit_or_bisect(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
@@ -226,10 +245,12 @@ class IngestActor:
         return receipt
 
     async def _until_verdict(self, attempt: Attempt) -> Sequence[Receipt]:
-        """Try one unit until the database has given a verdict: committed, poisoned (raised), or locked out (raised).
+        """Try one unit until the database gives a verdict, and return its receipts.
 
-        While the database is away the same unit is tried for ever. Fenced means another epoch took over: the unit is
-        tried again under the next session, where what the old one owned is refused and the rest is committed.
+        Raises UnitPoisoned when the data was refused, and RowsLocked when a lock was not given in
+        time. While the database is away, the same unit is tried for ever. SessionFenced means that
+        another epoch took over: the unit is tried again under the next session. There, what the old
+        session owned is refused and the rest is committed.
         """
         session = await self._begin_unit()
         while True:
@@ -249,7 +270,10 @@ class IngestActor:
                     return receipts
 
     async def _attempt_to_the_end(self, attempt: Attempt, session: SessionRef) -> Sequence[Receipt] | None:
-        """One attempt, until it is known what became of it; None when nothing did and nobody is to blame."""
+        """Make one attempt, and find out whether a commit without an answer was applied.
+
+        None if the commit was not applied; the caller retries.
+        """
         try:
             return await attempt(session, self._next_unit)
         except CommitUnknown as unknown:
@@ -262,7 +286,11 @@ class IngestActor:
         return session
 
     async def _was_committed(self, session: SessionRef) -> bool:
-        """The connection was lost during COMMIT: if the unit is the last one stored, what was judged is true."""
+        """Return whether the unit was committed whose connection was lost during COMMIT.
+
+        It was if it is the last unit stored; then the receipts judged before are true. While the
+        database is away this asks for ever.
+        """
         while True:
             try:
                 last_unit = await self._store.load_last_unit(session)
@@ -287,16 +315,23 @@ class IngestActor:
     # --- the way out
 
     def close(self) -> None:
-        """Take nothing more; `run` returns when what is waiting is committed, the deferred submissions among it."""
+        """Take nothing more.
+
+        `run` returns when everything that waits is committed, deferred submissions included.
+        """
         self._mailbox.close()
         self._deferred.close()
 
     def give_up(self) -> int:
-        """After the drain's budget: tell everyone who still waits that there is no verdict. How many submissions."""
+        """Tell everyone who waits that there is no verdict; return how many submissions were left.
+
+        For when the drain's budget is used up.
+        """
         left = self._batch + self._deferred.take_all() + self._mailbox.take_all()
         self._batch = []
         for submission in left:
-            resolve, submission.resolve = submission.resolve, None  # answered, even if a unit in flight still commits
+            # Answer only once: a unit in flight may still commit and settle this submission.
+            resolve, submission.resolve = submission.resolve, None
             if resolve is not None:
                 resolve(None)
         return len(left)
@@ -305,11 +340,14 @@ class IngestActor:
 
     @property
     def is_failing(self) -> bool:
-        """The last attempt to commit failed; not ready."""
+        """True from a failed commit until the next good one. The shard is not ready then."""
         return self._edge.is_failing
 
     def oldest_waiting_seconds(self) -> float:
-        """Age of the oldest submission without a verdict, apart from deferred ones: those do not hold up others."""
+        """Return the age of the oldest submission without a verdict.
+
+        Deferred submissions do not count, because they do not hold up others.
+        """
         waiting = self._mailbox.oldest_waiting_seconds()
         if not self._batch:
             return waiting
@@ -319,7 +357,11 @@ class IngestActor:
         return sum(lane["waiting_size"] for lane in self._mailbox.statistics()["lanes"].values())
 
     def statistics(self) -> dict[str, Any]:
-        """`submitted` equals the sum of `outcomes` plus `pending`, exactly, whenever the loop is between two units."""
+        """Return counters, ages and what waits.
+
+        `submitted` equals the sum of `outcomes` plus `pending`, exactly, whenever the loop is
+        between two units.
+        """
         return {
             "submitted": self._submitted,
             "outcomes": dict(self._outcomes),

@@ -1,7 +1,9 @@
 """From frames to submissions: the synchronous half of a stream actor.
 
-Owns the coalescing buffer and the frame counts. Never waits and never touches a socket, so that the reader which calls
-it can keep up with any provider. Identity: frames received = merged + ignored + malformed + pending.
+Owns the coalescing buffer and the frame counts. Never waits and never touches a socket, so that the
+reader which calls it can keep up with any provider.
+
+Identity: frames received = merged + ignored + malformed + pending.
 """
 
 from __future__ import annotations
@@ -49,17 +51,21 @@ class FrameIntake:
         self.ignored: Counter[str] = Counter()
         self.faults: Counter[FaultClass] = Counter()
         self._reported = 0  # frames named in a lifecycle record so far
-        # Of the present window, apart for what the provider reported: count, first sample, detail.
+        # Refused frames of the present window: count, first sample, detail. Errors that the
+        # provider reported have entries of their own.
         self._bad: dict[tuple[Reason, FaultClass | None], tuple[int, bytes, str]] = {}
         self._bad_since = 0.0  # monotonic time of the window's first refused frame
         self._horizon = clock.now() + FUTURE_GUARD
         self._in_hand = 0
-        self.scrubber = Scrubber()  # of the connection that is open, or was last
+        self.scrubber = Scrubber()  # of the open connection, else of the last one
 
     def take(
         self, interpret: Callable[[str | bytes], FrameVerdict], frame: str | bytes, received: float
     ) -> FrameVerdict:
-        """Count and merge one frame; `received` is its monotonic time. The hot path of the whole service."""
+        """Count and merge one frame, and return its verdict. The hot path of the whole service.
+
+        `received` is the frame's monotonic time. A crash of `interpret` is counted and raised.
+        """
         self.received += 1
         self._in_hand = 1
         try:
@@ -82,12 +88,18 @@ class FrameIntake:
         return verdict
 
     def _has_future(self, readings: tuple[Reading, ...]) -> bool:
-        """Asked of a suspect: the horizon stands still while nothing is flushed, which may be for long."""
+        """Return whether a suspect reading is in the future, by a new horizon.
+
+        The old horizon stands still while nothing is flushed, perhaps for long.
+        """
         self._horizon = self._clock.now() + FUTURE_GUARD
         return any(reading[2] > self._horizon for reading in readings)
 
     def _note_crash(self, frame: str | bytes, received: float) -> None:
-        """A bug met this frame: it is counted, and its sample tells which one it was. The bug itself travels on."""
+        """Count a frame on which the interpreter crashed, and keep it as a sample.
+
+        The caller raises the error.
+        """
         self._in_hand = 0
         self.malformed += 1
         self._note_bad(Reason.INVALID, frame, "the interpreter crashed on it", received)
@@ -107,8 +119,11 @@ class FrameIntake:
     def _note_bad(
         self, reason: Reason, frame: str | bytes, detail: str, received: float, fault: FaultClass | None = None
     ) -> None:
-        """Count a frame for the ledger, keeping the first as a sample. A future reading must not enter the buffer: it
-        would stand there as the newest and push good ones out."""
+        """Count a refused frame for the ledger, and keep the first as a sample.
+
+        A future reading must not enter the buffer: it would stand there as the newest and push good
+        ones out.
+        """
         if not self._bad:
             self._bad_since = received
         count, sample, first_detail = self._bad.get((reason, fault), (0, b"", detail))
@@ -118,10 +133,10 @@ class FrameIntake:
         self._bad[reason, fault] = (count + 1, sample, first_detail)
 
     def next_submission(self, opened_before: float) -> Submission | None:
-        """The devices whose window opened before this monotonic instant, at most 500; None when there is nothing.
+        """Return the devices whose window opened before this monotonic instant, at most 500.
 
-        Frames that were refused have a window too: then they go to the ledger, one row and one sample for each reason,
-        reports of errors apart.
+        None when there is nothing. Refused frames have a window, too; when it is over they go to
+        the ledger, one row and one sample for each reason, reports of errors apart.
         """
         self._horizon = self._clock.now() + FUTURE_GUARD
         merged = self.buffer.drain(MAX_UPDATES_PER_SUBMISSION, opened_before=opened_before)
@@ -152,7 +167,11 @@ class FrameIntake:
         received: float,
         trace_id: str,
     ) -> CanonicalUpdate:
-        """Names and texts of the provider's own pass the scrubber; the name of a device that we know is ours."""
+        """Return the update of one device, without the connection's secret.
+
+        Names and texts that the provider chose pass the scrubber. The name of a known device is
+        ours.
+        """
         name = self.scrubber.text(external_id) if device is None else external_id
         readings = scrub_readings(readings, self.scrubber)
         return make_update(address, name, device, readings, self._clock.at(received), trace_id)
@@ -165,7 +184,7 @@ class FrameIntake:
         )
 
     def newly_received(self) -> int:
-        """Frames since this was asked last; for lifecycle records."""
+        """Return how many frames came since the last call. For lifecycle records."""
         new = self.received - self._reported
         self._reported = self.received
         return new

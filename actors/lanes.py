@@ -9,7 +9,8 @@ from runtime.mailbox import LaneLimits
 if TYPE_CHECKING:
     from domain.model import Submission
 
-# Capacities count updates. Weights share a unit when all lanes are full: streams carry most, polls can wait longest.
+# Capacities count updates. When all lanes are full, their weights share out a unit: streams carry
+# most, polls can wait longest.
 LANES: Final = {
     "stream": LaneLimits(capacity=20_000, weight=4),
     "http": LaneLimits(capacity=5_000, weight=2),

@@ -1,7 +1,7 @@
-"""The actors of the workspaces this shard owns: started, kept in step with the configuration, paused, handed over.
+"""Actors of the workspaces that this shard owns: starts, reconfigures, pauses and hands them over.
 
-Owns who runs here, not who should: shard.py decides that. It must never let go of a workspace whose submissions have no
-verdict yet, and never run one twice.
+Owns who runs here, not who should: shard.py decides that. It must never let go of a workspace whose
+submissions have no verdict yet, and never run one twice.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ FRAME_COUNTS = ("received", "merged", "ignored", "malformed", "pending")
 
 
 class _Owned:
-    """One workspace: its actors keep their counters and buffers while they are paused.
+    """One workspace with its actors, which keep counters and buffers while they are paused.
 
-    `changing` is held by whoever starts or stops its actors for good: a stream that is made for a newer configuration
-    while the workspace is handed over would run on without an owner.
+    `changing` is held while the workspace's actors are started or stopped for good. Otherwise a
+    stream made for a newer configuration during a hand-over would run on without an owner.
     """
 
     def __init__(self, view: FleetView, workspace: WorkspaceActor) -> None:
@@ -48,7 +48,7 @@ class _Owned:
 
 
 class OwnedActors:
-    """The workspaces of one shard. Between `pause` and `resume` nothing of theirs runs."""
+    """The workspaces of one shard. Between `pause` and `resume` none of their actors runs."""
 
     def __init__(
         self,
@@ -69,12 +69,16 @@ class OwnedActors:
         self._supervisor = Supervisor("owned", random=random)
         self._owned: dict[str, _Owned] = {}
         self._paused = False
-        # By workspace, of streams that run no more, so that the frame identity still adds up.
+        # Frame counts of streams that run no more, by workspace, so that the frame identity still
+        # adds up.
         self._ended_frames: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Run under a supervisor for the length of the block, which is one session's: it begins with nothing owned."""
+        """Run the actors under a supervisor for the length of the block.
+
+        The block is one session's: it begins with nothing owned.
+        """
         self._owned.clear()
         self._paused = False
         try:
@@ -94,7 +98,7 @@ class OwnedActors:
         return frozenset(self._owned)
 
     def token_of(self, workspace_id: str) -> int:
-        """The token under which this workspace is owned. KeyError when it is not."""
+        """Return the token under which this workspace is owned. Raises KeyError if it is not."""
         return self._owned[workspace_id].view.ownership.token
 
     def config_version(self, workspace_id: str) -> int:
@@ -116,7 +120,11 @@ class OwnedActors:
             await self._match_streams(owned)
 
     async def follow(self, fleet: Fleet) -> None:
-        """Give the actors of an owned workspace its newer configuration. Nothing when it is handed over by then."""
+        """Give the actors of an owned workspace its newer configuration.
+
+        Does nothing if the workspace has been given up by the time the lock is free. Raises
+        KeyError if it is not owned.
+        """
         owned = self._owned[fleet.workspace.workspace_id]
         async with owned.changing:
             if self._owned.get(fleet.workspace.workspace_id) is owned:
@@ -124,13 +132,16 @@ class OwnedActors:
                 await self._match_streams(owned)
 
     async def _match_streams(self, owned: _Owned) -> None:
-        """Start the stream actors that are configured, stop those that are not or were configured differently."""
+        """Start the streams that are configured; stop those that no longer are.
+
+        A stream that is configured differently is stopped and made anew.
+        """
         wanted = {c.provider_id: c for c in owned.view.fleet.connections if c.transport == "stream" and c.active}
         for provider_id in list(owned.streams):
             if wanted.get(provider_id) != owned.streams[provider_id][0]:
                 await self._end_stream(owned, provider_id)
         if self._owned.get(owned.view.workspace_id) is not owned:
-            return  # it is being handed over since; whoever does that is waiting for us
+            return  # given up meanwhile; the task that does so waits for `changing`
         for provider_id, connection in wanted.items():
             if provider_id not in owned.streams:
                 owned.streams[provider_id] = (connection, self._make_stream(owned, provider_id))
@@ -163,24 +174,33 @@ class OwnedActors:
     # --- stopping
 
     async def pause(self) -> None:
-        """Stop everything, at once and together, but keep what it holds: sockets close, no cycle starts."""
+        """Stop all actors at once and together, but keep what they hold.
+
+        Sockets close and no cycle starts.
+        """
         self._paused = True
         async with trio.open_nursery() as nursery:
             for child in self._supervisor.children():
                 nursery.start_soon(self._stop, child.name)
 
     def resume(self) -> None:
-        """Go on after `pause`; streams reconnect each with its own jitter, and seed."""
+        """Start the actors again after `pause`.
+
+        Each stream reconnects with its own jitter, and seeds.
+        """
         self._paused = False
         for owned in self._owned.values():
             self._start_actors(owned)
 
     async def let_go(self, workspace_id: str) -> bool:
-        """Stop a workspace's actors and wait for the verdicts of all they submitted; False when that takes too long.
+        """Stop a workspace's actors and wait for the verdicts of all they submitted.
 
-        After True nothing of it is left here and its lease may be released. After False, or a cancellation, the lease
-        must be kept: the workspace is still here, with everything that its actors hold. What is not here may have
-        submissions without a verdict all the same, from before its actors were forgotten in a crash.
+        Returns False if that takes too long. After True nothing of the workspace is left here and
+        its lease may be released. After False, or a cancellation, the lease must be kept: the
+        workspace is still here, with everything that its actors hold.
+
+        A workspace that is not here may still have submissions without a verdict, from before its
+        actors were forgotten in a crash. Those verdicts are waited for, too.
         """
         owned = self._owned.pop(workspace_id, None)
         is_settled = False
@@ -203,8 +223,10 @@ class OwnedActors:
         return is_settled
 
     async def drop(self, workspace_id: str) -> None:
-        """Stop a workspace's actors because it is ours no longer. While our session lives, what they have submitted is
-        still committed: a lease that was taken by hand is nobody's protocol.
+        """Stop a workspace's actors because it is no longer ours.
+
+        Their submissions are still committed while our session lives. Leases edited by hand are
+        outside the protocol.
         """
         owned = self._owned.pop(workspace_id, None)
         if owned is not None:
@@ -219,8 +241,10 @@ class OwnedActors:
                 nursery.start_soon(self._stop, _stream_child(owned, provider_id))
 
     async def _end_stream(self, owned: _Owned, provider_id: str) -> None:
-        """With what it has merged: the actor that follows it has a buffer of its own. It is forgotten first, lest a
-        `resume` in the meantime start it again.
+        """Stop a stream and submit what it has merged.
+
+        Its successor has a buffer of its own. The stream is forgotten first, so that a `resume` in
+        the meantime does not start it again.
         """
         _, actor = owned.streams.pop(provider_id)
         try:
@@ -231,8 +255,11 @@ class OwnedActors:
             self._ended_frames[owned.view.workspace_id].update(_frames(actor))
 
     async def _stop(self, child: str) -> None:
-        """Until it has ended, however long that takes: an actor that still runs may still submit, so neither may its
-        lease be released nor may it be started again. A pause of the whole process, too, uses a budget up.
+        """Wait until this actor has ended, however long that takes.
+
+        An actor that still runs may still submit. So its lease must not be released, and it must
+        not be started again. The budget is repeated because a pause of the whole process uses it
+        up, too.
         """
         while not await self._supervisor.stop(child, budget_seconds=STOP_BUDGET_SECONDS):
             pass
@@ -244,22 +271,25 @@ class OwnedActors:
     # --- what it knows of itself
 
     def parked(self) -> list[str]:
-        """Names of actors that crashed too often and wait for their slow retry."""
+        """Return the names of actors that crashed too often and wait for their slow retry."""
         return [child.name for child in self._supervisor.children() if child.state is ChildState.PARKED]
 
     def restarts(self) -> int:
-        """How often actors that run here now were started again after a crash."""
+        """Return how often the actors that run here now were started again after a crash."""
         return sum(child.restarts for child in self._supervisor.children())
 
     def frames(self) -> Counter[str]:
-        """Frame counts of all streams this process ever ran: received = merged + ignored + malformed + pending."""
+        """Return the frame counts of all streams that this process ever ran.
+
+        received = merged + ignored + malformed + pending.
+        """
         total: Counter[str] = Counter()
         for workspace_id in self._owned.keys() | self._ended_frames.keys():
             total.update(self.frames_of(workspace_id))
         return total
 
     def frames_of(self, workspace_id: str) -> Counter[str]:
-        """The same for one workspace."""
+        """Return the frame counts of all streams that this workspace ever had here."""
         total = Counter(self._ended_frames.get(workspace_id, {}))
         owned = self._owned.get(workspace_id)
         for _, actor in owned.streams.values() if owned else ():
@@ -275,7 +305,7 @@ class OwnedActors:
 
 
 def resource_of(workspace_id: str) -> str:
-    """What events and receipts call the lease of a workspace."""
+    """Return the name that events and receipts use for a workspace's lease."""
     return f"workspace:{workspace_id}"
 
 

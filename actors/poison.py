@@ -1,7 +1,8 @@
-"""Committing around data that the database refuses: bisect, quarantine what is to blame, commit the rest in order.
+"""Commit a batch around data that the database refuses: bisect, quarantine, commit the rest.
 
-Owns the search. It must never reorder updates, never lose one, and never spin: after the budget of transactions the
-submissions that still fail go to quarantine whole. It does not wait for locks: it stops and says how far it came.
+Owns the search. It must never reorder updates, never lose one, and never spin: when the budget of
+transactions is used up, submissions that still fail go to quarantine whole. It does not wait for
+locks: it stops and reports how far it came.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ class _Piece(NamedTuple):
 
 
 class SearchInterrupted(Exception):
-    """A lock was not given in time. The batch is committed up to a point, in its order; the rest was not touched.
+    """A lock was not given in time during the search.
 
-    `receipts` are those of the first submissions; `begun` is of the first part of the next one, if that was cut.
+    The batch is committed up to a point, in its order; the rest was not touched. `receipts` are
+    those of the first submissions. If the next submission was cut, `begun` is the receipt of its
+    first part; otherwise None.
     """
 
     def __init__(self, receipts: Sequence[Receipt], begun: Receipt | None, fault: RowsLocked) -> None:
@@ -45,9 +48,10 @@ class SearchInterrupted(Exception):
 async def commit_around_poison(
     batch: Sequence[Submission], error: UnitPoisoned, commit: Commit, quarantine: Quarantine, *, budget: int = BUDGET
 ) -> Sequence[Receipt]:
-    """One receipt per submission of a batch that failed as a whole with `error`. Raises SearchInterrupted.
+    """Return one receipt per submission of a batch that failed as a whole with `error`.
 
-    Depth first and left to right, so updates of one device reach the database in the order in which they came.
+    Raises SearchInterrupted. The search goes depth first and left to right, so updates of one
+    device reach the database in the order in which they came.
     """
     search = _Search(commit, quarantine, budget)
     search.push([_Piece(position, submission) for position, submission in enumerate(batch)])
@@ -61,7 +65,10 @@ async def commit_around_poison(
 
 
 def cut_at(submission: Submission, begun: Receipt) -> tuple[Submission, Submission]:
-    """The part that has its receipt, for which nobody waits, and the rest, whose receipt will tell of both."""
+    """Return the part of a submission that has its receipt, and the rest.
+
+    Nobody waits for the first part. The receipt of the rest covers both.
+    """
     first, rest = _part(submission, len(begun.results))
     resolve = submission.resolve
     if resolve is not None:
@@ -70,7 +77,7 @@ def cut_at(submission: Submission, begun: Receipt) -> tuple[Submission, Submissi
 
 
 class _Search:
-    """Groups of pieces still to be committed, the next one last."""
+    """Groups of pieces still to be committed; the last group is the next one."""
 
     def __init__(self, commit: Commit, quarantine: Quarantine, budget: int) -> None:
         self._commit = commit
@@ -80,15 +87,18 @@ class _Search:
         self.receipts: dict[int, list[Receipt]] = {}
 
     def push(self, *groups: list[_Piece]) -> None:
-        """To be committed next, in this order."""
+        """Add groups to be committed next, in this order."""
         self._groups.extend(reversed(groups))
 
     def next_position(self) -> int:
-        """Where the batch goes on."""
+        """Return the position in the batch of the next piece."""
         return self._groups[-1][0].position
 
     async def run(self, error: UnitPoisoned) -> None:
-        """`error` is what the first group failed with. Raises RowsLocked with the group concerned still to be done."""
+        """Commit or quarantine every piece. `error` is the failure of the first group.
+
+        Raises RowsLocked; the group that met the lock is then still to be done.
+        """
         await self._divide(error)
         while self._groups:
             self._budget -= 1
@@ -100,7 +110,10 @@ class _Search:
                 self._keep(receipts)
 
     async def _divide(self, error: UnitPoisoned) -> None:
-        """The next group's pieces failed together: find the one to blame, or quarantine it when it is alone."""
+        """Divide the next group, whose pieces failed together.
+
+        A single piece that cannot be divided is to blame and goes to quarantine.
+        """
         halves = _halves(self._groups[-1], whole=self._budget <= 0)
         if halves is None:
             (piece,) = self._groups[-1]
@@ -115,7 +128,10 @@ class _Search:
 
 
 def _halves(pieces: list[_Piece], *, whole: bool) -> list[list[_Piece]] | None:
-    """Two parts of what failed, or None when nothing is left to divide. `whole`: submissions are not cut any more."""
+    """Return two parts of a group that failed; None if it cannot be divided.
+
+    `whole`: the updates of a submission are not divided any more.
+    """
     if len(pieces) > 1:
         middle = len(pieces) // 2
         return [pieces[:middle], pieces[middle:]]
@@ -125,8 +141,11 @@ def _halves(pieces: list[_Piece], *, whole: bool) -> list[list[_Piece]] | None:
 
 
 def _cut(submission: Submission, *, whole: bool) -> tuple[Submission, Submission] | None:
-    """Two submissions that together say the same. What commits with the data stays with the second, and comes apart
-    from the last update, so that a cursor moves past data that went to quarantine instead of fetching it for ever.
+    """Return two submissions that together say the same; None if it cannot be cut.
+
+    Everything that commits with the updates (cursor, cycle, facts, confirmation, invalid items)
+    stays with the second. It is cut off even from the last update, so that a cursor moves past data
+    that went to quarantine instead of fetching it for ever.
     """
     count = len(submission.updates)
     if count == 0 or (not _has_facts(submission) and (whole or count == 1)):
@@ -154,6 +173,9 @@ def _has_facts(submission: Submission) -> bool:
 
 
 def _merge(receipts: Sequence[Receipt]) -> Receipt:
-    """The receipt of a submission that was committed in parts: that of its last part, with all results."""
+    """Return the receipt of a submission that was committed in parts.
+
+    It is the receipt of the last part, with the results of all parts.
+    """
     results = tuple(result for receipt in receipts for result in receipt.results)
     return receipts[-1]._replace(results=results)

@@ -1,7 +1,8 @@
-"""What the actors and the API need from the outside, as protocols. storage/ and providers/ fulfil them.
+"""Protocols that storage/ and providers/ fulfil for the actors and the API.
 
-Nothing here does anything. Every method may raise `runtime.faults.EnvironmentFault` (the database is away, the
-provider failed) unless it says otherwise; each carries its own deadline inside, so callers need none.
+Nothing here does anything. Unless its docstring says otherwise, every method may raise
+`runtime.faults.EnvironmentFault` (the database is away, the provider failed) and has its own
+deadline inside, so callers need none.
 """
 
 from __future__ import annotations
@@ -34,13 +35,17 @@ if TYPE_CHECKING:
 
 
 class SessionFenced(Exception):
-    """This session's row is no longer live: another epoch took over. Nothing of the unit was written."""
+    """This session's row is no longer live: another epoch took over.
+
+    Nothing of the unit was written.
+    """
 
 
 class CommitUnknown(EnvironmentFault):
-    """The connection was lost while the commit was under way: ask `load_last_unit`, then replay or believe.
+    """The connection was lost while the commit was under way.
 
-    `receipts` are the results already judged; they are true if the unit turns out to be the last one committed.
+    The caller asks `load_last_unit`, then replays the unit or believes the receipts. `receipts` are
+    the results already judged. They are true if the unit turns out to be the last one committed.
     """
 
     def __init__(self, message: str, receipts: Sequence[Receipt]) -> None:
@@ -49,13 +54,18 @@ class CommitUnknown(EnvironmentFault):
 
 
 class RowsLocked(EnvironmentFault):
-    """A lock that the unit needs was not given in time: on a row, on a table, or on the session's own row. Nothing of
-    the unit was written; `find_locked` tells which rows it was.
+    """A lock that the unit needs was not given in time. Nothing of the unit was written.
+
+    The lock is on a row, on a table, or on the session's own row. `find_locked` tells which rows it
+    was.
     """
 
 
 class UnitPoisoned(Exception):
-    """PostgreSQL refused the data itself (a named SQLSTATE or one of our constraints). Bisect; nothing was written."""
+    """PostgreSQL refused the data itself (a named SQLSTATE or one of our constraints).
+
+    Nothing was written. The caller bisects.
+    """
 
     def __init__(self, sqlstate: str, message: str) -> None:
         super().__init__(f"{sqlstate}: {message}")
@@ -66,21 +76,25 @@ class IngestStore(Protocol):
     """The write side: one unit of work is one transaction."""
 
     async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
-        """Commit everything or nothing; one receipt per submission, in order.
+        """Commit everything or nothing; return one receipt per submission, in order.
 
-        Raises SessionFenced, CommitUnknown, UnitPoisoned, RowsLocked, or another EnvironmentFault (retry with the same
-        unit number).
-        A deadlock or serialization failure has already been retried inside.
+        Raises SessionFenced, CommitUnknown, UnitPoisoned, RowsLocked, or another EnvironmentFault
+        (retry with the same unit number). A deadlock or serialization failure has already been
+        retried inside.
         """
 
     async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
-        """Which of these rows somebody else has locked, under the names they were asked by, with the transaction that
-        holds each. Waits for no row, and raises EnvironmentFault for a locked table.
+        """Return which of these rows others have locked; row -> the transaction that holds it.
+
+        The rows keep the names they were asked by. Waits for no row. Raises EnvironmentFault for a
+        locked table.
         """
 
     async def load_last_unit(self, session: SessionRef) -> int | None:
-        """The last unit this session committed, live or not, read on a fresh connection `FOR UPDATE`; None when another
-        session of this shard has begun since.
+        """Return the number of the last unit that this session committed, live or not.
+
+        None when another session of this shard has begun since. Read on a fresh connection `FOR
+        UPDATE`.
         """
 
     async def quarantine(self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned) -> Receipt:
@@ -96,30 +110,33 @@ class SessionStart(NamedTuple):
 
 
 class SessionStore(Protocol):
-    """runtime/sessions.py says what all of this means."""
+    """Sessions of a shard, and the configuration of workspaces. The rules: runtime/sessions.py."""
 
     async def begin_session(
         self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None, boot_id: str | None = None
     ) -> SessionStart | None:
-        """A new epoch for this shard; the former one, if it was live, is over from here on.
+        """Begin a new epoch for this shard; the former one, if it was live, is over from here on.
 
-        With `after` only if that is still the newest epoch, or the newest was begun under the same `boot_id`; None says
-        that another process has begun one since.
+        With `after`, begin only if that is still the newest epoch, or if the newest was begun under
+        the same `boot_id`. Otherwise return None: another process has begun one since.
         """
 
     async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
-        """Renew the heartbeat; the server's time, or None when the session is no longer live."""
+        """Renew the heartbeat; return the server's time.
+
+        None when the session is no longer live.
+        """
 
     async def start_draining(self, session: SessionRef) -> None:
-        """Say that this session takes nothing any more and is about to hand over what it has."""
+        """Record that this session takes nothing any more and is about to hand over what it has."""
 
     async def end_session(self, session: SessionRef) -> None: ...
 
     async def load_config_versions(self) -> Mapping[str, int]:
-        """config_version of every workspace, active or not."""
+        """Return the config_version of every workspace, active or not."""
 
     async def load_fleet(self, workspace_id: str) -> Fleet | None:
-        """Everything the actors of one workspace run by, from one transaction."""
+        """Return all the configuration that one workspace's actors need, from one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +152,13 @@ class Fleet:
 class Look(NamedTuple):
     """One consistent look at membership and leases. Resources are workspace ids; times are seconds.
 
-    `members` are live and not draining. `mine` are leases of this session on active workspaces, with their tokens,
-    `retired` those on workspaces that are active no more. `free` are active workspaces nobody live owns, and for how
-    long that has been so. `expired` says that the heartbeat of another shard's live session is over;
-    `next_expiry_seconds` when the next one would be. A session that is over has nothing and is no member.
+    `members` are live and not draining. `mine` are leases of this session on active workspaces,
+    with their tokens; `retired` are its leases on workspaces that are no longer active. `free` are
+    active workspaces without a live owner, and for how long each has been so.
+
+    `expired` says that the heartbeat of another shard's live session has expired.
+    `next_expiry_seconds` is the time until the next one would expire. A session that is over has no
+    leases and is no member.
     """
 
     members: frozenset[str]
@@ -150,42 +170,59 @@ class Look(NamedTuple):
 
 
 class LeaseStore(Protocol):
-    """Ownership in the database's time. Each call is one transaction, and none writes for a session that is over."""
+    """Ownership in the database's time.
+
+    Each call is one transaction, and none writes for a session that is over.
+    """
 
     async def look(self, session: SessionRef) -> Look: ...
 
     async def declare_dead(self, session: SessionRef) -> list[SessionRef]:
-        """Declare sessions with an expired heartbeat dead, waiting for their unit in flight (at most the lock timeout:
-        then it raises EnvironmentFault and is tried in the next round). Which ones; none while our own has expired,
-        since who was away as long as they has no say.
+        """Declare sessions with an expired heartbeat dead; return those sessions.
+
+        Waits for their unit in flight, at most the lock timeout. After that it raises
+        EnvironmentFault, and the next round tries again. Declares none while our own heartbeat has
+        expired: a session that was away as long as the others must not judge them.
         """
 
     async def claim(self, session: SessionRef, resources: Sequence[str]) -> Mapping[str, int]:
-        """Take what is free of these, in one statement that waits for nobody; resource -> token of what was taken.
-        Empty when the session is over.
+        """Take those of these resources that are free; return resource -> token of what was taken.
+
+        One statement, which waits for nobody. Empty when the session is over.
         """
 
     async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
-        """Give these up, each only if session and token still hold it, and notify; how many."""
+        """Release these leases and notify; return how many were released.
+
+        A lease is released only if this session and this token still hold it.
+        """
 
     async def load_credentials(self) -> Mapping[str, frozenset[str]]:
-        """Credential references of every active workspace's active connections: who shares one belongs together."""
+        """Return the credential references of every active workspace's active connections.
+
+        Workspaces that share a credential belong together.
+        """
 
 
 class Notices(Protocol):
-    """Hints from other shards (NOTIFY). Never data: whoever gets one looks, and looks without one soon enough."""
+    """Hints from other shards (NOTIFY). Never data.
+
+    The receiver of a hint looks at once. Without a hint it looks soon enough.
+    """
 
     async def listen(self, on_notice: Callable[[str], None]) -> None:
-        """Call `on_notice` with each notice until cancelled; again and again after lost connections, then with "".
+        """Call `on_notice` with each notice until cancelled.
 
-        Notices are `leases` and `workspace:<workspace_id>`. `on_notice` must not block or raise.
+        After a lost connection it connects again, and then calls `on_notice` with "". Notices are
+        `leases` and `workspace:<workspace_id>`. `on_notice` must not block or raise.
         """
 
 
 class CycleStart(NamedTuple):
-    """`started` is False when the slot already has a completed cycle (or the session is fenced).
+    """Answer to the start of a cycle.
 
-    `trace_id` is that of the row: of a requested cycle the one under which somebody asked for it.
+    `started` is False when the slot already has a completed cycle (or the session is fenced).
+    `trace_id` is that of the row. A requested cycle has the trace id of its request.
     """
 
     started: bool
@@ -196,40 +233,54 @@ class CycleStart(NamedTuple):
 
 class CycleStore(Protocol):
     async def start_cycle(self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str) -> CycleStart:
-        """Record a running cycle, unless its slot has a completed one; a taken attempt number is raised by one."""
+        """Record a running cycle, unless its slot has a completed one.
+
+        An attempt number that is taken is raised by one.
+        """
 
     async def record_missed(self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]) -> None:
-        """Record slots nobody started. Slots that have a row already are left alone."""
+        """Record slots that had no cycle. Slots that already have a row are left alone."""
 
     async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
-        """Mark the running cycles of this workspace abandoned; how many. Only its owner may ask, who runs none now."""
+        """Mark the running cycles of this workspace abandoned; return how many.
+
+        Only the workspace's owner may call this, and only while it runs no cycle.
+        """
 
     async def load_last_slot(self, workspace_id: str) -> datetime | None:
-        """slot_start_at of the newest recorded cycle."""
+        """Return slot_start_at of the newest recorded cycle."""
 
     async def take_requested_cycle(
         self, session: SessionRef, workspace_id: str, config_version: int
     ) -> CycleStart | None:
-        """Turn the oldest requested (run now) cycle into a running one, unless the configuration is not that of
-        `config_version` any more: who asked for the run may have configured something just before.
+        """Turn the oldest requested (run now) cycle into a running one.
+
+        Does not if the configuration is no longer that of `config_version`: the person who asked
+        for the run may have configured something just before.
         """
 
 
 class UpkeepStore(Protocol):
     async def ensure_partitions(self, *, days_ahead: int) -> int:
-        """Make daily event partitions for today and so many days on; how many days ahead exist now."""
+        """Make daily event partitions for today and `days_ahead` more days.
+
+        Returns how many days ahead exist now.
+        """
 
     async def drop_expired(self, *, event_days: int, cycle_days: int, rejection_days: int) -> Mapping[str, int]:
-        """Apply retention; what was dropped, by table. Edges of connections and quarantine are kept like events."""
+        """Apply retention; return how much was dropped, by table.
+
+        Edges of connections and quarantine are kept as long as events.
+        """
 
 
 # --- Providers --------------------------------------------------------------------------------------------------
 
 
 class ProviderFault(EnvironmentFault):
-    """A provider did not answer as it should. `fault` is the class that health tells people.
+    """A provider did not answer as it should. `fault` is the class that health shows.
 
-    `unreadable` says that an answer came whole and was not what it should be. Its body is not kept.
+    `unreadable` says that an answer arrived whole but could not be read. Its body is not kept.
     """
 
     def __init__(
@@ -247,19 +298,21 @@ class ProviderFault(EnvironmentFault):
 
 
 class Sample(NamedTuple):
-    """What one record of a provider says about one device."""
+    """Readings that one record of a provider gives for one device."""
 
     external_id: str
     readings: tuple[Reading, ...]
 
 
 class Page(NamedTuple):
-    """One answer of a polled provider.
+    """One answer of a polled provider. Counts are of records.
 
-    `samples` are oldest first. `answered` names the devices the provider answered about, with or without news.
-    `next_page` is opaque: pass it to the next `fetch`; None ends the run. `cursor`, when present, is where a run may
-    begin once this page and those before it are stored, and is committed with this page: a run that is cut off later
-    has moved so far. A provider that cannot tell before its last page names none before. Counts are of records.
+    `samples` are oldest first. `answered` names the devices that the provider answered about, with
+    or without news. `next_page` is opaque: pass it to the next `fetch`; None ends the run.
+
+    `cursor`, when present, is where a run may begin once this page and those before it are stored.
+    It is committed with this page, so a run that is cut off later has moved so far. A provider that
+    knows its cursor only with its last page names none before.
     """
 
     samples: tuple[Sample, ...]
@@ -276,11 +329,14 @@ class Poller(Protocol):
     """One polled connection. Not for concurrent use."""
 
     async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
-        """One request. Raises ProviderFault. The caller's deadline cancels it."""
+        """Send one request. Raises ProviderFault. The caller's deadline cancels it."""
 
 
 class FrameVerdict(NamedTuple):
-    """What a frame said. `readings` is empty for echoes, keep-alives and unknown labels (`ignored` says why)."""
+    """Content of one frame.
+
+    `readings` is empty for echoes, keep-alives and unknown labels (`ignored` says why).
+    """
 
     external_id: str | None
     readings: tuple[Reading, ...]
@@ -295,14 +351,14 @@ class StreamSocket(Protocol):
     async def subscribe(self, external_ids: Sequence[str]) -> None: ...
 
     async def receive(self) -> str | bytes:
-        """The next frame. Raises ProviderFault when the connection ended."""
+        """Return the next frame. Raises ProviderFault when the connection ended."""
 
     async def ping(self) -> None:
-        """Round trip; raises ProviderFault when it does not come back in time."""
+        """Make a round trip. Raises ProviderFault when it does not come back in time."""
 
 
 class Streamer(Protocol):
-    """One streaming connection's way in, and how to read its frames (pure)."""
+    """Opens one streaming connection and reads its frames. Reading is pure."""
 
     def connect(self) -> AbstractAsyncContextManager[StreamSocket]: ...
 
@@ -318,17 +374,18 @@ class Provider(Protocol):
     """The settings that choose the host or path the secret is sent to; None: all of them."""
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raise ValueError (or pydantic.ValidationError) naming the setting that is wrong and the remedy."""
+        """Raise ValueError (or pydantic.ValidationError) with the wrong setting and the remedy."""
 
     def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
-        """What the raw message of a provider envelope says, by the same pure rules as a frame or an answer of its own.
+        """Read the raw message of a provider envelope.
 
-        Of the page only samples, answered, counts and malformed samples are meant. Raises ProviderFault when the
+        The pure rules are those for the provider's own frames and answers. Only samples, answered,
+        counts and malformed samples of the page have a meaning. Raises ProviderFault when the
         message as a whole is nothing that this provider sends; a bad record in it is only counted.
         """
 
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> Poller | None:
-        """None when a stream provider has no state endpoint."""
+        """Return a poller; None when a stream provider has no state endpoint."""
 
     def open_streamer(self, connection: ProviderConnection, secret: str | None) -> Streamer | None:
-        """None when this provider does not stream."""
+        """Return a streamer; None when this provider does not stream."""

@@ -1,6 +1,7 @@
-"""Lifecycle records of what was committed (spec.md, NFR-003): one per submission and outcome, never per frame.
+"""Lifecycle records of what was committed (spec.md, NFR-003): one per submission and outcome.
 
-Owns their names and fields. They are written after the commit, so a record in the log is a row in the database.
+There is never one per frame. Owns the records' names and fields. They are written after the commit,
+so a record in the log is a row in the database.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def log_outcomes(log: FilteringBoundLogger, submission: Submission, receipt: Receipt) -> None:
-    """Write what became of a submission: accepted, refused by reason, and the end of a cycle if it carried one."""
+    """Log what became of a submission: how many updates were accepted and refused.
+
+    Refusals are told by reason. The end of a cycle is logged if the submission carried one.
+    """
     fields = _identity(submission, receipt)
     accepted = sum(1 for result in receipt.results if result.outcome is Outcome.ACCEPTED)
     if accepted:
@@ -30,7 +34,7 @@ def log_outcomes(log: FilteringBoundLogger, submission: Submission, receipt: Rec
 
 
 def count_refusals(receipt: Receipt) -> Counter[str]:
-    """How many updates were not accepted, by reason where there is one and by outcome where there is none."""
+    """Return how many updates were not accepted, by reason or, where there is none, by outcome."""
     return Counter(
         str(result.reason or result.outcome) for result in receipt.results if result.outcome is not Outcome.ACCEPTED
     )

@@ -1,8 +1,9 @@
-"""What a provider brings, without the connection's secret: the one way from a provider to the rest.
+"""Removal of a connection's secret from everything that its provider sends.
 
-Owns the passage. Every poller and streamer that `Connector` opens is wrapped here, so faults,
-samples, names and texts of every provider pass the scrubber before they are cut, stored, logged or
-shown. It must never cost a good frame more than a look: frames are scrubbed only when one is kept.
+Owns the only way from a provider to the rest. Every poller and streamer that `Connector` opens is
+wrapped here, so faults, samples, names and texts of every provider pass the scrubber before they
+are cut, stored, logged or shown. It must never cost a good frame more than a look: a frame is
+scrubbed only when it is kept.
 """
 
 from __future__ import annotations
@@ -28,14 +29,20 @@ class ScrubbedPoller:
         self._scrubber = scrubber
 
     async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
-        """See Poller.fetch; of the page's malformed records the first is kept, as a sample of at most 4 kB."""
+        """See Poller.fetch.
+
+        Of the page's malformed records the first is kept, as a sample of at most 4 kB.
+        """
         with scrubbed_faults(self._scrubber):
             fetched = await self.poller.fetch(external_ids, cursor, page)
         return _scrub_page(fetched, frozenset(external_ids), self._scrubber)
 
 
 class ScrubbedStreamer:
-    """A streamer whose faults hold no secret. Its frames are what came: keep `scrubber.sample` of them."""
+    """A streamer whose faults hold no secret.
+
+    Its frames are not scrubbed: where one is kept, keep `scrubber.sample` of it.
+    """
 
     def __init__(self, streamer: Streamer, scrubber: Scrubber) -> None:
         self.streamer = streamer
@@ -44,7 +51,7 @@ class ScrubbedStreamer:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[StreamSocket]:
-        """See Streamer.connect; faults of the body pass the scrubber, too."""
+        """See Streamer.connect. Faults of the body pass the scrubber, too."""
         with scrubbed_faults(self.scrubber):
             async with self.streamer.connect() as socket:
                 yield socket
@@ -52,7 +59,7 @@ class ScrubbedStreamer:
 
 @contextmanager
 def scrubbed_faults(scrubber: Scrubber) -> Iterator[None]:
-    """Takes the secret out of the ProviderFaults that leave the block, alone or in a group."""
+    """Take the secret out of the ProviderFaults that leave the block, alone or in a group."""
     try:
         yield
     except ProviderFault as fault:
@@ -65,7 +72,7 @@ def scrubbed_faults(scrubber: Scrubber) -> Iterator[None]:
 
 
 def scrub_readings(readings: tuple[Reading, ...], scrubber: Scrubber) -> tuple[Reading, ...]:
-    """The readings; those that are text without the secret."""
+    """Return the readings, with the secret taken out of those that are text."""
     if not any(type(reading[1]) is str for reading in readings):
         return readings
     return tuple(Reading(signal, _scrub_value(value, scrubber), at) for signal, value, at in readings)
@@ -84,7 +91,11 @@ def _faults_in(group: BaseExceptionGroup[Any]) -> Iterator[ProviderFault]:
 
 
 def _scrub_page(page: Page, known: Collection[str], scrubber: Scrubber) -> Page:
-    """Names of known devices are ours. A cursor cannot be changed: one that holds the secret is not kept."""
+    """Return the page without the secret.
+
+    Names of known devices are ours and stay. A cursor cannot be changed: one that holds the secret
+    is not kept.
+    """
     return page._replace(
         samples=tuple(_scrub_sample(sample, known, scrubber) for sample in page.samples),
         cursor=None if page.cursor is None or scrubber.finds_in(page.cursor) else page.cursor,

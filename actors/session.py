@@ -1,7 +1,8 @@
-"""The session this shard writes under: begun, renewed, believed in, and given up. The rules: runtime/sessions.py.
+"""The session this shard writes under: begun, renewed, trusted, given up.
 
-Owns the heartbeat and the one place where every part of the process learns which session is live. It must never decide
-what is owned; that is shard.py's.
+The rules: runtime/sessions.py. Owns the heartbeat, and the one place where every part of the
+process learns which session is live. It must never decide which workspaces are owned; shard.py
+does.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 DEFAULT_TTL_SECONDS = 15.0
-BEATS_PER_TTL = 3  # TTL : renewal as 15 s : 5 s
+BEATS_PER_TTL = 3  # a TTL of 15 s is renewed every 5 s
 
 
 class Superseded(Exception):
@@ -34,10 +35,11 @@ class Superseded(Exception):
 
 
 class CurrentSession:
-    """The live session, or none. A unit of an older epoch is refused by the fence in the database, not by this object.
+    """The live session, or none.
 
-    Its waits have no deadline of their own: without a session there is nothing to do, and the shard actor, which is
-    essential, ends the process when it cannot get one.
+    A unit of an older epoch is refused by the fence in the database, not by this object. The waits
+    here have no deadline of their own: without a session there is nothing to do. The shard actor is
+    essential, and ends the process when it cannot get a session.
     """
 
     def __init__(self) -> None:
@@ -50,31 +52,36 @@ class CurrentSession:
         return self._session
 
     def replace(self, session: SessionRef) -> None:
-        """Make this the session of every unit from now on, and wake who waits for one."""
+        """Make this the session of every unit from now on, and wake the tasks that wait for one."""
         self._session = session
         self._wake()
 
     def mark_fenced(self, session: SessionRef) -> None:
-        """A unit found this session dead. Nothing is written until the shard actor has a new one."""
+        """Note that this session is over.
+
+        Nothing is written until the shard actor has a new one.
+        """
         if self._session == session:
             self._session = None
             self._wake()
 
     async def wait_for_session(self, *, newer_than: SessionRef | None = None) -> SessionRef:
-        """The live session, as soon as there is one that is not `newer_than`."""
+        """Wait until there is a live session that is not `newer_than`, and return it."""
         while self._session is None or self._session == newer_than:
             await self._changed.wait()
         return self._session
 
     async def wait_fenced(self, session: SessionRef) -> None:
-        """Return when this session is no longer the live one."""
+        """Wait until this session is no longer the live one."""
         while self._session == session:
             await self._changed.wait()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """For the length of a unit, until its end is known. No next session begins meanwhile: its row would take the
-        place of the only witness of whether the unit was committed.
+        """Mark a unit as in flight until its end is known.
+
+        No next session begins meanwhile: its row would replace the only evidence of whether the
+        unit was committed.
         """
         self._units_in_flight += 1
         try:
@@ -84,7 +91,7 @@ class CurrentSession:
             self._wake()
 
     async def wait_written(self) -> None:
-        """Return when the end of every unit is known. The database bounds each of them."""
+        """Wait until the end of every unit is known. The database bounds each of them."""
         while self._units_in_flight:
             await self._changed.wait()
 
@@ -121,8 +128,10 @@ class SessionKeeper:
         self._rejoined = 0
 
     async def begin(self, *, after: SessionRef | None) -> SessionRef:
-        """The next session, as soon as the database grants one. `after`: ours that is over; raises Superseded when that
-        is not the newest one of this shard any more. Tries for ever while the database is away.
+        """Begin the next session as soon as the database grants one, and return it.
+
+        `after` is our session that is over. Raises Superseded when that is no longer the newest one
+        of this shard. Tries for ever while the database is away.
         """
         if after is not None:
             self.trust.end()
@@ -147,13 +156,16 @@ class SessionKeeper:
             return start.session
 
     async def keep(self, session: SessionRef, vital_signs: Callable[[], Mapping[str, Any]]) -> None:
-        """Renew at a third of the TTL until the session is over, and mark it fenced then."""
+        """Renew at a third of the TTL until the session is over, then mark it fenced."""
         while await self._beat(session, vital_signs()):  # noqa: ASYNC110 - a heartbeat has a beat
             await trio.sleep(self._backoff.next_delay() if self._edge.is_failing else self._beat_seconds)
         self._current.mark_fenced(session)
 
     async def _beat(self, session: SessionRef, statistics: Mapping[str, Any]) -> bool:
-        """Renew once; False when the session is over. That the database is away says nothing about the session."""
+        """Renew once; return False when the session is over.
+
+        An absent database says nothing about the session, so the answer is then True.
+        """
         sent_at = self._clock.monotonic()
         try:
             server_time = await self._sessions.beat(session, ttl_seconds=self._ttl_seconds, statistics=statistics)
@@ -170,7 +182,10 @@ class SessionKeeper:
         return True
 
     def _trust_if_certain(self, sent_at: float) -> None:
-        """An offset nobody can vouch for makes every receipt a guess: then it is better to collect nothing."""
+        """Extend the trust window, unless the clock's offset is uncertain.
+
+        An uncertain offset makes every receipt time a guess; then it is better to collect nothing.
+        """
         if self._clock.is_certain:
             self.trust.renewed(sent_at)
 

@@ -1,8 +1,9 @@
 """The shard actor: this process's session and heartbeat, and which workspaces it owns.
 
-Owns the decisions of one shard among many; runtime/sessions.py says by which rules, owned.py runs what is owned. It
-must never write telematics data, never trust its session past the trust window, and never outlive it: when another
-process began a newer epoch of this shard, it asks for the process's end.
+Owns the decisions of one shard among many. runtime/sessions.py has the rules, and owned.py runs
+what is owned. It must never write telematics data, never trust its session past the trust window,
+and never outlive its session: when another process began a newer epoch of this shard, it asks for
+the process's end.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
     from runtime.assignment import Assignment
 
 ROUND_SECONDS = 2.0
-CONFIGURATION_SECONDS = 5.0  # within which a command reaches its actors although no notice of it came
+CONFIGURATION_SECONDS = 5.0  # a command without a notice reaches its actors within this
 MAX_LOADING_AT_ONCE = 4
 TELL_BUDGET_SECONDS = 2.0
 
 
 class ShardActor:
-    """Holds the session, renews it, takes what is free and should be ours, hands over what should be another's."""
+    """Holds the session, claims what is free and should be ours, hands over what should not."""
 
     def __init__(
         self,
@@ -54,7 +55,10 @@ class ShardActor:
         ttl_seconds: float = DEFAULT_TTL_SECONDS,
         max_loading_at_once: int = MAX_LOADING_AT_ONCE,
     ) -> None:
-        """`max_loading_at_once`: how many workspaces a takeover loads together, fewer than there are connections."""
+        """`max_loading_at_once`: how many workspaces a takeover loads at the same time.
+
+        It must be less than the number of database connections.
+        """
         self._shard_id = shard_id
         self._keeper = keeper
         self._trust = keeper.trust
@@ -75,7 +79,8 @@ class ShardActor:
         self._versions: Mapping[str, int] = {}
         self._taking_up = trio.CapacityLimiter(max_loading_at_once)
         self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
-        # Handed over, or perhaps so, while a round goes by what it saw before: there the lease is ours still.
+        # Workspaces whose hand-over ended, released or not, since the latest round began. The
+        # round's look may still show their leases as ours.
         self._left_since_look: set[str] = set()
         self._left = trio.Event()
         self._draining = False
@@ -88,7 +93,10 @@ class ShardActor:
         self._trust_edge = EdgeLog(self._log, "session_trust")
 
     async def run(self) -> None:
-        """One session after the other, until superseded. Environment faults end here."""
+        """Live one session after the other until superseded.
+
+        Environment faults are handled here.
+        """
         try:
             session = self._current.session or await self._keeper.begin(after=None)
             while True:
@@ -101,7 +109,7 @@ class ShardActor:
             await trio.sleep_forever()  # until the shutdown that was just asked for stops this actor
 
     async def _live(self, session: SessionRef) -> None:
-        """Everything that goes on during one session; returns when it is over."""
+        """Run everything that belongs to one session; return when the session is over."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keeper.keep, session, self._vital_signs)
             nursery.start_soon(self._assign_for_ever, session, nursery)
@@ -114,7 +122,10 @@ class ShardActor:
     # --- the session
 
     async def _watch_trust(self) -> None:
-        """Pause everything while the session cannot be trusted: sockets closed, no cycle starts, batches kept."""
+        """Pause everything while the session cannot be trusted.
+
+        During a pause sockets are closed, no cycle starts, and batches are kept.
+        """
         while True:
             await self._trust.wait_closed()
             self._trust_edge.failed("no renewal in time", owned=len(self._owned.workspace_ids()))
@@ -141,7 +152,10 @@ class ShardActor:
                 await self._round_due.wait()
 
     async def _round(self, session: SessionRef, nursery: trio.Nursery) -> Look:
-        """Look, bury the expired, decide, claim and start, stop and release."""
+        """Make one round: look, declare dead, decide, start hand-overs, claim, take up.
+
+        Returns what it saw. Hand-overs go on in `nursery`.
+        """
         self._counts["rounds"] += 1
         self._left_since_look.clear()
         look = await self._leases.look(session)
@@ -169,15 +183,17 @@ class ShardActor:
             for workspace_id, token in sorted(new.items()):
                 taking_up.start_soon(self._take_up, session, workspace_id, token)
         if new:
-            self._config_due.set()  # of what changed while it was read, the notice found nobody to tell
+            self._config_due.set()  # Notices sent while these were loading were missed, so reload.
         return look
 
     def _is_to_be_taken_up(self, workspace_id: str) -> bool:
         return workspace_id not in self._owned and workspace_id not in self._leaving and not self._draining
 
     def _due_moves(self, decision: Assignment) -> tuple[str, ...]:
-        """What to give up now. Every release sends a notice and every notice makes a round, so what is given up of our
-        own will is bounded by time; by rounds alone a join would move its whole share at once.
+        """Return the workspaces to hand over now.
+
+        Every release sends a notice, and every notice makes a round. So hand-overs of our own will
+        are bounded by time; by rounds alone, a join would move its whole share at once.
         """
         now = trio.current_time()
         if self._draining or not decision.release:
@@ -188,25 +204,36 @@ class ShardActor:
         return decision.release
 
     def _may_bury(self) -> bool:
-        """Not while leaving, nor when we are just back ourselves: the others may be about to renew, too."""
+        """Return whether this shard may declare others dead now.
+
+        Not while it drains. Not when its own session has only just been renewed after a break: the
+        others may be about to renew, too.
+        """
         return not self._draining and self._trust.open_for_seconds >= self._beat_seconds
 
     async def _learn_groups(self, look: Look) -> None:
-        """Who shares a credential belongs together. Asked again only when there is a workspace we have not grouped."""
+        """Group the workspaces that share a credential, because they belong together.
+
+        Asks the database again only when there is a workspace without a group.
+        """
         if not (look.mine.keys() | look.free.keys()) <= self._groups.keys():
             credentials = await self._leases.load_credentials()
             self._groups = group_by_shared({name: credentials[name] for name in sorted(credentials)})
 
     async def _drop_lost(self, look: Look) -> None:
-        """What runs here without a lease naming us must stop at once; it can only be if somebody took it by hand."""
+        """Stop at once every workspace that runs here without a lease of ours.
+
+        That happens only when somebody edited the lease by hand.
+        """
         for workspace_id in self._owned.workspace_ids() - look.mine.keys() - look.retired.keys():
             self._log.error("lease_lost", workspace_id=workspace_id)
             await self._owned.drop(workspace_id)
 
     async def _take_up(self, session: SessionRef, workspace_id: str, token: int) -> None:
-        """Configuration and cursors are read after the claim: nobody else moves them from here on.
+        """Load a claimed workspace and start its actors.
 
-        What the database does not tell us now is ours all the same, and the next round takes it up.
+        Configuration and cursors are read after the claim: from then on nobody else moves them. If
+        the database does not answer now, the workspace stays ours, and the next round takes it up.
         """
         async with self._taking_up:
             try:
@@ -220,7 +247,10 @@ class ShardActor:
         self._log.info("workspace_taken_up", workspace_id=workspace_id, token=token)
 
     async def _hand_over(self, session: SessionRef, workspace_id: str, token: int) -> None:
-        """Stop, flush, release. When the flush takes too long the lease is kept and the work goes on here."""
+        """Stop, flush, release.
+
+        If the flush takes too long, the lease is kept and the work goes on here.
+        """
         try:
             if await self._owned.let_go(workspace_id):
                 self._counts["released"] += await self._leases.release(session, {workspace_id: token})
@@ -243,7 +273,10 @@ class ShardActor:
         self._round_due.set()
 
     async def _follow_configuration_for_ever(self) -> None:
-        """Every few seconds, and whenever somebody says so: commands reach the actors of any shard."""
+        """Load changed configurations every few seconds, and at once after `registry_changed`.
+
+        In this way commands reach the actors of any shard.
+        """
         while True:
             with trio.move_on_after(self._configuration_seconds):
                 await self._config_due.wait()
@@ -264,7 +297,7 @@ class ShardActor:
             self._round_due.set()
         for workspace_id in self._owned.workspace_ids():
             if workspace_id not in self._owned:
-                continue  # handed over while we asked about another one
+                continue  # handed over while another workspace was loading
             if versions.get(workspace_id) != self._owned.config_version(workspace_id):
                 fleet = await self._sessions.load_fleet(workspace_id)
                 if fleet is not None and fleet.workspace.active and workspace_id in self._owned:
@@ -278,10 +311,11 @@ class ShardActor:
     # --- the way out
 
     async def drain(self) -> None:
-        """Hand everything over without waiting for any TTL: the others are told first, then lease by lease.
+        """Hand everything over without waiting for any TTL.
 
-        When they cannot be told, what we have is stopped and flushed all the same. A lease that was claimed but not
-        taken up when this began is free with the end of the session.
+        The other shards are told first; then the leases go one by one. If the others cannot be
+        told, our workspaces are stopped and flushed all the same. A lease that was claimed but not
+        taken up when this began becomes free when the session ends.
         """
         self._draining = True  # also for a session that has yet to begin: it takes nothing
         session = self._current.session
@@ -298,11 +332,12 @@ class ShardActor:
                     self._leaving.add(workspace_id)
                     token = self._owned.token_of(workspace_id)
                     nursery.start_soon(self._hand_over, session, workspace_id, token)
-        while self._leaving:  # what a round had begun to hand over before; the step's budget bounds it
+        # hand-overs that a round began; the shutdown step's budget bounds this
+        while self._leaving:
             await self._left.wait()
 
     async def end_session(self) -> None:
-        """Say that this boot is over."""
+        """Record that this boot's session is over."""
         session = self._current.session
         if session is not None:
             await self._sessions.end_session(session)
@@ -345,7 +380,11 @@ class ShardActor:
 
 
 def _until_next_round(look: Look, round_seconds: float) -> float:
-    """Wake at the earliest expiry, so that a takeover costs the TTL and not a round on top of it."""
+    """Return how many seconds to wait before the next round.
+
+    The wait ends at the earliest expiry, so that a takeover costs the TTL and not a round on top of
+    it.
+    """
     if look.next_expiry_seconds is None:
         return round_seconds
     return max(0.05, min(round_seconds, look.next_expiry_seconds))

@@ -1,8 +1,8 @@
 """The stream actor: one open connection of one workspace to one streaming provider.
 
-Owns the connection's life: connect, subscribe, seed, read, flush, reconnect. The reader never waits for the database:
-it only reads, interprets and merges, so pongs flow under any load. What the mailbox cannot take stays in the buffer of
-intake.py, where newer values replace older ones.
+Owns the connection's life: connect, subscribe, seed, read, flush, reconnect. The reader never waits
+for the database: it only reads, interprets and merges, so pongs flow under any load. Data that the
+mailbox cannot take stays in the buffer of intake.py, where newer values replace older ones.
 """
 
 from __future__ import annotations
@@ -39,12 +39,15 @@ SEED_BUDGET_SECONDS = 60.0
 STABLE_AFTER_SECONDS = 30.0  # a connection that lasted this long starts again at the lowest backoff
 MAX_UNSENT_EDGES = 20
 FLUSH_RETRY_SECONDS = 0.05
-GOOD_FRAMES_SECONDS = 60.0  # without a bad one, before a trouble with frames counts as over
+GOOD_FRAMES_SECONDS = 60.0  # so long without a bad frame, and the trouble is over
 MAX_CONNECT_DELAY_SECONDS = 5.0  # at start, so that a shard's streams do not all connect in one instant
 
 
 class StreamActor:
-    """Frames in, merged updates out. Counters and what is buffered survive reconnects and restarts of the task."""
+    """Takes frames in and submits merged updates.
+
+    The counters and the buffered data survive reconnects and restarts of the task.
+    """
 
     def __init__(
         self,
@@ -70,15 +73,19 @@ class StreamActor:
         self._frames_edge = EdgeLog(self._log, "stream_frames")
         self._bad_frame_at = float("-inf")  # monotonic
         self._intake = FrameIntake(provider_id, view, clock)
-        # Refused by a full lane, to be sent first: at most one of updates, and edges of the connection.
+        # Submissions that a full lane refused, to be sent first: at most one with updates, and
+        # edges of the connection.
         self._unsent: list[Submission] = []
         self._subscribed: frozenset[str] = frozenset()
         self._connections = 0
-        self._was_open = False  # the present attempt, or the last one, got as far as an open connection
+        self._was_open = False  # the present or last attempt got an open connection
         self._open_since: float | None = None
 
     async def run(self) -> None:
-        """Hold one connection for ever; after each loss come back with full jitter. Ends only by cancellation."""
+        """Hold one connection for ever; after each loss reconnect with full jitter.
+
+        Ends only by cancellation.
+        """
         await trio.sleep(self._random.uniform(0.0, min(self._window_seconds, MAX_CONNECT_DELAY_SECONDS)))
         while True:
             retry_after = None
@@ -111,7 +118,11 @@ class StreamActor:
                     self._note_end()
 
     async def _serve(self, connection: ProviderConnection, socket: StreamSocket, streamer: Streamer) -> None:
-        """Read at once, so that nothing waits on their side, but flush only behind the seed: older values go first."""
+        """Serve one open connection until it ends.
+
+        Frames are read at once, so that nothing waits at the provider. They are flushed only behind
+        the seed, because its values are older and must go first.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read, socket, streamer)
             nursery.start_soon(self._keep_alive, socket)
@@ -125,7 +136,7 @@ class StreamActor:
         await socket.subscribe(sorted(self._subscribed))
 
     async def _read(self, socket: StreamSocket, streamer: Streamer) -> None:
-        """Until the connection ends. `receive` needs no deadline: pings find a dead peer."""
+        """Read until the connection ends. `receive` needs no deadline: pings find a dead peer."""
         take, interpret, receive = self._intake.take, streamer.interpret, socket.receive
         while True:
             frame = await receive()
@@ -148,7 +159,7 @@ class StreamActor:
             await socket.ping()
 
     async def _follow_configuration(self, socket: StreamSocket) -> None:
-        """Subscribe again when the devices change, also when they did while we were subscribing."""
+        """Subscribe again when the devices change, also if they changed during a subscription."""
         while True:
             seen = self._view.version
             if self._view.devices_of(self._provider_id).keys() != self._subscribed:
@@ -159,7 +170,7 @@ class StreamActor:
     async def _seed(self, connection: ProviderConnection) -> None:
         """Fetch what happened while we were away, where the provider has a state endpoint.
 
-        Failing is no reason to stop: the workspace's next cycle reconciles.
+        A failure does not stop the stream: the workspace's next cycle reconciles.
         """
         collection = Collection(
             connection,
@@ -189,7 +200,10 @@ class StreamActor:
             self._flush(trio.current_time() - self._window_seconds)
 
     def _flush(self, opened_before: float) -> None:
-        """Hand over every device whose window is over. A full lane ends it: the rest goes on coalescing."""
+        """Submit every device whose window opened before `opened_before`.
+
+        Does not block. A full lane ends it: the rest goes on coalescing.
+        """
         while self._send_unsent():
             submission = self._intake.next_submission(opened_before)
             if submission is None:
@@ -198,8 +212,9 @@ class StreamActor:
             self._unsent.append(submission)
 
     async def wait_flushed(self) -> None:
-        """After `run` was stopped: hand over everything that is still here, as the mailbox has room for it. The
-        caller's cancel scope is the deadline.
+        """Submit everything that is still here, as the mailbox has room for it.
+
+        For after `run` was stopped. The caller's cancel scope is the deadline.
         """
         while True:
             self._flush(float("inf"))
@@ -208,7 +223,7 @@ class StreamActor:
             await trio.sleep(FLUSH_RETRY_SECONDS)
 
     def _send_unsent(self) -> bool:
-        """Whether everything that was refused before has gone now."""
+        """Send again what was refused before; return whether all of it has gone. Does not block."""
         while self._unsent:
             try:
                 self._ingest.submit_nowait(self._unsent[0])
@@ -252,7 +267,10 @@ class StreamActor:
         self._log.info("stream_opened", connections=self._connections)
 
     def _note_end(self) -> None:
-        """Whatever ended the connection, what it brought is handed over now and not after the next window."""
+        """Note the end of the connection, whatever its cause.
+
+        The data that it brought is submitted now and not after the next window.
+        """
         if self._open_since is not None and trio.current_time() - self._open_since >= STABLE_AFTER_SECONDS:
             self._backoff.reset()
         self._open_since = None
@@ -260,7 +278,11 @@ class StreamActor:
         self._submit_fact(ConnectionFactKind.STREAM_CLOSED)
 
     def _note_loss(self, fault: ProviderFault) -> None:
-        """The end of an open connection is a fact already. Why there is none is another, and so is a refusal."""
+        """Log a fault, and submit it as a fact of its own where no other fact tells it.
+
+        The end of an open connection is a fact already. A fact of its own tells why no connection
+        was opened, or that the provider refused us.
+        """
         self._edge.failed(fault, fault=str(fault.fault))
         if not self._was_open or fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA, FaultClass.CONFIGURATION):
             self._submit_fact(ConnectionFactKind.CALL_FAILED, fault)
@@ -281,7 +303,10 @@ class StreamActor:
         self._send_unsent()
 
     def _forget_oldest_edge(self) -> None:
-        """Bound what waits while the database is away: of a flapping connection only the newest edges are kept."""
+        """Bound the edges that wait while the database is away.
+
+        Of a flapping connection only the newest edges are kept.
+        """
         edges = [submission for submission in self._unsent if submission.facts]
         if len(edges) >= MAX_UNSENT_EDGES:
             self._unsent.remove(edges[0])
@@ -298,7 +323,10 @@ class StreamActor:
 
 @contextmanager
 def _single_fault() -> Iterator[None]:
-    """Unwrap the group in which a nursery delivers a ProviderFault; anything else in it is a bug and stays a group."""
+    """Unwrap the group in which a nursery delivers a ProviderFault.
+
+    Any other error in the group is a bug; then the group is raised as it is.
+    """
     try:
         yield
     except BaseExceptionGroup as group:

@@ -1,6 +1,7 @@
-"""Cutting what was collected into submissions: at most 500 updates each, what commits with them on the last part.
+"""Cutting of collected data into submissions of at most 500 updates.
 
-Owns the limits on unknown devices. Pure: no I/O, no waiting.
+Everything that commits with the data goes on the last part. Owns the limits on unknown devices.
+Pure: no I/O, no waiting.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from domain.model import Device, Reading
 
-# How many devices nobody configured are kept per run for the ledger; a shared account may show thousands.
+# Unconfigured devices that are kept per run for the ledger; a shared account may show thousands.
 MAX_UNKNOWN_DEVICES = 100
 
 
@@ -28,7 +29,10 @@ def make_update(
     received_at: datetime,
     trace_id: str,
 ) -> CanonicalUpdate:
-    """`connection` is (workspace_id, provider_id); a device nobody configured keeps its external id for the ledger."""
+    """Return an update of one device. `connection` is (workspace_id, provider_id).
+
+    An unconfigured device has no device_id and keeps its external id for the ledger.
+    """
     return CanonicalUpdate(
         connection[0],
         connection[1],
@@ -42,7 +46,10 @@ def make_update(
 
 
 def split(submission: Submission) -> Sequence[Submission]:
-    """Parts of at most 500 updates, in order; cursor, cycle, facts, confirmation and invalid items go with the last."""
+    """Return parts of at most 500 updates, in order.
+
+    Cursor, cycle, facts, confirmation and invalid items go with the last.
+    """
     updates = submission.updates
     if len(updates) <= MAX_UPDATES_PER_SUBMISSION:
         return [submission]
@@ -60,14 +67,17 @@ def split(submission: Submission) -> Sequence[Submission]:
 
 
 class UnknownDevices:
-    """Lets the first hundred unknown external ids of a run through and counts the rest."""
+    """Lets the first hundred unknown external ids of a run through.
+
+    Counts the samples of all others.
+    """
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
         self.dropped = 0
 
     def admits(self, external_id: str, known: Mapping[str, Device]) -> bool:
-        """Whether a sample of this id becomes an update."""
+        """Return whether a sample of this id becomes an update."""
         if external_id in known or external_id in self._seen:
             return True
         if len(self._seen) < MAX_UNKNOWN_DEVICES:

@@ -1,7 +1,8 @@
 """The upkeep actor: event partitions ahead of time, retention behind it.
 
-Owns the daily chores of the database. Safe on every shard at once: the store does each chore under a lock of its own.
-Who makes partitions waits for it; who drops what is old gives way to whoever has it.
+Owns the daily chores of the database. Safe on every shard at once: the store does each chore under
+a lock of its own. Creating partitions waits for the lock; dropping old data is skipped while it is
+held.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ REJECTION_DAYS = 30
 
 
 class UpkeepActor:
-    """Makes partitions and applies retention at start and every hour, so that a missed night does not matter."""
+    """Makes partitions and applies retention at start and every hour.
+
+    A missed night therefore does not matter.
+    """
 
     def __init__(self, store: UpkeepStore, random: Random) -> None:
         self._store = store
@@ -39,7 +43,7 @@ class UpkeepActor:
         self._dropped: dict[str, int] = {}
 
     async def run(self) -> None:
-        """Ends only by cancellation."""
+        """Do the chores for ever. Ends only by cancellation."""
         while True:
             try:
                 await self._do_chores()

@@ -1,7 +1,8 @@
-"""The workspace actor: one poll cycle in every slot of its own, and runs that somebody asks for.
+"""The workspace actor: one poll cycle in every slot of its own, and runs that somebody requests.
 
-Owns the schedule of one workspace: when to start, what was missed. What a cycle does is in cycle.py, when slots are is
-in domain/schedule.py. It must never start two cycles at once, nor one outside its own slot.
+Owns the schedule of one workspace: when to start, and which slots were missed. cycle.py has what a
+cycle does, domain/schedule.py when slots are. It must never start two cycles at once, nor one
+outside its own slot.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_MISSED_RECORDED = 12  # rows for slots nobody started; of a longer absence only the newest are recorded
-REQUESTED_SHARE = 0.2  # of the interval; what a run that was asked for may take at least
+MAX_MISSED_RECORDED = 12  # missed slots; of a longer absence only the newest get rows
+REQUESTED_SHARE = 0.2  # of the interval; a requested run may take at least this long
 
 
 class Place(NamedTuple):
@@ -82,11 +83,14 @@ class WorkspaceActor:
         self._next_start_at: datetime | None = None
 
     async def run(self) -> None:
-        """Make up for the present slot if nobody did, then start every regular cycle. Ends only by cancellation."""
+        """Make up for the present slot if nobody did, then start every regular cycle.
+
+        Ends only by cancellation.
+        """
         place = await self._wait_for_place()
         await self._recover(place)
         start, trigger = self._first_start(place)
-        await self._run_requested(place, start)  # it may have been asked for while nobody was here
+        await self._run_requested(place, start)  # perhaps requested while no actor was running
         while True:
             self._next_start_at = start.start_at
             is_due = await sleep_until(self._clock.now, start.start_at, unless=self._hear_of_change)
@@ -97,9 +101,11 @@ class WorkspaceActor:
             if place != self._find_place():
                 place = await self._wait_for_place()
                 start, trigger = self._move(place)
-                await self._run_requested(place, start)  # it may have been asked for while there was no place
+                # perhaps requested while there was no place
+                await self._run_requested(place, start)
             elif is_due:
-                start, trigger = self._next_turn(place)  # else the one that was waited for still stands, late or not
+                # otherwise the start that was awaited still stands, late or not
+                start, trigger = self._next_turn(place)
 
     # --- when
 
@@ -108,7 +114,10 @@ class WorkspaceActor:
         return self._view.workspace
 
     def _find_place(self) -> Place | None:
-        """None while the workspace is inactive; its lease is then about to be released."""
+        """Return the workspace's place; None while it is inactive.
+
+        The lease of an inactive workspace is about to be released.
+        """
         workspace = self._workspace
         if workspace.ordinal is None or workspace.scheduled_since is None:
             return None
@@ -116,15 +125,21 @@ class WorkspaceActor:
         return Place(workspace.workspace_id, workspace.ordinal, interval, workspace.scheduled_since)
 
     async def _wait_for_place(self) -> Place:
-        """No deadline: an inactive workspace has nothing to start."""
+        """Wait until the workspace has a place, and return it.
+
+        No deadline: an inactive workspace has nothing to start.
+        """
         while (place := self._find_place()) is None:
             self._next_start_at = None
             await self._hear_of_change()
         return place
 
     def _first_start(self, place: Place) -> tuple[Start, CycleTrigger]:
-        """The present slot's turn: late if its regular start is over, regular if that is still to come, and another
-        attempt of the schedule's cycle if the last owner had begun one (a completed one will not be repeated).
+        """Return the present slot's start and its trigger.
+
+        The start is late if the slot's regular start is over, and regular if that is still to come.
+        If the last owner had begun a cycle in the slot, this is another attempt of the schedule's
+        cycle; a completed cycle will not be repeated.
         """
         now = self._clock.now()
         start = schedule.late_start(now, *place[:3])
@@ -149,22 +164,33 @@ class WorkspaceActor:
         return start, trigger
 
     def _next_turn(self, place: Place) -> tuple[Start, CycleTrigger]:
-        """The next regular start; before that the present slot's turn, if the last slot's took until now."""
+        """Return the next regular start and its trigger.
+
+        If the last slot's cycle took so long that a later slot is present now, return that slot's
+        turn.
+        """
         after = self._clock.now()
         if self._last_slot is not None:
             if schedule.slot_of(after, place.ordinal, place.interval) > self._last_slot:
                 return self._first_start(place)
-            after = max(after, self._last_slot)  # which a clock that was set back may have put into the future
+            after = max(after, self._last_slot)  # in the future if the clock was set back
         return schedule.next_start(after, *place[:3]), CycleTrigger.SCHEDULE
 
     async def _hear_of_change(self) -> None:
-        """Return when the configuration changed or a run was asked for since this returned last."""
+        """Wait until the configuration changes or a run is requested.
+
+        Returns at once if that happened since the last return.
+        """
         self._seen_version = await self._view.wait_changed(self._seen_version)
 
     # --- what
 
     async def _recover(self, place: Place) -> None:
-        """After a boot, a takeover or a pause: what was left running is abandoned, what nobody started is missed."""
+        """Find out what happened before a boot, a takeover or a pause ended.
+
+        Cycles left running are marked abandoned. The last slot with a cycle is loaded, so that
+        slots after it in which nobody started one are recorded as missed.
+        """
         await self._abandon_orphans()
         last = await self._persist(lambda: self._cycles.load_last_slot(self._view.workspace_id))
         if last is not None and not _is_slot_of(place, last):
@@ -172,8 +198,11 @@ class WorkspaceActor:
         self._last_slot = last
 
     async def _abandon_orphans(self) -> None:
-        """Nothing of this workspace runs while it is in here, so what is recorded as running will never end: its owner
-        is gone, its end found no room, or its start was recorded and the answer lost.
+        """Mark cycles that are recorded as running abandoned.
+
+        No cycle of this workspace runs during this call, so a cycle recorded as running will never
+        end: its owner is gone, its end found no room, or its start was recorded and the answer
+        lost.
         """
         await self._settle()
         abandoned = await self._persist(lambda: self._cycles.abandon_orphans(self._session, self._view.workspace_id))
@@ -181,9 +210,12 @@ class WorkspaceActor:
             self._log.warning("poll_cycles_abandoned", cycles=abandoned)
 
     async def _settle(self) -> None:
-        """The end of our last cycle may still wait for the database, which would answer that its slot is open: what
-        stands before a submission of our own in the lane of polls has its verdict when that has. No deadline: without
-        the database there is no cycle to start.
+        """Wait until earlier poll submissions of this workspace have their verdicts.
+
+        The end of our last cycle may still wait for the database, which would then answer that its
+        slot is open. So an empty submission is put into the lane of polls: when it has its verdict,
+        so has everything before it in that lane. No deadline: without the database there is no
+        cycle to start.
         """
         if self._ingest.has_unsettled(self._view.ownership.resource):
             settled: Reply[Receipt | None] = Reply()
@@ -203,7 +235,7 @@ class WorkspaceActor:
             has_room=lambda: schedule.leaves_room(Start(slot, self._clock.now()), place.interval),
         )
         if started is None:
-            # The machine slept through the slot, or the database was away for it.
+            # No room is left: the machine slept through the slot, or the database was away for it.
             await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [slot]))
         elif started.started:
             now = self._last_begun_at = self._clock.now()
@@ -213,9 +245,10 @@ class WorkspaceActor:
     async def _begin(
         self, call: Callable[[], Awaitable[CycleStart | None]], has_room: Callable[[], bool] = lambda: True
     ) -> CycleStart | None:
-        """Have the database record a cycle as running, as long as it makes sense; None when it never came to that.
+        """Have the database record a cycle as running; try again while `has_room` says so.
 
-        A cycle whose record was made and the answer lost is abandoned before the next attempt.
+        Returns None when there was no room any more, or when `call` returned None. A cycle that was
+        recorded but whose answer was lost is abandoned before the next attempt.
         """
         while has_room():
             try:
@@ -239,8 +272,9 @@ class WorkspaceActor:
             await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, slots))
 
     async def _run_requested(self, place: Place, before: Start) -> None:
-        """Run what was asked for, if anything was: a wake-up may also mean another configuration. It may delay the
-        start that comes next, but leaves it the room it needs.
+        """Run the requested cycle, if there is one: a wake-up may also mean another configuration.
+
+        The run may delay the start that comes next, but leaves that start the room it needs.
         """
         workspace = self._workspace
         requested = await self._begin(
@@ -249,7 +283,7 @@ class WorkspaceActor:
         if requested is not None:
             at_least = timedelta(seconds=REQUESTED_SHARE * place.interval)
             deadline = max(before.start_at, self._clock.now() + at_least)
-            # Under the trace id of whoever asked, so that the log leads from the request to the outcome.
+            # Use the request's trace id, so that the log leads from the request to the outcome.
             await self._run_cycle(requested, requested.trace_id or uuid.uuid4().hex, deadline, place.interval)
 
     async def _run_cycle(self, started: CycleStart, trace_id: str, deadline: datetime, interval: int) -> None:
@@ -261,7 +295,10 @@ class WorkspaceActor:
         self._outcomes[outcome] += 1
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Try a database call until it succeeds. The slots that pass meanwhile are found and recorded as missed."""
+        """Try a database call until it succeeds, and return its value.
+
+        The slots that pass meanwhile are found and recorded as missed.
+        """
         while True:
             try:
                 value = await call()
@@ -288,6 +325,6 @@ class WorkspaceActor:
 
 
 def _is_slot_of(place: Place, slot: datetime) -> bool:
-    """Whether the recorded slot is of this place, not of one that the workspace had before."""
+    """Return whether the recorded slot belongs to this place, not to an earlier one."""
     first = schedule.slot_of(place.since, place.ordinal, place.interval)
     return slot >= first and slot == schedule.slot_of(slot, place.ordinal, place.interval)
