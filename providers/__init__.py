@@ -1,1 +1,1 @@
-"""Vendors: one folder each, always client.py (I/O), wire.py (pure: payload to readings), README.md."""
+"""Vendors, one folder each: client.py (I/O), wire.py (pure: payload to readings), README.md."""

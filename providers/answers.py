@@ -1,9 +1,9 @@
-"""What is kept of an answer that is not what was expected: facts about it, never its body. Pure.
+"""Facts about an answer that was not expected. They are kept; its body never is. Pure.
 
 A failed answer may repeat the request, with the credential in it in any form. So its body is
 neither shown nor stored nor logged. Kept are the status, the media type, the length, and the error
-code that the provider's wire.py reads out of it. Both texts have strict patterns, and pass the
-connection's scrubber like everything else (actors/scrubbing.py).
+code that the provider's wire.py reads out of the body. Media type and error code have strict
+patterns, and pass the connection's scrubber like everything else (actors/scrubbing.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Read = TypeVar("Read")
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}/[a-z0-9][a-z0-9.+-]{0,60}")
-# Words, and at most five digits behind them: `invalid_client`, `RateExceeded`, `E1001`. Hardly a key.
+# Words, then at most five digits: `invalid_client`, `RateExceeded`, `E1001`. A key hardly looks
+# like this.
 _ERROR_CODE: Final = re.compile(r"(?=.{2,40}\Z)[A-Za-z]+(?:[_.-][A-Za-z]+)*[_.-]?[0-9]{0,5}")
 
 
@@ -33,7 +34,10 @@ class Answer(NamedTuple):
     body: bytes
 
     def read(self, reader: Callable[[bytes], Read], read_error_code: Callable[[bytes], str | None]) -> Read:
-        """What the reader makes of the body. Its ProviderFault comes out with the facts of this answer."""
+        """Return what the reader makes of the body.
+
+        If the reader raises ProviderFault, the facts of this answer are added to its message.
+        """
         try:
             return reader(self.body)
         except ProviderFault as fault:
@@ -43,7 +47,7 @@ class Answer(NamedTuple):
 
 
 def describe(media_type: str | None, length: int, error_code: str | None, *, is_cut: bool = False) -> str:
-    """The facts of an answer in words: `application/json, 57 bytes, error RateExceeded`."""
+    """Return the facts of an answer in words: `application/json, 57 bytes, error RateExceeded`."""
     size = f"more than {length} bytes" if is_cut else f"{length} bytes"
     return ", ".join(
         part for part in (media_type, size if length else "no body", error_code and f"error {error_code}") if part
@@ -51,24 +55,30 @@ def describe(media_type: str | None, length: int, error_code: str | None, *, is_
 
 
 def media_type_of(headers: Mapping[str, str]) -> str | None:
-    """The answer's media type without parameters; None for what is none. Header names are in lower case."""
+    """Return the answer's media type without parameters; None if there is none or it is not valid.
+
+    Header names are in lower case.
+    """
     text = headers.get("content-type", "").partition(";")[0].strip().lower()
     return text if _MEDIA_TYPE.fullmatch(text) else None
 
 
 def no_error_code(_: bytes) -> None:
-    """For a provider whose errors have no codes."""
+    """Return None. For a provider whose errors have no codes."""
 
 
 def error_code_of(value: object) -> str | None:
-    """The value as an error code, None when it is none: a short token or a small number."""
+    """Return the value as an error code; None if it is not a short token or a small number."""
     if type(value) is int:
         return str(value) if abs(value) < 100_000 else None
     return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else None
 
 
 def error_code_in(body: bytes, *names: str) -> str | None:
-    """The error code of a JSON object under the first of these names that has one."""
+    """Return the error code of a JSON object: the first of these members that holds one.
+
+    None if no member does, or the body is not a JSON object.
+    """
     try:
         fields: Any = orjson.loads(body)
     except ValueError:

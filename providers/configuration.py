@@ -1,7 +1,8 @@
-"""What a provider connection is configured with, checked before it is used. Pure.
+"""Checks of a provider connection's configuration before it is used. Pure.
 
-Owns the check of settings, of addresses and of secrets that travel in a header. It must never quote a secret. What is
-wrong is a ProviderFault, so that it shows in health like any other reason why nothing arrives.
+Owns the check of settings, of addresses and of secrets that travel in a header. It must never quote
+a secret. A wrong value raises ProviderFault, so that it shows in health like any other reason why
+nothing arrives.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 def parse_base_url(text: str) -> httpx.URL:
-    """The base address without a trailing slash. Raises ProviderFault that says what to change."""
+    """Return the base address without a trailing slash.
+
+    Raises ProviderFault that says what to change.
+    """
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
@@ -38,7 +42,10 @@ def parse_base_url(text: str) -> httpx.URL:
 
 
 def stored_settings(model: type[_Settings], connection: ProviderConnection) -> _Settings:
-    """The connection's settings, as this version understands them. Raises ProviderFault when it does not."""
+    """Return the connection's settings, as this version understands them.
+
+    Raises ProviderFault when this version does not accept them.
+    """
     try:
         return model.model_validate(dict(connection.settings))
     except ValueError as error:
@@ -46,12 +53,15 @@ def stored_settings(model: type[_Settings], connection: ProviderConnection) -> _
 
 
 def join_path(base: httpx.URL, path: str) -> httpx.URL:
-    """`path` (with its leading slash) behind the base's own path."""
+    """Return `base` with `path` (which has a leading slash) behind its own path."""
     return base.copy_with(path=base.path.rstrip("/") + path)
 
 
 def header_secret(secret: str | None) -> str:
-    """The secret as a header can carry it, without the line end that files have. Raises ProviderFault (credentials)."""
+    """Return the secret as a header can carry it, without the line end that files have.
+
+    Raises ProviderFault (credentials) if there is no secret or a header cannot carry it.
+    """
     stripped = (secret or "").strip()
     if not stripped:
         raise _unusable("this connection has no credential: set it to env:NAME or file:PATH")

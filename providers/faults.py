@@ -1,7 +1,8 @@
-"""From what a provider's server answered to the fault that health tells people. Pure.
+"""Faults that health shows, made from what a provider's server answered. Pure.
 
-Owns the classes (401 and 403 are credentials, 429 is quota, …) and how long a provider asked us to wait. It must never
-put a header of ours, a query string or a credential into a message: addresses appear without query and user part.
+Owns the classes (401 and 403 are credentials, 429 is quota, …) and how long a provider asked us to
+wait. It must never put a header of ours, a query string or a credential into a message: addresses
+appear without query and user part.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from runtime.outbound import OutboundRefused
 
-MAX_RETRY_AFTER_SECONDS: Final = 86_400.0  # a longer wish is a mistake or an attack; asking once a day harms nobody
+# A longer wish is a mistake or an attack, and asking once a day harms nobody.
+MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 MAX_REASON: Final = 200
 
 _TOO_MANY_REQUESTS: Final = 429
@@ -30,7 +32,7 @@ _CUT_SHORT: Final = ("Server disconnected", "peer closed connection without")
 
 
 def place_of(url: httpx.URL) -> str:
-    """Where a call went, fit for messages: scheme, host and path."""
+    """Return where a call went, fit for messages: scheme, host, port and path."""
     port = "" if url.port is None else f":{url.port}"
     return f"{url.scheme}://{url.host}{port}{url.path}"
 
@@ -38,7 +40,7 @@ def place_of(url: httpx.URL) -> str:
 def fault_for_status(
     status: int, headers: Mapping[str, str], place: str, facts: str, fallback_now: datetime
 ) -> ProviderFault:
-    """The fault for an answer that is not 2xx. Header names are looked up in lower case."""
+    """Return the fault for an answer with an unexpected status. Header names are in lower case."""
     answered = f"{place} answered {status} ({facts})"
     if status in (401, 403):
         return ProviderFault(FaultClass.CREDENTIALS, answered, permanent=True)
@@ -58,13 +60,16 @@ def fault_for_status(
 
 
 def fault_for_error(error: httpx.HTTPError | httpx.InvalidURL, place: str) -> ProviderFault:
-    """The fault for an exchange that broke. PoolTimeout is not a provider's fault and does not belong here."""
+    """Return the fault for an exchange that broke.
+
+    PoolTimeout is not a provider's fault and must not be passed.
+    """
     name = type(error).__name__
     if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
-        # Their texts quote what we were about to send, the credential's header among it.
+        # The texts of these errors quote the request, with the credential's header.
         return ProviderFault(FaultClass.CONFIGURATION, f"{place} cannot be called ({name})", permanent=True)
     if isinstance(error, httpx.RemoteProtocolError):
-        # Nor these: they quote the server's bytes, which may be an echo.
+        # The texts of these errors quote the server's bytes, which may echo the request.
         if str(error).startswith(_CUT_SHORT):
             return ProviderFault(FaultClass.OUTAGE, f"{place} broke off in the middle of an answer")
         return ProviderFault(FaultClass.PROTOCOL, f"{place} does not speak HTTP")
@@ -72,13 +77,16 @@ def fault_for_error(error: httpx.HTTPError | httpx.InvalidURL, place: str) -> Pr
 
 
 def fault_for_refusal(refusal: OutboundRefused, place: str) -> ProviderFault:
-    """The fault for an address that this process must not dial."""
+    """Return the fault for an address that this process must not dial."""
     return ProviderFault(FaultClass.CONFIGURATION, f"{place} cannot be called: {refusal}", permanent=True)
 
 
 def retry_after_seconds(headers: Mapping[str, str], fallback_now: datetime) -> float | None:
-    """`Retry-After` (RFC 9110 §10.2.3) in seconds, at least 0: an HTTP-date, an integer, or the decimal fraction that
-    some providers send. None when there is none or it makes no sense."""
+    """Return `Retry-After` (RFC 9110 §10.2.3) in seconds, from 0 to a day.
+
+    Reads an HTTP-date, an integer, or the decimal fraction that some providers send. None if there
+    is no such header or it makes no sense.
+    """
     text = headers.get("retry-after")
     if text is None:
         return None
@@ -90,7 +98,10 @@ def retry_after_seconds(headers: Mapping[str, str], fallback_now: datetime) -> f
 
 
 def _quota_delay(headers: Mapping[str, str], fallback_now: datetime) -> float | None:
-    """Retry-After, else rFMS's X-Rate-Limit-Reset: the second (Unix time) at which the window starts anew."""
+    """Return Retry-After in seconds, else the time until rFMS's X-Rate-Limit-Reset.
+
+    The latter is the second (Unix time) at which the window starts anew.
+    """
     asked = retry_after_seconds(headers, fallback_now)
     reset = _finite(headers.get("x-rate-limit-reset", ""))
     if asked is not None or reset is None:
@@ -99,7 +110,10 @@ def _quota_delay(headers: Mapping[str, str], fallback_now: datetime) -> float | 
 
 
 def _server_now(headers: Mapping[str, str], fallback_now: datetime) -> datetime:
-    """The server's own clock when it says so: its instants are meant in it."""
+    """Return the time on the server's own clock, where it sends one; else `fallback_now`.
+
+    The instants that a server sends are meant in its own clock.
+    """
     return _http_date(headers.get("date", "")) or fallback_now
 
 

@@ -1,12 +1,13 @@
-"""The way out to providers over HTTP: one client per process and TLS profile, shared by every connection.
+"""HTTP to providers: one client per process and TLS profile, shared by every connection.
 
-Owns the pool, its limits and the deadline of each call. It must never retry what a provider refused (the caller backs
-off), follow a redirect, keep a cookie (one customer's session would travel with another's request), read proxies or
-passwords from the environment, or let a secret into a message.
+Owns the pool, its limits and the deadline of each call. It must never retry what a provider refused
+(the caller backs off), follow a redirect, keep a cookie (one customer's session would travel with
+another's request), read proxies or passwords from the environment, or let a secret into a message.
 
-Why there is a limiter outside a pool that has limits of its own: httpcore's pool loses a slot for good when a request
-is cancelled while it waits for one (encode/httpcore #1093). Behind the limiter no request ever waits for a slot, so a
-wait that runs out all the same means lost slots, and the client is replaced.
+The pool has limits of its own, but needs a limiter outside: httpcore's pool loses a slot for good
+when a request is cancelled while it waits for one (encode/httpcore #1093). Behind the limiter no
+request ever waits for a slot. If such a wait runs out all the same, slots were lost, and the client
+is replaced.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ KEEP_ALIVE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 5.0
 MAX_ERROR_BODY_BYTES: Final = 16_384  # enough for the error code in it
 SHARES: Final = 4  # one workspace's calls hold at most this part of all: a quarter
-CLIENTS_PER_CALL: Final = 2  # the second one only after the first was found to have lost its slots
+CLIENTS_PER_CALL: Final = 2  # the second only if the first has lost its slots
 
 _PLAIN: Final = "identity"
 _PACKED: Final = ("gzip", "x-gzip", "deflate")
@@ -55,9 +56,9 @@ _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 class Call:
     """One request.
 
-    `limiter` (`HttpPool.credential_limiter`) lets one call through at a time, and `share` so many of
-    its workspace. `read_error_code` finds the code in the body of a refusal. The deadline runs from
-    when the call's turn has come.
+    `limiter` (`HttpPool.credential_limiter`) lets one call through at a time. `share`
+    (`HttpPool.share`) bounds the calls of one workspace. `read_error_code` finds the code in the
+    body of a refusal. The deadline runs from the moment when the call's turn has come.
     """
 
     method: str
@@ -72,17 +73,21 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class _Generation:
-    """A client and the calls that use it; one that was replaced is closed when its last call has ended."""
+    """A client and the number of calls that use it.
+
+    A client that was replaced is closed when its last call has ended.
+    """
 
     client: httpx.AsyncClient
     in_flight: int = 0
 
 
 class HttpPool:
-    """Open it (`async with`) before the providers are used and close it after them.
+    """The process's HTTP client. Open it once, around the use of all providers.
 
-    Not started twice. The streaming providers connect with the same `dialler` and `ssl_context`:
-    building a context takes about 20 ms and most of a megabyte, too much to do for each connection.
+    Enter it (`async with`) before the providers are used and close it after them. The streaming
+    providers connect with the same `dialler` and `ssl_context`: building a context takes about 20
+    ms and most of a megabyte, too much to do for each connection.
     """
 
     def __init__(
@@ -125,7 +130,10 @@ class HttpPool:
             await self._close(generation)
 
     def credential_limiter(self, credential: str) -> trio.CapacityLimiter:
-        """One call at a time for everyone who asks with the same credential. Keep it as long as you call."""
+        """Return the limiter of this credential: one call at a time for everyone who uses it.
+
+        Keep it as long as you call.
+        """
         key = hashlib.sha256(credential.encode()).digest()
         limiter = self._credential_limiters.get(key)
         if limiter is None:
@@ -133,7 +141,7 @@ class HttpPool:
         return limiter
 
     def share(self, workspace_id: str) -> trio.CapacityLimiter:
-        """The part of all calls that one workspace's may be. Keep it as long as you call.
+        """Return the limiter of this workspace's calls. Keep it as long as you call.
 
         Without it, one workspace whose many providers answer slowly would stop everybody's polling.
         """
@@ -143,10 +151,11 @@ class HttpPool:
         return share
 
     async def fetch(self, call: Call) -> Answer:
-        """A 2xx answer, its body decompressed, at most max_response_bytes. Raises ProviderFault.
+        """Return a 2xx answer, its body decompressed, at most max_response_bytes.
 
-        Waiting for its turn has no deadline here, only the caller's: each call before it ends by its own deadline, so
-        the queue moves, and a full pool of ours must not be told as the provider's outage.
+        Raises ProviderFault. The wait for the call's turn has no deadline here, only the caller's.
+        Each call before it ends by its own deadline, so the queue moves, and a full pool of ours
+        must not be reported as the provider's outage.
         """
         self._counts["calls"] += 1
         place = place_of(call.url)
@@ -193,7 +202,8 @@ class HttpPool:
         except OutboundRefused as refusal:
             raise fault_for_refusal(refusal, place) from refusal
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Without its cause: the texts of these errors quote headers, ours and the server's.
+            # `from None` drops the cause: the texts of these errors quote headers, ours and the
+            # server's.
             raise fault_for_error(error, place) from None
         try:
             body, is_cut = await self._read(response, place)
@@ -210,7 +220,10 @@ class HttpPool:
         return Answer(response.status_code, media_type_of(response.headers), plain)
 
     async def _read(self, response: httpx.Response, place: str) -> tuple[bytes, bool]:
-        """The raw body, and of an error only the beginning: whether it was cut there."""
+        """Return the raw body, and whether it was cut.
+
+        Only an error's body is cut. A 2xx body that is too long raises ProviderFault.
+        """
         limit = self._max_response_bytes if response.is_success else MAX_ERROR_BODY_BYTES
         body = bytearray()
         is_too_long = False
@@ -220,8 +233,9 @@ class HttpPool:
                     is_too_long = len(body) + len(chunk) > limit
                     body += chunk[: limit - len(body)]
                     if is_too_long:
-                        # Leaving the loop would leave async generators behind, which only their own task may close:
-                        # a cancelled read unwinds them all.
+                        # Cancel the read instead of leaving the loop: that would leave async
+                        # generators behind, which only their own task may close. A cancelled read
+                        # unwinds them all.
                         scope.cancel()
         except httpx.HTTPError as error:
             raise fault_for_error(error, place) from None
@@ -231,7 +245,10 @@ class HttpPool:
         return bytes(body), is_too_long
 
     def _decompress(self, response: httpx.Response, body: bytes, place: str) -> bytes:
-        """At most max_response_bytes, however small the compressed body was."""
+        """Return the decompressed body. Raises ProviderFault.
+
+        At most max_response_bytes are made, however small the compressed body was.
+        """
         encoding = _encoding_of(response)
         if encoding == _PLAIN:
             return body
@@ -286,14 +303,17 @@ class HttpPool:
                 await self._close(generation)
 
     def _replace(self, lost: _Generation) -> None:
-        """A new client instead of one that lost its slots; of many calls that notice, the first replaces it."""
+        """Make a new client in place of one that lost its slots.
+
+        Of many calls that notice the loss, the first replaces the client.
+        """
         if lost is self._current:
             self._counts["rebuilds"] += 1
             self._retired.add(lost)
             self._current = _Generation(self._make_client())
 
     async def _close(self, generation: _Generation) -> None:
-        """Bounded and shielded: the sockets of a client must not outlive it."""
+        """Close a client, bounded and shielded: its sockets must not outlive it."""
         self._retired.discard(generation)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
             await generation.client.aclose()
@@ -305,7 +325,7 @@ def _encoding_of(response: httpx.Response) -> str:
 
 
 def _readable(response: httpx.Response, body: bytes) -> bytes:
-    """An error's body, unpacked; nothing when that cannot be done."""
+    """Return an error's body, unpacked; empty when that cannot be done."""
     encoding = _encoding_of(response)
     if encoding == _PLAIN:
         return body

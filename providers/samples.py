@@ -1,8 +1,9 @@
-"""What is malformed, as it is shown to people. Pure.
+"""Malformed records, as they are shown to people. Pure.
 
-Owns how a record is written, in full: it is cut to the ledger's length only after the connection's secret was
-taken out of it (actors/scrubbing.py). It must never raise on what came over the wire: orjson reads four times
-as many levels as it writes, and one such record must not cost the page or the stream that it came with.
+Owns how a record is written, in full: it is cut to the ledger's length only after the connection's
+secret was taken out of it (actors/scrubbing.py). It must never raise on data from the wire. orjson
+reads four times as many levels as it writes, and a record that is too deep must not cost the page
+or the stream that it came with.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _MAX_ITEMS: Final = 4096
 
 
 def sample_of(record: object) -> bytes:
-    """The record as JSON where JSON can say it, otherwise as Python shows its upper levels."""
+    """Return the record as JSON where JSON can express it.
+
+    Otherwise return its upper levels as Python shows them.
+    """
     try:
         return orjson.dumps(record)
     except TypeError:
@@ -30,12 +34,15 @@ def sample_of(record: object) -> bytes:
 
 
 def malformed_answer(message: str) -> ProviderFault:
-    """The fault of an answer that came whole and is not what it should be."""
+    """Return the fault of an answer that arrived whole but is not what it should be."""
     return ProviderFault(FaultClass.PROTOCOL, message, unreadable=True)
 
 
 def _outline() -> Repr:
-    """Not `repr`, which gives up on too many levels as well. Texts stay whole: cut, they could hold half a secret."""
+    """Return a writer for records that are too deep for JSON, and for `repr`, too.
+
+    Texts stay whole: a cut text could hold half a secret.
+    """
     outline = Repr()
     outline.maxlevel = _MAX_LEVELS
     outline.maxdict = outline.maxlist = _MAX_ITEMS

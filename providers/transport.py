@@ -2,8 +2,8 @@
 
 Owns the seam between httpx and runtime/dialling.py. httpx 0.28 takes no network backend, but
 httpcore's pool below it does, so the pool that httpx made is replaced. It must never open a
-connection otherwise: no proxy, no Unix socket, no retry. `tests/providers/test_transport_pins.py`
-holds what this relies on in both libraries.
+connection in another way: no proxy, no Unix socket, no retry.
+`tests/providers/test_transport_pins.py` holds what this relies on in both libraries.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class DialledTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport over a pool whose every connection comes from the dialler.
+    """httpx's own transport over a pool that gets every connection from the dialler.
 
     A request raises OutboundRefused for an address that must not be dialled.
     """
@@ -55,8 +55,11 @@ class _DialledBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raises OutboundRefused, and httpcore's own errors for what cannot be reached."""
-        del local_address, socket_options  # the pool above has none
+        """Connect through the dialler.
+
+        Raises OutboundRefused, and httpcore's own errors when the host cannot be reached.
+        """
+        del local_address, socket_options  # DialledTransport's pool sets neither
         try:
             with trio.fail_after(float("inf") if timeout is None else timeout):
                 return TrioStream(await self._dialler.dial(host, port))

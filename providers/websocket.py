@@ -1,9 +1,9 @@
-"""The way out to providers over WebSocket, for every streaming provider.
+"""WebSocket connections to providers, for every streaming provider.
 
-Owns the TCP and TLS stream, the opening and closing handshakes and their deadlines. It must never leave a socket
-behind: trio-websocket's own `open_websocket` (0.12.2) does not close the stream when the handshake is refused or takes
-too long, and a connection that is tried for days would use up the file descriptors. Frames, pings and subscriptions are
-the provider's.
+Owns the TCP and TLS stream, the opening and closing handshakes and their deadlines. It must never
+leave a socket behind: trio-websocket's own `open_websocket` (0.12.2) does not close the stream when
+the handshake is refused or takes too long, and a connection that is tried for days would use up the
+file descriptors. Frames, pings and subscriptions are left to each provider.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 RECEIVE_BUFFER_BYTES: Final = 65_536
 MAX_MESSAGE_SIZE: Final = 1024 * 1024
-MESSAGE_QUEUE_SIZE: Final = 16  # overflow: the library stops reading, and answering pings; more is not faster
+MESSAGE_QUEUE_SIZE: Final = 16  # when full, the library stops reading and answering pings
 
 _TOO_BIG: Final = 1009
 _NOT_AS_AGREED: Final = frozenset({1002, 1003, 1007})  # protocol error, unsupported data, no such text
@@ -49,7 +49,10 @@ class _Phase(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where and how to connect. url: ws:// or wss://. `read_error_code` finds the code in the body of a refusal."""
+    """Address and parameters of a connection. url: ws:// or wss://.
+
+    `read_error_code` finds the code in the body of a refusal.
+    """
 
     url: httpx.URL
     headers: Mapping[str, str] = field(repr=False)
@@ -59,7 +62,7 @@ class Endpoint:
 
 
 class WebSocketOpener:
-    """Opens connections to one endpoint, any number of times, also at once."""
+    """Opens connections to one endpoint, any number of times, also at the same time."""
 
     def __init__(self, http: HttpPool, endpoint: Endpoint) -> None:
         self._http = http
@@ -72,9 +75,10 @@ class WebSocketOpener:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[WebSocketConnection]:
-        """Connects on entry (ProviderFault when that fails), says goodbye on exit, each within its time.
+        """Connect on entry and close on exit, each within its time.
 
-        What the body raises comes out as it is, and at once when it is cancelled.
+        Raises ProviderFault when connecting fails. An error of the body comes out as it is. A body
+        that is cancelled ends at once.
         """
         self._counts["attempts"] += 1
         deadline = trio.current_time() + self._endpoint.connect_seconds
@@ -94,7 +98,8 @@ class WebSocketOpener:
                         await self._say_goodbye(connection)
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            # Raised below: from in here the group would become its context, and hold it.
+            # Raised below. If it were raised in here, the group would become its context and be
+            # kept alive by it.
             raised = self._unwrap(group, phase)
         finally:
             await trio.aclose_forcefully(stream)
@@ -105,7 +110,11 @@ class WebSocketOpener:
             raise raised
 
     async def _open_stream(self, deadline: float) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
-        """TCP, and TLS with its handshake: left to the first byte sent, a bad certificate would look like silence."""
+        """Open the TCP stream, and TLS with its handshake.
+
+        The handshake is made here: left to the first byte sent, a bad certificate would look like
+        silence.
+        """
         url = self._endpoint.url
         port = url.port or _DEFAULT_PORTS[url.scheme]
         try:
@@ -157,29 +166,34 @@ class WebSocketOpener:
         self._counts["goodbyes_unanswered"] += scope.cancelled_caught
 
     def _unwrap(self, group: BaseExceptionGroup[BaseException], phase: _Phase) -> BaseException | None:
-        """What the caller should see of what came out of the nursery: the body's own error before the reader task's.
+        """Return the error that the caller should see, or None. `group` is what left the nursery.
 
-        That task fails when the handshake is refused, and of its own when a server does not speak WebSocket at all
-        (until the connection is open nobody else is there to fail). Later it fails when wsproto will not answer a ping
-        after a close frame: in our goodbye that matters to nobody; before, it has cancelled the body, and the nursery
-        has absorbed that cancellation by now.
+        The body's own error comes before the reader task's. The reader task fails when the
+        handshake is refused, and by itself when a server does not speak WebSocket at all (until the
+        connection is open no other task can fail). Later it fails when wsproto will not answer a
+        ping after a close frame. During our closing handshake that does not matter. Earlier, the
+        failure has cancelled the body, and the nursery has absorbed that cancellation by now.
         """
         failures, rest = group.split(
             Exception if phase is _Phase.OPENING else (HandshakeError, LocalProtocolError, IdleFrames)
         )
         if failures is not None and failures.subgroup(IdleFrames) and rest is not None:
-            rest = rest.split(ProviderFault)[1]  # that the stream had ended: the flood is why
+            # drop the fault that the stream ended: the flood is its cause
+            rest = rest.split(ProviderFault)[1]
         if rest is not None:
             return rest.exceptions[0] if len(rest.exceptions) == 1 else rest
         if phase is _Phase.CLOSING:
             self._counts["goodbyes_unanswered"] += 1
             return None
         failure = next(_leaves(failures or group))
-        # Without its cause, which holds what the server sent.
+        # The fault gets no cause: the failure holds what the server sent.
         return self._fault_of(failure, phase)
 
     def _fault_of(self, failure: BaseException, phase: _Phase) -> ProviderFault:
-        """401, 403 and 429 as over HTTP; any other refusal is an outage: proxies and restarts answer anything."""
+        """Return the fault for a failed connection: 401, 403 and 429 mean the same as over HTTP.
+
+        Any other refusal is an outage, because proxies and restarts answer anything.
+        """
         if isinstance(failure, IdleFrames):
             return ProviderFault(FaultClass.PROTOCOL, f"{self._place} floods the stream with frames that say nothing")
         if not isinstance(failure, ConnectionRejected):
@@ -199,7 +213,10 @@ class WebSocketOpener:
 
 
 def closing_fault(connection: WebSocketConnection) -> ProviderFault:
-    """Why a connection ended. Close codes mean what RFC 6455 §7.4.1 says, whichever side found the error."""
+    """Return the fault that tells why a connection ended.
+
+    Close codes mean what RFC 6455 §7.4.1 says, whichever side found the error.
+    """
     reason = connection.closed
     if reason is None:
         return ProviderFault(FaultClass.PROTOCOL, "the stream ended: its bytes were no valid WebSocket frames")
@@ -212,7 +229,10 @@ def closing_fault(connection: WebSocketConnection) -> ProviderFault:
 
 
 def _root_of(error: BaseException) -> BaseException:
-    """trio sums up the failures of all addresses of a host; the first says as much as any."""
+    """Return the error below a failed connection.
+
+    trio groups the failures of all addresses of a host; the first says as much as any.
+    """
     cause = error.__cause__
     return next(_leaves(cause)) if isinstance(cause, BaseExceptionGroup) else cause or error
 

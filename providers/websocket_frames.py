@@ -1,8 +1,9 @@
-"""The WebSocket connection of trio-websocket, with bounds for what a hostile server may send.
+"""WebSocket connection of trio-websocket, with bounds for what a hostile server may send.
 
-Owns two bounds that the library (0.12.2) has not. Frames that bring no message (pings, pongs, parts of a message) are
-handled one after the other without letting another task run, 32,000 of them in one read: a server that sends only such
-frames stops the whole process for a second at a time. And the body of a refused handshake is collected without end.
+Owns two bounds that the library (0.12.2) lacks. First, frames that complete no message (pings,
+pongs, parts of a message) are handled one after the other without letting another task run, 32,000
+of them in one read: a server that sends only such frames stops the whole process for a second at a
+time. Second, the body of a refused handshake is collected without end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from wsproto.events import Event
 
 MAX_REFUSAL_BYTES: Final = 16_384  # enough for the error code in it
-# A message of the largest size in parts of 1 kB is 1,024 of them; and nobody pings a hundred times a second.
+# A message of the largest size in parts of 1 kB has 1,024 parts; and nobody pings a hundred times a
+# second.
 MAX_FRAMES_AT_ONCE: Final = 2048
 FRAMES_PER_SECOND: Final = 100.0
 
@@ -40,9 +42,10 @@ async def open_connection(
     max_message_size: int,
     receive_buffer_size: int,
 ) -> WebSocketConnection:
-    """Shake hands as a client; the reader runs in `nursery`, and fails there with IdleFrames.
+    """Shake hands as a client and return the connection. The caller's deadline applies.
 
-    Does what trio_websocket.wrap_client_stream does, with a protocol of ours.
+    The reader runs in `nursery`, and fails there with IdleFrames. This does what
+    trio_websocket.wrap_client_stream does, with a protocol of ours.
     """
     connection = WebSocketConnection(
         stream,
@@ -56,12 +59,12 @@ async def open_connection(
         receive_buffer_size=receive_buffer_size,
     )
     nursery.start_soon(connection._reader_task)
-    await connection._open_handshake.wait()  # no deadline: the caller's
+    await connection._open_handshake.wait()  # the caller's deadline applies
     return connection
 
 
 class BoundedProtocol(WSConnection):
-    """A client's protocol that counts what it is given."""
+    """A client's protocol that counts idle frames and the bytes of a refusal."""
 
     def __init__(self) -> None:
         super().__init__(ConnectionType.CLIENT)
@@ -70,7 +73,7 @@ class BoundedProtocol(WSConnection):
         self._counted_at = trio.current_time()
 
     def events(self) -> Generator[Event, None, None]:
-        """Raises IdleFrames."""
+        """Yield the connection's events. Raises IdleFrames."""
         for event in super().events():
             if isinstance(event, RejectData):
                 yield self._cut(event)
@@ -80,7 +83,7 @@ class BoundedProtocol(WSConnection):
                 yield event
 
     def _cut(self, event: RejectData) -> RejectData:
-        """The refusal ends where it is too long."""
+        """Cut the body of a refusal where it is too long."""
         data = event.data[: MAX_REFUSAL_BYTES - self._refusal_bytes]
         self._refusal_bytes += len(data)
         return RejectData(data, body_finished=event.body_finished or len(data) < len(event.data))
@@ -95,7 +98,10 @@ class BoundedProtocol(WSConnection):
 
 
 def _is_idle(event: Event) -> bool:
-    """A frame that ends no message. A frame that arrives in pieces is no more than one."""
+    """Return whether this is a frame that ends no message.
+
+    A frame that arrives in pieces counts once.
+    """
     if isinstance(event, Message):
         return event.frame_finished and not event.message_finished
     return isinstance(event, (Ping, Pong))

@@ -34,7 +34,7 @@ class Rfms:
         RfmsSettings.model_validate(dict(settings))
 
     def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
-        """A page of vehicle statuses that somebody else received."""
+        """Read a page of vehicle statuses that somebody else received."""
         del connection
         return to_page(read_page(message))
 
@@ -44,4 +44,4 @@ class Rfms:
         return RfmsPoller(self._http, base_url, secret, settings, workspace_id=connection.workspace_id)
 
     def open_streamer(self, connection: ProviderConnection, secret: str | None) -> None:
-        """There is no rFMS stream."""
+        """Return None: there is no rFMS stream."""

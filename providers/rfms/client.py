@@ -1,7 +1,7 @@
 """rFMS over the network: one page of vehicle statuses for each call.
 
-Owns headers and authentication. What a page says is wire.py's, which page comes next paging.py's. One call at a time
-for each credential: the standard answers 429 to concurrent ones.
+Owns headers and authentication. wire.py reads a page, and paging.py decides which page comes next.
+One call at a time for each credential: the standard answers 429 to concurrent ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 class RfmsPoller:
-    """Statuses of every vehicle that the credential may see, listed or not: what is not ours is for others to say."""
+    """Polls the statuses of every vehicle that the credential may see, listed or not.
+
+    Acceptance decides which of them are not ours.
+    """
 
     def __init__(
         self, http: HttpPool, base_url: httpx.URL, secret: str | None, settings: RfmsSettings, *, workspace_id: str
@@ -42,10 +45,11 @@ class RfmsPoller:
         self._share = http.share(workspace_id)
 
     async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
-        """One page. Without a usable cursor the latest status of every vehicle, else all received since.
+        """Fetch one page: all records received since the cursor.
 
-        A run that got everything since its cursor was answered about every listed vehicle, also those without news; one
-        that ended at max_pages, or of latest statuses, only about those it found.
+        Without a usable cursor, fetch the latest status of every vehicle. A run that got everything
+        since its cursor was answered about every listed vehicle, also those without news. A run
+        that ended at max_pages, or of latest statuses, was answered only about those it found.
         """
         step = self._paging.first_step(cursor, self._http.clock.wall()) if page is None else Step.decode(page)
         step.check(self._settings.max_pages)
@@ -76,7 +80,7 @@ class RfmsPoller:
 
 
 def _authorize(secret: str | None, settings: RfmsSettings) -> str:
-    """The Authorization header."""
+    """Return the Authorization header. Raises ProviderFault for an unusable credential."""
     if settings.auth == "bearer":
         return f"Bearer {header_secret(secret)}"
     pair = (secret or "").strip()

@@ -1,16 +1,19 @@
-"""Where an rFMS run stands and what it asks for next. Pure.
+"""Position of an rFMS run, and the request that comes next. Pure.
 
-Owns the cursor, the page token and the guards of a run. It must never let a link lead to another host, the credential
-with it.
+Owns the cursor, the page token and the guards of a run. It must never follow a link to another
+host, because the credential would go with it.
 
     no cursor, or too old   latestOnly=true, then lastVin, page by page
     cursor                  starttime=cursor & datetype=received, then the server's link, else starttime=last received
 
-After its last page a run's cursor is the server's time of its first request, to the second: what has been received
-since is the next run's. Until then it is the second up to which its pages have come, for history is told in the order
-in which it was received: a run that is cut off, by a deadline, a fault or max_pages, has moved all the same, and one
-that never gets to its end still catches up. Asking on from the last second received presumes that order; a link might
-hide another one, so what a linked page has come to counts only when the page after it goes on from there.
+After its last page a run's cursor is the server's time of its first request, to the second: records
+received since then belong to the next run. Until then the cursor is the second up to which the
+run's pages have come, because history is sent in the order in which it was received. So a run that
+is cut off, by a deadline, a fault or max_pages, has moved all the same, and a run that never gets
+to its end still catches up.
+
+Asking on from the last second received presumes that order. A link might hide another order, so
+what a linked page has come to counts only when the page after it goes on from there.
 """
 
 from __future__ import annotations
@@ -40,10 +43,11 @@ _CLOCK_TOLERANCE: Final = timedelta(hours=1)
 class Step:
     """One request of a run, as a page token carries it.
 
-    target: path and query on the maker's host. pages: asked before this one. begin: the second at which a run since its
-    cursor began. start: the second that it has come to, None when that cannot be said. cursor: where the next run
-    begins if this one gets to its end, known after the first page. seen: digests of earlier targets. problem: why there
-    is no such request; it is raised when the page is asked for, so that the records before it are kept.
+    target: path and query on the maker's host. pages: how many were asked for before this one.
+    begin: the second at which a run since its cursor began. start: the second that it has come to,
+    None when that cannot be said. cursor: where the next run begins if this one gets to its end,
+    known after the first page. seen: digests of earlier targets. problem: why this request cannot
+    be made. It is raised when the page is asked for, so that the records before it are kept.
     """
 
     mode: Literal["latest", "since"]
@@ -64,7 +68,7 @@ class Step:
         return cls(**{**fields, "seen": tuple(fields["seen"])})
 
     def check(self, max_pages: int) -> None:
-        """Raises ProviderFault when this step must not be taken."""
+        """Raise ProviderFault when this step must not be taken."""
         problem = self.problem
         if problem is None and self.pages >= max_pages:
             problem = f"page cap: more than {max_pages} pages in one run; raise max_pages or poll more often"
@@ -82,7 +86,7 @@ class Paging:
         self._settings = settings
 
     def first_step(self, cursor: str | None, now: datetime) -> Step:
-        """Where a run with this stored cursor begins."""
+        """Return the first step of a run with this stored cursor."""
         since = parse_instant(cursor)
         oldest = now - timedelta(seconds=self._settings.max_cursor_age_seconds)
         if since is None or not oldest <= since <= now + _CLOCK_TOLERANCE:
@@ -91,7 +95,10 @@ class Paging:
         return Step(mode="since", target=self._since(start), begin=start, start=start)
 
     def next_step(self, step: Step, page: StatusPage) -> Step | None:
-        """The request after this page; None when the run is complete, or long enough and ahead of where it began."""
+        """Return the request after this page.
+
+        None when the run is complete, or when it is long enough and ahead of where it began.
+        """
         if not page.announces_more or self._may_end_here(step, page):
             return None
         seen = (*step.seen, _digest(step.target))
@@ -116,7 +123,10 @@ class Paging:
         )
 
     def cursor_after(self, step: Step, page: StatusPage) -> str | None:
-        """Where the next run may begin once this page and those before it are stored; None: where this one did."""
+        """Return where the next run may begin once this page and those before it are stored.
+
+        None means where this run began.
+        """
         end = _end_of_run(step, page)
         if not page.announces_more:
             return end
@@ -137,9 +147,10 @@ class Paging:
         return self._target({"latestOnly": "true", "lastVin": last_vin}), None
 
     def _after_second(self, step: Step, newest_received_at: datetime) -> tuple[str, str]:
-        """The same second again, because a page can end in the middle of one; acceptance drops what is repeated.
+        """Return the same second again, because a page can end in the middle of one.
 
-        Where that leads nowhere (a second with more records than a page), the standard's own rule: one second on.
+        Acceptance drops what is repeated. If that leads nowhere (a second with more records than a
+        page), the standard's own rule applies: one second on.
         """
         start = max(_to_second(newest_received_at), step.start or "")
         if start == step.start:
@@ -156,7 +167,10 @@ class Paging:
         return url.raw_path.decode("ascii")
 
     def _follow(self, link: str) -> tuple[str, str | None]:
-        """The link's target on our host, or why it is not followed. Links are relative to the host, not to the base."""
+        """Return the link's target on our host, or why it is not followed.
+
+        Links are relative to the host, not to the base.
+        """
         if len(link) > MAX_LINK_LENGTH:
             return "", "moreDataAvailableLink is too long"
         try:
@@ -170,17 +184,21 @@ class Paging:
 
 
 def _end_of_run(step: Step, page: StatusPage) -> str | None:
-    """The first page's server time. Later pages keep it: what arrives meanwhile may sort before them."""
+    """Return the first page's server time, to the second.
+
+    Later pages keep it: records that arrive meanwhile may sort before them.
+    """
     if step.pages or page.server_time is None:
         return step.cursor
     return _to_second(page.server_time)
 
 
 def _reached(step: Step, page: StatusPage) -> str | None:
-    """The second that a run since its cursor has come to with this page; records of that very second may be missing.
+    """Return the second that a run since its cursor has come to with this page.
 
-    None for latest statuses, and from the first page on that is in another order than that of reception: what is
-    missing may then be older than what has come.
+    Records of that very second may be missing. None for latest statuses. None also from the first
+    page on that is not in the order of reception: records that are missing may then be older than
+    those that came.
     """
     if step.start is None or page.newest_received_at is None:
         return step.start
@@ -189,7 +207,10 @@ def _reached(step: Step, page: StatusPage) -> str | None:
 
 
 def _to_second(instant: datetime) -> str:
-    """Makers ignore milliseconds, so none are sent; rounded down, nothing is skipped."""
+    """Return the instant as text, rounded down to the second.
+
+    Makers ignore milliseconds, so none are sent. Because it is rounded down, nothing is skipped.
+    """
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,4 +1,4 @@
-"""The settings of an rFMS connection, as stored with it and checked before they are."""
+"""Settings of an rFMS connection. They are checked before they are stored with it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-TWO_WEEKS_SECONDS = 14 * 86_400.0  # what the standard makes every maker keep
+TWO_WEEKS_SECONDS = 14 * 86_400.0  # the standard makes every maker keep this much
 
 
 class RfmsSettings(BaseModel):
-    """The defaults are the standard's (rFMS 4.0.0); makers differ in authentication, paths and Accept.
+    """The defaults are the standard's (rFMS 4.0.0).
 
-    `max_cursor_age_seconds`: a position older than this may lie before the oldest record that the maker keeps, so the
-    run begins again with the latest status of every vehicle. `max_pages`: pages of one run. Since
-    a cursor, the next run goes on from there; more latest statuses, or more within one second, are a fault.
+    Makers differ in authentication, paths and Accept.
+
+    `max_cursor_age_seconds`: a cursor older than this may lie before the oldest record that the
+    maker keeps, so the run begins again with the latest status of every vehicle.
+
+    `max_pages`: pages of one run. After that many pages since a cursor, the run ends and the next
+    one goes on from there. More pages of latest statuses, or within one second, are a fault.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

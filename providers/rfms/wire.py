@@ -1,8 +1,8 @@
 """rFMS 4 on the wire: a page of vehicle statuses to readings. Pure.
 
-Owns the mapping and its units (metres, watts and watt-hours become kilometres, kilowatts and kilowatt-hours). It must
-never guess: what is omitted or NOT_AVAILABLE is no news, and a field of the wrong type is shown as malformed. Source:
-the rFMS 4.0.0 OpenAPI document.
+Owns the mapping and its units (metres, watts and watt-hours become kilometres, kilowatts and
+kilowatt-hours). It must never guess: a field that is omitted or NOT_AVAILABLE is no news, and a
+field of the wrong type is shown as malformed. Source: the rFMS 4.0.0 OpenAPI document.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ _RANGE_NUMBERS: Final = {"batteryPack": ("range_km", 1000)}
 _POSITION_NUMBERS: Final = {"heading": ("heading_deg", 1), "altitude": ("altitude_m", 1)}
 _NOT_AVAILABLE: Final = "NOT_AVAILABLE"
 _CHARGING: Final = {"NOT_CHARGING": False, "CHARGING": True, "CHARGING_AC": True, "CHARGING_DC": True}
-# CONNECTING and DISCONNECTING are on their way to one of these, and say so when they have arrived.
+# CONNECTING and DISCONNECTING give nothing: the vehicle reports the end of either with one of
+# these.
 _PLUGGED_IN: Final = {"CONNECTED": True, "DISCONNECTED": False}
 
 
 class StatusPage(NamedTuple):
-    """One answer. `samples` are oldest first; `last_vin` is the last one in the answer's own order, and `is_in_order`
-    whether that order is the one in which the maker received the records.
+    """One answer.
 
-    A record with a field that is wrong gives its other readings and is counted as malformed all the same.
+    `samples` are oldest first. `last_vin` is the last one in the answer's own order. `is_in_order`
+    says whether that order is the one in which the maker received the records. A record with a
+    wrong field gives its other readings and is counted as malformed all the same.
     """
 
     samples: tuple[Sample, ...]
@@ -69,7 +71,10 @@ class StatusPage(NamedTuple):
 
 
 def read_page(body: bytes) -> StatusPage:
-    """Raises ProviderFault when the answer is not a page of statuses; a bad record in it is only counted."""
+    """Read an answer.
+
+    Raises ProviderFault when it is not a page of statuses; a bad record in it is only counted.
+    """
     try:
         page = orjson.loads(body)
     except ValueError as error:
@@ -90,12 +95,12 @@ def read_page(body: bytes) -> StatusPage:
 
 
 def read_error_code(body: bytes) -> str | None:
-    """The `error` member, as the standard and OAuth have it; None when there is none."""
+    """Return the `error` member, as the standard and OAuth have it; None when there is none."""
     return error_code_in(body, "error")
 
 
 def to_page(answer: StatusPage) -> Page:
-    """The part of the answer that is about vehicles."""
+    """Return the part of the answer that is about vehicles."""
     return Page(
         samples=answer.samples,
         answered=answer.answered,
@@ -107,7 +112,10 @@ def to_page(answer: StatusPage) -> Page:
 
 
 def parse_instant(text: object) -> datetime | None:
-    """ISO 8601 with an offset or Z to UTC; None for anything else, a time without zone among it."""
+    """Return ISO 8601 text with an offset or Z as an instant in UTC.
+
+    None for anything else, also for a time without zone.
+    """
     if not isinstance(text, str):
         return None
     try:
@@ -149,7 +157,7 @@ class _PageReader:
             self._ignored += 1
 
     def _note(self, vin: str | None, received_at: datetime | None) -> None:
-        """What paging and confirmation need, also of a record that is otherwise useless."""
+        """Note what paging and confirmation need, also of a record that is otherwise useless."""
         if vin is not None:
             self._answered.add(vin)
             self._last_vin = vin
@@ -209,7 +217,7 @@ class _Record:
         status = self._word(snapshot, "batteryPackChargingStatus")
         if status is not None:
             self._add("charging_status", status, self._created_at)
-            if status in _CHARGING:  # ERROR says neither
+            if status in _CHARGING:  # ERROR is neither
                 self._add("charging", _CHARGING[status], self._created_at)
         connection = self._word(snapshot, "batteryPackChargingConnectionStatus")
         if connection in _PLUGGED_IN:
@@ -219,7 +227,10 @@ class _Record:
             self._add("charging_complete_at", expected_end.strftime("%Y-%m-%dT%H:%M:%SZ"), self._created_at)
 
     def _position(self, position: Mapping[str, Any], *, needs_speed: bool) -> None:
-        """A position may be older than its record, and has its own time; without one it cannot be placed in time."""
+        """Read a position, at its own time: it may be older than its record.
+
+        Without a time of its own it cannot be placed in time, and gives nothing.
+        """
         at = self._time(position, "positionDateTime")
         if at is None:
             return

@@ -1,4 +1,7 @@
-"""ViriCiti, now ChargePoint Fleet: a live stream of mixed electric buses, and their last known state on request."""
+"""ViriCiti, now ChargePoint Fleet: a live stream of mixed electric buses.
+
+Their last known state can be requested, too.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,12 @@ if TYPE_CHECKING:
 
 
 class ViriCiti:
-    """Streams; its poller reads the state endpoint, for seeding a fresh connection and for reconciling.
+    """Streaming provider; its poller reads the state endpoint.
 
-    All but `check_settings` raise ProviderFault for settings, an address or a credential that cannot be used.
+    The poller is for seeding a fresh connection and for reconciling.
+
+    All methods but `check_settings` raise ProviderFault for settings, an address or a credential
+    that cannot be used.
     """
 
     provider_type: str = "viriciti"
@@ -36,7 +42,10 @@ class ViriCiti:
         ViriCitiSettings.model_validate(dict(settings))
 
     def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
-        """A frame or a state answer that somebody else received; see wire.interpret_message."""
+        """Read a frame or a state answer that somebody else received.
+
+        See answers.interpret_message.
+        """
         return interpret_message(message, stored_settings(ViriCitiSettings, connection).rules)
 
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> StatePoller:

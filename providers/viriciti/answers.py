@@ -1,7 +1,7 @@
-"""ViriCiti beside the stream: answers of the state endpoint, and messages that somebody else forwards. Pure.
+"""ViriCiti beside the stream: state endpoint's answers, and messages that others forward. Pure.
 
-Owns their shapes and counts. What a single data point means is wire.py's, so that a value is read alike whichever way
-it came.
+Owns their shapes and counts. wire.py reads each single data point, so that a value is read alike
+whichever way it came.
 """
 
 from __future__ import annotations
@@ -59,10 +59,11 @@ class _StateReader:
 
 
 def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFAULT_RULES) -> Page:
-    """One answer of `POST /api/v2/state`; `next_page` and `cursor` are not its business.
+    """Read one answer of `POST /api/v2/state`. Sets neither `next_page` nor `cursor`.
 
-    A missing or empty label is no news. A vehicle in the answer, with or without labels, was answered about; one
-    that is missing was not. Vehicles nobody asked for are ignored. Raises ProviderFault when it is not an object.
+    A missing or empty label is no news. A vehicle in the answer, with or without labels, was
+    answered about; a missing one was not. Vehicles that were not asked for are ignored. Raises
+    ProviderFault when the answer is not a JSON object.
     """
     try:
         message = orjson.loads(body)
@@ -93,9 +94,9 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
 
 
 def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
-    """The raw message of an envelope: a frame of the stream, or an answer of the state endpoint.
+    """Read an envelope's raw message: a frame of the stream, or an answer of the state endpoint.
 
-    Raises ProviderFault when it is neither, or the provider's report of an error.
+    Raises ProviderFault when it is neither, or when it is the provider's report of an error.
     """
     verdict = interpret(message, rules)
     if verdict == UNKNOWN_SHAPE and _is_state(body := orjson.loads(message)):

@@ -1,8 +1,9 @@
 """ViriCiti over the network: the live stream's socket and the state endpoint.
 
-Owns subscribing, pinging and asking for state, and the deadlines of each. What frames mean is wire.py's; reconnecting,
-when to ping and what to do with readings are the actor's. A socket reader must read all the time: while its queue is
-full, the library reads nothing and therefore answers no ping of the server.
+Owns subscribing, pinging and asking for state, and the deadlines of each. wire.py reads the frames.
+The actor decides when to reconnect and to ping, and what to do with readings. A socket's reader
+must read all the time: while its queue is full, the library reads nothing and therefore answers no
+ping of the server.
 """
 
 from __future__ import annotations
@@ -61,14 +62,20 @@ class ViriCitiSocket:
             raise closing_fault(self._connection) from error
 
     async def receive(self) -> str | bytes:
-        """The next frame. No deadline: silence is for the ping to judge, and a parked fleet may be silent for long."""
+        """Return the next frame. Raises ProviderFault when the connection has ended.
+
+        No deadline: a parked fleet may be silent for long, and the ping finds a dead connection.
+        """
         try:
             return await self._connection.get_message()
         except ConnectionClosed as error:
             raise closing_fault(self._connection) from error
 
     async def ping(self) -> None:
-        """A round trip. The library alone would wait for ever if the connection died before the pong."""
+        """Make a round trip within the ping's deadline. Raises ProviderFault.
+
+        The library alone would wait for ever if the connection died before the pong.
+        """
         seconds = self._settings.ping_timeout_seconds
         try:
             with trio.fail_after(seconds):
@@ -80,7 +87,10 @@ class ViriCitiSocket:
 
 
 class ViriCitiStreamer:
-    """The way to the live stream of one fleet; may be connected any number of times, also at once."""
+    """Opens the live stream of one fleet.
+
+    It may be connected any number of times, also at the same time.
+    """
 
     def __init__(self, http: HttpPool, base_url: httpx.URL, key: str, settings: ViriCitiSettings) -> None:
         endpoint = Endpoint(
@@ -100,7 +110,10 @@ class ViriCitiStreamer:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[ViriCitiSocket]:
-        """See WebSocketOpener.open: ProviderFault on entry, and what the body raises comes out as it is."""
+        """Connect; see WebSocketOpener.open.
+
+        Raises ProviderFault on entry. An error of the body comes out as it is.
+        """
         async with self._opener.open() as connection:
             yield ViriCitiSocket(connection, self._settings)
 
@@ -109,9 +122,10 @@ class ViriCitiStreamer:
 
 
 class StatePoller:
-    """Last known readings of the fleet, so many vehicles a call; a page token is the number of the next chunk.
+    """Polls the last known readings of the fleet, so many vehicles a call.
 
-    Stateless, so there is no cursor: every run asks about every vehicle.
+    A page token is the number of the next chunk. Stateless, so there is no cursor: every run asks
+    about every vehicle.
     """
 
     def __init__(
@@ -125,7 +139,10 @@ class StatePoller:
         self._rules = settings.rules
 
     async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
-        """One chunk. The ids must be the same, in the same order, for all pages of a run."""
+        """Fetch one chunk. Raises ProviderFault.
+
+        The ids must be the same, in the same order, for all pages of a run.
+        """
         del cursor
         size = self._settings.state_chunk_size
         chunk = 0 if page is None else int(page)

@@ -1,4 +1,4 @@
-"""The settings of a ViriCiti connection, as stored with it and checked before they are."""
+"""Settings of a ViriCiti connection. They are checked before they are stored with it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from providers.viriciti.wire import LABELS, Rules
 
 
 class ViriCitiSettings(BaseModel):
-    """`labels`: what is subscribed to and asked for; a label that no vehicle of the fleet has costs nothing.
+    """Settings with their defaults.
 
-    `subscription_chunk_size`: vehicles in one subscription message. Whether a second message adds to the first or
-    replaces it is not documented, so the default puts any real fleet into one message (whose echo stays under the
-    largest frame we take); lower it only for a server that is known to add.
+    `labels`: the labels that are subscribed to and asked for. A label that no vehicle of the fleet
+    has costs nothing.
+
+    `subscription_chunk_size`: vehicles in one subscription message. Whether a second message adds
+    to the first or replaces it is not documented. So the default puts any real fleet into one
+    message, whose echo stays under the largest frame we take. Lower it only for a server that is
+    known to add.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

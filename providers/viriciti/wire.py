@@ -1,10 +1,12 @@
 """ViriCiti on the wire: frames of the live stream to readings. Pure.
 
-Owns the labels and what they mean, also for answers.py. Must never raise on what came over the wire, judge whether a
-value is plausible (acceptance does) or do anything slowly: every frame of every vehicle passes `interpret`.
+Owns the labels and what they mean, also for answers.py. It must never raise on data from the wire,
+judge whether a value is plausible (acceptance does) or do anything slowly: every frame of every
+vehicle passes `interpret`.
 
-The vendor documents neither error payloads, the exact echo of a subscription, nor close codes; what is recognised here
-as such is recognised loosely, and everything else is counted as malformed rather than guessed at.
+The vendor documents neither error payloads, nor the exact echo of a subscription, nor close codes.
+They are recognised loosely here, and everything else is counted as malformed rather than guessed
+at.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from providers.answers import error_code_in
 POWER: Final = "power"
 GPS: Final = "gps"
 
-# label -> signal; a position is one label and two signals. Units are the vendor's, and ours as they are.
+# label -> signal; a position is one label and two signals. The vendor's units are the signals'
+# units.
 LABELS: Final[dict[str, str]] = {
     GPS: "latitude_deg",
     "speed": "speed_kmh",
@@ -49,10 +52,11 @@ _DEBUG_ANSWERS: Final = ("acl", "query", "show")  # we never ask, but the socket
 
 
 class Rules(NamedTuple):
-    """How one fleet's readings are to be understood.
+    """Rules by which one fleet's readings are understood.
 
-    charging_below_kw: power below this means charging, None: never say so. power_sign: 1 when negative power flows into
-    the battery (as in the canonical signal), -1 when the fleet reports it the other way round.
+    charging_below_kw: power below this means charging; None means that charging is never told.
+    power_sign: 1 when negative power flows into the battery (as in the canonical signal), -1 when
+    the fleet reports it the other way round.
     """
 
     charging_below_kw: float | None = -1.0
@@ -71,10 +75,11 @@ _ECHO: Final = FrameVerdict(None, (), ignored="echo")
 
 
 def interpret(frame: str | bytes, rules: Rules = DEFAULT_RULES) -> FrameVerdict:
-    """What one frame says. Never raises.
+    """Read one frame. Never raises.
 
-    A data point gives one reading; a position two; a power also whether the vehicle charges, which the vendor does not
-    send (see README.md). Old servers (v1) send the data point without the envelope.
+    A data point gives one reading; a position gives two. A power gives a second one, too: whether
+    the vehicle charges, which the vendor does not send (see README.md). Old servers (v1) send the
+    data point without the envelope.
     """
     try:
         message = orjson.loads(frame)
@@ -114,7 +119,7 @@ def read_point(label: object, time: object, value: object, rules: Rules) -> tupl
         return UNKNOWN_LABEL
     if value is None:
         return NO_NEWS
-    if type(time) is not int:  # a bool is none of these types, which `isinstance` would let through
+    if type(time) is not int:  # `isinstance` would let a bool through
         return "time is not a whole number of milliseconds"
     try:
         at = _EPOCH + timedelta(0, 0, time * 1000)  # whole microseconds: a float would round them
@@ -143,7 +148,10 @@ def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
 
 
 def _read_power(power_kw: float, at: datetime, charging_below_kw: float | None) -> tuple[Reading, ...]:
-    """Says "not charging" as well: a vehicle that was only ever said to charge would charge for ever."""
+    """Return the power, and whether the vehicle charges.
+
+    "Not charging" is told, too: a vehicle that was only ever said to charge would charge for ever.
+    """
     power = Reading("power_kw", power_kw, at)
     if charging_below_kw is None:
         return (power,)
@@ -167,7 +175,7 @@ def _interpret_other(message: dict[str, Any], frame: str | bytes, rules: Rules) 
 
 
 def _interpret_bare(message: dict[str, Any], rules: Rules) -> FrameVerdict:
-    """Messages without a type: keep-alives, v1's greeting, echoes, and v1's data points."""
+    """Read a message without a type: keep-alive, v1's greeting, echo, or v1's data point."""
     if not message:
         return FrameVerdict(None, (), ignored="keep_alive")
     if message.get("ready") is True:
@@ -178,18 +186,24 @@ def _interpret_bare(message: dict[str, Any], rules: Rules) -> FrameVerdict:
 
 
 def _is_subscription(message: dict[str, Any]) -> bool:
-    """A map of vids to labels, as we send it."""
+    """Return whether this is a map of vids to labels, as we send it."""
     return bool(message) and all(type(labels) is list for labels in message.values())
 
 
 def _fault_of(frame: str | bytes) -> FaultClass:
-    """Only words about the key itself: "not authorised" may as well be about one vehicle of many."""
+    """Return the fault class of an error frame: credentials only if its words are about the key.
+
+    "Not authorised" may as well be about one vehicle of many.
+    """
     text = (frame if isinstance(frame, str) else frame.decode("utf-8", "replace")).lower()
     return FaultClass.CREDENTIALS if any(words in text for words in _ABOUT_THE_KEY) else FaultClass.PROTOCOL
 
 
 def read_error_code(body: bytes) -> str | None:
-    """The vendor documents no error bodies, so the usual names are looked for; None when there is none."""
+    """Return the error code under one of the usual names; None when there is none.
+
+    The vendor documents no error bodies.
+    """
     return error_code_in(body, "error", "code")
 
 
