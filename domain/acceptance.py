@@ -221,7 +221,7 @@ def _reject(update: CanonicalUpdate, device: DeviceFold, reason: Reason, detail:
 def _reason_for(dropped: list[_Dropped]) -> Reason:
     """Return the one reason for an update of which every reading was dropped.
 
-    `future_timestamp` comes before `invalid`, because somebody can correct a clock.
+    `future_timestamp` comes before `invalid`, because a wrong clock can be corrected.
     """
     ahead = any(item.reason is Reason.FUTURE_TIMESTAMP for item in dropped)
     return Reason.FUTURE_TIMESTAMP if ahead else Reason.INVALID

@@ -1,4 +1,4 @@
-"""The domain's values as types: what is collected, who owns it, and the results.
+"""The domain's values as types: collected data, ownership and results.
 
 `Reading` and `CanonicalUpdate` are named tuples, not data classes: tens of thousands of them are
 made every second, and a frozen data class costs four times as much to build. Instants are aware
@@ -59,7 +59,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an update was rejected or quarantined."""
+    """The reason for which an update was rejected or quarantined."""
 
     UNKNOWN_DEVICE = "unknown_device"
     IDENTITY_CONFLICT = "identity_conflict"

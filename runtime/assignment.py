@@ -164,7 +164,7 @@ def group_by_shared(keys_of: Mapping[str, Collection[str]]) -> dict[str, str]:
     """Return a group for every resource; resources that share a key get the same one.
 
     Sharing through other resources counts, too. A resource that stands alone is its own group. Any
-    other group is named after the first of the keys that two or more of its resources have. It so
+    other group is named after the first of the keys that two or more of its resources have. So it
     keeps its name when a resource joins or leaves, whatever other keys that resource has.
     """
     parent: dict[str, str] = {}

@@ -6,7 +6,7 @@ import resource
 
 from runtime.logs import get_logger
 
-UNLIMITED_MEANS = 1_048_576  # the limit to set if the system has none
+UNLIMITED_MEANS = 1_048_576  # the hard limit to assume if the system has none
 
 
 def raise_descriptor_limit(wanted: int) -> int:

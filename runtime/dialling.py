@@ -95,7 +95,7 @@ class Dialler:
         raise TimeoutError(f"the name was not resolved within {RESOLVE_SECONDS:g} s")
 
     def _permitted(self, host: str, addresses: Sequence[Address]) -> list[Address]:
-        """Return the addresses that may be dialled, the first two of different families.
+        """Return the addresses that may be dialled, in the order in which to try them.
 
         If there are none, raises the first refusal, or OSError for a name without an address.
         """

@@ -20,7 +20,7 @@ def settle() -> None:
     """Exempt all present objects from collection, and set the thresholds.
 
     Call it once when the service is set up. The exempt objects are the code and everything that the
-    actors share. Actors are made later, so full collections still look at them; those are rare.
+    actors share. Actors are made later, so full collections, which are rare, still look at them.
     """
     gc.collect()
     gc.freeze()

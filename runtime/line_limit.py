@@ -22,7 +22,7 @@ WITHOUT_KEY = "without_key"
 KIND = "line_kind"  # replaces the event's name if that is text composed by a library
 EVERY_SECONDS = 60.0
 MAX_KINDS = 200
-_OTHERS = "others"  # the kind of all lines above MAX_KINDS
+_OTHERS = "others"  # shared by all kinds beyond MAX_KINDS
 
 
 class LineLimit:

@@ -21,7 +21,7 @@ at once (measured with one trio channel shared by both kinds). So the two take t
 Two exceptions keep both kinds moving. An emptied lane always admits its first parked sender, and a
 hold that is not used ends at the next drain. As a result, parked senders always advance, and
 `send_nowait` as a class advances as long as no item is larger than half of its lane. A single
-`send_nowait` has no promise; its caller drops the item or tries again.
+`send_nowait` has no promise; its caller refuses the work or tries again.
 
 **Fairness between lanes.** Weighted round robin in units of size. Each lane keeps the point up to
 which it has been served, in size divided by weight. The lane that is furthest behind is next
