@@ -10,8 +10,8 @@ lease grows by one at each acquisition, and is written into every event that the
 *TTL* is how long a heartbeat is valid. An *effective owner* is an owner whose units commit.
 
 **Authority.** The database is authoritative, in its own time (`clock_timestamp()`). A shard's view
-of itself is a cache with an end. On its own monotonic clock, the shard trusts its session until *send
-time of the last successful renewal + TTL - margin*. The time counts from sending, because the
+of itself is a cache with an end. On its own monotonic clock, the shard trusts its session until
+*send time of the last successful renewal + TTL - margin*. The time counts from sending, because the
 server may have stamped the renewal at any moment after that. The margin covers clocks that run at
 different rates.
 
