@@ -1,1 +1,4 @@
-"""Short supervised loops. They know domain/, runtime/ and the protocols of ports.py, never a database or a provider."""
+"""Short supervised loops.
+
+They know domain/, runtime/ and the protocols of ports.py, never a database or a provider.
+"""

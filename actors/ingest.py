@@ -1,7 +1,8 @@
 """The ingest actor: mailbox -> units -> commit -> receipts. The only writer of telematics data.
 
-Owns the mailbox, the unit numbers and the batch in hand. It must never answer before the commit, never drop a batch
-because the database is away, and never let one bad submission, or one locked row, hold up the others.
+Owns the mailbox, the unit numbers and the batch in hand. It must never answer before the commit,
+never drop a batch because the database is away, and never let one bad submission, or one locked
+row, hold up the others.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class IngestActor:
         self._deferred = DeferredSubmissions(self._mailbox, self._log, random=random)
         self._submitted = 0
         self._pending = 0
-        self._unsettled: Counter[str] = Counter()  # submissions without a verdict, by resource; no zeros are kept
+        # submissions without a verdict, by resource; zeros are not kept
+        self._unsettled: Counter[str] = Counter()
         self._settled = trio.Event()
         self._outcomes: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
@@ -70,7 +72,7 @@ class IngestActor:
     def submit_nowait(self, submission: Submission) -> None:
         """Put it into its lane, or raise LaneFull or MailboxClosed. Never blocks."""
         if self._deferred.refuses(submission):
-            raise LaneFull("rows of this workspace are locked, and enough of its updates wait for them")
+            raise LaneFull("rows of this workspace are locked, and no more of its updates may wait for them")
         self._mailbox.send_nowait(lane_of(submission), submission, submission.size)
         self._count_submitted(submission)
 

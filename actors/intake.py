@@ -38,7 +38,10 @@ FUTURE_GUARD = timedelta(minutes=5)
 
 
 class FrameIntake:
-    """Counts every frame once and keeps the newest readings until they are taken out as a submission."""
+    """Counts every frame once.
+
+    Keeps the newest readings until they are taken out as a submission.
+    """
 
     def __init__(self, provider_id: str, view: FleetView, clock: SharedClock) -> None:
         self._provider_id = provider_id
@@ -102,7 +105,7 @@ class FrameIntake:
         """
         self._in_hand = 0
         self.malformed += 1
-        self._note_bad(Reason.INVALID, frame, "the interpreter crashed on it", received)
+        self._note_bad(Reason.INVALID, frame, "the interpreter crashed on this frame", received)
 
     def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
         if verdict.fault is not None:

@@ -1,4 +1,4 @@
-"""The lanes of the ingest actor's mailbox: which submission goes where, and how much each lane holds."""
+"""Lanes of the ingest actor's mailbox: which submission goes where, and how much each holds."""
 
 from __future__ import annotations
 

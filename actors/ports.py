@@ -98,7 +98,10 @@ class IngestStore(Protocol):
         """
 
     async def quarantine(self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned) -> Receipt:
-        """Write this submission's updates to quarantine instead, with the same fence and unit number."""
+        """Write this submission's updates to quarantine instead.
+
+        The fence and the unit number are those of the unit.
+        """
 
 
 # --- The shard's own rows ---------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ class ShardActor:
         except Superseded:
             self._log.error("shard_superseded", remedy="run one process per shard_id")
             self._on_superseded()
-            await trio.sleep_forever()  # until the shutdown that was just asked for stops this actor
+            await trio.sleep_forever()  # until the requested shutdown stops this actor
 
     async def _live(self, session: SessionRef) -> None:
         """Run everything that belongs to one session; return when the session is over."""
@@ -206,8 +206,8 @@ class ShardActor:
     def _may_bury(self) -> bool:
         """Return whether this shard may declare others dead now.
 
-        Not while it drains. Not when its own session has only just been renewed after a break: the
-        others may be about to renew, too.
+        Not while it drains. Not when its own session has only just become trusted: the others may
+        be about to renew, too.
         """
         return not self._draining and self._trust.open_for_seconds >= self._beat_seconds
 
@@ -313,9 +313,9 @@ class ShardActor:
     async def drain(self) -> None:
         """Hand everything over without waiting for any TTL.
 
-        The other shards are told first; then the leases go one by one. If the others cannot be
-        told, our workspaces are stopped and flushed all the same. A lease that was claimed but not
-        taken up when this began becomes free when the session ends.
+        The other shards are told first; then each lease is handed over by itself. If the others
+        cannot be told, our workspaces are stopped and flushed all the same. A lease that was
+        claimed but not taken up when this began becomes free when the session ends.
         """
         self._draining = True  # also for a session that has yet to begin: it takes nothing
         session = self._current.session

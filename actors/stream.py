@@ -33,14 +33,15 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 DEFAULT_WINDOW_SECONDS = 1.0
-SLICES_PER_WINDOW = 10  # devices leave the buffer when their own window is over, so flushes spread by themselves
+# A device leaves the buffer when its own window is over, so flushes spread by themselves.
+SLICES_PER_WINDOW = 10
 PING_EVERY_SECONDS = 20.0
 SEED_BUDGET_SECONDS = 60.0
 STABLE_AFTER_SECONDS = 30.0  # a connection that lasted this long starts again at the lowest backoff
 MAX_UNSENT_EDGES = 20
 FLUSH_RETRY_SECONDS = 0.05
 GOOD_FRAMES_SECONDS = 60.0  # so long without a bad frame, and the trouble is over
-MAX_CONNECT_DELAY_SECONDS = 5.0  # at start, so that a shard's streams do not all connect in one instant
+MAX_CONNECT_DELAY_SECONDS = 5.0  # at start: a shard's streams must not all connect at once
 
 
 class StreamActor:

@@ -53,7 +53,8 @@ class UpkeepActor:
             else:
                 self._edge.recovered()
                 self._backoff.reset()
-                # Spread over a tenth of the hour, so that many shards do not queue for the same lock.
+                # Spread over a tenth of the hour, so that many shards do not queue for the same
+                # lock.
                 await trio.sleep(EVERY_SECONDS * self._random.uniform(0.95, 1.05))
 
     async def _do_chores(self) -> None:

@@ -27,7 +27,7 @@ MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 MAX_REASON: Final = 200
 
 _TOO_MANY_REQUESTS: Final = 429
-_PASSING: Final = frozenset({408, 425})  # request timeout, too early: the standard says to try again
+_PASSING: Final = frozenset({408, 425})  # request timeout, too early: the standard says to retry
 _CUT_SHORT: Final = ("Server disconnected", "peer closed connection without")
 
 

@@ -191,7 +191,7 @@ class HttpPool:
                     return await self._exchange(generation.client, call, place)
                 except httpx.PoolTimeout:
                     self._replace(generation)
-        raise ProviderFault(FaultClass.OUTAGE, f"{place} could not be called: no connection came free, twice")
+        raise ProviderFault(FaultClass.OUTAGE, f"{place} could not be called: no connection came free in two attempts")
 
     async def _exchange(self, client: httpx.AsyncClient, call: Call, place: str) -> Answer:
         request = client.build_request(call.method, call.url, headers=dict(call.headers), content=call.content)
@@ -208,8 +208,8 @@ class HttpPool:
         try:
             body, is_cut = await self._read(response, place)
         finally:
-            # Shielded: a response closed half-way by a cancelled task would keep its slot. Closing does not wait for
-            # the peer, but bounds are cheap.
+            # Shielded: a response closed half-way by a cancelled task would keep its slot. Bounded
+            # as well, although closing does not wait for the peer.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 await response.aclose()
         if not response.is_success:

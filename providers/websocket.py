@@ -37,7 +37,7 @@ MAX_MESSAGE_SIZE: Final = 1024 * 1024
 MESSAGE_QUEUE_SIZE: Final = 16  # when full, the library stops reading and answering pings
 
 _TOO_BIG: Final = 1009
-_NOT_AS_AGREED: Final = frozenset({1002, 1003, 1007})  # protocol error, unsupported data, no such text
+_NOT_AS_AGREED: Final = frozenset({1002, 1003, 1007})  # protocol error, unsupported data, bad text
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
 

@@ -196,7 +196,10 @@ def _vin(value: object) -> str | None:
 
 
 class _Record:
-    """The readings of one status, gathered field by field; a field of the wrong type makes it flawed."""
+    """Readings of one status, gathered field by field.
+
+    A field of the wrong type makes it flawed.
+    """
 
     def __init__(self, created_at: datetime) -> None:
         self._created_at = created_at

@@ -107,7 +107,7 @@ def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
         return Page((), frozenset(), records=1, ignored=1)
     if verdict.external_id is None:
         raise ProviderFault(
-            FaultClass.PROTOCOL, f"the message is nothing we know of this provider: {verdict.malformed}"
+            FaultClass.PROTOCOL, f"the message has no form that this provider is known to send: {verdict.malformed}"
         )
     if verdict.readings:
         sample = Sample(verdict.external_id, verdict.readings)

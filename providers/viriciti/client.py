@@ -46,7 +46,10 @@ class ViriCitiSocket:
         self._settings = settings
 
     async def subscribe(self, external_ids: Sequence[str]) -> None:
-        """Ask for all labels of these vehicles. The subscription lasts as long as the connection."""
+        """Ask for all labels of these vehicles. Raises ProviderFault.
+
+        The subscription lasts as long as the connection.
+        """
         for vids in _chunks(external_ids, self._settings.subscription_chunk_size):
             query = dict.fromkeys(vids, self._settings.labels)
             await self._send(orjson.dumps({"vehicles": query}).decode())

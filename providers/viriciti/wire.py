@@ -48,7 +48,8 @@ WORDS: Final = frozenset({UNKNOWN_LABEL, NO_NEWS})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ABOUT_THE_KEY: Final = ("api key", "apikey", "api-key", "credential", "unauthenticated", "invalid token")
-_DEBUG_ANSWERS: Final = ("acl", "query", "show")  # we never ask, but the socket may be shared with someone who does
+# We never ask for these, but the socket may be shared with a client that does.
+_DEBUG_ANSWERS: Final = ("acl", "query", "show")
 
 
 class Rules(NamedTuple):
