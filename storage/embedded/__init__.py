@@ -1,7 +1,8 @@
-"""A real PostgreSQL inside the data folder: found, started, probed, stopped by us, from the binaries of a wheel.
+"""A real PostgreSQL inside the data folder, which we start and stop, from the binaries of a wheel.
 
-server.py is the way in; the other files own one thing each: the folders and the lock, the unprivileged owner, the
-binaries, the processes, the commands that make a cluster, the probe.
+server.py is the entry point. The other files own one thing each: the folders and the lock, the
+unprivileged owner, the binaries, the processes, the commands that create a cluster, the probe, and
+the search for a server that another process runs.
 """
 
 from storage.embedded.owner import EmbeddedUnavailable, FolderInUse

@@ -1,11 +1,12 @@
 """The PostgreSQL programs of the wheel, or a copy of them that PostgreSQL's user can reach.
 
-Owns finding them without importing the wheel (its import makes folders and registers exit handlers), and copying
-them out of a virtual environment under a closed folder such as /root. A copy is named for its version, is whole
-because it appears by a rename, and is used again by every later start. It must never change the wheel itself.
+Owns finding them without importing the wheel (its import makes folders and registers exit
+handlers), and copying them out of a virtual environment under a closed folder such as /root. A copy
+is named for its version. It appears by a rename, so it is whole, and every later start uses it
+again. This module must never change the wheel itself.
 
-The wheel carries two major versions. A new data folder gets the newer one; one that exists keeps the version that made
-it, since PostgreSQL cannot read another's files.
+The wheel carries two major versions. A new data folder gets the newer one. An existing folder keeps
+the version that made it, because PostgreSQL cannot read another version's files.
 """
 
 import importlib.metadata
@@ -33,7 +34,10 @@ class Binaries:
 
 
 def find_wheel_binaries(major: int = DEFAULT_MAJOR) -> Binaries:
-    """The wheel's binaries of a major version that `carries_major`. Raises EmbeddedUnavailable without the wheel."""
+    """Return the wheel's binaries of a major version, which must be one that `carries_major`.
+
+    Raises EmbeddedUnavailable without the wheel.
+    """
     spec = importlib.util.find_spec(_WHEEL)
     if spec is not None and spec.origin is not None:
         binaries = Path(spec.origin).parent / _FOLDERS[major] / "bin"
@@ -47,12 +51,12 @@ def find_wheel_binaries(major: int = DEFAULT_MAJOR) -> Binaries:
 
 
 def carries_major(major: int) -> bool:
-    """Whether the wheel has this major version."""
+    """Return whether the wheel has this major version."""
     return major in _FOLDERS
 
 
 def reachable_binaries(found: Binaries, owner: Owner, shelter: Path) -> Binaries:
-    """The binaries themselves, or a copy of them where the owner can reach one."""
+    """Return the binaries, or a copy that the owner can reach if it cannot reach these."""
     wheel = found.folder
     if not owner.switched or (owner.may(wheel / "postgres", 5) and owner.can_enter(wheel)):
         return found
@@ -83,7 +87,7 @@ def _copy_binaries(wheel: Path, copy: Path) -> None:
             path.chmod(0o755)
         fresh.rename(copy)
     except OSError:
-        # Another starter may have been first: its copy is complete, for the rename is atomic.
+        # Another process may have been first. Its copy is complete, because the rename is atomic.
         if not copy.exists():
             raise
     finally:

@@ -1,7 +1,7 @@
-"""What initdb and postgres are told, and what their failures mean to a person.
+"""The commands that create a cluster and start its server, and advice for when they fail.
 
-Owns the command lines, the server's settings and the making of a cluster. It must never leave a half-made cluster
-in the place of a whole one.
+Owns the command lines, the server's settings and the creation of a cluster. It must never leave a
+half-made cluster in the place of a whole one.
 """
 
 import os
@@ -24,10 +24,10 @@ SETTINGS: Final[Mapping[str, str]] = {
     "shared_buffers": "128MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # No collector of its own: it outlives the postmaster by a moment, and so would outlive our stop.
+    # PostgreSQL's own collector outlives the postmaster by a moment, and so would outlive our stop.
     "logging_collector": "off",
-    # Errors of statements stay out of the log: their sender hears of them, and a retry loop could fill the disk
-    # that the data needs. "log" ranks above "error" in this setting.
+    # Errors of statements stay out of the log: the client receives them, and a retry loop could
+    # fill the disk that the data needs. In this setting, "log" ranks above "error".
     "log_min_messages": "log",
     "log_checkpoints": "off",
 }
@@ -43,7 +43,11 @@ _ADVICE: Final = (
 
 
 def postgres_command(place: Premises, settings: Mapping[str, str]) -> list[str]:
-    """On the command line rather than in postgresql.conf, so that a new version brings its settings along."""
+    """Return the command that starts the server.
+
+    Settings are on the command line rather than in postgresql.conf, so that a new version of
+    Lastheard brings its own settings.
+    """
     command = [str(place.binaries / "postgres"), "-D", str(place.cluster)]
     for name, value in {**settings, "unix_socket_directories": str(place.sockets)}.items():
         command += ["-c", f"{name}={value}"]
@@ -51,7 +55,10 @@ def postgres_command(place: Premises, settings: Mapping[str, str]) -> list[str]:
 
 
 async def make_cluster(place: Premises, settings: Mapping[str, str], log: FilteringBoundLogger) -> None:
-    """Run initdb where there is no cluster yet. It is made beside its place and renamed: a whole one or none."""
+    """Run initdb if there is no cluster yet. Raises EmbeddedUnavailable if it fails.
+
+    The cluster is made beside its place and then renamed, so there is a whole one or none.
+    """
     if not place.cluster.exists():
         fresh = place.home / f"cluster.{os.getpid()}.new"
         log.info("embedded_postgresql_initdb", home=str(place.home))
@@ -69,14 +76,18 @@ async def make_cluster(place: Premises, settings: Mapping[str, str], log: Filter
 
 
 def explain(what: str, words: str) -> str:
-    """One message: what happened, what to do about it, and the program's own last lines."""
+    """Return one message: what happened, what to do about it, and the program's last lines."""
     advice = "".join(f" ({advice})" for sign, advice in _ADVICE if sign in words)
     last_lines = "\n".join(words.strip().splitlines()[-_QUOTED_LINES:])
     return f"{what}{advice}: {last_lines}"
 
 
 def _initdb_command(place: Premises, cluster: str, *, durable: bool) -> list[str]:
-    """Locales that sort the same on every machine, and that a new C library does not change: indexes depend on it."""
+    """Return the command that runs initdb.
+
+    It chooses locales that sort the same on every machine and that a new C library does not change,
+    because indexes depend on the order.
+    """
     command = [str(place.binaries / "initdb"), "-D", cluster, "--username=postgres", "--auth=trust"]
     command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
     if place.programs.major >= _BUILTIN_LOCALES_SINCE:

@@ -1,15 +1,15 @@
-"""In which folders an embedded PostgreSQL lives, and the lock on them.
+"""The folders of an embedded PostgreSQL, and the lock on them.
 
-    DATA_DIR/lock              held for as long as we use the folder; its text is our process id
+    DATA_DIR/lock              held while we use the folder; its text is our process id
     DATA_DIR/postgres.log      the server's log, and postgres.log.1, the part before it
     DATA_DIR/postgres/         the home, of the user who runs PostgreSQL and closed to everyone else:
         cluster/               PostgreSQL's own data directory
-        .s.PGSQL.5432          the only way in (in a short folder under /tmp when this path is too long)
+        .s.PGSQL.5432          the only way in (under /tmp if this path is too long)
 
-Owns this layout. Where we are root and PostgreSQL's user cannot reach DATA_DIR (/root is closed on most machines),
-the home is in /var/lib/lastheard and DATA_DIR/postgres.location names it. Not in /var/tmp: what lies there
-unread for 30 days is removed file by file. It must never remove a cluster, and never begin an empty one while
-there are signs of another.
+Owns this layout. If we are root and PostgreSQL's user cannot reach DATA_DIR (/root is closed on
+most machines), the home is in /var/lib/lastheard and DATA_DIR/postgres.location names it. It is not
+in /var/tmp, where each file that nobody reads for 30 days is removed. This module must never remove
+a cluster, and never begin an empty one while there are signs of another.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ _MAX_LOG_BYTES: Final = 4_000_000
 
 @dataclass(frozen=True)
 class Premises:
-    """Everything that a start needs to know about places. `home` and `sockets` exist."""
+    """The places that a start needs to know. `home` and `sockets` exist."""
 
     home: Path
     sockets: Path
@@ -72,17 +72,21 @@ class Premises:
 
 
 class FolderLock:
-    """An flock on DATA_DIR/lock. The kernel drops it when we die, however we die."""
+    """An flock on DATA_DIR/lock.
+
+    The kernel releases it when our process ends, however it ends.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "lock"
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock or raise EmbeddedUnavailable naming its holder. Never waits."""
+        """Take the lock, or raise FolderInUse naming its holder. Never waits."""
         if self._descriptor is not None:
             return
-        # Close-on-exec (Python's default) matters: a postmaster that inherited the lock would outlive us with it.
+        # Close-on-exec (Python's default) matters: a postmaster that inherited the descriptor would
+        # keep the lock after our process ends.
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,20 +102,27 @@ class FolderLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        # The file stays: removing it would let two starters lock two different files of one name.
+        # The file stays. If it were removed, two processes could lock two different files of the
+        # same name.
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 class ServerLog:
-    """DATA_DIR/postgres.log: in our folder and opened by us, so that PostgreSQL's user needs no way to it."""
+    """DATA_DIR/postgres.log.
+
+    It is in our folder and opened by us, so PostgreSQL's user needs no access to it.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "postgres.log"
 
     def open(self) -> IO[bytes]:
-        """For the server to append to; truncating it later under the server's feet is safe for that reason."""
+        """Open the log for the server to append to.
+
+        Because the server appends, the log can be truncated safely while it writes.
+        """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         return os.fdopen(os.open(self._path, flags, 0o600), "ab")
 
@@ -124,7 +135,10 @@ class ServerLog:
             return log.read(_MAX_LOG_BYTES).decode(errors="replace")
 
     def keep_small(self) -> None:
-        """Past 4 MB the log becomes postgres.log.1, replacing the one before. A line written meanwhile is lost."""
+        """Move a log of more than 4 MB to postgres.log.1, replacing the one before.
+
+        A line that is written meanwhile is lost.
+        """
         if self._path.exists() and self.size() > _MAX_LOG_BYTES:
             shutil.copyfile(self._path, self._path.with_name("postgres.log.1"))
             os.truncate(self._path, 0)
@@ -135,7 +149,10 @@ def socket_in(folder: Path) -> Path:
 
 
 def find_recorded_home(data_dir: Path) -> Path | None:
-    """Where the database of this data folder is, by its real path; None when there is none yet. Changes nothing."""
+    """Return the home of this data folder's database, by its real path; None if there is none yet.
+
+    Changes nothing.
+    """
     folder = data_dir.expanduser().resolve()
     record = folder / "postgres.location"
     home = Path(record.read_text().strip()) if record.exists() else folder / "postgres"
@@ -143,13 +160,15 @@ def find_recorded_home(data_dir: Path) -> Path | None:
 
 
 def prepare_premises(data_dir: Path, *, shelter: Path, binaries: Binaries | None = None) -> Premises:
-    """Find or make every folder. Blocks (the first time as root it may copy 20 MB); call it in a thread.
+    """Find or create every folder.
 
-    `binaries` instead of the wheel's. Raises EmbeddedUnavailable, or OSError when a folder cannot be made.
+    Blocks: the first time as root it may copy 20 MB. Call it in a thread. `binaries` are used
+    instead of the wheel's. Raises EmbeddedUnavailable, or OSError if a folder cannot be created.
     """
     default = binaries or find_wheel_binaries()
     owner = choose_owner()
-    # Resolved, because PostgreSQL and the kernel name the cluster by its real path, and we compare with theirs.
+    # Resolve it, because PostgreSQL and the kernel name the cluster by its real path, and we
+    # compare our path with theirs.
     home = _find_home(data_dir, owner, shelter).resolve()
     owner = owner_of(home, owner)
     major = made_by(home / "cluster", default.major)
@@ -159,8 +178,10 @@ def prepare_premises(data_dir: Path, *, shelter: Path, binaries: Binaries | None
 
 
 def remove_remains(premises: Premises) -> None:
-    """Remove what a dead server left. Call it only when no process works in the cluster any more:
-    the pid file is also PostgreSQL's own guard against that.
+    """Remove what a dead server left.
+
+    Call it only when no process works in the cluster any more: the pid file is also PostgreSQL's
+    own guard against that.
     """
     (premises.cluster / "postmaster.pid").unlink(missing_ok=True)
     for remains in premises.sockets.glob(f"{_SOCKET_NAME}*"):
@@ -170,14 +191,20 @@ def remove_remains(premises: Premises) -> None:
 
 
 def remove_short_socket_folder(premises: Premises) -> None:
-    """Remove the folder under /tmp that stood in for a home with too long a name; it is empty after a stop."""
+    """Remove the folder under /tmp that stood in for a home whose path is too long.
+
+    It is empty after a stop.
+    """
     if premises.sockets != premises.home:
         with contextlib.suppress(OSError):
             premises.sockets.rmdir()
 
 
 def made_by(cluster: Path, default: int) -> int:
-    """The major version that made this cluster; `default` where there is none yet. Raises EmbeddedUnavailable."""
+    """Return the major version that made this cluster, or `default` if there is no cluster yet.
+
+    Raises EmbeddedUnavailable if the cluster does not say.
+    """
     version = cluster / "PG_VERSION"
     if not cluster.exists():
         return default
@@ -192,7 +219,7 @@ def made_by(cluster: Path, default: int) -> int:
 
 
 def _other_binaries(home: Path, major: int, *, wanted: Binaries | None) -> Binaries:
-    """The wheel's binaries for a cluster that another version than the usual one made."""
+    """Return the wheel's binaries for a cluster that is not of the default version."""
     if wanted is None and carries_major(major):
         return find_wheel_binaries(major)
     here = f"PostgreSQL {wanted.major}" if wanted else f"no PostgreSQL {major}"
@@ -240,7 +267,7 @@ def _find_socket_folder(home: Path, owner: Owner) -> Path:
     length = len(os.fsencode(home / _SOCKET_NAME))
     if length <= _MAX_SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(home)):
         return home
-    # /tmp by name, not by TMPDIR, which may itself be long. The name is the same after a restart.
+    # /tmp itself rather than TMPDIR, which may be long too. The name is the same after a restart.
     short = Path("/tmp") / f"lastheard-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"  # noqa: S108
     make_private(short, owner)
     if short.lstat().st_uid != owner.uid:

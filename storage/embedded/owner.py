@@ -1,8 +1,9 @@
-"""As whom an embedded PostgreSQL runs, and what that user can reach.
+"""The user that an embedded PostgreSQL runs as, and what that user can reach.
 
-PostgreSQL refuses to run as root; started by root it runs as an unprivileged user that exists already. This module
-owns that choice and the making of folders for that user. It must never create a user, and never change the mode or
-owner of a folder that it did not make itself: somebody's home directory is not ours to open for the world.
+PostgreSQL refuses to run as root. If we are root, it runs as an unprivileged user that exists
+already. This module owns that choice and the creation of folders for that user. It must never
+create a user, and never change the mode or owner of a folder that it did not make itself: we must
+not open somebody's home directory to others.
 """
 
 import os
@@ -15,7 +16,7 @@ from runtime.faults import EnvironmentFault
 
 
 class EmbeddedUnavailable(EnvironmentFault):
-    """The embedded PostgreSQL cannot run here; the message says why and what mends it."""
+    """The embedded PostgreSQL cannot run here. The message says why, and what to do."""
 
 
 class FolderInUse(EmbeddedUnavailable):
@@ -26,14 +27,20 @@ class FolderInUse(EmbeddedUnavailable):
 
 @dataclass(frozen=True)
 class Owner:
-    """The operating-system user who runs PostgreSQL. `switched` when that is not who we are."""
+    """The operating-system user that runs PostgreSQL.
+
+    `switched` is true if that is not the user we run as.
+    """
 
     uid: int
     gid: int
     switched: bool
 
     def may(self, path: Path, bits: int) -> bool:
-        """Whether this user has all of these permissions (4 read, 1 enter or run) on an existing path."""
+        """Return whether this user has all of these permissions on an existing path.
+
+        4 is read, 1 is enter or run.
+        """
         info = path.stat()
         shift = 6 if info.st_uid == self.uid else 3 if info.st_gid == self.gid else 0
         return (info.st_mode >> shift) & bits == bits
@@ -59,7 +66,11 @@ def choose_owner() -> Owner:
 
 
 def owner_of(home: Path, preferred: Owner) -> Owner:
-    """Who made the home goes on using it: as root we become that user, whoever it was."""
+    """Return the user that PostgreSQL runs as: the owner of the home goes on using it.
+
+    As root we become that user, whichever it is. Raises EmbeddedUnavailable if it cannot use the
+    home.
+    """
     info = home.lstat()
     owner = preferred
     if preferred.switched and info.st_uid not in (0, preferred.uid):
@@ -74,7 +85,11 @@ def owner_of(home: Path, preferred: Owner) -> Owner:
 
 
 def make_private(folder: Path, owner: Owner) -> None:
-    """A folder of the owner alone, or a refusal: a folder that somebody prepared for us is not trusted."""
+    """Make a folder that only its owner can enter.
+
+    Raises EmbeddedUnavailable if there is one that others can enter: we do not trust a folder that
+    somebody else prepared.
+    """
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
@@ -92,7 +107,7 @@ def make_private(folder: Path, owner: Owner) -> None:
 
 
 def make_shelter(shelter: Path) -> None:
-    """Root's own folder, which others may pass through and not change."""
+    """Make root's own folder, which others may pass through and not change."""
     if not shelter.exists():
         shelter.mkdir()
         shelter.chmod(0o755)  # our own new folder, and the umask may be stricter

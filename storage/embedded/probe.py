@@ -1,9 +1,10 @@
 """One question to a PostgreSQL server over its Unix socket.
 
-Owns just enough of the frontend/backend protocol 3.0 (postgresql.org/docs/18/protocol-message-formats.html) to
-log in without a password, send one simple query and read the answer. A start needs this before there is a pool,
-and the server's own words ("the database system is starting up") are what an operator wants to read meanwhile.
-It must never carry the service's queries; those go through the gateway.
+Owns just enough of the frontend/backend protocol 3.0
+(postgresql.org/docs/18/protocol-message-formats.html) to log in without a password, send one simple
+query and read the answer. A start needs this before there is a pool, and meanwhile an operator
+wants to read the server's own words ("the database system is starting up"). It must never carry the
+service's queries; those go through the gateway.
 """
 
 import struct
@@ -17,11 +18,17 @@ _MAX_ANSWER_BYTES: Final = 65_536
 
 
 class NoAnswer(Exception):
-    """The server did not answer the question: it is away, still starting, or refuses. The message says which."""
+    """The server did not answer the question.
+
+    It is away, still starting, or refuses; the message says which.
+    """
 
 
 async def ask(socket: Path, sql: str, *, database: str = "postgres", timeout_seconds: float = 5.0) -> list[str | None]:
-    """The first column of every row that `sql` returns, as text. Raises NoAnswer; waits at most the timeout."""
+    """Return the first column of every row that `sql` returns, as text.
+
+    Waits at most the timeout. Raises NoAnswer.
+    """
     try:
         with trio.fail_after(timeout_seconds):
             async with await trio.open_unix_socket(str(socket)) as stream:
@@ -72,7 +79,10 @@ def first_column(data_row: bytes) -> str | None:
 
 
 def error_text(error_response: bytes) -> str:
-    """`FATAL 57P03: the database system is starting up`, from the fields S, C and M."""
+    """Return the error as one line, from its fields S, C and M.
+
+    Example: `FATAL 57P03: the database system is starting up`.
+    """
     fields = {field[:1]: field[1:].decode(errors="replace") for field in error_response.split(b"\0") if field}
     return f"{fields.get(b'S', 'ERROR')} {fields.get(b'C', '?')}: {fields.get(b'M', 'no message')}"
 

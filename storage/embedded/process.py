@@ -1,9 +1,10 @@
-"""The processes of an embedded PostgreSQL: which are ours, whether they live, and how they end.
+"""The processes of an embedded PostgreSQL: recognise them, start them and end them.
 
-Owns the judgement "this process id is the postmaster of this cluster", the signals sent to it, and the tools run
-on the way (initdb). It must never signal a process that it has not recognised, whatever a pid file says: process
-ids are reused, and a pid file outlives the server that wrote it. For that reason PostgreSQL is stopped by the
-signals that `pg_ctl stop` sends, and not by pg_ctl, which believes the file.
+Owns the judgement "this process id is the postmaster of this cluster", the signals sent to it, and
+the tools that a start runs (initdb). It must never signal a process that it has not recognised,
+whatever a pid file says: process ids are reused, and a pid file outlives the server that wrote it.
+For that reason PostgreSQL is stopped by the signals that `pg_ctl stop` sends, and not by pg_ctl,
+which believes the file.
 """
 
 import os
@@ -24,9 +25,10 @@ _POLL_SECONDS: Final = 0.02
 _NO_SIGNAL: Final = 0
 _ORPHAN_PATIENCE_SECONDS: Final = 2.0
 _KILLED_SESSION_SECONDS: Final = 2.0
-# Nothing of our own environment: PGPORT, PGDATA and their like change what PostgreSQL does.
+# Nothing of our own environment, because variables such as PGPORT and PGDATA change what PostgreSQL
+# does.
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-# What `pg_ctl stop` sends for its modes, and the share of the budget that each may use.
+# The signals that `pg_ctl stop` sends for its modes, and the share of the budget for each mode.
 _STOP_STEPS: Final = (
     ("fast", signal.SIGINT, 0.6),
     ("immediate", signal.SIGQUIT, 0.25),
@@ -36,14 +38,20 @@ _STOP_STEPS: Final = (
 
 @dataclass(frozen=True)
 class PidFile:
-    """What postmaster.pid claims. `socket_folder` is None until the server has opened its socket."""
+    """The claims of postmaster.pid.
+
+    `socket_folder` is None until the server has opened its socket.
+    """
 
     pid: int
     socket_folder: Path | None
 
     @classmethod
     def read(cls, cluster: Path) -> "PidFile | None":
-        """None when there is no such file, or when it holds no claim that can be checked."""
+        """Read the claims from the cluster's file.
+
+        Returns None if there is no such file, or if it holds no claim that can be checked.
+        """
         try:
             lines = (cluster / "postmaster.pid").read_text(errors="replace").splitlines()
         except FileNotFoundError:
@@ -71,27 +79,34 @@ class Postmaster:
 
     @property
     def exit_status(self) -> int | None:
-        """The status of an ended child; None while it runs, and always for an adopted server."""
+        """The status of a child that has ended; None while it runs, and for an adopted server."""
         return None if self._child is None else self._child.returncode
 
     def is_running(self) -> bool:
-        """A zombie does not run: it holds no lock, no socket and no memory. Reaps a child that has ended."""
+        """Return whether the server runs. Reaps a child that has ended.
+
+        A zombie does not run: it holds no lock, no socket and no memory.
+        """
         if self._child is not None:
             return self._child.returncode is None
         return _is_alive(self._process)
 
     async def wait(self) -> None:
-        """Return when the server has ended, for whatever reason. No deadline: a server may run for ever."""
+        """Wait until the server has ended, for whatever reason.
+
+        No deadline: it may run for ever.
+        """
         if self._child is not None:
             await self._child.wait()
             return
         await _until(lambda: not _is_alive(self._process))
 
     async def stop(self, budget_seconds: float) -> str:
-        """End the server and every process of its cluster; says how ("fast", "immediate" or "killed").
+        """End the server and every process of its cluster.
 
-        Fast waits for the shutdown checkpoint; immediate loses nothing either, the next start replays the log.
-        Takes at most the budget and a moment. Call it shielded.
+        Returns how: "fast", "immediate", "killed" or "was not running". Fast waits for the shutdown
+        checkpoint. Immediate loses nothing either, because the next start replays the log. Takes at
+        most the budget and a moment. Call it shielded.
         """
         how = "was not running"
         for step, number, share in _STOP_STEPS:
@@ -105,13 +120,16 @@ class Postmaster:
         return how
 
     def end_at_once(self) -> None:
-        """Immediate, without waiting for it."""
+        """Send the signal of an immediate stop, without waiting for the end."""
         if self.is_running():
             _send(self._process, signal.SIGQUIT)
 
 
 def find_live_postmaster(cluster: Path) -> tuple[Postmaster, PidFile] | None:
-    """The server that postmaster.pid names, if that process lives and does work in this very cluster."""
+    """Return the server that postmaster.pid names, or None.
+
+    None unless that process lives and works in this very cluster.
+    """
     claim = PidFile.read(cluster)
     if claim is None:
         return None
@@ -125,10 +143,11 @@ def find_live_postmaster(cluster: Path) -> tuple[Postmaster, PidFile] | None:
 
 
 async def end_orphans(cluster: Path) -> int:
-    """Wait for, then kill, what still works in a cluster without a living postmaster; returns how many were found.
+    """End the processes that still work in a cluster without a living postmaster.
 
-    The backends of a killed postmaster notice its death and leave by themselves. Two generations writing to one
-    cluster would destroy it, so a start has to see the last one gone.
+    Returns how many were found. Waits first, because the backends of a killed postmaster notice its
+    death and leave by themselves; then kills them. Two generations that write to one cluster would
+    destroy it, so a start has to see the last one gone.
     """
     found = len(_processes_in(cluster))
     if not found:
@@ -144,20 +163,22 @@ async def end_orphans(cluster: Path) -> int:
 
 
 async def start_postmaster(command: Sequence[str], place: Premises, output: IO[bytes]) -> Postmaster:
-    """Start a server in a process session of its own, so that neither Ctrl-C nor our death reaches it.
+    """Start a server in a process session of its own.
 
-    `output` is appended to for as long as the server lives, so it has to be a file, never a pipe of ours.
+    So neither Ctrl-C nor our death reaches it. The server appends to `output` for as long as it
+    lives, so this has to be a file, never a pipe of ours.
     """
-    # Shielded: between the fork and the return of its handle a cancellation would lose the process.
+    # Shielded: a cancellation between the fork and the return of its handle would lose the process.
     with trio.CancelScope(shield=True):
         child = await _open(command, place, output)
     return Postmaster(psutil.Process(child.pid), cluster=place.cluster, child=child)
 
 
 async def run_tool(command: Sequence[str], place: Premises) -> tuple[int, str]:
-    """Run a short program to its end: exit status and what it printed.
+    """Run a short program to its end, and return its exit status and what it printed.
 
-    Cancelled, it is killed with its children and reaped. The caller sets the deadline.
+    If this is cancelled, the program and its children are killed, and it is reaped. The caller sets
+    the deadline.
     """
     with tempfile.TemporaryFile() as output:
         with trio.CancelScope(shield=True):
@@ -189,17 +210,24 @@ async def _open(command: Sequence[str], place: Premises, output: IO[bytes]) -> t
 
 
 async def _kill_session(leader: trio.Process) -> None:
-    """Kill a process session by its leader, which is not reaped yet, so that its id cannot belong to others."""
+    """Kill a process session by its leader.
+
+    The leader is not reaped yet, so its id cannot belong to another process.
+    """
     with trio.CancelScope(shield=True):
         os.killpg(leader.pid, signal.SIGKILL)
         await leader.wait()
-        # Until its children are gone too they may write where we are about to clean up.
+        # The children may still write where we are about to clean up, so wait until they are gone
+        # too.
         with trio.move_on_after(_KILLED_SESSION_SECONDS):
             await _until(lambda: not _session_lives(leader.pid))
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    """Poll: the kernel tells the end of a process to its parent alone. The caller sets the deadline."""
+    """Poll until the condition holds. The caller sets the deadline.
+
+    The kernel reports the end of a process only to its parent, so there is nothing to wait for.
+    """
     while not condition():  # noqa: ASYNC110 there is no event to wait for
         await trio.sleep(_POLL_SECONDS)
 
@@ -220,7 +248,10 @@ def _processes_in(cluster: Path) -> list[psutil.Process]:
 
 
 def _works_in(process: psutil.Process, cluster: Path) -> bool:
-    """Every process of a PostgreSQL server has its data directory as working directory."""
+    """Return whether the process belongs to a server on this cluster.
+
+    Every process of a PostgreSQL server has its data directory as working directory.
+    """
     try:
         if process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE:
             return False
@@ -230,7 +261,11 @@ def _works_in(process: psutil.Process, cluster: Path) -> bool:
 
 
 def _is_backend(process: psutil.Process) -> bool:
-    """Backends retitle themselves `postgres: checkpointer` and the like; the postmaster keeps its command line."""
+    """Return whether the process is a backend, or cannot be read.
+
+    Backends change their title to `postgres: checkpointer` and the like; the postmaster keeps its
+    command line.
+    """
     try:
         return process.cmdline()[0].startswith("postgres:")
     except (psutil.Error, IndexError):

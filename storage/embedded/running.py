@@ -1,7 +1,7 @@
-"""A server that another process of ours runs on a data folder, found without touching anything.
+"""The search for a server that another process of ours runs on a data folder.
 
-Owns the way from a data folder to the socket of the server that works there. It must never start, stop or change one:
-it belongs to the process that holds the folder's lock.
+Owns the way from a data folder to the socket of the server that works there. It must never start,
+stop or change a server: the server belongs to the process that holds the folder's lock.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from storage.embedded.server import DATABASE, dsn_on
 
 
 async def find_running_server(data_dir: Path) -> str | None:
-    """The DSN of the server that works on this data folder; None while there is none that answers.
+    """Return the DSN of the server that works on this data folder; None if no server answers.
 
     Waits at most 5 s for its answer.
     """

