@@ -1,4 +1,7 @@
-"""Poll cycles, on the twin. A session that is over changes nothing here either."""
+"""Poll cycles, on the twin.
+
+Here too, a session that is over changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What stands under every store of the twin: the tables, the clock, one writer at a time, and trouble on demand.
+"""The base of every store of the twin: tables, clock, one writer at a time, trouble on demand.
 
-Owns when a call may go on and when it fails. Calls yield to trio before they look at anything, as a call over the
-bridge does; from then on a read is synchronous, and so sees one consistent state. Writers take turns, which is one of
-the orders that PostgreSQL's row locks allow.
+Owns when a call may go on and when it fails. A call yields to trio before it looks at anything, as
+a call over the bridge does. From then on a read is synchronous, and so sees one consistent state.
+Writers take turns, which is one of the orders that PostgreSQL's row locks allow.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WallClock(Protocol):
 
 
 class CommitFate(Enum):
-    """What becomes of a commit."""
+    """How a commit ends."""
 
     ANSWERED = "answered"
     LOST_BEFORE = "lost_before"  # nothing was written, and the caller is not told
@@ -44,7 +44,7 @@ class CommitFate(Enum):
 
 
 class Engine:
-    """Shared by the stores of one twin."""
+    """The tables, the clock and the trouble that the stores of one twin share."""
 
     def __init__(self, clock: WallClock, days_ahead: int | None) -> None:
         self.tables = Tables()
@@ -52,7 +52,7 @@ class Engine:
         self._clock = clock
         self._days_ahead = days_ahead
         self._writing = trio.Lock()
-        self._away_for: float = 0  # calls; infinite until told otherwise
+        self._away_for: float = 0  # calls still to refuse; infinite until `come_back`
         self._fate = CommitFate.ANSWERED
         self._poison: tuple[Callable[[CanonicalUpdate], bool], str] | None = None
         self.before_statement: Hook | None = None
@@ -60,11 +60,14 @@ class Engine:
         self._counts = dict.fromkeys(("calls", "refused", "units", "poisoned", "commits_lost"), 0)
 
     def now(self) -> datetime:
-        """Database time."""
+        """Return database time."""
         return self._clock.wall()
 
     async def arrive(self) -> None:
-        """The beginning of every call: let others run, then be there or not. Raises DatabaseAway."""
+        """Begin a call: let other tasks run first.
+
+        Raises DatabaseAway if the twin was told to be away.
+        """
         await trio.lowlevel.checkpoint()
         self._counts["calls"] += 1
         if self._away_for > 0:
@@ -78,7 +81,10 @@ class Engine:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Tables]:
-        """Arrive and have the tables to oneself. Raises DatabaseAway, also when a paused unit keeps the turn."""
+        """Begin a call and hold the writers' turn for the block.
+
+        Raises DatabaseAway, also if a paused unit keeps the turn.
+        """
         await self.arrive()
         with trio.move_on_after(LOCK_SECONDS) as waiting:
             await self._writing.acquire()
@@ -90,13 +96,18 @@ class Engine:
             self._writing.release()
 
     def notify(self, notice: str) -> None:
-        """To every listener. The caller holds the writers' turn, and nothing can fail any more."""
+        """Call every listener with the notice.
+
+        The caller holds the writers' turn, and nothing can fail any more.
+        """
         for listener in self.listeners:
             listener(notice)
 
     async def before(self, statement: Statement) -> None:
-        """Each statement is a moment at which others run, and at which a test may pause or fail the unit. Raises
-        LockTimeout when it needs a row that is held.
+        """Prepare a unit's statement: run other tasks, the test's hook and the wait for row locks.
+
+        The hook may pause or fail the unit. Raises LockTimeout if the statement needs a row that is
+        held.
         """
         await trio.lowlevel.checkpoint()
         if self.before_statement is not None:
@@ -104,7 +115,7 @@ class Engine:
         await self.locks.wait_for(statement)
 
     def taste(self, submissions: Sequence[Submission]) -> None:
-        """Raises UnitPoisoned when an update is one that a test declared to be poison."""
+        """Raise UnitPoisoned if a test declared one of the updates to be poison."""
         if self._poison is None:
             return
         is_poison, sqlstate = self._poison
@@ -113,7 +124,7 @@ class Engine:
             raise UnitPoisoned(sqlstate, "declared to be poison by the test")
 
     def decide_fate(self) -> CommitFate:
-        """Of the commit that is due; the order for a lost one holds once."""
+        """Return how the commit that is due ends. An order to lose a commit holds once."""
         fate, self._fate = self._fate, CommitFate.ANSWERED
         self._counts["commits_lost" if fate is not CommitFate.ANSWERED else "units"] += 1
         return fate

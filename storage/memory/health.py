@@ -1,4 +1,7 @@
-"""Health facts, on the twin. The rule is domain.health; here is only which devices, in which order, and their facts."""
+"""Health facts, on the twin: which devices, in which order, and their facts.
+
+The rule is domain.health.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ _GOOD = (CycleOutcome.COMPLETED, CycleOutcome.PARTIAL)
 
 
 class _Judged(NamedTuple):
-    """One active device with its state; `since` is when it was heard last, or activated."""
+    """One active device with its state.
+
+    `since` is when it was last heard, or when it was activated if it was never heard.
+    """
 
     workspace: Workspace
     connection: ProviderConnection
@@ -42,7 +48,7 @@ class _Judged(NamedTuple):
 
 
 def page_health(tables: Tables, workspaces: frozenset[str] | None, query: HealthQuery, now: datetime) -> HealthPage:
-    """Counts of all, facts of the page."""
+    """Return the counts of all devices by state, and the facts of the page."""
     judged = list(_judge_all(tables, workspaces, now))
     counts = dict.fromkeys(State, 0) | Counter(item.state for item in judged)
     wanted = sorted((item for item in judged if _is_wanted(item, query)), key=lambda item: _rank(item, query))
@@ -77,7 +83,7 @@ def _is_wanted(item: _Judged, query: HealthQuery) -> bool:
 
 
 def _rank(item: _Judged, query: HealthQuery) -> tuple[datetime | str, ...]:
-    """Silent longest first, or in the order of devices."""
+    """Return the sort key: silent longest first, or in the order of devices."""
     key = (item.device.workspace_id, item.device.device_id)
     return (item.since, *key) if query.order == "silence" else key
 

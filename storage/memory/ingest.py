@@ -1,4 +1,7 @@
-"""The ingest unit on the twin: the same generator, all or nothing, with commits that can be lost on demand."""
+"""The ingest unit on the twin: the same generator, all or nothing.
+
+Tests can have its commit lost.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ class MemoryIngestStore:
         return receipt
 
     async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
-        """Takes no turn among the writers: it waits for nobody."""
+        """Return the rows that are held.
+
+        Takes no turn among the writers, so it waits for nobody.
+        """
         await self._engine.arrive()
         return await self._drive(locked_rows(rows), self._statements(UnitTables(self._engine.tables)))
 

@@ -28,6 +28,6 @@ class MemoryKeys:
         return FoundAccess(tables.keys.get((key_id,)), workspace)
 
     async def create_key(self, record: KeyRecord) -> None:
-        """The same key_id again replaces what is stored."""
+        """Store the key. It replaces a stored key with the same key_id."""
         async with self._engine.writing() as tables:
             tables.keys.put((record.key_id,), record)

@@ -1,5 +1,7 @@
-"""Membership, leases and notices, on the twin. Writers take turns, so a declaration waits for the unit in flight here
-too, and two claimers can never meet on a lease.
+"""Membership, leases and notices, on the twin.
+
+Writers take turns. So here too a declaration of death waits for the unit in flight, and two claims
+can never meet on a lease.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ class MemoryNotices:
 
 
 def _silence(tables: Tables, dead: SessionRef) -> None:
-    """Nobody renews it any more: it ends before it began."""
+    """Let the heartbeat expire before it began, so that nothing renews it any more."""
     heartbeat = tables.heartbeats.get((dead.shard_id,))
     assert heartbeat is not None  # noqa: S101 a member has one
     over_at = heartbeat.beat_at - timedelta(seconds=1)
@@ -122,7 +124,10 @@ def _holdings(tables: Tables, session: SessionRef, now: datetime) -> Iterator[Ho
 
 
 def _is_owned(tables: Tables, lease: Lease) -> bool:
-    """Only as good as its session's row, whatever stands in the lease."""
+    """Return whether a live session owns the lease.
+
+    The row of its session decides, whatever the lease says.
+    """
     return lease.owner is not None and is_live(tables, lease.owner)
 
 

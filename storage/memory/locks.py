@@ -1,6 +1,7 @@
-"""Rows that somebody else has locked, on the twin: a test holds them, and units wait for them as on PostgreSQL.
+"""Rows that another transaction has locked, on the twin.
 
-Owns which statement of a unit takes which lock. The twin's writers take turns, so no two units ever meet here.
+A test holds them, and units wait for them as on PostgreSQL. Owns which statement of a unit takes
+which lock. The twin's writers take turns, so no two units ever meet here.
 """
 
 from __future__ import annotations
@@ -39,13 +40,16 @@ class RowLocks:
         self._holders[row] = holder
 
     def release(self) -> None:
-        """All of them."""
+        """Release every lock."""
         self._holders.clear()
         self._released.set()
         self._released = trio.Event()
 
     async def wait_for(self, statement: Statement) -> None:
-        """Return when the statement can have its locks. Raises LockTimeout after as long as a unit waits."""
+        """Wait until the statement can have its locks.
+
+        Raises LockTimeout after the time that a unit waits.
+        """
         table = _TABLES.get(statement.name)
         if table is None or not self._holders:
             return
@@ -56,7 +60,7 @@ class RowLocks:
             raise explain_error("55P03", None, "canceling statement due to lock timeout")
 
     def find(self, table: str, workspaces: Sequence[str], names: Sequence[str]) -> Rows:
-        """The rows that are held, with their holders."""
+        """Return those of the rows that are held, with their holders."""
         return list(self._find(table, workspaces, names))
 
     def _find(self, table: str, workspaces: Sequence[str], names: Sequence[str]) -> Iterator[tuple[str, str, str]]:

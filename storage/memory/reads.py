@@ -1,4 +1,7 @@
-"""Queries for the API, on the twin: each answer from one moment, since nothing runs between its look-ups."""
+"""Queries for the API, on the twin.
+
+Each answer comes from one moment, because no other task runs between its look-ups.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +98,7 @@ def _snapshot_row(tables: Tables, device: Device) -> SnapshotRow:
 
 
 def _events(tables: Tables, workspace_id: str, device_id: str) -> list[EventRow]:
-    """All that retention has left of one device."""
+    """Return the events of one device that retention has left."""
     state = tables.device_state.get((workspace_id, device_id)) or DeviceState()
     keys = ((workspace_id, device_id, sequence) for sequence in range(1, state.version + 1))
     return [event for key in keys if (event := tables.events.get(key))]

@@ -1,4 +1,7 @@
-"""What is configured, on the twin. Commands are decided in storage/commands.py, as on PostgreSQL."""
+"""The configuration, on the twin.
+
+storage/commands.py decides on commands, as on PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +159,10 @@ class MemoryRegistry:
     # --- Details ------------------------------------------------------------------------------------------------
 
     def _give_place(self, tables: Tables, workspace: Workspace) -> Workspace:
-        """With the lowest free ordinal of its interval, or without one when it is inactive."""
+        """Return the workspace with the lowest free ordinal of its interval.
+
+        An inactive workspace gets none.
+        """
         if not workspace.active:
             return replace(workspace, ordinal=None, scheduled_since=None)
         interval = workspace.poll_interval_seconds
@@ -172,7 +178,7 @@ class MemoryRegistry:
 
 
 def _requested_cycle(workspace_id: str, trace_id: str, now: datetime) -> CycleRow:
-    """Its slot is the moment of asking."""
+    """Return a requested cycle. Its slot begins at the moment of the request."""
     key = CycleKey(workspace_id, now, CycleTrigger.MANUAL, 1)
     return CycleRow(key, cycle_id(key), trace_id, None, now, None, None, "requested", {})
 

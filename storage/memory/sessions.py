@@ -41,7 +41,7 @@ class MemorySessionStore:
             return SessionStart(session, now)
 
     async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
-        """Takes no turn among the writers: renewing never waits for a unit."""
+        """Renew the heartbeat. Takes no turn among the writers, so it never waits for a unit."""
         facts = orjson.loads(orjson.dumps(dict(statistics)))
         await self._engine.arrive()
         tables = self._engine.tables
@@ -55,7 +55,10 @@ class MemorySessionStore:
         return now
 
     async def start_draining(self, session: SessionRef) -> None:
-        """It stays live: what it still holds has to be committed."""
+        """Mark the session as draining.
+
+        It stays live, because it still has to commit what it holds.
+        """
         key = (session.shard_id,)
         async with self._engine.writing() as tables:
             heartbeat = tables.heartbeats.get(key)
@@ -92,7 +95,7 @@ class MemorySessionStore:
 
 
 def is_live(tables: Tables, session: SessionRef) -> bool:
-    """The fence of everything outside the unit."""
+    """Return whether the session is live: the fence for every write outside the unit."""
     stored = tables.sessions.get((session.shard_id,))
     return stored is not None and stored.epoch == session.epoch and stored.state == "live"
 

@@ -1,6 +1,7 @@
-"""The twin as a whole: every store protocol of actors/ports.py over one set of tables, and trouble on demand.
+"""The twin as a whole: every store protocol over one set of tables, and trouble on demand.
 
-For tests only (FR-013): nothing in lastheard/ may import it.
+The protocols are those of actors/ports.py and api/ports.py. For tests only (FR-013): nothing in
+lastheard/ may import it.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ class MemoryStore(
     MemoryLeaseStore,
     MemoryNotices,
 ):
-    """A database in memory. `clock.wall()` is database time; it may need a running trio loop, calls have one.
+    """A database in memory.
 
-    It fulfils every protocol itself; `ingest`, `sessions`, … name its sides for those who want one of them.
+    `clock.wall()` is database time; it may need a running trio loop, and calls have one. The store
+    implements every protocol itself. `ingest`, `sessions`, … name its sides for callers that want
+    one of them.
 
-    Partitions for `days_ahead` days are there at the first call, as after a start; None leaves that to the caller.
-    After those days the twin refuses events unless somebody keeps up `ensure_partitions`, as PostgreSQL does.
+    Partitions for `days_ahead` days exist from the first call on, as after a start; None leaves
+    that to the caller. After those days the twin refuses events until somebody calls
+    `ensure_partitions`, as PostgreSQL does.
     """
 
     def __init__(self, clock: WallClock, *, days_ahead: int | None = DAYS_AHEAD) -> None:
@@ -64,47 +68,61 @@ class MemoryStore(
     # --- Trouble on demand --------------------------------------------------------------------------------------
 
     def go_away(self, *, for_next: int | None = None) -> None:
-        """Calls of every store raise DatabaseAway: the next so many, or all until `come_back`."""
+        """Make calls of every store raise DatabaseAway.
+
+        That holds for the next `for_next` calls, or for all until `come_back`.
+        """
         self._engine.go_away(math.inf if for_next is None else for_next)
 
     def come_back(self) -> None:
-        """Listeners hear "", as after a connection was lost."""
+        """Answer calls again. Listeners receive "", as after a lost connection."""
         self._engine.go_away(0)
         self._engine.notify("")
 
     def lose_commit(self, *, after: bool) -> None:
-        """The next unit's commit is lost: CommitUnknown. `after` tells whether it had been carried out."""
+        """Lose the next unit's commit, which then raises CommitUnknown.
+
+        `after` says whether the commit was carried out.
+        """
         self._engine.lose_commit(after=after)
 
     def poison(self, is_poison: Callable[[CanonicalUpdate], bool], *, sqlstate: str = "22P05") -> None:
-        """Units with an update of that kind raise UnitPoisoned, until `cure`. Quarantine takes such updates."""
+        """Make units with an update of that kind raise UnitPoisoned, until `cure`.
+
+        Quarantine takes such updates.
+        """
         self._engine.poison(is_poison, sqlstate)
 
     def cure(self) -> None:
         self._engine.poison(None, "")
 
     def hold_row(self, table: str, workspace_id: str, name: str, *, holder: str = "somebody") -> None:
-        """Lock a row of device_state, snapshots, connection_state or poll_cycles for another transaction. `name` is the
-        device, the provider or the cycle_id.
+        """Lock a row for another transaction.
+
+        `table` is device_state, snapshots, connection_state or poll_cycles. `name` is the device,
+        the provider or the cycle_id.
         """
         self._engine.locks.hold((table, workspace_id, name), holder)
 
     def release_rows(self) -> None:
-        """Every row that is held."""
+        """Release every row that is held."""
         self._engine.locks.release()
 
     def before_each_statement(self, hook: Hook | None) -> None:
-        """Awaited before every statement of a unit, while it holds the writers' turn: pause there, or raise."""
+        """Await the hook before every statement of a unit, which holds the writers' turn.
+
+        The hook may pause the unit or raise.
+        """
         self._engine.before_statement = hook
 
     # --- To look inside -----------------------------------------------------------------------------------------
 
     @property
     def tables(self) -> Tables:
-        """What is committed, for tests of what no protocol tells. Do not write."""
+        """The committed rows, for tests of what no protocol shows. Do not write."""
         return self._engine.tables
 
     def statistics(self) -> dict[str, Any]:
-        """Counts of calls and commits, and rows by table."""
+        """Return the counts of calls and commits, and the number of rows in each table."""
         sizes = {name: len(table) for name, table in vars(self.tables).items() if hasattr(table, "__len__")}
         return {**self._engine.statistics(), "rows": sizes}

@@ -1,7 +1,8 @@
-"""The twin's tables: dicts of immutable rows, and the overlay in which a unit writes until it commits.
+"""The twin's tables: dicts of immutable rows, and the overlay in which a unit writes.
 
-Owns keys, uniqueness and the rows' shapes; knows nothing of statements, faults or time. A row is replaced, never
-changed, so whoever holds one holds a consistent old version.
+Owns keys, uniqueness and the rows' shapes; knows nothing of statements, faults or time. A unit's
+writes stay in its overlay until it commits. A row is replaced, never changed, so a caller that
+holds one holds a consistent old version.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ R = TypeVar("R")
 
 
 class DeviceState(NamedTuple):
-    """One row of device_state; fields stand in the order of lock_devices and write_device_states."""
+    """One row of device_state.
+
+    The fields have the order of the columns of lock_devices and write_device_states.
+    """
 
     version: int = 0
     last_update_received_at: datetime | None = None
@@ -34,14 +38,17 @@ class DeviceState(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The document is JSON text, as PostgreSQL hands it out."""
+    """One row of snapshots. The document is JSON text, as PostgreSQL returns it."""
 
     version: int = 0
     document: str = "{}"
 
 
 class ConnectionState(NamedTuple):
-    """One row of connection_state without its key, in the order of lock_connections."""
+    """One row of connection_state without its key.
+
+    The fields have the order of the columns of lock_connections.
+    """
 
     call_status: str | None = None
     last_success_at: datetime | None = None
@@ -67,7 +74,7 @@ class Edge(NamedTuple):
 
 
 class Cycle(NamedTuple):
-    """One row of poll_cycles; `epoch` is the part that no reader is told."""
+    """One row of poll_cycles. Readers see `row`, but not `epoch`."""
 
     row: CycleRow
     epoch: int | None
@@ -105,7 +112,7 @@ class Heartbeat(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """One row of leases; as it stands here, one that nobody ever claimed."""
+    """One row of leases. The defaults are those of a lease that was never claimed."""
 
     owner: SessionRef | None = None
     token: int = 0
@@ -114,7 +121,10 @@ class Lease(NamedTuple):
 
 
 class Table(Generic[K, R]):
-    """Rows by key. The first part of the key groups them: in workspace data that is the workspace."""
+    """Rows by key.
+
+    The first part of the key groups them: in workspace data that is the workspace.
+    """
 
     def __init__(self) -> None:
         self._groups: dict[Any, dict[K, R]] = {}
@@ -129,7 +139,7 @@ class Table(Generic[K, R]):
         del self._groups[key[0]][key]
 
     def of(self, group: str) -> dict[K, R]:
-        """The rows of one workspace. A copy: it does not change under its reader."""
+        """Return the rows of one workspace, as a copy that does not change under its reader."""
         return dict(self._groups.get(group, {}))
 
     def items(self) -> Iterator[tuple[K, R]]:
@@ -141,7 +151,10 @@ class Table(Generic[K, R]):
 
 
 class Overlay(Generic[K, R]):
-    """A table as one unit sees it: its own writes over what is committed. Nobody else sees them before `apply`."""
+    """A table as one unit sees it: its own writes over the committed rows.
+
+    Nobody else sees those writes before `apply`.
+    """
 
     def __init__(self, table: Table[K, R]) -> None:
         self._table = table
@@ -160,7 +173,10 @@ class Overlay(Generic[K, R]):
 
 @dataclass
 class Tables:
-    """Everything stored. `holders` and `cycle_ids` are the unique indexes, kept by the writers of their tables."""
+    """Everything that is stored.
+
+    `holders` and `cycle_ids` are the unique indexes, kept by the writers of their tables.
+    """
 
     workspaces: Table[tuple[str], Workspace] = field(default_factory=Table)
     providers: Table[tuple[str, str], ProviderConnection] = field(default_factory=Table)
@@ -184,10 +200,13 @@ class Tables:
     numbers: Iterator[int] = field(default_factory=lambda: count(1))  # identity columns; like theirs, never rolled back
 
     def put_device(self, device: Device) -> None:
-        """Store it with its state and snapshot, and keep the external id unique among active devices."""
+        """Store the device with its state and snapshot.
+
+        Keeps the external id unique among active devices.
+        """
         key = (device.workspace_id, device.device_id)
         former = self.devices.get(key)
-        # One that was retired holds its external id no more; another device may.
+        # A retired device no longer holds its external id, so another device may take it.
         if former is not None and self.holders.get(external_key(former)) == former.device_id:
             del self.holders[external_key(former)]
         if device.retired_at is None:
@@ -204,7 +223,10 @@ class Tables:
 
 
 class UnitTables:
-    """What a unit may write, as overlays; what it only reads is in `committed`."""
+    """The tables of one unit.
+
+    Those that it may write are overlays; the tables that it only reads are in `committed`.
+    """
 
     def __init__(self, committed: Tables) -> None:
         self.committed = committed
@@ -219,7 +241,7 @@ class UnitTables:
         self.quarantine = Overlay(committed.quarantine)
 
     def commit(self) -> None:
-        """All at once: no other task runs in between."""
+        """Apply every write at once: no other task runs in between."""
         self.sessions.apply()
         self.device_state.apply()
         self.snapshots.apply()

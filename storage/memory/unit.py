@@ -1,7 +1,7 @@
-"""The statements of storage/sql/ingest.sql in Python: one method each, under the block's name.
+"""The statements of storage/sql/ingest.sql in Python: one method for each, under the block's name.
 
-Owns what a statement does to the rows, and the refusals that PostgreSQL's types and constraints would make. Decides
-nothing else: the unit itself is storage/unit.py, on the twin as on PostgreSQL.
+Owns what a statement does to the rows, and the refusals that PostgreSQL's types and constraints
+would make. Decides nothing else: the unit itself is storage/unit.py, on the twin as on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class UnitStatements:
-    """One unit's statements over its overlay. `now` is read once a statement, like clock_timestamp() in short ones."""
+    """One unit's statements over its overlay.
+
+    `now` is read once for each statement, like clock_timestamp() in a short one.
+    """
 
     def __init__(self, tables: UnitTables, now: Callable[[], datetime], locks: RowLocks) -> None:
         self._tables = tables
@@ -34,7 +37,10 @@ class UnitStatements:
         self._locks = locks
 
     def execute(self, statement: Statement) -> Rows:
-        """The rows that the statement returns. Raises UnitPoisoned or DatabaseRefused as PostgreSQL would."""
+        """Return the rows that the statement returns.
+
+        Raises UnitPoisoned or DatabaseRefused as PostgreSQL would.
+        """
         _refuse_unsendable(statement.args)
         rows: Rows = getattr(self, statement.name)(*statement.args)
         return rows
@@ -98,7 +104,8 @@ class UnitStatements:
         for row in zip(*columns, strict=True):
             workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource, token = row
             key = (workspace_id, device_id, sequence)
-            # PostgreSQL has no such constraint; the locks see to it. Here a breach is found at once.
+            # PostgreSQL has no such constraint, because its locks ensure this. Here a breach is
+            # found at once.
             assert self._tables.events.get(key) is None, f"sequence {sequence} of {device_id} twice"  # noqa: S101
             document = to_document(_check_json(readings))
             origin = (provider_id, trace_id, shard_id, epoch, resource, token)
@@ -179,7 +186,7 @@ def _check(holds: bool, constraint: str) -> None:
 
 
 def _refuse_unsendable(args: Sequence[Any]) -> None:
-    """What the driver does not encode, and what text of PostgreSQL does not hold."""
+    """Raise for text that the driver cannot encode or that PostgreSQL's text cannot hold."""
     for text in _texts(args):
         if "\x00" in text:
             raise explain_error("22021", None, 'invalid byte sequence for encoding "UTF8": 0x00')
@@ -196,7 +203,10 @@ def _texts(args: Iterable[Any]) -> Iterator[str]:
 
 
 def _check_json(text: str) -> str:
-    """jsonb holds everything that orjson writes, except the NUL that JSON can spell."""
+    """Return the text, or raise if jsonb cannot hold it.
+
+    jsonb holds everything that orjson writes, except the NUL that JSON can spell.
+    """
     if "\\u0000" in text.replace("\\\\", ""):
         raise explain_error("22P05", None, "unsupported Unicode escape sequence: \\u0000 cannot be converted to text")
     return text

@@ -1,4 +1,4 @@
-"""Partitions ahead and retention behind, on the twin: a partition is a day in a set."""
+"""The upkeep of tables, on the twin: a partition is a day in a set."""
 
 from __future__ import annotations
 

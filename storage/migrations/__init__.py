@@ -1,7 +1,8 @@
-"""Versioned migrations, written in SQL, and the question whether the database is at the version this code knows.
+"""Versioned migrations, written in SQL, and the check of the database's schema version.
 
-The only folder that knows Alembic and SQLAlchemy; both are loaded only to migrate. Every migration is a transaction of
-its own; all run under one advisory lock, so that several processes may start them at once.
+Only this folder knows Alembic and SQLAlchemy, and it loads them only to migrate. Every migration is
+a transaction of its own. All run under one advisory lock, so that several processes may start them
+at once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class SchemaMismatch(EnvironmentFault):
 
 
 class SchemaVersion(NamedTuple):
-    """`current` is None for a database that was never migrated."""
+    """The database's schema version and the one that this code needs.
+
+    `current` is None for a database that was never migrated.
+    """
 
     current: str | None
     expected: str
@@ -39,7 +43,7 @@ class SchemaVersion(NamedTuple):
         return self.current == self.expected
 
     def require(self) -> None:
-        """Raise SchemaMismatch, saying what to do, unless the schema is the one this code knows."""
+        """Raise SchemaMismatch, saying what to do, unless the two versions are equal."""
         if self.is_known:
             return
         found = "has no Lastheard schema" if self.current is None else f"is at schema version {self.current}"
@@ -50,17 +54,21 @@ class SchemaVersion(NamedTuple):
 
 
 async def migrate(dsn: str) -> None:
-    """Bring the database to EXPECTED_VERSION; nothing happens when it is there. Blocks for as long as DDL takes.
+    """Bring the database to EXPECTED_VERSION; do nothing if it is there already.
 
-    Not cancelled half way: the thread goes on even when the caller gives up waiting. What fails stops at the migration
-    before; the next start goes on from there.
+    Blocks for as long as DDL takes, at most MIGRATE_SECONDS, and then raises trio.TooSlowError. It
+    is not cancelled half way: the thread goes on even if the caller stops waiting. If a migration
+    fails, the database stays at the one before, and the next start goes on from there.
     """
     with trio.fail_after(MIGRATE_SECONDS):
         await trio.to_thread.run_sync(migrate_blocking, dsn, abandon_on_cancel=True)
 
 
 def migrate_blocking(dsn: str, version: str = EXPECTED_VERSION) -> None:
-    """The same for synchronous callers; not from a thread that runs trio. Another version is for tests of upgrades."""
+    """Migrate, for synchronous callers. Do not call it from a thread that runs trio.
+
+    Another `version` is for tests of upgrades.
+    """
     from alembic import command
     from alembic.config import Config
 
@@ -73,7 +81,7 @@ def migrate_blocking(dsn: str, version: str = EXPECTED_VERSION) -> None:
 
 
 async def check_schema(database: Database) -> SchemaVersion:
-    """The version the database is at, beside the one this code needs."""
+    """Return the database's version beside the one that this code needs."""
 
     async def work(connection: Connection) -> str | None:
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:

@@ -1,8 +1,10 @@
-"""Alembic's way in: one connection, one transaction for each pending migration, one process at a time.
+"""Alembic's entry point: one connection, one process at a time.
 
-Each its own, so that none keeps the locks of the one before: together they would stand across a unit's order of tables.
+Each pending migration has a transaction of its own, so that it does not keep the locks of the one
+before. Held together, such locks would be taken across a unit's order of tables, and could deadlock
+with it.
 
-Run by `storage.migrations.migrate` in a thread of its own; it must never be imported by anything else.
+Run by `storage.migrations.migrate` in a thread of its own. Nothing else may import it.
 """
 
 import asyncio
@@ -20,12 +22,13 @@ LOCK_WAIT = "120s"
 
 
 def _migrate(connection: Connection) -> None:
-    # Before Alembic reads the version: a second process then waits here, and finds nothing left to do. The lock is the
-    # session's, since it outlives transactions; closing the connection gives it up.
+    # Take the lock before Alembic reads the version: a second process then waits here, and finds
+    # nothing left to do. The lock belongs to the session, because it must outlive transactions.
+    # Closing the connection releases it.
     connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT}'"))
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
     connection.execute(text("SET lock_timeout = '10s'"))
-    connection.commit()  # Alembic leaves transactions alone that are open when it is configured
+    connection.commit()  # Alembic would leave an open transaction alone
     context.configure(connection=connection, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()
@@ -41,6 +44,7 @@ async def _run(dsn: str) -> None:
         await engine.dispose()
 
 
-# A loop made by name: asyncio.run would ask the loop policy, which trio-asyncio has replaced.
+# Create the loop explicitly: asyncio.run would ask the loop policy, which trio-asyncio has
+# replaced.
 with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
     runner.run(_run(context.config.attributes["dsn"]))

@@ -1,4 +1,4 @@
-"""Ordinals of one series per interval, held by active workspaces only, and since when.
+"""One series of ordinals for each interval, held by active workspaces only, and since when.
 
 Active workspaces keep their order within their interval and are numbered again from 0, so that each
 series holds its lowest ordinals. Their phases change with this release in any case.
@@ -17,7 +17,7 @@ STATEMENTS = (
     "ALTER TABLE workspaces DROP CONSTRAINT workspaces_ordinal_key",
     "ALTER TABLE workspaces ALTER COLUMN ordinal DROP NOT NULL",
     "ALTER TABLE workspaces ADD COLUMN scheduled_since timestamptz",
-    # config_version: a shard that goes on running must notice the other ordinals.
+    # Raise config_version: a shard that goes on running must notice the new ordinals.
     """
 UPDATE workspaces w
 SET ordinal = numbered.ordinal, config_version = config_version + 1,
