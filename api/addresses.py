@@ -1,7 +1,8 @@
-"""From which address a request comes, and under which name that address is counted.
+"""The address that a request comes from, and the name under which that address is counted.
 
-Owns the rule for forwarded addresses: a header is believed only when it comes from a trusted proxy, and only as far as
-trusted proxies wrote it. It must never believe anyone else's header: that would let a client choose its own address.
+Owns the rule for forwarded addresses: a header is believed only when it comes from a trusted proxy,
+and only as far as trusted proxies wrote it. It must never believe another header: that would let a
+client choose its own address.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 UNKNOWN_ADDRESS = "unknown"
 MAX_HOPS = 16
-IPV6_PREFIX = 64  # what one customer gets at least, so a single machine can use all of it
+IPV6_PREFIX = 64  # a customer gets a /64 or more, so one machine can use all addresses of a /64
 
 _FORWARDED_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";]*)"?', re.IGNORECASE)
 
 
 class TrustedProxies:
-    """The networks whose forwarding header is believed; `header` names the one that they write."""
+    """The networks whose forwarding header is believed, and the name of that header."""
 
     def __init__(self, networks: Sequence[Network] = (), header: ForwardedHeader = "x-forwarded-for") -> None:
         self._networks = tuple(networks)
@@ -38,9 +39,11 @@ class TrustedProxies:
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def find_client(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """The address to count a request under: the right-most one that no trusted proxy has.
+        """Return the name to count a request under.
 
-        An entry that is no address ends the search: the proxy that wrote it is counted.
+        It is that of the right-most address that no trusted proxy has.
+
+        An entry that is not an address ends the search, and the proxy that wrote it is counted.
         """
         if not self._networks or not self.trusts(peer):
             return counted_as(peer)
@@ -54,7 +57,10 @@ class TrustedProxies:
         return counted_as(found)
 
     def _hops(self, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-        """The addresses of the header as written, the nearest last; several lines are one list (RFC 9110, 5.3)."""
+        """Return the header's addresses as written, the nearest proxy last, at most MAX_HOPS.
+
+        Several header lines are one list (RFC 9110, 5.3).
+        """
         lines = [value.decode("latin-1") for name, value in headers if name.lower() == self._header]
         entries = ",".join(lines).rsplit(",", MAX_HOPS)[-MAX_HOPS:]
         if self._header == b"forwarded":
@@ -64,7 +70,7 @@ class TrustedProxies:
 
 @lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
-    """An address; one of IPv4 written as IPv6 (`::ffff:…`) is that of IPv4. None for anything else."""
+    """Return the address in `text`, or None. IPv4 written as IPv6 (`::ffff:…`) becomes IPv4."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -74,7 +80,7 @@ def parse_address(text: str) -> Address | None:
 
 @lru_cache(maxsize=4096)
 def counted_as(text: str) -> str:
-    """The name an address is counted under: itself, or for IPv6 its /64."""
+    """Return the name that an address is counted under: itself, or for IPv6 its /64."""
     address = parse_address(text)
     if address is None:
         return UNKNOWN_ADDRESS
@@ -84,7 +90,7 @@ def counted_as(text: str) -> str:
 
 
 def _without_port(entry: str) -> str:
-    """`1.2.3.4:80` and `[::1]:80` without their ports (RFC 7239, 6)."""
+    """Return `1.2.3.4:80` or `[::1]:80` without the port (RFC 7239, 6)."""
     if entry.startswith("["):
         return entry[1:].partition("]")[0]
     host, colon, port = entry.partition(":")

@@ -1,4 +1,4 @@
-"""The API as one application: every resource, behind one gate, in one frame.
+"""The API as one application: all resources, behind one gate and inside one frame.
 
 Owns the order in which the parts are put together, and nothing else.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["PREFIX", "ApiServices", "create_app", "create_probe_app", "declare_operations", "declare_probe_operations"]
 
 PREFIX = "/api/telematics-mvp"
-# A probe is answered within its own timeout, or is of no use; it has no body.
+# A probe's answer must come within the prober's own timeout. A probe has no body.
 PROBE_FRAME = FrameLimits(request_deadline_seconds=10.0, body_seconds=1.0, response_seconds=5.0)
 PROBES_IN_FLIGHT = 16
 TITLE = "Lastheard"
@@ -64,7 +64,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
 
 
 class _Request(TrioRequest):
-    """A request whose body may be larger where a whole fleet is imported."""
+    """A request; the path that imports a whole fleet has a larger bound for its body."""
 
     def __init__(self, method: str, scheme: str, path: str, *args: Any, **options: Any) -> None:
         if path.endswith(IMPORT_PATH_ENDS_WITH):
@@ -73,7 +73,7 @@ class _Request(TrioRequest):
 
 
 def create_app(services: ApiServices) -> QuartTrio:
-    """The application, ready to be served. It has no lifespan functions and starts no task."""
+    """Return the application, ready to serve. It starts no task and has no lifespan function."""
     app = QuartTrio("lastheard", static_folder=None)
     app.request_class = _Request
     operations = declare_operations(services)
@@ -96,7 +96,10 @@ def _key_gate(operations: Operations, services: ApiServices) -> KeyGate:
 
 
 def create_probe_app(services: ApiServices) -> QuartTrio:
-    """The probes alone, for a listener of their own: no keys, and no request that waits for anything but them."""
+    """Return an application with the probes alone, for a listener of its own. It asks for no key.
+
+    Requests to the API cannot take the places of probes.
+    """
     app = QuartTrio("lastheard-probes", static_folder=None)
     declare_probe_operations(services).install(app)
     install_problem_handlers(app)
@@ -105,14 +108,14 @@ def create_probe_app(services: ApiServices) -> QuartTrio:
 
 
 def declare_probe_operations(services: ApiServices) -> Operations:
-    """All that the listener for probes answers."""
+    """Return the operations of the listener for probes."""
     operations = Operations()
     declare_probes(operations, services)
     return operations
 
 
 def declare_operations(services: ApiServices) -> Operations:
-    """Everything the API offers: routes, scopes and documentation come from this table."""
+    """Return all operations of the API; routes, scopes and documentation come from this table."""
     operations = Operations(PREFIX)
     for declare in _RESOURCES:
         declare(operations, services)

@@ -1,7 +1,7 @@
-"""What comes in and what goes out: JSON bodies and query parameters into models, answers into JSON.
+"""JSON bodies and query parameters into models, and answers into JSON.
 
-A request is judged whole and refused with the places that are wrong, before a handler sees it. It must never echo
-what was sent: bodies may carry secrets, and refusals are logged by others.
+A request is judged whole, before a handler uses it, and a refusal names the invalid places. It must
+never repeat the values that were sent: bodies may carry secrets, and clients log refusals.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
 
 MAX_FAULTY_PARTS = 50
-MAX_NAMED_FIELDS = 3  # in the sentence; `errors` has all that are kept
-MAX_POINTER_LENGTH = 80  # there; a client chooses its own names
+MAX_NAMED_FIELDS = 3  # in `detail`; `errors` has up to MAX_FAULTY_PARTS
+MAX_POINTER_LENGTH = 80  # in `detail`; a client may send members with long names
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -48,23 +48,26 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError("the instant is outside the years 1 to 9999") from None
 
 
-# An aware datetime in UTC, from RFC 3339 text only. pydantic's own would also take "1494012444" for an instant, even
-# in strict mode, and a device's millisecond counter would become a date.
+# An aware datetime in UTC, from RFC 3339 text only. Pydantic's own type would also accept
+# "1494012444", even in strict mode, and a device's millisecond counter would become a date.
 Instant = Annotated[AwareDatetime, BeforeValidator(_parse_instant), AfterValidator(_to_utc)]
 
 
 class RequestModel(BaseModel):
-    """Base of request bodies and queries: unknown members are refused, since a misspelt setting must not vanish."""
+    """Base of request bodies and queries. It refuses unknown members: one may be misspelt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 async def read_json(request: Request, model: type[ModelT], *, taken: str = "application/json") -> ModelT:
-    """The request's body as `model`, strictly: no text for numbers, no numbers for instants, no NaN.
+    """Return the request's body as `model`.
 
-    Raises Problem: 415 for another content type, 400 with line and column for text that is not JSON, 422 with an
-    RFC 6901 pointer to each faulty place; the framework raises 413 and 408 while the body arrives. `taken` is what a
-    415 offers instead: all that the operation reads, by this function or otherwise.
+    Strict: no text for a number, no number for an instant, no NaN.
+
+    Raises Problem: 415 for another content type, 400 with line and column for text that is not
+    JSON, 422 with an RFC 6901 pointer to each invalid place. The framework raises 413 and 408 while
+    the body arrives. `taken` has all media types that the operation reads, for the Accept header of
+    a 415.
     """
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise Problem(UNSUPPORTED_MEDIA_TYPE, headers={"Accept": taken})
@@ -78,9 +81,9 @@ async def read_json(request: Request, model: type[ModelT], *, taken: str = "appl
 
 
 def read_query(request: Request, model: type[ModelT]) -> ModelT:
-    """The query parameters as `model`, from text. A field of a sequence type takes a repeated parameter.
+    """Return the query parameters as `model`. A field of a sequence type takes repeated ones.
 
-    Raises Problem 400 naming each faulty parameter.
+    Raises Problem 400 that names each invalid parameter.
     """
     try:
         return model.model_validate(_collect(request.args, model))
@@ -93,9 +96,10 @@ def read_query(request: Request, model: type[ModelT]) -> ModelT:
 
 
 def json_response(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """`payload` as JSON. Datetimes become RFC 3339 in UTC with `Z`; pydantic models, dataclasses and enums are fine.
+    """Return `payload` as JSON: plain values, datetimes, pydantic models, dataclasses and enums.
 
-    A datetime without a time zone is a bug and raises TypeError. NaN becomes null.
+    Datetimes become RFC 3339 in UTC with `Z`. A datetime without a time zone is a bug and raises
+    TypeError. NaN becomes null.
     """
     return Response(
         encode_json(payload), status, {"Cache-Control": "no-store", **(headers or {})}, content_type="application/json"
@@ -103,7 +107,8 @@ def json_response(payload: object, status: int = 200, headers: Mapping[str, str]
 
 
 def encode_json(payload: object) -> bytes:
-    # Datetimes pass through to _encode_other: orjson itself would write a naive one without a word.
+    # Datetimes pass through to _encode_other: orjson itself would write a naive one without an
+    # error.
     options = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
     return orjson.dumps(payload, default=_encode_other, option=options)
 
@@ -123,7 +128,7 @@ def _encode_other(value: Any) -> Any:
 
 
 def format_instant(value: datetime) -> str:
-    """RFC 3339 in UTC with `Z`."""
+    """Return the instant as RFC 3339 in UTC with `Z`. Raises TypeError for a naive datetime."""
     if value.tzinfo is None:
         raise TypeError("a datetime without a time zone reached the API; every instant is aware and in UTC")
     utc = value if value.tzinfo is UTC else value.astimezone(UTC)
@@ -163,10 +168,10 @@ def _sentence(fault: ErrorDetails) -> str:
 
 
 def pointer_to(loc: Sequence[str | int], document: object) -> str:
-    """An RFC 6901 pointer into `document` for pydantic's location of an error.
+    """Return an RFC 6901 pointer into `document` for pydantic's location of an error.
 
-    Pydantic mixes the names of union members and validators into locations; steps that are not in the document are
-    left out, except the last, which names what is missing.
+    Pydantic adds the names of union members and validators to locations. Steps that are not in the
+    document are left out, except the last: it names the missing member.
     """
     steps: list[str | int] = []
     for index, step in enumerate(loc):

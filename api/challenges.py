@@ -1,4 +1,4 @@
-"""The answers to missing and wrong credentials (RFC 6750), the same wherever they are noticed."""
+"""The answers to missing and wrong credentials (RFC 6750), for the gate and for the handlers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def credentials_refused(why: str) -> Problem:
 
 
 def read_token(header: str) -> Token:
-    """The token of an Authorization header. Raises the 401 for anything that is none."""
+    """Return the token of an Authorization header. Raises Problem 401 when it has none."""
     scheme, _, text = header.partition(" ")
     token = parse_token(text.strip()) if scheme.lower() == "bearer" else None
     if token is None:

@@ -1,17 +1,18 @@
-"""One client's connection: Hypercorn's, with an end to every write, every idle time and every wait at its close.
+"""One client's connection: Hypercorn's, with a deadline for writes, for idle time and for closing.
 
-It speaks HTTP only (api/protocols.py), and tells the table when it waits for a request. Three more things of Hypercorn
-0.18 on trio, with quart-trio, are put right here; api/server.py contains what is left.
+It speaks HTTP only (api/protocols.py), and notes in the connection table when it waits for a
+request. It corrects three faults of Hypercorn 0.18 on trio with quart-trio; api/server.py contains
+the rest.
 
-* A write has no deadline, and is shielded: a client that stops reading holds a connection, and a shutdown, for as
-  long as it likes.
-* A response's last act tells the app "disconnected", upon which quart-trio cancels the task that was just about to
-  close the connection or to start its idle timer. So a client that asked to close waited for ever, and a connection
-  that had served one request was never timed out.
-* A connection whose client has gone stays: for its timers, or for ever when its reader waits behind a pipelined
-  request whose answer could not be written.
+* Hypercorn's writes have no deadline and are shielded. A client that stops reading holds its
+  connection, and a shutdown, without limit.
+* At the end of a response Hypercorn tells the app "disconnected". Then quart-trio cancels the task
+  that was about to close the connection or to start its idle timer. So a client that asked to close
+  waited for ever, and a connection that had served one request was never timed out.
+* A connection whose client has gone stays until its timers end. It stays for ever when its reader
+  waits behind a pipelined request whose answer could not be written.
 
-It must never decide what a failure means for others: it only ends itself.
+It must never decide what a failure means for other connections: it only ends itself.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ if TYPE_CHECKING:
     from api.connection_table import ConnectionEntry, ConnectionTable
     from api.traffic import HttpTraffic
 
-SHOW_KEY = "lastheard.show_key"  # in the scope's state: tells the table that a request came with a good key
+# In the scope's state: the function that notes in the table that a request came with a good key.
+SHOW_KEY = "lastheard.show_key"
 
 
 class Connection(TCPServer):
-    """One connection whose writes have a deadline. Its failures are contained by whoever runs it."""
+    """One connection whose writes have a deadline. The caller of `run` contains its failures."""
 
     def __init__(
         self,
@@ -53,7 +55,8 @@ class Connection(TCPServer):
         table: ConnectionTable,
         entry: ConnectionEntry,
     ) -> None:
-        # Hypercorn's annotation says TLS streams only; its code takes both, and TLS ends before this process.
+        # Hypercorn's annotation names TLS streams only, but its code takes plain ones too. TLS ends
+        # before this process.
         state = ConnectionState({SHOW_KEY: self._show_key})
         super().__init__(app, config, context, state, cast("Any", stream))
         self._socket = stream.socket
@@ -67,11 +70,12 @@ class Connection(TCPServer):
         entry.connection = self
 
     async def run(self) -> None:
-        """Serve until one side closes. What the protocol's code raises is the caller's to contain."""
+        """Serve until one side closes. Raises what the protocol's code raises."""
         try:
             client = parse_socket_addr(self._socket.family, self._socket.getpeername())
             server = parse_socket_addr(self._socket.family, self._socket.getsockname())
-            # Not entered as the context manager that it also is: that one lets a cancellation of its own nursery out.
+            # The group is not entered as a context manager: it would let the cancellation of its
+            # own nursery out.
             group = TaskGroup()
             async with trio.open_nursery() as nursery:
                 group._nursery = nursery
@@ -97,7 +101,7 @@ class Connection(TCPServer):
             await self._close()
 
     def close_now(self) -> None:
-        """Close the socket and end its tasks, without a word to the client. Does not block."""
+        """Close the socket and end its tasks, without an answer to the client. Does not block."""
         self._over = True
         self._socket.close()
         if self._tasks is not None:
@@ -115,8 +119,8 @@ class Connection(TCPServer):
             await self._let_go()
 
     async def _let_go(self) -> None:
-        # Whoever connects and disconnects would else hold one of max_connections until the idle timer, or a
-        # websocket's ping timer, runs out.
+        # Otherwise a client that connects and disconnects would hold one of max_connections until
+        # the idle timer runs out.
         with self._closing_scope():
             await self.idle_task.stop()
         if self._tasks is not None:
@@ -142,30 +146,32 @@ class Connection(TCPServer):
             self._table.begin_request(self._entry, now)
 
     async def _end(self) -> None:
-        # The reader may be waiting for something else than bytes: its turn behind an unanswered request, or room in
-        # the app's queue. Closing the socket does not wake it.
+        # The reader may wait for its turn behind an unanswered request, or for room in the app's
+        # queue. Closing the socket does not end these waits; cancelling the reader does.
         self._over = True
         with self._closing_scope():
             await super().protocol_send(Closed())
         self._reading.cancel()
 
     def _closing_scope(self) -> trio.CancelScope:
-        """For closing, and for the idle timer: whoever comes here may be cancelled already (see the module).
+        """Return a shielded scope for closing and for the idle timer, with the deadline of a write.
 
-        The deadline is for the app's queue, which may be full.
+        Shielded because the calling task may be cancelled already (see the module). The deadline
+        bounds the wait for the app's queue, which may be full.
         """
         return trio.CancelScope(shield=True, deadline=self._write_deadline())
 
     async def _send_raw(self, data: bytes) -> bool:
-        # Shielded from before the lock: these bytes have left the protocol's state (h2: its header table too), so
-        # dropping them would garble what follows. The lock's wait is bounded by the writes before it.
+        # The shield includes the wait for the lock. The protocol's state already counts these bytes
+        # as sent (h2: its header table too), so dropping them would garble the bytes after them.
+        # The writes before this one have deadlines, which bound the wait.
         with trio.CancelScope(shield=True):
             async with self.send_lock:
                 written = await self._write(data)
         return written
 
     async def _write(self, data: bytes) -> bool:
-        """Write all of `data`; False when the client is gone, or does not read and is cut off."""
+        """Write all of `data`; return False when the client is gone, or is cut off."""
         with trio.CancelScope(deadline=self._write_deadline()) as writing:
             try:
                 await self.stream.send_all(data)

@@ -1,9 +1,9 @@
 """The open connections of one listener, and the order in which they are closed for a new one.
 
-A connection that waits for a request head costs its client nothing. So waiting connections are closed
-first: those without a good key before those with one, and the longest waiting before the others. A
-connection that serves a request with a good key is never closed. Owns the order and the counts; the
-connection closes itself.
+Closing a connection that waits for a request head costs its client nothing. So waiting connections
+are closed first: those without a good key before those with one, and the longest waiting before the
+others. A connection that serves a request with a good key is never closed. Owns the order and the
+counts; the connection closes itself.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from api.traffic import HttpTraffic
 
-# How long a connection is kept when its own address wants more than its share. A head arrives sooner.
-# So a client that connects in a loop is refused, which costs less than closing a connection each time.
+# An address at its limit gets a new connection only in place of one whose wait or request is this
+# old. A request head arrives sooner. So a client that connects in a loop is refused, which costs
+# less than closing a connection each time.
 YOUNG_SECONDS = 5.0
 
 
@@ -32,7 +33,7 @@ class Closable(Protocol):
 
 @dataclass(eq=False, slots=True)
 class ConnectionEntry:
-    """One connection's row in the table. `since`: when it began to wait, or its present request."""
+    """One connection's row in the table. `since`: the start of its present wait or request."""
 
     address: str
     since: float
@@ -42,14 +43,17 @@ class ConnectionEntry:
 
     @property
     def rank(self) -> int | None:
-        """The order of closing: the lowest first; None for one that is never closed."""
+        """The place in the order of closing, the lowest first; None if it is never closed."""
         if self.busy:
             return None if self.has_key else 2
         return 1 if self.has_key else 0
 
 
 class ConnectionTable:
-    """The entries of all open connections. `exempt` is true of addresses that have no limit: trusted proxies."""
+    """The entries of all open connections. `exempt` returns True for addresses without a limit.
+
+    Those are trusted proxies.
+    """
 
     def __init__(
         self,
@@ -63,13 +67,14 @@ class ConnectionTable:
         self._max_per_address = max_per_address
         self._traffic = traffic
         self._exempt = exempt
-        # By rank; within one, the longest in it first. Those that stay are counted only.
+        # By rank; within a rank, in the order of entering it. An entry that is never closed is in
+        # no rank.
         self._ranks: tuple[OrderedDict[ConnectionEntry, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
         self._entries: set[ConnectionEntry] = set()
         self._of_address: Counter[str] = Counter()
 
     def admit(self, peer: str, now: float) -> ConnectionEntry | None:
-        """Return the entry of a new connection, for which another may be closed; None to refuse it."""
+        """Return the entry of a new connection, or None to refuse it. May close another one."""
         address = "" if self._exempt(peer) else counted_as(peer)
         if address and self._of_address[address] >= self._max_per_address and not self._make_room_at(address, now):
             self._traffic.connections_refused_of_address += 1

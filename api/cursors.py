@@ -1,10 +1,11 @@
-"""Keyset cursors: where the next page of a list begins, in a form that clients keep but cannot read into or forge.
+"""Keyset cursors: the place where a list's next page begins, in a form that clients cannot forge.
 
-A cursor pins `evaluated_at`, so that all pages of one list are judged at one instant, and carries the keys of the
-last item shown. It is signed, so its keys may go into a query as they are. It must never carry a secret: it is signed,
-not encrypted.
+A cursor has the keys of the last item shown, and `evaluated_at`, so that all pages of one list are
+judged at one instant. It is signed, so its keys may go into a query as they are. It is not
+encrypted, so it must never carry a secret.
 
-Form: base64url(version byte · first 16 bytes of HMAC-SHA256 · JSON of kind, instant, keys), without padding.
+Form: base64url(version byte · first 16 bytes of HMAC-SHA256 · JSON of kind, instant, keys), without
+padding.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ Key = str | int | float | bool | datetime | None
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`kind` names the list and all that must stay the same between its pages: its workspace, order and filters.
+    """The end of a page. `kind` names the list with its workspace, order and filters.
 
-    `after` are the sort keys of the last item shown, in the order of the list; instants are aware, integers fit
-    in 64 bits, floats are finite.
+    These must be the same for all pages. `after` has the sort keys of the last item shown, in the
+    order of the list. Instants are aware, integers fit in 64 bits, floats are finite.
     """
 
     kind: str
@@ -50,12 +51,19 @@ class Cursor:
 class PageQuery(RequestModel):
     """The query parameters of every list; lists with filters inherit from it."""
 
-    cursor: str | None = Field(None, max_length=MAX_TOKEN_CHARACTERS, description="`next_cursor` of the page before")
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ITEMS, description="most items of one page")] = 100
+    cursor: str | None = Field(
+        None,
+        max_length=MAX_TOKEN_CHARACTERS,
+        description="`next_cursor` of the previous page",
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ITEMS, description="most items of a page")] = 100
 
 
 class CursorCodec:
-    """Writes and reads cursors under one key, which all shards share. A new key ends the cursors handed out."""
+    """Writes and reads cursors with one key, which all shards share.
+
+    With a new key, older cursors are invalid.
+    """
 
     def __init__(self, key: bytes) -> None:
         if len(key) < MIN_KEY_BYTES:
@@ -72,7 +80,7 @@ class CursorCodec:
         return token
 
     def decode(self, token: str, *, kind: str) -> Cursor:
-        """The cursor in `token`, if this process family wrote it for a list of `kind`; else Problem 400."""
+        """Return the cursor in `token`. Raises Problem 400 unless we signed it for this `kind`."""
         payload = self._verified_payload(token)
         if payload is None:
             raise _refusal("Not a cursor of this API, or no longer valid; start again without one.")
@@ -89,7 +97,7 @@ class CursorCodec:
         return payload if hmac.compare_digest(tag, self._tag(payload)) else None
 
     def _tag(self, payload: bytes) -> bytes:
-        # The label keeps a signature made elsewhere with the same key from passing for a cursor.
+        # With the label, another signature made with the same key is not valid for a cursor.
         return hmac.digest(self._key, b"lastheard-cursor" + VERSION + payload, hashlib.sha256)[:TAG_BYTES]
 
 
@@ -102,10 +110,10 @@ def _to_text(raw: bytes) -> str:
 
 
 def _from_text(token: str) -> bytes | None:
-    """Back from text; None unless it is exactly what `_to_text` writes.
+    """Return the bytes of a text; None unless `_to_text` writes exactly this text for them.
 
-    base64 has several texts for the same bytes (unused bits, ignored characters), and a signature would not see the
-    difference.
+    base64 has several texts for the same bytes (unused bits, ignored characters), and all of them
+    would have the same, valid signature.
     """
     if len(token) > MAX_TOKEN_CHARACTERS:
         return None

@@ -1,8 +1,8 @@
-"""Poll cycles: what was collected when, and the request to collect.
+"""Poll cycles: the record of past ones, and the request for a new one.
 
-Running a cycle is the owner's work, on whichever shard that is. A request to run now is left in the
-database for it. A request for the next regular start needs nothing: the schedule runs that cycle.
-Until that cycle is recorded, it is answered from the schedule alone, as `scheduled`.
+The shard that owns the workspace runs its cycles. A request to run now is stored in the database
+for that shard. A request for the next regular start stores nothing: the schedule runs that cycle
+anyway. Until that cycle is recorded, the API shows it from the schedule alone, as `scheduled`.
 """
 
 from datetime import datetime, timedelta
@@ -29,14 +29,14 @@ from domain.model import CycleKey, CycleTrigger, Workspace
 ALL = "/workspaces/{workspace_id}/cycles"
 ONE = "/workspaces/{workspace_id}/cycles/{cycle_id}"
 _TAG = "cycles"
-# From its start to its row in the database, with room for a shard that is busy.
+# The longest time from a cycle's start to its row in the database, also on a busy shard.
 _RECORDED_WITHIN = timedelta(seconds=10)
 
 
 class CycleAnswer(AnswerModel):
-    """One attempt at one slot. `requested_at` is set for a run that somebody asked for.
+    """One attempt at one slot. `requested_at` is set when a client asked for a run at once.
 
-    A `scheduled` cycle has not begun: it has no `trace_id`, no shard and no summary yet.
+    A `scheduled` cycle has not begun: it has no `trace_id`, no `shard_id` and no summary yet.
     """
 
     cycle_id: str
@@ -67,15 +67,16 @@ When = Annotated[
 
 
 class CycleRequest(BaseModel):
-    """Other members are ignored: a scheduler may send its whole event."""
+    """When to run. Other members are ignored, so a scheduler may send its whole event."""
 
     when: When = "next_start"
 
 
 class CycleRequested(AnswerModel):
-    """Follow it at `…/cycles/{cycle_id}`: `scheduled` until it starts.
+    """The cycle that will run. `…/cycles/{cycle_id}` shows it, as `scheduled` until it starts.
 
-    After a takeover another attempt may serve the slot; the list shows it under `slot_start_at`.
+    After a takeover another attempt may serve the slot. The list shows that attempt, with the same
+    `slot_start_at`.
     """
 
     cycle_id: str
@@ -90,7 +91,7 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
     async def list_cycles(workspace_id: str) -> Response:
         """List a workspace's poll cycles, newest slot first.
 
-        Only what is recorded is listed, so no `scheduled` cycle.
+        Lists recorded cycles only, so none that is `scheduled`.
         """
         query = read_query(request, PageQuery)
         kind = f"cycles {workspace_id}"
@@ -107,9 +108,9 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
     async def get_cycle(workspace_id: str, cycle_id: str) -> Response:
         """Show one poll cycle.
 
-        The next regular cycle of an active workspace is there too, as `scheduled`. It is 404 again
-        when the workspace is deactivated or gets another interval, or when another attempt serves
-        its slot.
+        The next regular cycle of an active workspace is shown too, as `scheduled`. Its id becomes
+        404 when the workspace is deactivated or gets another interval, or when another attempt
+        serves the slot.
         """
         row = await services.reads.get_cycle(workspace_id, cycle_id)
         if row is not None:
@@ -133,12 +134,14 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
     async def run_cycle_now(workspace_id: str) -> Response:
         """Ask for a cycle: at the next regular start, or now.
 
-        Without a body, or without `when`, the request is for the workspace's next regular start.
-        The cycle of the schedule serves it, and nothing extra runs: so a scheduler may ask for all
-        workspaces at one instant, and asking again before that start is one run. With
-        `{"when": "now"}` the shard that owns the workspace runs a cycle at once; a request that
-        still waits is answered again, not doubled. An inactive workspace has no next start (409),
-        and a request to run it now waits until it is activated.
+        Without a body, or without `when`, the answer names the workspace's next regular cycle. No
+        extra cycle runs, so a scheduler may ask for all workspaces at the same instant, and
+        repeated requests before that start cause one run. An inactive workspace has no next start
+        (409).
+
+        With `{"when": "now"}` the shard that owns the workspace runs a cycle at once. While such a
+        request waits, further ones are answered with the same cycle. For an inactive workspace the
+        request waits until the workspace is activated.
         """
         wanted = await _read_request()
         workspace = await services.registry.get_workspace(workspace_id)
@@ -180,7 +183,10 @@ def _find_next(workspace: Workspace, ordinal: int, now: datetime) -> CycleReques
 
 
 def _find_scheduled(workspace: Workspace, cycle_id: str, now: datetime) -> CycleAnswer | None:
-    """Return the regular cycle of this id if it is to start, or has started within `_RECORDED_WITHIN`."""
+    """Return the regular cycle with this id, if it starts next or has just started.
+
+    "Just": within `_RECORDED_WITHIN`, in which its row may not be stored yet. Otherwise None.
+    """
     if workspace.ordinal is None:
         return None
     candidates = (_find_next(workspace, workspace.ordinal, after) for after in (now, now - _RECORDED_WITHIN))

@@ -1,7 +1,7 @@
-"""The import of many devices at once: all of them or none, with every error at its place.
+"""The import of many devices at once: all of them or none, and each error with its place.
 
-Owns the two forms that a fleet list comes in, JSON and CSV; a CSV row is turned into the item that JSON would have
-held, so the rules stand once. It must never store a part of a list.
+Owns the two forms of a fleet list, JSON and CSV. A CSV row becomes the item that JSON would have
+held, so both obey one set of rules. It must never store a part of a list.
 """
 
 import csv
@@ -52,7 +52,7 @@ class DeviceImport(RequestModel):
 
 
 class ImportAnswer(AnswerModel):
-    """How many devices the list held, and how many of them are new."""
+    """The number of devices in the list, and how many of them were created and updated."""
 
     devices: int
     created: int
@@ -73,9 +73,10 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
     async def import_devices(workspace_id: str) -> Response:
         """Configure up to 10,000 devices, all of them or none.
 
-        JSON, or text/csv in UTF-8 with a header: device_id, provider_id, external_id, vehicle_id, vehicle_name and, if
-        wanted, delayed_after_seconds, stale_after_seconds, grace_seconds, activated_at. At most 4 MiB. A pointer into a
-        CSV counts rows as items, blank lines too: /devices/0 is the first row after the header.
+        The body is JSON, or text/csv in UTF-8 with a header, of at most 4 MiB. The CSV's columns
+        are device_id, provider_id, external_id, vehicle_id, vehicle_name; optional are
+        delayed_after_seconds, stale_after_seconds, grace_seconds, activated_at. An error's pointer
+        into a CSV counts every row after the header, blank ones too: /devices/0 is the first.
         """
         body, places = await _read_csv() if request.mimetype == "text/csv" else await _read_json()
         _refuse_repeated(body.devices, places)
@@ -90,20 +91,20 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
 
 
 class Row(NamedTuple):
-    """A CSV row as the item that JSON would hold, and its place: which row after the header it is."""
+    """A CSV row as the item that JSON would hold. `place` counts rows after the header, from 0."""
 
     place: int
     item: dict[str, Any]
 
 
 async def _read_json() -> tuple[DeviceImport, Sequence[int]]:
-    """The devices and their places."""
+    """Return the devices and the place of each."""
     body = await read_json(request, DeviceImport, taken=", ".join(_MEDIA_TYPES))
     return body, range(len(body.devices))
 
 
 async def _read_csv() -> tuple[DeviceImport, Sequence[int]]:
-    """The devices and their places."""
+    """Return the devices and the place of each."""
     raw = cast("bytes", await request.get_data(cache=False, as_text=False))
     try:
         text = raw.decode("utf-8-sig")
@@ -118,7 +119,7 @@ async def _read_csv() -> tuple[DeviceImport, Sequence[int]]:
 
 
 def parse_csv(text: str) -> list[Row]:
-    """The rows that are not blank. An empty cell says nothing. Raises Problem 422."""
+    """Return the rows that are not blank, without their empty cells. Raises Problem 422."""
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -146,7 +147,7 @@ def _check_header(header: Sequence[str]) -> None:
 
 
 def _not_taken(detail: str) -> Problem:
-    """The whole body is at fault, hence the empty pointer."""
+    """Return the refusal of a body as a whole, hence with the empty pointer."""
     return Problem(INVALID_BODY, detail, errors=[FaultyPart(pointer="", detail=detail)])
 
 
@@ -169,7 +170,7 @@ def _invalid_csv(error: ValidationError, rows: Sequence[Row]) -> Problem:
 
 
 def _place(loc: tuple[str | int, ...], rows: Sequence[Row]) -> tuple[str | int, ...]:
-    """The location with the row's place instead of its number among those that are not blank."""
+    """Return `loc` with the row's place in the CSV instead of its index in `rows`."""
     match loc:
         case (devices, int(index), *rest):
             return (devices, rows[index].place, *rest)

@@ -1,7 +1,7 @@
 """Devices: the telematics units configured for vehicles.
 
-Owns what a client may say about one. A device is retired, never deleted; its history stays. The import of many is in
-`device_import`.
+Owns what a client may configure of a device. A device is retired, never deleted; its history stays.
+The import of many devices is in `device_import`.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,13 @@ from domain.model import Device
 ALL = "/workspaces/{workspace_id}/devices"
 ONE = "/workspaces/{workspace_id}/devices/{device_id}"
 TAG = "devices"
-_MAX_AHEAD = timedelta(minutes=5)  # what two clocks may differ by; beyond it nobody would be called for years
+# As far as two clocks may differ. A device activated a year ahead by mistake would be within its
+# grace until then, and nobody would be called.
+_MAX_AHEAD = timedelta(minutes=5)
 
 
 class DeviceBody(RequestModel):
-    """What a client configures. A PUT replaces all of it: what is left out gets its default."""
+    """A device's configuration. A PUT replaces all of it: members left out get their default."""
 
     provider_id: Identifier
     external_id: ExternalId
@@ -38,7 +40,7 @@ class DeviceBody(RequestModel):
     vehicle_name: Name
     overrides: Overrides = NO_OVERRIDES
     activated_at: Instant | None = Field(
-        None, description="when it counts as configured: now, unless given, and at most 5 minutes ahead"
+        None, description="when it counts as configured: now by default, at most 5 minutes ahead"
     )
 
     def to_draft(self, device_id: str) -> DeviceDraft:
@@ -74,7 +76,7 @@ class DeviceList(AnswerModel):
 
 
 class DeviceQuery(PageQuery):
-    include_retired: bool = Field(False, description="also those that are retired")
+    include_retired: bool = Field(False, description="list retired devices too")
 
 
 def declare_devices(operations: Operations, services: ApiServices) -> None:
@@ -114,9 +116,10 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
         tag=TAG,
     )
     async def put_device(workspace_id: str, device_id: str) -> Response:
-        """Configure a device: 201 when it is new, 200 when it changed.
+        """Configure a device: 201 when it is new, 200 when it existed.
 
-        A retired device is activated anew. A swap is: retire one, configure another for the same vehicle.
+        A retired device is activated again. To swap a vehicle's device, retire the old one and
+        configure the new one for the same vehicle.
         """
         body = await read_json(request, DeviceBody)
         (stored,) = await store_drafts(services, workspace_id, [body.to_draft(device_id)], pointers=[""])
@@ -127,9 +130,9 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
 
     @operations.declare("DELETE", ONE, scope=Scope.CONTROL, response=DeviceAnswer, tag=TAG)
     async def retire_device(workspace_id: str, device_id: str) -> Response:
-        """Retire a device: it leaves health and issues, its history stays.
+        """Retire a device: it leaves health and issues, and its history stays.
 
-        Idempotent: a retired device keeps its first retired_at.
+        Idempotent: a device that is already retired keeps its retired_at.
         """
         device = await services.registry.retire_device(workspace_id, device_id)
         if isinstance(device, NotFound):
@@ -145,10 +148,10 @@ def no_such_device(device_id: str) -> Problem:
 async def store_drafts(
     services: ApiServices, workspace_id: str, drafts: Sequence[DeviceDraft], pointers: Sequence[str]
 ) -> list[Stored]:
-    """Store all of them or none. `pointers` say where each draft stands in the body.
+    """Store all drafts or none. `pointers` has the place of each draft in the body.
 
-    Raises Problem: 422 when a draft begins in the future or names something that does not exist, else 409 when one
-    contradicts what is stored.
+    Raises Problem: 422 when a draft begins in the future or names a connection that does not exist;
+    otherwise 409 when a draft contradicts what is stored.
     """
     _refuse_future(services, drafts, pointers)
     answers = await services.registry.put_devices(workspace_id, drafts)

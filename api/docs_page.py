@@ -1,8 +1,8 @@
-"""The OpenAPI description as one plain page of HTML: no script, nothing loaded from elsewhere.
+"""The OpenAPI description as one plain HTML page: no script, nothing loaded from elsewhere.
 
-The usual viewers fetch their code from a public network at every visit; this service is often run where there is
-none, and its documentation is behind the same key as its data. It must never trust the description: all of it is
-escaped.
+The usual viewers fetch their code from a public network at every visit. This service often runs
+without one, and its documentation needs a key, as its data does. It must never trust the
+description: all of it is escaped.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ pre { background: #8881; padding: .7rem; overflow-x: auto; } .scope { color: #77
 
 
 def declare_documentation(operations: Operations, *, title: str, version: str, description: str = "") -> None:
-    """Add `/openapi.json` and `/docs` to the table. What they say is built at each request, from the whole table."""
+    """Add `/openapi.json` and `/docs` to the table. Each request builds them from all of it."""
 
     def describe() -> dict[str, Any]:
         return describe_operations(operations, title=title, version=version, description=description)
 
     @operations.declare("GET", "/openapi.json", scope="read", tag="documentation", prefixed=False)
     async def get_openapi() -> Response:
-        """This API as OpenAPI 3.1."""
+        """Show this API as an OpenAPI 3.1 document."""
         return json_response(describe())
 
     media = ("text/html",)
 
     @operations.declare("GET", "/docs", scope="read", tag="documentation", media_types=media, prefixed=False)
     async def get_docs() -> Response:
-        """This page."""
+        """Show this page."""
         return Response(
             render_docs(describe()),
             content_type="text/html; charset=utf-8",
@@ -55,14 +55,15 @@ def declare_documentation(operations: Operations, *, title: str, version: str, d
 
 
 def render_docs(document: Mapping[str, Any]) -> str:
-    """The page for an OpenAPI document."""
+    """Return the page for an OpenAPI document."""
     info = document["info"]
     title = escape(info["title"])
     return "".join(
         [
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>",
             f"<h1>{title} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>",
-            "<p>Every refusal is a problem document (RFC 9457); its type tells refusals of one status apart.</p>",
+            "<p>Every refusal is a problem document (RFC 9457). "
+            "Its type tells refusals with the same status apart.</p>",
             *(_section(tag, entries) for tag, entries in sorted(_by_tag(document).items())),
             "<h2>Schemas</h2>",
             *(_schema(name, schema) for name, schema in document["components"]["schemas"].items()),

@@ -1,4 +1,4 @@
-"""Event history: what was accepted from one device, newest first by the time it was recorded at. Append-only."""
+"""Event history: the accepted updates of one device, newest first by `recorded_at`. Append-only."""
 
 from quart import Response, request
 
@@ -19,7 +19,10 @@ class ReadingAnswer(AnswerModel):
 
 
 class CollectorAnswer(AnswerModel):
-    """Who wrote the event. `resource` and `token` are null for what arrived over HTTP: nobody owns that."""
+    """The shard that stored the event, and the lease that it held for that.
+
+    `resource` and `token` are null for an update that came over HTTP: no lease is needed for one.
+    """
 
     shard_id: str
     epoch: int
@@ -28,7 +31,10 @@ class CollectorAnswer(AnswerModel):
 
 
 class EventAnswer(AnswerModel):
-    """`readings` are those that advanced. `sequence` counts a device's accepted updates without a gap."""
+    """One accepted update. `readings` has those that changed the snapshot.
+
+    `sequence` counts the device's accepted updates, without a gap.
+    """
 
     sequence: int
     recorded_at: Instant
@@ -56,7 +62,7 @@ def declare_events(operations: Operations, services: ApiServices) -> None:
         tag="events",
     )
     async def list_events(workspace_id: str, device_id: str) -> Response:
-        """List what was accepted from one device, newest first."""
+        """List the accepted updates of one device, newest first."""
         query = read_query(request, PageQuery)
         if await services.registry.get_device(workspace_id, device_id) is None:
             raise no_such_device(device_id)

@@ -1,12 +1,13 @@
 """The frame around every request: its trace id, its deadline, its place in flight, its body's bound.
 
-An ASGI layer rather than hooks of the framework, because it must hold where hooks do not run: while a body
-trickles in, when a handler hangs, and for answers that the framework itself makes. It must never look at what a
-request means.
+It is an ASGI layer, because hooks of the framework do not run in three cases: while a body arrives
+slowly, when a handler hangs, and for answers that the framework itself makes. It must never
+interpret a request.
 
-How a response ends early. A client that is still sending its body when we close would have its connection reset, and
-a reset discards the answer it has not read yet. So before the last piece of every response the frame waits, for a
-short while, until the body has arrived; meanwhile what arrives is read and dropped.
+A response may end before the request's body has arrived. If we closed then, the connection would be
+reset, and the reset would discard the answer that the client has not read yet. So before the last
+piece of every response the frame waits, for a short while, until the body has arrived. Meanwhile
+the body is read and dropped.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from api.traffic import HttpTraffic
 
 FAREWELL_SECONDS = 2.0
-REFUSAL_SECONDS = 5.0  # for sending an answer of the frame's own: a client that takes no bytes holds nothing
+# For sending an answer of the frame's own: a client that does not read must not hold a task.
+REFUSAL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class FrameLimits:
 
 
 def install_frame(app: QuartTrio, traffic: HttpTraffic, gate: Gate, limits: FrameLimits | None = None) -> None:
-    """Put the frame around `app`, outermost, and set the framework's own bounds. Call it once, after all else."""
+    """Put the frame around `app`, outermost, and set the framework's bounds. Call it once, last."""
     limits = limits or FrameLimits()
     app.config["MAX_CONTENT_LENGTH"] = limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = limits.body_seconds
@@ -70,7 +72,7 @@ def install_frame(app: QuartTrio, traffic: HttpTraffic, gate: Gate, limits: Fram
 
 
 class RequestFrame:
-    """ASGI middleware; see the module. Nothing but HTTP reaches it: the server offers no websockets."""
+    """ASGI middleware; see the module. It gets HTTP only: the server offers no websockets."""
 
     def __init__(self, app: ASGIFramework, traffic: HttpTraffic, gate: Gate, limits: FrameLimits) -> None:
         self._app = app
@@ -93,8 +95,8 @@ class RequestFrame:
                 self._traffic.deadlines_passed += 1
                 await exchange.refuse(Problem(DEADLINE_PASSED, retry_after_seconds=RETRY_AFTER_SECONDS))
         finally:
-            # Cancelled from outside: the server is at the end of its grace. A 503 tells the client more than a
-            # connection that just closes, and lets it try elsewhere.
+            # Cancelled from outside: the server's grace has ended. A 503 tells the client more than
+            # a closed connection, and the client can try another shard.
             if trio.current_effective_deadline() == -math.inf:
                 with trio.move_on_after(FAREWELL_SECONDS, shield=True):
                     await exchange.refuse(Problem(ENDING, retry_after_seconds=RETRY_AFTER_SECONDS))
@@ -117,14 +119,14 @@ class RequestFrame:
 
 
 def _show_key(scope: HTTPScope) -> None:
-    """Tell the connection, where there is one (a test's client has none)."""
+    """Tell the connection of a good key, if there is one: a test's client has no connection."""
     show: Callable[[], None] | None = scope.get("state", {}).get(SHOW_KEY)
     if show is not None:
         show()
 
 
 class _Exchange:
-    """One request and its response, watched as they pass."""
+    """One request and its response, on their way through the frame."""
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class _Exchange:
         self._traffic = traffic
         self._limits = limits
         self._arrived_bytes = 0
-        self._body_done = trio.Event()  # arrived, or not worth waiting for any longer
+        self._body_done = trio.Event()  # it has arrived, or exceeds max_drain_bytes
         self.status: int | None = None  # of the response, once it has begun
         self.until_response = trio.CancelScope()
 
@@ -157,7 +159,8 @@ class _Exchange:
     async def send(self, event: ASGISendEvent) -> None:
         if event["type"] == "http.response.start":
             self.status = event["status"]
-            # The handler has decided; sending has its own bounds (response_seconds, the server's write deadline).
+            # The handler has answered. Sending has bounds of its own: response_seconds, and the
+            # server's deadline for a write.
             self.until_response.deadline = math.inf
             self._traffic.count_response(event["status"])
             event["headers"] = [*event["headers"], (TRACE_HEADER, self._trace_id.encode("ascii"))]
@@ -167,7 +170,11 @@ class _Exchange:
         await self._send(event)
 
     async def refuse(self, problem: Problem) -> None:
-        """Respond in the app's place, unless it has begun to. Drains the body beside it: nobody else reads now."""
+        """Respond in place of the app, unless the app's response has begun.
+
+        Reads and drops the body meanwhile, since the app does not read it any more. Waits
+        REFUSAL_SECONDS at most.
+        """
         if self.status is not None:
             return
         with trio.move_on_after(REFUSAL_SECONDS):
@@ -185,7 +192,7 @@ class _Exchange:
             nursery.cancel_scope.cancel()
 
     async def _discard_body(self) -> None:
-        # To the disconnect, not to the end of the body: the server's queue to us is bounded, and once nobody takes
-        # from it the server's own last message would wait for ever.
+        # Read on until the disconnect, not only to the end of the body: the server's queue to us is
+        # bounded, and without a reader the server would wait for ever to put its last message.
         while (await self.receive())["type"] != "http.disconnect":
             pass

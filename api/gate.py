@@ -1,11 +1,13 @@
-"""The gate in front of the frame: admission of requests, before the framework sees anything.
+"""The gate in front of the frame: it admits requests, before the framework sees them.
 
-Owns the order of the checks: find the key, apply the caller's rate, take a place of its share. A right
-key has a rate and a share of its own, so other callers do not cost it an answer, from the same address
-or not. Callers without a key share little and are refused cheaply. A wrong key that is in the cache is
-refused without the database. A refusal beyond a limit comes after a pause, which slows a flood down.
+Owns the order of the checks: find the key, apply the caller's rate, take a place of its share. A
+right key has a rate and a share of its own. So its requests are answered whatever other callers do,
+from the same address too. Callers without a key have a small share together, and their refusal is
+cheap. A wrong key that is in the cache is refused without the database. A refusal beyond a limit
+comes after a pause, which slows a flood down.
 
-It must never decide what a key opens (api/auth.py asks the database at every request), nor read a body.
+It must never decide what a key may do (api/auth.py asks the database at every request), nor read a
+body.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from api.traffic import HttpTraffic
 
 RETRY_AFTER_SECONDS = 1.0
-# How long the refusal of a caller without a key is held back, and how many at a time: beyond that, none is.
+# The refusal of a caller without a key is held back for so long. When MAX_HELD refusals are held,
+# further ones are sent at once.
 HELD_SECONDS = 2.0
 MAX_HELD = 1000
 LOOKUPS_FULL = "lookups"
@@ -59,19 +62,19 @@ class GateLimits:
 
 
 class Gate(Protocol):
-    """The frame's view of a gate: one call before each request, and one after it."""
+    """A gate as the frame uses it: one call before each request, and one after it."""
 
     async def admit(self, scope: HTTPScope) -> Caller:
-        """Take a place for this request. Raises Problem, or an EnvironmentFault, instead of taking one."""
+        """Take a place for this request. Raises Problem or EnvironmentFault to refuse it."""
         ...
 
     def leave(self, caller: Caller, status: int | None) -> None:
-        """Give the place back. `status` is what was answered; None for nothing."""
+        """Give the place back. `status` is the answer's; None when there was no answer."""
         ...
 
 
 class OpenGate:
-    """Counts places and asks for no key: for the probes, whose listener nobody else should reach."""
+    """A gate that counts places and asks for no key, for the probes: their listener is internal."""
 
     def __init__(self, traffic: HttpTraffic, max_in_flight: int) -> None:
         self._traffic = traffic
@@ -88,7 +91,7 @@ class OpenGate:
 
 
 class KeyGate:
-    """The API's gate. `open_paths` want no key, so one that comes along is not judged."""
+    """The API's gate. `open_paths` need no key, so a key sent to one is not looked at."""
 
     def __init__(
         self,
@@ -138,7 +141,11 @@ class KeyGate:
             self._tokens.forget(caller.digest)  # revoked or expired since it was cached
 
     async def _identify(self, header: str, address: str) -> Caller:
-        """Return the caller. Raises 401 or 429 for a wrong key, 503 when it cannot be looked up now."""
+        """Return the caller.
+
+        Raises Problem 401 or 429 for a wrong key, and 503 when too many look-ups wait. Raises an
+        EnvironmentFault when the database is away.
+        """
         try:
             return await self._identify_key(header, address)
         except _WrongKey as wrong:
@@ -163,7 +170,10 @@ class KeyGate:
         return Caller(address, key_id, digest)
 
     def _recall(self, digest: bytes) -> str | None:
-        """Return the id of a key that was right a moment ago; None for a token that is not in the cache."""
+        """Return the key id of a token that was right a moment ago; None if it is not in the cache.
+
+        Raises _WrongKey for a token that was wrong a moment ago.
+        """
         why = self._tokens.refusal_of(digest, trio.current_time())
         if why is not None:
             raise _WrongKey(credentials_refused(why))
@@ -172,7 +182,7 @@ class KeyGate:
     async def _look_up(self, token: Token, digest: bytes, address: str) -> str:
         try:
             async with self._lookups.turn(address):
-                # Another request with the same token may have been called before this one.
+                # Another request with the same token may have had its turn before this one.
                 key_id = self._recall(digest)
                 if key_id is None:
                     key_id = await self._ask_database(token, digest)
@@ -184,7 +194,10 @@ class KeyGate:
             raise Problem(OVERLOADED, detail, retry_after_seconds=RETRY_AFTER_SECONDS) from None
 
     async def _hold(self) -> None:
-        """Let a caller without a key wait for its refusal; it holds no place meanwhile."""
+        """Wait HELD_SECONDS before a refusal. The caller holds no place meanwhile.
+
+        Returns at once when MAX_HELD callers wait.
+        """
         if self._held < MAX_HELD:
             self._held += 1
             try:
@@ -211,7 +224,7 @@ class KeyGate:
 
 
 class _WrongKey(Exception):
-    """The token opens nothing; `answer` is the 401 that says why."""
+    """The token is wrong, expired or revoked; `answer` is the 401 with the reason."""
 
     def __init__(self, answer: Problem) -> None:
         super().__init__(answer.detail)

@@ -1,6 +1,6 @@
 """Counts of the requests in flight: in all, by key, and by address for callers without a key.
 
-Owns counting only: taking a place and giving it back never waits.
+Owns the counts only. Taking a place and giving it back never blocks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Shortage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The share that a request counts against: its key's, or without a key its address's. `digest` is of its token."""
+    """The caller of a request, by key, or by address without a key. `digest` is its token's."""
 
     address: str
     key_id: str | None = None
@@ -30,10 +30,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlightLimits:
-    """The most requests in flight: in all, for one key, and for callers without a good key."""
+    """The most requests in flight: in all, of one key, and of callers without a good key."""
 
-    # Bodies can take so many times max_body_bytes of memory, and at worst, all of them imports, so many times 4 MiB
-    # (api.device_import): 512 MiB, before what is parsed out of them.
+    # The bodies in memory have at most this many times max_body_bytes. At worst all requests are
+    # imports of 4 MiB (api.device_import): 512 MiB, without the parsed values.
     total: int = 128
     per_key: int = 64
     without_key: int = 32
@@ -41,7 +41,7 @@ class InFlightLimits:
 
 
 class PlacesInFlight:
-    """The places that are taken. A key or address without a place takes no memory."""
+    """The places that are taken. A key or address with no request in flight takes no memory."""
 
     def __init__(self, limits: InFlightLimits) -> None:
         self._limits = limits
@@ -51,7 +51,7 @@ class PlacesInFlight:
         self._without_key = 0
 
     def take(self, caller: Caller) -> Shortage | None:
-        """Take a place for a request, or return the share that has none left."""
+        """Take a place for a request and return None, or return the share that has none left."""
         shortage = self._shortage_of(caller)
         if shortage is None:
             self._count(caller, 1)

@@ -1,8 +1,9 @@
-"""`POST /ingest`: canonical updates from machines, on the same acceptance path as polls and streams (FR-011).
+"""`POST /ingest`: canonical updates from machines, accepted like polls and streams (FR-011).
 
-The body's own shape is judged whole (422); its items one by one, and of each item its readings: a bad reading is
-dropped and named, an item without a good one gets its own result and goes to the ledger, the others are ingested.
-received_at is our receipt, whatever the client says.
+A body of the wrong shape is refused whole (422). Its items are judged one by one, and so are the
+readings of an item. A bad reading is dropped and named. An item without a good reading is rejected
+and goes to the ledger; the other items are ingested. `received_at` is the time of our own receipt,
+whatever the client sends.
 """
 
 import json
@@ -44,7 +45,7 @@ from domain.model import (
 
 MAX_READINGS = 100
 _MAX_FAULTS = 10
-_MAX_NAMED = 5  # dropped readings that `detail` spells out
+_MAX_NAMED = 5  # dropped readings that `detail` names
 _MAX_DETAIL = 200
 
 
@@ -63,7 +64,10 @@ class ReadingItem(RequestModel):
 
 
 class UpdateItem(RequestModel):
-    """The readings of one device. `device_id`, or `external_id` within workspace and provider, says which device."""
+    """The readings of one device, named by `device_id` or by `external_id`.
+
+    An `external_id` is unique within workspace and provider.
+    """
 
     workspace_id: Identifier
     provider_id: Identifier
@@ -72,7 +76,10 @@ class UpdateItem(RequestModel):
     vehicle_id: VehicleId | None = None
     readings: Annotated[list[ReadingItem], Field(min_length=1, max_length=MAX_READINGS)]
     trace_id: Annotated[str, Field(max_length=64, pattern=r"^[\x20-\x7e]+$")] | None = None
-    received_at: Instant | None = Field(None, description="logged only; age counts from our own receipt")
+    received_at: Instant | None = Field(
+        None,
+        description="only logged: freshness age counts from our own receipt",
+    )
 
     @model_validator(mode="after")
     def _names_a_device(self) -> Self:
@@ -82,7 +89,7 @@ class UpdateItem(RequestModel):
 
 
 class GoodItem(NamedTuple):
-    """An item with at least one reading that can be judged; `dropped` says what is wrong with the others."""
+    """An item with at least one good reading. `dropped` has the faults of the bad ones."""
 
     update: UpdateItem
     dropped: Sequence[FaultyPart] = ()
@@ -105,12 +112,12 @@ def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem |
         return BadItem(value, faults)
     try:
         return GoodItem(validate({**value, "readings": good}), faults)
-    except ValidationError as error:  # what is judged only once all members are sound
+    except ValidationError as error:  # by a validator that runs only when all members are valid
         return BadItem(value, [*_faults_of(error, value), *faults])
 
 
 def _bad_readings(error: ValidationError) -> frozenset[int]:
-    """Which readings are at fault; none when anything else is."""
+    """Return the indexes of the bad readings; empty when another member of the item is bad."""
     places = [fault["loc"][:2] for fault in error.errors(include_url=False, include_context=False, include_input=False)]
     if any(len(place) < 2 or place[0] != "readings" for place in places):
         return frozenset()
@@ -126,7 +133,7 @@ def _faults_of(error: ValidationError, item: Any) -> list[FaultyPart]:
 
 
 class IngestBody(RequestModel):
-    # What the validator leaves of each is a GoodItem or a BadItem.
+    # The validator turns each item into a GoodItem or a BadItem.
     updates: list[Annotated[UpdateItem, WrapValidator(_sort_item)]] = Field(max_length=MAX_UPDATES_PER_SUBMISSION)
 
 
@@ -141,11 +148,12 @@ def declare_ingest(operations: Operations, services: ApiServices) -> None:
         tag="ingest",
     )
     async def ingest() -> Response:
-        """Submit up to 500 updates; answers after their commit, one result per update, in order.
+        """Submit up to 500 updates. Answers after their commit: one result per update, in order.
 
-        A bad reading costs only itself: `detail` and `errors` name it, and the update is rejected as invalid when no
-        good one is left. A retry is safe: what was already accepted comes back as duplicate. An update of a workspace
-        that the key does not see is unknown_device, like one of a device that nobody configured.
+        A bad reading is dropped, and `detail` and `errors` name it. An update without a good
+        reading is rejected as invalid. A retry is safe: updates that were accepted before come back
+        as duplicate. An update of a workspace that the key does not see is rejected as
+        unknown_device, like an update of a device that is not configured.
         """
         body = await read_json(request, IngestBody)
         items = cast("list[GoodItem | BadItem]", body.updates)
@@ -170,7 +178,10 @@ async def _ingest(services: ApiServices, access: Access, items: Sequence[GoodIte
 def _to_submission(
     items: Sequence[GoodItem | BadItem], access: Access, received_at: datetime, trace_id: str
 ) -> Submission:
-    """What of the items may be submitted: no key reaches a workspace that it does not see, nor its ledger."""
+    """Return the items that may be submitted: those of workspaces that the key sees.
+
+    A key must not write to another workspace, nor to its ledger.
+    """
     updates, invalid = [], []
     for item in items:
         if isinstance(item, BadItem):
@@ -202,7 +213,8 @@ def _to_invalid(bad: BadItem, workspace_id: str, received_at: datetime) -> Inval
         external_id=_text(bad, "external_id"),
         reason=Reason.INVALID,
         detail=_first_fault(bad),
-        # Not orjson: a number of more than 64 bits may be the very reason why the item is bad.
+        # Not orjson, which refuses a number of more than 64 bits: the item may be bad because of
+        # one.
         sample=json.dumps(bad.item, ensure_ascii=False).encode(errors="replace")[:MAX_SAMPLE_BYTES],
         device_id=_text(bad, "device_id"),
         received_at=received_at,
@@ -228,7 +240,7 @@ def _first_fault(bad: BadItem) -> str:
 
 
 def _name_dropped(result: UpdateResult, dropped: Sequence[FaultyPart]) -> UpdateResult:
-    """The result with the readings that never reached acceptance, beside those that acceptance dropped itself."""
+    """Return the result with the readings dropped here, beside those that acceptance dropped."""
     if not dropped:
         return result
     named = [_say(fault) for fault in dropped[:_MAX_NAMED]]

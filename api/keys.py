@@ -1,8 +1,8 @@
-"""API keys: how they are made, written down and recognised.
+"""API keys: how they are made, stored and checked.
 
-Owns the token's form, `lh_<key id>_<secret>`, and the comparison. Only the SHA-256 of the secret is ever kept: the
-secret carries 32 random bytes, so a slow password hash would add cost and no safety. It must never log a token, and
-never answer faster for a key that does not exist.
+Owns the token's form, `lh_<key id>_<secret>`, and the comparison. Only the SHA-256 of the secret is
+stored: the secret has 32 random bytes, so a slow password hash would cost time and add no safety.
+It must never log a token, and never answer faster for a key that does not exist.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NO_HASH = bytes(32)
 
 
 class Scope(StrEnum):
-    """What a key may do. A key holds a set of them; none contains another."""
+    """A right to a group of operations. A key has a set of scopes; no scope includes another."""
 
     READ = "read"
     INGEST = "ingest"
@@ -36,7 +36,7 @@ class Scope(StrEnum):
 
 
 class Token(NamedTuple):
-    """What a client presents, taken apart."""
+    """The two parts of the token that a client sends."""
 
     key_id: str
     secret: str
@@ -45,9 +45,10 @@ class Token(NamedTuple):
 def mint_key(
     name: str, scopes: Iterable[str], workspaces: Iterable[str] | None, expires_at: datetime | None
 ) -> tuple[KeyRecord, str]:
-    """A new key: the record to store, and the token to show once. `workspaces=None` means all of them.
+    """Make a key: the record to store, and the token to show once. `workspaces=None` means all.
 
-    Raises ValueError for a scope that does not exist, for no scope at all, and for an empty list of workspaces.
+    Raises ValueError for a scope that does not exist, for no scope at all, and for an empty list of
+    workspaces.
     """
     granted = frozenset(Scope(scope).value for scope in scopes)
     limited_to = None if workspaces is None else frozenset(workspaces)
@@ -66,7 +67,7 @@ def hash_secret(secret: str) -> bytes:
 
 
 def parse_token(text: str) -> Token | None:
-    """The parts of a token, or None when the text is none."""
+    """Return the parts of a token, or None when the text is not a token."""
     if len(text) > MAX_TOKEN_CHARACTERS or not text.isascii():
         return None
     parts = text.split("_")
@@ -76,10 +77,11 @@ def parse_token(text: str) -> Token | None:
 
 
 def why_refused(record: KeyRecord | None, token: Token, now: datetime) -> str | None:
-    """Why this key does not open the door at `now`, or None when it does.
+    """Return the reason to refuse this key at `now`, or None when it is good.
 
-    The hash of the secret is compared first and in constant time, with a dummy when there is no such key: neither
-    the time nor the answer tells whether a key id exists to someone who does not hold its secret.
+    The hash of the secret is compared first, in constant time, and with a dummy when there is no
+    such key. So neither the time nor the answer tells a client without the secret whether a key id
+    exists.
     """
     expected = _NO_HASH if record is None else record.secret_hash
     matches = hmac.compare_digest(hash_secret(token.secret), expected)

@@ -1,8 +1,8 @@
-"""The queue of tokens that the cache does not know and the database has to look up.
+"""The queue of tokens that are not in the cache and have to be looked up in the database.
 
-Few are looked up at once, so a flood of made-up tokens takes few database connections. Addresses take
-turns, so a flood from one does not delay the first request of another. When the queue is full, the
-address with the most waiting requests loses its last one.
+Few tokens are looked up at once, so a flood of made-up ones takes few database connections.
+Addresses take turns, so a flood from one address does not delay the first request of another. When
+the queue is full, the address with the most waiting requests loses its last one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupLimits:
     at_once: int = 2
-    waiting: int = 1024  # in all; the connections of some addresses, each with one request
+    waiting: int = 1024  # in all; enough for five addresses with 200 connections each
     seconds: float = 5.0  # for waiting and for the answer together
 
 
@@ -41,12 +41,16 @@ class LookupQueue:
     def __init__(self, limits: LookupLimits | None = None) -> None:
         self._limits = limits or LookupLimits()
         self._free = self._limits.at_once
-        self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()  # none is empty; the next to be called first
+        # None is empty; the address whose turn comes next is the first.
+        self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()
         self._waiting = 0
 
     @asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it for the block, which has what is left of `seconds`. Raises LookupsFull."""
+        """Wait for a turn, and hold it for the block. Raises LookupsFull.
+
+        The wait and the block have the limit's `seconds` together; then the block is cancelled.
+        """
         with trio.move_on_after(self._limits.seconds) as in_time:
             await self._wait(address)
             try:

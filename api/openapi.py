@@ -1,6 +1,7 @@
 """The declared operations as an OpenAPI 3.1 document.
 
-Pydantic writes the schemas; this file only arranges them. It must never invent what a declaration does not say.
+Pydantic writes the schemas; this file only arranges them. It must never add facts that no
+declaration has.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def describe_operations(operations: Operations, *, title: str, version: str, description: str = "") -> dict[str, Any]:
-    """The document, as plain values."""
+    """Return the document, as plain values."""
     schemas, refs = _schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -38,7 +39,7 @@ def describe_operations(operations: Operations, *, title: str, version: str, des
         ]
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     for query in {operation.query for operation in operations if operation.query}:
-        del schemas[_component(refs[query, "validation"])]  # spelt out as parameters
+        del schemas[_component(refs[query, "validation"])]  # listed as parameters instead
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
@@ -117,7 +118,7 @@ def _successes(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _content(media_types: Sequence[str], first: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The first media type as its schema says, the others as text."""
+    """Return the content of each media type: the first with its schema, the others as text."""
     content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in media_types}
     if first is not None:
         content[media_types[0]] = {"schema": first}
@@ -139,7 +140,7 @@ def _refusals(problems: Sequence[ProblemType], refs: Mapping[Any, Any]) -> dict[
 
 def _retry_after(*, required: bool) -> dict[str, Any]:
     return {
-        "description": "In how many seconds to try again; absent where trying again would not help.",
+        "description": "The seconds until a retry makes sense; absent when a retry would not help.",
         "required": required,
         "schema": {"type": "integer", "minimum": 1},
     }

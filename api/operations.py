@@ -1,7 +1,7 @@
-"""The operations of the API, declared once: routes, scopes and the OpenAPI description all come from this table.
+"""The operations of the API, declared once: routes, scopes and the OpenAPI document use this table.
 
-A handler is installed by the same declaration that documents it, so neither can exist without the other. This file
-must never know a resource; it only holds what the resources declare.
+One declaration installs a handler and documents it, so every route is documented. This file must
+never know a resource; it only keeps the resources' declarations.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ PATH_PARAMETER = re.compile(r"{(\w+)}")
 class Operation:
     """One method of one path. `path` is an OpenAPI template; `scope` None means open to everyone.
 
-    `media_types` are those of the answer; `response` describes the first, others are text; likewise
-    `request_media_types` and `request`. `creates`: it answers 201 instead of `status` for what is new. `problems` are
-    those of its own: the ones that follow from a scope, a path, a body or a query are added.
+    `media_types` are those of the answer. `response` describes the first of them; the others are
+    text. `request_media_types` and `request` are alike. `creates`: it answers 201 instead of
+    `status` for a new resource. `problems` are those of this operation alone; those that follow
+    from its scope, path, body or query are added.
     """
 
     method: str
@@ -55,7 +56,7 @@ class Operation:
 
     def all_problems(self) -> tuple[ProblemType, ...]:
         found = [*self.problems, types.INTERNAL_ERROR, types.DEPENDENCY_AWAY]
-        # The frame's, around everything.
+        # Every operation can have these: the frame raises them.
         found += [types.RATE_LIMITED, types.OVERLOADED, types.DEADLINE_PASSED, types.ENDING]
         if self.scope is not None:
             found += [types.UNAUTHENTICATED, types.MISSING_SCOPE]
@@ -74,7 +75,7 @@ def sort_problems(found: Iterable[ProblemType]) -> tuple[ProblemType, ...]:
 
 
 class Details(TypedDict, total=False):
-    """What a declaration may say; the members are those of Operation."""
+    """The arguments of a declaration; the members are those of Operation."""
 
     scope: Required[str | None]
     query: type[BaseModel] | None
@@ -90,7 +91,7 @@ class Details(TypedDict, total=False):
 
 
 class OtherThan(BaseConverter):
-    """A path segment, except the words given: those stand at this place in paths of their own."""
+    """A path segment other than `words`, which other paths have in the same place."""
 
     def __init__(self, url_map: Map, *words: str) -> None:
         super().__init__(url_map)
@@ -98,7 +99,7 @@ class OtherThan(BaseConverter):
 
 
 class Operations:
-    """The declared table. Resources declare into it; then it is installed once, before the first request."""
+    """The table of operations. Resources declare theirs; then it is installed, once."""
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
@@ -107,10 +108,10 @@ class Operations:
     def declare(
         self, method: str, path: str, *, prefixed: bool = True, **details: Unpack[Details]
     ) -> Callable[[HandlerT], HandlerT]:
-        """Decorate a handler to make it an operation of these details; `prefixed=False` puts it outside the prefix.
+        """Decorate a handler to make it an operation. `prefixed=False` puts it outside the prefix.
 
-        The handler's name is the operation's id and must be unique; its docstring is summary and description; the
-        parameters in `path` reach it as keyword arguments.
+        The handler's name is the operation's id and must be unique. Its docstring is the summary
+        and the description. It gets the parameters in `path` as keyword arguments.
         """
 
         full_path = self._prefix + path if prefixed else path
@@ -134,7 +135,7 @@ class Operations:
             )
 
     def taken_words(self, path: str, parameter: str) -> tuple[str, ...]:
-        """Return the words that stand in other paths where `path` has the parameter.
+        """Return the words that other paths have in the place of the parameter.
 
         The parameter cannot have these values. Otherwise one URL would be two resources, and its
         Allow header would name the methods of both.
@@ -145,7 +146,7 @@ class Operations:
         return tuple(sorted(word for word in words if word and not PATH_PARAMETER.search(word)))
 
     def problems_of(self, operation: Operation) -> tuple[ProblemType, ...]:
-        """Return all that the operation may refuse, with what its path's taken words are answered with."""
+        """Return all problems of the operation, with the 405 for taken words in its path."""
         is_beside_words = any(self.taken_words(operation.path, name) for name in PATH_PARAMETER.findall(operation.path))
         return sort_problems([*operation.all_problems(), *([types.METHOD_NOT_ALLOWED] if is_beside_words else [])])
 
@@ -158,7 +159,10 @@ class Operations:
         return PATH_PARAMETER.sub(write, path)
 
     def named(self, endpoint: str | None) -> Operation | None:
-        """The operation of a matched route (`request.endpoint`). None: not declared, so nothing may open it."""
+        """Return the operation of a matched route (`request.endpoint`).
+
+        None when it was not declared: then no key opens it.
+        """
         return self._by_name.get(endpoint or "")
 
     def __iter__(self) -> Iterator[Operation]:

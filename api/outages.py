@@ -1,7 +1,8 @@
-"""A failure of a whole workspace, said once instead of once a device.
+"""A failure of a whole workspace, reported once instead of once for each device.
 
-Owns when it is one: no device of the workspace is healthy, and every one of them is silent for a reason on our side or
-the provider's. One device that is silent for its own sake, or one that reports, makes it a matter of devices again.
+Owns the rule: it is an outage when no device of the workspace is healthy and every device is silent
+for a reason on our side or the provider's. One device that reports, or is silent for a reason of
+its own, is enough for no outage.
 """
 
 from collections import Counter
@@ -28,29 +29,31 @@ NOT_THE_DEVICES_FAULT = frozenset(
         HealthReason.PROVIDER_OUTAGE,
     }
 )
-OUTAGE_DESCRIPTION = (
-    "set when no device is healthy and none is to blame: a failure of the collector or the provider. Said on the first "
-    "page only"
-)
+OUTAGE_DESCRIPTION = "set on the first page when no device is healthy, and collector or provider is the reason"
 _SURVEY_LIMIT = 500
 
 
 class WorkspaceOutage(AnswerModel):
-    """`reason` is the commonest; all are in `reasons`, with the number of devices each explains."""
+    """An outage of the workspace. `reason` is the most frequent of `reasons`.
+
+    `reasons` has the number of devices with each reason.
+    """
 
     reason: HealthReason
     reasons: dict[str, int]
     affected_devices: int
     provider_ids: list[str]
-    last_update_received_at: Instant | None = Field(description="the newest of the workspace: when it began, at most")
+    last_update_received_at: Instant | None = Field(
+        description="the newest of all devices; the outage began no earlier",
+    )
     evidence: dict[str, Any] = Field(description="of the first device with that reason")
 
 
 async def find_outage(services: ApiServices, workspace_id: str, page: JudgedPage) -> WorkspaceOutage | None:
-    """The outage of this workspace at the instant of this, its first, page; or None.
+    """Return the outage of this workspace at the instant of `page`, its first page; or None.
 
-    When the page shows a part of the devices only, the others are read too: page by page, and only for as long as
-    everything seen supports an outage, so a fleet that is not in one costs nothing.
+    When the page has only some of the devices, all are read, page by page, until one device
+    contradicts an outage. A fleet with a healthy device costs no further page.
     """
     total = sum(page.counts.values())
     if total == 0 or page.counts[State.HEALTHY] or not _all_excused(page.items):
@@ -60,7 +63,7 @@ async def find_outage(services: ApiServices, workspace_id: str, page: JudgedPage
 
 
 async def _survey(services: ApiServices, workspace_id: str, evaluated_at: datetime) -> list[Judged]:
-    """All devices of the workspace; empty as soon as one is silent for a reason of its own."""
+    """Return all devices of the workspace; empty if one of them contradicts an outage."""
     seen: list[Judged] = []
     query = HealthQuery(limit=_SURVEY_LIMIT, now=evaluated_at)
     while True:

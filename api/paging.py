@@ -1,6 +1,6 @@
-"""Pages of lists: where one begins, where the next one would, and the instant that all of them are judged at.
+"""Pages of lists: the start of a page, the cursor of the next one, and the instant of all of them.
 
-The keys inside a cursor were signed by us, so their types are taken as written.
+We signed the keys inside a cursor, so their types are not checked again.
 """
 
 from __future__ import annotations
@@ -27,21 +27,24 @@ class Paging:
         self._clock = services.clock
 
     def decode(self, token: str | None, kind: str) -> Cursor | None:
-        """None for the first page. Raises Problem 400 for a cursor of another list."""
+        """Return the cursor in `token`; None for the first page. Raises Problem 400."""
         return None if token is None else self._codec.decode(token, kind=kind)
 
     def key_after(self, token: str | None, kind: str) -> Any:
-        """The one key of a list that is sorted by one column; None for the first page."""
+        """Return the only key of a list that is sorted by one column; None for the first page."""
         cursor = self.decode(token, kind)
         return None if cursor is None else cursor.after[0]
 
     def encode(self, kind: str, keys: tuple[Key, ...] | None, evaluated_at: datetime | None = None) -> str | None:
-        """The cursor behind the item with these keys; None when nothing follows it."""
+        """Return the cursor after the item with `keys`; None when `keys` is None (no next page)."""
         if keys is None:
             return None
         return self._codec.encode(Cursor(kind, evaluated_at or self._clock.now(), keys))
 
 
 def cut(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], RowT | None]:
-    """The page of `limit` rows, and its last row when more follow. Ask the store for `limit + 1`."""
+    """Return the first `limit` rows, and the last of these if more rows follow, else None.
+
+    Ask the store for `limit + 1` rows.
+    """
     return rows[:limit], rows[limit - 1] if len(rows) > limit else None

@@ -1,7 +1,7 @@
-"""Is this process alive, and can it do its work?
+"""The probes: liveness and readiness of this process.
 
-Readiness fails for our own faults only (database, partitions, ingest, lanes): a provider that is away must not take
-the service out of rotation, because then nobody could read why the data is old.
+Readiness fails for our own faults only (database, partitions, ingest, lanes). A provider that is
+away must not take the service out of rotation, because then nobody could read why the data is old.
 """
 
 import trio
@@ -16,7 +16,7 @@ from api.shapes import AnswerModel
 from runtime.faults import EnvironmentFault
 
 MIN_PARTITION_DAYS = 2
-CHECK_SECONDS = 3.0  # below the usual timeout of whoever probes, so that the answer names what hangs
+CHECK_SECONDS = 3.0  # below a prober's usual timeout, so that the answer names the failing check
 
 
 class Alive(AnswerModel):
@@ -24,7 +24,7 @@ class Alive(AnswerModel):
 
 
 class Ready(AnswerModel):
-    """Every check with its result; all are true, or the answer is a problem that carries the same member."""
+    """The result of every check, all true; else the answer is a problem with the same member."""
 
     checks: dict[str, bool]
 
@@ -32,12 +32,12 @@ class Ready(AnswerModel):
 def declare_probes(operations: Operations, services: ApiServices) -> None:
     @operations.declare("GET", "/healthz", scope=None, response=Alive, tag="probes", prefixed=False)
     async def check_alive() -> Response:
-        """Say that the process serves requests."""
+        """Show that the process serves requests."""
         return json_response(Alive(alive=True))
 
     @operations.declare("GET", "/readyz", scope=None, response=Ready, tag="probes", prefixed=False)
     async def check_ready() -> Response:
-        """Say whether the process can do its work."""
+        """Show whether the process can do its work; 503 names the failing checks."""
         days = await _count_partition_days(services)
         checks = {
             "database": days is not None,
@@ -56,7 +56,10 @@ def declare_probes(operations: Operations, services: ApiServices) -> None:
 
 
 async def _count_partition_days(services: ApiServices) -> int | None:
-    """How many days of partitions exist ahead; None when the database does not say."""
+    """Return how many days of partitions exist ahead; None when the database does not answer.
+
+    Waits CHECK_SECONDS at most.
+    """
     with trio.move_on_after(CHECK_SECONDS):
         try:
             return await services.reads.check_ready()

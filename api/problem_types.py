@@ -1,7 +1,7 @@
-"""The catalogue of problem types: everything this API can refuse, by stable name.
+"""The catalogue of problem types: every kind of refusal of this API, with a stable name.
 
-A slug, once published, keeps its meaning and its status for ever; new ones are added. The list is part of the
-HTTP contract and is shown on the documentation page. This file never builds a response.
+A slug, once published, keeps its meaning and its status for ever; new ones are added. The list is
+part of the HTTP contract and is shown on the documentation page. This file never builds a response.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ class ProblemType:
     def uri(self) -> str:
         """The `type` member (RFC 9457, 3.1.1).
 
-        Absolute, so that it stays the same behind any host or path prefix and can be compared as a string; a URN,
-        because nothing is promised to be served under it. An unnamed type is `about:blank`, as the RFC asks.
+        It is absolute, so it is the same behind any host or path prefix and can be compared as a
+        string. It is a URN, because nothing is served under it. A type without a slug is
+        `about:blank`, as the RFC asks.
         """
         return f"urn:lastheard:problem:{self.slug}" if self.slug else "about:blank"
 
@@ -58,7 +59,8 @@ CATALOGUE: tuple[ProblemType, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, ProblemType)
 )
 
-# What the framework itself raises, by status. Statuses that several types share are not in it.
+# The types of the framework's own errors, by status. A status that several types share is not
+# listed, unless the framework raises it for one of them only.
 _RAISED_BY_THE_FRAMEWORK = {
     401: UNAUTHENTICATED,
     403: MISSING_SCOPE,
@@ -72,6 +74,6 @@ _RAISED_BY_THE_FRAMEWORK = {
 
 
 def type_of_status(status: int) -> ProblemType:
-    """The type for a bare HTTP status; one without a name of ours is `about:blank` with the HTTP phrase."""
+    """Return the type for a bare HTTP status: ours, or `about:blank` with the HTTP phrase."""
     named = _RAISED_BY_THE_FRAMEWORK.get(status)
     return named or ProblemType("", status, HTTPStatus(status).phrase)

@@ -1,7 +1,8 @@
-"""Refusals as RFC 9457 `application/problem+json`: one exception, one body, one place that maps errors to them.
+"""Refusals as RFC 9457 `application/problem+json`: one exception, one body, one mapping of errors.
 
-Deciding is synchronous (`problem_for`) and knows no request; the handlers only carry its answer out. It must never
-show the inside of a fault to a client: what crashed is in the log, under the incident id that the client got.
+The decision (`problem_for`) is synchronous and knows no request; the error handlers only send it.
+It must never show the inside of a fault to a client: the log has the details of a crash, under the
+incident id that the client gets.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 class FaultyPart(BaseModel):
-    """Where in the request something is wrong: a place in the body or the name of a query parameter."""
+    """A fault and its place: a pointer into the body, or the name of a query parameter."""
 
     detail: str
     pointer: str | None = None  # RFC 6901, into the body
@@ -55,8 +56,9 @@ class ProblemDocument(BaseModel):
 class Problem(Exception):
     """A refusal of one request. Raise it anywhere below a handler; it becomes the response.
 
-    `detail` is for the reader of this occurrence and must not carry secrets. `retry_after_seconds` becomes the
-    Retry-After header, in whole seconds, rounded up, and the member `retry_after`.
+    `detail` explains this occurrence to its reader and must not contain secrets.
+    `retry_after_seconds` becomes the Retry-After header, in whole seconds, rounded up, and the
+    member `retry_after`.
     """
 
     def __init__(
@@ -80,7 +82,10 @@ class Problem(Exception):
         self.extensions = dict(extensions or {})
 
     def document(self, trace_id: str | None) -> dict[str, Any]:
-        """The members of the body; absent ones are left out. Extensions cannot replace the RFC's own members."""
+        """Return the body's members; those that are None are left out.
+
+        Extensions never replace the RFC's own members.
+        """
         members = {
             **self.extensions,
             "type": self.kind.uri,
@@ -95,7 +100,7 @@ class Problem(Exception):
         return {name: value for name, value in members.items() if value is not None}
 
     def encoded(self, trace_id: str | None) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body, for whoever sends them."""
+        """Return status, headers and body."""
         headers = {**self.headers, "Content-Type": PROBLEM_MEDIA_TYPE, "Cache-Control": "no-store"}
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
@@ -103,11 +108,11 @@ class Problem(Exception):
 
 
 def problem_for(error: Exception) -> Problem:
-    """What the client is told about `error`. Anything not foreseen is a crash and gets an incident id.
+    """Return the client's answer to `error`. An unexpected one is a crash and gets an incident id.
 
-    A pydantic ValidationError is a crash here: those of a request are turned into 400 and 422 where the request is
-    read (`api.bodies`), so one that reaches this place comes from a value of ours, and blaming the client for it
-    would hide the bug.
+    A pydantic ValidationError is a crash here. `api.bodies` turns those of a request into 400 and
+    422, so one that reaches this function comes from a value of ours. To blame the client would
+    hide the bug.
     """
     match error:
         case Problem():
@@ -134,7 +139,8 @@ def install_problem_handlers(app: Quart) -> None:
 
 
 def _problem_for_fault(fault: EnvironmentFault) -> Problem:
-    # Debug: whoever met the fault logs its edge; a line per refused request would bury that.
+    # At debug level: the actor that met the fault logs its beginning and its end, and a line for
+    # each refused request would hide those.
     _log.debug("request_refused_by_fault", fault=type(fault).__name__, exc_info=fault)
     wait = None if fault.permanent else (fault.retry_after or DEFAULT_RETRY_AFTER_SECONDS)
     return Problem(DEPENDENCY_AWAY, retry_after_seconds=wait)

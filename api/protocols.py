@@ -1,12 +1,16 @@
-"""HTTP/1.1 and h2 as Hypercorn speaks them, without what this service does not offer: upgrades.
+"""HTTP/1.1 and h2 as Hypercorn speaks them, without upgrades.
 
-No route of this API is a websocket, and Hypercorn's websocket code ends with exceptions on input that any client can
-send. So a request to upgrade is a plain request here, as RFC 9110 (7.8) allows, and the framework never sees anything
-but HTTP. h2 is spoken by clients that begin with it, as a proxy does that knows.
+No route of this API is a websocket, and Hypercorn's websocket code raises exceptions on input that
+any client can send. So an upgrade request is a plain request here, as RFC 9110 (7.8) allows, and
+the framework sees HTTP only. A client speaks h2 by beginning with it ("prior knowledge"), as some
+proxies do.
 
-Two things that any client can send are refused. A request with both Content-Length and Transfer-Encoding is answered
-400 (RFC 9112, 6.1): a proxy that goes by the other one would take its body for another request. And an h2 connection
-that sends frames which begin no request, more than any purpose needs, is closed; thousands of them fit into one read.
+Two more things are refused:
+
+* A request with both Content-Length and Transfer-Encoding is answered 400 (RFC 9112, 6.1). A proxy
+  that uses the other header would take the body for another request.
+* An h2 connection is closed when it sends far more frames without a request than any client needs.
+  Thousands of such frames fit into one read.
 """
 
 from __future__ import annotations
@@ -29,10 +33,10 @@ if TYPE_CHECKING:
     import h2.events
     from hypercorn.events import Event
 
-PIECE_BYTES: Final = 4096  # of what was read that is handled before another task has its turn
+PIECE_BYTES: Final = 4096  # of a read that are handled before other tasks have their turn
 IDLE_FRAMES_AT_ONCE: Final = 400
 IDLE_FRAMES_PER_SECOND: Final = 100.0
-WINDOW_UPDATE_WEIGHT: Final = 0.02  # whoever reads a large answer sends many
+WINDOW_UPDATE_WEIGHT: Final = 0.02  # small, since a client that reads a large answer sends many
 
 
 class Http1(H11Protocol):
@@ -50,7 +54,10 @@ class Http1(H11Protocol):
 
 
 class Http2(H2Protocol):
-    """h2 with a bound for idle frames, and without extended CONNECT (RFC 8441), which is how a websocket begins."""
+    """h2 with a bound for idle frames, and without extended CONNECT.
+
+    Extended CONNECT (RFC 8441) opens websockets.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -95,7 +102,7 @@ class Http2(H2Protocol):
 
 
 class Protocol(ProtocolWrapper):
-    """HTTP/1.1 at first, and h2 for a client that begins with its preface."""
+    """HTTP/1.1, or h2 for a client that begins with the preface of h2."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -111,7 +118,7 @@ class Protocol(ProtocolWrapper):
                 await self.protocol.handle(RawData(data=assumed.data))
 
     def _arguments(self) -> tuple[Any, ...]:
-        """What both protocols are made of, in Hypercorn's order."""
+        """Return the arguments of both protocols' constructors, in Hypercorn's order."""
         return (
             self.app,
             self.config,
@@ -126,7 +133,7 @@ class Protocol(ProtocolWrapper):
 
 
 def _idle_weight(event: h2.events.Event) -> float:
-    """How much a frame counts: nothing when it brings a request or a part of one."""
+    """Return a frame's weight in the bound for idle frames; 0.0 for a request or a part of one."""
     match event:
         case RequestReceived() | StreamEnded():
             return 0.0

@@ -1,8 +1,10 @@
-"""Which credential a request may give to a provider connection, and when it has to name it again.
+"""The rule for the credential that a request gives to a provider connection.
 
-Owns the rule (docs/decisions/0012-secrets-by-reference.md). A connection is a secret and the place it
-is sent to, so moving it hands the secret to another place: only a key that may name the secret may do
-that. The decisions are synchronous; `Credentials` is asked for what cannot be known without looking.
+It says which credentials a key may name, and when a request has to name the credential again
+(docs/decisions/0012-secrets-by-reference.md). A connection is a secret and the place that the
+secret is sent to. Moving the connection sends the secret to another place, so only a key that may
+name the secret may do that. The rule itself is synchronous; only `check_credential` reads a secret,
+through `Credentials`.
 """
 
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ POINTER = "/credential"
 
 
 class ConfigurationWarning(AnswerModel):
-    """Something that was accepted and does not work now. `pointer` leads into the request's body."""
+    """An accepted setting that does not work now. `pointer` leads into the request's body."""
 
     pointer: str
     detail: str
@@ -37,9 +39,10 @@ def refuse_credential(
 ) -> None:
     """Raise Problem unless the request may configure this credential.
 
-    `is_named`: the body has the member, null or not. 422 when a connection with a credential moves and
-    the body does not name one. 403 when the key is limited to workspaces and the credential is neither
-    of its workspace nor the present one of a connection that stays.
+    `is_named`: the body has the member `credential`, null or not. 422 when a connection with a
+    credential moves and the body has no such member. 403 when the key is limited to workspaces,
+    except for a credential of its workspace, and for the present credential of a connection that
+    stays.
     """
     moved = [] if present is None else list_moves(present, wanted, provider)
     if present is not None and present.credential is not None and moved and not is_named:
@@ -52,7 +55,7 @@ def refuse_credential(
 
 
 def list_moves(present: ProviderConnection, wanted: ProviderConnection, provider: Provider) -> list[str]:
-    """Return the pointers of what would send the secret to another place."""
+    """Return the pointers of the changed members that send the secret to another place."""
     moved = [
         f"/{name}"
         for name in ("provider_type", "transport", "base_url")
@@ -64,9 +67,9 @@ def list_moves(present: ProviderConnection, wanted: ProviderConnection, provider
 
 
 async def check_credential(credential: str | None, credentials: Credentials) -> list[ConfigurationWarning]:
-    """Return what does not work now; raise Problem 422 for a reference that can never work.
+    """Return a warning when the secret cannot be read now. Waits a second at most.
 
-    Waits a second at most.
+    Raises Problem 422 for a reference that can never work.
     """
     if credential is None:
         return []
@@ -76,7 +79,10 @@ async def check_credential(credential: str | None, credentials: Credentials) -> 
         raise Problem(INVALID_BODY, errors=[FaultyPart(pointer=POINTER, detail=f"{refusal}.")]) from None
     if fault is None:
         return []
-    detail = f"{fault}. It was accepted; the connection works once the secret can be read, which is tried at each use."
+    detail = (
+        f"{fault}. The reference was accepted. The secret is read at each use: the connection "
+        "works as soon as that succeeds."
+    )
     return [ConfigurationWarning(pointer=POINTER, detail=detail)]
 
 

@@ -1,7 +1,8 @@
-"""`POST /provider-ingest`: a provider's raw message, forwarded by somebody else, read as if it had come to us directly.
+"""`POST /provider-ingest`: a provider's raw message, forwarded to us and read like our own polls.
 
-The envelope is the customer's own, hence camelCase. Interpretation is the provider's pure function, acceptance is the
-one path of all updates (FR-010, FR-011); this file only joins the two.
+The customer defined the envelope, hence camelCase. This file joins two things: the provider's pure
+function interprets the message, and the result takes the one acceptance path of all updates
+(FR-010, FR-011).
 """
 
 import json
@@ -40,7 +41,10 @@ _WITHHELD = b"withheld: the connection's secret cannot be read, so it cannot be 
 
 
 class ProviderEnvelope(RequestModel):
-    """A raw message with where it comes from. `receivedAt` is the forwarder's; it is logged, age uses our receipt."""
+    """A provider's raw message and its origin. `receivedAt` is the time of the forwarder's receipt.
+
+    It is only logged: freshness age counts from our own receipt.
+    """
 
     model_config = ConfigDict(alias_generator=to_camel)
 
@@ -52,10 +56,10 @@ class ProviderEnvelope(RequestModel):
 
 
 class EnvelopeAnswer(IngestAnswer):
-    """One result per sample (a device's readings of one time), in order, and then one per record that was not readable.
+    """One result per sample, in order, and then one per record that could not be read.
 
-    `records` is how many the message held, `ignored` how many of them say nothing that is kept (echoes, labels that
-    are not collected).
+    A sample is a device's readings of one time. `records` counts the message's records; `ignored`
+    counts those with nothing that is collected (echoes, other labels).
     """
 
     records: int
@@ -73,10 +77,11 @@ def declare_provider_ingest(operations: Operations, services: ApiServices) -> No
         tag="ingest",
     )
     async def ingest_envelope() -> Response:
-        """Submit a provider's raw message; answers after the commit of what it says.
+        """Submit a provider's raw message. Answers after the commit of its samples.
 
-        A message with more than 500 samples is committed in parts: after a 503 some of them may be stored, and a retry
-        is safe. An unknown workspace or provider connection is 404; a providerType that is not the connection's is 422.
+        A message with more than 500 samples is committed in parts. After a 503 some parts may be
+        stored, and a retry is safe. An unknown workspace or provider connection is 404. A
+        providerType other than the connection's is 422.
         """
         envelope = await read_json(request, ProviderEnvelope)
         connection = await _find_connection(services, envelope)
@@ -124,12 +129,12 @@ def _raw_bytes(envelope: ProviderEnvelope) -> bytes:
 
 
 def _dump(message: dict[str, Any]) -> bytes:
-    # Not orjson: it refuses the number of more than 64 bits that somebody may send.
+    # Not orjson, which refuses a number of more than 64 bits.
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -> tuple[Page, str | None]:
-    """What the message says, and why it says nothing if it is none of this provider's."""
+    """Return the message's page, and the fault if it is no message of this provider, else None."""
     try:
         return provider.interpret(connection, raw), None
     except ProviderFault as fault:
@@ -140,7 +145,11 @@ def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -
 async def _samples_of(
     services: ApiServices, connection: ProviderConnection, records: Sequence[bytes]
 ) -> tuple[bytes, ...]:
-    """The records as the ledger keeps them: without the connection's secret, and then cut."""
+    """Return the records as the ledger keeps them: the connection's secret removed, then cut.
+
+    In this order, since a cut through the secret would hide it from the removal. If the secret
+    cannot be read, each sample is `_WITHHELD`.
+    """
     if not records:
         return ()
     scrubber = await services.credentials.scrubber_of(connection.credential)
@@ -148,7 +157,7 @@ async def _samples_of(
         return (_WITHHELD,) * len(records)
     samples = []
     for record in records:
-        await trio.lowlevel.checkpoint()  # each can take some milliseconds
+        await trio.lowlevel.checkpoint()  # one record can take some milliseconds
         samples.append(scrubber.sample(record, MAX_SAMPLE_BYTES))
     return tuple(samples)
 
@@ -171,7 +180,10 @@ def _to_updates(connection: ProviderConnection, page: Page, received_at: datetim
 
 
 def _to_submissions(updates: Sequence[CanonicalUpdate], invalid: tuple[InvalidItem, ...]) -> Sequence[Submission]:
-    """Parts of as many updates as go at once, in order; what is invalid goes with the last. None for nothing."""
+    """Return submissions of at most MAX_UPDATES_PER_SUBMISSION updates each, in order.
+
+    Invalid items go with the last one. Empty when there are neither updates nor invalid items.
+    """
     cuts = range(0, len(updates) or len(invalid[:1]), MAX_UPDATES_PER_SUBMISSION)
     return [
         Submission(
@@ -185,7 +197,7 @@ def _to_submissions(updates: Sequence[CanonicalUpdate], invalid: tuple[InvalidIt
 
 
 def _to_invalid(connection: ProviderConnection, page: Page, detail: str) -> tuple[InvalidItem, ...]:
-    """One ledger item for each sample; what was malformed beyond the samples counts with the last."""
+    """Return one ledger item for each sample; the last one counts records without a sample too."""
     samples = page.malformed or ((b"",) if page.malformed_count else ())
     beyond = max(0, page.malformed_count - len(samples))
     return tuple(

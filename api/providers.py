@@ -1,7 +1,7 @@
 """Provider connections: how a workspace reaches a provider.
 
-Owns the refusal of secrets: a credential is a reference to where the secret lies, never the secret.
-Which reference a key may configure is decided in api/provider_credentials.py. It must never call a
+Owns the refusal of secrets: a credential is a reference to a secret, never the secret itself.
+api/provider_credentials.py decides which reference a key may configure. It must never call a
 provider.
 """
 
@@ -45,7 +45,7 @@ _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2]
 _BASE_URL = rf"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[!-\"$->@-~]*)?$"
 _FILE = r"file:[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*"
 _REFERENCE = re.compile(rf"(env:[A-Za-z_][A-Za-z0-9_]*|{_FILE})")
-# The description says which variables may be named; the refusal of others comes from `Credentials`.
+# The OpenAPI document shows which variables may be named; `Credentials` refuses the others.
 _REFERENCE_SCHEMA = {"pattern": rf"^(env:LASTHEARD_{FREE_NAMES}[A-Za-z0-9_]*|{_FILE})$"}
 
 
@@ -62,7 +62,7 @@ CredentialReference = Annotated[
 
 
 class ProviderBody(RequestModel):
-    """What a client configures. A PUT replaces all of it: what is left out gets its default."""
+    """A connection's configuration. A PUT replaces all of it: what is left out gets its default."""
 
     provider_type: str = Field(max_length=64)
     transport: Literal["poll", "stream"]
@@ -75,7 +75,8 @@ class ProviderBody(RequestModel):
     settings: dict[str, Any] = Field(default_factory=dict, description="as the provider type defines them")
     active: bool = True
     expected_update_seconds: Seconds | None = Field(
-        None, description="how often its contract promises a new record, when that is less often than a cycle"
+        None,
+        description="the interval of records that the provider promises, if longer than a cycle's",
     )
     overrides: Overrides = NO_OVERRIDES
 
@@ -94,7 +95,7 @@ class ProviderAnswer(AnswerModel):
 
 
 class StoredProvider(ProviderAnswer):
-    warnings: list[ConfigurationWarning] = Field(description="what was accepted and does not work now")
+    warnings: list[ConfigurationWarning] = Field(description="what was accepted but fails now")
 
 
 class ProviderList(AnswerModel):
@@ -103,7 +104,7 @@ class ProviderList(AnswerModel):
 
 
 def _body_of(providers: Mapping[str, Provider]) -> type[ProviderBody]:
-    """Return the body as it is here; its description names the provider types that exist."""
+    """Return the body's model for this installation: its schema names the known provider types."""
     provider_type = Annotated[str, Field(max_length=64, json_schema_extra={"enum": sorted(providers)})]
     return create_model(
         "ProviderBody", __base__=ProviderBody, __doc__=ProviderBody.__doc__, provider_type=provider_type
@@ -145,14 +146,16 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         tag=_TAG,
     )
     async def put_provider(workspace_id: str, provider_id: str) -> Response:
-        """Configure a provider connection: 201 when it is new, 200 when it changed.
+        """Configure a provider connection: 201 when it is new, 200 when it existed.
 
-        The credential is a reference, env:NAME or file:PATH. A secret anywhere in the body is refused,
-        and so is a reference to what no connection may name; `warnings` tells of a secret that cannot
-        be read now. A request that moves a connection (its type, transport, address, or settings that
-        choose host or path) must name its credential again. A key that is limited to workspaces may
-        name files in a folder named after the workspace, and keep the present credential of a
-        connection that does not move.
+        The credential is a reference, env:NAME or file:PATH. A secret anywhere in the body is
+        refused, and so is a reference outside what connections may name. `warnings` reports a
+        secret that cannot be read now.
+
+        A request moves a connection when it changes its type, transport, address, or a setting that
+        chooses host or path. Such a request must name the credential again. A key that is limited
+        to workspaces may name files in the folder named after the workspace. It may also keep the
+        present credential of a connection that does not move.
         """
         body = await read_json(request, body_model)
         provider = _refuse_faults(body, services.providers, services.outbound)
@@ -176,7 +179,7 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
 
 
 def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider], outbound: Allowance) -> Provider:
-    """Raise Problem for all that is wrong in the body by itself; else return its provider type."""
+    """Return the body's provider type. Raises Problem with every fault of the body itself."""
     faults = [*_faults_of_base_url(body.base_url, outbound), *_faults_of_settings(body.settings)]
     provider = providers.get(body.provider_type)
     if provider is None:
@@ -193,7 +196,10 @@ def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider], outbou
 
 
 def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
-    """A host that is an address in itself is judged here; a name only when it is dialled."""
+    """Yield the faults of a base URL. A host given as an address is judged too.
+
+    A host's name is judged when it is dialled, since its addresses may change.
+    """
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -204,7 +210,7 @@ def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
     elif re.fullmatch(_BASE_URL, text) is None:
         yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)
     elif parts is None:
-        yield FaultyPart(pointer="/base_url", detail="In brackets stands no IPv6 address.")
+        yield FaultyPart(pointer="/base_url", detail="There is no IPv6 address in the brackets.")
     else:
         try:
             outbound.judge_literal(parts.hostname or "")
@@ -213,7 +219,10 @@ def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
 
 
 def _faults_of_settings(value: object, pointer: str = "/settings") -> Iterator[FaultyPart]:
-    """Secrets by their name, at any depth; and NUL, which PostgreSQL cannot store."""
+    """Yield the settings with a secret's name, at any depth, and those with NUL.
+
+    PostgreSQL cannot store NUL.
+    """
     match value:
         case dict():
             for name, item in value.items():

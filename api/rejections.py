@@ -1,4 +1,4 @@
-"""The ledger: what was refused and why, newest first, with a sample of what was sent."""
+"""The ledger: refused updates with reason and sample, newest first."""
 
 import base64
 
@@ -17,14 +17,17 @@ from domain.model import Reason
 
 
 class SampleAnswer(AnswerModel):
-    """The first 4 kB of what was sent, byte for byte; `text` too when it is UTF-8."""
+    """The first 4 kB of the refused record, cleared of the connection's secret.
+
+    `text` is null when they are not UTF-8.
+    """
 
     base64: str
     text: str | None
 
 
 class RejectionAnswer(AnswerModel):
-    """`occurrences` of the same refusal, of one device in one commit."""
+    """One refusal. `occurrences` counts equal refusals of one device in one commit."""
 
     rejection_id: int
     recorded_at: Instant
@@ -61,7 +64,7 @@ def declare_rejections(operations: Operations, services: ApiServices) -> None:
         tag="rejections",
     )
     async def list_rejections(workspace_id: str) -> Response:
-        """List what was refused, newest first."""
+        """List refused updates, newest first."""
         query = read_query(request, RejectionQuery)
         reason = None if query.reason is None else str(query.reason)
         kind = f"rejections {workspace_id} {reason}"

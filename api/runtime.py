@@ -1,4 +1,4 @@
-"""What this process and its peers are doing, for whoever operates them."""
+"""The state of this process and of the other shards, for operators."""
 
 from typing import Any
 
@@ -15,7 +15,10 @@ from api.shapes import AnswerModel
 
 
 class RuntimeAnswer(AnswerModel):
-    """`process` is the one that answered; `shards` are all that the database knows, with their last heartbeats."""
+    """The report of the shard that answered (`process`), and all `shards` of the database.
+
+    Each of the `shards` has the statistics of its last heartbeat.
+    """
 
     process: dict[str, Any]
     shards: list[dict[str, Any]]
@@ -24,7 +27,7 @@ class RuntimeAnswer(AnswerModel):
 def declare_runtime(operations: Operations, services: ApiServices) -> None:
     @operations.declare("GET", "/runtime", scope=Scope.READ, response=RuntimeAnswer, tag="runtime")
     async def get_runtime() -> Response:
-        """Show what the shards are doing. Not for keys that are limited to workspaces."""
+        """Show the state of the shards. A key that is limited to workspaces gets 403."""
         if current_access().workspaces is not None:
             raise Problem(MISSING_SCOPE, "A key that is limited to workspaces does not see the runtime.")
         process = {**services.runtime_report(), "http": services.traffic.statistics()}

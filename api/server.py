@@ -1,16 +1,19 @@
-"""Runs Hypercorn's protocol code on sockets of ours, beside the actors and never above them.
+"""The HTTP server: Hypercorn's protocol code on our own sockets, a sibling of the actors.
 
-Hypercorn 0.18 speaks HTTP/1.1, h2 and websockets well, but its runner on trio has two faults that end or hollow out
-the whole process; so this module takes its connections (as api/connection.py mends them) and replaces its runner:
+Hypercorn 0.18 speaks HTTP/1.1 and h2 well, but its runner on trio has two faults that can end the
+whole process or parts of it. So this module uses its connections, as corrected in
+api/connection.py, and replaces its runner:
 
-* An exception in one connection cancels the nursery of all of them. A websocket upgrade followed by stray bytes was
-  enough, or one frame after a refused upgrade (api/protocols.py offers none now). `_Server._serve` contains what is
-  left: that connection is cut, the failure counted and logged.
-* Background tasks of the app are children of the server, and when one crashes the server goes on without it. Here
-  the app gets no lifespan at all, so it can have none; whatever must run is an actor, supervised elsewhere.
+* An exception in one connection cancels the nursery of all connections. A websocket upgrade
+  followed by stray bytes was enough, or one frame after a refused upgrade (api/protocols.py now
+  offers no upgrade). `_Server._serve` contains any other exception: it cuts that connection, counts
+  the failure and logs it.
+* Background tasks of the app are children of the server, and when one crashes the server goes on
+  without it. Here the app gets no lifespan, so it has no such task. Work in the background is an
+  actor's.
 
-Nothing of Hypercorn is patched; the price is that pieces of its source are relied upon or replaced.
-tests/api/test_server_pins.py pins them and says what to check when they change.
+Hypercorn is not patched, so we depend on parts of its source or replace them.
+tests/api/test_server_pins.py pins these parts and says what to check when they change.
 """
 
 from __future__ import annotations
@@ -50,18 +53,19 @@ _log = structlog.get_logger(__name__)
 class ServerLimits:
     """Bounds of the listener and of one connection. Durations in seconds."""
 
-    max_connections: int = 1000  # for one more, another one goes (api/connection_table.py)
+    max_connections: int = 1000  # beyond it another connection is closed (api/connection_table.py)
     max_connections_per_address: int = 200  # not of a trusted proxy
     backlog: int = 256
-    # Idle between requests, and for the headers of one to arrive. Longer than a load balancer's own idle timeout
-    # (commonly 60 s), which else sends a request into a connection that is just being closed.
+    # For idle time between requests, and for a request's headers to arrive. It is longer than a
+    # load balancer's idle timeout (commonly 60 s); otherwise the load balancer would send a request
+    # into a connection that is just being closed.
     keep_alive_seconds: float = 65.0
     write_seconds: float = 5.0  # one write, at most 32 KiB of a body
     max_header_bytes: int = 16 * 1024
     max_streams: int = 32  # of one h2 connection
 
 
-# For the probes' own listener: probes ask rarely, and close.
+# For the probes' own listener: probes are rare, and close their connection.
 PROBE_LIMITS = ServerLimits(
     max_connections=64,
     max_connections_per_address=64,
@@ -86,15 +90,18 @@ async def serve_http(
     make_room: Callable[[], bool] | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` until `stop` is set; the started value is the bound port (`port=0` lets the system choose).
+    """Serve `app` until `stop` is set. The started value is the bound port; 0 picks a free one.
 
-    `host` is an address, not a name: a name may stand for several, and port 0 would differ between them. Raises
-    OSError when the address cannot be bound. After `stop`: no new connections, idle ones close, requests in flight
-    have `graceful_seconds`, then they are cancelled and answered with a 503 (api/frame.py). What a client that does
-    not read can add to that is bounded by `write_seconds`. Cancelling it skips the grace.
+    `host` is an address, not a name: a name may have several addresses, and port 0 would differ
+    between them. Raises OSError when the address cannot be bound.
 
-    `table` holds the listener's connections; by default one of its own without exempt addresses. `make_room` is
-    called when the process has no file descriptor left for a connection; by default the table's own.
+    After `stop` no connection is accepted and idle ones close. Requests in flight have
+    `graceful_seconds`; then they are cancelled and answered with a 503 (api/frame.py). A client
+    that does not read can add `write_seconds` to that. Cancelling this function skips the grace.
+
+    `table` has the listener's connections; by default a new one without exempt addresses.
+    `make_room` is called when the process has no file descriptor left for a connection; by default
+    it is the table's.
     """
     _refuse_lifespan_functions(app)
     limits = limits or ServerLimits()
@@ -116,7 +123,7 @@ async def serve_http(
 def make_connection_table(
     limits: ServerLimits, traffic: HttpTraffic, proxies: TrustedProxies | None = None
 ) -> ConnectionTable:
-    """The connections of one listener; those of trusted proxies are exempt from the limit of an address."""
+    """Return a table for one listener. Trusted proxies are exempt from the limit per address."""
     return ConnectionTable(
         max_connections=limits.max_connections,
         max_per_address=limits.max_connections_per_address,
@@ -134,7 +141,7 @@ def _refuse_lifespan_functions(app: QuartTrio) -> None:
 
 
 class _Server:
-    """What all connections share."""
+    """The app, limits and counters that all connections of a listener share."""
 
     def __init__(
         self,
@@ -153,7 +160,10 @@ class _Server:
         self._context = WorkerContext(None)
 
     async def accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
-        """Take connections until cancelled. A failing accept (no descriptors left, say) is retried, never fatal."""
+        """Accept connections until cancelled.
+
+        A failed accept, for instance without a descriptor left, is retried and never fatal.
+        """
         with socket.socket(fileno=listener.socket.detach()) as listening:
             listening.setblocking(False)
             while True:
@@ -166,7 +176,10 @@ class _Server:
                     await trio.sleep(0 if made_room else ACCEPT_RETRY_SECONDS)
 
     def _accept_batch(self, listening: socket.socket, connections: trio.Nursery) -> None:
-        """Take what waits, many at a time: in a busy process one in each round of the loop would be too slow."""
+        """Accept the waiting connections, up to ACCEPT_BATCH.
+
+        One connection in each round of a busy loop would be too slow.
+        """
         for _ in range(ACCEPT_BATCH):
             try:
                 accepted, peer = listening.accept()
@@ -177,11 +190,12 @@ class _Server:
                 accepted.close()
             else:
                 stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
-                # Made here, not in its task: the next of this batch may be the reason to close it.
+                # Made here and not in its task: the next connection of this batch may require that
+                # this one is closed.
                 connections.start_soon(self._serve, self._connect(stream, entry), stream, entry)
 
     async def start_ending(self) -> None:
-        """Close idle connections now, and each of the others after its present request."""
+        """Close idle connections now, and each other one after its present request."""
         await self._context.terminated.set()
 
     def _connect(self, stream: trio.SocketStream, entry: ConnectionEntry) -> Connection:
@@ -223,9 +237,9 @@ def _first_cause(failures: BaseException) -> BaseException:
 
 
 class _StructlogLogger(Logger):
-    """Hypercorn's log calls as events of ours, limited: any client can cause them as often as it likes.
+    """Hypercorn's log calls as events of our log, limited: any client can cause many of them.
 
-    Access lines are dropped: the traffic counters and traces say it.
+    Access lines are dropped: the traffic counters and the trace ids serve instead.
     """
 
     async def access(self, request: Any, response: Any, request_time: float) -> None:

@@ -1,7 +1,7 @@
-"""Everything the HTTP side stands on, handed in by whoever composes the process.
+"""Everything that the API needs from the rest of the process, passed in by the composition root.
 
-It owns no behaviour: protocols, callables and numbers only, so that the API can be built over PostgreSQL or over the
-in-memory twin without knowing which.
+It owns no behaviour: protocols, callables and numbers only. So the API can be built over PostgreSQL
+or over the in-memory twin without knowing which.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
 
 
 class DatabaseTime(Protocol):
-    """`runtime.clock.SharedClock` is one: the time that all shards share."""
+    """The time that all shards share, as of `runtime.clock.SharedClock`."""
 
     def now(self) -> datetime:
-        """Aware, in UTC. Raises an EnvironmentFault while it is not known."""
+        """Return an aware datetime in UTC. Raises an EnvironmentFault while it is not known."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
-    """`providers` by provider_type; `outbound` says where they may connect to. `cursor_key` is shared
-    by all shards, so that a page can come from any of them.
+    """The stores, actors and limits that the API uses. `providers` are by provider_type.
 
-    `runtime_report` and `readiness` are called in the request and must not block; `readiness` says what is true of
-    this process (ingest alive, lanes not full …), the API adds what is true of the database.
+    `outbound` has the places that providers may connect to. All shards share `cursor_key`, so that
+    any of them can serve the next page. `runtime_report` and `readiness` are called in a request
+    and must not block. `readiness` has the checks of this process (ingest alive, lanes not full …);
+    the API adds those of the database.
     """
 
     registry: Registry

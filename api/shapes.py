@@ -1,6 +1,6 @@
 """The shapes that several resources share: ids, names, durations, overrides.
 
-Resources keep their own bodies and answers beside their handlers; only what more than one of them says is here.
+A body or an answer of one resource stands beside its handlers; this file has the shared ones only.
 """
 
 from typing import Annotated, Self
@@ -22,15 +22,15 @@ Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 
 
 class AnswerModel(BaseModel):
-    """Base of answers. A value that does not fit is a bug of ours, and becomes a 500."""
+    """Base of answers. A value that does not fit its field is a bug of ours, and becomes a 500."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Overrides(RequestModel):
-    """Thresholds that a provider connection or a device sets for itself; null inherits.
+    """Thresholds of one provider connection or device, in seconds; null inherits.
 
-    Nothing is stale before it is delayed: a longer delayed_after_seconds alone moves both.
+    A device is never stale before it is delayed: a longer delayed_after_seconds alone moves both.
     """
 
     delayed_after_seconds: Seconds | None = None
@@ -49,7 +49,7 @@ class Overrides(RequestModel):
 
     @staticmethod
     def of(override: PolicyOverride) -> "Overrides":
-        return Overrides.model_construct(  # what is stored is shown, however it came there
+        return Overrides.model_construct(  # unchecked, so that any stored value can be shown
             delayed_after_seconds=override.delayed_after_seconds,
             stale_after_seconds=override.stale_after_seconds,
             grace_seconds=override.grace_seconds,

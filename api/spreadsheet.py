@@ -1,6 +1,7 @@
-"""CSV for people: opened by a spreadsheet, so no cell may become a formula there.
+"""CSV for people, who open it in a spreadsheet: no cell may become a formula there.
 
-Owns the escaping and nothing else. Names of vehicles come from outside; a spreadsheet runs what begins with = + - @.
+Owns the escaping and nothing else. Names of vehicles come from outside, and a spreadsheet takes
+text that begins with = + - @ for a formula.
 """
 
 import csv
@@ -13,7 +14,8 @@ from quart import Response
 from api.bodies import format_instant
 
 CSV_MEDIA_TYPE = "text/csv"
-# A tab, a line break or an apostrophe in front hides the sign from a naive check, or is eaten by the spreadsheet.
+# A tab, a line break or an apostrophe in front of the sign hides it from a check of the first
+# character, but a spreadsheet may drop that character.
 _FULL_WIDTH = ("\uff1d", "\uff0b", "\uff0d", "\uff20")  # some spreadsheets read these as = + - @
 _RISKY = ("=", "+", "-", "@", "\t", "\r", "\n", "'", *_FULL_WIDTH)
 
@@ -21,7 +23,7 @@ Cell = str | float | datetime | None
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """RFC 4180 text with CRLF line ends."""
+    """Return RFC 4180 text, with CRLF line ends."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(header)

@@ -1,7 +1,8 @@
-"""From a request to the ingest actor and back: hand over, wait for the commit, report what became of each update.
+"""The way from a request to the ingest actor and back: hand over, wait for the commit, report.
 
-An answer of 200 means committed. It must never retry by itself: a full lane and an answer that cannot be waited for
-are told to the client, for whom a retry is safe (acceptance refuses what it has already seen).
+An answer of 200 means committed. It must never retry by itself: the client is told of a full lane,
+and of a commit that takes too long. A client's retry is safe, since acceptance refuses updates that
+it has seen.
 """
 
 import trio
@@ -20,9 +21,10 @@ CLOSED_RETRY_SECONDS = 5.0
 
 
 class UpdateResult(AnswerModel):
-    """What became of one update. Only `accepted` changed the snapshot; `version` is the snapshot's after it.
+    """The outcome of one update. Only an `accepted` one changed the snapshot, to `version`.
 
-    `detail` names readings that were dropped, also on an accepted update. `errors` point into the item.
+    `detail` names the readings that were dropped, also for an accepted update. `errors` point into
+    the item.
     """
 
     outcome: Outcome
@@ -39,14 +41,17 @@ class IngestAnswer(AnswerModel):
     results: list[UpdateResult]
 
 
-# Word for word what acceptance says of a device that nobody configured: a key must not learn which workspaces exist.
+# The same as acceptance's result for a device that is not configured: a key must not learn which
+# workspaces exist.
 UNKNOWN_DEVICE = UpdateResult(outcome=Outcome.REJECTED, reason=Reason.UNKNOWN_DEVICE)
 
 
 async def commit(services: ApiServices, submission: Submission, *, taken: int = 0) -> list[UpdateResult]:
-    """The results of the submission's updates, after their commit. Raises Problem 503.
+    """Return the results of the submission's updates, after their commit.
 
-    `taken` is how many updates of the same request are committed already; a refusal must not deny them.
+    Waits `ingest_timeout_seconds` at most. Raises Problem 503 when the lane is full, when this
+    process stops, or when the outcome is not known in time. `taken` is the number of updates of the
+    same request that are committed already; the refusal mentions them.
     """
     so_far = f"only the first {taken} updates were" if taken else "nothing was"
     reply: Reply[Receipt | None] = Reply()

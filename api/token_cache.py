@@ -1,7 +1,8 @@
 """A cache of tokens that were right or wrong a moment ago. It decides about shares, never about access.
 
-A right token is looked up in the database again at every request (api/auth.py), so a revocation holds from the next
-request on. A wrong one is refused from here, for a few seconds, without the database. Tokens are kept as digests only.
+A right token is looked up in the database again at every request (api/auth.py), so a revocation
+holds from the next request on. A wrong one is refused from the cache for a few seconds, without the
+database. Tokens are kept as digests only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ def digest_of(token: str) -> bytes:
 
 
 class TokenCache:
-    """Two bounded tables. Only verified tokens enter the one of right ones, so nobody without a key can empty it."""
+    """Two bounded tables, of right and of wrong tokens.
+
+    Only verified tokens enter the first, so a flood of made-up tokens cannot push them out.
+    """
 
     def __init__(self, max_tokens: int = MAX_TOKENS) -> None:
         self._max_tokens = max_tokens
@@ -29,14 +33,14 @@ class TokenCache:
         self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
 
     def key_of(self, digest: bytes) -> str | None:
-        """Return the id of the key that this token was last time."""
+        """Return the id of the key that this token last belonged to, or None."""
         key_id = self._keys.get(digest)
         if key_id is not None:
             self._keys.move_to_end(digest)
         return key_id
 
     def refusal_of(self, digest: bytes, now: float) -> str | None:
-        """Return the reason of a recent refusal of this token, None without one."""
+        """Return the reason of a recent refusal of this token, or None."""
         until, why = self._refused.get(digest, (now, ""))
         return why if now < until else None
 
@@ -49,7 +53,7 @@ class TokenCache:
         _put(self._refused, digest, (now + REFUSED_SECONDS, why), self._max_tokens)
 
     def forget(self, digest: bytes) -> None:
-        """Drop a right token: it was refused since, so its next request is looked up again."""
+        """Drop a token that was refused since then; its next request is looked up again."""
         self._keys.pop(digest, None)
 
 

@@ -1,7 +1,7 @@
-"""The trace id of the request being served: taken from the client when it is fit, else made; bound to the log.
+"""The trace id of the present request: the client's if it has the right form, otherwise a new one.
 
-It lives in structlog's context, so every log line below a handler carries it without being told. It must never be
-read outside a request: an actor binds its own.
+It is in structlog's context, so every log line below a handler has it. It must never be read
+outside a request: an actor binds its own.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _FIT = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 def bind_trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Start this task's log context afresh with the request's trace id, and return that id.
+    """Start a new log context for this task with the request's trace id, and return that id.
 
-    Clearing comes first: a task inherits the context of whoever spawned it, and on a kept-alive connection that may
-    carry an earlier request's ids.
+    The old context is cleared: a task inherits the context of the task that spawned it, and on a
+    kept-alive connection that may have an earlier request's ids.
     """
     offered = next((value for name, value in headers if name.lower() == TRACE_HEADER), b"")
     trace_id = offered.decode("ascii") if _FIT.fullmatch(offered) else secrets.token_hex(16)
@@ -34,6 +34,6 @@ def bind_trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def current_trace_id() -> str | None:
-    """The trace id of the request this task serves; None outside one."""
+    """Return the trace id of the request that this task serves; None outside a request."""
     trace_id = structlog.contextvars.get_contextvars().get("trace_id")
     return trace_id if isinstance(trace_id, str) else None

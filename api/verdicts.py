@@ -1,7 +1,7 @@
-"""Verdicts as they are shown: facts from the store, judged at one instant, with what the verdict rests on.
+"""Verdicts as they are shown: facts from the store, judged at one instant, with their evidence.
 
-Owns the shapes that health, issues and the worklist share, and the reading of their pages. The rule itself is in
-domain.health; nothing here decides a state or a reason.
+Owns the shapes that health, issues and the worklist share, and the reading of their pages. The rule
+itself is in domain.health; this file decides no state and no reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from domain.health import HealthFacts, HealthReason, State, Thresholds, Verdict,
 
 
 class ThresholdsAnswer(AnswerModel):
-    """The limits that applied, in seconds of age; `source` says which configuration they come from."""
+    """The limits that applied, in seconds of age; `source` is the configuration they come from."""
 
     freshness_target_seconds: float
     delayed_after_seconds: float
@@ -31,7 +31,7 @@ class ThresholdsAnswer(AnswerModel):
 
 
 class VerdictAnswer(AnswerModel):
-    """What health says of one device, and why."""
+    """The health of one device, with reason and evidence."""
 
     workspace_id: str
     vehicle_id: str
@@ -41,10 +41,16 @@ class VerdictAnswer(AnswerModel):
     external_id: str
     state: State
     reason: HealthReason
-    freshness_age_seconds: float | None = Field(description="since last_update_received_at; null without history")
+    freshness_age_seconds: float | None = Field(
+        description="since last_update_received_at; null if no update was ever received"
+    )
     last_update_received_at: Instant | None
-    last_confirmed_at: Instant | None = Field(description="the provider answered about it, with or without news")
-    provider_lag_seconds: float | None = Field(description="received minus observed, of its newest data")
+    last_confirmed_at: Instant | None = Field(
+        description="when the provider last answered about the device, with or without new data"
+    )
+    provider_lag_seconds: float | None = Field(
+        description="received minus observed, of the device's newest data",
+    )
     old_signals: list[str]
     thresholds: ThresholdsAnswer
     evidence: dict[str, Any]
@@ -58,14 +64,17 @@ class Judged(NamedTuple):
 
     @property
     def position(self) -> WorklistPosition:
-        """Where the device stands among the silent: since its last update, or since it was configured."""
+        """The device's place in the worklist: by its last update, else by its activation."""
         device = self.facts.device
         since = self.facts.last_update_received_at or device.activated_at
         return WorklistPosition(since, device.workspace_id, device.device_id)
 
 
 class JudgedPage(NamedTuple):
-    """`counts` cover all devices, whatever the filter; `last` is the last item when more follow."""
+    """A page of verdicts. `counts` are of all devices, whatever the filter.
+
+    `last` is the last item if more follow, else None.
+    """
 
     evaluated_at: datetime
     counts: Mapping[State, int]
@@ -80,7 +89,7 @@ class JudgedPage(NamedTuple):
 
 
 async def load_judged(services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery) -> JudgedPage:
-    """One page of verdicts, all at the same instant: the database's now, or `query.now`."""
+    """Return a page of verdicts, all at the same instant: the database's now, or `query.now`."""
     page = await services.reads.load_health(workspaces, query._replace(limit=query.limit + 1))
     rows, last = cut(page.rows, query.limit)
     items = [Judged(facts, judge_health(facts, page.evaluated_at)) for facts in rows]
@@ -89,7 +98,7 @@ async def load_judged(services: ApiServices, workspaces: frozenset[str] | None, 
 
 
 def page_query(query: PageQuery, cursor: Cursor | None) -> HealthQuery:
-    """Where this page begins, and the instant that the first page was judged at."""
+    """Return the query for this page, at the instant of the first page."""
     if cursor is None:
         return HealthQuery(limit=query.limit)
     after = WorklistPosition(*cast("tuple[datetime, str, str]", cursor.after))
@@ -97,7 +106,7 @@ def page_query(query: PageQuery, cursor: Cursor | None) -> HealthQuery:
 
 
 def complete_counts(counts: Mapping[State, int]) -> dict[State, int]:
-    """Every state with its count, so that the shape is the same for an empty fleet."""
+    """Return every state with its count, so that an empty fleet has the same shape."""
     return {state: counts.get(state, 0) for state in State}
 
 

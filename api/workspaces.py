@@ -1,6 +1,7 @@
 """Workspaces: customers' fleets, with their thresholds and their schedule.
 
-Owns what a workspace must satisfy before it is stored. It must never show a workspace to a key that is not to see it.
+Owns the checks before a workspace is stored. It must never show a workspace to a key that is
+limited to others.
 """
 
 from typing import Annotated
@@ -29,7 +30,10 @@ _TAG = "workspaces"
 
 
 class ThresholdsBody(RequestModel):
-    """Limits of freshness age: target <= delayed < stale; and the grace of a device that never reported."""
+    """Limits of freshness age, in seconds: target <= delayed < stale.
+
+    `grace_seconds` is how long a new device's first report is awaited.
+    """
 
     freshness_target_seconds: Seconds = 300.0
     delayed_after_seconds: Seconds = 360.0
@@ -38,7 +42,7 @@ class ThresholdsBody(RequestModel):
 
 
 class WorkspaceBody(RequestModel):
-    """What a client configures. A PUT replaces all of it: what is left out gets its default."""
+    """A workspace's configuration. A PUT replaces all of it: members left out get their default."""
 
     name: Name
     active: bool = True
@@ -47,12 +51,12 @@ class WorkspaceBody(RequestModel):
 
 
 def _accept_whole(value: object) -> object:
-    """300.0 is an integer, too: to JSON Schema, and to clients that have one type of number."""
+    """Return 300.0 as 300: they are the same to JSON Schema and to clients with one number type."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _body_of(min_poll_interval_seconds: int) -> type[WorkspaceBody]:
-    """Return the body as it is here: with the shortest interval of this installation."""
+    """Return the body's model for this installation, with its shortest poll interval."""
     bounds = Field(ge=min_poll_interval_seconds, le=MAX_POLL_INTERVAL_SECONDS)
     interval = Annotated[int, bounds, BeforeValidator(_accept_whole)]
     default = max(DEFAULT_POLL_INTERVAL_SECONDS, min_poll_interval_seconds)
@@ -111,9 +115,9 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
         tag=_TAG,
     )
     async def put_workspace(workspace_id: str) -> Response:
-        """Configure a workspace: 201 when it is new, 200 when it changed.
+        """Configure a workspace: 201 when it is new, 200 when it existed.
 
-        The key must see it already, so a key limited to workspaces can create only those it lists.
+        A key that is limited to workspaces can create only those that it names.
         """
         body = await read_json(request, body_model)
         _refuse_contradictions(body.thresholds)

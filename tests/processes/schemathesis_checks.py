@@ -29,7 +29,7 @@ _BEYOND_A_SCHEMA = {
         ".+ has .+ only",  # the transports of its type
         ".+ is out of bounds: a connection may refer to .+",
         "The connection moves .+",
-        "In brackets stands no IPv6 address",
+        "There is no IPv6 address in the brackets",
         ".+ is never dialled: .+",
         ".+ is a private or loopback address: .+",
     ),
