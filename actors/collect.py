@@ -94,7 +94,7 @@ class Collection:
         """Fetch and submit every page.
 
         Raises ProviderFault. The pages before it stay submitted, and the cursor has moved as far as
-        they said.
+        those pages said.
         """
         external_ids = sorted(self._devices)
         token = None

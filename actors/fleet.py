@@ -20,7 +20,7 @@ class FleetView:
     def __init__(self, fleet: Fleet, ownership: Ownership) -> None:
         self.version = 1
         self._changed = trio.Event()
-        self.ownership = ownership  # the claim for its cycle and its streams together
+        self.ownership = ownership  # the claim under which its cycle and its streams collect
         self._load(fleet)
 
     def _load(self, fleet: Fleet) -> None:

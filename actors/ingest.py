@@ -38,7 +38,7 @@ MAX_UNIT_UPDATES = 1_000
 
 
 class IngestActor:
-    """Commits everything that waits as one unit; the next one gathers while it commits.
+    """Commits waiting submissions in units; the next unit gathers while one commits.
 
     The batch in hand, the receipts owed and the counters live on this object, outside the
     restartable task: when `run` is started again after a crash, it goes on with the same batch.
@@ -63,7 +63,8 @@ class IngestActor:
         self._settled = trio.Event()
         self._outcomes: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
-        self._by_resource: dict[str, Counter[str]] = {}  # for each workspace ever owned here
+        # Of resources that this shard ever owned: at most all workspaces.
+        self._by_resource: dict[str, Counter[str]] = {}
         self._units = 0
         self._largest_unit = 0
 

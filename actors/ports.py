@@ -256,10 +256,11 @@ class CycleStore(Protocol):
     async def take_requested_cycle(
         self, session: SessionRef, workspace_id: str, config_version: int
     ) -> CycleStart | None:
-        """Turn the oldest requested (run now) cycle into a running one.
+        """Turn the oldest requested (run now) cycle into a running one, and return it.
 
-        Does not if the configuration is no longer that of `config_version`: the person who asked
-        for the run may have configured something just before.
+        Returns None if no cycle is requested, or if the configuration is no longer that of
+        `config_version`: the person who asked for the run may have configured something just
+        before.
         """
 
 

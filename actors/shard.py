@@ -57,7 +57,7 @@ class ShardActor:
     ) -> None:
         """`max_loading_at_once`: how many workspaces a takeover loads at the same time.
 
-        It must be less than the number of database connections.
+        It should be less than the number of database connections.
         """
         self._shard_id = shard_id
         self._keeper = keeper

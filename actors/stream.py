@@ -40,7 +40,7 @@ SEED_BUDGET_SECONDS = 60.0
 STABLE_AFTER_SECONDS = 30.0  # a connection that lasted this long starts again at the lowest backoff
 MAX_UNSENT_EDGES = 20
 FLUSH_RETRY_SECONDS = 0.05
-GOOD_FRAMES_SECONDS = 60.0  # so long without a bad frame, and the trouble is over
+GOOD_FRAMES_SECONDS = 60.0  # a trouble with frames is over after this long without one
 MAX_CONNECT_DELAY_SECONDS = 5.0  # at start: a shard's streams must not all connect at once
 
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 RECEIVE_BUFFER_BYTES: Final = 65_536
 MAX_MESSAGE_SIZE: Final = 1024 * 1024
-MESSAGE_QUEUE_SIZE: Final = 16  # when full, the library stops reading and answering pings
+# When full, the library stops reading and answering pings. A longer queue is not faster.
+MESSAGE_QUEUE_SIZE: Final = 16
 
 _TOO_BIG: Final = 1009
 _NOT_AS_AGREED: Final = frozenset({1002, 1003, 1007})  # protocol error, unsupported data, bad text
