@@ -258,9 +258,9 @@ class CycleStore(Protocol):
     ) -> CycleStart | None:
         """Turn the oldest requested (run now) cycle into a running one, and return it.
 
-        Returns None if no cycle is requested, or if the configuration is no longer that of
-        `config_version`: the person who asked for the run may have configured something just
-        before.
+        Returns None if no cycle is requested, if the session is fenced, or if the configuration is
+        no longer that of `config_version`: the person who asked for the run may have configured
+        something just before.
         """
 
 

@@ -4,7 +4,8 @@ Owns the cursor, the page token and the guards of a run. It must never follow a 
 host, because the credential would go with it.
 
     no cursor, or too old   latestOnly=true, then lastVin, page by page
-    cursor                  starttime=cursor & datetype=received, then the server's link, else starttime=last received
+    cursor                  starttime=cursor & datetype=received,
+                            then the server's link, else starttime=last received
 
 After its last page a run's cursor is the server's time of its first request, to the second: records
 received since then belong to the next run. Until then the cursor is the second up to which the
