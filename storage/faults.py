@@ -114,7 +114,7 @@ def explain_error(sqlstate: str, constraint: str | None, message: str) -> UnitPo
     if sqlstate in POISON_SQLSTATES or constraint in POISON_CONSTRAINTS:
         return UnitPoisoned(sqlstate, message)
     if sqlstate in _POOLER_ADVICE:
-        said = message.partition("\n")[0]  # the driver adds a hint of its own about an option that we do not have
+        said = message.partition("\n")[0]  # the driver's hint names an option that we do not have
         return DatabaseRefused(sqlstate, f"{said}. {_POOLER_ADVICE[sqlstate]} {_POOLER_REMEDY}", permanent=True)
     if sqlstate == "25006" or sqlstate.startswith(_AWAY):
         kind = LockTimeout if sqlstate == "55P03" else DatabaseAway

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_ATTEMPTS: Final = 5  # of work that met a deadlock or a serialization failure
+MAX_ATTEMPTS: Final = 5  # for work that meets a deadlock or a serialization failure
 DEADLINE_SECONDS: Final = 8.0
 _WRITE: Final = "BEGIN"
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -114,7 +114,7 @@ class Database:
         self._settle_timeout = settle_timeout
         self._bounds = SessionBounds(application_name, statement_timeout, lock_timeout)
         self._server_version: str | None = None
-        self._idle: list[tuple[Connection, int]] = []  # connection and the generation it was opened in
+        self._idle: list[tuple[Connection, int]] = []  # each with the generation it was opened in
         self._generation = 0
         self._listeners: set[asyncio.Event] = set()
         self._closed = False
@@ -267,7 +267,7 @@ class Database:
         """
         sqlstate = getattr(error, "sqlstate", None)
         if is_lost(sqlstate) or isinstance(error, (TimeoutError, CommitInDoubt)):
-            self._expire()  # a server that runs would have answered before the command's time was over
+            self._expire()  # a server that runs would have answered in the command's time
         in_doubt = isinstance(error, (*DOUBTFUL, CommitInDoubt)) or is_lost(sqlstate) or connection.is_closed()
         clean = False
         try:
@@ -308,7 +308,7 @@ class Database:
         self._listeners.add(look)
         try:
             while not await connection.fetchval(_IS_DEMOTED):
-                with suppress(TimeoutError):  # not wait_for: before 3.12 it may swallow a cancellation, and hang us
+                with suppress(TimeoutError):  # before 3.12, wait_for may swallow a cancellation
                     async with asyncio.timeout(check_seconds):
                         await look.wait()
                 look.clear()

@@ -269,5 +269,5 @@ def _event_row(fold: DeviceFold, event: AcceptedEvent, owner: Ownership | None) 
 def _expect(written: Any, count: int, table: str) -> None:
     if written[0][0] != count:
         raise VersionMismatch(
-            f"{table}: {written[0][0]} of {count} locked rows still had the version they were read at"
+            f"{table}: of {count} locked rows, {written[0][0]} still had the version that was read",
         )

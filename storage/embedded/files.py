@@ -44,7 +44,8 @@ SHELTER: Final = Path("/var/lib/lastheard")
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 # sockaddr_un holds 108 bytes on Linux, 104 on macOS.
 _MAX_SOCKET_PATH_BYTES: Final = 99
-# unix_socket_directories is a list with quoting rules of its own; a path outside this set gets a short one.
+# unix_socket_directories is a list with quoting rules of its own. A path with other characters gets
+# a short path instead.
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./-]+")
 _MAX_LOG_BYTES: Final = 4_000_000
 
@@ -271,5 +272,5 @@ def _find_socket_folder(home: Path, owner: Owner) -> Path:
     short = Path("/tmp") / f"lastheard-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"  # noqa: S108
     make_private(short, owner)
     if short.lstat().st_uid != owner.uid:
-        raise EmbeddedUnavailable(f"{short} belongs to somebody else: remove it", permanent=True)
+        raise EmbeddedUnavailable(f"{short} belongs to another user: remove it", permanent=True)
     return short

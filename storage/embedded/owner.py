@@ -97,7 +97,7 @@ def make_private(folder: Path, owner: Owner) -> None:
         unfinished = owner.switched and info.st_uid == 0 and stat.S_ISDIR(info.st_mode) and not any(folder.iterdir())
         if not stat.S_ISDIR(info.st_mode) or info.st_mode & 0o077:
             raise EmbeddedUnavailable(
-                f"{folder} must be a folder that only its owner can enter (chmod 700), or be out of the way",
+                f"{folder} must be a folder only its owner can enter: chmod 700 it, or move it away",
                 permanent=True,
             ) from None
         if not unfinished:
@@ -113,4 +113,7 @@ def make_shelter(shelter: Path) -> None:
         shelter.chmod(0o755)  # our own new folder, and the umask may be stricter
     info = shelter.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
-        raise EmbeddedUnavailable(f"{shelter} must be a folder of root that nobody else can write to", permanent=True)
+        raise EmbeddedUnavailable(
+            f"{shelter} must be a folder that belongs to root and that only root can write to",
+            permanent=True,
+        )

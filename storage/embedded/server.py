@@ -210,7 +210,8 @@ class EmbeddedPostgres:
         self._lock.acquire()
         prepare = partial(files.prepare_premises, self.data_dir, shelter=self._shelter, binaries=self._binaries)
         before, self._premises = self._premises, await trio.to_thread.run_sync(prepare)
-        if before is not None:  # an adopted server may have had its socket elsewhere, and clients know that place
+        # An adopted server may have had its socket elsewhere, and clients know that place.
+        if before is not None:
             self._premises = replace(self._premises, sockets=before.sockets)
         # 2. Prefer a server that outlived us: its caches are warm and its log is replayed.
         if not await self._adopt():

@@ -197,7 +197,8 @@ class Tables:
     holders: dict[tuple[str, str, str], str] = field(default_factory=dict)  # active external ids -> device_id
     cycle_ids: dict[tuple[str, str], CycleKey] = field(default_factory=dict)
     partitions: set[date] = field(default_factory=set)
-    numbers: Iterator[int] = field(default_factory=lambda: count(1))  # identity columns; like theirs, never rolled back
+    # For identity columns. Like theirs, these numbers are never rolled back.
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def put_device(self, device: Device) -> None:
         """Store the device with its state and snapshot.

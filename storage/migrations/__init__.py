@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 EXPECTED_VERSION = "0006"
 MIGRATE_SECONDS = 600.0
-_ONE_AT_A_TIME = threading.Lock()  # Alembic's context is global to the process; between processes the database locks
+# Alembic's context is global to the process. Between processes, the database's lock decides.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class SchemaMismatch(EnvironmentFault):

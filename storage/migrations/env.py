@@ -28,14 +28,15 @@ def _migrate(connection: Connection) -> None:
     connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT}'"))
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
     connection.execute(text("SET lock_timeout = '10s'"))
-    connection.commit()  # Alembic would leave an open transaction alone
+    connection.commit()  # Alembic does not commit a transaction that it finds open
     context.configure(connection=connection, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
 async def _run(dsn: str) -> None:
-    # The DSN goes to asyncpg as the service gives it: several hosts and libpq's options mean the same in both.
+    # The DSN goes to asyncpg as the service gives it, so several hosts and libpq's options mean the
+    # same in both.
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: connect(dsn), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
