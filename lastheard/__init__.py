@@ -1,1 +1,1 @@
-"""The front door: the command line and the composition root."""
+"""The command line and the composition root."""

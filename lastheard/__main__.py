@@ -1,7 +1,7 @@
-"""`python -m lastheard` is the `lastheard` command.
+"""The `lastheard` command, also as `python -m lastheard`.
 
-Owns the first half second: until the service watches its signals, nothing has been started that would have to be
-ended in order, so Ctrl-C and SIGTERM end the process on the spot, without a traceback out of some import.
+Owns the first half second. Until the service watches its signals, nothing is running that needs an
+ordered end. So Ctrl-C and SIGTERM end the process at once, without a traceback from an import.
 """
 
 import os
@@ -12,7 +12,7 @@ EXIT_STOPPED_WHILE_STARTING = 130
 
 
 def main() -> None:
-    """The `lastheard` command, interruptible from its first line on."""
+    """Run the `lastheard` command. A signal ends it from its first line on."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end_at_once)
     from lastheard.cli import main as command

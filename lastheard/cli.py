@@ -1,7 +1,8 @@
-"""The command line: what can be asked for, and how mistakes are explained.
+"""The command line: its commands, and the explanation of mistakes.
 
-Owns names, flags and exit codes: 0 done, 1 did not hold, 2 wrong usage or settings, others as serving.py says. The work
-is done elsewhere.
+Owns names, flags and exit codes. 0: done. 1: a check failed (`demo`, `migrate --check`). 2: wrong
+usage or settings. 69: something is unavailable. Those of a running shard are in service.py, 130 is
+in serving.py. The commands' work is in other modules.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ app.add_typer(config_app, name="config")
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
 AWAY_REMEDY = ". Check that it runs, and that LASTHEARD_DSN leads to it"
-PIPE_WIDTH = 160  # a pipe has none of its own, and a table must not be cut to guess one
+PIPE_WIDTH = 160  # a pipe has no width, and rich's guess of 80 would cut tables
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 ConfigOption = Annotated[
@@ -71,35 +72,41 @@ def demo(
     seconds: Annotated[
         float | None,
         typer.Option(
-            "--for", min=1, help="end after so many seconds with a summary; from 60 on every state must have occurred"
+            "--for",
+            min=1,
+            help="end after so many seconds with a summary; from 60 on, every state must occur",
         ),
     ] = None,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Everything on this machine: our own PostgreSQL, simulated fleets, one shard. Prints the address and a key.
+    """Run everything on this machine: our own PostgreSQL, simulated fleets, one shard.
 
-    Runs until Ctrl-C, or for --for seconds. Exit code 1 unless every workspace completed a cycle and the counts add up.
+    Prints the address and a key. Runs until Ctrl-C, or for --for seconds. Exit code 1 unless every
+    workspace completed a cycle and the counts add up.
     """
     from lastheard.demo import run_demo
 
     settings = _load(
         config,
         data_dir=data_dir,
-        dsn="",  # the demo's is its own, whatever the environment or the file say
+        dsn="",  # not that of the environment or the file: the demo has a database of its own
         embedded=True,
         shard_id="demo",
         http_port=_free_unless_wanted("LASTHEARD_HTTP_PORT"),
         probe_port=_free_unless_wanted("LASTHEARD_PROBE_PORT"),
         min_poll_interval_seconds=2,
-        outbound_allow="127.0.0.1",  # where its simulated fleets listen
+        outbound_allow="127.0.0.1",  # where the simulated fleets listen
         log_level=os.environ.get("LASTHEARD_LOG_LEVEL", "error"),
     )
     _run(settings, partial(run_demo, settings, seconds=seconds))
 
 
 def _free_unless_wanted(variable: str) -> str:
-    """A free port unless one is wanted: a demo must not fail because something else listens on the usual one."""
+    """Return the variable's port, or 0 for a free one.
+
+    A demo must not fail because another process listens on the default port.
+    """
     return os.environ.get(variable, "0")
 
 
@@ -114,7 +121,7 @@ def serve(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Run one shard until SIGTERM or Ctrl-C, which end it in order: readiness off, drain, flush, release."""
+    """Run one shard until SIGTERM or Ctrl-C; end in order: readiness off, drain, flush, release."""
     from lastheard.serving import serve as run_shard
 
     settings = _load(
@@ -132,7 +139,7 @@ def migrate(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Bring the database's schema up to date. Safe to run again, and at the same time as others do."""
+    """Bring the database's schema up to date. Safe to repeat, and to run in parallel."""
     from lastheard.serving import migrate_database
 
     settings = _load(config, embedded=embedded, data_dir=data_dir)
@@ -152,7 +159,7 @@ def simulate(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on; 0 picks a free one")] = 0,
 ) -> None:
-    """The simulated fleets alone. Prints one JSON line with the addresses and credentials, then serves until Ctrl-C.
+    """Run the simulated fleets alone, until Ctrl-C. Prints addresses and credentials as JSON.
 
     A service that collects from them needs LASTHEARD_OUTBOUND_ALLOW=127.0.0.1.
     """
@@ -181,7 +188,10 @@ def health(
     as_csv: CsvOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Every device of a workspace: state, reason, age. Asks the API at LASTHEARD_ADDRESS with LASTHEARD_KEY."""
+    """List the devices of a workspace: state, reason, age.
+
+    Asks the API at LASTHEARD_ADDRESS with LASTHEARD_KEY.
+    """
     _exclude_each_other(as_json, as_csv)
 
     def answer(client: ApiClient) -> Iterable[str | Table]:
@@ -198,7 +208,10 @@ def worklist(
     as_csv: CsvOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Devices that stopped reporting or never did, across all workspaces the key may see; silent longest first."""
+    """List the devices that stopped reporting or never did, of all workspaces that the key may see.
+
+    The longest silent come first.
+    """
     _exclude_each_other(as_json, as_csv)
 
     def answer(client: ApiClient) -> Iterable[str | Table]:
@@ -214,7 +227,7 @@ def runtime(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Shards, leases, actors, restarts, parked ones, queue depth: what to ask first when something is wrong."""
+    """Show shards, leases, actors, queues and database connections. Look here first in trouble."""
 
     def answer(client: ApiClient) -> Iterable[str | Table]:
         report = client.read("/runtime")
@@ -225,7 +238,7 @@ def runtime(
 
 @token_app.command("create")
 def token_create(
-    name: Annotated[str, typer.Argument(help="what or who uses it")],
+    name: Annotated[str, typer.Argument(help="a name for the key, such as its user's")],
     scope: Annotated[
         list[str] | None, typer.Option("--scope", help="read, ingest, control or admin; may be repeated")
     ] = None,
@@ -237,7 +250,7 @@ def token_create(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make an API key and print it, once: only its hash is stored.
+    """Make an API key and print it. It cannot be shown again: only its hash is stored.
 
     Needs the database: LASTHEARD_DSN, or --embedded, also beside a running `serve --embedded`.
     """
@@ -250,7 +263,7 @@ def token_create(
 
 @config_app.command("check")
 def config_check(config: ConfigOption = None) -> None:
-    """Load the settings and print them, or say what is wrong with each and what would be right."""
+    """Load the settings and print them, or explain what is wrong with each and how to mend it."""
     settings = _load(config)
     for field in type(settings).model_fields:
         value = getattr(settings, field)
@@ -261,7 +274,7 @@ def config_check(config: ConfigOption = None) -> None:
 def _listed(
     pages: Iterable[dict[str, Any]], title: str, *, as_json: bool, with_workspace: bool = False
 ) -> Iterator[str | Table]:
-    """A list of devices as JSON, a line for each page, or as one table."""
+    """Yield a list of devices: as JSON, one line for each page, or as one table."""
     if as_json:
         yield from (orjson.dumps(page).decode() + "\n" for page in pages)
         return
@@ -270,7 +283,7 @@ def _listed(
 
 
 def _print(config: Path | None, answer: Callable[[ApiClient], Iterable[str | Table]]) -> None:
-    """What the API says, part by part: tables for people, text as it is. What went wrong is said in a sentence."""
+    """Print the parts of `answer`: tables by rich, text unchanged. An error is one sentence."""
     try:
         for part in answer(connect(_load(config))):
             if isinstance(part, str):
@@ -296,21 +309,25 @@ def _load(config: Path | None, **overrides: object) -> Settings:
 
 
 def _run(settings: Settings, main: Callable[[], Awaitable[int]]) -> None:
-    """Run to the exit code. What the environment did wrong is said in a sentence; a bug keeps its traceback."""
+    """Run `main` and exit with its code. A fault of the environment becomes one sentence.
+
+    A bug keeps its traceback.
+    """
     fault: BaseException | None = None
     code = 0
     try:
         code = trio.run(main)
     except* (EnvironmentFault, SettingsError) as group:
         fault = _first(group)
-    # Not in the handler: what is raised in there leaves as a group, which typer does not know how to end with.
+    # Not inside `except*`: an exception raised there leaves as a group, and typer would not exit
+    # with it.
     if fault is not None:
         _fail(_explain(fault, settings), EXIT_USAGE if isinstance(fault, SettingsError) else EXIT_UNAVAILABLE)
     raise typer.Exit(code)
 
 
 def _explain(fault: BaseException, settings: Settings) -> str:
-    """Return what went wrong, and for a database that is away what to check."""
+    """Return the fault's message; for a database that is away, with what to check."""
     from storage.faults import DatabaseAway
 
     is_away = type(fault) is DatabaseAway and not settings.embedded
@@ -324,11 +341,11 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _fail(message: str, code: int = EXIT_USAGE) -> Any:
-    """Say it on standard error and end."""
+    """Print the message on standard error and exit."""
     typer.echo(f"lastheard: {message}", err=True)
     raise typer.Exit(code)
 
 
 def main() -> None:
-    """The `lastheard` command."""
+    """Run the `lastheard` command."""
     app()

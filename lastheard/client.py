@@ -1,6 +1,7 @@
-"""The reading commands' way to the API: address and key, requests, errors in plain words.
+"""The reading commands' client of the API: address and key, requests, errors in plain words.
 
-Owns `lastheard health`, `worklist` and their kind as far as HTTP goes; tables.py prints. Blocking, for the terminal.
+Owns the HTTP side of `lastheard health`, `worklist` and `runtime`; tables.py prints. It blocks,
+since it is for the terminal.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ KEY_HINT = "set LASTHEARD_KEY=env:NAME or file:PATH (`lastheard token create` ma
 
 
 class ClientError(Exception):
-    """A request that did not succeed; the text says what to do about it."""
+    """A request that failed. The text says what to do about it."""
 
 
 def remember(data_dir: Path, address: str, key: str) -> Path:
-    """Write address and key where the reading commands look when no key is set."""
+    """Write address and key for the reading commands, which use them when no key is set."""
     path = data_dir / CLIENT_FILE
     path.touch(mode=0o600)
     path.write_bytes(orjson.dumps({"address": address, "key": key}))
@@ -36,9 +37,9 @@ def remember(data_dir: Path, address: str, key: str) -> Path:
 
 
 class ApiClient:
-    """GETs against one address with one key. Every error becomes a ClientError.
+    """Sends GET requests to one address with one key. Every error becomes a ClientError.
 
-    `is_direct`: on this machine, so that no proxy of the environment is asked.
+    `is_direct`: the address is on this machine, so the environment's proxy is not used.
     """
 
     def __init__(self, address: str, key: str) -> None:
@@ -56,9 +57,9 @@ class ApiClient:
         )
 
     def get(self, path: str, **params: Any) -> httpx.Response:
-        """One answer of the API. Raises ClientError with the problem's own words."""
+        """Return one answer of the API. Raises ClientError with the problem's own words."""
         try:
-            answer = self._client.get(path, params=params or None)  # empty ones would cut off what `path` has
+            answer = self._client.get(path, params=params or None)  # {} would remove path's query
         except httpx.HTTPError as error:
             raise ClientError(f"no answer from {self.address}: {error}. Is `lastheard serve` running there?") from error
         if answer.status_code >= 400:
@@ -66,7 +67,7 @@ class ApiClient:
         return answer
 
     def read(self, path: str, **params: Any) -> dict[str, Any]:
-        """One JSON document of the API."""
+        """Return one JSON document of the API. Raises ClientError."""
         answer = self.get(path, **params)
         try:
             document = orjson.loads(answer.content)
@@ -77,7 +78,7 @@ class ApiClient:
         return document
 
     def csv_parts(self, path: str) -> Iterator[str]:
-        """A list that the API knows as CSV: the header, then every row, in as many answers as it takes."""
+        """Yield a list as CSV text, page by page, with one header at the beginning."""
         answer = self._get_csv(path, format="csv")
         yield answer.text
         while following := answer.links.get("next", {}).get("url"):
@@ -94,7 +95,7 @@ class ApiClient:
         return f"{answer.status_code} from {answer.url}, and not in the API's words. Is Lastheard at {self.address}?"
 
     def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
-        """Every page of a list."""
+        """Yield every page of a list."""
         cursor: str | None = None
         while True:
             page = self.read(path, **params, **({"cursor": cursor} if cursor else {}))
@@ -105,9 +106,10 @@ class ApiClient:
 
 
 def connect(settings: Settings) -> ApiClient:
-    """A client from the settings, or from what `lastheard demo` left in the data folder.
+    """Return a client from the settings, or from the address and key that `lastheard demo` stored.
 
-    A key that was left there is for the server that it was made by: who names another address is not asked elsewhere.
+    The stored key is sent to the stored address only. Raises ClientError when the settings name
+    another address and no key.
     """
     address = settings.address.rstrip("/")
     if settings.key is not None:
@@ -124,7 +126,10 @@ def connect(settings: Settings) -> ApiClient:
 
 
 def _is_on_this_machine(url: httpx.URL) -> bool:
-    """HTTP_PROXY is for the world outside, and NO_PROXY is often not set."""
+    """Return whether the URL leads to this machine.
+
+    HTTP_PROXY is for other machines, and NO_PROXY is often not set.
+    """
     try:
         return ip_address(url.host).is_loopback
     except ValueError:

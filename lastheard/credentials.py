@@ -1,13 +1,13 @@
 """The secrets that a provider connection may refer to, and the only way to read them.
 
-Owns the fence. A connection names a reference and the address that the secret is sent to. A
-reference to anything that this process can read would give that away: the database's password,
-another service's key. So a connection may refer only to variables named for the purpose, and to
-files in one folder.
+Owns the rule which references are allowed. A connection names a secret and the address that the
+secret is sent to. If it could name anything that this process can read, it could send away the
+database's password or another service's key. So it may refer only to variables named for the
+purpose, and to files in one folder.
 
-Reading never blocks the loop: a file is read in a thread of a few, within a deadline. A thread that
-hangs for good in a dead mount keeps its place. When all places are taken, no file can be read, and
-everything else goes on.
+Reading never blocks the loop: a file is read in one of READERS threads, within a deadline. A thread
+that hangs for good in a dead mount keeps its place. When all places are taken, no file can be read,
+and everything else goes on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ALLOWED_VARIABLES: Final = f"LASTHEARD_{FREE_NAMES}"
 READERS: Final = 4
 READ_SECONDS: Final = 3.0
-CHECK_SECONDS: Final = 1.0  # of a request that configures a reference
+CHECK_SECONDS: Final = 1.0  # for a read within a request, which must not wait longer
 
 
 class Credentials:
@@ -39,10 +39,10 @@ class Credentials:
         self._readers = trio.CapacityLimiter(READERS)
 
     async def resolve(self, reference: str, *, seconds: float = READ_SECONDS) -> str:
-        """Return the secret, read anew each time (it may rotate), within so many seconds.
+        """Return the secret, read again each time (it may rotate), within so many seconds.
 
-        Raises SecretForbidden for what may never be named, SecretUnavailable for what cannot be
-        read now.
+        Raises SecretForbidden for a reference that no connection may have, and SecretUnavailable
+        for a secret that cannot be read now.
         """
         secret = SecretReference(reference)
         if secret.kind == "env":
@@ -57,7 +57,8 @@ class Credentials:
     async def explain_unavailable(self, reference: str) -> str | None:
         """Return why the reference cannot be used now, or None when it can.
 
-        Raises SecretForbidden if it never can.
+        Raises SecretForbidden for a reference that no connection may have. Waits CHECK_SECONDS at
+        most.
         """
         try:
             await self.resolve(reference, seconds=CHECK_SECONDS)
@@ -68,7 +69,7 @@ class Credentials:
         return None
 
     async def scrubber_of(self, reference: str | None) -> Scrubber | None:
-        """Return what takes this secret out of a sample, or None when the secret cannot be read now."""
+        """Return a scrubber that removes this secret from samples; None if it is not readable."""
         if reference is None:
             return Scrubber()
         try:
@@ -77,7 +78,7 @@ class Credentials:
             return None
 
     def is_of_workspace(self, reference: str, workspace_id: str) -> bool:
-        """Whether it names a file in the folder of that workspace. Looks at the text alone."""
+        """Return whether the text of `reference` names a file in the workspace's folder."""
         secret = SecretReference(reference)
         parts = self._parts_within(secret) if secret.kind == "file" else ()
         return len(parts) > 1 and parts[0] == workspace_id
@@ -86,12 +87,12 @@ class Credentials:
         read = partial(secret.resolve, folder=self._folder)
         with trio.move_on_after(seconds):
             return await trio.to_thread.run_sync(read, limiter=self._readers, abandon_on_cancel=True)
-        if not self._parts_within(secret):  # nothing was read, but this much the text says
+        if not self._parts_within(secret):  # not read, but its text shows that it is forbidden
             raise self._forbidden(secret)
         raise SecretUnavailable(f"the secret {secret} cannot be read now: no answer within {seconds:g} s")
 
     def _parts_within(self, secret: SecretReference) -> tuple[str, ...]:
-        """The names from the folder to the file; none if the path leads elsewhere or has a `..`."""
+        """Return the path from the folder to the file; () if it leads elsewhere or has a `..`."""
         base = PurePosixPath(os.path.abspath(self._folder))
         path = base / secret.target
         return path.relative_to(base).parts if ".." not in path.parts and base in path.parents else ()

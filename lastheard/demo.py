@@ -1,7 +1,7 @@
-"""`lastheard demo`: everything on this machine, and proof at the end that it worked.
+"""`lastheard demo`: everything on this machine, and a check at the end that it worked.
 
-Owns the order (our PostgreSQL, the simulated fleets, one shard, a key), the demo's short thresholds, and the verdict.
-What people see is in demo_view.py; the service is the same as `serve` runs.
+Owns the order (our PostgreSQL, the simulated fleets, a key, one shard), the demo's short
+thresholds, and its length. demo_view.py prints and judges; the service is the same as with `serve`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from lastheard.settings import Settings
     from lastheard.simulation import Simulated
 
-# Short enough that every state occurs within 45 s of the simulated fleets, which fall silent after 15 s and have
-# vehicles that report every 20 s only.
+# Short enough that every state occurs within 45 s: some simulated vehicles fall silent after 15 s,
+# and some report every 20 s only.
 POLICY = Policy(freshness_target_seconds=8, delayed_after_seconds=9, stale_after_seconds=22, grace_seconds=20)
 POLL_INTERVAL_SECONDS = 5
 ALL_STATES_SECONDS = 60.0  # with some patience for a slow machine
 
 
 async def run_demo(settings: Settings, *, seconds: float | None) -> int:
-    """Run until a signal, or for so many seconds from the first start of collection on. Exit code 0 or 1."""
+    """Run until a signal, or for so many seconds after the start. Return the exit code."""
 
     async def main(signal: StopSignal) -> int:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,10 @@ async def run_demo(settings: Settings, *, seconds: float | None) -> int:
 async def _run_service(
     service: Service, settings: Settings, simulated: Simulated, key: str, view: DemoView, seconds: float | None
 ) -> int:
-    """The service, watched until its time is over or it was asked to stop; then the verdict on what it counted."""
+    """Run the service until its time is over or it is asked to stop. Return the exit code.
+
+    That is the service's own if it failed, else 0 if what was counted holds, or 1.
+    """
     watch = Watch([tenant.name for tenant in simulated.tenants], SystemClock().wall())
     time = trio.CancelScope()
     async with trio.open_nursery() as nursery:
@@ -70,7 +73,8 @@ async def _run_service(
         service.stop()
     if service.exit_code:
         return service.exit_code
-    # Whoever ends it early has not given every workspace the time for a cycle, so that is no failure.
+    # A demo that was ended early may not have had the time for a cycle in every workspace. Then a
+    # missing cycle is no failure.
     in_full = time.cancelled_caught
     return view.conclude(
         watch, service, in_full=in_full, wants_states=in_full and (seconds or 0.0) >= ALL_STATES_SECONDS
@@ -79,7 +83,7 @@ async def _run_service(
 
 @asynccontextmanager
 async def _until_stop_requested(service: Service) -> AsyncIterator[None]:
-    """Cancels the block when the service begins to end: from then on its database is about to close."""
+    """Cancel the block when the service begins to end, since its database closes soon after."""
     async with trio.open_nursery() as nursery:
 
         async def cancel_when_requested() -> None:
@@ -92,9 +96,10 @@ async def _until_stop_requested(service: Service) -> AsyncIterator[None]:
 
 
 async def _prepare(dsn: str, settings: Settings, simulated: Simulated) -> str:
-    """Workspaces and devices of the fleets, and a key that may do everything here; the key's text.
+    """Configure the fleets' workspaces and devices; return a new key, which has every scope.
 
-    Before the service runs: one that an earlier demo configured would call simulators that are gone.
+    This comes before the service runs. Otherwise the service would call simulators of an earlier
+    demo, which are gone.
     """
     async with aclosing(Database(dsn, pool_size=1)) as database:
         for tenant in simulated.tenants:

@@ -1,6 +1,6 @@
-"""What the demo shows: a live table on a terminal, plain lines elsewhere, a summary and a verdict at the end.
+"""The demo's output: a live table on a terminal or plain lines, then a summary and a verdict.
 
-Owns `Watch`, which asks the running API like any client and remembers which states occurred.
+Owns `Watch`, which asks the running API like any client and records which states occurred.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ GOOD_CYCLES = ("completed", "partial")
 
 
 class Watch:
-    """What was seen of each workspace over HTTP. `seen` are all states that ever occurred.
+    """The health and cycles of each workspace, read over HTTP. `seen` has all states that occurred.
 
-    Cycles started before `since` belong to an earlier demo on the same folder and prove nothing of this one.
+    Cycles that started before `since` are not counted: they are of an earlier demo in the same
+    folder.
     """
 
     def __init__(self, workspaces: list[str], since: datetime) -> None:
@@ -61,11 +62,11 @@ class Watch:
         return started_at is not None and datetime.fromisoformat(started_at) >= self._since
 
     def unseen(self) -> list[str]:
-        """States that no device was ever in."""
+        """Return the states that no device was ever in."""
         return [state for state in STATES if state not in self.seen]
 
     def without_cycle(self) -> list[str]:
-        """Workspaces that never completed a cycle."""
+        """Return the workspaces that never completed a cycle."""
         return [w for w in self.workspaces if not any(self.cycles[w][outcome] for outcome in GOOD_CYCLES)]
 
 
@@ -76,15 +77,15 @@ async def _get(client: httpx.AsyncClient, path: str, **params: int) -> Any:
 
 
 class DemoView:
-    """Prints. On a terminal a table that renews itself, elsewhere a line of sums every few seconds."""
+    """Prints a table that renews itself on a terminal; else a line of sums every few seconds."""
 
     def __init__(self) -> None:
-        # A pipe has no width of its own, and a table must not be cut to guess one.
+        # A pipe has no width, and rich's guess of 80 would cut tables.
         width = None if sys.stdout.isatty() else 150
         self._console = Console(file=sys.stdout, highlight=False, width=width)
 
     def say(self, text: str, style: str | None = None) -> None:
-        """One line as it is, [brackets] and :words: among it."""
+        """Print the text unchanged: rich must not read [brackets] and :words: as markup."""
         self._console.print(text, soft_wrap=True, markup=False, emoji=False, style=style)
 
     def introduce(self, address: str, key: str, remembered: Path) -> None:
@@ -94,7 +95,7 @@ class DemoView:
         self.say(f"  {_own_command()} health harbour      (address and key are in {remembered})\n")
 
     async def keep_showing(self, watch: Watch, address: str, key: str, service: Service) -> None:
-        """Look every second and show, until cancelled."""
+        """Read health and cycles every second and show them, until cancelled."""
         headers = {"authorization": f"Bearer {key}"}
         live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else nullcontext()
         async with httpx.AsyncClient(base_url=address, headers=headers, timeout=10.0, trust_env=False) as client:
@@ -110,7 +111,7 @@ class DemoView:
                     await trio.sleep(LOOK_EVERY_SECONDS)
 
     async def _look(self, watch: Watch, client: httpx.AsyncClient) -> None:
-        """One refused or late answer is no reason to end the demo: the table just does not move."""
+        """Read health and cycles once. A failed request is printed and does not end the demo."""
         try:
             await watch.look(client)
         except httpx.HTTPError as error:
@@ -123,10 +124,11 @@ class DemoView:
         self.say(f"{states}  |  frames {service.shard.frames()['received']}  updates {ingest['submitted']}")
 
     def conclude(self, watch: Watch, service: Service, *, in_full: bool, wants_states: bool) -> int:
-        """The summary per workspace, the counting identities, and the exit code: 0 when all of it holds.
+        """Print the summary and the counting identities. Return 0 when everything holds, else 1.
 
-        Not `in_full`, somebody ended the demo early: a workspace without a cycle is then said, and held against nobody.
-        `wants_states`: there was time for every state to occur, so one that did not counts against us.
+        `in_full`: the demo ran to its end, so a workspace without a cycle is a failure. Otherwise
+        such a workspace is only mentioned. `wants_states`: there was time for every state, so a
+        state that did not occur is a failure.
         """
         self._console.print(_table(watch, service))
         identities = [_frames_identity(service), _updates_identity(service)]
@@ -146,7 +148,7 @@ class DemoView:
 
 
 def _own_command() -> str:
-    """As this very process was called: inside a virtual environment the bare name need not be found."""
+    """Return the command that started this process: `lastheard` alone may not be on the PATH."""
     called = Path(sys.argv[0])
     return str(called) if called.name == "lastheard" else "lastheard"
 

@@ -1,7 +1,7 @@
-"""Our own PostgreSQL, as commands use it: supervised by the one that runs it, shared by those beside it.
+"""Our own PostgreSQL for commands: one command starts and supervises it, others beside it share it.
 
-Owns who starts the server of a data folder and what happens when it dies. How it is started and stopped is in
-storage/embedded/.
+Owns which command starts the server of a data folder, and the restart when it dies.
+storage/embedded/ has how it is started and stopped.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _POLL_SECONDS: Final = 0.2
 
 @asynccontextmanager
 async def open_supervised(data_dir: Path, *, intensity: Intensity = INTENSITY) -> AsyncIterator[EmbeddedPostgres]:
-    """A server of ours for the length of the block, started again whenever it dies.
+    """Run a server of our own for the length of the block, and start it again when it dies.
 
-    Raises EmbeddedUnavailable, with the block cancelled, when it dies or fails to start more often than `intensity`
-    tolerates.
+    When it dies or fails to start more often than `intensity` allows, the block is cancelled and
+    this raises EmbeddedUnavailable.
     """
     async with open_embedded(data_dir) as server:
         supervisor = Supervisor("embedded", random=Random(), intensity=intensity)  # noqa: S311 jitter, not secrets
 
         async def run() -> None:
-            """Returns when the server has died or did not start; both are said in the log by then."""
+            """Return when the server has died or did not start. Either is in the log by then."""
             try:
                 await server.run_until_it_dies()
             except EmbeddedUnavailable as refusal:
@@ -59,10 +59,11 @@ async def open_supervised(data_dir: Path, *, intensity: Intensity = INTENSITY) -
 
 @asynccontextmanager
 async def open_shared(data_dir: Path) -> AsyncIterator[tuple[str, bool]]:
-    """The DSN of the folder's server for the length of the block, and whether it is ours.
+    """Yield the DSN of the folder's server, and whether this process started it.
 
-    A server that another Lastheard runs there is used as it is, and left running. Otherwise one is started, and stopped
-    at the end. Raises EmbeddedUnavailable.
+    A server that another Lastheard process runs there is used, and left running. Otherwise one is
+    started, and stopped at the end of the block. Raises EmbeddedUnavailable. Waits SHARE_SECONDS at
+    most for a server that another process is starting.
     """
     async with AsyncExitStack() as stack:
         yield await _share(data_dir, stack)
@@ -72,7 +73,8 @@ async def _share(data_dir: Path, stack: AsyncExitStack) -> tuple[str, bool]:
     give_up_at = trio.current_time() + SHARE_SECONDS
     while True:
         try:
-            # Tried first each time: the other process may end at any moment, and its server with it.
+            # Starting our own is tried first each time: the other process may end at any moment,
+            # and its server with it.
             server = await stack.enter_async_context(open_embedded(data_dir))
         except FolderInUse:
             if trio.current_time() > give_up_at:

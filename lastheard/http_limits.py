@@ -1,6 +1,6 @@
-"""The two listeners of a shard and their limits, made from the settings: the API's and the probes'.
+"""The two listeners of a shard, the API's and the probes', with their limits from the settings.
 
-Owns the translation of settings into limits. What the limits do is in api/gate.py and api/connection_table.py.
+Owns the translation of settings into limits. api/gate.py and api/connection_table.py apply them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OTHER_DESCRIPTORS = 1000
 
 
 def make_listeners(settings: Settings, traffic: HttpTraffic, probe_traffic: HttpTraffic) -> tuple[Listener, Listener]:
-    """The API's listener and the probes'. Nothing that happens on the first keeps the second from an answer."""
+    """Return the API's listener and the probes'. Load on the first does not delay the second."""
     limits = ServerLimits(
         max_connections=settings.http_max_connections,
         max_connections_per_address=settings.http_max_connections_per_address,
@@ -31,7 +31,7 @@ def make_listeners(settings: Settings, traffic: HttpTraffic, probe_traffic: Http
     api = Listener(
         "http", _api_address(settings), traffic=traffic, limits=limits, table=table, make_room=table.make_room
     )
-    # Without a descriptor left, a connection to the API goes in favour of a probe.
+    # When no descriptor is left, a connection to the API is closed for a probe's.
     probes = Listener(
         "probes",
         _probe_address(settings),
@@ -44,7 +44,7 @@ def make_listeners(settings: Settings, traffic: HttpTraffic, probe_traffic: Http
 
 
 def descriptors_wanted(settings: Settings) -> int:
-    """How many files a shard may have open: all its connections, and room for streams, secrets and the database."""
+    """Return how many descriptors a shard may need: for all its connections, streams and files."""
     connections = settings.http_max_connections + PROBE_LIMITS.max_connections
     return connections + settings.max_provider_connections + settings.pool_size + OTHER_DESCRIPTORS
 

@@ -1,6 +1,7 @@
-"""A listener of the service as a supervised child: bound before the start goes on, and the same port after a restart.
+"""A listener of the service as a supervised child.
 
-Owns the binding and the sentence for an address that cannot be had. What is served is api/'s.
+It is bound before the start goes on, and keeps its port after a restart. Owns the binding and the
+message for an address that cannot be bound. The app that it serves is made in api/.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ GRACEFUL_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen, and how to choose another place: `remedy` ends the sentence of a refusal."""
+    """An address to listen on. `remedy` says how to choose another; it ends the error message."""
 
     host: str
     port: int
@@ -38,7 +39,7 @@ class Address:
 
 
 class AddressUnavailable(EnvironmentFault):
-    """The address of the settings cannot be listened on; restarting would not change that."""
+    """The configured address cannot be bound. It is permanent: a restart would not help."""
 
     permanent = True
 
@@ -48,9 +49,10 @@ class AddressUnavailable(EnvironmentFault):
 
 
 class Listener:
-    """One address that is served until `stop` is set. `port` is the bound one, 0 before.
+    """One address that is served until `stop` is set. `port` is the bound port, and 0 before.
 
-    `make_room` closes a connection, of this listener or of another, when the process has no descriptor left.
+    `make_room` closes a connection, of this listener or of another, when the process has no
+    descriptor left.
     """
 
     def __init__(
@@ -73,7 +75,10 @@ class Listener:
         self._make_room = make_room
 
     async def start(self, root: Supervisor, app: QuartTrio, *, essential: bool) -> None:
-        """Serve `app` as a child of `root`; returns when the address is bound. Raises AddressUnavailable."""
+        """Serve `app` as a child of `root`. Returns when the address is bound.
+
+        Raises AddressUnavailable when it cannot be bound.
+        """
         bound = trio.Event()
         refusal: OSError | None = None
         serve_app = partial(

@@ -1,6 +1,7 @@
-"""One shard, built by hand: this page is the whole system, in starting order, with each child's restart rule beside it.
+"""One shard, built by hand: all its parts in starting order, each child with its restart rule.
 
-Owns who is started, in which order, and how all of it ends. It must never decide anything about telematics.
+Owns which parts are started, their order, and how all of them end. It must never decide anything
+about telematics.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ EXIT_ESSENTIAL_FAILED = 70
 
 
 class Service:
-    """A shard that can be run once. `stop` ends it in order; `run` returns the process's exit code."""
+    """A shard that can be run once. `stop` ends it in order; then `exit_code` is the process's."""
 
     def __init__(self, settings: Settings, dsn: str) -> None:
         random = Random()  # noqa: S311 - jitter, not secrets
@@ -67,7 +68,7 @@ class Service:
         self._draining = False
         self.exit_code = 0
 
-        # Storage: connections apart by what they are for; the stores are its tables, one file each.
+        # Storage: a pool of connections for each purpose, and the stores on top of them.
         self.database = Pools(
             dsn,
             collecting=settings.collecting_connections,
@@ -126,23 +127,23 @@ class Service:
         )
         self._supervisor = Supervisor("shard", random=random)
 
-        # Two listeners: nothing that happens on the API's keeps a probe from its answer.
+        # Two listeners, so that load on the API's does not delay the probes' answers.
         self._traffic = HttpTraffic()
         self._probe_traffic = HttpTraffic()
         self._api, self._probes = make_listeners(settings, self._traffic, self._probe_traffic)
 
     @property
     def port(self) -> int:
-        """Where the API listens; 0 before it does."""
+        """The port that the API listens on; 0 before it is bound."""
         return self._api.port
 
     @property
     def probe_port(self) -> int:
-        """Where the probes are answered; 0 before they are."""
+        """The port that the probes listen on; 0 before it is bound."""
         return self._probes.port
 
     def _api_services(self, cursor_key: bytes) -> ApiServices:
-        """The API reads and commands through the same stores."""
+        """Return what the API needs: the stores, actors and limits of this shard."""
         return ApiServices(
             registry=self.registry,
             reads=self._reads,
@@ -165,10 +166,11 @@ class Service:
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Start everything, say so through `task_status`, and work until `stop`; then see `exit_code`.
+        """Start everything, report `task_status`, and work until `stop`; then see `exit_code`.
 
-        Needs `storage.gateway.open_bridge` around the whole process's work. Raises SchemaMismatch before anything has
-        started. Cancelling it skips the ordered end: prefer `stop`.
+        Needs `storage.gateway.open_bridge` around it. Raises SchemaMismatch before anything has
+        started, and AddressUnavailable for an address that cannot be bound. Cancelling skips the
+        ordered end: prefer `stop`.
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(aclosing(self.database))
@@ -178,18 +180,24 @@ class Service:
             await stack.enter_async_context(self._http_pool)
             try:
                 async with self._supervisor.open() as root:
-                    # Essential: without it nothing is stored. Returns only when drained at the end.
+                    # Essential: without ingest nothing is stored. It returns only when drained at
+                    # the end.
                     root.start("ingest", self.ingest.run, restart=Restart.TRANSIENT, essential=True)
-                    # Partitions exist for days: it may fail, be parked and retried while the rest goes on.
+                    # Not essential: partitions exist for days ahead. Upkeep may fail, be parked and
+                    # be retried while the rest goes on.
                     root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
-                    # Essential: a shard that cannot answer is of no use. A sibling of the actors, never their parent.
-                    # Before the shard: who cannot have its address must not supersede the process that has it.
+                    # Essential: a shard that cannot answer is of no use. The API is a sibling of
+                    # the actors, never their parent. It starts before the shard: a process that
+                    # cannot bind its address must not supersede the one that has bound it.
                     await self._api.start(root, create_app(services), essential=True)
-                    # Restarted alone. It ends last, with the supervisor: a draining shard is asked as well.
+                    # Not essential: the probes' listener is restarted alone. It ends last, with the
+                    # supervisor, since a draining shard is probed too.
                     await self._probes.start(root, create_probe_app(services), essential=False)
-                    # Essential: it owns the session and, under a supervisor of its own, every workspace and stream.
+                    # Essential: the shard owns the session and, under a supervisor of its own,
+                    # every workspace and stream.
                     root.start("shard", self.shard.run, restart=Restart.PERMANENT, essential=True)
-                    # Until there is a session nobody knows the database's time, and every request would be refused.
+                    # Without a session the database's time is not known, and every request would be
+                    # refused.
                     await self._current.wait_for_session()
                     garbage.settle()
                     self._log.info(
@@ -206,18 +214,23 @@ class Service:
                 self.stop(EXIT_ESSENTIAL_FAILED)
 
     async def wait_stop_requested(self) -> None:
-        """Return when the end has begun, on request or by a failure: no deadline, a service runs until then."""
+        """Return when the end has begun, on request or by a failure.
+
+        It needs no deadline: a service runs until then.
+        """
         await self._stop.wait()
 
     def stop(self, exit_code: int = 0) -> None:
-        """Begin the ordered end; the first call decides the exit code. Never blocks."""
+        """Begin the ordered end. The first call decides the exit code. Never blocks."""
         if not self._stop.is_set():
             self.exit_code = exit_code
             self._stop.set()
 
     async def _shut_down(self) -> None:
-        """Readiness off, take nothing more, close streams, flush, release. Each step has its own budget; together with
-        the watchdog's margin and the closing of what is left they stay within 30 s, what a container gets by default.
+        """End in order: readiness off, API closed, workspaces stopped, ingest flushed, session ended.
+
+        Each step has a budget of its own. Together with the watchdog's margin and the closing of
+        the rest they stay within 30 s, which a container gets by default.
         """
         plan = ShutdownPlan()
         plan.add("readiness", 0.5, self._stop_being_ready)
@@ -233,7 +246,10 @@ class Service:
         await trio.lowlevel.checkpoint()
 
     async def _wait_for_load_balancers(self) -> None:
-        """Serve on while they notice that readiness is off; the setting's time comes on top of the other budgets."""
+        """Serve on while load balancers notice that readiness is off.
+
+        The setting's time comes on top of the other budgets.
+        """
         await trio.sleep(self._settings.drain_seconds)
 
     async def _stop_http(self) -> None:
@@ -250,13 +266,13 @@ class Service:
                 self._log.error("submissions_given_up", submissions=given_up)
 
     async def _wait_ended(self, name: str) -> None:
-        """Until a child has returned by itself; the step's budget bounds it."""
+        """Wait until a child has returned by itself. The step's budget bounds the wait."""
         for child in self._supervisor.children():
             if child.name == name:
                 await child.wait_ended()
 
     def _readiness(self) -> Mapping[str, bool]:
-        """What this process knows of itself; never whether a provider is away."""
+        """Return the readiness checks of this process. None is about a provider."""
         lanes = self.ingest.statistics()["mailbox"]["lanes"].values()
         return {
             "not_draining": not self._draining,
@@ -266,7 +282,7 @@ class Service:
         }
 
     def statistics(self) -> dict[str, Any]:
-        """Everything an operator asks first; the body of `/runtime`."""
+        """Return the statistics of all parts: `process` in the answer of `/runtime`."""
         return {
             "shard": self.shard.statistics(),
             "ingest": self.ingest.statistics(),

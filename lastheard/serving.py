@@ -1,7 +1,7 @@
-"""`serve` and `migrate`: from settings to a running shard, and how a signal ends it at any instant.
+"""`serve` and `migrate`: from settings to a running shard, and its end by a signal at any instant.
 
-Owns the choice of the database (a DSN, or our own embedded server) and the stop signal. What a shard is made of is on
-service.py's page.
+Owns the choice of the database (a DSN, or our own embedded server) and the stop signal. service.py
+builds the shard.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
     from lastheard.settings import Settings
 
-EXIT_STOPPED_WHILE_STARTING = 130  # as __main__.py says before this module is there
+EXIT_STOPPED_WHILE_STARTING = 130  # as in __main__.py, which must not import this module
 
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[str]:
-    """The DSN to serve from. With `embedded` our own PostgreSQL runs for the length of the block, migrated and
-    supervised; a database that somebody else runs is never migrated in passing. Raises SettingsError without either.
+    """Yield the DSN to serve from.
+
+    With `embedded`, our own PostgreSQL runs for the length of the block, migrated and supervised.
+    The database of a configured DSN is not migrated here. Raises SettingsError when there is
+    neither.
     """
     if settings.dsn is not None:
         yield settings.dsn
@@ -45,9 +48,11 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def open_database_beside(settings: Settings, *, migrated: bool = True) -> AsyncIterator[str]:
-    """The same for a command of a moment, which may run beside a `serve` or `demo` on the same data folder.
+    """Yield the DSN for a short command. It may run beside a `serve` or `demo` in the same folder.
 
-    Their server is used then, as it is, and left running. Ours is migrated unless told otherwise.
+    The server of that `serve` or `demo` is then used, not migrated, and left running. A server that
+    this process starts is migrated, unless `migrated` is false. Raises SettingsError without a
+    database.
     """
     if settings.dsn is not None:
         yield settings.dsn
@@ -59,7 +64,7 @@ async def open_database_beside(settings: Settings, *, migrated: bool = True) -> 
 
 
 def _embedded_folder(settings: Settings) -> Path:
-    """Where our own PostgreSQL lives. Raises SettingsError when there is to be none."""
+    """Return the folder of our own PostgreSQL. Raises SettingsError when `embedded` is off."""
     if not settings.embedded:
         raise SettingsError(
             [
@@ -71,7 +76,7 @@ def _embedded_folder(settings: Settings) -> Path:
 
 
 class StopSignal:
-    """Turns SIGINT and SIGTERM into an ordered stop of the running service, or a cancelled start before it runs."""
+    """Turns SIGINT and SIGTERM into an ordered stop of the service, or cancels its start."""
 
     def __init__(self) -> None:
         self.starting = trio.CancelScope()
@@ -79,7 +84,7 @@ class StopSignal:
         self._requested = False
 
     def started(self, stop: Callable[[], None]) -> None:
-        """From here on a signal calls `stop`; one that came before calls it now."""
+        """Let a signal call `stop` from now on. If one has come already, call `stop` now."""
         self._stop = stop
         if self._requested:
             stop()
@@ -95,10 +100,13 @@ class StopSignal:
 
 
 async def until_stopped(main: Callable[[StopSignal], Awaitable[int]]) -> int:
-    """Run `main` with the signals watched from the very beginning; its exit code, or 130 when its start was ended."""
+    """Run `main` and watch for signals from its beginning. Return its exit code.
+
+    Returns 130 when a signal ended its start.
+    """
     signal = StopSignal()
     code = EXIT_STOPPED_WHILE_STARTING
-    # The bridge is outermost: only tasks started inside it can cross it.
+    # The bridge to asyncio is outermost: only tasks that are started inside it can use it.
     async with open_bridge(), trio.open_nursery() as nursery:
         nursery.start_soon(signal.watch)
         with signal.starting:
@@ -108,7 +116,7 @@ async def until_stopped(main: Callable[[StopSignal], Awaitable[int]]) -> int:
 
 
 async def serve(settings: Settings) -> int:
-    """Run one shard until a signal or a fatal fault; the exit code of the process."""
+    """Run one shard until a signal or a fatal fault. Return the exit code of the process."""
 
     async def main(signal: StopSignal) -> int:
         raise_descriptor_limit(descriptors_wanted(settings))
@@ -122,14 +130,15 @@ async def serve(settings: Settings) -> int:
 
 
 async def migrate_database(settings: Settings, *, check_only: bool) -> int:
-    """Bring the schema up to date, or only say whether it is (exit code 1 when not)."""
+    """Bring the schema up to date unless `check_only`. Return 1 if it is not current then."""
 
     async def main(_: StopSignal) -> int:
         async with (
             open_database_beside(settings, migrated=False) as dsn,
             aclosing(Database(dsn, pool_size=1)) as database,
         ):
-            # Asked before as well: a database that is away is then said in a sentence, not by Alembic's traceback.
+            # Checked before migrating too: a database that is away is then reported in a sentence,
+            # and not by Alembic's traceback.
             version = await check_schema(database)
             if not check_only:
                 await migrate(dsn)

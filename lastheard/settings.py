@@ -1,7 +1,8 @@
-"""The settings of this service: names, meanings, defaults. How they are loaded and explained is runtime/settings.py.
+"""The settings of this service: names, meanings, defaults. runtime/settings.py loads them.
 
-Every setting is a variable `LASTHEARD_…` or a key of a TOML file (`LASTHEARD_CONFIG`, or `--config`). Secrets are given
-by reference (`env:NAME`, `file:PATH`); the database's password may also stand in the DSN, which is never logged.
+Every setting is a variable `LASTHEARD_…` or a key of a TOML file (`LASTHEARD_CONFIG`, or
+`--config`). Secrets are given by reference (`env:NAME`, `file:PATH`). The database's password may
+also be in the DSN, which is never logged.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api.addresses import ForwardedHeader  # noqa: TC001 - as above
+from api.addresses import ForwardedHeader  # noqa: TC001 - pydantic needs it when the class is made
 from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
 from storage.dsn import check_dsn
 
 CONFIG_VARIABLE = "LASTHEARD_CONFIG"
-RETIRED = {"cursor_key": "The key that signs page cursors lies in the database."}
-OWN_CONNECTIONS = 2  # of the pool: the heartbeat and ingest have one each (storage/pools.py)
+RETIRED = {"cursor_key": "The key that signs page cursors is in the database."}
+OWN_CONNECTIONS = 2  # of pool_size: one for the heartbeat and one for ingest (storage/pools.py)
 SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class Settings(BaseSettings):
-    """Immutable once loaded."""
+    """The settings of one process. Immutable once loaded."""
 
     model_config = SettingsConfigDict(env_prefix="LASTHEARD_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -169,7 +170,7 @@ class Settings(BaseSettings):
 
     @property
     def credentials_folder(self) -> Path:
-        """Where `file:` references of provider connections must lie."""
+        """The folder that `file:` references of provider connections must be in."""
         return self.credentials_dir or self.data_dir / "credentials"
 
     @property
@@ -186,7 +187,7 @@ class Settings(BaseSettings):
     @field_validator("http_trusted_proxies", mode="before")
     @classmethod
     def _split_networks(cls, value: object) -> object:
-        """A variable's text is a list with commas; a file may have a real one."""
+        """Return a list of networks: from a variable's text with commas, or from a file's list."""
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
         return [_network(part) for part in value] if isinstance(value, list) else value
@@ -203,7 +204,7 @@ class Settings(BaseSettings):
     @field_validator("credentials_dir")
     @classmethod
     def _check_credentials_dir(cls, value: Path | None) -> Path | None:
-        """Every file of the machine lies in `/`, those of /proc among them."""
+        """Refuse `/`: every file of the machine is in it, those of /proc too."""
         if value is not None and not os.path.abspath(value).strip("/"):
             raise ValueError("give a folder that holds nothing but credentials, not /")
         return value
@@ -211,7 +212,7 @@ class Settings(BaseSettings):
     @field_validator("dsn")
     @classmethod
     def _check_dsn(cls, value: str | None) -> str | None:
-        """An empty one is none: how a variable is taken back that a file or an environment above has set."""
+        """Return None for an empty DSN, so that a variable can unset the DSN of a file."""
         if value == "":
             return None
         if value is not None:
@@ -229,12 +230,12 @@ class Settings(BaseSettings):
 
     @property
     def api_connections(self) -> int:
-        """How many database connections requests may hold."""
+        """The number of database connections that requests may hold."""
         return self.api_pool_size or (self.pool_size - OWN_CONNECTIONS) // 2
 
     @property
     def collecting_connections(self) -> int:
-        """How many are left for cycles, leases and configuration."""
+        """The number of database connections for cycles, leases and configuration."""
         return self.pool_size - OWN_CONNECTIONS - self.api_connections
 
     @model_validator(mode="after")
@@ -248,7 +249,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_shares(self) -> Settings:
-        """One key and all strangers together must leave others a place, and a share must fit into what it is of."""
+        """Refuse shares with which one key and all strangers could take every place.
+
+        A share must not exceed the share that it is a part of.
+        """
         if self.http_max_in_flight_per_key + self.http_max_in_flight_without_key >= self.http_max_in_flight:
             raise ValueError(
                 "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_KEY and LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY together must be "
@@ -277,7 +281,10 @@ def _network(text: object) -> IPv4Network | IPv6Network:
 
 
 def load(config: Path | None = None, **overrides: object) -> Settings:
-    """Settings from file, environment and command line, the later winning. Raises SettingsError naming every fault."""
+    """Return the settings from file, environment and command line; a later source wins.
+
+    Raises SettingsError that names every fault.
+    """
     env = dict(os.environ)
     path = config or (Path(env[CONFIG_VARIABLE]) if env.get(CONFIG_VARIABLE) else None)
     for name, value in overrides.items():

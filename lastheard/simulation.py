@@ -1,7 +1,8 @@
-"""The simulator as a process of its own, and a simulated fleet as configuration.
+"""The simulator as a child process, and a simulated fleet as configuration.
 
-Owns the child process (in a process session of its own, so that Ctrl-C reaches this one first; it ends with its parent
-in any case) and the mapping from its tenants to workspaces. Used by the demo, the tests and the benchmarks.
+Owns the child process and the mapping from its tenants to workspaces. The child has a process
+session of its own, so that Ctrl-C reaches this process only; it ends with its parent in any case.
+The demo, the tests and the benchmarks use this module.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ RFMS_VEHICLES = "application/json; rfms=vehicles.v4.0"
 
 
 class Tenant(NamedTuple):
-    """One simulated fleet and what opens it."""
+    """One simulated fleet, with its provider and credential."""
 
     name: str
     provider: str
@@ -42,7 +43,7 @@ class Tenant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """A running simulator."""
+    """A running simulator: its addresses, its process and its fleets."""
 
     http_url: str
     ws_url: str
@@ -51,12 +52,16 @@ class Simulated:
 
 
 class SimulatorFailed(EnvironmentFault):
-    """It ended, or said nothing, before it was ready."""
+    """The simulator ended, or printed nothing in time, before it was ready."""
 
 
 @asynccontextmanager
 async def run_simulator(*flags: str) -> AsyncIterator[Simulated]:
-    """`python -m simulator` with these flags for the length of the block; its standard error is ours."""
+    """Run `python -m simulator` with these flags for the length of the block.
+
+    Its standard error is this process's. Raises SimulatorFailed. It is terminated at the end, and
+    killed after STOP_BUDGET_SECONDS.
+    """
     command = [sys.executable, "-m", "simulator", "--exit-with-parent", str(os.getpid()), *flags]
     process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, start_new_session=True)
     try:
@@ -89,7 +94,7 @@ async def _wait_ready(process: trio.Process) -> Simulated:
 
 
 async def list_vehicles(simulated: Simulated, tenant: Tenant) -> list[tuple[str, str]]:
-    """(external_id, vehicle_name) of a tenant, asked of the provider's own listing."""
+    """Return (external_id, vehicle_name) of a tenant's vehicles, as the provider lists them."""
     async with httpx.AsyncClient(base_url=simulated.http_url, timeout=10.0, trust_env=False) as client:
         if tenant.provider == "viriciti":
             answer = await client.get("/api/v1/my/assets", headers={"x-api-key": tenant.credential})
@@ -121,7 +126,10 @@ async def configure_fleet(
     poll_interval_seconds: int,
     extra_vehicles: Sequence[str] = (),
 ) -> int:
-    """Make a workspace of a tenant: connection, credential as a file, devices activated now. How many devices."""
+    """Configure a tenant as a workspace: its connection, its credential's file, its devices.
+
+    The devices are activated now. Return their number.
+    """
     workspace_id = tenant.name
     await registry.put_workspace(
         workspace_id,
@@ -159,7 +167,7 @@ async def configure_fleet(
 
 
 async def _retire_all(registry: Registry, workspace_id: str) -> None:
-    """Devices of an earlier run are activated anew, so that their grace begins now."""
+    """Retire the devices of an earlier run, so that their grace begins when they are put again."""
     for device in await registry.list_devices(workspace_id, include_retired=False, after=None, limit=10_000):
         await registry.retire_device(workspace_id, device.device_id)
 

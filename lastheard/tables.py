@@ -1,7 +1,8 @@
-"""What the reading commands print: rich tables for people, JSON and CSV for programs.
+"""The output of the reading commands: rich tables for people, CSV for programs.
 
-Owns columns and colours. Decides nothing: states and reasons are the API's. Whatever is shown is shown as it is: names
-are the customers', and rich would take [brackets] and :words: in a plain string for its own.
+Owns columns and colours. Decides nothing: states and reasons are the API's. Every cell is a `Text`,
+which rich shows unchanged. In a plain string, rich would read [brackets] and :words: of a
+customer's name as markup.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _CSV_COLUMNS = (
 
 
 def health_table(title: str, items: Iterable[Mapping[str, Any]], *, with_workspace: bool = False) -> Table:
-    """One line per device: who, state, why, how long ago."""
+    """Return one line per device: its names, state, reason and age."""
     table = _empty(title)
     if with_workspace:
         table.add_column("workspace")
@@ -63,8 +64,10 @@ def health_table(title: str, items: Iterable[Mapping[str, Any]], *, with_workspa
 
 
 def health_csv(pages: Iterable[Mapping[str, Any]]) -> str:
-    """One line per device of the API's health report, with a header."""
-    from api.spreadsheet import write_csv  # and with it the whole web framework, which no other command needs
+    """Return CSV with a header and one line per device of the API's health report."""
+    # Imported here: it brings the whole web framework, which the other reading commands do not
+    # need.
+    from api.spreadsheet import write_csv
 
     rows = [
         [*(item[column] for column in _CSV_COLUMNS), "; ".join(item["old_signals"]), page["evaluated_at"]]
@@ -75,7 +78,7 @@ def health_csv(pages: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _short(signals: Sequence[str]) -> str:
-    """The first two by name, of the rest the number."""
+    """Return the first two names, and the number of the others."""
     named, more = signals[:2], len(signals) - 2
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
@@ -132,7 +135,7 @@ def _leases_table(shard_id: str, workspaces: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _actors_table(children: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Those that need a look; the rest is a number."""
+    """Return the actors that do not run or were restarted; the title counts all of them."""
     odd = {name: child for name, child in children.items() if child["state"] != "running" or child["restarts"]}
     table = _plain(f"actors: {len(children)}, to look at: {len(odd)}", ("actor", "state", "restarts", "since", "error"))
     for name, child in sorted(odd.items()):
@@ -196,12 +199,12 @@ def _add_row(table: Table, *cells: str | Text) -> None:
 
 
 def _instant(text: str | None) -> str:
-    """To the second: whoever needs more asks for JSON."""
+    """Return the instant to the second; the JSON has more digits."""
     return "-" if text is None else text[:19].replace("T", " ")
 
 
 def duration(seconds: float | None) -> str:
-    """12 s, 3 min 20 s, 2 h 5 min, 4 d 3 h; a dash for never."""
+    """Return a duration like 12 s, 3 min 20 s, 2 h 5 min or 4 d 3 h; a dash for None."""
     if seconds is None:
         return "-"
     whole = int(seconds)

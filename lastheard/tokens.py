@@ -1,6 +1,6 @@
-"""`lastheard token create`: a key made straight in the database, for whoever holds the DSN.
+"""`lastheard token create`: makes a key directly in the database, so it needs the DSN.
 
-Owns nothing of the format (api/keys.py) nor of the table (storage/keys.py).
+The format is in api/keys.py and the table in storage/keys.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 async def create_token(
     settings: Settings, name: str, scopes: Sequence[str], workspaces: Sequence[str] | None, expires_at: datetime | None
 ) -> int:
-    """Store a new key and print its text on standard output, where it can be piped. Exit code 2 for a wrong scope."""
+    """Store a new key and print its text, and nothing else, on standard output.
+
+    Return the exit code: 2 for a scope that does not exist.
+    """
     unknown = [scope for scope in scopes if scope not in list(Scope)]
     if unknown:
         print(f"lastheard: no such scope: {', '.join(unknown)}; there are {', '.join(Scope)}", file=sys.stderr)
