@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors.connections import Connector
-from actors.cycle import Cycle, PollState
+from actors.cycle import MAX_DETAIL_CHARACTERS, Cycle, PollState
 from actors.lanes import LANES
 from actors.ports import ProviderFault
 from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
@@ -134,6 +134,18 @@ async def test_each_failure_is_a_fact_of_its_own_class(
     script(shard, steady=ScriptedPoller(quota), live=ScriptedPoller(refused()))
     await run_cycle(shard)
     assert sorted(house.edges()) == [(LIVE, "call_failed", "credentials"), (STEADY, "call_failed", "quota")]
+
+
+async def test_the_text_of_a_failure_is_bounded(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    script(shard, steady=ScriptedPoller(outage("x" * 10_000)))
+    await run_cycle(shard)
+    (event,) = house.store.tables.connection_events.values()
+    (row,) = await house.cycles()
+    assert event.detail == "x" * MAX_DETAIL_CHARACTERS
+    assert len(row.summary["connections"][STEADY]) == MAX_DETAIL_CHARACTERS
 
 
 async def test_a_malformed_answer_is_counted_and_logged_once(
@@ -261,6 +273,26 @@ async def test_a_cursor_whose_data_was_given_up_is_not_believed(
     shard.ingest.give_up()
     await trio.sleep(1)
     assert state.cursors == {STEADY: "c-0"}
+
+
+async def test_a_cursor_whose_last_page_was_given_up_is_not_believed(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    first = page(sample("bus-1", 0, soc_percent=10), next_page="two")
+    last = page(sample("bus-1", 1, soc_percent=11), cursor="c-1")
+    script(shard, steady=ScriptedPoller(first, 5.0, last))
+    state = PollState({STEADY: "c-0"})
+    cycle = await make_cycle(shard, 0, state)
+    nursery.start_soon(shard.ingest.run)
+    nursery.start_soon(cycle.run, 240.0, 30.0)
+    await trio.sleep(2)
+    assert await house.values("bus-1") == {"soc_percent": 10}
+    house.store.go_away()
+    await trio.sleep(5)
+    shard.ingest.give_up()
+    await trio.sleep(1)
+    assert state.cursors == {STEADY: "c-0"}
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_cancelled_cycle_ends_as_abandoned_and_keeps_what_it_brought(

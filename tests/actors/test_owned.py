@@ -129,6 +129,21 @@ async def test_a_hand_over_waits_for_the_verdict_of_all_that_was_submitted(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_hand_over_waits_for_what_a_stream_has_merged(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with owning(house, shard) as owned:
+        await hold_a_frame(shard)
+        async with trio.open_nursery() as handing_over:
+            handing_over.start_soon(owned.let_go, HARBOUR)
+            await trio.sleep(FLUSH_BUDGET_SECONDS / 2)
+            nursery.start_soon(shard.ingest.run)
+        assert owned.workspace_ids() == frozenset()
+        assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
+        assert +owned.frames_of(HARBOUR) == {"received": 1, "merged": 1}
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_verdict_that_does_not_come_in_time_keeps_the_workspace(
     house: House, shard: Shard, autojump_clock: MockClock
 ) -> None:

@@ -66,3 +66,19 @@ async def test_a_session_whose_answers_leave_the_clock_uncertain_is_not_trusted(
     await trio.sleep(TTL_SECONDS)
     assert keeper.statistics()["trusted"]
     nursery.cancel_scope.cancel()
+
+
+async def test_between_two_sessions_a_shard_is_not_trusted(
+    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    sessions: Any = FarAway(house.store)
+    clock = SharedClock(SystemClock())
+    keeper = SessionKeeper("shard-2", sessions, CurrentSession(), clock, shard.random, ttl_seconds=TTL_SECONDS)
+    session = await keeper.begin(after=None)
+    assert keeper.statistics()["trusted"]
+    sessions.round_trip_seconds = 1.0
+    nursery.start_soon(partial(keeper.begin, after=session))
+    await trio.sleep(0.1)
+    assert not keeper.statistics()["trusted"]
+    await trio.sleep(1)
+    assert (keeper.statistics()["trusted"], keeper.statistics()["rejoined"]) == (True, 1)

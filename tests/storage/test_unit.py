@@ -215,6 +215,12 @@ def test_a_name_that_no_query_could_carry_is_an_unknown_device_and_storable_in_t
     assert kept.encode()
 
 
+def test_a_readable_name_stands_in_the_ledger_as_it_was_sent() -> None:
+    dialogue = Dialogue()
+    dialogue.run(submission(update("Überlandbus 7, Zürich")))
+    assert dialogue.said["append_rejections"][3] == ["Überlandbus 7, Zürich"]
+
+
 @pytest.mark.parametrize("name", ["bus\u00a01", "bus\u200b1", "bus\n1"])
 def test_a_name_that_cannot_be_seen_is_a_name_all_the_same(name: str) -> None:
     dialogue = Dialogue(resolve_external_ids=[(WORKSPACE, PROVIDER, name, "bus-1")])

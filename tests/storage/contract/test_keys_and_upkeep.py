@@ -36,7 +36,7 @@ async def test_a_key_and_a_workspace_are_found_together(world: World) -> None:
 
 async def test_the_same_key_again_replaces_what_is_stored(world: World) -> None:
     record = KeyRecord("k1", "Accounts", b"old", frozenset({"read"}), None, None, None)
-    renewed = record._replace(secret_hash=b"new", revoked_at=world.now)
+    renewed = KeyRecord("k1", "Books", b"new", frozenset({"ingest"}), frozenset({HARBOUR}), world.now, world.now)
     for each in (record, renewed):
         await world.stores.keys.create_key(each)
     assert await world.stores.keys.find_key("k1") == renewed
