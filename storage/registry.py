@@ -195,7 +195,8 @@ class PostgresRegistry:
 async def _take_ordinal(connection: Connection, poll_interval_seconds: int) -> int:
     """Return the lowest free ordinal of the interval, which is this transaction's if it commits.
 
-    Waits for other transactions that take one; none of them waits for anything else after that.
+    Waits for other transactions that take an ordinal. Once one of them has the lock on ordinals, it
+    waits for nothing else.
     """
     await connection.execute(sql("lock_ordinals"))
     ordinal: int = await connection.fetchval(sql("lowest_free_ordinal"), poll_interval_seconds)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Statement(NamedTuple):
-    """A block of storage/sql/ingest.sql with its parameters."""
+    """A block of storage/sql with its parameters, by name."""
 
     name: str
     args: tuple[Any, ...]

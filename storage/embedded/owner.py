@@ -97,7 +97,7 @@ def make_private(folder: Path, owner: Owner) -> None:
         unfinished = owner.switched and info.st_uid == 0 and stat.S_ISDIR(info.st_mode) and not any(folder.iterdir())
         if not stat.S_ISDIR(info.st_mode) or info.st_mode & 0o077:
             raise EmbeddedUnavailable(
-                f"{folder} must be a folder only its owner can enter: chmod 700 it, or move it away",
+                f"{folder} must be a folder only its owner can enter: chmod 700 or move it",
                 permanent=True,
             ) from None
         if not unfinished:
