@@ -1,6 +1,6 @@
 """`python -m simulator`: the fleet alone, from flags.
 
-Owns nothing but the flags. `lastheard simulate` builds the same from its own.
+Owns only the flags. `lastheard simulate` builds the same fleet from flags of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Chance as a pure function: the same seed and coordinates always draw the same number.
 
-A draw depends on *what* is decided (which vehicle, which frame), never on how many draws came before it: a fault hits
-the same frame whoever is connected and however the ticks fall.
+A draw depends on the decision (which vehicle, which frame), never on how many draws came before it.
+So a fault hits the same frame, whichever clients are connected and however long the ticks are.
 """
 
 from __future__ import annotations

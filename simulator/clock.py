@@ -1,6 +1,7 @@
-"""The simulator's clocks: the wall for what vehicles write into their records, the monotonic one for pace.
+"""The simulator's clocks: the wall clock for times in records, the monotonic clock for pace.
 
-They come from outside so that a test can choose the hour; nothing else in this folder reads a clock.
+They come from outside so that a test can choose the time. Nothing else in this folder reads a
+clock.
 """
 
 from __future__ import annotations

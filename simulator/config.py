@@ -1,7 +1,8 @@
-"""What is simulated: tenants with their credential, vehicles and faults; and two builders for it.
+"""The configuration of a simulator: tenants with their credential, vehicles and faults.
 
-Owns the description and its validation. Pure and seeded: the same arguments give an equal configuration in every
-process, so a service and its simulator can each build it and agree on every vehicle and credential.
+Owns the configuration, its validation and a builder. Pure and seeded: the same arguments give an
+equal configuration in every process, so a service and its simulator can each build it and agree on
+every vehicle and credential.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DAY_SECONDS: Final = 86_400.0
 
 
 class ConfigInvalid(ValueError):
-    """The description contradicts itself; the message says where."""
+    """The configuration contradicts itself; the message says where."""
 
 
 class Provider(StrEnum):
@@ -32,7 +33,7 @@ class Provider(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """So many calls per window and resource, as rFMS providers announce in X-Rate-Limit-*."""
+    """The number of calls allowed per window and resource, as rFMS tells it in X-Rate-Limit-*."""
 
     calls: int
     window_seconds: float = 60.0
@@ -42,10 +43,10 @@ class RateLimit:
 class Tenant:
     """One customer's fleet at one provider.
 
-    credential: the x-api-key (viriciti) or bearer token (rfms) that opens it.
+    credential: the x-api-key (viriciti) or bearer token (rfms) of this fleet.
     authorisation_delay_seconds: between the echo of a subscription and its first data (viriciti).
-    page_size, rate_limit, retention_seconds, max_statuses: rfms. The standard wants two weeks of statuses kept;
-    `max_statuses` bounds the memory, and the oldest go first.
+    page_size, rate_limit, retention_seconds, max_statuses: for rfms only. The standard asks for two
+    weeks of statuses; `max_statuses` bounds the memory, and the oldest are dropped first.
     """
 
     name: str
@@ -72,10 +73,10 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorConfig:
-    """Everything one process serves.
+    """The configuration of one simulator process.
 
-    tick_seconds: how finely frames are spread over time. write_deadline_seconds, max_outbox_bytes: a reader that is
-    slower than either allows is disconnected, as a vendor would.
+    tick_seconds: how finely frames are spread over time. write_deadline_seconds, max_outbox_bytes:
+    a reader that is slower than either allows is disconnected, as a vendor would do.
     """
 
     tenants: tuple[Tenant, ...]
@@ -105,17 +106,18 @@ def build_config(
     report_interval_seconds: float = 60.0,
     credentials: Sequence[str] = (),
 ) -> SimulatorConfig:
-    """`devices` split evenly over `tenants`, of which the last `rfms_tenants` speak rFMS and the others the stream.
+    """Return tenants over which `devices` are split evenly; the last `rfms_tenants` use rFMS.
 
-    `rate` is frames per second and vehicle. Credentials not given are derived from the seed. Raises ConfigInvalid or
-    FaultsInvalid with a message fit for a command line.
+    The other tenants use the stream. `rate` is frames per second and vehicle. Credentials that are
+    not given are derived from the seed. Raises ConfigInvalid or FaultsInvalid with a message fit
+    for a command line.
     """
     if not 0 < tenants <= devices:
         raise ConfigInvalid(f"{devices} devices cannot fill {tenants} tenants; each needs at least one")
     if not 0 <= rfms_tenants <= tenants:
         raise ConfigInvalid(f"{rfms_tenants} of {tenants} tenants cannot be rFMS")
     for name, value in (("rate", rate), ("report interval", report_interval_seconds)):
-        if not 0.0 <= value < inf:  # not a number is neither
+        if not 0.0 <= value < inf:  # false for NaN
             raise ConfigInvalid(f"the {name} must be a number from 0 on, not {value:g}")
     judged = parse_faults(faults) if isinstance(faults, str) else faults
     base, extra = divmod(devices, tenants)
@@ -131,7 +133,10 @@ def build_config(
 
 
 def vehicle_id(seed: int, provider: Provider, tenant: int, number: int) -> str:
-    """`bus_0001` for the stream (unique within a tenant), a VIN for rFMS (unique among tenants); `number` from 1."""
+    """Return `bus_0001` for the stream, or a VIN for rFMS; `number` counts from 1.
+
+    The first is unique within a tenant, the second among all tenants.
+    """
     if provider is Provider.VIRICITI:
         return f"bus_{number:04d}"
     return make_vin(seed, (tenant + 1) * 100_000 + number)
@@ -140,7 +145,10 @@ def vehicle_id(seed: int, provider: Provider, tenant: int, number: int) -> str:
 def plain_fleet(
     seed: int, provider: Provider, tenant: int, count: int, rate: float, report_interval_seconds: float
 ) -> tuple[VehicleSpec, ...]:
-    """Well-behaved vehicles; every tenth stands parked. `tenant` counts from 0 and keeps the VINs apart."""
+    """Return vehicles without faults; every tenth is parked.
+
+    `tenant` counts from 0 and makes VINs of different tenants differ.
+    """
     return tuple(
         VehicleSpec(
             vehicle_id=vehicle_id(seed, provider, tenant, number),
@@ -154,7 +162,10 @@ def plain_fleet(
 
 
 def _credential(seed: int, provider: Provider, number: int) -> str:
-    """Looks like the vendors' own: a UUID for the stream, a token for rFMS. Worth nothing anywhere else."""
+    """Return a credential that looks like the vendor's: a UUID for the stream, a token for rFMS.
+
+    It is not valid anywhere else.
+    """
     digits = f"{seed_from(seed, 'credential', provider, number):016x}{seed_from(seed, 'more', number):016x}"
     if provider is Provider.RFMS:
         return f"rfms-{digits}"

@@ -1,11 +1,11 @@
-"""`/sim/…`: what a test asks the simulator itself, and how it changes the faults while it runs.
+"""`/sim/…`: the interface by which a test reads the simulator's counts and changes its faults.
 
-Owns the control interface's paths and bodies. Open to anyone who reaches the port, which is a loopback one: this is a
-test tool and holds nothing worth a lock.
+Owns the paths and bodies of that interface. It needs no credential: the port is on loopback, and
+this test tool holds no secret.
 
 GET  /sim/statistics[?brief=true]   counts by tenant, and unless brief by vehicle and label
 GET  /sim/connections               the log of stream connections
-GET  /sim/last                      newest value sent of every signal
+GET  /sim/last                      the newest value that was sent of every signal
 POST /sim/faults                    {"tenant"?, "faults"?: "name=value,…", "reporting"?: {vehicle_id: {…}}}
 POST /sim/disconnect                {"tenant"?, "abrupt"?: bool}
 """
@@ -64,7 +64,11 @@ def _desks(desks: Iterable[Desk], order: dict[str, Any]) -> list[Desk]:
 
 
 def change_faults(desks: Iterable[Desk], order: dict[str, Any], elapsed: float) -> None:
-    """Everything is read before anything is changed. Raises ValueError or KeyError with what is wrong."""
+    """Change faults and reporting of these desks, all or none.
+
+    The whole order is read before anything is changed. Raises ValueError or KeyError that names the
+    mistake.
+    """
     faults = parse_faults(order["faults"]) if "faults" in order else None
     manners = {vehicle: read_reporting(wanted) for vehicle, wanted in order.get("reporting", {}).items()}
     for desk in desks:
@@ -79,7 +83,7 @@ def change_faults(desks: Iterable[Desk], order: dict[str, Any], elapsed: float) 
 
 
 def read_reporting(wanted: dict[str, Any]) -> Reporting:
-    """The fields of `Reporting` by name; `stopped_labels` is a map of label to seconds."""
+    """Return a `Reporting` from its fields by name; `stopped_labels` maps a label to seconds."""
     strangers = set(wanted) - {one.name for one in fields(Reporting)}
     if strangers:
         allowed = ", ".join(one.name for one in fields(Reporting))

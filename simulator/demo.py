@@ -1,7 +1,7 @@
-"""The demonstration's fleets: three on the stream and two on rFMS, with one of every misfortune in each.
+"""The demo's fleets: three on the stream and two on rFMS, each with vehicles of every fault.
 
-Owns the cast. Every duration is an argument, because what counts as silent or delayed is decided by the thresholds of
-the service that watches.
+Owns the choice of vehicles. Every duration is an argument, because the thresholds of the service
+that collects from the fleets decide what counts as silent or delayed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class DemoPace:
 def demo_config(seed: int = 0, pace: DemoPace | None = None) -> SimulatorConfig:
     """Five tenants of 8 to 14 vehicles.
 
-    In each: one or two vehicles never report, one falls silent for good, one reports only now and then, one keeps its
-    position but loses its state of charge; the rest chatter. The third tenant, `oldtown`, answers slowly.
+    In each, one or two vehicles never report, one falls silent for good, one reports only now and
+    then, and one loses its state of charge but goes on sending its position. The others report all
+    the time. The third tenant, `oldtown`, answers slowly.
     """
     pace = pace or DemoPace()
     chance = Random(seed_from(seed, "demo"))
@@ -68,7 +69,7 @@ def _mild(pace: DemoPace, latency: float) -> Faults:
 def _cast(
     seed: int, tenant: int, provider: Provider, count: int, silent_ones: int, pace: DemoPace
 ) -> tuple[VehicleSpec, ...]:
-    """A plain fleet of the tenant's size in which the first few vehicles have been given a part to play."""
+    """Return a plain fleet of the tenant's size whose first few vehicles misbehave."""
     plain = plain_fleet(seed, provider, tenant, count, pace.rate, pace.report_interval_seconds)
     parts = (
         *(Reporting(never=True),) * silent_ones,

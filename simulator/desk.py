@@ -1,6 +1,7 @@
-"""One tenant as the provider keeps it: its fleet, its open streams, its faults and what was counted.
+"""One tenant as the provider keeps it: its fleet, its open streams, its faults and its counts.
 
-Owns the choice of answer for a request that has been admitted, faults included. Synchronous; the server awaits.
+Owns the choice of answer for a request that has been admitted, faults included. Synchronous; the
+server awaits.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _RESOURCES: Final = frozenset(
 
 @dataclass(slots=True)
 class ConnectionEntry:
-    """One stream connection in the log. `…_at` is the wall clock, `…_monotonic` the other; None while it is open."""
+    """One stream connection in the log.
+
+    `…_at` is the wall clock, `…_monotonic` the monotonic clock; None while the connection is open.
+    """
 
     tenant: str
     number: int
@@ -44,7 +48,11 @@ class ConnectionEntry:
 
 
 class Desk:
-    """`answer` is for requests whose credential was right. Elapsed seconds count from the simulator's start."""
+    """One tenant's side of the provider.
+
+    `answer` is for requests whose credential was right. Elapsed seconds count from the simulator's
+    start.
+    """
 
     def __init__(self, tenant: Tenant, seed: int) -> None:
         self.tenant = tenant
@@ -63,7 +71,7 @@ class Desk:
 
     @property
     def live(self) -> LiveStream:
-        """Only a stream provider's tenant gets as far as a handshake."""
+        """The fleet of a stream provider's tenant; only such a tenant reaches a handshake."""
         assert isinstance(self.fleet, LiveStream)  # noqa: S101
         return self.fleet
 
@@ -85,7 +93,7 @@ class Desk:
         return faults.latency if faults.is_active(elapsed) else 0.0
 
     def answer(self, request: Request, elapsed: float, wall: float) -> Answer | None:
-        """None is a connection closed without an answer."""
+        """Return the answer, or None if the connection is to be closed without one."""
         fault = self._draw_fault(elapsed)
         if fault is not None:
             self.injected[f"http_{fault.value}"] += 1
@@ -113,7 +121,11 @@ class Desk:
         return self._spoilt(answer, elapsed) if answer.status == 200 else answer
 
     def _spoilt(self, answer: Answer, elapsed: float) -> Answer:
-        """What malformed and non-object frames are to the stream, whole answers are to rFMS; they count as not sent."""
+        """Return the answer, perhaps spoilt: cut off, or replaced by JSON that is no object.
+
+        On the stream the same faults hit single frames. The statuses of a spoilt answer are not
+        counted as sent.
+        """
         faults = self.roster.faults
         if not faults.is_active(elapsed):
             return answer
@@ -128,7 +140,11 @@ class Desk:
         return Answer(answer.status, body, answer.headers)
 
     def _refusal(self, fault: AnswerFault, wall: float) -> Answer:
-        """A stream provider says Retry-After; rFMS has no such header and says when the window resets."""
+        """Return the refusal for an injected fault.
+
+        A stream provider sends Retry-After. rFMS has no such header and says when the window
+        resets.
+        """
         status, wait = int(fault.value), self.roster.faults.retry_after
         may_retry = fault in (AnswerFault.TOO_MANY, AnswerFault.AWAY)
         if self.tenant.provider is Provider.VIRICITI:
@@ -142,7 +158,7 @@ class Desk:
     # Streams
 
     def refuse_stream(self, elapsed: float, wall: float) -> Answer | None:
-        """An injected refusal of a handshake; None lets it through."""
+        """Return the injected refusal of a handshake, or None if the handshake may go on."""
         fault = self._draw_fault(elapsed)
         if fault is None:
             return None
@@ -170,11 +186,11 @@ class Desk:
             self.injected[str(session.ending)] += 1
 
     def replan_ends(self, elapsed: float) -> None:
-        """After a change of faults, for the streams that are open."""
+        """Plan the ends of the open streams anew, after a change of faults."""
         for number, session in enumerate(self.sessions):
             self._plan_end(session, self._connections + number, elapsed)
 
-    # What was counted
+    # Counts
 
     def statistics(self, *, brief: bool) -> dict[str, Any]:
         counts: dict[str, Any] = {
@@ -203,7 +219,10 @@ class Desk:
         return sent
 
     def last(self) -> dict[str, dict[str, Any]]:
-        """The newest true value sent of each signal, as written on the wire, with its time in epoch milliseconds."""
+        """Return the newest true value that was sent of each signal, by vehicle and label.
+
+        As written on the wire, with its time in epoch milliseconds.
+        """
         newest: dict[str, dict[str, Any]] = {}
         if isinstance(self.fleet, LiveStream):
             for signal in self.fleet.signals:
@@ -215,5 +234,5 @@ class Desk:
         return newest
 
     def facts(self) -> dict[str, Any]:
-        """What is set, for the control interface."""
+        """Return the tenant's present faults, for the control interface."""
         return {"tenant": self.tenant.name, "faults": asdict(self.roster.faults)}

@@ -35,7 +35,7 @@ _REASONS: Final = {
 
 
 class Request(NamedTuple):
-    """Header names are lower case; of a repeated query parameter the last one counts."""
+    """One request. Header names are lower case; of a repeated query parameter the last counts."""
 
     method: str
     path: str
@@ -50,7 +50,10 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`when_sent` runs after the last byte was handed to the socket: what a client never got is not counted."""
+    """One answer. `when_sent` runs after the last byte was handed to the socket.
+
+    So an answer that could not be sent is not counted.
+    """
 
     status: int
     body: bytes = b""
@@ -59,7 +62,7 @@ class Answer:
 
 
 class ClientGone(Exception):
-    """The peer closed, broke the protocol beyond an answer, or let a deadline pass."""
+    """The client closed, broke the protocol so that no answer is possible, or missed a deadline."""
 
 
 def json_answer(
@@ -75,7 +78,10 @@ def json_answer(
 
 
 class Exchange:
-    """One connection from a client. `receive`, then `send`, and again; `leftover` after an upgrade request."""
+    """One connection from a client.
+
+    Call `receive` and `send` in turn. After an upgrade request, `leftover` has the bytes behind it.
+    """
 
     def __init__(self, stream: trio.SocketStream, send_seconds: float) -> None:
         self.stream = stream
@@ -84,7 +90,7 @@ class Exchange:
         self.raw_request: h11.Request | None = None
 
     async def receive(self) -> Request | None:
-        """The next request; None when the client is done. Raises ClientGone."""
+        """Return the next request, or None if the client ended in order. Raises ClientGone."""
         try:
             with trio.fail_after(IDLE_SECONDS):
                 return await self._receive()
@@ -135,11 +141,11 @@ class Exchange:
 
     @property
     def leftover(self) -> bytes:
-        """What the client sent behind its upgrade request."""
+        """The bytes that the client sent behind its upgrade request."""
         return self._connection.trailing_data[0]
 
     async def send(self, answer: Answer) -> None:
-        """Raises ClientGone when it does not take the whole answer in time."""
+        """Send the answer. Raises ClientGone if the client does not take all of it in time."""
         body = b"" if self._is_head else answer.body
         headers = {**answer.headers, "Content-Length": str(len(body))}
         head = h11.Response(

@@ -1,7 +1,7 @@
-"""What goes wrong, how often, for whom and when: read from a flag, decided by seeded chance.
+"""The injected faults: how often, for which vehicles and when; decided by seeded chance.
 
-Owns the list of faults, their parser and the pure decisions. Must never do anything about them: the stream, the log of
-statuses and the HTTP answers ask here and act themselves.
+Owns the list of faults, the parser of the flag and the pure decisions. Must never carry a fault
+out: the stream, the log of statuses and the HTTP answers ask here and act themselves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FaultsInvalid(ValueError):
 
 
 class FrameFault(StrEnum):
-    """What can befall one frame of the stream, or one record of the rFMS log."""
+    """A fault of one frame of the stream, or of one record of the rFMS log."""
 
     DUPLICATE = "duplicate"
     OUT_OF_ORDER = "out_of_order"
@@ -38,7 +38,7 @@ class FrameFault(StrEnum):
 
 
 class AnswerFault(StrEnum):
-    """What can befall one HTTP answer; the value of a status fault is its status."""
+    """A fault of one HTTP answer; the value of a status fault is its status."""
 
     UNAUTHORISED = "401"
     FORBIDDEN = "403"
@@ -76,10 +76,11 @@ def _check(name: str, kind: str, value: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """Every fault by its flag's name. Nothing goes wrong by default.
+    """Every fault by its flag's name. By default there are none.
 
-    `starts_at` and `ends_at` bound, in seconds since the start, the faults of frames, connections and answers;
-    `vehicles` (empty: all) bounds those of frames and of vehicles. Fractions of vehicles are exact counts, rounded up.
+    `starts_at` and `ends_at`, in seconds since the start, bound the faults of frames, connections
+    and answers. `vehicles` (empty: all) limits those of frames and of vehicles. Fractions of
+    vehicles are exact counts, rounded up.
     """
 
     duplicates: float = _fraction("of frames are sent twice")
@@ -125,7 +126,7 @@ class Faults:
 
     @cached_property
     def frame_limits(self) -> tuple[tuple[float, FrameFault], ...]:
-        """Rising bounds on one draw: at most one fault befalls a frame."""
+        """Rising bounds for one draw, so that a frame has at most one fault."""
         return _limits(
             (self.duplicates, FrameFault.DUPLICATE),
             (self.out_of_order, FrameFault.OUT_OF_ORDER),
@@ -157,7 +158,7 @@ NO_FAULTS: Final = Faults()
 
 
 def pick(limits: tuple[tuple[float, _F], ...], number: float) -> _F | None:
-    """The fault whose share of the unit interval holds `number`, if any."""
+    """Return the fault whose share of the unit interval contains `number`, if any."""
     for limit, fault in limits:
         if number < limit:
             return fault
@@ -165,17 +166,23 @@ def pick(limits: tuple[tuple[float, _F], ...], number: float) -> _F | None:
 
 
 def frame_fault(faults: Faults, seed: int, signal: int, turn: int) -> FrameFault | None:
-    """What befalls the `turn`-th frame of a signal; the same for the same seed, whoever listens."""
+    """Return the fault of the `turn`-th frame of a signal, or None.
+
+    It is the same for the same seed, whichever clients listen.
+    """
     return pick(faults.frame_limits, draw(seed, signal, turn)) if faults.frame_limits else None
 
 
 def answer_fault(faults: Faults, seed: int, request: int) -> AnswerFault | None:
-    """What befalls the `request`-th answer of a tenant."""
+    """Return the fault of the `request`-th answer of a tenant, or None."""
     return pick(faults.answer_limits, draw(seed, -1, request)) if faults.answer_limits else None
 
 
 def parse_faults(text: str) -> Faults:
-    """`name=value,name=value`; empty text is no faults. Raises FaultsInvalid with a message that names the remedy."""
+    """Read `name=value,name=value`; empty text means no faults.
+
+    Raises FaultsInvalid with a message that names the remedy.
+    """
     values: dict[str, Any] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (piece.strip() for piece in item.partition("="))
@@ -200,14 +207,15 @@ def _parse_value(name: str, value: str) -> float | tuple[str, ...]:
 
 
 def describe_faults() -> str:
-    """One line per fault for a command's help."""
+    """Return one line for each fault, for a command's help."""
     return "\n".join(f"{one.name} ({one.metadata['kind']}): {one.metadata['help']}" for one in fields(Faults))
 
 
 def assign_reporting(faults: Faults, seed: int, vehicle_ids: Sequence[str]) -> dict[str, Reporting]:
-    """Which vehicles misbehave, chosen by the seed: the groups are disjoint, so one cause explains each vehicle.
+    """Choose by the seed which vehicles misbehave, and how.
 
-    A fraction is of all concerned vehicles, rounded up; groups that come later take what is left.
+    The groups are disjoint, so each vehicle has one cause. A fraction refers to all vehicles that
+    the faults concern, rounded up; later groups take from the vehicles that are left.
     """
     concerned = [vehicle_id for vehicle_id in vehicle_ids if faults.concerns(vehicle_id)]
     order = sorted(concerned)
@@ -235,7 +243,7 @@ def _groups(faults: Faults) -> tuple[tuple[float, Reporting], ...]:
 
 
 def seconds_to_disconnect(faults: Faults, seed: int, connection: int) -> float:
-    """How long a connection lives: about `disconnect_every`, half as long or again at the extremes."""
+    """Return how long a connection lives: between 0.5 and 1.5 times `disconnect_every`."""
     if not faults.disconnect_every:
         return float("inf")
     return faults.disconnect_every * (0.5 + draw(seed, -2, connection))

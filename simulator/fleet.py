@@ -1,8 +1,9 @@
-"""What a battery bus would measure at any instant: pure functions of (seed, vehicle, time).
+"""The measurements of a battery bus at any instant: pure functions of (seed, vehicle, time).
 
-Owns the physics, such as they are: a bus on a line repeats drive, charge, park; a parked one stands still for ever.
-Everything is in closed form, so any value of any instant can be asked for in any order: the state endpoint, the stream
-and the test's oracle agree by construction, and nothing has to be remembered. Must never read a clock.
+Owns a simple model: a bus on a line repeats drive, charge, park; a parked one stands still for
+ever. Everything is in closed form, so any value of any instant can be asked for in any order. The
+state endpoint, the stream and the test's oracle agree by construction, and nothing has to be
+remembered. Must never read a clock.
 
 Instants are seconds since the Unix epoch. No braking energy is recovered: power is negative only while charging.
 """
@@ -41,7 +42,7 @@ class Duty(StrEnum):
 
 
 class Mode(StrEnum):
-    """What it is doing now."""
+    """The present activity of a vehicle."""
 
     DRIVING = "driving"
     CHARGING = "charging"
@@ -50,8 +51,11 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VehicleSpec:
-    """One simulated vehicle. `rate` is frames per second over all labels together (stream); `report_interval_seconds`
-    is the time between two timer records (rFMS). `reporting` says how it misbehaves, if it does."""
+    """One simulated vehicle.
+
+    `rate` is frames per second over all labels together (stream). `report_interval_seconds` is the
+    time between two timer records (rFMS). `reporting` says how the vehicle misbehaves, if it does.
+    """
 
     vehicle_id: str
     name: str
@@ -84,7 +88,7 @@ def _character(seed: int, vehicle_id: str, centre: tuple[float, float]) -> _Char
     chance = Random(seed_from(seed, vehicle_id))
     stop_seconds = chance.uniform(70, 130)
     drive, charge, park = chance.uniform(1800, 3000), chance.uniform(600, 1000), chance.uniform(120, 480)
-    drive = round(drive / stop_seconds) * stop_seconds  # it arrives at its last stop, at rest
+    drive = round(drive / stop_seconds) * stop_seconds  # a drive ends at a stop, at rest
     return _Character(
         drive_seconds=drive,
         charge_seconds=charge,
@@ -125,13 +129,19 @@ class Bus:
         }
 
     def _place(self, at: float) -> tuple[float, float]:
-        """(cycles completed, seconds into the cycle); a parked bus rests at the end of its first cycle."""
+        """Return (cycles completed, seconds into the cycle).
+
+        A parked bus rests at the end of its first cycle.
+        """
         if self._is_parked:
             return 0.0, self._cycle_seconds - 1.0
         return divmod(at - ODOMETER_EPOCH + self._c.offset_seconds, self._cycle_seconds)
 
     def _driven_km(self, into: float) -> float:
-        """Kilometres since the cycle began: the integral of a speed that swings between stops."""
+        """Return kilometres since the cycle began.
+
+        This is the integral of a speed that rises and falls between two stops.
+        """
         c = self._c
         seconds = min(into, c.drive_seconds)
         turn = 2 * pi / c.stop_seconds
@@ -167,11 +177,11 @@ class Bus:
         return c.high_soc - 100 * missing_kwh / c.capacity_kwh
 
     def soc(self, at: float) -> float:
-        """Percent, one decimal."""
+        """Return the state of charge in percent, with one decimal."""
         return round(self._soc(at), 1)
 
     def power_kw(self, at: float) -> float:
-        """Out of the battery positive, into it negative."""
+        """Return the power in kW: positive out of the battery, negative into it."""
         mode = self.mode(at)
         if mode is Mode.CHARGING:
             return round(-self._cycle_kwh * 3600 / self._c.charge_seconds, 1)
@@ -189,49 +199,55 @@ class Bus:
         return round(self._soc(at) / 100 * self._c.capacity_kwh / self._c.kwh_per_km, 1)
 
     def total_energy_kwh(self, at: float) -> float:
-        """Driven out of the battery since the odometer's epoch; never falls."""
+        """Return the energy drawn from the battery since the odometer's epoch; it never falls."""
         cycles, into = self._place(at)
         first = self._c.first_odometer_km * self._c.kwh_per_km
         return round(first + cycles * self._cycle_kwh + self._used_kwh(into), 3)
 
     def energy_used_per_day_kwh(self, at: float) -> float:
-        """Back to zero at midnight. Vendors mean the vehicle's own midnight; these buses live in UTC."""
+        """Return the energy used since midnight UTC.
+
+        Vendors mean the vehicle's own midnight; the simulated buses are in UTC.
+        """
         midnight = at - at % SECONDS_PER_DAY
         return round(self.total_energy_kwh(at) - self.total_energy_kwh(midnight), 2)
 
     def _bearing(self, at: float) -> float:
-        """Where on its loop it is, as an angle in radians."""
+        """Return the bus's place on its loop as an angle in radians."""
         return 2 * pi * (self.odo_km(at) % self._c.loop_km) / self._c.loop_km
 
     def position(self, at: float) -> tuple[float, float]:
-        """(latitude, longitude) in degrees, six decimals, along a circle of `loop_km`."""
+        """Return (latitude, longitude) in degrees, six decimals, on a circle of `loop_km`."""
         angle, radius = self._bearing(at), self._c.loop_km / (2 * pi) / KM_PER_DEGREE
         latitude, longitude = self._c.centre
         east = radius * sin(angle) / cos(radians(latitude))
         return round(latitude + radius * cos(angle), 6), round(longitude + east, 6)
 
     def heading_degrees(self, at: float) -> int:
-        """Clockwise from north; the loop is driven clockwise, so it is the angle plus a quarter turn."""
+        """Return the course, clockwise from north.
+
+        The loop is driven clockwise, so the course is the angle plus a quarter turn.
+        """
         return int(degrees(self._bearing(at)) + 90) % 360
 
     def gps(self, at: float) -> str:
-        """The stream's form: "lat|lon"."""
+        """Return the position in the stream's form: "lat|lon"."""
         latitude, longitude = self.position(at)
         return f"{latitude}|{longitude}"
 
 
 def is_vin(text: str) -> bool:
-    """ISO 3779: 17 characters of an alphabet without I, O and Q."""
+    """Return whether it is a VIN (ISO 3779): 17 characters of an alphabet without I, O and Q."""
     return len(text) == 17 and all(character in VIN_ALPHABET for character in text)
 
 
 def make_vin(seed: int, serial: int) -> str:
-    """A vehicle identification number that is unique by its serial (up to eight digits)."""
+    """Return a vehicle identification number that is unique by its serial (up to eight digits)."""
     chance = Random(seed_from(seed, "vin", serial))
     return "YS4" + "".join(chance.choices(VIN_ALPHABET, k=6)) + f"{serial:08d}"
 
 
 def city(seed: int, fleet: str) -> tuple[float, float]:
-    """The middle of a fleet's town: (latitude, longitude)."""
+    """Return the centre of a fleet's town: (latitude, longitude)."""
     chance = Random(seed_from(seed, "city", fleet))
     return chance.uniform(50.9, 52.6), chance.uniform(4.4, 6.6)

@@ -1,10 +1,11 @@
-"""What travels on the stream: the vendor's data points as finished websocket frames.
+"""The frames of the stream: the vendor's data points as finished websocket frames.
 
-Owns the bytes of a frame and one `Signal` per (vehicle, label): what the provider knows of it and what was sent.
-Pure, but for the counters that `written` moves.
+Owns the bytes of a frame, and one `Signal` per (vehicle, label) with what the provider knows of it
+and what was sent. Pure, except for the counters that `written` moves.
 
-A server's frames are not masked (RFC 6455 §5.1), so their header is two or four bytes before the text. Building them
-here lets a whole tick go out in one send, which is worth about a factor of five against one send per frame.
+A server's frames are not masked (RFC 6455 §5.1), so their header is two or four bytes before the
+text. Building them here lets a whole tick go out in one send, which is about five times as fast as
+one send per frame.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _TEXT_FRAME: Final = 0x81  # FIN and opcode 1
 _LONGEST_SHORT: Final = 125
 
-# What a `non_object` fault sends: JSON that is no object, and text that is no JSON.
+# The texts that a `non_object` fault sends: JSON that is no object, and text that is no JSON.
 NOISE: Final = (b'"hello"', b"42", b"[]", b"null", b"keep-alive", b'["vehicles"]', b"true")
 
 
@@ -44,7 +45,10 @@ DATA_KINDS: Final = frozenset({FrameKind.DATA, FrameKind.DUPLICATE, FrameKind.OU
 
 
 class Frame(NamedTuple):
-    """Bytes ready for the socket, and what they say; `time_ms` is 0 for frames that belong to no signal."""
+    """Bytes ready for the socket, with their kind and signal.
+
+    `time_ms` is 0 for frames that belong to no signal.
+    """
 
     data: bytes
     kind: FrameKind
@@ -53,10 +57,12 @@ class Frame(NamedTuple):
 
 
 class Signal:
-    """One label of one vehicle: its sensor, the sessions that subscribed to it, and its record.
+    """One label of one vehicle: its sensor, the sessions that subscribed to it, and its counts.
 
-    known_ms: time of the newest reading that reached the provider (0: none). What POST /state answers from.
-    last_ms, sent: newest true reading written to any stream, and how many were written. What tests compare with.
+    known_ms: time of the newest reading that reached the provider (0: none). POST /state answers
+    from it.
+    last_ms, sent: time of the newest true reading written to any stream, and how many were written.
+    Tests compare with them.
     """
 
     __slots__ = ("_head", "index", "known_ms", "label", "last_ms", "read", "sent", "sessions", "vehicle_id")
@@ -74,7 +80,7 @@ class Signal:
         self._head = b'{"type":"vehicles","payload":' + head
 
     def text_at(self, time_ms: int) -> bytes:
-        """The data point, one label in one frame, as the vendor writes it."""
+        """Return the data point as the vendor writes it: one label in one frame."""
         value = self.read(time_ms / 1000)
         shown = b'"%b"' % value.encode() if isinstance(value, str) else repr(value).encode()
         return b'%b,"time":%d,"value":%b}}' % (self._head, time_ms, shown)
@@ -83,7 +89,7 @@ class Signal:
         return Frame(text_frame(self.text_at(time_ms)), kind, self, time_ms)
 
     def broken_frame_at(self, time_ms: int) -> Frame:
-        """The same data point cut off in the middle, so that no JSON parser takes it."""
+        """Return the data point cut off in the middle, so that no JSON parser accepts it."""
         text = self.text_at(time_ms)
         return Frame(text_frame(text[: len(text) * 2 // 3]), FrameKind.MALFORMED, self, time_ms)
 
@@ -96,7 +102,7 @@ class Signal:
 
 
 def text_frame(text: bytes) -> bytes:
-    """One unfragmented, unmasked text message (RFC 6455 §5.2)."""
+    """Return one unfragmented, unmasked text message (RFC 6455 §5.2)."""
     size = len(text)
     if size <= _LONGEST_SHORT:
         return bytes((_TEXT_FRAME, size)) + text
@@ -106,12 +112,15 @@ def text_frame(text: bytes) -> bytes:
 
 
 def control_frame(message: object) -> Frame:
-    """An echo, an error or an answer to a debug command."""
+    """Return an echo, an error or an answer to a debug command."""
     return Frame(text_frame(orjson.dumps(message)), FrameKind.CONTROL)
 
 
 def error_frame(text: str, **details: object) -> Frame:
-    """`type: error`. The vendor's payload is not documented; a message and the culprit must do."""
+    """Return a frame of `type: error`.
+
+    The vendor's payload is not documented; ours has a message and the input at fault.
+    """
     return control_frame({"type": "error", "payload": {"message": text, **details}})
 
 

@@ -1,7 +1,7 @@
-"""When vehicles report: how each of them keeps or loses its rhythm, and whose turn it is.
+"""The times at which vehicles report.
 
-Owns `Reporting` (one vehicle's manners) and `Timetable` (the turns of a whole fleet in one heap, so that ten thousand
-vehicles cost one task). Pure: elapsed seconds come in from outside.
+Owns `Reporting` (how one vehicle behaves) and `Timetable` (the turns of a whole fleet in one heap,
+so that ten thousand vehicles cost one task). Pure: elapsed seconds come in from outside.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ if TYPE_CHECKING:
 
 # Successive multiples modulo 1 fill the unit interval almost evenly, whatever the number of vehicles.
 _GOLDEN_RATIO: Final = 0.618033988749895
-# A fleet that fell behind (a suspended machine) goes on from here; catching up would be a burst.
+# Turns that are further behind (a suspended machine) are left out; catching up would be a burst.
 MAX_LAG_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """One vehicle's manners. Seconds count from the start of the simulator, or from the change at runtime.
+    """How one vehicle reports.
 
-    never: configured, never says a word.
-    silent_after_seconds, silent_until_seconds: says nothing from one to the other (None: for good).
-    every_seconds: says everything it has in one breath, only this often, in place of its own rate.
-    stopped_labels: (label, seconds) after which this one signal stays away while the others go on.
-    late_seconds: keeps what it measures and delivers it in bursts, this often, with the old times.
+    Seconds count from the start of the simulator, or from a change at runtime.
+
+    never: the vehicle is configured and never reports.
+    silent_after_seconds, silent_until_seconds: it is silent from one to the other (None: for good).
+    every_seconds: it sends all its labels at once, this often, instead of at its own rate.
+    stopped_labels: (label, seconds) after which this signal is missing while the others go on.
+    late_seconds: it keeps its readings and delivers them in bursts, this often, with the old times.
     """
 
     never: bool = False
@@ -52,7 +54,7 @@ CHATTY: Final = Reporting()
 
 
 class Turn(NamedTuple):
-    """It is this vehicle's turn: `due` in elapsed seconds, `number` counting its turns."""
+    """One vehicle's turn to report: `due` in elapsed seconds, `number` counts its turns."""
 
     due: float
     vehicle: int
@@ -60,10 +62,10 @@ class Turn(NamedTuple):
 
 
 class Timetable:
-    """The turns of a fleet, evenly spread: each vehicle has its period and a phase of its own inside it.
+    """The turns of a fleet, evenly spread: each vehicle has a period, and a phase of its own in it.
 
-    A period of zero or less means never. `due` returns turns in time order; after a lag of more than MAX_LAG_SECONDS
-    the missed turns are left out and counted in `missed`.
+    A period of zero or less means never. `due` returns turns in time order; after a lag of more
+    than MAX_LAG_SECONDS the missed turns are left out and counted in `missed`.
     """
 
     def __init__(self, periods: Sequence[float], elapsed: float = 0.0) -> None:
@@ -84,7 +86,7 @@ class Timetable:
         heapq.heapify(self._heap)
 
     def due(self, elapsed: float) -> list[Turn]:
-        """Every turn up to now."""
+        """Return every turn that fell due by `elapsed`, in time order."""
         heap, periods = self._heap, self._periods
         turns: list[Turn] = []
         while heap and heap[0].due <= elapsed:
@@ -97,7 +99,7 @@ class Timetable:
         return turns
 
     def _skip(self, after: float, period: float, elapsed: float) -> float:
-        """Leave whole periods out, so that the phase and with it the spread survive."""
+        """Leave out whole periods, so that the vehicle keeps its phase and turns stay spread."""
         skipped = int((elapsed - after) / period)
         self.missed += skipped
         return after + skipped * period

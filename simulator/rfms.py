@@ -2,11 +2,15 @@
 
 Owns the media types, the standard's error bodies, paging and rate limits. Records come from `StatusLog`.
 
-Where the standard leaves room: VINs are in alphabetical order; a starttime before the storage horizon is no error and
-gets what is kept ("a period where no data has been received" is an empty list); an Accept header must name the version
-exactly, any other (also `*/*`) is 406; a missing token is 400 and a wrong one 401, as in the standard's own examples.
-Paging by "last receivedDateTime + 1 second" works too, and loses the rest of a second that a page ended in: that is the
-standard's weakness, kept on purpose. The link of moreDataAvailableLink loses nothing.
+Choices where the standard leaves room:
+- VINs are in alphabetical order.
+- A starttime before the storage horizon is no error and gets the records that are kept ("a period
+  where no data has been received" is an empty list).
+- An Accept header must name the version exactly; any other (also `*/*`) is 406.
+- A missing token is 400 and a wrong one 401, as in the standard's own examples.
+- Paging by "last receivedDateTime + 1 second" works too, and loses the rest of the second in which
+  a page ended: this weakness of the standard is kept on purpose. Following moreDataAvailableLink
+  loses nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +40,10 @@ _ERROR_URI: Final = "https://rfms.invalid/errors/"
 
 
 class RateWindow:
-    """Calls of one resource in a fixed window. `take` says what is left; below zero means refused."""
+    """Calls of one resource in a fixed window.
+
+    `take` counts a call and returns how many are left; below zero means refused.
+    """
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
@@ -60,7 +67,10 @@ class RateWindow:
 
 
 class RfmsFleet:
-    """The server's side for one tenant. `answer` is synchronous; what was sent is counted when it was sent."""
+    """The server's side for one tenant. `answer` is synchronous.
+
+    Records are counted as sent after their answer was sent.
+    """
 
     def __init__(self, tenant: Tenant, seed: int) -> None:
         self.tenant = tenant
@@ -165,7 +175,10 @@ class RfmsFleet:
         return found
 
     def _matches(self, query: StatusQuery, status: Status) -> bool:
-        """Every record of this fleet carries a snapshot and no accumulated or uptime block."""
+        """Return whether the query asks for this record.
+
+        Every record of this fleet has a snapshot, and no accumulated or uptime block.
+        """
         if query.vin is not None and self.log.vin(status) != query.vin:
             return False
         if query.triggers and status.trigger not in query.triggers:
@@ -197,7 +210,7 @@ def read_token(request: Request) -> str | None:
 
 
 def refuse(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Answer:
-    """The standard's ErrorObject; a 401 brings its challenge."""
+    """Return the standard's ErrorObject; a 401 has its challenge."""
     extra = dict(headers or {})
     if refusal.status == 401:
         extra["WWW-Authenticate"] = 'Bearer realm="rfms", error="invalid_token"'

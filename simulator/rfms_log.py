@@ -1,8 +1,8 @@
 """The statuses that one fleet has delivered, in the order in which the server received them.
 
-Owns the log, its bounds (retention and count; the oldest go first) and the faults of records. An entry is a handful of
-fields; its body is computed when somebody asks, because a bus is a pure function of time. Synchronous; time comes from
-outside.
+Owns the log, its bounds (retention and count; the oldest are dropped first) and the faults of
+records. An entry has a few fields; its body is computed when it is asked for, because a bus is a
+pure function of time. Synchronous; time comes from outside.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TIMER: Final = "TIMER"
 CHARGING_CHANGE: Final = "BATTERY_PACK_CHARGING_STATUS_CHANGE"
 CONNECTION_CHANGE: Final = "BATTERY_PACK_CHARGING_CONNECTION_STATUS_CHANGE"
 
-# The stream's label for each signal that can stop, so that one flag serves both providers.
+# The stream's label of each signal that can stop, so that one flag works for both providers.
 _STOPPABLE: Final = {
     "hybridBatteryPackRemainingCharge": "soc",
     "gnssPosition": "gps",
@@ -36,7 +36,10 @@ _STOPPABLE: Final = {
 
 
 class Status(NamedTuple):
-    """One record. `received` and `created` are seconds since the epoch; `sequence` orders what was received at once."""
+    """One record. `received` and `created` are seconds since the epoch.
+
+    `sequence` orders records that were received at the same time.
+    """
 
     sequence: int
     vehicle: int
@@ -47,7 +50,7 @@ class Status(NamedTuple):
 
 
 def iso_utc(at: float) -> str:
-    """RFC 3339 in UTC with milliseconds."""
+    """Return the instant in RFC 3339, UTC, with milliseconds."""
     return datetime.fromtimestamp(round(at, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -88,7 +91,7 @@ _TOTALS: Final[Mapping[str, Callable[[Bus, float], Any]]] = {
 
 
 class Draft(NamedTuple):
-    """A record that has not reached the server: no time of reception yet."""
+    """A record that has not reached the server, so it has no time of reception yet."""
 
     vehicle: int
     trigger: str
@@ -97,7 +100,7 @@ class Draft(NamedTuple):
 
 
 class StatusLog:
-    """One fleet's records. `tick` lets the vehicles report; the rest is what the server can answer from."""
+    """One fleet's records. `tick` lets the vehicles report; the server answers from the rest."""
 
     def __init__(self, tenant: Tenant, seed: int) -> None:
         self.tenant = tenant
@@ -112,7 +115,7 @@ class StatusLog:
         self._kept: KeptBack[Draft] = KeptBack()
 
     def tick(self, elapsed: float, wall: float) -> None:
-        """Take in everything that fell due. `wall` is the same instant in seconds since the epoch."""
+        """Add the records that fell due. `wall` is the same instant in seconds since the epoch."""
         self._received = max(self._received, wall)
         for turn in self.roster.turns(elapsed):
             created = wall - (elapsed - turn.due)
@@ -126,7 +129,11 @@ class StatusLog:
         self._forget()
 
     def _drafts(self, turn: Turn, created: float) -> Iterator[Draft]:
-        """The timer's record; before it one more for each change of charging and plug since the last turn."""
+        """Yield the timer's record.
+
+        When the bus began or ended charging since its last turn, first yield one record for the
+        plug and one for the charging.
+        """
         bus, vehicle = self.roster.buses[turn.vehicle], turn.vehicle
         absent = frozenset(name for name, label in _STOPPABLE.items() if self.roster.has_stopped(turn, label))
         mode = bus.mode(created)
@@ -138,7 +145,11 @@ class StatusLog:
         yield Draft(vehicle, TIMER, created, absent)
 
     def _report(self, draft: Draft, fault: FrameFault | None) -> None:
-        """Malformed and non-object are faults of whole answers here; a single record of JSON cannot be broken."""
+        """Add the record, with its fault.
+
+        Malformed and non-object are faults of whole answers in rFMS: a single record of a JSON
+        document cannot be broken.
+        """
         if fault is FrameFault.OUT_OF_ORDER and draft.vehicle not in self._overtaken:
             self._overtaken[draft.vehicle] = draft
             return
@@ -167,7 +178,7 @@ class StatusLog:
         return status
 
     def _forget(self) -> None:
-        """Bound the log, a tenth at a time, because cutting the front of a list costs its length."""
+        """Bound the log, a tenth at a time: cutting the front of a list moves all the rest."""
         surplus = len(self.entries) - self.tenant.max_statuses
         if surplus >= max(1, self.tenant.max_statuses // 10):
             del self.entries[:surplus]
@@ -176,11 +187,11 @@ class StatusLog:
 
     @property
     def horizon(self) -> float:
-        """What was received before this is gone, or about to go."""
+        """The instant of reception before which records are dropped, now or soon."""
         return self._received - self.tenant.retention_seconds
 
     def body(self, status: Status) -> dict[str, Any]:
-        """The record as rFMS 4.0 writes it; what is not available is left out."""
+        """Return the record as rFMS 4.0 writes it; values that are not available are left out."""
         bus, at = self.roster.buses[status.vehicle], status.created
         values = self.values(status)
         return {
@@ -193,7 +204,10 @@ class StatusLog:
         }
 
     def values(self, status: Status) -> dict[str, Any]:
-        """Every available value by its rFMS name. Charging power exists only while power flows in."""
+        """Return every available value by its rFMS name.
+
+        Charging power is available only while the bus charges.
+        """
         bus, at = self.roster.buses[status.vehicle], status.created
         absent = set(status.absent)
         if bus.mode(at) is not Mode.CHARGING:
@@ -202,7 +216,7 @@ class StatusLog:
         return {name: read(bus, at) for name, read in every.items() if name not in absent}
 
     def reading(self, vin: str, name: str, at: float) -> dict[str, Any]:
-        """One value as written at `at`, with its time in epoch milliseconds."""
+        """Return one value as written at `at`, with its time in epoch milliseconds."""
         bus = self.roster.buses[self.roster.vehicles[vin]]
         read = _TOTALS.get(name) or _SNAPSHOT[name]
         return {"time": round(at * 1000), "value": read(bus, at)}
@@ -212,7 +226,7 @@ class StatusLog:
 
 
 def vehicle_body(bus: Bus) -> dict[str, Any]:
-    """One entry of `/rfms/vehicles`."""
+    """Return one entry of `/rfms/vehicles`."""
     return {
         "vin": bus.spec.vehicle_id,
         "customerVehicleName": bus.spec.name,

@@ -1,6 +1,7 @@
-"""What a request to `/rfms/vehiclestatuses` asks for, judged by the rules of rFMS 4.0: pure, parameters in, query out.
+"""The query of a request to `/rfms/vehiclestatuses`, checked by the rules of rFMS 4.0. Pure.
 
-Owns the parameters and their refusals (400), and the link to the next page. Must never look at the data.
+Owns the parameters and their refusals (400), and the link to the next page. Must never look at the
+data.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class StatusQuery:
-    """`start` inclusive, `stop` exclusive, both whole seconds since the epoch (a request's milliseconds are ignored).
+    """A valid query for statuses.
 
-    `after` is (time, sequence) of the last record of the page before; it travels only in our own links.
+    `start` is inclusive, `stop` exclusive, both in whole seconds since the epoch (a request's
+    milliseconds are ignored). `after` is (time, sequence) of the last record of the page before; it
+    occurs only in our own links.
     """
 
     latest_only: bool
@@ -45,7 +48,10 @@ class StatusQuery:
 
 
 def read_query(parameters: Mapping[str, str]) -> StatusQuery | Refusal:
-    """Neither or both of starttime and latestOnly is 400, as the standard demands."""
+    """Return the query, or its refusal.
+
+    Neither or both of starttime and latestOnly is 400, as the standard requires.
+    """
     try:
         return _read_query(parameters)
     except ValueError as error:
@@ -86,7 +92,7 @@ def _flag(parameters: Mapping[str, str], name: str) -> bool:
 
 
 def _instant(parameters: Mapping[str, str], name: str) -> float | None:
-    """ISO 8601; without an offset it is UTC, the only zone that the standard knows."""
+    """Read an ISO 8601 time; without an offset it is UTC, the only zone of the standard."""
     text = parameters.get(name)
     if text is None:
         return None
@@ -110,5 +116,8 @@ def _after(text: str | None) -> tuple[float, int] | None:
 
 
 def next_link(path: str, parameters: Mapping[str, str], changes: Mapping[str, str]) -> str:
-    """Relative to the host, with every parameter of the request kept (the standard's moreDataAvailableLink)."""
+    """Return the standard's moreDataAvailableLink.
+
+    It is relative to the host and keeps every parameter of the request.
+    """
     return f"{path}?{urlencode({**parameters, **changes})}"

@@ -1,7 +1,7 @@
-"""One fleet's vehicles, their manners and their turns: what both providers' sides have in common.
+"""One fleet's vehicles, how they report, and their turns: the part that both providers share.
 
-Owns who reports when, and the readings that a late vehicle keeps back. What a report looks like on the wire is decided
-elsewhere. Synchronous; elapsed seconds come from outside.
+Owns which vehicle reports when, and the readings that a late vehicle keeps back. Other modules
+decide how a report looks on the wire. Synchronous; elapsed seconds come from outside.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# Per vehicle; one that keeps more forgets the oldest, as a telematics unit would.
+# Readings kept per vehicle; beyond that the oldest are dropped, as a telematics unit would do.
 MAX_KEPT: Final = 10_000
 
 
 class Roster:
-    """`period_of` gives the seconds between two reports of a vehicle that behaves; zero or less is never."""
+    """The vehicles of one fleet and their timetable.
+
+    `period_of` gives the seconds between two reports of a vehicle without faults; zero or less
+    means never.
+    """
 
     def __init__(self, tenant: Tenant, seed: int, period_of: Callable[[VehicleSpec], float]) -> None:
         self.seed = seed_from(seed, tenant.name)
@@ -56,7 +60,10 @@ class Roster:
         self._restart(elapsed)
 
     def change_reporting(self, vehicle_id: str, reporting: Reporting, elapsed: float) -> None:
-        """One vehicle's manners from now on. Raises KeyError for a vehicle that is not in this fleet."""
+        """Set how one vehicle reports from now on.
+
+        Raises KeyError for a vehicle that is not in this fleet.
+        """
         number = self.vehicles[vehicle_id]
         self._manners[number] = reporting
         self._since[number] = elapsed
@@ -72,14 +79,14 @@ class Roster:
         return manners.every_seconds or self._period_of(self.buses[vehicle].spec)
 
     def turns(self, elapsed: float) -> Iterator[Turn]:
-        """Whose report fell due since the last call, without the silent ones."""
+        """Yield the turns that fell due since the last call, without those of silent vehicles."""
         for turn in self._timetable.due(elapsed):
             manners = self._manners[turn.vehicle]
             if manners is CHATTY or not manners.is_silent(turn.due - self._since[turn.vehicle]):
                 yield turn
 
     def says_everything(self, vehicle: int) -> bool:
-        """It speaks so seldom that it says everything in one breath."""
+        """Return whether the vehicle reports so seldom that it sends all its labels at once."""
         return self._manners[vehicle].every_seconds is not None
 
     def has_stopped(self, turn: Turn, label: str) -> bool:
@@ -90,7 +97,10 @@ class Roster:
         return self._manners[vehicle].late_seconds
 
     def fault_of(self, turn: Turn, signal: int) -> FrameFault | None:
-        """What befalls this report of this signal, if the faults' window is open and they concern the vehicle."""
+        """Return the fault of this signal's report, or None.
+
+        None too outside the faults' time, and for a vehicle that they do not concern.
+        """
         faults = self.faults
         if not faults.frame_limits or not faults.is_active(turn.due):
             return None
@@ -104,7 +114,10 @@ class Roster:
 
 
 class KeptBack(Generic[_T]):
-    """What late vehicles measured and have not delivered; bounded per vehicle, the oldest are forgotten."""
+    """Readings that late vehicles have not delivered yet.
+
+    At most MAX_KEPT per vehicle; beyond that the oldest are dropped.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[int, deque[_T]] = {}
@@ -115,7 +128,10 @@ class KeptBack(Generic[_T]):
         self._kept.setdefault(vehicle, deque(maxlen=MAX_KEPT)).append(item)
 
     def bursts(self, roster: Roster, elapsed: float) -> Iterator[_T]:
-        """Everything of every vehicle whose burst is due; at once for one that is late no more."""
+        """Yield all readings of every vehicle whose burst is due.
+
+        The burst of a vehicle that is no longer late is due at once.
+        """
         for vehicle in [
             each for each, since in self._since.items() if elapsed >= since + (roster.late_seconds(each) or 0)
         ]:

@@ -1,7 +1,8 @@
 """The simulator as a process: one line when ready, a clean end on SIGTERM, SIGINT or when its parent is gone.
 
-Owns signals, standard output and the watch on the parent. A simulator that a service started runs in a session of
-its own, so the terminal's Ctrl-C never reaches it and nothing else would end it after a crash of the service.
+Owns signals, standard output and the watch on the parent process. A simulator that a service
+started runs in a session of its own, so the terminal's Ctrl-C never reaches it. Without the watch
+it would go on after a crash of the service.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ PARENT_POLL_SECONDS: Final = 0.5
 
 
 def run(config: SimulatorConfig, *, host: str = "127.0.0.1", port: int = 0, parent: int | None = None) -> None:
-    """Blocks until ended. `parent` is the process id whose end ends this one too.
+    """Run the simulator. Blocks until a signal, or the end of the process `parent`, ends it.
 
-    Prints one JSON line when the port is bound: event, http_url, ws_url, port, pid, tenants. The credentials in it are
-    made up by the simulator and open nothing else. Raises CannotListen.
+    Prints one JSON line when the port is bound: event, http_url, ws_url, port, pid, tenants. The
+    credentials in it are made up by the simulator and valid nowhere else. Raises CannotListen.
     """
     refusal: CannotListen | None = None
     try:
         trio.run(_run, config, host, port, parent)
     except* CannotListen as group:
         refusal = _only(group)
-    if refusal is not None:  # not in the handler, where it would be raised as a group
+    if refusal is not None:  # raised in the handler above, it would be wrapped in a group
         raise refusal
 
 
 def _only(group: BaseExceptionGroup[CannotListen]) -> CannotListen:
-    """The one at the end of the groups: nothing else of ours raises it."""
+    """Return the innermost exception of nested groups; only one place raises CannotListen."""
     inner = group.exceptions[0]
     return _only(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
@@ -82,14 +83,18 @@ def ready_line(simulator: Simulator) -> str:
 
 
 async def _end_on_signal(signals: Any, scope: trio.CancelScope) -> None:
-    """Waits without a deadline: the signal is the deadline."""
+    """Cancel the scope at the first signal. Waits without a deadline: the signal ends the wait."""
     async for _ in signals:
         scope.cancel()
         return
 
 
 async def _end_with_parent(parent: int, scope: trio.CancelScope) -> None:
-    """An orphan gets another parent, so the change is the news; also when it happened before this began."""
+    """Cancel the scope when the parent has ended.
+
+    An orphan gets another parent, so another parent id means the end; also if the parent ended
+    before this began.
+    """
     while os.getppid() == parent:  # noqa: ASYNC110 - the kernel sends no event for it
         await trio.sleep(PARENT_POLL_SECONDS)
     scope.cancel()

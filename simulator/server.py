@@ -1,7 +1,7 @@
 """The simulator's one port: HTTP of both providers, the live stream and the control interface.
 
-Owns the listener, the clock's tick and the path from a connection to the tenant that it belongs to. One task per
-connection and one for time; none per vehicle.
+Owns the listener, the clock's tick and the way from a connection to its tenant. There is one task
+per connection and one for time; none per vehicle.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class CannotListen(Exception):
-    """The address cannot be had; the message is fit for a command line."""
+    """The address cannot be bound; the message is fit for a command line."""
 
 
 class Simulator:
-    """Everything one process serves. `serve` makes it; the reading methods are for whoever started it."""
+    """Everything that one process serves. `serve` makes it; its caller may read it."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock, host: str, port: int) -> None:
         self.config = config
@@ -50,11 +50,11 @@ class Simulator:
         self._endings: Counter[str] = Counter()
 
     def elapsed(self) -> float:
-        """Seconds since the start; what every `…_after` counts."""
+        """Return seconds since the start; every `…_after` counts in them."""
         return self._clock.monotonic() - self._started_monotonic
 
     def desk(self, tenant: str) -> Desk:
-        """Raises KeyError for a tenant that is not simulated."""
+        """Return the tenant's desk. Raises KeyError for a tenant that is not simulated."""
         return {desk.tenant.name: desk for desk in self.desks}[tenant]
 
     def statistics(self, *, brief: bool = False) -> dict[str, Any]:
@@ -71,7 +71,10 @@ class Simulator:
         }
 
     async def keep_time(self) -> Never:
-        """Every tick lets all fleets report; a long tick is followed by a larger one, never by a queue of them."""
+        """Let all fleets report at every tick, for ever.
+
+        After a long tick the next one does more work; ticks never queue up.
+        """
         while True:
             await trio.sleep(self.config.tick_seconds)
             elapsed, wall = self.elapsed(), self._clock.wall()
@@ -79,7 +82,7 @@ class Simulator:
                 desk.tick(elapsed, wall)
 
     async def serve_connection(self, stream: trio.SocketStream) -> None:
-        """From the first request to the last byte. A client that breaks off is counted, never an error."""
+        """Serve one connection to its end. A client that breaks off is counted, and is no error."""
         exchange = Exchange(stream, self.config.write_deadline_seconds)
         try:
             while (request := await exchange.receive()) is not None:
@@ -120,7 +123,7 @@ class Simulator:
         return answer
 
     async def _serve_stream(self, exchange: Exchange, request: Request) -> None:
-        """The handshake, with its refusals, and then the session until it ends."""
+        """Do the handshake, or refuse it; then run the session until it ends."""
         desk = self._desk_for(request)
         if desk is None:
             await exchange.send(self._stranger(request))
@@ -152,7 +155,10 @@ class Simulator:
 
 
 def _accept(exchange: Exchange, request: Request) -> WSConnection | None:
-    """A protocol that has seen the client's handshake; None when that is no websocket handshake (RFC 6455 §4.2.1)."""
+    """Return a protocol that has read the client's handshake.
+
+    None if that is no websocket handshake (RFC 6455 §4.2.1).
+    """
     protocol = WSConnection(ConnectionType.SERVER)
     raw = exchange.raw_request
     if raw is None or request.method != "GET":
@@ -172,9 +178,10 @@ async def serve(
     clock: Clock | None = None,
     task_status: trio.TaskStatus[Simulator] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Until cancelled. The started value knows the bound port (`port`, `http_url`, `ws_url`); 0 lets the system choose.
+    """Serve until cancelled. A port of 0 lets the system choose.
 
-    Cancelled, open streams get a closing handshake, at most a second long. Raises CannotListen.
+    The started value has the bound port (`port`, `http_url`, `ws_url`). When cancelled, open
+    streams get a closing handshake of at most a second. Raises CannotListen.
     """
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)

@@ -1,7 +1,8 @@
 """One websocket connection to the live stream: its reader, its writer, its end.
 
-Owns the socket from the accepted handshake on, the bounded outbox (overflow policy: disconnect, as a vendor does with a
-slow reader) and the ways a connection can end. Frames come from `LiveStream`; what they mean is not known here.
+Owns the socket from the accepted handshake on, the bounded outbox (overflow policy: disconnect, as
+a vendor does with a slow reader) and the ways in which a connection can end. Frames come from
+`LiveStream`; this module does not know their meaning.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ _WITH_HANDSHAKE: Final = {
 
 
 class StreamSession:
-    """Run it once; it returns when the connection is over and says why in `ending`.
+    """One session. `run` it once: it returns when the connection is over; `ending` says why.
 
-    `deliver` never blocks. A write that takes longer than `write_seconds`, or an outbox of more than
-    `max_outbox_bytes`, ends the session as a slow reader.
+    `deliver` never blocks. A write that takes longer than `write_seconds`, or an outbox of more
+    than `max_outbox_bytes`, ends the session as a slow reader.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class StreamSession:
         self._asked: dict[str, object] = {}
         self._subscriptions = 0
         self._is_amid_frame = False
-        self.disconnect_at = float("inf")  # elapsed seconds; what a fault has planned, and how
+        self.disconnect_at = float("inf")  # elapsed seconds; a fault plans the end and its kind
         self.planned_ending = Ending.CLOSED_BY_FAULT
         self.ending: Ending | None = None
         self.frames_written = 0
@@ -88,7 +89,7 @@ class StreamSession:
     # From the fleet
 
     def deliver(self, frame: Frame) -> None:
-        """Queue one frame; the writer takes them all at once when `flush` says so."""
+        """Queue one frame. After `flush` the writer sends all queued frames at once."""
         if self.ending is not None:
             return
         self._outbox.append(frame)
@@ -101,7 +102,10 @@ class StreamSession:
             self._wake.set()
 
     def end(self, ending: Ending) -> None:
-        """Over, for this reason; the first one counts. With a handshake, the outbox goes out before the goodbye."""
+        """End the session for this reason; the first reason counts.
+
+        If it ends with a closing handshake, the outbox is sent before that.
+        """
         if self.ending is not None:
             return
         self.ending = ending
@@ -113,7 +117,11 @@ class StreamSession:
     # The connection's life
 
     async def run(self, leftover: bytes) -> None:
-        """`leftover`: bytes that came behind the handshake. Cancelled from outside, it says goodbye first."""
+        """Serve the session until it ends.
+
+        `leftover` are bytes that came behind the handshake. When cancelled from outside, a closing
+        handshake is done first.
+        """
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -126,7 +134,7 @@ class StreamSession:
             await self._part()
 
     async def _part(self) -> None:
-        """Bounded and shielded: at most a second, also while everything is being shut down."""
+        """Close the connection. Shielded and bounded: at most a second, also during a shutdown."""
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             # A close frame behind half a frame would be read as its payload.
             if self.ending in _WITH_HANDSHAKE and not self._is_amid_frame:
@@ -134,7 +142,10 @@ class StreamSession:
         await trio.aclose_forcefully(self._stream)
 
     async def _say_goodbye(self, code: int) -> None:
-        """Our half of the closing handshake and the peer's; then it is the server that closes (RFC 6455 §7.1.1)."""
+        """Send our half of the closing handshake and wait for the peer's.
+
+        After that the server closes the socket (RFC 6455 §7.1.1).
+        """
         try:
             await self._stream.send_all(self._protocol.send(CloseConnection(code=code)))
             while self._protocol.state is not ConnectionState.CLOSED:
@@ -149,7 +160,10 @@ class StreamSession:
     # Writing
 
     async def _write(self) -> None:
-        """Everything that waits goes out in one send. Waits without deadline for the next tick: idle is normal."""
+        """Send all queued frames at once, at each flush.
+
+        Waits for the next flush without a deadline: an idle stream is normal.
+        """
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
@@ -180,7 +194,10 @@ class StreamSession:
     # Reading
 
     async def _read(self, leftover: bytes, nursery: trio.Nursery) -> None:
-        """Until the client is gone. No deadline: a client that only listens has nothing to say."""
+        """Read messages until the client is gone.
+
+        No deadline: a client that only listens sends nothing.
+        """
         data = leftover
         while self.ending is None:
             try:
@@ -233,7 +250,7 @@ class StreamSession:
                     nursery.start_soon(self._authorise, vehicles, self._subscriptions)
 
     async def _authorise(self, vehicles: Mapping[str, Iterable[str]], number: int) -> None:
-        """Data starts a moment after the echo; a newer subscription replaces one still waiting."""
+        """Subscribe a moment after the echo; a newer subscription replaces one that still waits."""
         await trio.sleep(self._live.tenant.authorisation_delay_seconds)
         if number == self._subscriptions and self.ending is None:
             self._live.subscribe(self, vehicles)

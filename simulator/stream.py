@@ -1,8 +1,9 @@
-"""The live stream of one tenant: whose turn it is, what befalls the frame, who gets it.
+"""The live stream of one tenant: which vehicle reports, with which fault, to which sessions.
 
-Owns the tenant's signals and the faults of frames. One call of `tick` a few dozen times a second serves the whole
-fleet; there is no task per vehicle. Synchronous throughout: sessions write their outboxes in tasks of their own.
-Vehicles report whether anyone listens or not, as real ones do; what nobody subscribed to is known, not sent.
+Owns the tenant's signals and the faults of frames. One call of `tick` a few dozen times a second
+serves the whole fleet; there is no task per vehicle. Synchronous throughout: sessions write their
+outboxes in tasks of their own. Vehicles report without listeners too, as real ones do: the provider
+then knows the reading, but sends it to no session.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Session(Protocol):
-    """Where frames go. `deliver` never blocks; a session that overflows ends itself."""
+    """A receiver of frames. `deliver` never blocks; a session that overflows ends itself."""
 
     def deliver(self, frame: Frame) -> None: ...
 
@@ -52,10 +53,10 @@ class LiveStream:
     def signals_of(self, vehicle_id: str) -> tuple[Signal, ...]:
         return self._by_vehicle[self.roster.vehicles[vehicle_id]]
 
-    # What happens
+    # Reporting
 
     def tick(self, elapsed: float, wall: float) -> None:
-        """Deliver everything that fell due. `wall` is the same instant in seconds since the epoch."""
+        """Deliver the frames that fell due. `wall` is the same instant in epoch seconds."""
         roster = self.roster
         for turn in roster.turns(elapsed):
             time_ms = int((wall - (elapsed - turn.due)) * 1000)
@@ -68,7 +69,7 @@ class LiveStream:
             self._send(signal, time_ms, FrameKind.LATE)
 
     def _speaking(self, turn: Turn) -> Iterable[Signal]:
-        """The label whose turn it is; all of them for a vehicle that says everything in one breath."""
+        """Return the signal whose turn it is; all signals of a vehicle that sends all at once."""
         signals = self._by_vehicle[turn.vehicle]
         if not self.roster.says_everything(turn.vehicle):
             signals = (signals[turn.number % len(signals)],)
@@ -84,7 +85,8 @@ class LiveStream:
                 _deliver(signal, signal.frame_at(time_ms + ahead_ms, FrameKind.FUTURE))
                 return
             case FrameFault.MALFORMED:
-                # The provider knows the reading; only the frame is broken, so its state endpoint can mend the gap.
+                # Only the frame is broken: the provider knows the reading, and its state endpoint
+                # can fill the gap.
                 signal.known_ms = max(signal.known_ms, time_ms)
                 _deliver(signal, signal.broken_frame_at(time_ms))
                 return
@@ -100,15 +102,15 @@ class LiveStream:
             self._send(signal, overtaken, FrameKind.OUT_OF_ORDER)
 
     def _send(self, signal: Signal, time_ms: int, kind: FrameKind) -> None:
-        """A true reading arrives at the provider and goes to whoever subscribed."""
+        """Note a true reading at the provider, and deliver it to the sessions that subscribed."""
         signal.known_ms = max(signal.known_ms, time_ms)
         if signal.sessions:
             _deliver(signal, signal.frame_at(time_ms, kind))
 
-    # Who listens
+    # Sessions
 
     def subscribe(self, session: Session, wanted: Mapping[str, Iterable[str]]) -> None:
-        """Replace what this session gets. Labels that a vehicle does not have are silently nothing."""
+        """Replace this session's subscriptions. Labels that a vehicle does not have are ignored."""
         self.unsubscribe(session)
         for vehicle_id, labels in wanted.items():
             names = frozenset(labels)
@@ -122,7 +124,7 @@ class LiveStream:
                 signal.sessions = tuple(other for other in signal.sessions if other is not session)
 
     def account(self, batch: Iterable[Frame]) -> None:
-        """These frames have been handed to a socket."""
+        """Count these frames, which have been handed to a socket."""
         for frame in batch:
             self.written[frame.kind] += 1
             if frame.signal is not None and frame.kind in DATA_KINDS:

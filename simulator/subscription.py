@@ -1,7 +1,7 @@
-"""What a client of the stream asks for, judged: pure, text in, verdict out.
+"""The messages of a client of the stream, read and checked. Pure.
 
-Owns the reading of client messages on `/api/v2/live`: subscriptions per domain, re-sent at any time, and the two plain
-text debug commands. Must never touch a socket.
+Owns the reading of client messages on `/api/v2/live`: subscriptions per domain, which may be sent
+again at any time, and the two plain text debug commands. Must never touch a socket.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ DOMAINS: Final = frozenset({"vehicles", "chargestations", "incidents"})
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A well-formed query. `vehicles` is None when the message did not speak of them; `unknown` ids were asked for but
-    are not this client's. `query` is what the server echoes."""
+    """A well-formed query, which the server echoes as `query`.
+
+    `vehicles` is None when the message does not mention them. `unknown` are ids that were asked for
+    and do not belong to this client.
+    """
 
     query: dict[str, Any]
     vehicles: dict[str, tuple[str, ...]] | None
@@ -36,14 +39,14 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Nonsense:
-    """Not a query; `message` goes into the error frame."""
+    """A message that is not a query; `message` goes into the error frame."""
 
     message: str
     details: dict[str, Any] = field(default_factory=dict)
 
 
 def read_message(text: str, known: Mapping[str, object]) -> Subscription | Command | Nonsense:
-    """`known` is keyed by the vehicle ids that this client may see."""
+    """Read one message. The keys of `known` are the vehicle ids that this client may see."""
     if text.strip() in ("show acl", "show query"):
         return Command(text.strip().removeprefix("show "))
     try:

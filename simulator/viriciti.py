@@ -1,7 +1,7 @@
 """The ViriCiti (ChargePoint Fleet) HTTP interface of one fleet: assets and last known state.
 
-Owns the shapes of `/api/v1/my/assets` and `/api/v2/state`. Values come from the fleet, never from here. Error bodies of
-this vendor are not documented; these are ours.
+Owns the shapes of `/api/v1/my/assets` and `/api/v2/state`. Values come from the fleet, never from
+here. The vendor does not document its error bodies; these are made up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LIVE_PATH: Final = "/api/v2/live"
 
 
 def read_key(request: Request) -> str | None:
-    """The API key, from the header or else the query; the vendor takes either everywhere."""
+    """Return the API key from the header, or else from the query; the vendor accepts both."""
     return request.headers.get("x-api-key") or request.query.get("apiKey")
 
 
@@ -47,7 +47,7 @@ def answer(live: LiveStream, request: Request) -> Answer:
 
 
 def assets(live: LiveStream) -> list[dict[str, str]]:
-    """`name` is the operator's own bus number, the key that customers know."""
+    """Return the fleet's vehicles. `name` is the operator's own bus number."""
     return [{"vid": bus.spec.vehicle_id, "name": bus.spec.name} for bus in live.roster.buses]
 
 
@@ -64,8 +64,10 @@ def _answer_state(live: LiveStream, body: bytes) -> Answer:
 
 
 def state(live: LiveStream, vehicle_id: str, labels: list[str]) -> dict[str, Any]:
-    """Last known readings, each with its own time. A label that the vehicle has but never sent is {}; one it does not
-    have is missing."""
+    """Return the last known readings, each with its own time.
+
+    A label that the vehicle has but never sent is {}; one that it does not have is missing.
+    """
     return {
         signal.label: signal.reading(signal.known_ms) if signal.known_ms else {}
         for signal in live.signals_of(vehicle_id)
