@@ -1,7 +1,7 @@
 """The reference of the frame benchmark: a bare trio-websocket loop with a parser of its own.
 
-Subscribes, receives, parses each frame and keeps every vehicle's latest values in a dictionary;
-nothing else. Shares no code with the product. `python -m benchmarks.bare_frames PORT VEHICLES TURNS
+It only subscribes, receives, parses each frame and keeps every vehicle's latest values in a
+dictionary. Shares no code with the product. `python -m benchmarks.bare_frames PORT VEHICLES TURNS
 MS`.
 """
 
@@ -17,12 +17,12 @@ from trio_websocket import open_websocket
 from benchmarks.feed import Feed
 from benchmarks.workers import say
 
-QUEUE = 16  # messages; more is not faster
+QUEUE = 16  # messages; a longer queue is not faster
 RECEIVE_BYTES = 65_536
 
 
 async def main(port: int, feed: Feed) -> None:
-    """Receive the whole feed; say how long it took from the first frame to the last."""
+    """Receive the whole feed; tell the parent how long it took from the first frame to the last."""
     latest: dict[tuple[str, str], tuple[int, float]] = {}
     async with open_websocket(
         "127.0.0.1",
@@ -42,7 +42,7 @@ async def main(port: int, feed: Feed) -> None:
         seconds, cores = time.monotonic() - began, time.process_time() - cores
         _check(latest, feed)
         say(seconds=seconds, cores=cores)
-        # The sender closes only when we do, and owes nothing any more.
+        # The sender has sent everything, and closes only when we do.
         await trio.aclose_forcefully(socket._stream)
 
 
@@ -52,7 +52,7 @@ def _keep(latest: dict[tuple[str, str], tuple[int, float]], frame: str | bytes) 
 
 
 def _check(latest: dict[tuple[str, str], tuple[int, float]], feed: Feed) -> None:
-    """The last frame of every vehicle must have come."""
+    """End the process with a message unless the last frame of every vehicle has come."""
     newest: dict[str, int] = {}
     for (vid, _), (at, _) in latest.items():
         newest[vid] = max(at, newest.get(vid, 0))

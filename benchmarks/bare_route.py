@@ -1,9 +1,9 @@
 """The reference of the health benchmark: a bare quart-trio route behind hypercorn that answers a
 document as JSON.
 
-The document stands ready as Python objects and is encoded at each request; no database, no keys, no
-rules. Shares no code with the product. `python -m benchmarks.bare_route`, then the document as a
-line.
+The document is held as Python objects and encoded at each request; no database, no keys, no rules.
+Shares no code with the product. Run `python -m benchmarks.bare_route`, then send the document as
+one line.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ Incoming = tuple[str, datetime, list[tuple[str, float, str]]]  # device, receive
 
 
 async def main(dsn: str, load: Load) -> None:
-    """Make the tables, say when ready, commit the load on a word."""
+    """Make the tables, tell the parent, and commit the load when it answers."""
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
         await connection.execute(TABLES)

@@ -1,16 +1,16 @@
-"""`make bench-compare BASE=<commit>`: what a change costs, in core time, against another commit.
+"""`make bench-compare BASE=<commit>`: the cost of a change, in core time, against another commit.
 
 Both trees run in turn (A B, B A, …) as processes on one server: A has the product of BASE, in a git
-worktree; B is the present tree. The code that drives and verifies them is the present one for both.
-The ratio B / A is taken within each pair, since other work on the machine hits both. The median of
-the pairs is the answer; their lowest and highest say how far to trust it. BASE=HEAD in a clean
-checkout compares the same code: it shows the noise, and a smaller difference says nothing.
+worktree; B is the present tree. The present code drives and verifies both. The ratio B / A is taken
+within each pair, since other work on the machine hits both. The median of the pairs is the answer;
+the lowest and highest ratio say how far to trust it. BASE=HEAD in a clean checkout compares the
+same code: it shows the noise, and a difference within the noise means nothing.
 
-Core time, because rates quantise: the same code gives 27.1 or 30.1 thousand updates a second, and
-nothing between.
+It compares core time because rates quantise: the same code gives 27.1 or 30.1 thousand updates a
+second, and nothing between.
 
 Ends with 0; with 3 when a tree was not verified or cannot be driven; and with 1 when --worse-than
-is given and some median is worse by more percent than that.
+is given and some median is worse by more than that many percent.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MIN_PAIRS = 8
 
 
 class Figures(NamedTuple):
-    """One run of one tree; less is better in all of them."""
+    """The figures of one run of one tree. In each of them less is better."""
 
     update_own_us: float
     update_database_us: float
@@ -73,7 +73,7 @@ NAMES = (
 
 
 async def run_tree(template: Template, place: Place, task: updates.Task, flags: argparse.Namespace) -> Figures:
-    """Everything once. Raises NotVerified."""
+    """Run all three benchmarks of one tree once. Raises NotVerified."""
     feed = new_feed(flags.vehicles, flags.frames, datetime.now(UTC))
     update = await updates.measure_ours(template, place, task)
     frame = await frames.measure_ours(template, place, feed, flags.window)
@@ -82,8 +82,9 @@ async def run_tree(template: Template, place: Place, task: updates.Task, flags: 
 
 
 async def run_pairs(place: Place, folders: dict[str, Path], flags: argparse.Namespace) -> dict[str, list[Figures]]:
-    """The figures of each tree, pair by pair. Raises CannotBeDriven and NotVerified, saying which
-    tree it was.
+    """Return the figures of each tree, pair by pair.
+
+    Raises CannotBeDriven and NotVerified, which name the tree.
     """
     sizes = Sizes(flags.vehicles, flags.devices, health.DEVICES)
     task = updates.new_task(flags.updates, flags.devices)
@@ -113,7 +114,7 @@ def show_progress(number: int, found: dict[str, list[Figures]]) -> None:
 
 
 def report(base: Sequence[Figures], present: Sequence[Figures]) -> dict[str, float]:
-    """Print medians and the ratios of the pairs; the median ratio of each figure."""
+    """Print medians and the ratios of the pairs; return the median ratio of each figure."""
     print(f"{'':40} {'A':>9} {'B':>9}   B / A: median (lowest to highest) of {len(base)} pairs")
     found = {}
     for name, ours, theirs in zip(NAMES, zip(*present, strict=True), zip(*base, strict=True), strict=True):
@@ -124,7 +125,7 @@ def report(base: Sequence[Figures], present: Sequence[Figures]) -> dict[str, flo
 
 
 def find_worse(medians: dict[str, float], percent: float | None) -> list[str]:
-    """What got worse by more than so many percent; nothing is judged without a limit."""
+    """Return a sentence for each figure that got worse by more than `percent`; none without it."""
     if percent is None:
         return []
     return [
@@ -135,7 +136,7 @@ def find_worse(medians: dict[str, float], percent: float | None) -> list[str]:
 
 
 async def run(flags: argparse.Namespace) -> list[str]:
-    """Measure both trees and print; what is worse than allowed."""
+    """Measure both trees and print the figures; return those that are worse than allowed."""
     async with checked_out(flags.base) as base, open_place() as place:
         await place.check_durable()
         print(f"A: {await describe_commit(flags.base)}\nB: the present tree")
@@ -146,7 +147,7 @@ async def run(flags: argparse.Namespace) -> list[str]:
 
 
 def main(flags: argparse.Namespace) -> int:
-    """The exit code."""
+    """Run the comparison; return the exit code."""
     try:
         worse = trio.run(run, flags)
     except NotVerified as error:

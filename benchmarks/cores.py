@@ -1,6 +1,6 @@
-"""Core seconds, user and system, of processes that run.
+"""Core seconds, user and system, of running processes.
 
-Rates quantise with the machine's other work; core time hardly depends on it.
+Rates depend on the other work of the machine; core time hardly does.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ import psutil
 
 
 def of_process(pid: int) -> float:
-    """Of one process, its ended threads included; to the kernel's 10 ms."""
+    """Return the core seconds of one process, its ended threads included, in steps of 10 ms."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 
 
 def of_server(postmaster_pid: int) -> float:
-    """Of PostgreSQL: all its living processes; those that ended count with their parent."""
+    """Return the core seconds of a PostgreSQL server, its ended processes included.
+
+    Ended processes count with their parent.
+    """
     postmaster = psutil.Process(postmaster_pid)
     times = [postmaster.cpu_times()]
     for child in postmaster.children():

@@ -1,4 +1,4 @@
-"""Say of the tree that this runs in where its packages come from, and which settings it knows."""
+"""Tell the parent where the packages of this tree come from, and which settings the tree knows."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The frame benchmark's feed: what is sent, and what must be stored of it.
+"""The frame benchmark's feed: the frames that are sent, and the readings that must be stored.
 
-Pure. Vehicles report in turn, one label a frame. Some labels come once, early: nothing newer makes
-up for such a frame if it is lost. The order of the vehicles moves from turn to turn, so that no
-regular loss hits only some of them. A vehicle's frames carry times one millisecond apart, so the
-time of a stored reading says which of its frames it came from, and the history of a vehicle can be
-checked frame by frame.
+Pure. Vehicles report in turn, one label a frame. Some labels come only once, early, so that no
+newer frame hides the loss of such a frame. The order of the vehicles moves from turn to turn, so
+that a regular loss hits all of them. The times of a vehicle's frames are one millisecond apart, so
+the time of a stored reading tells its frame, and the history of a vehicle can be checked frame by
+frame.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ RARE_SIGNALS = {
     "fuel": "fuel_level_l",
     "fuel_used_per_day": "fuel_used_today_l",
 }
-RARE_PERCENT = (1, 4, 10, 20, 40)  # how far into the feed each of them is sent, once by each vehicle
-STEP = 7  # vehicles that the order moves on from turn to turn
+RARE_PERCENT = (1, 4, 10, 20, 40)  # how far into the feed each vehicle sends each rare label, once
+STEP = 7  # by so many vehicles the order moves on from turn to turn
 
 LABELS = tuple(SIGNALS)
 ALL_SIGNALS = SIGNALS | RARE_SIGNALS
@@ -41,8 +41,9 @@ Readings = dict[str, tuple[float, int]]  # signal -> value, time in epoch millis
 
 
 class Feed(NamedTuple):
-    """`turns` data points of each of so many vehicles. `started_ms` is the first one's time, epoch
-    milliseconds.
+    """`turns` data points of each of `vehicles` vehicles.
+
+    `started_ms` is the time of the first one, in epoch milliseconds.
     """
 
     vehicles: int
@@ -62,18 +63,18 @@ class Feed(NamedTuple):
         return [vid_of(number) for number in range(self.vehicles)]
 
     def rare(self) -> dict[int, str]:
-        """Turn -> the label that is sent in it instead of the usual one."""
+        """Return turn -> the label that is sent in this turn instead of the usual one."""
         return {self.turns * percent // 100: label for percent, label in zip(RARE_PERCENT, RARE_SIGNALS, strict=True)}
 
     def label(self, turn: int) -> str:
         return self.rare().get(turn) or LABELS[turn % len(LABELS)]
 
     def value(self, vehicle: int, turn: int) -> float:
-        """Inside what every signal may be."""
+        """Return a value that lies in the valid range of every signal."""
         return round((turn * self.vehicles + vehicle) % 9973 / 100, 2)
 
     def payloads(self) -> Iterator[bytes]:
-        """All frames as text, in the order in which they are sent."""
+        """Yield all frames as text, in the order in which they are sent."""
         for turn in range(self.turns):
             label, at = self.label(turn), self.started_ms + turn
             for place in range(self.vehicles):
@@ -83,9 +84,7 @@ class Feed(NamedTuple):
                 yield orjson.dumps({"type": "vehicles", "payload": point})
 
     def merged(self, vehicle: int, after: int, last: int) -> Readings:
-        """What a merge of this vehicle's frames with turns in (after, last] holds: each signal's
-        newest reading.
-        """
+        """Return each signal's newest reading of this vehicle's frames in turns (after, last]."""
         rare = self.rare()
         newest = {label: turn for turn, label in sorted(rare.items()) if after < turn <= last}
         missing = set(LABELS)
@@ -101,8 +100,9 @@ class Feed(NamedTuple):
 
 
 def new_feed(vehicles: int, frames: int, now: datetime) -> Feed:
-    """At least so many frames. The feed begins an hour ago, so that nothing in it lies in the
-    future.
+    """Return a feed of at least `frames` frames.
+
+    It begins an hour before `now`, so that no reading lies in the future.
     """
     return Feed(vehicles, -(-frames // vehicles), int(now.timestamp() * 1000) - 3_600_000)
 

@@ -2,8 +2,8 @@
 parses.
 
 Both read the same feed from a sender of their own. The service interprets, coalesces in its window,
-judges and commits; its time ends with the commit of the last value. Verified event by event before
-it counts: no frame may be missing from the history, whether or not newer ones came after it.
+judges and commits; its time ends with the commit of the last value. Before a run counts, it is
+verified event by event: no frame may be missing from the history, even if newer ones came after it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from benchmarks.service import Service, Template
     from benchmarks.trees import Tree
 
-COMMIT_SECONDS = 60.0  # after the last frame was sent; an aim of 0.5 needs none of it
+COMMIT_SECONDS = 60.0  # after the last frame was sent; a run that meets its aim needs far less
 
 # Devices whose last reading is the feed's last; and how long ago the last event was recorded.
 FINISHED = "SELECT count(*) FROM device_state WHERE workspace_id = $1 AND last_observed_at >= to_timestamp($2::float8)"
@@ -45,7 +45,7 @@ HISTORY = """
 
 
 async def measure_reference(tree: Tree, feed: Feed) -> Cost:
-    """The bare loop, from the first frame to the last."""
+    """Measure the bare loop, from the first frame to the last."""
     async with _open_sender(tree, feed) as (sender, port):
         command = tree.command("benchmarks.bare_frames", port, *feed)
         async with open_worker("the frames' reference", command, tree.environment()) as worker:
@@ -56,7 +56,10 @@ async def measure_reference(tree: Tree, feed: Feed) -> Cost:
 
 
 async def measure_ours(template: Template, place: Place, feed: Feed, window_seconds: float) -> Cost:
-    """A tree's service, from the first frame sent to the last commit. Raises NotVerified."""
+    """Measure a tree's service, from the first frame sent to the last commit.
+
+    Raises NotVerified.
+    """
     dsn = await place.new_database(template.database)
     window = {"stream_window_seconds": f"{window_seconds:g}"}
     async with (
@@ -85,8 +88,9 @@ async def _wait_subscribed(service: Service, sender: Worker, port: int) -> None:
 
 
 async def _wait_committed(dsn: str, feed: Feed) -> None:
-    """Until every vehicle's last frame is in its snapshot: asked of the database, not of the
-    service.
+    """Wait until every vehicle's last frame is in its snapshot.
+
+    Asks the database and not the service. Raises NotVerified after COMMIT_SECONDS.
     """
     finished = await fetch_until(dsn, COMMIT_SECONDS, feed.vehicles, FINISHED, FRAMES, feed.last_ms / 1000)
     if finished < feed.vehicles:
@@ -96,7 +100,7 @@ async def _wait_committed(dsn: str, feed: Feed) -> None:
 
 
 async def _last_commit(dsn: str) -> float:
-    """When the last event was recorded, on the clock that all processes of this machine share."""
+    """Return when the last event was recorded, on this machine's monotonic clock."""
     ((age,),) = await fetch(dsn, LAST_COMMIT)
     return time.monotonic() - float(age)
 
@@ -116,7 +120,7 @@ async def _verify(service: Service, dsn: str, feed: Feed, windows: float) -> Non
 
 @asynccontextmanager
 async def _open_sender(tree: Tree, feed: Feed) -> AsyncIterator[tuple[Worker, int]]:
-    """The sender process and its port."""
+    """Run a sender process until the end of the block; yield it and its port."""
     command = tree.command("benchmarks.sender", *feed)
     async with open_worker("the sender", command, tree.environment()) as sender:
         yield sender, (await sender.hear("port"))["port"]

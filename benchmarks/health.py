@@ -2,8 +2,8 @@
 (NFR-005).
 
 The reference is a bare quart-trio route in a process of its own that answers the same document.
-Both are asked in turn by one client, while updates arrive over HTTP all the time. Every answer of
-health is verified: each device once, in the state that it must be in.
+One client asks both in turn, while updates arrive over HTTP all the time. Every answer of health is
+verified: each device once, in the state that it must be in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from benchmarks.trees import Tree
 
 DEVICES = 500
-SILENT = 50  # configured and never heard from; their grace is an hour
+SILENT = 50  # devices that never report; their grace is an hour
 BATCH = 50  # updates
 BATCH_SECONDS = 0.25
 WARM_UP = 5  # requests before the first that counts
@@ -41,8 +41,9 @@ STATES = {device_of(number): "awaiting-first-data" if number < SILENT else "heal
 
 
 class HealthRound(NamedTuple):
-    """p95 in milliseconds of both, in one block of requests each; the reference's is 0 when it was
-    not asked.
+    """The p95 of both in milliseconds, from one block of requests each.
+
+    The reference's is 0 when it was not asked.
     """
 
     ours: float
@@ -52,7 +53,7 @@ class HealthRound(NamedTuple):
 async def measure(
     template: Template, place: Place, rounds: int, requests: int, *, reference: bool = True
 ) -> list[HealthRound]:
-    """Blocks of so many requests, the sides in turn. Raises NotVerified."""
+    """Measure `rounds` blocks of `requests` requests, the sides in turn. Raises NotVerified."""
     dsn = await place.new_database(template.database)
     async with (
         open_service(template.tree, dsn, template.key) as service,
@@ -92,7 +93,7 @@ async def _measure_both(tree: Tree, service: Service, rounds: int, requests: int
 
 
 async def _ask(client: httpx.AsyncClient, path: str, requests: int, *, verify: bool) -> list[float]:
-    """Milliseconds of each request, to the last byte."""
+    """Return the milliseconds of each request, to the last byte. Raises NotVerified."""
     taken = []
     for _ in range(requests):
         began = time.perf_counter()
@@ -105,7 +106,7 @@ async def _ask(client: httpx.AsyncClient, path: str, requests: int, *, verify: b
 
 
 async def _keep_ingesting(service: Service) -> None:
-    """The devices that report do so in turn, BATCH of them in BATCH_SECONDS."""
+    """Let the devices report in turn, BATCH of them every BATCH_SECONDS, until cancelled."""
     start = SILENT
     while True:
         await service.post("/ingest", _batch(range(start, start + BATCH)))
@@ -114,7 +115,7 @@ async def _keep_ingesting(service: Service) -> None:
 
 
 def _batch(devices: Sequence[int]) -> dict[str, Any]:
-    """One update of each of these devices, observed now."""
+    """Return one update of each of these devices, observed now."""
     observed_at = datetime.now(UTC).isoformat()
     readings = [{"signal": signal, "value": 50.5, "observed_at": observed_at} for signal in SIGNALS]
     return {

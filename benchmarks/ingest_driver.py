@@ -1,8 +1,8 @@
-"""The product's way from the mailbox to the commit, in a process of its own: the part of it that
-the benchmarks call.
+"""The product's way from the mailbox to the commit, in a process of its own.
 
-Keep what is imported of the product here few and stable: old commits are driven by this very file.
-`python -m benchmarks.ingest_driver DSN UPDATES DEVICES`, product first on the path.
+Only this file of the benchmarks calls the product. Import few and stable names from the product
+here, because this file drives old commits too. `python -m benchmarks.ingest_driver DSN UPDATES
+DEVICES`, with the product first on the path.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def main(dsn: str, load: Load) -> None:
-    """Say when ready; commit the load on a word; then, on another, try a unit under a session that
-    is over.
+    """Commit the load, then try a unit under a session that is over.
+
+    Tells the parent when it is ready, and waits for its word before each of the two steps.
     """
     async with open_bridge(), aclosing(Database(dsn)) as database:
         start = await PostgresSessionStore(database).begin_session("bench", ttl_seconds=3600)
@@ -54,11 +55,12 @@ async def main(dsn: str, load: Load) -> None:
         await hear_word()
         late = _submissions(load.after_the_end(), session)
         say(**await _try_dead(store, session, len(submissions) + 1, late))
-        await hear_word()  # its connections are to live until PostgreSQL's share has been read
+        # The connections stay open until the parent has read PostgreSQL's core time.
+        await hear_word()
 
 
 async def _commit(store: PostgresIngestStore, session: SessionRef, submissions: Sequence[Submission]) -> dict[str, Any]:
-    """Through the mailbox, the ingest actor and the bridge, to the last receipt."""
+    """Commit all submissions through mailbox, ingest actor and bridge, to the last receipt."""
     current = CurrentSession()
     current.replace(session)
     ingest = IngestActor(store, current, random=Random(1))
@@ -79,8 +81,9 @@ async def _commit(store: PostgresIngestStore, session: SessionRef, submissions: 
 async def _try_dead(
     store: PostgresIngestStore, session: SessionRef, unit: int, late: Sequence[Submission]
 ) -> dict[str, Any]:
-    """Whether the unit was refused. Any exception is a refusal; what was written is for the parent
-    to see.
+    """Return whether the unit was refused, and by which exception.
+
+    Any exception is a refusal. The parent checks what was written.
     """
     try:
         await store.commit_unit(session, unit, late)
@@ -90,7 +93,10 @@ async def _try_dead(
 
 
 async def _ask_durability(database: Database) -> dict[str, str]:
-    """In the session that committed the load: it could be set there, too."""
+    """Read the durability settings in the pool that committed the load.
+
+    They can differ from the server's, since a session can change them for itself.
+    """
     statement = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
 
     async def work(connection: Any) -> dict[str, str]:

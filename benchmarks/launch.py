@@ -1,7 +1,7 @@
 """Run a module in a tree: `python -P -m benchmarks.launch MODULE ARGUMENTS`, PYTHONPATH naming the tree first.
 
-An editable install finds every module that the path does not have in the checkout, so an old tree
-would be filled up with present modules unnoticed. That finder is taken out before anything of the
+An editable install finds in the checkout every module that the path lacks. So present modules would
+replace the missing ones of an old tree, unnoticed. That finder is removed before anything of the
 product is imported.
 """
 

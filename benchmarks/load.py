@@ -1,8 +1,8 @@
-"""The update benchmark's load, and an independent model of what must become of it.
+"""The update benchmark's load, and an independent model of its result.
 
 Pure, and without the product's types and rules: the model states the acceptance behaviour of the
-specification anew, so that a fault in the product's rule cannot hide in what it is compared with.
-Most updates are news. One in forty each is partly news, a repetition, late, or a contradiction.
+specification anew, so that a fault in the product's rule is not repeated in the model. Most updates
+are news. Of forty updates, one is partly news, one a repetition, one late, and one a contradiction.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SIGNALS = ("soc_percent", "odometer_km", "speed_kmh", "latitude_deg", "longitude
 BEGAN_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 UPDATES_PER_SUBMISSION = 500  # the most that a submission holds
 UPDATES_PER_UNIT = 1_000  # the most that the ingest actor commits at once
-MIN_UPDATES_PER_DEVICE = 3  # fewer, and a constant sequence would look right
+MIN_UPDATES_PER_DEVICE = 3  # with fewer, a constant sequence would look right
 
 Readings = dict[str, tuple[float, int]]  # signal -> value, time in epoch milliseconds
 
@@ -30,7 +30,7 @@ class Update(NamedTuple):
 
 
 class Load(NamedTuple):
-    """So many updates with 5 signals each. Devices report in turn."""
+    """`updates` updates with 5 signals each, of `devices` devices that report in turn."""
 
     updates: int
     devices: int
@@ -42,7 +42,7 @@ class Load(NamedTuple):
         return [self._update(number) for number in range(self.updates)]
 
     def after_the_end(self) -> list[Update]:
-        """One update of each of a few devices that would be news, for a session that is over."""
+        """Return updates of a few devices, all of them news, for a session that is over."""
         turns = self.updates // self.devices + 10
         return [self._update(turns * self.devices + device) for device in range(min(10, self.devices))]
 
@@ -62,14 +62,14 @@ class Load(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One accepted update as history must hold it: the readings that advanced."""
+    """One accepted update as history must contain it: the readings that advanced."""
 
     sequence: int
     readings: Readings
 
 
 class Expected(NamedTuple):
-    """What must be stored at the end, by device, and how often each outcome must have been given."""
+    """The events and documents that must be stored, by device, and the counts of outcomes."""
 
     events: dict[str, list[Event]]
     documents: dict[str, Readings]
@@ -77,8 +77,10 @@ class Expected(NamedTuple):
 
 
 def expect(load: Load) -> Expected:
-    """Newest wins for each signal; at equal times what is there stays. Without an advance: conflict
-    before stale before duplicate.
+    """Return what must be stored after the load.
+
+    For each signal the newest value wins; at equal times the stored one stays. An update without
+    an advance is a conflict, else stale, else a duplicate.
     """
     events: dict[str, list[Event]] = {device_id: [] for device_id in load.device_ids()}
     documents: dict[str, Readings] = {device_id: {} for device_id in events}

@@ -1,10 +1,10 @@
 """`make bench-mutants`: faults put into copies of the product, each of which must turn `make
 bench-quick` red.
 
-A benchmark that cannot fail judges nothing. Each mutant is one edit of one file in a temporary
-copy; the benchmark runs with that copy first on its path. It must end non-zero and say why in the
-words expected; the copy without an edit must end with 0. An edit whose place is not found exactly
-once fails here, too: the code moved, so move the mutant.
+This shows that the benchmark can fail. Each mutant is one edit of one file in a temporary copy; the
+benchmark runs with that copy first on its path. It must end non-zero and say why in the expected
+words; with an unedited copy it must end with 0. An edit whose place is not found exactly once fails
+too: the code has moved, so move the mutant.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class DoesNotApply(Exception):
 
 
 class Mutant(NamedTuple):
-    """`pattern` (with (?s) and (?m)) is replaced in `file`; the run must end with `code` and say
-    `reason`.
+    """One fault: `pattern` (with (?s) and (?m)) is replaced in `file`.
+
+    The run must end with `code` and say `reason`.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Mutant(NamedTuple):
         path.write_text(edited, encoding="utf-8")
 
 
-# Anchored on named SQL blocks, settings and one counter: the seams that last.
+# Anchored on named SQL blocks, settings and one counter, because these seldom move.
 _IN_APPEND_EVENTS = r"(^-- name: append_events\n(?:(?!^-- name:).)*?^SELECT (?:(?!^FROM).)*?)"
 _IN_FENCE = r"(^-- name: fence\n(?:(?!^-- name:).)*?)"
 
@@ -136,7 +137,7 @@ MUTANTS = (
 
 
 async def judge(name: str, mutant: Mutant | None, parts: Sequence[str], code: int, reason: str) -> bool:
-    """Run the benchmark on a copy, edited or not; print and return whether it ended as it must."""
+    """Run the benchmark on a copy, edited or not; print and return whether it ended as expected."""
     began = time.monotonic()
     flags = [word for part in parts for word in ("--only", part)]
     with copied() as folder:
@@ -165,7 +166,7 @@ async def judge(name: str, mutant: Mutant | None, parts: Sequence[str], code: in
 
 
 async def main(names: Sequence[str]) -> int:
-    """The exit code: 0 when every run ended as it must."""
+    """Run the named mutants, or all; return the exit code, 0 when every run ended as expected."""
     chosen = [each for each in MUTANTS if not names or any(name in each.name for name in names)]
     right = [await judge(each.name, each, each.parts, each.code, each.reason) for each in chosen]
     if not names:

@@ -1,8 +1,9 @@
-"""Names that parents and children of the benchmarks share. Imports nothing, so any tree can be
-driven with it.
+"""Names that parents and children of the benchmarks share.
+
+Imports nothing, so that it works with any tree.
 """
 
 FRAMES, UPDATES, HEALTH = "bench-frames", "bench-updates", "bench-health"  # workspaces
 PROVIDER = "feed"
-# Of the product.
+# The packages of the product.
 PACKAGES = ("lastheard", "api", "actors", "providers", "storage", "domain", "runtime", "simulator")

@@ -1,8 +1,7 @@
-"""Where benchmarks run: a PostgreSQL of their own, as durable as in production, and databases
-copied from a template.
+"""The database server of the benchmarks, as durable as in production, and databases on it.
 
-Owns their making and their removal, and the queries of verification. These go through plain asyncpg
-in a thread, so that they work without the product's gateway.
+Owns the making and the removal of both, and the queries of verification. These use plain asyncpg in
+a thread, so that they work without the product's gateway.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ class Place:
     _numbers: count[int]
 
     async def new_database(self, template: str = "template1") -> str:
-        """The DSN of a fresh copy of a database to which nobody is connected."""
+        """Copy a database to which nobody is connected; return the DSN of the copy."""
         name = f"bench_{next(self._numbers)}"
         await fetch(self._dsn_of("postgres"), f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self._dsn_of(name)
 
     async def drop_database(self, dsn: str) -> None:
-        """Give its disk back; whoever is still connected is cut off."""
+        """Remove a database; sessions that are still connected to it are ended."""
         await fetch(self._dsn_of("postgres"), f'DROP DATABASE "{name_of(dsn)}" WITH (FORCE)')
 
     async def checkpoint(self) -> None:
-        """So that no round pays for the writes of the one before."""
+        """Write a checkpoint, so that no round pays for the writes of the one before."""
         await fetch(self._dsn_of("postgres"), "CHECKPOINT")
 
     def core_seconds(self) -> float:
@@ -65,19 +64,19 @@ class Place:
 
 @asynccontextmanager
 async def open_place() -> AsyncIterator[Place]:
-    """A server with an empty cluster, in a folder that goes with it."""
+    """Run a server with an empty cluster, in a folder that is removed at the end of the block."""
     with public_folder("lastheard-bench-") as folder:
         async with open_embedded(folder) as server:
             yield Place(server.dsn, server.pid, count(1))
 
 
 def name_of(dsn: str) -> str:
-    """The database of a DSN."""
+    """Return the name of the database in a DSN."""
     return dsn.partition("?")[0].rsplit("/", 1)[1]
 
 
 async def fetch(dsn: str, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
-    """Rows of one statement, on a connection of its own."""
+    """Return the rows of one statement, on a connection of its own."""
 
     async def run() -> list[tuple[Any, ...]]:
         connection = await asyncpg.connect(dsn, timeout=10, command_timeout=SECONDS)
@@ -90,7 +89,7 @@ async def fetch(dsn: str, statement: str, *arguments: Any) -> list[tuple[Any, ..
 
 
 async def fetch_until(dsn: str, seconds: float, wanted: int, statement: str, *arguments: Any) -> int:
-    """Ask for one number until it is at least what is wanted, for so long; the last answer.
+    """Ask for one number until it is at least `wanted`, for at most `seconds`; return the last one.
 
     On one connection, because opening one costs the server more than the answer.
     """
@@ -116,7 +115,7 @@ async def read_durability(dsn: str) -> dict[str, str]:
 
 
 async def read_stored(dsn: str, workspace_id: str) -> Stored:
-    """What one workspace left behind, product and reference alike: both name their tables the same."""
+    """Return the stored rows of one workspace. Product and reference use the same table names."""
     events = await fetch(
         dsn,
         "SELECT device_id, sequence, readings::text FROM events WHERE workspace_id = $1 ORDER BY device_id, sequence",
@@ -136,7 +135,7 @@ async def read_stored(dsn: str, workspace_id: str) -> Stored:
 
 
 async def count_written(dsn: str) -> tuple[int, int]:
-    """(events, versions) of a whole database."""
+    """Return (events, versions) of a whole database."""
     ((events, versions),) = await fetch(
         dsn,
         "SELECT (SELECT count(*) FROM events), (SELECT coalesce(sum(version), 0)::bigint FROM device_state)",

@@ -2,8 +2,8 @@
 before they count.
 
 Ends with 0 when every figure meets its aim (benchmarks/aims.py), with 1 when one does not, and with
-3 when the work that was timed was not done right; then its figure is not printed. Rounds alternate
-which side goes first.
+3 when the work that was timed was not done right; then its figure is not printed. The side that
+goes first alternates from round to round.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def bench_updates(template: Template, place: Place, flags: argparse.Namesp
 
 
 async def _alternate(rounds: int, ours: Measure, reference: Measure) -> list[Round]:
-    """Both sides once in each round, the other one first in every second round."""
+    """Measure both sides once in each round; in every second round the reference goes second."""
     found = []
     for number in range(rounds):
         costs = {}
@@ -88,7 +88,7 @@ async def bench_health(template: Template, place: Place, flags: argparse.Namespa
 
 
 def report(name: str, rounds: Sequence[Round], rate: aims.Aim, cores: aims.Aim) -> list[str]:
-    """Print both sides' rates and core times, and their ratios; what misses its aim."""
+    """Print both sides' rates and core times, and their ratios; return what misses its aim."""
     ours, reference = [each.ours for each in rounds], [each.reference for each in rounds]
     rates = ratios([cost.rate for cost in ours], [cost.rate for cost in reference])
     costs = ratios([cost.cores_us for cost in ours], [cost.cores_us for cost in reference])
@@ -111,7 +111,7 @@ BENCHES = {"updates": bench_updates, "frames": bench_frames, "health": bench_hea
 
 
 async def run(flags: argparse.Namespace) -> list[str]:
-    """Measure, verify, print; what misses its aim. Raises NotVerified."""
+    """Measure, verify and print; return what misses its aim. Raises NotVerified."""
     misses: list[str] = []
     async with open_place() as place:
         await place.check_durable()
@@ -123,7 +123,7 @@ async def run(flags: argparse.Namespace) -> list[str]:
 
 
 def main(flags: argparse.Namespace) -> int:
-    """The exit code."""
+    """Run the benchmarks; return the exit code."""
     try:
         misses = trio.run(run, flags)
     except NotVerified as error:

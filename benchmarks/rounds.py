@@ -1,4 +1,4 @@
-"""Who goes first in which round, and what several rounds say together. Pure."""
+"""The order of the sides in each round, and the ratios of several rounds. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ Side = TypeVar("Side")
 
 
 def in_turn(number: int, first: Side, second: Side) -> tuple[Side, Side]:
-    """The order of both sides in round `number`, from 0: A B, B A, A B, … What drifts in a run hits
-    both alike.
+    """Return the order of both sides in round `number`, from 0: A B, B A, A B, …
+
+    So a drift during the run hits both alike.
     """
     return (first, second) if number % 2 == 0 else (second, first)
 
 
 class Cost(NamedTuple):
-    """Of one run: items a second, and microseconds of a core for each item, of our process and of
-    PostgreSQL.
+    """The cost of one run: items a second, and core microseconds for each item.
+
+    `own_us` are those of our process, `database_us` those of PostgreSQL.
     """
 
     rate: float
@@ -51,8 +53,9 @@ class Spread(NamedTuple):
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """Of pairs from the same round; a ratio of medians would mix rounds that ran at different
-    times.
+    """Return the ratios of pairs from the same round.
+
+    A ratio of medians would mix rounds that ran at different times.
     """
     each = [above / below for above, below in zip(numerators, denominators, strict=True)]
     return Spread(median(each), min(each), max(each))

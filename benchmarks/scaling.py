@@ -1,8 +1,8 @@
-"""`python -m benchmarks.scaling PART`: what grows with what. docs/scaling.md quotes it.
+"""`python -m benchmarks.scaling PART`: how costs grow. docs/scaling.md quotes the figures.
 
-Figures of one machine, to find the orders of magnitude and what they are made of; the ratios within a run say more.
-The best of several is printed first, because other work on a machine only ever slows one down; core time hardly
-depends on it.
+The figures are of one machine and show orders of magnitude; ratios within a run say more. The best
+of several is printed first, because other work on a machine can only slow a run down. Core time
+hardly depends on that work.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ SETTLE_SECONDS = 5.0
 
 
 async def bench_writers(place: Place, flags: argparse.Namespace) -> None:
-    """Updates a second with 1, 2, … sessions, each with a workspace of its own; then of one, with smaller units."""
+    """Measure updates a second with 1, 2, … sessions, each with a workspace of its own.
+
+    Then measure one session with smaller units.
+    """
     dsn = await place.new_database(MIGRATED)
     async with aclosing(Database(dsn)) as database:
         await writers.prepare(database, flags.sessions, flags.devices)
@@ -76,7 +79,7 @@ EVENTS_SIZE = """
 
 
 async def bench_health(place: Place, flags: argparse.Namespace) -> None:
-    """A page of 500 with its counts, from the store: no HTTP, nobody else at work."""
+    """Measure a page of 500 with its counts, from the store, without HTTP and without writers."""
     for devices in (500, flags.devices):
         dsn = await place.new_database(MIGRATED)
         async with aclosing(Database(dsn)) as database:
@@ -100,7 +103,7 @@ async def _time_health(reads: PostgresReads, fleet: str) -> None:
 
 
 async def _report_once(database: Database, devices: int) -> None:
-    """Every device reports, with 5 signals."""
+    """Let every device report once, with 5 signals."""
     start = await _begin(database, "shard-0")
     units = writers.make_units(0, devices, devices, UNIT)
     for number, submissions in enumerate(units, 1):
@@ -111,7 +114,7 @@ async def _report_once(database: Database, devices: int) -> None:
 
 
 async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
-    """What a round and a heartbeat cost when one of three shards owns all workspaces."""
+    """Measure a round and a heartbeat when one of three shards owns all workspaces."""
     async with aclosing(Database(await place.new_database(MIGRATED))) as database:
         await _execute(database, WORKSPACES.format(count=flags.workspaces))
         await _execute(database, "ANALYZE")
@@ -156,7 +159,7 @@ WORKSPACES = """
 
 
 async def bench_shard(place: Place, flags: argparse.Namespace) -> None:
-    """Memory and core time of a real `lastheard serve` that owns so many workspaces, none with an active connection."""
+    """Measure memory and core time of a real `lastheard serve` that has nothing to collect."""
     for workspaces, devices in ((0, 0), (flags.workspaces, 0), (100, flags.devices)):
         dsn = await place.new_database(MIGRATED)
         async with aclosing(Database(dsn)) as database:
@@ -169,7 +172,10 @@ async def bench_shard(place: Place, flags: argparse.Namespace) -> None:
 
 
 def _weigh_full_mailbox() -> None:
-    """By the resident size of this process, which holds as many updates as all lanes together may."""
+    """Print the memory of a full mailbox.
+
+    It is the growth of this process's resident size when it holds as many updates as all lanes may.
+    """
     updates, process = sum(lane.capacity for lane in LANES.values()), psutil.Process()
     before = process.memory_info().rss
     held = list(writers.make_units(0, updates, 10_000, UNIT))
@@ -197,7 +203,7 @@ async def _measure_shard(dsn: str, workspaces: int, devices: int, seconds: float
 
 
 def _seconds_to_take_up(records: list[dict[str, Any]]) -> float:
-    """By the shard's own log, from the session to the last workspace."""
+    """Return the seconds from the session to the last workspace, by the shard's own log."""
     at = {each["event"]: datetime.fromisoformat(each["timestamp"]) for each in records}
     return (at.get("workspace_taken_up", at["session_begun"]) - at["session_begun"]).total_seconds()
 

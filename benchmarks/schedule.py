@@ -1,9 +1,10 @@
-"""The figures of the schedule: how many regular starts a second may hold, and how far the bound is.
+"""The figures of the schedule: the most regular starts in a second, and the distance to the bound.
 
     python -m benchmarks.schedule
 
-Arithmetic only: no server and no clock, the same on every machine. docs/decisions/0017 quotes it.
-It fails when a fleet exceeds the bound that `domain.schedule.starts_bound` promises for it.
+Arithmetic only: no server and no clock, so the figures are the same on every machine.
+docs/decisions/0017 quotes them. It fails when a fleet exceeds the bound that
+`domain.schedule.starts_bound` promises for it.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def _worst_of_hashes(workspaces: int) -> int:
 def _search_hour(intervals: list[int]) -> float:
     """Return how far the worst of all fleets is above the bound, whatever its size and intervals.
 
-    In each cell of the hour, every series is as large as makes its share of the excess greatest. A
-    series that would lower the excess is left out.
+    For each cell of the hour, every series has the size with which its share of the excess is
+    greatest. A series that would lower the excess is left out.
     """
     cells = round(HOUR_SECONDS / CELL_SECONDS)
     excess = [0.0] * cells
@@ -78,9 +79,10 @@ def _search_hour(intervals: list[int]) -> float:
 def _excess_of_one(interval: int) -> float:
     """Return the most starts above 1.3 x workspaces / interval in any second, over all sizes.
 
-    Phases are multiples of one ratio, so a window that begins at workspace k holds those ordinals
+    Phases are multiples of one ratio. So a window that begins at workspace k contains the ordinals
     whose distance from k, forwards or backwards, has its multiple within the window. `ahead[a]` is
-    how far one must go forwards to find a + 1 of them, k itself among them; `behind[b]` likewise.
+    the distance forwards within which a + 1 of them are found, k itself among them; `behind[b]` is
+    the same backwards.
     """
     span = interval - 2 * schedule.margin_seconds(interval)
     window = (1 + schedule.jitter_seconds(interval)) / span

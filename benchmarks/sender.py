@@ -1,9 +1,9 @@
 """A provider that sends a feed as fast as the socket takes it, in a process of its own.
 
-Costs next to nothing while it sends, so that a benchmark measures the receiver: the frames are
-encoded beforehand and go out in large pieces, each frame still a WebSocket frame of its own. It
-begins when every vehicle of the feed was subscribed to and the parent says so. `python -m
-benchmarks.sender VEHICLES TURNS MS`.
+It uses little CPU while it sends, so that a benchmark measures the receiver: the frames are encoded
+beforehand and sent in large pieces, each frame still a WebSocket frame of its own. It begins when
+every vehicle of the feed is subscribed to and the parent says so. `python -m benchmarks.sender
+VEHICLES TURNS MS`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ CHUNK = 65_536
 
 
 class Sender:
-    """One feed for one subscriber; a second connection would get it again, and the receiver's
-    counts would show it.
+    """One feed for one subscriber.
+
+    A second connection would get the feed again, and the receiver's counts would show it.
     """
 
     def __init__(self, feed: Feed) -> None:
@@ -85,9 +86,7 @@ class Sender:
         say(began=began)
 
     async def _receive(self, stream: trio.SocketStream, wire: WSConnection, sending: trio.Lock) -> None:
-        """Whole messages, however many frames and reads they take; pings are answered between two
-        pieces.
-        """
+        """Read whole messages until the client closes; answer pings between two pieces."""
         message = b""
         while True:
             for event in wire.events():
@@ -132,8 +131,10 @@ async def _read_head(stream: trio.SocketStream) -> bytes:
 
 
 async def _answer_state(stream: trio.SocketStream, received: bytes) -> None:
-    """The state endpoint, asked for seeding: nothing is known. The whole body is read first;
-    closing a socket with unread bytes would break the connection before the answer arrives.
+    """Answer the state endpoint, which is asked for seeding: no state is known.
+
+    The whole body is read first: closing a socket with unread bytes would break the connection
+    before the answer arrives.
     """
     request = h11.Connection(h11.SERVER)
     request.receive_data(received)
@@ -147,8 +148,9 @@ async def _answer_state(stream: trio.SocketStream, received: bytes) -> None:
 
 
 def _pieces(feed: Feed) -> Iterator[bytes]:
-    """All frames as a server sends them: unmasked text frames (RFC 6455, 5.2). Pieces end where a
-    frame ends.
+    """Yield all frames as a server sends them: unmasked text frames (RFC 6455, 5.2).
+
+    Each piece ends where a frame ends.
     """
     piece = bytearray()
     for payload in feed.payloads():
@@ -171,7 +173,7 @@ async def _obey_parent(sender: Sender) -> None:
 
 
 async def main(feed: Feed) -> None:
-    """Serve until the parent goes away. Says the port."""
+    """Serve until the parent ends; tell it the port first."""
     parent, sender = os.getppid(), Sender(feed)
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, sender.serve, 0, host="127.0.0.1"))

@@ -1,7 +1,7 @@
 """A tree's service as a black box: `lastheard serve` on a database, configured and asked over HTTP.
 
-Owns the process and its client. Commands, settings, the HTTP API and a few tables are all that it
-rests on, so old commits can be driven as well as the present one.
+Owns the process and its client. It uses only commands, settings, the HTTP API and a few tables, so
+it works with old commits too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PREFIX = "/api/telematics-mvp"
 SCOPES = ("read", "ingest", "control", "admin")
 START_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
-# Of those a tree does not know, Tree.environment leaves them out.
+# Tree.environment leaves out those that a tree does not know.
 SETTINGS = {
     "log_format": "json",
     "http_port": "0",
@@ -70,7 +70,7 @@ class Service:
         return self._worker.pid
 
     def tail(self) -> str:
-        """The end of its log, for the message of a failure."""
+        """Return the end of its log, for the message of a failure."""
         return self._worker.tail()
 
     async def put(self, path: str, body: Any) -> None:
@@ -81,7 +81,7 @@ class Service:
         return _expect_success(answer).json()
 
     async def runtime(self) -> Any:
-        """What the process says of itself."""
+        """Return the part of `/runtime` about the process itself."""
         return _expect_success(await self.client.get(f"{PREFIX}/runtime")).json()["process"]
 
     async def put_provider(self, workspace_id: str, base_url: str, *, active: bool) -> None:
@@ -95,7 +95,7 @@ class Service:
         await self.put(f"/workspaces/{workspace_id}/providers/{PROVIDER}", body)
 
     async def put_fleet(self, workspace_id: str, device_ids: Iterable[str]) -> None:
-        """A workspace with these devices; its provider connection is switched off."""
+        """Make a workspace with these devices and a provider connection that is switched off."""
         await self.put(f"/workspaces/{workspace_id}", {"name": workspace_id, "poll_interval_seconds": 3600})
         await self.put_provider(workspace_id, "http://127.0.0.1:9", active=False)
         devices = [
@@ -116,9 +116,7 @@ _JSON = {"Content-Type": "application/json"}
 
 @asynccontextmanager
 async def open_service(tree: Tree, dsn: str, key: str, **settings: str) -> AsyncIterator[Service]:
-    """A running `lastheard serve` with its own defaults but for these settings, until the end of
-    the block.
-    """
+    """Run `lastheard serve` until the end of the block, with these settings, else its defaults."""
     with tempfile.TemporaryDirectory(prefix="lastheard-bench-data-") as folder:
         environment = tree.environment(**SETTINGS, dsn=dsn, data_dir=folder, **settings)
         async with open_worker(f"serve of {tree.name}", tree.command("lastheard", "serve"), environment) as worker:
@@ -151,7 +149,7 @@ async def prepare(tree: Tree, place: Place, sizes: Sizes) -> Template:
 
 
 async def _wait_started(worker: Worker) -> int:
-    """The port, from its log."""
+    """Wait until the service has started; return its port, from its log."""
     with trio.move_on_after(START_SECONDS):
         while worker.process.poll() is None:
             for line in worker.read_errors().splitlines():

@@ -1,9 +1,9 @@
-"""Trees: where the product's packages are taken from, while the benchmarks' own code is always the
-present one.
+"""Trees: the folders from which the product's packages are taken.
 
-A tree is a folder that holds the product's packages: the present checkout, an old commit's, or a
-copy with a fault put in. Children find the product through PYTHONPATH, the tree first. What a tree
-does not have cannot be driven, and is said in one sentence.
+A tree holds the product's packages: those of the present checkout, of an old commit, or of a copy
+with a fault in it. The benchmarks' own code is always the present one. Children find the product
+through PYTHONPATH, the tree first. When a tree lacks something that the benchmarks need, one
+sentence says what.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-# What the provider connection's credential refers to.
+# The variable to which the provider connection's credential refers.
 SECRET_VARIABLE = "LASTHEARD_SECRET_BENCH"  # noqa: S105 - a name
 
 
 class CannotBeDriven(Exception):
-    """This tree differs too much from the present one for its benchmarks."""
+    """The present benchmarks cannot run this tree, because it differs too much."""
 
 
 class Tree(NamedTuple):
@@ -43,14 +43,16 @@ class Tree(NamedTuple):
     settings: frozenset[str] = frozenset()
 
     def command(self, module: str, *arguments: object) -> list[str]:
-        """Run a module. -P keeps the working directory off the path, so that only PYTHONPATH
-        decides.
+        """Return the command that runs a module in this tree.
+
+        -P keeps the working directory off the path, so that only PYTHONPATH decides.
         """
         return [sys.executable, "-P", "-m", "benchmarks.launch", module, *map(str, arguments)]
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """The machine's, with this tree's packages first, and those of the settings that the tree
-        knows.
+        """Return the machine's environment for a child that runs this tree.
+
+        This tree's packages come first. Settings that the tree does not know are left out.
         """
         foreign = {name: value for name, value in os.environ.items() if not name.startswith("LASTHEARD_")}
         ours = {f"LASTHEARD_{name.upper()}": value for name, value in settings.items() if name in self.settings}
@@ -59,8 +61,9 @@ class Tree(NamedTuple):
 
 
 async def inspect(name: str, folder: Path) -> Tree:
-    """A tree with what it says of itself. Raises CannotBeDriven when it is not the one that
-    children would run.
+    """Return a tree with the settings that it knows.
+
+    Raises CannotBeDriven when children would run packages from elsewhere.
     """
     missing = [package for package in PACKAGES if not (folder / package).is_dir()]
     if missing:
@@ -78,9 +81,7 @@ async def inspect(name: str, folder: Path) -> Tree:
 
 
 def present_folder() -> Path:
-    """Where this very process has the product from: the checkout, or the copy that PYTHONPATH names
-    first.
-    """
+    """Return the folder of this process's product: the checkout, or a copy first on PYTHONPATH."""
     import storage
 
     return Path(str(storage.__file__)).parents[1]
@@ -88,8 +89,9 @@ def present_folder() -> Path:
 
 @asynccontextmanager
 async def checked_out(base: str) -> AsyncIterator[Path]:
-    """The packages of a commit, in a git worktree that is removed afterwards; its own benchmarks
-    stay out of reach.
+    """Provide the packages of a commit, in a git worktree that is removed afterwards.
+
+    The commit's own benchmarks are left out.
     """
     commit = await _git("rev-parse", "--verify", f"{base}^{{commit}}")
     with tempfile.TemporaryDirectory(prefix="lastheard-base-") as place:
@@ -107,7 +109,7 @@ async def checked_out(base: str) -> AsyncIterator[Path]:
 
 
 async def is_same_product(base: str) -> bool:
-    """Whether the present files of the product are those of this commit, untracked ones included."""
+    """Return whether the product's present files, untracked ones included, are this commit's."""
     differing = await _git("diff", "--name-only", base, "--", *PACKAGES)
     untracked = await _git("ls-files", "--others", "--exclude-standard", "--", *PACKAGES)
     return not differing and not untracked
@@ -119,7 +121,7 @@ async def describe_commit(base: str) -> str:
 
 @contextmanager
 def copied() -> Iterator[Path]:
-    """A copy of the checkout's packages, to put a fault into; removed afterwards."""
+    """Provide a copy of the checkout's packages, to put a fault into; removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="lastheard-copy-") as place:
         for name in PACKAGES:
             shutil.copytree(ROOT / name, Path(place) / name)

@@ -1,9 +1,9 @@
 """Updates a second from the mailbox to the commit, against a plain asyncpg loop with SQL and tables
 of its own.
 
-Both commit the same load in units of 1,000 updates, the product's default shape. Verified before it
-counts: rows, sequences, readings, documents and counts against an independent model; that both
-sessions wait for the disk; and that a session declared dead writes nothing.
+Both commit the same load in units of 1,000 updates, the product's default shape. Before a run
+counts, it is verified: rows, sequences, readings, documents and counts against an independent
+model; that both sessions wait for the disk; and that a session declared dead writes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Task(NamedTuple):
-    """The load, and what must become of it: the model is computed once."""
+    """The load and its expected result, which is computed once."""
 
     load: Load
     expected: Expected
@@ -46,7 +46,7 @@ def new_task(updates: int, devices: int) -> Task:
 
 
 async def measure_reference(tree: Tree, place: Place, task: Task) -> Cost:
-    """The bare loop. Raises NotVerified when even that does not do what the load says."""
+    """Measure the bare loop. Raises NotVerified when its stored rows are not those of the load."""
     dsn = await place.new_database()
     async with _open_committer("the updates' reference", tree, "benchmarks.bare_updates", dsn, task.load) as worker:
         cost, _ = await _measure(place, worker, task.load, "in the reference's session")
@@ -56,7 +56,7 @@ async def measure_reference(tree: Tree, place: Place, task: Task) -> Cost:
 
 
 async def measure_ours(template: Template, place: Place, task: Task) -> Cost:
-    """A tree's ingest actor and all below it. Raises NotVerified."""
+    """Measure a tree's ingest actor and everything below it. Raises NotVerified."""
     dsn = await place.new_database(template.database)
     tree = template.tree
     async with _open_committer(f"ingest of {tree.name}", tree, "benchmarks.ingest_driver", dsn, task.load) as worker:
@@ -87,8 +87,9 @@ async def _measure(place: Place, worker: Worker, load: Load, session: str) -> tu
 
 
 async def _verify_fence(worker: Worker, dsn: str) -> None:
-    """Declare every session dead, behind the process's back; then let it try a unit that would be
-    news.
+    """Declare every session dead in the database; then let the process try a unit of news.
+
+    Raises NotVerified when something was written, or the unit was not refused.
     """
     await fetch(dsn, "UPDATE sessions SET state = 'dead', ended_at = clock_timestamp()")
     before = await count_written(dsn)

@@ -1,8 +1,7 @@
-"""What must hold before a figure is printed: each check takes rows and returns what is wrong, a
-sentence a fault.
+"""The checks before a figure is printed: each takes rows and returns one sentence for each fault.
 
-Pure, and independent of the product's code. The first word of a sentence is its kind: rows,
-sequences, readings, identities, fence, fsync, history, health.
+Pure, and independent of the product's code. The first word of a sentence is the kind of the fault:
+rows, sequences, readings, identities, fence, fsync, history, health.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from benchmarks.load import Expected, Readings
 
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
-# Of the windows that passed, how many a vehicle must at least have events for: a busy machine merges windows.
+# The least share of the windows that passed for which a vehicle must have events; a busy machine
+# merges windows.
 WINDOWS_SEEN = 0.25
 _SHOWN = 3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,9 +37,7 @@ class NotVerified(Exception):
 
 
 class Stored(NamedTuple):
-    """What a database holds of one workspace: events by (device, sequence), and versions and
-    documents by device.
-    """
+    """The stored rows of one workspace: events by (device, sequence), the rest by device."""
 
     events: Sequence[tuple[str, int, str]]
     states: Mapping[str, int]
@@ -47,16 +45,16 @@ class Stored(NamedTuple):
 
 
 def require(faults: Collection[str]) -> None:
-    """Raise NotVerified when there are any."""
+    """Raise NotVerified when there are faults."""
     if faults:
         raise NotVerified(*faults)
 
 
 def check_stored(stored: Stored, expected: Expected) -> list[str]:
-    """Rows, sequences and readings of the update benchmark against the model."""
+    """Check rows, sequences and readings of the update benchmark against the model."""
     faults = _check_rows(stored, expected) + check_sequences(stored.events)
     if faults:
-        return faults  # comparing readings one by one would only say it again
+        return faults  # the readings would only repeat these faults
     events = [(device_id, event) for device_id, history in sorted(expected.events.items()) for event in history]
     wrong = [
         f"{device_id} {event.sequence}"
@@ -86,7 +84,7 @@ def _check_rows(stored: Stored, expected: Expected) -> list[str]:
 
 
 def check_sequences(events: Iterable[tuple[str, int, Any]]) -> list[str]:
-    """1 to n for each device, without gap or duplicate."""
+    """Check that each device's sequences are 1 to n, without gap or duplicate."""
     found: dict[str, list[int]] = defaultdict(list)
     for device_id, sequence, _ in events:
         found[device_id].append(sequence)
@@ -110,7 +108,7 @@ def _check_snapshots(stored: Stored, expected: Expected) -> list[str]:
 
 
 def check_counts(counts: Mapping[str, Any], expected: Expected, updates: int) -> list[str]:
-    """The ingest actor's own count of updates: an identity, and the numbers of the load."""
+    """Check the ingest actor's own counts of updates: they add up, and are those of the load."""
     outcomes = {name: number for name, number in counts["outcomes"].items() if number}
     found = {"submitted": counts["submitted"], "pending": counts["pending"], **outcomes}
     wanted = {"submitted": updates, "pending": 0, **expected.outcomes}
@@ -120,8 +118,9 @@ def check_counts(counts: Mapping[str, Any], expected: Expected, updates: int) ->
 
 
 def check_units(counts: Mapping[str, Any], updates: int, per_unit: int) -> list[str]:
-    """The default shape of units; smaller or larger ones would be another benchmark than the
-    reference's.
+    """Check that units have the default shape.
+
+    With smaller or larger ones the reference would measure something else.
     """
     if counts["largest_unit"] <= per_unit and counts["units"] <= -(-updates // per_unit) + 2:
         return []
@@ -129,11 +128,10 @@ def check_units(counts: Mapping[str, Any], updates: int, per_unit: int) -> list[
 
 
 def check_history(feed: Feed, events: Iterable[tuple[str, int, str]]) -> list[str]:
-    """Every event, in order, against the frames that were sent: no frame may be missing from the
-    merge it belongs to.
+    """Check every event, in order, against the frames that were sent; none may be missing.
 
-    An event holds the newest reading of each signal among the frames since the event before it. So
-    a frame that was dropped on the way is missed, even if newer ones came after it.
+    An event has the newest reading of each signal among the frames since the event before it. So a
+    dropped frame is noticed, even if newer ones came after it.
     """
     last: dict[str, int] = dict.fromkeys(feed.vids(), -1)
     wrong = []
@@ -157,9 +155,7 @@ def check_history(feed: Feed, events: Iterable[tuple[str, int, str]]) -> list[st
 
 
 def check_granularity(feed: Feed, events: Iterable[tuple[str, int, str]], windows: float) -> list[str]:
-    """A vehicle that reports all the time has events for the windows that passed, not one at the
-    end.
-    """
+    """Check that a vehicle has events for the windows that passed, and not one at the end."""
     counted = Counter(vid for vid, _, _ in events)
     least = min(int(windows * WINDOWS_SEEN), feed.turns)
     poor = [vid for vid in feed.vids() if counted[vid] < least]
@@ -171,8 +167,9 @@ def check_granularity(feed: Feed, events: Iterable[tuple[str, int, str]], window
 
 
 def check_frames(feed: Feed, frames: Mapping[str, int], ingest: Mapping[str, Any], events: int) -> list[str]:
-    """The service's own counts: identities, and the numbers of the feed. Every frame of the feed is
-    to be merged.
+    """Check the service's own counts: they add up, and are those of the feed.
+
+    Every frame of the feed must have been merged.
     """
     wanted = {
         "received": feed.frames,
@@ -193,13 +190,13 @@ def check_frames(feed: Feed, frames: Mapping[str, int], ingest: Mapping[str, Any
 
 
 def check_durable(settings: Mapping[str, str], where: str) -> list[str]:
-    """Nothing that waits for the disk may be switched off."""
+    """Check that no setting that waits for the disk is switched off."""
     off = [f"{name} is {settings.get(name, 'not known')}" for name in DURABILITY if settings.get(name) != "on"]
     return [f"fsync: {' and '.join(off)} {where}"] if off else []
 
 
 def check_fence(before: tuple[int, int], after: tuple[int, int], refused: bool) -> list[str]:
-    """(events, versions) around a unit of a session that was declared dead: nothing may be written."""
+    """Check that a session declared dead wrote nothing: (events, versions) before and after."""
     if after != before:
         return [
             f"fence: a session declared dead wrote {after[0] - before[0]} events and {after[1] - before[1]} versions"
@@ -208,7 +205,7 @@ def check_fence(before: tuple[int, int], after: tuple[int, int], refused: bool) 
 
 
 def check_health(answer: Mapping[str, Any], states: Mapping[str, str]) -> list[str]:
-    """Every device exactly once, in the state it must be in, and counts that agree."""
+    """Check that every device comes once, in its expected state, and that the counts agree."""
     found = [(item["device_id"], item["state"]) for item in answer["items"]]
     faults = []
     if len(found) != len(states) or dict(found).keys() != states.keys():
@@ -225,9 +222,7 @@ def check_health(answer: Mapping[str, Any], states: Mapping[str, str]) -> list[s
 
 
 def parse_readings(text: str) -> Readings:
-    """A stored document or event as signal -> value and time; what is kept beside these two is not
-    compared.
-    """
+    """Return a stored document or event as signal -> value and time; the rest is not compared."""
     return {name: (entry[0], _milliseconds(entry[1])) for name, entry in orjson.loads(text).items()}
 
 

@@ -1,7 +1,7 @@
-"""Child processes of the benchmarks and how they talk: a line of JSON up, a line of one word down.
+"""Child processes of the benchmarks, and their protocol.
 
-Owns the pipes on both sides. A child's errors go to a file and are shown when it fails. Nothing
-outlives `open_worker`.
+A child sends lines of JSON, the parent lines of one word. Owns the pipes on both sides. A child's
+errors go to a file and are shown when it fails. No child outlives `open_worker`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SHOWN_BYTES = 4000
 
 
 class WorkerFailed(Exception):
-    """A child did not say what it should have said. The text has the end of its errors."""
+    """A child did not send the expected line. The text has the end of its errors."""
 
 
 class Worker:
@@ -42,7 +42,7 @@ class Worker:
         return self.process.pid
 
     async def hear(self, what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-        """What the child says of `what` in its next line. Raises WorkerFailed."""
+        """Return the child's next line, which must have the key `what`. Raises WorkerFailed."""
         line = None
         with trio.move_on_after(seconds):
             line = await self._read_line()
@@ -69,18 +69,18 @@ class Worker:
         return line
 
     def tail(self) -> str:
-        """The end of what it wrote to its errors."""
+        """Return the end of its errors."""
         return self.read_errors()[-_SHOWN_BYTES:]
 
     def read_errors(self) -> str:
-        """All of it so far. Not by seeking: the child shares the file's position."""
+        """Return all errors so far. Does not seek: the child shares the file's position."""
         size = os.fstat(self._errors.fileno()).st_size
         return os.pread(self._errors.fileno(), size, 0).decode(errors="replace")
 
 
 @asynccontextmanager
 async def open_worker(name: str, command: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Worker]:
-    """Run a command until the end of the block: then it is asked to end, and killed after 15 s."""
+    """Run a command until the end of the block, then ask it to end, and kill it after 15 s."""
     with tempfile.TemporaryFile() as errors:
         process = await trio.lowlevel.open_process(
             command,
@@ -103,8 +103,9 @@ async def open_worker(name: str, command: Sequence[str], environment: Mapping[st
 
 
 async def run_to_end(name: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Run a command; its standard output. Raises WorkerFailed with its errors when it does not end
-    with 0 in time.
+    """Run a command and return its standard output.
+
+    Raises WorkerFailed with its errors when it does not end with 0 in time.
     """
     with trio.move_on_after(PATIENCE_SECONDS):
         done = await trio.run_process(
@@ -126,13 +127,14 @@ async def run_to_end(name: str, command: Sequence[str], environment: Mapping[str
 
 
 def say(**facts: object) -> None:
-    """Say one line to the parent."""
+    """Send one line to the parent."""
     print(orjson.dumps(facts).decode(), flush=True)
 
 
 async def hear_word() -> str:
-    """The parent's next word; waits for it. Empty when the parent has gone. Cancelling leaves the
-    thread behind.
+    """Wait for the parent's next word and return it; empty when the parent is gone.
+
+    Cancelling leaves the waiting thread behind.
     """
     word: str = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
     return word.strip()

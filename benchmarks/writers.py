@@ -1,8 +1,9 @@
-"""Updates committed a second by several sessions at once, each a process of its own with workspaces of its own.
+"""Updates a second committed by several sessions at once, each a process with its own workspace.
 
-Owns the writers and what they cost: wall time, core time on both sides, log written. Nothing but the ingest store is
-in the way: no mailbox, no sockets. Verified before it counts: every update is one event.
-`python -m benchmarks.writers DSN NUMBER UPDATES DEVICES SIZE` is one writer; benchmarks/scaling.py starts them.
+Owns the writers and the measurement of their cost: wall time, core time on both sides, log written.
+They call the ingest store directly, without mailbox and sockets. Before a run counts, it is
+verified that every update is one event. `python -m benchmarks.writers DSN NUMBER UPDATES DEVICES
+SIZE` is one writer; benchmarks/scaling.py starts them.
 """
 
 from __future__ import annotations
@@ -38,13 +39,16 @@ SIGNALS = ("soc_percent", "odometer_km", "speed_kmh", "latitude_deg", "longitude
 BEGAN_AT = datetime(2026, 1, 1, tzinfo=UTC)
 SUBMISSION_UPDATES = 500
 PATIENCE_SECONDS = 120.0
-# A child of the postmaster that lives as long as it does, and how much log was written so far.
+# The process id of a child that lives as long as the postmaster, and the log written so far.
 SERVER = """SELECT (SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'),
                    (pg_current_wal_lsn() - '0/0')::bigint"""
 
 
 class Cost(NamedTuple):
-    """Of one run: updates and wall seconds, core seconds of all writers and of PostgreSQL, bytes of log written."""
+    """The cost of one run.
+
+    Updates and wall seconds, core seconds of all writers and of PostgreSQL, bytes of log written.
+    """
 
     updates: int
     seconds: float
@@ -62,7 +66,7 @@ class Cost(NamedTuple):
 
 
 async def prepare(database: Database, workspaces: int, devices: int) -> None:
-    """Workspaces of so many devices each, and partitions for what they will report."""
+    """Make workspaces of `devices` devices each, and the partitions for their events."""
     registry = PostgresRegistry(database)
     await PostgresUpkeepStore(database).ensure_partitions(days_ahead=2)
     for number in range(workspaces):
@@ -98,7 +102,10 @@ def device_of(number: int) -> str:
 def make_units(
     number: int, updates: int, devices: int, size: int, ownership: Ownership | None = None
 ) -> Iterator[list[Submission]]:
-    """So many updates of workspace `number`, with 5 signals each and every one of them news, in units of `size`."""
+    """Yield `updates` updates of workspace `number`, in units of `size`.
+
+    Each has 5 signals, and each is news.
+    """
     for start in range(0, updates, size):
         parts = range(start, min(start + size, updates), SUBMISSION_UPDATES)
         yield [
@@ -126,7 +133,7 @@ def _update(workspace_id: str, number: int, devices: int) -> CanonicalUpdate:
 
 
 async def write(dsn: str, number: int, updates: int, devices: int, size: int) -> None:
-    """Say that it is ready, wait for a line, commit, and tell when it began and ended and what it cost."""
+    """Tell the parent that it is ready, wait for a line, commit, and tell times and core time."""
     async with open_bridge(), aclosing(Database(dsn, pool_size=2)) as database:
         start = await PostgresSessionStore(database).begin_session(f"shard-{number}", ttl_seconds=120)
         if start is None:
@@ -142,7 +149,7 @@ async def write(dsn: str, number: int, updates: int, devices: int, size: int) ->
             await store.commit_unit(start.session, unit, submissions)
         told = {"began": began, "ended": time.monotonic(), "cores": time.process_time() - own}
         print(orjson.dumps(told).decode(), flush=True)
-        # Its connection is to live until PostgreSQL's share has been read.
+        # The connection stays open until the parent has read PostgreSQL's core time.
         await trio.to_thread.run_sync(sys.stdin.readline)
 
 
@@ -150,7 +157,10 @@ async def write(dsn: str, number: int, updates: int, devices: int, size: int) ->
 
 
 async def measure(dsn: str, writers: int, updates: int, devices: int, size: int) -> Cost:
-    """Start so many writers, let them go at once, and read what it cost. `updates` are each one's."""
+    """Start `writers` writers, let them begin together, and return the cost.
+
+    Each of them commits `updates` updates. Raises NotVerified.
+    """
     ((pid, log_before),) = await fetch(dsn, SERVER)
     postmaster = psutil.Process(int(str(pid))).parent()
     assert postmaster is not None
