@@ -140,11 +140,13 @@ async def test_the_text_of_a_failure_is_bounded(
     house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    script(shard, steady=ScriptedPoller(outage("x" * 10_000)))
+    script(shard, steady=ScriptedPoller(ProviderFault(FaultClass.QUOTA, "x" * 10_000)))
     await run_cycle(shard)
-    (event,) = house.store.tables.connection_events.values()
+    (detail,) = [
+        event.detail for _, event in house.store.tables.connection_events.items() if event.kind == "call_failed"
+    ]
     (row,) = await house.cycles()
-    assert event.detail == "x" * MAX_DETAIL_CHARACTERS
+    assert detail == "x" * MAX_DETAIL_CHARACTERS
     assert len(row.summary["connections"][STEADY]) == MAX_DETAIL_CHARACTERS
 
 
