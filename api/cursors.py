@@ -140,7 +140,7 @@ def _to_plain(key: Key) -> Any:
         case datetime():
             return {"at": _to_microseconds(key)}
         case float() if not math.isfinite(key):
-            raise ValueError("NaN and infinity have no place in an order, so none in a cursor")
+            raise ValueError("a cursor's keys must be finite: NaN and infinity have no order")
         case _:
             return key
 

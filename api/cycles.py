@@ -67,7 +67,7 @@ When = Annotated[
 
 
 class CycleRequest(BaseModel):
-    """When to run. Other members are ignored, so a scheduler may send its whole event."""
+    """The body of a request to run. Other members are ignored: a scheduler may send its event."""
 
     when: When = "next_start"
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from api.traffic import HttpTraffic
 
 RETRY_AFTER_SECONDS = 1.0
-# The refusal of a caller without a key is held back for so long. When MAX_HELD refusals are held,
-# further ones are sent at once.
+# The refusal of a caller without a key is held back for HELD_SECONDS. While MAX_HELD refusals are
+# held, further ones are sent at once.
 HELD_SECONDS = 2.0
 MAX_HELD = 1000
 LOOKUPS_FULL = "lookups"
@@ -190,7 +190,7 @@ class KeyGate:
         except LookupsFull:
             self._traffic.shed += 1
             self._traffic.refused[LOOKUPS_FULL] += 1
-            detail = "Too many keys that were not seen before are waiting to be looked up."
+            detail = "Too many new keys are waiting to be looked up."
             raise Problem(OVERLOADED, detail, retry_after_seconds=RETRY_AFTER_SECONDS) from None
 
     async def _hold(self) -> None:

@@ -1,8 +1,8 @@
 """A failure of a whole workspace, reported once instead of once for each device.
 
 Owns the rule: it is an outage when no device of the workspace is healthy and every device is silent
-for a reason on our side or the provider's. One device that reports, or is silent for a reason of
-its own, is enough for no outage.
+for a reason on our side or the provider's. One device that reports, or that is silent for a reason
+of its own, contradicts an outage.
 """
 
 from collections import Counter

@@ -93,16 +93,16 @@ def _destination(settings: Mapping[str, Any], provider: Provider) -> Mapping[str
 
 def _unnamed(moved: list[str]) -> FaultyPart:
     detail = (
-        f"The connection moves ({', '.join(moved)}), and its credential would go to another place: name the credential "
-        "again in this request, or give null for a connection without one."
+        f"The connection moves ({', '.join(moved)}), so its credential would be sent elsewhere. "
+        "Name the credential again in this request, or give null for a connection without one."
     )
     return FaultyPart(pointer=POINTER, detail=detail)
 
 
 def _not_allowed(workspace_id: str) -> FaultyPart:
     detail = (
-        f"This key is limited to workspaces: it may name file:{workspace_id}/NAME, or the present credential of a "
-        "connection whose provider_type, transport, base_url and settings of the destination stay. A key without this "
-        "limit may name any other."
+        f"This key is limited to workspaces. It may name file:{workspace_id}/NAME. It may also "
+        "name the present credential of a connection that keeps its provider_type, transport, base_url and "
+        "destination settings. Use a key without this limit for another credential."
     )
     return FaultyPart(pointer=POINTER, detail=detail)

@@ -184,7 +184,7 @@ def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider], outbou
     provider = providers.get(body.provider_type)
     if provider is None:
         known = ", ".join(sorted(providers))
-        faults.append(FaultyPart(pointer="/provider_type", detail=f"It is not known; known are {known}."))
+        faults.append(FaultyPart(pointer="/provider_type", detail=f"It must be one of {known}."))
         raise Problem(INVALID_BODY, errors=faults)
     if body.transport not in provider.transports:
         offered = " and ".join(sorted(provider.transports))
@@ -205,7 +205,7 @@ def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
     except ValueError:
         parts = None
     if parts is not None and (parts.username is not None or parts.query or parts.fragment):
-        detail = "It must hold no user, password, query or fragment: secrets belong behind the credential."
+        detail = "It must have no user, password, query or fragment. Use `credential` for a secret."
         yield FaultyPart(pointer="/base_url", detail=detail)
     elif re.fullmatch(_BASE_URL, text) is None:
         yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)

@@ -227,7 +227,7 @@ class Service:
             self._stop.set()
 
     async def _shut_down(self) -> None:
-        """End in order: readiness off, API closed, workspaces stopped, ingest flushed, session ended.
+        """End in order: readiness off, API closed, workspaces stopped, ingest flushed, session end.
 
         Each step has a budget of its own. Together with the watchdog's margin and the closing of
         the rest they stay within 30 s, which a container gets by default.

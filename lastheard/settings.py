@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         int | None,
         Field(
             ge=1,
-            description="how many of pool_size are for requests; half of what heartbeat and ingest leave when unset",
+            description="how many of pool_size are for requests; when unset, half of pool_size - 2 (heartbeat, ingest)",
         ),
     ] = None
     stream_window_seconds: Annotated[
@@ -137,7 +137,9 @@ class Settings(BaseSettings):
     ttl_seconds: Annotated[
         float,
         Field(
-            ge=1, le=120, description="how long a heartbeat is good for; a silent shard's work is taken over after it"
+            ge=1,
+            le=120,
+            description="how long a heartbeat is valid; then other shards take over the work of a silent one",
         ),
     ] = 15.0
     drain_seconds: Annotated[

@@ -144,7 +144,7 @@ async def test_a_pointer_into_a_csv_counts_its_blank_lines(house: House) -> None
     twice = await _import_csv(house, "\r\n".join([HEADER, *rows[:3], rows[0]]))
     assert (twice.pointers, twice.json["errors"][0]["detail"]) == (
         ["/devices/3/device_id"],
-        "It stands at /devices/0 too.",
+        "It is at /devices/0 too.",
     )
 
 

@@ -23,7 +23,7 @@ _BEYOND_A_SCHEMA = {
         "It must be more than delayed_after_seconds",
     ),
     "put_device": _ORDER + _DEVICE,
-    "import_devices": (*_ORDER, *_DEVICE, "It stands at /devices/.+ too"),
+    "import_devices": (*_ORDER, *_DEVICE, "It is at /devices/.+ too"),
     "put_provider": (
         *_ORDER,
         ".+ has .+ only",  # the transports of its type
