@@ -165,7 +165,9 @@ def main(flags: argparse.Namespace) -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
     parser.add_argument("--base", required=True, help="a commit")
-    parser.add_argument("--pairs", type=int, default=MIN_PAIRS, help=f"{MIN_PAIRS} say something; fewer are a try")
+    parser.add_argument(
+        "--pairs", type=int, default=MIN_PAIRS, help=f"{MIN_PAIRS} or more give a result; fewer only try it"
+    )
     parser.add_argument("--worse-than", type=float, metavar="PERCENT", help="end with 1 when a median is worse by more")
     parser.add_argument("--frames", type=int, default=80_000)
     parser.add_argument("--vehicles", type=int, default=200)

@@ -206,7 +206,7 @@ def _expect(process: subprocess.Popen[bytes], beginning: str) -> str:
     assert process.stdout is not None
     line = process.stdout.readline().decode()
     if not line.startswith(beginning):
-        raise NotVerified(f"a writer said {line!r} instead of {beginning!r}")
+        raise NotVerified(f"a writer sent {line!r} instead of {beginning!r}")
     return line
 
 

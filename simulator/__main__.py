@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         const=os.getppid(),
         metavar="PID",
-        help="end when the parent does; its PID closes the gap in which it may already have died",
+        help="end when the parent process ends; its PID also covers an end before this start",
     )
     return parser
 

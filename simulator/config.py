@@ -115,7 +115,7 @@ def build_config(
     if not 0 < tenants <= devices:
         raise ConfigInvalid(f"{devices} devices cannot fill {tenants} tenants; each needs at least one")
     if not 0 <= rfms_tenants <= tenants:
-        raise ConfigInvalid(f"{rfms_tenants} of {tenants} tenants cannot be rFMS")
+        raise ConfigInvalid(f"{rfms_tenants} of {tenants} tenants cannot use rFMS")
     for name, value in (("rate", rate), ("report interval", report_interval_seconds)):
         if not 0.0 <= value < inf:  # false for NaN
             raise ConfigInvalid(f"the {name} must be a number from 0 on, not {value:g}")
