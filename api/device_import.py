@@ -181,7 +181,10 @@ def _place(loc: tuple[str | int, ...], rows: Sequence[Row]) -> tuple[str | int, 
 def _refuse_repeated(devices: Sequence[ImportedDevice], places: Sequence[int]) -> None:
     first: dict[str, int] = {}
     faults = [
-        FaultyPart(pointer=f"/devices/{place}/device_id", detail=f"It is at /devices/{first[item.device_id]} too.")
+        FaultyPart(
+            pointer=f"/devices/{place}/device_id",
+            detail=f"It is at /devices/{first[item.device_id]} too.",
+        )
         for place, item in zip(places, devices, strict=True)
         if first.setdefault(item.device_id, place) != place
     ]

@@ -102,7 +102,7 @@ def _unnamed(moved: list[str]) -> FaultyPart:
 def _not_allowed(workspace_id: str) -> FaultyPart:
     detail = (
         f"This key is limited to workspaces. It may name file:{workspace_id}/NAME. It may also "
-        "name the present credential of a connection that keeps its provider_type, transport, base_url and "
-        "destination settings. Use a key without this limit for another credential."
+        "name the present credential of a connection that keeps its provider_type, transport, "
+        "base_url and destination settings. Use a key without this limit for another credential."
     )
     return FaultyPart(pointer=POINTER, detail=detail)

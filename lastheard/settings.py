@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         int | None,
         Field(
             ge=1,
-            description="how many of pool_size are for requests; when unset, half of pool_size - 2 (heartbeat, ingest)",
+            description="how many of pool_size are for requests; when unset, (pool_size - 2) // 2",
         ),
     ] = None
     stream_window_seconds: Annotated[
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=120,
-            description="how long a heartbeat is valid; then other shards take over the work of a silent one",
+            description="how long a heartbeat is valid; then others take over a silent shard's work",
         ),
     ] = 15.0
     drain_seconds: Annotated[
