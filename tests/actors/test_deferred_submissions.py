@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from actors.deferred import MAX_WORKSPACE_SIZE, MAX_WORKSPACE_UPDATES
+from actors.ingest import MAX_UNIT_UPDATES
 from actors.lanes import LANES
 from domain.model import Confirmation
 from runtime.mailbox import LaneFull
@@ -40,6 +41,23 @@ async def test_what_waits_counts_against_its_lane(house: House, running: Shard, 
     house.store.release_rows()
     await until(lambda: running.ingest.statistics()["pending"] == 0)
     assert running.ingest.statistics()["mailbox"]["lanes"]["http"]["waiting_size"] == 0
+
+
+async def test_what_becomes_free_is_committed_in_units_of_bounded_size(
+    house: House, running: Shard, autojump_clock: MockClock
+) -> None:
+    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    held = [running.send(update("bus-1", 1, soc_percent=1))]
+    for number in range(2, 5):
+        held.append(running.send(*[update("bus-1", number, soc_percent=number)] * 400))
+        await trio.sleep(5)
+    assert running.ingest.statistics()["deferred"]["updates"] == 1201
+    house.store.release_rows()
+    with trio.fail_after(ENOUGH_SECONDS):
+        for reply in held:
+            await reply.wait()
+    assert running.ingest.statistics()["largest_unit"] <= MAX_UNIT_UPDATES
+    running.check_identity()
 
 
 async def test_a_workspace_with_enough_waiting_is_refused_alone(
