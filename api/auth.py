@@ -1,8 +1,9 @@
-"""Who is asking, and whether they may: the one gate in front of every operation (FR-014).
+"""Authorization in front of every operation (FR-014): the key, its scope, its workspaces.
 
-Owns the order of the questions: key (401), scope (403), workspace (404). A workspace outside a key's list is answered
-exactly like one that does not exist. Keys are looked up at every request and never cached, so a revocation holds from
-the next request on. It must never let an undeclared route through.
+Owns the order of the questions: key (401), scope (403), workspace (404). A workspace outside a
+key's list is answered exactly like one that does not exist. The key is read from the database at
+every request, so a revocation holds from the next request on. This module must never let an
+undeclared route through.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _MAKES_ITS_WORKSPACE = frozenset({"put_workspace"})
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What one key opens. `workspaces` None means all of them."""
+    """The scopes and workspaces of one key. `workspaces` None means all of them."""
 
     key_id: str
     scopes: frozenset[str]

@@ -1,7 +1,7 @@
-"""What the API asks of storage and of the running shard, as protocols; storage/ and actors/ fulfil them.
+"""Protocols of the API towards storage and the running shard; storage/ and actors/ fulfil them.
 
-Nothing here does anything. Every method may raise `runtime.faults.EnvironmentFault` (the database is away); each
-carries its own deadline inside, so callers need none.
+Nothing here does anything. Every method may raise `runtime.faults.EnvironmentFault` (the database
+is away). Each carries its own deadline inside, so callers need none.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Stored(NamedTuple):
 
 
 class DeviceDraft(NamedTuple):
-    """What a client configures; activated_at is set by the database unless given."""
+    """A device as a client configures it. The database sets activated_at unless it is given."""
 
     device_id: str
     provider_id: str
@@ -247,7 +247,7 @@ class Credentials(Protocol):
     """The secrets that provider connections may refer to. Never blocks, never returns a secret."""
 
     def is_of_workspace(self, reference: str, workspace_id: str) -> bool:
-        """Whether it names a file in the workspace's folder; looks at the text alone."""
+        """Return whether the reference names a file in the workspace's folder, by its text alone."""
         ...
 
     async def explain_unavailable(self, reference: str) -> str | None:

@@ -50,7 +50,7 @@ _COLLECTOR = (
 
 
 class _Configuration(NamedTuple):
-    """What the first statement brings. `classes` are the columns that page_health takes.
+    """The answer of the first statement. `classes` are the columns that page_health takes.
 
     `changes` grows with every change to any of the workspaces.
     """
