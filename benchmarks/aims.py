@@ -36,4 +36,5 @@ HEALTH_MS = Aim("health's p95 in milliseconds", at_most=300)  # NFR-005
 # The frame aims are for fleets whose frames coalesce. With more vehicles each sends fewer frames in
 # a window, in the end one, and the figure becomes that of updates; it is printed, and not judged.
 MOST_VEHICLES = 200
-HEALTH = Aim("health's p95, in p95s of the reference", at_most=25)
+# The reference's p95 is a few milliseconds, so this ratio doubles from one round to the next.
+HEALTH = Aim("health's p95, in p95s of the reference", at_most=40)

@@ -50,11 +50,20 @@ async def open_supervised(data_dir: Path, *, intensity: Intensity = INTENSITY) -
                 root.start("postgresql", run, restart=Restart.PERMANENT, essential=True)
                 yield server
         except EssentialChildFailed as failure:
-            raise EmbeddedUnavailable(
-                f"PostgreSQL in {data_dir} died or failed to start more than {intensity.restarts} times within "
-                f"{intensity.within_seconds:g} s: its own words are in {data_dir / 'postgres.log'}",
-                permanent=True,
-            ) from failure
+            raise _gave_up(data_dir, intensity) from failure
+        except ExceptionGroup as failures:
+            # The block failed, too, most likely because its server is gone.
+            if failures.subgroup(EssentialChildFailed) is None:
+                raise
+            raise _gave_up(data_dir, intensity) from failures
+
+
+def _gave_up(data_dir: Path, intensity: Intensity) -> EmbeddedUnavailable:
+    return EmbeddedUnavailable(
+        f"PostgreSQL in {data_dir} died or failed to start more than {intensity.restarts} times "
+        f"within {intensity.within_seconds:g} s: its own words are in {data_dir / 'postgres.log'}",
+        permanent=True,
+    )
 
 
 @asynccontextmanager

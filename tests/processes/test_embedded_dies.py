@@ -209,6 +209,21 @@ async def test_a_server_that_dies_again_and_again_ends_the_block(folder: Path) -
     assert await find_running_server(data_dir) is None
 
 
+async def test_a_block_that_fails_with_its_server_ends_with_the_servers_fault(folder: Path) -> None:
+    async def lose_the_server() -> None:
+        async with open_supervised(
+            folder / "postgresql", intensity=Intensity(restarts=0, within_seconds=600.0)
+        ) as server:
+            os.kill(server.pid, SIGKILL)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ConnectionError("lost with the server")
+
+    with pytest.raises(EmbeddedUnavailable, match="more than 0 times"):
+        await lose_the_server()
+
+
 async def test_a_serve_whose_server_cannot_start_again_ends_non_zero(folder: Path) -> None:
     async with open_child(*LASTHEARD, "serve", environment=environment(folder)) as child:
         await child.wait_for_record("service_started", BACK_SECONDS)
