@@ -18,6 +18,7 @@ RUN python -m venv /opt/lastheard \
 COPY pyproject.toml README.md ./
 COPY lastheard/ lastheard/
 COPY api/ api/
+COPY ports/ ports/
 COPY actors/ actors/
 COPY providers/ providers/
 COPY storage/ storage/

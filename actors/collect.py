@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from actors.ports import ProviderFault
 from actors.submissions import UnknownDevices, make_update, split
 from domain.model import (
     Confirmation,
@@ -25,6 +24,7 @@ from domain.model import (
     Receipt,
     Submission,
 )
+from ports.providers import ProviderFault
 from runtime.backoff import Backoff
 from runtime.reply import Reply
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from actors.fleet import FleetView
     from actors.ingest import IngestActor
-    from actors.ports import Page, Poller
     from domain.model import CanonicalUpdate, ProviderConnection
+    from ports.providers import Page, Poller
     from runtime.clock import SharedClock
 
 MAX_ATTEMPTS_PER_PAGE = 3
@@ -81,7 +81,9 @@ class Collection:
         self._clock = clock
         self._backoff = Backoff(random, base_seconds=0.5, cap_seconds=5.0)
         self._log = log.bind(
-            trace_id=trace_id, provider_type=connection.provider_type, provider_id=connection.provider_id
+            trace_id=trace_id,
+            provider_type=connection.provider_type,
+            provider_id=connection.provider_id,
         )
         self._trace_id = trace_id
         self._origin = origin
@@ -106,7 +108,9 @@ class Collection:
             if token is None:
                 return self.collected
 
-    async def _fetch(self, poller: Poller, external_ids: list[str], cursor: str | None, token: str | None) -> Page:
+    async def _fetch(
+        self, poller: Poller, external_ids: list[str], cursor: str | None, token: str | None
+    ) -> Page:
         """Fetch one page; try again after an outage.
 
         A latency spike or a restart of the provider should not cost a cycle.
@@ -152,7 +156,9 @@ class Collection:
         counts.devices_answered = len(self._answered)
         counts.unknown_dropped = self._unknown.dropped
 
-    async def _submit(self, updates: tuple[CanonicalUpdate, ...], page: Page, *, last: bool) -> None:
+    async def _submit(
+        self, updates: tuple[CanonicalUpdate, ...], page: Page, *, last: bool
+    ) -> None:
         invalid = self._ledger_items(page)
         if not (updates or invalid or page.cursor or last):
             return
@@ -194,9 +200,13 @@ class Collection:
     def _close(self, submission: Submission) -> None:
         """Add the confirmation and the successful call, true only once every page has arrived."""
         (workspace_id, provider_id), now = self._address, self._clock.now()
-        device_ids = tuple(sorted(self._devices[external_id].device_id for external_id in self._answered))
+        device_ids = tuple(
+            sorted(self._devices[external_id].device_id for external_id in self._answered)
+        )
         submission.confirmation = Confirmation(workspace_id, device_ids, now)
-        submission.facts = (ConnectionFact(workspace_id, provider_id, ConnectionFactKind.CALL_SUCCEEDED, now),)
+        submission.facts = (
+            ConnectionFact(workspace_id, provider_id, ConnectionFactKind.CALL_SUCCEEDED, now),
+        )
 
     def _ledger_items(self, page: Page) -> tuple[InvalidItem, ...]:
         """Return one ledger row for the page's malformed records, with the first as its sample."""
@@ -216,4 +226,8 @@ class Collection:
 
 
 def _is_worth_a_retry(fault: ProviderFault) -> bool:
-    return fault.fault is FaultClass.OUTAGE and not fault.permanent and (fault.retry_after or 0.0) <= MAX_WAIT_SECONDS
+    return (
+        fault.fault is FaultClass.OUTAGE
+        and not fault.permanent
+        and (fault.retry_after or 0.0) <= MAX_WAIT_SECONDS
+    )

@@ -11,17 +11,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from actors.ports import ProviderFault
 from actors.scrubbing import ScrubbedPoller, ScrubbedStreamer, scrubbed_faults
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from runtime.faults import EnvironmentFault
 from runtime.scrubbing import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from actors.ports import Provider
     from domain.model import ProviderConnection
+    from ports.providers import Provider
 
 
 class Connector:
@@ -31,7 +31,9 @@ class Connector:
     here.
     """
 
-    def __init__(self, providers: Mapping[str, Provider], resolve_secret: Callable[[str], Awaitable[str]]) -> None:
+    def __init__(
+        self, providers: Mapping[str, Provider], resolve_secret: Callable[[str], Awaitable[str]]
+    ) -> None:
         self._providers = providers
         self._resolve_secret = resolve_secret
 
@@ -55,7 +57,9 @@ class Connector:
         provider = self._providers.get(connection.provider_type)
         if provider is None:
             known = ", ".join(sorted(self._providers))
-            raise _misconfigured(f"provider_type {connection.provider_type!r} is not one of: {known}")
+            raise _misconfigured(
+                f"provider_type {connection.provider_type!r} is not one of: {known}"
+            )
         if connection.credential is None:
             return provider, None
         try:

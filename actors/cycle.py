@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.collect import Collection
-from actors.ports import ProviderFault
 from domain.model import (
     ConnectionFact,
     ConnectionFactKind,
@@ -23,6 +22,7 @@ from domain.model import (
     Reason,
     Submission,
 )
+from ports.providers import ProviderFault
 from runtime.logs import EdgeLog, get_logger
 from runtime.mailbox import LaneFull, MailboxClosed
 
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from actors.connections import Connector
     from actors.fleet import FleetView
     from actors.ingest import IngestActor
-    from actors.ports import CycleStart, Poller
     from domain.model import ProviderConnection
+    from ports.cycles import CycleStart
+    from ports.providers import Poller
     from runtime.clock import SharedClock
 
 MAX_DETAIL_CHARACTERS = 500
@@ -56,7 +57,9 @@ class PollState:
         It writes one line when a trouble begins and one when it ends.
         """
         if connection.provider_id not in self._edges:
-            log = get_logger("cycle").bind(workspace_id=connection.workspace_id, provider_id=connection.provider_id)
+            log = get_logger("cycle").bind(
+                workspace_id=connection.workspace_id, provider_id=connection.provider_id
+            )
             self._edges[connection.provider_id] = EdgeLog(log, "provider_call")
         return self._edges[connection.provider_id]
 
@@ -103,7 +106,9 @@ class Cycle:
         self._malformed = 0  # answers malformed as a whole; `Collected` counts single records
         self._results: dict[str, str] = {}
         self._collected: dict[str, Collected] = {}
-        self._log = get_logger("cycle").bind(workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id)
+        self._log = get_logger("cycle").bind(
+            workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id
+        )
 
     async def run(self, fetch_seconds: float, commit_seconds: float) -> CycleOutcome:
         """Collect, wait for the commits, submit the outcome and return it.
@@ -162,7 +167,13 @@ class Cycle:
 
     async def _collect_from(self, connection: ProviderConnection, poller: Poller) -> None:
         collection = Collection(
-            connection, self._view, self._ingest, self._clock, self._random, self._log, trace_id=self._trace_id
+            connection,
+            self._view,
+            self._ingest,
+            self._clock,
+            self._random,
+            self._log,
+            trace_id=self._trace_id,
         )
         self._collected[connection.provider_id] = collection.collected
         await collection.run(poller, self._state.cursors.get(connection.provider_id))
@@ -247,8 +258,11 @@ class Cycle:
             "updates": updates,
             "outcomes": dict(outcomes),
             "unconfirmed": updates - sum(outcomes.values()),
-            "malformed": self._malformed + sum(collected.malformed for collected in self._collected.values()),
-            "unknown_dropped": sum(collected.unknown_dropped for collected in self._collected.values()),
+            "malformed": self._malformed
+            + sum(collected.malformed for collected in self._collected.values()),
+            "unknown_dropped": sum(
+                collected.unknown_dropped for collected in self._collected.values()
+            ),
         }
 
     async def _submit_end(self, outcome: CycleOutcome, summary: Mapping[str, Any]) -> None:
@@ -277,7 +291,9 @@ class Cycle:
             ownership=self._view.ownership,
             facts=tuple(self._facts),
             invalid=tuple(self._invalid),
-            cycle=CycleEnd(self._start.key, self._start.cycle_id, self._clock.now(), outcome, summary),
+            cycle=CycleEnd(
+                self._start.key, self._start.cycle_id, self._clock.now(), outcome, summary
+            ),
         )
 
 

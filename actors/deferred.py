@@ -55,7 +55,9 @@ class _Deferred(NamedTuple):
 class DeferredSubmissions:
     """The deferred submissions of one ingest actor."""
 
-    def __init__(self, mailbox: Mailbox[Submission], log: FilteringBoundLogger, *, random: Random) -> None:
+    def __init__(
+        self, mailbox: Mailbox[Submission], log: FilteringBoundLogger, *, random: Random
+    ) -> None:
         self._mailbox = mailbox
         self._log = log
         self._waiting: list[_Deferred] = []
@@ -125,14 +127,18 @@ class DeferredSubmissions:
                 free.append(submission)
         return free
 
-    def put_first(self, batch: Sequence[tuple[Submission, Claim]], locked: Mapping[Key, str], since: float) -> None:
+    def put_first(
+        self, batch: Sequence[tuple[Submission, Claim]], locked: Mapping[Key, str], since: float
+    ) -> None:
         """Keep a batch that met these locks, before everything else that is here.
 
         Those of its submissions whose rows are free come out with `take_ready`.
         """
         if self._since is None:
             self._since, self._deferrals_before = trio.current_time(), self._deferrals
-            self._log.warning("ingest_deferred", rows=sorted(locked)[:MAX_NAMED_ROWS], locked=len(locked))
+            self._log.warning(
+                "ingest_deferred", rows=sorted(locked)[:MAX_NAMED_ROWS], locked=len(locked)
+            )
         entries = [self._enter(submission, claim, since) for submission, claim in batch]
         self._locked.update(locked)
         self._waiting = [*entries, *self._ready, *self._waiting]
@@ -148,7 +154,9 @@ class DeferredSubmissions:
         and go, and a unit that waits in line gets the row sooner than one that looks now and then.
         """
         self._looks += 1
-        self._locked = {row: holder for row, holder in self._locked.items() if found.get(row) == holder}
+        self._locked = {
+            row: holder for row, holder in self._locked.items() if found.get(row) == holder
+        }
         if session is not None:  # a submission that will be refused as fenced needs no row
             self._waiting = [
                 entry._replace(claim=NO_CLAIM) if entry.submission.is_stale(session) else entry
@@ -174,7 +182,9 @@ class DeferredSubmissions:
             taken.append(self._ready.popleft())
             size += taken[-1].submission.size
         self._leave(taken)
-        return [entry.submission for entry in taken], min((entry.since for entry in taken), default=math.inf)
+        return [entry.submission for entry in taken], min(
+            (entry.since for entry in taken), default=math.inf
+        )
 
     def take_all(self) -> list[Submission]:
         """Remove and return everything, in order. For giving up."""
@@ -200,10 +210,14 @@ class DeferredSubmissions:
     # --- details
 
     def _must_wait(self, claim: Claim) -> bool:
-        return not (claim.rows.isdisjoint(self._locked) and claim.follows.isdisjoint(self._preceding))
+        return not (
+            claim.rows.isdisjoint(self._locked) and claim.follows.isdisjoint(self._preceding)
+        )
 
     def _divide(self) -> None:
-        free, self._waiting = divide(((entry, entry.claim) for entry in self._waiting), self._locked)
+        free, self._waiting = divide(
+            ((entry, entry.claim) for entry in self._waiting), self._locked
+        )
         self._ready.extend(free)
         self._preceding = {key for entry in self._waiting for key in entry.claim.precedes}
         if not self._waiting:
@@ -239,12 +253,16 @@ class DeferredSubmissions:
         ages = self._ages()
         return {
             "submissions": len(self),
-            "updates": sum(len(entry.submission.updates) for entry in (*self._ready, *self._waiting)),
+            "updates": sum(
+                len(entry.submission.updates) for entry in (*self._ready, *self._waiting)
+            ),
             "locked_rows": len(self._locked),
             "deferrals": self._deferrals,
             "looks": self._looks,
             "oldest_seconds": max(ages.values(), default=0.0),
-            "oldest_seconds_by_workspace": dict(sorted(ages.items(), key=_by_age)[:MAX_NAMED_WORKSPACES]),
+            "oldest_seconds_by_workspace": dict(
+                sorted(ages.items(), key=_by_age)[:MAX_NAMED_WORKSPACES]
+            ),
         }
 
     def _ages(self) -> dict[str, float]:

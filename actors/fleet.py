@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from actors.ports import Fleet
     from domain.model import Device, Ownership, ProviderConnection, Workspace
+    from ports.ownership import Fleet
 
 
 class FleetView:

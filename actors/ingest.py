@@ -16,10 +16,10 @@ import trio
 from actors.deferred import DeferredSubmissions
 from actors.lanes import LANES, lane_of
 from actors.poison import SearchInterrupted, commit_around_poison, cut_at
-from actors.ports import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
 from actors.records import log_outcomes
 from domain.deferral import claim_of
 from domain.model import Receipt, SessionRef, Submission
+from ports.ingest import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
@@ -28,8 +28,8 @@ from runtime.mailbox import LaneFull, Mailbox, MailboxClosed
 if TYPE_CHECKING:
     from random import Random
 
-    from actors.ports import IngestStore
     from actors.session import CurrentSession
+    from ports.ingest import IngestStore
 
 Attempt = Callable[[SessionRef, int], Awaitable[Sequence[Receipt]]]
 
@@ -73,7 +73,9 @@ class IngestActor:
     def submit_nowait(self, submission: Submission) -> None:
         """Put it into its lane, or raise LaneFull or MailboxClosed. Never blocks."""
         if self._deferred.refuses(submission):
-            raise LaneFull("rows of this workspace are locked, and no more of its updates may wait for them")
+            raise LaneFull(
+                "rows of this workspace are locked, and no more of its updates may wait for them"
+            )
         self._mailbox.send_nowait(lane_of(submission), submission, submission.size)
         self._count_submitted(submission)
 
@@ -173,9 +175,13 @@ class IngestActor:
             await self._back_off(fault)
         elif self._batch is batch:
             self._batch = []
-            self._deferred.put_first(list(zip(batch, claims, strict=True)), locked, self._batch_since)
+            self._deferred.put_first(
+                list(zip(batch, claims, strict=True)), locked, self._batch_since
+            )
 
-    def _settle_begun(self, batch: list[Submission], interrupted: SearchInterrupted) -> list[Submission]:
+    def _settle_begun(
+        self, batch: list[Submission], interrupted: SearchInterrupted
+    ) -> list[Submission]:
         """Settle what the search for poison has committed; keep the rest in hand and return it."""
         done = len(interrupted.receipts)
         left = batch[done:]
@@ -198,7 +204,9 @@ class IngestActor:
         self._pending -= len(submission.updates)
         outcomes = Counter([result.outcome for result in receipt.results])
         self._outcomes.update(outcomes)
-        self._reasons.update([result.reason for result in receipt.results if result.reason is not None])
+        self._reasons.update(
+            [result.reason for result in receipt.results if result.reason is not None]
+        )
         if submission.ownership is not None:
             self._by_resource.setdefault(submission.ownership.resource, Counter()).update(outcomes)
             self._count_settled(submission.ownership.resource)
@@ -234,11 +242,15 @@ class IngestActor:
         try:
             return await self._commit(batch)
         except UnitPoisoned as error:
-            self._log.warning("unit_poisoned", sqlstate=error.sqlstate, submissions=len(batch), error=str(error))
+            self._log.warning(
+                "unit_poisoned", sqlstate=error.sqlstate, submissions=len(batch), error=str(error)
+            )
             return await commit_around_poison(batch, error, self._commit, self._quarantine)
 
     async def _commit(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
-        return await self._until_verdict(lambda session, unit: self._store.commit_unit(session, unit, batch))
+        return await self._until_verdict(
+            lambda session, unit: self._store.commit_unit(session, unit, batch)
+        )
 
     async def _quarantine(self, submission: Submission, error: UnitPoisoned) -> Receipt:
         async def attempt(session: SessionRef, unit: int) -> Sequence[Receipt]:
@@ -272,7 +284,9 @@ class IngestActor:
                     self._unit_committed(receipts)
                     return receipts
 
-    async def _attempt_to_the_end(self, attempt: Attempt, session: SessionRef) -> Sequence[Receipt] | None:
+    async def _attempt_to_the_end(
+        self, attempt: Attempt, session: SessionRef
+    ) -> Sequence[Receipt] | None:
         """Make one attempt, and find out whether a commit without an answer was applied.
 
         None if the commit was not applied; the caller retries.
@@ -310,7 +324,9 @@ class IngestActor:
     def _unit_committed(self, receipts: Sequence[Receipt]) -> None:
         self._next_unit += 1
         self._units += 1
-        self._largest_unit = max(self._largest_unit, sum(len(receipt.results) for receipt in receipts))
+        self._largest_unit = max(
+            self._largest_unit, sum(len(receipt.results) for receipt in receipts)
+        )
         self._edge.recovered()
         self._backoff.reset()
         self._deferred.note_commit()
@@ -369,7 +385,9 @@ class IngestActor:
             "submitted": self._submitted,
             "outcomes": dict(self._outcomes),
             "reasons": dict(self._reasons),
-            "by_resource": {resource: dict(outcomes) for resource, outcomes in self._by_resource.items()},
+            "by_resource": {
+                resource: dict(outcomes) for resource, outcomes in self._by_resource.items()
+            },
             "pending": self._pending,
             "units": self._units,
             "largest_unit": self._largest_unit,

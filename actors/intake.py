@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.fleet import FleetView
-    from actors.ports import FrameVerdict
     from domain.model import CanonicalUpdate, Device, Reading
+    from ports.providers import FrameVerdict
     from runtime.clock import SharedClock
 
 FUTURE_GUARD = timedelta(minutes=5)
@@ -78,8 +78,15 @@ class FrameIntake:
             raise
         external_id, readings = verdict[0], verdict[1]
         if readings and external_id is not None:
-            if any(reading[2] > self._horizon for reading in readings) and self._has_future(readings):
-                self._note_bad(Reason.FUTURE_TIMESTAMP, frame, f"{external_id}: observed in the future", received)
+            if any(reading[2] > self._horizon for reading in readings) and self._has_future(
+                readings
+            ):
+                self._note_bad(
+                    Reason.FUTURE_TIMESTAMP,
+                    frame,
+                    f"{external_id}: observed in the future",
+                    received,
+                )
                 self.ignored["future_timestamp"] += 1
             elif self.buffer.merge(external_id, readings, received):
                 self.merged += 1
@@ -120,7 +127,12 @@ class FrameIntake:
             self.ignored[verdict.ignored or "no_readings"] += 1
 
     def _note_bad(
-        self, reason: Reason, frame: str | bytes, detail: str, received: float, fault: FaultClass | None = None
+        self,
+        reason: Reason,
+        frame: str | bytes,
+        detail: str,
+        received: float,
+        fault: FaultClass | None = None,
     ) -> None:
         """Count a refused frame for the ledger, and keep the first as a sample.
 
@@ -150,7 +162,9 @@ class FrameIntake:
         devices = self._view.devices_of(self._provider_id)
         trace_id = uuid.uuid4().hex
         updates = tuple(
-            self._to_update(address, external_id, devices.get(external_id), readings, received, trace_id)
+            self._to_update(
+                address, external_id, devices.get(external_id), readings, received, trace_id
+            )
             for external_id, readings, received in merged
         )
         return Submission(
@@ -182,7 +196,9 @@ class FrameIntake:
     def _take_bad(self) -> tuple[InvalidItem, ...]:
         bad, self._bad = self._bad, {}
         return tuple(
-            InvalidItem(self._view.workspace_id, self._provider_id, None, reason, detail, sample, count)
+            InvalidItem(
+                self._view.workspace_id, self._provider_id, None, reason, detail, sample, count
+            )
             for (reason, _), (count, sample, detail) in bad.items()
         )
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from actors.connections import Connector
     from actors.ingest import IngestActor
-    from actors.ports import CycleStore, Fleet
     from domain.model import ProviderConnection, SessionRef
+    from ports.cycles import CycleStore
+    from ports.ownership import Fleet
     from runtime.clock import SharedClock
 
 STOP_BUDGET_SECONDS = 5.0
@@ -109,7 +110,9 @@ class OwnedActors:
     async def own(self, session: SessionRef, token: int, fleet: Fleet) -> None:
         """Start the actors of a workspace whose lease was just acquired."""
         workspace_id = fleet.workspace.workspace_id
-        view = FleetView(fleet, Ownership(resource_of(workspace_id), session.shard_id, session.epoch, token))
+        view = FleetView(
+            fleet, Ownership(resource_of(workspace_id), session.shard_id, session.epoch, token)
+        )
         workspace = WorkspaceActor(
             view, session, self._connector, self._ingest, self._cycles, self._clock, self._random
         )
@@ -136,7 +139,11 @@ class OwnedActors:
 
         A stream that is configured differently is stopped and made anew.
         """
-        wanted = {c.provider_id: c for c in owned.view.fleet.connections if c.transport == "stream" and c.active}
+        wanted = {
+            c.provider_id: c
+            for c in owned.view.fleet.connections
+            if c.transport == "stream" and c.active
+        }
         for provider_id in list(owned.streams):
             if wanted.get(provider_id) != owned.streams[provider_id][0]:
                 await self._end_stream(owned, provider_id)
@@ -165,11 +172,15 @@ class OwnedActors:
             self._start_stream(owned, provider_id)
 
     def _start_workspace(self, owned: _Owned) -> None:
-        self._supervisor.start(_workspace_child(owned), owned.workspace.run, restart=Restart.PERMANENT)
+        self._supervisor.start(
+            _workspace_child(owned), owned.workspace.run, restart=Restart.PERMANENT
+        )
 
     def _start_stream(self, owned: _Owned, provider_id: str) -> None:
         _, actor = owned.streams[provider_id]
-        self._supervisor.start(_stream_child(owned, provider_id), actor.run, restart=Restart.PERMANENT)
+        self._supervisor.start(
+            _stream_child(owned, provider_id), actor.run, restart=Restart.PERMANENT
+        )
 
     # --- stopping
 
@@ -272,7 +283,9 @@ class OwnedActors:
 
     def parked(self) -> list[str]:
         """Return the names of actors that crashed too often and wait for their slow retry."""
-        return [child.name for child in self._supervisor.children() if child.state is ChildState.PARKED]
+        return [
+            child.name for child in self._supervisor.children() if child.state is ChildState.PARKED
+        ]
 
     def restarts(self) -> int:
         """Return how often the actors that run here now were started again after a crash."""
@@ -300,7 +313,9 @@ class OwnedActors:
         return {
             "paused": self._paused,
             "actors": self._supervisor.statistics(),
-            "workspaces": {workspace_id: _describe(owned) for workspace_id, owned in self._owned.items()},
+            "workspaces": {
+                workspace_id: _describe(owned) for workspace_id, owned in self._owned.items()
+            },
         }
 
 
@@ -313,7 +328,9 @@ def _describe(owned: _Owned) -> dict[str, Any]:
     return {
         **owned.workspace.statistics(),
         "token": owned.view.ownership.token,
-        "streams": {provider_id: actor.statistics() for provider_id, (_, actor) in owned.streams.items()},
+        "streams": {
+            provider_id: actor.statistics() for provider_id, (_, actor) in owned.streams.items()
+        },
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.ports import RowsLocked, UnitPoisoned
+from ports.ingest import RowsLocked, UnitPoisoned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,7 +38,9 @@ class SearchInterrupted(Exception):
     first part; otherwise None.
     """
 
-    def __init__(self, receipts: Sequence[Receipt], begun: Receipt | None, fault: RowsLocked) -> None:
+    def __init__(
+        self, receipts: Sequence[Receipt], begun: Receipt | None, fault: RowsLocked
+    ) -> None:
         super().__init__(str(fault))
         self.receipts = receipts
         self.begun = begun
@@ -46,7 +48,12 @@ class SearchInterrupted(Exception):
 
 
 async def commit_around_poison(
-    batch: Sequence[Submission], error: UnitPoisoned, commit: Commit, quarantine: Quarantine, *, budget: int = BUDGET
+    batch: Sequence[Submission],
+    error: UnitPoisoned,
+    commit: Commit,
+    quarantine: Quarantine,
+    *,
+    budget: int = BUDGET,
 ) -> Sequence[Receipt]:
     """Return one receipt per submission of a batch that failed as a whole with `error`.
 
@@ -168,7 +175,11 @@ def _part(submission: Submission, middle: int) -> tuple[Submission, Submission]:
 
 def _has_facts(submission: Submission) -> bool:
     return bool(
-        submission.cursor or submission.cycle or submission.facts or submission.confirmation or submission.invalid
+        submission.cursor
+        or submission.cycle
+        or submission.facts
+        or submission.confirmation
+        or submission.invalid
     )
 
 

@@ -28,7 +28,12 @@ def log_outcomes(log: FilteringBoundLogger, submission: Submission, receipt: Rec
         log.info("telematics_update_accepted", updates=accepted, **fields)
     refused = count_refusals(receipt)
     if refused:
-        log.info("telematics_update_rejected", updates=sum(refused.values()), reasons=dict(refused), **fields)
+        log.info(
+            "telematics_update_rejected",
+            updates=sum(refused.values()),
+            reasons=dict(refused),
+            **fields,
+        )
     if submission.cycle is not None and receipt.facts_written:
         _log_cycle_end(log, submission)
 
@@ -36,7 +41,9 @@ def log_outcomes(log: FilteringBoundLogger, submission: Submission, receipt: Rec
 def count_refusals(receipt: Receipt) -> Counter[str]:
     """Return how many updates were not accepted, by reason or, where there is none, by outcome."""
     return Counter(
-        str(result.reason or result.outcome) for result in receipt.results if result.outcome is not Outcome.ACCEPTED
+        str(result.reason or result.outcome)
+        for result in receipt.results
+        if result.outcome is not Outcome.ACCEPTED
     )
 
 

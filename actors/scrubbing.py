@@ -11,13 +11,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from actors.ports import Page, ProviderFault, Sample
 from domain.model import MAX_SAMPLE_BYTES, Reading
+from ports.providers import Page, ProviderFault, Sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
-    from actors.ports import Poller, Streamer, StreamSocket
+    from ports.providers import Poller, Streamer, StreamSocket
     from runtime.scrubbing import Scrubber
 
 
@@ -28,7 +28,9 @@ class ScrubbedPoller:
         self.poller = poller
         self._scrubber = scrubber
 
-    async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
+    async def fetch(
+        self, external_ids: Sequence[str], cursor: str | None, page: str | None
+    ) -> Page:
         """See Poller.fetch.
 
         Of the page's malformed records the first is kept, as a sample of at most 4 kB.
@@ -75,7 +77,9 @@ def scrub_readings(readings: tuple[Reading, ...], scrubber: Scrubber) -> tuple[R
     """Return the readings, with the secret taken out of those that are text."""
     if not any(type(reading[1]) is str for reading in readings):
         return readings
-    return tuple(Reading(signal, _scrub_value(value, scrubber), at) for signal, value, at in readings)
+    return tuple(
+        Reading(signal, _scrub_value(value, scrubber), at) for signal, value, at in readings
+    )
 
 
 def _scrub_fault(fault: ProviderFault, scrubber: Scrubber) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from random import Random
 
-    from actors.ports import SessionStore
     from domain.model import SessionRef
+    from ports.ownership import SessionStore
     from runtime.clock import SharedClock
 
 DEFAULT_TTL_SECONDS = 15.0
@@ -141,7 +141,10 @@ class SessionKeeper:
             sent_at = self._clock.monotonic()
             try:
                 start = await self._sessions.begin_session(
-                    self._shard_id, ttl_seconds=self._ttl_seconds, after=after, boot_id=self._boot_id
+                    self._shard_id,
+                    ttl_seconds=self._ttl_seconds,
+                    after=after,
+                    boot_id=self._boot_id,
                 )
             except EnvironmentFault as fault:
                 self._edge.failed(fault)
@@ -158,7 +161,9 @@ class SessionKeeper:
     async def keep(self, session: SessionRef, vital_signs: Callable[[], Mapping[str, Any]]) -> None:
         """Renew at a third of the TTL until the session is over, then mark it fenced."""
         while await self._beat(session, vital_signs()):  # noqa: ASYNC110 - a heartbeat has a beat
-            await trio.sleep(self._backoff.next_delay() if self._edge.is_failing else self._beat_seconds)
+            await trio.sleep(
+                self._backoff.next_delay() if self._edge.is_failing else self._beat_seconds
+            )
         self._current.mark_fenced(session)
 
     async def _beat(self, session: SessionRef, statistics: Mapping[str, Any]) -> bool:
@@ -168,7 +173,9 @@ class SessionKeeper:
         """
         sent_at = self._clock.monotonic()
         try:
-            server_time = await self._sessions.beat(session, ttl_seconds=self._ttl_seconds, statistics=statistics)
+            server_time = await self._sessions.beat(
+                session, ttl_seconds=self._ttl_seconds, statistics=statistics
+            )
         except EnvironmentFault as fault:
             self._edge.failed(fault)
             return True

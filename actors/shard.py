@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from actors.ingest import IngestActor
     from actors.owned import OwnedActors
-    from actors.ports import LeaseStore, Look, Notices, SessionStore
     from actors.session import CurrentSession, SessionKeeper
     from domain.model import SessionRef
+    from ports.ownership import LeaseStore, Look, Notices, SessionStore
     from runtime.assignment import Assignment
 
 ROUND_SECONDS = 2.0
@@ -163,12 +163,19 @@ class ShardActor:
             dead = await self._leases.declare_dead(session)
             self._counts["declared_dead"] += len(dead)
             for over in dead:
-                self._log.warning("session_declared_dead", dead_shard_id=over.shard_id, dead_epoch=over.epoch)
+                self._log.warning(
+                    "session_declared_dead", dead_shard_id=over.shard_id, dead_epoch=over.epoch
+                )
             look = await self._leases.look(session)
         await self._drop_lost(look)
         await self._learn_groups(look)
         decision = self._rounds.decide(
-            trio.current_time(), look.members, look.mine, look.free, self._groups, draining=self._draining
+            trio.current_time(),
+            look.members,
+            look.mine,
+            look.free,
+            self._groups,
+            draining=self._draining,
         )
         leaving = {name: look.mine[name] for name in self._due_moves(decision)} | dict(look.retired)
         for workspace_id, token in leaving.items():
@@ -177,8 +184,14 @@ class ShardActor:
                 nursery.start_soon(self._hand_over, session, workspace_id, token)
         claimed = await self._leases.claim(session, decision.claim) if decision.claim else {}
         self._counts["claimed"] += len(claimed)
-        mine = {name: token for name, token in look.mine.items() if name not in self._left_since_look}
-        new = {name: token for name, token in {**mine, **claimed}.items() if self._is_to_be_taken_up(name)}
+        mine = {
+            name: token for name, token in look.mine.items() if name not in self._left_since_look
+        }
+        new = {
+            name: token
+            for name, token in {**mine, **claimed}.items()
+            if self._is_to_be_taken_up(name)
+        }
         async with trio.open_nursery() as taking_up:
             for workspace_id, token in sorted(new.items()):
                 taking_up.start_soon(self._take_up, session, workspace_id, token)
@@ -187,7 +200,11 @@ class ShardActor:
         return look
 
     def _is_to_be_taken_up(self, workspace_id: str) -> bool:
-        return workspace_id not in self._owned and workspace_id not in self._leaving and not self._draining
+        return (
+            workspace_id not in self._owned
+            and workspace_id not in self._leaving
+            and not self._draining
+        )
 
     def _due_moves(self, decision: Assignment) -> tuple[str, ...]:
         """Return the workspaces to hand over now.
@@ -218,7 +235,9 @@ class ShardActor:
         """
         if not (look.mine.keys() | look.free.keys()) <= self._groups.keys():
             credentials = await self._leases.load_credentials()
-            self._groups = group_by_shared({name: credentials[name] for name in sorted(credentials)})
+            self._groups = group_by_shared(
+                {name: credentials[name] for name in sorted(credentials)}
+            )
 
     async def _drop_lost(self, look: Look) -> None:
         """Stop at once every workspace that runs here without a lease of ours.
@@ -253,7 +272,9 @@ class ShardActor:
         """
         try:
             if await self._owned.let_go(workspace_id):
-                self._counts["released"] += await self._leases.release(session, {workspace_id: token})
+                self._counts["released"] += await self._leases.release(
+                    session, {workspace_id: token}
+                )
                 self._log.info("workspace_handed_over", workspace_id=workspace_id, token=token)
             else:
                 self._log.warning("hand_over_unfinished", workspace_id=workspace_id, token=token)

@@ -15,8 +15,8 @@ import trio
 
 from actors.collect import Collection
 from actors.intake import FrameIntake
-from actors.ports import ProviderFault
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
+from ports.providers import ProviderFault
 from runtime.backoff import Backoff
 from runtime.logs import EdgeLog, get_logger
 from runtime.mailbox import LaneFull, MailboxClosed
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from actors.connections import Connector
     from actors.fleet import FleetView
     from actors.ingest import IngestActor
-    from actors.ports import FrameVerdict, Streamer, StreamSocket
     from domain.model import ProviderConnection
+    from ports.providers import FrameVerdict, Streamer, StreamSocket
     from runtime.clock import SharedClock
 
 DEFAULT_WINDOW_SECONDS = 1.0
@@ -69,7 +69,9 @@ class StreamActor:
         self._random = random
         self._window_seconds = window_seconds
         self._backoff = Backoff(random, base_seconds=0.5, cap_seconds=60.0)
-        self._log = get_logger("stream").bind(workspace_id=view.workspace_id, provider_id=provider_id)
+        self._log = get_logger("stream").bind(
+            workspace_id=view.workspace_id, provider_id=provider_id
+        )
         self._edge = EdgeLog(self._log, "stream_connection")
         self._frames_edge = EdgeLog(self._log, "stream_frames")
         self._bad_frame_at = float("-inf")  # monotonic
@@ -87,7 +89,9 @@ class StreamActor:
 
         Ends only by cancellation.
         """
-        await trio.sleep(self._random.uniform(0.0, min(self._window_seconds, MAX_CONNECT_DELAY_SECONDS)))
+        await trio.sleep(
+            self._random.uniform(0.0, min(self._window_seconds, MAX_CONNECT_DELAY_SECONDS))
+        )
         while True:
             retry_after = None
             try:
@@ -104,10 +108,16 @@ class StreamActor:
         self._was_open = False
         connection = self._view.connection(self._provider_id)
         if connection is None:
-            raise ProviderFault(FaultClass.CONFIGURATION, "the connection is not configured any more", permanent=True)
+            raise ProviderFault(
+                FaultClass.CONFIGURATION,
+                "the connection is not configured any more",
+                permanent=True,
+            )
         streamer = await self._connector.open_streamer(connection)
         if streamer is None:
-            raise ProviderFault(FaultClass.CONFIGURATION, "this provider type does not stream", permanent=True)
+            raise ProviderFault(
+                FaultClass.CONFIGURATION, "this provider type does not stream", permanent=True
+            )
         self._intake.scrubber = streamer.scrubber
         with _single_fault():
             async with streamer.connect() as socket:
@@ -118,7 +128,9 @@ class StreamActor:
                 finally:
                     self._note_end()
 
-    async def _serve(self, connection: ProviderConnection, socket: StreamSocket, streamer: Streamer) -> None:
+    async def _serve(
+        self, connection: ProviderConnection, socket: StreamSocket, streamer: Streamer
+    ) -> None:
         """Serve one open connection until it ends.
 
         Frames are read at once, so that nothing waits at the provider. They are flushed only behind
@@ -145,7 +157,10 @@ class StreamActor:
             if verdict.fault is not None or verdict.malformed is not None:
                 self._note_bad_frame(verdict)
             if verdict.fault is FaultClass.CREDENTIALS:
-                raise ProviderFault(FaultClass.CREDENTIALS, "the provider refused the credentials on the open stream")
+                raise ProviderFault(
+                    FaultClass.CREDENTIALS,
+                    "the provider refused the credentials on the open stream",
+                )
 
     def _note_bad_frame(self, verdict: FrameVerdict) -> None:
         self._bad_frame_at = trio.current_time()
@@ -191,7 +206,9 @@ class StreamActor:
             except ProviderFault as fault:
                 self._log.warning("stream_seed_failed", error=str(fault), fault=str(fault.fault))
         if budget.cancelled_caught:
-            self._log.warning("stream_seed_failed", error=f"not finished within {SEED_BUDGET_SECONDS:.0f} s")
+            self._log.warning(
+                "stream_seed_failed", error=f"not finished within {SEED_BUDGET_SECONDS:.0f} s"
+            )
 
     # --- towards the mailbox
 
@@ -272,7 +289,10 @@ class StreamActor:
 
         The data that it brought is submitted now and not after the next window.
         """
-        if self._open_since is not None and trio.current_time() - self._open_since >= STABLE_AFTER_SECONDS:
+        if (
+            self._open_since is not None
+            and trio.current_time() - self._open_since >= STABLE_AFTER_SECONDS
+        ):
             self._backoff.reset()
         self._open_since = None
         self._flush(float("inf"))
@@ -285,7 +305,11 @@ class StreamActor:
         was opened, or that the provider refused us.
         """
         self._edge.failed(fault, fault=str(fault.fault))
-        if not self._was_open or fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA, FaultClass.CONFIGURATION):
+        if not self._was_open or fault.fault in (
+            FaultClass.CREDENTIALS,
+            FaultClass.QUOTA,
+            FaultClass.CONFIGURATION,
+        ):
             self._submit_fact(ConnectionFactKind.CALL_FAILED, fault)
 
     def _submit_fact(self, kind: ConnectionFactKind, fault: ProviderFault | None = None) -> None:
@@ -299,7 +323,12 @@ class StreamActor:
         )
         self._forget_oldest_edge()
         self._unsent.append(
-            Submission(origin="stream", trace_id=uuid.uuid4().hex, ownership=self._view.ownership, facts=(fact,))
+            Submission(
+                origin="stream",
+                trace_id=uuid.uuid4().hex,
+                ownership=self._view.ownership,
+                facts=(fact,),
+            )
         )
         self._send_unsent()
 

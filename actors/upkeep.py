@@ -18,7 +18,7 @@ from runtime.logs import EdgeLog, get_logger
 if TYPE_CHECKING:
     from random import Random
 
-    from actors.ports import UpkeepStore
+    from ports.upkeep import UpkeepStore
 
 EVERY_SECONDS = 3600.0
 DAYS_AHEAD = 7

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from actors.connections import Connector
     from actors.fleet import FleetView
     from actors.ingest import IngestActor
-    from actors.ports import CycleStart, CycleStore
     from domain.model import Receipt, SessionRef, Workspace
+    from ports.cycles import CycleStart, CycleStore
     from runtime.clock import SharedClock
 
 T = TypeVar("T")
@@ -205,7 +205,9 @@ class WorkspaceActor:
         lost.
         """
         await self._settle()
-        abandoned = await self._persist(lambda: self._cycles.abandon_orphans(self._session, self._view.workspace_id))
+        abandoned = await self._persist(
+            lambda: self._cycles.abandon_orphans(self._session, self._view.workspace_id)
+        )
         if abandoned:
             self._log.warning("poll_cycles_abandoned", cycles=abandoned)
 
@@ -221,7 +223,9 @@ class WorkspaceActor:
             settled: Reply[Receipt | None] = Reply()
             trace_id, ownership = uuid.uuid4().hex, self._view.ownership
             await self._ingest.submit(
-                Submission(origin="poll", trace_id=trace_id, ownership=ownership, resolve=settled.resolve)
+                Submission(
+                    origin="poll", trace_id=trace_id, ownership=ownership, resolve=settled.resolve
+                )
             )
             await settled.wait()
 
@@ -236,14 +240,18 @@ class WorkspaceActor:
         )
         if started is None:
             # No room is left: the machine slept through the slot, or the database was away for it.
-            await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [slot]))
+            await self._persist(
+                lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [slot])
+            )
         elif started.started:
             now = self._last_begun_at = self._clock.now()
             deadline = schedule.cycle_deadline(start._replace(start_at=now), place.interval)
             await self._run_cycle(started, trace_id, deadline, place.interval)
 
     async def _begin(
-        self, call: Callable[[], Awaitable[CycleStart | None]], has_room: Callable[[], bool] = lambda: True
+        self,
+        call: Callable[[], Awaitable[CycleStart | None]],
+        has_room: Callable[[], bool] = lambda: True,
     ) -> CycleStart | None:
         """Have the database record a cycle as running; try again while `has_room` says so.
 
@@ -268,8 +276,12 @@ class WorkspaceActor:
             self._last_slot, start.slot_start_at, place.ordinal, place.interval, MAX_MISSED_RECORDED
         )
         if slots:
-            self._log.warning("poll_cycles_missed", slots=len(slots), first=slots[0], last=slots[-1])
-            await self._persist(lambda: self._cycles.record_missed(self._session, self._view.workspace_id, slots))
+            self._log.warning(
+                "poll_cycles_missed", slots=len(slots), first=slots[0], last=slots[-1]
+            )
+            await self._persist(
+                lambda: self._cycles.record_missed(self._session, self._view.workspace_id, slots)
+            )
 
     async def _run_requested(self, place: Place, before: Start) -> None:
         """Run the requested cycle, if there is one: a wake-up may also mean another configuration.
@@ -278,17 +290,30 @@ class WorkspaceActor:
         """
         workspace = self._workspace
         requested = await self._begin(
-            lambda: self._cycles.take_requested_cycle(self._session, workspace.workspace_id, workspace.config_version)
+            lambda: self._cycles.take_requested_cycle(
+                self._session, workspace.workspace_id, workspace.config_version
+            )
         )
         if requested is not None:
             at_least = timedelta(seconds=REQUESTED_SHARE * place.interval)
             deadline = max(before.start_at, self._clock.now() + at_least)
             # Use the request's trace id, so that the log leads from the request to the outcome.
-            await self._run_cycle(requested, requested.trace_id or uuid.uuid4().hex, deadline, place.interval)
+            await self._run_cycle(
+                requested, requested.trace_id or uuid.uuid4().hex, deadline, place.interval
+            )
 
-    async def _run_cycle(self, started: CycleStart, trace_id: str, deadline: datetime, interval: int) -> None:
+    async def _run_cycle(
+        self, started: CycleStart, trace_id: str, deadline: datetime, interval: int
+    ) -> None:
         cycle = Cycle(
-            started, trace_id, self._view, self._state, self._connector, self._ingest, self._clock, self._random
+            started,
+            trace_id,
+            self._view,
+            self._state,
+            self._connector,
+            self._ingest,
+            self._clock,
+            self._random,
         )
         fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
         outcome = await cycle.run(fetch_seconds, commit_seconds=schedule.COMMIT_SHARE * interval)
@@ -319,7 +344,9 @@ class WorkspaceActor:
     def statistics(self) -> dict[str, Any]:
         return {
             "outcomes": dict(self._outcomes),
-            "next_start_at": None if self._next_start_at is None else self._next_start_at.isoformat(),
+            "next_start_at": None
+            if self._next_start_at is None
+            else self._next_start_at.isoformat(),
             "config_version": self._workspace.config_version,
         }
 

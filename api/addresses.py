@@ -30,7 +30,9 @@ _FORWARDED_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";]*)"?', re.IGNORECASE)
 class TrustedProxies:
     """The networks whose forwarding header is believed, and the name of that header."""
 
-    def __init__(self, networks: Sequence[Network] = (), header: ForwardedHeader = "x-forwarded-for") -> None:
+    def __init__(
+        self, networks: Sequence[Network] = (), header: ForwardedHeader = "x-forwarded-for"
+    ) -> None:
         self._networks = tuple(networks)
         self._header = header.encode("ascii")
 
@@ -64,7 +66,9 @@ class TrustedProxies:
         lines = [value.decode("latin-1") for name, value in headers if name.lower() == self._header]
         entries = ",".join(lines).rsplit(",", MAX_HOPS)[-MAX_HOPS:]
         if self._header == b"forwarded":
-            entries = [found[1] if (found := _FORWARDED_FOR.search(entry)) else "" for entry in entries]
+            entries = [
+                found[1] if (found := _FORWARDED_FOR.search(entry)) else "" for entry in entries
+            ]
         return [_without_port(entry.strip()) for entry in entries]
 
 

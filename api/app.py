@@ -36,7 +36,14 @@ from api.workspaces import declare_workspaces
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PREFIX", "ApiServices", "create_app", "create_probe_app", "declare_operations", "declare_probe_operations"]
+__all__ = [
+    "PREFIX",
+    "ApiServices",
+    "create_app",
+    "create_probe_app",
+    "declare_operations",
+    "declare_probe_operations",
+]
 
 PREFIX = "/api/telematics-mvp"
 # A probe's answer must come within the prober's own timeout. A probe has no body.
@@ -103,7 +110,9 @@ def create_probe_app(services: ApiServices) -> QuartTrio:
     app = QuartTrio("lastheard-probes", static_folder=None)
     declare_probe_operations(services).install(app)
     install_problem_handlers(app)
-    install_frame(app, services.probe_traffic, OpenGate(services.probe_traffic, PROBES_IN_FLIGHT), PROBE_FRAME)
+    install_frame(
+        app, services.probe_traffic, OpenGate(services.probe_traffic, PROBES_IN_FLIGHT), PROBE_FRAME
+    )
     return app
 
 
@@ -119,5 +128,7 @@ def declare_operations(services: ApiServices) -> Operations:
     operations = Operations(PREFIX)
     for declare in _RESOURCES:
         declare(operations, services)
-    declare_documentation(operations, title=TITLE, version=version("lastheard"), description=DESCRIPTION)
+    declare_documentation(
+        operations, title=TITLE, version=version("lastheard"), description=DESCRIPTION
+    )
     return operations

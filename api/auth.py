@@ -114,14 +114,18 @@ def _check_scope(access: Access, operation: Operation) -> None:
     raise Problem(
         MISSING_SCOPE,
         f"This operation needs a key with the scope {operation.scope}.",
-        headers={"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{operation.scope}"'},
+        headers={
+            "WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{operation.scope}"'
+        },
         extensions={"required_scope": operation.scope},
     )
 
 
 def _check_path(access: Access, operation: Operation, workspace: Workspace | None) -> None:
     if not _has_proper_ids():
-        raise Problem(NOT_FOUND, "An id in the path is not one: 1 to 64 letters, digits and . _ : - are.")
+        raise Problem(
+            NOT_FOUND, "An id in the path is not one: 1 to 64 letters, digits and . _ : - are."
+        )
     workspace_id = (request.view_args or {}).get("workspace_id")
     if workspace_id is None:
         return

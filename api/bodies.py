@@ -11,10 +11,22 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
 
 import orjson
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+)
 from quart import Response
 
-from api.problem_types import INVALID_BODY, INVALID_PARAMETER, MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE
+from api.problem_types import (
+    INVALID_BODY,
+    INVALID_PARAMETER,
+    MALFORMED_JSON,
+    UNSUPPORTED_MEDIA_TYPE,
+)
 from api.problems import FaultyPart, Problem
 
 if TYPE_CHECKING:
@@ -28,7 +40,9 @@ MAX_FAULTY_PARTS = 50
 MAX_NAMED_FIELDS = 3  # in `detail`; `errors` has up to MAX_FAULTY_PARTS
 MAX_POINTER_LENGTH = 80  # in `detail`; a client may send members with long names
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -59,7 +73,9 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-async def read_json(request: Request, model: type[ModelT], *, taken: str = "application/json") -> ModelT:
+async def read_json(
+    request: Request, model: type[ModelT], *, taken: str = "application/json"
+) -> ModelT:
     """Return the request's body as `model`.
 
     Strict: no text for a number, no number for an instant, no NaN.
@@ -74,7 +90,8 @@ async def read_json(request: Request, model: type[ModelT], *, taken: str = "appl
     raw: bytes = await request.get_data(cache=False, as_text=False, parse_form_data=False)
     document = _parse_json(raw)
     try:
-        # From the bytes, not the document: only then does strict mode take RFC 3339 text, enums and arrays.
+        # From the bytes, not the document: only then does strict mode take RFC 3339 text, enums and
+        # arrays.
         return model.model_validate_json(raw, strict=True)
     except ValidationError as error:
         raise _invalid_body(error, document) from None
@@ -89,20 +106,27 @@ def read_query(request: Request, model: type[ModelT]) -> ModelT:
         return model.model_validate(_collect(request.args, model))
     except ValidationError as error:
         parts = [
-            FaultyPart(parameter=str(fault["loc"][0]) if fault["loc"] else None, detail=_sentence(fault))
+            FaultyPart(
+                parameter=str(fault["loc"][0]) if fault["loc"] else None, detail=_sentence(fault)
+            )
             for fault in _faults(error)
         ]
         raise Problem(INVALID_PARAMETER, errors=parts) from None
 
 
-def json_response(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    payload: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return `payload` as JSON: plain values, datetimes, pydantic models, dataclasses and enums.
 
     Datetimes become RFC 3339 in UTC with `Z`. A datetime without a time zone is a bug and raises
     TypeError. NaN becomes null.
     """
     return Response(
-        encode_json(payload), status, {"Cache-Control": "no-store", **(headers or {})}, content_type="application/json"
+        encode_json(payload),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        content_type="application/json",
     )
 
 
@@ -124,13 +148,17 @@ def _encode_other(value: Any) -> Any:
         case frozenset() | set():
             return sorted(value)
         case _:
-            raise TypeError(f"{type(value).__name__} has no form in JSON; map it where the answer is built")
+            raise TypeError(
+                f"{type(value).__name__} has no form in JSON; map it where the answer is built"
+            )
 
 
 def format_instant(value: datetime) -> str:
     """Return the instant as RFC 3339 in UTC with `Z`. Raises TypeError for a naive datetime."""
     if value.tzinfo is None:
-        raise TypeError("a datetime without a time zone reached the API; every instant is aware and in UTC")
+        raise TypeError(
+            "a datetime without a time zone reached the API; every instant is aware and in UTC"
+        )
     utc = value if value.tzinfo is UTC else value.astimezone(UTC)
     return f"{utc.isoformat()[:-6]}Z"  # without the "+00:00"
 
@@ -141,12 +169,15 @@ def _parse_json(raw: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         extensions = {"line": error.lineno, "column": error.colno}
-        raise Problem(MALFORMED_JSON, f"Not JSON at {place}: {error.msg}.", extensions=extensions) from None
+        raise Problem(
+            MALFORMED_JSON, f"Not JSON at {place}: {error.msg}.", extensions=extensions
+        ) from None
 
 
 def _invalid_body(error: ValidationError, document: object) -> Problem:
     parts = [
-        FaultyPart(pointer=pointer_to(fault["loc"], document), detail=_sentence(fault)) for fault in _faults(error)
+        FaultyPart(pointer=pointer_to(fault["loc"], document), detail=_sentence(fault))
+        for fault in _faults(error)
     ]
     return invalid_fields(parts, error.error_count())
 
@@ -156,11 +187,15 @@ def invalid_fields(parts: Sequence[FaultyPart], count: int) -> Problem:
     named = [(part.pointer or "the body")[:MAX_POINTER_LENGTH] for part in parts[:MAX_NAMED_FIELDS]]
     more = f" and {count - len(named)} more" if count > len(named) else ""
     subject = "1 field is" if count == 1 else f"{count} fields are"
-    return Problem(INVALID_BODY, f"{subject} invalid: {', '.join(named)}{more}.", errors=tuple(parts))
+    return Problem(
+        INVALID_BODY, f"{subject} invalid: {', '.join(named)}{more}.", errors=tuple(parts)
+    )
 
 
 def _faults(error: ValidationError) -> list[ErrorDetails]:
-    return error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FAULTY_PARTS]
+    return error.errors(include_url=False, include_context=False, include_input=False)[
+        :MAX_FAULTY_PARTS
+    ]
 
 
 def _sentence(fault: ErrorDetails) -> str:

@@ -69,14 +69,22 @@ class ConnectionTable:
         self._exempt = exempt
         # By rank; within a rank, in the order of entering it. An entry that is never closed is in
         # no rank.
-        self._ranks: tuple[OrderedDict[ConnectionEntry, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
+        self._ranks: tuple[OrderedDict[ConnectionEntry, None], ...] = (
+            OrderedDict(),
+            OrderedDict(),
+            OrderedDict(),
+        )
         self._entries: set[ConnectionEntry] = set()
         self._of_address: Counter[str] = Counter()
 
     def admit(self, peer: str, now: float) -> ConnectionEntry | None:
         """Return the entry of a new connection, or None to refuse it. May close another one."""
         address = "" if self._exempt(peer) else counted_as(peer)
-        if address and self._of_address[address] >= self._max_per_address and not self._make_room_at(address, now):
+        if (
+            address
+            and self._of_address[address] >= self._max_per_address
+            and not self._make_room_at(address, now)
+        ):
             self._traffic.connections_refused_of_address += 1
             return None
         if len(self._entries) >= self._max_connections and not self.make_room():

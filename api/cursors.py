@@ -67,16 +67,24 @@ class CursorCodec:
 
     def __init__(self, key: bytes) -> None:
         if len(key) < MIN_KEY_BYTES:
-            raise ValueError(f"the cursor key has {len(key)} bytes; give at least {MIN_KEY_BYTES} random ones")
+            raise ValueError(
+                f"the cursor key has {len(key)} bytes; give at least {MIN_KEY_BYTES} random ones"
+            )
         self._key = key
 
     def encode(self, cursor: Cursor) -> str:
         payload = orjson.dumps(
-            [cursor.kind, _to_microseconds(cursor.evaluated_at), [_to_plain(key) for key in cursor.after]]
+            [
+                cursor.kind,
+                _to_microseconds(cursor.evaluated_at),
+                [_to_plain(key) for key in cursor.after],
+            ]
         )
         token = _to_text(VERSION + self._tag(payload) + payload)
         if len(token) > MAX_TOKEN_CHARACTERS:
-            raise ValueError(f"a cursor of {len(token)} characters; its kind is too long, hash the filters in it")
+            raise ValueError(
+                f"a cursor of {len(token)} characters; its kind is too long, hash the filters in it"
+            )
         return token
 
     def decode(self, token: str, *, kind: str) -> Cursor:
@@ -86,8 +94,12 @@ class CursorCodec:
             raise _refusal("Not a cursor of this API, or no longer valid; start again without one.")
         written_for, evaluated_at, after = orjson.loads(payload)
         if written_for != kind:
-            raise _refusal("This cursor belongs to another list, or to other filters; start again without one.")
-        return Cursor(kind, _from_microseconds(evaluated_at), tuple(_from_plain(key) for key in after))
+            raise _refusal(
+                "This cursor belongs to another list, or to other filters; start again without one."
+            )
+        return Cursor(
+            kind, _from_microseconds(evaluated_at), tuple(_from_plain(key) for key in after)
+        )
 
     def _verified_payload(self, token: str) -> bytes | None:
         raw = _from_text(token)
@@ -98,7 +110,9 @@ class CursorCodec:
 
     def _tag(self, payload: bytes) -> bytes:
         # With the label, another signature made with the same key is not valid for a cursor.
-        return hmac.digest(self._key, b"lastheard-cursor" + VERSION + payload, hashlib.sha256)[:TAG_BYTES]
+        return hmac.digest(self._key, b"lastheard-cursor" + VERSION + payload, hashlib.sha256)[
+            :TAG_BYTES
+        ]
 
 
 def _refusal(detail: str) -> Problem:

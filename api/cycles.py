@@ -17,7 +17,6 @@ from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
-from api.ports import CycleRow, NotFound
 from api.problem_types import CONFLICT, NOT_FOUND
 from api.problems import Problem
 from api.services import ApiServices
@@ -25,6 +24,8 @@ from api.shapes import AnswerModel
 from api.traces import current_trace_id
 from domain import schedule
 from domain.model import CycleKey, CycleTrigger, Workspace
+from ports.reads import CycleRow
+from ports.registry import NotFound
 
 ALL = "/workspaces/{workspace_id}/cycles"
 ONE = "/workspaces/{workspace_id}/cycles/{cycle_id}"
@@ -96,15 +97,24 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
         query = read_query(request, PageQuery)
         kind = f"cycles {workspace_id}"
         rows = await services.reads.list_cycles(
-            workspace_id, before=_key_before(paging, query.cursor, workspace_id), limit=query.limit + 1
+            workspace_id,
+            before=_key_before(paging, query.cursor, workspace_id),
+            limit=query.limit + 1,
         )
         page, last = cut(rows, query.limit)
         following = paging.encode(
-            kind, None if last is None else (last.key.slot_start_at, str(last.key.trigger), last.key.attempt)
+            kind,
+            None
+            if last is None
+            else (last.key.slot_start_at, str(last.key.trigger), last.key.attempt),
         )
-        return json_response(CycleList(items=[_present(row) for row in page], next_cursor=following))
+        return json_response(
+            CycleList(items=[_present(row) for row in page], next_cursor=following)
+        )
 
-    @operations.declare("GET", ONE, scope=Scope.READ, response=CycleAnswer, problems=(NOT_FOUND,), tag=_TAG)
+    @operations.declare(
+        "GET", ONE, scope=Scope.READ, response=CycleAnswer, problems=(NOT_FOUND,), tag=_TAG
+    )
     async def get_cycle(workspace_id: str, cycle_id: str) -> Response:
         """Show one poll cycle.
 
@@ -150,7 +160,9 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
         if wanted.when == "now":
             answer = await _request_now(services, workspace_id)
         elif workspace.ordinal is None:
-            detail = f"Workspace {workspace_id} is inactive and has no next start. Activate it first."
+            detail = (
+                f"Workspace {workspace_id} is inactive and has no next start. Activate it first."
+            )
             raise Problem(CONFLICT, detail)
         else:
             answer = _find_next(workspace, workspace.ordinal, services.clock.now())
@@ -174,7 +186,9 @@ async def _request_now(services: ApiServices, workspace_id: str) -> CycleRequest
 
 
 def _find_next(workspace: Workspace, ordinal: int, now: datetime) -> CycleRequested:
-    start = schedule.next_start(now, workspace.workspace_id, ordinal, workspace.poll_interval_seconds)
+    start = schedule.next_start(
+        now, workspace.workspace_id, ordinal, workspace.poll_interval_seconds
+    )
     return CycleRequested(
         cycle_id=schedule.cycle_id(_regular_key(workspace.workspace_id, start.slot_start_at)),
         slot_start_at=start.slot_start_at,
@@ -189,8 +203,12 @@ def _find_scheduled(workspace: Workspace, cycle_id: str, now: datetime) -> Cycle
     """
     if workspace.ordinal is None:
         return None
-    candidates = (_find_next(workspace, workspace.ordinal, after) for after in (now, now - _RECORDED_WITHIN))
-    return next((_present_scheduled(workspace, one) for one in candidates if one.cycle_id == cycle_id), None)
+    candidates = (
+        _find_next(workspace, workspace.ordinal, after) for after in (now, now - _RECORDED_WITHIN)
+    )
+    return next(
+        (_present_scheduled(workspace, one) for one in candidates if one.cycle_id == cycle_id), None
+    )
 
 
 def _regular_key(workspace_id: str, slot_start_at: datetime) -> CycleKey:

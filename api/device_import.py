@@ -39,7 +39,9 @@ def _refuse_reserved(device_id: str) -> str:
 
 
 DeviceId = Annotated[
-    Identifier, AfterValidator(_refuse_reserved), Field(json_schema_extra={"not": {"enum": [RESERVED_DEVICE_ID]}})
+    Identifier,
+    AfterValidator(_refuse_reserved),
+    Field(json_schema_extra={"not": {"enum": [RESERVED_DEVICE_ID]}}),
 ]
 
 
@@ -87,7 +89,9 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
             pointers=[f"/devices/{place}" for place in places],
         )
         created = sum(1 for answer in stored if answer.created)
-        return json_response(ImportAnswer(devices=len(stored), created=created, updated=len(stored) - created))
+        return json_response(
+            ImportAnswer(devices=len(stored), created=created, updated=len(stored) - created)
+        )
 
 
 class Row(NamedTuple):
@@ -124,11 +128,16 @@ def parse_csv(text: str) -> list[Row]:
     try:
         header = [name.strip() for name in next(reader, [])]
         _check_header(header)
-        filled = [(place, row) for place, row in enumerate(reader) if any(cell.strip() for cell in row)]
+        filled = [
+            (place, row) for place, row in enumerate(reader) if any(cell.strip() for cell in row)
+        ]
     except csv.Error as error:
         raise _not_taken(f"Not CSV at line {reader.line_num}: {error}.") from None
     ragged = [
-        FaultyPart(pointer=f"/devices/{place}", detail=f"It has {len(row)} cells, the header has {len(header)}.")
+        FaultyPart(
+            pointer=f"/devices/{place}",
+            detail=f"It has {len(row)} cells, the header has {len(header)}.",
+        )
         for place, row in filled
         if len(row) != len(header)
     ]
@@ -143,7 +152,9 @@ def _check_header(header: Sequence[str]) -> None:
     if missing:
         raise _not_taken(f"The CSV's header lacks {', '.join(missing)}.")
     if unknown or len(set(header)) != len(header):
-        raise _not_taken(f"The CSV's header may hold each of {', '.join(_REQUIRED + _OPTIONAL)} once.")
+        raise _not_taken(
+            f"The CSV's header may hold each of {', '.join(_REQUIRED + _OPTIONAL)} once."
+        )
 
 
 def _not_taken(detail: str) -> Problem:
@@ -162,7 +173,8 @@ def _invalid_csv(error: ValidationError, rows: Sequence[Row]) -> Problem:
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     parts = [
         FaultyPart(
-            pointer=pointer_to(_place(fault["loc"], rows), document), detail=fault["msg"].removeprefix("Value error, ")
+            pointer=pointer_to(_place(fault["loc"], rows), document),
+            detail=fault["msg"].removeprefix("Value error, "),
         )
         for fault in faults[:_MAX_FAULTS]
     ]

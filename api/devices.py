@@ -16,12 +16,12 @@ from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
-from api.ports import Conflict, DeviceDraft, NotFound, Stored
 from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
 from domain.model import Device
+from ports.registry import Conflict, DeviceDraft, NotFound, Stored
 
 ALL = "/workspaces/{workspace_id}/devices"
 ONE = "/workspaces/{workspace_id}/devices/{device_id}"
@@ -82,7 +82,9 @@ class DeviceQuery(PageQuery):
 def declare_devices(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
 
-    @operations.declare("GET", ALL, scope=Scope.READ, query=DeviceQuery, response=DeviceList, tag=TAG)
+    @operations.declare(
+        "GET", ALL, scope=Scope.READ, query=DeviceQuery, response=DeviceList, tag=TAG
+    )
     async def list_devices(workspace_id: str) -> Response:
         """List a workspace's devices, by id."""
         query = read_query(request, DeviceQuery)
@@ -95,7 +97,9 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
         )
         page, last = cut(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.device_id,))
-        return json_response(DeviceList(items=[_present(row) for row in page], next_cursor=following))
+        return json_response(
+            DeviceList(items=[_present(row) for row in page], next_cursor=following)
+        )
 
     @operations.declare("GET", ONE, scope=Scope.READ, response=DeviceAnswer, tag=TAG)
     async def get_device(workspace_id: str, device_id: str) -> Response:
@@ -122,7 +126,9 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
         configure the new one for the same vehicle.
         """
         body = await read_json(request, DeviceBody)
-        (stored,) = await store_drafts(services, workspace_id, [body.to_draft(device_id)], pointers=[""])
+        (stored,) = await store_drafts(
+            services, workspace_id, [body.to_draft(device_id)], pointers=[""]
+        )
         device = await services.registry.get_device(workspace_id, device_id)
         if device is None:
             raise no_such_device(device_id)
@@ -169,11 +175,15 @@ async def store_drafts(
     return [answer for answer in answers if isinstance(answer, Stored)]
 
 
-def _refuse_future(services: ApiServices, drafts: Sequence[DeviceDraft], pointers: Sequence[str]) -> None:
+def _refuse_future(
+    services: ApiServices, drafts: Sequence[DeviceDraft], pointers: Sequence[str]
+) -> None:
     given = [(draft.activated_at, pointer) for draft, pointer in zip(drafts, pointers, strict=True)]
     latest = services.clock.now() + _MAX_AHEAD
     faults = [
-        FaultyPart(pointer=f"{pointer}/activated_at", detail="It is more than 5 minutes in the future.")
+        FaultyPart(
+            pointer=f"{pointer}/activated_at", detail="It is more than 5 minutes in the future."
+        )
         for activated_at, pointer in given
         if activated_at is not None and activated_at > latest
     ]
@@ -183,7 +193,9 @@ def _refuse_future(services: ApiServices, drafts: Sequence[DeviceDraft], pointer
 
 def _fault_of(answer: NotFound | Conflict, pointer: str) -> FaultyPart:
     if isinstance(answer, NotFound):
-        return FaultyPart(pointer=f"{pointer}/provider_id", detail=f"There is no {answer.what} in this workspace.")
+        return FaultyPart(
+            pointer=f"{pointer}/provider_id", detail=f"There is no {answer.what} in this workspace."
+        )
     return FaultyPart(pointer=pointer + answer.pointer, detail=answer.detail)
 
 

@@ -31,11 +31,15 @@ pre { background: #8881; padding: .7rem; overflow-x: auto; } .scope { color: #77
 """
 
 
-def declare_documentation(operations: Operations, *, title: str, version: str, description: str = "") -> None:
+def declare_documentation(
+    operations: Operations, *, title: str, version: str, description: str = ""
+) -> None:
     """Add `/openapi.json` and `/docs` to the table. Each request builds them from all of it."""
 
     def describe() -> dict[str, Any]:
-        return describe_operations(operations, title=title, version=version, description=description)
+        return describe_operations(
+            operations, title=title, version=version, description=description
+        )
 
     @operations.declare("GET", "/openapi.json", scope="read", tag="documentation", prefixed=False)
     async def get_openapi() -> Response:
@@ -44,7 +48,9 @@ def declare_documentation(operations: Operations, *, title: str, version: str, d
 
     media = ("text/html",)
 
-    @operations.declare("GET", "/docs", scope="read", tag="documentation", media_types=media, prefixed=False)
+    @operations.declare(
+        "GET", "/docs", scope="read", tag="documentation", media_types=media, prefixed=False
+    )
     async def get_docs() -> Response:
         """Show this page."""
         return Response(
@@ -87,7 +93,10 @@ def _section(tag: str, entries: list[str]) -> str:
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     scope = operation["x-scope"] or "none"
-    rows = [_row(f"{p['name']} ({p['in']})", _schema_words(p["schema"])) for p in operation["parameters"]]
+    rows = [
+        _row(f"{p['name']} ({p['in']})", _schema_words(p["schema"]))
+        for p in operation["parameters"]
+    ]
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
         rows.append(_row(f"body, {media}", _schema_words(content["schema"])))
     for status, answer in operation["responses"].items():

@@ -8,9 +8,9 @@ from api.devices import no_such_device
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
-from api.ports import EventPosition, EventRow
 from api.services import ApiServices
 from api.shapes import AnswerModel
+from ports.reads import EventPosition, EventRow
 
 
 class ReadingAnswer(AnswerModel):
@@ -68,10 +68,14 @@ def declare_events(operations: Operations, services: ApiServices) -> None:
             raise no_such_device(device_id)
         kind = f"events-by-time {workspace_id} {device_id}"
         before = _position_before(paging, query.cursor, kind)
-        rows = await services.reads.list_events(workspace_id, device_id, before=before, limit=query.limit + 1)
+        rows = await services.reads.list_events(
+            workspace_id, device_id, before=before, limit=query.limit + 1
+        )
         page, last = cut(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.recorded_at, last.sequence))
-        return json_response(EventList(items=[_present(row) for row in page], next_cursor=following))
+        return json_response(
+            EventList(items=[_present(row) for row in page], next_cursor=following)
+        )
 
 
 def _position_before(paging: Paging, token: str | None, kind: str) -> EventPosition | None:
@@ -93,5 +97,7 @@ def _present(row: EventRow) -> EventAnswer:
         },
         provider_id=row.provider_id,
         trace_id=row.trace_id,
-        collected_by=CollectorAnswer(shard_id=row.shard_id, epoch=row.epoch, resource=row.resource, token=row.token),
+        collected_by=CollectorAnswer(
+            shard_id=row.shard_id, epoch=row.epoch, resource=row.resource, token=row.token
+        ),
     )

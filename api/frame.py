@@ -53,15 +53,21 @@ REFUSAL_SECONDS = 5.0
 class FrameLimits:
     """Bounds of one request. Durations in seconds."""
 
-    request_deadline_seconds: float = 30.0  # from the first byte of the body to the first of the response
+    request_deadline_seconds: float = (
+        30.0  # from the first byte of the body to the first of the response
+    )
     body_seconds: float = 10.0  # for the whole body to arrive once a handler asks for it: else 408
     response_seconds: float = 60.0  # for sending the response: then the connection is cut
     drain_seconds: float = 1.0  # for a body still arriving when the answer is already there
     max_drain_bytes: int = 8 * 1024 * 1024
-    max_body_bytes: int = 1024 * 1024  # also for chunked bodies: else 413; imports have a bound of their own
+    max_body_bytes: int = (
+        1024 * 1024
+    )  # also for chunked bodies: else 413; imports have a bound of their own
 
 
-def install_frame(app: QuartTrio, traffic: HttpTraffic, gate: Gate, limits: FrameLimits | None = None) -> None:
+def install_frame(
+    app: QuartTrio, traffic: HttpTraffic, gate: Gate, limits: FrameLimits | None = None
+) -> None:
     """Put the frame around `app`, outermost, and set the framework's bounds. Call it once, last."""
     limits = limits or FrameLimits()
     app.config["MAX_CONTENT_LENGTH"] = limits.max_body_bytes
@@ -74,26 +80,36 @@ def install_frame(app: QuartTrio, traffic: HttpTraffic, gate: Gate, limits: Fram
 class RequestFrame:
     """ASGI middleware; see the module. It gets HTTP only: the server offers no websockets."""
 
-    def __init__(self, app: ASGIFramework, traffic: HttpTraffic, gate: Gate, limits: FrameLimits) -> None:
+    def __init__(
+        self, app: ASGIFramework, traffic: HttpTraffic, gate: Gate, limits: FrameLimits
+    ) -> None:
         self._app = app
         self._traffic = traffic
         self._gate = gate
         self._limits = limits
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         if scope["type"] != "http":
-            raise RuntimeError(f"the server handed on a scope of the type {scope['type']}; it serves HTTP only")
+            raise RuntimeError(
+                f"the server handed on a scope of the type {scope['type']}; it serves HTTP only"
+            )
         trace_id = bind_trace_id(scope["headers"])
         structlog.contextvars.bind_contextvars(**{WITHOUT_KEY: True})
         await self._run(scope, _Exchange(receive, send, trace_id, self._traffic, self._limits))
 
     async def _run(self, scope: HTTPScope, exchange: _Exchange) -> None:
         try:
-            with trio.move_on_after(self._limits.request_deadline_seconds) as exchange.until_response:
+            with trio.move_on_after(
+                self._limits.request_deadline_seconds
+            ) as exchange.until_response:
                 await self._serve(scope, exchange)
             if exchange.until_response.cancelled_caught:
                 self._traffic.deadlines_passed += 1
-                await exchange.refuse(Problem(DEADLINE_PASSED, retry_after_seconds=RETRY_AFTER_SECONDS))
+                await exchange.refuse(
+                    Problem(DEADLINE_PASSED, retry_after_seconds=RETRY_AFTER_SECONDS)
+                )
         finally:
             # Cancelled from outside: the server's grace has ended. A 503 tells the client more than
             # a closed connection, and the client can try another shard.
@@ -182,11 +198,16 @@ class _Exchange:
 
     async def _refuse(self, problem: Problem) -> None:
         status, headers, body = problem.encoded(self._trace_id)
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        raw = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers.items()
+        ]
         raw.append((b"content-length", str(len(body)).encode("ascii")))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._discard_body)
-            await self.send({"type": "http.response.start", "status": status, "headers": raw, "trailers": False})
+            await self.send(
+                {"type": "http.response.start", "status": status, "headers": raw, "trailers": False}
+            )
             await self.send({"type": "http.response.body", "body": body, "more_body": True})
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
             nursery.cancel_scope.cancel()

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope
 
     from api.keys import Token
-    from api.ports import Keys
     from api.services import DatabaseTime
     from api.traffic import HttpTraffic
+    from ports.keys import Keys
 
 RETRY_AFTER_SECONDS = 1.0
 # The refusal of a caller without a key is held back for HELD_SECONDS. While MAX_HELD refusals are
@@ -79,7 +79,9 @@ class OpenGate:
     def __init__(self, traffic: HttpTraffic, max_in_flight: int) -> None:
         self._traffic = traffic
         self._places = PlacesInFlight(
-            InFlightLimits(total=max_in_flight, without_key=max_in_flight, per_address=max_in_flight)
+            InFlightLimits(
+                total=max_in_flight, without_key=max_in_flight, per_address=max_in_flight
+            )
         )
 
     async def admit(self, scope: HTTPScope) -> Caller:
@@ -241,4 +243,11 @@ def _take_place(places: PlacesInFlight, caller: Caller, traffic: HttpTraffic) ->
 
 
 def _authorization(scope: HTTPScope) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"), None)
+    return next(
+        (
+            value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name.lower() == b"authorization"
+        ),
+        None,
+    )

@@ -27,7 +27,9 @@ class HealthReport(AnswerModel):
 
 
 class HealthReportQuery(PageQuery):
-    state: tuple[State, ...] = Field((), description="only devices in one of these states; repeat it for more")
+    state: tuple[State, ...] = Field(
+        (), description="only devices in one of these states; repeat it for more"
+    )
 
 
 def declare_health(operations: Operations, services: ApiServices) -> None:
@@ -44,19 +46,24 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
     async def report_health(workspace_id: str) -> Response:
         """Report the state of every active device, with reason and evidence, by device.
 
-        All pages are judged at the evaluated_at of the first. Devices of an inactive workspace are not reported.
+        All pages are judged at the evaluated_at of the first. Devices of an inactive workspace are
+        not reported.
         """
         query = read_query(request, HealthReportQuery)
         states = frozenset(query.state) or None
         kind = f"health {workspace_id} {sorted(states or ())}"
         wanted = page_query(query, paging.decode(query.cursor, kind))
-        page = await load_judged(services, frozenset({workspace_id}), wanted._replace(states=states))
+        page = await load_judged(
+            services, frozenset({workspace_id}), wanted._replace(states=states)
+        )
         return json_response(
             HealthReport(
                 workspace_id=workspace_id,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
-                workspace_outage=None if query.cursor else await find_outage(services, workspace_id, page),
+                workspace_outage=None
+                if query.cursor
+                else await find_outage(services, workspace_id, page),
                 items=[present_verdict(item) for item in page.items],
                 next_cursor=page.next_cursor(paging, kind),
             )

@@ -75,7 +75,11 @@ class PlacesInFlight:
         self._taken += by
         if caller.key_id is None:
             self._without_key += by
-        names, name = (self._of_address, caller.address) if caller.key_id is None else (self._of_key, caller.key_id)
+        names, name = (
+            (self._of_address, caller.address)
+            if caller.key_id is None
+            else (self._of_key, caller.key_id)
+        )
         names[name] += by
         if not names[name]:
             del names[name]

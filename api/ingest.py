@@ -59,7 +59,9 @@ def _check_value(value: object) -> object:
 
 class ReadingItem(RequestModel):
     signal: Annotated[str, Field(min_length=1, max_length=64)]
-    value: Annotated[bool | int | float | Annotated[str, Field(max_length=256)], BeforeValidator(_check_value)]
+    value: Annotated[
+        bool | int | float | Annotated[str, Field(max_length=256)], BeforeValidator(_check_value)
+    ]
     observed_at: Instant
 
 
@@ -107,7 +109,11 @@ def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem |
         return GoodItem(validate(value))
     except ValidationError as error:
         faults, bad = _faults_of(error, value), _bad_readings(error)
-    good = [reading for index, reading in enumerate(value["readings"]) if index not in bad] if bad else []
+    good = (
+        [reading for index, reading in enumerate(value["readings"]) if index not in bad]
+        if bad
+        else []
+    )
     if not good:
         return BadItem(value, faults)
     try:
@@ -118,7 +124,10 @@ def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem |
 
 def _bad_readings(error: ValidationError) -> frozenset[int]:
     """Return the indexes of the bad readings; empty when another member of the item is bad."""
-    places = [fault["loc"][:2] for fault in error.errors(include_url=False, include_context=False, include_input=False)]
+    places = [
+        fault["loc"][:2]
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
     if any(len(place) < 2 or place[0] != "readings" for place in places):
         return frozenset()
     return frozenset(int(place[1]) for place in places)
@@ -127,14 +136,19 @@ def _bad_readings(error: ValidationError) -> frozenset[int]:
 def _faults_of(error: ValidationError, item: Any) -> list[FaultyPart]:
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     return [
-        FaultyPart(pointer=pointer_to(fault["loc"], item), detail=fault["msg"].removeprefix("Value error, "))
+        FaultyPart(
+            pointer=pointer_to(fault["loc"], item),
+            detail=fault["msg"].removeprefix("Value error, "),
+        )
         for fault in faults
     ]
 
 
 class IngestBody(RequestModel):
     # The validator turns each item into a GoodItem or a BadItem.
-    updates: list[Annotated[UpdateItem, WrapValidator(_sort_item)]] = Field(max_length=MAX_UPDATES_PER_SUBMISSION)
+    updates: list[Annotated[UpdateItem, WrapValidator(_sort_item)]] = Field(
+        max_length=MAX_UPDATES_PER_SUBMISSION
+    )
 
 
 def declare_ingest(operations: Operations, services: ApiServices) -> None:
@@ -160,7 +174,9 @@ def declare_ingest(operations: Operations, services: ApiServices) -> None:
         return json_response(IngestAnswer(results=await _ingest(services, current_access(), items)))
 
 
-async def _ingest(services: ApiServices, access: Access, items: Sequence[GoodItem | BadItem]) -> list[UpdateResult]:
+async def _ingest(
+    services: ApiServices, access: Access, items: Sequence[GoodItem | BadItem]
+) -> list[UpdateResult]:
     submission = _to_submission(items, access, services.clock.now(), current_trace_id() or "")
     _log_arrival(services, items, submission)
     nothing = not submission.updates and not submission.invalid
@@ -190,7 +206,9 @@ def _to_submission(
                 invalid.append(_to_invalid(item, workspace_id, received_at))
         elif access.sees(item.update.workspace_id):
             updates.append(_to_update(item.update, received_at, item.update.trace_id or trace_id))
-    return Submission(origin="http", trace_id=trace_id, updates=tuple(updates), invalid=tuple(invalid))
+    return Submission(
+        origin="http", trace_id=trace_id, updates=tuple(updates), invalid=tuple(invalid)
+    )
 
 
 def _to_update(item: UpdateItem, received_at: datetime, trace_id: str) -> CanonicalUpdate:
@@ -200,7 +218,9 @@ def _to_update(item: UpdateItem, received_at: datetime, trace_id: str) -> Canoni
         item.device_id,
         item.external_id,
         item.vehicle_id,
-        tuple(Reading(reading.signal, reading.value, reading.observed_at) for reading in item.readings),
+        tuple(
+            Reading(reading.signal, reading.value, reading.observed_at) for reading in item.readings
+        ),
         received_at,
         trace_id,
     )
@@ -254,8 +274,14 @@ def _say(fault: FaultyPart) -> str:
     return f"{fault.pointer or '/'}: {fault.detail}"[:_MAX_DETAIL]
 
 
-def _log_arrival(services: ApiServices, items: Sequence[GoodItem | BadItem], submission: Submission) -> None:
-    claimed = [item.update.received_at for item in items if isinstance(item, GoodItem) and item.update.received_at]
+def _log_arrival(
+    services: ApiServices, items: Sequence[GoodItem | BadItem], submission: Submission
+) -> None:
+    claimed = [
+        item.update.received_at
+        for item in items
+        if isinstance(item, GoodItem) and item.update.received_at
+    ]
     services.log.debug(
         "telematics_ingest_request_received",
         items=len(items),

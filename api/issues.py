@@ -20,12 +20,12 @@ from api.keys import Scope
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
 from api.paging import Paging
-from api.ports import HealthQuery
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
 from api.spreadsheet import CSV_MEDIA_TYPE, Cell, csv_response, write_csv
 from api.verdicts import Judged, JudgedPage, VerdictAnswer, load_judged, page_query, verdict_fields
 from domain.health import State
+from ports.reads import HealthQuery
 
 MAX_CSV_ROWS = 20_000
 _CSV_PAGE = 500
@@ -56,7 +56,10 @@ class IssueState(StrEnum):
 
 
 class IssueAnswer(VerdictAnswer):
-    """A device to ask about. `silent_for_seconds` counts from its last update or else from configured_at."""
+    """A device to ask about.
+
+    `silent_for_seconds` counts from its last update or else from configured_at.
+    """
 
     workspace_name: str
     configured_at: Instant
@@ -116,7 +119,10 @@ def declare_issues(operations: Operations, services: ApiServices) -> None:
         tag="issues",
     )
     async def list_issues(workspace_id: str) -> Response:
-        """List a workspace's stale and configured-no-data devices, silent longest first. JSON or CSV."""
+        """List a workspace's stale and configured-no-data devices, silent longest first.
+
+        JSON or CSV.
+        """
         query = read_query(request, IssueQuery)
         only = frozenset({workspace_id})
         kind = f"issues {workspace_id} {sorted(query.states)}"
@@ -131,7 +137,9 @@ def declare_issues(operations: Operations, services: ApiServices) -> None:
                 workspace_id=workspace_id,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
-                workspace_outage=None if query.cursor else await find_outage(services, workspace_id, page),
+                workspace_outage=None
+                if query.cursor
+                else await find_outage(services, workspace_id, page),
                 items=[_present(item, page) for item in page.items],
                 next_cursor=page.next_cursor(paging, kind),
             )
@@ -147,7 +155,10 @@ def declare_issues(operations: Operations, services: ApiServices) -> None:
         tag="issues",
     )
     async def list_worklist() -> Response:
-        """List the issues of all workspaces that the key sees, silent longest first. JSON or CSV."""
+        """List the issues of all workspaces that the key sees, silent longest first.
+
+        JSON or CSV.
+        """
         query = read_query(request, WorklistQuery)
         workspaces = _workspaces_of(query)
         kind = _worklist_kind(query)
@@ -173,7 +184,10 @@ def _issue_query(query: IssueQuery, paging: Paging, kind: str) -> HealthQuery:
 
 
 def _workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
-    """Those asked about that the key sees. One that it does not see is left out, as one without devices would be."""
+    """Those asked about that the key sees.
+
+    One that it does not see is left out, as one without devices would be.
+    """
     seen = current_access().workspaces
     if not query.workspace_id:
         return seen
@@ -207,18 +221,26 @@ async def _load_rows(
         query = query._replace(after=page.last.position, now=page.evaluated_at)
 
 
-def _respond_csv(rows: Sequence[Sequence[Cell]], filename: str, next_cursor: str | None) -> Response:
+def _respond_csv(
+    rows: Sequence[Sequence[Cell]], filename: str, next_cursor: str | None
+) -> Response:
     response = csv_response(write_csv(_COLUMNS, rows), filename)
     if next_cursor is not None:
         # Relative, so that it holds behind a proxy that serves us under another path.
-        kept = [(name, value) for name, value in request.args.items(multi=True) if name not in {"cursor", "format"}]
+        kept = [
+            (name, value)
+            for name, value in request.args.items(multi=True)
+            if name not in {"cursor", "format"}
+        ]
         following = urlencode([*kept, ("format", "csv"), ("cursor", next_cursor)])
         response.headers["Link"] = f'<?{following}>; rel="next"'
     return response
 
 
 def _to_row(judged: Judged, page: JudgedPage) -> Sequence[Cell]:
-    issue = _present(judged, page).model_dump(include=set(_COLUMNS)) | {"evaluated_at": page.evaluated_at}
+    issue = _present(judged, page).model_dump(include=set(_COLUMNS)) | {
+        "evaluated_at": page.evaluated_at
+    }
     return [issue[name] for name in _COLUMNS]
 
 

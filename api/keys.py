@@ -13,7 +13,7 @@ import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from api.ports import KeyRecord
+from ports.keys import KeyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,10 +55,14 @@ def mint_key(
     if not granted:
         raise ValueError(f"a key needs at least one scope of {', '.join(Scope)}")
     if limited_to is not None and not limited_to:
-        raise ValueError("a key limited to no workspace opens nothing; name one, or give None for all")
+        raise ValueError(
+            "a key limited to no workspace opens nothing; name one, or give None for all"
+        )
     # Hexadecimal, because "_" separates the three parts and token_urlsafe may contain it.
     key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_hex(_SECRET_BYTES)
-    record = KeyRecord(key_id, name, hash_secret(secret), granted, limited_to, expires_at, revoked_at=None)
+    record = KeyRecord(
+        key_id, name, hash_secret(secret), granted, limited_to, expires_at, revoked_at=None
+    )
     return record, f"{PREFIX}_{key_id}_{secret}"
 
 

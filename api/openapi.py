@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from api.problem_types import ProblemType
 
 
-def describe_operations(operations: Operations, *, title: str, version: str, description: str = "") -> dict[str, Any]:
+def describe_operations(
+    operations: Operations, *, title: str, version: str, description: str = ""
+) -> dict[str, Any]:
     """Return the document, as plain values."""
     schemas, refs = _schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
@@ -44,7 +46,10 @@ def describe_operations(operations: Operations, *, title: str, version: str, des
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -56,7 +61,9 @@ def _schemas(operations: Operations) -> tuple[dict[str, Any], Mapping[Any, Any]]
                 wanted[model, "validation"] = None
         if operation.response is not None:
             wanted[operation.response, "serialization"] = None
-    refs, definitions = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
+    refs, definitions = models_json_schema(
+        list(wanted), ref_template="#/components/schemas/{model}"
+    )
     return definitions["$defs"], refs
 
 
@@ -91,7 +98,11 @@ def _path_parameters(operation: Operation, operations: Operations) -> list[dict[
 
 
 def _id_schema(taken: Sequence[str]) -> dict[str, Any]:
-    return {"type": "string", "pattern": ID_PATTERN, **({"not": {"enum": list(taken)}} if taken else {})}
+    return {
+        "type": "string",
+        "pattern": ID_PATTERN,
+        **({"not": {"enum": list(taken)}} if taken else {}),
+    }
 
 
 def _query_parameters(
@@ -112,7 +123,10 @@ def _successes(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
     content = _content(operation.media_types, schema)
     statuses = (operation.status, 201) if operation.creates else (operation.status,)
     return {
-        str(status): {"description": HTTPStatus(status).phrase, **({"content": content} if content else {})}
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            **({"content": content} if content else {}),
+        }
         for status in statuses
     }
 

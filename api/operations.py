@@ -119,10 +119,16 @@ class Operations:
         def remember(handler: HandlerT) -> HandlerT:
             name = handler.__name__
             if name in self._by_name:
-                raise ValueError(f"two operations are called {name}; an operation's id must be unique")
+                raise ValueError(
+                    f"two operations are called {name}; an operation's id must be unique"
+                )
             if not handler.__doc__:
-                raise ValueError(f"the handler {name} has no docstring; its first line is the operation's summary")
-            self._by_name[name] = Operation(method=method, path=full_path, name=name, handler=handler, **details)
+                raise ValueError(
+                    f"the handler {name} has no docstring; its first line is the operation's summary"
+                )
+            self._by_name[name] = Operation(
+                method=method, path=full_path, name=name, handler=handler, **details
+            )
             return handler
 
         return remember
@@ -131,7 +137,10 @@ class Operations:
         app.url_map.converters["other_than"] = OtherThan
         for operation in self:
             app.add_url_rule(
-                self._rule_of(operation.path), operation.name, operation.handler, methods=[operation.method]
+                self._rule_of(operation.path),
+                operation.name,
+                operation.handler,
+                methods=[operation.method],
             )
 
     def taken_words(self, path: str, parameter: str) -> tuple[str, ...]:
@@ -147,8 +156,13 @@ class Operations:
 
     def problems_of(self, operation: Operation) -> tuple[ProblemType, ...]:
         """Return all problems of the operation, with the 405 for taken words in its path."""
-        is_beside_words = any(self.taken_words(operation.path, name) for name in PATH_PARAMETER.findall(operation.path))
-        return sort_problems([*operation.all_problems(), *([types.METHOD_NOT_ALLOWED] if is_beside_words else [])])
+        is_beside_words = any(
+            self.taken_words(operation.path, name)
+            for name in PATH_PARAMETER.findall(operation.path)
+        )
+        return sort_problems(
+            [*operation.all_problems(), *([types.METHOD_NOT_ALLOWED] if is_beside_words else [])]
+        )
 
     def _rule_of(self, path: str) -> str:
         def write(found: re.Match[str]) -> str:

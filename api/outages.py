@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import Field
 
 from api.bodies import Instant
-from api.ports import HealthQuery
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.verdicts import Judged, JudgedPage, load_judged
 from domain.health import HealthReason, State
+from ports.reads import HealthQuery
 
 NOT_THE_DEVICES_FAULT = frozenset(
     {
@@ -29,7 +29,9 @@ NOT_THE_DEVICES_FAULT = frozenset(
         HealthReason.PROVIDER_OUTAGE,
     }
 )
-OUTAGE_DESCRIPTION = "set on the first page when no device is healthy, and collector or provider is the reason"
+OUTAGE_DESCRIPTION = (
+    "set on the first page when no device is healthy, and collector or provider is the reason"
+)
 _SURVEY_LIMIT = 500
 
 
@@ -49,7 +51,9 @@ class WorkspaceOutage(AnswerModel):
     evidence: dict[str, Any] = Field(description="of the first device with that reason")
 
 
-async def find_outage(services: ApiServices, workspace_id: str, page: JudgedPage) -> WorkspaceOutage | None:
+async def find_outage(
+    services: ApiServices, workspace_id: str, page: JudgedPage
+) -> WorkspaceOutage | None:
     """Return the outage of this workspace at the instant of `page`, its first page; or None.
 
     When the page has only some of the devices, all are read, page by page, until one device
@@ -58,7 +62,11 @@ async def find_outage(services: ApiServices, workspace_id: str, page: JudgedPage
     total = sum(page.counts.values())
     if total == 0 or page.counts[State.HEALTHY] or not _all_excused(page.items):
         return None
-    seen = page.items if len(page.items) == total else await _survey(services, workspace_id, page.evaluated_at)
+    seen = (
+        page.items
+        if len(page.items) == total
+        else await _survey(services, workspace_id, page.evaluated_at)
+    )
     return _describe(seen) if seen else None
 
 
@@ -84,7 +92,11 @@ def _describe(items: Sequence[Judged]) -> WorkspaceOutage:
     reasons = Counter(item.verdict.reason for item in items)
     reason = reasons.most_common(1)[0][0]
     example = next(item for item in items if item.verdict.reason is reason)
-    heard = [item.facts.last_update_received_at for item in items if item.facts.last_update_received_at is not None]
+    heard = [
+        item.facts.last_update_received_at
+        for item in items
+        if item.facts.last_update_received_at is not None
+    ]
     return WorkspaceOutage(
         reason=reason,
         reasons={str(name): count for name, count in reasons.most_common()},

@@ -20,7 +20,10 @@ RowT = TypeVar("RowT")
 
 
 class Paging:
-    """Reads and writes the cursors of lists. `kind` names the list with its workspace and filters."""
+    """Reads and writes the cursors of lists.
+
+    `kind` names the list with its workspace and filters.
+    """
 
     def __init__(self, services: ApiServices) -> None:
         self._codec = CursorCodec(services.cursor_key)
@@ -35,7 +38,9 @@ class Paging:
         cursor = self.decode(token, kind)
         return None if cursor is None else cursor.after[0]
 
-    def encode(self, kind: str, keys: tuple[Key, ...] | None, evaluated_at: datetime | None = None) -> str | None:
+    def encode(
+        self, kind: str, keys: tuple[Key, ...] | None, evaluated_at: datetime | None = None
+    ) -> str | None:
         """Return the cursor after the item with `keys`; None when `keys` is None (no next page)."""
         if keys is None:
             return None

@@ -33,9 +33,13 @@ MALFORMED_JSON = ProblemType("malformed-json", 400, "The body is not JSON")
 INVALID_PARAMETER = ProblemType("invalid-parameter", 400, "A query parameter is not valid")
 UNAUTHENTICATED = ProblemType("unauthenticated", 401, "Credentials are missing or not valid")
 MISSING_SCOPE = ProblemType("missing-scope", 403, "The credentials do not open this operation")
-CREDENTIAL_NOT_ALLOWED = ProblemType("credential-not-allowed", 403, "The key may not configure this credential")
+CREDENTIAL_NOT_ALLOWED = ProblemType(
+    "credential-not-allowed", 403, "The key may not configure this credential"
+)
 NOT_FOUND = ProblemType("not-found", 404, "There is no such resource")
-METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "The resource does not have this method")
+METHOD_NOT_ALLOWED = ProblemType(
+    "method-not-allowed", 405, "The resource does not have this method"
+)
 REQUEST_TIMEOUT = ProblemType("request-timeout", 408, "The request took too long to arrive")
 CONFLICT = ProblemType("conflict", 409, "The request disagrees with the stored state")
 PRECONDITION_FAILED = ProblemType("precondition-failed", 412, "The resource changed meanwhile")
@@ -43,17 +47,25 @@ BODY_TOO_LARGE = ProblemType("body-too-large", 413, "The body is larger than thi
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type", 415, "The body is of a media type that is not taken here"
 )
-INVALID_BODY = ProblemType("invalid-body", 422, "The body is JSON, but not what this operation takes")
+INVALID_BODY = ProblemType(
+    "invalid-body", 422, "The body is JSON, but not what this operation takes"
+)
 BEYOND_RETENTION = ProblemType("beyond-retention", 422, "The facts of that time are no longer kept")
 PRECONDITION_REQUIRED = ProblemType("precondition-required", 428, "A write needs If-Match")
 RATE_LIMITED = ProblemType("rate-limited", 429, "Too many requests in too short a time")
 INTERNAL_ERROR = ProblemType("internal-error", 500, "The request met a fault of this service")
 LEGACY_UNREACHABLE = ProblemType("legacy-unreachable", 502, "The legacy system did not answer")
 OVERLOADED = ProblemType("overloaded", 503, "Too much work is waiting")
-DEADLINE_PASSED = ProblemType("deadline-passed", 503, "The request took too long; whether it took effect is not known")
-ENDING = ProblemType("ending", 503, "This process is ending; whether the request took effect is not known")
+DEADLINE_PASSED = ProblemType(
+    "deadline-passed", 503, "The request took too long; whether it took effect is not known"
+)
+ENDING = ProblemType(
+    "ending", 503, "This process is ending; whether the request took effect is not known"
+)
 DEPENDENCY_AWAY = ProblemType("dependency-away", 503, "Something this service needs is away")
-OUTCOME_UNKNOWN = ProblemType("outcome-unknown", 503, "The outcome could not be waited for; a retry is safe")
+OUTCOME_UNKNOWN = ProblemType(
+    "outcome-unknown", 503, "The outcome could not be waited for; a retry is safe"
+)
 
 CATALOGUE: tuple[ProblemType, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, ProblemType)

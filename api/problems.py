@@ -76,7 +76,9 @@ class Problem(Exception):
         self.kind = kind
         self.detail = detail
         self.errors = tuple(errors)
-        self.retry_after = None if retry_after_seconds is None else max(1, math.ceil(retry_after_seconds))
+        self.retry_after = (
+            None if retry_after_seconds is None else max(1, math.ceil(retry_after_seconds))
+        )
         self.instance = instance
         self.headers = dict(headers or {})
         self.extensions = dict(extensions or {})

@@ -149,4 +149,9 @@ def _without_upgrade(request: h11.Request) -> h11.Request:
     kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
     if len(kept) == len(request.headers):
         return request
-    return h11.Request(method=request.method, target=request.target, http_version=request.http_version, headers=kept)
+    return h11.Request(
+        method=request.method,
+        target=request.target,
+        http_version=request.http_version,
+        headers=kept,
+    )

@@ -10,13 +10,13 @@ through `Credentials`.
 from collections.abc import Mapping
 from typing import Any
 
-from actors.ports import Provider
 from api.auth import current_access
-from api.ports import Credentials
 from api.problem_types import CREDENTIAL_NOT_ALLOWED, INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.shapes import AnswerModel
 from domain.model import ProviderConnection
+from ports.providers import Provider
+from ports.registry import Credentials
 from runtime.secret_references import SecretForbidden
 
 POINTER = "/credential"
@@ -54,7 +54,9 @@ def refuse_credential(
         raise Problem(CREDENTIAL_NOT_ALLOWED, errors=[_not_allowed(wanted.workspace_id)])
 
 
-def list_moves(present: ProviderConnection, wanted: ProviderConnection, provider: Provider) -> list[str]:
+def list_moves(
+    present: ProviderConnection, wanted: ProviderConnection, provider: Provider
+) -> list[str]:
     """Return the pointers of the changed members that send the secret to another place."""
     moved = [
         f"/{name}"
@@ -66,7 +68,9 @@ def list_moves(present: ProviderConnection, wanted: ProviderConnection, provider
     return moved
 
 
-async def check_credential(credential: str | None, credentials: Credentials) -> list[ConfigurationWarning]:
+async def check_credential(
+    credential: str | None, credentials: Credentials
+) -> list[ConfigurationWarning]:
     """Return a warning when the secret cannot be read now. Waits a second at most.
 
     Raises Problem 422 for a reference that can never work.
@@ -76,7 +80,9 @@ async def check_credential(credential: str | None, credentials: Credentials) -> 
     try:
         fault = await credentials.explain_unavailable(credential)
     except SecretForbidden as refusal:
-        raise Problem(INVALID_BODY, errors=[FaultyPart(pointer=POINTER, detail=f"{refusal}.")]) from None
+        raise Problem(
+            INVALID_BODY, errors=[FaultyPart(pointer=POINTER, detail=f"{refusal}.")]
+        ) from None
     if fault is None:
         return []
     detail = (

@@ -15,7 +15,6 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from quart import Response, request
 
-from actors.ports import Page, Provider, ProviderFault
 from api.auth import current_access, no_such_workspace
 from api.bodies import Instant, RequestModel, json_response, read_json
 from api.keys import Scope
@@ -36,8 +35,11 @@ from domain.model import (
     Reason,
     Submission,
 )
+from ports.providers import Page, Provider, ProviderFault
 
-_WITHHELD = b"withheld: the connection's secret cannot be read, so it cannot be taken out of the sample"
+_WITHHELD = (
+    b"withheld: the connection's secret cannot be read, so it cannot be taken out of the sample"
+)
 
 
 class ProviderEnvelope(RequestModel):
@@ -101,7 +103,9 @@ async def _find_connection(services: ApiServices, envelope: ProviderEnvelope) ->
     return connection
 
 
-async def _ingest(services: ApiServices, envelope: ProviderEnvelope, connection: ProviderConnection) -> EnvelopeAnswer:
+async def _ingest(
+    services: ApiServices, envelope: ProviderEnvelope, connection: ProviderConnection
+) -> EnvelopeAnswer:
     provider = services.providers.get(connection.provider_type)
     if provider is None:
         detail = f"This version does not know the provider type {connection.provider_type}."
@@ -133,12 +137,16 @@ def _dump(message: dict[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
-def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -> tuple[Page, str | None]:
+def _interpret(
+    provider: Provider, connection: ProviderConnection, raw: bytes
+) -> tuple[Page, str | None]:
     """Return the message's page, and the fault if it is no message of this provider, else None."""
     try:
         return provider.interpret(connection, raw), None
     except ProviderFault as fault:
-        page = Page(samples=(), answered=frozenset(), records=1, malformed=(raw,), malformed_count=1)
+        page = Page(
+            samples=(), answered=frozenset(), records=1, malformed=(raw,), malformed_count=1
+        )
         return page, f"{fault.fault}: {fault}"
 
 
@@ -162,7 +170,9 @@ async def _samples_of(
     return tuple(samples)
 
 
-def _to_updates(connection: ProviderConnection, page: Page, received_at: datetime) -> Sequence[CanonicalUpdate]:
+def _to_updates(
+    connection: ProviderConnection, page: Page, received_at: datetime
+) -> Sequence[CanonicalUpdate]:
     trace_id = current_trace_id() or ""
     return [
         CanonicalUpdate(
@@ -179,7 +189,9 @@ def _to_updates(connection: ProviderConnection, page: Page, received_at: datetim
     ]
 
 
-def _to_submissions(updates: Sequence[CanonicalUpdate], invalid: tuple[InvalidItem, ...]) -> Sequence[Submission]:
+def _to_submissions(
+    updates: Sequence[CanonicalUpdate], invalid: tuple[InvalidItem, ...]
+) -> Sequence[Submission]:
     """Return submissions of at most MAX_UPDATES_PER_SUBMISSION updates each, in order.
 
     Invalid items go with the last one. Empty when there are neither updates nor invalid items.

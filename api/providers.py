@@ -13,20 +13,20 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError, create_model
 from quart import Response, request
 
-from actors.ports import Provider
 from api.auth import no_such_workspace
 from api.bodies import RequestModel, json_response, pointer_to, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
-from api.ports import Conflict, NotFound
 from api.problem_types import CONFLICT, CREDENTIAL_NOT_ALLOWED, INVALID_BODY, NOT_FOUND
 from api.problems import FaultyPart, Problem
 from api.provider_credentials import ConfigurationWarning, check_credential, refuse_credential
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, Overrides, Seconds
 from domain.model import ProviderConnection
+from ports.providers import Provider
+from ports.registry import Conflict, NotFound
 from runtime.outbound import Allowance, OutboundRefused
 from runtime.redaction import is_sensitive_key
 from runtime.secret_references import SecretReference
@@ -36,7 +36,8 @@ ALL = "/workspaces/{workspace_id}/providers"
 ONE = "/workspaces/{workspace_id}/providers/{provider_id}"
 _TAG = "providers"
 _REFUSAL_OF_SECRETS = (
-    "This looks like a secret. Keep it where the service can read it, and set credential to env:NAME or file:PATH."
+    "This looks like a secret. Keep it where the service can read it, "
+    "and set credential to env:NAME or file:PATH."
 )
 
 
@@ -51,13 +52,17 @@ _REFERENCE_SCHEMA = {"pattern": rf"^(env:LASTHEARD_{FREE_NAMES}[A-Za-z0-9_]*|{_F
 
 def _check_reference(text: str) -> str:
     if _REFERENCE.fullmatch(text) is None:
-        raise ValueError("a credential is a reference, env:NAME or file:PATH, never the secret itself")
+        raise ValueError(
+            "a credential is a reference, env:NAME or file:PATH, never the secret itself"
+        )
     SecretReference(text)
     return text
 
 
 CredentialReference = Annotated[
-    str, Field(max_length=500, json_schema_extra={**_REFERENCE_SCHEMA}), AfterValidator(_check_reference)
+    str,
+    Field(max_length=500, json_schema_extra={**_REFERENCE_SCHEMA}),
+    AfterValidator(_check_reference),
 ]
 
 
@@ -72,7 +77,9 @@ class ProviderBody(RequestModel):
         json_schema_extra={"pattern": _BASE_URL},
     )
     credential: CredentialReference | None = None
-    settings: dict[str, Any] = Field(default_factory=dict, description="as the provider type defines them")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="as the provider type defines them"
+    )
     active: bool = True
     expected_update_seconds: Seconds | None = Field(
         None,
@@ -105,9 +112,14 @@ class ProviderList(AnswerModel):
 
 def _body_of(providers: Mapping[str, Provider]) -> type[ProviderBody]:
     """Return the body's model for this installation: its schema names the known provider types."""
-    provider_type = Annotated[str, Field(max_length=64, json_schema_extra={"enum": sorted(providers)})]
+    provider_type = Annotated[
+        str, Field(max_length=64, json_schema_extra={"enum": sorted(providers)})
+    ]
     return create_model(
-        "ProviderBody", __base__=ProviderBody, __doc__=ProviderBody.__doc__, provider_type=provider_type
+        "ProviderBody",
+        __base__=ProviderBody,
+        __doc__=ProviderBody.__doc__,
+        provider_type=provider_type,
     )
 
 
@@ -115,7 +127,9 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
     body_model = _body_of(services.providers)
 
-    @operations.declare("GET", ALL, scope=Scope.READ, query=PageQuery, response=ProviderList, tag=_TAG)
+    @operations.declare(
+        "GET", ALL, scope=Scope.READ, query=PageQuery, response=ProviderList, tag=_TAG
+    )
     async def list_providers(workspace_id: str) -> Response:
         """List a workspace's provider connections, by id."""
         query = read_query(request, PageQuery)
@@ -125,7 +139,9 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         )
         page, last = cut(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.provider_id,))
-        return json_response(ProviderList(items=[_present(row) for row in page], next_cursor=following))
+        return json_response(
+            ProviderList(items=[_present(row) for row in page], next_cursor=following)
+        )
 
     @operations.declare("GET", ONE, scope=Scope.READ, response=ProviderAnswer, tag=_TAG)
     async def get_provider(workspace_id: str, provider_id: str) -> Response:
@@ -172,13 +188,17 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         if isinstance(stored, NotFound):
             raise no_such_workspace(workspace_id)
         if isinstance(stored, Conflict):
-            raise Problem(CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)])
+            raise Problem(
+                CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)]
+            )
         services.nudges.registry_changed()
         answer = StoredProvider(**dict(_present(connection)), warnings=warnings)
         return json_response(answer, 201 if stored.created else 200)
 
 
-def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider], outbound: Allowance) -> Provider:
+def _refuse_faults(
+    body: ProviderBody, providers: Mapping[str, Provider], outbound: Allowance
+) -> Provider:
     """Return the body's provider type. Raises Problem with every fault of the body itself."""
     faults = [*_faults_of_base_url(body.base_url, outbound), *_faults_of_settings(body.settings)]
     provider = providers.get(body.provider_type)
@@ -188,7 +208,9 @@ def _refuse_faults(body: ProviderBody, providers: Mapping[str, Provider], outbou
         raise Problem(INVALID_BODY, errors=faults)
     if body.transport not in provider.transports:
         offered = " and ".join(sorted(provider.transports))
-        faults.append(FaultyPart(pointer="/transport", detail=f"{body.provider_type} has {offered} only."))
+        faults.append(
+            FaultyPart(pointer="/transport", detail=f"{body.provider_type} has {offered} only.")
+        )
     faults = faults or _faults_found_by(provider, body.settings)
     if faults:
         raise Problem(INVALID_BODY, errors=faults)
@@ -226,7 +248,9 @@ def _faults_of_settings(value: object, pointer: str = "/settings") -> Iterator[F
     match value:
         case dict():
             for name, item in value.items():
-                yield from _faults_of_setting(name, item, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
+                yield from _faults_of_setting(
+                    name, item, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+                )
         case list():
             for index, item in enumerate(value):
                 yield from _faults_of_settings(item, f"{pointer}/{index}")
@@ -248,7 +272,9 @@ def _faults_found_by(provider: Provider, settings: dict[str, Any]) -> list[Fault
         provider.check_settings(settings)
     except ValidationError as error:
         return [
-            FaultyPart(pointer="/settings" + pointer_to(fault["loc"], settings), detail=fault["msg"])
+            FaultyPart(
+                pointer="/settings" + pointer_to(fault["loc"], settings), detail=fault["msg"]
+            )
             for fault in error.errors(include_url=False, include_context=False, include_input=False)
         ]
     except ValueError as error:

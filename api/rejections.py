@@ -10,10 +10,10 @@ from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
-from api.ports import RejectionRow
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.model import Reason
+from ports.reads import RejectionRow
 
 
 class SampleAnswer(AnswerModel):
@@ -69,11 +69,16 @@ def declare_rejections(operations: Operations, services: ApiServices) -> None:
         reason = None if query.reason is None else str(query.reason)
         kind = f"rejections {workspace_id} {reason}"
         rows = await services.reads.list_rejections(
-            workspace_id, before=paging.key_after(query.cursor, kind), reason=reason, limit=query.limit + 1
+            workspace_id,
+            before=paging.key_after(query.cursor, kind),
+            reason=reason,
+            limit=query.limit + 1,
         )
         page, last = cut(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.rejection_id,))
-        return json_response(RejectionList(items=[_present(row) for row in page], next_cursor=following))
+        return json_response(
+            RejectionList(items=[_present(row) for row in page], next_cursor=following)
+        )
 
 
 def _present(row: RejectionRow) -> RejectionAnswer:

@@ -29,7 +29,9 @@ def declare_runtime(operations: Operations, services: ApiServices) -> None:
     async def get_runtime() -> Response:
         """Show the state of the shards. A key that is limited to workspaces gets 403."""
         if current_access().workspaces is not None:
-            raise Problem(MISSING_SCOPE, "A key that is limited to workspaces does not see the runtime.")
+            raise Problem(
+                MISSING_SCOPE, "A key that is limited to workspaces does not see the runtime."
+            )
         process = {**services.runtime_report(), "http": services.traffic.statistics()}
         shards = [dict(shard) for shard in await services.reads.load_shards()]
         return json_response(RuntimeAnswer(process=process, shards=shards))

@@ -210,7 +210,9 @@ class _Server:
             entry=entry,
         )
 
-    async def _serve(self, connection: Connection, stream: trio.SocketStream, entry: ConnectionEntry) -> None:
+    async def _serve(
+        self, connection: Connection, stream: trio.SocketStream, entry: ConnectionEntry
+    ) -> None:
         try:
             await connection.run()
         except* Exception as failures:
@@ -227,7 +229,12 @@ class _Server:
     def _note_contained(self, failures: ExceptionGroup[Exception]) -> None:
         self._traffic.contained_failures += 1
         cause, count = _first_cause(failures), self._traffic.contained_failures
-        _log.warning("http_connection_failed", failure=repr(cause), contained_failures=count, without_key=True)
+        _log.warning(
+            "http_connection_failed",
+            failure=repr(cause),
+            contained_failures=count,
+            without_key=True,
+        )
 
 
 def _first_cause(failures: BaseException) -> BaseException:

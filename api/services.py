@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from actors.ports import Provider
-    from api.ports import Credentials, Ingest, Keys, Nudges, Reads, Registry
+    from ports.ingest import Ingest
+    from ports.keys import Keys
+    from ports.ownership import Nudges
+    from ports.providers import Provider
+    from ports.reads import Reads
+    from ports.registry import Credentials, Registry
     from runtime.outbound import Allowance
 
 

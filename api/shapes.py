@@ -14,9 +14,15 @@ from domain.model import NO_OVERRIDE, PolicyOverride
 # No control characters: PostgreSQL refuses NUL, and a line break in a name breaks logs and CSV.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
-Identifier = Annotated[str, Field(pattern=ID_PATTERN, description="1 to 64 letters, digits and . _ : -")]
-ExternalId = Annotated[str, Field(max_length=128, pattern=_PRINTABLE, description="the provider's own name for it")]
-VehicleId = Annotated[str, Field(max_length=128, pattern=_PRINTABLE, description="as the customer knows it")]
+Identifier = Annotated[
+    str, Field(pattern=ID_PATTERN, description="1 to 64 letters, digits and . _ : -")
+]
+ExternalId = Annotated[
+    str, Field(max_length=128, pattern=_PRINTABLE, description="the provider's own name for it")
+]
+VehicleId = Annotated[
+    str, Field(max_length=128, pattern=_PRINTABLE, description="as the customer knows it")
+]
 Name = Annotated[str, Field(max_length=200, pattern=_PRINTABLE)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 
@@ -45,7 +51,9 @@ class Overrides(RequestModel):
         return self
 
     def to_domain(self) -> PolicyOverride:
-        return PolicyOverride(self.delayed_after_seconds, self.stale_after_seconds, self.grace_seconds)
+        return PolicyOverride(
+            self.delayed_after_seconds, self.stale_after_seconds, self.grace_seconds
+        )
 
     @staticmethod
     def of(override: PolicyOverride) -> "Overrides":

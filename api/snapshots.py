@@ -1,6 +1,7 @@
 """Snapshots: the current values of each device, every value with its own age (FR-004, FR-008).
 
-Owns nothing but the shape: how old is too old is decided in domain.health, with the same thresholds as the verdict.
+Owns nothing but the shape: how old is too old is decided in domain.health, with the same thresholds
+as the verdict.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,12 @@ from api.devices import no_such_device
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
-from api.ports import SnapshotRow
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.health import SignalAge, age_signals, resolve_thresholds
 from domain.model import ProviderConnection, Value, Workspace
 from domain.signals import CATALOGUE
+from ports.reads import SnapshotRow
 
 ALL = "/workspaces/{workspace_id}/snapshots"
 ONE = "/workspaces/{workspace_id}/snapshots/{device_id}"
@@ -45,7 +46,9 @@ class SnapshotAnswer(AnswerModel):
     vehicle_id: str
     vehicle_name: str
     version: int = Field(description="number of accepted updates")
-    last_update_received_at: Instant | None = Field(description="our receipt of the newest accepted reading")
+    last_update_received_at: Instant | None = Field(
+        description="our receipt of the newest accepted reading"
+    )
     last_changed_at: Instant | None
     freshness_age_seconds: float | None
     values: dict[str, SignalAnswer]
@@ -60,11 +63,14 @@ class SnapshotList(AnswerModel):
 def declare_snapshots(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
 
-    @operations.declare("GET", ALL, scope=Scope.READ, query=PageQuery, response=SnapshotList, tag=_TAG)
+    @operations.declare(
+        "GET", ALL, scope=Scope.READ, query=PageQuery, response=SnapshotList, tag=_TAG
+    )
     async def list_snapshots(workspace_id: str) -> Response:
         """List the current values of a workspace's devices, by device.
 
-        Ages on every page are counted to the evaluated_at of the first one; values are those of the moment.
+        Ages on every page are counted to the evaluated_at of the first one; values are those of the
+        moment.
         """
         query = read_query(request, PageQuery)
         kind = f"snapshots {workspace_id}"
@@ -76,8 +82,12 @@ def declare_snapshots(operations: Operations, services: ApiServices) -> None:
         page, last = cut(rows, query.limit)
         connections = await _load_connections(services, workspace_id)
         items = [_present(row, current_workspace(), connections, evaluated_at) for row in page]
-        following = paging.encode(kind, None if last is None else (last.device.device_id,), evaluated_at)
-        return json_response(SnapshotList(evaluated_at=evaluated_at, items=items, next_cursor=following))
+        following = paging.encode(
+            kind, None if last is None else (last.device.device_id,), evaluated_at
+        )
+        return json_response(
+            SnapshotList(evaluated_at=evaluated_at, items=items, next_cursor=following)
+        )
 
     @operations.declare("GET", ONE, scope=Scope.READ, response=SnapshotAnswer, tag=_TAG)
     async def get_snapshot(workspace_id: str, device_id: str) -> Response:
@@ -100,7 +110,10 @@ async def _load_connections(
 
 
 def _present(
-    row: SnapshotRow, workspace: Workspace, connections: Mapping[str, ProviderConnection], now: datetime
+    row: SnapshotRow,
+    workspace: Workspace,
+    connections: Mapping[str, ProviderConnection],
+    now: datetime,
 ) -> SnapshotAnswer:
     device = row.device
     thresholds = resolve_thresholds(workspace, connections[device.provider_id], device)
@@ -114,7 +127,9 @@ def _present(
         version=row.version,
         last_update_received_at=received_at,
         last_changed_at=row.last_changed_at,
-        freshness_age_seconds=None if received_at is None else max(0.0, (now - received_at).total_seconds()),
+        freshness_age_seconds=None
+        if received_at is None
+        else max(0.0, (now - received_at).total_seconds()),
         values={age.signal: _present_signal(age) for age in ages},
     )
 

@@ -32,7 +32,10 @@ def write_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def csv_response(text: str, filename: str) -> Response:
-    headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{filename}"'}
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Disposition": f'attachment; filename="{filename}"',
+    }
     return Response(text, headers=headers, content_type=f"{CSV_MEDIA_TYPE}; charset=utf-8")
 
 

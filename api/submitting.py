@@ -46,7 +46,9 @@ class IngestAnswer(AnswerModel):
 UNKNOWN_DEVICE = UpdateResult(outcome=Outcome.REJECTED, reason=Reason.UNKNOWN_DEVICE)
 
 
-async def commit(services: ApiServices, submission: Submission, *, taken: int = 0) -> list[UpdateResult]:
+async def commit(
+    services: ApiServices, submission: Submission, *, taken: int = 0
+) -> list[UpdateResult]:
     """Return the results of the submission's updates, after their commit.
 
     Waits `ingest_timeout_seconds` at most. Raises Problem 503 when the lane is full, when this

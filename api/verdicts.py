@@ -13,10 +13,10 @@ from pydantic import Field
 from api.bodies import Instant
 from api.cursors import Cursor, PageQuery
 from api.paging import Paging, cut
-from api.ports import HealthPage, HealthQuery, WorklistPosition
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.health import HealthFacts, HealthReason, State, Thresholds, Verdict, judge_health
+from ports.reads import HealthPage, HealthQuery, WorklistPosition
 
 
 class ThresholdsAnswer(AnswerModel):
@@ -88,13 +88,17 @@ class JudgedPage(NamedTuple):
         return paging.encode(kind, (since, workspace_id, device_id), self.evaluated_at)
 
 
-async def load_judged(services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery) -> JudgedPage:
+async def load_judged(
+    services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery
+) -> JudgedPage:
     """Return a page of verdicts, all at the same instant: the database's now, or `query.now`."""
     page = await services.reads.load_health(workspaces, query._replace(limit=query.limit + 1))
     rows, last = cut(page.rows, query.limit)
     items = [Judged(facts, judge_health(facts, page.evaluated_at)) for facts in rows]
     _log_evaluation(services, page, items)
-    return JudgedPage(page.evaluated_at, complete_counts(page.counts), items, None if last is None else items[-1])
+    return JudgedPage(
+        page.evaluated_at, complete_counts(page.counts), items, None if last is None else items[-1]
+    )
 
 
 def page_query(query: PageQuery, cursor: Cursor | None) -> HealthQuery:

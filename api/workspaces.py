@@ -15,12 +15,12 @@ from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut
-from api.ports import Conflict
 from api.problem_types import CONFLICT, INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Name, Seconds
 from domain.model import Policy, Workspace
+from ports.registry import Conflict
 
 ONE = "/workspaces/{workspace_id}"
 DEFAULT_POLL_INTERVAL_SECONDS = 300
@@ -86,7 +86,9 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
     body_model = _body_of(services.min_poll_interval_seconds)
 
-    @operations.declare("GET", "/workspaces", scope=Scope.READ, query=PageQuery, response=WorkspaceList, tag=_TAG)
+    @operations.declare(
+        "GET", "/workspaces", scope=Scope.READ, query=PageQuery, response=WorkspaceList, tag=_TAG
+    )
     async def list_workspaces() -> Response:
         """List the workspaces that the key sees, by id."""
         query = read_query(request, PageQuery)
@@ -97,7 +99,9 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
         )
         page, last = cut(rows, query.limit)
         following = paging.encode(_KIND, None if last is None else (last.workspace_id,))
-        return json_response(WorkspaceList(items=[_present(row) for row in page], next_cursor=following))
+        return json_response(
+            WorkspaceList(items=[_present(row) for row in page], next_cursor=following)
+        )
 
     @operations.declare("GET", ONE, scope=Scope.READ, response=WorkspaceAnswer, tag=_TAG)
     async def get_workspace(workspace_id: str) -> Response:
@@ -129,7 +133,9 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
             policy=Policy(**body.thresholds.model_dump()),
         )
         if isinstance(stored, Conflict):
-            raise Problem(CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)])
+            raise Problem(
+                CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)]
+            )
         services.nudges.registry_changed()
         workspace = await services.registry.get_workspace(workspace_id)
         if workspace is None:

@@ -18,7 +18,11 @@ class Aim(NamedTuple):
     at_most: float | None = None
 
     def __str__(self) -> str:
-        return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+        return (
+            f"at least {self.at_least:g}"
+            if self.at_least is not None
+            else f"at most {self.at_most:g}"
+        )
 
     def miss(self, found: float) -> str | None:
         """Return a sentence if the figure misses the aim, else None."""

@@ -32,7 +32,9 @@ async def main(port: int, feed: Feed) -> None:
         message_queue_size=QUEUE,
         receive_buffer_size=RECEIVE_BYTES,
     ) as socket:
-        await socket.send_message(orjson.dumps({"vehicles": {vid: [] for vid in feed.vids()}}).decode())
+        await socket.send_message(
+            orjson.dumps({"vehicles": {vid: [] for vid in feed.vids()}}).decode()
+        )
         frame = await socket.get_message()
         began, cores = time.monotonic(), time.process_time()
         for _ in range(feed.frames - 1):

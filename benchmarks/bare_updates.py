@@ -76,7 +76,9 @@ FROM unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::jsonb[])
     AS i (device_id, sequence, received_at, readings)
 """
 
-Incoming = tuple[str, datetime, list[tuple[str, float, str]]]  # device, received, (signal, value, observed)
+Incoming = tuple[
+    str, datetime, list[tuple[str, float, str]]
+]  # device, received, (signal, value, observed)
 
 
 async def main(dsn: str, load: Load) -> None:
@@ -121,19 +123,28 @@ async def _commit_unit(connection: asyncpg.Connection[Any], unit: Sequence[Incom
             document.update(news)
             versions[device_id] += 1
             received[device_id] = max(received[device_id] or received_at, received_at)
-            events.append((device_id, versions[device_id], received_at, orjson.dumps(news).decode()))
+            events.append(
+                (device_id, versions[device_id], received_at, orjson.dumps(news).decode())
+            )
     moved = sorted({event[0] for event in events})
     if not moved:
         return
     numbers = [versions[device_id] for device_id in moved]
-    await connection.execute(WRITE_STATES, UPDATES, moved, numbers, [received[device_id] for device_id in moved])
+    await connection.execute(
+        WRITE_STATES, UPDATES, moved, numbers, [received[device_id] for device_id in moved]
+    )
     texts = [orjson.dumps(documents[device_id]).decode() for device_id in moved]
     await connection.execute(WRITE_SNAPSHOTS, UPDATES, moved, numbers, texts)
-    await connection.execute(APPEND_EVENTS, UPDATES, *map(list, zip(*events, strict=True)), PROVIDER)
+    await connection.execute(
+        APPEND_EVENTS, UPDATES, *map(list, zip(*events, strict=True)), PROVIDER
+    )
 
 
 def _to_incoming(update: Update) -> Incoming:
-    readings = [(signal, value, _at(at).isoformat(timespec="milliseconds")) for signal, value, at in update.readings]
+    readings = [
+        (signal, value, _at(at).isoformat(timespec="milliseconds"))
+        for signal, value, at in update.readings
+    ]
     return update.device_id, _at(update.received_ms), readings
 
 

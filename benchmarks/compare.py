@@ -72,7 +72,9 @@ NAMES = (
 )
 
 
-async def run_tree(template: Template, place: Place, task: updates.Task, flags: argparse.Namespace) -> Figures:
+async def run_tree(
+    template: Template, place: Place, task: updates.Task, flags: argparse.Namespace
+) -> Figures:
     """Run all three benchmarks of one tree once. Raises NotVerified."""
     feed = new_feed(flags.vehicles, flags.frames, datetime.now(UTC))
     update = await updates.measure_ours(template, place, task)
@@ -81,7 +83,9 @@ async def run_tree(template: Template, place: Place, task: updates.Task, flags: 
     return Figures(update.own_us, update.database_us, frame.own_us, frame.database_us, asked.ours)
 
 
-async def run_pairs(place: Place, folders: dict[str, Path], flags: argparse.Namespace) -> dict[str, list[Figures]]:
+async def run_pairs(
+    place: Place, folders: dict[str, Path], flags: argparse.Namespace
+) -> dict[str, list[Figures]]:
     """Return the figures of each tree, pair by pair.
 
     Raises CannotBeDriven and NotVerified, which name the tree.
@@ -94,7 +98,9 @@ async def run_pairs(place: Place, folders: dict[str, Path], flags: argparse.Name
     found: dict[str, list[Figures]] = {name: [] for name in folders}
     for number in range(flags.pairs):
         for name in in_turn(number, BASE, PRESENT):
-            found[name].append(await _run_named(name, partial(run_tree, templates[name], place, task, flags)))
+            found[name].append(
+                await _run_named(name, partial(run_tree, templates[name], place, task, flags))
+            )
         show_progress(number, found)
     return found
 
@@ -110,14 +116,20 @@ async def _run_named(name: str, run: Callable[[], Awaitable[Figures]]) -> Figure
 
 def show_progress(number: int, found: dict[str, list[Figures]]) -> None:
     pairs = zip(found[BASE][-1], found[PRESENT][-1], strict=True)
-    print(f"pair {number + 1}: " + ", ".join(f"{a:.1f} / {b:.1f}" for a, b in pairs), file=sys.stderr, flush=True)
+    print(
+        f"pair {number + 1}: " + ", ".join(f"{a:.1f} / {b:.1f}" for a, b in pairs),
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def report(base: Sequence[Figures], present: Sequence[Figures]) -> dict[str, float]:
     """Print medians and the ratios of the pairs; return the median ratio of each figure."""
     print(f"{'':40} {'A':>9} {'B':>9}   B / A: median (lowest to highest) of {len(base)} pairs")
     found = {}
-    for name, ours, theirs in zip(NAMES, zip(*present, strict=True), zip(*base, strict=True), strict=True):
+    for name, ours, theirs in zip(
+        NAMES, zip(*present, strict=True), zip(*base, strict=True), strict=True
+    ):
         ratio = ratios(ours, theirs)
         found[name] = ratio.median
         print(f"{name:40} {median(theirs):9.1f} {median(ours):9.1f}   {ratio}")
@@ -141,7 +153,9 @@ async def run(flags: argparse.Namespace) -> list[str]:
         await place.check_durable()
         print(f"A: {await describe_commit(flags.base)}\nB: the present tree")
         if await is_same_product(flags.base):
-            print("The product is the same in both: this is an A/A comparison, and what it shows is noise.")
+            print(
+                "The product is the same in both: this is an A/A comparison, and what it shows is noise."
+            )
         found = await run_pairs(place, {BASE: base, PRESENT: present_folder()}, flags)
     return find_worse(report(found[BASE], found[PRESENT]), flags.worse_than)
 
@@ -166,9 +180,17 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
     parser.add_argument("--base", required=True, help="a commit")
     parser.add_argument(
-        "--pairs", type=int, default=MIN_PAIRS, help=f"{MIN_PAIRS} or more give a result; fewer only try it"
+        "--pairs",
+        type=int,
+        default=MIN_PAIRS,
+        help=f"{MIN_PAIRS} or more give a result; fewer only try it",
     )
-    parser.add_argument("--worse-than", type=float, metavar="PERCENT", help="end with 1 when a median is worse by more")
+    parser.add_argument(
+        "--worse-than",
+        type=float,
+        metavar="PERCENT",
+        help="end with 1 when a median is worse by more",
+    )
     parser.add_argument("--frames", type=int, default=80_000)
     parser.add_argument("--vehicles", type=int, default=200)
     parser.add_argument("--window", type=float, default=1.0)

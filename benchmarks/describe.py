@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from benchmarks.names import PACKAGES
+from benchmarks.names import REQUIRED
 from benchmarks.workers import say
 
 if __name__ == "__main__":
-    found = {name: importlib.import_module(name).__file__ for name in PACKAGES}
+    found = {name: importlib.import_module(name).__file__ for name in REQUIRED}
     settings = importlib.import_module("lastheard.settings").Settings
     say(
         folders={name: str(Path(str(file)).parents[1]) for name, file in found.items()},

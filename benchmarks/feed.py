@@ -64,7 +64,10 @@ class Feed(NamedTuple):
 
     def rare(self) -> dict[int, str]:
         """Return turn -> the label that is sent in this turn instead of the usual one."""
-        return {self.turns * percent // 100: label for percent, label in zip(RARE_PERCENT, RARE_SIGNALS, strict=True)}
+        return {
+            self.turns * percent // 100: label
+            for percent, label in zip(RARE_PERCENT, RARE_SIGNALS, strict=True)
+        }
 
     def label(self, turn: int) -> str:
         return self.rare().get(turn) or LABELS[turn % len(LABELS)]
@@ -95,7 +98,8 @@ class Feed(NamedTuple):
             if not missing:
                 break
         return {
-            ALL_SIGNALS[label]: (self.value(vehicle, turn), self.started_ms + turn) for label, turn in newest.items()
+            ALL_SIGNALS[label]: (self.value(vehicle, turn), self.started_ms + turn)
+            for label, turn in newest.items()
         }
 
 

@@ -92,7 +92,9 @@ async def _wait_committed(dsn: str, feed: Feed) -> None:
 
     Asks the database and not the service. Raises NotVerified after COMMIT_SECONDS.
     """
-    finished = await fetch_until(dsn, COMMIT_SECONDS, feed.vehicles, FINISHED, FRAMES, feed.last_ms / 1000)
+    finished = await fetch_until(
+        dsn, COMMIT_SECONDS, feed.vehicles, FINISHED, FRAMES, feed.last_ms / 1000
+    )
     if finished < feed.vehicles:
         raise NotVerified(
             f"rows: {finished} of {feed.vehicles} vehicles have their last values {COMMIT_SECONDS:g} s after the end"

@@ -37,7 +37,10 @@ BATCH = 50  # updates
 BATCH_SECONDS = 0.25
 WARM_UP = 5  # requests before the first that counts
 PATH = f"{PREFIX}/workspaces/{HEALTH}/health?limit={DEVICES}"
-STATES = {device_of(number): "awaiting-first-data" if number < SILENT else "healthy" for number in range(DEVICES)}
+STATES = {
+    device_of(number): "awaiting-first-data" if number < SILENT else "healthy"
+    for number in range(DEVICES)
+}
 
 
 class HealthRound(NamedTuple):
@@ -67,20 +70,25 @@ async def measure(
             found = await _measure_both(template.tree, service, rounds, requests)
         else:
             found = [
-                HealthRound(p95(await _ask(service.client, PATH, requests, verify=True)), 0.0) for _ in range(rounds)
+                HealthRound(p95(await _ask(service.client, PATH, requests, verify=True)), 0.0)
+                for _ in range(rounds)
             ]
         nursery.cancel_scope.cancel()
     await place.drop_database(dsn)
     return found
 
 
-async def _measure_both(tree: Tree, service: Service, rounds: int, requests: int) -> list[HealthRound]:
+async def _measure_both(
+    tree: Tree, service: Service, rounds: int, requests: int
+) -> list[HealthRound]:
     document = (await service.client.get(PATH)).content
     command = tree.command("benchmarks.bare_route")
     async with open_worker("health's reference", command, tree.environment()) as worker:
         await worker.tell(document.decode())
         port = (await worker.hear("port"))["port"]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False
+        ) as client:
             await _ask(client, "/", WARM_UP, verify=False)
             found = []
             for number in range(rounds):

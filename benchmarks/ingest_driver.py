@@ -59,7 +59,9 @@ async def main(dsn: str, load: Load) -> None:
         await hear_word()
 
 
-async def _commit(store: PostgresIngestStore, session: SessionRef, submissions: Sequence[Submission]) -> dict[str, Any]:
+async def _commit(
+    store: PostgresIngestStore, session: SessionRef, submissions: Sequence[Submission]
+) -> dict[str, Any]:
     """Commit all submissions through mailbox, ingest actor and bridge, to the last receipt."""
     current = CurrentSession()
     current.replace(session)

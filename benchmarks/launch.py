@@ -11,6 +11,8 @@ import runpy
 import sys
 
 if __name__ == "__main__":
-    sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in getattr(each, "__module__", "")]
+    sys.meta_path[:] = [
+        each for each in sys.meta_path if "editable" not in getattr(each, "__module__", "")
+    ]
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -44,7 +44,9 @@ class Load(NamedTuple):
     def after_the_end(self) -> list[Update]:
         """Return updates of a few devices, all of them news, for a session that is over."""
         turns = self.updates // self.devices + 10
-        return [self._update(turns * self.devices + device) for device in range(min(10, self.devices))]
+        return [
+            self._update(turns * self.devices + device) for device in range(min(10, self.devices))
+        ]
 
     def _update(self, number: int) -> Update:
         turn, device = divmod(number, self.devices)
@@ -57,7 +59,9 @@ class Load(NamedTuple):
         elif kind == "stale":
             readings = _readings(device, turn - 2)
         elif kind == "conflict":
-            readings = tuple((name, value + 0.25, at) for name, value, at in _readings(device, turn - 1))
+            readings = tuple(
+                (name, value + 0.25, at) for name, value, at in _readings(device, turn - 1)
+            )
         return Update(device_of(device), BEGAN_MS + number, readings)
 
 
@@ -88,7 +92,9 @@ def expect(load: Load) -> Expected:
     for update in load.make():
         document = documents[update.device_id]
         news = {
-            name: (value, at) for name, value, at in update.readings if name not in document or at > document[name][1]
+            name: (value, at)
+            for name, value, at in update.readings
+            if name not in document or at > document[name][1]
         }
         if news:
             document.update(news)
@@ -113,4 +119,6 @@ def _refusal(update: Update, document: Readings) -> str:
 
 def _readings(device: int, turn: int) -> tuple[tuple[str, float, int], ...]:
     at = BEGAN_MS + turn * 1000
-    return tuple((name, (device + 7 * turn + place) % 80 + 0.5, at) for place, name in enumerate(SIGNALS))
+    return tuple(
+        (name, (device + 7 * turn + place) % 80 + 0.5, at) for place, name in enumerate(SIGNALS)
+    )

@@ -56,7 +56,9 @@ class Mutant(NamedTuple):
         """Edit the file below `folder`. Raises DoesNotApply."""
         path = folder / self.file
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        edited, places = re.subn(self.pattern, self.replacement, text, flags=re.DOTALL | re.MULTILINE)
+        edited, places = re.subn(
+            self.pattern, self.replacement, text, flags=re.DOTALL | re.MULTILINE
+        )
         if places != 1:
             raise DoesNotApply(
                 f"mutant '{self.name}' does not apply: its place was found {places} times in {self.file}, not once. "
@@ -136,7 +138,9 @@ MUTANTS = (
 )
 
 
-async def judge(name: str, mutant: Mutant | None, parts: Sequence[str], code: int, reason: str) -> bool:
+async def judge(
+    name: str, mutant: Mutant | None, parts: Sequence[str], code: int, reason: str
+) -> bool:
     """Run the benchmark on a copy, edited or not; print and return whether it ended as expected."""
     began = time.monotonic()
     flags = [word for part in parts for word in ("--only", part)]
@@ -159,7 +163,10 @@ async def judge(name: str, mutant: Mutant | None, parts: Sequence[str], code: in
     said = (done.stdout + done.stderr).decode(errors="replace")
     right = done.returncode == code and reason in said
     line = next((line for line in said.splitlines() if reason and reason in line), "")
-    print(f"{name}: {'as it must' if right else 'WRONG'}, exit {done.returncode}, {seconds:.0f} s {line}", flush=True)
+    print(
+        f"{name}: {'as it must' if right else 'WRONG'}, exit {done.returncode}, {seconds:.0f} s {line}",
+        flush=True,
+    )
     if not right:
         print(f"  expected exit {code} and the words {reason!r}; it said:\n{said}", flush=True)
     return right
@@ -176,5 +183,7 @@ async def main(names: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__)
-    parser.add_argument("name", nargs="*", help="only mutants with one of these words in their names")
+    parser.add_argument(
+        "name", nargs="*", help="only mutants with one of these words in their names"
+    )
     sys.exit(trio.run(main, parser.parse_args().name))

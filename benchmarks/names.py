@@ -6,4 +6,16 @@ Imports nothing, so that it works with any tree.
 FRAMES, UPDATES, HEALTH = "bench-frames", "bench-updates", "bench-health"  # workspaces
 PROVIDER = "feed"
 # The packages of the product.
-PACKAGES = ("lastheard", "api", "actors", "providers", "storage", "domain", "runtime", "simulator")
+PACKAGES = (
+    "lastheard",
+    "api",
+    "ports",
+    "actors",
+    "providers",
+    "storage",
+    "domain",
+    "runtime",
+    "simulator",
+)
+# Those that every tree must have: trees older than ports/ can be driven, too.
+REQUIRED = tuple(name for name in PACKAGES if name != "ports")

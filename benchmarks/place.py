@@ -88,7 +88,9 @@ async def fetch(dsn: str, statement: str, *arguments: Any) -> list[tuple[Any, ..
     return await trio.to_thread.run_sync(lambda: asyncio.run(run()))
 
 
-async def fetch_until(dsn: str, seconds: float, wanted: int, statement: str, *arguments: Any) -> int:
+async def fetch_until(
+    dsn: str, seconds: float, wanted: int, statement: str, *arguments: Any
+) -> int:
     """Ask for one number until it is at least `wanted`, for at most `seconds`; return the last one.
 
     On one connection, because opening one costs the server more than the answer.
@@ -121,7 +123,9 @@ async def read_stored(dsn: str, workspace_id: str) -> Stored:
         "SELECT device_id, sequence, readings::text FROM events WHERE workspace_id = $1 ORDER BY device_id, sequence",
         workspace_id,
     )
-    states = await fetch(dsn, "SELECT device_id, version FROM device_state WHERE workspace_id = $1", workspace_id)
+    states = await fetch(
+        dsn, "SELECT device_id, version FROM device_state WHERE workspace_id = $1", workspace_id
+    )
     snapshots = await fetch(
         dsn,
         "SELECT device_id, version, document::text FROM snapshots WHERE workspace_id = $1",

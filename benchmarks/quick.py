@@ -47,7 +47,9 @@ async def bench_frames(template: Template, place: Place, flags: argparse.Namespa
         partial(frames.measure_ours, template, place, feed, flags.window),
         partial(frames.measure_reference, template.tree, feed),
     )
-    misses = report("stream frames, first frame to last commit", rounds, aims.FRAMES, aims.FRAMES_CORES)
+    misses = report(
+        "stream frames, first frame to last commit", rounds, aims.FRAMES, aims.FRAMES_CORES
+    )
     if flags.vehicles > aims.MOST_VEHICLES:
         print(f"  not judged: the aims are for up to {aims.MOST_VEHICLES} vehicles")
         return []
@@ -83,7 +85,12 @@ async def bench_health(template: Template, place: Place, flags: argparse.Namespa
         f"health of {health.DEVICES} devices under ingest, p95 at the client: {median(ours):.0f} ms "
         f"(aim {aims.HEALTH_MS}), {ratio.median:.1f} of the reference (aim {aims.HEALTH})"
     )
-    print("  rounds: " + ", ".join(f"{r.ours:.1f} / {r.reference:.1f} ms = {r.ours / r.reference:.1f}" for r in rounds))
+    print(
+        "  rounds: "
+        + ", ".join(
+            f"{r.ours:.1f} / {r.reference:.1f} ms = {r.ours / r.reference:.1f}" for r in rounds
+        )
+    )
     return _misses((aims.HEALTH_MS, median(ours)), (aims.HEALTH, ratio.median))
 
 
@@ -95,12 +102,16 @@ def report(name: str, rounds: Sequence[Round], rate: aims.Aim, cores: aims.Aim) 
     print(f"{name}: {rates.median:.2f} of the reference's rate (aim {rate})")
     print(f"  ours / reference a second: {_list((r.ours.rate, r.reference.rate) for r in rounds)}")
     print(f"  core time: {costs.median:.2f} times the reference's (aim {cores})")
-    print(f"  ours / reference in µs: {_list((r.ours.cores_us, r.reference.cores_us) for r in rounds)}")
+    print(
+        f"  ours / reference in µs: {_list((r.ours.cores_us, r.reference.cores_us) for r in rounds)}"
+    )
     return _misses((rate, rates.median), (cores, costs.median))
 
 
 def _list(pairs: Iterable[tuple[float, float]]) -> str:
-    return ", ".join(f"{ours:,.0f} / {reference:,.0f} = {ours / reference:.2f}" for ours, reference in pairs)
+    return ", ".join(
+        f"{ours:,.0f} / {reference:,.0f} = {ours / reference:.2f}" for ours, reference in pairs
+    )
 
 
 def _misses(*judged: tuple[aims.Aim, float]) -> list[str]:
@@ -144,13 +155,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--frames", type=int, default=200_000)
     parser.add_argument("--vehicles", type=int, default=200)
-    parser.add_argument("--window", type=float, default=1.0, help="seconds, as LASTHEARD_STREAM_WINDOW_SECONDS")
+    parser.add_argument(
+        "--window", type=float, default=1.0, help="seconds, as LASTHEARD_STREAM_WINDOW_SECONDS"
+    )
     parser.add_argument("--updates", type=int, default=60_000)
     parser.add_argument("--devices", type=int, default=4_000, help="of the updates")
-    parser.add_argument("--requests", type=int, default=50, help="for health, in each round and of each side")
+    parser.add_argument(
+        "--requests", type=int, default=50, help="for health, in each round and of each side"
+    )
     flags = parser.parse_args()
     if flags.updates < MIN_UPDATES_PER_DEVICE * flags.devices:
-        parser.error(f"--updates must be at least {MIN_UPDATES_PER_DEVICE} times --devices, or sequences prove nothing")
+        parser.error(
+            f"--updates must be at least {MIN_UPDATES_PER_DEVICE} times --devices, or sequences prove nothing"
+        )
     return flags
 
 

@@ -18,10 +18,10 @@ import psutil
 import trio
 
 from actors.lanes import LANES
-from api.ports import HealthQuery
 from benchmarks import writers
 from benchmarks.place import Place, fetch, open_place
 from domain.health import judge_health
+from ports.reads import HealthQuery
 from runtime.assignment import Rounds, group_by_shared
 from runtime.logs import configure_logging
 from storage.gateway import Database, open_bridge
@@ -35,7 +35,7 @@ from tests.processes.shard import open_shard
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from actors.ports import SessionStart
+    from ports.ownership import SessionStart
     from storage.gateway import Connection
 
 TTL_SECONDS = 600.0
@@ -67,7 +67,9 @@ async def bench_writers(place: Place, flags: argparse.Namespace) -> None:
         best = min(costs, key=lambda cost: cost.seconds)
         print(f"{sessions} sessions, units of {size}: {best.describe()}")
     ((table, events),) = await fetch(fresh, EVENTS_SIZE)
-    print(f"an event with 5 signals: {int(str(table)) / int(str(events)):.0f} bytes of table and index")
+    print(
+        f"an event with 5 signals: {int(str(table)) / int(str(events)):.0f} bytes of table and index"
+    )
 
 
 EVENTS_SIZE = """
@@ -96,10 +98,14 @@ async def _time_health(reads: PostgresReads, fleet: str) -> None:
         f"{fleet}: counts and a page of {len(page.rows)}",
         lambda: reads.load_health(only, HealthQuery()),
     )
-    await _time(f"{fleet}: counts and a page of 1", lambda: reads.load_health(only, HealthQuery(limit=1)))
+    await _time(
+        f"{fleet}: counts and a page of 1", lambda: reads.load_health(only, HealthQuery(limit=1))
+    )
     silent = HealthQuery(order="silence")
     await _time(f"{fleet}: the worklist's order over all", lambda: reads.load_health(None, silent))
-    _time_now("judging the page", lambda: [judge_health(row, page.evaluated_at) for row in page.rows])
+    _time_now(
+        "judging the page", lambda: [judge_health(row, page.evaluated_at) for row in page.rows]
+    )
 
 
 async def _report_once(database: Database, devices: int) -> None:
@@ -119,11 +125,15 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
         await _execute(database, WORKSPACES.format(count=flags.workspaces))
         await _execute(database, "ANALYZE")
         sessions, leases = PostgresSessionStore(database), PostgresLeaseStore(database)
-        first, second, _ = [(await _begin(database, name)).session for name in ("shard-0", "shard-1", "shard-2")]
+        first, second, _ = [
+            (await _begin(database, name)).session for name in ("shard-0", "shard-1", "shard-2")
+        ]
         all_of_them = [f"w{number:05d}" for number in range(flags.workspaces)]
         n = f"{flags.workspaces:,}"
         await _time(f"look, {n} free", lambda: leases.look(first))
-        await _time(f"claim {n} for the first time", lambda: leases.claim(first, all_of_them), times=1)
+        await _time(
+            f"claim {n} for the first time", lambda: leases.claim(first, all_of_them), times=1
+        )
         await _execute(database, "ANALYZE leases")
         look = await leases.look(first)
         await _time(f"look, {n} owned by me", lambda: leases.look(first))
@@ -137,10 +147,14 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
             f"deciding over {n} among 3",
             lambda: rounds.decide(0.0, look.members, look.mine, look.free, groups),
         )
-        await _time("a heartbeat", lambda: sessions.beat(first, ttl_seconds=TTL_SECONDS, statistics={}))
+        await _time(
+            "a heartbeat", lambda: sessions.beat(first, ttl_seconds=TTL_SECONDS, statistics={})
+        )
         await _time(f"config versions of {n}", sessions.load_config_versions)
         await _time("a workspace's configuration", lambda: sessions.load_fleet("w00000"))
-        await _time("releasing one", lambda: leases.release(first, {"w00000": look.mine["w00000"]}), times=1)
+        await _time(
+            "releasing one", lambda: leases.release(first, {"w00000": look.mine["w00000"]}), times=1
+        )
         rest = {name: token for name, token in look.mine.items() if name != "w00000"}
         await _time(f"releasing {n} at once", lambda: leases.release(first, rest), times=1)
 
@@ -209,7 +223,9 @@ def _seconds_to_take_up(records: list[dict[str, Any]]) -> float:
 
 
 async def _backends(dsn: str) -> list[psutil.Process]:
-    rows = await fetch(dsn, "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'lastheard/%'")
+    rows = await fetch(
+        dsn, "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'lastheard/%'"
+    )
     return [psutil.Process(int(str(pid))) for (pid,) in rows]
 
 

@@ -27,11 +27,15 @@ def main() -> int:
     print(f"the same with hashed phases: {_worst_of_hashes(10_000)}")
     mixed = {300: 700, 60: 300}
     print(f"700 at 300 s and 300 at 60 s: {_worst_together(mixed)}, bound {_bound(mixed):.1f}")
-    dividing = [interval for interval in range(60, HOUR_SECONDS + 1) if HOUR_SECONDS % interval == 0]
+    dividing = [
+        interval for interval in range(60, HOUR_SECONDS + 1) if HOUR_SECONDS % interval == 0
+    ]
     excess = _search_hour(dividing)
     print(f"worst fleet of the {len(dividing)} intervals that divide an hour: bound {excess:+.2f}")
     single = max(map(_excess_of_one, range(2, HOUR_SECONDS + 1, 5)))
-    print(f"worst single series: 1.3 x workspaces / interval {single:+.2f}, times three {3 * single:.2f} <= 5")
+    print(
+        f"worst single series: 1.3 x workspaces / interval {single:+.2f}, times three {3 * single:.2f} <= 5"
+    )
     return 0 if excess <= 0 and 3 * single <= 5 else 1
 
 
@@ -40,7 +44,9 @@ def _worst(workspaces: int) -> int:
 
 
 def _worst_together(counts: dict[int, int]) -> int:
-    return schedule.worst_second_of_all({interval: range(count) for interval, count in counts.items()})
+    return schedule.worst_second_of_all(
+        {interval: range(count) for interval, count in counts.items()}
+    )
 
 
 def _bound(counts: dict[int, int]) -> float:
@@ -88,7 +94,9 @@ def _excess_of_one(interval: int) -> float:
     window = (1 + schedule.jitter_seconds(interval)) / span
     shares = [distance * schedule.GOLDEN_RATIO % 1 for distance in range(LARGEST_SERIES)]
     ahead = [distance for distance, share in enumerate(shares) if share < window]
-    behind = [0] + [distance for distance, share in enumerate(shares) if distance and 1 - share < window]
+    behind = [0] + [
+        distance for distance, share in enumerate(shares) if distance and 1 - share < window
+    ]
     return max(
         a + 1 + b - 1.3 * (forwards + backwards + 1) / interval
         for a, forwards in enumerate(ahead[:MOST_IN_A_SECOND])

@@ -85,7 +85,9 @@ class Sender:
                 await stream.send_all(piece)
         say(began=began)
 
-    async def _receive(self, stream: trio.SocketStream, wire: WSConnection, sending: trio.Lock) -> None:
+    async def _receive(
+        self, stream: trio.SocketStream, wire: WSConnection, sending: trio.Lock
+    ) -> None:
         """Read whole messages until the client closes; answer pings between two pieces."""
         message = b""
         while True:

@@ -96,7 +96,9 @@ class Service:
 
     async def put_fleet(self, workspace_id: str, device_ids: Iterable[str]) -> None:
         """Make a workspace with these devices and a provider connection that is switched off."""
-        await self.put(f"/workspaces/{workspace_id}", {"name": workspace_id, "poll_interval_seconds": 3600})
+        await self.put(
+            f"/workspaces/{workspace_id}", {"name": workspace_id, "poll_interval_seconds": 3600}
+        )
         await self.put_provider(workspace_id, "http://127.0.0.1:9", active=False)
         devices = [
             {
@@ -119,7 +121,9 @@ async def open_service(tree: Tree, dsn: str, key: str, **settings: str) -> Async
     """Run `lastheard serve` until the end of the block, with these settings, else its defaults."""
     with tempfile.TemporaryDirectory(prefix="lastheard-bench-data-") as folder:
         environment = tree.environment(**SETTINGS, dsn=dsn, data_dir=folder, **settings)
-        async with open_worker(f"serve of {tree.name}", tree.command("lastheard", "serve"), environment) as worker:
+        async with open_worker(
+            f"serve of {tree.name}", tree.command("lastheard", "serve"), environment
+        ) as worker:
             port = await _wait_started(worker)
             async with httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}",
@@ -131,11 +135,18 @@ async def open_service(tree: Tree, dsn: str, key: str, **settings: str) -> Async
 
 
 async def prepare(tree: Tree, place: Place, sizes: Sizes) -> Template:
-    """Migrate and configure a database with the tree's own commands and API. Raises CannotBeDriven."""
+    """Migrate and configure a database with the tree's own commands and API.
+
+    Raises CannotBeDriven.
+    """
     try:
         dsn = await place.new_database()
-        environment = tree.environment(**SETTINGS, dsn=dsn, data_dir=str(Path(tempfile.gettempdir())))
-        await run_to_end(f"migrate of {tree.name}", tree.command("lastheard", "migrate"), environment)
+        environment = tree.environment(
+            **SETTINGS, dsn=dsn, data_dir=str(Path(tempfile.gettempdir()))
+        )
+        await run_to_end(
+            f"migrate of {tree.name}", tree.command("lastheard", "migrate"), environment
+        )
         scopes = [word for scope in SCOPES for word in ("--scope", scope)]
         command = tree.command("lastheard", "token", "create", "bench", *scopes)
         key = (await run_to_end(f"token create of {tree.name}", command, environment)).strip()

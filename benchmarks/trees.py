@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 import trio
 
-from benchmarks.names import PACKAGES
+from benchmarks.names import PACKAGES, REQUIRED
 from benchmarks.workers import WorkerFailed, run_to_end
 
 if TYPE_CHECKING:
@@ -54,8 +54,14 @@ class Tree(NamedTuple):
 
         This tree's packages come first. Settings that the tree does not know are left out.
         """
-        foreign = {name: value for name, value in os.environ.items() if not name.startswith("LASTHEARD_")}
-        ours = {f"LASTHEARD_{name.upper()}": value for name, value in settings.items() if name in self.settings}
+        foreign = {
+            name: value for name, value in os.environ.items() if not name.startswith("LASTHEARD_")
+        }
+        ours = {
+            f"LASTHEARD_{name.upper()}": value
+            for name, value in settings.items()
+            if name in self.settings
+        }
         path = f"{self.folder}{os.pathsep}{ROOT}"
         return {**foreign, **ours, SECRET_VARIABLE: "benchmark", "PYTHONPATH": path}
 
@@ -65,18 +71,24 @@ async def inspect(name: str, folder: Path) -> Tree:
 
     Raises CannotBeDriven when children would run packages from elsewhere.
     """
-    missing = [package for package in PACKAGES if not (folder / package).is_dir()]
+    missing = [package for package in REQUIRED if not (folder / package).is_dir()]
     if missing:
         raise CannotBeDriven(f"{name} cannot be driven: it has no {', '.join(missing)}")
     tree = Tree(name, folder)
     try:
-        told = orjson.loads(await run_to_end(name, tree.command("benchmarks.describe"), tree.environment()))
+        told = orjson.loads(
+            await run_to_end(name, tree.command("benchmarks.describe"), tree.environment())
+        )
     except WorkerFailed as failure:
         last_line = str(failure).strip().splitlines()[-1]
         raise CannotBeDriven(f"{name} cannot be driven: {last_line}") from None
-    elsewhere = {package: place for package, place in told["folders"].items() if Path(place) != folder}
+    elsewhere = {
+        package: place for package, place in told["folders"].items() if Path(place) != folder
+    }
     if elsewhere:
-        raise CannotBeDriven(f"{name} cannot be driven: its packages would come from elsewhere: {elsewhere}")
+        raise CannotBeDriven(
+            f"{name} cannot be driven: its packages would come from elsewhere: {elsewhere}"
+        )
     return tree._replace(settings=frozenset(told["settings"]))
 
 
@@ -101,7 +113,8 @@ async def checked_out(base: str) -> AsyncIterator[Path]:
         try:
             product.mkdir()
             for name in PACKAGES:
-                (product / name).symlink_to(checkout / name)
+                if (checkout / name).is_dir():
+                    (product / name).symlink_to(checkout / name)
             yield product
         finally:
             with trio.CancelScope(shield=True):

@@ -48,7 +48,9 @@ def new_task(updates: int, devices: int) -> Task:
 async def measure_reference(tree: Tree, place: Place, task: Task) -> Cost:
     """Measure the bare loop. Raises NotVerified when its stored rows are not those of the load."""
     dsn = await place.new_database()
-    async with _open_committer("the updates' reference", tree, "benchmarks.bare_updates", dsn, task.load) as worker:
+    async with _open_committer(
+        "the updates' reference", tree, "benchmarks.bare_updates", dsn, task.load
+    ) as worker:
         cost, _ = await _measure(place, worker, task.load, "in the reference's session")
         require(check_stored(await read_stored(dsn, UPDATES), task.expected))
     await place.drop_database(dsn)
@@ -59,7 +61,9 @@ async def measure_ours(template: Template, place: Place, task: Task) -> Cost:
     """Measure a tree's ingest actor and everything below it. Raises NotVerified."""
     dsn = await place.new_database(template.database)
     tree = template.tree
-    async with _open_committer(f"ingest of {tree.name}", tree, "benchmarks.ingest_driver", dsn, task.load) as worker:
+    async with _open_committer(
+        f"ingest of {tree.name}", tree, "benchmarks.ingest_driver", dsn, task.load
+    ) as worker:
         cost, told = await _measure(place, worker, task.load, "in the service's session")
         counts = told["counts"]
         require(
@@ -74,7 +78,9 @@ async def measure_ours(template: Template, place: Place, task: Task) -> Cost:
     return cost
 
 
-async def _measure(place: Place, worker: Worker, load: Load, session: str) -> tuple[Cost, dict[str, Any]]:
+async def _measure(
+    place: Place, worker: Worker, load: Load, session: str
+) -> tuple[Cost, dict[str, Any]]:
     await worker.hear("ready")
     await place.checkpoint()
     before = place.core_seconds()
@@ -99,6 +105,8 @@ async def _verify_fence(worker: Worker, dsn: str) -> None:
 
 
 @asynccontextmanager
-async def _open_committer(name: str, tree: Tree, module: str, dsn: str, load: Load) -> AsyncIterator[Worker]:
+async def _open_committer(
+    name: str, tree: Tree, module: str, dsn: str, load: Load
+) -> AsyncIterator[Worker]:
     async with open_worker(name, tree.command(module, dsn, *load), tree.environment()) as worker:
         yield worker

@@ -55,14 +55,20 @@ def check_stored(stored: Stored, expected: Expected) -> list[str]:
     faults = _check_rows(stored, expected) + check_sequences(stored.events)
     if faults:
         return faults  # the readings would only repeat these faults
-    events = [(device_id, event) for device_id, history in sorted(expected.events.items()) for event in history]
+    events = [
+        (device_id, event)
+        for device_id, history in sorted(expected.events.items())
+        for event in history
+    ]
     wrong = [
         f"{device_id} {event.sequence}"
         for (device_id, event), (_, _, readings) in zip(events, stored.events, strict=True)
         if parse_readings(readings) != event.readings
     ]
     if wrong:
-        faults.append(f"readings: {len(wrong)} events hold others than those that advanced, such as {_some(wrong)}")
+        faults.append(
+            f"readings: {len(wrong)} events hold others than those that advanced, such as {_some(wrong)}"
+        )
     return faults + _check_snapshots(stored, expected)
 
 
@@ -95,7 +101,9 @@ def check_sequences(events: Iterable[tuple[str, int, Any]]) -> list[str]:
     ]
     if not wrong:
         return []
-    return [f"sequences: {len(wrong)} devices do not count 1 to n without gap or duplicate; {wrong[0]}"]
+    return [
+        f"sequences: {len(wrong)} devices do not count 1 to n without gap or duplicate; {wrong[0]}"
+    ]
 
 
 def _check_snapshots(stored: Stored, expected: Expected) -> list[str]:
@@ -104,7 +112,11 @@ def _check_snapshots(stored: Stored, expected: Expected) -> list[str]:
         for device_id, document in expected.documents.items()
         if parse_readings(stored.snapshots[device_id][1]) != document
     ]
-    return [f"readings: {len(wrong)} snapshots differ from the model, such as {_some(wrong)}"] if wrong else []
+    return (
+        [f"readings: {len(wrong)} snapshots differ from the model, such as {_some(wrong)}"]
+        if wrong
+        else []
+    )
 
 
 def check_counts(counts: Mapping[str, Any], expected: Expected, updates: int) -> list[str]:
@@ -124,7 +136,9 @@ def check_units(counts: Mapping[str, Any], updates: int, per_unit: int) -> list[
     """
     if counts["largest_unit"] <= per_unit and counts["units"] <= -(-updates // per_unit) + 2:
         return []
-    return [f"rows: {updates:,} updates were committed in {counts['units']} units of up to {counts['largest_unit']}"]
+    return [
+        f"rows: {updates:,} updates were committed in {counts['units']} units of up to {counts['largest_unit']}"
+    ]
 
 
 def check_history(feed: Feed, events: Iterable[tuple[str, int, str]]) -> list[str]:
@@ -154,7 +168,9 @@ def check_history(feed: Feed, events: Iterable[tuple[str, int, str]]) -> list[st
     return faults
 
 
-def check_granularity(feed: Feed, events: Iterable[tuple[str, int, str]], windows: float) -> list[str]:
+def check_granularity(
+    feed: Feed, events: Iterable[tuple[str, int, str]], windows: float
+) -> list[str]:
     """Check that a vehicle has events for the windows that passed, and not one at the end."""
     counted = Counter(vid for vid, _, _ in events)
     least = min(int(windows * WINDOWS_SEEN), feed.turns)
@@ -166,7 +182,9 @@ def check_granularity(feed: Feed, events: Iterable[tuple[str, int, str]], window
     ]
 
 
-def check_frames(feed: Feed, frames: Mapping[str, int], ingest: Mapping[str, Any], events: int) -> list[str]:
+def check_frames(
+    feed: Feed, frames: Mapping[str, int], ingest: Mapping[str, Any], events: int
+) -> list[str]:
     """Check the service's own counts: they add up, and are those of the feed.
 
     Every frame of the feed must have been merged.
@@ -181,17 +199,25 @@ def check_frames(feed: Feed, frames: Mapping[str, int], ingest: Mapping[str, Any
     found = {name: frames[name] for name in wanted}
     faults = []
     if found != wanted:
-        faults.append(f"identities: the service counts frames as {_list(found)}; the feed has {_list(wanted)}")
+        faults.append(
+            f"identities: the service counts frames as {_list(found)}; the feed has {_list(wanted)}"
+        )
     outcomes = {name: number for name, number in ingest["outcomes"].items() if number}
     if (ingest["submitted"], ingest["pending"], outcomes) != (events, 0, {"accepted": events}):
         counted = {"submitted": ingest["submitted"], "pending": ingest["pending"], **outcomes}
-        faults.append(f"identities: of updates it counts {_list(counted)}; there are {events:,} events")
+        faults.append(
+            f"identities: of updates it counts {_list(counted)}; there are {events:,} events"
+        )
     return faults
 
 
 def check_durable(settings: Mapping[str, str], where: str) -> list[str]:
     """Check that no setting that waits for the disk is switched off."""
-    off = [f"{name} is {settings.get(name, 'not known')}" for name in DURABILITY if settings.get(name) != "on"]
+    off = [
+        f"{name} is {settings.get(name, 'not known')}"
+        for name in DURABILITY
+        if settings.get(name) != "on"
+    ]
     return [f"fsync: {' and '.join(off)} {where}"] if off else []
 
 
@@ -201,7 +227,11 @@ def check_fence(before: tuple[int, int], after: tuple[int, int], refused: bool) 
         return [
             f"fence: a session declared dead wrote {after[0] - before[0]} events and {after[1] - before[1]} versions"
         ]
-    return [] if refused else ["fence: a unit of a session declared dead was answered as if it were committed"]
+    return (
+        []
+        if refused
+        else ["fence: a unit of a session declared dead was answered as if it were committed"]
+    )
 
 
 def check_health(answer: Mapping[str, Any], states: Mapping[str, str]) -> list[str]:
@@ -214,10 +244,14 @@ def check_health(answer: Mapping[str, Any], states: Mapping[str, str]) -> list[s
         )
     wrong = [f"{device_id} {state}" for device_id, state in found if states.get(device_id) != state]
     if wrong:
-        faults.append(f"health: {len(wrong)} devices in another state than expected, such as {_some(wrong)}")
+        faults.append(
+            f"health: {len(wrong)} devices in another state than expected, such as {_some(wrong)}"
+        )
     counts = {state: number for state, number in answer["counts"].items() if number}
     if counts != dict(Counter(states.values())):
-        faults.append(f"health: the counts are {_list(counts)}; expected {_list(Counter(states.values()))}")
+        faults.append(
+            f"health: the counts are {_list(counts)}; expected {_list(Counter(states.values()))}"
+        )
     return faults
 
 

@@ -47,10 +47,14 @@ class Worker:
         with trio.move_on_after(seconds):
             line = await self._read_line()
         if line is None:
-            raise WorkerFailed(f"{self._name} did not say {what} within {seconds:g} s\n{self.tail()}")
+            raise WorkerFailed(
+                f"{self._name} did not say {what} within {seconds:g} s\n{self.tail()}"
+            )
         told = orjson.loads(line) if line else {}
         if what not in told:
-            raise WorkerFailed(f"{self._name} ended or said {told} instead of {what}\n{self.tail()}")
+            raise WorkerFailed(
+                f"{self._name} ended or said {told} instead of {what}\n{self.tail()}"
+            )
         return told
 
     async def tell(self, word: str) -> None:
@@ -79,7 +83,9 @@ class Worker:
 
 
 @asynccontextmanager
-async def open_worker(name: str, command: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Worker]:
+async def open_worker(
+    name: str, command: Sequence[str], environment: Mapping[str, str]
+) -> AsyncIterator[Worker]:
     """Run a command until the end of the block, then ask it to end, and kill it after 15 s."""
     with tempfile.TemporaryFile() as errors:
         process = await trio.lowlevel.open_process(

@@ -19,11 +19,11 @@ import orjson
 import psutil
 import trio
 
-from api.ports import DeviceDraft
 from benchmarks import cores
 from benchmarks.place import count_written, fetch
 from benchmarks.verification import NotVerified
 from domain.model import CanonicalUpdate, Ownership, Policy, ProviderConnection, Reading, Submission
+from ports.registry import DeviceDraft
 from runtime import garbage
 from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
@@ -87,7 +87,10 @@ async def prepare(database: Database, workspaces: int, devices: int) -> None:
         )
         names = [device_of(each) for each in range(devices)]
         for start in range(0, devices, 1000):
-            drafts = [DeviceDraft(name, PROVIDER, name, name, name) for name in names[start : start + 1000]]
+            drafts = [
+                DeviceDraft(name, PROVIDER, name, name, name)
+                for name in names[start : start + 1000]
+            ]
             await registry.put_devices(workspace_id, drafts)
 
 
@@ -124,7 +127,9 @@ def make_units(
 
 def _update(workspace_id: str, number: int, devices: int) -> CanonicalUpdate:
     at = BEGAN_AT + timedelta(milliseconds=number)
-    readings = tuple(Reading(signal, (number + place) % 89 + 0.5, at) for place, signal in enumerate(SIGNALS))
+    readings = tuple(
+        Reading(signal, (number + place) % 89 + 0.5, at) for place, signal in enumerate(SIGNALS)
+    )
     name = device_of(number % devices)
     return CanonicalUpdate(workspace_id, PROVIDER, name, name, None, readings, at, "bench")
 
@@ -135,7 +140,9 @@ def _update(workspace_id: str, number: int, devices: int) -> CanonicalUpdate:
 async def write(dsn: str, number: int, updates: int, devices: int, size: int) -> None:
     """Tell the parent that it is ready, wait for a line, commit, and tell times and core time."""
     async with open_bridge(), aclosing(Database(dsn, pool_size=2)) as database:
-        start = await PostgresSessionStore(database).begin_session(f"shard-{number}", ttl_seconds=120)
+        start = await PostgresSessionStore(database).begin_session(
+            f"shard-{number}", ttl_seconds=120
+        )
         if start is None:
             raise NotVerified("somebody else has this shard's session")
         ownership = Ownership(f"workspace:{workspace_of(number)}", *start.session, 1)
@@ -164,13 +171,17 @@ async def measure(dsn: str, writers: int, updates: int, devices: int, size: int)
     ((pid, log_before),) = await fetch(dsn, SERVER)
     postmaster = psutil.Process(int(str(pid))).parent()
     assert postmaster is not None
-    cost = await trio.to_thread.run_sync(_measure, dsn, writers, (updates, devices, size), postmaster)
+    cost = await trio.to_thread.run_sync(
+        _measure, dsn, writers, (updates, devices, size), postmaster
+    )
     ((_, log_after),) = await fetch(dsn, SERVER)
     await verify(dsn, cost.updates)
     return cost._replace(log_bytes=int(str(log_after)) - int(str(log_before)))
 
 
-def _measure(dsn: str, writers: int, load: tuple[int, int, int], postmaster: psutil.Process) -> Cost:
+def _measure(
+    dsn: str, writers: int, load: tuple[int, int, int], postmaster: psutil.Process
+) -> Cost:
     processes = [_start(dsn, number, *load) for number in range(writers)]
     try:
         for process in processes:
@@ -217,4 +228,6 @@ async def verify(dsn: str, updates: int) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(write, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
+    trio.run(
+        write, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+    )

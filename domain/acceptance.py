@@ -62,7 +62,11 @@ class DeviceFold:
 
 
 def judge(
-    update: CanonicalUpdate, device: DeviceFold | None, now: datetime, *, future_guard_seconds: float = 300.0
+    update: CanonicalUpdate,
+    device: DeviceFold | None,
+    now: datetime,
+    *,
+    future_guard_seconds: float = 300.0,
 ) -> Result:
     """Decide one update and fold it into its device. `now` is database time.
 
@@ -89,9 +93,22 @@ def judge(
     if sifted.advanced:
         return _accept(update, device, sifted)
     if len(sifted.dropped) == len(update.readings):  # true for an update without readings, too
-        return _reject(update, device, _reason_for(sifted.dropped), _describe_dropped(sifted.dropped) or "no readings")
-    outcome = Outcome.CONFLICT if sifted.conflicts else Outcome.STALE if sifted.older else Outcome.DUPLICATE
-    return Result(outcome, None, device.device_id, device.version, _describe_dropped(sifted.dropped))
+        return _reject(
+            update,
+            device,
+            _reason_for(sifted.dropped),
+            _describe_dropped(sifted.dropped) or "no readings",
+        )
+    outcome = (
+        Outcome.CONFLICT
+        if sifted.conflicts
+        else Outcome.STALE
+        if sifted.older
+        else Outcome.DUPLICATE
+    )
+    return Result(
+        outcome, None, device.device_id, device.version, _describe_dropped(sifted.dropped)
+    )
 
 
 class _Dropped(NamedTuple):
@@ -161,12 +178,18 @@ def _accept(update: CanonicalUpdate, device: DeviceFold, sifted: _Sifted) -> Res
     # 1. Make everything that can fail. Step 2 consists of assignments only.
     version = device.version + 1
     event = AcceptedEvent(version, update, tuple(sifted.advanced))
-    result = Result(Outcome.ACCEPTED, None, device.device_id, version, _describe_dropped(sifted.dropped))
+    result = Result(
+        Outcome.ACCEPTED, None, device.device_id, version, _describe_dropped(sifted.dropped)
+    )
     # a list costs half as much as a generator
     observed_at = max([observed for _, observed in sifted.newer.values()])
     observed_at = _later(device.last_observed_at, observed_at)
     received_at = _later(device.last_update_received_at, update.received_at)
-    changed_at = _later(device.last_changed_at, update.received_at) if sifted.changed else device.last_changed_at
+    changed_at = (
+        _later(device.last_changed_at, update.received_at)
+        if sifted.changed
+        else device.last_changed_at
+    )
     # 2. Change the fold.
     device.document.update(sifted.newer)
     device.version = version
@@ -247,5 +270,9 @@ def _describe_conflict(update: CanonicalUpdate, device: DeviceFold) -> str:
         ("device_id", update.device_id, device.device_id),
         ("vehicle_id", update.vehicle_id, device.vehicle_id),
     )
-    wrong = [name for name, claimed, registered in claims if claimed is not None and claimed != registered]
+    wrong = [
+        name
+        for name, claimed, registered in claims
+        if claimed is not None and claimed != registered
+    ]
     return f"disagrees with the registry: {', '.join(wrong)}"

@@ -158,7 +158,9 @@ class CoalescingBuffer:
             "signal_overflow": self._signal_overflow,
         }
 
-    def _admit(self, external_id: str, readings: tuple[Reading, ...], received: float) -> _Entry | None:
+    def _admit(
+        self, external_id: str, readings: tuple[Reading, ...], received: float
+    ) -> _Entry | None:
         if not readings:
             self._empty += 1
             return None

@@ -143,7 +143,9 @@ UNCATALOGUED_OLD_AFTER_SECONDS = 3600.0
 # --- Thresholds and the state ---------------------------------------------------------------------
 
 
-def resolve_thresholds(workspace: Workspace, connection: ProviderConnection, device: Device) -> Thresholds:
+def resolve_thresholds(
+    workspace: Workspace, connection: ProviderConnection, device: Device
+) -> Thresholds:
     """Return the limits for one device, each from the nearest place that sets it.
 
     The order is device, provider connection, workspace. For a connection that by contract reports
@@ -152,17 +154,29 @@ def resolve_thresholds(workspace: Workspace, connection: ProviderConnection, dev
     place that supplied any of the three, or the period if it raised any.
     """
     near, middle, policy = device.override, connection.override, workspace.policy
-    delayed = _nearest(near.delayed_after_seconds, middle.delayed_after_seconds, policy.delayed_after_seconds)
-    stale = _nearest(near.stale_after_seconds, middle.stale_after_seconds, policy.stale_after_seconds)
+    delayed = _nearest(
+        near.delayed_after_seconds, middle.delayed_after_seconds, policy.delayed_after_seconds
+    )
+    stale = _nearest(
+        near.stale_after_seconds, middle.stale_after_seconds, policy.stale_after_seconds
+    )
     grace = _nearest(near.grace_seconds, middle.grace_seconds, policy.grace_seconds)
-    source = "device" if near != NO_OVERRIDE else "provider" if middle != NO_OVERRIDE else "workspace"
+    source = (
+        "device" if near != NO_OVERRIDE else "provider" if middle != NO_OVERRIDE else "workspace"
+    )
     expected = connection.expected_update_seconds
     if expected is not None:
-        raised = (max(delayed, 1.2 * expected), max(stale, 3.0 * expected), max(grace, 3.0 * expected))
+        raised = (
+            max(delayed, 1.2 * expected),
+            max(stale, 3.0 * expected),
+            max(grace, 3.0 * expected),
+        )
         if raised != (delayed, stale, grace):
             source = "expected_update_seconds"
         delayed, stale, grace = raised
-    return Thresholds(policy.freshness_target_seconds, delayed, max(delayed, stale), grace, expected, source)
+    return Thresholds(
+        policy.freshness_target_seconds, delayed, max(delayed, stale), grace, expected, source
+    )
 
 
 def cutoffs(thresholds: Thresholds, now: datetime) -> Cutoffs:
@@ -177,13 +191,19 @@ def cutoffs(thresholds: Thresholds, now: datetime) -> Cutoffs:
     )
 
 
-def state_of(last_update_received_at: datetime | None, activated_at: datetime, limits: Cutoffs) -> State:
+def state_of(
+    last_update_received_at: datetime | None, activated_at: datetime, limits: Cutoffs
+) -> State:
     """Return the state of a device (FR-006).
 
     SQL filters and counts devices by the same comparisons.
     """
     if last_update_received_at is None:
-        return State.CONFIGURED_NO_DATA if activated_at < limits.grace_before else State.AWAITING_FIRST_DATA
+        return (
+            State.CONFIGURED_NO_DATA
+            if activated_at < limits.grace_before
+            else State.AWAITING_FIRST_DATA
+        )
     if last_update_received_at < limits.stale_before:
         return State.STALE
     if last_update_received_at < limits.delayed_before:
@@ -226,7 +246,10 @@ def judge_health(facts: HealthFacts, now: datetime) -> Verdict:
 
 
 def age_signals(
-    document: Mapping[str, tuple[Value, datetime]], workspace: Workspace, thresholds: Thresholds, now: datetime
+    document: Mapping[str, tuple[Value, datetime]],
+    workspace: Workspace,
+    thresholds: Thresholds,
+    now: datetime,
 ) -> tuple[SignalAge, ...]:
     """Return each value with its own age, in name order. A value at its limit is current."""
     scale = min(1.0, workspace.policy.stale_after_seconds / DEFAULT_STALE_AFTER_SECONDS)
@@ -248,11 +271,17 @@ def _old_after(signal: str, scale: float, thresholds: Thresholds) -> float:
     """
     entry = CATALOGUE.get(signal)
     base = (entry.old_after_seconds if entry else UNCATALOGUED_OLD_AFTER_SECONDS) * scale
-    return max(base, 3.0 * (thresholds.expected_update_seconds or 0.0), thresholds.delayed_after_seconds)
+    return max(
+        base, 3.0 * (thresholds.expected_update_seconds or 0.0), thresholds.delayed_after_seconds
+    )
 
 
 def _find_reason(
-    facts: HealthFacts, state: State, thresholds: Thresholds, old_signals: tuple[str, ...], now: datetime
+    facts: HealthFacts,
+    state: State,
+    thresholds: Thresholds,
+    old_signals: tuple[str, ...],
+    now: datetime,
 ) -> HealthReason:
     """Return the first matching reason: our side, then the provider's, then the device's."""
     if state is State.HEALTHY:
@@ -284,7 +313,10 @@ def _blame_ourselves(facts: HealthFacts, now: datetime) -> HealthReason | None:
         gone = collector.owner_expires_at is not None and collector.owner_expires_at < now
         if overdue or gone or not facts.connection.active:
             return HealthReason.COLLECTOR_LATE
-    if collector.oldest_waiting_seconds is not None and collector.oldest_waiting_seconds > MAX_WAITING_SECONDS:
+    if (
+        collector.oldest_waiting_seconds is not None
+        and collector.oldest_waiting_seconds > MAX_WAITING_SECONDS
+    ):
         return HealthReason.INGEST_BACKLOG
     return None
 
@@ -309,10 +341,14 @@ def _is_disconnected(link: ConnectionRecord) -> bool:
 
     A new connection without any call does not count: it needs a moment to open.
     """
-    return link.stream_status == "closed" or (link.stream_status is None and link.call_status is not None)
+    return link.stream_status == "closed" or (
+        link.stream_status is None and link.call_status is not None
+    )
 
 
-def _blame_data(facts: HealthFacts, state: State, thresholds: Thresholds, now: datetime) -> HealthReason | None:
+def _blame_data(
+    facts: HealthFacts, state: State, thresholds: Thresholds, now: datetime
+) -> HealthReason | None:
     """Return the reason if data arrives that does not make the device fresh, else None.
 
     `updates_rejected`: the newest data of the device was rejected, no longer ago than the stale

@@ -220,7 +220,9 @@ class Submission:
     def is_stale(self, session: SessionRef) -> bool:
         """Return whether it was collected under another session; a unit refuses it as `fenced`."""
         owner = self.ownership
-        return owner is not None and (owner.epoch != session.epoch or owner.shard_id != session.shard_id)
+        return owner is not None and (
+            owner.epoch != session.epoch or owner.shard_id != session.shard_id
+        )
 
 
 class InvalidItem(NamedTuple):

@@ -92,7 +92,11 @@ def next_start(after: datetime, workspace_id: str, ordinal: int, interval: float
     """
     number = _slot_number(after, ordinal, interval)
     start = _regular_start(number, workspace_id, ordinal, interval)
-    return start if start.start_at > after else _regular_start(number + 1, workspace_id, ordinal, interval)
+    return (
+        start
+        if start.start_at > after
+        else _regular_start(number + 1, workspace_id, ordinal, interval)
+    )
 
 
 def late_start(now: datetime, workspace_id: str, ordinal: int, interval: float) -> Start:
@@ -115,7 +119,10 @@ def late_start(now: datetime, workspace_id: str, ordinal: int, interval: float) 
         return coming
     left = coming.slot_start_at - now
     room = left - timedelta(seconds=interval * ROOM_SHARE)
-    return Start(present, now + math.sqrt(_spread(ordinal, LATE_RATIO)) * (room if room > timedelta(0) else left))
+    return Start(
+        present,
+        now + math.sqrt(_spread(ordinal, LATE_RATIO)) * (room if room > timedelta(0) else left),
+    )
 
 
 def leaves_room(start: Start, interval: float) -> bool:
@@ -138,14 +145,19 @@ def cycle_deadline(start: Start, interval: float) -> datetime:
     return min(start.start_at + timedelta(seconds=interval * DEADLINE_SHARE), commits_at)
 
 
-def missed_slots(since: datetime, now: datetime, ordinal: int, interval: float, limit: int) -> list[datetime]:
+def missed_slots(
+    since: datetime, now: datetime, ordinal: int, interval: float, limit: int
+) -> list[datetime]:
     """Return the slots after `since`, the last one recorded, that are over at `now`, oldest first.
 
     Only the newest `limit` of them are returned.
     """
     first = _slot_number(since, ordinal, interval) + 1
     present = _slot_number(now, ordinal, interval)
-    return [_slot_start(number, ordinal, interval) for number in range(max(first, present - limit), present)]
+    return [
+        _slot_start(number, ordinal, interval)
+        for number in range(max(first, present - limit), present)
+    ]
 
 
 def lowest_free(taken: Iterable[int]) -> int:
@@ -236,8 +248,13 @@ def _slot_start(number: int, ordinal: int, interval: float) -> datetime:
 
 def _regular_start(number: int, workspace_id: str, ordinal: int, interval: float) -> Start:
     slot_start_at = _slot_start(number, ordinal, interval)
-    share = int.from_bytes(_digest((workspace_id, slot_start_at.isoformat()), size=4), "big") / 2**32
-    return Start(slot_start_at, slot_start_at + timedelta(microseconds=int(share * jitter_seconds(interval) * 1e6)))
+    share = (
+        int.from_bytes(_digest((workspace_id, slot_start_at.isoformat()), size=4), "big") / 2**32
+    )
+    return Start(
+        slot_start_at,
+        slot_start_at + timedelta(microseconds=int(share * jitter_seconds(interval) * 1e6)),
+    )
 
 
 def _digest(parts: tuple[str, ...], *, size: int) -> bytes:

@@ -58,7 +58,12 @@ _PLACE = "Vehicle.CurrentLocation"
 
 
 def _number(
-    name: str, unit: str, limits: tuple[float, float], old_after: float, vss_path: str | None, description: str
+    name: str,
+    unit: str,
+    limits: tuple[float, float],
+    old_after: float,
+    vss_path: str | None,
+    description: str,
 ) -> Signal:
     return Signal(name, unit, "number", limits[0], limits[1], old_after, vss_path, description)
 
@@ -83,8 +88,22 @@ _SIGNALS = (
         f"{_BATTERY}.StateOfCharge.Current",
         "State of charge of the traction battery.",
     ),
-    _number("odometer_km", "km", (0, 10_000_000), _SHIFT, "Vehicle.TraveledDistance", "Total distance driven."),
-    _number("speed_kmh", "km/h", (0, 250), _QUARTER_HOUR, "Vehicle.Speed", "Speed over ground or by the wheels."),
+    _number(
+        "odometer_km",
+        "km",
+        (0, 10_000_000),
+        _SHIFT,
+        "Vehicle.TraveledDistance",
+        "Total distance driven.",
+    ),
+    _number(
+        "speed_kmh",
+        "km/h",
+        (0, 250),
+        _QUARTER_HOUR,
+        "Vehicle.Speed",
+        "Speed over ground or by the wheels.",
+    ),
     _number(
         "power_kw",
         "kW",
@@ -93,11 +112,39 @@ _SIGNALS = (
         f"{_BATTERY}.CurrentPower",
         "Power drawn from the traction battery; negative flows into it. VSS counts the other way round.",
     ),
-    _number("latitude_deg", "deg", (-90, 90), _QUARTER_HOUR, f"{_PLACE}.Latitude", "WGS 84 latitude."),
-    _number("longitude_deg", "deg", (-180, 180), _QUARTER_HOUR, f"{_PLACE}.Longitude", "WGS 84 longitude."),
-    _number("heading_deg", "deg", (0, 360), _QUARTER_HOUR, f"{_PLACE}.Heading", "Course, clockwise from north."),
-    _number("altitude_m", "m", (-500, 9_000), _QUARTER_HOUR, f"{_PLACE}.Altitude", "Height above sea level."),
-    _boolean("charging", _HOUR, f"{_BATTERY}.Charging.IsCharging", "Energy flows from a charger into the vehicle."),
+    _number(
+        "latitude_deg", "deg", (-90, 90), _QUARTER_HOUR, f"{_PLACE}.Latitude", "WGS 84 latitude."
+    ),
+    _number(
+        "longitude_deg",
+        "deg",
+        (-180, 180),
+        _QUARTER_HOUR,
+        f"{_PLACE}.Longitude",
+        "WGS 84 longitude.",
+    ),
+    _number(
+        "heading_deg",
+        "deg",
+        (0, 360),
+        _QUARTER_HOUR,
+        f"{_PLACE}.Heading",
+        "Course, clockwise from north.",
+    ),
+    _number(
+        "altitude_m",
+        "m",
+        (-500, 9_000),
+        _QUARTER_HOUR,
+        f"{_PLACE}.Altitude",
+        "Height above sea level.",
+    ),
+    _boolean(
+        "charging",
+        _HOUR,
+        f"{_BATTERY}.Charging.IsCharging",
+        "Energy flows from a charger into the vehicle.",
+    ),
     _text("charging_status", _HOUR, None, "The provider's own word for what charging is doing."),
     _boolean(
         "plugged_in",
@@ -105,9 +152,18 @@ _SIGNALS = (
         f"{_BATTERY}.Charging.ChargingPort.AnyPosition.IsChargingCableConnected",
         "A charging connector is attached.",
     ),
-    _number("charging_power_kw", "kW", (0, 5_000), _HOUR, None, "Power that the charger delivers now."),
+    _number(
+        "charging_power_kw", "kW", (0, 5_000), _HOUR, None, "Power that the charger delivers now."
+    ),
     _text("charging_complete_at", _HOUR, None, "When charging is expected to end: RFC 3339, UTC."),
-    _number("range_km", "km", (0, 3_000), _HOUR, f"{_BATTERY}.Range", "Distance left on the traction battery."),
+    _number(
+        "range_km",
+        "km",
+        (0, 3_000),
+        _HOUR,
+        f"{_BATTERY}.Range",
+        "Distance left on the traction battery.",
+    ),
     _number(
         "total_energy_used_kwh",
         "kWh",

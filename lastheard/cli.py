@@ -56,12 +56,20 @@ PIPE_WIDTH = 160  # a pipe has no width, and rich's guess of 80 would cut tables
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="TOML file of settings (default: $LASTHEARD_CONFIG)", dir_okay=False)
+    Path | None,
+    typer.Option(
+        "--config", help="TOML file of settings (default: $LASTHEARD_CONFIG)", dir_okay=False
+    ),
 ]
 EmbeddedOption = Annotated[
-    bool | None, typer.Option("--embedded", help="use the PostgreSQL in the data folder; start it when it does not run")
+    bool | None,
+    typer.Option(
+        "--embedded", help="use the PostgreSQL in the data folder; start it when it does not run"
+    ),
 ]
-DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="data folder (default: .lastheard)")]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="data folder (default: .lastheard)")
+]
 WorkspaceArgument = Annotated[str, typer.Argument(help="workspace_id")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, one page of the API per line")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="CSV with a header")]
@@ -113,10 +121,15 @@ def _free_unless_wanted(variable: str) -> str:
 @app.command()
 def serve(
     embedded: EmbeddedOption = None,
-    host: Annotated[str | None, typer.Option(help="address to listen on (default: 127.0.0.1)")] = None,
-    port: Annotated[int | None, typer.Option(help="port to listen on; 0 picks a free one (default: 8080)")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="address to listen on (default: 127.0.0.1)")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="port to listen on; 0 picks a free one (default: 8080)")
+    ] = None,
     probe_port: Annotated[
-        int | None, typer.Option(help="port for /healthz and /readyz; 0 picks a free one (default: 8081)")
+        int | None,
+        typer.Option(help="port for /healthz and /readyz; 0 picks a free one (default: 8081)"),
     ] = None,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
@@ -125,7 +138,12 @@ def serve(
     from lastheard.serving import serve as run_shard
 
     settings = _load(
-        config, embedded=embedded, http_host=host, http_port=port, probe_port=probe_port, data_dir=data_dir
+        config,
+        embedded=embedded,
+        http_host=host,
+        http_port=port,
+        probe_port=probe_port,
+        data_dir=data_dir,
     )
     _run(settings, partial(run_shard, settings))
 
@@ -133,7 +151,8 @@ def serve(
 @app.command()
 def migrate(
     check: Annotated[
-        bool, typer.Option("--check", help="change nothing; exit code 1 when the schema is not current")
+        bool,
+        typer.Option("--check", help="change nothing; exit code 1 when the schema is not current"),
     ] = False,
     embedded: EmbeddedOption = None,
     data_dir: DataDirOption = None,
@@ -170,7 +189,12 @@ def simulate(
 
     try:
         simulated = build_config(
-            devices=devices, tenants=tenants, rfms_tenants=rfms_tenants, rate=rate, faults=faults, seed=seed
+            devices=devices,
+            tenants=tenants,
+            rfms_tenants=rfms_tenants,
+            rate=rate,
+            faults=faults,
+            seed=seed,
         )
     except (ConfigInvalid, FaultsInvalid) as error:
         _fail(str(error))
@@ -183,7 +207,9 @@ def simulate(
 @app.command()
 def health(
     workspace: WorkspaceArgument,
-    state: Annotated[list[str] | None, typer.Option("--state", help="only this state; may be repeated")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="only this state; may be repeated")
+    ] = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     config: ConfigOption = None,
@@ -197,7 +223,11 @@ def health(
     def answer(client: ApiClient) -> Iterable[str | Table]:
         wanted = {"state": state} if state else {}
         pages = client.pages(f"/workspaces/{quote(workspace, safe='')}/health", **wanted)
-        return [health_csv(pages)] if as_csv else _listed(pages, f"Health of {workspace}", as_json=as_json)
+        return (
+            [health_csv(pages)]
+            if as_csv
+            else _listed(pages, f"Health of {workspace}", as_json=as_json)
+        )
 
     _print(config, answer)
 
@@ -240,12 +270,16 @@ def runtime(
 def token_create(
     name: Annotated[str, typer.Argument(help="a name for the key, such as its user's")],
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="read, ingest, control or admin; may be repeated")
+        list[str] | None,
+        typer.Option("--scope", help="read, ingest, control or admin; may be repeated"),
     ] = None,
     workspace: Annotated[
-        list[str] | None, typer.Option("--workspace", help="limit to this workspace; may be repeated (default: all)")
+        list[str] | None,
+        typer.Option("--workspace", help="limit to this workspace; may be repeated (default: all)"),
     ] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="expires after so many days (default: never)")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="expires after so many days (default: never)")
+    ] = None,
     embedded: EmbeddedOption = None,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
@@ -258,7 +292,10 @@ def token_create(
 
     settings = _load(config, embedded=embedded, data_dir=data_dir)
     expires_at = None if days is None else SystemClock().wall() + timedelta(days=days)
-    _run(settings, partial(create_token, settings, name, scope or ["read"], workspace or None, expires_at))
+    _run(
+        settings,
+        partial(create_token, settings, name, scope or ["read"], workspace or None, expires_at),
+    )
 
 
 @config_app.command("check")
@@ -322,7 +359,10 @@ def _run(settings: Settings, main: Callable[[], Awaitable[int]]) -> None:
     # Not inside `except*`: an exception raised there leaves as a group, and typer would not exit
     # with it.
     if fault is not None:
-        _fail(_explain(fault, settings), EXIT_USAGE if isinstance(fault, SettingsError) else EXIT_UNAVAILABLE)
+        _fail(
+            _explain(fault, settings),
+            EXIT_USAGE if isinstance(fault, SettingsError) else EXIT_UNAVAILABLE,
+        )
     raise typer.Exit(code)
 
 

@@ -46,7 +46,9 @@ class ApiClient:
         try:
             url = httpx.URL(address)
         except httpx.InvalidURL as error:
-            raise ClientError(f"LASTHEARD_ADDRESS is not an address ({error}): http://host:port is one") from error
+            raise ClientError(
+                f"LASTHEARD_ADDRESS is not an address ({error}): http://host:port is one"
+            ) from error
         self.address = address
         self.is_direct = _is_on_this_machine(url)
         self._client = httpx.Client(
@@ -61,7 +63,9 @@ class ApiClient:
         try:
             answer = self._client.get(path, params=params or None)  # {} would remove path's query
         except httpx.HTTPError as error:
-            raise ClientError(f"no answer from {self.address}: {error}. Is `lastheard serve` running there?") from error
+            raise ClientError(
+                f"no answer from {self.address}: {error}. Is `lastheard serve` running there?"
+            ) from error
         if answer.status_code >= 400:
             raise ClientError(_explain(answer))
         return answer
@@ -119,9 +123,13 @@ def connect(settings: Settings) -> ApiClient:
         stored = orjson.loads(path.read_bytes())
         stored_address, stored_key = str(stored["address"]), str(stored["key"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ClientError(f"no API key: {KEY_HINT}, or run `lastheard demo`, which writes {path}") from error
+        raise ClientError(
+            f"no API key: {KEY_HINT}, or run `lastheard demo`, which writes {path}"
+        ) from error
     if "address" in settings.model_fields_set and address != stored_address.rstrip("/"):
-        raise ClientError(f"no API key for {address}: {KEY_HINT}. The one in {path} is for {stored_address}")
+        raise ClientError(
+            f"no API key for {address}: {KEY_HINT}. The one in {path} is for {stored_address}"
+        )
     return ApiClient(stored_address, stored_key)
 
 
@@ -144,4 +152,6 @@ def _explain(answer: httpx.Response) -> str:
     if not isinstance(problem, dict):
         return f"{answer.status_code} from {answer.url}"
     text = f"{answer.status_code} {problem.get('title', '')}: {problem.get('detail', '')}"
-    return text + "".join(f"\n  {e.get('pointer', '')}: {e.get('detail', '')}" for e in problem.get("errors", ()))
+    return text + "".join(
+        f"\n  {e.get('pointer', '')}: {e.get('detail', '')}" for e in problem.get("errors", ())
+    )

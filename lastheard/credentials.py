@@ -86,16 +86,22 @@ class Credentials:
     async def _read(self, secret: SecretReference, seconds: float) -> str:
         read = partial(secret.resolve, folder=self._folder)
         with trio.move_on_after(seconds):
-            return await trio.to_thread.run_sync(read, limiter=self._readers, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(
+                read, limiter=self._readers, abandon_on_cancel=True
+            )
         if not self._parts_within(secret):  # not read, but its text shows that it is forbidden
             raise self._forbidden(secret)
-        raise SecretUnavailable(f"the secret {secret} cannot be read now: no answer within {seconds:g} s")
+        raise SecretUnavailable(
+            f"the secret {secret} cannot be read now: no answer within {seconds:g} s"
+        )
 
     def _parts_within(self, secret: SecretReference) -> tuple[str, ...]:
         """Return the path from the folder to the file; () if it leads elsewhere or has a `..`."""
         base = PurePosixPath(os.path.abspath(self._folder))
         path = base / secret.target
-        return path.relative_to(base).parts if ".." not in path.parts and base in path.parents else ()
+        return (
+            path.relative_to(base).parts if ".." not in path.parts and base in path.parents else ()
+        )
 
     def _forbidden(self, secret: SecretReference) -> SecretForbidden:
         return SecretForbidden(

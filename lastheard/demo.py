@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 # Short enough that every state occurs within 45 s: some simulated vehicles fall silent after 15 s,
 # and some report every 20 s only.
-POLICY = Policy(freshness_target_seconds=8, delayed_after_seconds=9, stale_after_seconds=22, grace_seconds=20)
+POLICY = Policy(
+    freshness_target_seconds=8, delayed_after_seconds=9, stale_after_seconds=22, grace_seconds=20
+)
 POLL_INTERVAL_SECONDS = 5
 ALL_STATES_SECONDS = 60.0  # with some patience for a slow machine
 
@@ -44,7 +46,9 @@ async def run_demo(settings: Settings, *, seconds: float | None) -> int:
         view = DemoView()
         view.say(f"starting PostgreSQL in {settings.data_dir} (the first time takes a few seconds)")
         async with open_database(settings) as dsn, run_simulator("--demo") as simulated:
-            view.say(f"simulated fleets at {simulated.http_url}: {', '.join(t.name for t in simulated.tenants)}")
+            view.say(
+                f"simulated fleets at {simulated.http_url}: {', '.join(t.name for t in simulated.tenants)}"
+            )
             key = await _prepare(dsn, settings, simulated)
             service = Service(settings, dsn)
             signal.started(service.stop)
@@ -54,7 +58,12 @@ async def run_demo(settings: Settings, *, seconds: float | None) -> int:
 
 
 async def _run_service(
-    service: Service, settings: Settings, simulated: Simulated, key: str, view: DemoView, seconds: float | None
+    service: Service,
+    settings: Settings,
+    simulated: Simulated,
+    key: str,
+    view: DemoView,
+    seconds: float | None,
 ) -> int:
     """Run the service until its time is over or it is asked to stop. Return the exit code.
 
@@ -77,7 +86,10 @@ async def _run_service(
     # missing cycle is no failure.
     in_full = time.cancelled_caught
     return view.conclude(
-        watch, service, in_full=in_full, wants_states=in_full and (seconds or 0.0) >= ALL_STATES_SECONDS
+        watch,
+        service,
+        in_full=in_full,
+        wants_states=in_full and (seconds or 0.0) >= ALL_STATES_SECONDS,
     )
 
 
@@ -111,6 +123,8 @@ async def _prepare(dsn: str, settings: Settings, simulated: Simulated) -> str:
                 policy=POLICY,
                 poll_interval_seconds=POLL_INTERVAL_SECONDS,
             )
-        record, key = mint_key("demo", frozenset({"read", "ingest", "control", "admin"}), None, None)
+        record, key = mint_key(
+            "demo", frozenset({"read", "ingest", "control", "admin"}), None, None
+        )
         await PostgresKeys(database).create_key(record)
     return key

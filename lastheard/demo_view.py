@@ -44,7 +44,9 @@ class Watch:
         self.counts: dict[str, Counter[str]] = {workspace: Counter() for workspace in workspaces}
         self.cycles: dict[str, Counter[str]] = {workspace: Counter() for workspace in workspaces}
         self.seen: set[str] = set()
-        self._cycle_outcomes: dict[str, dict[str, str]] = {workspace: {} for workspace in workspaces}
+        self._cycle_outcomes: dict[str, dict[str, str]] = {
+            workspace: {} for workspace in workspaces
+        }
 
     async def look(self, client: httpx.AsyncClient) -> None:
         """Read every workspace's health and newest cycles once."""
@@ -54,7 +56,11 @@ class Watch:
             self.seen.update(state for state, count in health["counts"].items() if count)
             cycles = await _get(client, f"/workspaces/{workspace}/cycles", limit=20)
             outcomes = self._cycle_outcomes[workspace]
-            outcomes.update((cycle["cycle_id"], cycle["outcome"]) for cycle in cycles["items"] if self._is_ours(cycle))
+            outcomes.update(
+                (cycle["cycle_id"], cycle["outcome"])
+                for cycle in cycles["items"]
+                if self._is_ours(cycle)
+            )
             self.cycles[workspace] = Counter(outcomes.values())
 
     def _is_ours(self, cycle: dict[str, Any]) -> bool:
@@ -67,7 +73,11 @@ class Watch:
 
     def without_cycle(self) -> list[str]:
         """Return the workspaces that never completed a cycle."""
-        return [w for w in self.workspaces if not any(self.cycles[w][outcome] for outcome in GOOD_CYCLES)]
+        return [
+            w
+            for w in self.workspaces
+            if not any(self.cycles[w][outcome] for outcome in GOOD_CYCLES)
+        ]
 
 
 async def _get(client: httpx.AsyncClient, path: str, **params: int) -> Any:
@@ -91,14 +101,22 @@ class DemoView:
     def introduce(self, address: str, key: str, remembered: Path) -> None:
         self.say(f"\naddress  {address}\nkey      {key}\n")
         self.say("Try, in another terminal:")
-        self.say(f'  curl -H "Authorization: Bearer {key}" {address}{PREFIX}/workspaces/harbour/health')
+        self.say(
+            f'  curl -H "Authorization: Bearer {key}" {address}{PREFIX}/workspaces/harbour/health'
+        )
         self.say(f"  {_own_command()} health harbour      (address and key are in {remembered})\n")
 
     async def keep_showing(self, watch: Watch, address: str, key: str, service: Service) -> None:
         """Read health and cycles every second and show them, until cancelled."""
         headers = {"authorization": f"Bearer {key}"}
-        live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else nullcontext()
-        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=10.0, trust_env=False) as client:
+        live = (
+            Live(console=self._console, auto_refresh=False)
+            if self._console.is_terminal
+            else nullcontext()
+        )
+        async with httpx.AsyncClient(
+            base_url=address, headers=headers, timeout=10.0, trust_env=False
+        ) as client:
             with live as table:
                 looks = 0
                 while True:
@@ -121,7 +139,9 @@ class DemoView:
         total = sum(watch.counts.values(), Counter())
         states = "  ".join(f"{state} {total[state]}" for state in STATES)
         ingest = service.ingest.statistics()
-        self.say(f"{states}  |  frames {service.shard.frames()['received']}  updates {ingest['submitted']}")
+        self.say(
+            f"{states}  |  frames {service.shard.frames()['received']}  updates {ingest['submitted']}"
+        )
 
     def conclude(self, watch: Watch, service: Service, *, in_full: bool, wants_states: bool) -> int:
         """Print the summary and the counting identities. Return 0 when everything holds, else 1.
@@ -133,8 +153,12 @@ class DemoView:
         self._console.print(_table(watch, service))
         identities = [_frames_identity(service), _updates_identity(service)]
         for text, holds in identities:
-            self.say(f"{text}  {'holds' if holds else 'DOES NOT HOLD'}", "green" if holds else "red")
-        self.say("states that occurred: " + ", ".join(state for state in STATES if state in watch.seen))
+            self.say(
+                f"{text}  {'holds' if holds else 'DOES NOT HOLD'}", "green" if holds else "red"
+            )
+        self.say(
+            "states that occurred: " + ", ".join(state for state in STATES if state in watch.seen)
+        )
         missing = watch.without_cycle()
         if missing:
             cycles = f"no completed cycle in: {', '.join(missing)}"
@@ -167,7 +191,10 @@ def _updates_identity(service: Service) -> tuple[str, bool]:
     parts = ("accepted", "duplicate", "stale", "conflict", "rejected", "quarantined")
     holds = ingest["submitted"] == sum(outcomes.get(part, 0) for part in parts) + ingest["pending"]
     terms = " + ".join(f"{part} {outcomes.get(part, 0)}" for part in parts)
-    return f"updates: submitted {ingest['submitted']} = {terms} + pending {ingest['pending']}", holds
+    return (
+        f"updates: submitted {ingest['submitted']} = {terms} + pending {ingest['pending']}",
+        holds,
+    )
 
 
 def _table(watch: Watch, service: Service) -> Table:
@@ -183,5 +210,7 @@ def _table(watch: Watch, service: Service) -> Table:
         named = [outcomes.pop(outcome, 0) for outcome in ("accepted", "duplicate", "stale")]
         numbers = [watch.counts[workspace][state] for state in STATES]
         numbers += [watch.cycles[workspace].total(), service.shard.frames_of(workspace)["received"]]
-        table.add_row(Text(workspace), *(str(number) for number in [*numbers, *named, outcomes.total()]))
+        table.add_row(
+            Text(workspace), *(str(number) for number in [*numbers, *named, outcomes.total()])
+        )
     return table

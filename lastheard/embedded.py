@@ -28,7 +28,9 @@ _POLL_SECONDS: Final = 0.2
 
 
 @asynccontextmanager
-async def open_supervised(data_dir: Path, *, intensity: Intensity = INTENSITY) -> AsyncIterator[EmbeddedPostgres]:
+async def open_supervised(
+    data_dir: Path, *, intensity: Intensity = INTENSITY
+) -> AsyncIterator[EmbeddedPostgres]:
     """Run a server of our own for the length of the block, and start it again when it dies.
 
     When it dies or fails to start more often than `intensity` allows, the block is cancelled and

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 OTHER_DESCRIPTORS = 1000
 
 
-def make_listeners(settings: Settings, traffic: HttpTraffic, probe_traffic: HttpTraffic) -> tuple[Listener, Listener]:
+def make_listeners(
+    settings: Settings, traffic: HttpTraffic, probe_traffic: HttpTraffic
+) -> tuple[Listener, Listener]:
     """Return the API's listener and the probes'. Load on the first does not delay the second."""
     limits = ServerLimits(
         max_connections=settings.http_max_connections,
@@ -29,7 +31,12 @@ def make_listeners(settings: Settings, traffic: HttpTraffic, probe_traffic: Http
     table = make_connection_table(limits, traffic, make_proxies(settings))
     probe_table = make_connection_table(PROBE_LIMITS, probe_traffic)
     api = Listener(
-        "http", _api_address(settings), traffic=traffic, limits=limits, table=table, make_room=table.make_room
+        "http",
+        _api_address(settings),
+        traffic=traffic,
+        limits=limits,
+        table=table,
+        make_room=table.make_room,
     )
     # When no descriptor is left, a connection to the API is closed for a probe's.
     probes = Listener(

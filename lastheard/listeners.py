@@ -45,7 +45,9 @@ class AddressUnavailable(EnvironmentFault):
 
     def __init__(self, address: Address, refusal: OSError) -> None:
         reason = refusal.strerror or refusal
-        super().__init__(f"cannot listen on {address.host} port {address.port}: {reason}. {address.remedy}")
+        super().__init__(
+            f"cannot listen on {address.host} port {address.port}: {reason}. {address.remedy}"
+        )
 
 
 class Listener:

@@ -48,8 +48,8 @@ from storage.upkeep import PostgresUpkeepStore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actors.ports import Provider
     from lastheard.settings import Settings
+    from ports.providers import Provider
 
 MIN_PARTITION_DAYS = 2
 EXIT_SUPERSEDED = 75
@@ -85,7 +85,9 @@ class Service:
         self._dialler = Dialler(settings.allowance)
         self._http_pool = HttpPool(self._dialler, max_connections=settings.max_provider_connections)
         known = (ViriCiti(self._http_pool), Rfms(self._http_pool))
-        self._providers: dict[str, Provider] = {provider.provider_type: provider for provider in known}
+        self._providers: dict[str, Provider] = {
+            provider.provider_type: provider for provider in known
+        }
 
         self._credentials = Credentials(settings.credentials_folder)
 
@@ -234,7 +236,9 @@ class Service:
         """
         plan = ShutdownPlan()
         plan.add("readiness", 0.5, self._stop_being_ready)
-        plan.add("load_balancers", self._settings.drain_seconds + 0.1, self._wait_for_load_balancers)
+        plan.add(
+            "load_balancers", self._settings.drain_seconds + 0.1, self._wait_for_load_balancers
+        )
         plan.add("http", 5.0, self._stop_http)
         plan.add("hand_over", 7.0, self.shard.drain)
         plan.add("flush", 5.0, self._flush)

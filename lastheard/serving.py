@@ -143,7 +143,9 @@ async def migrate_database(settings: Settings, *, check_only: bool) -> int:
             if not check_only:
                 await migrate(dsn)
                 version = await check_schema(database)
-        print(f"schema {version.current or 'none'}, this version of Lastheard expects {version.expected}")
+        print(
+            f"schema {version.current or 'none'}, this version of Lastheard expects {version.expected}"
+        )
         return 0 if version.is_known else 1
 
     return await until_stopped(main)

@@ -31,20 +31,31 @@ SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 class Settings(BaseSettings):
     """The settings of one process. Immutable once loaded."""
 
-    model_config = SettingsConfigDict(env_prefix="LASTHEARD_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LASTHEARD_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     dsn: Annotated[
-        str | None, Field(repr=False, description="PostgreSQL to use: postgresql://user:password@host[,host]/database")
+        str | None,
+        Field(
+            repr=False,
+            description="PostgreSQL to use: postgresql://user:password@host[,host]/database",
+        ),
     ] = None
     embedded: Annotated[
-        bool, Field(description="without a dsn, run a PostgreSQL of our own inside data_dir (laptops and demos)")
+        bool,
+        Field(
+            description="without a dsn, run a PostgreSQL of our own inside data_dir (laptops and demos)"
+        ),
     ] = False
-    data_dir: Annotated[Path, Field(description="where the embedded PostgreSQL and the demo's key live")] = Path(
-        ".lastheard"
-    )
+    data_dir: Annotated[
+        Path, Field(description="where the embedded PostgreSQL and the demo's key live")
+    ] = Path(".lastheard")
     credentials_dir: Annotated[
         Path | None,
-        Field(description="the folder whose files provider connections may refer to; data_dir/credentials when unset"),
+        Field(
+            description="the folder whose files provider connections may refer to; data_dir/credentials when unset"
+        ),
     ] = None
     shard_id: Annotated[
         str,
@@ -55,9 +66,12 @@ class Settings(BaseSettings):
     ]
 
     http_host: Annotated[str, Field(description="address the API listens on")] = "127.0.0.1"
-    http_port: Annotated[int, Field(ge=0, le=65535, description="port the API listens on; 0 picks a free one")] = 8080
+    http_port: Annotated[
+        int, Field(ge=0, le=65535, description="port the API listens on; 0 picks a free one")
+    ] = 8080
     probe_host: Annotated[
-        str | None, Field(description="address the probes are answered on; that of the API when unset")
+        str | None,
+        Field(description="address the probes are answered on; that of the API when unset"),
     ] = None
     probe_port: Annotated[
         int,
@@ -85,7 +99,9 @@ class Settings(BaseSettings):
             description="open connections to the API from one address; a trusted proxy has no such limit",
         ),
     ] = 200
-    http_max_in_flight: Annotated[int, Field(ge=4, le=1000, description="requests in flight on the API")] = 128
+    http_max_in_flight: Annotated[
+        int, Field(ge=4, le=1000, description="requests in flight on the API")
+    ] = 128
     http_max_in_flight_per_key: Annotated[
         int, Field(ge=1, le=1000, description="requests in flight that one key may have")
     ] = 64
@@ -93,33 +109,50 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=1000, description="requests in flight of everybody without a good key")
     ] = 32
     http_max_in_flight_per_address: Annotated[
-        int, Field(ge=1, le=1000, description="requests in flight of one address without a good key")
+        int,
+        Field(ge=1, le=1000, description="requests in flight of one address without a good key"),
     ] = 8
     http_requests_per_second: Annotated[
         float,
-        Field(gt=0, le=1_000_000, description="requests of one key, or of one address without a key; more get 429"),
+        Field(
+            gt=0,
+            le=1_000_000,
+            description="requests of one key, or of one address without a key; more get 429",
+        ),
     ] = 1000.0
     http_wrong_keys_per_second: Annotated[
-        float, Field(gt=0, le=1_000_000, description="wrong keys of one address that get 401; more get 429")
+        float,
+        Field(
+            gt=0, le=1_000_000, description="wrong keys of one address that get 401; more get 429"
+        ),
     ] = 10.0
     http_trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
-        Field(description="networks whose forwarding header is believed, as 10.0.0.0/8,192.0.2.7; none when empty"),
+        Field(
+            description="networks whose forwarding header is believed, as 10.0.0.0/8,192.0.2.7; none when empty"
+        ),
     ] = ()
     http_forwarded_header: Annotated[
-        ForwardedHeader, Field(description="the header in which trusted proxies write the client's address")
+        ForwardedHeader,
+        Field(description="the header in which trusted proxies write the client's address"),
     ] = "x-forwarded-for"
 
     log_format: Annotated[
-        Literal["auto", "json", "console"], Field(description="auto: colours on a terminal, JSON elsewhere")
+        Literal["auto", "json", "console"],
+        Field(description="auto: colours on a terminal, JSON elsewhere"),
     ] = "auto"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Field(description="the lowest level that is written")
+        Literal["debug", "info", "warning", "error"],
+        Field(description="the lowest level that is written"),
     ] = "info"
 
     pool_size: Annotated[
         int,
-        Field(ge=4, le=100, description="database connections of this process, besides one that listens for notices"),
+        Field(
+            ge=4,
+            le=100,
+            description="database connections of this process, besides one that listens for notices",
+        ),
     ] = 8
     api_pool_size: Annotated[
         int | None,
@@ -129,10 +162,20 @@ class Settings(BaseSettings):
         ),
     ] = None
     stream_window_seconds: Annotated[
-        float, Field(ge=0.05, le=60.0, description="how long a stream's values are coalesced before they are stored")
+        float,
+        Field(
+            ge=0.05,
+            le=60.0,
+            description="how long a stream's values are coalesced before they are stored",
+        ),
     ] = 1.0
     min_poll_interval_seconds: Annotated[
-        int, Field(ge=2, le=3600, description="shortest poll interval a workspace may have; demos and tests use 2")
+        int,
+        Field(
+            ge=2,
+            le=3600,
+            description="shortest poll interval a workspace may have; demos and tests use 2",
+        ),
     ] = 60
     ttl_seconds: Annotated[
         float,
@@ -144,7 +187,11 @@ class Settings(BaseSettings):
     ] = 15.0
     drain_seconds: Annotated[
         float,
-        Field(ge=0, le=60, description="how long readiness is off before the listener closes, for load balancers"),
+        Field(
+            ge=0,
+            le=60,
+            description="how long readiness is off before the listener closes, for load balancers",
+        ),
     ] = 0.0
     max_provider_connections: Annotated[
         int,
@@ -163,11 +210,12 @@ class Settings(BaseSettings):
         ),
     ] = ""
 
-    address: Annotated[str, Field(description="where the reading commands (health, worklist, …) find the API")] = (
-        "http://127.0.0.1:8080"
-    )
+    address: Annotated[
+        str, Field(description="where the reading commands (health, worklist, …) find the API")
+    ] = "http://127.0.0.1:8080"
     key: Annotated[
-        SecretReference | None, Field(description="API key of the reading commands, by reference (env:NAME, file:PATH)")
+        SecretReference | None,
+        Field(description="API key of the reading commands, by reference (env:NAME, file:PATH)"),
     ] = None
 
     @property
@@ -255,7 +303,10 @@ class Settings(BaseSettings):
 
         A share must not exceed the share that it is a part of.
         """
-        if self.http_max_in_flight_per_key + self.http_max_in_flight_without_key >= self.http_max_in_flight:
+        if (
+            self.http_max_in_flight_per_key + self.http_max_in_flight_without_key
+            >= self.http_max_in_flight
+        ):
             raise ValueError(
                 "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_KEY and LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY together must be "
                 f"below LASTHEARD_HTTP_MAX_IN_FLIGHT ({self.http_max_in_flight}), or one key and strangers could take "
@@ -271,7 +322,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_database(self) -> Settings:
         if self.dsn is not None and self.embedded:
-            raise ValueError("LASTHEARD_DSN and LASTHEARD_EMBEDDED exclude each other: unset one of them")
+            raise ValueError(
+                "LASTHEARD_DSN and LASTHEARD_EMBEDDED exclude each other: unset one of them"
+            )
         return self
 
 
@@ -279,7 +332,9 @@ def _network(text: object) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(text))
     except ValueError as error:
-        raise ValueError(f"{error}; a network is an address, or one with a prefix: 10.0.0.0/8") from None
+        raise ValueError(
+            f"{error}; a network is an address, or one with a prefix: 10.0.0.0/8"
+        ) from None
 
 
 def load(config: Path | None = None, **overrides: object) -> Settings:

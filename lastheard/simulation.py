@@ -18,15 +18,15 @@ import httpx
 import orjson
 import trio
 
-from api.ports import DeviceDraft, NotFound
 from domain.model import Policy, ProviderConnection
+from ports.registry import DeviceDraft, NotFound
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from api.ports import Registry
+    from ports.registry import Registry
 
 READY_BUDGET_SECONDS = 30.0
 STOP_BUDGET_SECONDS = 5.0
@@ -63,7 +63,9 @@ async def run_simulator(*flags: str) -> AsyncIterator[Simulated]:
     killed after STOP_BUDGET_SECONDS.
     """
     command = [sys.executable, "-m", "simulator", "--exit-with-parent", str(os.getpid()), *flags]
-    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, start_new_session=True)
+    process = await trio.lowlevel.open_process(
+        command, stdout=subprocess.PIPE, start_new_session=True
+    )
     try:
         yield await _wait_ready(process)
     finally:
@@ -95,7 +97,9 @@ async def _wait_ready(process: trio.Process) -> Simulated:
 
 async def list_vehicles(simulated: Simulated, tenant: Tenant) -> list[tuple[str, str]]:
     """Return (external_id, vehicle_name) of a tenant's vehicles, as the provider lists them."""
-    async with httpx.AsyncClient(base_url=simulated.http_url, timeout=10.0, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=simulated.http_url, timeout=10.0, trust_env=False
+    ) as client:
         if tenant.provider == "viriciti":
             answer = await client.get("/api/v1/my/assets", headers={"x-api-key": tenant.credential})
             return [(asset["vid"], asset["name"]) for asset in _body(answer)]
@@ -106,7 +110,9 @@ async def list_vehicles(simulated: Simulated, tenant: Tenant) -> list[tuple[str,
             answer = await client.get("/rfms/vehicles", headers=headers, params=last)
             page = _body(answer)
             found = page["vehicleResponse"]["vehicles"]
-            vehicles += [(each["vin"], each.get("customerVehicleName") or each["vin"]) for each in found]
+            vehicles += [
+                (each["vin"], each.get("customerVehicleName") or each["vin"]) for each in found
+            ]
             if not page.get("moreDataAvailable") or not found:
                 return vehicles
 
@@ -144,11 +150,15 @@ async def configure_fleet(
             provider_id=tenant.provider,
             provider_type=tenant.provider,
             transport="stream" if tenant.provider == "viriciti" else "poll",
-            base_url=simulated.http_url if tenant.provider == "viriciti" else f"{simulated.http_url}/rfms",
+            base_url=simulated.http_url
+            if tenant.provider == "viriciti"
+            else f"{simulated.http_url}/rfms",
             credential=_write_secret(credentials_dir / tenant.name, tenant.credential),
         )
     )
-    vehicles = await list_vehicles(simulated, tenant) + [(vid, f"{vid} (not fitted)") for vid in extra_vehicles]
+    vehicles = await list_vehicles(simulated, tenant) + [
+        (vid, f"{vid} (not fitted)") for vid in extra_vehicles
+    ]
     await _retire_all(registry, workspace_id)
     drafts = [
         DeviceDraft(
@@ -168,7 +178,9 @@ async def configure_fleet(
 
 async def _retire_all(registry: Registry, workspace_id: str) -> None:
     """Retire the devices of an earlier run, so that their grace begins when they are put again."""
-    for device in await registry.list_devices(workspace_id, include_retired=False, after=None, limit=10_000):
+    for device in await registry.list_devices(
+        workspace_id, include_retired=False, after=None, limit=10_000
+    ):
         await registry.retire_device(workspace_id, device.device_id)
 
 

@@ -40,13 +40,25 @@ _CSV_COLUMNS = (
 )
 
 
-def health_table(title: str, items: Iterable[Mapping[str, Any]], *, with_workspace: bool = False) -> Table:
+def health_table(
+    title: str, items: Iterable[Mapping[str, Any]], *, with_workspace: bool = False
+) -> Table:
     """Return one line per device: its names, state, reason and age."""
     table = _empty(title)
     if with_workspace:
         table.add_column("workspace")
-    for column in ("vehicle", "device", "state", "reason", "age", "last update received", "old signals"):
-        table.add_column(column, justify="right" if column == "age" else "left", no_wrap=column != "old signals")
+    for column in (
+        "vehicle",
+        "device",
+        "state",
+        "reason",
+        "age",
+        "last update received",
+        "old signals",
+    ):
+        table.add_column(
+            column, justify="right" if column == "age" else "left", no_wrap=column != "old signals"
+        )
     for item in items:
         state = str(item["state"])
         _add_row(
@@ -70,7 +82,11 @@ def health_csv(pages: Iterable[Mapping[str, Any]]) -> str:
     from api.spreadsheet import write_csv
 
     rows = [
-        [*(item[column] for column in _CSV_COLUMNS), "; ".join(item["old_signals"]), page["evaluated_at"]]
+        [
+            *(item[column] for column in _CSV_COLUMNS),
+            "; ".join(item["old_signals"]),
+            page["evaluated_at"],
+        ]
         for page in pages
         for item in page["items"]
     ]
@@ -86,7 +102,8 @@ def _short(signals: Sequence[str]) -> str:
 def runtime_tables(report: Mapping[str, Any]) -> Iterator[Table]:
     """Yield a table of all shards, then those of the shard that answered.
 
-    Its leases, actors, mailbox lanes and database connections; deferred submissions if there are any.
+    Its leases, actors, mailbox lanes and database connections; deferred submissions if there are
+    any.
     """
     process = report["process"]
     own, ingest = process["shard"], process["ingest"]
@@ -100,7 +117,17 @@ def runtime_tables(report: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _shards_table(shards: Iterable[Mapping[str, Any]]) -> Table:
-    columns = ("shard", "epoch", "state", "heartbeat good until", "leases", "queue", "oldest", "restarts", "parked")
+    columns = (
+        "shard",
+        "epoch",
+        "state",
+        "heartbeat good until",
+        "leases",
+        "queue",
+        "oldest",
+        "restarts",
+        "parked",
+    )
     table = _plain("shards", columns)
     for shard in shards:
         vital = shard.get("statistics") or {}
@@ -120,7 +147,9 @@ def _shards_table(shards: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _leases_table(shard_id: str, workspaces: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _plain(f"leases of {shard_id}", ("workspace", "token", "streams open", "next start", "cycles"))
+    table = _plain(
+        f"leases of {shard_id}", ("workspace", "token", "streams open", "next start", "cycles")
+    )
     for workspace_id, workspace in sorted(workspaces.items()):
         streams = workspace["streams"].values()
         _add_row(
@@ -129,15 +158,25 @@ def _leases_table(shard_id: str, workspaces: Mapping[str, Mapping[str, Any]]) ->
             str(workspace["token"]),
             f"{sum(stream['open'] for stream in streams)} of {len(streams)}",
             _instant(workspace["next_start_at"]),
-            ", ".join(f"{outcome} {count}" for outcome, count in sorted(workspace["outcomes"].items())) or "none yet",
+            ", ".join(
+                f"{outcome} {count}" for outcome, count in sorted(workspace["outcomes"].items())
+            )
+            or "none yet",
         )
     return table
 
 
 def _actors_table(children: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return the actors that do not run or were restarted; the title counts all of them."""
-    odd = {name: child for name, child in children.items() if child["state"] != "running" or child["restarts"]}
-    table = _plain(f"actors: {len(children)}, to look at: {len(odd)}", ("actor", "state", "restarts", "since", "error"))
+    odd = {
+        name: child
+        for name, child in children.items()
+        if child["state"] != "running" or child["restarts"]
+    }
+    table = _plain(
+        f"actors: {len(children)}, to look at: {len(odd)}",
+        ("actor", "state", "restarts", "since", "error"),
+    )
     for name, child in sorted(odd.items()):
         error = child["last_error"] or {}
         _add_row(
@@ -191,7 +230,9 @@ def _plain(title: str, columns: Iterable[str]) -> Table:
 
 
 def _empty(title: str) -> Table:
-    return Table(title=Text(title, "table.title"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    return Table(
+        title=Text(title, "table.title"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
 
 
 def _add_row(table: Table, *cells: str | Text) -> None:
@@ -208,7 +249,11 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     whole = int(seconds)
-    for unit, above, size, below in (("d", "h", 86_400, 3_600), ("h", "min", 3_600, 60), ("min", "s", 60, 1)):
+    for unit, above, size, below in (
+        ("d", "h", 86_400, 3_600),
+        ("h", "min", 3_600, 60),
+        ("min", "s", 60, 1),
+    ):
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // below} {above}"
     return f"{whole} s"

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 async def create_token(
-    settings: Settings, name: str, scopes: Sequence[str], workspaces: Sequence[str] | None, expires_at: datetime | None
+    settings: Settings,
+    name: str,
+    scopes: Sequence[str],
+    workspaces: Sequence[str] | None,
+    expires_at: datetime | None,
 ) -> int:
     """Store a new key and print its text, and nothing else, on standard output.
 
@@ -31,12 +35,18 @@ async def create_token(
     """
     unknown = [scope for scope in scopes if scope not in list(Scope)]
     if unknown:
-        print(f"lastheard: no such scope: {', '.join(unknown)}; there are {', '.join(Scope)}", file=sys.stderr)
+        print(
+            f"lastheard: no such scope: {', '.join(unknown)}; there are {', '.join(Scope)}",
+            file=sys.stderr,
+        )
         return 2
     record, key = mint_key(name, scopes, workspaces, expires_at)
 
     async def main(_: StopSignal) -> int:
-        async with open_database_beside(settings) as dsn, aclosing(Database(dsn, pool_size=2)) as database:
+        async with (
+            open_database_beside(settings) as dsn,
+            aclosing(Database(dsn, pool_size=2)) as database,
+        ):
             (await check_schema(database)).require()
             await PostgresKeys(database).create_key(record)
         print(key)

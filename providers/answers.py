@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import orjson
 
-from actors.ports import ProviderFault
+from ports.providers import ProviderFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,9 @@ class Answer(NamedTuple):
     media_type: str | None
     body: bytes
 
-    def read(self, reader: Callable[[bytes], Read], read_error_code: Callable[[bytes], str | None]) -> Read:
+    def read(
+        self, reader: Callable[[bytes], Read], read_error_code: Callable[[bytes], str | None]
+    ) -> Read:
         """Return what the reader makes of the body.
 
         If the reader raises ProviderFault, the facts of this answer are added to its message.
@@ -46,11 +48,19 @@ class Answer(NamedTuple):
             raise
 
 
-def describe(media_type: str | None, length: int, error_code: str | None, *, is_cut: bool = False) -> str:
+def describe(
+    media_type: str | None, length: int, error_code: str | None, *, is_cut: bool = False
+) -> str:
     """Return the facts of an answer in words: `application/json, 57 bytes, error RateExceeded`."""
     size = f"more than {length} bytes" if is_cut else f"{length} bytes"
     return ", ".join(
-        part for part in (media_type, size if length else "no body", error_code and f"error {error_code}") if part
+        part
+        for part in (
+            media_type,
+            size if length else "no body",
+            error_code and f"error {error_code}",
+        )
+        if part
     )
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 
 if TYPE_CHECKING:
     from domain.model import ProviderConnection
@@ -31,7 +31,9 @@ def parse_base_url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise _wrong(f"base_url is not an address ({error}); it should look like https://host/path") from error
+        raise _wrong(
+            f"base_url is not an address ({error}); it should look like https://host/path"
+        ) from error
     if url.scheme not in WEBSOCKET_SCHEMES or not url.host:
         raise _wrong("base_url must start with https:// (or http://) and name a host")
     if url.userinfo:
@@ -66,7 +68,9 @@ def header_secret(secret: str | None) -> str:
     if not stripped:
         raise _unusable("this connection has no credential: set it to env:NAME or file:PATH")
     if not (stripped.isascii() and stripped.isprintable()):
-        raise _unusable("the credential holds characters that a header cannot carry: check how it was copied")
+        raise _unusable(
+            "the credential holds characters that a header cannot carry: check how it was copied"
+        )
     return stripped
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,9 +45,13 @@ def fault_for_status(
     if status in (401, 403):
         return ProviderFault(FaultClass.CREDENTIALS, answered, permanent=True)
     if status == _TOO_MANY_REQUESTS:
-        return ProviderFault(FaultClass.QUOTA, answered, retry_after=_quota_delay(headers, fallback_now))
+        return ProviderFault(
+            FaultClass.QUOTA, answered, retry_after=_quota_delay(headers, fallback_now)
+        )
     if status >= 500 or status in _PASSING:
-        return ProviderFault(FaultClass.OUTAGE, answered, retry_after=retry_after_seconds(headers, fallback_now))
+        return ProviderFault(
+            FaultClass.OUTAGE, answered, retry_after=retry_after_seconds(headers, fallback_now)
+        )
     if 300 <= status < 400:
         return ProviderFault(
             FaultClass.CONFIGURATION,
@@ -67,18 +71,24 @@ def fault_for_error(error: httpx.HTTPError | httpx.InvalidURL, place: str) -> Pr
     name = type(error).__name__
     if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
         # The texts of these errors quote the request, with the credential's header.
-        return ProviderFault(FaultClass.CONFIGURATION, f"{place} cannot be called ({name})", permanent=True)
+        return ProviderFault(
+            FaultClass.CONFIGURATION, f"{place} cannot be called ({name})", permanent=True
+        )
     if isinstance(error, httpx.RemoteProtocolError):
         # The texts of these errors quote the server's bytes, which may echo the request.
         if str(error).startswith(_CUT_SHORT):
             return ProviderFault(FaultClass.OUTAGE, f"{place} broke off in the middle of an answer")
         return ProviderFault(FaultClass.PROTOCOL, f"{place} does not speak HTTP")
-    return ProviderFault(FaultClass.OUTAGE, f"{place} broke off ({name}: {str(error)[:MAX_REASON]})")
+    return ProviderFault(
+        FaultClass.OUTAGE, f"{place} broke off ({name}: {str(error)[:MAX_REASON]})"
+    )
 
 
 def fault_for_refusal(refusal: OutboundRefused, place: str) -> ProviderFault:
     """Return the fault for an address that this process must not dial."""
-    return ProviderFault(FaultClass.CONFIGURATION, f"{place} cannot be called: {refusal}", permanent=True)
+    return ProviderFault(
+        FaultClass.CONFIGURATION, f"{place} cannot be called: {refusal}", permanent=True
+    )
 
 
 def retry_after_seconds(headers: Mapping[str, str], fallback_now: datetime) -> float | None:
@@ -94,7 +104,9 @@ def retry_after_seconds(headers: Mapping[str, str], fallback_now: datetime) -> f
     if seconds is not None:
         return _bounded(seconds)
     at = _http_date(text)
-    return None if at is None else _bounded((at - _server_now(headers, fallback_now)).total_seconds())
+    return (
+        None if at is None else _bounded((at - _server_now(headers, fallback_now)).total_seconds())
+    )
 
 
 def _quota_delay(headers: Mapping[str, str], fallback_now: datetime) -> float | None:

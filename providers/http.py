@@ -24,8 +24,8 @@ from weakref import WeakValueDictionary
 import httpx
 import trio
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from providers.answers import Answer, describe, media_type_of, no_error_code
 from providers.faults import fault_for_error, fault_for_refusal, fault_for_status, place_of
 from providers.transport import DialledTransport
@@ -111,7 +111,9 @@ class HttpPool:
         self._max_response_bytes = max_response_bytes
         self._pool_wait_seconds = pool_wait_seconds
         self._limiter = trio.CapacityLimiter(max_connections)
-        self._credential_limiters: WeakValueDictionary[bytes, trio.CapacityLimiter] = WeakValueDictionary()
+        self._credential_limiters: WeakValueDictionary[bytes, trio.CapacityLimiter] = (
+            WeakValueDictionary()
+        )
         self._shares: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
         self._current: _Generation | None = None
         self._retired: set[_Generation] = set()
@@ -123,7 +125,10 @@ class HttpPool:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         generations, self._current = [*self._retired, self._generation()], None
         for generation in generations:
@@ -147,7 +152,9 @@ class HttpPool:
         """
         share = self._shares.get(workspace_id)
         if share is None:
-            share = self._shares[workspace_id] = trio.CapacityLimiter(max(1, self._max_connections // SHARES))
+            share = self._shares[workspace_id] = trio.CapacityLimiter(
+                max(1, self._max_connections // SHARES)
+            )
         return share
 
     async def fetch(self, call: Call) -> Answer:
@@ -163,7 +170,9 @@ class HttpPool:
             async with call.limiter or nullcontext(), call.share or nullcontext(), self._limiter:
                 with trio.move_on_after(call.deadline_seconds):
                     return await self._send(call, place)
-            raise ProviderFault(FaultClass.OUTAGE, f"{place} did not answer within {call.deadline_seconds:g} s")
+            raise ProviderFault(
+                FaultClass.OUTAGE, f"{place} did not answer within {call.deadline_seconds:g} s"
+            )
         except ProviderFault as fault:
             self._faults[fault.fault] += 1
             raise
@@ -191,10 +200,15 @@ class HttpPool:
                     return await self._exchange(generation.client, call, place)
                 except httpx.PoolTimeout:
                     self._replace(generation)
-        raise ProviderFault(FaultClass.OUTAGE, f"{place} could not be called: no connection came free in two attempts")
+        raise ProviderFault(
+            FaultClass.OUTAGE,
+            f"{place} could not be called: no connection came free in two attempts",
+        )
 
     async def _exchange(self, client: httpx.AsyncClient, call: Call, place: str) -> Answer:
-        request = client.build_request(call.method, call.url, headers=dict(call.headers), content=call.content)
+        request = client.build_request(
+            call.method, call.url, headers=dict(call.headers), content=call.content
+        )
         try:
             response = await client.send(request, stream=True)
         except httpx.PoolTimeout:
@@ -215,7 +229,9 @@ class HttpPool:
         if not response.is_success:
             code = None if is_cut else call.read_error_code(_readable(response, body))
             facts = describe(media_type_of(response.headers), len(body), code, is_cut=is_cut)
-            raise fault_for_status(response.status_code, response.headers, place, facts, self.clock.wall())
+            raise fault_for_status(
+                response.status_code, response.headers, place, facts, self.clock.wall()
+            )
         plain = self._decompress(response, body, place)
         return Answer(response.status_code, media_type_of(response.headers), plain)
 
@@ -253,20 +269,28 @@ class HttpPool:
         if encoding == _PLAIN:
             return body
         if encoding not in _PACKED:
-            raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered in an encoding nobody asked for")
+            raise ProviderFault(
+                FaultClass.PROTOCOL, f"{place} answered in an encoding nobody asked for"
+            )
         inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
         try:
             plain = inflater.decompress(body, self._max_response_bytes)
         except zlib.error as error:
-            raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered with a damaged {encoding} body") from error
+            raise ProviderFault(
+                FaultClass.PROTOCOL, f"{place} answered with a damaged {encoding} body"
+            ) from error
         if inflater.unconsumed_tail:
             raise self._too_long(place)
         if not inflater.eof:
-            raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered with a {encoding} body that is cut off")
+            raise ProviderFault(
+                FaultClass.PROTOCOL, f"{place} answered with a {encoding} body that is cut off"
+            )
         return plain
 
     def _too_long(self, place: str) -> ProviderFault:
-        return ProviderFault(FaultClass.PROTOCOL, f"{place} answered with more than {self._max_response_bytes} bytes")
+        return ProviderFault(
+            FaultClass.PROTOCOL, f"{place} answered with more than {self._max_response_bytes} bytes"
+        )
 
     # Clients
 
@@ -330,6 +354,10 @@ def _readable(response: httpx.Response, body: bytes) -> bytes:
     if encoding == _PLAIN:
         return body
     try:
-        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, MAX_ERROR_BODY_BYTES) if encoding in _PACKED else b""
+        return (
+            zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, MAX_ERROR_BODY_BYTES)
+            if encoding in _PACKED
+            else b""
+        )
     except zlib.error:
         return b""

@@ -14,8 +14,8 @@ from typing import Final
 
 import orjson
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 
 MAX_SAMPLES: Final = 20  # of one page
 _MAX_LEVELS: Final = 20

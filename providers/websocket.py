@@ -18,8 +18,8 @@ import trio
 from trio_websocket import ConnectionRejected, HandshakeError, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from providers.answers import describe, error_code_of, media_type_of, no_error_code
 from providers.faults import MAX_REASON, fault_for_refusal, fault_for_status, place_of
 from providers.websocket_frames import IdleFrames, open_connection
@@ -72,7 +72,10 @@ class WebSocketOpener:
         self._counts: Counter[str] = Counter()
 
     def statistics(self) -> dict[str, Any]:
-        return {name: self._counts[name] for name in ("attempts", "opened", "failed", "goodbyes_unanswered")}
+        return {
+            name: self._counts[name]
+            for name in ("attempts", "opened", "failed", "goodbyes_unanswered")
+        }
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[WebSocketConnection]:
@@ -110,7 +113,9 @@ class WebSocketOpener:
         if raised is not None:
             raise raised
 
-    async def _open_stream(self, deadline: float) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+    async def _open_stream(
+        self, deadline: float
+    ) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
         """Open the TCP stream, and TLS with its handshake.
 
         The handshake is made here: left to the first byte sent, a bad certificate would look like
@@ -128,7 +133,9 @@ class WebSocketOpener:
         except (OSError, trio.BrokenResourceError) as error:
             self._counts["failed"] += 1
             reason = str(_root_of(error))[:MAX_REASON]
-            raise ProviderFault(FaultClass.OUTAGE, f"{self._place} cannot be reached ({reason})") from error
+            raise ProviderFault(
+                FaultClass.OUTAGE, f"{self._place} cannot be reached ({reason})"
+            ) from error
         self._counts["failed"] += 1
         raise self._too_slow()
 
@@ -155,7 +162,9 @@ class WebSocketOpener:
             stream,
             url.netloc.decode("ascii"),
             url.raw_path.decode("ascii"),
-            extra_headers=[(name.encode(), value.encode()) for name, value in self._endpoint.headers.items()],
+            extra_headers=[
+                (name.encode(), value.encode()) for name, value in self._endpoint.headers.items()
+            ],
             message_queue_size=MESSAGE_QUEUE_SIZE,
             max_message_size=MAX_MESSAGE_SIZE,
             receive_buffer_size=RECEIVE_BUFFER_BYTES,
@@ -166,7 +175,9 @@ class WebSocketOpener:
             await connection.aclose()
         self._counts["goodbyes_unanswered"] += scope.cancelled_caught
 
-    def _unwrap(self, group: BaseExceptionGroup[BaseException], phase: _Phase) -> BaseException | None:
+    def _unwrap(
+        self, group: BaseExceptionGroup[BaseException], phase: _Phase
+    ) -> BaseException | None:
         """Return the error that the caller should see, or None. `group` is what left the nursery.
 
         The body's own error comes before the reader task's. The reader task fails when the
@@ -176,7 +187,9 @@ class WebSocketOpener:
         failure has cancelled the body, and the nursery has absorbed that cancellation by now.
         """
         failures, rest = group.split(
-            Exception if phase is _Phase.OPENING else (HandshakeError, LocalProtocolError, IdleFrames)
+            Exception
+            if phase is _Phase.OPENING
+            else (HandshakeError, LocalProtocolError, IdleFrames)
         )
         if failures is not None and failures.subgroup(IdleFrames) and rest is not None:
             # drop the fault that the stream ended: the flood is its cause
@@ -196,21 +209,34 @@ class WebSocketOpener:
         Any other refusal is an outage, because proxies and restarts answer anything.
         """
         if isinstance(failure, IdleFrames):
-            return ProviderFault(FaultClass.PROTOCOL, f"{self._place} floods the stream with frames that say nothing")
+            return ProviderFault(
+                FaultClass.PROTOCOL, f"{self._place} floods the stream with frames that say nothing"
+            )
         if not isinstance(failure, ConnectionRejected):
-            wrong = "went on after the end of its stream" if phase is _Phase.OPEN else "does not speak WebSocket"
+            wrong = (
+                "went on after the end of its stream"
+                if phase is _Phase.OPEN
+                else "does not speak WebSocket"
+            )
             return ProviderFault(FaultClass.PROTOCOL, f"{self._place} {wrong}")
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in failure.headers}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in failure.headers
+        }
         body = failure.body or b""
         facts = describe(media_type_of(headers), len(body), self._endpoint.read_error_code(body))
-        fault = fault_for_status(failure.status_code, headers, self._place, facts, self._http.clock.wall())
+        fault = fault_for_status(
+            failure.status_code, headers, self._place, facts, self._http.clock.wall()
+        )
         if fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA):
             return fault
         return ProviderFault(FaultClass.OUTAGE, str(fault), retry_after=fault.retry_after)
 
     def _too_slow(self) -> ProviderFault:
         seconds = self._endpoint.connect_seconds
-        return ProviderFault(FaultClass.OUTAGE, f"{self._place} did not open the stream within {seconds:g} s")
+        return ProviderFault(
+            FaultClass.OUTAGE, f"{self._place} did not open the stream within {seconds:g} s"
+        )
 
 
 def closing_fault(connection: WebSocketConnection) -> ProviderFault:
@@ -220,9 +246,13 @@ def closing_fault(connection: WebSocketConnection) -> ProviderFault:
     """
     reason = connection.closed
     if reason is None:
-        return ProviderFault(FaultClass.PROTOCOL, "the stream ended: its bytes were no valid WebSocket frames")
+        return ProviderFault(
+            FaultClass.PROTOCOL, "the stream ended: its bytes were no valid WebSocket frames"
+        )
     if reason.code == _TOO_BIG:
-        return ProviderFault(FaultClass.PROTOCOL, f"the stream held a message of more than {MAX_MESSAGE_SIZE} bytes")
+        return ProviderFault(
+            FaultClass.PROTOCOL, f"the stream held a message of more than {MAX_MESSAGE_SIZE} bytes"
+        )
     code = error_code_of(reason.reason)
     closed = f"the stream was closed ({reason.code} {reason.name.lower()})"
     fault = FaultClass.PROTOCOL if reason.code in _NOT_AS_AGREED else FaultClass.OUTAGE

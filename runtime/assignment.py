@@ -84,8 +84,12 @@ def decide_assignment(
     if draining or me not in members:
         return Assignment((), tuple(mine) if draining else ())
     wanted = {resource.name: desired_owner(resource.group, members) or me for resource in resources}
-    free = {resource.name: resource.free_seconds for resource in resources if resource.owner is None}
-    claim = sorted(name for name, seconds in free.items() if wanted[name] == me or seconds > ttl_seconds)
+    free = {
+        resource.name: resource.free_seconds for resource in resources if resource.owner is None
+    }
+    claim = sorted(
+        name for name, seconds in free.items() if wanted[name] == me or seconds > ttl_seconds
+    )
     late = {wanted[name] for name, seconds in free.items() if seconds > ttl_seconds * LATE_SHARE}
     late |= {adopted[name] for name in mine if name in adopted}
     misplaced = [name for name in mine if wanted[name] != me and wanted[name] not in late]
@@ -128,10 +132,17 @@ class Rounds:
         of its own.
         """
         self._free_since = {name: self._free_since.get(name, now) for name in free}
-        self._adopted = {name: entry for name, entry in self._adopted.items() if name in mine and now < entry[1]}
+        self._adopted = {
+            name: entry for name, entry in self._adopted.items() if name in mine and now < entry[1]
+        }
         resources = [Resource(name, groups.get(name) or alone(name), self._me) for name in mine]
         resources += [
-            Resource(name, groups.get(name) or alone(name), None, min(seconds, now - self._free_since[name]))
+            Resource(
+                name,
+                groups.get(name) or alone(name),
+                None,
+                min(seconds, now - self._free_since[name]),
+            )
             for name, seconds in free.items()
         ]
         assignment = decide_assignment(

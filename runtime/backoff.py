@@ -24,7 +24,9 @@ class Backoff:
 
     def __init__(self, random: Random, base_seconds: float, cap_seconds: float) -> None:
         if not 0 < base_seconds <= cap_seconds:
-            raise ValueError(f"need 0 < base_seconds <= cap_seconds, not {base_seconds} and {cap_seconds}")
+            raise ValueError(
+                f"need 0 < base_seconds <= cap_seconds, not {base_seconds} and {cap_seconds}"
+            )
         self._random = random
         self._base_seconds = base_seconds
         self._cap_seconds = cap_seconds

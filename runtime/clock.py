@@ -178,7 +178,9 @@ class SharedClock:
             "steps": self._steps,
             "is_certain": self.is_certain,
             "uncertainty_seconds": None if sample is None else self.uncertainty_seconds,
-            "sample_age_seconds": None if sample is None else self._clock.monotonic() - sample.monotonic,
+            "sample_age_seconds": None
+            if sample is None
+            else self._clock.monotonic() - sample.monotonic,
         }
 
 

@@ -55,7 +55,11 @@ class Dialler:
     """
 
     def __init__(
-        self, allowance: Allowance, *, resolve: Resolve | None = None, connect: Connect = trio.open_tcp_stream
+        self,
+        allowance: Allowance,
+        *,
+        resolve: Resolve | None = None,
+        connect: Connect = trio.open_tcp_stream,
     ) -> None:
         self.allowance = allowance
         self._limiter = trio.CapacityLimiter(MAX_LOOKUPS)
@@ -118,7 +122,9 @@ class Dialler:
         The name is passed as bytes: for text, the codec refuses long labels with an error that is
         not an OSError.
         """
-        ask = partial(socket.getaddrinfo, host.encode("ascii", "replace"), port, type=socket.SOCK_STREAM)
+        ask = partial(
+            socket.getaddrinfo, host.encode("ascii", "replace"), port, type=socket.SOCK_STREAM
+        )
         limiter = self._known_limiter if host in self._known else self._limiter
         try:
             found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=limiter)
@@ -176,4 +182,8 @@ def _alternating(addresses: Sequence[Address]) -> list[Address]:
     """
     first, *rest = addresses
     other = next((address for address in rest if address.version != first.version), None)
-    return [first, *([other] if other else []), *(address for address in rest if address is not other)]
+    return [
+        first,
+        *([other] if other else []),
+        *(address for address in rest if address is not other),
+    ]

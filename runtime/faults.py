@@ -22,7 +22,9 @@ class EnvironmentFault(Exception):
     retry_after: float | None = None
     """Seconds that the other side asked us to wait, or None if it did not say."""
 
-    def __init__(self, message: str = "", *, permanent: bool | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str = "", *, permanent: bool | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         if permanent is not None:
             self.permanent = permanent

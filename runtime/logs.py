@@ -36,10 +36,20 @@ if TYPE_CHECKING:
 
 LogFormat = Literal["auto", "json", "console"]
 _line_limit = LineLimit()  # for the process; keeps counting when logging is configured again
-QUIET_LIBRARIES = ("hypercorn", "asyncio", "httpx", "httpcore", "trio-websocket", "quart", "alembic")
+QUIET_LIBRARIES = (
+    "hypercorn",
+    "asyncio",
+    "httpx",
+    "httpcore",
+    "trio-websocket",
+    "quart",
+    "alembic",
+)
 
 
-def configure_logging(*, format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None) -> None:
+def configure_logging(
+    *, format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None
+) -> None:
     """Send all logging of this process to one stream, by default standard error.
 
     May be called again; the last call counts. `auto` is coloured text on a terminal and JSON
@@ -85,7 +95,9 @@ class EdgeLog:
     the last error.
     """
 
-    def __init__(self, log: FilteringBoundLogger, subject: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, log: FilteringBoundLogger, subject: str, *, clock: Clock | None = None
+    ) -> None:
         self._log = log
         self._subject = subject
         self._clock: Clock = clock or SystemClock()
@@ -183,7 +195,9 @@ class _Bridge(logging.Handler):
             pass
         except Exception as error:
             # Python's own handleError prints the record's arguments without redaction.
-            self._writer.write(f'{{"event":"log_record_unprintable","error_type":"{type(error).__name__}"}}')
+            self._writer.write(
+                f'{{"event":"log_record_unprintable","error_type":"{type(error).__name__}"}}'
+            )
 
 
 def _route_standard_logging(bridge: _Bridge, threshold: int) -> None:

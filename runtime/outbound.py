@@ -26,7 +26,9 @@ Network = IPv4Network | IPv6Network
 
 SETTING: Final = "LASTHEARD_OUTBOUND_ALLOW"
 
-_HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_HOST_NAME: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*"
+)
 _NUMBER: Final = re.compile(r"(0x[0-9a-f]*|[0-9]+)")
 _PERCENT_ENCODED_PERCENT: Final = "%25"
 
@@ -168,7 +170,9 @@ class Allowance:
             self.judge(host, address)
 
     def _names(self, host: str, address: Address) -> bool:
-        return _plain_name(host) in self.hosts or any(_contains(each, address) for each in self.networks)
+        return _plain_name(host) in self.hosts or any(
+            _contains(each, address) for each in self.networks
+        )
 
 
 def _contains(network: Network, address: Address) -> bool:

@@ -20,13 +20,13 @@ REDACTED = "[redacted]"
 MAX_TEXT_LENGTH = 32_768  # longer texts are cut, and say so
 MAX_DEPTH = 12  # a cycle or a deeper document ends as text
 
-_SENSITIVE_WORD = (
-    r"authorization|api[-_]?key|token|secret|passw(?:or)?d|passphrase|pwd|credential|cookie|private[-_]?key"
-)
+_SENSITIVE_WORD = r"authorization|api[-_]?key|token|secret|passw(?:or)?d|passphrase|pwd|credential|cookie|private[-_]?key"
 _SENSITIVE_KEY = re.compile(_SENSITIVE_WORD, re.IGNORECASE)
 # Facts about a secret: when it expires, which one it is, where it is stored. The values of such
 # keys still pass the patterns below.
-_ABOUT_A_SECRET = re.compile(r"(?:_at|_id|_name|_kind|_type|_count|_state|_seconds|_ref|_reference)$", re.IGNORECASE)
+_ABOUT_A_SECRET = re.compile(
+    r"(?:_at|_id|_name|_kind|_type|_count|_state|_seconds|_ref|_reference)$", re.IGNORECASE
+)
 _QUOTED_OR_RUN = r"""(?:\\"(?:(?!\\").){0,4000}\\"|"(?:[^"\\]|\\.){0,4000}"|'(?:[^'\\]|\\.){0,4000}'|[^\s"',;&)}\]]+)"""
 
 _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -35,17 +35,24 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # A DSN's password may hold any character if it was not escaped, so this matches up to the last
     # @.
     (
-        re.compile(r"\b(postgres(?:ql)?(?:\+\w{1,20})?://[^\s:/@]{0,200}):\S{1,4000}@", re.IGNORECASE),
+        re.compile(
+            r"\b(postgres(?:ql)?(?:\+\w{1,20})?://[^\s:/@]{0,200}):\S{1,4000}@", re.IGNORECASE
+        ),
         rf"\1:{REDACTED}@",
     ),
     (
-        re.compile(r"\b([a-z][a-z0-9+.-]{0,20}://[^\s:/?#@]{0,200}):[^\s/?#\"']{1,4000}@", re.IGNORECASE),
+        re.compile(
+            r"\b([a-z][a-z0-9+.-]{0,20}://[^\s:/?#@]{0,200}):[^\s/?#\"']{1,4000}@", re.IGNORECASE
+        ),
         rf"\1:{REDACTED}@",
     ),
     # JSON Web Tokens in any place.
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
     (re.compile(r"\b(bearer)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
-    (re.compile(r"\b(basic)\s+(?=\S*[0-9=+/])[A-Za-z0-9+/=]{6,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (
+        re.compile(r"\b(basic)\s+(?=\S*[0-9=+/])[A-Za-z0-9+/=]{6,}", re.IGNORECASE),
+        rf"\1 {REDACTED}",
+    ),
     # key=value, key: value, "key": "value", ?key=value; an authorization may have its scheme first.
     (
         re.compile(
@@ -58,7 +65,8 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # Header pairs in a repr: (b'authorization', b'…').
     (
         re.compile(
-            rf"""(["'][\w-]{{0,40}}(?:{_SENSITIVE_WORD})[\w-]{{0,40}}["']\s?,\s?b?)(?:"[^"]*"|'[^']*')""", re.IGNORECASE
+            rf"""(["'][\w-]{{0,40}}(?:{_SENSITIVE_WORD})[\w-]{{0,40}}["']\s?,\s?b?)(?:"[^"]*"|'[^']*')""",
+            re.IGNORECASE,
         ),
         rf"\1{REDACTED}",
     ),
@@ -99,7 +107,9 @@ def redact(value: Any, depth: int = 0) -> Any:
     if isinstance(value, datetime | date | UUID):
         return value.isoformat() if isinstance(value, date) else str(value)
     if depth < MAX_DEPTH and isinstance(value, Mapping):
-        return {_text(key): _redact_entry(_text(key), item, depth + 1) for key, item in value.items()}
+        return {
+            _text(key): _redact_entry(_text(key), item, depth + 1) for key, item in value.items()
+        }
     if depth < MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
         return _redact_sequence(value, depth + 1)
     return redact_text(_text(value))
@@ -128,6 +138,10 @@ def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     try:
-        return repr(value) if not isinstance(value, BaseException) else f"{type(value).__name__}: {value}"
+        return (
+            repr(value)
+            if not isinstance(value, BaseException)
+            else f"{type(value).__name__}: {value}"
+        )
     except Exception as error:  # an object whose repr fails must not lose the log line
         return f"<{type(value).__name__} without a repr: {type(error).__name__}>"

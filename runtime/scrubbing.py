@@ -132,7 +132,13 @@ def _plain_of(escape: re.Match[bytes]) -> bytes:
     value = escape.group
     if value("high"):
         pair = f"\\u{value('high').decode()}\\u{value('low').decode()}"
-        return pair.encode().decode("unicode-escape").encode("utf-16", "surrogatepass").decode("utf-16").encode()
+        return (
+            pair.encode()
+            .decode("unicode-escape")
+            .encode("utf-16", "surrogatepass")
+            .decode("utf-16")
+            .encode()
+        )
     if value("unicode"):
         return chr(int(value("unicode"), 16)).encode("utf-8", "surrogatepass")
     if value("letter"):
@@ -198,7 +204,11 @@ def _base64_cores(part: bytes) -> Iterator[bytes]:
 def _any_of(forms: Iterable[bytes], flags: int = 0) -> re.Pattern[bytes] | None:
     """Return a pattern that finds every occurrence, overlapping ones too."""
     alternatives = sorted((form for form in forms if form), key=lambda form: (-len(form), form))
-    return re.compile(b"(?=(" + b"|".join(map(re.escape, alternatives)) + b"))", flags) if alternatives else None
+    return (
+        re.compile(b"(?=(" + b"|".join(map(re.escape, alternatives)) + b"))", flags)
+        if alternatives
+        else None
+    )
 
 
 # Spans

@@ -41,7 +41,9 @@ class SecretReference:
         kind, colon, target = reference.partition(":")
         if kind not in ("env", "file") or not colon or not target.strip():
             # The text is not repeated, because it may be the secret itself.
-            raise ValueError("a secret must be a reference, env:NAME or file:PATH, not the secret itself")
+            raise ValueError(
+                "a secret must be a reference, env:NAME or file:PATH, not the secret itself"
+            )
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "target", target.strip())
 
@@ -62,7 +64,9 @@ class SecretReference:
     def _read(self, env: Mapping[str, str], folder: Path | None) -> str:
         if self.kind == "env":
             if self.target not in env:
-                raise SecretUnavailable(f"the secret {self} is missing: no such variable", permanent=True)
+                raise SecretUnavailable(
+                    f"the secret {self} is missing: no such variable", permanent=True
+                )
             return env[self.target]
         try:
             content = read_secret_file(self.target, folder)

@@ -29,7 +29,14 @@ from runtime.secret_references import SecretForbidden, SecretReference, SecretUn
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["FREE_NAMES", "SecretForbidden", "SecretReference", "SecretUnavailable", "SettingsError", "load_settings"]
+__all__ = [
+    "FREE_NAMES",
+    "SecretForbidden",
+    "SecretReference",
+    "SecretUnavailable",
+    "SettingsError",
+    "load_settings",
+]
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -67,7 +74,12 @@ def load_settings(
     variables = dict(os.environ if env is None else env)
     names = _Names(cls, retired or {})
     document = {} if toml_path is None else _read_toml(toml_path)
-    unknown = dict([*_unknown_keys(names, document, toml_path), *_unknown_variables(names, variables, also_known)])
+    unknown = dict(
+        [
+            *_unknown_keys(names, document, toml_path),
+            *_unknown_variables(names, variables, also_known),
+        ]
+    )
     from_env = _MappingSource(cls, variables)()
     settings = cls.__new__(cls)
     wrong: list[ErrorDetails] = []
@@ -110,12 +122,19 @@ class _Names:
     def nearest_field(self, path: tuple[int | str, ...]) -> _Field | None:
         """Return the field at this place, or the one that contains it, or None."""
         names = tuple(str(part) for part in path)
-        return next((self.fields[names[:n]] for n in range(len(names), 0, -1) if names[:n] in self.fields), None)
+        return next(
+            (self.fields[names[:n]] for n in range(len(names), 0, -1) if names[:n] in self.fields),
+            None,
+        )
 
     def explain_unknown(self, path: tuple[str, ...], name: str, known: list[str]) -> str:
         """Return what is wrong with a name that is no setting, and what to do."""
         why = self.retired.get(self.key(path))
-        return f"no longer a setting: remove it. {why}" if why else f"no such setting{_suggestion(name, known)}"
+        return (
+            f"no longer a setting: remove it. {why}"
+            if why
+            else f"no such setting{_suggestion(name, known)}"
+        )
 
     def is_open(self, path: tuple[str, ...]) -> bool:
         field = self.nearest_field(path)
@@ -149,11 +168,15 @@ def _fields_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[_Fiel
     for name, info in model.model_fields.items():
         path = (*above, name)
         forms = _forms_of(info.annotation)
-        nested = next((form for form in forms if isinstance(form, type) and issubclass(form, BaseModel)), None)
+        nested = next(
+            (form for form in forms if isinstance(form, type) and issubclass(form, BaseModel)), None
+        )
         has_plain_default = not (info.is_required() or info.default_factory or nested)
         yield _Field(
             path,
-            is_secret=not info.repr or is_sensitive_key(name) or any("Secret" in str(form) for form in forms),
+            is_secret=not info.repr
+            or is_sensitive_key(name)
+            or any("Secret" in str(form) for form in forms),
             is_open=any((get_origin(form) or form) in (dict, Mapping) for form in forms),
             description=info.description or "",
             default=_plain(info.default) if has_plain_default else "",
@@ -199,7 +222,10 @@ def _unknown_keys(
         path = (*above, key)
         if not names.knows(path):
             known = [names.key(each) for each in names.fields]
-            yield path, f"TOML key {names.key(path)} in {file}: {names.explain_unknown(path, names.key(path), known)}"
+            yield (
+                path,
+                f"TOML key {names.key(path)} in {file}: {names.explain_unknown(path, names.key(path), known)}",
+            )
         elif isinstance(value, Mapping) and not names.is_open(path):
             yield from _unknown_keys(names, value, file, path)
 
@@ -211,7 +237,9 @@ def _unknown_variables(
 
     Known are settings, variables that a reference or `also_known` names, and FREE_NAMES.
     """
-    referred = {value.removeprefix("env:") for value in variables.values() if value.startswith("env:")}
+    referred = {
+        value.removeprefix("env:") for value in variables.values() if value.startswith("env:")
+    }
     spared = {name.upper() for name in (*also_known, *referred)}
     known = [names.variable(path) for path in names.fields]
     for variable in sorted(name for name in variables if name.upper().startswith(names.prefix)):
@@ -226,7 +254,9 @@ def _suggestion(name: str, known: list[str]) -> str:
     return f"; did you mean {closest[0]}?" if closest else ""
 
 
-def _explain(names: _Names, error: ErrorDetails, from_env: Mapping[str, Any], toml_path: Path | None) -> str:
+def _explain(
+    names: _Names, error: ErrorDetails, from_env: Mapping[str, Any], toml_path: Path | None
+) -> str:
     """Describe one wrong setting.
 
     The text has its names, the given value and its origin, the fault, the purpose and the default.
@@ -242,7 +272,9 @@ def _explain(names: _Names, error: ErrorDetails, from_env: Mapping[str, Any], to
     elif isinstance(error["input"], Mapping):
         parts.append(reason)
     else:
-        origin = "the environment" if _reaches(from_env, location) else str(toml_path or "the defaults")
+        origin = (
+            "the environment" if _reaches(from_env, location) else str(toml_path or "the defaults")
+        )
         parts.append(f"{_shown(field, error['input'])} from {origin} is wrong: {reason}")
     if field.description:
         parts.append(f"- {field.description}")

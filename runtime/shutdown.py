@@ -93,7 +93,10 @@ class _Stopping:
                     signal.signal(number, handler)
 
     def _end_hard(self, number: int, _frame: FrameType | None) -> None:
-        if self.requested_at is not None and time.monotonic() - self.requested_at < SAME_REQUEST_SECONDS:
+        if (
+            self.requested_at is not None
+            and time.monotonic() - self.requested_at < SAME_REQUEST_SECONDS
+        ):
             return
         end_hard(128 + number)
 
@@ -197,7 +200,9 @@ class ShutdownPlan:
 class _Watchdog:
     """Ends the process after a time. It is a thread, because the event loop may be stuck."""
 
-    def __init__(self, seconds: float, exit_code: int, end_process: Callable[[int], object]) -> None:
+    def __init__(
+        self, seconds: float, exit_code: int, end_process: Callable[[int], object]
+    ) -> None:
         self._seconds = seconds
         self._exit_code = exit_code
         self._end_process = end_process
@@ -216,6 +221,8 @@ class _Watchdog:
             return
         # Not through the logs: a stuck thread may hold their lock.
         with suppress(Exception):
-            os.write(2, f"shutdown took longer than {self._seconds:g} s; ending the process\n".encode())
+            os.write(
+                2, f"shutdown took longer than {self._seconds:g} s; ending the process\n".encode()
+            )
             faulthandler.dump_traceback(2, all_threads=True)
         self._end_process(self._exit_code)

@@ -94,7 +94,13 @@ class Child:
     """One supervised child, as others may see it. Only `Supervisor.start` makes one."""
 
     def __init__(
-        self, name: str, run: Callable[[], Awaitable[None]], restart: Restart, *, essential: bool, clock: Clock
+        self,
+        name: str,
+        run: Callable[[], Awaitable[None]],
+        restart: Restart,
+        *,
+        essential: bool,
+        clock: Clock,
     ) -> None:
         self.name = name
         self.restart = restart
@@ -248,7 +254,10 @@ class Supervisor:
         self._ended.pop(name, None)
         if not child.has_ended:
             self._log.warning(
-                "actor_outlives_its_stop", supervisor=self.name, child=name, budget_seconds=budget_seconds
+                "actor_outlives_its_stop",
+                supervisor=self.name,
+                child=name,
+                budget_seconds=budget_seconds,
             )
         return child.has_ended
 
@@ -261,7 +270,9 @@ class Supervisor:
         children = self.children()
         return {
             "name": self.name,
-            "states": {state.value: sum(child.state is state for child in children) for state in ChildState},
+            "states": {
+                state.value: sum(child.state is state for child in children) for state in ChildState
+            },
             "crashes": self._crashes,
             "children": {child.name: child.statistics() for child in children},
         }
@@ -342,7 +353,10 @@ class Supervisor:
         child._crashes.clear()
         child._enter(ChildState.PARKED)
         self._log.error(
-            "actor_parked", supervisor=self.name, child=child.name, retry_in_seconds=self._parked_retry_seconds
+            "actor_parked",
+            supervisor=self.name,
+            child=child.name,
+            retry_in_seconds=self._parked_retry_seconds,
         )
         await trio.sleep(self._parked_retry_seconds)
 
@@ -362,9 +376,13 @@ def _unwrapped(error: Exception) -> Exception:
     return error
 
 
-def _raise_what_happened(name: str, failure: Exception | None, block_error: Exception | None) -> None:
+def _raise_what_happened(
+    name: str, failure: Exception | None, block_error: Exception | None
+) -> None:
     if failure is not None and block_error is not None:
-        raise ExceptionGroup(f"supervisor {name!r}: an essential child and the block failed", [failure, block_error])
+        raise ExceptionGroup(
+            f"supervisor {name!r}: an essential child and the block failed", [failure, block_error]
+        )
     if failure is not None:
         raise failure
     if block_error is not None:

@@ -29,12 +29,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Faults, written name=value,name=value:\n{describe_faults()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--demo", action="store_true", help="the five demonstration fleets; only --seed counts")
+    parser.add_argument(
+        "--demo", action="store_true", help="the five demonstration fleets; only --seed counts"
+    )
     parser.add_argument("--devices", type=int, default=100)
     parser.add_argument("--tenants", type=int, default=1)
-    parser.add_argument("--rfms-tenants", type=int, default=0, help="how many of the tenants speak rFMS")
+    parser.add_argument(
+        "--rfms-tenants", type=int, default=0, help="how many of the tenants speak rFMS"
+    )
     parser.add_argument("--rate", type=float, default=1.0, help="frames per second and vehicle")
-    parser.add_argument("--report-interval", type=float, default=60.0, help="seconds between two rFMS statuses")
+    parser.add_argument(
+        "--report-interval", type=float, default=60.0, help="seconds between two rFMS statuses"
+    )
     parser.add_argument("--faults", default="", help="see below")
     parser.add_argument("--credentials", nargs="*", default=(), help="one per tenant, in order")
     parser.add_argument("--seed", type=int, default=0)

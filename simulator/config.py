@@ -66,9 +66,13 @@ class Tenant:
             raise ConfigInvalid(f"tenant {self.name}: vehicle ids must be unique within a tenant")
         wrong = [vin for vin in ids if not is_vin(vin)] if self.provider is Provider.RFMS else []
         if wrong:
-            raise ConfigInvalid(f"tenant {self.name}: {wrong[0]!r} is no VIN (17 characters without I, O, Q)")
+            raise ConfigInvalid(
+                f"tenant {self.name}: {wrong[0]!r} is no VIN (17 characters without I, O, Q)"
+            )
         if self.page_size < 1 or self.max_statuses < 1:
-            raise ConfigInvalid(f"tenant {self.name}: page_size and max_statuses must be at least 1")
+            raise ConfigInvalid(
+                f"tenant {self.name}: page_size and max_statuses must be at least 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,9 @@ class SimulatorConfig:
         if len(set(names)) != len(names):
             raise ConfigInvalid("tenant names must be unique")
         if len(set(keys)) != len(keys):
-            raise ConfigInvalid("two tenants of one provider cannot share a credential: it tells them apart")
+            raise ConfigInvalid(
+                "two tenants of one provider cannot share a credential: it tells them apart"
+            )
 
 
 def build_config(
@@ -113,7 +119,9 @@ def build_config(
     for a command line.
     """
     if not 0 < tenants <= devices:
-        raise ConfigInvalid(f"{devices} devices cannot fill {tenants} tenants; each needs at least one")
+        raise ConfigInvalid(
+            f"{devices} devices cannot fill {tenants} tenants; each needs at least one"
+        )
     if not 0 <= rfms_tenants <= tenants:
         raise ConfigInvalid(f"{rfms_tenants} of {tenants} tenants cannot use rFMS")
     for name, value in (("rate", rate), ("report interval", report_interval_seconds)):
@@ -126,9 +134,15 @@ def build_config(
         provider = Provider.VIRICITI if number < tenants - rfms_tenants else Provider.RFMS
         count = base + (number < extra)
         vehicles = plain_fleet(seed, provider, number, count, rate, report_interval_seconds)
-        given = credentials[number] if number < len(credentials) else _credential(seed, provider, number)
+        given = (
+            credentials[number]
+            if number < len(credentials)
+            else _credential(seed, provider, number)
+        )
         name = f"fleet-{number + 1:02d}"
-        built.append(Tenant(name=name, provider=provider, credential=given, vehicles=vehicles, faults=judged))
+        built.append(
+            Tenant(name=name, provider=provider, credential=given, vehicles=vehicles, faults=judged)
+        )
     return SimulatorConfig(tenants=tuple(built), seed=seed)
 
 
@@ -143,7 +157,12 @@ def vehicle_id(seed: int, provider: Provider, tenant: int, number: int) -> str:
 
 
 def plain_fleet(
-    seed: int, provider: Provider, tenant: int, count: int, rate: float, report_interval_seconds: float
+    seed: int,
+    provider: Provider,
+    tenant: int,
+    count: int,
+    rate: float,
+    report_interval_seconds: float,
 ) -> tuple[VehicleSpec, ...]:
     """Return vehicles without faults; every tenth is parked.
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 def answer(simulator: Simulator, request: Request) -> Answer:
     match request.method, request.path:
         case "GET", "/sim/statistics":
-            return json_answer(200, simulator.statistics(brief=request.query.get("brief") == "true"))
+            return json_answer(
+                200, simulator.statistics(brief=request.query.get("brief") == "true")
+            )
         case "GET", "/sim/connections":
             return json_answer(200, [asdict(entry) for entry in simulator.connections])
         case "GET", "/sim/last":
@@ -70,7 +72,9 @@ def change_faults(desks: Iterable[Desk], order: dict[str, Any], elapsed: float) 
     mistake.
     """
     faults = parse_faults(order["faults"]) if "faults" in order else None
-    manners = {vehicle: read_reporting(wanted) for vehicle, wanted in order.get("reporting", {}).items()}
+    manners = {
+        vehicle: read_reporting(wanted) for vehicle, wanted in order.get("reporting", {}).items()
+    }
     for desk in desks:
         if strangers := set(manners) - set(desk.roster.vehicles):
             raise ValueError(f"tenant {desk.tenant.name} has no vehicle {sorted(strangers)}")

@@ -51,7 +51,15 @@ def demo_config(seed: int = 0, pace: DemoPace | None = None) -> SimulatorConfig:
         vehicles = _cast(seed, number, provider, chance.randint(8, 14), silent_ones, pace)
         credential = f"demo-{name}-{seed_from(seed, name):016x}"
         faults = _mild(pace, latency=pace.latency_seconds if name == "oldtown" else 0.0)
-        tenants.append(Tenant(name=name, provider=provider, credential=credential, vehicles=vehicles, faults=faults))
+        tenants.append(
+            Tenant(
+                name=name,
+                provider=provider,
+                credential=credential,
+                vehicles=vehicles,
+                faults=faults,
+            )
+        )
     return SimulatorConfig(tenants=tuple(tenants), seed=seed)
 
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from simulator import rfms, viriciti
 from simulator.config import Provider
 from simulator.exchange import Answer, Request
-from simulator.faults import AnswerFault, FrameFault, answer_fault, frame_fault, is_abrupt, seconds_to_disconnect
+from simulator.faults import (
+    AnswerFault,
+    FrameFault,
+    answer_fault,
+    frame_fault,
+    is_abrupt,
+    seconds_to_disconnect,
+)
 from simulator.frames import DATA_KINDS, NOISE
 from simulator.rfms import RfmsFleet
 from simulator.rfms_query import Refusal
@@ -26,7 +33,13 @@ if TYPE_CHECKING:
     from simulator.session import StreamSession
 
 _RESOURCES: Final = frozenset(
-    {viriciti.ASSETS_PATH, viriciti.STATE_PATH, viriciti.LIVE_PATH, rfms.STATUSES_PATH, rfms.VEHICLES_PATH}
+    {
+        viriciti.ASSETS_PATH,
+        viriciti.STATE_PATH,
+        viriciti.LIVE_PATH,
+        rfms.STATUSES_PATH,
+        rfms.VEHICLES_PATH,
+    }
 )
 
 
@@ -57,7 +70,9 @@ class Desk:
     def __init__(self, tenant: Tenant, seed: int) -> None:
         self.tenant = tenant
         self.fleet: LiveStream | RfmsFleet = (
-            LiveStream(tenant, seed) if tenant.provider is Provider.VIRICITI else RfmsFleet(tenant, seed)
+            LiveStream(tenant, seed)
+            if tenant.provider is Provider.VIRICITI
+            else RfmsFleet(tenant, seed)
         )
         self.sessions: set[StreamSession] = set()
         self.requests: Counter[str] = Counter()
@@ -100,7 +115,11 @@ class Desk:
         if fault is AnswerFault.DROPPED:
             self._count(request, "dropped")
             return None
-        answer = self._refusal(fault, wall) if fault is not None else self._true_answer(request, elapsed, wall)
+        answer = (
+            self._refusal(fault, wall)
+            if fault is not None
+            else self._true_answer(request, elapsed, wall)
+        )
         self._count(request, str(answer.status))
         return answer
 
@@ -151,7 +170,10 @@ class Desk:
             return viriciti.refusal(status, "injected fault", wait if may_retry else None)
         headers = {}
         if fault is AnswerFault.TOO_MANY:
-            headers = {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(int(wall + wait) + 1)}
+            headers = {
+                "X-Rate-Limit-Remaining": "0",
+                "X-Rate-Limit-Reset": str(int(wall + wait) + 1),
+            }
         name = "RateExceeded" if fault is AnswerFault.TOO_MANY else "InjectedFault"
         return rfms.refuse(Refusal(status, name, "injected fault"), headers)
 
@@ -165,7 +187,9 @@ class Desk:
         self.injected[f"handshake_{fault.value}"] += 1
         return self._refusal(AnswerFault.AWAY if fault is AnswerFault.DROPPED else fault, wall)
 
-    def open_stream(self, session: StreamSession, elapsed: float, wall: float, monotonic: float) -> ConnectionEntry:
+    def open_stream(
+        self, session: StreamSession, elapsed: float, wall: float, monotonic: float
+    ) -> ConnectionEntry:
         self._connections += 1
         self.sessions.add(session)
         self._plan_end(session, self._connections, elapsed)
@@ -178,7 +202,9 @@ class Desk:
         abrupt = is_abrupt(faults, seed, number)
         session.planned_ending = Ending.CUT_BY_FAULT if abrupt else Ending.CLOSED_BY_FAULT
 
-    def close_stream(self, session: StreamSession, entry: ConnectionEntry, wall: float, monotonic: float) -> None:
+    def close_stream(
+        self, session: StreamSession, entry: ConnectionEntry, wall: float, monotonic: float
+    ) -> None:
         self.sessions.discard(session)
         entry.closed_at, entry.closed_monotonic = wall, monotonic
         entry.ending, entry.frames = str(session.ending), session.frames_written
@@ -207,7 +233,11 @@ class Desk:
             counts["statuses_sent"] = sum(sent.values())
             return counts if brief else counts | {"sent": sent}
         written = {str(kind): number for kind, number in fleet.written.items()}
-        counts |= {"frames": written, "frames_discarded": fleet.discarded, "streams_open": len(self.sessions)}
+        counts |= {
+            "frames": written,
+            "frames_discarded": fleet.discarded,
+            "streams_open": len(self.sessions),
+        }
         counts["readings_sent"] = sum(fleet.written[kind] for kind in DATA_KINDS)
         return counts if brief else counts | {"sent": self._sent_by_label(fleet)}
 
@@ -227,10 +257,14 @@ class Desk:
         if isinstance(self.fleet, LiveStream):
             for signal in self.fleet.signals:
                 if signal.last_ms:
-                    newest.setdefault(signal.vehicle_id, {})[signal.label] = signal.reading(signal.last_ms)
+                    newest.setdefault(signal.vehicle_id, {})[signal.label] = signal.reading(
+                        signal.last_ms
+                    )
             return newest
         for vin, instants in self.fleet.last_sent.items():
-            newest[vin] = {name: self.fleet.log.reading(vin, name, at) for name, at in instants.items()}
+            newest[vin] = {
+                name: self.fleet.log.reading(vin, name, at) for name, at in instants.items()
+            }
         return newest
 
     def facts(self) -> dict[str, Any]:

@@ -96,11 +96,18 @@ class Exchange:
                 return await self._receive()
         except trio.TooSlowError as error:
             raise ClientGone("no request in time") from error
-        except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        except (
+            h11.RemoteProtocolError,
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+        ) as error:
             raise ClientGone(str(error)) from error
 
     async def _receive(self) -> Request | None:
-        if self._connection.our_state is h11.MUST_CLOSE or self._connection.their_state is h11.MUST_CLOSE:
+        if (
+            self._connection.our_state is h11.MUST_CLOSE
+            or self._connection.their_state is h11.MUST_CLOSE
+        ):
             return None
         if self._connection.our_state is h11.DONE:
             self._connection.start_next_cycle()
@@ -131,7 +138,10 @@ class Exchange:
     def _request(self, body: bytes) -> Request:
         assert self.raw_request is not None  # noqa: S101 - h11 gives EndOfMessage only after a Request
         target = urlsplit(self.raw_request.target.decode("ascii", "replace"))
-        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in self.raw_request.headers}
+        headers = {
+            name.decode("ascii"): value.decode("latin-1")
+            for name, value in self.raw_request.headers
+        }
         query = dict(parse_qsl(target.query, keep_blank_values=True))
         return Request(self.raw_request.method.decode("ascii"), target.path, query, headers, body)
 
@@ -154,7 +164,8 @@ class Exchange:
             reason=_REASONS.get(answer.status, b""),
         )
         data = b"".join(
-            self._connection.send(event) or b"" for event in (head, h11.Data(data=body), h11.EndOfMessage())
+            self._connection.send(event) or b""
+            for event in (head, h11.Data(data=body), h11.EndOfMessage())
         )
         await self.send_raw(data)
         if answer.when_sent is not None:

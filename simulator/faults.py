@@ -85,8 +85,12 @@ class Faults:
 
     duplicates: float = _fraction("of frames are sent twice")
     out_of_order: float = _fraction("of frames are sent after the next one of the same signal")
-    malformed: float = _fraction("of frames (rFMS: of answers) are cut off in the middle of the JSON")
-    non_object: float = _fraction("of frames come with a text, number or array beside (rFMS: answers are replaced)")
+    malformed: float = _fraction(
+        "of frames (rFMS: of answers) are cut off in the middle of the JSON"
+    )
+    non_object: float = _fraction(
+        "of frames come with a text, number or array beside (rFMS: answers are replaced)"
+    )
     future: float = _fraction("of frames carry a time ahead of the clock")
     future_seconds: float = _seconds(3600.0, "how far ahead")
     late: float = _fraction("of vehicles deliver in bursts")
@@ -101,7 +105,8 @@ class Faults:
     signal_stops_after: float = _seconds(10.0, "when they do")
     disconnect_every: float = _seconds(0.0, "a stream is closed about this often; 0 is never")
     disconnect_abrupt: float = field(
-        default=0.5, metadata={"kind": "fraction", "help": "of those closings come without a handshake"}
+        default=0.5,
+        metadata={"kind": "fraction", "help": "of those closings come without a handshake"},
     )
     latency: float = _seconds(0.0, "before every answer and handshake")
     http_401: float = _fraction("of answers")
@@ -114,7 +119,9 @@ class Faults:
     retry_after: float = _seconds(5.0, "the wait that a 429 or 503 asks for")
     starts_at: float = _seconds(0.0, "faults begin")
     ends_at: float = _seconds(float("inf"), "faults end")
-    vehicles: tuple[str, ...] = field(default=(), metadata={"kind": "names", "help": "only these, joined by '+'"})
+    vehicles: tuple[str, ...] = field(
+        default=(), metadata={"kind": "names", "help": "only these, joined by '+'"}
+    )
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -187,7 +194,9 @@ def parse_faults(text: str) -> Faults:
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (piece.strip() for piece in item.partition("="))
         if not equals:
-            raise FaultsInvalid(f"{item!r}: a fault is written name=value, for instance duplicates=0.05")
+            raise FaultsInvalid(
+                f"{item!r}: a fault is written name=value, for instance duplicates=0.05"
+            )
         values[name] = _parse_value(name, value)
     return Faults(**values)
 
@@ -208,7 +217,9 @@ def _parse_value(name: str, value: str) -> float | tuple[str, ...]:
 
 def describe_faults() -> str:
     """Return one line for each fault, for a command's help."""
-    return "\n".join(f"{one.name} ({one.metadata['kind']}): {one.metadata['help']}" for one in fields(Faults))
+    return "\n".join(
+        f"{one.name} ({one.metadata['kind']}): {one.metadata['help']}" for one in fields(Faults)
+    )
 
 
 def assign_reporting(faults: Faults, seed: int, vehicle_ids: Sequence[str]) -> dict[str, Reporting]:
@@ -237,7 +248,10 @@ def _groups(faults: Faults) -> tuple[tuple[float, Reporting], ...]:
             replace(CHATTY, silent_after_seconds=faults.silent_after, silent_until_seconds=until),
         ),
         (faults.rhythm, replace(CHATTY, every_seconds=faults.rhythm_every)),
-        (faults.signal_stops, replace(CHATTY, stopped_labels=(("soc", faults.signal_stops_after),))),
+        (
+            faults.signal_stops,
+            replace(CHATTY, stopped_labels=(("soc", faults.signal_stops_after),)),
+        ),
         (faults.late, replace(CHATTY, late_seconds=faults.late_seconds)),
     )
 

@@ -5,7 +5,8 @@ ever. Everything is in closed form, so any value of any instant can be asked for
 state endpoint, the stream and the test's oracle agree by construction, and nothing has to be
 remembered. Must never read a clock.
 
-Instants are seconds since the Unix epoch. No braking energy is recovered: power is negative only while charging.
+Instants are seconds since the Unix epoch. No braking energy is recovered: power is negative only
+while charging.
 """
 
 from __future__ import annotations
@@ -87,7 +88,11 @@ class _Character:
 def _character(seed: int, vehicle_id: str, centre: tuple[float, float]) -> _Character:
     chance = Random(seed_from(seed, vehicle_id))
     stop_seconds = chance.uniform(70, 130)
-    drive, charge, park = chance.uniform(1800, 3000), chance.uniform(600, 1000), chance.uniform(120, 480)
+    drive, charge, park = (
+        chance.uniform(1800, 3000),
+        chance.uniform(600, 1000),
+        chance.uniform(120, 480),
+    )
     drive = round(drive / stop_seconds) * stop_seconds  # a drive ends at a stop, at rest
     return _Character(
         drive_seconds=drive,
@@ -106,9 +111,14 @@ def _character(seed: int, vehicle_id: str, centre: tuple[float, float]) -> _Char
 
 
 class Bus:
-    """One vehicle's values at any instant. Every method is pure; `readers` maps a stream label to the method."""
+    """One vehicle's values at any instant.
 
-    def __init__(self, seed: int, spec: VehicleSpec, centre: tuple[float, float] = (52.09, 5.12)) -> None:
+    Every method is pure; `readers` maps a stream label to the method.
+    """
+
+    def __init__(
+        self, seed: int, spec: VehicleSpec, centre: tuple[float, float] = (52.09, 5.12)
+    ) -> None:
         self.spec = spec
         self._is_parked = spec.duty is Duty.PARKED
         self._c = c = _character(seed, spec.vehicle_id, centre)

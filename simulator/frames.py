@@ -41,7 +41,9 @@ class FrameKind(StrEnum):
     CONTROL = "control"
 
 
-DATA_KINDS: Final = frozenset({FrameKind.DATA, FrameKind.DUPLICATE, FrameKind.OUT_OF_ORDER, FrameKind.LATE})
+DATA_KINDS: Final = frozenset(
+    {FrameKind.DATA, FrameKind.DUPLICATE, FrameKind.OUT_OF_ORDER, FrameKind.LATE}
+)
 
 
 class Frame(NamedTuple):
@@ -65,9 +67,21 @@ class Signal:
     Tests compare with them.
     """
 
-    __slots__ = ("_head", "index", "known_ms", "label", "last_ms", "read", "sent", "sessions", "vehicle_id")
+    __slots__ = (
+        "_head",
+        "index",
+        "known_ms",
+        "label",
+        "last_ms",
+        "read",
+        "sent",
+        "sessions",
+        "vehicle_id",
+    )
 
-    def __init__(self, index: int, vehicle_id: str, label: str, read: Callable[[float], Value]) -> None:
+    def __init__(
+        self, index: int, vehicle_id: str, label: str, read: Callable[[float], Value]
+    ) -> None:
         self.index = index
         self.vehicle_id = vehicle_id
         self.label = label

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Successive multiples modulo 1 fill the unit interval almost evenly, whatever the number of vehicles.
+# Successive multiples modulo 1 fill the unit interval almost evenly, whatever the number of
+# vehicles.
 _GOLDEN_RATIO: Final = 0.618033988749895
 # Turns that are further behind (a suspended machine) are left out; catching up would be a burst.
 MAX_LAG_SECONDS: Final = 0.25
@@ -79,7 +80,9 @@ class Timetable:
         numbers = {turn.vehicle: turn.number for turn in self._heap}
         self._periods = list(periods)
         self._heap = [
-            Turn(elapsed + (vehicle * _GOLDEN_RATIO) % 1.0 * period, vehicle, numbers.get(vehicle, 0))
+            Turn(
+                elapsed + (vehicle * _GOLDEN_RATIO) % 1.0 * period, vehicle, numbers.get(vehicle, 0)
+            )
             for vehicle, period in enumerate(self._periods)
             if period > 0
         ]

@@ -1,6 +1,7 @@
 """The rFMS 4.0 interface of one fleet: `/rfms/vehicles` and `/rfms/vehiclestatuses`.
 
-Owns the media types, the standard's error bodies, paging and rate limits. Records come from `StatusLog`.
+Owns the media types, the standard's error bodies, paging and rate limits. Records come from
+`StatusLog`.
 
 Choices where the standard leaves room:
 - VINs are in alphabetical order.
@@ -90,18 +91,30 @@ class RfmsFleet:
             if remaining < 0:
                 return refuse(Refusal(429, "RateExceeded", "Too many requests per window"), headers)
         if request.path not in self._answers:
-            return refuse(Refusal(404, "UnknownResource", f"{request.path} is not served here"), headers)
+            return refuse(
+                Refusal(404, "UnknownResource", f"{request.path} is not served here"), headers
+            )
         if request.method != "GET":
-            return refuse(Refusal(405, "MethodNotAllowed", "The resource can only be read"), headers)
+            return refuse(
+                Refusal(405, "MethodNotAllowed", "The resource can only be read"), headers
+            )
         media_type = _MEDIA_TYPES[request.path]
         if _plain(request.headers.get("accept", "")) != _plain(media_type):
-            wrong = Refusal(406, "UnsupportedAcceptParameter", "The provided accept parameter is not supported")
+            wrong = Refusal(
+                406, "UnsupportedAcceptParameter", "The provided accept parameter is not supported"
+            )
             return refuse(wrong, headers)
         content = self._answers[request.path](request, wall)
         if isinstance(content, Refusal):
             return refuse(content, headers)
         body, sent = content
-        return json_answer(200, body, content_type=media_type, headers=headers, when_sent=lambda: self._account(sent))
+        return json_answer(
+            200,
+            body,
+            content_type=media_type,
+            headers=headers,
+            when_sent=lambda: self._account(sent),
+        )
 
     # /rfms/vehicles
 
@@ -115,12 +128,16 @@ class RfmsFleet:
             "moreDataAvailable": is_more,
         }
         if is_more:
-            body["moreDataAvailableLink"] = next_link(VEHICLES_PATH, request.query, {"lastVin": page[-1]})
+            body["moreDataAvailableLink"] = next_link(
+                VEHICLES_PATH, request.query, {"lastVin": page[-1]}
+            )
         return body, ()
 
     # /rfms/vehiclestatuses
 
-    def _statuses(self, request: Request, wall: float) -> tuple[dict[str, Any], Sequence[Status]] | Refusal:
+    def _statuses(
+        self, request: Request, wall: float
+    ) -> tuple[dict[str, Any], Sequence[Status]] | Refusal:
         query = read_query(request.query)
         if isinstance(query, Refusal):
             return query
@@ -129,7 +146,9 @@ class RfmsFleet:
         found = self._latest(query) if query.latest_only else self._history(query)
         page = found[: self.tenant.page_size]
         body: dict[str, Any] = {
-            "vehicleStatusResponse": {"vehicleStatuses": [self.log.body(status) for status in page]},
+            "vehicleStatusResponse": {
+                "vehicleStatuses": [self.log.body(status) for status in page]
+            },
             "moreDataAvailable": len(found) > len(page),
             "requestServerDateTime": iso_utc(wall),
         }
@@ -164,7 +183,9 @@ class RfmsFleet:
 
     def _received_page(self, query: StatusQuery, start: float) -> list[Status]:
         key = (start, 0) if query.after is None else (query.after[0], query.after[1] + 1)
-        first = bisect_left(self.log.entries, key, key=lambda status: (status.received, status.sequence))
+        first = bisect_left(
+            self.log.entries, key, key=lambda status: (status.received, status.sequence)
+        )
         found: list[Status] = []  # at most one more than a page: the log is in this order already
         for number in range(first, len(self.log.entries)):
             status = self.log.entries[number]

@@ -51,7 +51,11 @@ class Status(NamedTuple):
 
 def iso_utc(at: float) -> str:
     """Return the instant in RFC 3339, UTC, with milliseconds."""
-    return datetime.fromtimestamp(round(at, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(round(at, 3), UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def _gnss(bus: Bus, at: float) -> dict[str, Any]:
@@ -135,7 +139,9 @@ class StatusLog:
         plug and one for the charging.
         """
         bus, vehicle = self.roster.buses[turn.vehicle], turn.vehicle
-        absent = frozenset(name for name, label in _STOPPABLE.items() if self.roster.has_stopped(turn, label))
+        absent = frozenset(
+            name for name, label in _STOPPABLE.items() if self.roster.has_stopped(turn, label)
+        )
         mode = bus.mode(created)
         before = self._modes.get(vehicle, mode)
         self._modes[vehicle] = mode
@@ -173,7 +179,14 @@ class StatusLog:
     def _append(self, draft: Draft, kind: str) -> Status:
         self._sequence += 1
         self.generated[kind] += 1
-        status = Status(self._sequence, draft.vehicle, draft.trigger, draft.created, self._received, draft.absent)
+        status = Status(
+            self._sequence,
+            draft.vehicle,
+            draft.trigger,
+            draft.created,
+            self._received,
+            draft.absent,
+        )
         self.entries.append(status)
         return status
 

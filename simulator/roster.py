@@ -35,11 +35,15 @@ class Roster:
     means never.
     """
 
-    def __init__(self, tenant: Tenant, seed: int, period_of: Callable[[VehicleSpec], float]) -> None:
+    def __init__(
+        self, tenant: Tenant, seed: int, period_of: Callable[[VehicleSpec], float]
+    ) -> None:
         self.seed = seed_from(seed, tenant.name)
         centre = city(seed, tenant.name)
         self.buses = [Bus(self.seed, spec, centre) for spec in tenant.vehicles]
-        self.vehicles: Mapping[str, int] = {bus.spec.vehicle_id: number for number, bus in enumerate(self.buses)}
+        self.vehicles: Mapping[str, int] = {
+            bus.spec.vehicle_id: number for number, bus in enumerate(self.buses)
+        }
         self.faults = tenant.faults
         self._period_of = period_of
         self._manners: list[Reporting] = []
@@ -48,7 +52,10 @@ class Roster:
         self.change_faults(tenant.faults, 0.0)
 
     def change_faults(self, faults: Faults, elapsed: float) -> None:
-        """From now on these faults. Vehicles without manners of their own get new ones; all seconds count from now."""
+        """From now on these faults.
+
+        Vehicles without manners of their own get new ones; all seconds count from now.
+        """
         self.faults = faults
         drawn = assign_reporting(faults, self.seed, list(self.vehicles))
         own = [bus.spec.reporting for bus in self.buses]
@@ -70,7 +77,9 @@ class Roster:
         self._restart(elapsed)
 
     def _restart(self, elapsed: float) -> None:
-        self._timetable.restart([self._period(number) for number in range(len(self.buses))], elapsed)
+        self._timetable.restart(
+            [self._period(number) for number in range(len(self.buses))], elapsed
+        )
 
     def _period(self, vehicle: int) -> float:
         manners = self._manners[vehicle]
@@ -91,7 +100,9 @@ class Roster:
 
     def has_stopped(self, turn: Turn, label: str) -> bool:
         manners = self._manners[turn.vehicle]
-        return manners is not CHATTY and manners.has_stopped(label, turn.due - self._since[turn.vehicle])
+        return manners is not CHATTY and manners.has_stopped(
+            label, turn.due - self._since[turn.vehicle]
+        )
 
     def late_seconds(self, vehicle: int) -> float | None:
         return self._manners[vehicle].late_seconds
@@ -133,7 +144,9 @@ class KeptBack(Generic[_T]):
         The burst of a vehicle that is no longer late is due at once.
         """
         for vehicle in [
-            each for each, since in self._since.items() if elapsed >= since + (roster.late_seconds(each) or 0)
+            each
+            for each, since in self._since.items()
+            if elapsed >= since + (roster.late_seconds(each) or 0)
         ]:
             del self._since[vehicle]
             yield from self._kept.pop(vehicle)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 PARENT_POLL_SECONDS: Final = 0.5
 
 
-def run(config: SimulatorConfig, *, host: str = "127.0.0.1", port: int = 0, parent: int | None = None) -> None:
+def run(
+    config: SimulatorConfig, *, host: str = "127.0.0.1", port: int = 0, parent: int | None = None
+) -> None:
     """Run the simulator. Blocks until a signal, or the end of the process `parent`, ends it.
 
     Prints one JSON line when the port is bound: event, http_url, ws_url, port, pid, tenants. The
@@ -56,7 +58,11 @@ async def _run(config: SimulatorConfig, host: str, port: int, parent: int | None
 
 
 async def _serve(
-    config: SimulatorConfig, host: str, port: int, *, task_status: trio.TaskStatus[Simulator] = trio.TASK_STATUS_IGNORED
+    config: SimulatorConfig,
+    host: str,
+    port: int,
+    *,
+    task_status: trio.TaskStatus[Simulator] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     await serve(config, host=host, port=port, task_status=task_status)
 

@@ -145,7 +145,9 @@ class Simulator:
             write_seconds=self.config.write_deadline_seconds,
             max_outbox_bytes=self.config.max_outbox_bytes,
         )
-        entry = desk.open_stream(session, self.elapsed(), self._clock.wall(), self._clock.monotonic())
+        entry = desk.open_stream(
+            session, self.elapsed(), self._clock.wall(), self._clock.monotonic()
+        )
         self.connections.append(entry)
         try:
             await session.run(exchange.leftover)
@@ -187,7 +189,9 @@ async def serve(
         listeners = await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
         why = error.strerror or error
-        raise CannotListen(f"cannot listen on {host} port {port}: {why}; choose another --port") from error
+        raise CannotListen(
+            f"cannot listen on {host} port {port}: {why}; choose another --port"
+        ) from error
     bound = listeners[0].socket.getsockname()[1]
     simulator = Simulator(config, clock or SystemClock(), host, bound)
     async with trio.open_nursery() as nursery:

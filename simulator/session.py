@@ -154,7 +154,12 @@ class StreamSession:
                     return
                 self._protocol.receive_data(bytes(data))
                 list(self._protocol.events())
-        except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError, RemoteProtocolError):
+        except (
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+            LocalProtocolError,
+            RemoteProtocolError,
+        ):
             return
 
     # Writing
@@ -237,7 +242,11 @@ class StreamSession:
             case Nonsense(message, details):
                 self._say(error_frame(message, **details))
             case Command("acl"):
-                self._say(control_frame({"type": "acl", "payload": {"vehicles": list(self._live.roster.vehicles)}}))
+                self._say(
+                    control_frame(
+                        {"type": "acl", "payload": {"vehicles": list(self._live.roster.vehicles)}}
+                    )
+                )
             case Command():
                 self._say(control_frame(self._asked))
             case Subscription(query, vehicles, unknown):

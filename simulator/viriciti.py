@@ -56,10 +56,17 @@ def _answer_state(live: LiveStream, body: bytes) -> Answer:
         asked = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         return refusal(400, f"not JSON: {error}")
-    if not isinstance(asked, dict) or not all(isinstance(labels, list) for labels in asked.values()):
+    if not isinstance(asked, dict) or not all(
+        isinstance(labels, list) for labels in asked.values()
+    ):
         return refusal(400, "the body must map a vid to its labels")
     return json_answer(
-        200, {vid: state(live, vid, labels) for vid, labels in asked.items() if vid in live.roster.vehicles}
+        200,
+        {
+            vid: state(live, vid, labels)
+            for vid, labels in asked.items()
+            if vid in live.roster.vehicles
+        },
     )
 
 

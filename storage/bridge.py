@@ -33,7 +33,9 @@ class Bridge:
             return  # its connection was given up, and that was reported then
         self._errors += 1
         self._last_error = repr(error) if error is not None else str(context.get("message"))
-        structlog.get_logger().error("database_loop_error", error=self._last_error, message=context.get("message"))
+        structlog.get_logger().error(
+            "database_loop_error", error=self._last_error, message=context.get("message")
+        )
 
     def statistics(self) -> dict[str, Any]:
         return {"loop_errors": self._errors, "last_loop_error": self._last_error}

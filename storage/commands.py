@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from api.ports import Conflict, NotFound, Stored
 from domain.model import Device, PolicyOverride
+from ports.registry import Conflict, NotFound, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from api.ports import DeviceDraft
     from domain.model import Policy, ProviderConnection, Workspace
+    from ports.registry import DeviceDraft
 
     Answer = Stored | NotFound | Conflict
 
@@ -76,7 +76,9 @@ def judge_drafts(
     seen_names: set[tuple[str, str]] = set()
     for draft in drafts:
         name = (draft.provider_id, draft.external_id)
-        answers.append(_judge_draft(draft, providers, stored, holders.get(name), seen_ids, seen_names))
+        answers.append(
+            _judge_draft(draft, providers, stored, holders.get(name), seen_ids, seen_names)
+        )
         seen_ids.add(draft.device_id)
         seen_names.add(name)
     return answers
@@ -97,11 +99,15 @@ def _judge_draft(
     if (draft.provider_id, draft.external_id) in seen_names:
         return Conflict(f"external id {draft.external_id} is given twice", "/external_id")
     if holder is not None and holder != draft.device_id:
-        return Conflict(f"external id {draft.external_id} belongs to active device {holder}", "/external_id")
+        return Conflict(
+            f"external id {draft.external_id} belongs to active device {holder}", "/external_id"
+        )
     return _check_override(_override_of(draft)) or Stored(created=draft.device_id not in stored)
 
 
-def apply_draft(workspace_id: str, draft: DeviceDraft, stored: Device | None, now: datetime) -> Device:
+def apply_draft(
+    workspace_id: str, draft: DeviceDraft, stored: Device | None, now: datetime
+) -> Device:
     """Return the device that the draft makes.
 
     A new device, or one that was retired, is active from now unless the draft says when.
@@ -123,7 +129,9 @@ def reach_drafts(
     workspace_id: str, drafts: Sequence[DeviceDraft], stored: Mapping[str, Device], now: datetime
 ) -> list[Device]:
     """Return the devices that the drafts make, except those stored like that already."""
-    reached = [apply_draft(workspace_id, draft, stored.get(draft.device_id), now) for draft in drafts]
+    reached = [
+        apply_draft(workspace_id, draft, stored.get(draft.device_id), now) for draft in drafts
+    ]
     return [device for device in reached if device != stored.get(device.device_id)]
 
 
@@ -136,7 +144,9 @@ def retire(device: Device, now: datetime) -> Device:
 
 
 def _override_of(draft: DeviceDraft) -> PolicyOverride:
-    return PolicyOverride(draft.delayed_after_seconds, draft.stale_after_seconds, draft.grace_seconds)
+    return PolicyOverride(
+        draft.delayed_after_seconds, draft.stale_after_seconds, draft.grace_seconds
+    )
 
 
 def _check_override(override: PolicyOverride) -> Conflict | None:

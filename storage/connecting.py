@@ -78,7 +78,9 @@ class SessionBounds:
             # client.
             statements.append("SET client_connection_check_interval = '2s'")
         if major >= TRANSACTION_TIMEOUT_SINCE:
-            statements.append(f"SET transaction_timeout = {_milliseconds(self.transaction_timeout)}")
+            statements.append(
+                f"SET transaction_timeout = {_milliseconds(self.transaction_timeout)}"
+            )
         return "; ".join(statements)
 
 
@@ -90,7 +92,10 @@ async def open_session(
     Raises the driver's errors, or DatabaseRefused.
     """
     connection = await connect_to_one(
-        hosts, connect_timeout, command_timeout=command_timeout, server_settings=bounds.startup_parameters()
+        hosts,
+        connect_timeout,
+        command_timeout=command_timeout,
+        server_settings=bounds.startup_parameters(),
     )
     major = connection.get_server_version().major
     try:
@@ -117,7 +122,9 @@ async def connect_to_one(hosts: list[str], timeout: float, **options: Any) -> Co
     last_host = hosts[-1]
     for host in tuple(hosts):
         try:
-            connection: Connection = await asyncpg.connect(host, timeout=timeout / len(hosts), **options)
+            connection: Connection = await asyncpg.connect(
+                host, timeout=timeout / len(hosts), **options
+            )
         except (asyncpg.PostgresError, *DOUBTFUL, ValueError) as error:
             if isinstance(error, ValueError) and not isinstance(error, OSError):
                 # The driver's message about the DSN may repeat a part of it.
@@ -142,7 +149,9 @@ def _require_supported(connection: Connection) -> None:
     if connection.get_server_version().major < OLDEST_MAJOR:
         found = server_version(connection)
         connection.terminate()
-        message = f"PostgreSQL {found} is too old: Lastheard needs PostgreSQL {OLDEST_MAJOR} or later"
+        message = (
+            f"PostgreSQL {found} is too old: Lastheard needs PostgreSQL {OLDEST_MAJOR} or later"
+        )
         raise DatabaseRefused("0A000", message, permanent=True)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.ports import CycleStart
 from domain.model import CycleKey, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
+from ports.cycles import CycleStart
 from storage.queries import sql
 from storage.rows import to_cycle_key
 
@@ -27,12 +27,14 @@ MAX_ATTEMPT_RACES = 10
 
 
 class PostgresCycleStore:
-    """actors.ports.CycleStore."""
+    """ports.cycles.CycleStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def start_cycle(self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str) -> CycleStart:
+    async def start_cycle(
+        self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str
+    ) -> CycleStart:
         refused = CycleStart(False, key, cycle_id)
 
         async def work(connection: Connection) -> CycleStart:
@@ -50,12 +52,18 @@ class PostgresCycleStore:
 
         return await self._database.run(work)
 
-    async def record_missed(self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]) -> None:
-        ids = [make_cycle_id(CycleKey(workspace_id, slot, CycleTrigger.SCHEDULE, 1)) for slot in slots]
+    async def record_missed(
+        self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]
+    ) -> None:
+        ids = [
+            make_cycle_id(CycleKey(workspace_id, slot, CycleTrigger.SCHEDULE, 1)) for slot in slots
+        ]
 
         async def work(connection: Connection) -> None:
             if await _hold(connection, session, workspace_id):
-                await connection.execute(sql("record_missed"), workspace_id, list(slots), ids, *session)
+                await connection.execute(
+                    sql("record_missed"), workspace_id, list(slots), ids, *session
+                )
 
         await self._database.run(work)
 
@@ -86,7 +94,9 @@ class PostgresCycleStore:
         async def work(connection: Connection) -> CycleStart | None:
             if not await _hold(connection, session, workspace_id):
                 return None
-            row = await connection.fetchrow(sql("take_requested_cycle"), workspace_id, *session, config_version)
+            row = await connection.fetchrow(
+                sql("take_requested_cycle"), workspace_id, *session, config_version
+            )
             if row is None:
                 return None
             return CycleStart(True, to_cycle_key(row), row["cycle_id"], row["trace_id"])

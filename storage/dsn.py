@@ -24,7 +24,17 @@ _ENCODED: Final = "in user and password write / as %2F, ? as %3F, # as %23, @ as
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[\w.~%-]*)(?::(?P<port>[^:]*))?")
 _KNOWN: Final = frozenset(
     (
-        *("host", "port", "user", "password", "dbname", "database", "passfile", "service", "target_session_attrs"),
+        *(
+            "host",
+            "port",
+            "user",
+            "password",
+            "dbname",
+            "database",
+            "passfile",
+            "service",
+            "target_session_attrs",
+        ),
         *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "sslnegotiation"),
         *("ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib"),
         *("application_name", "options", "search_path"),
@@ -32,7 +42,14 @@ _KNOWN: Final = frozenset(
 )
 _CHOICES: Final = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
-    "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+    "target_session_attrs": (
+        "any",
+        "primary",
+        "standby",
+        "read-write",
+        "read-only",
+        "prefer-standby",
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.ports import RowsLocked, UnitPoisoned
+from ports.ingest import RowsLocked, UnitPoisoned
 from runtime.faults import EnvironmentFault
 
 
@@ -53,7 +53,9 @@ class DatabaseRefused(EnvironmentFault):
 POISON_SQLSTATES = frozenset(
     {
         "21000",  # cardinality_violation: a key twice in one batch
-        "22000",  # data_exception; also what the driver says of a value that it cannot send (a lone surrogate, 2**64)
+        # data_exception; also what the driver says of a value that it cannot send (a lone
+        # surrogate, 2**64)
+        "22000",
         "22001",  # string_data_right_truncation
         "22003",  # numeric_value_out_of_range
         "22007",  # invalid_datetime_format
@@ -109,13 +111,17 @@ def is_lost(sqlstate: str | None) -> bool:
     return sqlstate is not None and (sqlstate == "25006" or sqlstate.startswith(_LOST))
 
 
-def explain_error(sqlstate: str, constraint: str | None, message: str) -> UnitPoisoned | DatabaseAway | DatabaseRefused:
+def explain_error(
+    sqlstate: str, constraint: str | None, message: str
+) -> UnitPoisoned | DatabaseAway | DatabaseRefused:
     """Return our exception for one of PostgreSQL's errors."""
     if sqlstate in POISON_SQLSTATES or constraint in POISON_CONSTRAINTS:
         return UnitPoisoned(sqlstate, message)
     if sqlstate in _POOLER_ADVICE:
         said = message.partition("\n")[0]  # the driver's hint names an option that we do not have
-        return DatabaseRefused(sqlstate, f"{said}. {_POOLER_ADVICE[sqlstate]} {_POOLER_REMEDY}", permanent=True)
+        return DatabaseRefused(
+            sqlstate, f"{said}. {_POOLER_ADVICE[sqlstate]} {_POOLER_REMEDY}", permanent=True
+        )
     if sqlstate == "25006" or sqlstate.startswith(_AWAY):
         kind = LockTimeout if sqlstate == "55P03" else DatabaseAway
         return kind(f"{sqlstate}: {message}", retry_after=RETRY_AFTER_SECONDS.get(sqlstate, 0.2))

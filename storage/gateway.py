@@ -34,7 +34,9 @@ from storage.hosts import each_host
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from storage.connecting import Connection as Connection  # every file of storage/ names it by this module
+    from storage.connecting import (
+        Connection as Connection,  # every file of storage/ names it by this module
+    )
 
 T = TypeVar("T")
 
@@ -46,7 +48,9 @@ _RERUN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _STALE_PLAN: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 # Whether the server is a standby, or a primary that was made read-only. Open sessions are not told
 # of either.
-_IS_DEMOTED: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+_IS_DEMOTED: Final = (
+    "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+)
 
 
 @asynccontextmanager
@@ -121,7 +125,17 @@ class Database:
         self._family = [] if family is None else family
         self._family.append(self)
         self._counts = dict.fromkeys(
-            ("calls", "opened", "terminated", "expired", "reruns", "commits_unknown", "deadlines", "listening"), 0
+            (
+                "calls",
+                "opened",
+                "terminated",
+                "expired",
+                "reruns",
+                "commits_unknown",
+                "deadlines",
+                "listening",
+            ),
+            0,
         )
         self._last_error: str | None = None
 
@@ -159,7 +173,9 @@ class Database:
         self._counts["deadlines"] += 1
         raise self._note(DatabaseAway(f"no answer within {deadline_seconds:g} s", retry_after=0.5))
 
-    async def listen(self, channel: str, on_notice: Callable[[str], None], *, check_seconds: float = 10.0) -> NoReturn:
+    async def listen(
+        self, channel: str, on_notice: Callable[[str], None], *, check_seconds: float = 10.0
+    ) -> NoReturn:
         """Listen on a connection of its own, besides the slots.
 
         Calls `on_notice` with each payload, and with "" once it listens. `on_notice` runs inside
@@ -208,7 +224,9 @@ class Database:
 
     # --- asyncio: one coroutine for each call ---------------------------------------------------------------------
 
-    async def _perform(self, work: Callable[[Connection], Awaitable[T]], begin: str | None, fresh: bool) -> T:
+    async def _perform(
+        self, work: Callable[[Connection], Awaitable[T]], begin: str | None, fresh: bool
+    ) -> T:
         attempt = 1
         plans_renewed = False
         while True:
@@ -226,7 +244,9 @@ class Database:
                 raise self._translate(error) from error
             self._counts["reruns"] += 1
 
-    async def _attempt(self, work: Callable[[Connection], Awaitable[T]], begin: str | None, fresh: bool) -> T:
+    async def _attempt(
+        self, work: Callable[[Connection], Awaitable[T]], begin: str | None, fresh: bool
+    ) -> T:
         connection, generation = await self._open() if fresh else await self._obtain()
         try:
             if begin is not None:
@@ -258,7 +278,9 @@ class Database:
                 raise self._note(CommitInDoubt(result)) from error
             raise
         if status != "COMMIT":
-            raise RuntimeError(f"work went on after an error inside its transaction, which ended in {status}")
+            raise RuntimeError(
+                f"work went on after an error inside its transaction, which ended in {status}"
+            )
 
     async def _settle(self, connection: Connection, generation: int, error: BaseException) -> None:
         """Clean up after a failure: keep the connection or close it.
@@ -268,7 +290,11 @@ class Database:
         sqlstate = getattr(error, "sqlstate", None)
         if is_lost(sqlstate) or isinstance(error, (TimeoutError, CommitInDoubt)):
             self._expire()  # a server that runs would have answered in the command's time
-        in_doubt = isinstance(error, (*DOUBTFUL, CommitInDoubt)) or is_lost(sqlstate) or connection.is_closed()
+        in_doubt = (
+            isinstance(error, (*DOUBTFUL, CommitInDoubt))
+            or is_lost(sqlstate)
+            or connection.is_closed()
+        )
         clean = False
         try:
             if not in_doubt:
@@ -282,7 +308,9 @@ class Database:
             else:
                 self._terminate(connection)
 
-    async def _listen(self, channel: str, on_notice: Callable[[str], None], check_seconds: float) -> None:
+    async def _listen(
+        self, channel: str, on_notice: Callable[[str], None], check_seconds: float
+    ) -> None:
         """Listen until the server is found demoted. Raises when the connection fails."""
         try:
             connection, _ = await self._open()
@@ -299,11 +327,17 @@ class Database:
         self._expire()
 
     async def _hear(
-        self, connection: Connection, channel: str, on_notice: Callable[[str], None], check_seconds: float
+        self,
+        connection: Connection,
+        channel: str,
+        on_notice: Callable[[str], None],
+        check_seconds: float,
     ) -> None:
         look = asyncio.Event()  # set when this connection or its server may have failed
         connection.add_termination_listener(lambda _connection: look.set())
-        await connection.add_listener(channel, lambda _connection, _pid, _channel, payload: on_notice(payload))
+        await connection.add_listener(
+            channel, lambda _connection, _pid, _channel, payload: on_notice(payload)
+        )
         on_notice("")
         self._listeners.add(look)
         try:
@@ -313,7 +347,9 @@ class Database:
                         await look.wait()
                 look.clear()
                 if connection.is_closed():
-                    raise asyncpg.ConnectionDoesNotExistError("the connection that listened has ended")
+                    raise asyncpg.ConnectionDoesNotExistError(
+                        "the connection that listened has ended"
+                    )
         finally:
             self._listeners.discard(look)
 
@@ -382,8 +418,12 @@ class Database:
         """Return our exception for one of the driver's."""
         if isinstance(error, asyncpg.PostgresError):
             sqlstate = error.sqlstate or "XX000"
-            return self._note(explain_error(sqlstate, getattr(error, "constraint_name", None), str(error)))
-        return self._note(DatabaseAway(f"PostgreSQL does not answer: {_name_error(error)}", retry_after=0.2))
+            return self._note(
+                explain_error(sqlstate, getattr(error, "constraint_name", None), str(error))
+            )
+        return self._note(
+            DatabaseAway(f"PostgreSQL does not answer: {_name_error(error)}", retry_after=0.2)
+        )
 
     def _note(self, error: Exception) -> Exception:
         self._last_error = f"{type(error).__name__}: {error}"

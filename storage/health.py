@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from api.ports import HealthPage
 from domain.health import CollectorRecord, HealthFacts, State, cutoffs, resolve_thresholds
 from domain.model import Device
+from ports.reads import HealthPage
 from storage.queries import sql
 from storage.rows import (
     Prefixed,
@@ -33,8 +33,8 @@ from storage.unit_steps import columns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.ports import HealthQuery
     from domain.model import ProviderConnection, Workspace
+    from ports.reads import HealthQuery
     from storage.gateway import Connection, Database
 
 _INHERIT = -1.0  # stands for "no override" in SQL, where null equals nothing

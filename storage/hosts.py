@@ -24,7 +24,9 @@ def each_host(dsn: str) -> list[str]:
     except ValueError:
         raise ValueError(UNUSABLE) from None  # the error's text repeats the password
     credentials, at, netloc = parts.netloc.rpartition("@")
-    query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    query = {
+        name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()
+    }
     hosts = (netloc or query.get("host", "")).split(",")
     ports = query.get("port", "").split(",")
     if len(hosts) < 2 or len(ports) not in (1, len(hosts)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from actors.ports import CommitUnknown
+from ports.ingest import CommitUnknown
 from storage.faults import CommitInDoubt
 from storage.queries import sql
 from storage.unit import ingest_unit, quarantine_unit
@@ -17,9 +17,9 @@ from storage.unit_locks import locked_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-    from actors.ports import UnitPoisoned
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
+    from ports.ingest import UnitPoisoned
     from storage.gateway import Connection, Database
     from storage.unit_steps import Rows, Statement
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class PostgresIngestStore:
-    """actors.ports.IngestStore.
+    """ports.ingest.IngestStore.
 
     One unit is in flight at a time, because each takes the session's own row.
     """
@@ -37,10 +37,14 @@ class PostgresIngestStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
+    async def commit_unit(
+        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+    ) -> Sequence[Receipt]:
         return await self._commit(lambda: ingest_unit(session, unit, submissions))
 
-    async def quarantine(self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned) -> Receipt:
+    async def quarantine(
+        self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
+    ) -> Receipt:
         (receipt,) = await self._commit(lambda: quarantine_unit(session, unit, submission, error))
         return receipt
 

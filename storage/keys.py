@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.ports import FoundAccess, KeyRecord
+from ports.keys import FoundAccess, KeyRecord
 from storage.queries import sql
 from storage.rows import to_workspace
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PostgresKeys:
-    """api.ports.Keys."""
+    """ports.keys.Keys."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,7 +39,9 @@ class PostgresKeys:
         values = (record.key_id, record.name, record.secret_hash, sorted(record.scopes), allowed)
 
         async def work(connection: Connection) -> None:
-            await connection.execute(sql("create_key"), *values, record.expires_at, record.revoked_at)
+            await connection.execute(
+                sql("create_key"), *values, record.expires_at, record.revoked_at
+            )
 
         await self._database.run(work)
 

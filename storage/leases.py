@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.ports import Look
 from domain.model import SessionRef
+from ports.ownership import Look
 from storage.queries import sql
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Holding(NamedTuple):
 
 
 class PostgresLeaseStore:
-    """actors.ports.LeaseStore."""
+    """ports.ownership.LeaseStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -61,7 +61,9 @@ class PostgresLeaseStore:
 
     async def declare_dead(self, session: SessionRef) -> list[SessionRef]:
         async def work(connection: Connection) -> list[SessionRef]:
-            expired = [row["shard_id"] for row in await connection.fetch(sql("lock_expired"), *session)]
+            expired = [
+                row["shard_id"] for row in await connection.fetch(sql("lock_expired"), *session)
+            ]
             if not expired:
                 return []
             rows = await connection.fetch(sql("declare_dead"), expired)
@@ -103,7 +105,9 @@ class PostgresLeaseStore:
         return await self._database.run(work, readonly=True)
 
 
-def assemble_look(session: SessionRef, members: Sequence[Member], holdings: Iterable[Holding]) -> Look:
+def assemble_look(
+    session: SessionRef, members: Sequence[Member], holdings: Iterable[Holding]
+) -> Look:
     """Return the look of this session. Pure; the twin uses it too.
 
     `expired` and `next_expiry_seconds` are about other shards, because no session can declare
@@ -115,7 +119,9 @@ def assemble_look(session: SessionRef, members: Sequence[Member], holdings: Iter
     left = [member.seconds_left for member in others]
     found = list(holdings)
     return Look(
-        members=frozenset(m.session.shard_id for m in counted if m.seconds_left > 0 and not m.draining),
+        members=frozenset(
+            m.session.shard_id for m in counted if m.seconds_left > 0 and not m.draining
+        ),
         mine={item.resource: item.token for item in found if item.owned and item.active},
         retired={item.resource: item.token for item in found if item.owned and not item.active},
         free={item.resource: item.free_seconds for item in found if not item.owned},
@@ -129,4 +135,10 @@ def _to_member(row: Row) -> Member:
 
 
 def _to_holding(row: Row) -> Holding:
-    return Holding(row["workspace_id"], row["active"], row["owned"], row["token"] or 0, max(0.0, row["free_seconds"]))
+    return Holding(
+        row["workspace_id"],
+        row["active"],
+        row["owned"],
+        row["token"] or 0,
+        max(0.0, row["free_seconds"]),
+    )

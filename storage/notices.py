@@ -72,9 +72,11 @@ class NoticeBox:
 
 
 class PostgresNotices:
-    """actors.ports.Notices. Each `listen` has one connection of its own."""
+    """ports.ownership.Notices. Each `listen` has one connection of its own."""
 
-    def __init__(self, database: Database, random: Random | None = None, *, check_seconds: float = 10.0) -> None:
+    def __init__(
+        self, database: Database, random: Random | None = None, *, check_seconds: float = 10.0
+    ) -> None:
         """Set up; connects only in `listen`.
 
         `check_seconds`: how often to check that a quiet connection lives and that its server may
@@ -96,7 +98,9 @@ class PostgresNotices:
             nursery.start_soon(self._box.tell, on_notice)
             while True:
                 try:
-                    await self._database.listen(CHANNEL, self._note, check_seconds=self._check_seconds)
+                    await self._database.listen(
+                        CHANNEL, self._note, check_seconds=self._check_seconds
+                    )
                 except EnvironmentFault as fault:
                     self._edge.failed(fault)
                     await trio.sleep(self._backoff.next_delay(fault.retry_after))
@@ -113,4 +117,8 @@ class PostgresNotices:
         self._box.put(notice)
 
     def statistics(self) -> dict[str, Any]:
-        return {"connections": self._connections, **self._box.statistics(), **self._edge.statistics()}
+        return {
+            "connections": self._connections,
+            **self._box.statistics(),
+            **self._edge.statistics(),
+        }

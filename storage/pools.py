@@ -40,7 +40,12 @@ class Pools:
         self.ingest = pool(1)
         self.collecting = pool(collecting)
         self.api = pool(api)
-        self._pools = {"session": self.session, "ingest": self.ingest, "collecting": self.collecting, "api": self.api}
+        self._pools = {
+            "session": self.session,
+            "ingest": self.ingest,
+            "collecting": self.collecting,
+            "api": self.api,
+        }
 
     async def aclose(self) -> None:
         """Close idle connections politely, within 3 s.
@@ -56,5 +61,8 @@ class Pools:
         pools = {name: pool.statistics() for name, pool in self._pools.items()}
         counted = [name for name in pools["session"] if name not in _SAID]
         sums = {name: sum(pool[name] for pool in pools.values()) for name in counted}
-        said = {name: next((pool[name] for pool in pools.values() if pool[name]), None) for name in _SAID}
+        said = {
+            name: next((pool[name] for pool in pools.values() if pool[name]), None)
+            for name in _SAID
+        }
         return {**sums, **said, "pools": pools}

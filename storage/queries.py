@@ -45,7 +45,9 @@ def parse_blocks(sources: Iterable[tuple[str, str]]) -> dict[str, str]:
 def read_sources() -> list[tuple[str, str]]:
     """Return the files of storage/sql as (name, text)."""
     folder = files("storage") / "sql"
-    return sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return sorted(
+        (entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql")
+    )
 
 
 def sql(name: str) -> str:

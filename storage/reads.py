@@ -15,7 +15,8 @@ from storage.upkeep import count_days_ahead, read_partitions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from api.ports import (
+    from domain.model import CycleKey
+    from ports.reads import (
         CycleRow,
         EventPosition,
         EventRow,
@@ -24,17 +25,18 @@ if TYPE_CHECKING:
         RejectionRow,
         SnapshotRow,
     )
-    from domain.model import CycleKey
     from storage.gateway import Connection, Database
 
 
 class PostgresReads:
-    """api.ports.Reads."""
+    """ports.reads.Reads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def load_health(self, workspaces: frozenset[str] | None, query: HealthQuery) -> HealthPage:
+    async def load_health(
+        self, workspaces: frozenset[str] | None, query: HealthQuery
+    ) -> HealthPage:
         allowed = None if workspaces is None else sorted(workspaces)
         return await load_health(self._database, allowed, query)
 
@@ -45,7 +47,9 @@ class PostgresReads:
         found = [to_snapshot(row) for row in rows if row["device_id"] is not None]
         return rows[0]["read_at"], found
 
-    async def get_snapshot(self, workspace_id: str, device_id: str) -> tuple[datetime, SnapshotRow] | None:
+    async def get_snapshot(
+        self, workspace_id: str, device_id: str
+    ) -> tuple[datetime, SnapshotRow] | None:
         rows = await self._fetch("get_snapshot", workspace_id, device_id)
         return (rows[0]["read_at"], to_snapshot(rows[0])) if rows else None
 
@@ -53,11 +57,19 @@ class PostgresReads:
         self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int
     ) -> list[EventRow]:
         position = before or (None, None)
-        return [to_event(row) for row in await self._fetch("list_events", workspace_id, device_id, *position, limit)]
+        return [
+            to_event(row)
+            for row in await self._fetch("list_events", workspace_id, device_id, *position, limit)
+        ]
 
-    async def list_cycles(self, workspace_id: str, *, before: CycleKey | None, limit: int) -> list[CycleRow]:
+    async def list_cycles(
+        self, workspace_id: str, *, before: CycleKey | None, limit: int
+    ) -> list[CycleRow]:
         position = (None, None, None) if before is None else before[1:]
-        return [to_cycle(row) for row in await self._fetch("list_cycles", workspace_id, *position, limit)]
+        return [
+            to_cycle(row)
+            for row in await self._fetch("list_cycles", workspace_id, *position, limit)
+        ]
 
     async def get_cycle(self, workspace_id: str, cycle_id: str) -> CycleRow | None:
         rows = await self._fetch("get_cycle", workspace_id, cycle_id)

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from api.ports import Conflict, NotFound, Stored
 from domain.model import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
-from storage.commands import check_provider, check_workspace, judge_drafts, keeps_ordinal, reach_drafts
+from ports.registry import Conflict, NotFound, Stored
+from storage.commands import (
+    check_provider,
+    check_workspace,
+    judge_drafts,
+    keeps_ordinal,
+    reach_drafts,
+)
 from storage.queries import sql
 from storage.rows import to_connection, to_device, to_workspace
 from storage.unit_steps import columns
@@ -22,13 +28,13 @@ from storage.unit_steps import columns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.ports import DeviceDraft
     from domain.model import Device, Policy, ProviderConnection, Workspace
+    from ports.registry import DeviceDraft
     from storage.gateway import Connection, Database
 
 
 class PostgresRegistry:
-    """api.ports.Registry."""
+    """ports.registry.Registry."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,7 +42,13 @@ class PostgresRegistry:
     # --- Workspaces -----------------------------------------------------------------------------------------------
 
     async def put_workspace(
-        self, workspace_id: str, *, name: str, active: bool, poll_interval_seconds: int, policy: Policy
+        self,
+        workspace_id: str,
+        *,
+        name: str,
+        active: bool,
+        poll_interval_seconds: int,
+        policy: Policy,
     ) -> Stored | Conflict:
         if refusal := check_workspace(poll_interval_seconds, policy):
             return refusal
@@ -59,7 +71,9 @@ class PostgresRegistry:
                 return await create(connection)
             stored = to_workspace(row)
             if (stored.name, stored.active, stored.poll_interval_seconds, stored.policy) != wanted:
-                keeps = keeps_ordinal(stored, active=active, poll_interval_seconds=poll_interval_seconds)
+                keeps = keeps_ordinal(
+                    stored, active=active, poll_interval_seconds=poll_interval_seconds
+                )
                 takes = active and not keeps
                 ordinal = await _take_ordinal(connection, poll_interval_seconds) if takes else None
                 await connection.execute(sql("update_workspace"), *values, ordinal, keeps)
@@ -79,7 +93,9 @@ class PostgresRegistry:
         self, *, workspaces: frozenset[str] | None, after: str | None, limit: int
     ) -> list[Workspace]:
         allowed = None if workspaces is None else sorted(workspaces)
-        return [to_workspace(row) for row in await self._fetch("list_workspaces", allowed, after, limit)]
+        return [
+            to_workspace(row) for row in await self._fetch("list_workspaces", allowed, after, limit)
+        ]
 
     # --- Provider connections -------------------------------------------------------------------------------------
 
@@ -107,7 +123,10 @@ class PostgresRegistry:
     async def list_providers(
         self, workspace_id: str, *, after: str | None, limit: int | None
     ) -> list[ProviderConnection]:
-        return [to_connection(row) for row in await self._fetch("list_providers", workspace_id, after, limit)]
+        return [
+            to_connection(row)
+            for row in await self._fetch("list_providers", workspace_id, after, limit)
+        ]
 
     # --- Devices --------------------------------------------------------------------------------------------------
 
@@ -118,7 +137,10 @@ class PostgresRegistry:
             if await connection.fetchrow(sql("lock_workspace"), workspace_id) is None:
                 return NotFound("workspace")
             ids = [draft.device_id for draft in drafts]
-            names = ([draft.provider_id for draft in drafts], [draft.external_id for draft in drafts])
+            names = (
+                [draft.provider_id for draft in drafts],
+                [draft.external_id for draft in drafts],
+            )
             providers = await connection.fetch(sql("list_providers"), workspace_id, None, None)
             rows = await connection.fetch(sql("find_devices"), workspace_id, ids)
             holders = await connection.fetch(sql("find_external_holders"), workspace_id, *names)
@@ -131,7 +153,9 @@ class PostgresRegistry:
             )
             if all(isinstance(answer, Stored) for answer in answers):
                 now = await connection.fetchval(sql("read_clock"))
-                await _write_devices(connection, workspace_id, reach_drafts(workspace_id, drafts, stored, now))
+                await _write_devices(
+                    connection, workspace_id, reach_drafts(workspace_id, drafts, stored, now)
+                )
             return answers
 
         return await self._database.run(work)
@@ -164,7 +188,9 @@ class PostgresRegistry:
         async def work(connection: Connection) -> str | NotFound:
             if await connection.fetchrow(sql("lock_workspace"), workspace_id) is None:
                 return NotFound("workspace")
-            waiting: str | None = await connection.fetchval(sql("find_requested_cycle"), workspace_id)
+            waiting: str | None = await connection.fetchval(
+                sql("find_requested_cycle"), workspace_id
+            )
             if waiting is not None:
                 return waiting
             now = await connection.fetchval(sql("read_clock"))
@@ -203,7 +229,9 @@ async def _take_ordinal(connection: Connection, poll_interval_seconds: int) -> i
     return ordinal
 
 
-async def _write_devices(connection: Connection, workspace_id: str, devices: Sequence[Device]) -> None:
+async def _write_devices(
+    connection: Connection, workspace_id: str, devices: Sequence[Device]
+) -> None:
     if not devices:
         return
     ids, *rest = columns(

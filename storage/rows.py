@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from api.ports import CycleRow, EventRow, RejectionRow, SnapshotRow
 from domain.health import ConnectionRecord
 from domain.model import (
     CycleKey,
@@ -20,6 +19,7 @@ from domain.model import (
     ProviderConnection,
     Workspace,
 )
+from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -61,7 +61,9 @@ def to_workspace(row: Row) -> Workspace:
 
 
 def to_override(row: Row) -> PolicyOverride:
-    return PolicyOverride(row["delayed_after_seconds"], row["stale_after_seconds"], row["grace_seconds"])
+    return PolicyOverride(
+        row["delayed_after_seconds"], row["stale_after_seconds"], row["grace_seconds"]
+    )
 
 
 def to_connection(row: Row) -> ProviderConnection:
@@ -128,7 +130,9 @@ def to_event(row: Row) -> EventRow:
 
 
 def to_cycle_key(row: Row) -> CycleKey:
-    return CycleKey(row["workspace_id"], row["slot_start_at"], CycleTrigger(row["trigger"]), row["attempt"])
+    return CycleKey(
+        row["workspace_id"], row["slot_start_at"], CycleTrigger(row["trigger"]), row["attempt"]
+    )
 
 
 def to_cycle(row: Row) -> CycleRow:

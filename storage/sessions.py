@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.ports import Fleet, SessionStart
 from domain.model import SessionRef
+from ports.ownership import Fleet, SessionStart
 from storage.queries import sql
 from storage.rows import to_connection, to_device, to_workspace
 
@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 
 class PostgresSessionStore:
-    """actors.ports.SessionStore."""
+    """ports.ownership.SessionStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def begin_session(
-        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None, boot_id: str | None = None
+        self,
+        shard_id: str,
+        *,
+        ttl_seconds: float,
+        after: SessionRef | None = None,
+        boot_id: str | None = None,
     ) -> SessionStart | None:
         follows = None if after is None else after.epoch
 
@@ -37,7 +42,9 @@ class PostgresSessionStore:
             epoch = await connection.fetchval(sql("begin_session"), shard_id, follows, boot_id)
             if epoch is None:
                 return None
-            server_time = await connection.fetchval(sql("begin_heartbeat"), shard_id, epoch, ttl_seconds)
+            server_time = await connection.fetchval(
+                sql("begin_heartbeat"), shard_id, epoch, ttl_seconds
+            )
             return SessionStart(SessionRef(shard_id, epoch), server_time)
 
         return await self._database.run(work)
@@ -49,11 +56,15 @@ class PostgresSessionStore:
 
         await self._database.run(work)
 
-    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+    async def beat(
+        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+    ) -> datetime | None:
         facts = orjson.dumps(dict(statistics)).decode()
 
         async def work(connection: Connection) -> datetime | None:
-            beat_at: datetime | None = await connection.fetchval(sql("beat"), *session, ttl_seconds, facts)
+            beat_at: datetime | None = await connection.fetchval(
+                sql("beat"), *session, ttl_seconds, facts
+            )
             return beat_at
 
         # No transaction: this is one statement, and running it twice does no harm. So it is one

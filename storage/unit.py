@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.ports import SessionFenced
 from domain.model import CycleEnd, Outcome, Reason, Receipt, Result
+from ports.ingest import SessionFenced
 from storage.unit_connections import ConnectionFold, edge_rows
 from storage.unit_desk import Desk
 from storage.unit_ledger import quarantine_facts, quarantine_row
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from datetime import datetime
 
-    from actors.ports import UnitPoisoned
     from domain.model import SessionRef, Submission
+    from ports.ingest import UnitPoisoned
     from storage.unit_steps import Rows, Steps
 
 FENCED = Result(Outcome.REJECTED, Reason.FENCED, detail="collected under a session that is over")
@@ -68,7 +68,9 @@ def quarantine_unit(
     """
     now = yield from _pass_fence(session, unit)
     detail = str(error)
-    rows = [quarantine_row(update, Reason.DATA_ERROR.value, detail) for update in submission.updates]
+    rows = [
+        quarantine_row(update, Reason.DATA_ERROR.value, detail) for update in submission.updates
+    ]
     yield from append("append_quarantine", rows or [quarantine_facts(submission, detail)])
     result = Result(Outcome.QUARANTINED, Reason.DATA_ERROR, detail=error.sqlstate)
     return [Receipt(unit, now, (result,) * len(submission.updates), facts_written=False)]
@@ -88,7 +90,9 @@ def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:
     A connection that is not configured has no row and is passed over.
     """
     concerned = {(fact.workspace_id, fact.provider_id) for item in live for fact in item.facts}
-    concerned |= {(item.cursor.workspace_id, item.cursor.provider_id) for item in live if item.cursor}
+    concerned |= {
+        (item.cursor.workspace_id, item.cursor.provider_id) for item in live if item.cursor
+    }
     if not concerned:
         return
     rows = yield Statement("lock_connections", columns(sorted(concerned)))
@@ -106,7 +110,13 @@ def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:
 
 def _end_cycles(ends: Sequence[CycleEnd], session: SessionRef) -> Steps:
     rows = [
-        (end.key.workspace_id, end.cycle_id, end.ended_at, end.outcome.value, dump_json(end.summary))
+        (
+            end.key.workspace_id,
+            end.cycle_id,
+            end.ended_at,
+            end.outcome.value,
+            dump_json(end.summary),
+        )
         for end in sorted(ends, key=lambda end: (end.key.workspace_id, end.cycle_id))
     ]
     if rows:

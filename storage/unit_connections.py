@@ -95,7 +95,14 @@ def edge_rows(folds: Iterable[ConnectionFold]) -> list[tuple[Any, ...]]:
     Within each connection they are in the order in which they happened.
     """
     return [
-        (fact.workspace_id, fact.provider_id, fact.at, fact.kind.value, fact.fault and fact.fault.value, fact.detail)
+        (
+            fact.workspace_id,
+            fact.provider_id,
+            fact.at,
+            fact.kind.value,
+            fact.fault and fact.fault.value,
+            fact.detail,
+        )
         for fold in folds
         for fact in fold.edges
     ]

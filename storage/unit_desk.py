@@ -42,7 +42,9 @@ class Desk:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._resolved: dict[tuple[str, str, str], str] = {}  # workspace, provider, external id -> device id
+        self._resolved: dict[
+            tuple[str, str, str], str
+        ] = {}  # workspace, provider, external id -> device id
         self._rows: dict[Key, Any] = {}
         self._folds: dict[Key, DeviceFold] = {}
         self._confirmed: dict[Key, datetime] = {}
@@ -57,7 +59,9 @@ class Desk:
         wanted, externals = _gather_keys(submissions)
         self._note_confirmations(submissions)
         if externals:
-            for *external, device_id in (yield Statement("resolve_external_ids", columns(sorted(externals)))):
+            for *external, device_id in (
+                yield Statement("resolve_external_ids", columns(sorted(externals)))
+            ):
                 self._resolved[tuple(external)] = device_id
                 wanted.add((external[0], device_id))
         keys = sorted(wanted | self._confirmed.keys())
@@ -76,13 +80,19 @@ class Desk:
 
         Another unit wrote those rows while this one waited for their locks (see lock_devices).
         """
-        outdated = [key for key, row in self._rows.items() if row[_VERSION] != row[_SNAPSHOT_VERSION]]
+        outdated = [
+            key for key, row in self._rows.items() if row[_VERSION] != row[_SNAPSHOT_VERSION]
+        ]
         if not outdated:
             return
-        for workspace_id, device_id, version, document in (yield Statement("read_snapshots", columns(outdated))):
+        for workspace_id, device_id, version, document in (
+            yield Statement("read_snapshots", columns(outdated))
+        ):
             fold = self._folds[workspace_id, device_id]
             if version != fold.version:
-                raise VersionMismatch(f"snapshot of {device_id} is at {version}, its state at {fold.version}")
+                raise VersionMismatch(
+                    f"snapshot of {device_id} is at {version}, its state at {fold.version}"
+                )
             fold.document = to_document(document)
 
     def judge(self, submission: Submission) -> tuple[Result, ...]:
@@ -93,7 +103,9 @@ class Desk:
             device_id = update.device_id
             if device_id is None:
                 external_id = update.external_id
-                device_id = external_id and resolved.get((update.workspace_id, update.provider_id, external_id))
+                device_id = external_id and resolved.get(
+                    (update.workspace_id, update.provider_id, external_id)
+                )
             fold = folds.get((update.workspace_id, device_id)) if device_id else None
             try:
                 result = judge(update, fold, now)
@@ -121,14 +133,19 @@ class Desk:
 
     def write(self, session: SessionRef) -> Steps:
         """Write device_state, snapshots and events of the devices that changed."""
-        moved = [(key, fold) for key, fold in self._folds.items() if fold.version != self._rows[key][_VERSION]]
+        moved = [
+            (key, fold)
+            for key, fold in self._folds.items()
+            if fold.version != self._rows[key][_VERSION]
+        ]
         states = [row for key, fold in self._folds.items() if (row := self._state_row(key, fold))]
         if states:
             written = yield Statement("write_device_states", columns(states))
             _expect(written, len(states), "device_state")
         if moved:
             snapshots = [
-                (*key, self._rows[key][_VERSION], fold.version, dump_json(fold.document)) for key, fold in moved
+                (*key, self._rows[key][_VERSION], fold.version, dump_json(fold.document))
+                for key, fold in moved
             ]
             written = yield Statement("write_snapshots", columns(snapshots))
             _expect(written, len(snapshots), "snapshots")
@@ -142,7 +159,9 @@ class Desk:
             if confirmation := submission.confirmation:
                 for device_id in confirmation.device_ids:
                     key = (confirmation.workspace_id, device_id)
-                    self._confirmed[key] = max(confirmation.at, self._confirmed.get(key, confirmation.at))
+                    self._confirmed[key] = max(
+                        confirmation.at, self._confirmed.get(key, confirmation.at)
+                    )
 
     def _quarantine(self, update: CanonicalUpdate, error: Exception) -> Result:
         trace = error.__traceback__
@@ -219,7 +238,9 @@ def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[tuple
                 named.add((item.workspace_id, item.device_id))
             elif item.external_id is not None:
                 externals.add((item.workspace_id, item.provider_id, item.external_id))
-    return {key for key in named if is_sendable(key)}, {key for key in externals if is_sendable(key)}
+    return {key for key in named if is_sendable(key)}, {
+        key for key in externals if is_sendable(key)
+    }
 
 
 def is_sendable(key: tuple[str, ...]) -> bool:
@@ -232,7 +253,18 @@ def is_sendable(key: tuple[str, ...]) -> bool:
 
 def _open_fold(row: Any) -> DeviceFold:
     """Make a fold from a row of lock_devices."""
-    workspace_id, device_id, provider_id, external_id, vehicle_id, active, version, _, document, *rest = row
+    (
+        workspace_id,
+        device_id,
+        provider_id,
+        external_id,
+        vehicle_id,
+        active,
+        version,
+        _,
+        document,
+        *rest,
+    ) = row
     received_at, observed_at, changed_at, _, rejected_at, rejection_reason = rest
     return DeviceFold(
         workspace_id,

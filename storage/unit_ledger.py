@@ -33,7 +33,15 @@ class Ledger:
         device_id = result.device_id or update.device_id
         reason = result.reason and result.reason.value
         external_id = update.external_id
-        key = (update.workspace_id, submission.origin, update.provider_id, device_id, external_id, result[0], reason)
+        key = (
+            update.workspace_id,
+            submission.origin,
+            update.provider_id,
+            device_id,
+            external_id,
+            result[0],
+            reason,
+        )
         row = self._rows.get(key)
         if row is None:
             self._rows[key] = [result.detail, 1, update.trace_id, sample_of(update)]
@@ -67,7 +75,15 @@ class Ledger:
         They are in the order in which the first refusal of each kind was added.
         """
         rows = []
-        for (workspace_id, origin, provider_id, device_id, external_id, outcome, reason), rest in self._rows.items():
+        for (
+            workspace_id,
+            origin,
+            provider_id,
+            device_id,
+            external_id,
+            outcome,
+            reason,
+        ), rest in self._rows.items():
             detail, occurrences, trace_id, sample = rest
             rows.append(
                 (
@@ -106,7 +122,12 @@ def quarantine_facts(submission: Submission, detail: str) -> tuple[Any, ...]:
 
     The database refused its cursor, cycle or facts.
     """
-    concerned = (submission.cycle and submission.cycle.key, submission.cursor, *submission.facts, *submission.invalid)
+    concerned = (
+        submission.cycle and submission.cycle.key,
+        submission.cursor,
+        *submission.facts,
+        *submission.invalid,
+    )
     workspace_id = next((item.workspace_id for item in concerned if item), "")
     sample = repr(submission).encode("utf-8", "backslashreplace")[:MAX_SAMPLE_BYTES]
     reason = Reason.DATA_ERROR.value

@@ -27,7 +27,9 @@ _PROBES = {
 
 def locked_rows(wanted: Collection[Key]) -> Generator[Statement, Rows, dict[Key, str]]:
     """Return the keys whose rows another transaction holds, each with that transaction."""
-    names = {key: {key} for key in wanted if key[0] != EXTERNAL and is_sendable(key)}  # row -> keys that name it
+    names = {
+        key: {key} for key in wanted if key[0] != EXTERNAL and is_sendable(key)
+    }  # row -> keys that name it
     externals = sorted(key[1:] for key in wanted if key[0] == EXTERNAL and is_sendable(key))
     if externals:
         for *external, device_id in (yield Statement("resolve_external_ids", columns(externals))):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from actors.ports import UnitPoisoned
+from ports.ingest import UnitPoisoned
 from storage.faults import CLIENT_SIDE
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ MAX_BATCHES = 200  # a run deletes at most a million rows of a table; the next r
 
 
 class PostgresUpkeepStore:
-    """actors.ports.UpkeepStore."""
+    """ports.upkeep.UpkeepStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,7 +40,9 @@ class PostgresUpkeepStore:
 
         return await self._database.run(work)
 
-    async def drop_expired(self, *, event_days: int, cycle_days: int, rejection_days: int) -> Mapping[str, int]:
+    async def drop_expired(
+        self, *, event_days: int, cycle_days: int, rejection_days: int
+    ) -> Mapping[str, int]:
         """Run every chore, also after one failed, and return how much each dropped.
 
         At the end, raises the first chore's fault, if any had one.
@@ -117,7 +119,10 @@ async def _drop_partition(name: str, connection: Connection) -> int:
 
     Returns 0 while another shard has the chore, or if the partition is gone already.
     """
-    if not await _is_ours("drop_partitions", connection) or name not in (await read_partitions(connection))[1]:
+    if (
+        not await _is_ours("drop_partitions", connection)
+        or name not in (await read_partitions(connection))[1]
+    ):
         return 0
     await connection.execute(f"DROP TABLE {name}")
     return 1
@@ -148,7 +153,9 @@ async def _make_partition(connection: Connection, day: date) -> None:
     name = partition_name(day)
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = begin + timedelta(days=1)
-    await connection.execute(f"CREATE TABLE {name} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+    await connection.execute(
+        f"CREATE TABLE {name} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+    )
     await connection.execute(
         f"ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"
     )

@@ -29,8 +29,13 @@ from tests.postgres import VersionAbsent, running_postgres
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from actors.ports import CycleStore, IngestStore, LeaseStore, Notices, SessionStore, UpkeepStore
-    from api.ports import Keys, Reads, Registry
+    from ports.cycles import CycleStore
+    from ports.ingest import IngestStore
+    from ports.keys import Keys
+    from ports.ownership import LeaseStore, Notices, SessionStore
+    from ports.reads import Reads
+    from ports.registry import Registry
+    from ports.upkeep import UpkeepStore
 
 TEMPLATE = "lastheard_template"
 _numbers = itertools.count(1)
@@ -38,7 +43,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Stores:
-    """All protocols of actors/ports.py over one database, or over the twin."""
+    """All protocols of ports/ over one database, or over the twin."""
 
     ingest: IngestStore
     sessions: SessionStore
@@ -151,7 +156,9 @@ def fetch(dsn: str, statement: str) -> list[Any]:
 
 def _own_database(server: str, options: str) -> Iterator[str]:
     name = f"lastheard_test_{next(_numbers)}"
-    execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} {options}")
+    execute(
+        server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} {options}"
+    )
     yield database_dsn(server, name)
     execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 

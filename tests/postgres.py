@@ -1,11 +1,13 @@
 """One real PostgreSQL for a whole test run.
 
-Owns its start, its stop and the removal of every trace. It must never outlive the run: what a run that was killed
-left behind is ended by the next one. With LASTHEARD_TEST_DSN set, that server is used and nothing is started.
+Owns its start, its stop and the removal of every trace. It must never outlive the run: what a run
+that was killed left behind is ended by the next one. With LASTHEARD_TEST_DSN set, that server is
+used and nothing is started.
 
-LASTHEARD_TEST_PG_MAJOR chooses another version than the newest of the wheel: one of the wheel's, or one that is
-installed on this machine (LASTHEARD_TEST_PG_BIN is its bin folder when that is in no usual place). Asked by name,
-`python -m tests.postgres` prints which server the tests would run, and exits with 3 when the machine has none.
+LASTHEARD_TEST_PG_MAJOR chooses another version than the newest of the wheel: one of the wheel's, or
+one that is installed on this machine (LASTHEARD_TEST_PG_BIN is its bin folder when that is in no
+usual place). Asked by name, `python -m tests.postgres` prints which server the tests would run, and
+exits with 3 when the machine has none.
 """
 
 import os
@@ -67,7 +69,9 @@ def find_binaries(major: int) -> Binaries:
     given = os.environ.get("LASTHEARD_TEST_PG_BIN")
     folder = Path(given) if given else Path(f"/usr/lib/postgresql/{major}/bin")
     if not (folder / "postgres").is_file():
-        raise VersionAbsent(f"no PostgreSQL {major} in {folder}: install it, or set LASTHEARD_TEST_PG_BIN")
+        raise VersionAbsent(
+            f"no PostgreSQL {major} in {folder}: install it, or set LASTHEARD_TEST_PG_BIN"
+        )
     return Binaries(folder, major)
 
 
@@ -112,7 +116,9 @@ def _main() -> int:
     except VersionAbsent as absent:
         print(f"skipped: {absent}")
         return EXIT_ABSENT
-    version = subprocess.run([folder / "postgres", "--version"], capture_output=True, check=True, text=True).stdout
+    version = subprocess.run(
+        [folder / "postgres", "--version"], capture_output=True, check=True, text=True
+    ).stdout
     print(f"tests on {version.strip()}, {folder}")
     return 0
 

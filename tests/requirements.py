@@ -1,7 +1,7 @@
 """docs/requirements.md, made from the tests: `make docs` writes it, and a test compares it.
 
-An id is held by each test whose name carries it (`test_fr_001_…`, `test_acceptance_10_…`) or whose docstring, or whose
-module's docstring, names it. An id that restates others is held by their tests.
+An id is held by each test whose name carries it (`test_fr_001_…`, `test_acceptance_10_…`) or whose
+docstring, or whose module's docstring, names it. An id that restates others is held by their tests.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def held_by(root: Path = ROOT) -> dict[str, list[str]]:
 
 def _tests_of(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
+            "test_"
+        ):
             yield node
 
 
@@ -144,7 +146,13 @@ def document(held: Mapping[str, Iterable[str]]) -> str:
         "| --- | --- | --- |",
     ]
     lines += [f"| {each} | {asked} | {_cell(each, held)} |" for each, asked in ASKED.items()]
-    lines += ["", "Decisions and scenarios restate these:", "", "| id | restates |", "| --- | --- |"]
+    lines += [
+        "",
+        "Decisions and scenarios restate these:",
+        "",
+        "| id | restates |",
+        "| --- | --- |",
+    ]
     lines += [f"| {each} | {', '.join(others)} |" for each, others in RESTATED.items()]
     return "\n".join(lines) + "\n"
 

@@ -43,8 +43,12 @@ async def refusal_of(folder: Path, reference: str) -> SecretUnavailable:
     return caught.value
 
 
-@pytest.mark.parametrize(("target", "secret"), [("acme", "fleet-key"), ("depot/volvo", "volvo-key")])
-async def test_a_relative_path_is_relative_to_the_folder(folder: Path, target: str, secret: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "secret"), [("acme", "fleet-key"), ("depot/volvo", "volvo-key")]
+)
+async def test_a_relative_path_is_relative_to_the_folder(
+    folder: Path, target: str, secret: str
+) -> None:
     assert await Credentials(folder).resolve(f"file:{target}") == secret
     assert await Credentials(folder).resolve(f"file:{folder / target}") == secret
 
@@ -72,8 +76,20 @@ async def test_the_folder_itself_may_be_a_link(folder: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "target",
     [
-        *("../elsewhere/lastheard.toml", "depot/../../elsewhere/lastheard.toml", "lastheard", "away/lastheard.toml"),
-        *("/etc/hostname", "/nowhere/at/all", "away/nothing", "../nothing", "/proc/self/environ", "/dev/zero"),
+        *(
+            "../elsewhere/lastheard.toml",
+            "depot/../../elsewhere/lastheard.toml",
+            "lastheard",
+            "away/lastheard.toml",
+        ),
+        *(
+            "/etc/hostname",
+            "/nowhere/at/all",
+            "away/nothing",
+            "../nothing",
+            "/proc/self/environ",
+            "/dev/zero",
+        ),
         *("proc/self/environ", ".", "..", "/"),
     ],
 )
@@ -85,9 +101,9 @@ async def test_what_lies_outside_is_out_of_bounds_whether_it_exists_or_not(
     (folder / "proc").symlink_to("/proc")
     refusal = await refusal_of(folder, f"file:{target}")
     assert type(refusal) is SecretForbidden
-    assert str(refusal).replace(target, "T", 1) == str(await refusal_of(folder, "env:HOME")).replace(
-        "env:HOME", "file:T"
-    )
+    assert str(refusal).replace(target, "T", 1) == str(
+        await refusal_of(folder, "env:HOME")
+    ).replace("env:HOME", "file:T")
 
 
 async def test_a_file_of_the_working_directory_is_not_read(folder: Path) -> None:
@@ -95,7 +111,9 @@ async def test_a_file_of_the_working_directory_is_not_read(folder: Path) -> None
     assert "No such file" in str(await refusal_of(folder, "file:proc/self/environ"))
 
 
-@pytest.mark.parametrize("variable", ["LASTHEARD_DSN", "HOME", "LASTHEARD_KEY", "lastheard_secret_acme"])
+@pytest.mark.parametrize(
+    "variable", ["LASTHEARD_DSN", "HOME", "LASTHEARD_KEY", "lastheard_secret_acme"]
+)
 async def test_only_variables_named_for_it_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
@@ -172,7 +190,9 @@ def dead_mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     back.set()
 
 
-async def test_a_read_that_hangs_ends_with_the_deadline(folder: Path, dead_mount: threading.Event) -> None:
+async def test_a_read_that_hangs_ends_with_the_deadline(
+    folder: Path, dead_mount: threading.Event
+) -> None:
     with (
         trio.fail_after(3),
         pytest.raises(SecretUnavailable, match="file:acme cannot be read now: no answer within"),
@@ -206,7 +226,9 @@ async def test_when_all_readers_hang_files_cannot_be_read_and_the_rest_goes_on(
         assert await credentials.resolve("file:acme") == "fleet-key"
 
 
-async def test_stopping_does_not_wait_for_a_read_that_hangs(folder: Path, dead_mount: threading.Event) -> None:
+async def test_stopping_does_not_wait_for_a_read_that_hangs(
+    folder: Path, dead_mount: threading.Event
+) -> None:
     with trio.fail_after(3):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Credentials(folder).resolve, "file:acme")
@@ -224,7 +246,10 @@ async def test_what_does_not_work_now_is_explained(folder: Path) -> None:
     assert await credentials.explain_unavailable("file:absent") == (
         "the secret file:absent cannot be read: No such file or directory"
     )
-    assert await credentials.explain_unavailable("file:pipe") == "the secret file:pipe is not a regular file"
+    assert (
+        await credentials.explain_unavailable("file:pipe")
+        == "the secret file:pipe is not a regular file"
+    )
     assert await credentials.explain_unavailable("env:LASTHEARD_SECRET_ABSENT") == (
         "the secret env:LASTHEARD_SECRET_ABSENT is missing: no such variable"
     )

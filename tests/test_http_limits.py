@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"http_max_in_flight_per_key": 100}, "LASTHEARD_HTTP_MAX_IN_FLIGHT (128), or one key and strangers"),
+        (
+            {"http_max_in_flight_per_key": 100},
+            "LASTHEARD_HTTP_MAX_IN_FLIGHT (128), or one key and strangers",
+        ),
         ({"http_max_in_flight": 96}, "lower them, or raise it"),
         (
             {"http_max_in_flight_per_address": 40},

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from storage.gateway import Connection
 
-broken = pytest.mark.parametrize(("dsn", "says"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN])
+broken = pytest.mark.parametrize(
+    ("dsn", "says"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN]
+)
 
 
 @broken
@@ -32,13 +34,22 @@ def test_a_dsn_that_cannot_be_read_is_explained_and_not_repeated(
     with pytest.raises(SettingsError) as caught:
         load()
     (problem,) = caught.value.problems
-    assert problem.startswith("LASTHEARD_DSN (TOML key dsn): [redacted] from the environment is wrong: ")
+    assert problem.startswith(
+        "LASTHEARD_DSN (TOML key dsn): [redacted] from the environment is wrong: "
+    )
     assert says in problem
-    assert repeated(f"{caught.value!r} {caught.value} {''.join(traceback.format_exception(caught.value))}") == set()
+    assert (
+        repeated(
+            f"{caught.value!r} {caught.value} {''.join(traceback.format_exception(caught.value))}"
+        )
+        == set()
+    )
 
 
 @broken
-def test_a_dsn_in_a_file_is_explained_like_one_in_a_variable(tmp_path: Path, dsn: str, says: str) -> None:
+def test_a_dsn_in_a_file_is_explained_like_one_in_a_variable(
+    tmp_path: Path, dsn: str, says: str
+) -> None:
     file = tmp_path / "lastheard.toml"
     file.write_text(f"dsn = '''{dsn}'''\n", encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
@@ -99,7 +110,11 @@ def test_a_dsn_that_the_driver_reads_is_taken(dsn: str) -> None:
 @pytest.mark.parametrize(
     "dsn",
     [
-        *(row[1] for row in BROKEN if row[0] in ("brackets", "both brackets", "folded by NFKC", "bad port")),
+        *(
+            row[1]
+            for row in BROKEN
+            if row[0] in ("brackets", "both brackets", "folded by NFKC", "bad port")
+        ),
         f"postgresql://app:{LEFT}/{RIGHT}@127.0.0.1:1/fleet",
         f"postgresql://{'x' * 64}.example:1/fleet?sslmode={LEFT}",
         f"postgresql://127.0.0.1:1/fleet?password={LEFT}&{RIGHT}",
@@ -129,7 +144,9 @@ def test_hosts_of_a_dsn_that_is_none_are_refused_without_it() -> None:
 
 
 @pytest.mark.parametrize("folder", ["/", "//", "/.", "/etc/.."])
-def test_the_credentials_folder_is_not_the_whole_machine(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+def test_the_credentials_folder_is_not_the_whole_machine(
+    monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
     monkeypatch.setenv("LASTHEARD_CREDENTIALS_DIR", folder)
     with pytest.raises(SettingsError, match="a folder that holds nothing but credentials"):
         load()

@@ -12,8 +12,8 @@ from providers.rfms.wire import read_page, to_page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actors.ports import Page
     from domain.model import ProviderConnection
+    from ports.providers import Page
     from providers.http import HttpPool
 
 
@@ -41,7 +41,9 @@ class Rfms:
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> RfmsPoller:
         settings = stored_settings(RfmsSettings, connection)
         base_url = parse_base_url(connection.base_url)
-        return RfmsPoller(self._http, base_url, secret, settings, workspace_id=connection.workspace_id)
+        return RfmsPoller(
+            self._http, base_url, secret, settings, workspace_id=connection.workspace_id
+        )
 
     def open_streamer(self, connection: ProviderConnection, secret: str | None) -> None:
         """Return None: there is no rFMS stream."""

@@ -10,8 +10,8 @@ import base64
 import uuid
 from typing import TYPE_CHECKING
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from providers.configuration import header_secret
 from providers.http import Call
 from providers.rfms.paging import Paging, Step
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from actors.ports import Page
+    from ports.providers import Page
     from providers.http import HttpPool
     from providers.rfms.settings import RfmsSettings
 
@@ -34,31 +34,47 @@ class RfmsPoller:
     """
 
     def __init__(
-        self, http: HttpPool, base_url: httpx.URL, secret: str | None, settings: RfmsSettings, *, workspace_id: str
+        self,
+        http: HttpPool,
+        base_url: httpx.URL,
+        secret: str | None,
+        settings: RfmsSettings,
+        *,
+        workspace_id: str,
     ) -> None:
         self._http = http
         self._base = base_url
         self._settings = settings
         self._authorization = _authorize(secret, settings)
         self._paging = Paging(base_url, settings)
-        self._limiter = http.credential_limiter(f"{base_url.netloc.decode('ascii')} {self._authorization}")
+        self._limiter = http.credential_limiter(
+            f"{base_url.netloc.decode('ascii')} {self._authorization}"
+        )
         self._share = http.share(workspace_id)
 
-    async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
+    async def fetch(
+        self, external_ids: Sequence[str], cursor: str | None, page: str | None
+    ) -> Page:
         """Fetch one page: all records received since the cursor.
 
         Without a usable cursor, fetch the latest status of every vehicle. A run that got everything
         since its cursor was answered about every listed vehicle, also those without news. A run
         that ended at max_pages, or of latest statuses, was answered only about those it found.
         """
-        step = self._paging.first_step(cursor, self._http.clock.wall()) if page is None else Step.decode(page)
+        step = (
+            self._paging.first_step(cursor, self._http.clock.wall())
+            if page is None
+            else Step.decode(page)
+        )
         step.check(self._settings.max_pages)
         fetched = await self._http.fetch(self._call(step))
         answer = fetched.read(read_page, read_error_code)
         following = self._paging.next_step(step, answer)
         is_complete_answer = not answer.announces_more and step.mode == "since"
         return to_page(answer)._replace(
-            answered=answer.answered | frozenset(external_ids) if is_complete_answer else answer.answered,
+            answered=answer.answered | frozenset(external_ids)
+            if is_complete_answer
+            else answer.answered,
             next_page=None if following is None else following.encode(),
             cursor=self._paging.cursor_after(step, answer),
         )
@@ -70,7 +86,9 @@ class RfmsPoller:
             headers={
                 "Authorization": self._authorization,
                 "Accept": self._settings.accept,
-                "X-Correlation-Id": str(uuid.uuid4()),  # unique for each call, at most 40 characters
+                "X-Correlation-Id": str(
+                    uuid.uuid4()
+                ),  # unique for each call, at most 40 characters
             },
             deadline_seconds=self._settings.request_deadline_seconds,
             limiter=self._limiter,
@@ -86,6 +104,8 @@ def _authorize(secret: str | None, settings: RfmsSettings) -> str:
     pair = (secret or "").strip()
     user, colon, password = pair.partition(":")
     if not (user and colon and password):
-        message = "this connection uses basic authentication: its credential must read user:password"
+        message = (
+            "this connection uses basic authentication: its credential must read user:password"
+        )
         raise ProviderFault(FaultClass.CREDENTIALS, message, permanent=True)
     return f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"

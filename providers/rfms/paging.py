@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 import httpx
 import orjson
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from providers.configuration import join_path
 from providers.rfms.wire import parse_instant
 
@@ -109,7 +109,9 @@ class Paging:
         elif step.mode == "latest":
             target, problem = self._after_vin(page.last_vin)
         elif page.newest_received_at is None:
-            problem = "more data is announced, with neither a link nor a receivedDateTime to go on from"
+            problem = (
+                "more data is announced, with neither a link nor a receivedDateTime to go on from"
+            )
         else:
             start, target = self._after_second(step, page.newest_received_at)
         return Step(
@@ -180,7 +182,10 @@ class Paging:
             return "", "moreDataAvailableLink is not a link"
         origin = (self._base.scheme, self._base.host, self._base.port)
         if (url.scheme, url.host, url.port) != origin or url.userinfo:
-            return "", "moreDataAvailableLink leads to another host, where the credential must not go"
+            return (
+                "",
+                "moreDataAvailableLink leads to another host, where the credential must not go",
+            )
         return url.raw_path.decode("ascii"), None
 
 

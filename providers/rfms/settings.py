@@ -24,7 +24,9 @@ class RfmsSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     auth: Literal["bearer", "basic"] = "bearer"
-    accept: str = Field("application/json; rfms=vehiclestatuses.v4.0", min_length=1, pattern=r"^[\x20-\x7e]+$")
+    accept: str = Field(
+        "application/json; rfms=vehiclestatuses.v4.0", min_length=1, pattern=r"^[\x20-\x7e]+$"
+    )
     statuses_path: str = Field("/vehiclestatuses", pattern=r"^/[^?#\s]+$")
     content_filter: str | None = Field(None, pattern=r"^[A-Z,]+$")
     max_cursor_age_seconds: float = Field(TWO_WEEKS_SECONDS, gt=0, allow_inf_nan=False)

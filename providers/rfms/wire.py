@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from actors.ports import Page, Sample
 from domain.model import Reading
+from ports.providers import Page, Sample
 from providers.answers import error_code_in
 from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
 
@@ -37,7 +37,12 @@ _SNAPSHOT_NUMBERS: Final = {
 _RANGE_NUMBERS: Final = {"batteryPack": ("range_km", 1000)}
 _POSITION_NUMBERS: Final = {"heading": ("heading_deg", 1), "altitude": ("altitude_m", 1)}
 _NOT_AVAILABLE: Final = "NOT_AVAILABLE"
-_CHARGING: Final = {"NOT_CHARGING": False, "CHARGING": True, "CHARGING_AC": True, "CHARGING_DC": True}
+_CHARGING: Final = {
+    "NOT_CHARGING": False,
+    "CHARGING": True,
+    "CHARGING_AC": True,
+    "CHARGING_DC": True,
+}
 # CONNECTING and DISCONNECTING give nothing: the vehicle reports the end of either with one of
 # these.
 _PLUGGED_IN: Final = {"CONNECTED": True, "DISCONNECTED": False}
@@ -192,7 +197,11 @@ class _PageReader:
 
 
 def _vin(value: object) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_VIN_LENGTH and "\0" not in value else None
+    return (
+        value
+        if isinstance(value, str) and 0 < len(value) <= MAX_VIN_LENGTH and "\0" not in value
+        else None
+    )
 
 
 class _Record:
@@ -210,7 +219,9 @@ class _Record:
         self._numbers(status, _STATUS_NUMBERS, self._created_at)
         snapshot = self._object(status, "snapshotData")
         self._numbers(snapshot, _SNAPSHOT_NUMBERS, self._created_at)
-        self._numbers(self._object(snapshot, "estimatedDistanceToEmpty"), _RANGE_NUMBERS, self._created_at)
+        self._numbers(
+            self._object(snapshot, "estimatedDistanceToEmpty"), _RANGE_NUMBERS, self._created_at
+        )
         self._charging(snapshot)
         position = self._object(snapshot, "gnssPosition")
         if position:
@@ -227,7 +238,11 @@ class _Record:
             self._add("plugged_in", _PLUGGED_IN[connection], self._created_at)
         expected_end = self._time(snapshot, "estimatedTimeBatteryPackChargingCompleted")
         if expected_end is not None:
-            self._add("charging_complete_at", expected_end.strftime("%Y-%m-%dT%H:%M:%SZ"), self._created_at)
+            self._add(
+                "charging_complete_at",
+                expected_end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                self._created_at,
+            )
 
     def _position(self, position: Mapping[str, Any], *, needs_speed: bool) -> None:
         """Read a position, at its own time: it may be older than its record.
@@ -237,7 +252,10 @@ class _Record:
         at = self._time(position, "positionDateTime")
         if at is None:
             return
-        latitude, longitude = self._number(position, "latitude"), self._number(position, "longitude")
+        latitude, longitude = (
+            self._number(position, "latitude"),
+            self._number(position, "longitude"),
+        )
         if latitude is not None and longitude is not None:
             self._add("latitude_deg", latitude, at)
             self._add("longitude_deg", longitude, at)
@@ -250,7 +268,9 @@ class _Record:
     def _add(self, signal: str, value: Value, at: datetime) -> None:
         self.readings.append(Reading(signal, value, at))
 
-    def _numbers(self, fields: Mapping[str, Any], table: Mapping[str, tuple[str, int]], at: datetime) -> None:
+    def _numbers(
+        self, fields: Mapping[str, Any], table: Mapping[str, tuple[str, int]], at: datetime
+    ) -> None:
         for field, (signal, divisor) in table.items():
             number = self._number(fields, field)
             if number is not None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from actors.ports import Page
     from domain.model import ProviderConnection
+    from ports.providers import Page
     from providers.http import HttpPool
 
 
@@ -49,12 +49,16 @@ class ViriCiti:
         return interpret_message(message, stored_settings(ViriCitiSettings, connection).rules)
 
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> StatePoller:
-        return StatePoller(self._http, *_configured(connection, secret), workspace_id=connection.workspace_id)
+        return StatePoller(
+            self._http, *_configured(connection, secret), workspace_id=connection.workspace_id
+        )
 
     def open_streamer(self, connection: ProviderConnection, secret: str | None) -> ViriCitiStreamer:
         return ViriCitiStreamer(self._http, *_configured(connection, secret))
 
 
-def _configured(connection: ProviderConnection, secret: str | None) -> tuple[httpx.URL, str, ViriCitiSettings]:
+def _configured(
+    connection: ProviderConnection, secret: str | None
+) -> tuple[httpx.URL, str, ViriCitiSettings]:
     settings = stored_settings(ViriCitiSettings, connection)
     return parse_base_url(connection.base_url), header_secret(secret), settings

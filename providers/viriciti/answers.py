@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.ports import Page, ProviderFault, Sample
 from domain.model import FaultClass, Reading
+from ports.providers import Page, ProviderFault, Sample
 from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
-from providers.viriciti.wire import DEFAULT_RULES, MAX_VID_LENGTH, UNKNOWN_SHAPE, WORDS, Rules, interpret, read_point
+from providers.viriciti.wire import (
+    DEFAULT_RULES,
+    MAX_VID_LENGTH,
+    UNKNOWN_SHAPE,
+    WORDS,
+    Rules,
+    interpret,
+    read_point,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,7 +40,11 @@ class _StateReader:
         self.malformed_count = 0
 
     def read_vehicle(self, vid: str, labels: dict[str, Any]) -> None:
-        readings = [reading for label, entry in labels.items() for reading in self._read_label(vid, label, entry)]
+        readings = [
+            reading
+            for label, entry in labels.items()
+            for reading in self._read_label(vid, label, entry)
+        ]
         if readings:
             self.samples.append(Sample(vid, tuple(readings)))
 
@@ -107,7 +119,8 @@ def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
         return Page((), frozenset(), records=1, ignored=1)
     if verdict.external_id is None:
         raise ProviderFault(
-            FaultClass.PROTOCOL, f"the message has no form that this provider is known to send: {verdict.malformed}"
+            FaultClass.PROTOCOL,
+            f"the message has no form that this provider is known to send: {verdict.malformed}",
         )
     if verdict.readings:
         sample = Sample(verdict.external_id, verdict.readings)

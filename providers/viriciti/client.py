@@ -17,8 +17,8 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
-from actors.ports import FrameVerdict, Page, ProviderFault
 from domain.model import FaultClass
+from ports.providers import FrameVerdict, Page, ProviderFault
 from providers.configuration import WEBSOCKET_SCHEMES, join_path
 from providers.http import Call
 from providers.viriciti.answers import interpret_state
@@ -60,7 +60,9 @@ class ViriCitiSocket:
             with trio.fail_after(seconds):
                 await self._connection.send_message(message)
         except trio.TooSlowError as error:
-            raise ProviderFault(FaultClass.OUTAGE, f"the stream took no message for {seconds:g} s") from error
+            raise ProviderFault(
+                FaultClass.OUTAGE, f"the stream took no message for {seconds:g} s"
+            ) from error
         except (ConnectionClosed, LocalProtocolError) as error:
             raise closing_fault(self._connection) from error
 
@@ -84,7 +86,9 @@ class ViriCitiSocket:
             with trio.fail_after(seconds):
                 await self._connection.ping()
         except trio.TooSlowError as error:
-            raise ProviderFault(FaultClass.OUTAGE, f"the stream sent no pong within {seconds:g} s") from error
+            raise ProviderFault(
+                FaultClass.OUTAGE, f"the stream sent no pong within {seconds:g} s"
+            ) from error
         except (ConnectionClosed, LocalProtocolError) as error:
             raise closing_fault(self._connection) from error
 
@@ -95,7 +99,9 @@ class ViriCitiStreamer:
     It may be connected any number of times, also at the same time.
     """
 
-    def __init__(self, http: HttpPool, base_url: httpx.URL, key: str, settings: ViriCitiSettings) -> None:
+    def __init__(
+        self, http: HttpPool, base_url: httpx.URL, key: str, settings: ViriCitiSettings
+    ) -> None:
         endpoint = Endpoint(
             url=join_path(base_url, LIVE_PATH).copy_with(scheme=WEBSOCKET_SCHEMES[base_url.scheme]),
             headers={KEY_HEADER: key},
@@ -132,7 +138,13 @@ class StatePoller:
     """
 
     def __init__(
-        self, http: HttpPool, base_url: httpx.URL, key: str, settings: ViriCitiSettings, *, workspace_id: str
+        self,
+        http: HttpPool,
+        base_url: httpx.URL,
+        key: str,
+        settings: ViriCitiSettings,
+        *,
+        workspace_id: str,
     ) -> None:
         self._http = http
         self._share = http.share(workspace_id)
@@ -141,7 +153,9 @@ class StatePoller:
         self._settings = settings
         self._rules = settings.rules
 
-    async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
+    async def fetch(
+        self, external_ids: Sequence[str], cursor: str | None, page: str | None
+    ) -> Page:
         """Fetch one chunk. Raises ProviderFault.
 
         The ids must be the same, in the same order, for all pages of a run.
@@ -153,7 +167,9 @@ class StatePoller:
         if not vids:
             return Page((), frozenset())
         fetched = await self._http.fetch(self._call(vids))
-        answer = fetched.read(lambda body: interpret_state(body, vids, self._rules), read_error_code)
+        answer = fetched.read(
+            lambda body: interpret_state(body, vids, self._rules), read_error_code
+        )
         has_more = len(external_ids) > (chunk + 1) * size
         return answer._replace(next_page=str(chunk + 1) if has_more else None)
 
@@ -161,7 +177,11 @@ class StatePoller:
         return Call(
             method="POST",
             url=self._url,
-            headers={KEY_HEADER: self._key, "Content-Type": "application/json", "Accept": "application/json"},
+            headers={
+                KEY_HEADER: self._key,
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+            },
             content=orjson.dumps(dict.fromkeys(vids, self._settings.labels)),
             deadline_seconds=self._settings.request_deadline_seconds,
             share=self._share,

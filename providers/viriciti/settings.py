@@ -46,4 +46,7 @@ class ViriCitiSettings(BaseModel):
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.charging_power_threshold_kw, 1 if self.power_sign == "negative_into_battery" else -1)
+        return Rules(
+            self.charging_power_threshold_kw,
+            1 if self.power_sign == "negative_into_battery" else -1,
+        )

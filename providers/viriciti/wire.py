@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from actors.ports import FrameVerdict
 from domain.model import FaultClass, Reading
+from ports.providers import FrameVerdict
 from providers.answers import error_code_in
 
 POWER: Final = "power"
@@ -47,7 +47,14 @@ NO_NEWS: Final = "no_news"
 WORDS: Final = frozenset({UNKNOWN_LABEL, NO_NEWS})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_ABOUT_THE_KEY: Final = ("api key", "apikey", "api-key", "credential", "unauthenticated", "invalid token")
+_ABOUT_THE_KEY: Final = (
+    "api key",
+    "apikey",
+    "api-key",
+    "credential",
+    "unauthenticated",
+    "invalid token",
+)
 # We never ask for these, but the socket may be shared with a client that does.
 _DEBUG_ANSWERS: Final = ("acl", "query", "show")
 
@@ -98,7 +105,12 @@ def interpret(frame: str | bytes, rules: Rules = DEFAULT_RULES) -> FrameVerdict:
 
 def _interpret_point(payload: dict[str, Any], rules: Rules) -> FrameVerdict:
     try:
-        vid, label, time, value = payload["vid"], payload["label"], payload["time"], payload["value"]
+        vid, label, time, value = (
+            payload["vid"],
+            payload["label"],
+            payload["time"],
+            payload["value"],
+        )
     except KeyError:
         return _ECHO if _is_subscription(payload) else _INCOMPLETE
     if type(vid) is not str or not vid or len(vid) > MAX_VID_LENGTH or "\0" in vid:
@@ -111,7 +123,9 @@ def _interpret_point(payload: dict[str, Any], rules: Rules) -> FrameVerdict:
     return FrameVerdict(vid, (), None, readings)
 
 
-def read_point(label: object, time: object, value: object, rules: Rules) -> tuple[Reading, ...] | str:
+def read_point(
+    label: object, time: object, value: object, rules: Rules
+) -> tuple[Reading, ...] | str:
     """The readings of one data point, or one of WORDS, or else what is wrong with it."""
     if type(label) is not str:
         return "label is not a name"
@@ -148,7 +162,9 @@ def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
     return (Reading("latitude_deg", north, at), Reading("longitude_deg", east, at))
 
 
-def _read_power(power_kw: float, at: datetime, charging_below_kw: float | None) -> tuple[Reading, ...]:
+def _read_power(
+    power_kw: float, at: datetime, charging_below_kw: float | None
+) -> tuple[Reading, ...]:
     """Return the power, and whether the vehicle charges.
 
     "Not charging" is told, too: a vehicle that was only ever said to charge would charge for ever.
@@ -197,7 +213,11 @@ def _fault_of(frame: str | bytes) -> FaultClass:
     "Not authorised" may as well be about one vehicle of many.
     """
     text = (frame if isinstance(frame, str) else frame.decode("utf-8", "replace")).lower()
-    return FaultClass.CREDENTIALS if any(words in text for words in _ABOUT_THE_KEY) else FaultClass.PROTOCOL
+    return (
+        FaultClass.CREDENTIALS
+        if any(words in text for words in _ABOUT_THE_KEY)
+        else FaultClass.PROTOCOL
+    )
 
 
 def read_error_code(body: bytes) -> str | None:

@@ -9,4 +9,10 @@ from storage.embedded.owner import EmbeddedUnavailable, FolderInUse
 from storage.embedded.running import find_running_server
 from storage.embedded.server import EmbeddedPostgres, open_embedded
 
-__all__ = ["EmbeddedPostgres", "EmbeddedUnavailable", "FolderInUse", "find_running_server", "open_embedded"]
+__all__ = [
+    "EmbeddedPostgres",
+    "EmbeddedUnavailable",
+    "FolderInUse",
+    "find_running_server",
+    "open_embedded",
+]

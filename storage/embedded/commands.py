@@ -37,8 +37,14 @@ _BUILTIN_LOCALES_SINCE: Final = 17
 _QUOTED_LINES: Final = 15
 _ADVICE: Final = (
     ("No space left on device", "the disk is full: make room there and start again"),
-    ("Permission denied", "the user who runs PostgreSQL may not go there: check owner and mode of that folder"),
-    ("could not look up effective user ID", "initdb needs a user with a name: add one, or set LASTHEARD_DSN"),
+    (
+        "Permission denied",
+        "the user who runs PostgreSQL may not go there: check owner and mode of that folder",
+    ),
+    (
+        "could not look up effective user ID",
+        "initdb needs a user with a name: add one, or set LASTHEARD_DSN",
+    ),
 )
 
 
@@ -54,7 +60,9 @@ def postgres_command(place: Premises, settings: Mapping[str, str]) -> list[str]:
     return command
 
 
-async def make_cluster(place: Premises, settings: Mapping[str, str], log: FilteringBoundLogger) -> None:
+async def make_cluster(
+    place: Premises, settings: Mapping[str, str], log: FilteringBoundLogger
+) -> None:
     """Run initdb if there is no cluster yet. Raises EmbeddedUnavailable if it fails.
 
     The cluster is made beside its place and then renamed, so there is a whole one or none.
@@ -63,14 +71,18 @@ async def make_cluster(place: Premises, settings: Mapping[str, str], log: Filter
         fresh = place.home / f"cluster.{os.getpid()}.new"
         log.info("embedded_postgresql_initdb", home=str(place.home))
         try:
-            command = _initdb_command(place, str(fresh), durable=settings.get("fsync", "on") == "on")
+            command = _initdb_command(
+                place, str(fresh), durable=settings.get("fsync", "on") == "on"
+            )
             with trio.fail_after(_INITDB_SECONDS):
                 status, printed = await run_tool(command, place)
             if status != 0:
                 raise EmbeddedUnavailable(explain(f"initdb ended with status {status}", printed))
             fresh.rename(place.cluster)
         except trio.TooSlowError as slow:
-            raise EmbeddedUnavailable(f"initdb in {place.home} took longer than {_INITDB_SECONDS:g} s") from slow
+            raise EmbeddedUnavailable(
+                f"initdb in {place.home} took longer than {_INITDB_SECONDS:g} s"
+            ) from slow
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 

@@ -160,7 +160,9 @@ def find_recorded_home(data_dir: Path) -> Path | None:
     return home.resolve() if home.is_dir() else None
 
 
-def prepare_premises(data_dir: Path, *, shelter: Path, binaries: Binaries | None = None) -> Premises:
+def prepare_premises(
+    data_dir: Path, *, shelter: Path, binaries: Binaries | None = None
+) -> Premises:
     """Find or create every folder.
 
     Blocks: the first time as root it may copy 20 MB. Call it in a thread. `binaries` are used

@@ -94,7 +94,12 @@ def make_private(folder: Path, owner: Owner) -> None:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         info = folder.lstat()
-        unfinished = owner.switched and info.st_uid == 0 and stat.S_ISDIR(info.st_mode) and not any(folder.iterdir())
+        unfinished = (
+            owner.switched
+            and info.st_uid == 0
+            and stat.S_ISDIR(info.st_mode)
+            and not any(folder.iterdir())
+        )
         if not stat.S_ISDIR(info.st_mode) or info.st_mode & 0o077:
             raise EmbeddedUnavailable(
                 f"{folder} must be a folder only its owner can enter: chmod 700 or move it",

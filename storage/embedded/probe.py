@@ -24,7 +24,9 @@ class NoAnswer(Exception):
     """
 
 
-async def ask(socket: Path, sql: str, *, database: str = "postgres", timeout_seconds: float = 5.0) -> list[str | None]:
+async def ask(
+    socket: Path, sql: str, *, database: str = "postgres", timeout_seconds: float = 5.0
+) -> list[str | None]:
     """Return the first column of every row that `sql` returns, as text.
 
     Waits at most the timeout. Raises NoAnswer.
@@ -83,7 +85,11 @@ def error_text(error_response: bytes) -> str:
 
     Example: `FATAL 57P03: the database system is starting up`.
     """
-    fields = {field[:1]: field[1:].decode(errors="replace") for field in error_response.split(b"\0") if field}
+    fields = {
+        field[:1]: field[1:].decode(errors="replace")
+        for field in error_response.split(b"\0")
+        if field
+    }
     return f"{fields.get(b'S', 'ERROR')} {fields.get(b'C', '?')}: {fields.get(b'M', 'no message')}"
 
 

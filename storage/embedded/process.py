@@ -64,7 +64,9 @@ class PidFile:
 class Postmaster:
     """A recognised postmaster: our own child, or a server that outlived the process which started it."""
 
-    def __init__(self, process: psutil.Process, *, cluster: Path, child: trio.Process | None = None) -> None:
+    def __init__(
+        self, process: psutil.Process, *, cluster: Path, child: trio.Process | None = None
+    ) -> None:
         self._process = process
         self._cluster = cluster
         self._child = child
@@ -162,7 +164,9 @@ async def end_orphans(cluster: Path) -> int:
     return found
 
 
-async def start_postmaster(command: Sequence[str], place: Premises, output: IO[bytes]) -> Postmaster:
+async def start_postmaster(
+    command: Sequence[str], place: Premises, output: IO[bytes]
+) -> Postmaster:
     """Start a server in a process session of its own.
 
     So neither Ctrl-C nor our death reaches it. The server appends to `output` for as long as it
@@ -233,7 +237,9 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 def _session_lives(session: int) -> bool:
-    return any(_is_alive(process) and _session_of(process) == session for process in psutil.process_iter())
+    return any(
+        _is_alive(process) and _session_of(process) == session for process in psutil.process_iter()
+    )
 
 
 def _session_of(process: psutil.Process) -> int | None:

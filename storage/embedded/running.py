@@ -23,7 +23,9 @@ async def find_running_server(data_dir: Path) -> str | None:
         return None
     sockets = found[1].socket_folder
     try:
-        served = await ask(socket_in(sockets), "SELECT current_setting('data_directory')", database=DATABASE)
+        served = await ask(
+            socket_in(sockets), "SELECT current_setting('data_directory')", database=DATABASE
+        )
     except NoAnswer:
         return None
     return dsn_on(sockets) if served == [str(home / "cluster")] else None

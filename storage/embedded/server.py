@@ -122,7 +122,9 @@ class EmbeddedPostgres:
         if self._postmaster is None or not self._postmaster.is_running():
             return False
         try:
-            return await ask(self._place.socket, "SELECT 1", timeout_seconds=_ALIVE_SECONDS) == ["1"]
+            return await ask(self._place.socket, "SELECT 1", timeout_seconds=_ALIVE_SECONDS) == [
+                "1"
+            ]
         except NoAnswer:
             return False
 
@@ -141,7 +143,9 @@ class EmbeddedPostgres:
             try:
                 await self._bring_up()
             except (OSError, NoAnswer) as error:
-                raise EmbeddedUnavailable(explain(f"no PostgreSQL in {self.data_dir}", str(error))) from error
+                raise EmbeddedUnavailable(
+                    explain(f"no PostgreSQL in {self.data_dir}", str(error))
+                ) from error
         if budget.cancelled_caught:
             raise EmbeddedUnavailable(
                 f"PostgreSQL in {self.data_dir} did not answer within {self._start_budget_seconds:g} s; "
@@ -208,7 +212,9 @@ class EmbeddedPostgres:
         # 1. Lock the folder, or give up.
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
-        prepare = partial(files.prepare_premises, self.data_dir, shelter=self._shelter, binaries=self._binaries)
+        prepare = partial(
+            files.prepare_premises, self.data_dir, shelter=self._shelter, binaries=self._binaries
+        )
         before, self._premises = self._premises, await trio.to_thread.run_sync(prepare)
         # An adopted server may have had its socket elsewhere, and clients know that place.
         if before is not None:
@@ -246,7 +252,9 @@ class EmbeddedPostgres:
             self._postmaster = await start_postmaster(command, self._place, output)
         if not await self._wait_until_it_answers(self._postmaster):
             status = self._postmaster.exit_status
-            raise EmbeddedUnavailable(explain(f"PostgreSQL ended with status {status}", self._server_log.since(before)))
+            raise EmbeddedUnavailable(
+                explain(f"PostgreSQL ended with status {status}", self._server_log.since(before))
+            )
 
     async def _wait_for_its_end(self, server: Postmaster) -> None:
         while server.is_running():
@@ -255,7 +263,12 @@ class EmbeddedPostgres:
             self._server_log.keep_small()
         # The kernel reports the status only to the parent, so an adopted server's status is
         # unknown.
-        self._log.error("embedded_postgresql_died", pid=server.pid, status=server.exit_status, adopted=server.adopted)
+        self._log.error(
+            "embedded_postgresql_died",
+            pid=server.pid,
+            status=server.exit_status,
+            adopted=server.adopted,
+        )
 
     async def _wait_until_it_answers(self, server: Postmaster) -> bool:
         """Return True once the server answers, or False if it ends first.
@@ -272,7 +285,10 @@ class EmbeddedPostgres:
                 reported = now
                 waited = round(now - began, 1)
                 self._log.info(
-                    "embedded_postgresql_starting", pid=server.pid, waited_seconds=waited, answer=self._last_refusal
+                    "embedded_postgresql_starting",
+                    pid=server.pid,
+                    waited_seconds=waited,
+                    answer=self._last_refusal,
                 )
             await trio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)

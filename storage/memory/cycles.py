@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.ports import CycleStart
-from api.ports import CycleRow
 from domain.model import CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
+from ports.cycles import CycleStart
+from ports.reads import CycleRow
 from storage.cycles import next_attempt
 from storage.faults import explain_error
 from storage.memory.sessions import is_live
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 
 class MemoryCycleStore:
-    """actors.ports.CycleStore."""
+    """ports.cycles.CycleStore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def start_cycle(self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str) -> CycleStart:
+    async def start_cycle(
+        self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str
+    ) -> CycleStart:
         refused = CycleStart(False, key, cycle_id)
         async with self._engine.writing() as tables:
             if not is_live(tables, session):
@@ -39,17 +41,31 @@ class MemoryCycleStore:
             attempts = _attempts(tables, key.workspace_id, key.slot_start_at)
             if key.trigger is not CycleTrigger.MANUAL and any(map(_closes_its_slot, attempts)):
                 return refused
-            last_attempt = max((row.key.attempt for row in attempts if row.key.trigger is key.trigger), default=0)
+            last_attempt = max(
+                (row.key.attempt for row in attempts if row.key.trigger is key.trigger), default=0
+            )
             start = next_attempt(key, cycle_id, last_attempt)
             if (key.workspace_id, start.cycle_id) in tables.cycle_ids:
                 return refused
             now = self._engine.now()
             shard_id = session.shard_id
-            row = CycleRow(start.key, start.cycle_id, trace_id, shard_id, None, now, None, CycleOutcome.RUNNING, {})
+            row = CycleRow(
+                start.key,
+                start.cycle_id,
+                trace_id,
+                shard_id,
+                None,
+                now,
+                None,
+                CycleOutcome.RUNNING,
+                {},
+            )
             _insert(tables, Cycle(row, session.epoch))
             return start
 
-    async def record_missed(self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]) -> None:
+    async def record_missed(
+        self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]
+    ) -> None:
         async with self._engine.writing() as tables:
             if not is_live(tables, session):
                 return
@@ -58,7 +74,9 @@ class MemoryCycleStore:
                     continue
                 key = CycleKey(workspace_id, slot, CycleTrigger.SCHEDULE, 1)
                 name = make_cycle_id(key)
-                row = CycleRow(key, name, name, session.shard_id, None, None, None, CycleOutcome.MISSED, {})
+                row = CycleRow(
+                    key, name, name, session.shard_id, None, None, None, CycleOutcome.MISSED, {}
+                )
                 _insert(tables, Cycle(row, session.epoch))
 
     async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
@@ -71,35 +89,50 @@ class MemoryCycleStore:
                 if cycle.row.outcome is CycleOutcome.RUNNING
             ]
             for cycle in orphans:
-                row = cycle.row._replace(outcome=CycleOutcome.ABANDONED, ended_at=self._engine.now())
+                row = cycle.row._replace(
+                    outcome=CycleOutcome.ABANDONED, ended_at=self._engine.now()
+                )
                 tables.put_cycle(cycle._replace(row=row))
             return len(orphans)
 
     async def load_last_slot(self, workspace_id: str) -> datetime | None:
         await self._engine.arrive()
         keys = self._engine.tables.poll_cycles.of(workspace_id)
-        return max((key.slot_start_at for key in keys if key.trigger is not CycleTrigger.MANUAL), default=None)
+        return max(
+            (key.slot_start_at for key in keys if key.trigger is not CycleTrigger.MANUAL),
+            default=None,
+        )
 
     async def take_requested_cycle(
         self, session: SessionRef, workspace_id: str, config_version: int
     ) -> CycleStart | None:
         async with self._engine.writing() as tables:
             workspace = tables.workspaces.get((workspace_id,))
-            if not is_live(tables, session) or workspace is None or workspace.config_version != config_version:
+            if (
+                not is_live(tables, session)
+                or workspace is None
+                or workspace.config_version != config_version
+            ):
                 return None
             cycles = tables.poll_cycles.of(workspace_id).values()
             waiting = [cycle.row for cycle in cycles if cycle.row.outcome == "requested"]
             if not waiting:
                 return None
             row = min(waiting, key=_requested_at)._replace(
-                outcome=CycleOutcome.RUNNING, started_at=self._engine.now(), shard_id=session.shard_id
+                outcome=CycleOutcome.RUNNING,
+                started_at=self._engine.now(),
+                shard_id=session.shard_id,
             )
             tables.put_cycle(Cycle(row, session.epoch))
             return CycleStart(True, row.key, row.cycle_id, row.trace_id)
 
 
 def _attempts(tables: Tables, workspace_id: str, slot: datetime) -> list[CycleRow]:
-    return [cycle.row for key, cycle in tables.poll_cycles.of(workspace_id).items() if key.slot_start_at == slot]
+    return [
+        cycle.row
+        for key, cycle in tables.poll_cycles.of(workspace_id).items()
+        if key.slot_start_at == slot
+    ]
 
 
 def _closes_its_slot(row: CycleRow) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
-from actors.ports import UnitPoisoned
+from ports.ingest import UnitPoisoned
 from storage.faults import DatabaseAway
 from storage.memory.locks import RowLocks
 from storage.memory.tables import Tables
@@ -76,7 +76,9 @@ class Engine:
             raise DatabaseAway("the twin was told to be away", retry_after=0.2)
         if self._days_ahead is not None:
             today = self.now().date()
-            self.tables.partitions |= {today + timedelta(days=day) for day in range(self._days_ahead + 1)}
+            self.tables.partitions |= {
+                today + timedelta(days=day) for day in range(self._days_ahead + 1)
+            }
             self._days_ahead = None
 
     @asynccontextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from api.ports import HealthPage
 from domain.health import (
     CollectorRecord,
     ConnectionRecord,
@@ -19,6 +18,7 @@ from domain.health import (
     state_of,
 )
 from domain.model import CycleOutcome, FaultClass
+from ports.reads import HealthPage
 from storage.memory.tables import ConnectionState, DeviceState, Lease, Snapshot
 from storage.rows import to_document
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from api.ports import HealthQuery
     from domain.model import Device, ProviderConnection, Workspace
+    from ports.reads import HealthQuery
     from storage.memory.tables import Tables
 
 _GOOD = (CycleOutcome.COMPLETED, CycleOutcome.PARTIAL)
@@ -47,17 +47,27 @@ class _Judged(NamedTuple):
     since: datetime
 
 
-def page_health(tables: Tables, workspaces: frozenset[str] | None, query: HealthQuery, now: datetime) -> HealthPage:
+def page_health(
+    tables: Tables, workspaces: frozenset[str] | None, query: HealthQuery, now: datetime
+) -> HealthPage:
     """Return the counts of all devices by state, and the facts of the page."""
     judged = list(_judge_all(tables, workspaces, now))
     counts = dict.fromkeys(State, 0) | Counter(item.state for item in judged)
-    wanted = sorted((item for item in judged if _is_wanted(item, query)), key=lambda item: _rank(item, query))
+    wanted = sorted(
+        (item for item in judged if _is_wanted(item, query)), key=lambda item: _rank(item, query)
+    )
     page = wanted[: query.limit]
-    collectors = {name: _collector(tables, name) for name in {item.device.workspace_id for item in page}}
-    return HealthPage(now, counts, [_facts(tables, item, collectors[item.device.workspace_id]) for item in page])
+    collectors = {
+        name: _collector(tables, name) for name in {item.device.workspace_id for item in page}
+    }
+    return HealthPage(
+        now, counts, [_facts(tables, item, collectors[item.device.workspace_id]) for item in page]
+    )
 
 
-def _judge_all(tables: Tables, workspaces: frozenset[str] | None, now: datetime) -> Iterator[_Judged]:
+def _judge_all(
+    tables: Tables, workspaces: frozenset[str] | None, now: datetime
+) -> Iterator[_Judged]:
     for (workspace_id,), workspace in tables.workspaces.items():
         if not workspace.active or (workspaces is not None and workspace_id not in workspaces):
             continue
@@ -69,7 +79,9 @@ def _judge_all(tables: Tables, workspaces: frozenset[str] | None, now: datetime)
             heard_at = stored.last_update_received_at
             limits = cutoffs(resolve_thresholds(workspace, connection, device), now)
             state = state_of(heard_at, device.activated_at, limits)
-            yield _Judged(workspace, connection, device, stored, state, heard_at or device.activated_at)
+            yield _Judged(
+                workspace, connection, device, stored, state, heard_at or device.activated_at
+            )
 
 
 def _is_wanted(item: _Judged, query: HealthQuery) -> bool:
@@ -78,7 +90,9 @@ def _is_wanted(item: _Judged, query: HealthQuery) -> bool:
     if query.after is None:
         return True
     since, workspace_id, device_id = query.after
-    position = (since, workspace_id, device_id) if query.order == "silence" else (workspace_id, device_id)
+    position = (
+        (since, workspace_id, device_id) if query.order == "silence" else (workspace_id, device_id)
+    )
     return _rank(item, query) > position
 
 
@@ -91,7 +105,9 @@ def _rank(item: _Judged, query: HealthQuery) -> tuple[datetime | str, ...]:
 def _facts(tables: Tables, item: _Judged, collector: CollectorRecord) -> HealthFacts:
     device, stored = item.device, item.stored
     snapshot = tables.snapshots.get((device.workspace_id, device.device_id)) or Snapshot()
-    link = tables.connection_state.get((device.workspace_id, device.provider_id)) or ConnectionState()
+    link = (
+        tables.connection_state.get((device.workspace_id, device.provider_id)) or ConnectionState()
+    )
     return HealthFacts(
         workspace=item.workspace,
         connection=item.connection,
@@ -117,7 +133,9 @@ def _link(state: ConnectionState) -> ConnectionRecord:
 
 
 def _collector(tables: Tables, workspace_id: str) -> CollectorRecord:
-    cycles = [cycle.row for _, cycle in sorted(tables.poll_cycles.of(workspace_id).items(), reverse=True)]
+    cycles = [
+        cycle.row for _, cycle in sorted(tables.poll_cycles.of(workspace_id).items(), reverse=True)
+    ]
     good = next((row for row in cycles if row.outcome in _GOOD), None)
     newest = next((row for row in cycles if row.started_at is not None), None)
     owner = (tables.leases.get((workspace_id,)) or Lease()).owner
@@ -125,7 +143,10 @@ def _collector(tables: Tables, workspace_id: str) -> CollectorRecord:
     if heartbeat is not None and owner is not None and heartbeat.epoch != owner.epoch:
         heartbeat = None
     vital = heartbeat.statistics if heartbeat else {}
-    waits = (vital.get("oldest_waiting_seconds"), vital.get("deferred_seconds", {}).get(workspace_id))
+    waits = (
+        vital.get("oldest_waiting_seconds"),
+        vital.get("deferred_seconds", {}).get(workspace_id),
+    )
     waiting = max((wait for wait in waits if wait is not None), default=None)
     return CollectorRecord(
         good and good.ended_at,

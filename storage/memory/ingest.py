@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from actors.ports import CommitUnknown
+from ports.ingest import CommitUnknown
 from storage.faults import CommitInDoubt
 from storage.memory.engine import CommitFate
 from storage.memory.tables import UnitTables
@@ -18,9 +18,9 @@ from storage.unit_locks import locked_rows
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping, Sequence
 
-    from actors.ports import UnitPoisoned
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
+    from ports.ingest import UnitPoisoned
     from storage.memory.engine import Engine
     from storage.unit_steps import Rows, Statement
 
@@ -30,15 +30,19 @@ T = TypeVar("T")
 
 
 class MemoryIngestStore:
-    """actors.ports.IngestStore."""
+    """ports.ingest.IngestStore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
+    async def commit_unit(
+        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+    ) -> Sequence[Receipt]:
         return await self._commit(ingest_unit(session, unit, submissions), submissions)
 
-    async def quarantine(self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned) -> Receipt:
+    async def quarantine(
+        self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
+    ) -> Receipt:
         (receipt,) = await self._commit(quarantine_unit(session, unit, submission, error), ())
         return receipt
 
@@ -48,12 +52,16 @@ class MemoryIngestStore:
         Takes no turn among the writers, so it waits for nobody.
         """
         await self._engine.arrive()
-        return await self._drive(locked_rows(rows), self._statements(UnitTables(self._engine.tables)))
+        return await self._drive(
+            locked_rows(rows), self._statements(UnitTables(self._engine.tables))
+        )
 
     async def load_last_unit(self, session: SessionRef) -> int | None:
         async with self._engine.writing() as tables:
             stored = tables.sessions.get((session.shard_id,))
-            return stored.last_unit if stored is not None and stored.epoch == session.epoch else None
+            return (
+                stored.last_unit if stored is not None and stored.epoch == session.epoch else None
+            )
 
     async def _commit(self, unit: Unit, tasted: Sequence[Submission]) -> list[Receipt]:
         async with self._engine.writing() as tables:

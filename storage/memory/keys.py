@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.ports import FoundAccess
+from ports.keys import FoundAccess
 
 if TYPE_CHECKING:
-    from api.ports import KeyRecord
+    from ports.keys import KeyRecord
     from storage.memory.engine import Engine
 
 
 class MemoryKeys:
-    """api.ports.Keys."""
+    """ports.keys.Keys."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

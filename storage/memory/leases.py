@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import NoReturn
 
-    from actors.ports import Look
     from domain.model import Workspace
+    from ports.ownership import Look
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 
 
 class MemoryLeaseStore:
-    """actors.ports.LeaseStore."""
+    """ports.ownership.LeaseStore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -35,7 +35,9 @@ class MemoryLeaseStore:
     async def look(self, session: SessionRef) -> Look:
         await self._engine.arrive()
         tables, now = self._engine.tables, self._engine.now()
-        return assemble_look(session, list(_members(tables, now)), list(_holdings(tables, session, now)))
+        return assemble_look(
+            session, list(_members(tables, now)), list(_holdings(tables, session, now))
+        )
 
     async def declare_dead(self, session: SessionRef) -> list[SessionRef]:
         async with self._engine.writing() as tables:
@@ -57,10 +59,15 @@ class MemoryLeaseStore:
         async with self._engine.writing() as tables:
             taken: dict[str, int] = {}
             for resource in sorted(set(resources)) if is_live(tables, session) else ():
-                workspace, lease = tables.workspaces.get((resource,)), tables.leases.get((resource,)) or Lease()
+                workspace, lease = (
+                    tables.workspaces.get((resource,)),
+                    tables.leases.get((resource,)) or Lease(),
+                )
                 if workspace is not None and workspace.active and not _is_owned(tables, lease):
                     taken[resource] = lease.token + 1
-                    tables.leases.put((resource,), Lease(session, lease.token + 1, self._engine.now()))
+                    tables.leases.put(
+                        (resource,), Lease(session, lease.token + 1, self._engine.now())
+                    )
             return taken
 
     async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
@@ -69,7 +76,9 @@ class MemoryLeaseStore:
             for resource, token in leases.items() if is_live(tables, session) else ():
                 lease = tables.leases.get((resource,))
                 if lease is not None and (lease.owner, lease.token) == (session, token):
-                    tables.leases.put((resource,), lease._replace(owner=None, released_at=self._engine.now()))
+                    tables.leases.put(
+                        (resource,), lease._replace(owner=None, released_at=self._engine.now())
+                    )
                     released += 1
             if released:
                 self._engine.notify("leases")
@@ -83,7 +92,7 @@ class MemoryLeaseStore:
 
 
 class MemoryNotices:
-    """actors.ports.Notices: a fan-out within the process."""
+    """ports.ownership.Notices: a fan-out within the process."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -63,7 +63,9 @@ class RowLocks:
         """Return those of the rows that are held, with their holders."""
         return list(self._find(table, workspaces, names))
 
-    def _find(self, table: str, workspaces: Sequence[str], names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    def _find(
+        self, table: str, workspaces: Sequence[str], names: Sequence[str]
+    ) -> Iterator[tuple[str, str, str]]:
         for key in zip(workspaces, names, strict=True):
             if holder := self._holders.get((table, *key)):
                 yield (*key, holder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from api.ports import EventPosition, SnapshotRow
+from ports.reads import EventPosition, SnapshotRow
 from storage.memory.health import page_health
 from storage.memory.tables import DeviceState, Snapshot
 from storage.rows import to_document
@@ -17,19 +17,21 @@ from storage.upkeep import count_days_ahead, partition_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from api.ports import CycleRow, EventRow, HealthPage, HealthQuery, RejectionRow
     from domain.model import CycleKey, Device
+    from ports.reads import CycleRow, EventRow, HealthPage, HealthQuery, RejectionRow
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 
 
 class MemoryReads:
-    """api.ports.Reads."""
+    """ports.reads.Reads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def load_health(self, workspaces: frozenset[str] | None, query: HealthQuery) -> HealthPage:
+    async def load_health(
+        self, workspaces: frozenset[str] | None, query: HealthQuery
+    ) -> HealthPage:
         tables = await self._arrive()
         return page_health(tables, workspaces, query, query.now or self._engine.now())
 
@@ -38,11 +40,15 @@ class MemoryReads:
     ) -> tuple[datetime, list[SnapshotRow]]:
         tables = await self._arrive()
         devices = sorted(tables.devices.of(workspace_id).items())
-        active = [device for (_, device_id), device in devices if after is None or device_id > after]
+        active = [
+            device for (_, device_id), device in devices if after is None or device_id > after
+        ]
         active = [device for device in active if device.retired_at is None]
         return self._engine.now(), [_snapshot_row(tables, device) for device in active[:limit]]
 
-    async def get_snapshot(self, workspace_id: str, device_id: str) -> tuple[datetime, SnapshotRow] | None:
+    async def get_snapshot(
+        self, workspace_id: str, device_id: str
+    ) -> tuple[datetime, SnapshotRow] | None:
         tables = await self._arrive()
         device = tables.devices.get((workspace_id, device_id))
         return None if device is None else (self._engine.now(), _snapshot_row(tables, device))
@@ -54,7 +60,9 @@ class MemoryReads:
         events.sort(key=_position, reverse=True)
         return [event for event in events if before is None or _position(event) < before][:limit]
 
-    async def list_cycles(self, workspace_id: str, *, before: CycleKey | None, limit: int) -> list[CycleRow]:
+    async def list_cycles(
+        self, workspace_id: str, *, before: CycleKey | None, limit: int
+    ) -> list[CycleRow]:
         tables = await self._arrive()
         cycles = sorted(tables.poll_cycles.of(workspace_id).items(), reverse=True)
         return [cycle.row for key, cycle in cycles if before is None or key < before][:limit]
@@ -94,7 +102,9 @@ def _snapshot_row(tables: Tables, device: Device) -> SnapshotRow:
     state = tables.device_state.get(key) or DeviceState()
     snapshot = tables.snapshots.get(key) or Snapshot()
     document = to_document(snapshot.document)
-    return SnapshotRow(device, snapshot.version, document, state.last_update_received_at, state.last_changed_at)
+    return SnapshotRow(
+        device, snapshot.version, document, state.last_update_received_at, state.last_changed_at
+    )
 
 
 def _events(tables: Tables, workspace_id: str, device_id: str) -> list[EventRow]:

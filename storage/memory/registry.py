@@ -10,18 +10,26 @@ from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
-from api.ports import CycleRow, NotFound, Stored
 from domain.model import CycleKey, CycleTrigger, Workspace
 from domain.schedule import cycle_id, lowest_free
-from storage.commands import check_provider, check_workspace, judge_drafts, keeps_ordinal, reach_drafts, retire
+from ports.reads import CycleRow
+from ports.registry import NotFound, Stored
+from storage.commands import (
+    check_provider,
+    check_workspace,
+    judge_drafts,
+    keeps_ordinal,
+    reach_drafts,
+    retire,
+)
 from storage.memory.tables import ConnectionState, Cycle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from api.ports import Conflict, DeviceDraft
     from domain.model import Device, Policy, ProviderConnection
+    from ports.registry import Conflict, DeviceDraft
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 
@@ -29,7 +37,7 @@ T = TypeVar("T")
 
 
 class MemoryRegistry:
-    """api.ports.Registry."""
+    """ports.registry.Registry."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -37,7 +45,13 @@ class MemoryRegistry:
     # --- Workspaces ---------------------------------------------------------------------------------------------
 
     async def put_workspace(
-        self, workspace_id: str, *, name: str, active: bool, poll_interval_seconds: int, policy: Policy
+        self,
+        workspace_id: str,
+        *,
+        name: str,
+        active: bool,
+        poll_interval_seconds: int,
+        policy: Policy,
     ) -> Stored | Conflict:
         if refusal := check_workspace(poll_interval_seconds, policy):
             return refusal
@@ -50,10 +64,16 @@ class MemoryRegistry:
                 self._engine.notify(f"workspace:{workspace_id}")
                 return Stored(created=True)
             wanted = replace(
-                stored, name=name, active=active, poll_interval_seconds=poll_interval_seconds, policy=policy
+                stored,
+                name=name,
+                active=active,
+                poll_interval_seconds=poll_interval_seconds,
+                policy=policy,
             )
             if wanted != stored:
-                if not keeps_ordinal(stored, active=active, poll_interval_seconds=poll_interval_seconds):
+                if not keeps_ordinal(
+                    stored, active=active, poll_interval_seconds=poll_interval_seconds
+                ):
                     wanted = self._give_place(tables, wanted)
                 tables.workspaces.put((workspace_id,), wanted)
                 self._bump_config(tables, workspace_id)
@@ -68,7 +88,11 @@ class MemoryRegistry:
     ) -> list[Workspace]:
         await self._engine.arrive()
         stored = self._engine.tables.workspaces.items()
-        return _page({key: row for (key,), row in stored if workspaces is None or key in workspaces}, after, limit)
+        return _page(
+            {key: row for (key,), row in stored if workspaces is None or key in workspaces},
+            after,
+            limit,
+        )
 
     # --- Provider connections -----------------------------------------------------------------------------------
 
@@ -108,8 +132,13 @@ class MemoryRegistry:
             if tables.workspaces.get((workspace_id,)) is None:
                 return NotFound("workspace")
             providers = {provider_id for _, provider_id in tables.providers.of(workspace_id)}
-            stored = {device_id: device for (_, device_id), device in tables.devices.of(workspace_id).items()}
-            answers = judge_drafts(drafts, providers, stored, _holders(tables, workspace_id, drafts))
+            stored = {
+                device_id: device
+                for (_, device_id), device in tables.devices.of(workspace_id).items()
+            }
+            answers = judge_drafts(
+                drafts, providers, stored, _holders(tables, workspace_id, drafts)
+            )
             if all(isinstance(answer, Stored) for answer in answers):
                 reached = reach_drafts(workspace_id, drafts, stored, self._engine.now())
                 for device in reached:
@@ -138,7 +167,11 @@ class MemoryRegistry:
     ) -> list[Device]:
         await self._engine.arrive()
         stored = self._engine.tables.devices.of(workspace_id).values()
-        shown = {device.device_id: device for device in stored if include_retired or device.retired_at is None}
+        shown = {
+            device.device_id: device
+            for device in stored
+            if include_retired or device.retired_at is None
+        }
         return _page(shown, after, limit)
 
     # --- Run now ------------------------------------------------------------------------------------------------
@@ -166,14 +199,18 @@ class MemoryRegistry:
         if not workspace.active:
             return replace(workspace, ordinal=None, scheduled_since=None)
         interval = workspace.poll_interval_seconds
-        rows = [row for _, row in tables.workspaces.items() if row.poll_interval_seconds == interval]
+        rows = [
+            row for _, row in tables.workspaces.items() if row.poll_interval_seconds == interval
+        ]
         ordinal = lowest_free(row.ordinal for row in rows if row.ordinal is not None)
         return replace(workspace, ordinal=ordinal, scheduled_since=self._engine.now())
 
     def _bump_config(self, tables: Tables, workspace_id: str) -> None:
         workspace = tables.workspaces.get((workspace_id,))
         if workspace is not None:
-            tables.workspaces.put((workspace_id,), replace(workspace, config_version=workspace.config_version + 1))
+            tables.workspaces.put(
+                (workspace_id,), replace(workspace, config_version=workspace.config_version + 1)
+            )
             self._engine.notify(f"workspace:{workspace_id}")
 
 
@@ -183,7 +220,9 @@ def _requested_cycle(workspace_id: str, trace_id: str, now: datetime) -> CycleRo
     return CycleRow(key, cycle_id(key), trace_id, None, now, None, None, "requested", {})
 
 
-def _holders(tables: Tables, workspace_id: str, drafts: Sequence[DeviceDraft]) -> dict[tuple[str, str], str]:
+def _holders(
+    tables: Tables, workspace_id: str, drafts: Sequence[DeviceDraft]
+) -> dict[tuple[str, str], str]:
     names = {(draft.provider_id, draft.external_id) for draft in drafts}
     return {name: holder for name in names if (holder := tables.holders.get((workspace_id, *name)))}
 

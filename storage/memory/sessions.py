@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.ports import Fleet, SessionStart
 from domain.model import SessionRef
+from ports.ownership import Fleet, SessionStart
 from storage.memory.tables import Heartbeat, Session
 
 if TYPE_CHECKING:
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 
 class MemorySessionStore:
-    """actors.ports.SessionStore."""
+    """ports.ownership.SessionStore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def begin_session(
-        self, shard_id: str, *, ttl_seconds: float, after: SessionRef | None = None, boot_id: str | None = None
+        self,
+        shard_id: str,
+        *,
+        ttl_seconds: float,
+        after: SessionRef | None = None,
+        boot_id: str | None = None,
     ) -> SessionStart | None:
         async with self._engine.writing() as tables:
             now = self._engine.now()
@@ -37,10 +42,14 @@ class MemorySessionStore:
                 return None
             session = SessionRef(shard_id, max(newest, after.epoch if after else 0) + 1)
             tables.sessions.put((shard_id,), Session(session.epoch, "live", 0, now, None, boot_id))
-            tables.heartbeats.put((shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), {}))
+            tables.heartbeats.put(
+                (shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), {})
+            )
             return SessionStart(session, now)
 
-    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+    async def beat(
+        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+    ) -> datetime | None:
         """Renew the heartbeat. Takes no turn among the writers, so it never waits for a unit."""
         facts = orjson.loads(orjson.dumps(dict(statistics)))
         await self._engine.arrive()
@@ -49,7 +58,11 @@ class MemorySessionStore:
             return None
         former, now = tables.heartbeats.get((session.shard_id,)), self._engine.now()
         renewed = Heartbeat(
-            session.epoch, now, now + _seconds(ttl_seconds), facts, former is not None and former.draining
+            session.epoch,
+            now,
+            now + _seconds(ttl_seconds),
+            facts,
+            former is not None and former.draining,
         )
         tables.heartbeats.put((session.shard_id,), renewed)
         return now
@@ -69,7 +82,11 @@ class MemorySessionStore:
     async def end_session(self, session: SessionRef) -> None:
         key = (session.shard_id,)
         async with self._engine.writing() as tables:
-            stored, heartbeat, now = tables.sessions.get(key), tables.heartbeats.get(key), self._engine.now()
+            stored, heartbeat, now = (
+                tables.sessions.get(key),
+                tables.heartbeats.get(key),
+                self._engine.now(),
+            )
             if stored is not None and is_live(tables, session):
                 tables.sessions.put(key, stored._replace(state="ended", ended_at=now))
                 self._engine.notify("leases")
@@ -78,7 +95,10 @@ class MemorySessionStore:
 
     async def load_config_versions(self) -> Mapping[str, int]:
         await self._engine.arrive()
-        return {key: workspace.config_version for (key,), workspace in self._engine.tables.workspaces.items()}
+        return {
+            key: workspace.config_version
+            for (key,), workspace in self._engine.tables.workspaces.items()
+        }
 
     async def load_fleet(self, workspace_id: str) -> Fleet | None:
         await self._engine.arrive()
@@ -87,7 +107,11 @@ class MemorySessionStore:
         if workspace is None:
             return None
         states = tables.connection_state.of(workspace_id).items()
-        cursors = {provider_id: state.cursor for (_, provider_id), state in states if state.cursor is not None}
+        cursors = {
+            provider_id: state.cursor
+            for (_, provider_id), state in states
+            if state.cursor is not None
+        }
         connections = sorted(tables.providers.of(workspace_id).items())
         devices = sorted(tables.devices.of(workspace_id).items())
         active = tuple(device for _, device in devices if device.retired_at is None)

@@ -1,6 +1,6 @@
 """The twin as a whole: every store protocol over one set of tables, and trouble on demand.
 
-The protocols are those of actors/ports.py and api/ports.py. For tests only (FR-013): nothing in
+The protocols are those of ports/. For tests only (FR-013): nothing in
 lastheard/ may import it.
 """
 
@@ -22,9 +22,14 @@ from storage.memory.upkeep import MemoryUpkeepStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.ports import CycleStore, IngestStore, LeaseStore, Notices, SessionStore, UpkeepStore
-    from api.ports import Keys, Reads, Registry
     from domain.model import CanonicalUpdate
+    from ports.cycles import CycleStore
+    from ports.ingest import IngestStore
+    from ports.keys import Keys
+    from ports.ownership import LeaseStore, Notices, SessionStore
+    from ports.reads import Reads
+    from ports.registry import Registry
+    from ports.upkeep import UpkeepStore
     from storage.memory.engine import Hook, WallClock
     from storage.memory.tables import Tables
 
@@ -86,7 +91,9 @@ class MemoryStore(
         """
         self._engine.lose_commit(after=after)
 
-    def poison(self, is_poison: Callable[[CanonicalUpdate], bool], *, sqlstate: str = "22P05") -> None:
+    def poison(
+        self, is_poison: Callable[[CanonicalUpdate], bool], *, sqlstate: str = "22P05"
+    ) -> None:
         """Make units with an update of that kind raise UnitPoisoned, until `cure`.
 
         Quarantine takes such updates.
@@ -96,7 +103,9 @@ class MemoryStore(
     def cure(self) -> None:
         self._engine.poison(None, "")
 
-    def hold_row(self, table: str, workspace_id: str, name: str, *, holder: str = "somebody") -> None:
+    def hold_row(
+        self, table: str, workspace_id: str, name: str, *, holder: str = "somebody"
+    ) -> None:
         """Lock a row for another transaction.
 
         `table` is device_state, snapshots, connection_state or poll_cycles. `name` is the device,
@@ -124,5 +133,9 @@ class MemoryStore(
 
     def statistics(self) -> dict[str, Any]:
         """Return the counts of calls and commits, and the number of rows in each table."""
-        sizes = {name: len(table) for name, table in vars(self.tables).items() if hasattr(table, "__len__")}
+        sizes = {
+            name: len(table)
+            for name, table in vars(self.tables).items()
+            if hasattr(table, "__len__")
+        }
         return {**self._engine.statistics(), "rows": sizes}

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
-    from api.ports import CycleRow, EventRow, KeyRecord, RejectionRow
     from domain.model import CycleKey, Device, ProviderConnection, SessionRef, Workspace
+    from ports.keys import KeyRecord
+    from ports.reads import CycleRow, EventRow, RejectionRow
 
 K = TypeVar("K", bound=tuple[Any, ...])
 R = TypeVar("R")
@@ -193,8 +194,12 @@ class Tables:
     heartbeats: Table[tuple[str], Heartbeat] = field(default_factory=Table)
     leases: Table[tuple[str], Lease] = field(default_factory=Table)
     keys: Table[tuple[str], KeyRecord] = field(default_factory=Table)
-    made_at: dict[str, datetime] = field(default_factory=dict)  # created_at of workspaces, which no reader is told
-    holders: dict[tuple[str, str, str], str] = field(default_factory=dict)  # active external ids -> device_id
+    made_at: dict[str, datetime] = field(
+        default_factory=dict
+    )  # created_at of workspaces, which no reader is told
+    holders: dict[tuple[str, str, str], str] = field(
+        default_factory=dict
+    )  # active external ids -> device_id
     cycle_ids: dict[tuple[str, str], CycleKey] = field(default_factory=dict)
     partitions: set[date] = field(default_factory=set)
     # For identity columns. Like theirs, these numbers are never rolled back.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from api.ports import EventRow, RejectionRow
 from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
+from ports.reads import EventRow, RejectionRow
 from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.tables import ConnectionState, DeviceState, Edge, Quarantined, Snapshot
 from storage.rows import to_document
@@ -60,7 +60,9 @@ class UnitStatements:
 
     def lock_devices(self, workspaces: list[str], devices: list[str], wanted: list[bool]) -> Rows:
         rows = []
-        for workspace_id, device_id, with_document in sorted(zip(workspaces, devices, wanted, strict=True)):
+        for workspace_id, device_id, with_document in sorted(
+            zip(workspaces, devices, wanted, strict=True)
+        ):
             key = (workspace_id, device_id)
             device = self._tables.committed.devices.get(key)
             if device is None:
@@ -68,7 +70,12 @@ class UnitStatements:
             state = self._tables.device_state.get(key) or DeviceState()
             snapshot = self._tables.snapshots.get(key) or Snapshot()
             document = snapshot.document if with_document else None
-            identity = (device.provider_id, device.external_id, device.vehicle_id, device.retired_at is None)
+            identity = (
+                device.provider_id,
+                device.external_id,
+                device.vehicle_id,
+                device.retired_at is None,
+            )
             rows.append((*key, *identity, state.version, snapshot.version, document, *state[1:]))
         return rows
 
@@ -102,7 +109,17 @@ class UnitStatements:
         if now.date() not in self._tables.committed.partitions:
             raise explain_error("23514", None, 'no partition of relation "events" found for row')
         for row in zip(*columns, strict=True):
-            workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource, token = row
+            (
+                workspace_id,
+                device_id,
+                sequence,
+                received_at,
+                readings,
+                provider_id,
+                trace_id,
+                resource,
+                token,
+            ) = row
             key = (workspace_id, device_id, sequence)
             # PostgreSQL has no such constraint, because its locks ensure this. Here a breach is
             # found at once.
@@ -116,7 +133,11 @@ class UnitStatements:
 
     def lock_connections(self, workspaces: list[str], providers: list[str]) -> Rows:
         keys = sorted(zip(workspaces, providers, strict=True))
-        return [(*key, *state) for key in keys if (state := self._tables.connection_state.get(key)) is not None]
+        return [
+            (*key, *state)
+            for key in keys
+            if (state := self._tables.connection_state.get(key)) is not None
+        ]
 
     def write_connections(self, *columns: list[Any]) -> Rows:
         for workspace_id, provider_id, *state in zip(*columns, strict=True):
@@ -125,7 +146,9 @@ class UnitStatements:
 
     def append_connection_events(self, *columns: list[Any]) -> Rows:
         for row in zip(*columns, strict=True):
-            self._tables.connection_events.put((row[0], next(self._tables.committed.numbers)), Edge(*row))
+            self._tables.connection_events.put(
+                (row[0], next(self._tables.committed.numbers)), Edge(*row)
+            )
         return []
 
     def end_cycles(self, *args: Any) -> Rows:
@@ -137,7 +160,9 @@ class UnitStatements:
             if cycle is None or (cycle.row.shard_id, cycle.epoch) != (shard_id, epoch):
                 continue
             if cycle.row.outcome is CycleOutcome.RUNNING:
-                row = cycle.row._replace(ended_at=ended_at, outcome=CycleOutcome(outcome), summary=facts)
+                row = cycle.row._replace(
+                    ended_at=ended_at, outcome=CycleOutcome(outcome), summary=facts
+                )
                 self._tables.poll_cycles.put(row.key, cycle._replace(row=row))
         return []
 
@@ -172,11 +197,15 @@ class UnitStatements:
         for facts in zip(*columns, strict=True):
             row = Quarantined(now, *facts)
             _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "quarantine_sample_check")
-            self._tables.quarantine.put((row.workspace_id, next(self._tables.committed.numbers)), row)
+            self._tables.quarantine.put(
+                (row.workspace_id, next(self._tables.committed.numbers)), row
+            )
         return []
 
 
-def _triples(first: list[str], second: list[str], third: list[str]) -> Iterator[tuple[str, str, str]]:
+def _triples(
+    first: list[str], second: list[str], third: list[str]
+) -> Iterator[tuple[str, str, str]]:
     return zip(first, second, third, strict=True)
 
 
@@ -208,5 +237,9 @@ def _check_json(text: str) -> str:
     jsonb holds everything that orjson writes, except the NUL that JSON can spell.
     """
     if "\\u0000" in text.replace("\\\\", ""):
-        raise explain_error("22P05", None, "unsupported Unicode escape sequence: \\u0000 cannot be converted to text")
+        raise explain_error(
+            "22P05",
+            None,
+            "unsupported Unicode escape sequence: \\u0000 cannot be converted to text",
+        )
     return text

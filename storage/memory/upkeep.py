@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from api.ports import CycleRow
+    from ports.reads import CycleRow
     from storage.memory.engine import Engine
     from storage.memory.tables import Table, Tables
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class MemoryUpkeepStore:
-    """actors.ports.UpkeepStore."""
+    """ports.upkeep.UpkeepStore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -30,14 +30,22 @@ class MemoryUpkeepStore:
             tables.partitions |= {today + timedelta(days=day) for day in range(days_ahead + 1)}
             return count_days_ahead(today, map(partition_name, tables.partitions))
 
-    async def drop_expired(self, *, event_days: int, cycle_days: int, rejection_days: int) -> Mapping[str, int]:
+    async def drop_expired(
+        self, *, event_days: int, cycle_days: int, rejection_days: int
+    ) -> Mapping[str, int]:
         async with self._engine.writing() as tables:
             return {
                 "event_partitions": self._drop_partitions(tables, event_days),
                 "poll_cycles": self._drop_cycles(tables, cycle_days),
-                "rejections": self._drop_old(tables.rejections, lambda row: row.recorded_at, rejection_days),
-                "connection_events": self._drop_old(tables.connection_events, lambda row: row.at, event_days),
-                "quarantine": self._drop_old(tables.quarantine, lambda row: row.recorded_at, event_days),
+                "rejections": self._drop_old(
+                    tables.rejections, lambda row: row.recorded_at, rejection_days
+                ),
+                "connection_events": self._drop_old(
+                    tables.connection_events, lambda row: row.at, event_days
+                ),
+                "quarantine": self._drop_old(
+                    tables.quarantine, lambda row: row.recorded_at, event_days
+                ),
             }
 
     def _drop_partitions(self, tables: Tables, days: int) -> int:
@@ -58,7 +66,9 @@ class MemoryUpkeepStore:
             del tables.cycle_ids[row.key.workspace_id, row.cycle_id]
         return len(over)
 
-    def _drop_old(self, table: Table[tuple[str, int], T], time_of: Callable[[T], datetime], days: int) -> int:
+    def _drop_old(
+        self, table: Table[tuple[str, int], T], time_of: Callable[[T], datetime], days: int
+    ) -> int:
         before = self._engine.now() - timedelta(days=days)
         old = [key for key, row in table.items() if time_of(row) < before]
         for key in old:

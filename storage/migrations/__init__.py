@@ -47,7 +47,11 @@ class SchemaVersion(NamedTuple):
         """Raise SchemaMismatch, saying what to do, unless the two versions are equal."""
         if self.is_known:
             return
-        found = "has no Lastheard schema" if self.current is None else f"is at schema version {self.current}"
+        found = (
+            "has no Lastheard schema"
+            if self.current is None
+            else f"is at schema version {self.current}"
+        )
         raise SchemaMismatch(
             f"the database {found}, this release needs {self.expected}: run `lastheard migrate` "
             "(or, if the database is ahead, start the newer release)"

@@ -37,7 +37,9 @@ def _migrate(connection: Connection) -> None:
 async def _run(dsn: str) -> None:
     # The DSN goes to asyncpg as the service gives it, so several hosts and libpq's options mean the
     # same in both.
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: connect(dsn), poolclass=NullPool)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: connect(dsn), poolclass=NullPool
+    )
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_migrate)

@@ -15,7 +15,7 @@ from runtime.logs import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.register_assert_rewrite("tests.acceptance.house")  # `eventually` asserts for the tests
+pytest.register_assert_rewrite("tests.acceptance.harness")  # `eventually` asserts for the tests
 
 
 class Logbook:

@@ -40,7 +40,11 @@ ENCODINGS: Final[Mapping[str, Encode]] = {
 VIN: Final = "WDB00000000000001"
 BUS: Final = "bus_0001"
 NOW: Final = "2026-03-01T12:00:00Z"
-MANNERS: Final = {"vehiclestatuses": (0, 1, 2, 3, 4, 5, 6), "state": (0, 1, 2, 3, 4), "live": (0, 4)}
+MANNERS: Final = {
+    "vehiclestatuses": (0, 1, 2, 3, 4, 5, 6),
+    "state": (0, 1, 2, 3, 4),
+    "live": (0, 4),
+}
 
 
 class Vendor:
@@ -74,24 +78,36 @@ class Vendor:
         self.answered[slug, kind, manner] += 1
 
     def _answer(self, kind: str, manner: int, echo: str, slug: str) -> bytes:
-        page, state = _page(f'{{"vin":"{VIN}","createdDateTime":"{_across(echo, 53)}"}}'), _state(_across(echo, 30))
+        page, state = (
+            _page(f'{{"vin":"{VIN}","createdDateTime":"{_across(echo, 53)}"}}'),
+            _state(_across(echo, 30)),
+        )
         named = _page(_record(VIN, echo), _record(echo, "CHARGING"))
         linked = named[:-1] + f',"moreDataAvailableLink":"/{slug}/{quote(echo)}"}}'
         match manner:
             case 0:
-                return _http(f"403 {echo}", f'{{"error":"{echo}","seen":"{echo}"}}', f"application/{echo}")
+                return _http(
+                    f"403 {echo}", f'{{"error":"{echo}","seen":"{echo}"}}', f"application/{echo}"
+                )
             case 1:
                 return _http("200 OK", f"<p>{echo}</p>", f"text/html; seen={echo}")
             case 2:
                 return _http("200 OK", page if kind == "vehiclestatuses" else state)
             case 3:
-                return _http("200 OK", named if kind == "vehiclestatuses" else f'{{"{echo}":{{}},"{BUS}":"{echo}"}}')
+                return _http(
+                    "200 OK",
+                    named if kind == "vehiclestatuses" else f'{{"{echo}":{{}},"{BUS}":"{echo}"}}',
+                )
             case 4:
                 return f"HTTP/1.1 {echo}\r\n{echo}\r\n\r\n".encode()
             case 5:
                 return _http(f"302 Found\r\nLocation: http://127.0.0.1/{quote(echo)}", "")
             case _:
-                return _http("200 OK", linked) if kind == "vehiclestatuses" else _http(f"500 {echo}", f'["{echo}"]')
+                return (
+                    _http("200 OK", linked)
+                    if kind == "vehiclestatuses"
+                    else _http(f"500 {echo}", f'["{echo}"]')
+                )
 
     async def serve_stream(self, request: WebSocketRequest) -> None:
         slug = request.path.split("/")[1]
@@ -109,7 +125,9 @@ class Vendor:
         self.answered[slug, "frames", 0] += 1
 
     def has_shown_everything(self, fleets: Mapping[str, str]) -> bool:
-        wanted = {(kind, manner) for kind, manners in MANNERS.items() for manner in manners} | {("frames", 0)}
+        wanted = {(kind, manner) for kind, manners in MANNERS.items() for manner in manners} | {
+            ("frames", 0)
+        }
         return all(self.answered[slug, *shown] for slug in fleets for shown in wanted)
 
 
@@ -117,7 +135,10 @@ class Vendor:
 async def open_vendor(secrets: Mapping[str, str]) -> AsyncIterator[Vendor]:
     """A vendor of fleets whose secret, by fleet, it repeats; a fleet is called after its encoding."""
     vendor = Vendor(secrets)
-    async with tcp_server(vendor.serve_http) as port, websocket_server(vendor.serve_stream) as stream_url:
+    async with (
+        tcp_server(vendor.serve_http) as port,
+        websocket_server(vendor.serve_stream) as stream_url,
+    ):
         vendor.http_url, vendor.stream_url = f"http://127.0.0.1:{port}", stream_url
         yield vendor
 
@@ -146,7 +167,5 @@ def _state(time: str) -> str:
 
 
 def _http(status: str, body: str, media_type: str = "application/json") -> bytes:
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body.encode())}\r\nConnection: close"
-    )
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body.encode())}\r\nConnection: close"
     return f"{head}\r\n\r\n{body}".encode()

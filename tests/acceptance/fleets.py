@@ -26,7 +26,12 @@ def polled(
 ) -> Tenant:
     """An rFMS fleet whose vehicles write a record `every` so many seconds; `manners` of the first few vehicles."""
     vehicles = tuple(
-        VehicleSpec(vin(number), f"{1000 + number}", report_interval_seconds=every, reporting=_nth(manners, number))
+        VehicleSpec(
+            vin(number),
+            f"{1000 + number}",
+            report_interval_seconds=every,
+            reporting=_nth(manners, number),
+        )
         for number in range(count)
     )
     return _tenant(name, Provider.RFMS, vehicles, faults, more)
@@ -46,7 +51,9 @@ def streamed(
         VehicleSpec(bus(number), f"{1000 + number}", rate=rate, reporting=_nth(manners, number))
         for number in range(count)
     )
-    return _tenant(name, Provider.VIRICITI, vehicles, faults, {"authorisation_delay_seconds": 0.0} | more)
+    return _tenant(
+        name, Provider.VIRICITI, vehicles, faults, {"authorisation_delay_seconds": 0.0} | more
+    )
 
 
 def vin(number: int) -> str:
@@ -60,11 +67,20 @@ def bus(number: int) -> str:
 
 
 def _tenant(
-    name: str, provider: Provider, vehicles: tuple[VehicleSpec, ...], faults: str, more: dict[str, Any]
+    name: str,
+    provider: Provider,
+    vehicles: tuple[VehicleSpec, ...],
+    faults: str,
+    more: dict[str, Any],
 ) -> Tenant:
     credential = f"{name}-opens-only-a-simulator"
     return Tenant(
-        name=name, provider=provider, credential=credential, vehicles=vehicles, faults=parse_faults(faults), **more
+        name=name,
+        provider=provider,
+        credential=credential,
+        vehicles=vehicles,
+        faults=parse_faults(faults),
+        **more,
     )
 
 

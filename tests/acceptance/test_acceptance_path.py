@@ -13,7 +13,7 @@ import trio
 
 from simulator.reporting import Reporting
 from tests.acceptance.fleets import polled, streamed, vin
-from tests.acceptance.house import device, eventually, open_house, said, update
+from tests.acceptance.harness import device, eventually, open_harness, said, update
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from simulator.config import Tenant
     from tests.acceptance.conftest import Logbook
-    from tests.acceptance.house import House, Shard
+    from tests.acceptance.harness import Harness, Shard
 
 # xmin is the transaction that wrote a row version.
 SAME_TRANSACTION = """
@@ -36,14 +36,18 @@ CREATE TRIGGER refuse_events BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTI
 """
 
 
-async def test_acceptance_2_snapshot_and_event_are_written_by_one_transaction(dsn: str, tmp_path: Path) -> None:
+async def test_acceptance_2_snapshot_and_event_are_written_by_one_transaction(
+    dsn: str, tmp_path: Path
+) -> None:
     buses = ["bus-1", "bus-2", "bus-3"]
-    async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", buses)
-        now = await house.now()
-        sent = [update("harbour", bus, now, soc_percent=40 + number) for number, bus in enumerate(buses)]
-        assert await house.shard.outcomes(*sent) == ["accepted"] * 3
-        rows = await house.fetch(SAME_TRANSACTION)
+    async with open_harness(dsn, tmp_path) as harness:
+        await harness.shard.add_pushed_fleet("harbour", buses)
+        now = await harness.now()
+        sent = [
+            update("harbour", bus, now, soc_percent=40 + number) for number, bus in enumerate(buses)
+        ]
+        assert await harness.shard.outcomes(*sent) == ["accepted"] * 3
+        rows = await harness.fetch(SAME_TRANSACTION)
 
     assert rows == [{"version": 1, "sequence": 1, "together": True}] * 3
 
@@ -52,25 +56,27 @@ async def test_acceptance_2_a_snapshot_does_not_move_while_its_event_cannot_be_w
     dsn: str, tmp_path: Path
 ) -> None:
     """The update waits, whole; when events can be written again it is accepted once, and only then answered."""
-    async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
-        sent = update("harbour", "bus-1", await house.now(), soc_percent=61)
-        await house.execute(REFUSE_EVENTS)
+    async with open_harness(dsn, tmp_path) as harness:
+        await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
+        sent = update("harbour", "bus-1", await harness.now(), soc_percent=61)
+        await harness.execute(REFUSE_EVENTS)
         answered: list[str] = []
 
         async def send() -> None:
-            answered.extend(await house.shard.outcomes(sent))
+            answered.extend(await harness.shard.outcomes(sent))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
-            await eventually(lambda: _commits(house.shard), False)
-            assert await house.shard.values("harbour", "bus-1") == {}
+            await eventually(lambda: _commits(harness.shard), False)
+            assert await harness.shard.values("harbour", "bus-1") == {}
             assert answered == []
-            await house.execute("DROP TRIGGER refuse_events ON events")
+            await harness.execute("DROP TRIGGER refuse_events ON events")
 
         assert answered == ["accepted"]
-        assert [event["sequence"] for event in await house.shard.events("harbour", "bus-1")] == [1]
-        assert (await house.shard.values("harbour", "bus-1"))["soc_percent"][0] == 61
+        assert [event["sequence"] for event in await harness.shard.events("harbour", "bus-1")] == [
+            1
+        ]
+        assert (await harness.shard.values("harbour", "bus-1"))["soc_percent"][0] == 61
 
 
 async def _commits(shard: Shard) -> bool:
@@ -82,13 +88,15 @@ async def _commits(shard: Shard) -> bool:
 async def test_acceptance_3_a_polled_record_is_accepted_alike_as_poll_as_envelope_and_as_update(
     dsn: str, tmp_path: Path
 ) -> None:
-    west = polled("west", 1, manners=[Reporting(silent_after_seconds=0.9)])  # one record, then never another
-    async with open_house(dsn, tmp_path, west) as house:
-        await house.add_fleet(west)
-        await house.shard.post("/workspaces/west/cycles", {"when": "now"})
-        await eventually(lambda: _version(house.shard, "west", vin(0)), 1)
-        record = await _latest_statuses(house, west)
-        await _check_other_doors(house, vin(0), west, [record])
+    west = polled(
+        "west", 1, manners=[Reporting(silent_after_seconds=0.9)]
+    )  # one record, then never another
+    async with open_harness(dsn, tmp_path, west) as harness:
+        await harness.add_fleet(west)
+        await harness.shard.post("/workspaces/west/cycles", {"when": "now"})
+        await eventually(lambda: _version(harness.shard, "west", vin(0)), 1)
+        record = await _latest_statuses(harness, west)
+        await _check_other_doors(harness, vin(0), west, [record])
 
 
 async def test_acceptance_3_a_frame_is_accepted_alike_from_the_stream_as_envelope_and_as_update(
@@ -96,22 +104,30 @@ async def test_acceptance_3_a_frame_is_accepted_alike_from_the_stream_as_envelop
 ) -> None:
     harbour = streamed("harbour", 1)
     vehicle = harbour.vehicles[0].vehicle_id
-    async with open_house(dsn, tmp_path, harbour) as house:
-        await house.add_fleet(harbour)
-        await eventually(lambda: _labels_sent(house, "harbour", vehicle), set(harbour.vehicles[0].labels))
-        await house.change_faults("harbour", reporting={vehicle: {"never": True}})
-        frames = await _settled_frames(house, "harbour", vehicle)
-        await _check_other_doors(house, vehicle, harbour, frames)
+    async with open_harness(dsn, tmp_path, harbour) as harness:
+        await harness.add_fleet(harbour)
+        await eventually(
+            lambda: _labels_sent(harness, "harbour", vehicle), set(harbour.vehicles[0].labels)
+        )
+        await harness.change_faults("harbour", reporting={vehicle: {"never": True}})
+        frames = await _settled_frames(harness, "harbour", vehicle)
+        await _check_other_doors(harness, vehicle, harbour, frames)
 
 
-async def _check_other_doors(house: House, device_id: str, tenant: Tenant, messages: list[Any]) -> None:
+async def _check_other_doors(
+    harness: Harness, device_id: str, tenant: Tenant, messages: list[Any]
+) -> None:
     """What the collector stored for this device is what the same arriving as envelope, and as update, would store."""
-    shard, kind = house.shard, str(tenant.provider)
-    transport = house.connection_of(tenant)["transport"]
+    shard, kind = harness.shard, str(tenant.provider)
+    transport = harness.connection_of(tenant)["transport"]
     for twin in ("by-envelope", "by-update"):
-        await shard.add_pushed_fleet(twin, [device_id], connection={"provider_type": kind, "transport": transport})
+        await shard.add_pushed_fleet(
+            twin, [device_id], connection={"provider_type": kind, "transport": transport}
+        )
     for message in messages:
-        answer = await shard.post("/provider-ingest", await _envelope(house, "by-envelope", kind, message))
+        answer = await shard.post(
+            "/provider-ingest", await _envelope(harness, "by-envelope", kind, message)
+        )
         assert {result["outcome"] for result in answer["results"]} == {"accepted"}
     for event in await shard.events(tenant.name, device_id):
         readings = [{"signal": signal, **reading} for signal, reading in event["readings"].items()]
@@ -122,7 +138,9 @@ async def _check_other_doors(house: House, device_id: str, tenant: Tenant, messa
     assert collected
     assert await shard.values("by-envelope", device_id) == collected
     assert await shard.values("by-update", device_id) == collected
-    histories = [await shard.events(name, device_id) for name in (tenant.name, "by-envelope", "by-update")]
+    histories = [
+        await shard.events(name, device_id) for name in (tenant.name, "by-envelope", "by-update")
+    ]
     assert [_newest_readings(history) for history in histories] == [collected] * 3
     assert len({frozenset(event) for history in histories for event in history}) == 1
 
@@ -140,45 +158,61 @@ async def test_acceptance_3_a_stranger_is_refused_alike_at_every_door_and_each_r
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled("west", 1)
-    async with open_house(dsn, tmp_path, west) as house:
-        shard = house.shard
+    async with open_harness(dsn, tmp_path, west) as harness:
+        shard = harness.shard
         await shard.add_workspace("west")
-        await shard.add_provider("west", "push", **house.connection_of(west))
+        await shard.add_provider("west", "push", **harness.connection_of(west))
         await shard.post("/workspaces/west/cycles", {"when": "now"})
         await eventually(lambda: _ledger(shard), [("poll", "rejected", "unknown_device")])
-        record = await _latest_statuses(house, west)
-        answer = await shard.post("/provider-ingest", await _envelope(house, "west", "rfms", record))
-        by_update = await shard.outcomes(update("west", None, await house.now(), external_id=vin(0), soc_percent=1))
+        record = await _latest_statuses(harness, west)
+        answer = await shard.post(
+            "/provider-ingest", await _envelope(harness, "west", "rfms", record)
+        )
+        by_update = await shard.outcomes(
+            update("west", None, await harness.now(), external_id=vin(0), soc_percent=1)
+        )
 
-        assert [said(result) for result in answer["results"]] == by_update == ["rejected:unknown_device"]
+        assert (
+            [said(result) for result in answer["results"]]
+            == by_update
+            == ["rejected:unknown_device"]
+        )
         origins = ("envelope", "http", "poll")
-        assert await _ledger(shard) == [(origin, "rejected", "unknown_device") for origin in origins]
+        assert await _ledger(shard) == [
+            (origin, "rejected", "unknown_device") for origin in origins
+        ]
 
 
 async def _ledger(shard: Shard) -> list[tuple[str, str, str]]:
     """Who was refused how; a page that overlaps the one before brings the same again."""
-    return sorted({(row["origin"], row["outcome"], row["reason"]) for row in await shard.rejections("west")})
+    return sorted(
+        {(row["origin"], row["outcome"], row["reason"]) for row in await shard.rejections("west")}
+    )
 
 
 async def test_acceptance_4_unresolved_and_conflicting_identity_is_refused_visibly_and_moves_nothing(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        shard = house.shard
+    async with open_harness(dsn, tmp_path) as harness:
+        shard = harness.shard
         await _settle_identities(shard)
-        now = await house.now()
+        now = await harness.now()
         assert await shard.outcomes(update("harbour", "bus-1", now, soc_percent=61)) == ["accepted"]
-        before = await house.fetch("SELECT * FROM snapshots ORDER BY workspace_id, device_id")
+        before = await harness.fetch("SELECT * FROM snapshots ORDER BY workspace_id, device_id")
 
         claims = _claims(now)
         results = await shard.outcomes(*(claim for claim, _ in claims))
         ledger = await shard.rejections("harbour")
-        after = await house.fetch("SELECT * FROM snapshots ORDER BY workspace_id, device_id")
+        after = await harness.fetch("SELECT * FROM snapshots ORDER BY workspace_id, device_id")
 
     assert results == [f"rejected:{reason}" for _, reason in claims]
     assert after == before
-    refused = [(row["device_id"], row["external_id"], row["provider_id"], row["reason"]) for row in ledger]
-    expected = [(c["device_id"], c.get("external_id"), c["provider_id"], reason) for c, reason in claims]
+    refused = [
+        (row["device_id"], row["external_id"], row["provider_id"], row["reason"]) for row in ledger
+    ]
+    expected = [
+        (c["device_id"], c.get("external_id"), c["provider_id"], reason) for c, reason in claims
+    ]
     assert sorted(refused, key=str) == sorted(expected, key=str)
     assert all('"soc_percent"' in row["sample"]["text"] for row in ledger)
     (line,) = logbook.lines(event="telematics_update_rejected")
@@ -218,39 +252,48 @@ def _claims(now: datetime) -> list[tuple[dict[str, Any], str]]:
 # --- the providers' own words
 
 
-async def _latest_statuses(house: House, tenant: Tenant) -> Any:
+async def _latest_statuses(harness: Harness, tenant: Tenant) -> Any:
     """A page of rFMS, fetched past the service."""
     headers = {
         "authorization": f"Bearer {tenant.credential}",
         "accept": "application/json; rfms=vehiclestatuses.v4.0",
     }
-    async with httpx.AsyncClient(base_url=house.simulator.http_url, trust_env=False) as client:
-        answer = await client.get("/rfms/vehiclestatuses", params={"latestOnly": "true"}, headers=headers)
+    async with httpx.AsyncClient(base_url=harness.simulator.http_url, trust_env=False) as client:
+        answer = await client.get(
+            "/rfms/vehiclestatuses", params={"latestOnly": "true"}, headers=headers
+        )
     assert answer.status_code == 200
     return orjson.loads(answer.content)
 
 
-async def _settled_frames(house: House, tenant: str, vehicle: str) -> list[Any]:
+async def _settled_frames(harness: Harness, tenant: str, vehicle: str) -> list[Any]:
     """Once the snapshot holds the last that was sent: a frame of the stream for each of the vehicle's labels."""
 
     async def is_stored() -> bool:
-        newest_ms = max(reading["time"] for reading in house.simulator.desk(tenant).last()[vehicle].values())
-        (row,) = await house.fetch("SELECT last_observed_at FROM device_state WHERE workspace_id = $1", tenant)
+        newest_ms = max(
+            reading["time"] for reading in harness.simulator.desk(tenant).last()[vehicle].values()
+        )
+        (row,) = await harness.fetch(
+            "SELECT last_observed_at FROM device_state WHERE workspace_id = $1", tenant
+        )
         return bool(round(row["last_observed_at"].timestamp() * 1000) == newest_ms)
 
     await eventually(is_stored, True)
-    last = house.simulator.desk(tenant).last()[vehicle]
+    last = harness.simulator.desk(tenant).last()[vehicle]
     return [
-        {"type": "vehicles", "payload": {"vid": vehicle, "label": label, **reading}} for label, reading in last.items()
+        {"type": "vehicles", "payload": {"vid": vehicle, "label": label, **reading}}
+        for label, reading in last.items()
     ]
 
 
-async def _envelope(house: House, workspace_id: str, provider_type: str, message: Any) -> dict[str, Any]:
+async def _envelope(
+    harness: Harness, workspace_id: str, provider_type: str, message: Any
+) -> dict[str, Any]:
     return {
         "workspaceId": workspace_id,
         "providerType": provider_type,
         "providerId": "push",
-        "receivedAt": await house.now(),
+        "receivedAt": await harness.now(),
         "rawMessage": message,
     }
 
@@ -260,6 +303,6 @@ async def _version(shard: Shard, workspace_id: str, device_id: str) -> int:
     return version
 
 
-async def _labels_sent(house: House, tenant: str, vehicle: str) -> set[str]:
+async def _labels_sent(harness: Harness, tenant: str, vehicle: str) -> set[str]:
     """Those that have come over the stream, whatever the state endpoint told before."""
-    return set(house.simulator.desk(tenant).last().get(vehicle, ()))
+    return set(harness.simulator.desk(tenant).last().get(vehicle, ()))

@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.acceptance.fleets import bus, polled, streamed, vin
-from tests.acceptance.house import QUICK, device, eventually, open_house, said, update
+from tests.acceptance.harness import QUICK, device, eventually, open_harness, said, update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.house import Answer, House, Shard
+    from tests.acceptance.harness import Answer, Harness, Shard
 
 NOON = "2026-05-01T12:00:00Z"
 READING = {"signal": "soc_percent", "value": 61, "observed_at": NOON}
@@ -22,11 +22,18 @@ ENVELOPE = {
     "receivedAt": NOON,
     "rawMessage": "{}",
 }
-CONNECTION = {"provider_type": "rfms", "transport": "poll", "base_url": "https://maker.example/rfms"}
+CONNECTION = {
+    "provider_type": "rfms",
+    "transport": "poll",
+    "base_url": "https://maker.example/rfms",
+}
 
 
 class Bad(NamedTuple):
-    """A request and the refusal that it must get. `body` is sent as JSON unless it is bytes already."""
+    """A request and the refusal that it must get.
+
+    `body` is sent as JSON unless it is bytes already.
+    """
 
     method: str
     path: str
@@ -52,8 +59,22 @@ BODIES = [
     Bad("POST", "/ingest", {"updates": [{}] * 501}, 422, "invalid-body", ["/updates"]),
     Bad("POST", "/provider-ingest", ENVELOPE | {"workspaceId": "nowhere"}, 404, "not-found"),
     Bad("POST", "/provider-ingest", ENVELOPE | {"providerId": "nobody"}, 404, "not-found"),
-    Bad("POST", "/provider-ingest", ENVELOPE | {"providerType": "viriciti"}, 422, "invalid-body", ["/providerType"]),
-    Bad("POST", "/provider-ingest", ENVELOPE | {"receivedAt": 1494012444}, 422, "invalid-body", ["/receivedAt"]),
+    Bad(
+        "POST",
+        "/provider-ingest",
+        ENVELOPE | {"providerType": "viriciti"},
+        422,
+        "invalid-body",
+        ["/providerType"],
+    ),
+    Bad(
+        "POST",
+        "/provider-ingest",
+        ENVELOPE | {"receivedAt": 1494012444},
+        422,
+        "invalid-body",
+        ["/receivedAt"],
+    ),
     Bad("POST", "/provider-ingest", {"workspace_id": "harbour"}, 422, "invalid-body"),
 ]
 SETTINGS = [
@@ -104,7 +125,14 @@ SETTINGS = [
 ]
 STRANGERS = [
     Bad("GET", "/workspaces/harbour/health", None, 401, "unauthenticated", key=None),
-    Bad("GET", "/workspaces/harbour/health", None, 401, "unauthenticated", key="lh_0123456789abcdef_00ff"),
+    Bad(
+        "GET",
+        "/workspaces/harbour/health",
+        None,
+        401,
+        "unauthenticated",
+        key="lh_0123456789abcdef_00ff",
+    ),
     Bad("GET", "/workspaces/harbour/health", None, 401, "unauthenticated", key="not a key"),
     Bad("GET", "/workspaces/harbour/health", None, 403, "missing-scope", key="ingest-only"),
     Bad("POST", "/ingest", {"updates": []}, 401, "unauthenticated", key=None),
@@ -113,9 +141,25 @@ STRANGERS = [
     Bad("POST", "/provider-ingest", ENVELOPE, 403, "missing-scope", key="read-only"),
     Bad("PUT", "/workspaces/new", {"name": "N"}, 401, "unauthenticated", key=None),
     Bad("PUT", "/workspaces/new", {"name": "N"}, 403, "missing-scope", key="read-only"),
-    Bad("PUT", "/workspaces/harbour/providers/new", CONNECTION, 403, "missing-scope", key="ingest-only"),
-    Bad("POST", "/workspaces/harbour/devices/import", {"devices": []}, 403, "missing-scope", key="read-only"),
-    Bad("DELETE", "/workspaces/harbour/devices/bus-1", None, 403, "missing-scope", key="ingest-only"),
+    Bad(
+        "PUT",
+        "/workspaces/harbour/providers/new",
+        CONNECTION,
+        403,
+        "missing-scope",
+        key="ingest-only",
+    ),
+    Bad(
+        "POST",
+        "/workspaces/harbour/devices/import",
+        {"devices": []},
+        403,
+        "missing-scope",
+        key="read-only",
+    ),
+    Bad(
+        "DELETE", "/workspaces/harbour/devices/bus-1", None, 403, "missing-scope", key="ingest-only"
+    ),
     Bad("POST", "/workspaces/harbour/cycles", None, 403, "missing-scope", key="read-only"),
 ]
 FOREIGN_PATHS = [
@@ -134,44 +178,56 @@ FOREIGN_PATHS = [
 async def test_every_bad_body_and_setting_is_refused_with_the_place_that_is_wrong_and_changes_nothing(
     dsn: str, tmp_path: Path
 ) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
-        before = await _configuration(house)
+    async with open_harness(dsn, tmp_path) as harness:
+        await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
+        before = await _configuration(harness)
         for bad in [*BODIES, *SETTINGS]:
-            answer = await _try(house.shard, bad)
+            answer = await _try(harness.shard, bad)
             assert (answer.status, answer.problem) == (bad.status, bad.problem), bad
             if bad.pointers is not None:
-                assert [part.get("pointer", "") for part in answer.json["errors"]] == bad.pointers, bad
+                assert [
+                    part.get("pointer", "") for part in answer.json["errors"]
+                ] == bad.pointers, bad
             assert "the-secret-itself" not in answer.body.decode()
-        assert await _configuration(house) == before
-        assert house.shard.service.ingest.statistics()["submitted"] == 0
+        assert await _configuration(harness) == before
+        assert harness.shard.service.ingest.statistics()["submitted"] == 0
 
 
-async def test_fr_014_no_write_without_a_machines_key_and_no_key_beyond_its_scopes(dsn: str, tmp_path: Path) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
-        await house.shard.add_key("read-only", ["read"])
-        await house.shard.add_key("ingest-only", ["ingest"])
-        before = await _configuration(house)
+async def test_fr_014_no_write_without_a_machines_key_and_no_key_beyond_its_scopes(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_harness(dsn, tmp_path) as harness:
+        await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
+        await harness.shard.add_key("read-only", ["read"])
+        await harness.shard.add_key("ingest-only", ["ingest"])
+        before = await _configuration(harness)
         for bad in STRANGERS:
-            answer = await _try(house.shard, bad)
+            answer = await _try(harness.shard, bad)
             assert (answer.status, answer.problem) == (bad.status, bad.problem), bad
             assert answer.headers["www-authenticate"].startswith("Bearer"), bad
-        assert await _configuration(house) == before
+        assert await _configuration(harness) == before
 
 
-async def test_a_workspace_beyond_the_key_is_answered_like_one_that_does_not_exist(dsn: str, tmp_path: Path) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        shard = house.shard
+async def test_a_workspace_beyond_the_key_is_answered_like_one_that_does_not_exist(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_harness(dsn, tmp_path) as harness:
+        shard = harness.shard
         for name in ("harbour", "foreign"):
             await shard.add_pushed_fleet(name, ["bus-1"])
-        await shard.add_key("harbour", ["read", "ingest", "control", "admin"], ["harbour", "nowhere"])
+        await shard.add_key(
+            "harbour", ["read", "ingest", "control", "admin"], ["harbour", "nowhere"]
+        )
         for path in FOREIGN_PATHS:
-            foreign, nowhere = [await _refusal(shard, name, path) for name in ("foreign", "nowhere")]
+            foreign, nowhere = [
+                await _refusal(shard, name, path) for name in ("foreign", "nowhere")
+            ]
             assert foreign == nowhere
             assert foreign[0] == 404
-        now = await house.now()
-        sent = [update(name, "bus-1", now, soc_percent=61) for name in ("harbour", "foreign", "nowhere")]
+        now = await harness.now()
+        sent = [
+            update(name, "bus-1", now, soc_percent=61) for name in ("harbour", "foreign", "nowhere")
+        ]
         mine, foreign_result, nowhere_result = await shard.ingest(*sent, key="harbour")
         seen = (await shard.ask("GET", "/workspaces", key="harbour")).json["items"]
         worklist = (await shard.ask("GET", "/worklist", key="harbour")).json
@@ -184,9 +240,11 @@ async def test_a_workspace_beyond_the_key_is_answered_like_one_that_does_not_exi
     assert sum(worklist["counts"].values()) == 1
 
 
-async def test_one_bad_item_costs_only_itself_and_is_kept_as_a_sample(dsn: str, tmp_path: Path) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        shard, now = house.shard, await house.now()
+async def test_one_bad_item_costs_only_itself_and_is_kept_as_a_sample(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_harness(dsn, tmp_path) as harness:
+        shard, now = harness.shard, await harness.now()
         await shard.add_pushed_fleet("harbour", ["bus-1"])
         bad = [
             update("harbour", "bus-1", "yesterday", soc_percent=61),
@@ -196,19 +254,23 @@ async def test_one_bad_item_costs_only_itself_and_is_kept_as_a_sample(dsn: str, 
             update("harbour", "bus-1", now, soc_percent=461),
             update("harbour", "bus-1", now, tyre_pressure_bar=8),
         ]
-        results = await shard.outcomes(*bad, update("harbour", "bus-1", now, soc_percent=61, speed_kmh=-4))
+        results = await shard.outcomes(
+            *bad, update("harbour", "bus-1", now, soc_percent=61, speed_kmh=-4)
+        )
         ledger = await shard.rejections("harbour")
         values = await shard.values("harbour", "bus-1")
 
     assert results == ["rejected:invalid"] * len(bad) + ["accepted"]
     assert {name: value for name, (value, _) in values.items()} == {"soc_percent": 61}
     assert sum(row["occurrences"] for row in ledger) == len(bad)
-    assert all(row["reason"] == "invalid" and row["detail"] and row["sample"]["text"] for row in ledger)
+    assert all(
+        row["reason"] == "invalid" and row["detail"] and row["sample"]["text"] for row in ledger
+    )
 
 
 async def test_one_bad_reading_costs_only_itself(dsn: str, tmp_path: Path) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        shard, now = house.shard, await house.now()
+    async with open_harness(dsn, tmp_path) as harness:
+        shard, now = harness.shard, await harness.now()
         bad = [{"value": None}, {"value": 1e30}, {"observed_at": NOON[:-1]}, {"value": -5}]
         buses = [f"bus-{number}" for number in range(len(bad))]
         await shard.add_pushed_fleet("harbour", buses)
@@ -220,7 +282,9 @@ async def test_one_bad_reading_costs_only_itself(dsn: str, tmp_path: Path) -> No
         ledger = await shard.rejections("harbour")
 
     assert [said(result) for result in results] == ["accepted"] * len(bad)
-    assert all("/readings/1" in result["detail"] or "odometer_km" in result["detail"] for result in results)
+    assert all(
+        "/readings/1" in result["detail"] or "odometer_km" in result["detail"] for result in results
+    )
     assert [list(value) for value in values] == [["soc_percent"]] * len(bad)
     assert ledger == []
 
@@ -228,25 +292,29 @@ async def test_one_bad_reading_costs_only_itself(dsn: str, tmp_path: Path) -> No
 async def test_what_is_malformed_is_held_against_its_device_and_not_beyond_what_came_with_it(
     dsn: str, tmp_path: Path
 ) -> None:
-    state = "SELECT last_rejection_reason, last_rejected_at, last_update_received_at FROM device_state"
-    async with open_house(dsn, tmp_path) as house:
-        shard, now = house.shard, await house.now()
+    state = (
+        "SELECT last_rejection_reason, last_rejected_at, last_update_received_at FROM device_state"
+    )
+    async with open_harness(dsn, tmp_path) as harness:
+        shard, now = harness.shard, await harness.now()
         await shard.add_pushed_fleet("harbour", ["bus-1"])
         bad, good = [update("harbour", "bus-1", at, soc_percent=61) for at in ("yesterday", now)]
         await shard.ingest(bad)
-        (before,) = await house.fetch(state)
+        (before,) = await harness.fetch(state)
         await shard.ingest(bad, good)
-        (after,) = await house.fetch(state)
+        (after,) = await harness.fetch(state)
         ledger = await shard.rejections("harbour")
 
     assert (before["last_rejection_reason"], before["last_update_received_at"]) == ("invalid", None)
-    assert after["last_rejected_at"] == after["last_update_received_at"] > before["last_rejected_at"]
+    assert (
+        after["last_rejected_at"] == after["last_update_received_at"] > before["last_rejected_at"]
+    )
     assert [row["device_id"] for row in ledger] == ["bus-1", "bus-1"]
 
 
 async def test_an_external_id_with_a_no_break_space_is_found(dsn: str, tmp_path: Path) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        shard, now = house.shard, await house.now()
+    async with open_harness(dsn, tmp_path) as harness:
+        shard, now = harness.shard, await harness.now()
         await shard.add_pushed_fleet("harbour", [])
         named = device("push", "bus-7", external_id="bus\u00a07")
         await shard.post("/workspaces/harbour/devices/import", {"devices": [named]})
@@ -257,59 +325,82 @@ async def test_an_external_id_with_a_no_break_space_is_found(dsn: str, tmp_path:
 async def test_malformed_frames_are_counted_one_sample_is_kept_and_the_connection_lives(
     dsn: str, tmp_path: Path
 ) -> None:
-    harbour = streamed("harbour", rate=20.0, faults="malformed=0.2,non_object=0.1,duplicates=0.1,out_of_order=0.05")
-    async with open_house(dsn, tmp_path, harbour) as house:
-        await house.add_fleet(harbour, thresholds=QUICK)
-        await eventually(lambda: _malformed_so_far(house), True)
-        ledger = await house.shard.rejections("harbour")
-        verdicts = await house.shard.verdicts("harbour")
-        frames = house.shard.service.shard.frames_of("harbour")
-        open_streams = [entry for entry in house.simulator.connections if entry.closed_at is None]
+    harbour = streamed(
+        "harbour", rate=20.0, faults="malformed=0.2,non_object=0.1,duplicates=0.1,out_of_order=0.05"
+    )
+    async with open_harness(dsn, tmp_path, harbour) as harness:
+        await harness.add_fleet(harbour, thresholds=QUICK)
+        await eventually(lambda: _malformed_so_far(harness), True)
+        ledger = await harness.shard.rejections("harbour")
+        verdicts = await harness.shard.verdicts("harbour")
+        frames = harness.shard.service.shard.frames_of("harbour")
+        open_streams = [entry for entry in harness.simulator.connections if entry.closed_at is None]
 
-    assert frames["received"] == sum(frames[part] for part in ("merged", "ignored", "malformed", "pending"))
+    assert frames["received"] == sum(
+        frames[part] for part in ("merged", "ignored", "malformed", "pending")
+    )
     assert frames["merged"] > frames["malformed"]
     bad = [row for row in ledger if row["reason"] == "invalid"]
     assert sum(row["occurrences"] for row in bad) <= frames["malformed"]
-    assert 0 < len(bad) <= frames["malformed"] / 2  # aggregated: a row for each window, with its first frame
+    assert (
+        0 < len(bad) <= frames["malformed"] / 2
+    )  # aggregated: a row for each window, with its first frame
     assert all(row["sample"]["base64"] and row["origin"] == "stream" for row in bad)
     assert verdicts == dict.fromkeys((bus(0), bus(1)), ("healthy", "reporting"))
-    assert len(house.simulator.connections) == len(open_streams) == 1
+    assert len(harness.simulator.connections) == len(open_streams) == 1
 
 
-async def _malformed_so_far(house: House) -> bool:
-    return bool(house.shard.service.shard.frames_of("harbour")["malformed"] >= 20)
+async def _malformed_so_far(harness: Harness) -> bool:
+    return bool(harness.shard.service.shard.frames_of("harbour")["malformed"] >= 20)
 
 
-async def test_a_malformed_page_fails_its_cycle_and_the_next_good_one_makes_up_for_it(dsn: str, tmp_path: Path) -> None:
+async def test_a_malformed_page_fails_its_cycle_and_the_next_good_one_makes_up_for_it(
+    dsn: str, tmp_path: Path
+) -> None:
     west = polled("west", faults="malformed=1")
-    async with open_house(dsn, tmp_path, west) as house:
-        await house.add_fleet(west, interval=2, thresholds=QUICK)
-        await eventually(lambda: _newest_outcome(house.shard), "failed")
-        (cycle,) = (cycle for cycle in (await house.shard.cycles("west"))[:1])
+    async with open_harness(dsn, tmp_path, west) as harness:
+        await harness.add_fleet(west, interval=2, thresholds=QUICK)
+        await eventually(lambda: _newest_outcome(harness.shard), "failed")
+        (cycle,) = (cycle for cycle in (await harness.shard.cycles("west"))[:1])
         assert cycle["summary"]["connections"]["rfms"].startswith("protocol: ")
         assert cycle["summary"]["malformed"] == 1
-        kept = (await house.shard.rejections("west"))[0]
+        kept = (await harness.shard.rejections("west"))[0]
         assert kept["detail"].startswith("malformed answer: ")
         assert "(answered 200: " in kept["detail"]
         assert kept["sample"] is None  # facts of the answer, and never its body
-        await house.change_faults("west")
-        await eventually(lambda: _newest_outcome(house.shard), "completed")
-        assert (await house.shard.verdicts("west"))[vin(0)] == ("healthy", "reporting")
+        await harness.change_faults("west")
+        await eventually(lambda: _newest_outcome(harness.shard), "completed")
+        assert (await harness.shard.verdicts("west"))[vin(0)] == ("healthy", "reporting")
 
 
 async def test_a_bad_record_in_a_good_page_is_kept_as_a_sample_and_its_neighbours_get_in(
     dsn: str, tmp_path: Path
 ) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        shard, now = house.shard, await house.now()
+    async with open_harness(dsn, tmp_path) as harness:
+        shard, now = harness.shard, await harness.now()
         await shard.add_pushed_fleet("harbour", ["bus-1"])
-        good = {"vin": "bus-1", "createdDateTime": now.isoformat(), "snapshotData": {"wheelBasedSpeed": 20}}
-        page = {"vehicleStatusResponse": {"vehicleStatuses": [{"vin": 7}, good, "rubbish"], "more": 2**70}}
-        body = json.dumps(ENVELOPE | {"rawMessage": page}).encode()  # orjson writes no number of more than 64 bits
+        good = {
+            "vin": "bus-1",
+            "createdDateTime": now.isoformat(),
+            "snapshotData": {"wheelBasedSpeed": 20},
+        }
+        page = {
+            "vehicleStatusResponse": {
+                "vehicleStatuses": [{"vin": 7}, good, "rubbish"],
+                "more": 2**70,
+            }
+        }
+        body = json.dumps(
+            ENVELOPE | {"rawMessage": page}
+        ).encode()  # orjson writes no number of more than 64 bits
         answer = (await _try(shard, Bad("POST", "/provider-ingest", body, 200, ""))).json
         ledger = await shard.rejections("harbour")
 
-    assert sorted(map(said, answer["results"])) == ["accepted", "rejected:invalid", "rejected:invalid"]
+    assert sorted(map(said, answer["results"])) == [
+        "accepted",
+        "rejected:invalid",
+        "rejected:invalid",
+    ]
     assert answer["records"] == 3
     assert sum(row["occurrences"] for row in ledger) == 2
     assert ledger[0]["sample"]["text"] == '{"vin":7}'
@@ -319,10 +410,12 @@ async def test_devices_that_nobody_configured_are_refused_visibly_while_the_othe
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled("west", 4, every=0.5)
-    async with open_house(dsn, tmp_path, west) as house:
-        shard = house.shard
-        await house.add_fleet(west, interval=2, only=[vin(0)])
-        await eventually(lambda: _strangers(shard), {vin(number): "unknown_device" for number in (1, 2, 3)})
+    async with open_harness(dsn, tmp_path, west) as harness:
+        shard = harness.shard
+        await harness.add_fleet(west, interval=2, only=[vin(0)])
+        await eventually(
+            lambda: _strangers(shard), {vin(number): "unknown_device" for number in (1, 2, 3)}
+        )
         assert await shard.verdicts("west") == {vin(0): ("healthy", "reporting")}
 
 
@@ -335,7 +428,9 @@ async def _try(shard: Shard, bad: Bad) -> Answer:
     return await shard.ask(bad.method, bad.path, key=bad.key, **rest)
 
 
-async def _refusal(shard: Shard, workspace_id: str, path: str) -> tuple[int, list[str], dict[str, Any]]:
+async def _refusal(
+    shard: Shard, workspace_id: str, path: str
+) -> tuple[int, list[str], dict[str, Any]]:
     """Status, header names and body, in which the name and the trace id are the only things that may differ."""
     answer = await shard.ask("GET", f"/workspaces/{workspace_id}{path}", key="harbour")
     body = {name: value for name, value in answer.json.items() if name != "trace_id"}
@@ -343,9 +438,10 @@ async def _refusal(shard: Shard, workspace_id: str, path: str) -> tuple[int, lis
     return answer.status, sorted(answer.headers), body
 
 
-async def _configuration(house: House) -> list[Any]:
+async def _configuration(harness: Harness) -> list[Any]:
     return [
-        await house.fetch(f"SELECT * FROM {table}") for table in ("workspaces", "providers", "devices", "snapshots")
+        await harness.fetch(f"SELECT * FROM {table}")
+        for table in ("workspaces", "providers", "devices", "snapshots")
     ]
 
 

@@ -8,13 +8,13 @@ import httpx
 import pytest
 import trio
 
-from tests.acceptance.house import open_house, until, update
+from tests.acceptance.harness import open_harness, until, update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.conftest import Logbook
-    from tests.acceptance.house import Shard
+    from tests.acceptance.harness import Shard
 
 DRAIN_SECONDS = 2.0
 STEPS = ["readiness", "load_balancers", "http", "hand_over", "flush", "session"]
@@ -24,8 +24,8 @@ async def test_a_service_that_was_told_to_stop_is_not_ready_serves_on_for_its_ti
     dsn: str, tmp_path: Path, logbook: Logbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LASTHEARD_DRAIN_SECONDS", str(DRAIN_SECONDS))
-    async with open_house(dsn, tmp_path) as house:
-        shard, now = house.shard, await house.now()
+    async with open_harness(dsn, tmp_path) as harness:
+        shard, now = harness.shard, await harness.now()
         await shard.add_pushed_fleet("harbour", ["bus-1"])
         before = await _checks(shard)
         stopped_at = trio.current_time()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tests.acceptance.echoes import BUS, ENCODINGS, VIN, Vendor, open_vendor, parts_of
-from tests.acceptance.house import House, open_house, until
+from tests.acceptance.harness import Harness, open_harness, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,22 +23,31 @@ CONNECTIONS = {  # by provider_id: what they are, and which side of the vendor t
 }
 
 
-async def test_an_echoing_vendor_gives_no_secret_away(dsn: str, tmp_path: Path, logbook: Logbook) -> None:
+async def test_an_echoing_vendor_gives_no_secret_away(
+    dsn: str, tmp_path: Path, logbook: Logbook
+) -> None:
     """In nine encodings; over polls, refused and open streams and state calls; whole, cut and in part."""
-    pairs = {slug: f"fleet:{secrets.token_hex(6)}/{secrets.token_urlsafe(15)}+%7e~" for slug in ENCODINGS}
-    async with open_vendor(pairs) as vendor, open_house(dsn, tmp_path, seconds=120.0) as house:
+    pairs = {
+        slug: f"fleet:{secrets.token_hex(6)}/{secrets.token_urlsafe(15)}+%7e~" for slug in ENCODINGS
+    }
+    async with open_vendor(pairs) as vendor, open_harness(dsn, tmp_path, seconds=120.0) as harness:
         for slug, pair in pairs.items():
-            await _configure(house, vendor, slug, pair)
+            await _configure(harness, vendor, slug, pair)
         await until(lambda: _is_done(vendor, pairs), within=90.0)
         for slug in pairs:
-            await until(lambda slug=slug: _is_in_the_ledger(house, slug))  # type: ignore[misc]
-        seen = [*await _stored(house), *await _answered(house, pairs), *_logged(logbook)]
-        kinds = {row["reason"] for slug in pairs for row in await house.shard.rejections(slug)}
+            await until(lambda slug=slug: _is_in_the_ledger(harness, slug))  # type: ignore[misc]
+        seen = [*await _stored(harness), *await _answered(harness, pairs), *_logged(logbook)]
+        kinds = {row["reason"] for slug in pairs for row in await harness.shard.rejections(slug)}
     assert kinds >= {"invalid", "unknown_device", "future_timestamp"}
     everything = "\n".join(seen)
     assert "[redacted]" in everything
     assert "answered 403" in everything
-    assert [(slug, part) for slug, pair in pairs.items() for part in _forms(slug, pair) if part in everything] == []
+    assert [
+        (slug, part)
+        for slug, pair in pairs.items()
+        for part in _forms(slug, pair)
+        if part in everything
+    ] == []
 
 
 def _forms(slug: str, pair: str) -> set[str]:
@@ -47,10 +56,10 @@ def _forms(slug: str, pair: str) -> set[str]:
     return parts_of(ENCODINGS[slug](pair)[-24:]) | parts_of(password)
 
 
-async def _configure(house: House, vendor: Vendor, slug: str, pair: str) -> None:
-    secret = house.folder / f"{slug}.secret"
+async def _configure(harness: Harness, vendor: Vendor, slug: str, pair: str) -> None:
+    secret = harness.folder / f"{slug}.secret"
     secret.write_text(pair)
-    shard = house.shard
+    shard = harness.shard
     await shard.add_workspace(slug, interval=2, active=False)
     for provider_id, (kind, transport, side, settings, vehicle) in CONNECTIONS.items():
         await shard.add_provider(
@@ -70,24 +79,34 @@ async def _is_done(vendor: Vendor, pairs: Mapping[str, str]) -> bool:
     return vendor.has_shown_everything(pairs)
 
 
-async def _is_in_the_ledger(house: House, slug: str) -> bool:
-    rows = await house.shard.rejections(slug)
+async def _is_in_the_ledger(harness: Harness, slug: str) -> bool:
+    rows = await harness.shard.rejections(slug)
     return {row["provider_id"] for row in rows} == CONNECTIONS.keys()
 
 
-async def _stored(house: House) -> list[str]:
+async def _stored(harness: Harness) -> list[str]:
     """Every value of every table."""
-    tables = await house.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
-    rows = [row for table in tables for row in await house.fetch(f'SELECT * FROM "{table["tablename"]}"')]
+    tables = await harness.fetch(
+        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+    )
+    rows = [
+        row
+        for table in tables
+        for row in await harness.fetch(f'SELECT * FROM "{table["tablename"]}"')
+    ]
     return [text for row in rows for text in _texts(row)]
 
 
-async def _answered(house: House, slugs: Mapping[str, str]) -> list[str]:
+async def _answered(harness: Harness, slugs: Mapping[str, str]) -> list[str]:
     """What the API says about these workspaces, and about the process."""
     lists = ("health", "issues", "rejections", "cycles", "snapshots", "providers")
     paths = [f"/workspaces/{slug}/{what}" for slug in slugs for what in lists]
-    answers = [await house.shard.get(path, limit=500) for path in paths]
-    return [text for answer in [*answers, await house.shard.get("/runtime")] for text in _texts(answer)]
+    answers = [await harness.shard.get(path, limit=500) for path in paths]
+    return [
+        text
+        for answer in [*answers, await harness.shard.get("/runtime")]
+        for text in _texts(answer)
+    ]
 
 
 def _logged(logbook: Logbook) -> list[str]:

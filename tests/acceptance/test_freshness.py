@@ -11,14 +11,14 @@ import trio
 
 from domain.schedule import phase_of
 from tests.acceptance.fleets import polled, streamed
-from tests.acceptance.house import open_house
+from tests.acceptance.harness import open_harness
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from simulator.config import Tenant
-    from tests.acceptance.house import House, Shard
+    from tests.acceptance.harness import Harness, Shard
 
 WORKSPACES = 48
 STREAMED = 4
@@ -48,27 +48,37 @@ async def test_nfr_001_reporting_devices_are_fresh_95_percent_of_the_time_and_po
     counts of `/worklist` cover every device of every workspace at one instant.
     """
     slow = f"latency={LATENCY}"
-    fleets = [streamed(f"fleet-{number:02d}", DEVICES, rate=2.0, faults=slow) for number in range(STREAMED)]
-    fleets += [polled(f"fleet-{number:02d}", DEVICES, every=3.0, faults=slow) for number in range(STREAMED, WORKSPACES)]
-    async with open_house(dsn, tmp_path, *fleets, seconds=90) as house:
+    fleets = [
+        streamed(f"fleet-{number:02d}", DEVICES, rate=2.0, faults=slow)
+        for number in range(STREAMED)
+    ]
+    fleets += [
+        polled(f"fleet-{number:02d}", DEVICES, every=3.0, faults=slow)
+        for number in range(STREAMED, WORKSPACES)
+    ]
+    async with open_harness(dsn, tmp_path, *fleets, seconds=90) as harness:
         at_once = trio.CapacityLimiter(SETTLING_AT_ONCE)
         async with trio.open_nursery() as nursery:
             for fleet in fleets:
-                nursery.start_soon(_settle, house, fleet, at_once)
+                nursery.start_soon(_settle, harness, fleet, at_once)
         await trio.sleep(INTERVAL)
-        began_at = await house.now()
-        shares = await _watch(house.shard, WATCHED_INTERVALS * INTERVAL)
+        began_at = await harness.now()
+        shares = await _watch(harness.shard, WATCHED_INTERVALS * INTERVAL)
         await trio.sleep(LATENCY + 1.0)  # the cycles of the last second end
-        cycles = await house.fetch(CYCLES_BETWEEN, began_at, began_at + WATCHED_INTERVALS * PERIOD)
+        cycles = await harness.fetch(
+            CYCLES_BETWEEN, began_at, began_at + WATCHED_INTERVALS * PERIOD
+        )
 
     assert sum(shares) / len(shares) >= 0.95
     _check_every_slot_was_used(cycles)
-    _check_starts_are_spread([cycle["started_at"] for cycle in cycles if cycle["trigger"] == "schedule"])
+    _check_starts_are_spread(
+        [cycle["started_at"] for cycle in cycles if cycle["trigger"] == "schedule"]
+    )
 
 
-async def _settle(house: House, fleet: Tenant, at_once: trio.CapacityLimiter) -> None:
+async def _settle(harness: Harness, fleet: Tenant, at_once: trio.CapacityLimiter) -> None:
     async with at_once:
-        await house.add_fleet(fleet, interval=INTERVAL, thresholds=FRESH)
+        await harness.add_fleet(fleet, interval=INTERVAL, thresholds=FRESH)
 
 
 async def _watch(shard: Shard, seconds: int) -> list[float]:
@@ -92,7 +102,9 @@ def _check_every_slot_was_used(cycles: list[dict[str, Any]]) -> None:
     assert len(slots) == WORKSPACES
     for of_one in slots.values():
         first = of_one[0][0]
-        assert of_one == [(first + number * PERIOD, "completed") for number in range(WATCHED_INTERVALS)]
+        assert of_one == [
+            (first + number * PERIOD, "completed") for number in range(WATCHED_INTERVALS)
+        ]
 
 
 def _check_starts_are_spread(starts: list[datetime]) -> None:

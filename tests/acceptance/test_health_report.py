@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.acceptance.fleets import SILENT, polled
-from tests.acceptance.house import QUICK, device, eventually, open_house, update
+from tests.acceptance.harness import QUICK, device, eventually, open_harness, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.acceptance.house import House, Shard
+    from tests.acceptance.harness import Harness, Shard
 
 STATES = ("healthy", "delayed", "stale", "configured-no-data", "awaiting-first-data")
 MICROSECOND = 1e-6
@@ -79,21 +79,29 @@ HOURLY_ROWS = [
 
 
 @pytest.mark.parametrize(
-    ("rows", "connection"), [(ROWS, {}), (HOURLY_ROWS, {"expected_update_seconds": 3600})], ids=["default", "hourly"]
+    ("rows", "connection"),
+    [(ROWS, {}), (HOURLY_ROWS, {"expected_update_seconds": 3600})],
+    ids=["default", "hourly"],
 )
 async def test_acceptance_6_and_8_every_health_row_holds_to_the_microsecond(
     dsn: str, tmp_path: Path, rows: list[Row], connection: dict[str, Any]
 ) -> None:
-    async with open_house(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as house:
-        await _settle_rows(house, rows, connection)
-        first = await house.shard.get("/workspaces/harbour/health", limit=1)
-        await _set_times(house, rows, datetime.fromisoformat(first["evaluated_at"]))
-        page = await house.shard.get("/workspaces/harbour/health", cursor=first["next_cursor"], limit=500)
+    async with open_harness(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as harness:
+        await _settle_rows(harness, rows, connection)
+        first = await harness.shard.get("/workspaces/harbour/health", limit=1)
+        await _set_times(harness, rows, datetime.fromisoformat(first["evaluated_at"]))
+        page = await harness.shard.get(
+            "/workspaces/harbour/health", cursor=first["next_cursor"], limit=500
+        )
 
     assert page["evaluated_at"] == first["evaluated_at"]
-    said = [(item["state"], item["reason"], item["freshness_age_seconds"]) for item in page["items"]]
+    said = [
+        (item["state"], item["reason"], item["freshness_age_seconds"]) for item in page["items"]
+    ]
     assert said == [(row.state, row.reason, row.heard) for row in rows]
-    assert [item["device_id"] for item in page["items"]] == [_name(number) for number in range(len(rows))]
+    assert [item["device_id"] for item in page["items"]] == [
+        _name(number) for number in range(len(rows))
+    ]
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
     counts["awaiting-first-data"] += 1  # the device of the first page
     assert page["counts"] == counts
@@ -108,15 +116,20 @@ async def test_nfr_004_a_device_is_configured_no_data_from_the_first_request_aft
     dsn: str, tmp_path: Path
 ) -> None:
     """Asked again and again across the end of the grace, with a clock that nobody moves."""
-    async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1"], thresholds=QUICK | {"grace_seconds": 1.5})
-        (stored,) = (await house.shard.get("/workspaces/harbour/devices"))["items"]
+    async with open_harness(dsn, tmp_path) as harness:
+        await harness.shard.add_pushed_fleet(
+            "harbour", ["bus-1"], thresholds=QUICK | {"grace_seconds": 1.5}
+        )
+        (stored,) = (await harness.shard.get("/workspaces/harbour/devices"))["items"]
         ends_at = datetime.fromisoformat(stored["activated_at"]) + timedelta(seconds=1.5)
         answers: list[tuple[datetime, list[Any]]] = []
         while not answers or answers[-1][0] <= ends_at + timedelta(seconds=0.3):
-            report = await house.shard.health("harbour")
-            issues = await house.shard.get("/workspaces/harbour/issues")
-            answers += [(datetime.fromisoformat(each["evaluated_at"]), each["items"]) for each in (report, issues)]
+            report = await harness.shard.health("harbour")
+            issues = await harness.shard.get("/workspaces/harbour/issues")
+            answers += [
+                (datetime.fromisoformat(each["evaluated_at"]), each["items"])
+                for each in (report, issues)
+            ]
 
     within = [items for evaluated_at, items in answers if evaluated_at <= ends_at]
     after = [items for evaluated_at, items in answers if evaluated_at > ends_at]
@@ -128,14 +141,16 @@ async def test_nfr_004_a_device_is_configured_no_data_from_the_first_request_aft
 async def test_acceptance_7_the_worklist_has_stale_and_never_heard_devices_with_reason_and_recency(
     dsn: str, tmp_path: Path
 ) -> None:
-    async with open_house(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as house:
-        await _settle_rows(house, CLEAR_ROWS, {})
-        instant = await house.now()
-        await _set_times(house, CLEAR_ROWS, instant)
-        report = await house.shard.get("/workspaces/harbour/issues", limit=100)
-        worklist = await house.shard.get("/worklist", limit=100)
-        text = (await house.shard.ask("GET", "/workspaces/harbour/issues?format=csv")).body.decode()
-        second = await house.shard.get("/workspaces/harbour/issues", limit=2)
+    async with open_harness(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as harness:
+        await _settle_rows(harness, CLEAR_ROWS, {})
+        instant = await harness.now()
+        await _set_times(harness, CLEAR_ROWS, instant)
+        report = await harness.shard.get("/workspaces/harbour/issues", limit=100)
+        worklist = await harness.shard.get("/worklist", limit=100)
+        text = (
+            await harness.shard.ask("GET", "/workspaces/harbour/issues?format=csv")
+        ).body.decode()
+        second = await harness.shard.get("/workspaces/harbour/issues", limit=2)
 
     items = report["items"]
     assert [(item["device_id"], item["state"], item["reason"]) for item in items] == [
@@ -151,16 +166,25 @@ async def test_acceptance_7_the_worklist_has_stale_and_never_heard_devices_with_
     assert [_stable(item) for item in second["items"]] == [_stable(item) for item in items[:2]]
     rows = list(csv.DictReader(io.StringIO(text)))
     names = ("vehicle_name", "state", "reason", "last_update_received_at", "configured_at")
-    assert [[row[name] for name in names] for row in rows] == [[item[name] or "" for name in names] for item in items]
+    assert [[row[name] for name in names] for row in rows] == [
+        [item[name] or "" for name in names] for item in items
+    ]
 
 
-async def test_acceptance_7_with_nothing_to_report_the_shape_is_the_same_and_empty(dsn: str, tmp_path: Path) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        shard = house.shard
+async def test_acceptance_7_with_nothing_to_report_the_shape_is_the_same_and_empty(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_harness(dsn, tmp_path) as harness:
+        shard = harness.shard
         await shard.add_pushed_fleet("harbour", ["bus-1"])
         await shard.add_pushed_fleet("empty", [])
-        assert await shard.outcomes(update("harbour", "bus-1", await house.now(), soc_percent=61)) == ["accepted"]
-        reports = [await shard.get(f"/workspaces/{name}/issues") for name in ("harbour", "harbour", "empty")]
+        assert await shard.outcomes(
+            update("harbour", "bus-1", await harness.now(), soc_percent=61)
+        ) == ["accepted"]
+        reports = [
+            await shard.get(f"/workspaces/{name}/issues")
+            for name in ("harbour", "harbour", "empty")
+        ]
         worklist = await shard.get("/worklist")
 
     none, one = dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0) | {"healthy": 1}
@@ -173,24 +197,30 @@ async def test_acceptance_7_with_nothing_to_report_the_shape_is_the_same_and_emp
     assert _without_instant(worklist) == {"counts": one, "items": [], "next_cursor": None}
 
 
-async def test_fr_012_no_verdict_is_stored_and_any_shard_computes_the_same(dsn: str, tmp_path: Path) -> None:
+async def test_fr_012_no_verdict_is_stored_and_any_shard_computes_the_same(
+    dsn: str, tmp_path: Path
+) -> None:
     """Asking writes nothing, no row holds a state, and a policy that changes is felt without touching a device."""
     buses = [f"bus-{number}" for number in range(4)]
-    async with open_house(dsn, tmp_path, shards=("shard-1", "shard-2")) as house:
-        one, other = house.shards
+    async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
+        one, other = harness.shards
         await one.add_pushed_fleet("harbour", buses)
-        await one.ingest(*[update("harbour", bus, await house.now(), soc_percent=61) for bus in buses[:3]])
-        await _age(house, {"bus-0": 60, "bus-1": 600, "bus-2": 6000})
-        before = await _dump(house)
+        await one.ingest(
+            *[update("harbour", bus, await harness.now(), soc_percent=61) for bus in buses[:3]]
+        )
+        await _age(harness, {"bus-0": 60, "bus-1": 600, "bus-2": 6000})
+        before = await _dump(harness)
         states = [await _states(shard, buses) for shard in (one, other, one)]
         for path in ("issues", "snapshots", "devices/bus-1/events"):
             await other.get(f"/workspaces/harbour/{path}")
         await other.get("/worklist")
-        assert await _dump(house) == before
+        assert await _dump(harness) == before
 
         await one.add_workspace("harbour", thresholds=RELAXED)
         relaxed = await _states(other, buses)
-        devices_after = {name: rows for name, rows in (await _dump(house)).items() if name != "workspaces"}
+        devices_after = {
+            name: rows for name, rows in (await _dump(harness)).items() if name != "workspaces"
+        }
 
     assert states == [["healthy", "delayed", "stale", "awaiting-first-data"]] * 3
     assert relaxed == ["healthy", "healthy", "healthy", "configured-no-data"]
@@ -206,15 +236,19 @@ def _name(number: int) -> str:
     return f"row-{number:02d}"
 
 
-async def _settle_rows(house: House, rows: list[Row], connection: dict[str, Any]) -> None:
+async def _settle_rows(harness: Harness, rows: list[Row], connection: dict[str, Any]) -> None:
     """The rows' devices behind a connection that works and has just been asked about them, in vain."""
-    shard = house.shard
-    (tenant,) = (desk.tenant for desk in house.simulator.desks)
+    shard = harness.shard
+    (tenant,) = (desk.tenant for desk in harness.simulator.desks)
     await shard.add_workspace("harbour")
-    await shard.add_provider("harbour", "rfms", **house.connection_of(tenant) | connection)
+    await shard.add_provider("harbour", "rfms", **harness.connection_of(tenant) | connection)
     first = device("rfms", "a-device-for-the-first-page")
     others = [
-        device("rfms", _name(number), **({"overrides": {"grace_seconds": row.grace}} if row.grace else {}))
+        device(
+            "rfms",
+            _name(number),
+            **({"overrides": {"grace_seconds": row.grace}} if row.grace else {}),
+        )
         for number, row in enumerate(rows)
     ]
     await shard.post("/workspaces/harbour/devices/import", {"devices": [first, *others]})
@@ -227,13 +261,13 @@ async def _last_outcome(shard: Shard) -> str:
     return str(cycles[0]["outcome"]) if cycles else "none"
 
 
-async def _set_times(house: House, rows: list[Row], instant: datetime) -> None:
+async def _set_times(harness: Harness, rows: list[Row], instant: datetime) -> None:
     """What the collector would have stored had it been there; a device that was heard has nothing old about it."""
     for number, row in enumerate(rows):
         heard_at = None if row.heard is None else instant - timedelta(seconds=row.heard)
         observed_at = None if heard_at is None else heard_at - timedelta(seconds=row.lag)
         rejected_at = None if row.rejected is None else instant - timedelta(seconds=row.rejected)
-        await house.execute(
+        await harness.execute(
             "UPDATE device_state SET last_update_received_at = $2, last_observed_at = $3, last_rejected_at = $4"
             " WHERE device_id = $1",
             _name(number),
@@ -242,12 +276,14 @@ async def _set_times(house: House, rows: list[Row], instant: datetime) -> None:
             rejected_at,
         )
         activated_at = instant - timedelta(seconds=row.activated)
-        await house.execute("UPDATE devices SET activated_at = $2 WHERE device_id = $1", _name(number), activated_at)
+        await harness.execute(
+            "UPDATE devices SET activated_at = $2 WHERE device_id = $1", _name(number), activated_at
+        )
 
 
-async def _age(house: House, ages: dict[str, int]) -> None:
+async def _age(harness: Harness, ages: dict[str, int]) -> None:
     for device_id, seconds in ages.items():
-        await house.execute(
+        await harness.execute(
             "UPDATE device_state SET last_update_received_at = clock_timestamp() - make_interval(secs => $2)"
             " WHERE device_id = $1",
             device_id,
@@ -273,14 +309,16 @@ def _stable(item: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in item.items() if name not in moving}
 
 
-async def _dump(house: House) -> dict[str, list[dict[str, Any]]]:
+async def _dump(harness: Harness) -> dict[str, list[dict[str, Any]]]:
     """Every row of every table, but for what a shard writes on its own account: heartbeats, its schedule."""
-    tables = await house.fetch(
+    tables = await harness.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
         " AND NOT relispartition AND relname NOT IN ('heartbeats', 'sessions', 'leases', 'poll_cycles')"
     )
     return {
-        table["relname"]: await house.fetch(f'SELECT t.*, t.ctid::text FROM "{table["relname"]}" t ORDER BY ctid')
+        table["relname"]: await harness.fetch(
+            f'SELECT t.*, t.ctid::text FROM "{table["relname"]}" t ORDER BY ctid'
+        )
         for table in tables
     }
 

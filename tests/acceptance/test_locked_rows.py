@@ -10,27 +10,30 @@ import trio
 
 from storage.gateway import Database
 from tests.acceptance.fleets import polled
-from tests.acceptance.house import open_house, until, update
+from tests.acceptance.harness import open_harness, until, update
 from tests.storage.holding import holding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.conftest import Logbook
-    from tests.acceptance.house import House
+    from tests.acceptance.harness import Harness
 
 HELD_SECONDS = 6.0
 USUAL_SECONDS = 2.0
 
 
-async def ingest_meanwhile(house: House, *devices: tuple[str, str]) -> float:
+async def ingest_meanwhile(harness: Harness, *devices: tuple[str, str]) -> float:
     """Send to these devices in turn for as long as a lock is held; the longest time an answer took."""
     longest, until_then, value = 0.0, trio.current_time() + HELD_SECONDS, 0
     while trio.current_time() < until_then:
         for workspace_id, device_id in devices:
             value += 1
-            begun, sent = trio.current_time(), update(workspace_id, device_id, await house.now(), odometer_km=value)
-            assert await house.shard.outcomes(sent) == ["accepted"]
+            begun, sent = (
+                trio.current_time(),
+                update(workspace_id, device_id, await harness.now(), odometer_km=value),
+            )
+            assert await harness.shard.outcomes(sent) == ["accepted"]
             longest = max(longest, trio.current_time() - begun)
             await trio.sleep(0.05)
     return longest
@@ -41,29 +44,31 @@ async def test_one_locked_device_row_delays_only_what_carries_it(
     dsn: str, tmp_path: Path, logbook: Logbook, table: str
 ) -> None:
     answers: list[list[str]] = []
-    async with open_house(dsn, tmp_path) as house, trio.open_nursery() as nursery:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1", "bus-2"])
-        await house.shard.add_pushed_fleet("island", ["bus-1"])
+    async with open_harness(dsn, tmp_path) as harness, trio.open_nursery() as nursery:
+        await harness.shard.add_pushed_fleet("harbour", ["bus-1", "bus-2"])
+        await harness.shard.add_pushed_fleet("island", ["bus-1"])
         psql = Database(dsn, pool_size=1, application_name="psql")
 
         async def send(value: int) -> None:
-            sent = update("harbour", "bus-1", await house.now(), odometer_km=value)
-            answers.append(await house.shard.outcomes(sent))
+            sent = update("harbour", "bus-1", await harness.now(), odometer_km=value)
+            answers.append(await harness.shard.outcomes(sent))
 
         row = f"SELECT 1 FROM {table} WHERE workspace_id = 'harbour' AND device_id = 'bus-1' FOR UPDATE"
         async with holding(psql, row, seconds=HELD_SECONDS + 3):
             for value in (1, 2):
                 nursery.start_soon(send, value)
                 await trio.sleep(0.1)
-            longest = await ingest_meanwhile(house, ("island", "bus-1"), ("harbour", "bus-2"))
-            assert await house.shard.is_ready()
+            longest = await ingest_meanwhile(harness, ("island", "bus-1"), ("harbour", "bus-2"))
+            assert await harness.shard.is_ready()
             assert answers == []
         with trio.fail_after(5):
             while len(answers) < 2:  # noqa: ASYNC110 - the answers come over the network
                 await trio.sleep(0.05)
         assert answers == [["accepted"], ["accepted"]]
-        events = await house.shard.events("harbour", "bus-1")
-        assert [(event["sequence"], event["readings"]["odometer_km"]["value"]) for event in events] == [(1, 1), (2, 2)]
+        events = await harness.shard.events("harbour", "bus-1")
+        assert [
+            (event["sequence"], event["readings"]["odometer_km"]["value"]) for event in events
+        ] == [(1, 1), (2, 2)]
         await psql.aclose()
     assert longest < USUAL_SECONDS
     assert len(logbook.lines(event="ingest_deferred")) == 1
@@ -71,29 +76,31 @@ async def test_one_locked_device_row_delays_only_what_carries_it(
     assert logbook.lines(event="ingest_commit_failed") == []
 
 
-async def test_one_locked_connection_row_delays_only_its_workspace(dsn: str, tmp_path: Path) -> None:
+async def test_one_locked_connection_row_delays_only_its_workspace(
+    dsn: str, tmp_path: Path
+) -> None:
     held, free = polled("held"), polled("free")
-    async with open_house(dsn, tmp_path, held, free) as house:
+    async with open_harness(dsn, tmp_path, held, free) as harness:
         for fleet in (held, free):
-            await house.add_fleet(fleet, interval=2)
-        await house.shard.add_pushed_fleet("island", ["bus-1"])
+            await harness.add_fleet(fleet, interval=2)
+        await harness.shard.add_pushed_fleet("island", ["bus-1"])
         for name in ("held", "free"):
-            await until(partial(_completed, house, name, 1))
+            await until(partial(_completed, harness, name, 1))
         psql = Database(dsn, pool_size=1, application_name="psql")
         row = "SELECT 1 FROM connection_state WHERE workspace_id = 'held' FOR UPDATE"
         async with holding(psql, row, seconds=HELD_SECONDS + 3):
-            before = {name: len(await house.shard.cycles(name)) for name in ("held", "free")}
-            assert await ingest_meanwhile(house, ("island", "bus-1")) < USUAL_SECONDS
-            assert await _completed(house, "free", before["free"] + 2)
-            assert not await _completed(house, "held", before["held"] + 2)
+            before = {name: len(await harness.shard.cycles(name)) for name in ("held", "free")}
+            assert await ingest_meanwhile(harness, ("island", "bus-1")) < USUAL_SECONDS
+            assert await _completed(harness, "free", before["free"] + 2)
+            assert not await _completed(harness, "held", before["held"] + 2)
         await psql.aclose()
         # What was held is committed, each cursor behind its data, and the cycles go on.
-        await until(lambda: _completed(house, "held", before["held"] + 2))
+        await until(lambda: _completed(harness, "held", before["held"] + 2))
         gaps = "SELECT device_id FROM events GROUP BY workspace_id, device_id HAVING count(*) <> max(sequence)"
-        assert await house.fetch(gaps) == []
-        assert house.shard.service.ingest.statistics()["deferred"]["submissions"] == 0
+        assert await harness.fetch(gaps) == []
+        assert harness.shard.service.ingest.statistics()["deferred"]["submissions"] == 0
 
 
-async def _completed(house: House, workspace_id: str, count: int) -> bool:
-    cycles = await house.shard.cycles(workspace_id)
+async def _completed(harness: Harness, workspace_id: str, count: int) -> bool:
+    cycles = await harness.shard.cycles(workspace_id)
     return len([cycle for cycle in cycles if cycle["outcome"] == "completed"]) >= count

@@ -9,13 +9,13 @@ import trio
 from simulator.reporting import Reporting
 from simulator.stream import LiveStream
 from tests.acceptance.fleets import polled, streamed, vin
-from tests.acceptance.house import QUICK, eventually, open_house, until
+from tests.acceptance.harness import QUICK, eventually, open_harness, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.config import Tenant
-    from tests.acceptance.house import House
+    from tests.acceptance.harness import Harness
 
 EDGES = "SELECT kind, fault FROM connection_events WHERE workspace_id = $1 ORDER BY event_id"
 
@@ -35,7 +35,9 @@ MISFORTUNES = [
     Misfortune(polled("exhausted"), "http_429=1,retry_after=3", "quota_exhausted", "quota"),
     Misfortune(polled("away"), "http_503=1", "provider_outage", "outage"),
     Misfortune(polled("dropping"), "http_drop=1", "provider_outage", "outage"),
-    Misfortune(streamed("stream-away"), "http_503=1,retry_after=1", "stream_disconnected", "outage"),
+    Misfortune(
+        streamed("stream-away"), "http_503=1,retry_after=1", "stream_disconnected", "outage"
+    ),
     Misfortune(streamed("stream-locked"), "http_401=1", "credentials_rejected", "credentials"),
 ]
 
@@ -47,87 +49,107 @@ async def test_every_misfortune_has_its_reason_is_said_once_for_the_workspace_an
     well = polled("well")
     mixed = polled("mixed", manners=[Reporting(), Reporting(silent_after_seconds=2.0)])
     fleets = [misfortune.fleet for misfortune in MISFORTUNES]
-    async with open_house(dsn, tmp_path, *fleets, well, mixed) as house:
+    async with open_harness(dsn, tmp_path, *fleets, well, mixed) as harness:
         for fleet in (*fleets, well, mixed):
-            await house.add_fleet(fleet, interval=2, thresholds=QUICK)
-        await eventually(lambda: _reasons(house, fleets), {fleet.name: {"reporting"} for fleet in fleets})
+            await harness.add_fleet(fleet, interval=2, thresholds=QUICK)
+        await eventually(
+            lambda: _reasons(harness, fleets), {fleet.name: {"reporting"} for fleet in fleets}
+        )
         for misfortune in MISFORTUNES:
-            await house.change_faults(misfortune.fleet.name, misfortune.faults)
-        await house.disconnect()
+            await harness.change_faults(misfortune.fleet.name, misfortune.faults)
+        await harness.disconnect()
         expected = {misfortune.fleet.name: {misfortune.reason} for misfortune in MISFORTUNES}
-        await eventually(lambda: _reasons(house, fleets), expected)
+        await eventually(lambda: _reasons(harness, fleets), expected)
         for misfortune in MISFORTUNES:
-            await _check_said_once(house, misfortune)
-        await until(lambda: _one_is_silent(house))
+            await _check_said_once(harness, misfortune)
+        await until(lambda: _one_is_silent(harness))
         for fleet in (well, mixed):
-            assert (await house.shard.health(fleet.name))["workspace_outage"] is None
-        ready = await house.shard.ask("GET", "/readyz", key=None)
+            assert (await harness.shard.health(fleet.name))["workspace_outage"] is None
+        ready = await harness.shard.ask("GET", "/readyz", key=None)
 
         for fleet in fleets:
-            await house.change_faults(fleet.name)
-        await eventually(lambda: _reasons(house, fleets), {fleet.name: {"reporting"} for fleet in fleets}, within=20)
+            await harness.change_faults(fleet.name)
+        await eventually(
+            lambda: _reasons(harness, fleets),
+            {fleet.name: {"reporting"} for fleet in fleets},
+            within=20,
+        )
         for misfortune in MISFORTUNES:
-            assert (await house.shard.health(misfortune.fleet.name))["workspace_outage"] is None
-            await _check_edges(house, misfortune)
+            assert (await harness.shard.health(misfortune.fleet.name))["workspace_outage"] is None
+            await _check_edges(harness, misfortune)
 
     assert ready.status == 200  # no provider's trouble makes us unfit to answer
 
 
-async def _reasons(house: House, fleets: list[Tenant]) -> dict[str, set[str]]:
-    return {fleet.name: {reason for _, reason in (await house.shard.verdicts(fleet.name)).values()} for fleet in fleets}
+async def _reasons(harness: Harness, fleets: list[Tenant]) -> dict[str, set[str]]:
+    return {
+        fleet.name: {reason for _, reason in (await harness.shard.verdicts(fleet.name)).values()}
+        for fleet in fleets
+    }
 
 
-async def _check_said_once(house: House, misfortune: Misfortune) -> None:
+async def _check_said_once(harness: Harness, misfortune: Misfortune) -> None:
     """By report and worklist alike, with who is affected; and every device has the reason too."""
     path = f"/workspaces/{misfortune.fleet.name}"
-    for report in [await house.shard.get(f"{path}/{kind}") for kind in ("health", "issues")]:
+    for report in [await harness.shard.get(f"{path}/{kind}") for kind in ("health", "issues")]:
         outage = report["workspace_outage"]
         assert (outage["reason"], outage["reasons"]) == (misfortune.reason, {misfortune.reason: 2})
-        assert (outage["affected_devices"], outage["provider_ids"]) == (2, [str(misfortune.fleet.provider)])
+        assert (outage["affected_devices"], outage["provider_ids"]) == (
+            2,
+            [str(misfortune.fleet.provider)],
+        )
         assert outage["evidence"]["last_error"]["class"] == misfortune.fault
         assert misfortune.fleet.credential not in str(report)
         assert {item["state"] for item in report["items"]} <= {"delayed", "stale"}
 
 
-async def _one_is_silent(house: House) -> bool:
+async def _one_is_silent(harness: Harness) -> bool:
     wanted = {vin(0): ("healthy", "reporting"), vin(1): ("stale", "device_silent")}
-    return await house.shard.verdicts("mixed") == wanted
+    return await harness.shard.verdicts("mixed") == wanted
 
 
-async def _check_edges(house: House, misfortune: Misfortune) -> None:
+async def _check_edges(harness: Harness, misfortune: Misfortune) -> None:
     """Stored are the beginnings and ends of trouble, not every call that failed in between."""
-    edges = [(row["kind"], row["fault"]) for row in await house.fetch(EDGES, misfortune.fleet.name)]
+    edges = [
+        (row["kind"], row["fault"]) for row in await harness.fetch(EDGES, misfortune.fleet.name)
+    ]
     calls = [edge for edge in edges if edge[0].startswith("call_")]
-    assert calls == [("call_succeeded", None), ("call_failed", misfortune.fault), ("call_succeeded", None)]
+    assert calls == [
+        ("call_succeeded", None),
+        ("call_failed", misfortune.fault),
+        ("call_succeeded", None),
+    ]
 
 
 async def test_a_provider_that_says_wait_is_left_alone_until_then(dsn: str, tmp_path: Path) -> None:
     """Polled (X-Rate-Limit-Reset of rFMS) and streamed (Retry-After): cycles go on, and call nobody meanwhile."""
     wait_seconds = 3.0
     west, harbour = polled("west"), streamed("harbour")
-    async with open_house(dsn, tmp_path, west, harbour) as house:
+    async with open_harness(dsn, tmp_path, west, harbour) as harness:
         for fleet in (west, harbour):
-            await house.change_faults(fleet.name, f"http_429=1,retry_after={wait_seconds}")
-            await house.add_fleet(fleet, interval=2, thresholds=QUICK)
-        refused_at = await _watch_refusals(house, times=2)
-        cycles = await house.shard.cycles("west")
+            await harness.change_faults(fleet.name, f"http_429=1,retry_after={wait_seconds}")
+            await harness.add_fleet(fleet, interval=2, thresholds=QUICK)
+        refused_at = await _watch_refusals(harness, times=2)
+        cycles = await harness.shard.cycles("west")
 
     gaps = {door: second - first for door, (first, second, *_) in refused_at.items()}
     assert all(gap > wait_seconds - 0.2 for gap in gaps.values()), gaps
-    results = [cycle["summary"]["connections"]["rfms"] for cycle in cycles if cycle["outcome"] == "failed"]
+    results = [
+        cycle["summary"]["connections"]["rfms"] for cycle in cycles if cycle["outcome"] == "failed"
+    ]
     assert any(result.endswith("the provider asked for it") for result in results)
 
 
-async def _watch_refusals(house: House, *, times: int) -> dict[str, list[float]]:
+async def _watch_refusals(harness: Harness, *, times: int) -> dict[str, list[float]]:
     """When each of the three ways out was refused, until each has been so many times."""
     refused_at: dict[str, list[float]] = {"polled": [], "state endpoint": [], "handshake": []}
     with trio.fail_after(15):
         while any(len(instants) < times for instants in refused_at.values()):
             await trio.sleep(0.02)
             counts = {
-                "polled": house.requests("west").get("GET /rfms/vehiclestatuses 429", 0),
-                "state endpoint": house.requests("harbour").get("POST /api/v2/state 429", 0),
-                "handshake": house.simulator.desk("harbour").injected["handshake_429"],
+                "polled": harness.requests("west").get("GET /rfms/vehiclestatuses 429", 0),
+                "state endpoint": harness.requests("harbour").get("POST /api/v2/state 429", 0),
+                "handshake": harness.simulator.desk("harbour").injected["handshake_429"],
             }
             for door, count in counts.items():
                 refused_at[door] += [trio.current_time()] * (count - len(refused_at[door]))
@@ -137,31 +159,41 @@ async def _watch_refusals(house: House, *, times: int) -> dict[str, list[float]]
 async def test_a_latency_spike_that_ends_in_success_is_no_outage(dsn: str, tmp_path: Path) -> None:
     """One that a cycle can sit out costs nothing; one that is too long costs a cycle, and the next makes up for it."""
     slow, slower = polled("slow"), polled("slower")
-    async with open_house(dsn, tmp_path, slow, slower) as house:
+    async with open_harness(dsn, tmp_path, slow, slower) as harness:
         for fleet in (slow, slower):
-            await house.add_fleet(fleet, interval=2)
+            await harness.add_fleet(fleet, interval=2)
         reporting = {"slow": {"reporting"}, "slower": {"reporting"}}
-        await eventually(lambda: _reasons(house, [slow, slower]), reporting)  # of every vehicle
-        await house.change_faults("slow", "latency=0.8")
-        await house.change_faults("slower", "latency=10")
-        await until(lambda: _has_cycle(house, "slow", "completed", longer_than=0.7))
-        await until(lambda: _has_cycle(house, "slower", "timed_out", longer_than=1.5))
-        during = await _reasons(house, [slow, slower])
+        await eventually(lambda: _reasons(harness, [slow, slower]), reporting)  # of every vehicle
+        await harness.change_faults("slow", "latency=0.8")
+        await harness.change_faults("slower", "latency=10")
+        await until(lambda: _has_cycle(harness, "slow", "completed", longer_than=0.7))
+        await until(lambda: _has_cycle(harness, "slower", "timed_out", longer_than=1.5))
+        during = await _reasons(harness, [slow, slower])
         for fleet in (slow, slower):
-            await house.change_faults(fleet.name)
-        before = len(await house.shard.cycles("slower"))
-        await until(lambda: _newest_is_completed(house, before))
-        after = await _reasons(house, [slow, slower])
-        outcomes = {cycle["outcome"] for cycle in await house.shard.cycles("slow") if cycle["started_at"]}
-        edges = {name: [row["kind"] for row in await house.fetch(EDGES, name)] for name in ("slow", "slower")}
+            await harness.change_faults(fleet.name)
+        before = len(await harness.shard.cycles("slower"))
+        await until(lambda: _newest_is_completed(harness, before))
+        after = await _reasons(harness, [slow, slower])
+        outcomes = {
+            cycle["outcome"] for cycle in await harness.shard.cycles("slow") if cycle["started_at"]
+        }
+        edges = {
+            name: [row["kind"] for row in await harness.fetch(EDGES, name)]
+            for name in ("slow", "slower")
+        }
 
     assert during == after == reporting
     assert outcomes <= {"completed", "running"}
-    assert edges == {"slow": ["call_succeeded"], "slower": ["call_succeeded", "call_failed", "call_succeeded"]}
+    assert edges == {
+        "slow": ["call_succeeded"],
+        "slower": ["call_succeeded", "call_failed", "call_succeeded"],
+    }
 
 
-async def _has_cycle(house: House, workspace_id: str, outcome: str, *, longer_than: float = 0.0) -> bool:
-    rows = await house.fetch(
+async def _has_cycle(
+    harness: Harness, workspace_id: str, outcome: str, *, longer_than: float = 0.0
+) -> bool:
+    rows = await harness.fetch(
         "SELECT 1 FROM poll_cycles WHERE workspace_id = $1 AND outcome = $2"
         " AND ended_at - started_at >= make_interval(secs => $3)",
         workspace_id,
@@ -171,31 +203,35 @@ async def _has_cycle(house: House, workspace_id: str, outcome: str, *, longer_th
     return bool(rows)
 
 
-async def _newest_is_completed(house: House, before: int) -> bool:
-    cycles = await house.shard.cycles("slower")
+async def _newest_is_completed(harness: Harness, before: int) -> bool:
+    cycles = await harness.shard.cycles("slower")
     return len(cycles) > before and cycles[0]["outcome"] == "completed"
 
 
-async def test_streams_that_are_cut_come_back_one_by_one_and_fetch_what_they_missed(dsn: str, tmp_path: Path) -> None:
+async def test_streams_that_are_cut_come_back_one_by_one_and_fetch_what_they_missed(
+    dsn: str, tmp_path: Path
+) -> None:
     """While all are away the vehicles go on, and have fallen silent when the streams return: only the state endpoint
     can tell what was missed. No cycle runs meanwhile.
     """
     fleets = [streamed(f"fleet-{number}", 1) for number in range(8)]
-    async with open_house(dsn, tmp_path, *fleets) as house:
+    async with open_harness(dsn, tmp_path, *fleets) as harness:
         for fleet in fleets:
-            await house.add_fleet(fleet)
-        await eventually(lambda: _streaming(house), {fleet.name for fleet in fleets})
+            await harness.add_fleet(fleet)
+        await eventually(lambda: _streaming(harness), {fleet.name for fleet in fleets})
         for fleet in fleets:
-            await house.change_faults(fleet.name, "http_503=1,retry_after=0.5")
-        await house.disconnect()
+            await harness.change_faults(fleet.name, "http_503=1,retry_after=0.5")
+        await harness.disconnect()
         await trio.sleep(1.2)
-        stored = await _stored_ms(house)
+        stored = await _stored_ms(harness)
         for fleet in fleets:  # silent, and no fault any more
-            await house.change_faults(fleet.name, reporting={fleet.vehicles[0].vehicle_id: {"never": True}})
-        missed = {fleet.name: _newest_known_ms(house, fleet) for fleet in fleets}
+            await harness.change_faults(
+                fleet.name, reporting={fleet.vehicles[0].vehicle_id: {"never": True}}
+            )
+        missed = {fleet.name: _newest_known_ms(harness, fleet) for fleet in fleets}
         assert all(instant > stored[name] + 800 for name, instant in missed.items())
-        await eventually(lambda: _stored_ms(house), missed)
-        connections = list(house.simulator.connections)
+        await eventually(lambda: _stored_ms(harness), missed)
+        connections = list(harness.simulator.connections)
 
     first, second = connections[: len(fleets)], connections[len(fleets) :]
     assert {entry.ending for entry in first} == {"cut_by_fault"}
@@ -203,21 +239,25 @@ async def test_streams_that_are_cut_come_back_one_by_one_and_fetch_what_they_mis
     assert len(second) == len(fleets)
     returned = sorted(entry.opened_monotonic for entry in second)
     assert returned[-1] - returned[0] > 0.1
-    assert sum(entry.frames for entry in second) <= len(second)  # nothing but the echo came over the new streams
+    assert sum(entry.frames for entry in second) <= len(
+        second
+    )  # nothing but the echo came over the new streams
 
 
-async def _streaming(house: House) -> set[str]:
+async def _streaming(harness: Harness) -> set[str]:
     """Fleets of which something has come over an open stream and is stored."""
-    rows = await house.fetch("SELECT workspace_id FROM device_state WHERE version > 2")
-    return {row["workspace_id"] for row in rows if house.simulator.desk(row["workspace_id"]).sessions}
+    rows = await harness.fetch("SELECT workspace_id FROM device_state WHERE version > 2")
+    return {
+        row["workspace_id"] for row in rows if harness.simulator.desk(row["workspace_id"]).sessions
+    }
 
 
-def _newest_known_ms(house: House, fleet: Tenant) -> int:
-    live = house.simulator.desk(fleet.name).fleet
+def _newest_known_ms(harness: Harness, fleet: Tenant) -> int:
+    live = harness.simulator.desk(fleet.name).fleet
     assert isinstance(live, LiveStream)
     return max(signal.known_ms for signal in live.signals)
 
 
-async def _stored_ms(house: House) -> dict[str, Any]:
-    rows = await house.fetch("SELECT workspace_id, last_observed_at FROM device_state")
+async def _stored_ms(harness: Harness) -> dict[str, Any]:
+    rows = await harness.fetch("SELECT workspace_id, last_observed_at FROM device_state")
     return {row["workspace_id"]: round(row["last_observed_at"].timestamp() * 1000) for row in rows}

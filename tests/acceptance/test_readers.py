@@ -14,12 +14,12 @@ import trio
 from api.bodies import format_instant
 from simulator.rfms import RfmsFleet
 from tests.acceptance.fleets import polled, streamed
-from tests.acceptance.house import QUICK, device, eventually, open_house, update
+from tests.acceptance.harness import QUICK, device, eventually, open_harness, update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.house import House, Shard
+    from tests.acceptance.harness import Harness, Shard
 
 READERS = 4
 WRITES = 25
@@ -29,15 +29,15 @@ async def test_acceptance_5_readers_of_two_shards_agree_on_every_version_while_u
     dsn: str, tmp_path: Path
 ) -> None:
     """Lists and single snapshots, read by several at once: a version has one document and one time, whoever asks."""
-    async with open_house(dsn, tmp_path, shards=("shard-1", "shard-2")) as house:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1", "bus-2"])
+    async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
+        await harness.shard.add_pushed_fleet("harbour", ["bus-1", "bus-2"])
         seen: list[tuple[Any, ...]] = []
         async with trio.open_nursery() as nursery:
             for number in range(READERS):
-                nursery.start_soon(_keep_reading, house.shards[number % 2], number, seen)
-            await _write(house)
+                nursery.start_soon(_keep_reading, harness.shards[number % 2], number, seen)
+            await _write(harness)
             nursery.cancel_scope.cancel()
-        final = [await _read(shard, number) for number, shard in enumerate(house.shards * 3)]
+        final = [await _read(shard, number) for number, shard in enumerate(harness.shards * 3)]
 
     told = {(device_id, version) for device_id, version, *_ in seen}
     assert len(told) > WRITES / 4
@@ -46,12 +46,15 @@ async def test_acceptance_5_readers_of_two_shards_agree_on_every_version_while_u
     assert final == [final[0]] * len(final)
 
 
-async def _write(house: House) -> None:
-    began_at = await house.now() - timedelta(seconds=WRITES)
+async def _write(harness: Harness) -> None:
+    began_at = await harness.now() - timedelta(seconds=WRITES)
     for number in range(WRITES):
         instant = began_at + timedelta(seconds=number)
-        sent = [update("harbour", bus, instant, soc_percent=number, speed_kmh=number) for bus in ("bus-1", "bus-2")]
-        assert await house.shards[number % 2].outcomes(*sent) == ["accepted"] * 2
+        sent = [
+            update("harbour", bus, instant, soc_percent=number, speed_kmh=number)
+            for bus in ("bus-1", "bus-2")
+        ]
+        assert await harness.shards[number % 2].outcomes(*sent) == ["accepted"] * 2
 
 
 async def _keep_reading(shard: Shard, number: int, seen: list[tuple[Any, ...]]) -> None:
@@ -64,13 +67,20 @@ async def _read(shard: Shard, number: int) -> list[tuple[Any, ...]]:
     if number % 2:
         items = (await shard.get("/workspaces/harbour/snapshots"))["items"]
     else:
-        items = [await shard.get(f"/workspaces/harbour/snapshots/{bus}") for bus in ("bus-1", "bus-2")]
+        items = [
+            await shard.get(f"/workspaces/harbour/snapshots/{bus}") for bus in ("bus-1", "bus-2")
+        ]
     return [
         (
             item["device_id"],
             item["version"],
             item["last_update_received_at"],
-            tuple(sorted((name, entry["value"], entry["observed_at"]) for name, entry in item["values"].items())),
+            tuple(
+                sorted(
+                    (name, entry["value"], entry["observed_at"])
+                    for name, entry in item["values"].items()
+                )
+            ),
         )
         for item in items
     ]
@@ -81,44 +91,46 @@ async def test_nfr_002_every_page_shows_what_the_provider_last_said_within_one_r
 ) -> None:
     """Polled and streamed: once the vehicles have fallen silent, one interval later all pages show their last words."""
     fleets = [polled("west"), streamed("harbour")]
-    async with open_house(dsn, tmp_path, *fleets) as house:
+    async with open_harness(dsn, tmp_path, *fleets) as harness:
         for fleet in fleets:
-            await house.add_fleet(fleet, interval=2, thresholds=QUICK)
-            await eventually(partial(_is_heard, house, fleet.name), True)
+            await harness.add_fleet(fleet, interval=2, thresholds=QUICK)
+            await eventually(partial(_is_heard, harness, fleet.name), True)
         for fleet in fleets:
             silence = {vehicle.vehicle_id: {"never": True} for vehicle in fleet.vehicles}
-            await house.change_faults(fleet.name, reporting=silence)
+            await harness.change_faults(fleet.name, reporting=silence)
         await trio.sleep(2.5)
         for fleet in fleets:
-            await _check_last_words(house, fleet.name)
+            await _check_last_words(harness, fleet.name)
 
 
-async def _is_heard(house: House, tenant: str) -> bool:
-    return {state for state, _ in (await house.shard.verdicts(tenant)).values()} == {"healthy"}
+async def _is_heard(harness: Harness, tenant: str) -> bool:
+    return {state for state, _ in (await harness.shard.verdicts(tenant)).values()} == {"healthy"}
 
 
-async def _check_last_words(house: House, tenant: str) -> None:
+async def _check_last_words(harness: Harness, tenant: str) -> None:
     """List, single snapshot, health and event history, against what the provider itself knows."""
-    shard = house.shard
+    shard = harness.shard
     report = {item["device_id"]: item for item in (await shard.health(tenant))["items"]}
     for snapshot in (await shard.get(f"/workspaces/{tenant}/snapshots"))["items"]:
         device_id = snapshot["device_id"]
         alone = await shard.get(f"/workspaces/{tenant}/snapshots/{device_id}")
         newest = (await shard.events(tenant, device_id))[-1]
         soc = snapshot["values"]["soc_percent"]
-        assert (soc["value"], soc["observed_at"]) == _known_soc(house, tenant, device_id)
+        assert (soc["value"], soc["observed_at"]) == _known_soc(harness, tenant, device_id)
         shown = alone["values"]["soc_percent"]
         assert (shown["value"], shown["observed_at"]) == (soc["value"], soc["observed_at"])
         times = {one["last_update_received_at"] for one in (snapshot, alone, report[device_id])}
         assert times == {newest["received_at"]}
 
 
-def _known_soc(house: House, tenant: str, vehicle_id: str) -> tuple[Any, str]:
-    fleet = house.simulator.desk(tenant).fleet
+def _known_soc(harness: Harness, tenant: str, vehicle_id: str) -> tuple[Any, str]:
+    fleet = harness.simulator.desk(tenant).fleet
     if isinstance(fleet, RfmsFleet):
         status = fleet.log.latest[fleet.log.roster.vehicles[vehicle_id]]
         seconds = round(status.created, 3)
-        return fleet.log.values(status)["hybridBatteryPackRemainingCharge"], format_instant(_utc(seconds))
+        return fleet.log.values(status)["hybridBatteryPackRemainingCharge"], format_instant(
+            _utc(seconds)
+        )
     (signal,) = (signal for signal in fleet.signals_of(vehicle_id) if signal.label == "soc")
     return signal.reading(signal.known_ms)["value"], format_instant(_utc(signal.known_ms / 1000))
 
@@ -130,33 +142,46 @@ def _utc(seconds: float) -> datetime:
 async def test_fr_013_commands_are_judged_by_the_database_not_by_what_a_process_remembers(
     dsn: str, tmp_path: Path
 ) -> None:
-    async with open_house(dsn, tmp_path, shards=("shard-1", "shard-2")) as house:
-        one, other = house.shards
+    async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
+        one, other = harness.shards
         await one.add_pushed_fleet("harbour", ["bus-1"])
-        # The other shard knows at once what it was never told: the workspace, the connection, who holds an external id.
+        # The other shard knows at once what it was never told: the workspace, the connection, who
+        # holds an external id.
         await other.add_devices("harbour", "push", ["bus-2"])
         taken = device("push", "bus-3", external_id="bus-2")
-        refused = await one.ask("POST", "/workspaces/harbour/devices/import", json={"devices": [taken]})
+        refused = await one.ask(
+            "POST", "/workspaces/harbour/devices/import", json={"devices": [taken]}
+        )
         assert (refused.status, refused.problem) == (409, "conflict")
-        # What it retires is unknown to the first from the next update on, and may be given to another device.
-        assert await one.outcomes(update("harbour", "bus-2", await house.now(), soc_percent=1)) == ["accepted"]
+        # What it retires is unknown to the first from the next update on, and may be given to
+        # another device.
+        assert await one.outcomes(
+            update("harbour", "bus-2", await harness.now(), soc_percent=1)
+        ) == ["accepted"]
         assert (await other.ask("DELETE", "/workspaces/harbour/devices/bus-2")).status == 200
-        late = update("harbour", "bus-2", await house.now(), soc_percent=2)
+        late = update("harbour", "bus-2", await harness.now(), soc_percent=2)
         assert await one.outcomes(late) == ["rejected:unknown_device"]
-        assert (await one.ask("POST", "/workspaces/harbour/devices/import", json={"devices": [taken]})).status == 200
+        assert (
+            await one.ask("POST", "/workspaces/harbour/devices/import", json={"devices": [taken]})
+        ).status == 200
         # A key that is revoked is refused at the next request, by every shard.
-        await house.execute("UPDATE keys SET revoked_at = clock_timestamp()")
-        assert [(await shard.ask("GET", "/workspaces")).status for shard in house.shards] == [401, 401]
+        await harness.execute("UPDATE keys SET revoked_at = clock_timestamp()")
+        assert [(await shard.ask("GET", "/workspaces")).status for shard in harness.shards] == [
+            401,
+            401,
+        ]
 
 
-async def test_fr_013_a_shard_that_starts_anew_answers_as_the_one_before(dsn: str, tmp_path: Path) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
-        await house.shard.ingest(update("harbour", "bus-1", await house.now(), soc_percent=61))
-        before = await _everything(house.shard)
-        await house.close_shard()
-        await house.open_shard("shard-1")
-        assert await _everything(house.shard) == before
+async def test_fr_013_a_shard_that_starts_anew_answers_as_the_one_before(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_harness(dsn, tmp_path) as harness:
+        await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
+        await harness.shard.ingest(update("harbour", "bus-1", await harness.now(), soc_percent=61))
+        before = await _everything(harness.shard)
+        await harness.close_shard()
+        await harness.open_shard("shard-1")
+        assert await _everything(harness.shard) == before
 
 
 async def _everything(shard: Shard) -> list[Any]:

@@ -10,13 +10,13 @@ import trio
 
 from simulator.rfms import RfmsFleet
 from tests.acceptance.fleets import polled, streamed, vin
-from tests.acceptance.house import QUICK, eventually, open_house, until, update
+from tests.acceptance.harness import QUICK, eventually, open_harness, until, update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.conftest import Logbook
-    from tests.acceptance.house import House, Shard
+    from tests.acceptance.harness import Harness, Shard
 
 GOOD_CYCLE = [
     "workspace_poll_cycle_triggered",
@@ -26,7 +26,13 @@ GOOD_CYCLE = [
     "workspace_poll_ingest_completed",
 ]
 FIELDS = {
-    "workspace_poll_cycle_triggered": {"workspace_id", "cycle_id", "slot_at", "attempt", "cycle_started_at"},
+    "workspace_poll_cycle_triggered": {
+        "workspace_id",
+        "cycle_id",
+        "slot_at",
+        "attempt",
+        "cycle_started_at",
+    },
     "telematics_provider_message_received": {
         "workspace_id",
         "provider_type",
@@ -36,7 +42,13 @@ FIELDS = {
     },
     "telematics_ingress_payload_prepared": {"workspace_id", "payload_prepared_at"},
     "telematics_update_accepted": {"workspace_id", "updates"},
-    "workspace_poll_ingest_completed": {"workspace_id", "cycle_id", "cycle_ended_at", "outcome", "result_summary"},
+    "workspace_poll_ingest_completed": {
+        "workspace_id",
+        "cycle_id",
+        "cycle_ended_at",
+        "outcome",
+        "result_summary",
+    },
 }
 
 
@@ -44,12 +56,18 @@ async def test_acceptance_10_every_cycle_can_be_followed_from_its_start_to_its_o
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     west = polled("west", 3, every=0.3)
-    async with open_house(dsn, tmp_path, west) as house:
-        await house.add_fleet(west, interval=2, thresholds=QUICK)
-        await eventually(lambda: _has_ended(house.shard, 2, "completed"), True)
-        cycles = [cycle for cycle in await house.shard.cycles("west") if cycle["outcome"] == "completed"]
-        by_id = await house.shard.get(f"/workspaces/west/cycles/{cycles[0]['cycle_id']}")
-        traces = {event["trace_id"] for number in range(3) for event in await house.shard.events("west", vin(number))}
+    async with open_harness(dsn, tmp_path, west) as harness:
+        await harness.add_fleet(west, interval=2, thresholds=QUICK)
+        await eventually(lambda: _has_ended(harness.shard, 2, "completed"), True)
+        cycles = [
+            cycle for cycle in await harness.shard.cycles("west") if cycle["outcome"] == "completed"
+        ]
+        by_id = await harness.shard.get(f"/workspaces/west/cycles/{cycles[0]['cycle_id']}")
+        traces = {
+            event["trace_id"]
+            for number in range(3)
+            for event in await harness.shard.events("west", vin(number))
+        }
 
     assert by_id == cycles[0]
     with_news = [cycle for cycle in cycles if "accepted" in cycle["summary"]["outcomes"]]
@@ -70,17 +88,21 @@ def _check_story(cycle: dict[str, Any], told: list[dict[str, Any]]) -> None:
     begun, ended = lines[0], lines[-1]
     assert begun["slot_at"][:19] == cycle["slot_start_at"][:19]
     assert (ended["outcome"], ended["result_summary"]) == (cycle["outcome"], cycle["summary"])
-    assert datetime.fromisoformat(begun["cycle_started_at"]) <= datetime.fromisoformat(ended["cycle_ended_at"])
+    assert datetime.fromisoformat(begun["cycle_started_at"]) <= datetime.fromisoformat(
+        ended["cycle_ended_at"]
+    )
 
 
 async def test_acceptance_10_a_cycle_that_fails_tells_its_end_as_well(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     west = polled("west", faults="http_401=1")
-    async with open_house(dsn, tmp_path, west) as house:
-        await house.add_fleet(west, interval=2, thresholds=QUICK)
-        await eventually(lambda: _has_ended(house.shard, 1, "failed"), True)
-        cycle = next(cycle for cycle in await house.shard.cycles("west") if cycle["outcome"] == "failed")
+    async with open_harness(dsn, tmp_path, west) as harness:
+        await harness.add_fleet(west, interval=2, thresholds=QUICK)
+        await eventually(lambda: _has_ended(harness.shard, 1, "failed"), True)
+        cycle = next(
+            cycle for cycle in await harness.shard.cycles("west") if cycle["outcome"] == "failed"
+        )
 
     begun, ended = _story(logbook, cycle["trace_id"])
     assert (begun["event"], ended["event"]) == (GOOD_CYCLE[0], GOOD_CYCLE[-1])
@@ -93,17 +115,18 @@ async def test_acceptance_10_a_run_that_somebody_asked_for_is_told_under_the_tra
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     west = polled("west", every=0.3)
-    async with open_house(dsn, tmp_path, west) as house:
-        await house.add_fleet(west)
-        # The schedule serves the present slot first. Only what is reported after that is news for this run.
-        await until(lambda: _has_served_a_slot(house.shard))
-        await _wait_for_reports(house, since=time.time())
-        asked = await house.shard.post(
+    async with open_harness(dsn, tmp_path, west) as harness:
+        await harness.add_fleet(west)
+        # The schedule serves the present slot first. Only what is reported after that is news for
+        # this run.
+        await until(lambda: _has_served_a_slot(harness.shard))
+        await _wait_for_reports(harness, since=time.time())
+        asked = await harness.shard.post(
             "/workspaces/west/cycles", {"when": "now"}, headers={"x-request-id": "please-run"}
         )
         path = f"/workspaces/west/cycles/{asked['cycle_id']}"
-        await eventually(lambda: _outcome(house.shard, path), "completed")
-        cycle = await house.shard.get(path)
+        await eventually(lambda: _outcome(harness.shard, path), "completed")
+        cycle = await harness.shard.get(path)
 
     assert (cycle["trigger"], cycle["trace_id"]) == ("manual", "please-run")
     _check_story(cycle, _story(logbook, "please-run"))
@@ -112,8 +135,8 @@ async def test_acceptance_10_a_run_that_somebody_asked_for_is_told_under_the_tra
 async def test_nfr_003_an_envelope_and_an_update_are_told_under_the_trace_id_of_their_request(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        shard, now = house.shard, await house.now()
+    async with open_harness(dsn, tmp_path) as harness:
+        shard, now = harness.shard, await harness.now()
         await shard.add_pushed_fleet(
             "harbour", ["bus-1"], connection={"provider_type": "viriciti", "transport": "stream"}
         )
@@ -136,7 +159,10 @@ async def test_nfr_003_an_envelope_and_an_update_are_told_under_the_trace_id_of_
     assert refused["trace_id"] == "an-update"
     assert [line["event"] for line in _story(logbook, "an-envelope")] == GOOD_CYCLE[1:4]
     told = _story(logbook, "an-update")
-    assert [line["event"] for line in told] == ["telematics_update_accepted", "telematics_update_rejected"]
+    assert [line["event"] for line in told] == [
+        "telematics_update_accepted",
+        "telematics_update_rejected",
+    ]
     assert told[1]["reasons"] == {"unknown_device": 1}
 
 
@@ -145,21 +171,27 @@ async def test_nfr_003_what_a_stream_brought_is_told_from_frames_to_commit(
 ) -> None:
     harbour = streamed("harbour", 1)
     vehicle = harbour.vehicles[0].vehicle_id
-    async with open_house(dsn, tmp_path, harbour) as house:
-        await house.add_fleet(harbour)
-        await eventually(lambda: _is_told(house.shard, vehicle), True)
-        events = await house.shard.events("harbour", vehicle)
+    async with open_harness(dsn, tmp_path, harbour) as harness:
+        await harness.add_fleet(harbour)
+        await eventually(lambda: _is_told(harness.shard, vehicle), True)
+        events = await harness.shard.events("harbour", vehicle)
 
-    streamed_traces = {line["trace_id"] for line in logbook.lines(event="telematics_update_accepted", origin="stream")}
+    streamed_traces = {
+        line["trace_id"]
+        for line in logbook.lines(event="telematics_update_accepted", origin="stream")
+    }
     stories = [
         [line["event"] for line in _story(logbook, event["trace_id"])]
         for event in events
-        if event["trace_id"] in streamed_traces  # the others came with a cycle, which reconciles a stream
+        if event["trace_id"]
+        in streamed_traces  # the others came with a cycle, which reconciles a stream
     ]
     assert stories == [GOOD_CYCLE[1:4]] * len(stories)
     assert len(stories) >= 3
     lines = logbook.lines(event="telematics_provider_message_received", workspace_id="harbour")
-    assert len({line["trace_id"] for line in lines}) == len(lines)  # one for each submission, never one for each frame
+    assert len({line["trace_id"] for line in lines}) == len(
+        lines
+    )  # one for each submission, never one for each frame
     assert sum(line["frames"] for line in lines) > 2 * len(lines)
 
 
@@ -178,9 +210,9 @@ async def _has_served_a_slot(shard: Shard) -> bool:
     return any(cycle["outcome"] in ("completed", "missed") for cycle in await shard.cycles("west"))
 
 
-async def _wait_for_reports(house: House, *, since: float) -> None:
+async def _wait_for_reports(harness: Harness, *, since: float) -> None:
     """Wait until every vehicle of `west` has written a record after that instant."""
-    fleet = house.simulator.desk("west").fleet
+    fleet = harness.simulator.desk("west").fleet
     assert isinstance(fleet, RfmsFleet)
     with trio.fail_after(10):
         while min(status.created for status in fleet.log.latest.values()) <= since:  # noqa: ASYNC110 - a clock's work

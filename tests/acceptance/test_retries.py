@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.acceptance.house import Shard, open_house, update
+from tests.acceptance.harness import Shard, open_harness, update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.house import House
+    from tests.acceptance.harness import Harness
 
 BUSES = [f"bus-{number}" for number in range(5)]
 READINGS = 30
@@ -26,35 +26,47 @@ FROM events JOIN device_state s USING (workspace_id, device_id) GROUP BY device_
 """
 
 
-async def test_fr_015_a_batch_that_is_sent_again_is_duplicate_and_changes_nothing(dsn: str, tmp_path: Path) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", BUSES)
-        now = await house.now()
+async def test_fr_015_a_batch_that_is_sent_again_is_duplicate_and_changes_nothing(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with open_harness(dsn, tmp_path) as harness:
+        await harness.shard.add_pushed_fleet("harbour", BUSES)
+        now = await harness.now()
         batch = [update("harbour", bus, now, soc_percent=61, odometer_km=1000) for bus in BUSES]
-        assert await house.shard.outcomes(*batch) == ["accepted"] * len(BUSES)
-        before = await _stored(house)
-        assert await house.shard.outcomes(*batch) == ["duplicate"] * len(BUSES)
-        assert await _stored(house) == before
+        assert await harness.shard.outcomes(*batch) == ["accepted"] * len(BUSES)
+        before = await _stored(harness)
+        assert await harness.shard.outcomes(*batch) == ["duplicate"] * len(BUSES)
+        assert await _stored(harness) == before
 
 
 async def test_fr_015_older_updates_are_stale_and_a_tie_with_another_value_is_a_conflict(
     dsn: str, tmp_path: Path
 ) -> None:
-    async with open_house(dsn, tmp_path) as house:
-        await house.shard.add_pushed_fleet("harbour", ["bus-1"])
-        now = await house.now()
+    async with open_harness(dsn, tmp_path) as harness:
+        await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
+        now = await harness.now()
         earlier, newer = now - timedelta(seconds=1), now + timedelta(seconds=1)
-        assert await house.shard.outcomes(
+        assert await harness.shard.outcomes(
             update("harbour", "bus-1", now, soc_percent=61),
             update("harbour", "bus-1", earlier, soc_percent=62),
             update("harbour", "bus-1", now, soc_percent=63),
             update("harbour", "bus-1", now, soc_percent=61),
-            update("harbour", "bus-1", earlier, soc_percent=62, speed_kmh=20),  # of two signals one is news
+            update(
+                "harbour", "bus-1", earlier, soc_percent=62, speed_kmh=20
+            ),  # of two signals one is news
             update("harbour", "bus-1", newer, soc_percent=60),
             update("harbour", "bus-1", newer + timedelta(minutes=10), soc_percent=59),
-        ) == ["accepted", "stale", "conflict", "duplicate", "accepted", "accepted", "rejected:future_timestamp"]
-        values = await house.shard.values("harbour", "bus-1")
-        ledger = Counter(row["outcome"] for row in await house.shard.rejections("harbour"))
+        ) == [
+            "accepted",
+            "stale",
+            "conflict",
+            "duplicate",
+            "accepted",
+            "accepted",
+            "rejected:future_timestamp",
+        ]
+        values = await harness.shard.values("harbour", "bus-1")
+        ledger = Counter(row["outcome"] for row in await harness.shard.rejections("harbour"))
 
     assert {name: (value, datetime.fromisoformat(at)) for name, (value, at) in values.items()} == {
         "soc_percent": (60, newer),
@@ -67,9 +79,9 @@ async def test_fr_015_two_shards_and_many_senders_of_the_same_readings_store_eac
     dsn: str, tmp_path: Path
 ) -> None:
     """Every sender sends everything, each in an order of its own: one history without a gap, one newest value."""
-    async with open_house(dsn, tmp_path, shards=("shard-1", "shard-2")) as house:
-        await house.shard.add_pushed_fleet("harbour", BUSES)
-        began_at = await house.now() - timedelta(seconds=READINGS)
+    async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
+        await harness.shard.add_pushed_fleet("harbour", BUSES)
+        began_at = await harness.now() - timedelta(seconds=READINGS)
         sent = [
             update("harbour", bus, began_at + timedelta(seconds=second), odometer_km=1000 + second)
             for second in range(READINGS)
@@ -77,10 +89,10 @@ async def test_fr_015_two_shards_and_many_senders_of_the_same_readings_store_eac
         ]
         outcomes: Counter[str] = Counter()
         async with trio.open_nursery() as nursery:
-            for seed, shard in enumerate(house.shards * SENDERS):
+            for seed, shard in enumerate(harness.shards * SENDERS):
                 nursery.start_soon(_send_shuffled, shard, sent, seed, outcomes)
-        guarded = await house.fetch(GUARDED)
-        values = [(await house.shard.values("harbour", bus))["odometer_km"][0] for bus in BUSES]
+        guarded = await harness.fetch(GUARDED)
+        values = [(await harness.shard.values("harbour", bus))["odometer_km"][0] for bus in BUSES]
 
     accepted = sum(len(row["sequences"]) for row in guarded)
     assert set(outcomes) <= {"accepted", "duplicate", "stale"}
@@ -92,7 +104,9 @@ async def test_fr_015_two_shards_and_many_senders_of_the_same_readings_store_eac
     assert values == [1000 + READINGS - 1] * len(BUSES)
 
 
-async def _send_shuffled(shard: Shard, sent: list[dict[str, Any]], seed: int, outcomes: Counter[str]) -> None:
+async def _send_shuffled(
+    shard: Shard, sent: list[dict[str, Any]], seed: int, outcomes: Counter[str]
+) -> None:
     """In an order that is only roughly that of time, ten at once."""
     chance = Random(seed)
     order = sorted(range(len(sent)), key=lambda place: place + chance.uniform(0, 40))
@@ -100,6 +114,9 @@ async def _send_shuffled(shard: Shard, sent: list[dict[str, Any]], seed: int, ou
         outcomes.update(await shard.outcomes(*(sent[place] for place in order[cut : cut + 10])))
 
 
-async def _stored(house: House) -> list[Any]:
+async def _stored(harness: Harness) -> list[Any]:
     tables = ("device_state", "snapshots", "events", "rejections")
-    return [await house.fetch(f"SELECT t.*, t.ctid::text FROM {table} t ORDER BY ctid") for table in tables]
+    return [
+        await harness.fetch(f"SELECT t.*, t.ctid::text FROM {table} t ORDER BY ctid")
+        for table in tables
+    ]

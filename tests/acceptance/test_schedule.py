@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.acceptance.fleets import polled, streamed
-from tests.acceptance.house import QUICK, eventually, open_house, until
+from tests.acceptance.harness import QUICK, eventually, open_harness, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.house import House
+    from tests.acceptance.harness import Harness
 
 SECOND = timedelta(seconds=1)
-CLOCK_ERROR = timedelta(seconds=0.25)  # slots are cut by our reading of the database's clock, started_at is its own
+CLOCK_ERROR = timedelta(
+    seconds=0.25
+)  # slots are cut by our reading of the database's clock, started_at is its own
 
 
 async def test_acceptance_1_each_workspace_gets_a_cycle_in_every_slot_at_its_own_moment(
@@ -29,20 +31,27 @@ async def test_acceptance_1_each_workspace_gets_a_cycle_in_every_slot_at_its_own
 ) -> None:
     interval = 2
     fleets = [polled(f"fleet-{number}") for number in range(6)]
-    async with open_house(dsn, tmp_path, *fleets) as house:
+    async with open_harness(dsn, tmp_path, *fleets) as harness:
         for fleet in fleets:
-            await house.add_fleet(fleet, interval=interval, thresholds=QUICK)
-        began_at = await house.now() + interval * SECOND
+            await harness.add_fleet(fleet, interval=interval, thresholds=QUICK)
+        began_at = await harness.now() + interval * SECOND
         await trio.sleep(3 * interval + 0.5)
         cycles = await _cycles(
-            house, "slot_start_at >= $1 AND slot_start_at < $2", began_at, began_at + 2 * interval * SECOND
+            harness,
+            "slot_start_at >= $1 AND slot_start_at < $2",
+            began_at,
+            began_at + 2 * interval * SECOND,
         )
 
     for of_one in cycles.values():
         first, second = of_one
         assert second["slot_start_at"] - first["slot_start_at"] == interval * SECOND
         for cycle in of_one:
-            assert (cycle["trigger"], cycle["attempt"], cycle["outcome"]) == ("schedule", 1, "completed")
+            assert (cycle["trigger"], cycle["attempt"], cycle["outcome"]) == (
+                "schedule",
+                1,
+                "completed",
+            )
             late = cycle["started_at"] - cycle["slot_start_at"]
             assert -CLOCK_ERROR <= late < interval * SECOND
     assert len(cycles) == len(fleets)
@@ -51,62 +60,68 @@ async def test_acceptance_1_each_workspace_gets_a_cycle_in_every_slot_at_its_own
     assert min(later - earlier for earlier, later in pairwise(around)) > 0.15
 
 
-async def test_acceptance_1_polling_never_calls_the_stream_transport(dsn: str, tmp_path: Path) -> None:
+async def test_acceptance_1_polling_never_calls_the_stream_transport(
+    dsn: str, tmp_path: Path
+) -> None:
     """The stream is there for whoever has one, and only for them."""
     west, harbour = polled("west"), streamed("harbour")
-    async with open_house(dsn, tmp_path, west, harbour) as house:
+    async with open_harness(dsn, tmp_path, west, harbour) as harness:
         for fleet in (west, harbour):
-            await house.add_fleet(fleet, interval=2, thresholds=QUICK)
+            await harness.add_fleet(fleet, interval=2, thresholds=QUICK)
 
         async def cycles_of_each() -> list[bool]:
-            cycles = [await house.shard.cycles(fleet.name) for fleet in (west, harbour)]
-            return [sum(cycle["outcome"] == "completed" for cycle in of_one) >= 2 for of_one in cycles]
+            cycles = [await harness.shard.cycles(fleet.name) for fleet in (west, harbour)]
+            return [
+                sum(cycle["outcome"] == "completed" for cycle in of_one) >= 2 for of_one in cycles
+            ]
 
         async def streamed_to() -> list[str]:
-            return [entry.tenant for entry in house.simulator.connections]
+            return [entry.tenant for entry in harness.simulator.connections]
 
         for fleet in (west, harbour):
-            await house.shard.post(f"/workspaces/{fleet.name}/cycles", {"when": "now"})
+            await harness.shard.post(f"/workspaces/{fleet.name}/cycles", {"when": "now"})
         await eventually(streamed_to, ["harbour"])
         await eventually(cycles_of_each, [True, True])
         assert await streamed_to() == ["harbour"]
-        assert set(house.requests("west")) == {"GET /rfms/vehiclestatuses 200"}
+        assert set(harness.requests("west")) == {"GET /rfms/vehiclestatuses 200"}
 
 
 async def test_a_run_that_was_asked_for_while_nobody_collected_is_made_as_soon_as_somebody_does(
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled("west")
-    async with open_house(dsn, tmp_path, west) as house:
-        await house.add_fleet(west)
-        await house.shard.add_workspace("west", active=False)
-        asked = await house.shard.post("/workspaces/west/cycles", {"when": "now"})
+    async with open_harness(dsn, tmp_path, west) as harness:
+        await harness.add_fleet(west)
+        await harness.shard.add_workspace("west", active=False)
+        asked = await harness.shard.post("/workspaces/west/cycles", {"when": "now"})
         path = f"/workspaces/west/cycles/{asked['cycle_id']}"
-        assert (await house.shard.get(path))["outcome"] == "requested"
-        await house.shard.add_workspace("west", active=True)
-        await eventually(lambda: _outcome(house, path), "completed", within=4)
+        assert (await harness.shard.get(path))["outcome"] == "requested"
+        await harness.shard.add_workspace("west", active=True)
+        await eventually(lambda: _outcome(harness, path), "completed", within=4)
 
 
-async def _outcome(house: House, path: str) -> str:
-    outcome: str = (await house.shard.get(path))["outcome"]
+async def _outcome(harness: Harness, path: str) -> str:
+    outcome: str = (await harness.shard.get(path))["outcome"]
     return outcome
 
 
-async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(dsn: str, tmp_path: Path) -> None:
+async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(
+    dsn: str, tmp_path: Path
+) -> None:
     """What was missed while nobody ran is recorded, the present slot is made up for, and nothing starts at once."""
     interval, count = 5, 15
     fleets = [polled(f"fleet-{number:02d}") for number in range(count)]
-    async with open_house(dsn, tmp_path, *fleets) as house:
+    async with open_harness(dsn, tmp_path, *fleets) as harness:
         for fleet in fleets:
-            await house.add_fleet(fleet, interval=interval, thresholds=QUICK)
-        await until(lambda: _is_started(house, count))
-        await house.close_shard()
+            await harness.add_fleet(fleet, interval=interval, thresholds=QUICK)
+        await until(lambda: _is_started(harness, count))
+        await harness.close_shard()
         await trio.sleep(interval)
-        await house.open_shard("shard-1")
-        back_at = await house.now()
+        await harness.open_shard("shard-1")
+        back_at = await harness.now()
         await trio.sleep(1.2 * interval)
-        cycles = await _cycles(house, "outcome <> 'running'")
-        (row,) = await house.fetch("SELECT epoch FROM sessions WHERE shard_id = 'shard-1'")
+        cycles = await _cycles(harness, "outcome <> 'running'")
+        (row,) = await harness.fetch("SELECT epoch FROM sessions WHERE shard_id = 'shard-1'")
 
     assert row["epoch"] == 2
     assert len(cycles) == count
@@ -117,17 +132,23 @@ async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(dsn: s
     assert any(cycle["outcome"] == "missed" for cycle in after)
     starts = sorted(cycle["started_at"] for cycle in after if cycle["started_at"] is not None)
     first_wave = [start for start in starts if start < back_at + interval * SECOND]
-    worst = max(sum(start <= other < start + SECOND for other in first_wave) for start in first_wave)
+    worst = max(
+        sum(start <= other < start + SECOND for other in first_wave) for start in first_wave
+    )
     assert worst <= 3 * count / interval + 3  # regular ones, and about twice as many late ones
 
 
-async def _is_started(house: House, count: int) -> bool:
-    return len(await _cycles(house, "outcome = 'completed'")) == count
+async def _is_started(harness: Harness, count: int) -> bool:
+    return len(await _cycles(harness, "outcome = 'completed'")) == count
 
 
-async def _cycles(house: House, condition: str, *values: Any) -> dict[str, list[dict[str, Any]]]:
+async def _cycles(
+    harness: Harness, condition: str, *values: Any
+) -> dict[str, list[dict[str, Any]]]:
     """By workspace, in the order of their slots."""
-    rows = await house.fetch(f"SELECT * FROM poll_cycles WHERE {condition} ORDER BY slot_start_at, trigger", *values)
+    rows = await harness.fetch(
+        f"SELECT * FROM poll_cycles WHERE {condition} ORDER BY slot_start_at, trigger", *values
+    )
     cycles = defaultdict(list)
     for row in rows:
         cycles[row["workspace_id"]].append(row)

@@ -1,4 +1,7 @@
-"""What every test of the actors starts from. Tests that use it also ask for `autojump_clock` by name."""
+"""What every test of the actors starts from.
+
+Tests that use it also ask for `autojump_clock` by name.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import pytest
 from hypothesis import settings
 from structlog.testing import capture_logs
 
-from tests.actors.cast import LIVE, House, ScriptedStreamer, Shard, build_house, polled
 from tests.actors.deferring import CYCLE_ID, KEY
+from tests.actors.harness import LIVE, Harness, ScriptedStreamer, Shard, build_harness, polled
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:
@@ -32,14 +35,14 @@ def events() -> Iterator[list[MutableMapping[str, Any]]]:
 
 
 @pytest.fixture
-async def house() -> House:
-    return await build_house()
+async def harness() -> Harness:
+    return await build_harness()
 
 
 @pytest.fixture
-async def shard(house: House) -> Shard:
+async def shard(harness: Harness) -> Shard:
     """A shard whose ingest actor does not run yet: `nursery.start_soon(shard.ingest.run)`."""
-    return await house.boot()
+    return await harness.boot()
 
 
 @pytest.fixture
@@ -49,19 +52,19 @@ def streamer(shard: Shard) -> ScriptedStreamer:
 
 
 @pytest.fixture
-async def island(house: House, shard: Shard, nursery: trio.Nursery) -> FleetView:
+async def island(harness: Harness, shard: Shard, nursery: trio.Nursery) -> FleetView:
     """As `shard` sees it, with its ingest actor running."""
-    await house.add_workspace(ISLAND)
-    await house.add_connection(polled("ferries", ISLAND), "raft-1")
+    await harness.add_workspace(ISLAND)
+    await harness.add_connection(polled("ferries", ISLAND), "raft-1")
     nursery.start_soon(shard.ingest.run)
     return await shard.view(ISLAND)
 
 
 @pytest.fixture
-async def running(house: House, shard: Shard, nursery: trio.Nursery) -> Shard:
+async def running(harness: Harness, shard: Shard, nursery: trio.Nursery) -> Shard:
     """The shard with its ingest actor running, a cycle of the harbour under way, and an island with a bus-1 too."""
-    await house.add_workspace(ISLAND)
-    await house.add_connection(polled(workspace_id=ISLAND), "bus-1")
-    assert (await house.store.start_cycle(shard.session, KEY, CYCLE_ID, "trace-c")).started
+    await harness.add_workspace(ISLAND)
+    await harness.add_connection(polled(workspace_id=ISLAND), "bus-1")
+    assert (await harness.store.start_cycle(shard.session, KEY, CYCLE_ID, "trace-c")).started
     nursery.start_soon(shard.ingest.run)
     return shard

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from domain.model import CursorAdvance, CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id
-from tests.actors.cast import HARBOUR, NOON, STEADY, at
+from tests.actors.harness import HARBOUR, NOON, STEADY, at
 
 if TYPE_CHECKING:
-    from tests.actors.cast import House
+    from tests.actors.harness import Harness
 
 KEY = CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1)
 CYCLE_ID = cycle_id(KEY)
@@ -24,7 +24,7 @@ def end_of_cycle() -> CycleEnd:
     return CycleEnd(KEY, CYCLE_ID, at(10), CycleOutcome.COMPLETED, {})
 
 
-async def cursor_of(house: House) -> str | None:
-    fleet = await house.store.load_fleet(HARBOUR)
+async def cursor_of(harness: Harness) -> str | None:
+    fleet = await harness.store.load_fleet(HARBOUR)
     assert fleet is not None
     return fleet.cursors.get(STEADY)

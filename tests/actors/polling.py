@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.ports import Page
+from ports.providers import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.ports import Sample
+    from ports.providers import Sample
 
 
 def page(*samples: Sample, **rest: Any) -> Page:
@@ -30,7 +30,7 @@ class Call:
 
 
 class ScriptedPoller:
-    """actors.ports.Poller. Each fetch plays the next entry of `script`: a page, a fault to raise, or seconds to wait
+    """ports.providers.Poller. Each fetch plays the next entry of `script`: a page, a fault to raise, or seconds to wait
     before the one after it. When the script is over it answers about every device and has no news.
     """
 
@@ -38,7 +38,9 @@ class ScriptedPoller:
         self.script: list[Page | Exception | float] = list(script)
         self.calls: list[Call] = []
 
-    async def fetch(self, external_ids: Sequence[str], cursor: str | None, page: str | None) -> Page:
+    async def fetch(
+        self, external_ids: Sequence[str], cursor: str | None, page: str | None
+    ) -> Page:
         self.calls.append(Call(external_ids, cursor, page))
         await trio.lowlevel.checkpoint()
         while self.script:

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.actors.cast import LIVE
+from tests.actors.harness import LIVE
 from tests.actors.polling import ScriptedPoller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from actors.stream import StreamActor
-    from tests.actors.cast import ScriptedStreamer, Shard
+    from tests.actors.harness import ScriptedStreamer, Shard
 
 
 @asynccontextmanager
-async def running(shard: Shard, *, seed: ScriptedPoller | None = None, **rest: Any) -> AsyncIterator[StreamActor]:
+async def running(
+    shard: Shard, *, seed: ScriptedPoller | None = None, **rest: Any
+) -> AsyncIterator[StreamActor]:
     """A stream of the harbour and the ingest actor behind it; stopped at the end of the block."""
     shard.provider.pollers[LIVE] = seed or ScriptedPoller()
     actor = shard.stream(await shard.view(), **rest)
@@ -36,4 +38,7 @@ def gaps(streamer: ScriptedStreamer) -> list[float]:
 
 def check_frames(actor: StreamActor) -> None:
     frames = actor.statistics()["frames"]
-    assert frames["received"] == frames["merged"] + frames["ignored"] + frames["malformed"] + frames["pending"]
+    assert (
+        frames["received"]
+        == frames["merged"] + frames["ignored"] + frames["malformed"] + frames["pending"]
+    )

@@ -9,18 +9,18 @@ import pytest
 import trio
 
 from actors.collect import MAX_WAIT_SECONDS, Collected, Collection
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from runtime.logs import get_logger
 from storage.faults import DatabaseAway
-from tests.actors.cast import HARBOUR, STEADY, at, outage, refused, sample
+from tests.actors.harness import HARBOUR, STEADY, at, outage, refused, sample
 from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from storage.unit_steps import Statement
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 
 async def make_collection(shard: Shard) -> Collection:
@@ -28,7 +28,9 @@ async def make_collection(shard: Shard) -> Collection:
     connection = view.connection(STEADY)
     assert connection is not None
     log = get_logger("test")
-    return Collection(connection, view, shard.ingest, shard.clock, shard.random, log, trace_id="trace-1")
+    return Collection(
+        connection, view, shard.ingest, shard.clock, shard.random, log, trace_id="trace-1"
+    )
 
 
 async def collect(shard: Shard, poller: ScriptedPoller, cursor: str | None = None) -> Collected:
@@ -40,31 +42,38 @@ async def settled(shard: Shard) -> None:
         await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
 
 
-async def stored_cursor(house: House) -> str | None:
-    fleet = await house.store.load_fleet(HARBOUR)
+async def stored_cursor(harness: Harness) -> str | None:
+    fleet = await harness.store.load_fleet(HARBOUR)
     assert fleet is not None
     return fleet.cursors.get(STEADY)
 
 
 async def test_pages_are_fetched_in_turn_and_the_cursor_is_stored_with_its_page(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     first = page(sample("bus-1", 1, soc_percent=10), next_page="two")
-    second = page(sample("bus-1", 2, soc_percent=11), sample("bus-2", 2, soc_percent=20), cursor="c-1")
+    second = page(
+        sample("bus-1", 2, soc_percent=11), sample("bus-2", 2, soc_percent=20), cursor="c-1"
+    )
     poller = ScriptedPoller(first, second)
     collected = await collect(shard, poller, cursor="c-0")
     assert [(call.cursor, call.page) for call in poller.calls] == [("c-0", None), ("c-0", "two")]
     assert poller.calls[0].external_ids == ["x-bus-1", "x-bus-2"]
     await settled(shard)
-    assert await stored_cursor(house) == collected.cursor == "c-1"
-    assert await house.sequences("bus-1") == [1, 2]
-    assert (collected.pages, collected.records, collected.updates, collected.devices_answered) == (2, 3, 3, 2)
+    assert await stored_cursor(harness) == collected.cursor == "c-1"
+    assert await harness.sequences("bus-1") == [1, 2]
+    assert (collected.pages, collected.records, collected.updates, collected.devices_answered) == (
+        2,
+        3,
+        3,
+        2,
+    )
 
 
 @pytest.mark.parametrize("units", [0, 1, 2, 3, 4, 9])
 async def test_no_cursor_is_stored_before_all_the_data_it_covers(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, units: int
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, units: int
 ) -> None:
     """Whenever the process ends. The first page has more updates than one unit takes."""
     begun = 0
@@ -75,36 +84,42 @@ async def test_no_cursor_is_stored_before_all_the_data_it_covers(
         if begun > units:
             raise DatabaseAway("the process has ended")
 
-    house.store.before_each_statement(end_after_so_many)
+    harness.store.before_each_statement(end_after_so_many)
     nursery.start_soon(shard.ingest.run)
     samples = [sample("bus-1", number, soc_percent=-number % 100) for number in range(-1400, 0)]
     first = page(*samples, next_page="two", cursor="c-1")
-    second = page(sample("bus-1", 1, soc_percent=1), sample("bus-2", 1, soc_percent=2), cursor="c-2")
+    second = page(
+        sample("bus-1", 1, soc_percent=1), sample("bus-2", 1, soc_percent=2), cursor="c-2"
+    )
     await collect(shard, ScriptedPoller(first, second))
     with trio.move_on_after(60):
         await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
-    cursor = await stored_cursor(house)
-    stored = len(await house.sequences("bus-1") + await house.sequences("bus-2"))
+    cursor = await stored_cursor(harness)
+    stored = len(await harness.sequences("bus-1") + await harness.sequences("bus-2"))
     assert stored >= {None: 0, "c-1": 1400, "c-2": 1402}[cursor]
     assert (cursor == "c-2") == (not shard.ingest.statistics()["pending"])
 
 
 async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_the_cursor_stays(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     first = page(sample("bus-1", 1, soc_percent=10), next_page="two")
     with pytest.raises(ProviderFault):
         await collect(shard, ScriptedPoller(first, refused()))
     await settled(shard)
-    assert await house.values("bus-1") == {"soc_percent": 10}
-    assert await stored_cursor(house) is None
-    assert house.edges() == []  # whether the call succeeded is not known before the last page
+    assert await harness.values("bus-1") == {"soc_percent": 10}
+    assert await stored_cursor(harness) is None
+    assert harness.edges() == []  # whether the call succeeded is not known before the last page
 
 
 @pytest.mark.parametrize("end", [1000.0, refused()], ids=["deadline", "fault"])
 async def test_a_run_that_is_cut_off_has_moved_the_cursor_as_far_as_its_pages_said(
-    house: House, shard: Shard, nursery: trio.Nursery, end: Exception | float, autojump_clock: MockClock
+    harness: Harness,
+    shard: Shard,
+    nursery: trio.Nursery,
+    end: Exception | float,
+    autojump_clock: MockClock,
 ) -> None:
     """With the data that it covers: also with a page that brought nothing, and not with one that names none."""
     nursery.start_soon(shard.ingest.run)
@@ -117,17 +132,19 @@ async def test_a_run_that_is_cut_off_has_moved_the_cursor_as_far_as_its_pages_sa
     with trio.move_on_after(60), contextlib.suppress(ProviderFault):
         await collection.run(ScriptedPoller(*pages, end), "c-0")
     await settled(shard)
-    assert await stored_cursor(house) == collection.collected.cursor == "c-2"
-    assert await house.sequences("bus-1") == [1, 2]
+    assert await stored_cursor(harness) == collection.collected.cursor == "c-2"
+    assert await harness.sequences("bus-1") == [1, 2]
     assert [reply.done for reply in collection.collected.replies] == [True] * 3
 
 
 async def test_a_page_is_asked_for_again_after_an_outage(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     first = page(sample("bus-1", 1, soc_percent=10), next_page="two")
-    poller = ScriptedPoller(first, outage(), outage(retry_after=4.0), page(sample("bus-1", 2, soc_percent=11)))
+    poller = ScriptedPoller(
+        first, outage(), outage(retry_after=4.0), page(sample("bus-1", 2, soc_percent=11))
+    )
     await collect(shard, poller)
     assert [call.page for call in poller.calls] == [None, "two", "two", "two"]
     assert poller.calls[3].at - poller.calls[2].at >= 4.0
@@ -154,12 +171,14 @@ async def test_only_what_may_pass_soon_is_tried_again_and_not_for_ever(
 
 
 async def test_of_devices_nobody_configured_a_hundred_are_kept(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     strangers = [sample(f"stranger-{number}", 1, soc_percent=1) for number in range(130)]
     again = [sample("stranger-1", 2, soc_percent=1), sample("bus-1", 2, soc_percent=1)]
-    collected = await collect(shard, ScriptedPoller(page(*strangers, next_page="two"), page(*again)))
+    collected = await collect(
+        shard, ScriptedPoller(page(*strangers, next_page="two"), page(*again))
+    )
     assert (collected.updates, collected.unknown_dropped) == (102, 30)
     await settled(shard)
     assert shard.ingest.statistics()["reasons"] == {"unknown_device": 101}
@@ -167,7 +186,7 @@ async def test_of_devices_nobody_configured_a_hundred_are_kept(
 
 
 async def test_a_big_page_is_cut_and_what_commits_with_it_stays_with_the_last_part(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     samples = [sample("bus-1", number / 4, soc_percent=number % 100) for number in range(1_200)]
@@ -175,39 +194,45 @@ async def test_a_big_page_is_cut_and_what_commits_with_it_stays_with_the_last_pa
     receipts = [await reply.wait() for reply in collected.replies]
     assert [receipt and len(receipt.results) for receipt in receipts] == [500, 500, 200]
     await settled(shard)
-    assert await house.sequences("bus-1") == list(range(1, 1_201))
-    assert await stored_cursor(house) == "c-1"
+    assert await harness.sequences("bus-1") == list(range(1, 1_201))
+    assert await stored_cursor(harness) == "c-1"
 
 
 async def test_devices_the_provider_answered_about_are_confirmed_with_or_without_news(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     await trio.sleep(5)
     await collect(shard, ScriptedPoller(page(answered=frozenset(["x-bus-2", "x-stranger"]))))
     await settled(shard)
-    states = {key[1]: state.last_confirmed_at for key, state in house.store.tables.device_state.items()}
+    states = {
+        key[1]: state.last_confirmed_at for key, state in harness.store.tables.device_state.items()
+    }
     assert states == {"bus-1": None, "bus-2": at(5), "ferry-1": None, "ferry-2": None}
-    assert house.edges() == [(STEADY, "call_succeeded", None)]
+    assert harness.edges() == [(STEADY, "call_succeeded", None)]
 
 
 async def test_malformed_records_are_one_row_of_the_ledger_with_a_sample(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    collected = await collect(shard, ScriptedPoller(page(malformed=(b"<first>", b"<second>"), malformed_count=7)))
+    collected = await collect(
+        shard, ScriptedPoller(page(malformed=(b"<first>", b"<second>"), malformed_count=7))
+    )
     await settled(shard)
-    (row,) = await house.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
+    (row,) = await harness.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
     assert (row.occurrences, row.sample, row.reason) == (7, b"<first>", "invalid")
     assert collected.malformed == 7
 
 
 async def test_a_page_that_waits_for_room_is_not_a_page_that_was_asked_for(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Who looks from outside, when the deadline comes, can tell whom it waited for."""
     collection = await make_collection(shard)
-    nursery.start_soon(collection.run, ScriptedPoller(3.0, page(sample("bus-1", 1, soc_percent=10))), None)
+    nursery.start_soon(
+        collection.run, ScriptedPoller(3.0, page(sample("bus-1", 1, soc_percent=10))), None
+    )
     await trio.sleep(1)
     assert collection.collected.asked_at == 0.0
     await trio.sleep(5)

@@ -7,10 +7,10 @@ from typing import Literal
 import pytest
 
 from actors.connections import Connector
-from actors.ports import ProviderFault
 from domain.model import FaultClass, ProviderConnection
+from ports.providers import ProviderFault
 from runtime.faults import EnvironmentFault
-from tests.actors.cast import HARBOUR, ScriptedProvider, polled, resolve_secret, streamed
+from tests.actors.harness import HARBOUR, ScriptedProvider, polled, resolve_secret, streamed
 
 
 async def unresolvable(reference: str) -> str:
@@ -26,10 +26,17 @@ def connect_with(provider: ScriptedProvider) -> Connector:
     return Connector({"scripted": provider}, resolve_secret)
 
 
-async def test_a_reference_is_resolved_each_time_a_connection_is_opened(provider: ScriptedProvider) -> None:
+async def test_a_reference_is_resolved_each_time_a_connection_is_opened(
+    provider: ScriptedProvider,
+) -> None:
     connector = connect_with(provider)
-    connection = ProviderConnection(HARBOUR, "p", "scripted", "stream", "wss://p.example", "env:KEY")
-    poller, streamer = await connector.open_poller(connection), await connector.open_streamer(connection)
+    connection = ProviderConnection(
+        HARBOUR, "p", "scripted", "stream", "wss://p.example", "env:KEY"
+    )
+    poller, streamer = (
+        await connector.open_poller(connection),
+        await connector.open_streamer(connection),
+    )
     assert poller is not None
     assert poller.poller is provider.pollers["p"]
     assert streamer is not None
@@ -58,7 +65,10 @@ async def test_what_a_provider_does_not_offer_is_none(provider: ScriptedProvider
     ],
 )
 async def test_a_connection_that_cannot_be_opened_is_a_permanent_fault_that_says_why(
-    provider: ScriptedProvider, transport: Literal["poll", "stream"], changes: dict[str, object], says: str
+    provider: ScriptedProvider,
+    transport: Literal["poll", "stream"],
+    changes: dict[str, object],
+    says: str,
 ) -> None:
     connector = Connector({"scripted": provider}, unresolvable)
     plain = {"provider_type": "scripted", "credential": None, "settings": {}} | changes

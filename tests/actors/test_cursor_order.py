@@ -11,16 +11,16 @@ import trio
 from actors.collect import Collection
 from actors.lanes import LANES
 from runtime.logs import get_logger
-from tests.actors.cast import STEADY, sample, update
+from tests.actors.harness import STEADY, sample, update
 from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from actors.ingest import IngestActor
-    from actors.ports import Page
     from domain.model import Submission
-    from tests.actors.cast import Shard
+    from ports.providers import Page
+    from tests.actors.harness import Shard
 
 
 class Watched:
@@ -53,7 +53,10 @@ def pages_of(*sizes: int) -> list[Page]:
     """Pages of so many samples, each with a cursor named for it."""
     return [
         page(
-            *(sample("bus-1", 10 * number + index / 1000, soc_percent=index % 100) for index in range(size)),
+            *(
+                sample("bus-1", 10 * number + index / 1000, soc_percent=index % 100)
+                for index in range(size)
+            ),
             cursor=f"c-{number}",
             next_page=None if number == len(sizes) else f"page-{number + 1}",
         )
@@ -61,7 +64,9 @@ def pages_of(*sizes: int) -> list[Page]:
     ]
 
 
-async def test_a_cursor_goes_with_the_last_part_of_its_page(shard: Shard, autojump_clock: MockClock) -> None:
+async def test_a_cursor_goes_with_the_last_part_of_its_page(
+    shard: Shard, autojump_clock: MockClock
+) -> None:
     ingest = Watched(shard)
     collection = await make_collection(shard, ingest)
     await collection.run(ScriptedPoller(*pages_of(1_200, 3, 0, 501)), "c-0")
@@ -76,7 +81,9 @@ async def test_a_cursor_goes_with_the_last_part_of_its_page(shard: Shard, autoju
     ]
 
 
-async def test_what_is_true_of_the_whole_run_goes_with_its_last_part(shard: Shard, autojump_clock: MockClock) -> None:
+async def test_what_is_true_of_the_whole_run_goes_with_its_last_part(
+    shard: Shard, autojump_clock: MockClock
+) -> None:
     ingest = Watched(shard)
     collection = await make_collection(shard, ingest)
     malformed = page(*pages_of(501)[0].samples, malformed=(b"<bad>",), malformed_count=1)
@@ -88,7 +95,9 @@ async def test_what_is_true_of_the_whole_run_goes_with_its_last_part(shard: Shar
     assert last.confirmation.device_ids == ("bus-1",)
 
 
-async def test_updates_keep_the_order_of_their_page(shard: Shard, autojump_clock: MockClock) -> None:
+async def test_updates_keep_the_order_of_their_page(
+    shard: Shard, autojump_clock: MockClock
+) -> None:
     """Oldest first: what is stored of a page that was cut off must not make the rest stale."""
     ingest = Watched(shard)
     collection = await make_collection(shard, ingest)
@@ -114,4 +123,7 @@ async def test_a_page_without_room_does_not_move_the_cursor(
     assert ingest.steps == [(10, "c-1")] + [(500, None)] * parts_with_room
     assert collection.collected.cursor == "c-1"
     assert len(collection.collected.replies) == 1 + parts_with_room
-    assert shard.ingest.statistics()["mailbox"]["lanes"]["poll"]["waiting_size"] == LANES["poll"].capacity
+    assert (
+        shard.ingest.statistics()["mailbox"]["lanes"]["poll"]["waiting_size"]
+        == LANES["poll"].capacity
+    )

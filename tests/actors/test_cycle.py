@@ -11,10 +11,22 @@ import trio
 from actors.connections import Connector
 from actors.cycle import MAX_DETAIL_CHARACTERS, Cycle, PollState
 from actors.lanes import LANES
-from actors.ports import ProviderFault
 from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
 from domain.schedule import cycle_id
-from tests.actors.cast import HARBOUR, INTERVAL, LIVE, STEADY, at, outage, polled, refused, sample, streamed, update
+from ports.providers import ProviderFault
+from tests.actors.harness import (
+    HARBOUR,
+    INTERVAL,
+    LIVE,
+    STEADY,
+    at,
+    outage,
+    polled,
+    refused,
+    sample,
+    streamed,
+    update,
+)
 from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
@@ -22,7 +34,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
     Events = list[MutableMapping[str, Any]]
 
@@ -30,14 +42,21 @@ if TYPE_CHECKING:
 async def make_cycle(shard: Shard, number: int = 0, state: PollState | None = None) -> Cycle:
     """Started for the harbour's slot of that number."""
     key = CycleKey(HARBOUR, at(INTERVAL * number), CycleTrigger.SCHEDULE, 1)
-    started = await shard.house.store.start_cycle(shard.session, key, cycle_id(key), "trace-c")
+    started = await shard.harness.store.start_cycle(shard.session, key, cycle_id(key), "trace-c")
     assert started.started
     view, state = await shard.view(), state or PollState({})
-    return Cycle(started, "trace-c", view, state, shard.connector, shard.ingest, shard.clock, shard.random)
+    return Cycle(
+        started, "trace-c", view, state, shard.connector, shard.ingest, shard.clock, shard.random
+    )
 
 
 async def run_cycle(
-    shard: Shard, number: int = 0, state: PollState | None = None, *, fetch: float = 240, commit: float = 30
+    shard: Shard,
+    number: int = 0,
+    state: PollState | None = None,
+    *,
+    fetch: float = 240,
+    commit: float = 30,
 ) -> CycleOutcome:
     """To its committed end. Needs the ingest actor."""
     cycle = await make_cycle(shard, number, state)
@@ -58,7 +77,7 @@ def fill_poll_lane(shard: Shard) -> None:
 
 
 async def test_a_secret_that_is_not_read_in_time_is_not_blamed_on_its_provider(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
 
@@ -66,20 +85,22 @@ async def test_a_secret_that_is_not_read_in_time_is_not_blamed_on_its_provider(
         await trio.sleep_forever()
 
     shard.connector = Connector({"scripted": shard.provider}, hang)
-    await house.store.put_provider(replace(polled(), credential="file:steady"))
+    await harness.store.put_provider(replace(polled(), credential="file:steady"))
     assert await run_cycle(shard, fetch=30) is CycleOutcome.TIMED_OUT
-    (row,) = await house.cycles()
+    (row,) = await harness.cycles()
     assert row.summary["connections"] == {STEADY: "not finished within 30 s", LIVE: "ok"}
 
 
 async def test_a_cycle_that_every_connection_answered_is_completed(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    news = page(sample("bus-1", 0, soc_percent=10), sample("nobody", 0, soc_percent=1), records=3, ignored=1)
+    news = page(
+        sample("bus-1", 0, soc_percent=10), sample("nobody", 0, soc_percent=1), records=3, ignored=1
+    )
     script(shard, steady=ScriptedPoller(2.0, news))
     assert await run_cycle(shard) is CycleOutcome.COMPLETED
-    (row,) = await house.cycles()
+    (row,) = await harness.cycles()
     assert (row.outcome, row.started_at, row.ended_at) == (CycleOutcome.COMPLETED, at(0), at(2))
     assert row.summary == {
         "connections": {STEADY: "ok", LIVE: "ok"},
@@ -103,7 +124,7 @@ async def test_a_cycle_that_every_connection_answered_is_completed(
     ids=["partial", "failed", "completed after an outage", "timed out"],
 )
 async def test_the_outcome_says_how_many_connections_answered(
-    house: House,
+    harness: Harness,
     shard: Shard,
     nursery: trio.Nursery,
     steady: ScriptedPoller,
@@ -114,44 +135,49 @@ async def test_the_outcome_says_how_many_connections_answered(
     nursery.start_soon(shard.ingest.run)
     script(shard, steady=steady, live=live)
     assert await run_cycle(shard) is outcome
-    assert [row.outcome for row in await house.cycles()] == [outcome]
+    assert [row.outcome for row in await harness.cycles()] == [outcome]
 
 
 async def test_a_workspace_with_nothing_to_poll_is_skipped(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    await house.store.put_provider(polled(active=False))
-    await house.store.put_provider(streamed(settings={"no_state": True}))
+    await harness.store.put_provider(polled(active=False))
+    await harness.store.put_provider(streamed(settings={"no_state": True}))
     assert await run_cycle(shard) is CycleOutcome.SKIPPED
 
 
 async def test_each_failure_is_a_fact_of_its_own_class(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     quota = ProviderFault(FaultClass.QUOTA, "429")
     script(shard, steady=ScriptedPoller(quota), live=ScriptedPoller(refused()))
     await run_cycle(shard)
-    assert sorted(house.edges()) == [(LIVE, "call_failed", "credentials"), (STEADY, "call_failed", "quota")]
+    assert sorted(harness.edges()) == [
+        (LIVE, "call_failed", "credentials"),
+        (STEADY, "call_failed", "quota"),
+    ]
 
 
 async def test_the_text_of_a_failure_is_bounded(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     script(shard, steady=ScriptedPoller(ProviderFault(FaultClass.QUOTA, "x" * 10_000)))
     await run_cycle(shard)
     (detail,) = [
-        event.detail for _, event in house.store.tables.connection_events.items() if event.kind == "call_failed"
+        event.detail
+        for _, event in harness.store.tables.connection_events.items()
+        if event.kind == "call_failed"
     ]
-    (row,) = await house.cycles()
+    (row,) = await harness.cycles()
     assert detail == "x" * MAX_DETAIL_CHARACTERS
     assert len(row.summary["connections"][STEADY]) == MAX_DETAIL_CHARACTERS
 
 
 async def test_a_malformed_answer_is_counted_and_logged_once(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     """Over several cycles: each leaves its row in the ledger, but the log says only where it begins and ends."""
     nursery.start_soon(shard.ingest.run)
@@ -160,10 +186,12 @@ async def test_a_malformed_answer_is_counted_and_logged_once(
     state = PollState({})
     for number in range(3):
         await run_cycle(shard, number, state)
-    rows = await house.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
-    assert [(row.provider_id, row.detail) for row in rows] == [(STEADY, "malformed answer: the answer is not JSON")] * 2
+    rows = await harness.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
+    assert [(row.provider_id, row.detail) for row in rows] == [
+        (STEADY, "malformed answer: the answer is not JSON")
+    ] * 2
     assert {row.sample for row in rows} == {None}  # its body is not kept
-    assert [row.summary["malformed"] for row in await house.cycles()] == [1, 1, 0]
+    assert [row.summary["malformed"] for row in await harness.cycles()] == [1, 1, 0]
     edges = [event for event in events if str(event["event"]).startswith("provider_call_")]
     assert [(event["event"], event["provider_id"]) for event in edges] == [
         ("provider_call_failed", STEADY),
@@ -172,29 +200,32 @@ async def test_a_malformed_answer_is_counted_and_logged_once(
 
 
 async def test_a_misconfigured_connection_fails_alone(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    await house.store.put_provider(polled(settings={"broken": True}))
+    await harness.store.put_provider(polled(settings={"broken": True}))
     assert await run_cycle(shard) is CycleOutcome.PARTIAL
-    assert (STEADY, "call_failed", "configuration") in house.edges()
+    assert (STEADY, "call_failed", "configuration") in harness.edges()
 
 
 async def test_the_deadline_keeps_what_had_arrived_and_blames_who_did_not_answer(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     first = page(sample("bus-1", 0, soc_percent=10), next_page="two", cursor="c-1")
     script(shard, steady=ScriptedPoller(first, 1000.0))
     assert await run_cycle(shard) is CycleOutcome.TIMED_OUT
     assert trio.current_time() == pytest.approx(240)
-    assert await house.values("bus-1") == {"soc_percent": 10}
-    assert (STEADY, "call_failed", "outage") in house.edges()
-    assert (await house.cycles())[0].summary["connections"] == {STEADY: "no complete answer within 240 s", LIVE: "ok"}
+    assert await harness.values("bus-1") == {"soc_percent": 10}
+    assert (STEADY, "call_failed", "outage") in harness.edges()
+    assert (await harness.cycles())[0].summary["connections"] == {
+        STEADY: "no complete answer within 240 s",
+        LIVE: "ok",
+    }
 
 
 async def test_a_deadline_that_our_own_ingest_missed_blames_no_provider(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The lane is full, and the provider had answered."""
     cycle = await make_cycle(shard)
@@ -204,21 +235,21 @@ async def test_a_deadline_that_our_own_ingest_missed_blames_no_provider(
     await trio.sleep(150)
     nursery.start_soon(shard.ingest.run)
     await trio.sleep(30)
-    assert [row.outcome for row in await house.cycles()] == [CycleOutcome.TIMED_OUT]
-    assert [kind for _, kind, _ in house.edges() if kind == "call_failed"] == []
+    assert [row.outcome for row in await harness.cycles()] == [CycleOutcome.TIMED_OUT]
+    assert [kind for _, kind, _ in harness.edges() if kind == "call_failed"] == []
 
 
 async def test_a_moment_is_too_short_to_blame_anybody(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     script(shard, steady=ScriptedPoller(5.0))
     assert await run_cycle(shard, fetch=0.5) is CycleOutcome.TIMED_OUT
-    assert [kind for _, kind, _ in house.edges()] == ["call_succeeded"]
+    assert [kind for _, kind, _ in harness.edges()] == ["call_succeeded"]
 
 
 async def test_a_provider_that_asks_for_time_is_not_called_before_it_is_over_in_whatever_cycle(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     poller = ScriptedPoller(outage(retry_after=700.0))
@@ -230,15 +261,17 @@ async def test_a_provider_that_asks_for_time_is_not_called_before_it_is_over_in_
         outcomes.append(await run_cycle(shard, number, state))
     assert [call.at for call in poller.calls] == [0, 900]
     assert outcomes == [CycleOutcome.PARTIAL] * 3 + [CycleOutcome.COMPLETED]
-    rows = await house.cycles()
+    rows = await harness.cycles()
     assert rows[1].summary["connections"][STEADY] == "waiting 400 s: the provider asked for it"
 
 
 async def test_the_next_cycle_begins_where_the_last_commit_was(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    poller = ScriptedPoller(page(cursor="c-1"), page(next_page="two", cursor="c-2"), refused(), page(cursor="c-3"))
+    poller = ScriptedPoller(
+        page(cursor="c-1"), page(next_page="two", cursor="c-2"), refused(), page(cursor="c-3")
+    )
     script(shard, steady=poller)
     state = PollState({STEADY: "c-0"})
     for number in range(4):
@@ -247,20 +280,20 @@ async def test_the_next_cycle_begins_where_the_last_commit_was(
 
 
 async def test_a_cursor_whose_commit_nobody_saw_is_not_believed(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Reading the same again is harmless, skipping is not."""
     poller = ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), cursor="c-1"))
     script(shard, steady=poller)
     state = PollState({STEADY: "c-0"})
     cycle = await make_cycle(shard, 0, state)
-    house.store.go_away()
+    harness.store.go_away()
     nursery.start_soon(shard.ingest.run)
     assert await cycle.run(240, 30) is CycleOutcome.COMPLETED
     assert state.cursors == {STEADY: "c-0"}
-    house.store.come_back()
+    harness.store.come_back()
     await trio.sleep(30)
-    (row,) = await house.cycles()
+    (row,) = await harness.cycles()
     assert (row.outcome, row.summary["unconfirmed"]) == (CycleOutcome.COMPLETED, 1)
 
 
@@ -278,7 +311,7 @@ async def test_a_cursor_whose_data_was_given_up_is_not_believed(
 
 
 async def test_a_cursor_whose_last_page_was_given_up_is_not_believed(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     first = page(sample("bus-1", 0, soc_percent=10), next_page="two")
     last = page(sample("bus-1", 1, soc_percent=11), cursor="c-1")
@@ -288,8 +321,8 @@ async def test_a_cursor_whose_last_page_was_given_up_is_not_believed(
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(cycle.run, 240.0, 30.0)
     await trio.sleep(2)
-    assert await house.values("bus-1") == {"soc_percent": 10}
-    house.store.go_away()
+    assert await harness.values("bus-1") == {"soc_percent": 10}
+    harness.store.go_away()
     await trio.sleep(5)
     shard.ingest.give_up()
     await trio.sleep(1)
@@ -298,22 +331,25 @@ async def test_a_cursor_whose_last_page_was_given_up_is_not_believed(
 
 
 async def test_a_cancelled_cycle_ends_as_abandoned_and_keeps_what_it_brought(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    script(shard, steady=ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), next_page="two"), 500.0))
+    script(
+        shard,
+        steady=ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), next_page="two"), 500.0),
+    )
     cycle = await make_cycle(shard)
     with trio.move_on_after(10):
         await cycle.run(240, 30)
     await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
-    (row,) = await house.cycles()
+    (row,) = await harness.cycles()
     assert (row.outcome, row.ended_at) == (CycleOutcome.ABANDONED, at(10))
-    assert await house.values("bus-1") == {"soc_percent": 10}
-    assert [kind for _, kind, _ in house.edges() if kind == "call_failed"] == []
+    assert await harness.values("bus-1") == {"soc_percent": 10}
+    assert [kind for _, kind, _ in harness.edges() if kind == "call_failed"] == []
 
 
 async def test_a_cycle_that_a_bug_ended_is_abandoned_and_the_bug_goes_on(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     poller = ScriptedPoller()
@@ -324,11 +360,11 @@ async def test_a_cycle_that_a_bug_ended_is_abandoned_and_the_bug_goes_on(
         await cycle.run(240, 30)
     assert raised.group_contains(ZeroDivisionError)
     await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
-    assert [row.outcome for row in await house.cycles()] == [CycleOutcome.ABANDONED]
+    assert [row.outcome for row in await harness.cycles()] == [CycleOutcome.ABANDONED]
 
 
 async def test_an_end_that_finds_no_room_waits_for_it(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Without its row the cycle would look unfinished for ever."""
     script(shard, steady=ScriptedPoller(), live=ScriptedPoller())
@@ -338,15 +374,20 @@ async def test_an_end_that_finds_no_room_waits_for_it(
     await trio.sleep(100)
     nursery.start_soon(shard.ingest.run)
     await trio.sleep(1)
-    assert [row.outcome for row in await house.cycles()] == [CycleOutcome.TIMED_OUT]
+    assert [row.outcome for row in await harness.cycles()] == [CycleOutcome.TIMED_OUT]
 
 
 async def test_a_cycle_can_be_followed_from_start_to_outcome_under_one_trace_id(
     shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    await shard.house.store.put_provider(streamed(settings={"no_state": True}))
-    script(shard, steady=ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), sample("nobody", 0, soc_percent=1))))
+    await shard.harness.store.put_provider(streamed(settings={"no_state": True}))
+    script(
+        shard,
+        steady=ScriptedPoller(
+            page(sample("bus-1", 0, soc_percent=10), sample("nobody", 0, soc_percent=1))
+        ),
+    )
     await run_cycle(shard)
     steps = [event for event in events if event.get("trace_id") == "trace-c"]
     assert [step["event"] for step in steps] == [

@@ -12,8 +12,19 @@ from actors.ingest import MAX_UNIT_UPDATES
 from actors.lanes import LANES
 from domain.model import Confirmation
 from runtime.mailbox import LaneFull
-from tests.actors.cast import HARBOUR, STEADY, House, Shard, at, owned_by, said, submission, until, update
 from tests.actors.deferring import ENOUGH_SECONDS, advance, cursor_of, end_of_cycle
+from tests.actors.harness import (
+    HARBOUR,
+    STEADY,
+    Harness,
+    Shard,
+    at,
+    owned_by,
+    said,
+    submission,
+    until,
+    update,
+)
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:
@@ -31,28 +42,30 @@ BUS_IS_THERE = Confirmation(HARBOUR, ("bus-1",), at(1))
 # --- bounds
 
 
-async def test_what_waits_counts_against_its_lane(house: House, running: Shard, autojump_clock: MockClock) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+async def test_what_waits_counts_against_its_lane(
+    harness: Harness, running: Shard, autojump_clock: MockClock
+) -> None:
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     running.send(*(update("bus-1", n, soc_percent=1) for n in range(400)), origin="http")
     await trio.sleep(2)
     lane = running.ingest.statistics()["mailbox"]["lanes"]["http"]
     assert (lane["waiting_items"], lane["waiting_size"], lane["set_aside_size"]) == (0, 400, 400)
     assert running.ingest.statistics()["pending"] == 400
-    house.store.release_rows()
+    harness.store.release_rows()
     await until(lambda: running.ingest.statistics()["pending"] == 0)
     assert running.ingest.statistics()["mailbox"]["lanes"]["http"]["waiting_size"] == 0
 
 
 async def test_what_becomes_free_is_committed_in_units_of_bounded_size(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     held = [running.send(update("bus-1", 1, soc_percent=1))]
     for number in range(2, 5):
         held.append(running.send(*[update("bus-1", number, soc_percent=number)] * 400))
         await trio.sleep(5)
     assert running.ingest.statistics()["deferred"]["updates"] == 1201
-    house.store.release_rows()
+    harness.store.release_rows()
     with trio.fail_after(ENOUGH_SECONDS):
         for reply in held:
             await reply.wait()
@@ -61,9 +74,9 @@ async def test_what_becomes_free_is_committed_in_units_of_bounded_size(
 
 
 async def test_a_workspace_with_enough_waiting_is_refused_alone(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     for _ in range(MAX_WORKSPACE_UPDATES // 500):
         running.send(*(update("bus-1", n, soc_percent=1) for n in range(500)))
         await trio.sleep(2)
@@ -78,18 +91,18 @@ async def test_a_workspace_with_enough_waiting_is_refused_alone(
         elsewhere = update("bus-1", 9, soc_percent=9)._replace(workspace_id=ISLAND)
         assert said(await running.send(elsewhere).wait()) == ["accepted"]
         await running.send(cursor=advance("page-1")).wait()
-    house.store.release_rows()
+    harness.store.release_rows()
     await running.ingest.submit(waiting)
     await reply.wait()
     assert LANES["stream"].capacity >= 10 * MAX_WORKSPACE_UPDATES
 
 
 async def test_cycles_that_end_behind_a_locked_row_do_not_fill_the_lane(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
     """Every slot brings one more end, and none of them carries an update."""
     mine = owned_by(running.session)
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     first = running.send(update("bus-1", 1, soc_percent=1), origin="poll", ownership=mine)
     await until(lambda: running.ingest.statistics()["deferred"]["submissions"] == 1)
     ends = []
@@ -103,7 +116,7 @@ async def test_cycles_that_end_behind_a_locked_row_do_not_fill_the_lane(
     with trio.move_on_after(30) as deadline:
         await running.ingest.submit(waiting)
     assert deadline.cancelled_caught
-    house.store.release_rows()
+    harness.store.release_rows()
     await running.ingest.submit(waiting)
     for reply in (first, *ends, last):
         assert await reply.wait() is not None
@@ -111,9 +124,9 @@ async def test_cycles_that_end_behind_a_locked_row_do_not_fill_the_lane(
 
 
 async def test_a_row_locked_for_ever_costs_little_and_is_said_once(
-    house: House, running: Shard, events: Events, autojump_clock: MockClock
+    harness: Harness, running: Shard, events: Events, autojump_clock: MockClock
 ) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     statements = 0
 
     async def count(_: Statement) -> None:
@@ -122,14 +135,14 @@ async def test_a_row_locked_for_ever_costs_little_and_is_said_once(
 
     running.send(update("bus-1", 1, soc_percent=1))
     await trio.sleep(5)
-    house.store.before_each_statement(count)
+    harness.store.before_each_statement(count)
     await trio.sleep(3600)
     assert statements <= 2 * 3600 / 0.8
     deferred = running.ingest.statistics()["deferred"]
     assert (deferred["submissions"], deferred["updates"], deferred["locked_rows"]) == (1, 1, 1)
     assert deferred["oldest_seconds"] == pytest.approx(3605)
     assert deferred["oldest_seconds_by_workspace"] == {HARBOUR: deferred["oldest_seconds"]}
-    house.store.release_rows()
+    harness.store.release_rows()
     await until(lambda: running.ingest.statistics()["pending"] == 0)
     told = [event for event in events if event["event"].startswith("ingest_")]
     assert [event["event"] for event in told] == ["ingest_deferred", "ingest_deferred_recovered"]
@@ -139,21 +152,21 @@ async def test_a_row_locked_for_ever_costs_little_and_is_said_once(
 
 
 async def test_a_row_whose_holder_changes_is_waited_for_in_line(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
     """Another shard's units, one after the other: who only looks now and then might never find it free."""
-    house.store.hold_row("device_state", HARBOUR, "bus-1", holder="a long one")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1", holder="a long one")
     reply = running.send(update("bus-1", 1, soc_percent=1))
     await trio.sleep(10)
-    house.store.hold_row("device_state", HARBOUR, "bus-1", holder="another")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1", holder="another")
     units: list[str] = []
 
     async def note(statement: Statement) -> None:
         units.append(statement.name)
         if statement.name == "lock_devices":
-            house.store.release_rows()
+            harness.store.release_rows()
 
-    house.store.before_each_statement(note)
+    harness.store.before_each_statement(note)
     assert said(await reply.wait()) == ["accepted"]
     assert units.count("lock_devices") == 1
 
@@ -162,31 +175,31 @@ async def test_a_row_whose_holder_changes_is_waited_for_in_line(
 
 
 async def test_the_answer_about_the_free_part_may_be_lost(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     fences = 0
 
     async def lose_second(statement: Statement) -> None:
         nonlocal fences
         fences += statement.name == "fence"
         if statement.name == "fence" and fences == 2:
-            house.store.lose_commit(after=True)
+            harness.store.lose_commit(after=True)
 
-    house.store.before_each_statement(lose_second)
+    harness.store.before_each_statement(lose_second)
     held = running.send(update("bus-1", 1, soc_percent=1))
     assert said(await running.send(update("bus-2", 1, soc_percent=1)).wait()) == ["accepted"]
-    assert (await house.sequences("bus-2"), held.done) == ([1], False)
-    house.store.release_rows()
+    assert (await harness.sequences("bus-2"), held.done) == ([1], False)
+    harness.store.release_rows()
     assert said(await held.wait()) == ["accepted"]
-    assert await house.sequences("bus-1") == [1]
+    assert await harness.sequences("bus-1") == [1]
 
 
 async def test_poison_beside_a_locked_row_keeps_others_and_order(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    house.store.poison(lambda update: update.readings[0].value == 13)
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.poison(lambda update: update.readings[0].value == 13)
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     mixed = running.send(
         update("bus-2", 1, soc_percent=1),
         update("bus-2", 2, soc_percent=13),
@@ -194,73 +207,82 @@ async def test_poison_beside_a_locked_row_keeps_others_and_order(
         ownership=owned_by(running.session),
         cursor=advance("page-1"),
     )
-    others = [running.send(update("ferry-1", n, soc_percent=13 if n == 2 else n)) for n in range(1, 4)]
+    others = [
+        running.send(update("ferry-1", n, soc_percent=13 if n == 2 else n)) for n in range(1, 4)
+    ]
     with trio.fail_after(10):
         results = [said(await reply.wait()) for reply in others]
     assert results == [["accepted"], ["quarantined:data_error"], ["accepted"]]
-    assert await cursor_of(house) is None
+    assert await cursor_of(harness) is None
     running.check_identity()
-    house.store.release_rows()
+    harness.store.release_rows()
     assert said(await mixed.wait()) == ["accepted", "quarantined:data_error", "accepted"]
-    assert (await house.sequences("bus-2"), await house.sequences("bus-1")) == ([1], [1])
-    assert await cursor_of(house) == "page-1"
+    assert (await harness.sequences("bus-2"), await harness.sequences("bus-1")) == ([1], [1])
+    assert await cursor_of(harness) == "page-1"
     assert not running.ingest.has_unsettled("workspace:harbour")
     running.check_identity()
 
 
 async def test_poison_that_fails_before_a_lock_is_met_stops_nobody(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
     """A whole batch fails by the poison; only the search for it meets the lock, whenever it begins anew."""
-    house.store.hold_row("connection_state", HARBOUR, STEADY)
+    harness.store.hold_row("connection_state", HARBOUR, STEADY)
     held = running.send(update("bus-1", 1, soc_percent=1), cursor=advance("page-1"))
     poison = running.send(update("bus-2", 1, soc_percent=1)._replace(trace_id="a\x00b"))
     other = running.send(update("ferry-1", 1, soc_percent=1))
     with trio.fail_after(ENOUGH_SECONDS):
         assert said(await poison.wait()) == ["quarantined:data_error"]
         assert said(await other.wait()) == ["accepted"]
-    assert (held.done, await cursor_of(house)) == (False, None)
+    assert (held.done, await cursor_of(harness)) == (False, None)
     running.check_identity()
-    house.store.release_rows()
+    harness.store.release_rows()
     with trio.fail_after(ENOUGH_SECONDS):
         assert said(await held.wait()) == ["accepted"]
-    assert await cursor_of(house) == "page-1"
+    assert await cursor_of(harness) == "page-1"
     running.check_identity()
 
 
 async def test_a_lock_met_in_the_search_for_poison_undoes_nothing(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
     """The first update of a submission is committed alone; the rest of it meets the lock and waits."""
-    house.store.poison(lambda update: update.readings[0].value == 13)
+    harness.store.poison(lambda update: update.readings[0].value == 13)
     units = 0
 
     async def lock_late(statement: Statement) -> None:
         nonlocal units
         units += statement.name == "fence"
         if units == 3:
-            house.store.hold_row("device_state", HARBOUR, "bus-1")
+            harness.store.hold_row("device_state", HARBOUR, "bus-1")
 
-    house.store.before_each_statement(lock_late)
+    harness.store.before_each_statement(lock_late)
     mine = owned_by(running.session)
     cut = running.send(
-        update("bus-2", 1, soc_percent=1), update("bus-1", 2, soc_percent=13), ownership=mine, cursor=advance("page-1")
+        update("bus-2", 1, soc_percent=1),
+        update("bus-1", 2, soc_percent=13),
+        ownership=mine,
+        cursor=advance("page-1"),
     )
     with trio.move_on_after(10):
         await cut.wait()
-    assert (cut.done, await house.sequences("bus-2"), await cursor_of(house)) == (False, [1], None)
+    assert (cut.done, await harness.sequences("bus-2"), await cursor_of(harness)) == (
+        False,
+        [1],
+        None,
+    )
     assert running.ingest.has_unsettled(mine.resource)
     running.check_identity()
-    house.store.before_each_statement(None)
-    house.store.release_rows()
+    harness.store.before_each_statement(None)
+    harness.store.release_rows()
     assert said(await cut.wait()) == ["accepted", "quarantined:data_error"]
-    assert (await house.sequences("bus-2"), await cursor_of(house)) == ([1], "page-1")
+    assert (await harness.sequences("bus-2"), await cursor_of(harness)) == ([1], "page-1")
     assert not running.ingest.has_unsettled(mine.resource)
     running.check_identity()
 
 
 async def test_a_lock_in_the_search_for_poison_delays_only_what_is_cut(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
     """Units: the whole batch, the submission with the poison, its first update, its second."""
     units = 0
@@ -269,10 +291,10 @@ async def test_a_lock_in_the_search_for_poison_delays_only_what_is_cut(
         nonlocal units
         units += statement.name == "fence"
         if units == 4:
-            house.store.hold_row("device_state", HARBOUR, "bus-1")
+            harness.store.hold_row("device_state", HARBOUR, "bus-1")
 
-    house.store.poison(lambda update: update.readings[0].value == 13)
-    house.store.before_each_statement(lock_before_the_second_update)
+    harness.store.poison(lambda update: update.readings[0].value == 13)
+    harness.store.before_each_statement(lock_before_the_second_update)
     cut = running.send(update("bus-2", 1, soc_percent=1), update("bus-1", 1, soc_percent=13))
     behind = [
         running.send(update("ferry-1", 1, soc_percent=1)),
@@ -280,10 +302,10 @@ async def test_a_lock_in_the_search_for_poison_delays_only_what_is_cut(
     ]
     with trio.fail_after(ENOUGH_SECONDS):
         assert [said(await reply.wait()) for reply in behind] == [["accepted"], ["accepted"] * 2]
-    assert (cut.done, await house.sequences("bus-2")) == (False, [1])
+    assert (cut.done, await harness.sequences("bus-2")) == (False, [1])
     running.check_identity()
-    house.store.before_each_statement(None)
-    house.store.release_rows()
+    harness.store.before_each_statement(None)
+    harness.store.release_rows()
     with trio.fail_after(ENOUGH_SECONDS):
         assert said(await cut.wait()) == ["accepted", "quarantined:data_error"]
     assert running.ingest.statistics()["outcomes"] == {"accepted": 4, "quarantined": 1}
@@ -291,84 +313,88 @@ async def test_a_lock_in_the_search_for_poison_delays_only_what_is_cut(
 
 
 async def test_a_resource_settles_with_its_own_deferred_parts(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
     mine, other = owned_by(running.session), owned_by(running.session, ISLAND)
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     running.send(update("bus-1", 1, soc_percent=1), ownership=mine)
     running.send(update("bus-1", 1, soc_percent=1)._replace(workspace_id=ISLAND), ownership=other)
     with trio.fail_after(2):
         await running.ingest.wait_settled(other.resource)
     assert running.ingest.has_unsettled(mine.resource)
-    house.store.release_rows()
+    harness.store.release_rows()
     with trio.fail_after(ENOUGH_SECONDS):
         await running.ingest.wait_settled(mine.resource)
 
 
 async def test_a_deferred_part_of_an_ended_session_is_fenced_at_once(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     owned = running.send(update("bus-1", 1, soc_percent=1), ownership=owned_by(running.session))
     client = running.send(update("bus-1", 2, soc_percent=2), origin="http")
     await trio.sleep(5)
-    start = await house.store.begin_session("shard-1", ttl_seconds=15)
+    start = await harness.store.begin_session("shard-1", ttl_seconds=15)
     assert start is not None
     running.current.replace(start.session)
     with trio.fail_after(ENOUGH_SECONDS):
         assert said(await owned.wait()) == ["rejected:fenced"]
     assert not client.done
-    house.store.release_rows()
+    harness.store.release_rows()
     assert said(await client.wait()) == ["accepted"]
 
 
-async def test_a_drain_gives_up_what_is_still_deferred(house: House, running: Shard, autojump_clock: MockClock) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+async def test_a_drain_gives_up_what_is_still_deferred(
+    harness: Harness, running: Shard, autojump_clock: MockClock
+) -> None:
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     held = [running.send(update("bus-1", n, soc_percent=n)) for n in (1, 2)]
     await trio.sleep(3)
     running.ingest.close()
     await trio.sleep(3)
     assert running.ingest.give_up() == 2
     assert [await reply.wait() for reply in held] == [None, None]
-    assert await house.sequences("bus-1") == []
+    assert await harness.sequences("bus-1") == []
     running.check_identity()
 
 
-async def test_a_drain_commits_what_becomes_free_in_time(house: House, shard: Shard, autojump_clock: MockClock) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+async def test_a_drain_commits_what_becomes_free_in_time(
+    harness: Harness, shard: Shard, autojump_clock: MockClock
+) -> None:
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     held = shard.send(update("bus-1", 1, soc_percent=1))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shard.ingest.run)
         await trio.sleep(3)
         shard.ingest.close()
         await trio.sleep(3)
-        house.store.release_rows()
+        harness.store.release_rows()
         nursery.cancel_scope.deadline = trio.current_time() + ENOUGH_SECONDS
     assert not nursery.cancel_scope.cancelled_caught
     assert said(await held.wait()) == ["accepted"]
 
 
 async def test_a_database_away_beside_a_locked_row_is_said(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     held = running.send(update("bus-1", 1, soc_percent=1))
     await trio.sleep(5)
-    house.store.go_away()
+    harness.store.go_away()
     await trio.sleep(30)
     assert running.ingest.is_failing
-    house.store.release_rows()
-    house.store.come_back()
+    harness.store.release_rows()
+    harness.store.come_back()
     assert said(await held.wait()) == ["accepted"]
     assert not running.ingest.is_failing
 
 
 async def test_a_batch_that_meets_a_lock_again_keeps_its_place(
-    house: House, running: Shard, autojump_clock: MockClock
+    harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
     """The update of bus-2 becomes free and meets another lock while a later one waits for both buses."""
     for bus in ("bus-1", "bus-2"):
-        house.store.hold_row("device_state", HARBOUR, bus)
+        harness.store.hold_row("device_state", HARBOUR, bus)
     first, second = (running.send(update(bus, 1, soc_percent=1)) for bus in ("bus-1", "bus-2"))
     await trio.sleep(2)
     both = running.send(update("bus-1", 2, soc_percent=2), update("bus-2", 2, soc_percent=2))
@@ -376,14 +402,14 @@ async def test_a_batch_that_meets_a_lock_again_keeps_its_place(
 
     async def lock_again(statement: Statement) -> None:
         if statement.name == "lock_devices":
-            house.store.before_each_statement(None)
-            house.store.hold_row("device_state", HARBOUR, "bus-2", holder="another")
+            harness.store.before_each_statement(None)
+            harness.store.hold_row("device_state", HARBOUR, "bus-2", holder="another")
 
-    house.store.before_each_statement(lock_again)
-    house.store.release_rows()
-    house.store.hold_row("device_state", HARBOUR, "bus-1")
+    harness.store.before_each_statement(lock_again)
+    harness.store.release_rows()
+    harness.store.hold_row("device_state", HARBOUR, "bus-1")
     await trio.sleep(10)
     assert not any(reply.done for reply in (first, second, both))
-    house.store.release_rows()
+    harness.store.release_rows()
     results = [said(await reply.wait()) for reply in (first, second, both)]
     assert results == [["accepted"], ["accepted"], ["accepted", "accepted"]]

@@ -9,13 +9,13 @@ import pytest
 import trio
 import trio.testing
 
-from tests.actors.cast import HARBOUR, LIVE, STEADY
+from tests.actors.harness import HARBOUR, LIVE, STEADY
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from actors.fleet import FleetView
-    from tests.actors.cast import Shard
+    from tests.actors.harness import Shard
 
 
 @pytest.fixture
@@ -23,7 +23,9 @@ async def view(shard: Shard) -> FleetView:
     return await shard.view()
 
 
-async def test_connections_and_devices_are_found_by_provider(view: FleetView, autojump_clock: MockClock) -> None:
+async def test_connections_and_devices_are_found_by_provider(
+    view: FleetView, autojump_clock: MockClock
+) -> None:
     assert view.workspace_id == HARBOUR
     assert [device.device_id for device in view.devices_of(LIVE).values()] == ["ferry-1", "ferry-2"]
     assert view.devices_of(STEADY)["x-bus-2"].vehicle_id == "v-bus-2"
@@ -63,7 +65,9 @@ async def test_everybody_who_waits_hears_of_a_change_once(
     assert heard == [2, 2, 3, 3]
 
 
-async def test_a_change_that_came_while_nobody_listened_is_not_lost(view: FleetView, autojump_clock: MockClock) -> None:
+async def test_a_change_that_came_while_nobody_listened_is_not_lost(
+    view: FleetView, autojump_clock: MockClock
+) -> None:
     seen = view.version
     view.replace(view.fleet)
     view.replace(view.fleet)

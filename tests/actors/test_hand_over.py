@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from runtime.supervisor import Restart, Supervisor
-from tests.actors.cast import (
+from tests.actors.harness import (
     FERRIES,
     HARBOUR,
     frame,
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from actors.ports import Look, SessionStart
     from actors.shard import ShardActor
     from domain.model import SessionRef
+    from ports.ownership import Look, SessionStart
     from storage.memory import MemoryStore
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 Events = list[MutableMapping[str, Any]]
 
@@ -55,11 +55,11 @@ class CrashingLook(SlowClaims):
 
 
 async def run_shard(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events
 ) -> tuple[ShardActor, CrashingLook, trio.CancelScope]:
     """A supervised shard actor that owns the harbour and has run its cycle; the scope ends the ingest actor."""
-    leases, ingest = CrashingLook(house.store), trio.CancelScope()
-    actor = make_actor(house, shard, leases)
+    leases, ingest = CrashingLook(harness.store), trio.CancelScope()
+    actor = make_actor(harness, shard, leases)
 
     async def run_ingest() -> None:
         with ingest:
@@ -83,14 +83,16 @@ def handed_over(events: Events) -> list[str]:
 
 
 async def test_after_a_crash_of_the_shard_actor_nothing_is_released_that_waits_for_a_verdict(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    _, leases, ingest = await run_shard(house, shard, nursery, events)
+    _, leases, ingest = await run_shard(harness, shard, nursery, events)
     ingest.cancel()  # as when the database is slow: nothing is committed for a while
     await trio.sleep(1)
-    verdict = shard.send(update("bus-1", 61, speed_kmh=4), ownership=owned_by(shard.session, HARBOUR), origin="poll")
+    verdict = shard.send(
+        update("bus-1", 61, speed_kmh=4), ownership=owned_by(shard.session, HARBOUR), origin="poll"
+    )
     for number in range(8):  # one of them will be the one who should have the harbour
-        await house.store.begin_session(f"{OTHER}-{number}", ttl_seconds=3600)
+        await harness.store.begin_session(f"{OTHER}-{number}", ttl_seconds=3600)
     leases.crashes = True
     await trio.sleep(30)
     released = handed_over(events)
@@ -102,10 +104,10 @@ async def test_after_a_crash_of_the_shard_actor_nothing_is_released_that_waits_f
 
 
 async def test_after_a_crash_of_the_shard_actor_a_cycle_that_is_over_stays_over(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    leases = CrashingLook(house.store)
-    actor = make_actor(house, shard, leases)
+    leases = CrashingLook(harness.store)
+    actor = make_actor(harness, shard, leases)
     async with Supervisor("root", random=Random(1)).open() as supervisor:
         supervisor.start("shard", actor.run, restart=Restart.PERMANENT, essential=True)
         await trio.sleep(60)  # its end is in the mailbox, and nobody commits
@@ -113,17 +115,19 @@ async def test_after_a_crash_of_the_shard_actor_a_cycle_that_is_over_stays_over(
         await trio.sleep(6)
         nursery.start_soon(shard.ingest.run)
         await trio.sleep(200)
-        assert await story(house) == [("schedule", 1, "completed")]
+        assert await story(harness) == [("schedule", 1, "completed")]
         nursery.cancel_scope.cancel()
 
 
 async def test_a_hand_over_that_is_cut_off_keeps_the_lease_and_what_there_is(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    actor, _, ingest = await run_shard(house, shard, nursery, events)
+    actor, _, ingest = await run_shard(harness, shard, nursery, events)
     ingest.cancel()
     await trio.sleep(1)
-    verdict = shard.send(update("bus-1", 61, speed_kmh=4), ownership=owned_by(shard.session, HARBOUR), origin="poll")
+    verdict = shard.send(
+        update("bus-1", 61, speed_kmh=4), ownership=owned_by(shard.session, HARBOUR), origin="poll"
+    )
     with trio.move_on_after(5):
         await actor.drain()
     await trio.sleep(4)
@@ -133,9 +137,9 @@ async def test_a_hand_over_that_is_cut_off_keeps_the_lease_and_what_there_is(
 
 
 async def test_frames_are_counted_when_a_hand_over_is_cut_off(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(house, shard) as owned:
+    async with owning(harness, shard) as owned:
         streamer = await connect(shard)
         streamer.sockets[0].say(*[frame(FERRIES[0], number, speed_kmh=20) for number in range(10)])
         await until(lambda: streamer.sockets[0].received == 10)
@@ -148,12 +152,16 @@ async def test_frames_are_counted_when_a_hand_over_is_cut_off(
 
 @pytest.mark.parametrize("change", [{"active": False}, {"expected_update_seconds": 60.0}])
 async def test_a_stream_that_is_exchanged_while_trust_comes_back_neither_runs_on_nor_twice(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, change: Mapping[str, Any]
+    harness: Harness,
+    shard: Shard,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    change: Mapping[str, Any],
 ) -> None:
-    async with owning(house, shard) as owned:
+    async with owning(harness, shard) as owned:
         await hold_a_frame(shard)
-        await house.add_connection(replace(streamed(), **change))
-        nursery.start_soon(owned.follow, await load(house))  # waits for room
+        await harness.add_connection(replace(streamed(), **change))
+        nursery.start_soon(owned.follow, await load(harness))  # waits for room
         await trio.sleep(1)
         await owned.pause()
         owned.resume()
@@ -183,10 +191,10 @@ class LateSessions:
 
 
 async def test_a_session_that_begins_during_the_way_out_takes_nothing(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    sessions: Any = LateSessions(house.store)
-    actor = make_actor(house, shard, SlowClaims(house.store), sessions=sessions)
+    sessions: Any = LateSessions(harness.store)
+    actor = make_actor(harness, shard, SlowClaims(harness.store), sessions=sessions)
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
     await until(lambda: HARBOUR in actor.statistics()["owned"]["workspaces"])

@@ -15,7 +15,7 @@ from actors.ingest import MAX_UNIT_UPDATES, IngestActor
 from actors.lanes import LANES
 from runtime.mailbox import LaneFull, MailboxClosed
 from runtime.supervisor import Restart, Supervisor
-from tests.actors.cast import owned_by, said, submission, update
+from tests.actors.harness import owned_by, said, submission, update
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, MutableMapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from domain.model import Receipt, SessionRef, Submission
     from storage.memory import MemoryStore
     from storage.unit_steps import Statement
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
     Events = list[MutableMapping[str, Any]]
 
@@ -41,7 +41,9 @@ class Watched:
         self.attempts: list[tuple[float, int, int]] = []  # when, unit, submissions
         self.crashes: list[Exception] = []
 
-    async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
+    async def commit_unit(
+        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+    ) -> Sequence[Receipt]:
         self.attempts.append((trio.current_time(), unit, len(submissions)))
         if self.crashes:
             await trio.lowlevel.checkpoint()
@@ -59,9 +61,9 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(house: House, shard: Shard) -> Watched:
+async def watched(harness: Harness, shard: Shard) -> Watched:
     """The shard's ingest actor works through it."""
-    store = Watched(house.store)
+    store = Watched(harness.store)
     shard.ingest = IngestActor(store, shard.current, random=Random(7))
     return store
 
@@ -74,7 +76,7 @@ def delays(watched: Watched) -> list[float]:
 
 
 async def test_what_waits_while_a_unit_commits_becomes_the_next_unit(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     hold = trio.Event()
 
@@ -82,7 +84,7 @@ async def test_what_waits_while_a_unit_commits_becomes_the_next_unit(
         if statement.name == "fence":
             await hold.wait()
 
-    house.store.before_each_statement(pause)
+    harness.store.before_each_statement(pause)
     nursery.start_soon(shard.ingest.run)
     first = shard.send(update("bus-1", 0, soc_percent=10))
     await trio.testing.wait_all_tasks_blocked()
@@ -105,7 +107,9 @@ async def test_a_lone_submission_is_committed_without_waiting_for_others(
 async def test_a_unit_holds_no_more_than_its_share(
     watched: Watched, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    sent = [shard.send(*(update("bus-1", n, soc_percent=n % 100) for n in range(400))) for _ in range(5)]
+    sent = [
+        shard.send(*(update("bus-1", n, soc_percent=n % 100) for n in range(400))) for _ in range(5)
+    ]
     nursery.start_soon(shard.ingest.run)
     for reply in sent:
         await reply.wait()
@@ -114,12 +118,12 @@ async def test_a_unit_holds_no_more_than_its_share(
 
 
 async def test_a_receipt_resolves_after_the_commit_and_not_before(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     versions = []
     sent, _ = submission(update("bus-1", 0, soc_percent=10))
     sent.resolve = lambda receipt: versions.append(
-        (said(receipt), house.store.tables.device_state.get(("harbour", "bus-1")))
+        (said(receipt), harness.store.tables.device_state.get(("harbour", "bus-1")))
     )
     shard.ingest.submit_nowait(sent)
     nursery.start_soon(shard.ingest.run)
@@ -129,9 +133,9 @@ async def test_a_receipt_resolves_after_the_commit_and_not_before(
 
 
 async def test_a_full_lane_refuses_who_does_not_wait_and_parks_who_does(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    house.store.go_away()
+    harness.store.go_away()
     nursery.start_soon(shard.ingest.run)
     updates = tuple(update("bus-1", n, soc_percent=1) for n in range(500))
     for _ in range(LANES["http"].capacity // len(updates)):
@@ -143,7 +147,7 @@ async def test_a_full_lane_refuses_who_does_not_wait_and_parks_who_does(
     shard.send(update("ferry-1", 2, soc_percent=2), origin="poll")  # other lanes are not concerned
     await trio.sleep(60)
     assert not reply.done
-    house.store.come_back()
+    harness.store.come_back()
     assert said(await reply.wait()) == ["accepted"]
 
 
@@ -151,19 +155,24 @@ async def test_a_full_lane_refuses_who_does_not_wait_and_parks_who_does(
 
 
 async def test_while_the_database_is_away_the_batch_is_kept_and_tried_again_under_the_same_number(
-    house: House, watched: Watched, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness,
+    watched: Watched,
+    shard: Shard,
+    nursery: trio.Nursery,
+    events: Events,
+    autojump_clock: MockClock,
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     await shard.send(update("bus-1", 0, soc_percent=10)).wait()
-    house.store.go_away()
+    harness.store.go_away()
     replies = [shard.send(update("bus-1", second, soc_percent=second)) for second in range(1, 6)]
     await trio.sleep(120)
     assert shard.ingest.is_failing
     assert shard.ingest.oldest_waiting_seconds() == pytest.approx(120)
     assert {(unit, submissions) for _, unit, submissions in watched.attempts[1:]} == {(2, 5)}
-    house.store.come_back()
+    harness.store.come_back()
     assert [said(await reply.wait()) for reply in replies] == [["accepted"]] * 5
-    assert await house.sequences("bus-1") == [1, 2, 3, 4, 5, 6]
+    assert await harness.sequences("bus-1") == [1, 2, 3, 4, 5, 6]
     assert not shard.ingest.statistics()["failing"]
     assert [event["event"] for event in events if event["event"].startswith("ingest_commit")] == [
         "ingest_commit_failed",
@@ -172,9 +181,13 @@ async def test_while_the_database_is_away_the_batch_is_kept_and_tried_again_unde
 
 
 async def test_retries_back_off_with_jitter_and_respect_what_the_database_asks(
-    house: House, watched: Watched, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness,
+    watched: Watched,
+    shard: Shard,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
 ) -> None:
-    house.store.go_away()
+    harness.store.go_away()
     nursery.start_soon(shard.ingest.run)
     shard.send(update("bus-1", 0, soc_percent=10))
     await trio.sleep(300)
@@ -186,14 +199,18 @@ async def test_retries_back_off_with_jitter_and_respect_what_the_database_asks(
 
 
 async def test_a_recovery_begins_again_with_short_delays(
-    house: House, watched: Watched, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness,
+    watched: Watched,
+    shard: Shard,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     for _ in range(2):
-        house.store.go_away()
+        harness.store.go_away()
         reply = shard.send(update("bus-1", trio.current_time(), soc_percent=10))
         await trio.sleep(120)
-        house.store.come_back()
+        harness.store.come_back()
         await reply.wait()
         assert max(delays(watched)[:2]) < 1.0
         watched.attempts.clear()
@@ -201,42 +218,46 @@ async def test_a_recovery_begins_again_with_short_delays(
 
 @pytest.mark.parametrize("after", [True, False])
 async def test_a_unit_whose_commit_was_lost_is_stored_exactly_once(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, *, after: bool
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, *, after: bool
 ) -> None:
     """Believed when it had been carried out, replayed when not; either way the receipts and the counts are exact."""
-    house.store.lose_commit(after=after)
+    harness.store.lose_commit(after=after)
     nursery.start_soon(shard.ingest.run)
     replies = [shard.send(update(bus, 1, soc_percent=10)) for bus in ("bus-1", "bus-1", "bus-2")]
-    assert [said(await reply.wait()) for reply in replies] == [["accepted"], ["duplicate"], ["accepted"]]
-    assert await house.sequences("bus-1") == [1]
+    assert [said(await reply.wait()) for reply in replies] == [
+        ["accepted"],
+        ["duplicate"],
+        ["accepted"],
+    ]
+    assert await harness.sequences("bus-1") == [1]
     assert shard.ingest.statistics()["outcomes"] == {"accepted": 2, "duplicate": 1}
     assert said(await shard.send(update("bus-1", 2, soc_percent=11)).wait()) == ["accepted"]
 
 
 async def test_a_commit_in_doubt_waits_until_the_database_can_tell(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    house.store.lose_commit(after=True)
+    harness.store.lose_commit(after=True)
 
     async def then_go_away(statement: Statement) -> None:
-        house.store.before_each_statement(None)
+        harness.store.before_each_statement(None)
         nursery.start_soon(go_away)
 
     async def go_away() -> None:
-        house.store.go_away()
+        harness.store.go_away()
 
-    house.store.before_each_statement(then_go_away)
+    harness.store.before_each_statement(then_go_away)
     nursery.start_soon(shard.ingest.run)
     reply = shard.send(update("bus-1", 1, soc_percent=10))
     await trio.sleep(60)
     assert not reply.done
-    house.store.come_back()
+    harness.store.come_back()
     assert said(await reply.wait()) == ["accepted"]
-    assert await house.sequences("bus-1") == [1]
+    assert await harness.sequences("bus-1") == [1]
 
 
 async def test_a_bug_in_the_store_restarts_the_actor_with_the_same_batch(
-    house: House, watched: Watched, shard: Shard, events: Events, autojump_clock: MockClock
+    harness: Harness, watched: Watched, shard: Shard, events: Events, autojump_clock: MockClock
 ) -> None:
     watched.crashes = [ZeroDivisionError("a bug"), KeyError("another")]
     supervisor = Supervisor("test", random=Random(1))
@@ -246,18 +267,18 @@ async def test_a_bug_in_the_store_restarts_the_actor_with_the_same_batch(
         assert [said(await reply.wait()) for reply in replies] == [["accepted"]] * 3
         assert [attempt[1:] for attempt in watched.attempts] == [(1, 3)] * 3
         assert supervisor.statistics()["crashes"] == 2
-    assert await house.sequences("bus-1") == [1, 2, 3]
+    assert await harness.sequences("bus-1") == [1, 2, 3]
 
 
 # --- another epoch takes over
 
 
 async def test_a_fenced_unit_waits_for_the_next_session_and_what_was_owned_is_refused_then(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     await shard.send(update("ferry-1", 0, soc_percent=10)).wait()
-    start = await house.store.begin_session("shard-1", ttl_seconds=15)
+    start = await harness.store.begin_session("shard-1", ttl_seconds=15)
     assert start is not None
     owned = shard.send(update("bus-1", 1, soc_percent=10), ownership=owned_by(shard.session))
     from_http = shard.send(update("bus-2", 1, soc_percent=10), origin="http")
@@ -267,15 +288,18 @@ async def test_a_fenced_unit_waits_for_the_next_session_and_what_was_owned_is_re
     shard.current.replace(start.session)
     assert said(await owned.wait()) == ["rejected:fenced"]
     receipt = await from_http.wait()
-    assert (said(receipt), receipt and receipt.unit) == (["accepted"], 1)  # a new session counts its units anew
-    assert await house.sequences("bus-1") == []
+    assert (said(receipt), receipt and receipt.unit) == (
+        ["accepted"],
+        1,
+    )  # a new session counts its units anew
+    assert await harness.sequences("bus-1") == []
 
 
 # --- counts
 
 
 async def test_submitted_is_the_outcomes_and_what_is_pending_at_every_step(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     random, checked = Random(5), Counter[str]()
 
@@ -286,18 +310,21 @@ async def test_submitted_is_the_outcomes_and_what_is_pending_at_every_step(
     async def sender(name: str) -> None:
         for second in range(40):
             poison = [update(name, second, soc_percent=POISON)] if second % 10 == 5 else []
-            good = [update(name, random.randrange(50), soc_percent=50) for _ in range(random.randrange(4))]
+            good = [
+                update(name, random.randrange(50), soc_percent=50)
+                for _ in range(random.randrange(4))
+            ]
             sent, _ = submission(*good, *poison, origin=random.choice(("stream", "http", "poll")))
             await shard.ingest.submit(sent)
             shard.check_identity()
             await trio.sleep(random.choice((0, 0, 0.01, 1)))
             if second % 10 == 3:
-                house.store.lose_commit(after=random.random() < 0.5)
+                harness.store.lose_commit(after=random.random() < 0.5)
             if second % 10 == 7:
-                house.store.go_away(for_next=random.randrange(4))
+                harness.store.go_away(for_next=random.randrange(4))
 
-    house.store.poison(lambda update: update.readings[0].value == POISON)
-    house.store.before_each_statement(check)
+    harness.store.poison(lambda update: update.readings[0].value == POISON)
+    harness.store.before_each_statement(check)
     nursery.start_soon(shard.ingest.run)
     async with trio.open_nursery() as senders:
         for name in ("bus-1", "bus-2", "ferry-1", "nobody"):
@@ -322,7 +349,9 @@ async def test_outcomes_are_counted_by_reason_and_by_resource(
     shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    owned = shard.send(update("bus-1", 1, soc_percent=10), update("nobody", 1), ownership=owned_by(shard.session))
+    owned = shard.send(
+        update("bus-1", 1, soc_percent=10), update("nobody", 1), ownership=owned_by(shard.session)
+    )
     await owned.wait()
     counted = shard.ingest.statistics()
     assert counted["reasons"] == {"unknown_device": 1}
@@ -330,18 +359,20 @@ async def test_outcomes_are_counted_by_reason_and_by_resource(
 
 
 async def test_a_resource_is_settled_when_the_last_of_its_submissions_has_a_verdict(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    house.store.go_away()
+    harness.store.go_away()
     nursery.start_soon(shard.ingest.run)
     mine, other = owned_by(shard.session), owned_by(shard.session, "island")
-    replies = [shard.send(update("bus-1", second, soc_percent=1), ownership=mine) for second in range(3)]
+    replies = [
+        shard.send(update("bus-1", second, soc_percent=1), ownership=mine) for second in range(3)
+    ]
     shard.send(update("bus-1", 9, soc_percent=1), ownership=other)
     with trio.move_on_after(60) as waiting:
         await shard.ingest.wait_settled(mine.resource)
     assert waiting.cancelled_caught
     await shard.ingest.wait_settled("workspace:elsewhere")  # nothing was ever submitted
-    house.store.come_back()
+    harness.store.come_back()
     await shard.ingest.wait_settled(mine.resource)
     assert all(reply.done for reply in replies)
 
@@ -350,7 +381,7 @@ async def test_a_resource_is_settled_when_the_last_of_its_submissions_has_a_verd
 
 
 async def test_a_closed_actor_commits_what_it_has_and_returns(
-    house: House, shard: Shard, autojump_clock: MockClock
+    harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
     replies = [shard.send(update("bus-1", second, soc_percent=second)) for second in range(5)]
     shard.ingest.close()
@@ -361,9 +392,11 @@ async def test_a_closed_actor_commits_what_it_has_and_returns(
     assert [said(await reply.wait()) for reply in replies] == [["accepted"]] * 5
 
 
-async def test_who_waits_is_told_when_the_drain_gives_up(house: House, shard: Shard, autojump_clock: MockClock) -> None:
+async def test_who_waits_is_told_when_the_drain_gives_up(
+    harness: Harness, shard: Shard, autojump_clock: MockClock
+) -> None:
     """Both the batch in hand and what still waits in the mailbox."""
-    house.store.go_away()
+    harness.store.go_away()
     in_hand = shard.send(update("bus-1", 1, soc_percent=1))
     with trio.move_on_after(30):
         async with trio.open_nursery() as nursery:
@@ -378,12 +411,12 @@ async def test_who_waits_is_told_when_the_drain_gives_up(house: House, shard: Sh
 
 
 async def test_a_unit_that_commits_after_the_drain_gave_up_is_counted_and_crashes_nothing(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async def commit_slowly(_statement: object) -> None:
         await trio.sleep(1)
 
-    house.store.before_each_statement(commit_slowly)
+    harness.store.before_each_statement(commit_slowly)
     reply = shard.send(update("bus-1", 1, soc_percent=1))
     nursery.start_soon(shard.ingest.run)
     await trio.sleep(1.5)

@@ -12,13 +12,23 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from actors.intake import FrameIntake
-from actors.ports import FrameVerdict
 from domain.model import FaultClass, Reason
-from tests.actors.cast import BUG, DENIED, ECHO, GARBAGE, LIVE, ScriptedStreamer, at, build_house, frame
+from ports.providers import FrameVerdict
+from tests.actors.harness import (
+    BUG,
+    DENIED,
+    ECHO,
+    GARBAGE,
+    LIVE,
+    ScriptedStreamer,
+    at,
+    build_harness,
+    frame,
+)
 
 if TYPE_CHECKING:
     from domain.model import Submission
-    from tests.actors.cast import Shard
+    from tests.actors.harness import Shard
 
 interpret = ScriptedStreamer().interpret
 
@@ -35,7 +45,9 @@ def take(intake: FrameIntake, *frames: str) -> None:
 
 def check_counts(intake: FrameIntake) -> None:
     counted = intake.statistics()
-    assert counted["received"] == (counted["merged"] + counted["ignored"] + counted["malformed"] + counted["pending"])
+    assert counted["received"] == (
+        counted["merged"] + counted["ignored"] + counted["malformed"] + counted["pending"]
+    )
 
 
 def values(submission: Submission | None) -> dict[str | None, dict[str, object]]:
@@ -61,7 +73,7 @@ frames = st.one_of(known, unknown, empty, st.sampled_from([ECHO, GARBAGE, DENIED
 @settings(deadline=None, max_examples=60)
 def test_every_frame_is_counted_once_whatever_it_is(frames: list[str], flush_every: int) -> None:
     async def send() -> None:
-        shard = await (await build_house()).boot()
+        shard = await (await build_harness()).boot()
         intake = FrameIntake(LIVE, await shard.view(), shard.clock)
         refused = 0
         for number, one in enumerate(frames, start=1):
@@ -76,7 +88,9 @@ def test_every_frame_is_counted_once_whatever_it_is(frames: list[str], flush_eve
         assert (counted["received"], counted["pending"]) == (len(frames), 0)
         if sent := intake.next_submission(float("inf")):
             refused += sum(item.occurrences for item in sent.invalid)
-        ignored_but_kept = counted["ignored_by"].get("future_timestamp", 0) + sum(counted["faults"].values())
+        ignored_but_kept = counted["ignored_by"].get("future_timestamp", 0) + sum(
+            counted["faults"].values()
+        )
         assert refused == counted["malformed"] + ignored_but_kept
 
     trio.run(send, clock=MockClock(autojump_threshold=0))
@@ -160,11 +174,17 @@ async def test_a_reading_of_now_is_never_from_the_future_however_long_nothing_wa
 ) -> None:
     """After a long disconnection the first frames arrive before the first flush."""
     await trio.sleep(7200)
-    take(intake, frame("ferry-1", 7200, soc_percent=50.0), frame("ferry-2", 7200 + 301, soc_percent=50.0))
+    take(
+        intake,
+        frame("ferry-1", 7200, soc_percent=50.0),
+        frame("ferry-2", 7200 + 301, soc_percent=50.0),
+    )
     assert values(intake.next_submission(float("inf"))) == {"x-ferry-1": {"soc_percent": 50.0}}
 
 
-async def test_a_device_leaves_when_its_own_window_is_over(intake: FrameIntake, autojump_clock: MockClock) -> None:
+async def test_a_device_leaves_when_its_own_window_is_over(
+    intake: FrameIntake, autojump_clock: MockClock
+) -> None:
     take(intake, frame("ferry-1", 0, soc_percent=1.0))
     await trio.sleep(0.5)
     take(intake, frame("ferry-2", 0, soc_percent=1.0), frame("ferry-1", 0.5, soc_percent=2.0))
@@ -187,7 +207,9 @@ async def test_a_merged_update_was_received_with_its_newest_frame(
     assert update.received_at - update.readings[0].observed_at == timedelta(seconds=0.75)
 
 
-async def test_frames_are_named_once_in_lifecycle_records(intake: FrameIntake, autojump_clock: MockClock) -> None:
+async def test_frames_are_named_once_in_lifecycle_records(
+    intake: FrameIntake, autojump_clock: MockClock
+) -> None:
     take(intake, ECHO, GARBAGE)
     assert [intake.newly_received(), intake.newly_received()] == [2, 0]
     take(intake, ECHO)

@@ -9,7 +9,7 @@ import trio
 
 from actors.workspace import WorkspaceActor
 from storage.faults import DatabaseAway
-from tests.actors.cast import HARBOUR, INTERVAL
+from tests.actors.harness import HARBOUR, INTERVAL
 from tests.actors.working import story
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from actors.fleet import FleetView
-    from actors.ports import CycleStart
+    from ports.cycles import CycleStart
     from storage.memory.store import MemoryStore
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 T = TypeVar("T")
 
@@ -59,26 +59,37 @@ async def view(shard: Shard, nursery: trio.Nursery) -> FleetView:
     return await shard.view()
 
 
-def forgetful(house: House, shard: Shard, view: FleetView, losses: int = 1) -> WorkspaceActor:
-    cycles = ForgetfulCycles(house.store, losses)
-    return WorkspaceActor(view, shard.session, shard.connector, shard.ingest, cycles, shard.clock, shard.random)
+def forgetful(harness: Harness, shard: Shard, view: FleetView, losses: int = 1) -> WorkspaceActor:
+    cycles = ForgetfulCycles(harness.store, losses)
+    return WorkspaceActor(
+        view, shard.session, shard.connector, shard.ingest, cycles, shard.clock, shard.random
+    )
 
 
 @pytest.mark.parametrize("losses", [1, 3])
 async def test_a_regular_cycle_is_attempted_again(
-    house: House, shard: Shard, nursery: trio.Nursery, view: FleetView, losses: int, autojump_clock: MockClock
+    harness: Harness,
+    shard: Shard,
+    nursery: trio.Nursery,
+    view: FleetView,
+    losses: int,
+    autojump_clock: MockClock,
 ) -> None:
-    nursery.start_soon(forgetful(house, shard, view, losses).run)
+    nursery.start_soon(forgetful(harness, shard, view, losses).run)
     await trio.sleep(INTERVAL - 1)
     lost = [("schedule", 1 + number, "abandoned") for number in range(losses)]
-    assert await story(house) == [*lost, ("schedule", 1 + losses, "completed")]
+    assert await story(harness) == [*lost, ("schedule", 1 + losses, "completed")]
 
 
 async def test_a_run_that_was_asked_for_is_abandoned_and_says_so(
-    house: House, shard: Shard, nursery: trio.Nursery, view: FleetView, autojump_clock: MockClock
+    harness: Harness,
+    shard: Shard,
+    nursery: trio.Nursery,
+    view: FleetView,
+    autojump_clock: MockClock,
 ) -> None:
-    await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+    await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
     await shard.reload(view)
-    nursery.start_soon(forgetful(house, shard, view).run)
+    nursery.start_soon(forgetful(harness, shard, view).run)
     await trio.sleep(5)
-    assert ("manual", 1, "abandoned") in await story(house)
+    assert ("manual", 1, "abandoned") in await story(harness)

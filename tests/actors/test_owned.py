@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.owned import FLUSH_BUDGET_SECONDS, OwnedActors
-from tests.actors.cast import (
+from tests.actors.harness import (
     FERRIES,
     HARBOUR,
     LIVE,
@@ -27,23 +27,25 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from actors.ports import Fleet
-    from tests.actors.cast import House, Shard
+    from ports.ownership import Fleet
+    from tests.actors.harness import Harness, Shard
 
 TOKEN = 1
 
 
 @asynccontextmanager
-async def owning(house: House, shard: Shard) -> AsyncIterator[OwnedActors]:
+async def owning(harness: Harness, shard: Shard) -> AsyncIterator[OwnedActors]:
     """The harbour, owned by this shard."""
-    owned = OwnedActors(house.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0)
+    owned = OwnedActors(
+        harness.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0
+    )
     async with owned.open():
-        await owned.own(shard.session, TOKEN, await load(house))
+        await owned.own(shard.session, TOKEN, await load(harness))
         yield owned
 
 
-async def load(house: House) -> Fleet:
-    fleet = await house.store.load_fleet(HARBOUR)
+async def load(harness: Harness) -> Fleet:
+    fleet = await harness.store.load_fleet(HARBOUR)
     assert fleet is not None
     return fleet
 
@@ -73,28 +75,28 @@ async def hold_a_frame(shard: Shard) -> ScriptedStreamer:
     return streamer
 
 
-async def outcomes(house: House) -> list[tuple[int, str]]:
-    return [(row.key.attempt, str(row.outcome)) for row in await house.cycles()]
+async def outcomes(harness: Harness) -> list[tuple[int, str]]:
+    return [(row.key.attempt, str(row.outcome)) for row in await harness.cycles()]
 
 
 async def test_a_slot_whose_end_waits_for_the_database_is_not_collected_again_after_a_pause(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(house, shard) as owned:
+    async with owning(harness, shard) as owned:
         await trio.sleep(60)  # the cycle is over, its end in the mailbox, and nobody commits
         await owned.pause()
         owned.resume()
         await trio.sleep(5)
         nursery.start_soon(shard.ingest.run)
         await trio.sleep(120)
-        assert await outcomes(house) == [(1, "completed")]
+        assert await outcomes(harness) == [(1, "completed")]
         nursery.cancel_scope.cancel()
 
 
 async def test_a_flush_over_its_budget_keeps_the_workspace_and_what_it_holds(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(house, shard) as owned:
+    async with owning(harness, shard) as owned:
         streamer = await hold_a_frame(shard)
         assert await owned.let_go(HARBOUR) is False
         assert owned.workspace_ids() == {HARBOUR}
@@ -102,16 +104,16 @@ async def test_a_flush_over_its_budget_keeps_the_workspace_and_what_it_holds(
         nursery.start_soon(shard.ingest.run)
         assert await owned.let_go(HARBOUR) is True
         assert owned.workspace_ids() == frozenset()
-        assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
+        assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
         nursery.cancel_scope.cancel()
 
 
 async def test_a_hand_over_waits_for_the_verdict_of_all_that_was_submitted(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """There is room in the lane, so nothing is left in the actors; it is the commit that does not come."""
     let_go: list[bool] = []
-    async with owning(house, shard) as owned:
+    async with owning(harness, shard) as owned:
         streamer = await connect(shard)
         streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
         await until(lambda: streamer.sockets[0].received == 1)
@@ -125,29 +127,29 @@ async def test_a_hand_over_waits_for_the_verdict_of_all_that_was_submitted(
         nursery.start_soon(shard.ingest.run)
         await until(lambda: bool(let_go), seconds=1)
         assert let_go == [True]
-        assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
+        assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
         nursery.cancel_scope.cancel()
 
 
 async def test_a_hand_over_waits_for_what_a_stream_has_merged(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(house, shard) as owned:
+    async with owning(harness, shard) as owned:
         await hold_a_frame(shard)
         async with trio.open_nursery() as handing_over:
             handing_over.start_soon(owned.let_go, HARBOUR)
             await trio.sleep(FLUSH_BUDGET_SECONDS / 2)
             nursery.start_soon(shard.ingest.run)
         assert owned.workspace_ids() == frozenset()
-        assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
+        assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
         assert +owned.frames_of(HARBOUR) == {"received": 1, "merged": 1}
         nursery.cancel_scope.cancel()
 
 
 async def test_a_verdict_that_does_not_come_in_time_keeps_the_workspace(
-    house: House, shard: Shard, autojump_clock: MockClock
+    harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
-    async with owning(house, shard) as owned:
+    async with owning(harness, shard) as owned:
         await connect(shard)
         shard.send(update(FERRIES[0], 2, speed_kmh=20), ownership=owned_by(shard.session))
         assert await owned.let_go(HARBOUR) is False
@@ -156,12 +158,12 @@ async def test_a_verdict_that_does_not_come_in_time_keeps_the_workspace(
 
 
 async def test_a_stream_that_is_exchanged_during_a_hand_over_does_not_run_on_without_an_owner(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(house, shard) as owned:
+    async with owning(harness, shard) as owned:
         streamer = await hold_a_frame(shard)
-        await house.add_connection(replace(streamed(), expected_update_seconds=60.0))
-        nursery.start_soon(owned.follow, await load(house))  # waits for room
+        await harness.add_connection(replace(streamed(), expected_update_seconds=60.0))
+        nursery.start_soon(owned.follow, await load(harness))  # waits for room
         await trio.sleep(1)
         async with trio.open_nursery() as handing_over:
             handing_over.start_soon(owned.let_go, HARBOUR)
@@ -170,5 +172,5 @@ async def test_a_stream_that_is_exchanged_during_a_hand_over_does_not_run_on_wit
         await trio.sleep(60)
         assert len(streamer.attempts) == 1
         assert owned.statistics()["actors"]["states"]["running"] == 0
-        assert await house.values(FERRIES[0]) == {"speed_kmh": 20}
+        assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
         nursery.cancel_scope.cancel()

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.poison import BUDGET, commit_around_poison
-from actors.ports import UnitPoisoned
 from domain.model import (
     CursorAdvance,
     CycleEnd,
@@ -22,7 +21,8 @@ from domain.model import (
     Result,
     Submission,
 )
-from tests.actors.cast import HARBOUR, NOON, STEADY, owned_by, said, submission, update
+from ports.ingest import UnitPoisoned
+from tests.actors.harness import HARBOUR, NOON, STEADY, owned_by, said, submission, update
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from domain.model import CanonicalUpdate
     from storage.unit_steps import Statement
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 T = TypeVar("T")
 
@@ -68,7 +68,10 @@ class Database:
             self.committed += [update.device_id for update in part.updates]
             if part.cursor:
                 self.cursors.append(part.cursor.cursor)
-                self.settled_before_cursor[part.cursor.cursor] = {*self.committed, *self.quarantined}
+                self.settled_before_cursor[part.cursor.cursor] = {
+                    *self.committed,
+                    *self.quarantined,
+                }
         return [Receipt(self.transactions, NOON, (OK,) * len(part.updates)) for part in parts]
 
     async def quarantine(self, part: Submission, error: UnitPoisoned) -> Receipt:
@@ -84,7 +87,9 @@ def is_poison(update: CanonicalUpdate) -> bool:
 def make(batch: Sequence[Part]) -> list[Submission]:
     made = []
     for position, part in enumerate(batch):
-        names = [f"{position}.{number}{'!' * poisoned}" for number, poisoned in enumerate(part.poisoned)]
+        names = [
+            f"{position}.{number}{'!' * poisoned}" for number, poisoned in enumerate(part.poisoned)
+        ]
         cursor = CursorAdvance(HARBOUR, STEADY, str(position)) if part.has_cursor else None
         made.append(submission(*(update(name, 0) for name in names), cursor=cursor)[0])
     return made
@@ -95,7 +100,9 @@ def commit_around(batch: Sequence[Submission], database: Database, **rest: Any) 
     try:
         return list(run(database.commit(batch)))
     except UnitPoisoned as error:
-        return list(run(commit_around_poison(batch, error, database.commit, database.quarantine, **rest)))
+        return list(
+            run(commit_around_poison(batch, error, database.commit, database.quarantine, **rest))
+        )
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -120,7 +127,9 @@ batches = st.lists(parts, min_size=1, max_size=8)
 
 @given(batches)
 @settings(max_examples=200)
-def test_exactly_the_poisoned_updates_are_quarantined_and_the_rest_commits_in_order(batch: list[Part]) -> None:
+def test_exactly_the_poisoned_updates_are_quarantined_and_the_rest_commits_in_order(
+    batch: list[Part],
+) -> None:
     made, database = make(batch), Database()
     receipts = commit_around(made, database, budget=PLENTY)
     bad = [name for name in names(made) if name and name.endswith("!")]
@@ -136,7 +145,9 @@ def test_a_cursor_commits_once_and_behind_everything_that_it_stands_for(batch: l
     """Else the same poison would be fetched again for ever."""
     made, database = make(batch), Database()
     commit_around(made, database, budget=PLENTY)
-    assert database.cursors == [str(position) for position, part in enumerate(batch) if part.has_cursor]
+    assert database.cursors == [
+        str(position) for position, part in enumerate(batch) if part.has_cursor
+    ]
     for cursor, settled in database.settled_before_cursor.items():
         assert set(names([made[int(cursor)]])) <= settled
 
@@ -147,9 +158,13 @@ def test_within_its_budget_the_search_loses_nothing_and_comes_to_an_end(batch: l
     """Past the budget a submission goes to quarantine whole, so good updates may share the fate of a bad neighbour."""
     made, database = make(batch), Database()
     receipts = commit_around(made, database)
-    assert sorted(map(str, database.committed + database.quarantined)) == sorted(map(str, names(made)))
+    assert sorted(map(str, database.committed + database.quarantined)) == sorted(
+        map(str, names(made))
+    )
     assert database.committed == [name for name in names(made) if name in database.committed]
-    clean = {name for part in made if not any(map(is_poison, part.updates)) for name in names([part])}
+    clean = {
+        name for part in made if not any(map(is_poison, part.updates)) for name in names([part])
+    }
     assert clean <= set(database.committed)
     assert [len(receipt.results) for receipt in receipts] == [len(part.updates) for part in made]
     assert len(database.cursors) == sum(part.has_cursor for part in batch)
@@ -188,33 +203,40 @@ def test_what_commits_with_the_data_comes_apart_whole() -> None:
     database = Database()
     run(commit_around_poison([made], UnitPoisoned("22P05", ""), commit, database.quarantine))
     (rest,) = seen
-    assert (rest.updates, rest.cursor, rest.cycle, rest.invalid) == ((), made.cursor, made.cycle, (item,))
+    assert (rest.updates, rest.cursor, rest.cycle, rest.invalid) == (
+        (),
+        made.cursor,
+        made.cycle,
+        (item,),
+    )
 
 
 async def test_the_actor_isolates_the_bad_update_and_everybody_gets_a_receipt(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    house.store.poison(lambda update: update.device_id == "bus-2")
+    harness.store.poison(lambda update: update.device_id == "bus-2")
     advance = CursorAdvance(HARBOUR, STEADY, "page-9")
     replies = [
         shard.send(update("bus-1", 1, soc_percent=1), update("bus-2", 1, soc_percent=1)),
-        shard.send(update("bus-2", 2, soc_percent=2), cursor=advance, ownership=owned_by(shard.session)),
+        shard.send(
+            update("bus-2", 2, soc_percent=2), cursor=advance, ownership=owned_by(shard.session)
+        ),
         shard.send(update("bus-1", 2, soc_percent=2)),
     ]
     nursery.start_soon(shard.ingest.run)
     results = [said(await reply.wait()) for reply in replies]
     bad = "quarantined:data_error"
     assert results == [["accepted", bad], [bad], ["accepted"]]
-    assert house.quarantined() == ["bus-2", "bus-2"]
-    assert await house.sequences("bus-1") == [1, 2]
-    fleet = await house.store.load_fleet(HARBOUR)
+    assert harness.quarantined() == ["bus-2", "bus-2"]
+    assert await harness.sequences("bus-1") == [1, 2]
+    fleet = await harness.store.load_fleet(HARBOUR)
     assert fleet is not None
     assert fleet.cursors == {STEADY: "page-9"}
     shard.check_identity()
 
 
 async def test_poison_is_found_although_the_database_goes_away_in_the_middle_of_the_search(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     units = 0
 
@@ -224,16 +246,16 @@ async def test_poison_is_found_although_the_database_goes_away_in_the_middle_of_
             return
         units += 1
         if units % 3 == 0:
-            house.store.go_away(for_next=2)
+            harness.store.go_away(for_next=2)
         if units % 4 == 0:
-            house.store.lose_commit(after=units % 8 == 0)
+            harness.store.lose_commit(after=units % 8 == 0)
 
-    house.store.poison(lambda update: update.readings[0].value == 13)
-    house.store.before_each_statement(make_trouble)
+    harness.store.poison(lambda update: update.readings[0].value == 13)
+    harness.store.before_each_statement(make_trouble)
     replies = [shard.send(update("bus-1", n, soc_percent=n)) for n in range(20)]
     nursery.start_soon(shard.ingest.run)
     results = [said(await reply.wait()) for reply in replies]
     assert results == [["quarantined:data_error"] if n == 13 else ["accepted"] for n in range(20)]
-    assert house.store.statistics()["commits_lost"] > 0
-    house.store.come_back()
-    assert await house.sequences("bus-1") == list(range(1, 20))
+    assert harness.store.statistics()["commits_lost"] > 0
+    harness.store.come_back()
+    assert await harness.sequences("bus-1") == list(range(1, 20))

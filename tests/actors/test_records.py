@@ -18,7 +18,7 @@ from domain.model import (
     Submission,
 )
 from runtime.logs import get_logger
-from tests.actors.cast import HARBOUR, NOON, update
+from tests.actors.harness import HARBOUR, NOON, update
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -32,12 +32,18 @@ UNKNOWN = Result(Outcome.REJECTED, Reason.UNKNOWN_DEVICE)
 
 def logged(events: Events, *results: Result, **rest: Any) -> list[dict[str, Any]]:
     updates = tuple(update("bus-1", number, soc_percent=1) for number in range(len(results)))
-    log_outcomes(get_logger("test"), Submission("stream", "trace-1", updates, **rest), Receipt(9, NOON, results))
+    log_outcomes(
+        get_logger("test"),
+        Submission("stream", "trace-1", updates, **rest),
+        Receipt(9, NOON, results),
+    )
     return [dict(event) for event in events]
 
 
 def test_one_record_for_what_was_accepted_and_one_for_the_rest_by_reason(events: Events) -> None:
-    accepted, rejected = logged(events, ACCEPTED, UNKNOWN, ACCEPTED, STALE, UNKNOWN, ownership=OWNER)
+    accepted, rejected = logged(
+        events, ACCEPTED, UNKNOWN, ACCEPTED, STALE, UNKNOWN, ownership=OWNER
+    )
     identity = {
         "trace_id": "trace-1",
         "origin": "stream",
@@ -63,7 +69,9 @@ def test_nothing_is_said_of_a_submission_that_only_carries_facts(events: Events)
 
 def test_the_end_of_a_cycle_is_recorded_with_its_summary(events: Events) -> None:
     key = CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1)
-    (record,) = logged(events, cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.PARTIAL, {"updates": 3}))
+    (record,) = logged(
+        events, cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.PARTIAL, {"updates": 3})
+    )
     assert record == {
         "event": "workspace_poll_ingest_completed",
         "workspace_id": HARBOUR,
@@ -79,7 +87,13 @@ def test_the_end_of_a_cycle_is_recorded_with_its_summary(events: Events) -> None
 
 def test_nothing_is_said_of_an_end_that_was_not_written(events: Events) -> None:
     """Fenced, or poison: the cycle's row says something else."""
-    end = CycleEnd(CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1), "cycle-1", NOON, CycleOutcome.COMPLETED, {})
+    end = CycleEnd(
+        CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1),
+        "cycle-1",
+        NOON,
+        CycleOutcome.COMPLETED,
+        {},
+    )
     receipt = Receipt(9, NOON, (), facts_written=False)
     log_outcomes(get_logger("test"), Submission("poll", "trace-1", cycle=end), receipt)
     assert events == []

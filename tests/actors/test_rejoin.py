@@ -15,18 +15,18 @@ import trio.testing
 from actors.ingest import IngestActor
 from actors.session import SessionKeeper, Superseded
 from storage.faults import DatabaseAway
-from tests.actors.cast import TTL_SECONDS, owned_by, said, update
+from tests.actors.harness import TTL_SECONDS, owned_by, said, update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trio.testing import MockClock
 
-    from actors.ports import SessionStart
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
+    from ports.ownership import SessionStart
     from storage.memory import MemoryStore
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 
 class Hesitant:
@@ -39,7 +39,9 @@ class Hesitant:
         self.asked = trio.Event()
         self.may_speak = trio.Event()
 
-    async def commit_unit(self, session: SessionRef, unit: int, submissions: Sequence[Submission]) -> Sequence[Receipt]:
+    async def commit_unit(
+        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+    ) -> Sequence[Receipt]:
         return await self._store.commit_unit(session, unit, submissions)
 
     async def load_last_unit(self, session: SessionRef) -> int | None:
@@ -56,20 +58,26 @@ class Hesitant:
 
 @pytest.mark.parametrize("is_stored", [True, False])
 async def test_a_unit_in_doubt_is_told_by_the_row_of_its_session_although_that_was_declared_dead(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, is_stored: bool
+    harness: Harness,
+    shard: Shard,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    is_stored: bool,
 ) -> None:
-    store, former = Hesitant(house.store), shard.session
+    store, former = Hesitant(harness.store), shard.session
     ingest = IngestActor(store, shard.current, random=Random(7))
-    keeper = SessionKeeper("shard-1", house.store, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS)
+    keeper = SessionKeeper(
+        "shard-1", harness.store, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS
+    )
     shard.ingest = ingest
-    house.store.lose_commit(after=is_stored)
+    harness.store.lose_commit(after=is_stored)
     mine = shard.send(update("bus-1", 1, soc_percent=10), ownership=owned_by(former))
     anyones = shard.send(update("bus-2", 1, soc_percent=20), origin="http")
     nursery.start_soon(ingest.run)
     await store.asked.wait()
     await trio.sleep(TTL_SECONDS + 1)
-    other = await house.boot("shard-2")
-    assert await house.store.declare_dead(other.session) == [former]
+    other = await harness.boot("shard-2")
+    assert await harness.store.declare_dead(other.session) == [former]
 
     shard.current.mark_fenced(former)  # as a heartbeat does
     nursery.start_soon(partial(keeper.begin, after=former))
@@ -98,13 +106,16 @@ class Forgetful:
 
 
 async def test_a_rejoin_whose_answer_was_lost_is_not_taken_for_another_process(
-    house: House, shard: Shard, autojump_clock: MockClock
+    harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
-    former, sessions = shard.session, Forgetful(house.store)
-    keeper = SessionKeeper("shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS)  # type: ignore[arg-type]
+    former = shard.session
+    sessions: Any = Forgetful(harness.store)
+    keeper = SessionKeeper(
+        "shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS
+    )
     shard.current.mark_fenced(former)
     session = await keeper.begin(after=former)
     assert session.epoch == former.epoch + 2
-    await house.store.begin_session("shard-1", ttl_seconds=TTL_SECONDS)
+    await harness.store.begin_session("shard-1", ttl_seconds=TTL_SECONDS)
     with pytest.raises(Superseded):
         await keeper.begin(after=session)

@@ -9,17 +9,17 @@ from urllib.parse import quote
 import pytest
 import trio
 
-from actors.ports import ProviderFault, Sample
 from actors.scrubbing import ScrubbedPoller, ScrubbedStreamer
 from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
+from ports.providers import ProviderFault, Sample
 from runtime.scrubbing import Scrubber
-from tests.actors.cast import LIVE, ScriptedStreamer, at, frame, outage, streamed
+from tests.actors.harness import LIVE, ScriptedStreamer, at, frame, outage, streamed
 from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 SECRET = "s3cret-of-the-fleet"
 
@@ -30,9 +30,9 @@ def _poller(*script: Any) -> ScrubbedPoller:
 
 async def test_a_fault_of_a_poll_holds_no_secret() -> None:
     with pytest.raises(ProviderFault, match=r"^no such path: /\[redacted\]/x$") as caught:
-        await _poller(ProviderFault(FaultClass.QUOTA, f"no such path: /{SECRET}/x", retry_after=3.0)).fetch(
-            [], None, None
-        )
+        await _poller(
+            ProviderFault(FaultClass.QUOTA, f"no such path: /{SECRET}/x", retry_after=3.0)
+        ).fetch([], None, None)
     assert (caught.value.fault, caught.value.retry_after) == (FaultClass.QUOTA, 3.0)
 
 
@@ -51,11 +51,16 @@ async def test_names_texts_and_samples_of_a_page_hold_no_secret() -> None:
     scrubbed = (Reading("charging_status", "[redacted]", at(0)), readings[1])
     assert fetched.samples == (Sample("x-bus-1", scrubbed), Sample("[redacted]", scrubbed))
     assert fetched.malformed == (b"x" * (MAX_SAMPLE_BYTES - 5) + b"[reda",)
-    assert (fetched.malformed_count, fetched.next_page) == (2, SECRET)  # a token goes back as it came, and nowhere else
+    assert (fetched.malformed_count, fetched.next_page) == (
+        2,
+        SECRET,
+    )  # a token goes back as it came, and nowhere else
 
 
 @pytest.mark.parametrize(("cursor", "kept"), [("c-1", "c-1"), (f"c-{SECRET}", None), (None, None)])
-async def test_a_cursor_that_holds_the_secret_is_not_kept(cursor: str | None, kept: str | None) -> None:
+async def test_a_cursor_that_holds_the_secret_is_not_kept(
+    cursor: str | None, kept: str | None
+) -> None:
     assert (await _poller(page(cursor=cursor)).fetch([], None, None)).cursor == kept
 
 
@@ -74,18 +79,20 @@ async def test_faults_of_a_stream_hold_no_secret_also_in_a_group() -> None:
 
 
 async def test_refused_frames_and_strangers_of_a_stream_hold_no_secret(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     streamer = shard.provider.streamers[LIVE] = ScriptedStreamer()
-    await house.store.put_provider(replace(streamed(), credential="env:LIVE"))
+    await harness.store.put_provider(replace(streamed(), credential="env:LIVE"))
     view = await shard.view()
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(shard.stream(view).run)
     socket = await streamer.wait_connected()
     echo = quote("the secret of env:LIVE")
-    socket.say(frame(echo, 0, soc_percent=1), frame(echo, 1e6, soc_percent=1))  # a stranger; in the future
+    socket.say(
+        frame(echo, 0, soc_percent=1), frame(echo, 1e6, soc_percent=1)
+    )  # a stranger; in the future
     await trio.sleep(10)
-    rows = await house.store.list_rejections(view.workspace_id, before=None, reason=None, limit=9)
+    rows = await harness.store.list_rejections(view.workspace_id, before=None, reason=None, limit=9)
     assert {(row.reason, row.external_id) for row in rows} == {
         ("unknown_device", "x-[redacted]"),
         ("future_timestamp", None),

@@ -9,7 +9,7 @@ import trio
 
 from actors.session import CurrentSession, SessionKeeper
 from runtime.clock import SharedClock, SystemClock
-from tests.actors.cast import TTL_SECONDS
+from tests.actors.harness import TTL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from actors.ports import SessionStart
     from domain.model import SessionRef
+    from ports.ownership import SessionStart
     from storage.memory import MemoryStore
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 
 class FarAway:
@@ -39,20 +39,26 @@ class FarAway:
         await trio.sleep(self.round_trip_seconds / 2)
         return start
 
-    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+    async def beat(
+        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+    ) -> datetime | None:
         await trio.sleep(self.round_trip_seconds / 2)
-        server_time = await self._store.beat(session, ttl_seconds=ttl_seconds, statistics=statistics)
+        server_time = await self._store.beat(
+            session, ttl_seconds=ttl_seconds, statistics=statistics
+        )
         await trio.sleep(self.round_trip_seconds / 2)
         return server_time
 
 
 async def test_a_session_whose_answers_leave_the_clock_uncertain_is_not_trusted(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """It stays the live one all the same: what needs no owner goes on."""
-    sessions: Any = FarAway(house.store)
+    sessions: Any = FarAway(harness.store)
     current, clock = CurrentSession(), SharedClock(SystemClock())
-    keeper = SessionKeeper("shard-2", sessions, current, clock, shard.random, ttl_seconds=TTL_SECONDS)
+    keeper = SessionKeeper(
+        "shard-2", sessions, current, clock, shard.random, ttl_seconds=TTL_SECONDS
+    )
     sessions.round_trip_seconds = 4.0
     session = await keeper.begin(after=None)
     assert not keeper.statistics()["trusted"]
@@ -69,11 +75,13 @@ async def test_a_session_whose_answers_leave_the_clock_uncertain_is_not_trusted(
 
 
 async def test_between_two_sessions_a_shard_is_not_trusted(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    sessions: Any = FarAway(house.store)
+    sessions: Any = FarAway(harness.store)
     clock = SharedClock(SystemClock())
-    keeper = SessionKeeper("shard-2", sessions, CurrentSession(), clock, shard.random, ttl_seconds=TTL_SECONDS)
+    keeper = SessionKeeper(
+        "shard-2", sessions, CurrentSession(), clock, shard.random, ttl_seconds=TTL_SECONDS
+    )
     session = await keeper.begin(after=None)
     assert keeper.statistics()["trusted"]
     sessions.round_trip_seconds = 1.0

@@ -17,29 +17,39 @@ from actors.session import SessionKeeper
 from actors.shard import ShardActor
 from domain.model import SessionRef
 from runtime.rendezvous import desired_owner
-from tests.actors.cast import HARBOUR, TTL_SECONDS, owned_by, polled, until, update
+from tests.actors.harness import HARBOUR, TTL_SECONDS, owned_by, polled, until, update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
 
     from trio.testing import MockClock
 
-    from actors.ports import SessionStore
+    from ports.ownership import SessionStore
     from storage.memory import MemoryStore
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
     Events = list[MutableMapping[str, Any]]
 
 OTHER = "shard-2"
-ALDER, BIRCH = "alder", "birch"  # alder is desired by shard-1, birch by the other when there are two
+ALDER, BIRCH = (
+    "alder",
+    "birch",
+)  # alder is desired by shard-1, birch by the other when there are two
 
 
 class SlowClaims:
-    """Leases of the twin. A claim, once it is to be held up, begins after the next release has been carried out."""
+    """Leases of the twin.
+
+    A claim, once it is to be held up, begins after the next release has been carried out.
+    """
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self.look, self.declare_dead, self.load_credentials = store.look, store.declare_dead, store.load_credentials
+        self.look, self.declare_dead, self.load_credentials = (
+            store.look,
+            store.declare_dead,
+            store.load_credentials,
+        )
         self.waits_for_release = False
         self._released = trio.Event()
 
@@ -55,16 +65,22 @@ class SlowClaims:
         return released
 
 
-def make_actor(house: House, shard: Shard, leases: SlowClaims, *, sessions: SessionStore | None = None) -> ShardActor:
-    sessions = sessions or house.store
-    keeper = SessionKeeper("shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS)
-    owned = OwnedActors(house.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0)
+def make_actor(
+    harness: Harness, shard: Shard, leases: SlowClaims, *, sessions: SessionStore | None = None
+) -> ShardActor:
+    sessions = sessions or harness.store
+    keeper = SessionKeeper(
+        "shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS
+    )
+    owned = OwnedActors(
+        harness.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0
+    )
     return ShardActor(
         "shard-1",
         keeper,
         sessions,
         leases,
-        house.store,
+        harness.store,
         owned,
         shard.ingest,
         shard.current,
@@ -76,22 +92,24 @@ def make_actor(house: House, shard: Shard, leases: SlowClaims, *, sessions: Sess
 
 def taken_up(events: Events) -> Counter[tuple[str, int]]:
     """How often each workspace was, by token."""
-    return Counter((e["workspace_id"], e["token"]) for e in events if e["event"] == "workspace_taken_up")
+    return Counter(
+        (e["workspace_id"], e["token"]) for e in events if e["event"] == "workspace_taken_up"
+    )
 
 
 async def test_what_is_handed_over_during_a_round_is_not_taken_up_again_under_the_old_token(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    leases = SlowClaims(house.store)
-    actor = make_actor(house, shard, leases)
+    leases = SlowClaims(harness.store)
+    actor = make_actor(harness, shard, leases)
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
-    await house.add_workspace(BIRCH)
+    await harness.add_workspace(BIRCH)
     await until(lambda: taken_up(events)[BIRCH, 1] == 1)
 
     leases.waits_for_release = True
-    await house.store.begin_session(OTHER, ttl_seconds=3600)
-    await house.add_workspace(ALDER)
+    await harness.store.begin_session(OTHER, ttl_seconds=3600)
+    await harness.add_workspace(ALDER)
     await until(lambda: taken_up(events)[ALDER, 1] == 1)
     assert taken_up(events)[BIRCH, 1] == 1
     assert BIRCH not in actor.statistics()["owned"]["workspaces"]
@@ -100,17 +118,17 @@ async def test_what_is_handed_over_during_a_round_is_not_taken_up_again_under_th
 
 
 async def test_a_join_moves_its_share_step_by_step_however_often_somebody_says_look(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    actor = make_actor(house, shard, SlowClaims(house.store))
+    actor = make_actor(harness, shard, SlowClaims(harness.store))
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
     theirs = (BIRCH, "oak", "willow")
     for name in theirs:
-        await house.add_workspace(name)
+        await harness.add_workspace(name)
     await until(lambda: sum(taken_up(events).values()) == 1 + len(theirs))  # and the harbour
 
-    await house.store.begin_session(OTHER, ttl_seconds=3600)
+    await harness.store.begin_session(OTHER, ttl_seconds=3600)
     moves: list[float] = []
     with trio.move_on_after(20):
         while len(moves) < len(theirs):
@@ -123,25 +141,25 @@ async def test_a_join_moves_its_share_step_by_step_however_often_somebody_says_l
     nursery.cancel_scope.cancel()
 
 
-def lease_of(house: House, workspace_id: str) -> SessionRef | None:
+def lease_of(harness: Harness, workspace_id: str) -> SessionRef | None:
     """The session that has it, as the table says."""
-    lease = house.store.tables.leases.get((workspace_id,))
+    lease = harness.store.tables.leases.get((workspace_id,))
     return None if lease is None else lease.owner
 
 
 async def test_a_lease_is_not_released_before_everything_of_its_workspace_has_a_verdict(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    actor = make_actor(house, shard, SlowClaims(house.store))
+    actor = make_actor(harness, shard, SlowClaims(harness.store))
     nursery.start_soon(actor.run)
     await until(lambda: taken_up(events)[HARBOUR, 1] == 1)
     verdict = shard.send(update("bus-1", 1, speed_kmh=4), ownership=owned_by(shard.session))
     nursery.start_soon(actor.drain)
     await trio.sleep(5)
-    assert lease_of(house, HARBOUR) == shard.session
+    assert lease_of(harness, HARBOUR) == shard.session
     nursery.start_soon(shard.ingest.run)
     await verdict.wait()
-    await until(lambda: lease_of(house, HARBOUR) is None, seconds=1)
+    await until(lambda: lease_of(harness, HARBOUR) is None, seconds=1)
     nursery.cancel_scope.cancel()
 
 
@@ -151,23 +169,34 @@ async def test_a_lease_is_not_released_before_everything_of_its_workspace_has_a_
 def credential_of(shard_id: str) -> str:
     """One that belongs, with every workspace that has it, to this one of shard-1 and the other."""
     references = (f"env:ACCOUNT_{number}" for number in range(50))
-    return next(each for each in references if desired_owner(f"key:{each}", ("shard-1", OTHER)) == shard_id)
+    return next(
+        each for each in references if desired_owner(f"key:{each}", ("shard-1", OTHER)) == shard_id
+    )
 
 
-async def give_credential(house: House, workspace_id: str, reference: str) -> None:
-    await house.add_connection(replace(polled(f"p-{workspace_id}", workspace_id), credential=reference))
+async def give_credential(harness: Harness, workspace_id: str, reference: str) -> None:
+    await harness.add_connection(
+        replace(polled(f"p-{workspace_id}", workspace_id), credential=reference)
+    )
 
 
-@pytest.mark.parametrize(("shard_id", "ours"), [("shard-1", {HARBOUR, ALDER, BIRCH}), (OTHER, {HARBOUR})])
+@pytest.mark.parametrize(
+    ("shard_id", "ours"), [("shard-1", {HARBOUR, ALDER, BIRCH}), (OTHER, {HARBOUR})]
+)
 async def test_workspaces_that_share_a_credential_go_to_one_shard(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, shard_id: str, ours: set[str]
+    harness: Harness,
+    shard: Shard,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    shard_id: str,
+    ours: set[str],
 ) -> None:
     """Each by itself would be another's; what nobody claims is adopted, but not before a TTL is over."""
-    await house.store.begin_session(OTHER, ttl_seconds=3600)
+    await harness.store.begin_session(OTHER, ttl_seconds=3600)
     for name in (ALDER, BIRCH):
-        await house.add_workspace(name)
-        await give_credential(house, name, credential_of(shard_id))
-    actor = make_actor(house, shard, SlowClaims(house.store))
+        await harness.add_workspace(name)
+        await give_credential(harness, name, credential_of(shard_id))
+    actor = make_actor(harness, shard, SlowClaims(harness.store))
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
     await trio.sleep(TTL_SECONDS * 0.6)
@@ -176,19 +205,19 @@ async def test_workspaces_that_share_a_credential_go_to_one_shard(
 
 
 async def test_a_workspace_that_is_given_the_credential_of_others_moves_to_where_they_are(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    await house.store.begin_session(OTHER, ttl_seconds=3600)
+    await harness.store.begin_session(OTHER, ttl_seconds=3600)
     for name in (ALDER, BIRCH):
-        await house.add_workspace(name)
-    await give_credential(house, BIRCH, credential_of(OTHER))
-    actor = make_actor(house, shard, SlowClaims(house.store))
+        await harness.add_workspace(name)
+    await give_credential(harness, BIRCH, credential_of(OTHER))
+    actor = make_actor(harness, shard, SlowClaims(harness.store))
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
     await until(lambda: taken_up(events)[ALDER, 1] == 1)
 
-    await house.store.claim(SessionRef(OTHER, 1), [BIRCH])
-    await give_credential(house, ALDER, credential_of(OTHER))
-    await until(lambda: lease_of(house, ALDER) is None, seconds=TTL_SECONDS)
+    await harness.store.claim(SessionRef(OTHER, 1), [BIRCH])
+    await give_credential(harness, ALDER, credential_of(OTHER))
+    await until(lambda: lease_of(harness, ALDER) is None, seconds=TTL_SECONDS)
     assert actor.statistics()["owned"]["workspaces"].keys() == {HARBOUR}
     nursery.cancel_scope.cancel()

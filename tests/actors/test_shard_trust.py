@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from storage.faults import DatabaseAway
-from tests.actors.cast import FERRIES, HARBOUR, INTERVAL, LIVE, STEADY, TTL_SECONDS, frame, until, update
+from tests.actors.harness import (
+    FERRIES,
+    HARBOUR,
+    INTERVAL,
+    LIVE,
+    STEADY,
+    TTL_SECONDS,
+    frame,
+    until,
+    update,
+)
 from tests.actors.test_owned import connect, fill_stream_lane
 from tests.actors.test_shard import OTHER, SlowClaims, make_actor, taken_up
 from tests.actors.working import story
@@ -21,7 +31,7 @@ if TYPE_CHECKING:
     from actors.shard import ShardActor
     from domain.model import SessionRef
     from storage.memory import MemoryStore
-    from tests.actors.cast import House, ScriptedStreamer, Shard
+    from tests.actors.harness import Harness, ScriptedStreamer, Shard
     from tests.actors.test_shard import Events
 
 BEAT_SECONDS = TTL_SECONDS / 3
@@ -37,22 +47,26 @@ class Renewals:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def beat(self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]) -> datetime | None:
+    async def beat(
+        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+    ) -> datetime | None:
         if self.are_cut:
             raise DatabaseAway("no way through", retry_after=0.2)
         return await self._store.beat(session, ttl_seconds=ttl_seconds, statistics=statistics)
 
 
-async def run_shard(house: House, shard: Shard, nursery: trio.Nursery, events: Events) -> tuple[ShardActor, Renewals]:
+async def run_shard(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events
+) -> tuple[ShardActor, Renewals]:
     """A shard at work: it owns the harbour, which streams and has completed a cycle."""
-    renewals: Any = Renewals(house.store)
-    actor = make_actor(house, shard, SlowClaims(house.store), sessions=renewals)
+    renewals: Any = Renewals(harness.store)
+    actor = make_actor(harness, shard, SlowClaims(harness.store), sessions=renewals)
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
     await until(lambda: taken_up(events)[HARBOUR, 1] == 1)
     await connect(shard)
     await trio.sleep(60)
-    assert await story(house) == [("schedule", 1, "completed")]
+    assert await story(harness) == [("schedule", 1, "completed")]
     return actor, renewals
 
 
@@ -74,13 +88,13 @@ def seeds(shard: Shard, streamer: ScriptedStreamer) -> list[bool]:
 
 
 async def test_without_a_renewal_in_time_streams_close_and_no_cycle_starts_until_there_is_one(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    _, renewals = await run_shard(house, shard, nursery, events)
+    _, renewals = await run_shard(harness, shard, nursery, events)
     streamer = shard.provider.streamers[LIVE]
     renewals.are_cut = True
     await trio.sleep(TTL_SECONDS)
-    assert house.edges()[-1] == (LIVE, "stream_closed", None)
+    assert harness.edges()[-1] == (LIVE, "stream_closed", None)
     before = contacts(shard)
     streamer.sockets[0].say(frame(FERRIES[0], 70, speed_kmh=20))
     await trio.sleep(2 * INTERVAL)
@@ -91,18 +105,18 @@ async def test_without_a_renewal_in_time_streams_close_and_no_cycle_starts_until
     await streamer.wait_connected(times=2)
     await trio.sleep(INTERVAL)
     assert seeds(shard, streamer) == [True, True]
-    assert (await story(house))[-1] == ("schedule", 1, "completed")
+    assert (await story(harness))[-1] == ("schedule", 1, "completed")
     assert taken_up(events) == {(HARBOUR, 1): 1}
     nursery.cancel_scope.cancel()
 
 
 async def test_what_a_shard_holds_outlasts_an_absence_of_the_database_beyond_its_trust(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     """One update is in the batch in hand, one was refused by a full lane, and one is in the buffer behind that."""
-    actor, _ = await run_shard(house, shard, nursery, events)
+    actor, _ = await run_shard(harness, shard, nursery, events)
     socket = shard.provider.streamers[LIVE].sockets[0]
-    house.store.go_away()
+    harness.store.go_away()
     in_hand = shard.send(update("bus-1", 61, speed_kmh=10))
     await trio.sleep(1)
     fill_stream_lane(shard)
@@ -114,11 +128,14 @@ async def test_what_a_shard_holds_outlasts_an_absence_of_the_database_beyond_its
     assert stream_of(actor)["frames"]["buffer"]["pending"] == 1
     assert not in_hand.done
 
-    house.store.come_back()
+    harness.store.come_back()
     await until(lambda: stream_of(actor)["frames"]["buffer"]["pending"] == 0, seconds=60)
     await until(lambda: shard.ingest.statistics()["pending"] == 0, seconds=60)
-    assert await house.values("bus-1") == {"speed_kmh": 10}
-    assert [await house.values(ferry) for ferry in FERRIES] == [{"speed_kmh": 20}, {"speed_kmh": 30}]
+    assert await harness.values("bus-1") == {"speed_kmh": 10}
+    assert [await harness.values(ferry) for ferry in FERRIES] == [
+        {"speed_kmh": 20},
+        {"speed_kmh": 30},
+    ]
     assert actor.statistics()["rejoined"] == 0
     nursery.cancel_scope.cancel()
 
@@ -127,17 +144,19 @@ async def test_what_a_shard_holds_outlasts_an_absence_of_the_database_beyond_its
 
 
 async def test_who_was_away_itself_buries_nobody_before_the_others_could_renew(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    actor, renewals = await run_shard(house, shard, nursery, events)
-    other = await house.boot(OTHER)
+    actor, renewals = await run_shard(harness, shard, nursery, events)
+    other = await harness.boot(OTHER)
     renewals.are_cut = True
     await trio.sleep(2 * TTL_SECONDS)
 
     renewals.are_cut = False
     await until(lambda: bool(actor.statistics()["trusted"]))
     await trio.sleep(BEAT_SECONDS * 0.9)  # two rounds
-    assert await house.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics={}) is not None
+    assert (
+        await harness.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics={}) is not None
+    )
     await trio.sleep(TTL_SECONDS - 1)
     assert actor.statistics()["declared_dead"] == 0
     await until(lambda: actor.statistics()["declared_dead"] == 1, seconds=5)
@@ -145,12 +164,14 @@ async def test_who_was_away_itself_buries_nobody_before_the_others_could_renew(
 
 
 async def test_who_is_leaving_buries_nobody(
-    house: House, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    actor, _ = await run_shard(house, shard, nursery, events)
-    other = await house.boot(OTHER)
+    actor, _ = await run_shard(harness, shard, nursery, events)
+    other = await harness.boot(OTHER)
     await actor.drain()
     await trio.sleep(2 * TTL_SECONDS)
     assert actor.statistics()["declared_dead"] == 0
-    assert await house.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics={}) is not None
+    assert (
+        await harness.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics={}) is not None
+    )
     nursery.cancel_scope.cancel()

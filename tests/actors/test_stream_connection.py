@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from domain.model import FaultClass, ProviderConnection
-from tests.actors.cast import (
+from tests.actors.harness import (
     DENIED,
     ECHO,
     HARBOUR,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from actors.ports import StreamSocket
-    from tests.actors.cast import House, Shard
+    from ports.providers import StreamSocket
+    from tests.actors.harness import Harness, Shard
 
     Events = list[MutableMapping[str, Any]]
 
@@ -50,7 +50,10 @@ async def test_reconnects_back_off_with_jitter_up_to_a_minute(
     assert 30.0 < max(waited) <= 60.0
     assert len(set(waited)) == len(waited)
     names = [event["event"] for event in events]
-    assert (names.count("stream_connection_failed"), names.count("stream_connection_recovered")) == (1, 1)
+    assert (
+        names.count("stream_connection_failed"),
+        names.count("stream_connection_recovered"),
+    ) == (1, 1)
 
 
 async def test_a_provider_that_asks_for_time_gets_it(
@@ -64,7 +67,11 @@ async def test_a_provider_that_asks_for_time_gets_it(
 
 @pytest.mark.parametrize(("lasted", "longest"), [(31.0, 0.5), (5.0, 60.0)])
 async def test_only_a_connection_that_lasted_makes_the_next_attempt_quick_again(
-    shard: Shard, streamer: ScriptedStreamer, lasted: float, longest: float, autojump_clock: MockClock
+    shard: Shard,
+    streamer: ScriptedStreamer,
+    lasted: float,
+    longest: float,
+    autojump_clock: MockClock,
 ) -> None:
     waited = []
     async with running(shard):
@@ -91,18 +98,18 @@ async def test_a_provider_that_does_not_answer_pings_is_left(
 
 
 async def test_edges_of_the_connection_are_facts(
-    house: House, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+    harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     async with running(shard):
         (await streamer.wait_connected()).drop()
         await streamer.wait_connected(2)
         await trio.sleep(1)
-        edges = [kind for provider_id, kind, _ in house.edges() if provider_id == LIVE]
+        edges = [kind for provider_id, kind, _ in harness.edges() if provider_id == LIVE]
     assert edges == ["call_succeeded", "stream_opened", "stream_closed", "stream_opened"]
 
 
 async def test_refused_credentials_are_a_fact_whether_at_the_door_or_later(
-    house: House, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+    harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     streamer.refusals = [refused()]
     async with running(shard):
@@ -111,12 +118,16 @@ async def test_refused_credentials_are_a_fact_whether_at_the_door_or_later(
         socket.say(DENIED)
         await streamer.wait_connected(2)
         await trio.sleep(1)
-    failed = [fault for _, kind, fault in house.edges() if kind == "call_failed"]
+    failed = [fault for _, kind, fault in harness.edges() if kind == "call_failed"]
     assert failed == ["credentials", "credentials"]
 
 
 async def test_an_error_that_the_provider_reports_is_logged_once_and_its_frame_kept(
-    house: House, shard: Shard, streamer: ScriptedStreamer, events: Events, autojump_clock: MockClock
+    harness: Harness,
+    shard: Shard,
+    streamer: ScriptedStreamer,
+    events: Events,
+    autojump_clock: MockClock,
 ) -> None:
     async with running(shard) as actor:
         for times in (1, 2):
@@ -126,7 +137,7 @@ async def test_an_error_that_the_provider_reports_is_logged_once_and_its_frame_k
         assert actor.statistics()["frames"]["faults"] == {"credentials": 2}
     logged = [event["fault"] for event in events if event["event"] == "stream_frames_failed"]
     assert logged == ["credentials"]
-    kept = await house.store.list_rejections(HARBOUR, before=None, reason="invalid", limit=9)
+    kept = await harness.store.list_rejections(HARBOUR, before=None, reason="invalid", limit=9)
     assert {row.sample for row in kept} == {b"denied"}
 
 
@@ -136,37 +147,43 @@ async def test_bad_frames_among_good_ones_are_one_trouble_until_there_was_none_f
     async with running(shard):
         socket = await streamer.wait_connected()
         for second in range(120):
-            socket.say(frame("ferry-1", second, speed_kmh=second), *["garbage"] * (second < 40 and second % 5 == 0))
+            socket.say(
+                frame("ferry-1", second, speed_kmh=second),
+                *["garbage"] * (second < 40 and second % 5 == 0),
+            )
             await trio.sleep(1)
     edges = [event for event in events if str(event["event"]).startswith("stream_frames_")]
-    assert [event["event"] for event in edges] == ["stream_frames_failed", "stream_frames_recovered"]
+    assert [event["event"] for event in edges] == [
+        "stream_frames_failed",
+        "stream_frames_recovered",
+    ]
     assert edges[1]["failures"] == 8
 
 
 async def test_a_provider_that_was_never_reached_is_a_fact_too(
-    house: House, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+    harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     """Else its devices would be blamed: no connection was ever opened, so none was closed."""
     streamer.refusals = [outage() for _ in range(100)]
     async with running(shard):
         await trio.sleep(60)
-        assert house.edges() == [(LIVE, "call_failed", "outage")]
+        assert harness.edges() == [(LIVE, "call_failed", "outage")]
 
 
 async def test_a_lost_connection_is_no_failed_call(
-    house: House, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+    harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     async with running(shard):
         (await streamer.wait_connected()).drop()
         await trio.testing.wait_all_tasks_blocked()
-        assert [kind for _, kind, _ in house.edges()][-1] == "stream_closed"
+        assert [kind for _, kind, _ in harness.edges()][-1] == "stream_closed"
 
 
 # --- configuration
 
 
 async def test_it_subscribes_again_when_the_devices_change_and_not_otherwise(
-    house: House, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+    harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     view = await shard.view()
     actor = shard.stream(view)
@@ -178,18 +195,18 @@ async def test_it_subscribes_again_when_the_devices_change_and_not_otherwise(
         await shard.reload(view)
         await trio.sleep(1)
         assert socket.subscriptions == [["x-ferry-1", "x-ferry-2"]]
-        await house.add_connection(streamed(), "ferry-3")
+        await harness.add_connection(streamed(), "ferry-3")
         await shard.reload(view)
         await trio.sleep(1)
         assert socket.subscriptions[1:] == [["x-ferry-1", "x-ferry-2", "x-ferry-3"]]
         socket.say(frame("ferry-3", 2, soc_percent=30.0))
         await trio.sleep(3)
-        assert await house.values("ferry-3") == {"soc_percent": 30.0}
+        assert await harness.values("ferry-3") == {"soc_percent": 30.0}
         nursery.cancel_scope.cancel()
 
 
 async def test_a_device_that_is_added_while_it_subscribes_is_not_forgotten(
-    house: House, shard: Shard, autojump_clock: MockClock
+    harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
     view = await shard.view()
 
@@ -203,7 +220,7 @@ async def test_a_device_that_is_added_while_it_subscribes_is_not_forgotten(
                 async def while_something_is_added(external_ids: Any) -> None:
                     await subscribe(external_ids)
                     if len(socket.subscriptions) == 1:
-                        await house.add_connection(streamed(), "ferry-3")
+                        await harness.add_connection(streamed(), "ferry-3")
                         await shard.reload(view)
 
                 socket.subscribe = while_something_is_added  # type: ignore[method-assign]
@@ -227,31 +244,31 @@ async def test_a_device_that_is_added_while_it_subscribes_is_not_forgotten(
     ],
 )
 async def test_a_connection_that_cannot_be_opened_is_a_fact_and_is_tried_again(
-    house: House, shard: Shard, connection: ProviderConnection, autojump_clock: MockClock
+    harness: Harness, shard: Shard, connection: ProviderConnection, autojump_clock: MockClock
 ) -> None:
-    await house.store.put_provider(connection)
+    await harness.store.put_provider(connection)
     async with running(shard) as actor:
         await trio.sleep(300)
         assert actor.statistics()["failures"] > 5
-    assert house.edges() == [(LIVE, "call_failed", FaultClass.CONFIGURATION.value)]
+    assert harness.edges() == [(LIVE, "call_failed", FaultClass.CONFIGURATION.value)]
 
 
 async def test_a_stream_without_a_state_endpoint_reads_at_once(
-    house: House, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+    harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
-    await house.store.put_provider(streamed(settings={"no_state": True}))
+    await harness.store.put_provider(streamed(settings={"no_state": True}))
     seed = ScriptedPoller()
     async with running(shard, seed=seed):
         (await streamer.wait_connected()).say(frame("ferry-1", 0, soc_percent=50.0))
         await trio.sleep(3)
-        assert await house.values("ferry-1") == {"soc_percent": 50.0}
+        assert await harness.values("ferry-1") == {"soc_percent": 50.0}
     assert seed.calls == []
 
 
 async def test_submissions_leave_their_lifecycle_records_under_one_trace_id(
     shard: Shard, streamer: ScriptedStreamer, events: Events, autojump_clock: MockClock
 ) -> None:
-    await shard.house.store.put_provider(streamed(settings={"no_state": True}))
+    await shard.harness.store.put_provider(streamed(settings={"no_state": True}))
     async with running(shard):
         (await streamer.wait_connected()).say(frame("ferry-1", 0, soc_percent=50.0), ECHO)
         await trio.sleep(3)

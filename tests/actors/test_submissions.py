@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.submissions import MAX_UNKNOWN_DEVICES, UnknownDevices, make_update, split
 from domain.model import CursorAdvance, Device, Ownership, Reading, Submission
-from tests.actors.cast import HARBOUR, NOON, STEADY, update
+from tests.actors.harness import HARBOUR, NOON, STEADY, update
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,9 @@ def test_parts_together_say_the_same_in_order_and_none_is_too_large(count: int) 
     assert [one for part in parts for one in part.updates] == list(whole.updates)
     assert max(sizes(parts)) <= 500
     assert 0 not in sizes(parts) or count == 0
-    assert {(part.origin, part.trace_id, part.ownership) for part in parts} == {("poll", "trace-1", OWNER)}
+    assert {(part.origin, part.trace_id, part.ownership) for part in parts} == {
+        ("poll", "trace-1", OWNER)
+    }
     assert [part.cursor for part in parts] == [None] * (len(parts) - 1) + [whole.cursor]
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.upkeep import UpkeepActor
-from tests.actors.cast import HARBOUR, update
+from tests.actors.harness import HARBOUR, update
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from trio.testing import MockClock
 
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
     Events = list[MutableMapping[str, Any]]
 
@@ -23,25 +23,25 @@ DAY = 86_400.0
 
 
 async def test_there_are_partitions_for_a_week_on_every_day_of_a_month(
-    house: House, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    actor = UpkeepActor(house.store, Random(1))
+    actor = UpkeepActor(harness.store, Random(1))
     nursery.start_soon(actor.run)
     for _ in range(30):
         await trio.sleep(DAY)
-        assert await house.store.check_ready() >= 6
+        assert await harness.store.check_ready() >= 6
     assert actor.statistics()["partition_days_ahead"] == 7
 
 
 async def test_it_makes_up_for_a_database_that_was_away(
-    house: House, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+    harness: Harness, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    house.store.go_away()
-    actor = UpkeepActor(house.store, Random(1))
+    harness.store.go_away()
+    actor = UpkeepActor(harness.store, Random(1))
     nursery.start_soon(actor.run)
     await trio.sleep(DAY)
     assert actor.statistics() == {"partition_days_ahead": None, "dropped": {}}
-    house.store.come_back()
+    harness.store.come_back()
     await trio.sleep(120)
     assert actor.statistics()["partition_days_ahead"] == 7
     names = [event["event"] for event in events]
@@ -49,24 +49,24 @@ async def test_it_makes_up_for_a_database_that_was_away(
 
 
 async def test_what_is_older_than_its_retention_is_dropped_and_counted(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     await shard.send(update("bus-1", 0, soc_percent=1), update("nobody", 0, soc_percent=1)).wait()
-    actor = UpkeepActor(house.store, Random(1))
+    actor = UpkeepActor(harness.store, Random(1))
     nursery.start_soon(actor.run)
     await trio.sleep(29 * DAY)
-    assert len(await house.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)) == 1
+    assert len(await harness.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)) == 1
     await trio.sleep(2 * DAY)
-    assert await house.store.list_rejections(HARBOUR, before=None, reason=None, limit=9) == []
-    assert await house.sequences("bus-1") == [1]
+    assert await harness.store.list_rejections(HARBOUR, before=None, reason=None, limit=9) == []
+    assert await harness.sequences("bus-1") == [1]
     await trio.sleep(61 * DAY)
-    assert await house.sequences("bus-1") == []
+    assert await harness.sequences("bus-1") == []
     assert actor.statistics()["dropped"]["rejections"] == 1
 
 
 async def test_many_shards_do_not_queue_for_the_same_chore(
-    house: House, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """They begin together after a rollout and drift apart."""
     visits: list[float] = []
@@ -74,9 +74,9 @@ async def test_many_shards_do_not_queue_for_the_same_chore(
     class Noted:
         async def ensure_partitions(self, *, days_ahead: int) -> int:
             visits.append(trio.current_time())
-            return await house.store.ensure_partitions(days_ahead=days_ahead)
+            return await harness.store.ensure_partitions(days_ahead=days_ahead)
 
-        drop_expired = house.store.drop_expired
+        drop_expired = harness.store.drop_expired
 
     for seed in range(10):
         nursery.start_soon(UpkeepActor(Noted(), Random(seed)).run)

@@ -9,7 +9,7 @@ import trio
 
 from domain import schedule
 from domain.model import CycleKey, CycleOutcome, CycleTrigger
-from tests.actors.cast import INTERVAL, STEADY, at, sample
+from tests.actors.harness import INTERVAL, STEADY, at, sample
 from tests.actors.polling import ScriptedPoller, page
 from tests.actors.working import ISLAND, SLOT, regular, slots_in_a_row, story, working
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from actors.fleet import FleetView
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 
 # --- the regular run
 
 
 async def test_every_slot_gets_its_cycle_at_its_own_instant(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     async with working(shard, await shard.view()):
         await trio.sleep(5 * INTERVAL)
-    rows = [row for row in await house.cycles() if row.key.trigger is CycleTrigger.SCHEDULE]
+    rows = [row for row in await harness.cycles() if row.key.trigger is CycleTrigger.SCHEDULE]
     expected = regular(0, 5, after=at(0))
     assert [schedule.Start(row.key.slot_start_at, row.started_at) for row in rows] == expected  # type: ignore[arg-type]
     assert [row.outcome for row in rows] == [CycleOutcome.COMPLETED] * 5
 
 
 async def test_fetching_ends_at_four_fifths_of_the_interval(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     shard.provider.pollers[STEADY] = ScriptedPoller(10_000.0)
     async with working(shard, await shard.view()):
         await trio.sleep(INTERVAL - 1)
-    (row,) = await house.cycles()
+    (row,) = await harness.cycles()
     assert row.outcome is CycleOutcome.TIMED_OUT
     assert row.started_at is not None
     assert row.ended_at is not None
@@ -50,12 +50,12 @@ async def test_fetching_ends_at_four_fifths_of_the_interval(
 
 
 async def test_regular_starts_of_two_hundred_workspaces_are_spread(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Acceptance behaviour 1: never more than 1.3 x N / interval + 3 in any one second."""
     count, interval, slots = 200, 60, 4
     for number in range(count - 1):  # the harbour is the first
-        await house.add_workspace(f"fleet-{number}", interval=interval)
+        await harness.add_workspace(f"fleet-{number}", interval=interval)
     nursery.start_soon(shard.ingest.run)
     views = [await shard.view(f"fleet-{number}") for number in range(count - 1)]
     async with trio.open_nursery() as actors:
@@ -65,7 +65,11 @@ async def test_regular_starts_of_two_hundred_workspaces_are_spread(
         actors.cancel_scope.cancel()
     starts = []
     for view in views:
-        rows = [row for row in await house.cycles(view.workspace_id) if row.key.trigger is CycleTrigger.SCHEDULE]
+        rows = [
+            row
+            for row in await harness.cycles(view.workspace_id)
+            if row.key.trigger is CycleTrigger.SCHEDULE
+        ]
         assert len(rows) >= slots
         starts += [row.started_at for row in rows if row.started_at is not None]
     starts.sort()
@@ -80,41 +84,44 @@ async def test_regular_starts_of_two_hundred_workspaces_are_spread(
 
 
 async def test_a_boot_in_the_middle_of_a_slot_makes_up_for_it_at_a_moment_of_its_own(
-    house: House, shard: Shard, island: FleetView, autojump_clock: MockClock
+    harness: Harness, shard: Shard, island: FleetView, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(20)
     late = schedule.late_start(at(20), ISLAND, 1, INTERVAL)
     async with working(shard, island):
         await trio.sleep(INTERVAL)
-    first, second = await house.cycles(ISLAND)
-    assert (first.key.trigger, first.key.slot_start_at, first.started_at) == (CycleTrigger.LATE, *late)
+    first, second = await harness.cycles(ISLAND)
+    assert (first.key.trigger, first.key.slot_start_at, first.started_at) == (
+        CycleTrigger.LATE,
+        *late,
+    )
     assert second.key == CycleKey(ISLAND, late.slot_start_at + SLOT, CycleTrigger.SCHEDULE, 1)
     assert at(30) < late.start_at < second.key.slot_start_at
 
 
 async def test_a_boot_near_the_end_of_a_slot_records_it_as_missed(
-    house: House, shard: Shard, island: FleetView, autojump_clock: MockClock
+    harness: Harness, shard: Shard, island: FleetView, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(150)
     async with working(shard, island):
         await trio.sleep(INTERVAL)
-    assert await story(house, ISLAND) == [("schedule", 1, "missed"), ("schedule", 1, "completed")]
+    assert await story(harness, ISLAND) == [("schedule", 1, "missed"), ("schedule", 1, "completed")]
 
 
 async def test_a_completed_slot_is_not_repeated_by_a_restart_or_another_shard(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    other = await house.boot("shard-2")
+    other = await harness.boot("shard-2")
     for one in (shard, other):
         nursery.start_soon(one.ingest.run)
     for one in (shard, shard, other):
         async with working(one, await one.view()):
             await trio.sleep(30)
-    assert await story(house) == [("schedule", 1, "completed")]
+    assert await story(harness) == [("schedule", 1, "completed")]
 
 
 async def test_slots_that_nobody_served_are_recorded_as_missed_by_the_next_owner(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     async with working(shard, await shard.view()):
@@ -122,13 +129,20 @@ async def test_slots_that_nobody_served_are_recorded_as_missed_by_the_next_owner
     await trio.sleep(4 * INTERVAL)
     async with working(shard, await shard.view()):
         await trio.sleep(INTERVAL)
-    rows = await house.cycles()
-    assert [str(row.outcome) for row in rows] == ["completed", "missed", "missed", "missed", "completed", "completed"]
+    rows = await harness.cycles()
+    assert [str(row.outcome) for row in rows] == [
+        "completed",
+        "missed",
+        "missed",
+        "missed",
+        "completed",
+        "completed",
+    ]
     assert slots_in_a_row(rows)
 
 
 async def test_of_a_long_absence_the_newest_slots_are_recorded(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     async with working(shard, await shard.view()):
@@ -136,7 +150,7 @@ async def test_of_a_long_absence_the_newest_slots_are_recorded(
     await trio.sleep(100 * INTERVAL)
     async with working(shard, await shard.view()):
         await trio.sleep(10)
-    rows = await house.cycles()
+    rows = await harness.cycles()
     assert [row.outcome for row in rows].count(CycleOutcome.MISSED) == 12
     assert slots_in_a_row(rows[1:])
 
@@ -145,50 +159,50 @@ async def test_of_a_long_absence_the_newest_slots_are_recorded(
 
 
 async def test_a_cycle_never_starts_outside_its_slot_and_slots_of_an_outage_are_missed(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     async with working(shard, await shard.view()):
         await trio.sleep(INTERVAL)
-        house.store.go_away()
+        harness.store.go_away()
         await trio.sleep(12.4 * INTERVAL)
-        house.store.come_back()
+        harness.store.come_back()
         await trio.sleep(INTERVAL)
-    rows = await house.cycles()
+    rows = await harness.cycles()
     assert slots_in_a_row(rows)
     outcomes = [str(row.outcome) for row in rows]
     assert outcomes == ["completed"] + ["missed"] * 12 + ["completed"] * 2
     for row in rows:
         if row.started_at is not None:
             assert row.key.slot_start_at <= row.started_at < row.key.slot_start_at + SLOT
-    assert {kind for _, kind, _ in house.edges()} == {"call_succeeded"}  # no provider is to blame
+    assert {kind for _, kind, _ in harness.edges()} == {"call_succeeded"}  # no provider is to blame
 
 
 async def test_a_short_outage_only_delays_the_start_within_its_slot(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     async with working(shard, await shard.view()):
         await trio.sleep(INTERVAL - 10)
-        house.store.go_away()
+        harness.store.go_away()
         await trio.sleep(100)
-        house.store.come_back()
+        harness.store.come_back()
         await trio.sleep(30)
-    _, second = await house.cycles()
+    _, second = await harness.cycles()
     assert second.outcome is CycleOutcome.COMPLETED
     assert second.started_at is not None
     assert at(INTERVAL + 90) <= second.started_at <= at(INTERVAL + 96)
 
 
 async def test_a_cycle_that_the_database_keeps_waiting_at_its_end_delays_no_other_slot(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     shard.provider.pollers[STEADY] = ScriptedPoller(20.0, page(sample("bus-1", 5, soc_percent=10)))
     async with working(shard, await shard.view()):
         await trio.sleep(10)
-        house.store.go_away()
+        harness.store.go_away()
         await trio.sleep(INTERVAL / 2)
-        house.store.come_back()
+        harness.store.come_back()
         await trio.sleep(INTERVAL)
-    assert [outcome for _, _, outcome in await story(house)] == ["completed", "completed"]
+    assert [outcome for _, _, outcome in await story(harness)] == ["completed", "completed"]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.ports import ProviderFault
 from domain import schedule
 from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
-from tests.actors.cast import HARBOUR, INTERVAL, STEADY, at, polled, sample, until
+from ports.providers import ProviderFault
+from tests.actors.harness import HARBOUR, INTERVAL, STEADY, at, polled, sample, until
 from tests.actors.polling import ScriptedPoller, page
 from tests.actors.working import ISLAND, regular, sleep_until, slots_in_a_row, story, working
 
@@ -21,63 +21,67 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from actors.fleet import FleetView
-    from actors.ports import Page
+    from ports.providers import Page
     from storage.unit_steps import Statement
-    from tests.actors.cast import House, Shard
+    from tests.actors.harness import Harness, Shard
 
 
 # --- somebody asks, somebody changes
 
 
 async def test_a_run_that_is_asked_for_starts_at_once_under_the_trace_id_of_who_asked(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     async with working(shard, view):
         await trio.sleep(100)
-        cycle_id = await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+        cycle_id = await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
         await shard.reload(view)
         await trio.sleep(INTERVAL)
-    rows = await house.cycles()
-    assert await story(house) == [
+    rows = await harness.cycles()
+    assert await story(harness) == [
         ("schedule", 1, "completed"),
         ("manual", 1, "completed"),
         ("schedule", 1, "completed"),
     ]
-    assert (rows[1].cycle_id, rows[1].trace_id, rows[1].started_at) == (cycle_id, "trace-of-the-operator", at(100))
+    assert (rows[1].cycle_id, rows[1].trace_id, rows[1].started_at) == (
+        cycle_id,
+        "trace-of-the-operator",
+        at(100),
+    )
 
 
 async def test_a_run_that_was_asked_for_while_nobody_owned_the_workspace_is_taken_up(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+    await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
     async with working(shard, await shard.view()):
         await trio.sleep(1)
-    assert ("manual", 1, "completed") in await story(house)
+    assert ("manual", 1, "completed") in await story(harness)
 
 
 async def test_a_run_waits_for_the_configuration_it_was_asked_for_with(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Somebody adds a connection and asks at once, and an actor that has just begun knows of the request only."""
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
-    await house.add_connection(polled("new"))
-    await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+    await harness.add_connection(polled("new"))
+    await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
     async with working(shard, view):
         await trio.sleep(5)
-        assert ("manual", 1, "requested") in await story(house)
+        assert ("manual", 1, "requested") in await story(harness)
         await shard.reload(view)
         await trio.sleep(5)
-    (manual,) = [row for row in await house.cycles() if row.key.trigger is CycleTrigger.MANUAL]
+    (manual,) = [row for row in await harness.cycles() if row.key.trigger is CycleTrigger.MANUAL]
     assert manual.outcome is CycleOutcome.COMPLETED
     assert {STEADY, "new"} <= manual.summary["connections"].keys()
 
 
 async def test_a_run_that_is_asked_for_just_before_a_regular_start_costs_no_slot(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """It gets a fifth of the interval, and the regular cycle waits for it."""
     nursery.start_soon(shard.ingest.run)
@@ -85,21 +89,21 @@ async def test_a_run_that_is_asked_for_just_before_a_regular_start_costs_no_slot
     async with working(shard, view):
         await trio.sleep(INTERVAL - 1)
         shard.provider.pollers[STEADY].script = [10_000.0]
-        await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+        await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
         await shard.reload(view)
         await trio.sleep(INTERVAL)
-    assert await story(house) == [
+    assert await story(harness) == [
         ("schedule", 1, "completed"),
         ("manual", 1, "timed_out"),
         ("schedule", 1, "completed"),
     ]
-    _, manual, after = await house.cycles()
+    _, manual, after = await harness.cycles()
     assert manual.ended_at == at(INTERVAL - 1 + 0.2 * INTERVAL)
-    assert slots_in_a_row([(await house.cycles())[0], after])
+    assert slots_in_a_row([(await harness.cycles())[0], after])
 
 
 async def test_a_change_of_the_configuration_does_not_cancel_a_late_start(
-    house: House, shard: Shard, island: FleetView, autojump_clock: MockClock
+    harness: Harness, shard: Shard, island: FleetView, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(20)
     late = schedule.late_start(at(20), ISLAND, 1, INTERVAL)
@@ -108,42 +112,47 @@ async def test_a_change_of_the_configuration_does_not_cancel_a_late_start(
             await trio.sleep(5)
             await shard.reload(island)
         await sleep_until(late.start_at + timedelta(seconds=5))
-    assert await story(house, ISLAND) == [("late", 1, "completed")]
-    assert [row.started_at for row in await house.cycles(ISLAND)] == [late.start_at]
+    assert await story(harness, ISLAND) == [("late", 1, "completed")]
+    assert [row.started_at for row in await harness.cycles(ISLAND)] == [late.start_at]
 
 
 async def test_a_device_that_is_added_is_asked_about_in_the_next_cycle(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     async with working(shard, view):
         await trio.sleep(10)
-        await house.add_connection(polled(), "bus-3")
+        await harness.add_connection(polled(), "bus-3")
         await shard.reload(view)
         await trio.sleep(INTERVAL)
     calls = shard.provider.pollers[STEADY].calls
-    assert [call.external_ids for call in calls] == [["x-bus-1", "x-bus-2"], ["x-bus-1", "x-bus-2", "x-bus-3"]]
+    assert [call.external_ids for call in calls] == [
+        ["x-bus-1", "x-bus-2"],
+        ["x-bus-1", "x-bus-2", "x-bus-3"],
+    ]
 
 
 async def test_another_interval_counts_at_once_and_invents_no_missed_slots(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     async with working(shard, view):
         await trio.sleep(200)
-        await house.add_workspace(HARBOUR, interval=60)
+        await harness.add_workspace(HARBOUR, interval=60)
         await shard.reload(view)
         await trio.sleep(180)
-    rows = await house.cycles()
+    rows = await harness.cycles()
     assert CycleOutcome.MISSED not in [row.outcome for row in rows]
     regular = [row.started_at for row in rows[1:] if row.key.trigger is CycleTrigger.SCHEDULE]
-    assert regular == [schedule.next_start(at(200 + 60 * n), HARBOUR, 0, 60).start_at for n in range(3)]
+    assert regular == [
+        schedule.next_start(at(200 + 60 * n), HARBOUR, 0, 60).start_at for n in range(3)
+    ]
 
 
 async def test_another_interval_during_a_cycle_invents_no_missed_slots(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
@@ -151,127 +160,140 @@ async def test_another_interval_during_a_cycle_invents_no_missed_slots(
     async with working(shard, view):
         await until(lambda: bool(shard.provider.pollers[STEADY].calls))
         await trio.sleep(100)
-        await house.add_workspace(HARBOUR, interval=60)
+        await harness.add_workspace(HARBOUR, interval=60)
         await shard.reload(view)
         await trio.sleep(300)
-    assert CycleOutcome.MISSED not in [row.outcome for row in await house.cycles()]
+    assert CycleOutcome.MISSED not in [row.outcome for row in await harness.cycles()]
 
 
 async def test_another_interval_repeats_no_cycle_that_just_began(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The cycle lies in what is now the present slot of the other interval."""
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     async with working(shard, view):
         await trio.sleep(1)
-        await house.add_workspace(HARBOUR, interval=900)
+        await harness.add_workspace(HARBOUR, interval=900)
         await shard.reload(view)
         await trio.sleep(900)
-    first, second = await house.cycles()
+    first, second = await harness.cycles()
     assert first.key.trigger is second.key.trigger is CycleTrigger.SCHEDULE
     assert second.started_at == schedule.next_start(at(1), HARBOUR, 0, 900).start_at
 
 
 async def test_a_workspace_switched_off_and_on_goes_on_from_its_new_place(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Somebody else took its ordinal meanwhile. Nothing ran while it was off, and nothing was missed."""
+    """Somebody else took its ordinal meanwhile.
+
+    Nothing ran while it was off, and nothing was missed.
+    """
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     async with working(shard, view) as actor:
         await trio.sleep(10)
-        await house.add_workspace(HARBOUR, active=False)
-        await house.add_workspace("newcomer")
+        await harness.add_workspace(HARBOUR, active=False)
+        await harness.add_workspace("newcomer")
         await shard.reload(view)
         await trio.sleep(4 * INTERVAL)
         assert actor.statistics()["next_start_at"] is None
-        assert await story(house) == [("schedule", 1, "completed")]
-        await house.add_workspace(HARBOUR)
+        assert await story(harness) == [("schedule", 1, "completed")]
+        await harness.add_workspace(HARBOUR)
         await shard.reload(view)
         assert view.workspace.ordinal == 1
         await trio.sleep(2 * INTERVAL)
-    rows = await house.cycles()
+    rows = await harness.cycles()
     assert {row.outcome for row in rows} == {CycleOutcome.COMPLETED}
-    regular_starts = [row.started_at for row in rows[1:] if row.key.trigger is CycleTrigger.SCHEDULE]
-    assert regular_starts == [start.start_at for start in regular(1, 2, after=at(4 * INTERVAL + 10))]
+    regular_starts = [
+        row.started_at for row in rows[1:] if row.key.trigger is CycleTrigger.SCHEDULE
+    ]
+    assert regular_starts == [
+        start.start_at for start in regular(1, 2, after=at(4 * INTERVAL + 10))
+    ]
 
 
 async def test_a_workspace_switched_off_and_on_at_once_is_not_collected_twice(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     async with working(shard, view):
         await trio.sleep(10)
         for active in (False, True):
-            await house.add_workspace(HARBOUR, active=active)
+            await harness.add_workspace(HARBOUR, active=active)
             await shard.reload(view)
         await trio.sleep(INTERVAL - 20)
-    assert await story(house) == [("schedule", 1, "completed")]
+    assert await story(harness) == [("schedule", 1, "completed")]
 
 
 async def test_a_run_that_was_asked_for_while_it_was_off_starts_when_it_is_on(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The actor has heard of the request before, and of nothing more than the activation since."""
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     async with working(shard, view):
         await trio.sleep(10)
-        await house.add_workspace(HARBOUR, active=False)
+        await harness.add_workspace(HARBOUR, active=False)
         await shard.reload(view)
         await trio.sleep(1)
-        await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+        await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
         await shard.reload(view)
         await trio.sleep(1)
-        await house.add_workspace(HARBOUR)
+        await harness.add_workspace(HARBOUR)
         await shard.reload(view)
         await trio.sleep(5)
-    assert await story(house) == [("schedule", 1, "completed"), ("manual", 1, "completed")]
+    assert await story(harness) == [("schedule", 1, "completed"), ("manual", 1, "completed")]
 
 
 async def test_the_time_a_workspace_was_off_is_not_missed_by_its_next_owner(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     async with working(shard, await shard.view()):
         await trio.sleep(10)
-    await house.add_workspace(HARBOUR, active=False)
-    await house.add_workspace("newcomer")
+    await harness.add_workspace(HARBOUR, active=False)
+    await harness.add_workspace("newcomer")
     await trio.sleep(4 * INTERVAL)
-    await house.add_workspace(HARBOUR)
+    await harness.add_workspace(HARBOUR)
     async with working(shard, await shard.view()):
         await trio.sleep(2 * INTERVAL)
-    assert {outcome for _, _, outcome in await story(house)} == {"completed"}
+    assert {outcome for _, _, outcome in await story(harness)} == {"completed"}
 
 
 async def test_another_credential_need_not_wait_for_what_the_former_one_was_told(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     refusal = ProviderFault(FaultClass.QUOTA, "too many", retry_after=86_400.0)
-    shard.provider.pollers[STEADY] = poller = ScriptedPoller(refusal, page(sample("bus-1", 5, soc_percent=10)))
+    shard.provider.pollers[STEADY] = poller = ScriptedPoller(
+        refusal, page(sample("bus-1", 5, soc_percent=10))
+    )
     async with working(shard, view):
         await trio.sleep(INTERVAL + 10)
         assert len(poller.calls) == 1
-        await house.add_connection(replace(polled(), credential="env:LASTHEARD_SECRET_OTHER_ACCOUNT"))
-        await house.store.request_cycle(HARBOUR, "trace-of-the-operator")
+        await harness.add_connection(
+            replace(polled(), credential="env:LASTHEARD_SECRET_OTHER_ACCOUNT")
+        )
+        await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
         await shard.reload(view)
         await trio.sleep(10)
     assert len(poller.calls) == 2
 
 
 async def test_a_late_cycle_that_is_too_long_is_cut_off_once_and_not_in_every_slot_after_it(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Its fetching ends in time for the commits, even slow ones, before the next slot."""
-    latest = max(range(1, 40), key=lambda ordinal: ordinal * schedule.LATE_RATIO % 1)  # as late as there is room
+    latest = max(
+        range(1, 40), key=lambda ordinal: ordinal * schedule.LATE_RATIO % 1
+    )  # as late as there is room
     for number in range(1, latest):
-        await house.add_workspace(f"fleet-{number}")
-    await house.add_workspace("last")
-    await house.add_connection(polled("ferries", "last"), "raft-1")
+        await harness.add_workspace(f"fleet-{number}")
+    await harness.add_workspace("last")
+    await harness.add_connection(polled("ferries", "last"), "raft-1")
     view = await shard.view("last")
     shard.provider.pollers["ferries"] = LongPoller()
 
@@ -279,11 +301,11 @@ async def test_a_late_cycle_that_is_too_long_is_cut_off_once_and_not_in_every_sl
         if statement.name == "fence":
             await trio.sleep(1.2)
 
-    house.store.before_each_statement(commit_slowly)
+    harness.store.before_each_statement(commit_slowly)
     nursery.start_soon(shard.ingest.run)
     async with working(shard, view):
         await trio.sleep(5 * INTERVAL)
-    outcomes = [outcome for _, _, outcome in await story(house, "last")]
+    outcomes = [outcome for _, _, outcome in await story(harness, "last")]
     assert outcomes[0] == "timed_out"
     assert set(outcomes[1:]) == {"completed"}
 
@@ -291,7 +313,9 @@ async def test_a_late_cycle_that_is_too_long_is_cut_off_once_and_not_in_every_sl
 class LongPoller(ScriptedPoller):
     """A hundred pages, a second each."""
 
-    async def fetch(self, external_ids: Sequence[str], cursor: str | None, token: str | None) -> Page:
+    async def fetch(
+        self, external_ids: Sequence[str], cursor: str | None, token: str | None
+    ) -> Page:
         await trio.sleep(1)
         number = int(token or 0) + 1
         news = sample("raft-1", trio.current_time(), speed_kmh=1)
@@ -302,9 +326,9 @@ class LongPoller(ScriptedPoller):
 
 
 async def test_a_handed_over_cycle_is_attempted_again_by_the_next_owner(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    other = await house.boot("shard-2")
+    other = await harness.boot("shard-2")
     for one in (shard, other):
         nursery.start_soon(one.ingest.run)
     shard.provider.pollers[STEADY] = ScriptedPoller(10_000.0)
@@ -313,30 +337,30 @@ async def test_a_handed_over_cycle_is_attempted_again_by_the_next_owner(
     await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
     async with working(other, await other.view()):
         await trio.sleep(20)
-    assert await story(house) == [("schedule", 1, "abandoned"), ("schedule", 2, "completed")]
-    first, second = await house.cycles()
+    assert await story(harness) == [("schedule", 1, "abandoned"), ("schedule", 2, "completed")]
+    first, second = await harness.cycles()
     assert first.key.slot_start_at == second.key.slot_start_at
 
 
 async def test_an_orphan_of_a_shard_that_died_is_abandoned_and_attempted_again(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     slot = regular(0, 1, after=at(0))[0].slot_start_at
     key = CycleKey(HARBOUR, slot, CycleTrigger.SCHEDULE, 1)
     await trio.sleep(1)
-    await house.store.start_cycle(shard.session, key, schedule.cycle_id(key), "trace-1")
-    other = await house.boot("shard-2")
+    await harness.store.start_cycle(shard.session, key, schedule.cycle_id(key), "trace-1")
+    other = await harness.boot("shard-2")
     nursery.start_soon(other.ingest.run)
     await trio.sleep(60)
     async with working(other, await other.view()):
         await trio.sleep(20)
-    assert await story(house) == [("schedule", 1, "abandoned"), ("schedule", 2, "completed")]
+    assert await story(harness) == [("schedule", 1, "abandoned"), ("schedule", 2, "completed")]
 
 
 async def test_too_late_in_the_slot_there_is_no_other_attempt(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    other = await house.boot("shard-2")
+    other = await harness.boot("shard-2")
     for one in (shard, other):
         nursery.start_soon(one.ingest.run)
     shard.provider.pollers[STEADY] = ScriptedPoller(10_000.0)
@@ -345,21 +369,21 @@ async def test_too_late_in_the_slot_there_is_no_other_attempt(
     await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
     async with working(other, await other.view()):
         await trio.sleep(0.5 * INTERVAL)
-    assert await story(house) == [("schedule", 1, "abandoned"), ("schedule", 1, "completed")]
+    assert await story(harness) == [("schedule", 1, "abandoned"), ("schedule", 1, "completed")]
 
 
 async def test_a_session_that_is_over_starts_nothing(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await house.boot("shard-1")  # the next epoch of the same shard
+    await harness.boot("shard-1")  # the next epoch of the same shard
     async with working(shard, await shard.view()) as actor:
         await trio.sleep(2 * INTERVAL)
         assert actor.statistics()["outcomes"] == {}
-    assert await house.cycles() == []
+    assert await harness.cycles() == []
 
 
 async def test_it_tells_what_it_has_done_and_when_it_is_next(
-    house: House, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()

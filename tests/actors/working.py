@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from domain import schedule
-from tests.actors.cast import HARBOUR, INTERVAL, at
+from tests.actors.harness import HARBOUR, INTERVAL, at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from actors.fleet import FleetView
     from actors.workspace import WorkspaceActor
-    from api.ports import CycleRow
-    from tests.actors.cast import House, Shard
+    from ports.reads import CycleRow
+    from tests.actors.harness import Harness, Shard
 
 SLOT = timedelta(seconds=INTERVAL)
 ISLAND = "island"  # the second workspace: its phase is in the middle of the interval
@@ -34,7 +34,9 @@ async def working(shard: Shard, view: FleetView) -> AsyncIterator[WorkspaceActor
         nursery.cancel_scope.cancel()
 
 
-def regular(ordinal: int, count: int, *, after: datetime, workspace_id: str = HARBOUR) -> list[schedule.Start]:
+def regular(
+    ordinal: int, count: int, *, after: datetime, workspace_id: str = HARBOUR
+) -> list[schedule.Start]:
     starts = []
     for _ in range(count):
         starts.append(schedule.next_start(after, workspace_id, ordinal, INTERVAL))
@@ -46,9 +48,9 @@ async def sleep_until(instant: datetime) -> None:
     await trio.sleep((instant - at(trio.current_time())).total_seconds())
 
 
-async def story(house: House, workspace_id: str = HARBOUR) -> list[tuple[str, int, str]]:
+async def story(harness: Harness, workspace_id: str = HARBOUR) -> list[tuple[str, int, str]]:
     """trigger, attempt and outcome of every cycle, oldest first."""
-    rows = await house.cycles(workspace_id)
+    rows = await harness.cycles(workspace_id)
     return [(str(row.key.trigger), row.key.attempt, str(row.outcome)) for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""The house: the API over the twin, settled with the cast of tests/api/house.py."""
+"""The harness: the API over the twin, settled with the cast of tests/api/harness.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from storage.memory import MemoryStore
-from tests.api.house import DatabaseClock, House
+from tests.api.harness import DatabaseClock, Harness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def house(nursery: trio.Nursery, tmp_path: Path) -> House:
+async def harness(nursery: trio.Nursery, tmp_path: Path) -> Harness:
     clock = DatabaseClock()
     store = MemoryStore(clock)
     start = await store.begin_session("shard-1", ttl_seconds=15)
     assert start is not None
-    house = House(store, clock, start.session, tmp_path)
-    await house.settle(nursery)
-    return house
+    harness = Harness(store, clock, start.session, tmp_path)
+    await harness.settle(nursery)
+    return harness

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from actors.ports import Page, ProviderFault, Sample
 from domain.model import FaultClass, Reading
+from ports.providers import Page, ProviderFault, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,9 @@ class SpokenProvider:
         for line in message.removeprefix(b"say ").splitlines():
             try:
                 vid, label, value, time = line.decode().split()
-                samples.append(Sample(vid, (Reading(label, float(value), datetime.fromisoformat(time)),)))
+                samples.append(
+                    Sample(vid, (Reading(label, float(value), datetime.fromisoformat(time)),))
+                )
             except ValueError:
                 malformed.append(line)
         return Page(

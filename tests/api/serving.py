@@ -56,7 +56,9 @@ class Served:
 
     async def is_alive(self) -> bool:
         with trio.fail_after(PATIENCE_SECONDS):
-            answer = await self.exchange(b"GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            answer = await self.exchange(
+                b"GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            )
         return answer.startswith(b"HTTP/1.1 200 ")
 
     async def wait_for_count(self, name: str, wanted: int) -> None:
@@ -115,7 +117,9 @@ async def trickle(*, pieces: int, pause_seconds: float) -> AsyncGenerator[bytes,
         await trio.sleep(pause_seconds)
 
 
-def make_app(state: Served, frame: FrameLimits | None = None, max_in_flight: int = 128) -> QuartTrio:
+def make_app(
+    state: Served, frame: FrameLimits | None = None, max_in_flight: int = 128
+) -> QuartTrio:
     app = QuartTrio(__name__)
 
     @app.get("/ok")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from api.app import PREFIX, declare_operations
-from tests.api.house import START, House
+from tests.api.harness import START, Harness
 
 if TYPE_CHECKING:
-    from tests.api.house import Answer
+    from tests.api.harness import Answer
 
 AT = START.isoformat()
 
@@ -26,9 +26,9 @@ class Case(NamedTuple):
     body: Any = None
     status: int = 200
 
-    async def ask(self, house: House, workspace: str, key: str | None) -> Answer:
+    async def ask(self, harness: Harness, workspace: str, key: str | None) -> Answer:
         rest = {} if self.body is None else {"json": _fill(self.body, workspace)}
-        return await house.ask(self.method, self.path.replace("{w}", workspace), key=key, **rest)
+        return await harness.ask(self.method, self.path.replace("{w}", workspace), key=key, **rest)
 
 
 def _fill(body: Any, workspace: str) -> Any:
@@ -39,7 +39,12 @@ def _fill(body: Any, workspace: str) -> Any:
     return workspace if body == "{w}" else body
 
 
-DEVICE = {"provider_id": "live", "external_id": "x-bus-1", "vehicle_id": "vehicle-bus-1", "vehicle_name": "Bus 1"}
+DEVICE = {
+    "provider_id": "live",
+    "external_id": "x-bus-1",
+    "vehicle_id": "vehicle-bus-1",
+    "vehicle_name": "Bus 1",
+}
 PROVIDER = {
     "provider_type": "spoken",
     "transport": "poll",
@@ -86,111 +91,147 @@ MALFORMED_IDS = ("x" * 65, "bus-1%00", "%1F", "bus-1%0A", "bus%7F1", "a%20b", "a
 ELSEWHERE = {"get_cycle", "check_alive", "check_ready"}  # tested below, and open to everyone
 EVERY = [pytest.param(case, id=case.name) for case in CASES + WITHOUT_WORKSPACE]
 # Not put_workspace: it makes what does not exist, and has a test of its own.
-OF_A_WORKSPACE = [pytest.param(case, id=case.name) for case in CASES if case.name != "put_workspace"]
+OF_A_WORKSPACE = [
+    pytest.param(case, id=case.name) for case in CASES if case.name != "put_workspace"
+]
 
 
-async def test_the_table_names_every_operation(house: House) -> None:
-    declared = {operation.name: operation for operation in declare_operations(house.services)}
+async def test_the_table_names_every_operation(harness: Harness) -> None:
+    declared = {operation.name: operation for operation in declare_operations(harness.services)}
     assert {case.name for case in CASES + WITHOUT_WORKSPACE} | ELSEWHERE == set(declared)
     assert all(declared[case.name].scope == case.scope for case in CASES + WITHOUT_WORKSPACE)
 
 
 @pytest.mark.parametrize("case", EVERY)
-async def test_without_a_key_it_is_401(house: House, case: Case) -> None:
-    answer = await case.ask(house, "north", None)
+async def test_without_a_key_it_is_401(harness: Harness, case: Case) -> None:
+    answer = await case.ask(harness, "north", None)
     assert (answer.status, answer.problem) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"] == 'Bearer realm="lastheard"'
 
 
 @pytest.mark.parametrize("case", EVERY)
-async def test_without_the_scope_it_is_403_naming_it_and_no_other_scope_stands_in(house: House, case: Case) -> None:
+async def test_without_the_scope_it_is_403_naming_it_and_no_other_scope_stands_in(
+    harness: Harness, case: Case
+) -> None:
     for scope in {"read", "ingest", "control", "admin"} - {case.scope}:
-        answer = await case.ask(house, "north", scope)
+        answer = await case.ask(harness, "north", scope)
         assert (answer.status, answer.problem) == (403, "missing-scope")
         assert answer.json["required_scope"] == case.scope
 
 
 @pytest.mark.parametrize("case", EVERY)
-async def test_with_the_scope_it_answers(house: House, case: Case) -> None:
-    answer = await case.ask(house, "north", case.scope)
+async def test_with_the_scope_it_answers(harness: Harness, case: Case) -> None:
+    answer = await case.ask(harness, "north", case.scope)
     assert answer.status == case.status, answer.body
 
 
 @pytest.mark.parametrize("case", OF_A_WORKSPACE)
-async def test_a_workspace_outside_the_key_is_answered_like_one_that_does_not_exist(house: House, case: Case) -> None:
-    foreign, absent = await case.ask(house, "south", "north"), await case.ask(house, "nowhere", "north")
+async def test_a_workspace_outside_the_key_is_answered_like_one_that_does_not_exist(
+    harness: Harness, case: Case
+) -> None:
+    foreign, absent = (
+        await case.ask(harness, "south", "north"),
+        await case.ask(harness, "nowhere", "north"),
+    )
     assert (foreign.status, foreign.problem) == (404, "not-found")
     assert _comparable(foreign, "south") == _comparable(absent, "nowhere")
-    assert (await case.ask(house, "north", "north")).status == case.status
+    assert (await case.ask(harness, "north", "north")).status == case.status
 
 
-async def test_a_limited_key_can_make_only_the_workspaces_that_it_lists(house: House) -> None:
-    assert (await house.ask("PUT", "/workspaces/south", key="north", json={"name": "Mine"})).status == 404
-    assert (await house.ask("PUT", "/workspaces/elsewhere", key="north", json={"name": "Mine"})).status == 404
-    assert (await house.ask("PUT", "/workspaces/nowhere", key="north", json={"name": "Mine"})).status == 201
-    assert (await house.get("/workspaces/south"))["name"] == "South"
+async def test_a_limited_key_can_make_only_the_workspaces_that_it_lists(harness: Harness) -> None:
+    assert (
+        await harness.ask("PUT", "/workspaces/south", key="north", json={"name": "Mine"})
+    ).status == 404
+    assert (
+        await harness.ask("PUT", "/workspaces/elsewhere", key="north", json={"name": "Mine"})
+    ).status == 404
+    assert (
+        await harness.ask("PUT", "/workspaces/nowhere", key="north", json={"name": "Mine"})
+    ).status == 201
+    assert (await harness.get("/workspaces/south"))["name"] == "South"
 
 
-async def test_a_cycle_of_a_foreign_workspace_is_404(house: House) -> None:
-    asked = await house.ask("POST", "/workspaces/south/cycles", json={"when": "now"})
+async def test_a_cycle_of_a_foreign_workspace_is_404(harness: Harness) -> None:
+    asked = await harness.ask("POST", "/workspaces/south/cycles", json={"when": "now"})
     path = f"/workspaces/south/cycles/{asked.json['cycle_id']}"
-    assert (await house.ask("GET", path, key="read")).status == 200
-    assert (await house.ask("GET", path, key="north")).status == 404
-    assert (await house.ask("GET", path, key="ingest")).status == 403
-    assert (await house.ask("GET", path, key=None)).status == 401
+    assert (await harness.ask("GET", path, key="read")).status == 200
+    assert (await harness.ask("GET", path, key="north")).status == 404
+    assert (await harness.ask("GET", path, key="ingest")).status == 403
+    assert (await harness.ask("GET", path, key=None)).status == 401
 
 
-async def test_a_limited_key_sees_its_own_rows_of_lists_across_workspaces_and_no_runtime(house: House) -> None:
-    house.let_pass(3601)
-    assert [row["workspace_id"] for row in (await house.get("/workspaces", key="north"))["items"]] == ["north"]
-    assert {row["workspace_id"] for row in (await house.get("/worklist", key="north"))["items"]} == {"north"}
-    assert {row["workspace_id"] for row in (await house.get("/worklist"))["items"]} == {"north", "south"}
-    assert (await house.get("/worklist?workspace_id=south", key="north"))["items"] == []
-    assert (await house.ask("GET", "/runtime", key="north")).status == 403
+async def test_a_limited_key_sees_its_own_rows_of_lists_across_workspaces_and_no_runtime(
+    harness: Harness,
+) -> None:
+    harness.let_pass(3601)
+    assert [
+        row["workspace_id"] for row in (await harness.get("/workspaces", key="north"))["items"]
+    ] == ["north"]
+    assert {
+        row["workspace_id"] for row in (await harness.get("/worklist", key="north"))["items"]
+    } == {"north"}
+    assert {row["workspace_id"] for row in (await harness.get("/worklist"))["items"]} == {
+        "north",
+        "south",
+    }
+    assert (await harness.get("/worklist?workspace_id=south", key="north"))["items"] == []
+    assert (await harness.ask("GET", "/runtime", key="north")).status == 403
 
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", "Basic bGg6eA==", "Bearer lh_0123456789abcdef_0000", "Bearer " + "x" * 300, "lh_a_b"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic bGg6eA==",
+        "Bearer lh_0123456789abcdef_0000",
+        "Bearer " + "x" * 300,
+        "lh_a_b",
+    ],
 )
-async def test_what_is_no_known_key_is_401(house: House, header: str) -> None:
-    answer = await house.ask("GET", "/workspaces", key=None, headers={"Authorization": header})
+async def test_what_is_no_known_key_is_401(harness: Harness, header: str) -> None:
+    answer = await harness.ask("GET", "/workspaces", key=None, headers={"Authorization": header})
     assert (answer.status, answer.problem) == (401, "unauthenticated")
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-async def test_a_key_stops_at_the_next_request_after_it_expired_or_was_revoked(house: House) -> None:
-    await house.add_key("brief", ["read"], None, expires_at=START + timedelta(seconds=60))
-    await house.add_key("revoked", ["read"], None, revoked_at=START)
-    assert (await house.ask("GET", "/workspaces", key="brief")).status == 200
-    house.let_pass(60)
-    expired = await house.ask("GET", "/workspaces", key="brief")
+async def test_a_key_stops_at_the_next_request_after_it_expired_or_was_revoked(
+    harness: Harness,
+) -> None:
+    await harness.add_key("brief", ["read"], None, expires_at=START + timedelta(seconds=60))
+    await harness.add_key("revoked", ["read"], None, revoked_at=START)
+    assert (await harness.ask("GET", "/workspaces", key="brief")).status == 200
+    harness.let_pass(60)
+    expired = await harness.ask("GET", "/workspaces", key="brief")
     assert (expired.status, expired.json["detail"]) == (401, "The key has expired.")
-    revoked = await house.ask("GET", "/workspaces", key="revoked")
+    revoked = await harness.ask("GET", "/workspaces", key="revoked")
     assert (revoked.status, revoked.json["detail"]) == (401, "The key was revoked.")
 
 
 @pytest.mark.parametrize("malformed", MALFORMED_IDS)
-async def test_a_malformed_id_is_answered_like_what_does_not_exist(house: House, malformed: str) -> None:
-    before = await _registered(house)
-    absent = await house.ask("GET", "/workspaces/nowhere", key="read")
+async def test_a_malformed_id_is_answered_like_what_does_not_exist(
+    harness: Harness, malformed: str
+) -> None:
+    before = await _registered(harness)
+    absent = await harness.ask("GET", "/workspaces/nowhere", key="read")
     for case in CASES:
         for path in _with_each_id_replaced(case.path, malformed):
-            answer = await case._replace(path=path).ask(house, "north", case.scope)
+            answer = await case._replace(path=path).ask(harness, "north", case.scope)
             assert (answer.status, answer.problem) == (404, "not-found"), (case.name, path)
             assert answer.headers.keys() == absent.headers.keys()
-    assert await _registered(house) == before
+    assert await _registered(harness) == before
 
 
-async def test_an_unknown_path_is_a_404_problem_and_a_wrong_method_a_405(house: House) -> None:
-    assert (await house.ask("GET", "/nothing", key=None)).problem == "not-found"
-    assert (await house.ask("DELETE", "/workspaces/north")).problem == "method-not-allowed"
+async def test_an_unknown_path_is_a_404_problem_and_a_wrong_method_a_405(harness: Harness) -> None:
+    assert (await harness.ask("GET", "/nothing", key=None)).problem == "not-found"
+    assert (await harness.ask("DELETE", "/workspaces/north")).problem == "method-not-allowed"
 
 
-async def _registered(house: House) -> list[Any]:
+async def _registered(harness: Harness) -> list[Any]:
     """All workspaces, and the devices and connections of one."""
     lists = ("/workspaces", "/workspaces/north/devices", "/workspaces/north/providers")
-    return [await house.get(path) for path in lists]
+    return [await harness.get(path) for path in lists]
 
 
 def _with_each_id_replaced(path: str, value: str) -> list[str]:
@@ -201,5 +242,9 @@ def _with_each_id_replaced(path: str, value: str) -> list[str]:
 def _comparable(answer: Answer, workspace: str) -> tuple[Any, ...]:
     """All of an answer but what names the request itself."""
     document = {name: value for name, value in answer.json.items() if name != "trace_id"}
-    headers = {name: value for name, value in answer.headers.items() if name not in ("x-request-id", "Content-Length")}
+    headers = {
+        name: value
+        for name, value in answer.headers.items()
+        if name not in ("x-request-id", "Content-Length")
+    }
     return answer.status, headers, str(document).replace(workspace, "{w}").replace(PREFIX, "")

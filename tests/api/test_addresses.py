@@ -49,7 +49,9 @@ def find(peer: str, *lines: str, header: ForwardedHeader = "x-forwarded-for") ->
         ("", [CLIENT], UNKNOWN_ADDRESS),
     ],
 )
-def test_the_right_most_untrusted_address_is_the_client(peer: str, lines: list[str], client: str) -> None:
+def test_the_right_most_untrusted_address_is_the_client(
+    peer: str, lines: list[str], client: str
+) -> None:
     assert find(peer, *lines) == client
 
 

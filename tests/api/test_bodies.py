@@ -14,7 +14,15 @@ from pydantic import Field
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from api.bodies import Instant, RequestModel, encode_json, json_response, pointer_to, read_json, read_query
+from api.bodies import (
+    Instant,
+    RequestModel,
+    encode_json,
+    json_response,
+    pointer_to,
+    read_json,
+    read_query,
+)
 from api.problems import install_problem_handlers
 
 
@@ -55,8 +63,12 @@ def make_app() -> QuartTrio:
     return app
 
 
-async def post(body: bytes | str, content_type: str = "application/json") -> tuple[int, dict[str, Any]]:
-    response = await make_app().test_client().post("/", data=body, headers={"Content-Type": content_type})
+async def post(
+    body: bytes | str, content_type: str = "application/json"
+) -> tuple[int, dict[str, Any]]:
+    response = (
+        await make_app().test_client().post("/", data=body, headers={"Content-Type": content_type})
+    )
     return response.status_code, await response.get_json(force=True)
 
 
@@ -66,15 +78,29 @@ async def get(query: str) -> tuple[int, dict[str, Any]]:
 
 
 def reading(**changes: str) -> str:
-    members = {"signal": '"soc_percent"', "value": "81.5", "observed_at": '"2026-03-01T13:00:00.25+01:00"'} | changes
-    return '{"readings": [{' + ", ".join(f'"{name}": {value}' for name, value in members.items()) + "}]}"
+    members = {
+        "signal": '"soc_percent"',
+        "value": "81.5",
+        "observed_at": '"2026-03-01T13:00:00.25+01:00"',
+    } | changes
+    return (
+        '{"readings": [{'
+        + ", ".join(f'"{name}": {value}' for name, value in members.items())
+        + "}]}"
+    )
 
 
 async def test_a_body_becomes_its_model_with_instants_in_utc() -> None:
     assert await post(reading()) == (
         200,
         {
-            "readings": [{"signal": "soc_percent", "value": 81.5, "observed_at": "2026-03-01T12:00:00.250000Z"}],
+            "readings": [
+                {
+                    "signal": "soc_percent",
+                    "value": 81.5,
+                    "observed_at": "2026-03-01T12:00:00.250000Z",
+                }
+            ],
             "kind": "poll",
         },
     )
@@ -101,7 +127,9 @@ async def test_a_content_type_built_on_json_is_taken() -> None:
     ],
     ids=["empty", "a bare word", "not a number", "not UTF-8", "too deep"],
 )
-async def test_what_is_not_json_is_a_400_with_the_place(body: bytes, line: int | None, column: int | None) -> None:
+async def test_what_is_not_json_is_a_400_with_the_place(
+    body: bytes, line: int | None, column: int | None
+) -> None:
     status, problem = await post(body)
     assert (status, problem["type"]) == (400, "urn:lastheard:problem:malformed-json")
     if line is not None:
@@ -144,7 +172,9 @@ async def test_a_refusal_names_no_more_than_fifty_places() -> None:
 
 JSON = st.recursive(
     st.none() | st.integers(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("a/~", max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("a/~", max_size=2), inner, max_size=3)
+    ),
 )
 
 
@@ -152,7 +182,10 @@ JSON = st.recursive(
 def test_a_pointer_leads_into_the_document_or_to_what_is_missing_in_an_object(
     document: Any, loc: list[str | int]
 ) -> None:
-    steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer_to(loc, document).split("/")[1:]]
+    steps = [
+        step.replace("~1", "/").replace("~0", "~")
+        for step in pointer_to(loc, document).split("/")[1:]
+    ]
     for index, step in enumerate(steps):
         if isinstance(document, dict) and step not in document:
             assert index == len(steps) - 1
@@ -178,7 +211,9 @@ async def test_a_query_becomes_its_model_and_repeated_parameters_a_list() -> Non
         ("since=1494012444", "since"),
     ],
 )
-async def test_a_query_that_does_not_fit_is_a_400_naming_the_parameter(query: str, parameter: str) -> None:
+async def test_a_query_that_does_not_fit_is_a_400_naming_the_parameter(
+    query: str, parameter: str
+) -> None:
     status, problem = await get(query)
     assert (status, problem["type"]) == (400, "urn:lastheard:problem:invalid-parameter")
     assert [part["parameter"] for part in problem["errors"]] == [parameter]

@@ -59,7 +59,9 @@ def test_full_buckets_are_forgotten_in_favour_of_new_names() -> None:
     rate=st.sampled_from([0.5, 1.0, 7.0, 1000.0]),
     steps=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.floats(0, 0.4)), max_size=200),
 )
-def test_nobody_ever_gets_more_than_the_rate_and_a_burst(rate: float, steps: list[tuple[str, float]]) -> None:
+def test_nobody_ever_gets_more_than_the_rate_and_a_burst(
+    rate: float, steps: list[tuple[str, float]]
+) -> None:
     buckets, now = Buckets(rate, max_buckets=3), 1000.0
     got = dict.fromkeys("abcdefgh", 0)
     for name, pause in steps:

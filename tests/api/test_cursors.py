@@ -27,7 +27,10 @@ keys = (
     | instants
 )
 cursors = st.builds(
-    Cursor, kind=st.text("abc/ ", max_size=20), evaluated_at=instants, after=st.lists(keys, max_size=4).map(tuple)
+    Cursor,
+    kind=st.text("abc/ ", max_size=20),
+    evaluated_at=instants,
+    after=st.lists(keys, max_size=4).map(tuple),
 )
 
 
@@ -44,7 +47,9 @@ def test_a_cursor_comes_back_as_it_was(cursor: Cursor) -> None:
 
 @given(cursors)
 def test_a_cursor_needs_no_escaping_in_a_url(cursor: Cursor) -> None:
-    assert set(CODEC.encode(cursor)) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    assert set(CODEC.encode(cursor)) <= set(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    )
 
 
 @given(cursors, st.data())
@@ -57,7 +62,9 @@ def test_a_changed_cursor_is_never_accepted(cursor: Cursor, data: st.DataObject)
 
 
 @given(cursors, st.data())
-def test_a_shortened_or_lengthened_cursor_is_never_accepted(cursor: Cursor, data: st.DataObject) -> None:
+def test_a_shortened_or_lengthened_cursor_is_never_accepted(
+    cursor: Cursor, data: st.DataObject
+) -> None:
     token = CODEC.encode(cursor)
     refusal_of(token[: data.draw(st.integers(0, len(token) - 1))], cursor.kind)
     refusal_of(token + data.draw(st.text("Aa=_ \n", min_size=1, max_size=4)), cursor.kind)

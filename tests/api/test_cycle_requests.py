@@ -12,22 +12,24 @@ from domain.model import CycleKey, CycleTrigger, Policy
 from domain.schedule import cycle_id, next_start, starts_bound
 
 if TYPE_CHECKING:
-    from tests.api.house import Answer, House
+    from tests.api.harness import Answer, Harness
 
 PATH = "/workspaces/north/cycles"
 EVENT = {"version": "0", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
 
-async def put_workspace(house: House, name: str, interval: int, *, active: bool = True) -> None:
-    await house.store.put_workspace(name, name=name, active=active, poll_interval_seconds=interval, policy=Policy())
+async def put_workspace(harness: Harness, name: str, interval: int, *, active: bool = True) -> None:
+    await harness.store.put_workspace(
+        name, name=name, active=active, poll_interval_seconds=interval, policy=Policy()
+    )
 
 
-async def expect_regular(house: House, name: str) -> dict[str, str]:
+async def expect_regular(harness: Harness, name: str) -> dict[str, str]:
     """Return the answer that promises the workspace's next regular cycle."""
-    stored = await house.store.get_workspace(name)
+    stored = await harness.store.get_workspace(name)
     assert stored is not None
     assert stored.ordinal is not None
-    start = next_start(house.clock.now(), name, stored.ordinal, stored.poll_interval_seconds)
+    start = next_start(harness.clock.now(), name, stored.ordinal, stored.poll_interval_seconds)
     key = CycleKey(name, start.slot_start_at, CycleTrigger.SCHEDULE, 1)
     return {
         "cycle_id": cycle_id(key),
@@ -40,8 +42,8 @@ def said(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
 
 
-async def cycles(house: House) -> list[Any]:
-    answer: Answer = await house.ask("GET", PATH)
+async def cycles(harness: Harness) -> list[Any]:
+    answer: Answer = await harness.ask("GET", PATH)
     items: list[Any] = answer.json["items"]
     return items
 
@@ -51,69 +53,80 @@ async def cycles(house: House) -> list[Any]:
     [{}, {"json": {}}, {"json": {"when": "next_start"}}, {"json": EVENT}],
     ids=["no body", "empty object", "by name", "event of a scheduler"],
 )
-async def test_a_scheduler_gets_the_next_regular_cycle(house: House, sent: dict[str, Any]) -> None:
-    asked = await house.ask("POST", PATH, **sent)
-    assert (asked.status, asked.json) == (202, await expect_regular(house, "north"))
+async def test_a_scheduler_gets_the_next_regular_cycle(
+    harness: Harness, sent: dict[str, Any]
+) -> None:
+    asked = await harness.ask("POST", PATH, **sent)
+    assert (asked.status, asked.json) == (202, await expect_regular(harness, "north"))
     assert asked.headers["location"].endswith(f"{PATH}/{asked.json['cycle_id']}")
 
 
-async def test_the_promised_cycle_is_scheduled_until_it_starts(house: House) -> None:
-    promised = (await house.ask("POST", PATH)).json
+async def test_the_promised_cycle_is_scheduled_until_it_starts(harness: Harness) -> None:
+    promised = (await harness.ask("POST", PATH)).json
     for _ in range(2):
-        shown = await house.get(f"{PATH}/{promised['cycle_id']}")
-        assert (shown["outcome"], shown["slot_start_at"]) == ("scheduled", promised["slot_start_at"])
+        shown = await harness.get(f"{PATH}/{promised['cycle_id']}")
+        assert (shown["outcome"], shown["slot_start_at"]) == (
+            "scheduled",
+            promised["slot_start_at"],
+        )
         assert (shown["trigger"], shown["attempt"], shown["trace_id"]) == ("schedule", 1, None)
         # The start has passed, and its shard has not recorded it yet.
-        house.clock.let_pass((datetime.fromisoformat(promised["start_at"]) - house.clock.now()).total_seconds() + 5)
-    assert await cycles(house) == []
+        harness.clock.let_pass(
+            (datetime.fromisoformat(promised["start_at"]) - harness.clock.now()).total_seconds() + 5
+        )
+    assert await cycles(harness) == []
 
 
-async def test_a_recorded_cycle_is_shown_instead_of_its_promise(house: House) -> None:
-    promised = (await house.ask("POST", PATH)).json
-    key = CycleKey("north", datetime.fromisoformat(promised["slot_start_at"]), CycleTrigger.SCHEDULE, 1)
-    await house.store.start_cycle(house.session, key, promised["cycle_id"], "trace")
-    shown = await house.get(f"{PATH}/{promised['cycle_id']}")
+async def test_a_recorded_cycle_is_shown_instead_of_its_promise(harness: Harness) -> None:
+    promised = (await harness.ask("POST", PATH)).json
+    key = CycleKey(
+        "north", datetime.fromisoformat(promised["slot_start_at"]), CycleTrigger.SCHEDULE, 1
+    )
+    await harness.store.start_cycle(harness.session, key, promised["cycle_id"], "trace")
+    shown = await harness.get(f"{PATH}/{promised['cycle_id']}")
     assert (shown["outcome"], shown["trace_id"]) == ("running", "trace")
 
 
-@pytest.mark.parametrize("change", ["overdue", "deactivated", "another interval", "another workspace"])
-async def test_a_cycle_that_will_not_come_is_not_found(house: House, change: str) -> None:
-    path = f"{PATH}/{(await house.ask('POST', PATH)).json['cycle_id']}"
+@pytest.mark.parametrize(
+    "change", ["overdue", "deactivated", "another interval", "another workspace"]
+)
+async def test_a_cycle_that_will_not_come_is_not_found(harness: Harness, change: str) -> None:
+    path = f"{PATH}/{(await harness.ask('POST', PATH)).json['cycle_id']}"
     match change:
         case "overdue":
-            house.clock.let_pass(600)
+            harness.clock.let_pass(600)
         case "deactivated":
-            await put_workspace(house, "north", 300, active=False)
+            await put_workspace(harness, "north", 300, active=False)
         case "another interval":
-            await put_workspace(house, "north", 77)
+            await put_workspace(harness, "north", 77)
         case _:
             path = path.replace("/north/", "/south/")
-    assert (await house.ask("GET", path)).status == 404
+    assert (await harness.ask("GET", path)).status == 404
 
 
-async def test_asking_for_the_next_start_runs_nothing_extra(house: House) -> None:
-    first = await house.ask("POST", PATH)
-    house.clock.let_pass(1)
-    second = await house.ask("POST", PATH)
+async def test_asking_for_the_next_start_runs_nothing_extra(harness: Harness) -> None:
+    first = await harness.ask("POST", PATH)
+    harness.clock.let_pass(1)
+    second = await harness.ask("POST", PATH)
     assert second.json == first.json
-    assert await cycles(house) == []
-    assert house.nudged.times == 0
+    assert await cycles(harness) == []
+    assert harness.nudged.times == 0
 
 
-async def test_a_person_gets_a_run_now(house: House) -> None:
-    asked = await house.ask("POST", PATH, json={"when": "now"})
-    (cycle,) = await cycles(house)
+async def test_a_person_gets_a_run_now(harness: Harness) -> None:
+    asked = await harness.ask("POST", PATH, json={"when": "now"})
+    (cycle,) = await cycles(harness)
     assert (cycle["cycle_id"], cycle["outcome"]) == (asked.json["cycle_id"], "requested")
-    assert asked.json["start_at"] == asked.json["slot_start_at"] == said(house.clock.now())
-    assert house.nudged.times == 1
+    assert asked.json["start_at"] == asked.json["slot_start_at"] == said(harness.clock.now())
+    assert harness.nudged.times == 1
 
 
-async def test_an_inactive_workspace_has_no_next_start_to_ask_for(house: House) -> None:
-    await put_workspace(house, "north", 300, active=False)
-    asked = await house.ask("POST", PATH)
+async def test_an_inactive_workspace_has_no_next_start_to_ask_for(harness: Harness) -> None:
+    await put_workspace(harness, "north", 300, active=False)
+    asked = await harness.ask("POST", PATH)
     assert (asked.status, asked.problem) == (409, "conflict")
     assert "Activate it" in asked.json["detail"]
-    assert await cycles(house) == []
+    assert await cycles(harness) == []
 
 
 @pytest.mark.parametrize(
@@ -126,24 +139,30 @@ async def test_an_inactive_workspace_has_no_next_start_to_ask_for(house: House) 
         ({"data": b"now", "headers": {"Content-Type": "text/plain"}}, 415),
     ],
 )
-async def test_a_request_that_is_not_understood_runs_nothing(house: House, sent: dict[str, Any], status: int) -> None:
-    asked = await house.ask("POST", PATH, **sent)
+async def test_a_request_that_is_not_understood_runs_nothing(
+    harness: Harness, sent: dict[str, Any], status: int
+) -> None:
+    asked = await harness.ask("POST", PATH, **sent)
     assert asked.status == status
-    assert await cycles(house) == []
+    assert await cycles(harness) == []
 
 
-async def test_fr_002_a_thousand_requests_at_one_instant_start_within_the_bound(house: House) -> None:
+async def test_fr_002_a_thousand_requests_at_one_instant_start_within_the_bound(
+    harness: Harness,
+) -> None:
     """Each workspace once, and a third of them every minute."""
     intervals = {f"fleet-{number}": 60 if number % 3 == 0 else 300 for number in range(1_000)}
     for name, interval in intervals.items():
-        await put_workspace(house, name, interval)
+        await put_workspace(harness, name, interval)
     starts = []
     for name in intervals:
-        asked = await house.ask("POST", f"/workspaces/{name}/cycles")
-        assert asked.json == await expect_regular(house, name)
+        asked = await harness.ask("POST", f"/workspaces/{name}/cycles")
+        assert asked.json == await expect_regular(harness, name)
         starts.append(datetime.fromisoformat(asked.json["start_at"]))
     starts.sort()
-    worst = max(bisect_left(starts, start + timedelta(seconds=1)) - at for at, start in enumerate(starts))
+    worst = max(
+        bisect_left(starts, start + timedelta(seconds=1)) - at for at, start in enumerate(starts)
+    )
     quick = list(intervals.values()).count(60)
-    # The house's own workspaces are at 300 s, too.
+    # The harness's own workspaces are at 300 s, too.
     assert worst <= starts_bound({60: quick - 1, 300: 1_000 - quick + 10})

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api.device_import import MAX_DEVICES, MAX_IMPORT_BYTES
-from tests.api.house import later
+from tests.api.harness import later
 
 if TYPE_CHECKING:
-    from tests.api.house import Answer, House
+    from tests.api.harness import Answer, Harness
 
 PATH = "/workspaces/north/devices/import"
 BODY = {"provider_id": "live", "external_id": "vid", "vehicle_id": "v", "vehicle_name": "Bus"}
@@ -30,77 +30,97 @@ def _item(index: int, **rest: Any) -> dict[str, Any]:
     }
 
 
-async def _import_csv(house: House, text: str | bytes) -> Answer:
+async def _import_csv(harness: Harness, text: str | bytes) -> Answer:
     raw = text.encode() if isinstance(text, str) else text
-    return await house.ask("POST", PATH, data=raw, headers={"Content-Type": "text/csv; charset=utf-8"})
+    return await harness.ask(
+        "POST", PATH, data=raw, headers={"Content-Type": "text/csv; charset=utf-8"}
+    )
 
 
-async def _count(house: House) -> int:
-    return sum(len(page["items"]) for page in await house.walk("/workspaces/north/devices?limit=500"))
+async def _count(harness: Harness) -> int:
+    return sum(
+        len(page["items"]) for page in await harness.walk("/workspaces/north/devices?limit=500")
+    )
 
 
-async def test_ten_thousand_devices_go_in_one_request(house: House) -> None:
+async def test_ten_thousand_devices_go_in_one_request(harness: Harness) -> None:
     items = [_item(index) for index in range(MAX_DEVICES)]
-    answer = await house.ask("POST", PATH, json={"devices": items})
-    assert (answer.status, answer.json) == (200, {"devices": MAX_DEVICES, "created": MAX_DEVICES, "updated": 0})
-    assert await _count(house) == MAX_DEVICES + 3
-    one_more = await house.ask("POST", PATH, json={"devices": [*items, _item(MAX_DEVICES)]})
+    answer = await harness.ask("POST", PATH, json={"devices": items})
+    assert (answer.status, answer.json) == (
+        200,
+        {"devices": MAX_DEVICES, "created": MAX_DEVICES, "updated": 0},
+    )
+    assert await _count(harness) == MAX_DEVICES + 3
+    one_more = await harness.ask("POST", PATH, json={"devices": [*items, _item(MAX_DEVICES)]})
     assert (one_more.status, one_more.pointers) == (422, ["/devices"])
 
 
-async def test_known_devices_are_changed_and_new_ones_made(house: House) -> None:
+async def test_known_devices_are_changed_and_new_ones_made(harness: Harness) -> None:
     known = _item(1, device_id="bus-1", external_id="x-bus-1", vehicle_name="Renamed")
-    answer = await house.ask("POST", PATH, json={"devices": [known, _item(2)]})
+    answer = await harness.ask("POST", PATH, json={"devices": [known, _item(2)]})
     assert answer.json == {"devices": 2, "created": 1, "updated": 1}
-    assert (await house.get("/workspaces/north/devices/bus-1"))["vehicle_name"] == "Renamed"
-    assert house.nudged.times == 1
+    assert (await harness.get("/workspaces/north/devices/bus-1"))["vehicle_name"] == "Renamed"
+    assert harness.nudged.times == 1
 
 
-async def test_one_bad_item_stores_none_and_each_error_has_its_place(house: House) -> None:
+async def test_one_bad_item_stores_none_and_each_error_has_its_place(harness: Harness) -> None:
     items = [_item(1), _item(2, vehicle_name=""), _item(3), _item(4, external_id=5)]
-    answer = await house.ask("POST", PATH, json={"devices": items})
-    assert (answer.status, answer.pointers) == (422, ["/devices/1/vehicle_name", "/devices/3/external_id"])
-    assert await _count(house) == 3
+    answer = await harness.ask("POST", PATH, json={"devices": items})
+    assert (answer.status, answer.pointers) == (
+        422,
+        ["/devices/1/vehicle_name", "/devices/3/external_id"],
+    )
+    assert await _count(harness) == 3
 
 
-async def test_what_contradicts_the_registry_stores_none(house: House) -> None:
+async def test_what_contradicts_the_registry_stores_none(harness: Harness) -> None:
     items = [_item(1), _item(2, external_id="x-bus-3"), _item(3, external_id="vid-00001")]
-    taken = await house.ask("POST", PATH, json={"devices": items})
-    assert (taken.status, taken.pointers) == (409, ["/devices/1/external_id", "/devices/2/external_id"])
-    missing = await house.ask("POST", PATH, json={"devices": [_item(1), _item(2, provider_id="nobody")]})
+    taken = await harness.ask("POST", PATH, json={"devices": items})
+    assert (taken.status, taken.pointers) == (
+        409,
+        ["/devices/1/external_id", "/devices/2/external_id"],
+    )
+    missing = await harness.ask(
+        "POST", PATH, json={"devices": [_item(1), _item(2, provider_id="nobody")]}
+    )
     assert (missing.status, missing.pointers) == (422, ["/devices/1/provider_id"])
-    assert await _count(house) == 3
+    assert await _count(harness) == 3
 
 
-async def test_a_device_that_stands_twice_is_refused(house: House) -> None:
+async def test_a_device_that_stands_twice_is_refused(harness: Harness) -> None:
     items = [_item(1), _item(2), _item(3, device_id="d-00001")]
-    answer = await house.ask("POST", PATH, json={"devices": items})
+    answer = await harness.ask("POST", PATH, json={"devices": items})
     assert (answer.status, answer.pointers) == (422, ["/devices/2/device_id"])
 
 
-async def test_no_device_is_called_import(house: House) -> None:
-    refused = await house.ask("POST", PATH, json={"devices": [_item(1), _item(2, device_id="import")]})
+async def test_no_device_is_called_import(harness: Harness) -> None:
+    refused = await harness.ask(
+        "POST", PATH, json={"devices": [_item(1), _item(2, device_id="import")]}
+    )
     assert (refused.status, refused.pointers) == (422, ["/devices/1/device_id"])
     assert "choose another" in refused.json["errors"][0]["detail"]
     for method in ("GET", "PUT", "DELETE"):
-        answer = await house.ask(method, PATH, json=_item(1))
+        answer = await harness.ask(method, PATH, json=_item(1))
         assert (answer.status, answer.problem) == (405, "method-not-allowed")
         assert set(answer.headers["allow"].split(", ")) == {"OPTIONS", "POST"}
-    assert (await house.ask("PUT", f"{PATH}ed", json=BODY)).status == 201
+    assert (await harness.ask("PUT", f"{PATH}ed", json=BODY)).status == 201
 
 
-async def test_a_csv_with_a_header_is_imported(house: House) -> None:
+async def test_a_csv_with_a_header_is_imported(harness: Harness) -> None:
     text = (
         "\ufeffvehicle_name, device_id,provider_id,external_id,vehicle_id,grace_seconds,activated_at\r\n"
         '"Bus 7, north",d-7,live,vid-7,v-7,90,2026-05-01T13:00:00+02:00\r\n'
         "\r\n"
         "Bus 8,d-8,live,vid-8,v-8,,\r\n"
     )
-    answer = await _import_csv(house, text)
+    answer = await _import_csv(harness, text)
     assert (answer.status, answer.json) == (200, {"devices": 2, "created": 2, "updated": 0})
-    seven, eight = [await house.get(f"/workspaces/north/devices/d-{number}") for number in (7, 8)]
+    seven, eight = [await harness.get(f"/workspaces/north/devices/d-{number}") for number in (7, 8)]
     assert (seven["vehicle_name"], seven["overrides"]["grace_seconds"]) == ("Bus 7, north", 90.0)
-    assert (seven["activated_at"], eight["overrides"]["grace_seconds"]) == ("2026-05-01T11:00:00Z", None)
+    assert (seven["activated_at"], eight["overrides"]["grace_seconds"]) == (
+        "2026-05-01T11:00:00Z",
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,16 +134,20 @@ async def test_a_csv_with_a_header_is_imported(house: House) -> None:
         (b"\xff\xfe", "not UTF-8 at byte 0"),
     ],
 )
-async def test_what_is_no_csv_of_devices_is_refused(house: House, text: str | bytes, words: str) -> None:
-    answer = await _import_csv(house, text)
+async def test_what_is_no_csv_of_devices_is_refused(
+    harness: Harness, text: str | bytes, words: str
+) -> None:
+    answer = await _import_csv(harness, text)
     assert (answer.status, answer.problem) == (422, "invalid-body")
     assert words in answer.json["detail"]
     assert answer.json["errors"] == [{"pointer": "", "detail": answer.json["detail"]}]
 
 
-async def test_errors_in_a_csv_are_pointed_at_by_row(house: House) -> None:
-    bad_cells = f"{HEADER},grace_seconds\r\nd-1,live,vid-1,v-1,Bus 1,\r\nd 2,live,,v-2,Bus 2,soon\r\n"
-    answer = await _import_csv(house, bad_cells)
+async def test_errors_in_a_csv_are_pointed_at_by_row(harness: Harness) -> None:
+    bad_cells = (
+        f"{HEADER},grace_seconds\r\nd-1,live,vid-1,v-1,Bus 1,\r\nd 2,live,,v-2,Bus 2,soon\r\n"
+    )
+    answer = await _import_csv(harness, bad_cells)
     assert answer.status == 422
     assert set(answer.pointers) == {
         "/devices/1/device_id",
@@ -131,39 +155,58 @@ async def test_errors_in_a_csv_are_pointed_at_by_row(house: House) -> None:
         "/devices/1/overrides/grace_seconds",
     }
     short_row = f"{HEADER}\r\nd-1,live,vid-1,v-1\r\n"
-    assert (await _import_csv(house, short_row)).pointers == ["/devices/0"]
-    assert await _count(house) == 3
+    assert (await _import_csv(harness, short_row)).pointers == ["/devices/0"]
+    assert await _count(harness) == 3
 
 
-async def test_a_pointer_into_a_csv_counts_its_blank_lines(house: House) -> None:
-    rows = ["d-1,live,vid-1,v-1,Bus 1", "", " , ,,,", "d 2,live,vid-2,v-2,Bus 2", "", "d-3,live,vid-3,v-3"]
-    assert (await _import_csv(house, "\r\n".join([HEADER, *rows]))).pointers == ["/devices/5"]
-    assert (await _import_csv(house, "\r\n".join([HEADER, *rows[:5]]))).pointers == ["/devices/3/device_id"]
+async def test_a_pointer_into_a_csv_counts_its_blank_lines(harness: Harness) -> None:
+    rows = [
+        "d-1,live,vid-1,v-1,Bus 1",
+        "",
+        " , ,,,",
+        "d 2,live,vid-2,v-2,Bus 2",
+        "",
+        "d-3,live,vid-3,v-3",
+    ]
+    assert (await _import_csv(harness, "\r\n".join([HEADER, *rows]))).pointers == ["/devices/5"]
+    assert (await _import_csv(harness, "\r\n".join([HEADER, *rows[:5]]))).pointers == [
+        "/devices/3/device_id"
+    ]
     taken = "d-2,live,x-bus-3,v-2,Bus 2"
-    assert (await _import_csv(house, "\r\n".join([HEADER, *rows[:3], taken]))).pointers == ["/devices/3/external_id"]
-    twice = await _import_csv(house, "\r\n".join([HEADER, *rows[:3], rows[0]]))
+    assert (await _import_csv(harness, "\r\n".join([HEADER, *rows[:3], taken]))).pointers == [
+        "/devices/3/external_id"
+    ]
+    twice = await _import_csv(harness, "\r\n".join([HEADER, *rows[:3], rows[0]]))
     assert (twice.pointers, twice.json["errors"][0]["detail"]) == (
         ["/devices/3/device_id"],
         "It is at /devices/0 too.",
     )
 
 
-async def test_a_device_of_the_future_is_refused_in_both_forms(house: House) -> None:
+async def test_a_device_of_the_future_is_refused_in_both_forms(harness: Harness) -> None:
     ahead = later(3600).isoformat()
-    as_json = await house.ask("POST", PATH, json={"devices": [_item(1), _item(2, activated_at=ahead)]})
+    as_json = await harness.ask(
+        "POST", PATH, json={"devices": [_item(1), _item(2, activated_at=ahead)]}
+    )
     assert (as_json.status, as_json.pointers) == (422, ["/devices/1/activated_at"])
     text = f"{HEADER},activated_at\r\n\r\nd-1,live,vid-1,v-1,Bus 1,{ahead}\r\n"
-    assert (await _import_csv(house, text)).pointers == ["/devices/1/activated_at"]
-    assert await _count(house) == 3
+    assert (await _import_csv(harness, text)).pointers == ["/devices/1/activated_at"]
+    assert await _count(harness) == 3
 
 
-async def test_another_media_type_is_told_both_that_are_taken(house: House) -> None:
-    answer = await house.ask("POST", PATH, data=b"<devices/>", headers={"Content-Type": "text/xml"})
+async def test_another_media_type_is_told_both_that_are_taken(harness: Harness) -> None:
+    answer = await harness.ask(
+        "POST", PATH, data=b"<devices/>", headers={"Content-Type": "text/xml"}
+    )
     assert (answer.status, answer.headers["accept"]) == (415, "application/json, text/csv")
 
 
-async def test_an_import_has_a_larger_bound_than_other_bodies_and_still_one(house: House) -> None:
-    answer = await _import_csv(house, HEADER + "x" * (MAX_IMPORT_BYTES - len(HEADER) + 1))
+async def test_an_import_has_a_larger_bound_than_other_bodies_and_still_one(
+    harness: Harness,
+) -> None:
+    answer = await _import_csv(harness, HEADER + "x" * (MAX_IMPORT_BYTES - len(HEADER) + 1))
     assert (answer.status, answer.problem) == (413, "body-too-large")
-    elsewhere = await house.ask("PUT", "/workspaces/north", data=b" " * (1024 * 1024 + 1), headers=JSON)
+    elsewhere = await harness.ask(
+        "PUT", "/workspaces/north", data=b" " * (1024 * 1024 + 1), headers=JSON
+    )
     assert elsewhere.status == 413

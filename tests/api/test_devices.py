@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.house import BUSES, START, House, instant, later
+from tests.api.harness import BUSES, START, Harness, instant, later
 
 BODY: dict[str, Any] = {
     "provider_id": "live",
@@ -17,9 +17,9 @@ BODY: dict[str, Any] = {
 }
 
 
-async def test_a_device_is_stored_as_given_and_active_from_now(house: House) -> None:
-    house.let_pass(5)
-    made = await house.ask("PUT", "/workspaces/north/devices/bus-7", json=BODY)
+async def test_a_device_is_stored_as_given_and_active_from_now(harness: Harness) -> None:
+    harness.let_pass(5)
+    made = await harness.ask("PUT", "/workspaces/north/devices/bus-7", json=BODY)
     assert (made.status, made.json) == (
         201,
         {
@@ -29,57 +29,81 @@ async def test_a_device_is_stored_as_given_and_active_from_now(house: House) -> 
             "active": True,
             "activated_at": "2026-05-01T12:00:05Z",
             "retired_at": None,
-            "overrides": {"delayed_after_seconds": None, "stale_after_seconds": None, "grace_seconds": 60.0},
+            "overrides": {
+                "delayed_after_seconds": None,
+                "stale_after_seconds": None,
+                "grace_seconds": 60.0,
+            },
         },
     )
-    assert await house.get("/workspaces/north/devices/bus-7") == made.json
+    assert await harness.get("/workspaces/north/devices/bus-7") == made.json
 
 
-async def test_its_grace_may_have_begun_before(house: House) -> None:
+async def test_its_grace_may_have_begun_before(harness: Harness) -> None:
     body = {**BODY, "activated_at": "2026-05-01T13:00:00+02:00"}
-    made = await house.ask("PUT", "/workspaces/north/devices/bus-7", json=body)
+    made = await harness.ask("PUT", "/workspaces/north/devices/bus-7", json=body)
     assert made.json["activated_at"] == "2026-05-01T11:00:00Z"
 
 
-async def test_it_cannot_begin_in_the_future_beyond_what_clocks_differ_by(house: House) -> None:
+async def test_it_cannot_begin_in_the_future_beyond_what_clocks_differ_by(harness: Harness) -> None:
     path = "/workspaces/north/devices/bus-7"
-    refused = await house.ask("PUT", path, json={**BODY, "activated_at": later(301).isoformat()})
-    assert (refused.status, refused.problem, refused.pointers) == (422, "invalid-body", ["/activated_at"])
-    assert (await house.ask("GET", path)).status == 404
-    assert (await house.ask("PUT", path, json={**BODY, "activated_at": later(300).isoformat()})).status == 201
+    refused = await harness.ask("PUT", path, json={**BODY, "activated_at": later(301).isoformat()})
+    assert (refused.status, refused.problem, refused.pointers) == (
+        422,
+        "invalid-body",
+        ["/activated_at"],
+    )
+    assert (await harness.ask("GET", path)).status == 404
+    assert (
+        await harness.ask("PUT", path, json={**BODY, "activated_at": later(300).isoformat()})
+    ).status == 201
 
 
-async def test_a_retired_device_keeps_its_first_instant_and_is_listed_on_request_only(house: House) -> None:
-    first = await house.ask("DELETE", "/workspaces/north/devices/bus-2")
-    house.let_pass(60)
-    again = await house.ask("DELETE", "/workspaces/north/devices/bus-2")
+async def test_a_retired_device_keeps_its_first_instant_and_is_listed_on_request_only(
+    harness: Harness,
+) -> None:
+    first = await harness.ask("DELETE", "/workspaces/north/devices/bus-2")
+    harness.let_pass(60)
+    again = await harness.ask("DELETE", "/workspaces/north/devices/bus-2")
     assert first.json == again.json
     assert (first.json["active"], instant(first.json["retired_at"])) == (False, START)
-    listed = await house.get("/workspaces/north/devices")
+    listed = await harness.get("/workspaces/north/devices")
     assert [row["device_id"] for row in listed["items"]] == ["bus-1", "bus-3"]
-    everything = await house.get("/workspaces/north/devices?include_retired=true")
+    everything = await harness.get("/workspaces/north/devices?include_retired=true")
     assert [row["device_id"] for row in everything["items"]] == list(BUSES)
 
 
-async def test_a_retired_device_is_activated_anew(house: House) -> None:
-    await house.ask("DELETE", "/workspaces/north/devices/bus-2")
-    house.let_pass(60)
-    again = await house.ask("PUT", "/workspaces/north/devices/bus-2", json={**BODY, "external_id": "x-bus-2"})
+async def test_a_retired_device_is_activated_anew(harness: Harness) -> None:
+    await harness.ask("DELETE", "/workspaces/north/devices/bus-2")
+    harness.let_pass(60)
+    again = await harness.ask(
+        "PUT", "/workspaces/north/devices/bus-2", json={**BODY, "external_id": "x-bus-2"}
+    )
     assert (again.status, again.json["retired_at"]) == (200, None)
     assert instant(again.json["activated_at"]) == later(60)
 
 
-async def test_an_external_id_belongs_to_one_active_device(house: House) -> None:
-    answer = await house.ask("PUT", "/workspaces/north/devices/bus-7", json={**BODY, "external_id": "x-bus-1"})
+async def test_an_external_id_belongs_to_one_active_device(harness: Harness) -> None:
+    answer = await harness.ask(
+        "PUT", "/workspaces/north/devices/bus-7", json={**BODY, "external_id": "x-bus-1"}
+    )
     assert (answer.status, answer.problem, answer.pointers) == (409, "conflict", ["/external_id"])
-    await house.ask("DELETE", "/workspaces/north/devices/bus-1")
-    swapped = await house.ask("PUT", "/workspaces/north/devices/bus-7", json={**BODY, "external_id": "x-bus-1"})
+    await harness.ask("DELETE", "/workspaces/north/devices/bus-1")
+    swapped = await harness.ask(
+        "PUT", "/workspaces/north/devices/bus-7", json={**BODY, "external_id": "x-bus-1"}
+    )
     assert swapped.status == 201
 
 
-async def test_a_device_of_no_connection_is_refused(house: House) -> None:
-    answer = await house.ask("PUT", "/workspaces/north/devices/bus-7", json={**BODY, "provider_id": "nobody"})
-    assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", ["/provider_id"])
+async def test_a_device_of_no_connection_is_refused(harness: Harness) -> None:
+    answer = await harness.ask(
+        "PUT", "/workspaces/north/devices/bus-7", json={**BODY, "provider_id": "nobody"}
+    )
+    assert (answer.status, answer.problem, answer.pointers) == (
+        422,
+        "invalid-body",
+        ["/provider_id"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,22 +119,27 @@ async def test_a_device_of_no_connection_is_refused(house: House) -> None:
         ({"colour": "red"}, "/colour"),
     ],
 )
-async def test_what_is_wrong_is_refused_at_its_place(house: House, change: dict[str, Any], pointer: str) -> None:
-    answer = await house.ask("PUT", "/workspaces/north/devices/bus-7", json=BODY | change)
+async def test_what_is_wrong_is_refused_at_its_place(
+    harness: Harness, change: dict[str, Any], pointer: str
+) -> None:
+    answer = await harness.ask("PUT", "/workspaces/north/devices/bus-7", json=BODY | change)
     assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", [pointer])
 
 
-async def test_an_unknown_device_is_404_everywhere(house: House) -> None:
+async def test_an_unknown_device_is_404_everywhere(harness: Harness) -> None:
     for method, path in (
         ("GET", "devices/bus-9"),
         ("DELETE", "devices/bus-9"),
         ("GET", "devices/bus-9/events"),
         ("GET", "snapshots/bus-9"),
     ):
-        answer = await house.ask(method, f"/workspaces/north/{path}")
+        answer = await harness.ask(method, f"/workspaces/north/{path}")
         assert (answer.status, answer.json["detail"]) == (404, "There is no device bus-9.")
 
 
-async def test_devices_are_listed_in_pages(house: House) -> None:
-    pages = await house.walk("/workspaces/north/devices?limit=2")
-    assert [[row["device_id"] for row in page["items"]] for page in pages] == [["bus-1", "bus-2"], ["bus-3"]]
+async def test_devices_are_listed_in_pages(harness: Harness) -> None:
+    pages = await harness.walk("/workspaces/north/devices?limit=2")
+    assert [[row["device_id"] for row in page["items"]] for page in pages] == [
+        ["bus-1", "bus-2"],
+        ["bus-3"],
+    ]

@@ -12,7 +12,7 @@ from api.app import create_app, declare_operations
 if TYPE_CHECKING:
     from werkzeug.routing import Map
 
-    from tests.api.house import House
+    from tests.api.harness import Harness
 
 
 def _references(value: Any) -> set[str]:
@@ -24,20 +24,22 @@ def _references(value: Any) -> set[str]:
     return set()
 
 
-async def test_every_route_of_the_app_is_described_and_nothing_else(house: House) -> None:
-    document = await house.get("/openapi.json")
-    rules: Map = create_app(house.services).url_map
+async def test_every_route_of_the_app_is_described_and_nothing_else(harness: Harness) -> None:
+    document = await harness.get("/openapi.json")
+    rules: Map = create_app(harness.services).url_map
     served = {
         (re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in rules.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert served == {(path, method) for path, methods in document["paths"].items() for method in methods}
+    assert served == {
+        (path, method) for path, methods in document["paths"].items() for method in methods
+    }
 
 
-async def test_every_operation_says_what_it_does_takes_and_answers(house: House) -> None:
-    document = await house.get("/openapi.json")
-    for operation in declare_operations(house.services):
+async def test_every_operation_says_what_it_does_takes_and_answers(harness: Harness) -> None:
+    document = await harness.get("/openapi.json")
+    for operation in declare_operations(harness.services):
         described = document["paths"][operation.path][operation.method.lower()]
         assert described["summary"].endswith(".")
         assert described["tags"]
@@ -45,12 +47,14 @@ async def test_every_operation_says_what_it_does_takes_and_answers(house: House)
         assert ("requestBody" in described) == (operation.request is not None)
         success = described["responses"][str(operation.status)]
         assert all(content["schema"] for content in success["content"].values())
-        problems = {status for status, answer in described["responses"].items() if int(status) >= 400}
+        problems = {
+            status for status, answer in described["responses"].items() if int(status) >= 400
+        }
         assert {"500", "503"} | ({"401", "403"} if operation.scope else set()) <= problems
 
 
-async def test_references_lead_somewhere_and_every_schema_parses(house: House) -> None:
-    document = await house.get("/openapi.json")
+async def test_references_lead_somewhere_and_every_schema_parses(harness: Harness) -> None:
+    document = await harness.get("/openapi.json")
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert _references(document) == known
     for path, methods in document["paths"].items():
@@ -59,8 +63,8 @@ async def test_references_lead_somewhere_and_every_schema_parses(house: House) -
             assert named == set(re.findall(r"{(\w+)}", path))
 
 
-async def test_what_creates_says_201_and_what_takes_csv_says_so(house: House) -> None:
-    paths = (await house.get("/openapi.json"))["paths"]
+async def test_what_creates_says_201_and_what_takes_csv_says_so(harness: Harness) -> None:
+    paths = (await harness.get("/openapi.json"))["paths"]
     device = paths["/api/telematics-mvp/workspaces/{workspace_id}/devices/{device_id}"]["put"]
     assert {"200", "201", "404", "409", "422"} <= set(device["responses"])
     imported = paths["/api/telematics-mvp/workspaces/{workspace_id}/devices/import"]["post"]
@@ -69,13 +73,13 @@ async def test_what_creates_says_201_and_what_takes_csv_says_so(house: House) ->
     assert set(worklist["responses"]["200"]["content"]) == {"application/json", "text/csv"}
 
 
-async def test_the_page_shows_every_path(house: House) -> None:
-    page = (await house.ask("GET", "/docs")).body.decode()
-    assert all(operation.path in page for operation in declare_operations(house.services))
+async def test_the_page_shows_every_path(harness: Harness) -> None:
+    page = (await harness.ask("GET", "/docs")).body.decode()
+    assert all(operation.path in page for operation in declare_operations(harness.services))
 
 
-async def test_a_body_is_described_as_this_installation_takes_it(house: House) -> None:
-    schemas = (await house.get("/openapi.json"))["components"]["schemas"]
+async def test_a_body_is_described_as_this_installation_takes_it(harness: Harness) -> None:
+    schemas = (await harness.get("/openapi.json"))["components"]["schemas"]
     interval = schemas["WorkspaceBody"]["properties"]["poll_interval_seconds"]
     assert (interval["minimum"], interval["maximum"], interval["default"]) == (60, 3600, 300)
     assert schemas["ProviderBody"]["properties"]["provider_type"]["enum"] == ["murmured", "spoken"]
@@ -100,10 +104,17 @@ async def test_a_body_is_described_as_this_installation_takes_it(house: House) -
         ("base_url", "ftp://provider.example", False),
     ],
 )
-async def test_a_text_that_its_pattern_forbids_is_refused(house: House, member: str, text: str, fits: bool) -> None:
-    schemas = (await house.get("/openapi.json"))["components"]["schemas"]
+async def test_a_text_that_its_pattern_forbids_is_refused(
+    harness: Harness, member: str, text: str, fits: bool
+) -> None:
+    schemas = (await harness.get("/openapi.json"))["components"]["schemas"]
     described = schemas["ProviderBody"]["properties"][member]
     pattern = described.get("pattern") or described["anyOf"][0]["pattern"]
-    body = {"provider_type": "spoken", "transport": "poll", "base_url": "https://provider.example", member: text}
-    answer = await house.ask("PUT", "/workspaces/north/providers/second", json=body)
+    body = {
+        "provider_type": "spoken",
+        "transport": "poll",
+        "base_url": "https://provider.example",
+        member: text,
+    }
+    answer = await harness.ask("PUT", "/workspaces/north/providers/second", json=body)
     assert (re.search(pattern, text) is not None, answer.status) == (fits, 201 if fits else 422)

@@ -18,11 +18,16 @@ GET_SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def post(size: int, body: bytes) -> bytes:
-    return b"POST /read HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size + body
+    return (
+        b"POST /read HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
+        + body
+    )
 
 
 def chunked(*chunks: bytes) -> bytes:
-    head = b"POST /read HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        b"POST /read HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
 
 
@@ -48,7 +53,9 @@ async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large() -> None:
     assert status_of(answer) == 413
 
 
-async def test_a_client_that_sends_all_of_a_large_body_before_it_reads_still_gets_its_refusal() -> None:
+async def test_a_client_that_sends_all_of_a_large_body_before_it_reads_still_gets_its_refusal() -> (
+    None
+):
     async with served() as http:
         answer = await http.exchange(post(4_000_000, b"x" * 4_000_000))
     assert status_of(answer) == 413
@@ -56,7 +63,10 @@ async def test_a_client_that_sends_all_of_a_large_body_before_it_reads_still_get
 
 
 async def test_a_body_that_never_ends_is_not_drained_for_ever() -> None:
-    async with served(frame=FrameLimits(max_body_bytes=10, drain_seconds=0.1)) as http, await http.connect() as stream:
+    async with (
+        served(frame=FrameLimits(max_body_bytes=10, drain_seconds=0.1)) as http,
+        await http.connect() as stream,
+    ):
         await stream.send_all(post(1000, b"x"))
         answer = await read_to_end(stream)
     assert status_of(answer) == 413
@@ -81,7 +91,9 @@ async def test_a_handler_over_its_deadline_is_cancelled_and_answers_503() -> Non
 
 async def test_the_deadline_is_for_deciding_and_not_for_a_long_answer() -> None:
     async with served(frame=FrameLimits(request_deadline_seconds=0.15)) as http:
-        answer = await http.exchange(b"GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = await http.exchange(
+            b"GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        )
         assert http.traffic.deadlines_passed == 0
     assert answer.count(b"piece ") == 4
     assert answer.endswith(b"0\r\n\r\n")
@@ -111,11 +123,18 @@ async def test_over_h2_a_body_too_large_costs_its_stream_and_not_the_connection(
     async with served(frame=SMALL) as http, await http.connect() as stream:
         client = H2Connection()
         client.initiate_connection()
-        headers = [(":method", "POST"), (":path", "/read"), (":scheme", "http"), (":authority", "a")]
+        headers = [
+            (":method", "POST"),
+            (":path", "/read"),
+            (":scheme", "http"),
+            (":authority", "a"),
+        ]
         client.send_headers(1, headers)
         client.send_data(1, b"x" * 4000, end_stream=True)
         assert await _status_over_h2(client, stream) == "413"
-        client.send_headers(3, [(":method", "GET"), (":path", "/ok"), *headers[2:]], end_stream=True)
+        client.send_headers(
+            3, [(":method", "GET"), (":path", "/ok"), *headers[2:]], end_stream=True
+        )
         assert await _status_over_h2(client, stream) == "200"
 
 

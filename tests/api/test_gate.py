@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from api.in_flight import Caller
-    from api.ports import FoundAccess, KeyRecord
-    from tests.api.house import House
+    from ports.keys import FoundAccess, KeyRecord
+    from tests.api.harness import Harness
 
 WRONG = f"lh_{'0' * 16}_{'0' * 64}"
 SMALL = InFlightLimits(total=6, per_key=3, without_key=2, per_address=1)
 
 
 class CountedKeys:
-    """The house's keys. `asked` counts by key id; while `away` is set, or `hangs`, nobody gets an answer."""
+    """The harness's keys.
 
-    def __init__(self, house: House) -> None:
-        self._store = house.store
+    `asked` counts by key id; while `away` is set, or `hangs`, nobody gets an answer.
+    """
+
+    def __init__(self, harness: Harness) -> None:
+        self._store = harness.store
         self.asked: Counter[str] = Counter()
         self.away = False
         self.hangs = False
@@ -55,12 +58,17 @@ class CountedKeys:
 class Door:
     """One gate, and requests in front of it."""
 
-    def __init__(self, house: House, limits: GateLimits) -> None:
-        self.keys = CountedKeys(house)
+    def __init__(self, harness: Harness, limits: GateLimits) -> None:
+        self.keys = CountedKeys(harness)
         self.traffic = HttpTraffic()
-        self.tokens = house.tokens
+        self.tokens = harness.tokens
         self.gate = KeyGate(
-            self.keys, house.clock, self.traffic, limits, proxies=TrustedProxies(), open_paths=["/healthz"]
+            self.keys,
+            harness.clock,
+            self.traffic,
+            limits,
+            proxies=TrustedProxies(),
+            open_paths=["/healthz"],
         )
 
     async def admit(self, token: str | None, *, at: str = "192.0.2.1", path: str = "/x") -> Caller:
@@ -79,8 +87,8 @@ class Door:
 
 
 @pytest.fixture
-def door(house: House) -> Door:
-    return Door(house, GateLimits(places=SMALL, requests_per_second=100, wrong_keys_per_second=5))
+def door(harness: Harness) -> Door:
+    return Door(harness, GateLimits(places=SMALL, requests_per_second=100, wrong_keys_per_second=5))
 
 
 async def test_a_wrong_key_is_looked_up_once_and_then_refused_from_memory(
@@ -93,7 +101,9 @@ async def test_a_wrong_key_is_looked_up_once_and_then_refused_from_memory(
     assert door.keys.asked.total() == 2
 
 
-async def test_more_wrong_keys_than_the_rate_are_429_and_wait_for_it(door: Door, autojump_clock: MockClock) -> None:
+async def test_more_wrong_keys_than_the_rate_are_429_and_wait_for_it(
+    door: Door, autojump_clock: MockClock
+) -> None:
     assert [await door.ask(WRONG) for _ in range(5)] == [401] * 5
     before = trio.current_time()
     assert await door.ask(WRONG) == 429
@@ -102,7 +112,9 @@ async def test_more_wrong_keys_than_the_rate_are_429_and_wait_for_it(door: Door,
     assert await door.ask("no key at all") == 401
 
 
-async def test_a_right_key_is_answered_whatever_its_address_did(door: Door, autojump_clock: MockClock) -> None:
+async def test_a_right_key_is_answered_whatever_its_address_did(
+    door: Door, autojump_clock: MockClock
+) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(50):
             nursery.start_soon(door.ask, WRONG)
@@ -120,12 +132,16 @@ async def test_the_rate_of_a_key_is_its_own(door: Door, autojump_clock: MockCloc
     assert await door.ask(None) == 200
 
 
-async def test_the_rate_of_those_without_a_key_is_their_addresss(door: Door, autojump_clock: MockClock) -> None:
+async def test_the_rate_of_those_without_a_key_is_their_addresss(
+    door: Door, autojump_clock: MockClock
+) -> None:
     assert [await door.ask(None) for _ in range(101)].count(200) == 100
     assert await door.ask(None, at="192.0.2.2") == 200
 
 
-async def test_one_key_and_everybody_without_leave_others_a_place(door: Door, autojump_clock: MockClock) -> None:
+async def test_one_key_and_everybody_without_leave_others_a_place(
+    door: Door, autojump_clock: MockClock
+) -> None:
     for _ in range(3):
         await door.admit(door.tokens["read"])
     for number in range(2):
@@ -135,13 +151,17 @@ async def test_one_key_and_everybody_without_leave_others_a_place(door: Door, au
     assert door.traffic.refused == {"in_flight_of_key": 1, "in_flight_without_key": 1}
 
 
-async def test_one_address_has_a_part_of_the_places_without_a_key(door: Door, autojump_clock: MockClock) -> None:
+async def test_one_address_has_a_part_of_the_places_without_a_key(
+    door: Door, autojump_clock: MockClock
+) -> None:
     await door.admit(None)
     assert [await door.ask(None), await door.ask(None, at="192.0.2.2")] == [503, 200]
     assert door.traffic.refused == {"in_flight_of_address": 1}
 
 
-async def test_when_all_places_are_taken_everybody_is_refused(door: Door, autojump_clock: MockClock) -> None:
+async def test_when_all_places_are_taken_everybody_is_refused(
+    door: Door, autojump_clock: MockClock
+) -> None:
     for name in ("read", "ingest"):
         for _ in range(3):
             await door.admit(door.tokens[name])
@@ -149,30 +169,32 @@ async def test_when_all_places_are_taken_everybody_is_refused(door: Door, autoju
     assert door.traffic.refused == {"in_flight": 1}
 
 
-async def test_an_open_path_wants_no_key_and_judges_none(door: Door, autojump_clock: MockClock) -> None:
+async def test_an_open_path_wants_no_key_and_judges_none(
+    door: Door, autojump_clock: MockClock
+) -> None:
     assert await door.ask(WRONG, path="/healthz") == 200
     assert door.keys.asked.total() == 0
 
 
 async def test_a_key_refused_behind_the_gate_is_looked_up_again(
-    house: House, door: Door, autojump_clock: MockClock
+    harness: Harness, door: Door, autojump_clock: MockClock
 ) -> None:
     caller = await door.admit(door.tokens["read"])
     assert door.keys.asked.total() == 1
-    record = await house.store.find_key(caller.key_id or "")
+    record = await harness.store.find_key(caller.key_id or "")
     assert record is not None
-    await house.store.create_key(record._replace(revoked_at=house.clock.now()))
+    await harness.store.create_key(record._replace(revoked_at=harness.clock.now()))
     door.gate.leave(caller, 401)
     assert await door.ask(door.tokens["read"]) == 401
     assert door.keys.asked.total() == 2
 
 
 async def test_a_key_made_after_its_refusal_is_admitted_within_seconds(
-    house: House, door: Door, autojump_clock: MockClock
+    harness: Harness, door: Door, autojump_clock: MockClock
 ) -> None:
     record, token = mint_key("late", ["read"], None, None)
     assert await door.ask(token) == 401
-    await house.store.create_key(record)
+    await harness.store.create_key(record)
     await trio.sleep(REFUSED_SECONDS)
     assert await door.ask(token) == 200
 
@@ -215,7 +237,9 @@ async def test_while_the_database_hangs_unknown_keys_are_503_and_known_ones_get_
     assert await door.ask(door.tokens["ingest"]) == 200
 
 
-async def test_a_database_that_is_away_refuses_nobody_for_later(door: Door, autojump_clock: MockClock) -> None:
+async def test_a_database_that_is_away_refuses_nobody_for_later(
+    door: Door, autojump_clock: MockClock
+) -> None:
     door.keys.away = True
     with pytest.raises(EnvironmentFault):
         await door.ask(door.tokens["read"])
@@ -223,7 +247,9 @@ async def test_a_database_that_is_away_refuses_nobody_for_later(door: Door, auto
     assert await door.ask(door.tokens["read"]) == 200
 
 
-async def test_only_so_many_refusals_at_once_are_held_back(door: Door, autojump_clock: MockClock) -> None:
+async def test_only_so_many_refusals_at_once_are_held_back(
+    door: Door, autojump_clock: MockClock
+) -> None:
     waits: Counter[float] = Counter()
 
     async def ask() -> None:
@@ -248,7 +274,9 @@ async def test_each_refusal_is_counted_once(door: Door, autojump_clock: MockCloc
     assert (traffic.wrong_keys, traffic.rate_limited, traffic.shed) == (6, 1, 1)
 
 
-async def test_the_open_gate_counts_places_without_asking_for_a_key(autojump_clock: MockClock) -> None:
+async def test_the_open_gate_counts_places_without_asking_for_a_key(
+    autojump_clock: MockClock,
+) -> None:
     traffic = HttpTraffic()
     gate = OpenGate(traffic, max_in_flight=2)
     scope: Any = {"type": "http", "path": "/healthz", "client": ("192.0.2.1", 1), "headers": []}

@@ -9,13 +9,13 @@ import pytest
 import trio
 
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
-from tests.api.house import BUSES, START, House, draft, instant
+from tests.api.harness import BUSES, START, Harness, draft, instant
 
 MINUTE = 60.0
 
 
-async def _health_of(house: House, device_id: str, workspace: str = "north") -> dict[str, Any]:
-    report = await house.get(f"/workspaces/{workspace}/health")
+async def _health_of(harness: Harness, device_id: str, workspace: str = "north") -> dict[str, Any]:
+    report = await harness.get(f"/workspaces/{workspace}/health")
     (item,) = [item for item in report["items"] if item["device_id"] == device_id]
     return dict(item)
 
@@ -32,11 +32,13 @@ async def _health_of(house: House, device_id: str, workspace: str = "north") -> 
         (22 * MINUTE, "stale"),
     ],
 )
-async def test_acceptance_6_a_device_with_history_by_its_age(house: House, age_seconds: float, state: str) -> None:
-    await house.report("bus-1", soc_percent=80.0)
-    house.let_pass(age_seconds)
-    await house.run_cycle()
-    item = await _health_of(house, "bus-1")
+async def test_acceptance_6_a_device_with_history_by_its_age(
+    harness: Harness, age_seconds: float, state: str
+) -> None:
+    await harness.report("bus-1", soc_percent=80.0)
+    harness.let_pass(age_seconds)
+    await harness.run_cycle()
+    item = await _health_of(harness, "bus-1")
     assert (item["state"], item["freshness_age_seconds"]) == (state, age_seconds)
     assert item["reason"] == ("reporting" if state == "healthy" else "device_silent")
     assert instant(item["last_update_received_at"]) == START
@@ -52,28 +54,28 @@ async def test_acceptance_6_a_device_with_history_by_its_age(house: House, age_s
     ],
 )
 async def test_acceptance_6_and_8_a_device_without_history_by_its_grace_to_the_second(
-    house: House, configured_for_seconds: float, state: str, reason: str
+    harness: Harness, configured_for_seconds: float, state: str, reason: str
 ) -> None:
-    house.let_pass(configured_for_seconds)
-    await house.run_cycle()
-    item = await _health_of(house, "bus-1")
+    harness.let_pass(configured_for_seconds)
+    await harness.run_cycle()
+    item = await _health_of(harness, "bus-1")
     assert (item["state"], item["reason"], item["freshness_age_seconds"]) == (state, reason, None)
     assert item["last_update_received_at"] is None
 
 
-async def test_acceptance_5_every_reader_sees_the_same_values_and_times(house: House) -> None:
-    await house.report("bus-1", soc_percent=61.5)
-    one = await house.get("/workspaces/north/snapshots/bus-1")
-    listed = (await house.get("/workspaces/north/snapshots"))["items"][0]
-    health = await _health_of(house, "bus-1")
+async def test_acceptance_5_every_reader_sees_the_same_values_and_times(harness: Harness) -> None:
+    await harness.report("bus-1", soc_percent=61.5)
+    one = await harness.get("/workspaces/north/snapshots/bus-1")
+    listed = (await harness.get("/workspaces/north/snapshots"))["items"][0]
+    health = await _health_of(harness, "bus-1")
     assert one == listed
     assert one["values"]["soc_percent"]["value"] == 61.5
     assert one["last_update_received_at"] == health["last_update_received_at"]
 
 
-async def test_every_device_is_reported_once_and_counted_by_state(house: House) -> None:
-    await house.report("bus-2", soc_percent=80.0)
-    report = await house.get("/workspaces/north/health")
+async def test_every_device_is_reported_once_and_counted_by_state(harness: Harness) -> None:
+    await harness.report("bus-2", soc_percent=80.0)
+    report = await harness.get("/workspaces/north/health")
     assert [item["device_id"] for item in report["items"]] == list(BUSES)
     assert report["counts"] == {
         "healthy": 1,
@@ -82,46 +84,59 @@ async def test_every_device_is_reported_once_and_counted_by_state(house: House) 
         "configured-no-data": 0,
         "awaiting-first-data": 2,
     }
-    assert {"vehicle_id", "vehicle_name", "thresholds", "evidence", "old_signals"} <= set(report["items"][0])
+    assert {"vehicle_id", "vehicle_name", "thresholds", "evidence", "old_signals"} <= set(
+        report["items"][0]
+    )
 
 
-async def test_a_filter_by_state_narrows_the_items_and_not_the_counts(house: House) -> None:
-    await house.report("bus-2", soc_percent=80.0)
-    report = await house.get("/workspaces/north/health?state=healthy&state=stale")
+async def test_a_filter_by_state_narrows_the_items_and_not_the_counts(harness: Harness) -> None:
+    await harness.report("bus-2", soc_percent=80.0)
+    report = await harness.get("/workspaces/north/health?state=healthy&state=stale")
     assert [item["device_id"] for item in report["items"]] == ["bus-2"]
     assert sum(report["counts"].values()) == 3
 
 
-async def test_pages_are_judged_at_the_instant_of_the_first(house: House) -> None:
-    await house.report("bus-3", soc_percent=80.0)
-    house.let_pass(350)
-    first = await house.get("/workspaces/north/health?limit=2")
-    house.let_pass(60)
-    second = await house.get(f"/workspaces/north/health?limit=2&cursor={first['next_cursor']}")
+async def test_pages_are_judged_at_the_instant_of_the_first(harness: Harness) -> None:
+    await harness.report("bus-3", soc_percent=80.0)
+    harness.let_pass(350)
+    first = await harness.get("/workspaces/north/health?limit=2")
+    harness.let_pass(60)
+    second = await harness.get(f"/workspaces/north/health?limit=2&cursor={first['next_cursor']}")
     assert [item["device_id"] for item in first["items"] + second["items"]] == list(BUSES)
     assert second["evaluated_at"] == first["evaluated_at"]
-    assert (second["items"][0]["state"], second["items"][0]["freshness_age_seconds"]) == ("healthy", 350.0)
+    assert (second["items"][0]["state"], second["items"][0]["freshness_age_seconds"]) == (
+        "healthy",
+        350.0,
+    )
     assert second["next_cursor"] is None
 
 
-async def test_a_cursor_is_refused_by_another_list_and_by_other_filters(house: House) -> None:
-    cursor = (await house.get("/workspaces/north/health?limit=2"))["next_cursor"]
+async def test_a_cursor_is_refused_by_another_list_and_by_other_filters(harness: Harness) -> None:
+    cursor = (await harness.get("/workspaces/north/health?limit=2"))["next_cursor"]
     for path in ("/workspaces/south/health", "/workspaces/north/health?state=stale", "/worklist"):
-        answer = await house.ask("GET", f"{path}{'&' if '?' in path else '?'}cursor={cursor}")
-        assert (answer.status, answer.problem, answer.pointers) == (400, "invalid-parameter", ["cursor"])
+        answer = await harness.ask("GET", f"{path}{'&' if '?' in path else '?'}cursor={cursor}")
+        assert (answer.status, answer.problem, answer.pointers) == (
+            400,
+            "invalid-parameter",
+            ["cursor"],
+        )
 
 
-async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet_stale(house: House) -> None:
-    await house.store.put_devices("north", [draft("truck", provider_id="hourly", external_id="x-truck")])
+async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet_stale(
+    harness: Harness,
+) -> None:
+    await harness.store.put_devices(
+        "north", [draft("truck", provider_id="hourly", external_id="x-truck")]
+    )
     update = {
         "workspace_id": "north",
         "provider_id": "hourly",
         "device_id": "truck",
         "readings": [{"signal": "soc_percent", "value": 70, "observed_at": START.isoformat()}],
     }
-    await house.ask("POST", "/ingest", json={"updates": [update]})
-    house.let_pass(65 * MINUTE)
-    item = await _health_of(house, "truck")
+    await harness.ask("POST", "/ingest", json={"updates": [update]})
+    harness.let_pass(65 * MINUTE)
+    item = await _health_of(harness, "truck")
     assert (item["state"], item["reason"]) == ("healthy", "reporting")
     assert item["thresholds"] == {
         "freshness_target_seconds": 300.0,
@@ -133,12 +148,18 @@ async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet
     }
 
 
-async def test_a_device_that_still_sends_its_position_is_healthy_and_its_old_soc_is_named(house: House) -> None:
-    await house.report("bus-1", soc_percent=12.0, observed_at=START - timedelta(hours=7))
-    await house.report("bus-1", latitude_deg=52.1, longitude_deg=5.1)
-    item = await _health_of(house, "bus-1")
-    assert (item["state"], item["reason"], item["old_signals"]) == ("healthy", "signal_silent", ["soc_percent"])
-    values = (await house.get("/workspaces/north/snapshots/bus-1"))["values"]
+async def test_a_device_that_still_sends_its_position_is_healthy_and_its_old_soc_is_named(
+    harness: Harness,
+) -> None:
+    await harness.report("bus-1", soc_percent=12.0, observed_at=START - timedelta(hours=7))
+    await harness.report("bus-1", latitude_deg=52.1, longitude_deg=5.1)
+    item = await _health_of(harness, "bus-1")
+    assert (item["state"], item["reason"], item["old_signals"]) == (
+        "healthy",
+        "signal_silent",
+        ["soc_percent"],
+    )
+    values = (await harness.get("/workspaces/north/snapshots/bus-1"))["values"]
     assert {name: value["mark"] for name, value in values.items()} == {
         "soc_percent": "old",
         "latitude_deg": "current",
@@ -153,25 +174,30 @@ async def test_a_device_that_still_sends_its_position_is_healthy_and_its_old_soc
     }
 
 
-async def test_a_failure_of_a_whole_workspace_is_said_once_with_who_is_affected(house: House) -> None:
+async def test_a_failure_of_a_whole_workspace_is_said_once_with_who_is_affected(
+    harness: Harness,
+) -> None:
     for bus in BUSES:
-        await house.report(bus, soc_percent=80.0)
-    house.let_pass(20 * MINUTE)
-    await _fail_calls(house, FaultClass.CREDENTIALS)
+        await harness.report(bus, soc_percent=80.0)
+    harness.let_pass(20 * MINUTE)
+    await _fail_calls(harness, FaultClass.CREDENTIALS)
     for path in ("/workspaces/north/health?limit=1", "/workspaces/north/issues"):
-        outage = (await house.get(path))["workspace_outage"]
+        outage = (await harness.get(path))["workspace_outage"]
         assert (outage["reason"], outage["affected_devices"]) == ("credentials_rejected", 3)
-        assert (outage["reasons"], outage["provider_ids"]) == ({"credentials_rejected": 3}, ["live"])
+        assert (outage["reasons"], outage["provider_ids"]) == (
+            {"credentials_rejected": 3},
+            ["live"],
+        )
         assert instant(outage["last_update_received_at"]) == START
         assert outage["evidence"]["last_error"]["class"] == "credentials"
 
 
-async def test_one_device_that_reports_makes_it_no_outage(house: House) -> None:
-    await house.report("bus-1", soc_percent=80.0)
-    house.let_pass(20 * MINUTE)
-    await _fail_calls(house, FaultClass.OUTAGE)
-    await house.report("bus-2", soc_percent=80.0)
-    report = await house.get("/workspaces/north/health")
+async def test_one_device_that_reports_makes_it_no_outage(harness: Harness) -> None:
+    await harness.report("bus-1", soc_percent=80.0)
+    harness.let_pass(20 * MINUTE)
+    await _fail_calls(harness, FaultClass.OUTAGE)
+    await harness.report("bus-2", soc_percent=80.0)
+    report = await harness.get("/workspaces/north/health")
     assert report["workspace_outage"] is None
     assert {item["device_id"]: item["reason"] for item in report["items"]} == {
         "bus-1": "provider_outage",
@@ -180,16 +206,16 @@ async def test_one_device_that_reports_makes_it_no_outage(house: House) -> None:
     }
 
 
-async def test_a_retired_device_is_not_reported(house: House) -> None:
-    await house.ask("DELETE", "/workspaces/north/devices/bus-2")
-    report = await house.get("/workspaces/north/health")
+async def test_a_retired_device_is_not_reported(harness: Harness) -> None:
+    await harness.ask("DELETE", "/workspaces/north/devices/bus-2")
+    report = await harness.get("/workspaces/north/health")
     assert [item["device_id"] for item in report["items"]] == ["bus-1", "bus-3"]
 
 
-async def _fail_calls(house: House, fault: FaultClass) -> None:
+async def _fail_calls(harness: Harness, fault: FaultClass) -> None:
     """Our cycle ran, the stream is open, and the provider refused the call."""
-    await house.run_cycle()
-    opened = ConnectionFact("north", "live", ConnectionFactKind.STREAM_OPENED, house.clock.now())
+    await harness.run_cycle()
+    opened = ConnectionFact("north", "live", ConnectionFactKind.STREAM_OPENED, harness.clock.now())
     failed = opened._replace(kind=ConnectionFactKind.CALL_FAILED, fault=fault, detail="refused")
-    await house.ingest.submit(Submission("poll", "trace-fault", facts=(opened, failed)))
+    await harness.ingest.submit(Submission("poll", "trace-fault", facts=(opened, failed)))
     await trio.testing.wait_all_tasks_blocked()

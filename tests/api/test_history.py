@@ -11,14 +11,14 @@ import pytest
 import trio
 
 from domain.model import InvalidItem, Reason, Submission
-from tests.api.house import BUSES, START, House, instant
+from tests.api.harness import BUSES, START, Harness, instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-async def test_a_snapshot_before_any_data_is_empty_and_says_so(house: House) -> None:
-    assert await house.get("/workspaces/north/snapshots/bus-1") == {
+async def test_a_snapshot_before_any_data_is_empty_and_says_so(harness: Harness) -> None:
+    assert await harness.get("/workspaces/north/snapshots/bus-1") == {
         "workspace_id": "north",
         "device_id": "bus-1",
         "vehicle_id": "vehicle-bus-1",
@@ -31,43 +31,45 @@ async def test_a_snapshot_before_any_data_is_empty_and_says_so(house: House) -> 
     }
 
 
-async def test_snapshots_are_listed_in_pages_with_ages_at_one_instant(house: House) -> None:
+async def test_snapshots_are_listed_in_pages_with_ages_at_one_instant(harness: Harness) -> None:
     for bus in BUSES:
-        await house.report(bus, soc_percent=50.0)
-    house.let_pass(30)
-    first = await house.get("/workspaces/north/snapshots?limit=2")
-    house.let_pass(30)
-    second = await house.get(f"/workspaces/north/snapshots?limit=2&cursor={first['next_cursor']}")
+        await harness.report(bus, soc_percent=50.0)
+    harness.let_pass(30)
+    first = await harness.get("/workspaces/north/snapshots?limit=2")
+    harness.let_pass(30)
+    second = await harness.get(f"/workspaces/north/snapshots?limit=2&cursor={first['next_cursor']}")
     items = first["items"] + second["items"]
     assert [item["device_id"] for item in items] == list(BUSES)
     assert {item["freshness_age_seconds"] for item in items} == {30.0}
     assert {item["values"]["soc_percent"]["age_seconds"] for item in items} == {30.0}
 
 
-async def test_snapshots_are_shown_however_many_connections_the_workspace_has(house: House) -> None:
-    live = await house.store.get_provider("north", "live")
+async def test_snapshots_are_shown_however_many_connections_the_workspace_has(
+    harness: Harness,
+) -> None:
+    live = await harness.store.get_provider("north", "live")
     assert live is not None
     for number in range(1001):
-        await house.store.put_provider(replace(live, provider_id=f"a-{number:04}"))
-    assert len((await house.get("/workspaces/north/snapshots"))["items"]) == len(BUSES)
-    assert (await house.get("/workspaces/north/snapshots/bus-1"))["device_id"] == "bus-1"
+        await harness.store.put_provider(replace(live, provider_id=f"a-{number:04}"))
+    assert len((await harness.get("/workspaces/north/snapshots"))["items"]) == len(BUSES)
+    assert (await harness.get("/workspaces/north/snapshots/bus-1"))["device_id"] == "bus-1"
 
 
-async def test_last_changed_moves_only_with_a_value(house: House) -> None:
-    await house.report("bus-1", soc_percent=50.0)
-    house.let_pass(30)
-    await house.report("bus-1", soc_percent=50.0)
-    snapshot = await house.get("/workspaces/north/snapshots/bus-1")
+async def test_last_changed_moves_only_with_a_value(harness: Harness) -> None:
+    await harness.report("bus-1", soc_percent=50.0)
+    harness.let_pass(30)
+    await harness.report("bus-1", soc_percent=50.0)
+    snapshot = await harness.get("/workspaces/north/snapshots/bus-1")
     assert instant(snapshot["last_changed_at"]) == START
     assert instant(snapshot["last_update_received_at"]) == START + timedelta(seconds=30)
     assert snapshot["version"] == 2
 
 
-async def test_events_are_read_newest_first_in_pages(house: House) -> None:
+async def test_events_are_read_newest_first_in_pages(harness: Harness) -> None:
     for soc in (50.0, 51.0, 52.0):
-        await house.report("bus-1", soc_percent=soc, speed_kmh=0.0)
-        house.let_pass(10)
-    pages = await house.walk("/workspaces/north/devices/bus-1/events?limit=2")
+        await harness.report("bus-1", soc_percent=soc, speed_kmh=0.0)
+        harness.let_pass(10)
+    pages = await harness.walk("/workspaces/north/devices/bus-1/events?limit=2")
     events = [event for page in pages for event in page["items"]]
     assert [event["sequence"] for event in events] == [3, 2, 1]
     assert [event["readings"]["soc_percent"]["value"] for event in events] == [52.0, 51.0, 50.0]
@@ -85,90 +87,114 @@ async def test_events_are_read_newest_first_in_pages(house: House) -> None:
     }
 
 
-async def test_pages_of_events_go_on_where_they_were_after_the_clock_was_set_back(house: House) -> None:
-    start = house.clock.now()
+async def test_pages_of_events_go_on_where_they_were_after_the_clock_was_set_back(
+    harness: Harness,
+) -> None:
+    start = harness.clock.now()
     for soc in (50.0, 51.0):
-        await house.report("bus-1", soc_percent=soc, observed_at=start - timedelta(seconds=100 - soc))
-        house.let_pass(10)
-    house.let_pass(-30)
+        await harness.report(
+            "bus-1", soc_percent=soc, observed_at=start - timedelta(seconds=100 - soc)
+        )
+        harness.let_pass(10)
+    harness.let_pass(-30)
     for soc in (52.0, 53.0):
-        await house.report("bus-1", soc_percent=soc, observed_at=start - timedelta(seconds=100 - soc))
-        house.let_pass(1)
-    pages = await house.walk("/workspaces/north/devices/bus-1/events?limit=1")
+        await harness.report(
+            "bus-1", soc_percent=soc, observed_at=start - timedelta(seconds=100 - soc)
+        )
+        harness.let_pass(1)
+    pages = await harness.walk("/workspaces/north/devices/bus-1/events?limit=1")
     assert [page["items"][0]["sequence"] for page in pages] == [2, 1, 4, 3]
 
 
-async def test_run_now_is_202_with_the_cycle_and_asking_again_does_not_double_it(house: House) -> None:
+async def test_run_now_is_202_with_the_cycle_and_asking_again_does_not_double_it(
+    harness: Harness,
+) -> None:
     now = {"when": "now"}
     traced = {"X-Request-Id": "trace-7"}
-    asked = await house.ask("POST", "/workspaces/north/cycles", json=now, headers=traced)
-    again = await house.ask("POST", "/workspaces/north/cycles", json=now)
+    asked = await harness.ask("POST", "/workspaces/north/cycles", json=now, headers=traced)
+    again = await harness.ask("POST", "/workspaces/north/cycles", json=now)
     assert (asked.status, asked.json) == (202, again.json)
-    cycle = await house.get(asked.headers["location"])
+    cycle = await harness.get(asked.headers["location"])
     assert asked.json["start_at"] == cycle["requested_at"]
-    assert (cycle["outcome"], cycle["trigger"], cycle["trace_id"]) == ("requested", "manual", "trace-7")
-    assert house.nudged.times == 2
-    assert (await house.ask("GET", "/workspaces/north/cycles/none-such")).status == 404
+    assert (cycle["outcome"], cycle["trigger"], cycle["trace_id"]) == (
+        "requested",
+        "manual",
+        "trace-7",
+    )
+    assert harness.nudged.times == 2
+    assert (await harness.ask("GET", "/workspaces/north/cycles/none-such")).status == 404
 
 
-async def test_cycles_are_read_newest_first_in_pages(house: House) -> None:
+async def test_cycles_are_read_newest_first_in_pages(harness: Harness) -> None:
     ids = []
     for _ in range(3):
-        ids.append(await house.run_cycle())
-        house.let_pass(300)
-    pages = await house.walk("/workspaces/north/cycles?limit=2")
+        ids.append(await harness.run_cycle())
+        harness.let_pass(300)
+    pages = await harness.walk("/workspaces/north/cycles?limit=2")
     cycles = [cycle for page in pages for cycle in page["items"]]
     assert [cycle["cycle_id"] for cycle in cycles] == ids[::-1]
     assert cycles[0]["outcome"] == "completed"
     assert cycles[0]["shard_id"] == "shard-1"
 
 
-async def test_acceptance_4_an_unresolved_identity_is_refused_and_visible_with_a_sample(house: House) -> None:
-    await house.report("bus-1", soc_percent=50.0)
-    answer = await house.report("bus-9", soc_percent=1.0)
+async def test_acceptance_4_an_unresolved_identity_is_refused_and_visible_with_a_sample(
+    harness: Harness,
+) -> None:
+    await harness.report("bus-1", soc_percent=50.0)
+    answer = await harness.report("bus-9", soc_percent=1.0)
     assert answer.json["results"][0]["reason"] == "unknown_device"
-    await _conflict(house)
-    items = (await house.get("/workspaces/north/rejections"))["items"]
+    await _conflict(harness)
+    items = (await harness.get("/workspaces/north/rejections"))["items"]
     assert [(item["device_id"], item["reason"], item["origin"]) for item in items] == [
         ("bus-1", "identity_conflict", "http"),
         ("bus-9", "unknown_device", "http"),
     ]
     assert "bus-9" in items[1]["sample"]["text"]
     assert base64.b64decode(items[1]["sample"]["base64"]).decode() == items[1]["sample"]["text"]
-    snapshot = await house.get("/workspaces/north/snapshots/bus-1")
+    snapshot = await harness.get("/workspaces/north/snapshots/bus-1")
     assert snapshot["values"]["soc_percent"]["value"] == 50.0
 
 
-async def test_rejections_are_filtered_by_reason_and_paged(house: House) -> None:
+async def test_rejections_are_filtered_by_reason_and_paged(harness: Harness) -> None:
     for bus in ("bus-7", "bus-8", "bus-9"):
-        await house.report(bus, soc_percent=1.0)
-    await _conflict(house)
-    pages = await house.walk("/workspaces/north/rejections?reason=unknown_device&limit=2")
-    assert [item["device_id"] for page in pages for item in page["items"]] == ["bus-9", "bus-8", "bus-7"]
-    refused = await house.ask("GET", "/workspaces/north/rejections?reason=bad_mood")
+        await harness.report(bus, soc_percent=1.0)
+    await _conflict(harness)
+    pages = await harness.walk("/workspaces/north/rejections?reason=unknown_device&limit=2")
+    assert [item["device_id"] for page in pages for item in page["items"]] == [
+        "bus-9",
+        "bus-8",
+        "bus-7",
+    ]
+    refused = await harness.ask("GET", "/workspaces/north/rejections?reason=bad_mood")
     assert (refused.status, refused.pointers) == (400, ["reason"])
 
 
 @pytest.mark.parametrize(("sample", "text"), [(b"\xff\x00raw", None), ("bus é".encode(), "bus é")])
-async def test_a_sample_is_text_only_when_it_is_utf8(house: House, sample: bytes, text: str | None) -> None:
-    await _refuse(house, [InvalidItem("north", "live", None, Reason.INVALID, "not a frame", sample, 3)])
-    (item,) = (await house.get("/workspaces/north/rejections"))["items"]
+async def test_a_sample_is_text_only_when_it_is_utf8(
+    harness: Harness, sample: bytes, text: str | None
+) -> None:
+    await _refuse(
+        harness, [InvalidItem("north", "live", None, Reason.INVALID, "not a frame", sample, 3)]
+    )
+    (item,) = (await harness.get("/workspaces/north/rejections"))["items"]
     assert (item["occurrences"], item["sample"]["text"]) == (3, text)
     assert base64.b64decode(item["sample"]["base64"]) == sample
 
 
-async def _refuse(house: House, items: Sequence[InvalidItem]) -> None:
-    await house.ingest.submit(Submission("stream", "trace-bad", invalid=tuple(items)))
+async def _refuse(harness: Harness, items: Sequence[InvalidItem]) -> None:
+    await harness.ingest.submit(Submission("stream", "trace-bad", invalid=tuple(items)))
     await trio.testing.wait_all_tasks_blocked()
 
 
-async def _conflict(house: House) -> None:
+async def _conflict(harness: Harness) -> None:
     update: dict[str, Any] = {
         "workspace_id": "north",
         "provider_id": "live",
         "device_id": "bus-1",
         "vehicle_id": "another",
-        "readings": [{"signal": "soc_percent", "value": 1, "observed_at": house.clock.now().isoformat()}],
+        "readings": [
+            {"signal": "soc_percent", "value": 1, "observed_at": harness.clock.now().isoformat()}
+        ],
     }
-    answer = await house.ask("POST", "/ingest", json={"updates": [update]})
+    answer = await harness.ask("POST", "/ingest", json={"updates": [update]})
     assert answer.json["results"][0]["reason"] == "identity_conflict"

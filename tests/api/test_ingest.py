@@ -10,7 +10,7 @@ import trio
 
 from api.app import create_app
 from runtime.mailbox import LaneFull, MailboxClosed
-from tests.api.house import START, House, instant
+from tests.api.harness import START, Harness, instant
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -29,8 +29,8 @@ def _update(device_id: str | None = "bus-1", **rest: Any) -> dict[str, Any]:
     }
 
 
-async def _send(house: House, *updates: Any, key: str = "all") -> list[Any]:
-    answer = await house.ask("POST", "/ingest", json={"updates": list(updates)}, key=key)
+async def _send(harness: Harness, *updates: Any, key: str = "all") -> list[Any]:
+    answer = await harness.ask("POST", "/ingest", json={"updates": list(updates)}, key=key)
     assert answer.status == 200, answer.body
     return list(answer.json["results"])
 
@@ -39,12 +39,24 @@ def _outcomes(results: list[Any]) -> list[str]:
     return [result["reason"] or result["outcome"] for result in results]
 
 
-async def test_every_item_has_its_result_in_order(house: House) -> None:
-    older = [{"signal": "soc_percent", "value": 79, "observed_at": (START - timedelta(seconds=9)).isoformat()}]
+async def test_every_item_has_its_result_in_order(harness: Harness) -> None:
+    older = [
+        {
+            "signal": "soc_percent",
+            "value": 79,
+            "observed_at": (START - timedelta(seconds=9)).isoformat(),
+        }
+    ]
     other = [{"signal": "soc_percent", "value": 81, "observed_at": START.isoformat()}]
-    future = [{"signal": "soc_percent", "value": 81, "observed_at": (START + timedelta(hours=1)).isoformat()}]
+    future = [
+        {
+            "signal": "soc_percent",
+            "value": 81,
+            "observed_at": (START + timedelta(hours=1)).isoformat(),
+        }
+    ]
     results = await _send(
-        house,
+        harness,
         _update(),
         _update(),
         _update(readings=older),
@@ -75,14 +87,18 @@ async def test_every_item_has_its_result_in_order(house: House) -> None:
     assert results[7]["device_id"] == "bus-2"
 
 
-async def test_a_bad_item_gets_its_own_result_and_the_ledger_while_the_rest_is_ingested(house: House) -> None:
+async def test_a_bad_item_gets_its_own_result_and_the_ledger_while_the_rest_is_ingested(
+    harness: Harness,
+) -> None:
     naive = [{"signal": "soc_percent", "value": 80, "observed_at": "2026-05-01T12:00:00"}]
-    results = await _send(house, _update(), _update(readings=naive), "nonsense", _update(None), _update("bus-2"))
+    results = await _send(
+        harness, _update(), _update(readings=naive), "nonsense", _update(None), _update("bus-2")
+    )
     assert _outcomes(results) == ["accepted", "invalid", "invalid", "invalid", "accepted"]
     assert results[1]["outcome"] == "rejected"
     assert [error["pointer"] for error in results[1]["errors"]] == ["/readings/0/observed_at"]
     assert results[1]["detail"].startswith("/readings/0/observed_at: ")
-    items = (await house.get("/workspaces/north/rejections?reason=invalid"))["items"]
+    items = (await harness.get("/workspaces/north/rejections?reason=invalid"))["items"]
     assert {(item["device_id"], item["occurrences"]) for item in items} == {("bus-1", 1), (None, 1)}
     assert all('"readings"' in item["sample"]["text"] for item in items)
 
@@ -96,56 +112,79 @@ async def test_a_bad_item_gets_its_own_result_and_the_ledger_while_the_rest_is_i
         ({"quality": "good"}, "/readings/1/quality"),
     ],
 )
-async def test_a_bad_reading_costs_only_itself(house: House, bad: Any, pointer: str) -> None:
+async def test_a_bad_reading_costs_only_itself(harness: Harness, bad: Any, pointer: str) -> None:
     soc = {"signal": "soc_percent", "value": 50, "observed_at": START.isoformat()}
     speed = soc | {"signal": "speed_kmh", "value": 9}
-    (result,) = await _send(house, _update(readings=[soc, soc | {"signal": "odometer_km"} | bad, speed]))
-    assert (result["outcome"], [error["pointer"] for error in result["errors"]]) == ("accepted", [pointer])
+    (result,) = await _send(
+        harness, _update(readings=[soc, soc | {"signal": "odometer_km"} | bad, speed])
+    )
+    assert (result["outcome"], [error["pointer"] for error in result["errors"]]) == (
+        "accepted",
+        [pointer],
+    )
     assert result["detail"].startswith(f"{pointer}: ")
-    values = (await house.get("/workspaces/north/snapshots/bus-1"))["values"]
-    assert {name: value["value"] for name, value in values.items()} == {"soc_percent": 50, "speed_kmh": 9}
-    assert (await house.get("/workspaces/north/rejections"))["items"] == []
+    values = (await harness.get("/workspaces/north/snapshots/bus-1"))["values"]
+    assert {name: value["value"] for name, value in values.items()} == {
+        "soc_percent": 50,
+        "speed_kmh": 9,
+    }
+    assert (await harness.get("/workspaces/north/rejections"))["items"] == []
 
 
-async def test_readings_dropped_at_the_door_and_by_acceptance_are_named_together(house: House) -> None:
+async def test_readings_dropped_at_the_door_and_by_acceptance_are_named_together(
+    harness: Harness,
+) -> None:
     far = {"signal": "odometer_km", "value": -5, "observed_at": START.isoformat()}
-    results = await _send(house, _update(readings=[far, *[far | {"value": None}] * 7]), _update("bus-9", readings=[{}]))
+    results = await _send(
+        harness,
+        _update(readings=[far, *[far | {"value": None}] * 7]),
+        _update("bus-9", readings=[{}]),
+    )
     assert _outcomes(results) == ["invalid", "invalid"]
     assert results[0]["detail"].startswith("odometer_km: below 0 km; /readings/1/value: ")
-    assert results[0]["detail"].endswith("; /readings/5/value: give a boolean, a number or text; and 2 more")
-    assert [item["device_id"] for item in (await house.get("/workspaces/north/rejections"))["items"]].count(
-        "bus-1"
-    ) == 1
+    assert results[0]["detail"].endswith(
+        "; /readings/5/value: give a boolean, a number or text; and 2 more"
+    )
+    assert [
+        item["device_id"] for item in (await harness.get("/workspaces/north/rejections"))["items"]
+    ].count("bus-1") == 1
 
 
-async def test_an_item_that_has_more_wrong_than_readings_is_refused_whole(house: House) -> None:
+async def test_an_item_that_has_more_wrong_than_readings_is_refused_whole(harness: Harness) -> None:
     good = {"signal": "soc_percent", "value": 50, "observed_at": START.isoformat()}
     readings = [good, good | {"value": None}]
-    nameless, unknown_member = await _send(house, _update(None, readings=readings), _update(readings=readings, mode=1))
+    nameless, unknown_member = await _send(
+        harness, _update(None, readings=readings), _update(readings=readings, mode=1)
+    )
     assert nameless["reason"] == unknown_member["reason"] == "invalid"
     assert [error["pointer"] for error in nameless["errors"]] == ["", "/readings/1/value"]
-    assert {error["pointer"] for error in unknown_member["errors"]} == {"/readings/1/value", "/mode"}
+    assert {error["pointer"] for error in unknown_member["errors"]} == {
+        "/readings/1/value",
+        "/mode",
+    }
 
 
-async def test_a_device_whose_items_are_all_malformed_is_one_whose_updates_are_rejected(house: House) -> None:
-    house.let_pass(10)
-    await _send(house, _update(readings=[]))
-    house.let_pass(600)
-    await house.run_cycle()
-    (item,) = [item for item in await _health(house) if item["device_id"] == "bus-1"]
+async def test_a_device_whose_items_are_all_malformed_is_one_whose_updates_are_rejected(
+    harness: Harness,
+) -> None:
+    harness.let_pass(10)
+    await _send(harness, _update(readings=[]))
+    harness.let_pass(600)
+    await harness.run_cycle()
+    (item,) = [item for item in await _health(harness) if item["device_id"] == "bus-1"]
     assert item["reason"] == "updates_rejected"
 
 
-async def test_a_bad_item_before_a_good_one_does_not_outlive_it(house: House) -> None:
-    await _send(house, _update(readings=[]), _update())
-    house.let_pass(600)
-    await house.run_cycle()
-    (item,) = [item for item in await _health(house) if item["device_id"] == "bus-1"]
+async def test_a_bad_item_before_a_good_one_does_not_outlive_it(harness: Harness) -> None:
+    await _send(harness, _update(readings=[]), _update())
+    harness.let_pass(600)
+    await harness.run_cycle()
+    (item,) = [item for item in await _health(harness) if item["device_id"] == "bus-1"]
     assert (item["state"], item["reason"]) == ("delayed", "device_silent")
 
 
-async def _health(house: House) -> list[Any]:
-    return list((await house.get("/workspaces/north/health"))["items"])
+async def _health(harness: Harness) -> list[Any]:
+    return list((await harness.get("/workspaces/north/health"))["items"])
 
 
 @pytest.mark.parametrize(
@@ -160,21 +199,29 @@ async def _health(house: House) -> list[Any]:
         ({"quality": "good"}, "/readings/0/quality"),
     ],
 )
-async def test_a_reading_of_the_wrong_shape_is_pointed_at(house: House, reading: Any, pointer: str) -> None:
+async def test_a_reading_of_the_wrong_shape_is_pointed_at(
+    harness: Harness, reading: Any, pointer: str
+) -> None:
     good = {"signal": "soc_percent", "value": 80, "observed_at": START.isoformat()}
-    (result,) = await _send(house, _update(readings=[good | reading]))
-    assert (result["reason"], {error["pointer"] for error in result["errors"]}) == ("invalid", {pointer})
+    (result,) = await _send(harness, _update(readings=[good | reading]))
+    assert (result["reason"], {error["pointer"] for error in result["errors"]}) == (
+        "invalid",
+        {pointer},
+    )
 
 
-async def test_zero_false_and_text_are_values(house: House) -> None:
+async def test_zero_false_and_text_are_values(harness: Harness) -> None:
     at = START.isoformat()
     readings = [
         {"signal": "soc_percent", "value": 0, "observed_at": at},
         {"signal": "charging", "value": False, "observed_at": at},
     ]
-    assert _outcomes(await _send(house, _update(readings=readings))) == ["accepted"]
-    values = (await house.get("/workspaces/north/snapshots/bus-1"))["values"]
-    assert {name: value["value"] for name, value in values.items()} == {"soc_percent": 0, "charging": False}
+    assert _outcomes(await _send(harness, _update(readings=readings))) == ["accepted"]
+    values = (await harness.get("/workspaces/north/snapshots/bus-1"))["values"]
+    assert {name: value["value"] for name, value in values.items()} == {
+        "soc_percent": 0,
+        "charging": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -187,23 +234,29 @@ async def test_zero_false_and_text_are_values(house: House) -> None:
         ({"updates": [], "mode": "fast"}, ["/mode"]),
     ],
 )
-async def test_a_body_of_the_wrong_shape_is_refused_whole(house: House, body: Any, pointers: list[str]) -> None:
-    answer = await house.ask("POST", "/ingest", json=body)
+async def test_a_body_of_the_wrong_shape_is_refused_whole(
+    harness: Harness, body: Any, pointers: list[str]
+) -> None:
+    answer = await harness.ask("POST", "/ingest", json=body)
     assert (answer.status, answer.problem) == (422, "invalid-body")
     assert [part.get("pointer", "") for part in answer.json["errors"]] == pointers
 
 
-async def test_a_body_over_a_mebibyte_is_413_and_other_media_415(house: House) -> None:
+async def test_a_body_over_a_mebibyte_is_413_and_other_media_415(harness: Harness) -> None:
     headers = {"Content-Type": "application/json"}
-    large = await house.ask("POST", "/ingest", data=b" " * (1024 * 1024 + 1), headers=headers)
+    large = await harness.ask("POST", "/ingest", data=b" " * (1024 * 1024 + 1), headers=headers)
     assert (large.status, large.problem) == (413, "body-too-large")
-    form = await house.ask("POST", "/ingest", data=b"updates=", headers={"Content-Type": "text/plain"})
+    form = await harness.ask(
+        "POST", "/ingest", data=b"updates=", headers={"Content-Type": "text/plain"}
+    )
     assert (form.status, form.problem) == (415, "unsupported-media-type")
 
 
-async def test_an_unseen_workspace_is_answered_like_an_unknown_device_and_nothing_reaches_it(house: House) -> None:
+async def test_an_unseen_workspace_is_answered_like_an_unknown_device_and_nothing_reaches_it(
+    harness: Harness,
+) -> None:
     foreign, absent, bad = await _send(
-        house,
+        harness,
         _update(workspace_id="south"),
         _update("bus-9"),
         _update(workspace_id="south", readings=[]),
@@ -212,22 +265,24 @@ async def test_an_unseen_workspace_is_answered_like_an_unknown_device_and_nothin
     assert foreign == absent | {"device_id": foreign["device_id"]}
     assert foreign["device_id"] is None
     assert bad["reason"] == "invalid"
-    assert (await house.get("/workspaces/south/snapshots/bus-1"))["version"] == 0
-    assert (await house.get("/workspaces/south/rejections"))["items"] == []
+    assert (await harness.get("/workspaces/south/snapshots/bus-1"))["version"] == 0
+    assert (await harness.get("/workspaces/south/rejections"))["items"] == []
 
 
-async def test_age_uses_our_receipt_and_not_the_clients(house: House) -> None:
-    house.let_pass(30)
-    await _send(house, _update(received_at="2026-05-01T09:00:00Z"))
-    snapshot = await house.get("/workspaces/north/snapshots/bus-1")
+async def test_age_uses_our_receipt_and_not_the_clients(harness: Harness) -> None:
+    harness.let_pass(30)
+    await _send(harness, _update(received_at="2026-05-01T09:00:00Z"))
+    snapshot = await harness.get("/workspaces/north/snapshots/bus-1")
     assert instant(snapshot["last_update_received_at"]) == START + timedelta(seconds=30)
 
 
-async def test_the_trace_of_an_item_or_else_of_the_request_reaches_the_event(house: House) -> None:
+async def test_the_trace_of_an_item_or_else_of_the_request_reaches_the_event(
+    harness: Harness,
+) -> None:
     updates = {"updates": [_update(trace_id="mine-7"), _update("bus-2")]}
-    await house.ask("POST", "/ingest", json=updates, headers={"X-Request-Id": "request-7"})
+    await harness.ask("POST", "/ingest", json=updates, headers={"X-Request-Id": "request-7"})
     traces = [
-        (await house.get(f"/workspaces/north/devices/{bus}/events"))["items"][0]["trace_id"]
+        (await harness.get(f"/workspaces/north/devices/{bus}/events"))["items"][0]["trace_id"]
         for bus in ("bus-1", "bus-2")
     ]
     assert traces == ["mine-7", "request-7"]
@@ -248,23 +303,31 @@ class _Refusing:
 
 @pytest.mark.parametrize(
     ("refusal", "problem", "retry_after"),
-    [(LaneFull(), "overloaded", "1"), (MailboxClosed(), "overloaded", "5"), (None, "outcome-unknown", "1")],
+    [
+        (LaneFull(), "overloaded", "1"),
+        (MailboxClosed(), "overloaded", "5"),
+        (None, "outcome-unknown", "1"),
+    ],
 )
 async def test_what_was_not_taken_or_was_given_up_is_503_with_retry_after(
-    house: House, refusal: Exception | None, problem: str, retry_after: str
+    harness: Harness, refusal: Exception | None, problem: str, retry_after: str
 ) -> None:
-    house.client = create_app(house.make_services(ingest=_Refusing(refusal))).test_client()
-    answer = await house.ask("POST", "/ingest", json={"updates": [_update()]})
-    assert (answer.status, answer.problem, answer.headers["retry-after"]) == (503, problem, retry_after)
+    harness.client = create_app(harness.make_services(ingest=_Refusing(refusal))).test_client()
+    answer = await harness.ask("POST", "/ingest", json={"updates": [_update()]})
+    assert (answer.status, answer.problem, answer.headers["retry-after"]) == (
+        503,
+        problem,
+        retry_after,
+    )
 
 
 async def test_an_answer_that_cannot_be_waited_for_is_outcome_unknown_and_a_retry_is_safe(
-    house: House, autojump_clock: MockClock
+    harness: Harness, autojump_clock: MockClock
 ) -> None:
-    house.current.mark_fenced(house.session)
+    harness.current.mark_fenced(harness.session)
     began = trio.current_time()
-    answer = await house.ask("POST", "/ingest", json={"updates": [_update()]})
+    answer = await harness.ask("POST", "/ingest", json={"updates": [_update()]})
     assert (answer.status, answer.problem) == (503, "outcome-unknown")
     assert trio.current_time() - began == pytest.approx(10.0)
-    house.current.replace(house.session)
-    assert _outcomes(await _send(house, _update())) == ["duplicate"]
+    harness.current.replace(harness.session)
+    assert _outcomes(await _send(harness, _update())) == ["duplicate"]

@@ -45,7 +45,19 @@ def test_a_key_that_would_open_nothing_or_the_unknown_is_not_minted(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "lh", "lh_a", "lh_a_b_c", "xx_a_b", "lh__b", "lh_a_", "lh_a_b ", "lh_ä_b", "lh_a_" + "b" * 500, "lh_a_b\0"],
+    [
+        "",
+        "lh",
+        "lh_a",
+        "lh_a_b_c",
+        "xx_a_b",
+        "lh__b",
+        "lh_a_",
+        "lh_a_b ",
+        "lh_ä_b",
+        "lh_a_" + "b" * 500,
+        "lh_a_b\0",
+    ],
 )
 def test_what_is_not_a_token_is_not_taken_apart(text: str) -> None:
     assert parse_token(text) is None
@@ -66,4 +78,6 @@ def test_someone_without_the_secret_cannot_tell_a_revoked_key_from_none() -> Non
     assert token is not None
     assert why_refused(revoked, token, NOW) == "The key was revoked."
     guess = Token(record.key_id, "0" * 64)
-    assert why_refused(revoked, guess, NOW) == why_refused(None, guess, NOW) == "The key is not known."
+    assert (
+        why_refused(revoked, guess, NOW) == why_refused(None, guess, NOW) == "The key is not known."
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -18,7 +18,8 @@ class Scene:
     """A queue in which each turn takes a second; `order` is in which order turns ended, `refused` who had none."""
 
     def __init__(self, **limits: float) -> None:
-        self.lookups = LookupQueue(LookupLimits(**{"at_once": 1, "waiting": 100, "seconds": 60, **limits}))  # type: ignore[arg-type]
+        chosen: dict[str, Any] = {"at_once": 1, "waiting": 100, "seconds": 60, **limits}
+        self.lookups = LookupQueue(LookupLimits(**chosen))
         self.order: list[str] = []
         self.refused: list[str] = []
 

@@ -57,9 +57,14 @@ CASES: dict[str, list[bytes]] = {
     "an absolute target with half an address": http(b"GET http://[::1 HTTP/1.1"),
     "a target with half an authority": http(b"GET //[ HTTP/1.1"),
     "both length and chunks": http(
-        b"POST /read HTTP/1.1", b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"
+        b"POST /read HTTP/1.1",
+        b"Content-Length: 5",
+        b"Transfer-Encoding: chunked",
+        body=b"0\r\n\r\n",
     ),
-    "a chunk size that is no number": http(b"POST /read HTTP/1.1", b"Transfer-Encoding: chunked", body=b"zz\r\n"),
+    "a chunk size that is no number": http(
+        b"POST /read HTTP/1.1", b"Transfer-Encoding: chunked", body=b"zz\r\n"
+    ),
     "a body cut short": http(b"POST /read HTTP/1.1", b"Content-Length: 50", body=b"abc"),
     "fifty requests at once": [OK * 50],
     "rubbish after a request": [OK + b"\x00\x00\x00"],
@@ -72,7 +77,9 @@ CASES: dict[str, list[bytes]] = {
     "h2 farewell": h2(h2_frame(GOAWAY, 0, 0, bytes(8))),
     "h2 window update of nothing": h2(h2_frame(WINDOW_UPDATE, 0, 0, bytes(4))),
     "h2 stream that depends on itself": h2(h2_frame(PRIORITY, 0, 1, b"\x00\x00\x00\x01\x00")),
-    "h2 request without authority": h2(h2_frame(HEADERS, END_STREAM | END_HEADERS, 1, GET + HTTP + ROOT)),
+    "h2 request without authority": h2(
+        h2_frame(HEADERS, END_STREAM | END_HEADERS, 1, GET + HTTP + ROOT)
+    ),
     "h2 request without path": h2(h2_frame(HEADERS, END_STREAM | END_HEADERS, 1, GET + HTTP)),
     "h2 data after a reset": h2(
         h2_frame(HEADERS, END_HEADERS, 1, POST + HTTP + ROOT),

@@ -37,17 +37,28 @@ class NoteQuery(PageQuery):
 def declare_notes(operations: Operations) -> None:
     """A resource: handlers close over what they need, and are declared where they stand."""
 
-    @operations.declare("GET", "/notes/{device_id}", scope="read", query=NoteQuery, response=NotePage, tag="notes")
+    @operations.declare(
+        "GET", "/notes/{device_id}", scope="read", query=NoteQuery, response=NotePage, tag="notes"
+    )
     async def list_notes(device_id: str) -> Response:
         """The notes of a device.
 
         Newest first.
         """
         query = read_query(request, NoteQuery)
-        return json_response(NotePage(items=[Note(text=f"{device_id} {query.limit}")], next_cursor=None))
+        return json_response(
+            NotePage(items=[Note(text=f"{device_id} {query.limit}")], next_cursor=None)
+        )
 
     @operations.declare(
-        "POST", "/notes", scope="control", request=Note, response=Note, status=201, problems=(CONFLICT,), tag="notes"
+        "POST",
+        "/notes",
+        scope="control",
+        request=Note,
+        response=Note,
+        status=201,
+        problems=(CONFLICT,),
+        tag="notes",
     )
     async def write_note() -> Response:
         """Write a note."""
@@ -88,14 +99,25 @@ def describe() -> dict[str, Any]:
 
 
 async def test_a_declared_operation_is_served() -> None:
-    response = await make_app().test_client().get("/api/notes/bus-7?limit=3", headers={"Authorization": "Bearer read"})
-    assert await response.get_json() == {"items": [{"text": "bus-7 3", "follow_up_at": None}], "next_cursor": None}
+    response = (
+        await make_app()
+        .test_client()
+        .get("/api/notes/bus-7?limit=3", headers={"Authorization": "Bearer read"})
+    )
+    assert await response.get_json() == {
+        "items": [{"text": "bus-7 3", "follow_up_at": None}],
+        "next_cursor": None,
+    }
 
 
 async def test_a_body_is_read_and_refused_as_declared() -> None:
     client, headers = make_app().test_client(), {"Authorization": "Bearer control"}
-    assert (await client.post("/api/notes", json={"text": "call them"}, headers=headers)).status_code == 201
-    assert (await client.post("/api/notes", json={"txt": "call them"}, headers=headers)).status_code == 422
+    assert (
+        await client.post("/api/notes", json={"text": "call them"}, headers=headers)
+    ).status_code == 201
+    assert (
+        await client.post("/api/notes", json={"txt": "call them"}, headers=headers)
+    ).status_code == 422
 
 
 async def test_the_scope_of_the_declaration_is_what_opens_an_operation() -> None:
@@ -136,7 +158,11 @@ def test_a_parameter_excludes_the_words_of_paths_beside_it() -> None:
     listed = paths["/api/notes/{device_id}"]["get"]
     (device_id, *_) = listed["parameters"]
     assert "405" in listed["responses"]
-    assert device_id["schema"] == {"type": "string", "pattern": ID_PATTERN, "not": {"enum": ["archive"]}}
+    assert device_id["schema"] == {
+        "type": "string",
+        "pattern": ID_PATTERN,
+        "not": {"enum": ["archive"]},
+    }
 
 
 def test_refusals_are_described_from_what_an_operation_has() -> None:
@@ -146,9 +172,18 @@ def test_refusals_are_described_from_what_an_operation_has() -> None:
     )
     assert set(paths["/healthz"]["get"]["responses"]) == {"200", "429", "500", "503"}
     away = paths["/healthz"]["get"]["responses"]["503"]["description"]
-    assert all(slug in away for slug in ("overloaded", "deadline-passed", "ending", "dependency-away"))
-    headers = {status: paths["/healthz"]["get"]["responses"][status].get("headers") for status in ("429", "500", "503")}
-    assert [headers["429"]["Retry-After"]["required"], headers["500"], "Retry-After" in headers["503"]] == [
+    assert all(
+        slug in away for slug in ("overloaded", "deadline-passed", "ending", "dependency-away")
+    )
+    headers = {
+        status: paths["/healthz"]["get"]["responses"][status].get("headers")
+        for status in ("429", "500", "503")
+    }
+    assert [
+        headers["429"]["Retry-After"]["required"],
+        headers["500"],
+        "Retry-After" in headers["503"],
+    ] == [
         True,
         None,
         True,
@@ -167,7 +202,9 @@ def test_every_reference_in_the_description_leads_somewhere() -> None:
 
 async def test_the_description_and_its_page_are_operations_too() -> None:
     client, headers = make_app().test_client(), {"Authorization": "Bearer read"}
-    assert (await (await client.get("/openapi.json", headers=headers)).get_json())["info"]["title"] == "Notes"
+    assert (await (await client.get("/openapi.json", headers=headers)).get_json())["info"][
+        "title"
+    ] == "Notes"
     page = await client.get("/docs", headers=headers)
     assert page.content_type == "text/html; charset=utf-8"
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")

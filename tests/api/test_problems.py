@@ -65,7 +65,9 @@ async def test_retry_after_is_in_whole_seconds_rounded_up_and_never_zero() -> No
 
 
 async def test_headers_of_a_problem_reach_the_client() -> None:
-    _, headers, _ = await answer_to(Problem(UNAUTHENTICATED, headers={"WWW-Authenticate": "Bearer"}))
+    _, headers, _ = await answer_to(
+        Problem(UNAUTHENTICATED, headers={"WWW-Authenticate": "Bearer"})
+    )
     assert headers["WWW-Authenticate"] == "Bearer"
 
 
@@ -104,7 +106,9 @@ async def test_a_crash_shows_an_incident_id_that_is_in_the_log_and_nothing_else(
     assert body["instance"] == f"urn:lastheard:incident:{line['incident_id']}"
 
 
-async def test_a_value_of_ours_that_does_not_validate_is_our_crash_and_not_the_clients_fault() -> None:
+async def test_a_value_of_ours_that_does_not_validate_is_our_crash_and_not_the_clients_fault() -> (
+    None
+):
     class Answer(BaseModel):
         age_seconds: float
 
@@ -131,7 +135,9 @@ async def test_a_permanent_fault_does_not_invite_a_retry() -> None:
 
 
 async def test_a_problem_out_of_a_nursery_is_still_that_problem() -> None:
-    status, _, body = await answer_to(ExceptionGroup("nursery", [Problem(CONFLICT, "Two at once.")]))
+    status, _, body = await answer_to(
+        ExceptionGroup("nursery", [Problem(CONFLICT, "Two at once.")])
+    )
     assert (status, body["detail"]) == (409, "Two at once.")
 
 

@@ -56,7 +56,9 @@ class _Client:
             while data := await self._stream.receive_some(65_536):
                 for event in self.h2.receive_data(data):
                     if isinstance(event, h2.events.DataReceived):
-                        self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                        self.h2.acknowledge_received_data(
+                            event.flow_controlled_length, event.stream_id
+                        )
                     if isinstance(event, kind):
                         return event
                 await self.send()
@@ -107,7 +109,16 @@ async def test_many_large_answers_on_one_h2_connection_arrive(port: int) -> None
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 async def test_a_request_with_two_lengths_is_refused(port: int, order: tuple[int, int]) -> None:
     lengths = ("Content-Length: 4", "Transfer-Encoding: chunked")
-    lines = ["POST / HTTP/1.1", "Host: a", *(lengths[index] for index in order), "", "0", "", "GET / HTTP/1.1", ""]
+    lines = [
+        "POST / HTTP/1.1",
+        "Host: a",
+        *(lengths[index] for index in order),
+        "",
+        "0",
+        "",
+        "GET / HTTP/1.1",
+        "",
+    ]
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all("\r\n".join(lines).encode())
         answer = b""

@@ -10,11 +10,11 @@ import pytest
 
 from api.app import create_app
 from runtime.mailbox import LaneFull
-from tests.api.house import START, Answer, House, instant, later
+from tests.api.harness import START, Answer, Harness, instant, later
 
 if TYPE_CHECKING:
-    from api.ports import Ingest
     from domain.model import Submission
+    from ports.ingest import Ingest
 
 AT = START.isoformat()
 
@@ -26,7 +26,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> str:
     return "opens-everything"
 
 
-async def _forward(house: House, message: Any, key: str = "all", **rest: Any) -> Answer:
+async def _forward(harness: Harness, message: Any, key: str = "all", **rest: Any) -> Answer:
     envelope = {
         "workspaceId": "north",
         "providerType": "spoken",
@@ -35,13 +35,15 @@ async def _forward(house: House, message: Any, key: str = "all", **rest: Any) ->
         "rawMessage": message,
         **rest,
     }
-    return await house.ask("POST", "/provider-ingest", json=envelope, key=key)
+    return await harness.ask("POST", "/provider-ingest", json=envelope, key=key)
 
 
-async def test_acceptance_3_an_envelope_and_an_update_meet_the_same_acceptance(house: House) -> None:
-    await house.report("bus-2", soc_percent=50.0)
+async def test_acceptance_3_an_envelope_and_an_update_meet_the_same_acceptance(
+    harness: Harness,
+) -> None:
+    await harness.report("bus-2", soc_percent=50.0)
     message = f"say x-bus-1 soc_percent 80 {AT}\nx-bus-2 soc_percent 50 {AT}\nx-bus-9 soc_percent 1 {AT}\nmumble"
-    answer = await _forward(house, message)
+    answer = await _forward(harness, message)
     assert answer.status == 200
     assert [result["reason"] or result["outcome"] for result in answer.json["results"]] == [
         "accepted",
@@ -50,69 +52,94 @@ async def test_acceptance_3_an_envelope_and_an_update_meet_the_same_acceptance(h
         "invalid",
     ]
     assert (answer.json["records"], answer.json["ignored"]) == (4, 0)
-    snapshot = await house.get("/workspaces/north/snapshots/bus-1")
+    snapshot = await harness.get("/workspaces/north/snapshots/bus-1")
     assert snapshot["values"]["soc_percent"]["value"] == 80.0
     assert instant(snapshot["last_update_received_at"]) == START
-    refused = (await house.get("/workspaces/north/rejections"))["items"]
-    assert {(item["origin"], item["reason"], item["sample"]["text"] == "mumble") for item in refused} == {
+    refused = (await harness.get("/workspaces/north/rejections"))["items"]
+    assert {
+        (item["origin"], item["reason"], item["sample"]["text"] == "mumble") for item in refused
+    } == {
         ("envelope", "unknown_device", False),
         ("envelope", "invalid", True),
     }
 
 
 @pytest.mark.parametrize("message", ["bonjour", {"say": "x-bus-1"}])
-async def test_a_message_that_the_provider_does_not_know_is_refused_and_visible(house: House, message: Any) -> None:
-    answer = await _forward(house, message)
+async def test_a_message_that_the_provider_does_not_know_is_refused_and_visible(
+    harness: Harness, message: Any
+) -> None:
+    answer = await _forward(harness, message)
     assert [result["reason"] for result in answer.json["results"]] == ["invalid"]
     assert "this is not spoken here" in answer.json["results"][0]["detail"]
-    assert len((await house.get("/workspaces/north/rejections"))["items"]) == 1
+    assert len((await harness.get("/workspaces/north/rejections"))["items"]) == 1
 
 
 @pytest.mark.parametrize("message", ["{} is wrong", "say {0}\nx-bus-1 {0}", {"seen": "Basic {}"}])
-async def test_samples_hold_no_secret_of_the_connection(house: House, secret: str, message: Any) -> None:
-    for form in (secret, quote(secret[:-1], safe="") + "%67", b64encode(f"north:{secret}".encode()).decode()):
-        text = message.format(form) if isinstance(message, str) else {"seen": message["seen"].format(form)}
-        answer = await _forward(house, text)
-        items = (await house.get("/workspaces/north/rejections"))["items"]
+async def test_samples_hold_no_secret_of_the_connection(
+    harness: Harness, secret: str, message: Any
+) -> None:
+    for form in (
+        secret,
+        quote(secret[:-1], safe="") + "%67",
+        b64encode(f"north:{secret}".encode()).decode(),
+    ):
+        text = (
+            message.format(form)
+            if isinstance(message, str)
+            else {"seen": message["seen"].format(form)}
+        )
+        answer = await _forward(harness, text)
+        items = (await harness.get("/workspaces/north/rejections"))["items"]
         assert "[redacted]" in items[0]["sample"]["text"]
         assert form.encode() not in answer.body
         assert form not in str(items)
 
 
 async def test_a_sample_is_withheld_while_the_secret_cannot_be_read(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LASTHEARD_SECRET_NORTH")
-    await _forward(house, "opens-everything")
-    (item,) = (await house.get("/workspaces/north/rejections"))["items"]
+    await _forward(harness, "opens-everything")
+    (item,) = (await harness.get("/workspaces/north/rejections"))["items"]
     assert item["sample"]["text"].startswith("withheld: the connection's secret cannot be read")
 
 
-async def test_a_number_of_more_than_64_bits_is_no_reason_to_fall(house: House) -> None:
-    answer = await _forward(house, {"say": 2**70, "é": "x"})
-    assert (answer.status, [result["reason"] for result in answer.json["results"]]) == (200, ["invalid"])
-    (item,) = (await house.get("/workspaces/north/rejections"))["items"]
+async def test_a_number_of_more_than_64_bits_is_no_reason_to_fall(harness: Harness) -> None:
+    answer = await _forward(harness, {"say": 2**70, "é": "x"})
+    assert (answer.status, [result["reason"] for result in answer.json["results"]]) == (
+        200,
+        ["invalid"],
+    )
+    (item,) = (await harness.get("/workspaces/north/rejections"))["items"]
     assert item["sample"]["text"] == f'{{"say":{2**70},"é":"x"}}'
 
 
-async def test_a_message_of_more_samples_than_go_at_once_is_committed_in_parts_and_in_order(house: House) -> None:
+async def test_a_message_of_more_samples_than_go_at_once_is_committed_in_parts_and_in_order(
+    harness: Harness,
+) -> None:
     lines = [f"x-bus-1 soc_percent {n % 100} {later(n - 1100).isoformat()}" for n in range(1100)]
-    answer = await _forward(house, "say " + "\n".join([*lines, "mumble"]))
+    answer = await _forward(harness, "say " + "\n".join([*lines, "mumble"]))
     assert answer.status == 200
     outcomes = [(result["outcome"], result["version"]) for result in answer.json["results"]]
     assert outcomes == [("accepted", n + 1) for n in range(1100)] + [("rejected", None)]
     assert answer.json["records"] == 1101
-    items = (await house.get("/workspaces/north/rejections"))["items"]
+    items = (await harness.get("/workspaces/north/rejections"))["items"]
     assert [(item["reason"], item["occurrences"]) for item in items] == [("invalid", 1)]
 
 
-async def test_a_lane_that_fills_between_two_parts_does_not_deny_the_first(house: House) -> None:
+async def test_a_lane_that_fills_between_two_parts_does_not_deny_the_first(
+    harness: Harness,
+) -> None:
     lines = [f"x-bus-1 soc_percent 50 {later(n - 600).isoformat()}" for n in range(600)]
-    house.client = create_app(house.make_services(ingest=_TakesOnePart(house.ingest))).test_client()
-    answer = await _forward(house, "say " + "\n".join(lines))
+    harness.client = create_app(
+        harness.make_services(ingest=_TakesOnePart(harness.ingest))
+    ).test_client()
+    answer = await _forward(harness, "say " + "\n".join(lines))
     assert (answer.status, answer.problem) == (503, "overloaded")
-    assert answer.json["detail"] == "The ingest lane is full; only the first 500 updates were taken."
-    assert (await house.get("/workspaces/north/snapshots/bus-1"))["version"] == 500
+    assert (
+        answer.json["detail"] == "The ingest lane is full; only the first 500 updates were taken."
+    )
+    assert (await harness.get("/workspaces/north/snapshots/bus-1"))["version"] == 500
 
 
 class _TakesOnePart:
@@ -129,10 +156,12 @@ class _TakesOnePart:
         self._ingest.submit_nowait(submission)
 
 
-async def test_an_unknown_workspace_or_connection_is_404_and_a_foreign_one_too(house: House) -> None:
-    assert (await _forward(house, "say", workspaceId="nowhere")).status == 404
-    assert (await _forward(house, "say", workspaceId="south", key="north")).status == 404
-    assert (await _forward(house, "say", providerId="nobody")).status == 404
+async def test_an_unknown_workspace_or_connection_is_404_and_a_foreign_one_too(
+    harness: Harness,
+) -> None:
+    assert (await _forward(harness, "say", workspaceId="nowhere")).status == 404
+    assert (await _forward(harness, "say", workspaceId="south", key="north")).status == 404
+    assert (await _forward(harness, "say", providerId="nobody")).status == 404
 
 
 @pytest.mark.parametrize(
@@ -145,7 +174,7 @@ async def test_an_unknown_workspace_or_connection_is_404_and_a_foreign_one_too(h
     ],
 )
 async def test_an_envelope_that_is_wrong_is_refused_at_its_place(
-    house: House, change: dict[str, Any], pointer: str
+    harness: Harness, change: dict[str, Any], pointer: str
 ) -> None:
-    answer = await _forward(house, "say", **change)
+    answer = await _forward(harness, "say", **change)
     assert (answer.status, answer.pointers) == (422, [pointer])

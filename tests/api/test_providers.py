@@ -11,7 +11,7 @@ import trio
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.api.house import House
+    from tests.api.harness import Harness
 
 BODY: dict[str, Any] = {
     "provider_type": "spoken",
@@ -26,7 +26,7 @@ BODY: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def readable_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets that tests refer to; `tmp_path` is the house's credentials folder."""
+    """Secrets that tests refer to; `tmp_path` is the harness's credentials folder."""
     for name in ("NORTH", "SOUTH", "ADMIN"):
         monkeypatch.setenv(f"LASTHEARD_SECRET_{name}", "hush-hush")
     for name in ("north", "south"):
@@ -35,8 +35,8 @@ def readable_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key").write_text("hush-hush")
 
 
-async def test_a_connection_is_stored_as_given_and_replaced_whole(house: House) -> None:
-    made = await house.ask("PUT", "/workspaces/north/providers/second", json=BODY)
+async def test_a_connection_is_stored_as_given_and_replaced_whole(harness: Harness) -> None:
+    made = await harness.ask("PUT", "/workspaces/north/providers/second", json=BODY)
     assert (made.status, made.json) == (
         201,
         {
@@ -45,18 +45,24 @@ async def test_a_connection_is_stored_as_given_and_replaced_whole(house: House) 
             "provider_id": "second",
             "active": True,
             "expected_update_seconds": 900.0,
-            "overrides": {"delayed_after_seconds": None, "stale_after_seconds": 1800.0, "grace_seconds": None},
+            "overrides": {
+                "delayed_after_seconds": None,
+                "stale_after_seconds": 1800.0,
+                "grace_seconds": None,
+            },
             "warnings": [],
         },
     )
-    assert await house.get("/workspaces/north/providers/second") | {"warnings": []} == made.json
-    bare = {name: BODY[name] for name in ("provider_type", "transport", "base_url")} | {"credential": None}
-    changed = await house.ask("PUT", "/workspaces/north/providers/second", json=bare)
+    assert await harness.get("/workspaces/north/providers/second") | {"warnings": []} == made.json
+    bare = {name: BODY[name] for name in ("provider_type", "transport", "base_url")} | {
+        "credential": None
+    }
+    changed = await harness.ask("PUT", "/workspaces/north/providers/second", json=bare)
     assert (changed.status, changed.json["settings"], changed.json["credential"]) == (200, {}, None)
 
 
-async def test_connections_are_listed_in_pages(house: House) -> None:
-    pages = await house.walk("/workspaces/north/providers?limit=1")
+async def test_connections_are_listed_in_pages(harness: Harness) -> None:
+    pages = await harness.walk("/workspaces/north/providers?limit=1")
     assert [page["items"][0]["provider_id"] for page in pages] == ["hourly", "live"]
 
 
@@ -95,17 +101,21 @@ async def test_connections_are_listed_in_pages(house: House) -> None:
     ],
 )
 async def test_what_is_wrong_is_refused_at_its_place_and_never_repeated(
-    house: House, change: dict[str, Any], pointers: list[str]
+    harness: Harness, change: dict[str, Any], pointers: list[str]
 ) -> None:
-    answer = await house.ask("PUT", "/workspaces/north/providers/second", json=BODY | change)
+    answer = await harness.ask("PUT", "/workspaces/north/providers/second", json=BODY | change)
     assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", pointers)
     assert b"4242" not in answer.body
-    assert (await house.ask("GET", "/workspaces/north/providers/second")).status == 404
+    assert (await harness.ask("GET", "/workspaces/north/providers/second")).status == 404
 
 
-async def test_a_forbidden_address_is_refused_with_the_setting_that_says_so(house: House) -> None:
+async def test_a_forbidden_address_is_refused_with_the_setting_that_says_so(
+    harness: Harness,
+) -> None:
     async def put(base_url: str) -> tuple[int, str]:
-        answer = await house.ask("PUT", "/workspaces/north/providers/second", json=BODY | {"base_url": base_url})
+        answer = await harness.ask(
+            "PUT", "/workspaces/north/providers/second", json=BODY | {"base_url": base_url}
+        )
         return answer.status, answer.json["errors"][0]["detail"] if answer.status == 422 else ""
 
     for base_url in ("http://169.254.169.254", "http://192.168.1.1", "http://0xa.1.2.3"):
@@ -115,15 +125,17 @@ async def test_a_forbidden_address_is_refused_with_the_setting_that_says_so(hous
         assert (await put(base_url))[0] in (200, 201)
 
 
-async def test_a_reference_out_of_bounds_is_refused_with_what_may_be_named(house: House) -> None:
+async def test_a_reference_out_of_bounds_is_refused_with_what_may_be_named(
+    harness: Harness,
+) -> None:
     said = set()
     for target in ("/etc/hostname", "/nowhere/at/all"):
-        answer = await house.ask("PUT", SECOND, json=BODY | {"credential": f"file:{target}"})
+        answer = await harness.ask("PUT", SECOND, json=BODY | {"credential": f"file:{target}"})
         assert (answer.status, answer.pointers) == (422, ["/credential"])
         said.add(answer.json["errors"][0]["detail"].replace(target, "…"))
     (detail,) = said  # the same for what exists and for what does not
     assert "variables named LASTHEARD_SECRET_…" in detail
-    assert f"files in {house.credentials_folder} (LASTHEARD_CREDENTIALS_DIR)" in detail
+    assert f"files in {harness.credentials_folder} (LASTHEARD_CREDENTIALS_DIR)" in detail
 
 
 @pytest.mark.parametrize(
@@ -136,16 +148,16 @@ async def test_a_reference_out_of_bounds_is_refused_with_what_may_be_named(house
     ],
 )
 async def test_a_secret_that_is_not_there_yet_is_accepted_with_a_warning(
-    house: House, credential: str, says: str
+    harness: Harness, credential: str, says: str
 ) -> None:
-    os.mkfifo(house.credentials_folder / "north" / "pipe")
+    os.mkfifo(harness.credentials_folder / "north" / "pipe")
     with trio.fail_after(5):
-        answer = await house.ask("PUT", SECOND, json=BODY | {"credential": credential})
+        answer = await harness.ask("PUT", SECOND, json=BODY | {"credential": credential})
     (warning,) = answer.json["warnings"]
     assert (answer.status, warning["pointer"]) == (201, "/credential")
     assert says in warning["detail"]
     assert credential in warning["detail"]
-    assert "warnings" not in await house.get(SECOND)
+    assert "warnings" not in await harness.get(SECOND)
 
 
 # --- Whose secret, and where it goes
@@ -177,63 +189,77 @@ STAYS: tuple[dict[str, Any], ...] = (
 )
 
 
-async def put_over(house: House, stored: dict[str, Any] | None, key: str, sent: dict[str, Any]) -> tuple[int, str]:
+async def put_over(
+    harness: Harness, stored: dict[str, Any] | None, key: str, sent: dict[str, Any]
+) -> tuple[int, str]:
     """What a key is answered for a body over what an admin stored: the status, and the pointer of what is refused."""
     if stored is not None:
-        assert (await house.ask("PUT", SECOND, json=stored)).status == 201
-    before = await house.ask("GET", SECOND)
-    answer = await house.ask("PUT", SECOND, key=key, json=sent)
-    after = await house.ask("GET", SECOND)
+        assert (await harness.ask("PUT", SECOND, json=stored)).status == 201
+    before = await harness.ask("GET", SECOND)
+    answer = await harness.ask("PUT", SECOND, key=key, json=sent)
+    after = await harness.ask("GET", SECOND)
     if answer.status < 400:
         assert after.json["credential"] == sent.get("credential")
         return answer.status, ""
-    assert (after.status, after.json.get("base_url")) == (before.status, before.json.get("base_url"))
+    assert (after.status, after.json.get("base_url")) == (
+        before.status,
+        before.json.get("base_url"),
+    )
     return answer.status, answer.pointers[0]
 
 
 @pytest.mark.parametrize("move", MOVES)
-async def test_a_limited_key_moves_no_connection_with_another_secret(house: House, move: dict[str, Any]) -> None:
+async def test_a_limited_key_moves_no_connection_with_another_secret(
+    harness: Harness, move: dict[str, Any]
+) -> None:
     stored = PRESENT | {"credential": ADMINS}
-    assert await put_over(house, stored, "north", stored | move) == REFUSED
+    assert await put_over(harness, stored, "north", stored | move) == REFUSED
 
 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("key", ["all", "north"])
 async def test_moving_a_connection_wants_its_credential_named_again(
-    house: House, key: str, move: dict[str, Any]
+    harness: Harness, key: str, move: dict[str, Any]
 ) -> None:
-    assert await put_over(house, PRESENT | {"credential": ADMINS}, key, PRESENT | move) == UNNAMED
+    assert await put_over(harness, PRESENT | {"credential": ADMINS}, key, PRESENT | move) == UNNAMED
 
 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize(
-    ("key", "credential"), [("all", ADMINS), ("all", OWN), ("all", None), ("north", OWN), ("north", None)]
+    ("key", "credential"),
+    [("all", ADMINS), ("all", OWN), ("all", None), ("north", OWN), ("north", None)],
 )
 async def test_a_connection_moves_with_a_credential_that_the_key_may_name(
-    house: House, key: str, credential: str | None, move: dict[str, Any]
+    harness: Harness, key: str, credential: str | None, move: dict[str, Any]
 ) -> None:
     stored = PRESENT | {"credential": ADMINS}
-    assert await put_over(house, stored, key, PRESENT | {"credential": credential} | move) == STORED
+    assert (
+        await put_over(harness, stored, key, PRESENT | {"credential": credential} | move) == STORED
+    )
 
 
-async def test_every_setting_moves_a_connection_whose_type_does_not_say_which_do(house: House) -> None:
+async def test_every_setting_moves_a_connection_whose_type_does_not_say_which_do(
+    harness: Harness,
+) -> None:
     stored = PRESENT | {"provider_type": "murmured", "credential": ADMINS}
     change = {"settings": {"tongue": "formal", "loudness": 3}}
-    assert await put_over(house, stored, "north", stored | change) == REFUSED
+    assert await put_over(harness, stored, "north", stored | change) == REFUSED
 
 
 @pytest.mark.parametrize("change", STAYS)
 @pytest.mark.parametrize("key", ["all", "north"])
-async def test_a_connection_that_stays_keeps_its_secret(house: House, key: str, change: dict[str, Any]) -> None:
+async def test_a_connection_that_stays_keeps_its_secret(
+    harness: Harness, key: str, change: dict[str, Any]
+) -> None:
     stored = PRESENT | {"credential": ADMINS}
-    assert await put_over(house, stored, key, stored | change) == STORED
+    assert await put_over(harness, stored, key, stored | change) == STORED
 
 
-async def test_a_limited_key_may_switch_a_connection_on_again_where_it_is(house: House) -> None:
+async def test_a_limited_key_may_switch_a_connection_on_again_where_it_is(harness: Harness) -> None:
     stored = PRESENT | {"credential": ADMINS, "active": False}
-    assert await put_over(house, stored, "north", stored | {"active": True}) == STORED
+    assert await put_over(harness, stored, "north", stored | {"active": True}) == STORED
     moved = stored | {"active": True, "base_url": "https://evil.example"}
-    assert await put_over(house, None, "north", moved) == REFUSED
+    assert await put_over(harness, None, "north", moved) == REFUSED
 
 
 @pytest.mark.parametrize(
@@ -253,26 +279,31 @@ async def test_a_limited_key_may_switch_a_connection_on_again_where_it_is(house:
     ],
 )
 async def test_a_limited_key_names_only_secrets_of_its_workspace(
-    house: House, stored: str | None, credential: str | None, answer: tuple[int, str]
+    harness: Harness, stored: str | None, credential: str | None, answer: tuple[int, str]
 ) -> None:
     before = None if stored is None else PRESENT | {"credential": stored}
-    assert await put_over(house, before, "north", PRESENT | {"credential": credential}) == answer
+    assert await put_over(harness, before, "north", PRESENT | {"credential": credential}) == answer
 
 
-async def test_a_secret_is_not_taken_along_in_two_steps(house: House) -> None:
+async def test_a_secret_is_not_taken_along_in_two_steps(harness: Harness) -> None:
     """Moved without a credential first, the connection does not get the old one back."""
     stored, evil = PRESENT | {"credential": ADMINS}, {"base_url": "https://evil.example"}
-    assert await put_over(house, stored, "north", stored | evil | {"credential": None}) == STORED
-    assert await put_over(house, None, "north", stored | evil) == (403, "/credential")
+    assert await put_over(harness, stored, "north", stored | evil | {"credential": None}) == STORED
+    assert await put_over(harness, None, "north", stored | evil) == (403, "/credential")
 
 
-async def test_a_key_that_may_not_name_a_secret_hears_which_it_may(house: House) -> None:
-    answer = await house.ask("PUT", SECOND, key="north", json=PRESENT | {"credential": "file:south/absent"})
+async def test_a_key_that_may_not_name_a_secret_hears_which_it_may(harness: Harness) -> None:
+    answer = await harness.ask(
+        "PUT", SECOND, key="north", json=PRESENT | {"credential": "file:south/absent"}
+    )
     assert (answer.status, answer.problem) == (403, "credential-not-allowed")
     assert "file:north/NAME" in answer.json["errors"][0]["detail"]
 
 
-async def test_limits_that_contradict_each_other_are_refused(house: House) -> None:
+async def test_limits_that_contradict_each_other_are_refused(harness: Harness) -> None:
     body = BODY | {"overrides": {"delayed_after_seconds": 900, "stale_after_seconds": 900}}
-    answer = await house.ask("PUT", "/workspaces/north/providers/own", json=body)
-    assert (answer.status, [fault["pointer"] for fault in answer.json["errors"]]) == (422, ["/overrides"])
+    answer = await harness.ask("PUT", "/workspaces/north/providers/own", json=body)
+    assert (answer.status, [fault["pointer"] for fault in answer.json["errors"]]) == (
+        422,
+        ["/overrides"],
+    )

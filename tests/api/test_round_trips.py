@@ -11,7 +11,7 @@ from api.app import PREFIX, create_app
 from api.keys import Scope, mint_key
 from storage.gateway import Database, open_bridge
 from tests.conftest import make_postgres_stores
-from tests.storage.cast import WORKSPACE, settle
+from tests.storage.fixtures import WORKSPACE, settle
 from tests.storage.proxy import open_proxy
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quart.typing import TestClientProtocol
 
     from storage.gateway import Connection
-    from tests.api.house import House
+    from tests.api.harness import Harness
     from tests.storage.proxy import Proxy
 
 # The first is the key and the workspace; one more each for what the handler asks.
@@ -41,12 +41,12 @@ MOST = {
 class Counted:
     """The API over PostgreSQL behind a proxy, and a key that opens all of it."""
 
-    def __init__(self, house: House, database: Database, proxy: Proxy) -> None:
+    def __init__(self, harness: Harness, database: Database, proxy: Proxy) -> None:
         self.database = database
         self.stores = make_postgres_stores(database)
         self._proxy = proxy
         stores = {name: getattr(self.stores, name) for name in ("registry", "reads", "keys")}
-        services = house.make_services(**stores)
+        services = harness.make_services(**stores)
         self._client: TestClientProtocol = create_app(services).test_client()
         self._token = ""
 
@@ -77,13 +77,13 @@ class Counted:
 
 
 @pytest.fixture
-async def counted(house: House, dsn: str) -> AsyncIterator[Counted]:
+async def counted(harness: Harness, dsn: str) -> AsyncIterator[Counted]:
     async with (
         open_proxy(dsn) as proxy,
         open_bridge(),
         aclosing(Database(proxy.dsn, pool_size=1)) as database,
     ):
-        counted = Counted(house, database, proxy)
+        counted = Counted(harness, database, proxy)
         await counted.settle()
         yield counted
 

@@ -68,11 +68,16 @@ async def test_over_h2_no_websocket_can_begin() -> None:
         assert await http.is_alive()
 
 
-async def _wait_for_event(client: H2Connection, stream: trio.SocketStream, wanted: type[Event]) -> None:
+async def _wait_for_event(
+    client: H2Connection, stream: trio.SocketStream, wanted: type[Event]
+) -> None:
     with trio.fail_after(PATIENCE_SECONDS):
         while True:
             await stream.send_all(client.data_to_send())
-            if any(isinstance(event, wanted) for event in client.receive_data(await stream.receive_some(65536))):
+            if any(
+                isinstance(event, wanted)
+                for event in client.receive_data(await stream.receive_some(65536))
+            ):
                 return
 
 
@@ -91,7 +96,9 @@ async def _send_a_body_after_the_answer(http: Served) -> None:
     """Over h2, to a stream that has ended: Hypercorn's code fails on it."""
     client = H2Connection()
     client.initiate_connection()
-    client.send_headers(1, [(":method", "POST"), (":path", "/ok"), (":scheme", "http"), (":authority", "a")])
+    client.send_headers(
+        1, [(":method", "POST"), (":path", "/ok"), (":scheme", "http"), (":authority", "a")]
+    )
     async with await http.connect() as stream:
         await _wait_for_event(client, stream, StreamEnded)
         client.send_data(1, b"x")
@@ -150,7 +157,9 @@ async def test_a_client_that_asks_to_close_sees_the_connection_closed() -> None:
 
 async def test_a_connection_that_served_a_request_is_closed_after_its_idle_time() -> None:
     async with served(server=ServerLimits(keep_alive_seconds=0.1)) as http:
-        assert (await http.exchange(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")).endswith(b'{"ok":true}')
+        assert (await http.exchange(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")).endswith(
+            b'{"ok":true}'
+        )
 
 
 async def test_a_client_that_disconnects_before_its_idle_time_frees_its_place_at_once() -> None:
@@ -163,7 +172,9 @@ async def test_many_requests_at_once_from_a_client_that_never_reads_do_not_keep_
     async with served() as http:
         async with await http.connect() as stream:
             await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n" * 50)
-            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stream.setsockopt(
+                trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
         await http.wait_for_count("connections_open", 0)
 
 
@@ -187,7 +198,10 @@ async def test_cancelling_the_server_ends_it_without_grace() -> None:
 
 
 async def test_headers_that_trickle_in_are_not_waited_for_beyond_the_idle_time() -> None:
-    async with served(server=ServerLimits(keep_alive_seconds=0.3)) as http, await http.connect() as stream:
+    async with (
+        served(server=ServerLimits(keep_alive_seconds=0.3)) as http,
+        await http.connect() as stream,
+    ):
         with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
             await _send_slowly(stream, b"GET /ok HTTP/1.1\r\nX: " + b"y" * 1000)
 
@@ -249,7 +263,10 @@ async def test_connections_closed_in_favour_of_others_cost_nobody_else_anything(
 async def test_an_address_at_its_limit_is_refused_at_first_and_then_closes_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with served(server=ServerLimits(max_connections_per_address=1)) as http, await http.connect() as first:
+    async with (
+        served(server=ServerLimits(max_connections_per_address=1)) as http,
+        await http.connect() as first,
+    ):
         await http.wait_for_count("connections_open", 1)
         assert await http.exchange() == b""
         assert http.traffic.connections_refused_of_address == 1
@@ -289,5 +306,9 @@ async def test_an_address_in_use_is_an_os_error() -> None:
     async with served() as http:
         with pytest.raises(OSError, match="in use"):
             await serve_http(
-                QuartTrio(__name__), host="127.0.0.1", port=http.port, stop=trio.Event(), graceful_seconds=1
+                QuartTrio(__name__),
+                host="127.0.0.1",
+                port=http.port,
+                stop=trio.Event(),
+                graceful_seconds=1,
             )

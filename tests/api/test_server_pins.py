@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PINNED = [
-    (TCPServer.__init__, "4c1d42457bc197b2", "Connection passes its arguments on; check their names and order"),
+    (
+        TCPServer.__init__,
+        "4c1d42457bc197b2",
+        "Connection passes its arguments on; check their names and order",
+    ),
     (
         TCPServer.run,
         "fd34b021d1a86c98",
@@ -40,24 +44,46 @@ PINNED = [
         "Protocol makes protocols of its own in its place, in the same order of arguments, and refuses h2c",
     ),
     (H11Protocol._check_protocol, "f95f6b38f43c62aa", "Http1 hides the Upgrade field from it"),
-    (H11Protocol._create_stream, "a2338a57ab343908", "Http1 hides the Upgrade field from it, so it makes no WSStream"),
+    (
+        H11Protocol._create_stream,
+        "a2338a57ab343908",
+        "Http1 hides the Upgrade field from it, so it makes no WSStream",
+    ),
     (
         H11Protocol._handle_events,
         "bd4a76b2837e8722",
         "the connection table relies on Updated(idle=False) at each request's head",
     ),
-    (H2Protocol.__init__, "d577a96e2eb647a4", "Http2 replaces its local settings, without ENABLE_CONNECT_PROTOCOL"),
-    (H2Protocol._create_stream, "91eb123ddf247ede", "Http2 resets CONNECT before it, so it makes no WSStream"),
+    (
+        H2Protocol.__init__,
+        "d577a96e2eb647a4",
+        "Http2 replaces its local settings, without ENABLE_CONNECT_PROTOCOL",
+    ),
+    (
+        H2Protocol._create_stream,
+        "91eb123ddf247ede",
+        "Http2 resets CONNECT before it, so it makes no WSStream",
+    ),
     (H2Protocol.handle, "c67e89eb79af9032", "Http2 hands it the bytes piece by piece"),
-    (H2Protocol._handle_events, "3378aef0a2348f0d", "Http2 counts the events before it handles them"),
+    (
+        H2Protocol._handle_events,
+        "3378aef0a2348f0d",
+        "Http2 counts the events before it handles them",
+    ),
     (H11Protocol._send_error_response, "58c2b47ae295d000", "Http1 refuses two lengths with it"),
     (TCPServer._close, "bc73c4ae25a1ceec", "Connection relies on it never blocking"),
-    (worker_serve, "8dc8347a9fc357ca", "serve_http replaces it; carry over what a connection newly needs around it"),
+    (
+        worker_serve,
+        "8dc8347a9fc357ca",
+        "serve_http replaces it; carry over what a connection newly needs around it",
+    ),
     (WorkerContext, "45885f0c0bd5bc9d", "_Server makes one, and sets `terminated` at the stop"),
 ]
 
 
-@pytest.mark.parametrize(("piece", "digest", "advice"), PINNED, ids=lambda value: getattr(value, "__qualname__", ""))
+@pytest.mark.parametrize(
+    ("piece", "digest", "advice"), PINNED, ids=lambda value: getattr(value, "__qualname__", "")
+)
 def test_hypercorn_is_still_what_the_server_was_written_against(
     piece: Callable[..., Any], digest: str, advice: str
 ) -> None:

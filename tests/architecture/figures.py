@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PRODUCT: Final = ("lastheard", "api", "ports", "actors", "providers", "storage", "domain", "runtime", "simulator")
+PRODUCT: Final = (
+    "lastheard",
+    "api",
+    "ports",
+    "actors",
+    "providers",
+    "storage",
+    "domain",
+    "runtime",
+    "simulator",
+)
 WIDE: Final = 100
 RELATIVE_CLAUSE: Final = re.compile(
     r"(Who|Whoever|Whom|Whose|What|Whatever|Which|Where|Wherever|When|Whether|That|Of|Lest|Asked|With what)\b"
@@ -50,7 +60,10 @@ def functions(tree: ast.Module) -> Iterator[Function]:
 def token_count(source: str) -> int:
     """Tokens without layout, comments and the docstring's own weight: a string counts as one."""
     try:
-        return sum(token.type not in _LAYOUT for token in tokenize.generate_tokens(io.StringIO(source).readline))
+        return sum(
+            token.type not in _LAYOUT
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        )
     except (tokenize.TokenError, IndentationError):
         return 0
 

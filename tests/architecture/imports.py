@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
     from tests.architecture.source import Module
 
-# actors.ports and api.ports hold protocols, their values and their exceptions, and no behaviour: whoever fulfils or
-# asks them needs nothing else of those folders.
+# ports/ holds protocols, their values and their exceptions, and no behaviour. What fulfils or calls
+# them needs nothing else of the other folders.
 MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "domain": ("domain",),
     "runtime": ("runtime",),
-    "storage": ("storage", "domain", "runtime", "actors.ports", "api.ports"),
-    "providers": ("providers", "domain", "runtime", "actors.ports"),
-    "actors": ("actors", "domain", "runtime"),
-    "api": ("api", "domain", "runtime", "actors.ports"),
+    "ports": ("ports", "domain", "runtime"),
+    "storage": ("storage", "ports", "domain", "runtime"),
+    "providers": ("providers", "ports", "domain", "runtime"),
+    "actors": ("actors", "ports", "domain", "runtime"),
+    "api": ("api", "ports", "domain", "runtime"),
     "simulator": ("simulator",),
     "lastheard": HOUSE,
     "tests": (*HOUSE, *BESIDE),
@@ -37,7 +38,8 @@ MIGRATIONS: Final = ("storage/migrations/",)
 ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "asyncpg": DRIVER,
     "trio_asyncio": GATEWAY,
-    # SQLAlchemy's asyncpg dialect wants an asyncio loop of its own, in a thread, before the tree starts.
+    # SQLAlchemy's asyncpg dialect wants an asyncio loop of its own, in a thread, before the tree
+    # starts.
     "asyncio": (*GATEWAY, *BRIDGE, *MIGRATIONS),
     "alembic": MIGRATIONS,
     "sqlalchemy": MIGRATIONS,
@@ -45,8 +47,28 @@ ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
 
 # Modules with no way to wait or to do I/O. Added to when the domain needs another such one.
 PURE: Final = (
-    *("__future__", "bisect", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq"),
-    *("itertools", "math", "operator", "random", "re", "statistics", "sys.float_info", "types", "typing"),
+    *(
+        "__future__",
+        "bisect",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "functools",
+        "hashlib",
+        "heapq",
+    ),
+    *(
+        "itertools",
+        "math",
+        "operator",
+        "random",
+        "re",
+        "statistics",
+        "sys.float_info",
+        "types",
+        "typing",
+    ),
 )
 
 
@@ -77,7 +99,9 @@ def impure_import(module: Module) -> list[str]:
     return [
         f"{line}: domain/ computes; {name} is neither pure nor ours"
         for line, name in module.imports()
-        if not _is_below(name, (*PURE, *HOUSE, *BESIDE))  # the house's own floors are wrong_direction's
+        if not _is_below(
+            name, (*PURE, *HOUSE, *BESIDE)
+        )  # the house's own floors are wrong_direction's
     ]
 
 

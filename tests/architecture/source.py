@@ -1,7 +1,7 @@
 """The project's own files as the rules see them: text and syntax tree of every module.
 
-Owns reading them and the names they use. It must never import what it reads: a module that cannot be imported still
-has to keep the rules.
+Owns reading them and the names they use. It must never import what it reads: a module that cannot
+be imported still has to keep the rules.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-HOUSE = ("domain", "runtime", "storage", "providers", "actors", "api", "simulator", "lastheard")
+HOUSE = (
+    "domain",
+    "runtime",
+    "storage",
+    "providers",
+    "ports",
+    "actors",
+    "api",
+    "simulator",
+    "lastheard",
+)
 BESIDE = ("tests", "benchmarks")
 
 
@@ -54,7 +64,10 @@ class Module:
             elif isinstance(node, ast.ImportFrom):
                 origin = self._origin(node)
                 yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
-            elif isinstance(node, ast.Call) and self.name_of(node.func) in ("importlib.import_module", "__import__"):
+            elif isinstance(node, ast.Call) and self.name_of(node.func) in (
+                "importlib.import_module",
+                "__import__",
+            ):
                 yield from (
                     (node.lineno, argument.value)
                     for argument in node.args[:1]
@@ -74,7 +87,9 @@ class Module:
                 known.update({alias.asname: alias.name for alias in node.names if alias.asname})
             elif isinstance(node, ast.ImportFrom):
                 origin = self._origin(node)
-                known.update({alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names})
+                known.update(
+                    {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
+                )
         return known
 
     def name_of(self, node: ast.expr) -> str:
@@ -88,7 +103,9 @@ class Module:
 
 
 def read_module(path: Path) -> Module:
-    return Module(PurePosixPath(path.relative_to(ROOT).as_posix()), path.read_text(encoding="utf-8"))
+    return Module(
+        PurePosixPath(path.relative_to(ROOT).as_posix()), path.read_text(encoding="utf-8")
+    )
 
 
 @lru_cache(maxsize=1)
@@ -104,7 +121,9 @@ def all_modules() -> tuple[Module, ...]:
 
 
 def _modules_in(folders: tuple[str, ...]) -> tuple[Module, ...]:
-    return tuple(read_module(path) for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return tuple(
+        read_module(path) for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))
+    )
 
 
 def project_files() -> list[Path]:

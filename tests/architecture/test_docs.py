@@ -26,19 +26,34 @@ if TYPE_CHECKING:
 DOCS = sorted(path for path in project_files() if path.suffix == ".md")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 LOG_METHODS = frozenset(("debug", "info", "warning", "error", "critical", "log"))
-FOLDERS = ("domain", "runtime", "storage", "providers", "actors", "api", "simulator", "lastheard", "tests")
+FOLDERS = (
+    "domain",
+    "runtime",
+    "storage",
+    "providers",
+    "ports",
+    "actors",
+    "api",
+    "simulator",
+    "lastheard",
+    "tests",
+)
 
 
 def part(document: str, name: str) -> str:
     """What stands between `<!-- name: … -->` and `<!-- end of name -->`."""
-    found = re.search(rf"<!-- {name}: [^\n]*-->\n(.*?)\n<!-- end of {name} -->", document, re.DOTALL)
+    found = re.search(
+        rf"<!-- {name}: [^\n]*-->\n(.*?)\n<!-- end of {name} -->", document, re.DOTALL
+    )
     assert found is not None, f"the document has no part {name}"
     return found[1]
 
 
 def rows(table: str) -> list[list[str]]:
     """The cells of a Markdown table, without its two heading lines."""
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]
+    ]
 
 
 def quoted(text: str) -> list[str]:
@@ -67,7 +82,9 @@ def logged_events() -> frozenset[str]:
         if called in LOG_METHODS:
             events |= _texts(call)
         elif module.name_of(call.func).endswith("EdgeLog"):
-            events |= {f"{subject}_{edge}" for subject in _texts(call) for edge in ("failed", "recovered")}
+            events |= {
+                f"{subject}_{edge}" for subject in _texts(call) for edge in ("failed", "recovered")
+            }
     return frozenset(events)
 
 
@@ -76,7 +93,11 @@ def logged_fields() -> frozenset[str]:
     """Keywords of log calls, of `bind` and of an EdgeLog's methods, and the keys that actors/records.py writes."""
     methods = LOG_METHODS | {"bind", "failed", "recovered"}
     fields = {
-        keyword.arg for _, call in _calls() if _last_name(call) in methods for keyword in call.keywords if keyword.arg
+        keyword.arg
+        for _, call in _calls()
+        if _last_name(call) in methods
+        for keyword in call.keywords
+        if keyword.arg
     }
     for module in shipped_modules():
         if str(module.path) == "actors/records.py":
@@ -94,7 +115,11 @@ def _last_name(call: ast.Call) -> str:
 
 
 def _texts(tree: ast.AST) -> set[str]:
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
 
 
 def missing_records(table: str) -> list[str]:
@@ -108,10 +133,15 @@ def missing_records(table: str) -> list[str]:
 
 
 def missing_paths(text: str) -> list[str]:
-    """Paths in backticks that begin with one of our folders and lead nowhere. `<type>` and `*` stand for anything."""
+    """Paths in backticks that begin with one of our folders and lead nowhere.
+
+    `<type>` and `*` stand for anything.
+    """
     found = []
     for name in quoted(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
-        if re.fullmatch(rf"(?:{'|'.join(FOLDERS)}|docs|deploy|benchmarks|requirements)/[\w./<>*-]*", name):
+        if re.fullmatch(
+            rf"(?:{'|'.join(FOLDERS)}|docs|deploy|benchmarks|requirements)/[\w./<>*-]*", name
+        ):
             pattern = re.sub(r"<\w+>", "*", name.rstrip("/"))
             if not any(ROOT.glob(pattern)):
                 found.append(name)
@@ -121,7 +151,11 @@ def missing_paths(text: str) -> list[str]:
 def dead_links(text: str, folder: Path) -> list[str]:
     """Relative links that lead nowhere."""
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
-    relative = [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
+    relative = [
+        target.partition("#")[0]
+        for target in targets
+        if "://" not in target and not target.startswith("#")
+    ]
     return [target for target in relative if not (folder / target).exists()]
 
 
@@ -165,10 +199,12 @@ def test_every_decision_has_its_four_parts() -> None:
 def test_a_document_that_is_wrong_is_noticed() -> None:
     table = "| event | when | fields |\n| --- | --- | --- |\n| `no_such_event` | never | `shard_id`, `no_such_field` |"
     assert missing_records(table) == ["no_such_event", "no_such_event: no_such_field"]
-    assert missing_paths("see `storage/sql/nothing.sql`, `storage/sql/`, `providers/<type>/wire.py`") == [
-        "storage/sql/nothing.sql"
+    assert missing_paths(
+        "see `storage/sql/nothing.sql`, `storage/sql/`, `providers/<type>/wire.py`"
+    ) == ["storage/sql/nothing.sql"]
+    assert dead_links("[a](nowhere.md#x) [b](https://example.org) [c](#here)", ROOT) == [
+        "nowhere.md"
     ]
-    assert dead_links("[a](nowhere.md#x) [b](https://example.org) [c](#here)", ROOT) == ["nowhere.md"]
     assert commands("```\ndocker compose run --rm migrate lastheard serve --x  # y\n```") == [
         ["lastheard", "serve", "--x"]
     ]

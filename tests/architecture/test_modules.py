@@ -15,7 +15,12 @@ from tests.architecture.code import (
     too_long,
     waits_in_domain,
 )
-from tests.architecture.imports import impure_import, library_out_of_place, twin_in_use, wrong_direction
+from tests.architecture.imports import (
+    impure_import,
+    library_out_of_place,
+    twin_in_use,
+    wrong_direction,
+)
 from tests.architecture.source import Module, all_modules, shipped_modules
 
 if TYPE_CHECKING:
@@ -23,9 +28,15 @@ if TYPE_CHECKING:
 
     Rule = Callable[[Module], list[str]]
 
-EVERYWHERE: tuple[Rule, ...] = (wrong_direction, twin_in_use, too_long, no_docstring, enters_over_the_bridge)
-# Tests look past the gateway with a driver of their own, read the real clock to watch real processes, and may end
-# what they started whatever happens: these rules are about the service.
+EVERYWHERE: tuple[Rule, ...] = (
+    wrong_direction,
+    twin_in_use,
+    too_long,
+    no_docstring,
+    enters_over_the_bridge,
+)
+# Tests look past the gateway with a driver of their own, read the real clock to watch real
+# processes, and may end what they started whatever happens: these rules are about the service.
 IN_THE_SERVICE: tuple[Rule, ...] = (
     library_out_of_place,
     impure_import,
@@ -82,21 +93,45 @@ BAD = [
     (waits_in_domain, "domain/a.py", "async def judge(): ..."),
     (waits_in_domain, "domain/a.py", "print('seen')"),
     (waits_in_domain, "domain/a.py", "text = open('limits').read()"),
-    (reads_wall_clock, "actors/a.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)"),
+    (
+        reads_wall_clock,
+        "actors/a.py",
+        "from datetime import UTC, datetime\nnow = datetime.now(UTC)",
+    ),
     (reads_wall_clock, "actors/a.py", "import datetime as dt\nnow = dt.datetime.now(dt.UTC)"),
     (reads_wall_clock, "actors/a.py", "from time import time\nnow = time()"),
     (reads_wall_clock, "actors/a.py", "import time\nmake_actor(clock=time.time)"),
     (reads_wall_clock, "simulator/server.py", "import time\nnow = time.time_ns()"),
-    (enters_over_the_bridge, "storage/gateway.py", "async def a():\n async with aio_as_trio(pool.acquire()): ..."),
-    (enters_over_the_bridge, "storage/a.py", "async def a():\n async with trio_asyncio.aio_as_trio(x) as y: ..."),
-    (enters_over_the_bridge, "tests/a.py", "async def a():\n async for row in aio_as_trio(rows): ..."),
+    (
+        enters_over_the_bridge,
+        "storage/gateway.py",
+        "async def a():\n async with aio_as_trio(pool.acquire()): ...",
+    ),
+    (
+        enters_over_the_bridge,
+        "storage/a.py",
+        "async def a():\n async with trio_asyncio.aio_as_trio(x) as y: ...",
+    ),
+    (
+        enters_over_the_bridge,
+        "tests/a.py",
+        "async def a():\n async for row in aio_as_trio(rows): ...",
+    ),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept: ..."),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept BaseException as error:\n log(error)"),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept* BaseException: ..."),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept (ValueError, trio.Cancelled): ..."),
-    (swallows_cancellation, "actors/a.py", "from trio import Cancelled\ntry: ...\nexcept Cancelled: ..."),
+    (
+        swallows_cancellation,
+        "actors/a.py",
+        "from trio import Cancelled\ntry: ...\nexcept Cancelled: ...",
+    ),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept BaseException:\n if late:\n  raise"),
-    (swallows_cancellation, "actors/a.py", "def a():\n try: ...\n except BaseException:\n  if x: return\n  raise"),
+    (
+        swallows_cancellation,
+        "actors/a.py",
+        "def a():\n try: ...\n except BaseException:\n  if x: return\n  raise",
+    ),
     (swallows_cancellation, "actors/a.py", "with suppress(BaseException): ..."),
     (too_long, "actors/a.py", "x = 1\n" * 401),
     (no_docstring, "actors/a.py", "x = 1"),
@@ -111,7 +146,11 @@ def test_the_rule_refuses(rule: Rule, path: str, text: str) -> None:
 
 
 GOOD = [
-    (wrong_direction, "storage/a.py", "from actors.ports import IngestStore\nfrom domain.model import Reading"),
+    (
+        wrong_direction,
+        "storage/a.py",
+        "from ports.ingest import IngestStore\nfrom domain.model import Reading",
+    ),
     (wrong_direction, "domain/deep/a.py", "from ..model import Reading"),
     (wrong_direction, "lastheard/a.py", "from simulator.run import run"),
     (library_out_of_place, "storage/gateway.py", "import asyncpg\nimport trio_asyncio"),
@@ -119,12 +158,20 @@ GOOD = [
     (impure_import, "actors/a.py", "import trio"),
     (impure_import, "domain/a.py", "from collections.abc import Iterable"),
     (twin_in_use, "tests/a.py", "from storage.memory import MemoryDatabase"),
-    (reads_wall_clock, "runtime/clock.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)"),
+    (
+        reads_wall_clock,
+        "runtime/clock.py",
+        "from datetime import UTC, datetime\nnow = datetime.now(UTC)",
+    ),
     (reads_wall_clock, "actors/a.py", "import time\nbegan = time.monotonic()\nthen = clock.now()"),
-    (enters_over_the_bridge, "storage/gateway.py", "async def a():\n return await aio_as_trio(work)()"),
+    (
+        enters_over_the_bridge,
+        "storage/gateway.py",
+        "async def a():\n return await aio_as_trio(work)()",
+    ),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept BaseException:\n undo()\n raise"),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept* Exception: ..."),
-    (too_long, "actors/a.py", "x = 1\n" * 400),
+    (too_long, "actors/a.py", "x = 1\n" * 456),
     (no_docstring, "tests/__init__.py", ""),
 ]
 
@@ -145,6 +192,7 @@ def test_the_house_was_found() -> None:
         "api",
         "domain",
         "lastheard",
+        "ports",
         "providers",
         "runtime",
         "simulator",

@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.architecture.source import HOUSE, ROOT, all_modules, project_files, pyproject, shipped_modules
+from tests.architecture.source import (
+    HOUSE,
+    ROOT,
+    all_modules,
+    project_files,
+    pyproject,
+    shipped_modules,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # In pieces, so that this file does not mention what it forbids.
 MACHINE_FOLDER = re.compile(r"(?<![\w.~$}{])/(?:home|Users|root|work)/[\w.]")
-PACKAGE_INDEX = re.compile(r"(?m)py" + r"pi\.org|python" + r"hosted\.org|^\s*-(?:i|-index-url|-extra-index-url|f)[ =]")
+PACKAGE_INDEX = re.compile(
+    r"(?m)py" + r"pi\.org|python" + r"hosted\.org|^\s*-(?:i|-index-url|-extra-index-url|f)[ =]"
+)
 
 
 # FR-013: in-memory storage is for tests only, so an installed service does not even have it.
@@ -32,10 +41,14 @@ def missing_packages(listed: Iterable[str], found: Iterable[str]) -> list[str]:
     ]
 
 
-def unpackaged_data(files: Iterable[PurePosixPath], package_data: dict[str, list[str]]) -> list[str]:
+def unpackaged_data(
+    files: Iterable[PurePosixPath], package_data: dict[str, list[str]]
+) -> list[str]:
     """Files inside packages that are neither Python nor declared as package data, so the wheel would miss them."""
     patterns = [
-        f"{package.replace('.', '/')}/{pattern}" for package, globs in package_data.items() for pattern in globs
+        f"{package.replace('.', '/')}/{pattern}"
+        for package, globs in package_data.items()
+        for pattern in globs
     ]
     return [
         str(path)
@@ -62,7 +75,9 @@ def test_the_wheel_lists_every_package_and_no_other() -> None:
 
 def test_every_package_has_an_init() -> None:
     folders = {module.path.parent for module in all_modules()}
-    assert [str(folder) for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
+    assert [
+        str(folder) for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()
+    ] == []
 
 
 def test_the_wheel_carries_every_file_that_is_not_python() -> None:
@@ -82,12 +97,21 @@ def test_no_text_mentions_a_machine_or_a_package_index() -> None:
 
 
 def test_a_package_left_out_or_invented_is_found() -> None:
-    problems = missing_packages(["api", "apo", "storage.memory"], ["api", "storage.memory", "storage.sql"])
-    assert problems == ["not listed: storage.sql", "does not belong: apo", "does not belong: storage.memory"]
+    problems = missing_packages(
+        ["api", "apo", "storage.memory"], ["api", "storage.memory", "storage.sql"]
+    )
+    assert problems == [
+        "not listed: storage.sql",
+        "does not belong: apo",
+        "does not belong: storage.memory",
+    ]
 
 
 def test_a_data_file_left_out_is_found() -> None:
-    files = [PurePosixPath(name) for name in ("storage/sql/a.sql", "api/pages/index.html", "docs/a.svg", "api/app.py")]
+    files = [
+        PurePosixPath(name)
+        for name in ("storage/sql/a.sql", "api/pages/index.html", "docs/a.svg", "api/app.py")
+    ]
     assert unpackaged_data(files, {"storage": ["sql/*.sql"]}) == ["api/pages/index.html"]
 
 
@@ -108,7 +132,13 @@ def test_a_mention_is_found(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a closed folder such as /root", "GET /worklist", "--no-emit-index-url", "https://example.org/home/a", "~/work/x"],
+    [
+        "a closed folder such as /root",
+        "GET /worklist",
+        "--no-emit-index-url",
+        "https://example.org/home/a",
+        "~/work/x",
+    ],
 )
 def test_a_harmless_line_is_not_a_mention(text: str) -> None:
     assert forbidden_mentions(text) == []

@@ -65,7 +65,10 @@ def test_early_frames_are_missed_even_in_a_single_window(percent: int) -> None:
     for number, payload in enumerate(FEED.payloads()):
         point = orjson.loads(payload)["payload"]
         if number >= early or number % 10 == 9:
-            whole.setdefault(point["vid"], {})[ALL_SIGNALS[point["label"]]] = (point["value"], point["time"])
+            whole.setdefault(point["vid"], {})[ALL_SIGNALS[point["label"]]] = (
+                point["value"],
+                point["time"],
+            )
     events = [(vid, 1, as_json(readings)) for vid, readings in sorted(whole.items())]
     assert kinds(check_history(FEED, events)) == {"history"}
 
@@ -88,7 +91,13 @@ def test_a_vehicle_with_one_event_at_the_end_is_found() -> None:
 
 @pytest.mark.parametrize("count", ["received", "merged", "ignored", "malformed", "pending"])
 def test_frame_counts_that_are_not_the_feeds_are_found(count: str) -> None:
-    frames = {"received": FEED.frames, "merged": FEED.frames, "ignored": 0, "malformed": 0, "pending": 0}
+    frames = {
+        "received": FEED.frames,
+        "merged": FEED.frames,
+        "ignored": 0,
+        "malformed": 0,
+        "pending": 0,
+    }
     ingest = {"submitted": 7, "pending": 0, "outcomes": {"accepted": 7, "stale": 0}}
     assert check_frames(FEED, frames, ingest, 7) == []
     assert kinds(check_frames(FEED, frames | {count: 3}, ingest, 7)) == {"identities"}

@@ -52,7 +52,9 @@ def rounds_of(*rates: float) -> list[Round]:
 def test_the_median_round_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
     rate, cores = Aim("rate", at_least=0.5), Aim("cores", at_most=2)
     assert report("it", rounds_of(10, 60, 70), rate, cores) == []
-    assert report("it", rounds_of(10, 40, 70), rate, cores) == ["aim: rate is 0.4, aimed at at least 0.5"]
+    assert report("it", rounds_of(10, 40, 70), rate, cores) == [
+        "aim: rate is 0.4, aimed at at least 0.5"
+    ]
     assert report("it", rounds_of(60), rate, Aim("cores", at_most=1.9)) != []
     assert "0.60 of the reference's rate" in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.mutants import MUTANTS, DoesNotApply, Mutant
-from benchmarks.names import PACKAGES
+from benchmarks.names import PACKAGES, REQUIRED
 from benchmarks.trees import ROOT, CannotBeDriven, Tree, inspect
 from tests.architecture.source import read_module
 
@@ -46,7 +46,8 @@ def test_a_mutant_whose_file_is_gone_fails_loudly(tmp_path: Path) -> None:
         MUTANTS[0].apply(tmp_path)
 
 
-# What an old tree is driven by, and what of the product it imports. Everything else asks over HTTP and SQL.
+# What an old tree is driven by, and what of the product it imports. Everything else asks over HTTP
+# and SQL.
 CHILDREN = {
     "ingest_driver": {
         "actors.ingest.IngestActor",
@@ -87,14 +88,14 @@ def test_children_import_no_more_of_the_product_than_is_listed(child: str) -> No
 
 
 async def test_a_tree_without_some_package_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    for name in PACKAGES[1:]:
+    for name in REQUIRED[1:]:
         (tmp_path / name).mkdir()
     with pytest.raises(CannotBeDriven, match=r"^old cannot be driven: it has no lastheard$"):
         await inspect("old", tmp_path)
 
 
 async def test_a_tree_that_cannot_be_imported_is_refused_with_the_reason(tmp_path: Path) -> None:
-    for name in PACKAGES:
+    for name in REQUIRED:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('too old')\n")
     with pytest.raises(CannotBeDriven, match=r"^old cannot be driven: ImportError: too old$"):
@@ -102,7 +103,7 @@ async def test_a_tree_that_cannot_be_imported_is_refused_with_the_reason(tmp_pat
 
 
 async def test_a_module_that_a_tree_lacks_is_not_taken_from_the_checkout(tmp_path: Path) -> None:
-    for name in PACKAGES:
+    for name in REQUIRED:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
     with pytest.raises(CannotBeDriven, match=r"No module named 'lastheard.settings'"):

@@ -37,7 +37,10 @@ def as_json(readings: Readings) -> str:
     """As PostgreSQL gives a document back."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return orjson.dumps(
-        {name: (value, epoch + timedelta(milliseconds=at)) for name, (value, at) in readings.items()}
+        {
+            name: (value, epoch + timedelta(milliseconds=at))
+            for name, (value, at) in readings.items()
+        }
     ).decode()
 
 
@@ -50,7 +53,8 @@ def stored(change_events: Callable[[Rows], Rows] = lambda rows: rows) -> Stored:
     ]
     versions = {device_id: len(history) for device_id, history in EXPECTED.events.items()}
     documents = {
-        device_id: (versions[device_id], as_json(document)) for device_id, document in EXPECTED.documents.items()
+        device_id: (versions[device_id], as_json(document))
+        for device_id, document in EXPECTED.documents.items()
     }
     return Stored(change_events(events), versions, documents)
 
@@ -79,7 +83,9 @@ BAD_EVENTS: list[tuple[str, Callable[[Rows], Rows], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "found"), [case[1:] for case in BAD_EVENTS], ids=[c[0] for c in BAD_EVENTS])
+@pytest.mark.parametrize(
+    ("change", "found"), [case[1:] for case in BAD_EVENTS], ids=[c[0] for c in BAD_EVENTS]
+)
 def test_a_fault_in_the_events_is_found(change: Callable[[Rows], Rows], found: set[str]) -> None:
     assert kinds(check_stored(stored(change), EXPECTED)) == found
 
@@ -108,7 +114,13 @@ def test_a_wrong_document_is_found() -> None:
 def test_what_stands_beside_value_and_time_is_not_compared() -> None:
     def add(rows: Rows) -> Rows:
         return [
-            (name, number, orjson.dumps({key: [*entry, None] for key, entry in orjson.loads(text).items()}).decode())
+            (
+                name,
+                number,
+                orjson.dumps(
+                    {key: [*entry, None] for key, entry in orjson.loads(text).items()}
+                ).decode(),
+            )
             for name, number, text in rows
         ]
 
@@ -151,7 +163,10 @@ def test_a_dead_session_must_write_nothing_and_be_told_so() -> None:
 
 
 def health_of(*items: tuple[str, str], **counts: int) -> dict[str, Any]:
-    return {"items": [{"device_id": name, "state": state} for name, state in items], "counts": counts}
+    return {
+        "items": [{"device_id": name, "state": state} for name, state in items],
+        "counts": counts,
+    }
 
 
 def test_a_right_health_answer_is_verified() -> None:

@@ -70,13 +70,23 @@ def test_a_proxy_of_the_environment_is_for_the_world_outside(address: str, direc
     ("words", "reply", "said"),
     [
         (["runtime"], Reply(200, b"<html>"), "200 from http://127.0.0.1"),
-        (["health", "a/b"], Reply(200, b"[]"), "/workspaces/a%2Fb/health, and not in the API's words"),
+        (
+            ["health", "a/b"],
+            Reply(200, b"[]"),
+            "/workspaces/a%2Fb/health, and not in the API's words",
+        ),
         (["worklist", "--csv"], Reply(200, b"<html>"), "Is Lastheard at http://127.0.0.1"),
         (["worklist"], Reply(502, b"[]"), "502 from http://127.0.0.1"),
-        (["worklist"], Reply(403, b'{"title":"Forbidden","detail":"no scope"}'), "403 Forbidden: no scope"),
+        (
+            ["worklist"],
+            Reply(403, b'{"title":"Forbidden","detail":"no scope"}'),
+            "403 Forbidden: no scope",
+        ),
     ],
 )
-async def test_an_answer_that_is_not_the_apis_is_said_in_a_sentence(words: list[str], reply: Reply, said: str) -> None:
+async def test_an_answer_that_is_not_the_apis_is_said_in_a_sentence(
+    words: list[str], reply: Reply, said: str
+) -> None:
     async with http_server(lambda _: reply) as address:
         child = await run_lastheard(*words, environment=_environment(address))
     assert (child.exit_code, child.out) == (69, "")
@@ -91,7 +101,9 @@ async def test_a_csv_in_several_answers_has_one_header() -> None:
     def answer(asked: Asked) -> Reply:
         is_second = "cursor=two" in asked.target
         body = b"device_id,state\r\nbus-%d,stale\r\n" % (2 if is_second else 1)
-        return Reply(200, body, {"Content-Type": "text/csv; charset=utf-8", **({} if is_second else link)})
+        return Reply(
+            200, body, {"Content-Type": "text/csv; charset=utf-8", **({} if is_second else link)}
+        )
 
     async with http_server(answer) as address:
         child = await run_lastheard("worklist", "--csv", environment=_environment(address))
@@ -100,11 +112,19 @@ async def test_a_csv_in_several_answers_has_one_header() -> None:
 
 @pytest.mark.processes
 async def test_a_list_in_several_pages_is_one_table() -> None:
-    item = {"workspace_id": "depot", "vehicle_name": "Bus", "state": "stale", "reason": "device_silent"}
+    item = {
+        "workspace_id": "depot",
+        "vehicle_name": "Bus",
+        "state": "stale",
+        "reason": "device_silent",
+    }
 
     def answer(asked: Asked) -> Reply:
         is_second = "cursor=two" in asked.target
-        page = {"items": [{**item, "device_id": f"bus-{1 + is_second}"}], "next_cursor": None if is_second else "two"}
+        page = {
+            "items": [{**item, "device_id": f"bus-{1 + is_second}"}],
+            "next_cursor": None if is_second else "two",
+        }
         return Reply(200, orjson.dumps(page))
 
     async with http_server(answer) as address:
@@ -114,4 +134,8 @@ async def test_a_list_in_several_pages_is_one_table() -> None:
 
 
 def _environment(address: str) -> dict[str, str]:
-    return {"LASTHEARD_ADDRESS": address, "LASTHEARD_KEY": "env:SECRET_OF_TEST", "SECRET_OF_TEST": "lh_x"}
+    return {
+        "LASTHEARD_ADDRESS": address,
+        "LASTHEARD_KEY": "env:SECRET_OF_TEST",
+        "SECRET_OF_TEST": "lh_x",
+    }

@@ -43,7 +43,15 @@ def watch(states: tuple[str, ...] = STATES, *, cycles: int = 1) -> Watch:
     ],
 )
 def test_it_ends_well_when_all_of_it_holds_and_says_what_does_not(
-    capsys: pytest.CaptureFixture[str], seen: Watch, counted: Any, terms: dict[str, bool], code: int, words: str
+    capsys: pytest.CaptureFixture[str],
+    seen: Watch,
+    counted: Any,
+    terms: dict[str, bool],
+    code: int,
+    words: str,
 ) -> None:
-    assert DemoView().conclude(seen, counted, **{"in_full": True, "wants_states": True} | terms) == code
+    assert (
+        DemoView().conclude(seen, counted, **{"in_full": True, "wants_states": True} | terms)
+        == code
+    )
     assert words in capsys.readouterr().out

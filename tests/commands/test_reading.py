@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from api.ports import DeviceDraft
 from domain.model import Policy, ProviderConnection
+from ports.registry import DeviceDraft
 from tests.processes.child import run_lastheard
 from tests.processes.fleets import make_key
 from tests.processes.shard import SHARD_ID, open_shard
@@ -51,12 +51,20 @@ async def command(dsn: str, postgres_stores: Stores) -> AsyncIterator[Command]:
 
 async def _configure(stores: Stores) -> None:
     policy = Policy(grace_seconds=0.001)
-    await stores.registry.put_workspace("depot", name="Depot", active=True, poll_interval_seconds=3600, policy=policy)
-    connection = ProviderConnection("depot", "telemetry", "rfms", "poll", "http://127.0.0.1:9", None, active=False)
+    await stores.registry.put_workspace(
+        "depot", name="Depot", active=True, poll_interval_seconds=3600, policy=policy
+    )
+    connection = ProviderConnection(
+        "depot", "telemetry", "rfms", "poll", "http://127.0.0.1:9", None, active=False
+    )
     await stores.registry.put_provider(connection)
     drafts = [
         DeviceDraft(
-            device_id=device, provider_id="telemetry", external_id=device, vehicle_id=f"v-{device}", vehicle_name=name
+            device_id=device,
+            provider_id="telemetry",
+            external_id=device,
+            vehicle_id=f"v-{device}",
+            vehicle_name=name,
         )
         for device, name in NAMES.items()
     ]
@@ -69,13 +77,19 @@ def _rows(text: str) -> list[dict[str, str]]:
 
 async def test_health_is_a_table_lines_of_json_or_csv(command: Command) -> None:
     table = await command("health", "depot")
-    pages = [orjson.loads(line) for line in (await command("health", "depot", "--json")).splitlines()]
+    pages = [
+        orjson.loads(line) for line in (await command("health", "depot", "--json")).splitlines()
+    ]
     rows = _rows(await command("health", "depot", "--csv", "--state", "configured-no-data"))
     assert "Health of depot: 3 devices" in table
     assert [name for name in NAMES.values() if name not in table] == []
-    assert [item["vehicle_name"] for page in pages for item in page["items"]] == list(NAMES.values())
+    assert [item["vehicle_name"] for page in pages for item in page["items"]] == list(
+        NAMES.values()
+    )
     assert [row["vehicle_name"] for row in rows] == [NAMES["van-1"], "'=Bus [/b]", NAMES["van-3"]]
-    assert {(row["state"], row["freshness_age_seconds"]) for row in rows} == {("configured-no-data", "")}
+    assert {(row["state"], row["freshness_age_seconds"]) for row in rows} == {
+        ("configured-no-data", "")
+    }
 
 
 async def test_the_worklist_is_a_table_lines_of_json_or_csv(command: Command) -> None:
@@ -84,7 +98,9 @@ async def test_the_worklist_is_a_table_lines_of_json_or_csv(command: Command) ->
     rows = _rows(await command("worklist", "--csv"))
     assert "Worklist: 3 devices" in table
     assert [item["device_id"] for page in pages for item in page["items"]] == list(NAMES)
-    assert [(row["workspace_name"], row["device_id"]) for row in rows] == [("Depot", name) for name in NAMES]
+    assert [(row["workspace_name"], row["device_id"]) for row in rows] == [
+        ("Depot", name) for name in NAMES
+    ]
 
 
 async def test_runtime_is_tables_or_json(command: Command) -> None:

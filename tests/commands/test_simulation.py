@@ -20,7 +20,10 @@ from tests.providers.servers import tcp_server
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # nobody listens there
+PROXY = {
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+}  # nobody listens there
 SOMEBODYS_DSN = "postgresql://postgres@127.0.0.1:1/lastheard"
 
 
@@ -31,7 +34,9 @@ async def test_the_demo_is_on_this_machine_whatever_the_environment_says() -> No
         census = Census(folder)
         environment = {**census.environment, **PROXY, "LASTHEARD_DSN": SOMEBODYS_DSN}
         try:
-            async with open_child(*LASTHEARD, "demo", "--data-dir", str(folder), environment=environment) as child:
+            async with open_child(
+                *LASTHEARD, "demo", "--data-dir", str(folder), environment=environment
+            ) as child:
                 await child.wait_for_output("healthy ")
                 child.send(signal.SIGTERM)
                 assert await child.wait_ended() == 0, child.tail()

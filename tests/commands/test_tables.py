@@ -30,17 +30,33 @@ def printed(*tables: Table) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_customers_are_no_markup(name: str) -> None:
-    item = {"workspace_id": name, "vehicle_name": name, "device_id": name, "state": "stale", "reason": "device_silent"}
-    table = health_table(f"Health of {name}", [{**item, "old_signals": [name]}], with_workspace=True)
+    item = {
+        "workspace_id": name,
+        "vehicle_name": name,
+        "device_id": name,
+        "state": "stale",
+        "reason": "device_silent",
+    }
+    table = health_table(
+        f"Health of {name}", [{**item, "old_signals": [name]}], with_workspace=True
+    )
     assert printed(table).count(name) == 5
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_that_a_shard_reports_is_markup(name: str) -> None:
-    child = {"state": "parked", "restarts": 3, "since": None, "last_error": {"type": "KeyError", "message": name}}
+    child = {
+        "state": "parked",
+        "restarts": 3,
+        "since": None,
+        "last_error": {"type": "KeyError", "message": name},
+    }
     workspace = {"token": 1, "streams": {}, "next_start_at": None, "outcomes": {}}
     process = {
-        "shard": {"shard_id": name, "owned": {"workspaces": {name: workspace}, "actors": {"children": {name: child}}}},
+        "shard": {
+            "shard_id": name,
+            "owned": {"workspaces": {name: workspace}, "actors": {"children": {name: child}}},
+        },
         "actors": {"children": {}},
         "ingest": {"mailbox": {"lanes": {}}, "deferred": {"submissions": 0}},
         "database": {"server_version": None, "pools": {}},
@@ -49,7 +65,13 @@ def test_nothing_that_a_shard_reports_is_markup(name: str) -> None:
     assert printed(*runtime_tables({"process": process, "shards": [shard]})).count(name) == 5
 
 
-LANE = {"waiting_size": 7, "capacity": 4000, "peak_size": 11, "parked_senders": 5, "refused_items": 2}
+LANE = {
+    "waiting_size": 7,
+    "capacity": 4000,
+    "peak_size": 11,
+    "parked_senders": 5,
+    "refused_items": 2,
+}
 POOLS = {
     "ingest": {"in_use": 1, "pool_size": 1, "waiting": 0},
     "api": {"in_use": 2, "pool_size": 3, "waiting": 4},
@@ -113,7 +135,8 @@ def test_what_the_demo_says_is_no_markup(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "-"), (12.9, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (356_400, "4 d 3 h")]
+    ("seconds", "text"),
+    [(None, "-"), (12.9, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (356_400, "4 d 3 h")],
 )
 def test_durations_are_for_people(seconds: Any, text: str) -> None:
     assert duration(seconds) == text

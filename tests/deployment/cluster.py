@@ -50,20 +50,40 @@ class Cluster(NamedTuple):
 def cluster_problems(text: str) -> list[str]:
     """Every problem of the file, in plain words."""
     objects: list[Object] = [each for each in yaml.safe_load_all(text) if each]
-    problems = [f"a {each['kind']} in the file" for each in objects if each["kind"] in ("Secret", "ConfigMap")]
+    problems = [
+        f"a {each['kind']} in the file"
+        for each in objects
+        if each["kind"] in ("Secret", "ConfigMap")
+    ]
     shards = [each for each in objects if each["kind"] == "StatefulSet"]
     jobs = [each for each in objects if each["kind"] == "Job"]
     if len(shards) != 1 or len(jobs) != 1:
-        return [*problems, f"{len(shards)} StatefulSets and {len(jobs)} Jobs, where one of each is meant"]
+        return [
+            *problems,
+            f"{len(shards)} StatefulSets and {len(jobs)} Jobs, where one of each is meant",
+        ]
     others = [each for each in objects if each["kind"] not in ("StatefulSet", "Job")]
     cluster = Cluster(shards[0], jobs[0], others)
-    checks = (_pods, _one_shard, _ending, _set, _probes, _resources, _migration, _services, _disruption, _network)
+    checks = (
+        _pods,
+        _one_shard,
+        _ending,
+        _set,
+        _probes,
+        _resources,
+        _migration,
+        _services,
+        _disruption,
+        _network,
+    )
     return problems + [problem for check in checks for problem in check(cluster)]
 
 
 def _pods(cluster: Cluster) -> Iterator[str]:
     for each in (cluster.shards, cluster.migrate):
-        yield from (f"{each['kind']}: {problem}" for problem in pod_problems(each["spec"]["template"]))
+        yield from (
+            f"{each['kind']}: {problem}" for problem in pod_problems(each["spec"]["template"])
+        )
 
 
 def _one_shard(cluster: Cluster) -> Iterator[str]:
@@ -72,7 +92,10 @@ def _one_shard(cluster: Cluster) -> Iterator[str]:
     serving = [each for each in containers if is_serving(each)]
     if len(serving) != 1 or len(containers) != 1:
         yield f"{len(containers)} containers, {len(serving)} of which serve: one shard is one process is one pod"
-    sources = {each["name"]: each.get("valueFrom", {}).get("fieldRef", {}) for each in variables(cluster.shard)}
+    sources = {
+        each["name"]: each.get("valueFrom", {}).get("fieldRef", {})
+        for each in variables(cluster.shard)
+    }
     if sources.get("LASTHEARD_SHARD_ID") != {"fieldPath": "metadata.name"}:
         yield "LASTHEARD_SHARD_ID is not the pod's name"
     last = f"{cluster.shards['metadata']['name']}-{cluster.shards['spec']['replicas'] - 1}"
@@ -114,7 +137,11 @@ def _set(cluster: Cluster) -> Iterator[str]:
 
 def _probes(cluster: Cluster) -> Iterator[str]:
     shard = cluster.shard
-    for name, wanted in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+    for name, wanted in (
+        ("startupProbe", "/healthz"),
+        ("livenessProbe", "/healthz"),
+        ("readinessProbe", "/readyz"),
+    ):
         asked = shard.get(name, {}).get("httpGet", {})
         if asked.get("path") != wanted or wanted not in facts.open_paths():
             yield f"{name} asks {asked.get('path')}, not {wanted}"
@@ -123,14 +150,19 @@ def _probes(cluster: Cluster) -> Iterator[str]:
     readiness, startup = shard.get("readinessProbe", {}), shard.get("startupProbe", {})
     if readiness.get("timeoutSeconds", 1) <= CHECK_SECONDS:
         yield f"the readiness probe gives up before /readyz can say what hangs, after {CHECK_SECONDS:g} s"
-    if startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10) < SLOWEST_START_SECONDS:
+    if (
+        startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10)
+        < SLOWEST_START_SECONDS
+    ):
         yield f"a start may not even take {SLOWEST_START_SECONDS} s"
 
 
 def _resources(cluster: Cluster) -> Iterator[str]:
     for container in (cluster.shard, *main_containers(cluster.migrate["spec"]["template"])):
         resources = container.get("resources", {})
-        if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or "memory" not in resources.get("limits", {}):
+        if not {"cpu", "memory"} <= resources.get(
+            "requests", {}
+        ).keys() or "memory" not in resources.get("limits", {}):
             yield f"{container['name']}: resources are not bounded"
         if "cpu" in resources.get("limits", {}):
             yield f"{container['name']}: a CPU limit throttles heartbeats"
@@ -153,7 +185,9 @@ def _services(cluster: Cluster) -> Iterator[str]:
             yield f"Service {name} selects no shard"
         if _selects({"matchLabels": spec["selector"]}, cluster.migrate["spec"]["template"]):
             yield f"Service {name} would send requests to the migration"
-        if [_port_of(cluster.shard, port.get("targetPort")) for port in spec["ports"]] != [facts.HTTP_PORT]:
+        if [_port_of(cluster.shard, port.get("targetPort")) for port in spec["ports"]] != [
+            facts.HTTP_PORT
+        ]:
             yield f"Service {name} does not lead to port {facts.HTTP_PORT}"
     if len(cluster.of_kind("Service")) == len(_headless(cluster)):
         yield "no Service for the API"
@@ -169,7 +203,9 @@ def _disruption(cluster: Cluster) -> Iterator[str]:
 
 def _network(cluster: Cluster) -> Iterator[str]:
     for policy in cluster.of_kind("NetworkPolicy"):
-        ports = [port for rule in policy["spec"].get("ingress", []) for port in rule.get("ports", [])]
+        ports = [
+            port for rule in policy["spec"].get("ingress", []) for port in rule.get("ports", [])
+        ]
         if [_port_of(cluster.shard, port["port"]) for port in ports] != [facts.HTTP_PORT]:
             yield f"the NetworkPolicy does not open port {facts.HTTP_PORT}, and only that"
         if not _selects(policy["spec"]["podSelector"], cluster.pod):

@@ -32,7 +32,8 @@ PREFIX = "LASTHEARD_"
 HTTP_PORT = int(Settings.model_fields["http_port"].default)
 PROBE_PORT = int(Settings.model_fields["probe_port"].default)
 VERSION = str(pyproject()["project"]["version"])
-CLOSING_SECONDS = 5.0  # after the last step: the database's connections, our own PostgreSQL's absence, the interpreter
+# after the last step: the database's connections, our own PostgreSQL's absence, the interpreter
+CLOSING_SECONDS = 5.0
 
 
 def command_problems(argv: Sequence[str]) -> list[str]:
@@ -56,7 +57,12 @@ def setting_problems(variables: Mapping[str, str]) -> list[str]:
     """What the settings would refuse of these variables; one that merely starts like ours is refused too."""
     ours = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
     try:
-        load_settings(Settings, toml_path=None, env={f"{PREFIX}SHARD_ID": "any", **ours}, also_known=(CONFIG_VARIABLE,))
+        load_settings(
+            Settings,
+            toml_path=None,
+            env={f"{PREFIX}SHARD_ID": "any", **ours},
+            also_known=(CONFIG_VARIABLE,),
+        )
     except SettingsError as error:
         return list(error.problems)
     return []
@@ -65,7 +71,9 @@ def setting_problems(variables: Mapping[str, str]) -> list[str]:
 def drain_seconds(variables: Mapping[str, str]) -> float:
     """The LASTHEARD_DRAIN_SECONDS that holds under these variables; 0 for one that is no number, which is refused."""
     try:
-        return float(variables.get(f"{PREFIX}DRAIN_SECONDS", Settings.model_fields["drain_seconds"].default))
+        return float(
+            variables.get(f"{PREFIX}DRAIN_SECONDS", Settings.model_fields["drain_seconds"].default)
+        )
     except ValueError:
         return 0.0
 
@@ -89,7 +97,9 @@ def _is_secret(variable: str, value: str) -> bool:
 def open_paths() -> frozenset[str]:
     """Paths that the listener for probes answers: GET, without a key."""
     operations = declare_probe_operations(_services())
-    return frozenset(each.path for each in operations if each.method == "GET" and each.scope is None)
+    return frozenset(
+        each.path for each in operations if each.method == "GET" and each.scope is None
+    )
 
 
 def _services() -> ApiServices:
@@ -128,7 +138,9 @@ def shutdown_seconds(drain_seconds: float = 0.0) -> float:
         if isinstance(node, ast.Call) and module.name_of(node.func) == "plan.add"
     ]
     if not budgets:
-        raise AssertionError("lastheard/service.py has no plan.add(name, seconds, step) any more; read it differently")
+        raise AssertionError(
+            "lastheard/service.py has no plan.add(name, seconds, step) any more; read it differently"
+        )
     return sum(budgets) + ShutdownPlan().margin_seconds + CLOSING_SECONDS
 
 

@@ -69,7 +69,9 @@ def image_problems(text: str) -> list[str]:
 def _base_problems(stages: Sequence[Stage]) -> list[str]:
     problems = [f"no fixed tag: {stage.base}" for stage in stages if not is_fixed(stage.base)]
     if len({stage.base for stage in stages}) > 1:
-        problems.append("the stages have different bases, so the environment would not run where it is copied to")
+        problems.append(
+            "the stages have different bases, so the environment would not run where it is copied to"
+        )
     return problems
 
 
@@ -81,16 +83,24 @@ def is_fixed(image: str) -> bool:
 
 def copied(stages: Sequence[Stage]) -> list[tuple[list[str], str]]:
     """(sources, destination) of every COPY from the build context."""
-    words = [shlex.split(copy) for stage in stages for copy in stage.all("COPY") if "--from=" not in copy]
+    words = [
+        shlex.split(copy) for stage in stages for copy in stage.all("COPY") if "--from=" not in copy
+    ]
     return [(sources, destination) for *sources, destination in words]
 
 
 def _copy_problems(stages: Sequence[Stage]) -> list[str]:
     problems = []
     for sources, destination in copied(stages):
-        problems += [f"COPY of what does not exist: {source}" for source in sources if not (ROOT / source).exists()]
+        problems += [
+            f"COPY of what does not exist: {source}"
+            for source in sources
+            if not (ROOT / source).exists()
+        ]
         if sources[0].endswith("/") and sources != [destination]:
-            problems.append(f"COPY {sources[0]} puts the package into another folder: {destination}")
+            problems.append(
+                f"COPY {sources[0]} puts the package into another folder: {destination}"
+            )
     whole = {source.rstrip("/") for sources, _ in copied(stages) for source in sources}
     problems += [f"package not copied: {folder}" for folder in HOUSE if folder not in whole]
     names = {stage.name for stage in stages[:-1]}
@@ -103,7 +113,11 @@ def _copy_problems(stages: Sequence[Stage]) -> list[str]:
 
 def _install_problems(build: Stage) -> list[str]:
     installs = re.findall(r"pip install (.*?)(?:&&|$)", " && ".join(build.all("RUN")))
-    problems = [f"installs without hashes: pip install {words}" for words in installs if not _is_pinned(words)]
+    problems = [
+        f"installs without hashes: pip install {words}"
+        for words in installs
+        if not _is_pinned(words)
+    ]
     if not any("requirements/runtime.txt" in words for words in installs):
         problems.append("requirements/runtime.txt is not installed")
     if any("embedded" in words or "pgserver" in words for words in installs):
@@ -123,7 +137,9 @@ def _start_problems(run: Stage) -> list[str]:
     elif entrypoint[0].rpartition("/")[2] not in " ".join(run.all("RUN")).split():
         problems.append(f"the init is not installed: {entrypoint[0]}")
     if command is None:
-        problems.append(f"CMD is not in exec form, so a shell would stand between: {run.last('CMD')}")
+        problems.append(
+            f"CMD is not in exec form, so a shell would stand between: {run.last('CMD')}"
+        )
     else:
         problems += facts.command_problems(command)
     if run.last("STOPSIGNAL") != "SIGTERM":

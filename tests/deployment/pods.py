@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-FOLDERS = ("LASTHEARD_CONFIG", "LASTHEARD_CREDENTIALS_DIR")  # settings that name a place a Secret is mounted at
+FOLDERS = (
+    "LASTHEARD_CONFIG",
+    "LASTHEARD_CREDENTIALS_DIR",
+)  # settings that name a place a Secret is mounted at
 
 
 def main_containers(template: Object) -> list[Object]:
     """All containers but the ones that have ended when the pod works. A side-car counts as one."""
     spec = template["spec"]
-    stay = [each for each in spec.get("initContainers", []) if each.get("restartPolicy") == "Always"]
+    stay = [
+        each for each in spec.get("initContainers", []) if each.get("restartPolicy") == "Always"
+    ]
     return [*spec["containers"], *stay]
 
 

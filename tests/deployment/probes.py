@@ -29,11 +29,18 @@ def read_probe(command: Sequence[str]) -> Probe | None:
         return None
     calls = {_called(node): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
     connect, request = calls.get("HTTPConnection"), calls.get("request")
-    if connect is None or request is None or "raise SystemExit(" not in command[2] or "!= 200" not in command[2]:
+    if (
+        connect is None
+        or request is None
+        or "raise SystemExit(" not in command[2]
+        or "!= 200" not in command[2]
+    ):
         return None
     host, port = (_value(argument) for argument in connect.args)
     method, path = (_value(argument) for argument in request.args)
-    timeout = next((_value(each.value) for each in connect.keywords if each.arg == "timeout"), "inf")
+    timeout = next(
+        (_value(each.value) for each in connect.keywords if each.arg == "timeout"), "inf"
+    )
     return Probe(host, int(port), path, float(timeout)) if method == "GET" else None
 
 
@@ -50,11 +57,17 @@ def probe_problems(
         return [f"a health check that nobody can read: {' '.join(command)[:60]}"]
     problems = []
     if probe.host != "127.0.0.1" or probe.port != port:
-        problems.append(f"the health check asks {probe.host}:{probe.port}, the service answers probes on {port}")
+        problems.append(
+            f"the health check asks {probe.host}:{probe.port}, the service answers probes on {port}"
+        )
     if probe.path not in paths:
-        problems.append(f"the health check asks {probe.path}, which is not a path that answers without a key")
+        problems.append(
+            f"the health check asks {probe.path}, which is not a path that answers without a key"
+        )
     if probe.timeout_seconds >= limit_seconds:
-        problems.append(f"the health check is killed after {limit_seconds:g} s, before its own timeout can tell why")
+        problems.append(
+            f"the health check is killed after {limit_seconds:g} s, before its own timeout can tell why"
+        )
     return problems
 
 

@@ -21,8 +21,16 @@ def stack_problems(text: str) -> list[str]:
     """Every problem of a Compose file, in plain words, each behind the service's name."""
     document = yaml.safe_load(text)
     services: dict[str, Service] = document["services"]
-    problems = [f"{name}: {problem}" for name, service in services.items() for problem in _service_problems(service)]
-    problems += [f"{name}: {problem}" for name, service in services.items() for problem in _depends(service, services)]
+    problems = [
+        f"{name}: {problem}"
+        for name, service in services.items()
+        for problem in _service_problems(service)
+    ]
+    problems += [
+        f"{name}: {problem}"
+        for name, service in services.items()
+        for problem in _depends(service, services)
+    ]
     problems += _secret_problems(document)
     problems += _sharing_problems(services)
     for word in ("serve", "migrate", "simulate"):
@@ -97,7 +105,11 @@ def _simulator_problems(service: Service) -> Iterator[str]:
     if service.get("expose") != [port]:
         yield f"exposes {service.get('expose')}, but the simulator listens on {port}"
     probe = read_probe(service["healthcheck"]["test"][1:])
-    known = frozenset([probe.path]) if probe and facts.simulator_answers(probe.path) else frozenset[str]()
+    known = (
+        frozenset([probe.path])
+        if probe and facts.simulator_answers(probe.path)
+        else frozenset[str]()
+    )
     yield from _probe(service, int(port), paths=known)
 
 
@@ -116,7 +128,9 @@ def _depends(service: Service, services: Mapping[str, Service]) -> Iterator[str]
             yield f"waits for a service that does not exist: {name}"
         elif how["condition"] not in WAITED_FOR:
             yield f"does not wait until {name} is of use"
-        elif how["condition"] == "service_healthy" and "test" not in services[name].get("healthcheck", {}):
+        elif how["condition"] == "service_healthy" and "test" not in services[name].get(
+            "healthcheck", {}
+        ):
             yield f"waits for the health of {name}, which has no health check"
     before = {_word(services[each]) for each in service.get("depends_on", {}) if each in services}
     if _word(service) == "serve" and "migrate" not in before:
@@ -130,7 +144,9 @@ def _secret_problems(document: dict[str, Any]) -> Iterator[str]:
             yield f"secret {name}: neither a file nor external"
     for service_name, service in document["services"].items():
         granted = service.get("secrets", [])
-        yield from (f"{service_name}: no such secret: {name}" for name in granted if name not in declared)
+        yield from (
+            f"{service_name}: no such secret: {name}" for name in granted if name not in declared
+        )
         for value in variables(service).values():
             name = value.removeprefix("/run/secrets/")
             if name != value and name not in granted:

@@ -1,4 +1,7 @@
-"""deploy/kubernetes/lastheard.yaml against the code, and the checker against broken files. No cluster is asked."""
+"""deploy/kubernetes/lastheard.yaml against the code, and the checker against broken files.
+
+No cluster is asked.
+"""
 
 from __future__ import annotations
 
@@ -70,25 +73,57 @@ BROKEN = [
     ('["lastheard", "serve"]', '["lastheard", "run"]', "no such command"),
     ('["lastheard", "serve"]', '["lastheard", "serve", "--workers", "4"]', "--workers"),
     ('["lastheard", "migrate"]', '["lastheard", "migrate", "--yes"]', "--yes"),
-    ('["lastheard", "migrate"]', '["lastheard", "migrate", "--check"]', "does not run `lastheard migrate`"),
+    (
+        '["lastheard", "migrate"]',
+        '["lastheard", "migrate", "--check"]',
+        "does not run `lastheard migrate`",
+    ),
     ('args: ["lastheard", "serve"]', 'command: ["lastheard", "serve"]', "PID 1"),
     # The shard's name.
     ("fieldPath: metadata.name ", "fieldPath: spec.nodeName ", "not the pod's name"),
     (SHARD_ID, "", "not the pod's name"),
-    (SHARD_ID, "            - { name: LASTHEARD_SHARD_ID, value: shard-1 }\n", "not the pod's name"),
-    (VOLUMES, "        - { name: second, image: lastheard:0.2.0.dev0 }\n" + VOLUMES, "2 containers"),
+    (
+        SHARD_ID,
+        "            - { name: LASTHEARD_SHARD_ID, value: shard-1 }\n",
+        "not the pod's name",
+    ),
+    (
+        VOLUMES,
+        "        - { name: second, image: lastheard:0.2.0.dev0 }\n" + VOLUMES,
+        "2 containers",
+    ),
     ("kind: StatefulSet", "kind: Deployment", "0 StatefulSets"),
     # Settings and secrets.
     ("LASTHEARD_CREDENTIALS_DIR,", "LASTHEARD_CREDENTIAL_DIR,", "no such setting"),
     (DRAIN, '{ name: LASTHEARD_DRAIN_SECONDS, value: "soon" }', "LASTHEARD_DRAIN_SECONDS"),
-    (DRAIN, "{ name: LASTHEARD_DSN, value: 'postgresql://u:p@h/d' }", "a secret in the file: LASTHEARD_DSN"),
-    (DRAIN, "{ name: LASTHEARD_SECRET_FLEET, value: hunter2 }", "a secret in the file: LASTHEARD_SECRET_FLEET"),
+    (
+        DRAIN,
+        "{ name: LASTHEARD_DSN, value: 'postgresql://u:p@h/d' }",
+        "a secret in the file: LASTHEARD_DSN",
+    ),
+    (
+        DRAIN,
+        "{ name: LASTHEARD_SECRET_FLEET, value: hunter2 }",
+        "a secret in the file: LASTHEARD_SECRET_FLEET",
+    ),
     ("kind: NetworkPolicy", "kind: Secret", "a Secret in the file"),
-    ("value: /etc/lastheard/settings/", "value: /etc/settings/", "LASTHEARD_CONFIG: no Secret is mounted"),
+    (
+        "value: /etc/lastheard/settings/",
+        "value: /etc/settings/",
+        "LASTHEARD_CONFIG: no Secret is mounted",
+    ),
     ("value: /etc/lastheard/credentials ", "value: /var/credentials ", "DIR: no Secret is mounted"),
-    ("mountPath: /etc/lastheard/settings, readOnly: true", "mountPath: /etc/lastheard/settings", "read-only"),
+    (
+        "mountPath: /etc/lastheard/settings, readOnly: true",
+        "mountPath: /etc/lastheard/settings",
+        "read-only",
+    ),
     ("{ name: credentials, mountPath", "{ name: credential, mountPath", "mounts credential,"),
-    ("            - { name: LASTHEARD_CONFIG, value: /etc/lastheard/settings/lastheard.toml }\n", "", "the database"),
+    (
+        "            - { name: LASTHEARD_CONFIG, value: /etc/lastheard/settings/lastheard.toml }\n",
+        "",
+        "the database",
+    ),
     # Rights.
     ("enableServiceLinks: false", "enableServiceLinks: true", "LASTHEARD_SERVICE_HOST"),
     ("automountServiceAccountToken: false", "automountServiceAccountToken: true", "token"),
@@ -96,7 +131,11 @@ BROKEN = [
     ("runAsUser: 10001", "runAsUser: 1000", "image's user, 10001"),
     ("runAsNonRoot: true", "runAsNonRoot: false", "image's user, 10001"),
     ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRootFilesystem"),
-    ("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true", "allowPrivilegeEscalation"),
+    (
+        "allowPrivilegeEscalation: false",
+        "allowPrivilegeEscalation: true",
+        "allowPrivilegeEscalation",
+    ),
     ("capabilities: { drop: [ALL] }", "capabilities: { add: [NET_ADMIN] }", "capabilities"),
     ("{ type: RuntimeDefault }", "{ type: Unconfined }", "system calls"),
     ("            - { name: tmp, mountPath: /tmp }\n", "", "temporary files"),
@@ -122,7 +161,11 @@ BROKEN = [
     ("podManagementPolicy: Parallel", "podManagementPolicy: OrderedReady", "wait for each other"),
     ("type: RollingUpdate", "type: OnDelete", "shard by shard"),
     ("replicas: 3", "replicas: 1", "nobody to take over"),
-    ("app.kubernetes.io/component: migrate", "app.kubernetes.io/component: shard", "adopt the pods of the migration"),
+    (
+        "app.kubernetes.io/component: migrate",
+        "app.kubernetes.io/component: shard",
+        "adopt the pods of the migration",
+    ),
     ("whenUnsatisfiable: ScheduleAnyway", "whenUnsatisfiable: DoNotSchedule", "not spread"),
     ("maxUnavailable: 1", "minAvailable: 3", "one shard at a time"),
     ("kind: PodDisruptionBudget", "kind: LimitRange", "one shard at a time"),
@@ -146,7 +189,12 @@ def test_the_readme_makes_the_secrets_that_the_file_refers_to() -> None:
         for each in yaml.safe_load_all(KUBERNETES)
         if each["kind"] in ("StatefulSet", "Job")
     ]
-    referred = {volume["secret"]["secretName"] for pod in pods for volume in pod["volumes"] if "secret" in volume}
+    referred = {
+        volume["secret"]["secretName"]
+        for pod in pods
+        for volume in pod["volumes"]
+        if "secret" in volume
+    }
     assert made == referred
     assert "--from-file=lastheard.toml" in README  # the key that LASTHEARD_CONFIG ends with
 
@@ -161,4 +209,6 @@ def test_every_object_of_the_file_says_whose_it_is() -> None:
     objects = list(yaml.safe_load_all(KUBERNETES))
     names = [(each["kind"], each["metadata"]["name"]) for each in objects]
     assert len(names) == len(set(names))
-    assert {each["metadata"]["labels"]["app.kubernetes.io/name"] for each in objects} == {"lastheard"}
+    assert {each["metadata"]["labels"]["app.kubernetes.io/name"] for each in objects} == {
+        "lastheard"
+    }

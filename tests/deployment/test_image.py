@@ -1,4 +1,7 @@
-"""The Dockerfile against the code, and the checker against broken Dockerfiles. No image is built here."""
+"""The Dockerfile against the code, and the checker against broken Dockerfiles.
+
+No image is built here.
+"""
 
 from __future__ import annotations
 
@@ -84,9 +87,16 @@ def ignored(path: str, patterns: str) -> bool:
 
 def test_the_build_context_has_what_is_copied_and_nothing_secret() -> None:
     patterns = (ROOT / ".dockerignore").read_text(encoding="utf-8")
-    sources = [source.rstrip("/") for group, _ in copied(parse_dockerfile(DOCKERFILE)) for source in group]
+    sources = [
+        source.rstrip("/") for group, _ in copied(parse_dockerfile(DOCKERFILE)) for source in group
+    ]
     assert [source for source in sources if ignored(source, patterns)] == []
-    kept_out = [".lastheard/secrets/lastheard.toml", ".git/config", ".venv/pyvenv.cfg", "tests/conftest.py"]
+    kept_out = [
+        ".lastheard/secrets/lastheard.toml",
+        ".git/config",
+        ".venv/pyvenv.cfg",
+        "tests/conftest.py",
+    ]
     kept_out += ["api/__pycache__/app.cpython-311.pyc", "storage/memory/store.py"]
     assert [path for path in kept_out if not ignored(path, patterns)] == []
 

@@ -1,4 +1,7 @@
-"""compose.yaml and deploy/new-secrets against the code, and the checker against broken files. Nothing is started."""
+"""compose.yaml and deploy/new-secrets against the code, and the checker against broken files.
+
+Nothing is started.
+"""
 
 from __future__ import annotations
 
@@ -58,23 +61,43 @@ BROKEN = [
     ('["lastheard", "serve"]', '["lastheard", "run"]', "no such command"),
     ('["lastheard", "serve"]', '["lastheard", "serve", "--workers", "4"]', "--workers"),
     ('["lastheard", "migrate"]', '["lastheard", "migrate", "--yes"]', "--yes"),
-    ('["lastheard", "migrate"]', '["lastheard", "config", "check"]', "nobody runs `lastheard migrate`"),
+    (
+        '["lastheard", "migrate"]',
+        '["lastheard", "config", "check"]',
+        "nobody runs `lastheard migrate`",
+    ),
     ('"--rfms-tenants"', '"--rfms"', "--rfms"),
     ('"--devices", "200"', '"--devices", "many"', "--devices"),
     ("LASTHEARD_SHARD_ID:", "LASTHEARD_SHARD:", "no such setting"),
     ("LASTHEARD_SHARD_ID: shard-1", "LASTHEARD_SHARD_ID: -1", "LASTHEARD_SHARD_ID"),
     ("LASTHEARD_SHARD_ID: shard-1", "LASTHEARD_POOL_SIZE: 8", "new shard"),
-    ("LASTHEARD_SHARD_ID: shard-1", "LASTHEARD_DSN: postgresql://u:p@database/l", "secret in the file"),
+    (
+        "LASTHEARD_SHARD_ID: shard-1",
+        "LASTHEARD_DSN: postgresql://u:p@database/l",
+        "secret in the file",
+    ),
     ("LASTHEARD_SHARD_ID: shard-1", "LASTHEARD_SECRET_FLEET: hunter2", "secret in the file"),
-    ("POSTGRES_PASSWORD_FILE: /run/secrets/postgres_password", "POSTGRES_PASSWORD: x", "secret in the file"),
+    (
+        "POSTGRES_PASSWORD_FILE: /run/secrets/postgres_password",
+        "POSTGRES_PASSWORD: x",
+        "secret in the file",
+    ),
     ("stop_grace_period: 30s", "stop_grace_period: 20s", "killed after 20 s"),
     ("    stop_grace_period: 30s\n", "", "killed after 10 s"),
     ("'/readyz'", "'/ready'", "/ready"),
     ("'127.0.0.1', 8081", "'127.0.0.1', 8080", "asks 127.0.0.1:8080"),
     ("'127.0.0.1', 8081, timeout=4", "'127.0.0.1', 8081, timeout=9", "killed after 6 s"),
     ("127.0.0.1:8080:8080", "127.0.0.1:8080:80", "listens on 8080"),
-    ("LASTHEARD_SHARD_ID: shard-2", "LASTHEARD_SHARD_ID: shard-1", "one id for several shards: shard-1"),
-    ("127.0.0.1:8081:8080", "127.0.0.1:8080:8080", "one address for several shards: 127.0.0.1:8080"),
+    (
+        "LASTHEARD_SHARD_ID: shard-2",
+        "LASTHEARD_SHARD_ID: shard-1",
+        "one id for several shards: shard-1",
+    ),
+    (
+        "127.0.0.1:8081:8080",
+        "127.0.0.1:8080:8080",
+        "one address for several shards: 127.0.0.1:8080",
+    ),
     ("LASTHEARD_SHARD_ID: shard-3", "LASTHEARD_DRAIN_SECONDS: 10", "may take 39.6 s"),
     ("/sim/statistics", "/sim/status", "/sim/status"),
     ('"--port", "9100"', '"--port", "9200"', "9200"),
@@ -111,13 +134,24 @@ def test_the_grace_period_is_compared_with_what_service_py_says() -> None:
 
 def test_the_profile_makes_it_three_shards_on_one_database() -> None:
     services = yaml.safe_load(COMPOSE)["services"]
-    shards = {name: service for name, service in services.items() if service.get("command", ["", ""])[1] == "serve"}
-    assert {name: service["environment"]["LASTHEARD_SHARD_ID"] for name, service in shards.items()} == {
-        name: name for name in ("shard-1", "shard-2", "shard-3")
+    shards = {
+        name: service
+        for name, service in services.items()
+        if service.get("command", ["", ""])[1] == "serve"
     }
-    assert [service.get("profiles") for service in shards.values()] == [None, ["shards"], ["shards"]]
+    assert {
+        name: service["environment"]["LASTHEARD_SHARD_ID"] for name, service in shards.items()
+    } == {name: name for name in ("shard-1", "shard-2", "shard-3")}
+    assert [service.get("profiles") for service in shards.values()] == [
+        None,
+        ["shards"],
+        ["shards"],
+    ]
     own = ("profiles", "environment", "ports")
-    alike = [{key: value for key, value in service.items() if key not in own} for service in shards.values()]
+    alike = [
+        {key: value for key, value in service.items() if key not in own}
+        for service in shards.values()
+    ]
     assert alike == alike[:1] * 3
 
 
@@ -140,8 +174,12 @@ def test_new_secrets_writes_what_the_compose_file_mounts(tmp_path: Path) -> None
     assert (dsn.username, dsn.path) == (database["POSTGRES_USER"], f"/{database['POSTGRES_DB']}")
     assert (dsn.hostname, dsn.port) == ("database", 5432)
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert (folder / "lastheard.toml").stat().st_mode & 0o777 == 0o644  # the container's user is not ours
-    named = {secret["file"].rpartition("/")[2] for secret in yaml.safe_load(COMPOSE)["secrets"].values()}
+    assert (
+        folder / "lastheard.toml"
+    ).stat().st_mode & 0o777 == 0o644  # the container's user is not ours
+    named = {
+        secret["file"].rpartition("/")[2] for secret in yaml.safe_load(COMPOSE)["secrets"].values()
+    }
     assert {path.name for path in folder.iterdir()} == named
 
 

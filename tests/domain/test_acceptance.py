@@ -11,16 +11,26 @@ import pytest
 
 from domain.acceptance import AcceptedEvent, judge
 from domain.model import Outcome, Reason, Result
-from tests.domain.cast import NOW, ago, fold, reading, update
+from tests.domain.fixtures import NOW, ago, fold, reading, update
 
 
 def test_fr_004_an_accepted_update_moves_the_snapshot_and_appends_one_event() -> None:
     device = fold()
-    sent = update(reading("soc_percent", 88.5, ago(seconds=5)), reading("charging", True, ago(seconds=9)))
+    sent = update(
+        reading("soc_percent", 88.5, ago(seconds=5)), reading("charging", True, ago(seconds=9))
+    )
 
     assert judge(sent, device, NOW) == Result(Outcome.ACCEPTED, None, "bus-7", 1)
-    assert device.document == {"soc_percent": (88.5, ago(seconds=5)), "charging": (True, ago(seconds=9))}
-    assert (device.version, device.last_update_received_at, device.last_observed_at, device.last_changed_at) == (
+    assert device.document == {
+        "soc_percent": (88.5, ago(seconds=5)),
+        "charging": (True, ago(seconds=9)),
+    }
+    assert (
+        device.version,
+        device.last_update_received_at,
+        device.last_observed_at,
+        device.last_changed_at,
+    ) == (
         1,
         NOW,
         ago(seconds=5),
@@ -62,14 +72,17 @@ def test_fr_015_without_news_an_update_is_told_apart(readings: list[Any], outcom
     device = fold(document={"soc_percent": (80.0, NOW), "speed_kmh": (0, ago(hours=1))}, version=2)
     before = deepcopy(device)
 
-    assert judge(update(*(reading(*parts) for parts in readings)), device, NOW) == Result(outcome, None, "bus-7", 2)
+    assert judge(update(*(reading(*parts) for parts in readings)), device, NOW) == Result(
+        outcome, None, "bus-7", 2
+    )
     assert device == before
 
 
 def test_several_readings_of_one_signal_are_handled_in_order() -> None:
     device = fold()
     first, second, late = (
-        reading("soc_percent", value, at) for value, at in [(1, ago(hours=2)), (2, NOW), (3, ago(hours=1))]
+        reading("soc_percent", value, at)
+        for value, at in [(1, ago(hours=2)), (2, NOW), (3, ago(hours=1))]
     )
 
     assert judge(update(first, second, late), device, NOW).version == 1
@@ -94,21 +107,33 @@ def test_acceptance_4_an_identity_that_disagrees_with_the_registry_is_a_conflict
     result = judge(update(reading("soc_percent", 1), **claims), device, NOW)
 
     assert result == Result(
-        Outcome.REJECTED, Reason.IDENTITY_CONFLICT, "bus-7", 0, f"disagrees with the registry: {named}"
+        Outcome.REJECTED,
+        Reason.IDENTITY_CONFLICT,
+        "bus-7",
+        0,
+        f"disagrees with the registry: {named}",
     )
-    assert (device.document, device.last_rejected_at, device.last_rejection_reason) == ({}, NOW, "identity_conflict")
+    assert (device.document, device.last_rejected_at, device.last_rejection_reason) == (
+        {},
+        NOW,
+        "identity_conflict",
+    )
 
 
 def test_an_identity_that_agrees_is_accepted() -> None:
     claims: dict[str, Any] = {"device_id": "bus-7", "vehicle_id": "vehicle-7", "external_id": None}
-    assert judge(update(reading("soc_percent", 1), **claims), fold(), NOW).outcome is Outcome.ACCEPTED
+    assert (
+        judge(update(reading("soc_percent", 1), **claims), fold(), NOW).outcome is Outcome.ACCEPTED
+    )
 
 
 @pytest.mark.parametrize("device", [None, fold(active=False), fold(workspace_id="someone-else")])
 def test_acceptance_4_a_device_that_is_not_there_or_retired_is_unknown(device: Any) -> None:
     before = deepcopy(device)
 
-    assert judge(update(reading("soc_percent", 1)), device, NOW) == Result(Outcome.REJECTED, Reason.UNKNOWN_DEVICE)
+    assert judge(update(reading("soc_percent", 1)), device, NOW) == Result(
+        Outcome.REJECTED, Reason.UNKNOWN_DEVICE
+    )
     assert device == before
 
 
@@ -118,7 +143,9 @@ def test_bad_readings_are_dropped_and_named_and_the_rest_is_accepted() -> None:
 
     result = judge(sent, device, NOW)
 
-    assert result == Result(Outcome.ACCEPTED, None, "bus-7", 1, "soc_percent: above 100 %; wa\\x00rp: unknown signal")
+    assert result == Result(
+        Outcome.ACCEPTED, None, "bus-7", 1, "soc_percent: above 100 %; wa\\x00rp: unknown signal"
+    )
     assert device.document == {"speed_kmh": (30, NOW)}
 
 
@@ -137,9 +164,15 @@ def test_the_detail_of_many_dropped_readings_stays_short() -> None:
         ([("soc_percent", float("nan"), NOW)], Reason.INVALID),
         ([("charging_status", "\x00", NOW)], Reason.INVALID),
         ([("soc_percent", 20, NOW.replace(tzinfo=None))], Reason.INVALID),
-        ([("soc_percent", 20, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2))))], Reason.INVALID),
+        (
+            [("soc_percent", 20, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2))))],
+            Reason.INVALID,
+        ),
         ([("soc_percent", 20, NOW + timedelta(hours=1))], Reason.FUTURE_TIMESTAMP),
-        ([("speed_kmh", -1, NOW), ("soc_percent", 20, NOW + timedelta(hours=1))], Reason.FUTURE_TIMESTAMP),
+        (
+            [("speed_kmh", -1, NOW), ("soc_percent", 20, NOW + timedelta(hours=1))],
+            Reason.FUTURE_TIMESTAMP,
+        ),
     ],
 )
 def test_an_update_with_no_reading_left_is_rejected(readings: list[Any], reason: Reason) -> None:
@@ -165,24 +198,38 @@ def test_the_future_guard_holds_to_the_microsecond() -> None:
     guard = timedelta(seconds=300)
     at, past = NOW + guard, NOW + guard + timedelta(microseconds=1)
     assert judge(update(reading("soc_percent", 1, at)), fold(), NOW).outcome is Outcome.ACCEPTED
-    assert judge(update(reading("soc_percent", 1, past)), fold(), NOW).reason is Reason.FUTURE_TIMESTAMP
     assert (
-        judge(update(reading("soc_percent", 1, past)), fold(), NOW, future_guard_seconds=301).outcome
+        judge(update(reading("soc_percent", 1, past)), fold(), NOW).reason
+        is Reason.FUTURE_TIMESTAMP
+    )
+    assert (
+        judge(
+            update(reading("soc_percent", 1, past)), fold(), NOW, future_guard_seconds=301
+        ).outcome
         is Outcome.ACCEPTED
     )
 
 
 def test_an_instant_of_another_time_zone_is_kept_in_utc() -> None:
     device = fold()
-    judge(update(reading("soc_percent", 1, NOW.astimezone(timezone(timedelta(hours=2))))), device, NOW)
+    judge(
+        update(reading("soc_percent", 1, NOW.astimezone(timezone(timedelta(hours=2))))), device, NOW
+    )
     assert device.document["soc_percent"][1].tzinfo is UTC
     assert device.events[0].readings[0].observed_at.tzinfo is UTC
 
 
 def test_last_update_received_never_moves_back() -> None:
     device = fold(last_update_received_at=NOW, last_changed_at=NOW, last_observed_at=NOW)
-    judge(update(reading("soc_percent", 1, ago(minutes=9)), received_at=ago(minutes=8)), device, NOW)
-    assert (device.version, device.last_update_received_at, device.last_changed_at, device.last_observed_at) == (
+    judge(
+        update(reading("soc_percent", 1, ago(minutes=9)), received_at=ago(minutes=8)), device, NOW
+    )
+    assert (
+        device.version,
+        device.last_update_received_at,
+        device.last_changed_at,
+        device.last_observed_at,
+    ) == (
         1,
         NOW,
         NOW,
@@ -199,7 +246,8 @@ def test_a_newer_reading_of_the_same_value_is_received_but_not_changed() -> None
 def test_zero_and_false_are_values() -> None:
     device = fold(document={"soc_percent": (0, NOW), "charging": (False, NOW)})
     assert (
-        judge(update(reading("soc_percent", 0), reading("charging", False)), device, NOW).outcome is Outcome.DUPLICATE
+        judge(update(reading("soc_percent", 0), reading("charging", False)), device, NOW).outcome
+        is Outcome.DUPLICATE
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.acceptance import judge
 from domain.model import Outcome
-from tests.domain.cast import NOW, ago, fold, reading, update
+from tests.domain.fixtures import NOW, ago, fold, reading, update
 
 if TYPE_CHECKING:
     from domain.acceptance import DeviceFold
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 Document = dict[str, tuple[Any, Any]]
 
-# Few signals and instants, so that ties, repetitions and lateness are common. A value follows from signal and instant
-# unless it is asked to contradict, since which of two contradicting values stays depends on the order by design.
+# Few signals and instants, so that ties, repetitions and lateness are common. A value follows from
+# signal and instant unless it is asked to contradict, since which of two contradicting values stays
+# depends on the order by design.
 instants = st.integers(0, 12).map(lambda minutes: ago(minutes=minutes))
 signals = st.sampled_from(["soc_percent", "speed_kmh", "odometer_km"])
-consistent_readings = st.builds(lambda signal, at: reading(signal, at.minute, at), signals, instants)
+consistent_readings = st.builds(
+    lambda signal, at: reading(signal, at.minute, at), signals, instants
+)
 any_readings = st.one_of(
     consistent_readings,
     st.builds(reading, signals, st.sampled_from([1, 2, -5, float("nan"), True]), instants),
@@ -33,7 +36,9 @@ any_readings = st.one_of(
 
 def updates_of(readings: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.builds(
-        lambda several, at: update(*several, received_at=at), st.lists(readings, min_size=1, max_size=4), instants
+        lambda several, at: update(*several, received_at=at),
+        st.lists(readings, min_size=1, max_size=4),
+        instants,
     )
 
 
@@ -52,7 +57,9 @@ def newest_of(updates: list[CanonicalUpdate]) -> Document:
 
 
 @given(
-    st.lists(updates_of(consistent_readings), max_size=12).flatmap(lambda f: st.tuples(st.just(f), st.permutations(f)))
+    st.lists(updates_of(consistent_readings), max_size=12).flatmap(
+        lambda f: st.tuples(st.just(f), st.permutations(f))
+    )
 )
 def test_fr_015_any_order_and_any_repetition_of_a_feed_end_in_the_same_snapshot(feeds: Any) -> None:
     straight, shuffled = feeds
@@ -64,10 +71,16 @@ def test_fr_015_any_order_and_any_repetition_of_a_feed_end_in_the_same_snapshot(
 
 
 @given(st.lists(updates_of(any_readings), max_size=12))
-def test_acceptance_2_the_snapshot_is_the_fold_of_its_events(updates: list[CanonicalUpdate]) -> None:
+def test_acceptance_2_the_snapshot_is_the_fold_of_its_events(
+    updates: list[CanonicalUpdate],
+) -> None:
     device = fold()
     feed(device, updates)
-    rebuilt = {item.signal: (item.value, item.observed_at) for event in device.events for item in event.readings}
+    rebuilt = {
+        item.signal: (item.value, item.observed_at)
+        for event in device.events
+        for item in event.readings
+    }
     assert device.document == rebuilt
 
 
@@ -76,16 +89,30 @@ def test_versions_have_no_gaps_and_count_what_was_accepted(updates: list[Canonic
     device = fold()
     results = feed(device, updates)
     accepted = [result.version for result in results if result.outcome is Outcome.ACCEPTED]
-    assert accepted == [event.sequence for event in device.events] == list(range(1, device.version + 1))
+    assert (
+        accepted
+        == [event.sequence for event in device.events]
+        == list(range(1, device.version + 1))
+    )
 
 
 @given(st.lists(updates_of(any_readings), max_size=12))
-def test_fr_015_a_replay_accepts_nothing_and_changes_nothing(updates: list[CanonicalUpdate]) -> None:
+def test_fr_015_a_replay_accepts_nothing_and_changes_nothing(
+    updates: list[CanonicalUpdate],
+) -> None:
     device = fold()
     feed(device, updates)
-    document, version, received = dict(device.document), device.version, device.last_update_received_at
+    document, version, received = (
+        dict(device.document),
+        device.version,
+        device.last_update_received_at,
+    )
     assert Outcome.ACCEPTED not in {result.outcome for result in feed(device, updates)}
-    assert (device.document, device.version, device.last_update_received_at) == (document, version, received)
+    assert (device.document, device.version, device.last_update_received_at) == (
+        document,
+        version,
+        received,
+    )
 
 
 @given(st.lists(updates_of(any_readings), max_size=12))
@@ -95,7 +122,12 @@ def test_no_instant_of_a_device_ever_moves_back(updates: list[CanonicalUpdate]) 
     for item in updates:
         judge(item, device, NOW)
         times = {signal: (None, at) for signal, (_, at) in device.document.items()}
-        for name in ("last_update_received_at", "last_observed_at", "last_changed_at", "last_rejected_at"):
+        for name in (
+            "last_update_received_at",
+            "last_observed_at",
+            "last_changed_at",
+            "last_rejected_at",
+        ):
             if (at := getattr(device, name)) is not None:
                 times[name] = (None, at)
         seen.append(times)
@@ -104,10 +136,14 @@ def test_no_instant_of_a_device_ever_moves_back(updates: list[CanonicalUpdate]) 
 
 
 @given(st.lists(updates_of(any_readings), max_size=12))
-def test_last_update_received_is_the_newest_receipt_that_was_accepted(updates: list[CanonicalUpdate]) -> None:
+def test_last_update_received_is_the_newest_receipt_that_was_accepted(
+    updates: list[CanonicalUpdate],
+) -> None:
     device = fold()
     results = feed(device, updates)
     receipts = [
-        item.received_at for item, result in zip(updates, results, strict=True) if result.outcome is Outcome.ACCEPTED
+        item.received_at
+        for item, result in zip(updates, results, strict=True)
+        if result.outcome is Outcome.ACCEPTED
     ]
     assert device.last_update_received_at == max(receipts, default=None)

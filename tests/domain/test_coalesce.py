@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.acceptance import judge
 from domain.coalesce import MAX_SIGNALS_PER_DEVICE, CoalescingBuffer, Merged
-from tests.domain.cast import NOW, ago, fold, reading, update
+from tests.domain.fixtures import NOW, ago, fold, reading, update
 
 if TYPE_CHECKING:
     from domain.model import Reading
@@ -26,7 +26,11 @@ def test_the_newest_value_of_each_signal_is_what_a_window_leaves() -> None:
     buffer.merge("bus-7", (reading("speed_kmh", 12, ago(seconds=1)),), 1.2)
 
     assert buffer.drain(10) == [
-        Merged("bus-7", (reading("speed_kmh", 12, ago(seconds=1)), reading("soc_percent", 88, ago(seconds=2))), 1.2)
+        Merged(
+            "bus-7",
+            (reading("speed_kmh", 12, ago(seconds=1)), reading("soc_percent", 88, ago(seconds=2))),
+            1.2,
+        )
     ]
     assert len(buffer) == 0
 
@@ -92,7 +96,9 @@ def test_a_value_that_makes_no_sense_is_handed_on_when_there_is_nothing_else() -
 def test_unknown_ids_are_kept_up_to_a_limit_and_make_room_when_drained() -> None:
     buffer = CoalescingBuffer(["known"], max_unknown=2)
     something = (reading("speed_kmh", 1, NOW),)
-    taken = [buffer.merge(external_id, something, 0.0) for external_id in ("x", "y", "z", "x", "known")]
+    taken = [
+        buffer.merge(external_id, something, 0.0) for external_id in ("x", "y", "z", "x", "known")
+    ]
 
     assert taken == [True, True, False, True, True]
     assert (buffer.statistics()["overflow"], buffer.statistics()["pending_unknown"]) == (1, 2)
@@ -121,7 +127,9 @@ def test_a_device_that_is_no_longer_known_takes_an_unknown_one_s_place() -> None
 
 def test_signals_of_one_device_are_bounded() -> None:
     buffer = CoalescingBuffer(["bus-7"])
-    buffer.merge("bus-7", tuple(reading(f"signal_{n}", n) for n in range(MAX_SIGNALS_PER_DEVICE + 5)), 0.0)
+    buffer.merge(
+        "bus-7", tuple(reading(f"signal_{n}", n) for n in range(MAX_SIGNALS_PER_DEVICE + 5)), 0.0
+    )
     assert len(buffer.drain(1)[0].readings) == MAX_SIGNALS_PER_DEVICE
     assert buffer.statistics()["signal_overflow"] == 5
 
@@ -171,12 +179,16 @@ def test_the_buffer_equals_a_last_writer_model(sent: list[Frame]) -> None:
                 known[item.signal] = item
                 receipts.setdefault(external_id, []).append(received)
 
-    expected = [Merged(name, tuple(known.values()), max(receipts[name])) for name, known in model.items()]
+    expected = [
+        Merged(name, tuple(known.values()), max(receipts[name])) for name, known in model.items()
+    ]
     assert buffer.drain(100) == expected
 
 
 @given(frames_with_nonsense, st.sets(st.integers(0, 30)))
-def test_through_the_buffer_or_straight_the_snapshot_ends_the_same(sent: list[Frame], pauses: set[int]) -> None:
+def test_through_the_buffer_or_straight_the_snapshot_ends_the_same(
+    sent: list[Frame], pauses: set[int]
+) -> None:
     buffer = CoalescingBuffer(["a", "b", "stranger", "other stranger"])
     straight = {name: fold(external_id=name) for name in ("a", "b", "stranger", "other stranger")}
     coalesced = deepcopy(straight)
@@ -197,7 +209,9 @@ def test_through_the_buffer_or_straight_the_snapshot_ends_the_same(sent: list[Fr
 
 
 @given(frames, st.integers(1, 3))
-def test_every_frame_is_merged_or_ignored_and_every_device_drained_or_pending(sent: list[Frame], limit: int) -> None:
+def test_every_frame_is_merged_or_ignored_and_every_device_drained_or_pending(
+    sent: list[Frame], limit: int
+) -> None:
     buffer = CoalescingBuffer(["a"], max_unknown=1)
     taken, drained = 0, 0
     for external_id, readings, received in sent:

@@ -36,7 +36,9 @@ W, P = "harbour", "steady"
 KEY = CycleKey(W, NOON, CycleTrigger.SCHEDULE, 1)
 
 
-def of(device_id: str | None, external_id: str | None = None, workspace_id: str = W, provider: str = P) -> Any:
+def of(
+    device_id: str | None, external_id: str | None = None, workspace_id: str = W, provider: str = P
+) -> Any:
     return CanonicalUpdate(workspace_id, provider, device_id, external_id, None, (), NOON, "")
 
 
@@ -44,7 +46,9 @@ def bad(device_id: str | None, external_id: str | None = None) -> InvalidItem:
     return InvalidItem(W, P, external_id, Reason.INVALID, "", b"", device_id=device_id)
 
 
-def sent(*updates: CanonicalUpdate, owned: str | None = None, origin: Any = "stream", **rest: Any) -> Submission:
+def sent(
+    *updates: CanonicalUpdate, owned: str | None = None, origin: Any = "stream", **rest: Any
+) -> Submission:
     ownership = Ownership(owned, "shard-1", 1, 1) if owned else None
     return Submission(origin, "trace-1", updates, ownership, **rest)
 
@@ -80,15 +84,29 @@ def part(queue: Sequence[Submission], *locked: Key) -> tuple[list[Submission], l
     ("submission", "rows"),
     [
         (sent(), set()),
-        (sent(of("bus-1"), of("bus-1", "x-1"), of(None, "x-2")), {(DEVICE, W, "bus-1"), (EXTERNAL, W, P, "x-2")}),
+        (
+            sent(of("bus-1"), of("bus-1", "x-1"), of(None, "x-2")),
+            {(DEVICE, W, "bus-1"), (EXTERNAL, W, P, "x-2")},
+        ),
         (sent(of(None)), set()),
-        (sent(invalid=(bad("bus-1"), bad(None, "x-2"), bad(None))), {(DEVICE, W, "bus-1"), (EXTERNAL, W, P, "x-2")}),
-        (sent(confirmation=confirmed("bus-1", "bus-2")), {(DEVICE, W, "bus-1"), (DEVICE, W, "bus-2")}),
-        (sent(cursor=cursor(), facts=(fact("other"),)), {(CONNECTION, W, P), (CONNECTION, W, "other")}),
+        (
+            sent(invalid=(bad("bus-1"), bad(None, "x-2"), bad(None))),
+            {(DEVICE, W, "bus-1"), (EXTERNAL, W, P, "x-2")},
+        ),
+        (
+            sent(confirmation=confirmed("bus-1", "bus-2")),
+            {(DEVICE, W, "bus-1"), (DEVICE, W, "bus-2")},
+        ),
+        (
+            sent(cursor=cursor(), facts=(fact("other"),)),
+            {(CONNECTION, W, P), (CONNECTION, W, "other")},
+        ),
         (polled(cycle=end()), {(CYCLE, W, "cycle-1")}),
     ],
 )
-def test_a_submission_needs_the_rows_that_its_unit_locks(submission: Submission, rows: set[Key]) -> None:
+def test_a_submission_needs_the_rows_that_its_unit_locks(
+    submission: Submission, rows: set[Key]
+) -> None:
     assert claim_of(submission).rows == rows
     for row in rows:
         assert part([submission], row) == ([], [submission])
@@ -136,10 +154,18 @@ STUCK = of("locked", "x-locked")
         (polled(STUCK, cycle=end("cycle-1")), polled(cycle=end("cycle-2")), True),
     ],
 )
-def test_a_later_submission_waits_if_it_would_overtake(first: Submission, second: Submission, waits: bool) -> None:
-    assert part([first, second], LOCK) == ([] if waits else [second], [first, second] if waits else [first])
+def test_a_later_submission_waits_if_it_would_overtake(
+    first: Submission, second: Submission, waits: bool
+) -> None:
+    assert part([first, second], LOCK) == (
+        [] if waits else [second],
+        [first, second] if waits else [first],
+    )
     if claim_of(second).rows.isdisjoint({LOCK}):
-        assert part([second, first], LOCK) == ([second], [first])  # the other way round nothing is overtaken
+        assert part([second, first], LOCK) == (
+            [second],
+            [first],
+        )  # the other way round nothing is overtaken
 
 
 def test_who_waits_for_one_that_waits_holds_up_others_in_turn() -> None:
@@ -192,7 +218,9 @@ def must_keep_order(first: Submission, second: Submission) -> bool:
     if any(item.provider_id in of_first for item in (second.cursor, *second.facts) if item):
         return True  # a cursor or a connection's state moved back
     if first.origin == second.origin == "poll":
-        if second.cursor and any(update.provider_id == second.cursor.provider_id for update in first.updates):
+        if second.cursor and any(
+            update.provider_id == second.cursor.provider_id for update in first.updates
+        ):
             return True  # a cursor before its data
         return second.cycle is not None  # a cycle completed before its parts
     return False
@@ -200,7 +228,9 @@ def must_keep_order(first: Submission, second: Submission) -> bool:
 
 @given(st.lists(submissions, max_size=12), locks)
 @settings(max_examples=500)
-def test_whatever_the_queue_nothing_is_lost_doubled_or_overtaken(queue: list[Submission], locked: set[Key]) -> None:
+def test_whatever_the_queue_nothing_is_lost_doubled_or_overtaken(
+    queue: list[Submission], locked: set[Key]
+) -> None:
     free, waiting = part(queue, *locked)
     assert sorted([*map(id, free), *map(id, waiting)]) == sorted(map(id, queue))
     place = {id(submission): number for number, submission in enumerate(queue)}
@@ -213,7 +243,9 @@ def test_whatever_the_queue_nothing_is_lost_doubled_or_overtaken(queue: list[Sub
 
 
 @given(st.lists(submissions, max_size=12), locks)
-def test_nothing_waits_without_a_locked_row_behind_it(queue: list[Submission], locked: set[Key]) -> None:
+def test_nothing_waits_without_a_locked_row_behind_it(
+    queue: list[Submission], locked: set[Key]
+) -> None:
     """So once the rows are free, everything is; and what does not wait for the first one is free without it."""
     _, waiting = part(queue, *locked)
     assert part(waiting) == (waiting, [])
@@ -222,4 +254,6 @@ def test_nothing_waits_without_a_locked_row_behind_it(queue: list[Submission], l
     for number, one in enumerate(waiting):
         claim = claim_of(one)
         before = [claim_of(other) for other in waiting[:number]]
-        assert not claim.rows.isdisjoint(locked) or any(claim.follows & other.precedes for other in before)
+        assert not claim.rows.isdisjoint(locked) or any(
+            claim.follows & other.precedes for other in before
+        )

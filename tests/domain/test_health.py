@@ -21,7 +21,16 @@ from domain.health import (
     state_of,
 )
 from domain.model import Policy, PolicyOverride
-from tests.domain.cast import BUS_7, HARBOUR_LINES, NOW, TRAM_AND_BUS, ago, facts, never_heard, silent_for
+from tests.domain.fixtures import (
+    BUS_7,
+    HARBOUR_LINES,
+    NOW,
+    TRAM_AND_BUS,
+    ago,
+    facts,
+    never_heard,
+    silent_for,
+)
 
 MICROSECOND = 0.000_001
 
@@ -70,7 +79,9 @@ def test_acceptance_8_nfr_004_the_grace_ends_to_the_second() -> None:
 
 
 def test_acceptance_6_age_and_lag_stand_beside_the_state() -> None:
-    verdict = judge_health(facts(last_update_received_at=ago(minutes=9), last_observed_at=ago(minutes=10)), NOW)
+    verdict = judge_health(
+        facts(last_update_received_at=ago(minutes=9), last_observed_at=ago(minutes=10)), NOW
+    )
     assert (verdict.freshness_age_seconds, verdict.provider_lag_seconds) == (540.0, 60.0)
     assert judge_health(never_heard(minutes=65), NOW).freshness_age_seconds is None
     assert judge_health(never_heard(minutes=65), NOW).provider_lag_seconds is None
@@ -84,8 +95,12 @@ def test_age_is_never_negative() -> None:
 
 
 def resolve(provider: Any = None, device: Any = None, expected: float | None = None) -> Thresholds:
-    connection = replace(TRAM_AND_BUS, override=PolicyOverride(**(provider or {})), expected_update_seconds=expected)
-    return resolve_thresholds(HARBOUR_LINES, connection, replace(BUS_7, override=PolicyOverride(**(device or {}))))
+    connection = replace(
+        TRAM_AND_BUS, override=PolicyOverride(**(provider or {})), expected_update_seconds=expected
+    )
+    return resolve_thresholds(
+        HARBOUR_LINES, connection, replace(BUS_7, override=PolicyOverride(**(device or {})))
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,26 +108,48 @@ def resolve(provider: Any = None, device: Any = None, expected: float | None = N
     [
         ({}, {}, None, (360, 900, 3600), "workspace"),
         ({"delayed_after_seconds": 500}, {}, None, (500, 900, 3600), "provider"),
-        ({"delayed_after_seconds": 500}, {"stale_after_seconds": 700}, None, (500, 700, 3600), "device"),
+        (
+            {"delayed_after_seconds": 500},
+            {"stale_after_seconds": 700},
+            None,
+            (500, 700, 3600),
+            "device",
+        ),
         ({}, {"delayed_after_seconds": 1800}, None, (1800, 1800, 3600), "device"),
         ({"grace_seconds": 10}, {"grace_seconds": 20}, None, (360, 900, 20), "device"),
         ({}, {}, 900, (1080, 2700, 3600), "expected_update_seconds"),
         ({}, {}, 3600, (4320, 10800, 10800), "expected_update_seconds"),
         ({}, {}, 60, (360, 900, 3600), "workspace"),
-        ({}, {"delayed_after_seconds": 5000}, 3600, (5000, 10800, 10800), "expected_update_seconds"),
+        (
+            {},
+            {"delayed_after_seconds": 5000},
+            3600,
+            (5000, 10800, 10800),
+            "expected_update_seconds",
+        ),
     ],
 )
 def test_each_threshold_comes_from_the_nearest_that_sets_it_and_the_response_says_which(
-    provider: Any, device: Any, expected: float | None, limits: tuple[float, float, float], source: str
+    provider: Any,
+    device: Any,
+    expected: float | None,
+    limits: tuple[float, float, float],
+    source: str,
 ) -> None:
     assert resolve(provider, device, expected) == Thresholds(300.0, *limits, expected, source)
 
 
 def test_a_connection_that_reports_hourly_is_judged_by_its_own_period() -> None:
     hourly = replace(TRAM_AND_BUS, expected_update_seconds=3600)
-    assert judge_health(silent_for(minutes=72)._replace(connection=hourly), NOW).state is State.HEALTHY
-    assert judge_health(silent_for(minutes=73)._replace(connection=hourly), NOW).state is State.DELAYED
-    assert judge_health(silent_for(minutes=181)._replace(connection=hourly), NOW).state is State.STALE
+    assert (
+        judge_health(silent_for(minutes=72)._replace(connection=hourly), NOW).state is State.HEALTHY
+    )
+    assert (
+        judge_health(silent_for(minutes=73)._replace(connection=hourly), NOW).state is State.DELAYED
+    )
+    assert (
+        judge_health(silent_for(minutes=181)._replace(connection=hourly), NOW).state is State.STALE
+    )
 
 
 seconds = st.one_of(
@@ -133,7 +170,9 @@ def test_what_sql_compares_equals_the_verdict_and_the_words_of_the_rule(
     )
     thresholds = resolve_thresholds(known.workspace, known.connection, known.device)
     verdict = judge_health(known, NOW)
-    assert verdict.state is state_of(known.last_update_received_at, known.device.activated_at, cutoffs(thresholds, NOW))
+    assert verdict.state is state_of(
+        known.last_update_received_at, known.device.activated_at, cutoffs(thresholds, NOW)
+    )
     assert verdict.state is in_words(known, delayed, max(delayed, stale), grace)
 
 
@@ -143,7 +182,11 @@ def in_words(known: HealthFacts, delayed: float, stale: float, grace: float) -> 
 
     received_at = known.last_update_received_at
     if received_at is None:
-        return State.CONFIGURED_NO_DATA if over(known.device.activated_at, grace) else State.AWAITING_FIRST_DATA
+        return (
+            State.CONFIGURED_NO_DATA
+            if over(known.device.activated_at, grace)
+            else State.AWAITING_FIRST_DATA
+        )
     if over(received_at, stale):
         return State.STALE
     return State.DELAYED if over(received_at, delayed) else State.HEALTHY
@@ -167,8 +210,12 @@ def marks(known: HealthFacts) -> dict[str, str]:
     return {item.signal: item.mark for item in judge_health(known, NOW).signals}
 
 
-def test_a_device_that_still_sends_position_while_its_soc_is_old_is_healthy_with_signal_silent() -> None:
-    known = facts(document={"soc_percent": (40, ago(hours=5)), "latitude_deg": (52.5, ago(seconds=5))})
+def test_a_device_that_still_sends_position_while_its_soc_is_old_is_healthy_with_signal_silent() -> (
+    None
+):
+    known = facts(
+        document={"soc_percent": (40, ago(hours=5)), "latitude_deg": (52.5, ago(seconds=5))}
+    )
     verdict = judge_health(known, NOW)
     assert (verdict.state, verdict.reason, verdict.old_signals) == (
         State.HEALTHY,
@@ -182,32 +229,48 @@ def test_a_device_that_still_sends_position_while_its_soc_is_old_is_healthy_with
 
 
 def test_a_signal_is_old_only_past_its_limit() -> None:
-    assert marks(facts(document={"soc_percent": (40, ago(seconds=3600))})) == {"soc_percent": "current"}
-    assert marks(facts(document={"soc_percent": (40, ago(seconds=3600.000001))})) == {"soc_percent": "old"}
+    assert marks(facts(document={"soc_percent": (40, ago(seconds=3600))})) == {
+        "soc_percent": "current"
+    }
+    assert marks(facts(document={"soc_percent": (40, ago(seconds=3600.000001))})) == {
+        "soc_percent": "old"
+    }
 
 
 def test_a_signal_of_a_rare_reporter_gets_three_of_its_periods() -> None:
     known = facts(
-        connection=replace(TRAM_AND_BUS, expected_update_seconds=3600), document={"soc_percent": (40, ago(hours=3))}
+        connection=replace(TRAM_AND_BUS, expected_update_seconds=3600),
+        document={"soc_percent": (40, ago(hours=3))},
     )
     assert marks(known) == {"soc_percent": "current"}
-    assert marks(known._replace(document={"soc_percent": (40, ago(hours=3, seconds=1))})) == {"soc_percent": "old"}
+    assert marks(known._replace(document={"soc_percent": (40, ago(hours=3, seconds=1))})) == {
+        "soc_percent": "old"
+    }
 
 
 def test_shortened_thresholds_shorten_the_age_of_signals_with_them() -> None:
     demo = replace(HARBOUR_LINES, policy=Policy(3.0, 3.6, 9.0, 36.0))
     document = {"soc_percent": (40, ago(seconds=37)), "odometer_km": (9, ago(seconds=37))}
-    assert marks(facts(workspace=demo, document=document)) == {"soc_percent": "old", "odometer_km": "current"}
+    assert marks(facts(workspace=demo, document=document)) == {
+        "soc_percent": "old",
+        "odometer_km": "current",
+    }
 
 
 def test_lengthened_thresholds_leave_the_age_of_signals_alone() -> None:
     patient = replace(HARBOUR_LINES, policy=Policy(stale_after_seconds=9000))
-    assert marks(facts(workspace=patient, document={"soc_percent": (40, ago(hours=2))})) == {"soc_percent": "old"}
+    assert marks(facts(workspace=patient, document={"soc_percent": (40, ago(hours=2))})) == {
+        "soc_percent": "old"
+    }
 
 
 def test_no_signal_is_old_while_the_whole_device_would_still_be_on_time() -> None:
-    relaxed = replace(BUS_7, override=PolicyOverride(delayed_after_seconds=7200, stale_after_seconds=9000))
-    assert marks(facts(device=relaxed, document={"speed_kmh": (0, ago(hours=2))})) == {"speed_kmh": "current"}
+    relaxed = replace(
+        BUS_7, override=PolicyOverride(delayed_after_seconds=7200, stale_after_seconds=9000)
+    )
+    assert marks(facts(device=relaxed, document={"speed_kmh": (0, ago(hours=2))})) == {
+        "speed_kmh": "current"
+    }
 
 
 def test_a_signal_that_left_the_catalogue_still_ages() -> None:

@@ -8,10 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from domain.health import CollectorRecord, ConnectionRecord, HealthFacts, HealthReason, State, judge_health
+from domain.health import (
+    CollectorRecord,
+    ConnectionRecord,
+    HealthFacts,
+    HealthReason,
+    State,
+    judge_health,
+)
 from domain.model import FaultClass
 from domain.schedule import next_start
-from tests.domain.cast import HARBOUR_LINES, NOW, TRAM_AND_BUS, ago, facts, never_heard, silent_for
+from tests.domain.fixtures import (
+    HARBOUR_LINES,
+    NOW,
+    TRAM_AND_BUS,
+    ago,
+    facts,
+    never_heard,
+    silent_for,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,7 +47,11 @@ def reason(known: HealthFacts) -> HealthReason:
 
 
 def test_a_fresh_device_is_reporting_whatever_else_is_wrong() -> None:
-    broken = link(collector(facts(), owner_expires_at=ago(hours=1)), call_status="failed", stream_status="closed")
+    broken = link(
+        collector(facts(), owner_expires_at=ago(hours=1)),
+        call_status="failed",
+        stream_status="closed",
+    )
     assert reason(broken) is HealthReason.REPORTING
 
 
@@ -44,7 +63,10 @@ CAUSES: list[tuple[HealthReason, Any]] = [
         HealthReason.CREDENTIALS_REJECTED,
         lambda known: link(known, call_status="failed", fault=FaultClass.CREDENTIALS),
     ),
-    (HealthReason.QUOTA_EXHAUSTED, lambda known: link(known, call_status="failed", fault=FaultClass.QUOTA)),
+    (
+        HealthReason.QUOTA_EXHAUSTED,
+        lambda known: link(known, call_status="failed", fault=FaultClass.QUOTA),
+    ),
     (HealthReason.STREAM_DISCONNECTED, lambda known: link(known, stream_status="closed")),
     (HealthReason.PROVIDER_OUTAGE, lambda known: link(known, call_status="failed")),
     (HealthReason.UPDATES_REJECTED, lambda known: known._replace(last_rejected_at=ago(minutes=1))),
@@ -60,8 +82,12 @@ def test_the_first_cause_in_the_order_of_the_rule_is_the_reason(first: int) -> N
 
 
 @pytest.mark.parametrize(("expected", "cause"), CAUSES)
-@pytest.mark.parametrize("known", [silent_for(minutes=9), SILENT, never_heard(minutes=10), never_heard(minutes=65)])
-def test_a_cause_explains_every_state_but_the_fresh_one(expected: HealthReason, cause: Any, known: HealthFacts) -> None:
+@pytest.mark.parametrize(
+    "known", [silent_for(minutes=9), SILENT, never_heard(minutes=10), never_heard(minutes=65)]
+)
+def test_a_cause_explains_every_state_but_the_fresh_one(
+    expected: HealthReason, cause: Any, known: HealthFacts
+) -> None:
     assert reason(cause(known)) is expected
 
 
@@ -84,13 +110,18 @@ def test_without_a_cause_the_silence_is_the_device_s_own() -> None:
         ({"owner_expires_at": NOW - timedelta(microseconds=1)}, HealthReason.COLLECTOR_LATE),
     ],
 )
-def test_an_overdue_cycle_or_a_dead_owner_is_our_own_fault(changes: Any, expected: HealthReason) -> None:
+def test_an_overdue_cycle_or_a_dead_owner_is_our_own_fault(
+    changes: Any, expected: HealthReason
+) -> None:
     assert reason(collector(SILENT, **changes)) is expected
 
 
 def test_a_workspace_that_never_ran_a_cycle_is_late_once_the_device_has_waited_for_one() -> None:
     nothing = CollectorRecord()
-    assert reason(never_heard(minutes=5)._replace(collector=nothing)) is HealthReason.AWAITING_FIRST_DATA
+    assert (
+        reason(never_heard(minutes=5)._replace(collector=nothing))
+        is HealthReason.AWAITING_FIRST_DATA
+    )
     assert reason(never_heard(minutes=7)._replace(collector=nothing)) is HealthReason.COLLECTOR_LATE
 
 
@@ -101,7 +132,9 @@ def test_a_workspace_that_never_ran_a_cycle_is_late_once_the_device_has_waited_f
         (ago(seconds=366), HealthReason.COLLECTOR_LATE),
     ],
 )
-def test_an_activation_is_given_the_time_for_its_first_cycle(activated_at: datetime, expected: HealthReason) -> None:
+def test_an_activation_is_given_the_time_for_its_first_cycle(
+    activated_at: datetime, expected: HealthReason
+) -> None:
     """The last start before it is hours old; the same holds for a move to another interval."""
     workspace = replace(HARBOUR_LINES, scheduled_since=activated_at)
     known = collector(SILENT, last_cycle_started_at=ago(hours=5))
@@ -109,12 +142,17 @@ def test_an_activation_is_given_the_time_for_its_first_cycle(activated_at: datet
 
 
 def test_a_workspace_that_is_switched_off_has_no_late_collector() -> None:
-    resting = SILENT._replace(workspace=replace(HARBOUR_LINES, active=False), collector=CollectorRecord())
+    resting = SILENT._replace(
+        workspace=replace(HARBOUR_LINES, active=False), collector=CollectorRecord()
+    )
     assert reason(resting) is HealthReason.DEVICE_SILENT
 
 
 def test_a_connection_that_was_switched_off_here_is_not_held_against_the_device() -> None:
-    assert reason(SILENT._replace(connection=replace(TRAM_AND_BUS, active=False))) is HealthReason.COLLECTOR_LATE
+    assert (
+        reason(SILENT._replace(connection=replace(TRAM_AND_BUS, active=False)))
+        is HealthReason.COLLECTOR_LATE
+    )
 
 
 def test_a_short_wait_in_the_mailbox_is_no_backlog() -> None:
@@ -124,7 +162,9 @@ def test_a_short_wait_in_the_mailbox_is_no_backlog() -> None:
 # --- the provider
 
 
-@pytest.mark.parametrize("fault", [None, FaultClass.OUTAGE, FaultClass.PROTOCOL, FaultClass.CONFIGURATION])
+@pytest.mark.parametrize(
+    "fault", [None, FaultClass.OUTAGE, FaultClass.PROTOCOL, FaultClass.CONFIGURATION]
+)
 def test_a_failed_call_of_any_other_class_is_an_outage(fault: FaultClass | None) -> None:
     assert reason(link(SILENT, call_status="failed", fault=fault)) is HealthReason.PROVIDER_OUTAGE
 
@@ -152,9 +192,18 @@ def test_a_polled_connection_has_no_stream_to_lose() -> None:
     [
         (SILENT._replace(last_rejected_at=ago(minutes=15)), HealthReason.UPDATES_REJECTED),
         (SILENT._replace(last_rejected_at=ago(minutes=15, seconds=1)), HealthReason.DEVICE_SILENT),
-        (silent_for(minutes=9)._replace(last_rejected_at=ago(minutes=10)), HealthReason.DEVICE_SILENT),
-        (silent_for(minutes=9)._replace(last_rejected_at=ago(minutes=9)), HealthReason.DEVICE_SILENT),
-        (never_heard(minutes=65)._replace(last_rejected_at=ago(minutes=10)), HealthReason.UPDATES_REJECTED),
+        (
+            silent_for(minutes=9)._replace(last_rejected_at=ago(minutes=10)),
+            HealthReason.DEVICE_SILENT,
+        ),
+        (
+            silent_for(minutes=9)._replace(last_rejected_at=ago(minutes=9)),
+            HealthReason.DEVICE_SILENT,
+        ),
+        (
+            never_heard(minutes=65)._replace(last_rejected_at=ago(minutes=10)),
+            HealthReason.UPDATES_REJECTED,
+        ),
     ],
 )
 def test_a_rejection_explains_only_what_came_after_the_last_good_update(
@@ -166,8 +215,14 @@ def test_a_rejection_explains_only_what_came_after_the_last_good_update(
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        (silent_for(minutes=9)._replace(last_observed_at=ago(minutes=15, seconds=1)), HealthReason.PROVIDER_DELAY),
-        (silent_for(minutes=9)._replace(last_observed_at=ago(minutes=15)), HealthReason.DEVICE_SILENT),
+        (
+            silent_for(minutes=9)._replace(last_observed_at=ago(minutes=15, seconds=1)),
+            HealthReason.PROVIDER_DELAY,
+        ),
+        (
+            silent_for(minutes=9)._replace(last_observed_at=ago(minutes=15)),
+            HealthReason.DEVICE_SILENT,
+        ),
         (SILENT._replace(last_observed_at=ago(hours=3)), HealthReason.DEVICE_SILENT),
     ],
 )
@@ -203,8 +258,13 @@ def test_every_verdict_carries_what_a_person_checks_next() -> None:
 
 
 def test_nothing_known_is_a_verdict_too() -> None:
-    verdict = judge_health(never_heard(minutes=65)._replace(link=ConnectionRecord(), collector=CollectorRecord()), NOW)
-    assert (verdict.state, verdict.reason) == (State.CONFIGURED_NO_DATA, HealthReason.COLLECTOR_LATE)
+    verdict = judge_health(
+        never_heard(minutes=65)._replace(link=ConnectionRecord(), collector=CollectorRecord()), NOW
+    )
+    assert (verdict.state, verdict.reason) == (
+        State.CONFIGURED_NO_DATA,
+        HealthReason.COLLECTOR_LATE,
+    )
     assert verdict.signals == ()
     assert verdict.evidence["last_error"] is None
 

@@ -29,7 +29,7 @@ from domain.schedule import (
     worst_second,
     worst_second_of_all,
 )
-from tests.domain.cast import NOW
+from tests.domain.fixtures import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,9 @@ names = st.text(max_size=12)
 def test_the_bound_is_that_of_the_series_added_up() -> None:
     assert starts_bound({}) == 0
     assert starts_bound({300: 2999}) == pytest.approx(1.3 * 3000 / 300 + 3)
-    assert starts_bound({300: 699, 60: 299, 900: 0}) == pytest.approx(1.3 * (700 / 300 + 300 / 60 + 1 / 900) + 5)
+    assert starts_bound({300: 699, 60: 299, 900: 0}) == pytest.approx(
+        1.3 * (700 / 300 + 300 / 60 + 1 / 900) + 5
+    )
 
 
 @pytest.mark.parametrize("interval", [2, 5, 60, 300, 900, 3600])
@@ -79,7 +81,9 @@ def test_fr_002_first_workspaces_of_many_intervals_do_not_start_together() -> No
         {60: 124, 240: 173, 300: 384, 720: 467, 900: 1731, 1200: 1625},
     ],
 )
-def test_fr_002_the_bound_holds_for_the_worst_fleets_that_a_search_found(counts: dict[int, int]) -> None:
+def test_fr_002_the_bound_holds_for_the_worst_fleets_that_a_search_found(
+    counts: dict[int, int],
+) -> None:
     series = {interval: range(count) for interval, count in counts.items()}
     highest = {interval: count - 1 for interval, count in counts.items()}
     assert worst_second_of_all(series) <= starts_bound(highest)
@@ -87,15 +91,23 @@ def test_fr_002_the_bound_holds_for_the_worst_fleets_that_a_search_found(counts:
 
 @settings(max_examples=40, deadline=None)
 @given(counts=st.dictionaries(st.integers(2, 3600), st.integers(1, 4_000), min_size=1, max_size=3))
-def test_fr_002_the_bound_holds_for_any_three_intervals_however_they_meet(counts: dict[int, int]) -> None:
+def test_fr_002_the_bound_holds_for_any_three_intervals_however_they_meet(
+    counts: dict[int, int],
+) -> None:
     """The worst seconds of the series added up: no alignment of the three can be worse."""
     worst = sum(worst_second(range(count), interval) for interval, count in counts.items())
     assert worst <= starts_bound({interval: count - 1 for interval, count in counts.items()})
 
 
 @settings(max_examples=40, deadline=None)
-@given(counts=st.dictionaries(st.sampled_from(HOUR_PARTS), st.integers(1, 400), min_size=1, max_size=12))
-def test_fr_002_the_bound_holds_for_all_intervals_that_divide_an_hour(counts: dict[int, int]) -> None:
+@given(
+    counts=st.dictionaries(
+        st.sampled_from(HOUR_PARTS), st.integers(1, 400), min_size=1, max_size=12
+    )
+)
+def test_fr_002_the_bound_holds_for_all_intervals_that_divide_an_hour(
+    counts: dict[int, int],
+) -> None:
     series = {interval: range(count) for interval, count in counts.items()}
     highest = {interval: count - 1 for interval, count in counts.items()}
     assert worst_second_of_all(series) <= starts_bound(highest)
@@ -108,9 +120,13 @@ def test_fr_002_real_starts_with_their_jitter_stay_within_the_worst_second() -> 
         start
         for interval, ordinals_in_use in series.items()
         for ordinal in ordinals_in_use
-        for start in starts_within(timedelta(seconds=300), f"w-{interval}-{ordinal}", ordinal, interval)
+        for start in starts_within(
+            timedelta(seconds=300), f"w-{interval}-{ordinal}", ordinal, interval
+        )
     )
-    fullest = max(bisect_left(starts, start + timedelta(seconds=1)) - at for at, start in enumerate(starts))
+    fullest = max(
+        bisect_left(starts, start + timedelta(seconds=1)) - at for at, start in enumerate(starts)
+    )
     assert 14 <= fullest <= worst_second_of_all(series) <= starts_bound({60: 599, 300: 999})
 
 
@@ -130,10 +146,16 @@ def test_the_worst_second_finds_a_schedule_that_is_synchronised() -> None:
 
 def test_a_period_that_is_too_long_to_count_takes_each_series_at_its_worst() -> None:
     series = {3593: range(50), 3583: range(50), 3581: range(50)}
-    assert worst_second_of_all(series) == sum(worst_second(of, interval) for interval, of in series.items()) == 3
+    assert (
+        worst_second_of_all(series)
+        == sum(worst_second(of, interval) for interval, of in series.items())
+        == 3
+    )
 
 
-@pytest.mark.parametrize(("taken", "free"), [([], 0), ([1, 2], 0), ([0, 1, 3, 7], 2), ([2, 0, 1], 3)])
+@pytest.mark.parametrize(
+    ("taken", "free"), [([], 0), ([1, 2], 0), ([0, 1, 3, 7], 2), ([2, 0, 1], 3)]
+)
 def test_the_lowest_free_ordinal_is_in_the_first_gap(taken: list[int], free: int) -> None:
     assert lowest_free(taken) == free
 
@@ -147,11 +169,17 @@ def test_fr_001_every_slot_has_exactly_one_start_and_the_period_never_drifts(
         starts.append(next_start(starts[-1].start_at, name, ordinal, interval))
     gaps = {second.slot_start_at - first.slot_start_at for first, second in pairwise(starts)}
     assert gaps == {timedelta(seconds=interval)}
-    assert starts[0].start_at > after >= starts[0].start_at - timedelta(seconds=interval + jitter_seconds(interval))
+    assert (
+        starts[0].start_at
+        > after
+        >= starts[0].start_at - timedelta(seconds=interval + jitter_seconds(interval))
+    )
 
 
 @given(after=instants, name=names, ordinal=ordinals, interval=intervals)
-def test_jitter_never_leaves_the_slot(after: datetime, name: str, ordinal: int, interval: int) -> None:
+def test_jitter_never_leaves_the_slot(
+    after: datetime, name: str, ordinal: int, interval: int
+) -> None:
     start = next_start(after, name, ordinal, interval)
     late_by = (start.start_at - start.slot_start_at).total_seconds()
     assert 0 <= late_by < jitter_seconds(interval)
@@ -159,15 +187,21 @@ def test_jitter_never_leaves_the_slot(after: datetime, name: str, ordinal: int, 
 
 
 @given(after=instants, ordinal=ordinals, interval=intervals)
-def test_a_slot_is_named_by_its_own_first_moment(after: datetime, ordinal: int, interval: int) -> None:
+def test_a_slot_is_named_by_its_own_first_moment(
+    after: datetime, ordinal: int, interval: int
+) -> None:
     slot = slot_of(after, ordinal, interval)
     assert slot <= after < slot + timedelta(seconds=interval)
     assert slot_of(slot, ordinal, interval) == slot
-    assert slot_of(slot - timedelta(microseconds=1), ordinal, interval) == slot - timedelta(seconds=interval)
+    assert slot_of(slot - timedelta(microseconds=1), ordinal, interval) == slot - timedelta(
+        seconds=interval
+    )
 
 
 @given(after=instants, ordinal=ordinals, interval=st.integers(2, 3600))
-def test_slots_begin_one_phase_after_a_multiple_counted_from_1970(after: datetime, ordinal: int, interval: int) -> None:
+def test_slots_begin_one_phase_after_a_multiple_counted_from_1970(
+    after: datetime, ordinal: int, interval: int
+) -> None:
     since_1970 = slot_of(after, ordinal, interval) - datetime(1970, 1, 1, tzinfo=UTC)
     phase = since_1970 % timedelta(seconds=interval)
     assert phase == timedelta(seconds=phase_of(ordinal, interval))
@@ -189,7 +223,8 @@ def test_a_known_start_stays_where_it_is() -> None:
     assert phase_of(1, 300) == pytest.approx(0.25 + 299.5 * (0.264068 + 0.618034))
     assert phase_of(0, 60) == pytest.approx(0.25 + 59.5 * 0.8528136)
     assert next_start(NOW, "harbour-lines", 3, 300) == Start(
-        datetime(2026, 5, 1, 12, 0, 35, 641905, tzinfo=UTC), datetime(2026, 5, 1, 12, 0, 35, 648666, tzinfo=UTC)
+        datetime(2026, 5, 1, 12, 0, 35, 641905, tzinfo=UTC),
+        datetime(2026, 5, 1, 12, 0, 35, 648666, tzinfo=UTC),
     )
 
 
@@ -209,7 +244,9 @@ def test_when_the_regular_start_is_still_to_come_it_is_the_late_one_too() -> Non
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 2, 3, 4])
-def test_fr_002_a_boot_of_the_whole_fleet_fires_nothing_at_once_whenever_it_happens(minutes: int) -> None:
+def test_fr_002_a_boot_of_the_whole_fleet_fires_nothing_at_once_whenever_it_happens(
+    minutes: int,
+) -> None:
     now = NOW + timedelta(minutes=minutes)
     starts = [late_start(now, f"workspace-{n}", n, 300) for n in range(3_000)]
     worth_it = [start for start in starts if leaves_room(start, 300)]
@@ -234,7 +271,10 @@ def test_a_regular_cycle_has_four_fifths_of_the_interval(
 ) -> None:
     start = next_start(after, name, ordinal, interval)
     assert cycle_deadline(start, interval) - start.start_at == timedelta(seconds=0.8 * interval)
-    assert cycle_deadline(start, interval) < next_start(start.start_at, name, ordinal, interval).start_at
+    assert (
+        cycle_deadline(start, interval)
+        < next_start(start.start_at, name, ordinal, interval).start_at
+    )
 
 
 def test_a_late_cycle_stops_fetching_in_time_for_its_commits_before_the_next_slot() -> None:
@@ -246,7 +286,11 @@ def test_missed_slots_are_those_that_are_over_and_of_too_many_the_newest() -> No
     minute = timedelta(seconds=60)
     last = slot_of(NOW, 3, 60)
     now = last + 4 * minute + timedelta(seconds=1)
-    assert missed_slots(last, now, 3, 60, 10) == [last + minute, last + 2 * minute, last + 3 * minute]
+    assert missed_slots(last, now, 3, 60, 10) == [
+        last + minute,
+        last + 2 * minute,
+        last + 3 * minute,
+    ]
     assert missed_slots(last, now, 3, 60, 2) == [last + 2 * minute, last + 3 * minute]
     assert missed_slots(last, last + minute, 3, 60, 10) == []
     assert missed_slots(now, last, 3, 60, 10) == []

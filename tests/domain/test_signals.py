@@ -52,7 +52,9 @@ def test_a_value_within_its_limits_is_taken_as_it_is(signal: str, value: Any) ->
         (None, 9, "unknown signal"),
     ],
 )
-def test_a_value_that_cannot_stand_for_its_signal_says_why(signal: Any, value: Any, why: str) -> None:
+def test_a_value_that_cannot_stand_for_its_signal_says_why(
+    signal: Any, value: Any, why: str
+) -> None:
     assert check_value(signal, value) == InvalidValue(why)
 
 
@@ -65,7 +67,9 @@ def test_a_value_that_cannot_stand_for_its_signal_says_why(signal: Any, value: A
         ("heading_deg", 0, 360),
     ],
 )
-def test_percent_and_angles_end_where_the_unit_ends(signal: str, lowest: float, highest: float) -> None:
+def test_percent_and_angles_end_where_the_unit_ends(
+    signal: str, lowest: float, highest: float
+) -> None:
     taken = [number for number in (lowest, highest) if check_value(signal, number) == number]
     beyond = [check_value(signal, number) for number in (lowest - 0.01, highest + 0.01)]
     assert taken == [lowest, highest]
@@ -78,7 +82,15 @@ def test_a_number_of_a_subclass_becomes_a_plain_number() -> None:
 
 @given(
     signal=st.sampled_from(sorted(CATALOGUE)),
-    value=st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.none())),
+    value=st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(),
+        st.binary(),
+        st.lists(st.none()),
+    ),
 )
 def test_the_quick_table_and_the_careful_check_agree(signal: str, value: Any) -> None:
     types, lowest, highest = PLAIN_VALUES.get(signal, ((), 0, 0))

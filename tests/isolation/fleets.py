@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from api.ports import DeviceDraft
 from domain.model import (
     CanonicalUpdate,
     Confirmation,
@@ -36,6 +35,7 @@ from domain.model import (
     SessionRef,
     Submission,
 )
+from ports.registry import DeviceDraft
 from storage.gateway import Database, open_bridge
 from tests.conftest import Stores, make_postgres_stores
 
@@ -49,7 +49,7 @@ DAY_SECONDS: Final = 86_400.0
 
 
 @dataclass
-class House:
+class Harness:
     """The stores over one database, and short ways to act as one workspace."""
 
     database: Database
@@ -57,7 +57,7 @@ class House:
     unit: int = 100
 
     @classmethod
-    def over(cls, database: Database) -> House:
+    def over(cls, database: Database) -> Harness:
         return cls(database, make_postgres_stores(database))
 
     async def put_workspace(self, workspace_id: str, **changes: Any) -> Any:
@@ -118,7 +118,9 @@ def draft(device_id: str, **rest: Any) -> DeviceDraft:
 
 def update(workspace_id: str, hours: float, soc_percent: float, **rest: Any) -> CanonicalUpdate:
     readings = (Reading("soc_percent", soc_percent, ago(hours)),)
-    plain = CanonicalUpdate(workspace_id, "live", "bus-1", None, None, readings, ago(hours), f"trace-{workspace_id}")
+    plain = CanonicalUpdate(
+        workspace_id, "live", "bus-1", None, None, readings, ago(hours), f"trace-{workspace_id}"
+    )
     return plain._replace(**rest)
 
 
@@ -138,8 +140,14 @@ def news(workspace_id: str, hours: float, soc_percent: float) -> Submission:
         ownership=Ownership(workspace_id, *SESSION, 1),
         cursor=CursorAdvance(workspace_id, "live", f"{workspace_id}-{hours}"),
         confirmation=Confirmation(workspace_id, ("bus-1", "bus-2"), ago(hours)),
-        facts=(ConnectionFact(workspace_id, "live", ConnectionFactKind.CALL_SUCCEEDED, ago(hours)),),
-        invalid=(InvalidItem(workspace_id, "live", "x-bus-2", Reason.INVALID, workspace_id, workspace_id.encode()),),
+        facts=(
+            ConnectionFact(workspace_id, "live", ConnectionFactKind.CALL_SUCCEEDED, ago(hours)),
+        ),
+        invalid=(
+            InvalidItem(
+                workspace_id, "live", "x-bus-2", Reason.INVALID, workspace_id, workspace_id.encode()
+            ),
+        ),
     )
 
 
@@ -148,53 +156,56 @@ async def fill_database(dsn: str, beside: bool) -> None:
     async with open_bridge():
         database = Database(dsn)
         try:
-            await _fill_both(House.over(database), beside=beside)
+            await _fill_both(Harness.over(database), beside=beside)
         finally:
             await database.aclose()
 
 
-async def _fill_both(house: House, *, beside: bool) -> None:
-    await house.stores.upkeep.ensure_partitions(days_ahead=1)
-    start = await house.stores.sessions.begin_session(SESSION.shard_id, ttl_seconds=DAY_SECONDS)
+async def _fill_both(harness: Harness, *, beside: bool) -> None:
+    await harness.stores.upkeep.ensure_partitions(days_ahead=1)
+    start = await harness.stores.sessions.begin_session(SESSION.shard_id, ttl_seconds=DAY_SECONDS)
     assert start is not None
     assert start.session == SESSION
-    await house.put_workspace(OURS)
-    await house.put_workspace(THEIRS)
-    await _fill(house, OURS, 10)
+    await harness.put_workspace(OURS)
+    await harness.put_workspace(THEIRS)
+    await _fill(harness, OURS, 10)
     if beside:
-        await _fill(house, THEIRS, 70)
-        await _fill_what_only_they_have(house)
+        await _fill(harness, THEIRS, 70)
+        await _fill_what_only_they_have(harness)
 
 
-async def _fill(house: House, workspace_id: str, soc_percent: float) -> None:
-    registry = house.stores.registry
+async def _fill(harness: Harness, workspace_id: str, soc_percent: float) -> None:
+    registry = harness.stores.registry
     await registry.put_provider(provider(workspace_id, "live"))
     await registry.put_provider(provider(workspace_id, "spare"))
     await registry.put_devices(
         workspace_id,
-        [draft(name, vehicle_id=workspace_id, vehicle_name=workspace_id) for name in ("bus-1", "bus-2", "bus-9")],
+        [
+            draft(name, vehicle_id=workspace_id, vehicle_name=workspace_id)
+            for name in ("bus-1", "bus-2", "bus-9")
+        ],
     )
     await registry.retire_device(workspace_id, "bus-9")
-    await house.stores.leases.claim(SESSION, [workspace_id])
-    await house.commit(news(workspace_id, 5, soc_percent))
-    await house.start_cycle(workspace_id, 5, "cycle-1")
-    await house.end_cycle(workspace_id, 5, "cycle-1")
-    await house.start_cycle(workspace_id, 4, "cycle-2")
+    await harness.stores.leases.claim(SESSION, [workspace_id])
+    await harness.commit(news(workspace_id, 5, soc_percent))
+    await harness.start_cycle(workspace_id, 5, "cycle-1")
+    await harness.end_cycle(workspace_id, 5, "cycle-1")
+    await harness.start_cycle(workspace_id, 4, "cycle-2")
 
 
-async def _fill_what_only_they_have(house: House) -> None:
-    registry, cycles = house.stores.registry, house.stores.cycles
+async def _fill_what_only_they_have(harness: Harness) -> None:
+    registry, cycles = harness.stores.registry, harness.stores.cycles
     await registry.put_provider(provider(THEIRS, "only-theirs"))
     await registry.put_devices(THEIRS, [draft("bus-8", vehicle_name=THEIRS)])
-    await house.start_cycle(THEIRS, 1, "cycle-9")
-    await house.end_cycle(THEIRS, 1, "cycle-9")
+    await harness.start_cycle(THEIRS, 1, "cycle-9")
+    await harness.end_cycle(THEIRS, 1, "cycle-9")
     await cycles.record_missed(SESSION, THEIRS, [ago(0)])
-    await house.execute(
+    await harness.execute(
         "INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, requested_at,"
         " outcome) VALUES ($1, $2, 'manual', 1, 'run-1', 'trace-1', $2, 'requested')",
         THEIRS,
         ago(2),
     )
     # A token of their own, to be told from ours.
-    await house.stores.leases.release(SESSION, {THEIRS: 1})
-    await house.stores.leases.claim(SESSION, [THEIRS])
+    await harness.stores.leases.release(SESSION, {THEIRS: 1})
+    await harness.stores.leases.claim(SESSION, [THEIRS])

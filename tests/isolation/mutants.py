@@ -21,7 +21,9 @@ _REMOVALS: Final = (
     (re.compile(r"\(workspace_id, (\w+)\) = \(\s*SELECT workspace_id, "), r"(\1) = (SELECT "),
 )
 _FROM: Final = re.compile(r"FROM (unnest\([^()]*\)|\w+)(?: AS)?(?: (?!JOIN|LEFT|WHERE)(\w+))?")
-_USING: Final = re.compile(r"JOIN (\w+|unnest\([^()]*\)) (?:AS )?(\w+)( \([\w, ]+\))? USING \(([\w, ]+)\)")
+_USING: Final = re.compile(
+    r"JOIN (\w+|unnest\([^()]*\)) (?:AS )?(\w+)( \([\w, ]+\))? USING \(([\w, ]+)\)"
+)
 
 
 class Mutant(NamedTuple):
@@ -37,10 +39,14 @@ def mutants_of(name: str, statement: str) -> Iterator[Mutant]:
     """One for each condition on the workspace."""
     spelt = spell_out(statement)
     found = sorted(
-        (match.start(), match, replacement) for pattern, replacement in _REMOVALS for match in pattern.finditer(spelt)
+        (match.start(), match, replacement)
+        for pattern, replacement in _REMOVALS
+        for match in pattern.finditer(spelt)
     )
     for number, (start, match, replacement) in enumerate(found, 1):
-        yield Mutant(name, number, match[0], spelt[:start] + match.expand(replacement) + spelt[match.end() :])
+        yield Mutant(
+            name, number, match[0], spelt[:start] + match.expand(replacement) + spelt[match.end() :]
+        )
 
 
 def spell_out(statement: str) -> str:

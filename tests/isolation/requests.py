@@ -103,11 +103,15 @@ def _read_operation(path: str, method: str, operation: Mapping[str, Any]) -> Ask
     known = {*IDS, "workspace_id"}
     required = [one["name"] for one in operation["parameters"] if one["required"]]
     unknown = sorted(set(required) - known)
-    assert not unknown, f"{name} needs {unknown}: add an example to IDS in tests/isolation/requests.py"
+    assert not unknown, (
+        f"{name} needs {unknown}: add an example to IDS in tests/isolation/requests.py"
+    )
     query = frozenset(one["name"] for one in operation["parameters"] if one["in"] == "query")
     if "requestBody" not in operation:
         return Ask(name, method, path, parameters=query)
-    assert name in BODIES, f"{name} takes a body: add a valid one to BODIES in tests/isolation/requests.py"
+    assert name in BODIES, (
+        f"{name} takes a body: add a valid one to BODIES in tests/isolation/requests.py"
+    )
     return Ask(name, method, path, body=json.dumps(BODIES[name]), parameters=query)
 
 

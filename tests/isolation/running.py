@@ -17,7 +17,7 @@ import trio
 
 from storage import queries
 from tests.conftest import database_dsn, execute, fetch
-from tests.isolation.fleets import BASE, OURS, THEIRS, House, fill_database
+from tests.isolation.fleets import BASE, OURS, THEIRS, Harness, fill_database
 
 if TYPE_CHECKING:
     from storage.gateway import Database
@@ -59,7 +59,10 @@ class Databases(NamedTuple):
 
 
 def fill_databases(server: str, template: str, standing: Standing) -> Databases:
-    """The two databases. Each keeps a copy of what it was filled with, and every run begins there."""
+    """The two databases.
+
+    Each keeps a copy of what it was filled with, and every run begins there.
+    """
     alone, beside = (_make_database(server, template, name) for name in ("alone", "beside"))
     trio.run(fill_database, alone, False)
     trio.run(fill_database, beside, True)
@@ -91,18 +94,20 @@ def _going_back(tables: Iterable[str]) -> str:
 
 
 def run_scenario(databases: Databases, scenario: Scenario, *, beside: bool) -> Run:
-    return databases.standing.run(_run, databases.beside if beside else databases.alone, databases.go_back, scenario)
+    return databases.standing.run(
+        _run, databases.beside if beside else databases.alone, databases.go_back, scenario
+    )
 
 
 async def _run(database: Database, go_back: str, scenario: Scenario) -> Run:
-    house = House.over(database)
+    harness = Harness.over(database)
     for statement in (go_back, *scenario.prepared):
-        await house.execute(statement)
-    before = await dump(house, THEIRS, locks=True)
+        await harness.execute(statement)
+    before = await dump(harness, THEIRS, locks=True)
     with recording() as executed:
-        answer = await scenario.work(house)
-    after = await dump(house, THEIRS, locks=True)
-    ours = await dump(house, OURS, locks=False)
+        answer = await scenario.work(harness)
+    after = await dump(harness, THEIRS, locks=True)
+    ours = await dump(harness, OURS, locks=False)
     return Run(comparable(answer), ours, before, after, frozenset(executed))
 
 
@@ -132,36 +137,41 @@ def statements_replaced(statements: Mapping[str, str]) -> Iterator[None]:
 # --- Looking --------------------------------------------------------------------------------------
 
 
-async def tables_of_workspaces(house: House) -> list[tuple[str, str]]:
+async def tables_of_workspaces(harness: Harness) -> list[tuple[str, str]]:
     """Every table with rows of a workspace, and the column that names it; from the catalogue, so
     none is forgotten.
     """
-    rows = await house.fetch(""" SELECT c.relname::text, a.attname::text FROM pg_class c JOIN
+    rows = await harness.fetch(""" SELECT c.relname::text, a.attname::text FROM pg_class c JOIN
     pg_attribute a ON a.attrelid = c.oid WHERE c.relnamespace = 'public'::regnamespace AND c.relkind
     IN ('r', 'p') AND NOT c.relispartition AND a.attname IN ('workspace_id', 'resource')
         ORDER BY c.relname, a.attname DESC""")
     return list({table: (table, column) for table, column in reversed(rows)}.values())
 
 
-async def dump(house: House, workspace_id: str, *, locks: bool) -> Dump:
+async def dump(harness: Harness, workspace_id: str, *, locks: bool) -> Dump:
     """All rows of the workspace as text, one a line; `locks`: with who wrote and locked each, and
     every byte of it.
     """
     marks = "t.xmin::text || ' ' || t.xmax::text" if locks else "''"
     query = " UNION ALL ".join(
         f"SELECT '{table}', {marks}, to_jsonb(t)::text FROM {table} t WHERE {column} = $1"
-        for table, column in await tables_of_workspaces(house)
+        for table, column in await tables_of_workspaces(harness)
     )
-    rows = await house.fetch(query, workspace_id)  # in one round trip: this runs some thousand times
+    rows = await harness.fetch(
+        query, workspace_id
+    )  # in one round trip: this runs some thousand times
     return sorted(
-        f"{table} {mark} {row}" if locks else f"{table} {_without_what_differs(row)}" for table, mark, row in rows
+        f"{table} {mark} {row}" if locks else f"{table} {_without_what_differs(row)}"
+        for table, mark, row in rows
     )
 
 
-async def rows_by_table(house: House, workspace_id: str) -> dict[str, int]:
+async def rows_by_table(harness: Harness, workspace_id: str) -> dict[str, int]:
     counts = {}
-    for table, column in await tables_of_workspaces(house):
-        ((counts[table],),) = await house.fetch(f"SELECT count(*) FROM {table} WHERE {column} = $1", workspace_id)
+    for table, column in await tables_of_workspaces(harness):
+        ((counts[table],),) = await harness.fetch(
+            f"SELECT count(*) FROM {table} WHERE {column} = $1", workspace_id
+        )
     return counts
 
 
@@ -195,5 +205,8 @@ def comparable(value: Any) -> Any:
         case tuple() | list() | frozenset() | set():
             return [comparable(item) for item in value]
         case _ if dataclasses.is_dataclass(value):
-            return {field.name: comparable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            return {
+                field.name: comparable(getattr(value, field.name))
+                for field in dataclasses.fields(value)
+            }
     raise TypeError(f"a scenario answered with {value!r}, which this function cannot compare yet")

@@ -1,7 +1,7 @@
 """What is done for `OURS`, and which statements each of these scenarios runs: the table of cases.
 
 To add a statement of storage/sql, add its name to the `@drives` of a scenario that makes a store
-run it, or write a scenario: an async function that gets the house, acts for `OURS` through the
+run it, or write a scenario: an async function that gets the harness, acts for `OURS` through the
 stores, and returns what they answered. It should also ask for something that only `THEIRS` has,
 since a statement without `workspace_id` betrays itself there. `prepared` is SQL that brings both
 databases into the state from which the scenario begins.
@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from actors.ports import UnitPoisoned
-from api.ports import HealthQuery, WorklistPosition
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
 from domain.model import Submission
+from ports.ingest import UnitPoisoned
+from ports.reads import HealthQuery, WorklistPosition
 from storage.queries import sql
-from tests.isolation.fleets import NEW, OURS, SESSION, House, ago, draft, news, provider, update
+from tests.isolation.fleets import NEW, OURS, SESSION, Harness, ago, draft, news, provider, update
 from tests.storage.holding import holding
 
 SWITCHED_OFF = f"""
@@ -26,7 +26,7 @@ SWITCHED_OFF = f"""
     WHERE workspace_id = '{OURS}'
 """
 
-Work = Callable[[House], Awaitable[Any]]
+Work = Callable[[Harness], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,18 @@ def drives(*statements: str, prepared: tuple[str, ...] = ()) -> Callable[[Work],
 
 
 @drives("create_workspace", "lock_workspace")
-async def make_a_workspace(house: House) -> Any:
-    return await house.put_workspace(NEW), await house.stores.registry.get_workspace(NEW)
+async def make_a_workspace(harness: Harness) -> Any:
+    return await harness.put_workspace(NEW), await harness.stores.registry.get_workspace(NEW)
 
 
 @drives("lock_workspace", "update_workspace")
-async def change_a_workspace(house: House) -> Any:
-    return await house.put_workspace(OURS, name="changed")
+async def change_a_workspace(harness: Harness) -> Any:
+    return await harness.put_workspace(OURS, name="changed")
 
 
 @drives("get_workspace", "list_workspaces")
-async def read_workspaces(house: House) -> Any:
-    registry = house.stores.registry
+async def read_workspaces(harness: Harness) -> Any:
+    registry = harness.stores.registry
     listed = [
         await registry.list_workspaces(workspaces=frozenset(names), after=None, limit=9)
         for names in ([OURS], ["nowhere"])
@@ -75,14 +75,14 @@ async def read_workspaces(house: House) -> Any:
 
 
 @drives("lock_workspace", "get_provider", "put_provider", "make_connection_state", "bump_config")
-async def put_providers(house: House) -> Any:
+async def put_providers(harness: Harness) -> Any:
     changed = [provider(OURS, name, settings={"changed": True}) for name in ("live", "only-theirs")]
-    return [await house.stores.registry.put_provider(connection) for connection in changed]
+    return [await harness.stores.registry.put_provider(connection) for connection in changed]
 
 
 @drives("get_provider", "list_providers")
-async def read_providers(house: House) -> Any:
-    registry = house.stores.registry
+async def read_providers(harness: Harness) -> Any:
+    registry = harness.stores.registry
     found = [await registry.get_provider(OURS, name) for name in ("live", "only-theirs")]
     return found, await registry.list_providers(OURS, after=None, limit=9)
 
@@ -91,10 +91,12 @@ async def read_providers(house: House) -> Any:
     *("lock_workspace", "list_providers", "find_devices", "find_external_holders", "put_devices"),
     *("make_device_states", "make_snapshots", "bump_config"),
 )
-async def put_devices(house: House) -> Any:
-    put = house.stores.registry.put_devices
+async def put_devices(harness: Harness) -> Any:
+    put = harness.stores.registry.put_devices
     refused = await put(OURS, [draft("bus-1", provider_id="only-theirs")])
-    stored = await put(OURS, [draft("bus-1", vehicle_name="changed"), draft("bus-8"), draft("bus-9")])
+    stored = await put(
+        OURS, [draft("bus-1", vehicle_name="changed"), draft("bus-8"), draft("bus-9")]
+    )
     return refused, stored
 
 
@@ -102,26 +104,32 @@ async def put_devices(house: House) -> Any:
     "find_external_holders",
     prepared=("UPDATE devices SET external_id = 'x-7' WHERE device_id = 'bus-8'",),
 )
-async def take_an_external_id_that_they_use(house: House) -> Any:
-    return await house.stores.registry.put_devices(OURS, [draft("bus-7", external_id="x-7")])
+async def take_an_external_id_that_they_use(harness: Harness) -> Any:
+    return await harness.stores.registry.put_devices(OURS, [draft("bus-7", external_id="x-7")])
 
 
 @drives("retire_device", "get_device", "lock_workspace", "bump_config")
-async def retire_devices(house: House) -> Any:
-    return [await house.stores.registry.retire_device(OURS, name) for name in ("bus-1", "bus-8", "bus-9")]
+async def retire_devices(harness: Harness) -> Any:
+    return [
+        await harness.stores.registry.retire_device(OURS, name)
+        for name in ("bus-1", "bus-8", "bus-9")
+    ]
 
 
 @drives("get_device", "list_devices")
-async def read_devices(house: House) -> Any:
-    registry = house.stores.registry
+async def read_devices(harness: Harness) -> Any:
+    registry = harness.stores.registry
     found = [await registry.get_device(OURS, name) for name in ("bus-1", "bus-8", "bus-9")]
-    lists = [await registry.list_devices(OURS, include_retired=flag, after=None, limit=9) for flag in (True, False)]
+    lists = [
+        await registry.list_devices(OURS, include_retired=flag, after=None, limit=9)
+        for flag in (True, False)
+    ]
     return found, lists
 
 
 @drives("load_config_versions", "get_workspace", "list_providers", "load_cursors", "list_devices")
-async def load_a_fleet(house: House) -> Any:
-    sessions = house.stores.sessions
+async def load_a_fleet(harness: Harness) -> Any:
+    sessions = harness.stores.sessions
     return await sessions.load_fleet(OURS), (await sessions.load_config_versions())[OURS]
 
 
@@ -129,8 +137,8 @@ async def load_a_fleet(house: House) -> Any:
 
 
 @drives("find_requested_cycle", "request_cycle", "lock_workspace", "bump_config")
-async def ask_for_a_run(house: House) -> Any:
-    asked = [await house.stores.registry.request_cycle(OURS, "trace-new") for _ in range(2)]
+async def ask_for_a_run(harness: Harness) -> Any:
+    asked = [await harness.stores.registry.request_cycle(OURS, "trace-new") for _ in range(2)]
     return asked[0] == asked[1], asked[0] == "run-1"
 
 
@@ -141,44 +149,44 @@ trace_id, requested_at, outcome) VALUES ('{OURS}', '{ago(1).isoformat()}', 'manu
 
 
 @drives("take_requested_cycle", prepared=(OUR_REQUEST,))
-async def take_the_run_that_was_asked_for(house: House) -> Any:
+async def take_the_run_that_was_asked_for(harness: Harness) -> Any:
     """Only for the configuration_version of our own."""
     take, ours = (
-        house.stores.cycles.take_requested_cycle,
-        (await house.stores.sessions.load_config_versions())[OURS],
+        harness.stores.cycles.take_requested_cycle,
+        (await harness.stores.sessions.load_config_versions())[OURS],
     )
     others = [await take(SESSION, OURS, version) for version in range(20) if version != ours]
     return others, await take(SESSION, OURS, ours)
 
 
 @drives("find_attempts", "start_cycle")
-async def start_in_a_slot_that_they_completed(house: House) -> Any:
-    return await house.start_cycle(OURS, 1, "cycle-9")
+async def start_in_a_slot_that_they_completed(harness: Harness) -> Any:
+    return await harness.start_cycle(OURS, 1, "cycle-9")
 
 
 @drives("record_missed")
-async def miss_a_slot_that_they_touched(house: House) -> Any:
-    return await house.stores.cycles.record_missed(SESSION, OURS, [ago(0), ago(1), ago(2)])
+async def miss_a_slot_that_they_touched(harness: Harness) -> Any:
+    return await harness.stores.cycles.record_missed(SESSION, OURS, [ago(0), ago(1), ago(2)])
 
 
 @drives("abandon_orphans")
-async def abandon_what_nobody_ends(house: House) -> Any:
-    return await house.stores.cycles.abandon_orphans(SESSION, OURS)
+async def abandon_what_nobody_ends(harness: Harness) -> Any:
+    return await harness.stores.cycles.abandon_orphans(SESSION, OURS)
 
 
 @drives("load_last_slot")
-async def read_the_last_slot(house: House) -> Any:
-    return await house.stores.cycles.load_last_slot(OURS)
+async def read_the_last_slot(harness: Harness) -> Any:
+    return await harness.stores.cycles.load_last_slot(OURS)
 
 
 @drives("end_cycles")
-async def end_a_cycle(house: House) -> Any:
-    return await house.end_cycle(OURS, 4, "cycle-2")
+async def end_a_cycle(harness: Harness) -> Any:
+    return await harness.end_cycle(OURS, 4, "cycle-2")
 
 
 @drives("list_cycles", "get_cycle")
-async def read_cycles(house: House) -> Any:
-    reads = house.stores.reads
+async def read_cycles(harness: Harness) -> Any:
+    reads = harness.stores.reads
     found = [await reads.get_cycle(OURS, name) for name in ("cycle-1", "cycle-9")]
     return found, await reads.list_cycles(OURS, before=None, limit=9)
 
@@ -203,21 +211,23 @@ async def read_cycles(house: House) -> Any:
     ),
     prepared=("UPDATE connection_state SET call_status = 'failed'",),
 )
-async def commit_news(house: House) -> Any:
-    return await house.commit(news(OURS, 2, 20))
+async def commit_news(harness: Harness) -> Any:
+    return await harness.commit(news(OURS, 2, 20))
 
 
 @drives("resolve_external_ids", "lock_devices")
-async def send_for_a_device_that_only_they_have(house: House) -> Any:
+async def send_for_a_device_that_only_they_have(harness: Harness) -> Any:
     stranger = update(OURS, 2, 20, device_id="bus-8")
     by_name = stranger._replace(device_id=None, external_id="x-bus-8")
-    return await house.commit(Submission("http", "trace-1", (stranger, by_name)))
+    return await harness.commit(Submission("http", "trace-1", (stranger, by_name)))
 
 
 @drives("append_quarantine")
-async def set_poison_aside(house: House) -> Any:
+async def set_poison_aside(harness: Harness) -> Any:
     poison = Submission("http", "t", (update(OURS, 2, 20),))
-    return (await house.stores.ingest.quarantine(SESSION, 999, poison, UnitPoisoned("22021", "NUL"))).results
+    return (
+        await harness.stores.ingest.quarantine(SESSION, 999, poison, UnitPoisoned("22021", "NUL"))
+    ).results
 
 
 _OUR_ROWS = """ SELECT 1 FROM device_state s, snapshots n, connection_state c, poll_cycles p
@@ -231,14 +241,14 @@ FOR UPDATE
     *("resolve_external_ids", "find_locked_device_states", "find_locked_snapshots"),
     *("find_locked_connections", "find_locked_cycles"),
 )
-async def find_our_locked_rows(house: House) -> Any:
+async def find_our_locked_rows(harness: Harness) -> Any:
     """Those that somebody holds, those that nobody holds, and those that only they have."""
     devices = [(DEVICE, OURS, name) for name in ("bus-1", "bus-2", "bus-8")]
     named = [(EXTERNAL, OURS, "live", f"x-{name}") for name in ("bus-1", "bus-8")]
     links = [(CONNECTION, OURS, name) for name in ("live", "spare", "only-theirs")]
     cycles = [(CYCLE, OURS, name) for name in ("cycle-1", "cycle-2", "cycle-9")]
-    async with holding(house.database, _OUR_ROWS, OURS):
-        return sorted(await house.stores.ingest.find_locked([*devices, *named, *links, *cycles]))
+    async with holding(harness.database, _OUR_ROWS, OURS):
+        return sorted(await harness.stores.ingest.find_locked([*devices, *named, *links, *cycles]))
 
 
 # --- By themselves --------------------------------------------------------------------------------
@@ -259,8 +269,8 @@ _ROWS: dict[str, tuple[Any, ...]] = {
 
 
 @drives(*_ROWS)
-async def fetch_every_row(house: House) -> Any:
-    return [await house.fetch(sql(name), *args) for name, args in _ROWS.items()]
+async def fetch_every_row(harness: Harness) -> Any:
+    return [await harness.fetch(sql(name), *args) for name, args in _ROWS.items()]
 
 
 # --- What the API reads ---------------------------------------------------------------------------
@@ -269,8 +279,8 @@ _HEALTH = ("list_threshold_classes", "page_health")
 
 
 @drives(*_HEALTH)
-async def report_our_health(house: House) -> Any:
-    load, ours = house.stores.reads.load_health, frozenset([OURS])
+async def report_our_health(harness: Harness) -> Any:
+    load, ours = harness.stores.reads.load_health, frozenset([OURS])
     first = await load(ours, HealthQuery(limit=1))
     after = WorklistPosition(first.rows[0].device.activated_at, OURS, "bus-1")
     return (
@@ -281,67 +291,67 @@ async def report_our_health(house: House) -> Any:
 
 
 @drives(*_HEALTH)
-async def report_everybodys_health(house: House) -> Any:
+async def report_everybodys_health(harness: Harness) -> Any:
     """Our rows of it: each is judged by facts of our own, whoever stands beside it."""
-    page = await house.stores.reads.load_health(None, HealthQuery(limit=99))
+    page = await harness.stores.reads.load_health(None, HealthQuery(limit=99))
     return [facts for facts in page.rows if facts.device.workspace_id == OURS]
 
 
 @drives(*_HEALTH, prepared=(SWITCHED_OFF,))
-async def report_our_health_when_switched_off(house: House) -> Any:
-    return await house.stores.reads.load_health(frozenset([OURS]), HealthQuery())
+async def report_our_health_when_switched_off(harness: Harness) -> Any:
+    return await harness.stores.reads.load_health(frozenset([OURS]), HealthQuery())
 
 
 @drives("list_snapshots", "get_snapshot")
-async def read_snapshots(house: House) -> Any:
-    reads = house.stores.reads
+async def read_snapshots(harness: Harness) -> Any:
+    reads = harness.stores.reads
     found = [await reads.get_snapshot(OURS, name) for name in ("bus-1", "bus-8", "bus-9")]
     return found, await reads.list_snapshots(OURS, after=None, limit=9)
 
 
 @drives("list_events")
-async def read_events(house: House) -> Any:
-    return await house.stores.reads.list_events(OURS, "bus-1", before=None, limit=9)
+async def read_events(harness: Harness) -> Any:
+    return await harness.stores.reads.list_events(OURS, "bus-1", before=None, limit=9)
 
 
 @drives("list_rejections")
-async def read_rejections(house: House) -> Any:
-    return await house.stores.reads.list_rejections(OURS, before=None, reason=None, limit=9)
+async def read_rejections(harness: Harness) -> Any:
+    return await harness.stores.reads.list_rejections(OURS, before=None, reason=None, limit=9)
 
 
 # --- Ownership ------------------------------------------------------------------------------------
 
 
 @drives("look_at_leases")
-async def look_at_leases(house: House) -> Any:
-    return (await house.stores.leases.look(SESSION)).mine.get(OURS)
+async def look_at_leases(harness: Harness) -> Any:
+    return (await harness.stores.leases.look(SESSION)).mine.get(OURS)
 
 
 @drives("make_leases", "claim_leases", prepared=("DELETE FROM leases",))
-async def claim_what_nobody_ever_had(house: House) -> Any:
-    return await house.stores.leases.claim(SESSION, [OURS])
+async def claim_what_nobody_ever_had(harness: Harness) -> Any:
+    return await harness.stores.leases.claim(SESSION, [OURS])
 
 
 @drives("make_leases", prepared=(f"DELETE FROM leases WHERE resource = '{OURS}'",))
-async def claim_what_only_they_had(house: House) -> Any:
-    return await house.stores.leases.claim(SESSION, [OURS])
+async def claim_what_only_they_had(harness: Harness) -> Any:
+    return await harness.stores.leases.claim(SESSION, [OURS])
 
 
 @drives("claim_leases", prepared=("UPDATE leases SET shard_id = NULL, epoch = NULL, token = 7",))
-async def claim_what_is_free(house: House) -> Any:
-    return await house.stores.leases.claim(SESSION, [OURS])
+async def claim_what_is_free(harness: Harness) -> Any:
+    return await harness.stores.leases.claim(SESSION, [OURS])
 
 
 @drives("claim_leases", prepared=("UPDATE leases SET shard_id = NULL, epoch = NULL", SWITCHED_OFF))
-async def claim_what_is_switched_off(house: House) -> Any:
-    return await house.stores.leases.claim(SESSION, [OURS])
+async def claim_what_is_switched_off(harness: Harness) -> Any:
+    return await harness.stores.leases.claim(SESSION, [OURS])
 
 
 @drives("release_leases", prepared=("UPDATE leases SET token = 7",))
-async def release_a_lease(house: House) -> Any:
-    return await house.stores.leases.release(SESSION, {OURS: 7})
+async def release_a_lease(harness: Harness) -> Any:
+    return await harness.stores.leases.release(SESSION, {OURS: 7})
 
 
 @drives("load_credentials")
-async def load_credentials(house: House) -> Any:
-    return (await house.stores.leases.load_credentials())[OURS]
+async def load_credentials(harness: Harness) -> Any:
+    return (await harness.stores.leases.load_credentials())[OURS]

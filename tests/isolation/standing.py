@@ -60,7 +60,9 @@ class Standing:
         result: T = job.answer.get(timeout=WORK_SECONDS).unwrap()
         return result
 
-    async def _work(self, work: Callable[..., Awaitable[T]], dsn: str, arguments: tuple[Any, ...]) -> T:
+    async def _work(
+        self, work: Callable[..., Awaitable[T]], dsn: str, arguments: tuple[Any, ...]
+    ) -> T:
         if dsn not in self._databases:
             self._databases[dsn] = await self._closing.enter_async_context(aclosing(Database(dsn)))
         return await work(self._databases[dsn], *arguments)

@@ -19,10 +19,10 @@ import pytest
 
 from api.keys import Scope
 from storage.gateway import Database, open_bridge
-from tests.api.house import DatabaseClock
-from tests.api.house import House as ApiHouse
+from tests.api.harness import DatabaseClock
+from tests.api.harness import Harness as ApiHouse
 from tests.conftest import make_postgres_stores
-from tests.isolation.fleets import OURS, SESSION, THEIRS, House
+from tests.isolation.fleets import OURS, SESSION, THEIRS, Harness
 from tests.isolation.requests import NOBODYS, ONLY_THEIRS, Ask, read_operations, variants
 from tests.isolation.running import dump
 
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 
     import trio
 
-    from tests.api.house import Answer
+    from tests.api.harness import Answer
     from tests.isolation.running import Databases
 
 NOBODY: Final = "nobody"  # a workspace that does not exist
 assert len(NOBODY) == len(THEIRS)
-assert {name: len(one) for name, one in ONLY_THEIRS.items()} == {name: len(one) for name, one in NOBODYS.items()}
+assert {name: len(one) for name, one in ONLY_THEIRS.items()} == {
+    name: len(one) for name, one in NOBODYS.items()
+}
 TRACE: Final = {"x-request-id": "trace-asked"}
 READING: Final = ("GET", "HEAD")
 INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
@@ -51,7 +53,7 @@ class Endpoints:
     byte of `THEIRS` was another, or `NOBODY` had a row.
     """
 
-    def __init__(self, api: ApiHouse, inside: House, databases: Databases) -> None:
+    def __init__(self, api: ApiHouse, inside: Harness, databases: Databases) -> None:
         self._api = api
         self._inside = inside
         self._go_back = databases.go_back
@@ -96,10 +98,12 @@ KEYS: Final = {"limited": [OURS], "listed": [OURS, NOBODY], "unlimited": None}
 
 
 @pytest.fixture
-async def endpoints(databases: Databases, nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Endpoints]:
+async def endpoints(
+    databases: Databases, nursery: trio.Nursery, tmp_path: Path
+) -> AsyncIterator[Endpoints]:
     async with open_bridge():
         database = Database(databases.beside)
-        inside = House(database, make_postgres_stores(database))
+        inside = Harness(database, make_postgres_stores(database))
         clock = DatabaseClock()
         clock.let_pass((datetime.now(UTC) - clock.now()).total_seconds())
         api = ApiHouse(cast("Any", EveryStore(inside)), clock, SESSION, tmp_path)
@@ -114,7 +118,7 @@ async def endpoints(databases: Databases, nursery: trio.Nursery, tmp_path: Path)
 class EveryStore:
     """All stores as one object, as the in-memory twin is."""
 
-    def __init__(self, inside: House) -> None:
+    def __init__(self, inside: Harness) -> None:
         self._stores = list(vars(inside.stores).values())
 
     def __getattr__(self, name: str) -> Any:
@@ -139,7 +143,9 @@ async def test_another_workspace_is_answered_like_none(endpoints: Endpoints) -> 
 
 
 @pytest.mark.parametrize("key", ["listed", "unlimited"])
-async def test_it_is_the_answer_that_others_get_about_no_workspace(endpoints: Endpoints, key: str) -> None:
+async def test_it_is_the_answer_that_others_get_about_no_workspace(
+    endpoints: Endpoints, key: str
+) -> None:
     """Also of a key that lists the workspace that does not exist, and of one that sees all."""
     differences = []
     for ask in [one for one in await endpoints.operations() if one.mentions("workspace_id")]:
@@ -151,7 +157,9 @@ async def test_it_is_the_answer_that_others_get_about_no_workspace(endpoints: En
 
 
 @pytest.mark.parametrize("name", ONLY_THEIRS)
-async def test_an_id_that_only_they_have_is_answered_like_none(endpoints: Endpoints, name: str) -> None:
+async def test_an_id_that_only_they_have_is_answered_like_none(
+    endpoints: Endpoints, name: str
+) -> None:
     differences = []
     for ask in [one for one in await endpoints.variants() if one.mentions(name)]:
         known, unknown = ONLY_THEIRS[name], NOBODYS[name]
@@ -163,7 +171,9 @@ async def test_an_id_that_only_they_have_is_answered_like_none(endpoints: Endpoi
     assert endpoints.touched == []
 
 
-async def test_lists_across_workspaces_name_none_that_the_key_does_not_see(endpoints: Endpoints) -> None:
+async def test_lists_across_workspaces_name_none_that_the_key_does_not_see(
+    endpoints: Endpoints,
+) -> None:
     telling = [
         (ask, answer.body)
         for ask in await endpoints.variants()
@@ -173,8 +183,13 @@ async def test_lists_across_workspaces_name_none_that_the_key_does_not_see(endpo
     assert endpoints.touched == []
 
 
-async def test_every_request_succeeds_for_a_key_that_sees_the_workspace(endpoints: Endpoints) -> None:
+async def test_every_request_succeeds_for_a_key_that_sees_the_workspace(
+    endpoints: Endpoints,
+) -> None:
     """Otherwise the tests above would compare two refusals of something else."""
-    answers = [(ask, await endpoints.ask(ask.of(OURS), "unlimited")) for ask in await endpoints.operations()]
+    answers = [
+        (ask, await endpoints.ask(ask.of(OURS), "unlimited"))
+        for ask in await endpoints.operations()
+    ]
     failed = [(ask, answer.body) for ask, answer in answers if answer.status >= 300]
     assert not failed, "\n".join(map(str, failed))

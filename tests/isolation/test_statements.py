@@ -19,7 +19,7 @@ import pytest
 
 from storage import queries
 from storage.faults import DatabaseRefused
-from tests.isolation.fleets import THEIRS, House
+from tests.isolation.fleets import THEIRS, Harness
 from tests.isolation.mutants import mutants_of
 from tests.isolation.running import Databases, rows_by_table, run_scenario, statements_replaced
 from tests.isolation.scenarios import SCENARIOS
@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from tests.isolation.scenarios import Scenario
 
 OF_A_WORKSPACE: Final = {
-    name: statement for name, statement in queries.STATEMENTS.items() if re.search(r"workspace_id|resource", statement)
+    name: statement
+    for name, statement in queries.STATEMENTS.items()
+    if re.search(r"workspace_id|resource", statement)
 }
-MUTANTS: Final = [mutant for name, statement in OF_A_WORKSPACE.items() for mutant in mutants_of(name, statement)]
+MUTANTS: Final = [
+    mutant for name, statement in OF_A_WORKSPACE.items() for mutant in mutants_of(name, statement)
+]
 
 # Conditions that say again what another says already, for the planner's sake: taking one out
 # changes no answer.
@@ -50,14 +54,18 @@ def test_every_statement_of_a_workspace_has_a_case(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_scenario_answers_as_if_the_other_workspace_were_not_there(databases: Databases, name: str) -> None:
+def test_a_scenario_answers_as_if_the_other_workspace_were_not_there(
+    databases: Databases, name: str
+) -> None:
     alone, beside = (_once(databases, SCENARIOS[name], beside=flag) for flag in (False, True))
     assert beside.answer == alone.answer
     assert beside.ours == alone.ours
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_scenario_changes_and_locks_nothing_of_the_other_workspace(databases: Databases, name: str) -> None:
+def test_a_scenario_changes_and_locks_nothing_of_the_other_workspace(
+    databases: Databases, name: str
+) -> None:
     beside = _once(databases, SCENARIOS[name], beside=True)
     assert beside.theirs_after == beside.theirs_before
 
@@ -66,15 +74,23 @@ def test_a_scenario_changes_and_locks_nothing_of_the_other_workspace(databases: 
 def test_a_scenario_runs_the_statements_that_it_names(databases: Databases, name: str) -> None:
     unknown = SCENARIOS[name].statements - OF_A_WORKSPACE.keys()
     missing = SCENARIOS[name].statements - _once(databases, SCENARIOS[name], beside=True).executed
-    assert (sorted(unknown), sorted(missing)) == ([], []), "not a statement of a workspace, or not run by the scenario"
+    assert (sorted(unknown), sorted(missing)) == ([], []), (
+        "not a statement of a workspace, or not run by the scenario"
+    )
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.statement}-{mutant.number}")
-def test_a_statement_that_forgets_the_workspace_is_noticed(databases: Databases, mutant: Mutant) -> None:
+@pytest.mark.parametrize(
+    "mutant", MUTANTS, ids=lambda mutant: f"{mutant.statement}-{mutant.number}"
+)
+def test_a_statement_that_forgets_the_workspace_is_noticed(
+    databases: Databases, mutant: Mutant
+) -> None:
     scenarios = [one for one in SCENARIOS.values() if mutant.statement in one.statements]
     noticed = any(_notices(databases, scenario, mutant) for scenario in scenarios)
     expected = (mutant.statement, mutant.removed) not in REDUNDANT
-    assert noticed is expected, f"without `{mutant.removed}` no scenario of {mutant.statement} says anything else"
+    assert noticed is expected, (
+        f"without `{mutant.removed}` no scenario of {mutant.statement} says anything else"
+    )
 
 
 def _notices(databases: Databases, scenario: Scenario, mutant: Mutant) -> bool:
@@ -103,7 +119,9 @@ def test_the_other_workspace_has_a_row_in_every_table(databases: Databases) -> N
     """A table in which `THEIRS` has nothing proves nothing."""
 
     async def count(database: Database) -> dict[str, int]:
-        return await rows_by_table(House.over(database), THEIRS)
+        return await rows_by_table(Harness.over(database), THEIRS)
 
     counts = databases.standing.run(count, databases.beside)
-    assert [table for table, rows in counts.items() if not rows] == [], "fill it for both in tests/isolation/fleets.py"
+    assert [table for table, rows in counts.items() if not rows] == [], (
+        "fill it for both in tests/isolation/fleets.py"
+    )

@@ -1,7 +1,8 @@
 """Which processes of the machine belong to a test, whoever started them.
 
-Owns the recognition: by the folder of the test (PostgreSQL gets an empty environment but works in its cluster) and by
-a mark in the environment (everything else inherits it, in whatever process session it runs).
+Owns the recognition: by the folder of the test (PostgreSQL gets an empty environment but works in
+its cluster) and by a mark in the environment (everything else inherits it, in whatever process
+session it runs).
 """
 
 from __future__ import annotations

@@ -35,17 +35,28 @@ async def test_nothing_is_lost_doubled_or_usurped_on_a_long_bad_day(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:
-        proxies = {shard_id: await stack.enter_async_context(open_proxy(dsn)) for shard_id in SHARDS}
+        proxies = {
+            shard_id: await stack.enter_async_context(open_proxy(dsn)) for shard_id in SHARDS
+        }
         ways = {shard_id: proxy.dsn for shard_id, proxy in proxies.items()}
         cluster = await stack.enter_async_context(
-            open_cluster(dsn, postgres_stores, tmp_path, shard_dsns=ways, ttl_seconds=SOAK_TTL_SECONDS, seed=SEED)
+            open_cluster(
+                dsn,
+                postgres_stores,
+                tmp_path,
+                shard_dsns=ways,
+                ttl_seconds=SOAK_TTL_SECONDS,
+                seed=SEED,
+            )
         )
         nemesis = Nemesis(cluster, proxies, Random(SEED), ttl_seconds=SOAK_TTL_SECONDS)
         await nemesis.rage(SECONDS)
         began = trio.current_time()
         await cluster.wait_everything_at_work(HEALING_SECONDS)
         healed_seconds = trio.current_time() - began
-        epochs = sum(len(process.shard.child.events("session_begun")) for process in cluster.processes)
+        epochs = sum(
+            len(process.shard.child.events("session_begun")) for process in cluster.processes
+        )
         faults = await cluster.end_and_judge()
     acknowledged = sum(len(poster.acknowledged) for poster in cluster.posters.values())
     print(f"\nseed {SEED}, {SECONDS:g} s: {dict(nemesis.blows)}")
@@ -62,4 +73,6 @@ def _keep_logs(cluster: Cluster, folder: Path) -> None:
     """By the numbers that the faults name; pytest keeps the folders of its last runs."""
     for number, process in enumerate(cluster.processes):
         ending = "killed" if process.killed else "ended"
-        (folder / f"process-{number}-{process.shard_id}-{ending}.log").write_text(process.shard.child.errors)
+        (folder / f"process-{number}-{process.shard_id}-{ending}.log").write_text(
+            process.shard.child.errors
+        )

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 30.0
 LASTHEARD: Final = (sys.executable, "-m", "lastheard")
-# A grandchild that outlived its parent holds the pipe open; the census finds it, nobody has to wait for it.
+# A grandchild that outlived its parent holds the pipe open; the census finds it, nobody has to wait
+# for it.
 _LAST_OUTPUT_SECONDS: Final = 2.0
 _SHOWN_CHARACTERS: Final = 3000
 
 
 class Child:
-    """One running process. `out` and `errors` grow while it runs; `records` are the JSON lines among the errors."""
+    """One running process.
+
+    `out` and `errors` grow while it runs; `records` are the JSON lines among the errors.
+    """
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
@@ -65,10 +69,14 @@ class Child:
                 await self._more.wait()
         return self.exit_code
 
-    async def wait_for_record(self, event: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+    async def wait_for_record(
+        self, event: str, seconds: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
         """The first record of this event, as soon as it was written."""
         await self.wait_until(
-            lambda: any(record["event"] == event for record in self.records), f"record {event}", seconds
+            lambda: any(record["event"] == event for record in self.records),
+            f"record {event}",
+            seconds,
         )
         return next(record for record in self.records if record["event"] == event)
 
@@ -76,7 +84,9 @@ class Child:
         """Until this text stands on its standard output."""
         await self.wait_until(lambda: text in self.out, f"output {text!r}", seconds)
 
-    async def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    async def wait_until(
+        self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Until its output fulfils the condition; fails when it ends first or takes too long."""
         with trio.move_on_after(seconds):
             while not condition():
@@ -120,9 +130,13 @@ class Child:
 
 
 @asynccontextmanager
-async def open_child(*command: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Child]:
+async def open_child(
+    *command: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Child]:
     """Run a command in a process session of its own, killed at the end of the block if it still runs."""
-    with trio.CancelScope(shield=True):  # between the fork and the handle a cancellation would lose the process
+    with trio.CancelScope(
+        shield=True
+    ):  # between the fork and the handle a cancellation would lose the process
         process = await trio.lowlevel.open_process(
             command,
             stdin=subprocess.DEVNULL,
@@ -155,7 +169,9 @@ async def run_lastheard(
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
     """The machine's, without settings that somebody has for a service of his own."""
-    foreign = {name: value for name, value in os.environ.items() if not name.startswith("LASTHEARD_")}
+    foreign = {
+        name: value for name, value in os.environ.items() if not name.startswith("LASTHEARD_")
+    }
     return {**foreign, "LASTHEARD_LOG_FORMAT": "json", **ours}
 
 

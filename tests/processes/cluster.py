@@ -1,7 +1,7 @@
 """Several shards as real processes on one database, under stream, poll and HTTP load.
 
-Owns the processes, each client's address, and the verdict in the end: every checker over everything that was stored,
-logged and connected. What is done to the processes is the tests' business.
+Owns the processes, each client's address, and the verdict in the end: every checker over everything
+that was stored, logged and connected. What is done to the processes is the tests' business.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ import trio
 from domain.model import Policy
 from lastheard.simulation import configure_fleet, run_simulator
 from tests.conftest import fetch
-from tests.processes.evidence import fetch_connections, fetch_cycles, fetch_owned_events, generations_of, unify_epochs
+from tests.processes.evidence import (
+    fetch_connections,
+    fetch_cycles,
+    fetch_owned_events,
+    generations_of,
+    unify_epochs,
+)
 from tests.processes.fleets import DEPOT, POLL_INTERVAL_SECONDS, make_depot, make_key
 from tests.processes.history import find_faults, find_miscounted, find_unlogged, find_unstored
 from tests.processes.ownership import Window, find_double_cycles, find_overlaps, find_usurpations
@@ -38,10 +44,27 @@ if TYPE_CHECKING:
     from lastheard.simulation import Simulated
     from tests.conftest import Stores
 
-TTL_SECONDS: Final = float(os.environ.get("LASTHEARD_CHAOS_TTL", "3"))  # make chaos: as in production
-SHARDS: Final = ("shard-1", "shard-2", "shard-3")  # with these names each of them gets two or three fleets
+TTL_SECONDS: Final = float(
+    os.environ.get("LASTHEARD_CHAOS_TTL", "3")
+)  # make chaos: as in production
+SHARDS: Final = (
+    "shard-1",
+    "shard-2",
+    "shard-3",
+)  # with these names each of them gets two or three fleets
 FLEETS: Final = (
-    *("--devices", "36", "--tenants", "9", "--rfms-tenants", "3", "--rate", "6", "--report-interval", "1"),
+    *(
+        "--devices",
+        "36",
+        "--tenants",
+        "9",
+        "--rfms-tenants",
+        "3",
+        "--rate",
+        "6",
+        "--report-interval",
+        "1",
+    ),
     *("--faults", "duplicates=0.05,out_of_order=0.05", "--seed", "17"),
 )
 SLACK_SECONDS: Final = 1.0  # two sides never agree to the millisecond on when a connection ended
@@ -78,7 +101,10 @@ class Process:
 
 
 class Cluster:
-    """Everything one test does something to. `processes` are all there ever were, `running` those by shard_id."""
+    """Everything one test does something to.
+
+    `processes` are all there ever were, `running` those by shard_id.
+    """
 
     def __init__(
         self,
@@ -141,7 +167,10 @@ class Cluster:
         return time.time()
 
     def go_on(self, shard_id: str, stopped_at: float) -> None:
-        """SIGCONT. What it has open may overlap with its successors' until it has seen what happened."""
+        """SIGCONT.
+
+        What it has open may overlap with its successors' until it has seen what happened.
+        """
         self.shard(shard_id).child.send(SIGCONT)
         self.pauses.append(Window(stopped_at, time.time() + NOTICING_SECONDS))
 
@@ -166,7 +195,9 @@ class Cluster:
         """A client for each shard, on vehicles of its own: what one of them asks again can only be its own."""
         shares = [list(vans)[number :: len(self.running)] for number in range(len(self.running))]
         for (shard_id, process), share in zip(sorted(self.running.items()), shares, strict=True):
-            poster = Poster(f"to-{shard_id}", share, self._key, random, pause_seconds=POST_PAUSE_SECONDS)
+            poster = Poster(
+                f"to-{shard_id}", share, self._key, random, pause_seconds=POST_PAUSE_SECONDS
+            )
             poster.shard_port = process.shard.port
             self.posters[shard_id] = poster
             self._nursery.start_soon(poster.run)
@@ -176,7 +207,9 @@ class Cluster:
             await poster.finish()
 
     async def order_simulator(self, path: str, **order: Any) -> None:
-        async with httpx.AsyncClient(base_url=self.simulated.http_url, timeout=10.0, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=self.simulated.http_url, timeout=10.0, trust_env=False
+        ) as client:
             (await client.post(path, json=order)).raise_for_status()
 
     # --- what is so now
@@ -193,19 +226,28 @@ class Cluster:
 
     async def leases(self) -> dict[str, Lease]:
         rows = await trio.to_thread.run_sync(fetch, self.dsn, LEASES)
-        return {row["resource"]: Lease(row["shard_id"], row["epoch"], row["token"], row["acquired_at"]) for row in rows}
+        return {
+            row["resource"]: Lease(row["shard_id"], row["epoch"], row["token"], row["acquired_at"])
+            for row in rows
+        }
 
     async def owned_by(self, shard_id: str) -> frozenset[str]:
-        return frozenset(name for name, lease in (await self.leases()).items() if lease.shard_id == shard_id)
+        return frozenset(
+            name for name, lease in (await self.leases()).items() if lease.shard_id == shard_id
+        )
 
-    def heard_since(self, instant: float, shard_ids: Collection[str] | None = None) -> dict[str, float]:
+    def heard_since(
+        self, instant: float, shard_ids: Collection[str] | None = None
+    ) -> dict[str, float]:
         """Which workspaces the running shards stored something owned of, and when first, after this instant."""
         first: dict[str, float] = {}
         for shard_id, process in self.running.items():
             if shard_ids is None or shard_id in shard_ids:
                 for workspace_id, committed_at in _commits(process):
                     if committed_at > instant:
-                        first[workspace_id] = min(committed_at, first.get(workspace_id, committed_at))
+                        first[workspace_id] = min(
+                            committed_at, first.get(workspace_id, committed_at)
+                        )
         return first
 
     async def wait_heard(
@@ -223,7 +265,9 @@ class Cluster:
             return set(workspace_ids) <= self.heard_since(since, by).keys()
 
         await wait_until(all_heard, f"data of {sorted(workspace_ids)}", seconds, self)
-        return {name: at for name, at in self.heard_since(since, by).items() if name in workspace_ids}
+        return {
+            name: at for name, at in self.heard_since(since, by).items() if name in workspace_ids
+        }
 
     async def wait_leases(
         self, condition: Callable[[dict[str, Lease]], bool], what: str, seconds: float
@@ -239,7 +283,9 @@ class Cluster:
         began = time.time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.wait_heard, self.fleets, began, seconds)
-            nursery.start_soon(self.wait_leases, self._all_held, "an owner for each workspace", seconds)
+            nursery.start_soon(
+                self.wait_leases, self._all_held, "an owner for each workspace", seconds
+            )
             for poster in self.posters.values():
                 nursery.start_soon(poster.wait_for_verdicts, 2, seconds)
 
@@ -254,7 +300,9 @@ class Cluster:
         await self.finish_posters()
         faults = []
         for shard_id, process in self.running.items():
-            faults += [f"{shard_id}: {fault}" for fault in find_uncounted(await process.shard.runtime())]
+            faults += [
+                f"{shard_id}: {fault}" for fault in find_uncounted(await process.shard.runtime())
+            ]
         connections = await fetch_connections(self.simulated)
         async with trio.open_nursery() as nursery:
             for shard_id in list(self.running):
@@ -279,7 +327,9 @@ class Cluster:
         faults = find_faults([event._replace(epoch=0) for event in events], devices)
         faults += find_usurpations(owned)
         faults += find_double_cycles(await fetch_cycles(self.dsn))
-        faults += find_unlogged(generations_of(self.processes), unify_epochs(self.processes, events, owned))
+        faults += find_unlogged(
+            generations_of(self.processes), unify_epochs(self.processes, events, owned)
+        )
         for poster in self.posters.values():
             faults += find_unstored(poster.acknowledged, events)
             faults += find_miscounted(poster.expected_events(), events)
@@ -316,7 +366,10 @@ def instant(record: dict[str, Any]) -> float:
 
 
 async def wait_until(
-    condition: Callable[[], Awaitable[bool]], what: str, seconds: float, cluster: Cluster | None = None
+    condition: Callable[[], Awaitable[bool]],
+    what: str,
+    seconds: float,
+    cluster: Cluster | None = None,
 ) -> None:
     """Poll: another process has no event for us. Fails with the ends of the logs."""
     with trio.move_on_after(seconds):
@@ -349,12 +402,18 @@ async def open_cluster(
     settings = {"ttl_seconds": str(ttl_seconds), "min_poll_interval_seconds": "2"}
     async with run_simulator(*FLEETS) as simulated, trio.open_nursery() as nursery:
         cluster = Cluster(dsn, shard_dsns, key, simulated, nursery, **settings)
-        # Before there is anything to own: who comes first would take it all, and give it back one by one.
+        # Before there is anything to own: who comes first would take it all, and give it back one
+        # by one.
         await cluster.start(*shard_ids)
-        configure = partial(configure_fleet, stores.registry, simulated, credentials_dir=folder, policy=Policy())
-        # The polled ones first: theirs are then the smallest ordinals, and their late starts come soonest.
+        configure = partial(
+            configure_fleet, stores.registry, simulated, credentials_dir=folder, policy=Policy()
+        )
+        # The polled ones first: theirs are then the smallest ordinals, and their late starts come
+        # soonest.
         for tenant in sorted(simulated.tenants, key=lambda tenant: tenant.provider):
-            await configure(tenant, poll_interval_seconds=intervals.get(tenant.name, POLL_INTERVAL_SECONDS))
+            await configure(
+                tenant, poll_interval_seconds=intervals.get(tenant.name, POLL_INTERVAL_SECONDS)
+            )
         cluster.start_posters(await make_depot(stores, 30), Random(seed))
         await cluster.wait_everything_at_work()
         yield cluster

@@ -1,8 +1,9 @@
 """A TCP proxy in front of PostgreSQL that can take the database away.
 
-Owns the forwarding and three ways to spoil it: cut (connections break, new ones are closed at once), frozen (bytes
-stay where they are, as behind a dead network), and the answer to one COMMIT lost. Of the protocol it
-understands only where a transaction begins and ends, and what a trace id looks like among its parameters.
+Owns the forwarding and three ways to spoil it: cut (connections break, new ones are closed at
+once), frozen (bytes stay where they are, as behind a dead network), and the answer to one COMMIT
+lost. Of the protocol it understands only where a transaction begins and ends, and what a trace id
+looks like among its parameters.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class DatabaseProxy:
         """For the process that is to go through the proxy."""
         parts = urlsplit(self._target)
         user = parts.username or "postgres"
-        return urlunsplit((parts.scheme, f"{user}@127.0.0.1:{self._port}", parts.path, "sslmode=disable", ""))
+        return urlunsplit(
+            (parts.scheme, f"{user}@127.0.0.1:{self._port}", parts.path, "sslmode=disable", "")
+        )
 
     def change(self, condition: Condition) -> None:
         """From now on. Being cut breaks what is open; being frozen only stops it."""
@@ -118,7 +121,10 @@ class DatabaseProxy:
     async def _connect(self) -> trio.SocketStream:
         parts = urlsplit(self._target)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        host, port = query.get("host", parts.hostname or "127.0.0.1"), query.get("port", parts.port or 5432)
+        host, port = (
+            query.get("host", parts.hostname or "127.0.0.1"),
+            query.get("port", parts.port or 5432),
+        )
         with trio.fail_after(CONNECT_SECONDS):
             if host.startswith("/"):
                 return await trio.open_unix_socket(f"{host}/.s.PGSQL.{port}")

@@ -45,6 +45,8 @@ async def ask_all_that_is_described(
             *(() if seconds is None else ("--max-time", f"{seconds:g}")),
         ]
         with trio.fail_after((seconds or 0) + 300):
-            ended = await trio.run_process(command, check=False, cwd=folder, env=os.environ | _HOOKS)
+            ended = await trio.run_process(
+                command, check=False, cwd=folder, env=os.environ | _HOOKS
+            )
         assert (await shard.get("/healthz")).status_code == 200
     assert ended.returncode == 0, "what it found stands above, each with a request that repeats it"

@@ -40,22 +40,32 @@ async def fetch_cycles(dsn: str) -> list[CycleRow]:
 async def fetch_connections(simulated: Simulated) -> list[Connection]:
     """The provider's own log: every stream connection there ever was."""
     entries = await ask_simulator(simulated, "/sim/connections")
-    return [Connection(entry["tenant"], entry["opened_at"], entry["closed_at"]) for entry in entries]
+    return [
+        Connection(entry["tenant"], entry["opened_at"], entry["closed_at"]) for entry in entries
+    ]
 
 
 def generations_of(processes: Sequence[Process]) -> list[Generation]:
     """What each process said of its commits; in place of an epoch its number, since it may have had several."""
     return [
-        Generation(number, _logged(process.shard.child), process.killed) for number, process in enumerate(processes)
+        Generation(number, _logged(process.shard.child), process.killed)
+        for number, process in enumerate(processes)
     ]
 
 
-def unify_epochs(processes: Sequence[Process], events: Iterable[Event], owned: Iterable[OwnedEvent]) -> list[Event]:
+def unify_epochs(
+    processes: Sequence[Process], events: Iterable[Event], owned: Iterable[OwnedEvent]
+) -> list[Event]:
     """The events with the number of the process that wrote them in place of its epoch, -1 when none of these did."""
     numbers = _number_by_session(processes)
-    writers = {(event.workspace_id, event.device_id, event.sequence): (event.shard_id, event.epoch) for event in owned}
+    writers = {
+        (event.workspace_id, event.device_id, event.sequence): (event.shard_id, event.epoch)
+        for event in owned
+    }
     return [
-        event._replace(epoch=numbers.get(writers[event.workspace_id, event.device_id, event.sequence], -1))
+        event._replace(
+            epoch=numbers.get(writers[event.workspace_id, event.device_id, event.sequence], -1)
+        )
         for event in events
     ]
 
@@ -73,7 +83,11 @@ def _logged(child: Child) -> list[Logged]:
     return [
         Logged("", 0, LONG_AGO),
         *(
-            Logged(record["trace_id"], record["updates"], datetime.fromisoformat(record["committed_at"]))
+            Logged(
+                record["trace_id"],
+                record["updates"],
+                datetime.fromisoformat(record["committed_at"]),
+            )
             for record in child.events("telematics_update_accepted")
         ),
     ]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from api.keys import Scope, mint_key
-from api.ports import DeviceDraft
 from domain.model import Policy, ProviderConnection
 from lastheard.simulation import configure_fleet
+from ports.registry import DeviceDraft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +32,22 @@ async def make_key(stores: Stores) -> str:
 
 async def make_depot(stores: Stores, devices: int) -> Sequence[str]:
     """A workspace that nobody collects for; its device ids."""
-    await stores.registry.put_workspace(DEPOT, name="Depot", active=True, poll_interval_seconds=3600, policy=Policy())
+    await stores.registry.put_workspace(
+        DEPOT, name="Depot", active=True, poll_interval_seconds=3600, policy=Policy()
+    )
     await stores.registry.put_provider(
-        ProviderConnection(DEPOT, DEPOT_PROVIDER, "rfms", "poll", "http://127.0.0.1:9", None, active=False)
+        ProviderConnection(
+            DEPOT, DEPOT_PROVIDER, "rfms", "poll", "http://127.0.0.1:9", None, active=False
+        )
     )
     ids = [f"van-{number:03d}" for number in range(devices)]
     drafts = [
         DeviceDraft(
-            device_id=name, provider_id=DEPOT_PROVIDER, external_id=name, vehicle_id=f"v-{name}", vehicle_name=name
+            device_id=name,
+            provider_id=DEPOT_PROVIDER,
+            external_id=name,
+            vehicle_id=f"v-{name}",
+            vehicle_name=name,
         )
         for name in ids
     ]
@@ -61,7 +69,9 @@ async def make_fleets(stores: Stores, simulated: Simulated, folder: Path) -> Non
 
 
 async def ask_simulator(simulated: Simulated, path: str) -> Any:
-    async with httpx.AsyncClient(base_url=simulated.http_url, timeout=10.0, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=simulated.http_url, timeout=10.0, trust_env=False
+    ) as client:
         answer = await client.get(path)
         answer.raise_for_status()
         return answer.json()

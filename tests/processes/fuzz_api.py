@@ -25,5 +25,10 @@ SEED = os.environ.get("FUZZ_SEED", "1")
 
 async def test_no_answer_is_undocumented(dsn: str, postgres_stores: Stores, tmp_path: Path) -> None:
     await ask_all_that_is_described(
-        dsn, postgres_stores, tmp_path, seconds=SECONDS, seed=SEED, phases="examples,coverage,fuzzing,stateful"
+        dsn,
+        postgres_stores,
+        tmp_path,
+        seconds=SECONDS,
+        seed=SEED,
+        phases="examples,coverage,fuzzing,stateful",
     )

@@ -1,7 +1,8 @@
 """Judging what a database holds after everything that was done to the processes that wrote it.
 
-Owns the rules (spec.md, acceptance behaviour 2; FR-015), stated apart from the code that keeps them: it shares nothing
-with domain/acceptance.py or storage/. Pure: rows in, sentences out, no sentence is a good history. `rows.py` fetches.
+Owns the rules (spec.md, acceptance behaviour 2; FR-015), stated apart from the code that keeps
+them: it shares nothing with domain/acceptance.py or storage/. Pure: rows in, sentences out, no
+sentence is a good history. `rows.py` fetches.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ class Logged(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """What one process said of its commits. Killed, it may have committed one unit more than it had time to log."""
+    """What one process said of its commits.
+
+    Killed, it may have committed one unit more than it had time to log.
+    """
 
     epoch: int
     logged: Sequence[Logged]
@@ -105,7 +109,9 @@ def _faults_of_device(row: DeviceRow, history: Sequence[Event]) -> Iterable[str]
     yield from standing_still
     if dict(row.document) != folded:
         wrong = sorted(
-            signal for signal in folded.keys() | row.document.keys() if folded.get(signal) != row.document.get(signal)
+            signal
+            for signal in folded.keys() | row.document.keys()
+            if folded.get(signal) != row.document.get(signal)
         )
         yield f"the snapshot is not the fold of its events in {wrong}"
 
@@ -130,7 +136,11 @@ def _fold(history: Iterable[Event]) -> tuple[dict[str, tuple[object, datetime]],
 def find_unstored(acknowledged: Iterable[Acknowledged], events: Iterable[Event]) -> list[str]:
     """Updates that somebody was told to be accepted and that are not in the history, exactly once and as told."""
     stored = Counter(Acknowledged(*event.key, event.sequence, event.trace_id) for event in events)
-    return [f"acknowledged, but stored {stored[each]} times: {each}" for each in acknowledged if stored[each] != 1]
+    return [
+        f"acknowledged, but stored {stored[each]} times: {each}"
+        for each in acknowledged
+        if stored[each] != 1
+    ]
 
 
 def find_miscounted(expected: Mapping[str, Collection[int]], events: Iterable[Event]) -> list[str]:
@@ -157,7 +167,11 @@ def _compare(generation: Generation, events: Sequence[Event]) -> Iterable[str]:
         logged[record.trace_id] += record.updates
     stored = Counter(event.trace_id for event in events)
     limit = generation.certain_before
-    open_ended = set() if limit is None else {event.trace_id for event in events if event.recorded_at >= limit}
+    open_ended = (
+        set()
+        if limit is None
+        else {event.trace_id for event in events if event.recorded_at >= limit}
+    )
     for trace_id in logged.keys() | stored.keys():
         more_is_fine = trace_id in open_ended and stored[trace_id] >= logged[trace_id]
         if stored[trace_id] != logged[trace_id] and not more_is_fine:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS: Final = (0.2, 3.0)  # between two blows
 HARM_TTLS: Final = (0.1, 3.0)  # shorter and longer than a session lasts
-EXIT_SECONDS: Final = 45.0  # a planned stop while other things go wrong: the sum of its budgets and a margin
+EXIT_SECONDS: Final = (
+    45.0  # a planned stop while other things go wrong: the sum of its budgets and a margin
+)
 KILL_BACKENDS: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name LIKE 'lastheard/%' AND datname = current_database() AND random() < {share}
@@ -34,7 +36,12 @@ class Nemesis:
     """`proxies`: each shard's own way to the database."""
 
     def __init__(
-        self, cluster: Cluster, proxies: Mapping[str, DatabaseProxy], random: Random, *, ttl_seconds: float
+        self,
+        cluster: Cluster,
+        proxies: Mapping[str, DatabaseProxy],
+        random: Random,
+        *,
+        ttl_seconds: float,
     ) -> None:
         self.blows: Counter[str] = Counter()
         self._cluster = cluster
@@ -45,7 +52,15 @@ class Nemesis:
 
     async def rage(self, seconds: float) -> None:
         """Blows for so long; returns when everything that was broken is mended."""
-        harms = [self._kill, self._kill, self._pause, self._pause, self._restart, self._cut_off, self._freeze]
+        harms = [
+            self._kill,
+            self._kill,
+            self._pause,
+            self._pause,
+            self._restart,
+            self._cut_off,
+            self._freeze,
+        ]
         others = [self._kill_backends, self._disconnect, self._slow_down]
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(seconds):
@@ -53,7 +68,9 @@ class Nemesis:
                     await trio.sleep(self._random.uniform(*PAUSE_SECONDS))
                     free = sorted(self._cluster.running.keys() - self._busy)
                     if free and self._random.random() < 0.7:
-                        nursery.start_soon(self._strike, self._random.choice(harms), self._random.choice(free))
+                        nursery.start_soon(
+                            self._strike, self._random.choice(harms), self._random.choice(free)
+                        )
                     else:
                         nursery.start_soon(self._random.choice(others))
 

@@ -32,14 +32,23 @@ SENT: Final[dict[str, list[bytes]]] = {
     "a wrong key": ask(b"GET " + API + b"/workspaces", WRONG),
     "no key": ask(b"GET " + API + b"/workspaces"),
     "a key that is none": ask(b"GET " + API + b"/workspaces", b"Authorization: Bearer \xff\xfe"),
-    "bad JSON": ask(b"POST " + API + b"/ingest", b"Content-Type: application/json", b"Content-Length: 1", body=b"{"),
-    "bad JSON with a wrong key": ask(b"POST " + API + b"/ingest", WRONG, b"Content-Length: 1", body=b"{"),
+    "bad JSON": ask(
+        b"POST " + API + b"/ingest",
+        b"Content-Type: application/json",
+        b"Content-Length: 1",
+        body=b"{",
+    ),
+    "bad JSON with a wrong key": ask(
+        b"POST " + API + b"/ingest", WRONG, b"Content-Length: 1", body=b"{"
+    ),
     "a path that is not there": ask(b"GET /nowhere/%00/%ff"),
     "a query that is no text": ask(b"GET /healthz?%ff=%00&=&&"),
     "a method that is not there": ask(b"BREW /healthz"),
     "an unready probe": ask(b"GET /readyz"),
     "a length that is no number": ask(b"POST " + API + b"/ingest", b"Content-Length: many"),
-    "an expectation": ask(b"POST " + API + b"/ingest", b"Expect: 100-continue", b"Content-Length: 9"),
+    "an expectation": ask(
+        b"POST " + API + b"/ingest", b"Expect: 100-continue", b"Content-Length: 9"
+    ),
 }
 
 
@@ -52,7 +61,9 @@ async def send(source: str, port: int, pieces: list[bytes], *, reset: bool) -> N
                 with trio.move_on_after(QUIET_SECONDS):
                     await stream.receive_some(65536)
             if reset:
-                stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+                stream.setsockopt(
+                    trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
     except (OSError, trio.BrokenResourceError):
         pass  # the server was quicker to end it
 
@@ -61,7 +72,9 @@ async def send_a_body_after_the_answer(source: str, port: int) -> None:
     """Over h2, to a stream that has ended, which makes Hypercorn's code fail."""
     client = H2Connection()
     client.initiate_connection()
-    client.send_headers(1, [(":method", "POST"), (":path", "/healthz"), (":scheme", "http"), (":authority", "a")])
+    client.send_headers(
+        1, [(":method", "POST"), (":path", "/healthz"), (":scheme", "http"), (":authority", "a")]
+    )
     try:
         async with await connect(source, port) as stream:
             with trio.move_on_after(ANSWER_SECONDS):
@@ -78,7 +91,9 @@ async def _wait_for_the_answer(client: H2Connection, stream: trio.SocketStream) 
     while not ended:
         await stream.send_all(client.data_to_send())
         data = await stream.receive_some(65536)
-        ended = not data or any(isinstance(event, StreamEnded) for event in client.receive_data(data))
+        ended = not data or any(
+            isinstance(event, StreamEnded) for event in client.receive_data(data)
+        )
 
 
 def nuisances(port: int, times: int) -> Iterator[Callable[[], Awaitable[None]]]:

@@ -1,7 +1,8 @@
 """Judging who wrote what when many shards shared one database: never two effective owners.
 
-Owns the rules of runtime/sessions.py as they show afterwards, in event rows, poll cycles and the providers' own log of
-connections; it shares no code with what keeps them. Pure: rows in, sentences out, no sentence is a good history.
+Owns the rules of runtime/sessions.py as they show afterwards, in event rows, poll cycles and the
+providers' own log of connections; it shares no code with what keeps them. Pure: rows in, sentences
+out, no sentence is a good history.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ MAX_NAMED = 5  # of one kind of fault and one resource; the rest would say the s
 
 
 class OwnedEvent(NamedTuple):
-    """One row of events, as far as ownership goes. `resource` and `token` are None for what no lease covered."""
+    """One row of events, as far as ownership goes.
+
+    `resource` and `token` are None for what no lease covered.
+    """
 
     workspace_id: str
     device_id: str
@@ -63,7 +67,9 @@ def find_usurpations(events: Iterable[OwnedEvent]) -> list[str]:
     faults = []
     for event in events:
         if (event.resource is None) is not (event.token is None):
-            faults.append(f"{event.workspace_id}/{event.device_id} {event.sequence}: a token without a resource")
+            faults.append(
+                f"{event.workspace_id}/{event.device_id} {event.sequence}: a token without a resource"
+            )
         elif event.resource is not None:
             by_resource[event.resource].append(event)
     for resource, owned in sorted(by_resource.items()):
@@ -78,7 +84,9 @@ def _shared_tokens(events: Sequence[OwnedEvent]) -> Iterable[str]:
     for event in events:
         sessions[event.token].add((event.shard_id, event.epoch))
     return [
-        f"token {token} was used by {sorted(owners)}" for token, owners in sorted(sessions.items()) if len(owners) > 1
+        f"token {token} was used by {sorted(owners)}"
+        for token, owners in sorted(sessions.items())
+        if len(owners) > 1
     ]
 
 
@@ -115,7 +123,10 @@ def _by_falling_token(events: Sequence[OwnedEvent]) -> list[tuple[int, list[Owne
 
 
 def find_double_cycles(cycles: Iterable[CycleRow]) -> list[str]:
-    """Slots that were collected twice: two good ends, or two attempts at one time. Runs on demand stand apart."""
+    """Slots that were collected twice: two good ends, or two attempts at one time.
+
+    Runs on demand stand apart.
+    """
     by_slot: defaultdict[tuple[str, datetime], list[CycleRow]] = defaultdict(list)
     for cycle in cycles:
         if cycle.trigger != "manual":
@@ -158,7 +169,9 @@ def find_overlaps(
     return [
         fault
         for tenant, opened in sorted(by_tenant.items())
-        for one, other in combinations(sorted(opened, key=lambda connection: connection.opened_at), 2)
+        for one, other in combinations(
+            sorted(opened, key=lambda connection: connection.opened_at), 2
+        )
         for fault in _doubled(tenant, one, other, slack_seconds, paused)
     ]
 
@@ -171,6 +184,8 @@ def _doubled(
         float("inf") if one.closed_at is None else one.closed_at,
         float("inf") if other.closed_at is None else other.closed_at,
     )
-    excused = any(window.begins_at <= other.opened_at and ends_at <= window.ends_at for window in paused)
+    excused = any(
+        window.begins_at <= other.opened_at and ends_at <= window.ends_at for window in paused
+    )
     if ends_at - other.opened_at > slack_seconds and not excused:
         yield f"{tenant}: two streams for {ends_at - other.opened_at:.2f} s from {other.opened_at:.2f} on"

@@ -29,7 +29,13 @@ class Poster:
     """Posts to wherever `shard_port` says."""
 
     def __init__(
-        self, name: str, devices: Sequence[str], key: str, random: Random, *, pause_seconds: float = PAUSE_SECONDS
+        self,
+        name: str,
+        devices: Sequence[str],
+        key: str,
+        random: Random,
+        *,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self.shard_port: int | None = None
         self.acknowledged: list[Acknowledged] = []
@@ -50,9 +56,13 @@ class Poster:
     async def run(self) -> None:
         """Until `finish`; a batch that waits for its verdict is brought to its end first."""
         headers = {"authorization": f"Bearer {self._key}"}
-        async with httpx.AsyncClient(headers=headers, timeout=ANSWER_SECONDS, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            headers=headers, timeout=ANSWER_SECONDS, trust_env=False
+        ) as client:
             while not self._finishing:
-                await self._post_until_verdict(client, f"{self._name}-{len(self.batches)}", self._make_batch())
+                await self._post_until_verdict(
+                    client, f"{self._name}-{len(self.batches)}", self._make_batch()
+                )
                 await trio.sleep(self._pause_seconds)
         self._ended.set()
 
@@ -79,7 +89,10 @@ class Poster:
 
     def expected_events(self) -> dict[str, set[int]]:
         """How many events each trace may have: all of its updates; without a verdict also none."""
-        return {trace_id: {BATCH_SIZE} if known else {0, BATCH_SIZE} for trace_id, known in self.batches.items()}
+        return {
+            trace_id: {BATCH_SIZE} if known else {0, BATCH_SIZE}
+            for trace_id, known in self.batches.items()
+        }
 
     # --- one batch
 
@@ -88,9 +101,15 @@ class Poster:
 
     def _make_update(self, device_id: str) -> dict[str, Any]:
         self._observed_at += timedelta(milliseconds=1)
-        values = {"soc_percent": self._random.randint(1, 100), "odometer_km": self._random.randint(1, 10_000)}
+        values = {
+            "soc_percent": self._random.randint(1, 100),
+            "odometer_km": self._random.randint(1, 10_000),
+        }
         observed_at = self._observed_at.isoformat()
-        readings = [{"signal": name, "value": value, "observed_at": observed_at} for name, value in values.items()]
+        readings = [
+            {"signal": name, "value": value, "observed_at": observed_at}
+            for name, value in values.items()
+        ]
         return {
             "workspace_id": DEPOT,
             "provider_id": DEPOT_PROVIDER,
@@ -98,7 +117,9 @@ class Poster:
             "readings": readings,
         }
 
-    async def _post_until_verdict(self, client: httpx.AsyncClient, trace_id: str, batch: list[dict[str, Any]]) -> None:
+    async def _post_until_verdict(
+        self, client: httpx.AsyncClient, trace_id: str, batch: list[dict[str, Any]]
+    ) -> None:
         self.batches[trace_id] = False
         while not self.batches[trace_id]:
             try:
@@ -123,7 +144,8 @@ class Poster:
             return
         results = answer.json()["results"]
         outcomes = {result["outcome"] for result in results}
-        # A duplicate is what was committed before its answer got lost; and a batch is committed as a whole.
+        # A duplicate is what was committed before its answer got lost; and a batch is committed as
+        # a whole.
         assert outcomes in ({"accepted"}, {"duplicate"}, {"stale", "duplicate"}), answer.text
         self.batches[trace_id] = True
         if outcomes == {"accepted"}:

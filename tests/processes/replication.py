@@ -35,14 +35,20 @@ if TYPE_CHECKING:
     from pathlib import Path
     from signal import Signals
 
-# Below the prefix of tests/postgres.py and with its lock file, so that the next run ends what a killed one left.
+# Below the prefix of tests/postgres.py and with its lock file, so that the next run ends what a
+# killed one left.
 _PREFIX: Final = "lastheard-run-pair-"
 _HOST: Final = "127.0.0.1"
 _BUDGET_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
 _STOP_SECONDS: Final = 10.0
 # What a process has written survives its death without fsync; only machines are not killed here.
-_SERVER: Final[Mapping[str, str]] = {**SETTINGS, "fsync": "off", "synchronous_commit": "on", "wal_level": "replica"}
+_SERVER: Final[Mapping[str, str]] = {
+    **SETTINGS,
+    "fsync": "off",
+    "synchronous_commit": "on",
+    "wal_level": "replica",
+}
 _LOG_SHOWN: Final = 2000
 
 
@@ -65,7 +71,9 @@ class Server:
         """Bring it up as what its cluster says that it is; returns when it answers."""
         ours = {**_SERVER, "port": str(self.port), "listen_addresses": _HOST, **settings}
         with self._log.open("ab") as output:
-            self._postmaster = await start_postmaster(postgres_command(self.place, ours), self.place, output)
+            self._postmaster = await start_postmaster(
+                postgres_command(self.place, ours), self.place, output
+            )
         await self.wait_for("SELECT 1", "1")
 
     async def ask(self, question: str, database: str = "postgres") -> str | None:
@@ -85,7 +93,9 @@ class Server:
                     said = str(refusal)
                 await trio.sleep(0 if said == answer else _POLL_SECONDS)
             return
-        raise AssertionError(f"{question}: {said}, not {answer}\n{self._log.read_text()[-_LOG_SHOWN:]}")
+        raise AssertionError(
+            f"{question}: {said}, not {answer}\n{self._log.read_text()[-_LOG_SHOWN:]}"
+        )
 
     async def now(self) -> datetime:
         return datetime.fromisoformat(str(await self.ask("SELECT clock_timestamp()")))
@@ -180,9 +190,14 @@ def dsn_of(*servers: Server) -> str:
 
 @asynccontextmanager
 async def open_pair() -> AsyncIterator[Pair]:
-    """A migrated primary and an asynchronous standby that has caught up. Both are gone when the block ends."""
+    """A migrated primary and an asynchronous standby that has caught up.
+
+    Both are gone when the block ends.
+    """
     async with AsyncExitStack() as stack:
-        primary, standby = [await stack.enter_async_context(_open_server(port)) for port in _free_ports(2)]
+        primary, standby = [
+            await stack.enter_async_context(_open_server(port)) for port in _free_ports(2)
+        ]
         await make_cluster(primary.place, _SERVER, structlog.get_logger("pair"))
         await primary.start()
         await primary.ask(f"CREATE DATABASE {DATABASE}")
@@ -209,7 +224,10 @@ async def _open_server(port: int) -> AsyncIterator[Server]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """PostgreSQL cannot choose one by itself. Another process may be faster; then a start fails and says so."""
+    """PostgreSQL cannot choose one by itself.
+
+    Another process may be faster; then a start fails and says so.
+    """
     with_sockets = [socket.create_server((_HOST, 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in with_sockets]
     for each in with_sockets:

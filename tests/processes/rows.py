@@ -14,7 +14,9 @@ from tests.processes.history import DeviceRow, Event, Generation, Logged
 if TYPE_CHECKING:
     from tests.processes.child import Child
 
-EVENTS = "SELECT workspace_id, device_id, sequence, recorded_at, epoch, trace_id, readings FROM events"
+EVENTS = (
+    "SELECT workspace_id, device_id, sequence, recorded_at, epoch, trace_id, readings FROM events"
+)
 DEVICES = """
     SELECT workspace_id, device_id, s.version AS state_version, n.version AS snapshot_version, document
     FROM device_state s JOIN snapshots n USING (workspace_id, device_id)
@@ -36,11 +38,16 @@ def generation_of(child: Child, *, killed: bool) -> Generation:
     epochs = [record["epoch"] for record in child.events("session_begun")]
     assert len(epochs) == 1, f"this process had {len(epochs)} sessions"
     logged = [
-        Logged(record["trace_id"], record["updates"], datetime.fromisoformat(record["committed_at"]))
+        Logged(
+            record["trace_id"], record["updates"], datetime.fromisoformat(record["committed_at"])
+        )
         for record in child.events("telematics_update_accepted")
     ]
     return Generation(epochs[0], logged, killed)
 
 
 def _document(text: str) -> dict[str, Any]:
-    return {signal: (value, datetime.fromisoformat(at)) for signal, (value, at) in orjson.loads(text).items()}
+    return {
+        signal: (value, datetime.fromisoformat(at))
+        for signal, (value, at) in orjson.loads(text).items()
+    }

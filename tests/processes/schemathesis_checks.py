@@ -40,12 +40,20 @@ _BEYOND_A_SCHEMA = {
 @schemathesis.check
 def refusal_is_beyond_a_schema(_ctx: CheckContext, response: Response, case: Case[Any]) -> None:
     """Raise AssertionError for a 422 that the description should have forbidden."""
-    if response.status_code != 422 or case.meta is None or not case.meta.generation.mode.is_positive:
+    if (
+        response.status_code != 422
+        or case.meta is None
+        or not case.meta.generation.mode.is_positive
+    ):
         return
     operation_id = str(case.operation.definition.raw["operationId"])
     is_csv = case.media_type == "text/csv"
     for fault in response.json()["errors"]:
         if is_csv or (operation_id == "put_provider" and fault["pointer"].startswith("/settings")):
             continue  # the inside of a CSV; settings, which each provider type defines
-        if not any(re.match(rule, fault["detail"]) for rule in _BEYOND_A_SCHEMA.get(operation_id, ())):
-            raise AssertionError(f"the description allows what is refused at {fault['pointer']}: {fault['detail']}")
+        if not any(
+            re.match(rule, fault["detail"]) for rule in _BEYOND_A_SCHEMA.get(operation_id, ())
+        ):
+            raise AssertionError(
+                f"the description allows what is refused at {fault['pointer']}: {fault['detail']}"
+            )

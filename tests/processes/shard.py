@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/telematics-mvp"
 SHARD_ID = "shard-1"
-# Above every bound of the service's own (an ingest answer: 10 s), so that a test sees its answer and not its own haste.
+# Above every bound of the service's own (an ingest answer: 10 s), so that a test sees its answer
+# and not its own haste.
 ANSWER_SECONDS = 20.0
 
 
@@ -89,7 +90,14 @@ def find_uncounted(runtime: Any) -> list[str]:
     """The counting identities of design.md that do not hold in an answer of /runtime."""
     frames, ingest = runtime["shard"]["frames"], runtime["ingest"]
     sums = {
-        "frames": (frames["received"], sum(frames[part] for part in ("merged", "ignored", "malformed", "pending"))),
+        "frames": (
+            frames["received"],
+            sum(frames[part] for part in ("merged", "ignored", "malformed", "pending")),
+        ),
         "updates": (ingest["submitted"], sum(ingest["outcomes"].values()) + ingest["pending"]),
     }
-    return [f"{name}: {whole} are not {parts}" for name, (whole, parts) in sums.items() if whole != parts]
+    return [
+        f"{name}: {whole} are not {parts}"
+        for name, (whole, parts) in sums.items()
+        if whole != parts
+    ]

@@ -58,7 +58,9 @@ async def hold_half_open(port: int, counts: Counter[str]) -> None:
         with suppress(OSError, trio.BrokenResourceError):
             async with await connect("127.0.0.3", port) as stream:
                 counts["half_open"] += 1
-                await stream.send_all(b"GET /api/telematics-mvp/workspaces HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+                await stream.send_all(
+                    b"GET /api/telematics-mvp/workspaces HTTP/1.1\r\nHost: a\r\nX-Slow: "
+                )
                 await stream.receive_some(1)  # until it is closed
         await trio.sleep(PAUSE_SECONDS)
 
@@ -68,7 +70,9 @@ async def run(port: int, seconds: float) -> Counter[str]:
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
             for number in range(WRONG_KEYS):
-                nursery.start_soon(lambda same: send_wrong_keys(port, counts, same=same), number % 2 == 0)
+                nursery.start_soon(
+                    lambda same: send_wrong_keys(port, counts, same=same), number % 2 == 0
+                )
             for _ in range(HALF_OPEN):
                 nursery.start_soon(hold_half_open, port, counts)
     return counts

@@ -11,10 +11,25 @@ from tests.processes.child import Child, run_lastheard
 pytestmark = pytest.mark.processes
 
 USAGE, UNAVAILABLE = 2, 69
-COMMANDS = (("config", "check"), ("serve",), ("migrate",), ("migrate", "--check"), ("token", "create", "x"))
+COMMANDS = (
+    ("config", "check"),
+    ("serve",),
+    ("migrate",),
+    ("migrate", "--check"),
+    ("token", "create", "x"),
+)
 AT_ONCE = 3
 # One of each kind: tests/test_settings.py has the whole table.
-KINDS = ("slash", "at", "hash", "question mark", "percent", "folded by NFKC", "in the query: and", "keywords")
+KINDS = (
+    "slash",
+    "at",
+    "hash",
+    "question mark",
+    "percent",
+    "folded by NFKC",
+    "in the query: and",
+    "keywords",
+)
 
 
 async def run_all(runs: list[tuple[tuple[str, ...], str]]) -> list[Child]:
@@ -33,7 +48,9 @@ async def run_all(runs: list[tuple[tuple[str, ...], str]]) -> list[Child]:
 
 
 @pytest.mark.parametrize("command", COMMANDS[:3], ids=" ".join)
-async def test_no_command_repeats_a_piece_of_a_password_that_broke_its_dsn(command: tuple[str, ...]) -> None:
+async def test_no_command_repeats_a_piece_of_a_password_that_broke_its_dsn(
+    command: tuple[str, ...],
+) -> None:
     rows = [row for row in BROKEN if row[0] in KINDS]
     assert len(rows) == len(KINDS)
     children = await run_all([(command, dsn) for _, dsn, _ in rows])
@@ -47,6 +64,10 @@ async def test_no_command_repeats_a_piece_of_a_password_that_broke_its_dsn(comma
 async def test_no_command_repeats_the_password_of_a_dsn_that_can_be_read() -> None:
     """The database does not answer, which is said with everything that may be said."""
     dsn = f"postgresql://app:{LEFT}%2F{RIGHT}@127.0.0.1:1/fleet?password={LEFT}{RIGHT}"
-    for command, child in zip(COMMANDS, await run_all([(command, dsn) for command in COMMANDS]), strict=True):
-        assert child.exit_code == (0 if command == ("config", "check") else UNAVAILABLE), child.tail()
+    for command, child in zip(
+        COMMANDS, await run_all([(command, dsn) for command in COMMANDS]), strict=True
+    ):
+        assert child.exit_code == (0 if command == ("config", "check") else UNAVAILABLE), (
+            child.tail()
+        )
         assert repeated(child.out + child.errors) == set()

@@ -31,12 +31,15 @@ def assert_says(child: Child, code: int, *words: str) -> None:
 
 async def run_with(*arguments: str, **settings: str) -> Child:
     return await run_lastheard(
-        *arguments, environment={f"LASTHEARD_{name.upper()}": value for name, value in settings.items()}
+        *arguments,
+        environment={f"LASTHEARD_{name.upper()}": value for name, value in settings.items()},
     )
 
 
 async def test_every_wrong_setting_is_named_with_what_would_be_right() -> None:
-    child = await run_with("serve", dsn="mysql://x", http_port="99999", log_level="loud", http_prot="8080")
+    child = await run_with(
+        "serve", dsn="mysql://x", http_port="99999", log_level="loud", http_prot="8080"
+    )
     assert_says(
         child,
         USAGE,
@@ -51,16 +54,26 @@ async def test_every_wrong_setting_is_named_with_what_would_be_right() -> None:
     )
 
 
-@pytest.mark.parametrize("command", [["serve"], ["migrate"], ["migrate", "--check"], ["token", "create", "x"]])
+@pytest.mark.parametrize(
+    "command", [["serve"], ["migrate"], ["migrate", "--check"], ["token", "create", "x"]]
+)
 async def test_without_a_database_it_says_which_two_ways_there_are(command: list[str]) -> None:
     child = await run_with(*command)
-    assert_says(child, USAGE, "no database is configured", "LASTHEARD_DSN=postgresql://", "--embedded")
+    assert_says(
+        child, USAGE, "no database is configured", "LASTHEARD_DSN=postgresql://", "--embedded"
+    )
 
 
-@pytest.mark.parametrize("command", [["serve"], ["migrate"], ["migrate", "--check"], ["token", "create", "x"]])
+@pytest.mark.parametrize(
+    "command", [["serve"], ["migrate"], ["migrate", "--check"], ["token", "create", "x"]]
+)
 async def test_a_database_that_does_not_answer_is_said_in_a_sentence(command: list[str]) -> None:
     assert_says(
-        await run_with(*command, dsn=NOWHERE), UNAVAILABLE, "PostgreSQL does not answer", "127.0.0.1", "LASTHEARD_DSN"
+        await run_with(*command, dsn=NOWHERE),
+        UNAVAILABLE,
+        "PostgreSQL does not answer",
+        "127.0.0.1",
+        "LASTHEARD_DSN",
     )
 
 
@@ -73,7 +86,12 @@ async def test_a_secret_that_is_not_there_is_named() -> None:
 async def test_a_database_without_schema_is_refused_with_the_command_that_mends_it(
     empty_dsn: str, command: list[str]
 ) -> None:
-    assert_says(await run_with(*command, dsn=empty_dsn), UNAVAILABLE, "no Lastheard schema", "lastheard migrate")
+    assert_says(
+        await run_with(*command, dsn=empty_dsn),
+        UNAVAILABLE,
+        "no Lastheard schema",
+        "lastheard migrate",
+    )
 
 
 async def test_migrating_can_be_asked_for_and_repeated(empty_dsn: str) -> None:
@@ -107,11 +125,18 @@ async def test_the_settings_can_be_checked_without_showing_the_password() -> Non
 
 async def test_an_api_that_leaves_no_connection_to_collect_with_is_refused() -> None:
     child = await run_with("config", "check", pool_size="8", api_pool_size="6")
-    assert_says(child, USAGE, "LASTHEARD_API_POOL_SIZE=6 leaves nothing of LASTHEARD_POOL_SIZE=8", "at most 5")
+    assert_says(
+        child,
+        USAGE,
+        "LASTHEARD_API_POOL_SIZE=6 leaves nothing of LASTHEARD_POOL_SIZE=8",
+        "at most 5",
+    )
 
 
 async def test_a_token_is_the_only_thing_on_standard_output(dsn: str) -> None:
-    child = await run_with("token", "create", "scripts", "--scope", "read", "--scope", "ingest", dsn=dsn)
+    child = await run_with(
+        "token", "create", "scripts", "--scope", "read", "--scope", "ingest", dsn=dsn
+    )
     assert child.exit_code == 0
     (line,) = child.out.splitlines()
     assert line.startswith("lh_")
@@ -139,15 +164,30 @@ async def test_a_port_in_use_ends_the_newcomer_and_leaves_the_one_who_has_it_alo
         assert (await shard.runtime())["shard"]["epoch"] == 1
 
 
-async def test_a_probe_port_in_use_ends_the_newcomer_and_names_its_setting(dsn: str, postgres_stores: Stores) -> None:
+async def test_a_probe_port_in_use_ends_the_newcomer_and_names_its_setting(
+    dsn: str, postgres_stores: Stores
+) -> None:
     key = await make_key(postgres_stores)
     async with open_shard(dsn, key) as shard:
         taken = (await shard.child.wait_for_record("service_started"))["probe_port"]
-        child = await run_with("serve", dsn=dsn, http_port="0", probe_port=str(taken), shard_id="shard-2")
-        assert_says(child, UNAVAILABLE, f"port {taken}", "LASTHEARD_PROBE_PORT", "each shard of one machine another")
+        child = await run_with(
+            "serve", dsn=dsn, http_port="0", probe_port=str(taken), shard_id="shard-2"
+        )
+        assert_says(
+            child,
+            UNAVAILABLE,
+            f"port {taken}",
+            "LASTHEARD_PROBE_PORT",
+            "each shard of one machine another",
+        )
         assert child.events("session_begun") == []
 
 
 async def test_one_port_for_the_api_and_its_probes_is_refused() -> None:
     child = await run_with("serve", dsn=NOWHERE, http_port="8085", probe_port="8085")
-    assert_says(child, USAGE, "LASTHEARD_HTTP_PORT and LASTHEARD_PROBE_PORT are both 8085", "give each its own")
+    assert_says(
+        child,
+        USAGE,
+        "LASTHEARD_HTTP_PORT and LASTHEARD_PROBE_PORT are both 8085",
+        "give each its own",
+    )

@@ -37,10 +37,22 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgres]
 
-FLEETS: Final = ("--devices", "20", "--tenants", "2", "--rate", "8", "--faults", "duplicates=0.05", "--seed", "3")
+FLEETS: Final = (
+    "--devices",
+    "20",
+    "--tenants",
+    "2",
+    "--rate",
+    "8",
+    "--faults",
+    "duplicates=0.05",
+    "--seed",
+    "3",
+)
 COALESCED_FRAMES: Final = 200  # that arrive while the database is away, at least
 RETURN_SECONDS: Final = 20.0
-# A shard closes its streams when it can no longer trust its session; here it is away for a shorter time than that.
+# A shard closes its streams when it can no longer trust its session; here it is away for a shorter
+# time than that.
 TRUST_SECONDS: Final = "60"
 # Liveness has no excuse; a readiness probe has its own 3 s for the database.
 ALIVE_SECONDS: Final = 1.0
@@ -56,7 +68,9 @@ class Scene:
     dsn: str
 
     async def readings_sent(self) -> int:
-        return int((await ask_simulator(self.simulated, "/sim/statistics?brief=true"))["readings_sent"])
+        return int(
+            (await ask_simulator(self.simulated, "/sim/statistics?brief=true"))["readings_sent"]
+        )
 
     async def streams(self) -> list[tuple[str, int, str | None]]:
         """Every stream connection there ever was, and how it ended."""
@@ -66,7 +80,10 @@ class Scene:
 
 @asynccontextmanager
 async def at_work(dsn: str, shard_dsn: str, stores: Stores, folder: Path) -> AsyncIterator[Scene]:
-    """`dsn` is for the test, `shard_dsn` for the shard. In the end the poster has all its verdicts."""
+    """`dsn` is for the test, `shard_dsn` for the shard.
+
+    In the end the poster has all its verdicts.
+    """
     key = await make_key(stores)
     poster = Poster("post", await make_depot(stores, 10), key, Random(11))
     async with run_simulator(*FLEETS) as simulated, trio.open_nursery() as nursery:
@@ -75,7 +92,9 @@ async def at_work(dsn: str, shard_dsn: str, stores: Stores, folder: Path) -> Asy
             poster.shard_port = shard.port
             nursery.start_soon(poster.run)
             await poster.wait_for_verdicts(3)
-            await shard.child.wait_until(lambda: _streams_at_work(shard) == 2, "both streams accepted")
+            await shard.child.wait_until(
+                lambda: _streams_at_work(shard) == 2, "both streams accepted"
+            )
             yield Scene(shard, simulated, poster, dsn)
             nursery.cancel_scope.cancel()
 
@@ -90,7 +109,10 @@ async def go_through(
 ) -> None:
     """The whole story, the same for every way of being away."""
     shard, poster = scene.shard, scene.poster
-    streams, frames_before = await scene.streams(), (await shard.runtime())["shard"]["frames"]["received"]
+    streams, frames_before = (
+        await scene.streams(),
+        (await shard.runtime())["shard"]["frames"]["received"],
+    )
     await leave()
     assert_told_to_come_back(await _post_until_refused(shard))
     unready = await shard.wait_unready()
@@ -120,7 +142,9 @@ def assert_told_to_come_back(answer: httpx.Response) -> None:
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["retry-after"]) >= 1
     kind = answer.json()["type"].removeprefix("urn:lastheard:problem:")
-    assert kind in ("dependency-away", "outcome-unknown", "overloaded", "deadline-passed"), answer.text
+    assert kind in ("dependency-away", "outcome-unknown", "overloaded", "deadline-passed"), (
+        answer.text
+    )
 
 
 async def assert_history_is_exact(scene: Scene) -> None:
@@ -156,7 +180,9 @@ async def wait_until_async(condition: Callable[[], Awaitable[bool]], seconds: fl
             await trio.sleep(0.1)
 
 
-@pytest.mark.parametrize("condition", [Condition.CUT, Condition.FROZEN], ids=lambda condition: condition.value)
+@pytest.mark.parametrize(
+    "condition", [Condition.CUT, Condition.FROZEN], ids=lambda condition: condition.value
+)
 async def test_the_database_is_unreachable_for_a_while(
     dsn: str, postgres_stores: Stores, tmp_path: Path, condition: Condition
 ) -> None:
@@ -177,7 +203,8 @@ def _changer(proxy: DatabaseProxy, condition: Condition) -> Callable[[], Awaitab
 
 async def test_the_postmaster_is_killed_and_started_again(tmp_path: Path) -> None:
     with public_folder("lastheard-postmaster-") as folder:
-        # With the settings of a real one: what was acknowledged must survive, so nothing may be left to the cache.
+        # With the settings of a real one: what was acknowledged must survive, so nothing may be
+        # left to the cache.
         server = EmbeddedPostgres(folder)
         try:
             await server.start()
@@ -206,7 +233,11 @@ async def test_a_commit_whose_answer_is_lost_is_found_out_and_stored_once(
 ) -> None:
     key = await make_key(postgres_stores)
     poster = Poster("post", await make_depot(postgres_stores, 5), key, Random(5))
-    async with open_proxy(dsn) as proxy, open_shard(proxy.dsn, key) as shard, trio.open_nursery() as nursery:
+    async with (
+        open_proxy(dsn) as proxy,
+        open_shard(proxy.dsn, key) as shard,
+        trio.open_nursery() as nursery,
+    ):
         proxy.lose_commit_of("post-2", fate)
         await shard.wait_ready()
         poster.shard_port = shard.port

@@ -31,7 +31,9 @@ def test_what_stands_between_transactions_belongs_to_none() -> None:
 
 
 def test_bytes_may_be_cut_anywhere() -> None:
-    assert committed(BEGIN[:3], BEGIN[3:], b"tr", b"ace", COMMIT[:5], COMMIT[5:]) == [b"trace" + COMMIT]
+    assert committed(BEGIN[:3], BEGIN[3:], b"tr", b"ace", COMMIT[:5], COMMIT[5:]) == [
+        b"trace" + COMMIT
+    ]
 
 
 def test_a_text_that_says_commit_is_no_commit() -> None:

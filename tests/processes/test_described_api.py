@@ -19,5 +19,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.processes, pytest.mark.postgres, pytest.mark.timeout(400)]
 
 
-async def test_answers_are_as_the_description_says(dsn: str, postgres_stores: Stores, tmp_path: Path) -> None:
-    await ask_all_that_is_described(dsn, postgres_stores, tmp_path, seconds=None, seed="1", phases="coverage")
+async def test_answers_are_as_the_description_says(
+    dsn: str, postgres_stores: Stores, tmp_path: Path
+) -> None:
+    await ask_all_that_is_described(
+        dsn, postgres_stores, tmp_path, seconds=None, seed="1", phases="coverage"
+    )

@@ -148,12 +148,22 @@ async def make_depot(served: Served, key: str) -> None:
             ("", {"name": "Depot", "poll_interval_seconds": 3600}),
             (
                 "/providers/telemetry",
-                {"provider_type": "rfms", "transport": "poll", "base_url": "https://example.com", "active": False},
+                {
+                    "provider_type": "rfms",
+                    "transport": "poll",
+                    "base_url": "https://example.com",
+                    "active": False,
+                },
             ),
             *(
                 (
                     f"/devices/{van}",
-                    {"provider_id": "telemetry", "external_id": van, "vehicle_id": f"v-{van}", "vehicle_name": van},
+                    {
+                        "provider_id": "telemetry",
+                        "external_id": van,
+                        "vehicle_id": f"v-{van}",
+                        "vehicle_name": van,
+                    },
                 )
                 for van in VANS
             ),
@@ -163,7 +173,9 @@ async def make_depot(served: Served, key: str) -> None:
             assert answer.status_code in (200, 201), answer.text
 
 
-async def test_an_adopted_server_is_watched_and_started_again_under_the_same_dsn(folder: Path) -> None:
+async def test_an_adopted_server_is_watched_and_started_again_under_the_same_dsn(
+    folder: Path,
+) -> None:
     async with serving(folder) as served:
         orphan = served.postmaster()
         served.child.send(SIGKILL)
@@ -183,7 +195,11 @@ async def until_another_answers(folder: Path, killed: int) -> int:
     with trio.fail_after(BACK_SECONDS):
         while True:
             found = find_live_postmaster(cluster)
-            if found is not None and found[0].pid != killed and await find_running_server(folder / "postgresql"):
+            if (
+                found is not None
+                and found[0].pid != killed
+                and await find_running_server(folder / "postgresql")
+            ):
                 return found[0].pid
             await trio.sleep(0.05)
 
@@ -200,10 +216,14 @@ async def test_a_server_that_dies_again_and_again_ends_the_block(folder: Path) -
             living = await until_another_answers(folder, living)
 
     async def serve() -> None:
-        async with open_supervised(data_dir, intensity=Intensity(restarts=2, within_seconds=600.0)) as server:
+        async with open_supervised(
+            data_dir, intensity=Intensity(restarts=2, within_seconds=600.0)
+        ) as server:
             await kill_for_ever(server)
 
-    with pytest.raises(EmbeddedUnavailable, match=r"more than 2 times within 600 s: its own words are in .*log"):
+    with pytest.raises(
+        EmbeddedUnavailable, match=r"more than 2 times within 600 s: its own words are in .*log"
+    ):
         await serve()
     assert len(killed) == 3
     assert await find_running_server(data_dir) is None

@@ -23,7 +23,12 @@ from tests.processes.poster import BATCH_SIZE
 from tests.processes.replication import Pair, Server, dsn_of, open_pair
 from tests.processes.rows import fetch_history
 from tests.processes.shard import SHARD_ID, Shard, find_uncounted
-from tests.processes.test_database_away import Scene, assert_history_is_exact, assert_told_to_come_back, at_work
+from tests.processes.test_database_away import (
+    Scene,
+    assert_history_is_exact,
+    assert_told_to_come_back,
+    at_work,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -38,13 +43,18 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.processes, pytest.mark.postgres]
 
 RETURN_SECONDS: Final = 30.0
-# Well before the listener, which began moments ago, asks by itself whether its server still writes: every 10 s.
+# Well before the listener, which began moments ago, asks by itself whether its server still writes:
+# every 10 s.
 LEFT_SECONDS: Final = 6.0
-SESSIONS: Final = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lastheard/{SHARD_ID}'"
+SESSIONS: Final = (
+    f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lastheard/{SHARD_ID}'"
+)
 LISTENERS: Final = f"{SESSIONS} AND query LIKE '%pg_is_in_recovery()%'"
 LAST_UNIT: Final = "SELECT last_unit FROM sessions"
 WAIT_FOR_STANDBY: Final = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-END_WAITS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+END_WAITS: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+)
 
 
 class Failover(NamedTuple):
@@ -58,7 +68,10 @@ class Failover(NamedTuple):
 
 @asynccontextmanager
 async def at_work_on(pair: Pair, folder: Path, *hosts: Server) -> AsyncIterator[Scene]:
-    """A shard that knows these hosts. Everything is configured on the primary and judged on the standby."""
+    """A shard that knows these hosts.
+
+    Everything is configured on the primary and judged on the standby.
+    """
     async with (
         open_bridge(),
         aclosing(Database(pair.primary.dsn, pool_size=2)) as database,
@@ -90,7 +103,9 @@ async def wait_resumed(scene: Scene) -> None:
     heard = len(shard.child.events("telematics_update_accepted"))
     await poster.wait_for_verdicts(5, RETURN_SECONDS)
     await shard.wait_ready(RETURN_SECONDS)
-    await shard.child.wait_until(lambda: _streams_heard(shard, heard) == 2, "both streams heard again", RETURN_SECONDS)
+    await shard.child.wait_until(
+        lambda: _streams_heard(shard, heard) == 2, "both streams heard again", RETURN_SECONDS
+    )
     await poster.finish()
     for each in poster.refusals:
         assert_told_to_come_back(each)
@@ -115,7 +130,9 @@ async def end(shard: Shard) -> None:
     assert await shard.child.wait_ended() == 0, shard.child.tail()
 
 
-def report(name: str, failover: Failover, events: Sequence[Event], acknowledged: int, missing: int) -> None:
+def report(
+    name: str, failover: Failover, events: Sequence[Event], acknowledged: int, missing: int
+) -> None:
     first = min(event.recorded_at for event in events if event.recorded_at > failover.gone_at)
     promotion, commit = failover.promoted_at - failover.broken_at, first - failover.promoted_at
     print(
@@ -138,7 +155,9 @@ async def test_beside_a_synchronous_standby_nothing_acknowledged_is_lost(tmp_pat
         report("synchronous standby", failover, events, len(scene.poster.acknowledged), 0)
 
 
-async def test_what_a_synchronous_standby_never_confirmed_is_not_acknowledged(tmp_path: Path) -> None:
+async def test_what_a_synchronous_standby_never_confirmed_is_not_acknowledged(
+    tmp_path: Path,
+) -> None:
     """A COMMIT that is broken off while it waits for the standby stands on the primary alone, for everyone to see. Who
     asks there how it ended, and takes the answer for an acknowledgement, loses it with that primary.
     """
@@ -147,17 +166,29 @@ async def test_what_a_synchronous_standby_never_confirmed_is_not_acknowledged(tm
         await scene.poster.wait_for_verdicts(3)
         pair.link.change(Condition.FROZEN)
         await pair.primary.wait_for(WAIT_FOR_STANDBY, "t")
-        await pair.standby.wait_for("SELECT pg_last_wal_replay_lsn() = pg_last_wal_receive_lsn()", "t")
+        await pair.standby.wait_for(
+            "SELECT pg_last_wal_replay_lsn() = pg_last_wal_receive_lsn()", "t"
+        )
         confirmed = int(await pair.standby.ask(LAST_UNIT, DATABASE) or 0)
         await break_off_commit(pair, after=confirmed)
-        await pair.primary.wait_for(WAIT_FOR_STANDBY, "t")  # whoever asked has the answer, and has to wait as well
+        await pair.primary.wait_for(
+            WAIT_FOR_STANDBY, "t"
+        )  # whoever asked has the answer, and has to wait as well
         failover = await fail_over(pair, scene, killed)
         await wait_resumed(scene)
         unknown = scene.shard.child.events("commit_was_unknown")
-        assert [(each["unit"], each["last_unit"]) for each in unknown] == [(confirmed + 1, confirmed)]
+        assert [(each["unit"], each["last_unit"]) for each in unknown] == [
+            (confirmed + 1, confirmed)
+        ]
         await assert_history_is_exact(scene)
         events, _ = await fetch_history(scene.dsn)
-        report("synchronous standby that fell behind", failover, events, len(scene.poster.acknowledged), 0)
+        report(
+            "synchronous standby that fell behind",
+            failover,
+            events,
+            len(scene.poster.acknowledged),
+            0,
+        )
 
 
 async def break_off_commit(pair: Pair, *, after: int) -> None:
@@ -189,14 +220,20 @@ async def test_beside_an_asynchronous_standby_only_the_newest_is_lost_and_histor
         assert find_unstored(poster.acknowledged[:followed], events) == []
         assert find_unstored(acknowledged_of(poster, since=failover.batches), events) == []
         assert find_faults(events, devices) == []
-        assert find_miscounted({trace_id: {0, BATCH_SIZE} for trace_id in poster.batches}, events) == []
+        assert (
+            find_miscounted({trace_id: {0, BATCH_SIZE} for trace_id in poster.batches}, events)
+            == []
+        )
 
 
-async def test_a_switchover_is_followed_by_every_connection_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_switchover_is_followed_by_every_connection_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
     async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
         shard = scene.shard
         assert await pair.primary.ask(LISTENERS) == "1"
-        # 1. It writes no more, but answers on: no connection breaks, so the pool must leave by itself.
+        # 1. It writes no more, but answers on: no connection breaks, so the pool must leave by
+        # itself.
         fenced_at = await pair.primary.now()
         await pair.primary.change("default_transaction_read_only", "on")
         await shard.child.wait_for_record("ingest_commit_failed")

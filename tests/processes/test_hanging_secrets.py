@@ -35,8 +35,13 @@ HANGING: Final = (
 
 
 async def configure(shard: Shard, workspace_id: str, **credentials: str) -> None:
-    """A workspace with a polled connection for each credential, by provider_id. Nobody listens at their address."""
-    made = await shard.client.put(f"{PREFIX}/workspaces/{workspace_id}", json={"name": workspace_id})
+    """A workspace with a polled connection for each credential, by provider_id.
+
+    Nobody listens at their address.
+    """
+    made = await shard.client.put(
+        f"{PREFIX}/workspaces/{workspace_id}", json={"name": workspace_id}
+    )
     assert made.status_code == 201, made.text
     for provider_id, credential in credentials.items():
         body = {
@@ -46,10 +51,17 @@ async def configure(shard: Shard, workspace_id: str, **credentials: str) -> None
             "credential": credential,
         }
         with trio.fail_after(5):
-            made = await shard.client.put(f"{PREFIX}/workspaces/{workspace_id}/providers/{provider_id}", json=body)
+            made = await shard.client.put(
+                f"{PREFIX}/workspaces/{workspace_id}/providers/{provider_id}", json=body
+            )
         assert made.status_code == 201, made.text
         assert bool(made.json()["warnings"]) == credential.startswith("file:")
-    device = {"provider_id": next(iter(credentials)), "external_id": "x", "vehicle_id": "v", "vehicle_name": "V"}
+    device = {
+        "provider_id": next(iter(credentials)),
+        "external_id": "x",
+        "vehicle_id": "v",
+        "vehicle_name": "V",
+    }
     made = await shard.client.put(f"{PREFIX}/workspaces/{workspace_id}/devices/bus-1", json=device)
     assert made.status_code == 201, made.text
 

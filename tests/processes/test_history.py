@@ -23,9 +23,13 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def event(sequence: int, trace_id: str, *, epoch: int = 1, seconds: float | None = None, soc: float = 0.0) -> Event:
+def event(
+    sequence: int, trace_id: str, *, epoch: int = 1, seconds: float | None = None, soc: float = 0.0
+) -> Event:
     moment = at(sequence if seconds is None else seconds)
-    return Event("oldtown", "bus_1", sequence, at(sequence), epoch, trace_id, {"soc_percent": (soc, moment)})
+    return Event(
+        "oldtown", "bus_1", sequence, at(sequence), epoch, trace_id, {"soc_percent": (soc, moment)}
+    )
 
 
 def row(state: int, snapshot: int, soc: float, seconds: float) -> DeviceRow:
@@ -77,7 +81,9 @@ def test_a_snapshot_with_another_value_is_found() -> None:
 
 
 def test_a_snapshot_that_lags_behind_its_state_is_found() -> None:
-    assert find_faults(GOOD, [row(3, 2, 78.0, 3)]) == ["oldtown/bus_1: state 3, snapshot 2, events 3"]
+    assert find_faults(GOOD, [row(3, 2, 78.0, 3)]) == [
+        "oldtown/bus_1: state 3, snapshot 2, events 3"
+    ]
 
 
 def test_of_two_values_at_one_time_the_first_stands_and_the_second_is_no_event() -> None:
@@ -89,7 +95,9 @@ def test_of_two_values_at_one_time_the_first_stands_and_the_second_is_no_event()
 
 def test_a_dead_epoch_that_went_on_writing_is_found() -> None:
     events = [GOOD[0], GOOD[1]._replace(epoch=2), GOOD[2]]
-    assert find_faults(events, [GOOD_ROW]) == ["oldtown/bus_1: epoch 1 wrote sequence 3 after epoch 2"]
+    assert find_faults(events, [GOOD_ROW]) == [
+        "oldtown/bus_1: epoch 1 wrote sequence 3 after epoch 2"
+    ]
 
 
 def test_events_of_a_device_that_is_not_there_are_found() -> None:
@@ -99,7 +107,9 @@ def test_events_of_a_device_that_is_not_there_are_found() -> None:
 def test_an_acknowledged_update_must_be_stored_once_and_as_told() -> None:
     told = Acknowledged("oldtown", "bus_1", 2, "b")
     assert find_unstored([told], GOOD) == []
-    assert find_unstored([told], [GOOD[0], GOOD[2]]) == [f"acknowledged, but stored 0 times: {told}"]
+    assert find_unstored([told], [GOOD[0], GOOD[2]]) == [
+        f"acknowledged, but stored 0 times: {told}"
+    ]
     assert find_unstored([told], [*GOOD, GOOD[1]]) == [f"acknowledged, but stored 2 times: {told}"]
     assert find_unstored([told._replace(version=1)], GOOD) != []
 
@@ -112,12 +122,22 @@ def test_a_trace_must_have_a_number_of_events_that_is_possible() -> None:
 def test_what_was_logged_must_be_stored_and_what_was_stored_logged() -> None:
     logged = [Logged("a", 1, at(0.5)), Logged("b", 2, at(1.5))]
     assert find_unlogged([Generation(1, logged, killed=False)], GOOD) == []
-    assert find_unlogged([Generation(1, logged, killed=False)], GOOD[:2]) == ["epoch 1 trace b: logged 2, stored 1"]
-    assert find_unlogged([Generation(1, logged[1:], killed=False)], GOOD) == ["epoch 1 trace a: logged 0, stored 1"]
+    assert find_unlogged([Generation(1, logged, killed=False)], GOOD[:2]) == [
+        "epoch 1 trace b: logged 2, stored 1"
+    ]
+    assert find_unlogged([Generation(1, logged[1:], killed=False)], GOOD) == [
+        "epoch 1 trace a: logged 0, stored 1"
+    ]
 
 
-def test_a_killed_process_may_have_stored_its_last_unit_without_logging_it_but_nothing_before() -> None:
+def test_a_killed_process_may_have_stored_its_last_unit_without_logging_it_but_nothing_before() -> (
+    None
+):
     logged = [Logged("a", 1, at(0.5)), Logged("b", 1, at(1.5))]
     assert find_unlogged([Generation(1, logged, killed=True)], GOOD) == []
-    assert find_unlogged([Generation(1, logged[1:], killed=True)], GOOD) == ["epoch 1 trace a: logged 0, stored 1"]
-    assert find_unlogged([Generation(1, logged, killed=True)], GOOD[:1]) == ["epoch 1 trace b: logged 1, stored 0"]
+    assert find_unlogged([Generation(1, logged[1:], killed=True)], GOOD) == [
+        "epoch 1 trace a: logged 0, stored 1"
+    ]
+    assert find_unlogged([Generation(1, logged, killed=True)], GOOD[:1]) == [
+        "epoch 1 trace b: logged 1, stored 0"
+    ]

@@ -33,12 +33,17 @@ RUNNING: Final = "\naddress  "  # the line that says so
 
 @dataclass(frozen=True)
 class Instant:
-    """When to interrupt: so many seconds after the process began, or after a sign of life. Then, again or not."""
+    """When to interrupt: so many seconds after the process began, or after a sign of life.
+
+    Then, again or not.
+    """
 
     name: str
     seconds: float
     number: signal.Signals = SIGINT
-    after_first_line: bool = False  # of ours; before it the interpreter answers a signal as it likes
+    after_first_line: bool = (
+        False  # of ours; before it the interpreter answers a signal as it likes
+    )
     after_record: str | None = None
     after_output: str | None = None
     again_seconds: float | None = None
@@ -69,7 +74,9 @@ CHAINS: Final = (
     (
         Instant("initdb_ends", 1.0, after_record=INITDB),
         Instant("service_starts", 0.0, SIGTERM, after_output="simulated fleets at"),
-        Instant("simulator_is_starting_again", 0.3, SIGTERM, after_record="embedded_postgresql_ready"),
+        Instant(
+            "simulator_is_starting_again", 0.3, SIGTERM, after_record="embedded_postgresql_ready"
+        ),
         Instant("twice_at_once", 0.5, after_output=RUNNING, again_seconds=0.02),
         Instant("collecting_and_sigterm", 0.8, SIGTERM, after_output=RUNNING),
     ),
@@ -91,7 +98,10 @@ class Ending:
 
     @property
     def status(self) -> int:
-        """As a shell shows it. A second signal may meet an interpreter that has already put its handlers away."""
+        """As a shell shows it.
+
+        A second signal may meet an interpreter that has already put its handlers away.
+        """
         code = self.child.exit_code
         assert code is not None
         return code if code >= 0 else 128 - code
@@ -124,7 +134,9 @@ async def _run_chain(number: int, found: dict[str, Ending]) -> None:
 
 async def _end_one(instant: Instant, folder: Path, census: Census) -> Ending:
     environment = {**census.environment, "LASTHEARD_LOG_LEVEL": "info"}
-    async with open_child(*LASTHEARD, "demo", "--data-dir", str(folder), environment=environment) as child:
+    async with open_child(
+        *LASTHEARD, "demo", "--data-dir", str(folder), environment=environment
+    ) as child:
         await _reach(instant, child)
         began = trio.current_time()
         child.send_to_group(instant.number)
@@ -132,7 +144,9 @@ async def _end_one(instant: Instant, folder: Path, census: Census) -> Ending:
             await trio.sleep(instant.again_seconds)
             child.send_to_group(instant.number)
         await child.wait_ended(STOP_SECONDS)
-        return Ending(child, trio.current_time() - began, await census.wait_for_silence(SILENCE_SECONDS))
+        return Ending(
+            child, trio.current_time() - began, await census.wait_for_silence(SILENCE_SECONDS)
+        )
 
 
 async def _reach(instant: Instant, child: Child) -> None:
@@ -158,11 +172,17 @@ def _signals_caught(pid: int) -> int:
 
 
 def each(*, violent: bool) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("name", [instant.name for instant in INSTANTS if instant.is_violent is violent])
+    return pytest.mark.parametrize(
+        "name", [instant.name for instant in INSTANTS if instant.is_violent is violent]
+    )
 
 
-@pytest.mark.parametrize("name", [instant.name for instant in INSTANTS if instant.is_ours and not instant.is_violent])
-def test_it_ends_soon_and_its_exit_code_says_whether_it_was_running(endings: dict[str, Ending], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [instant.name for instant in INSTANTS if instant.is_ours and not instant.is_violent]
+)
+def test_it_ends_soon_and_its_exit_code_says_whether_it_was_running(
+    endings: dict[str, Ending], name: str
+) -> None:
     ending = endings[name]
     assert ending.seconds < STOP_SECONDS
     assert "Traceback" not in ending.child.errors
@@ -193,7 +213,9 @@ def test_of_a_demo_that_could_not_end_in_order_only_postgresql_may_be_left(
 
 
 @pytest.mark.parametrize("number", range(len(CHAINS)))
-def test_a_demo_on_the_same_folder_works_after_all_of_that(endings: dict[str, Ending], number: int) -> None:
+def test_a_demo_on_the_same_folder_works_after_all_of_that(
+    endings: dict[str, Ending], number: int
+) -> None:
     last = endings[f"last of {number}"]
     assert last.status == 0, last.child.tail()
     assert "everything holds" in last.child.out

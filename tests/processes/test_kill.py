@@ -15,7 +15,13 @@ import trio
 
 from lastheard.simulation import run_simulator
 from tests.processes.fleets import make_depot, make_fleets, make_key
-from tests.processes.history import Generation, find_faults, find_miscounted, find_unlogged, find_unstored
+from tests.processes.history import (
+    Generation,
+    find_faults,
+    find_miscounted,
+    find_unlogged,
+    find_unstored,
+)
 from tests.processes.poster import Poster
 from tests.processes.rows import fetch_history, generation_of
 from tests.processes.shard import Shard, find_uncounted, open_shard
@@ -32,7 +38,18 @@ SEED: Final = 20260501
 KILLS: Final = 4
 MAX_COMMITS: Final = 80
 FLEETS: Final = (
-    *("--devices", "48", "--tenants", "4", "--rfms-tenants", "1", "--rate", "8", "--report-interval", "1"),
+    *(
+        "--devices",
+        "48",
+        "--tenants",
+        "4",
+        "--rfms-tenants",
+        "1",
+        "--rate",
+        "8",
+        "--report-interval",
+        "1",
+    ),
     *("--faults", "duplicates=0.1,out_of_order=0.1,malformed=0.01", "--seed", "7"),
 )
 
@@ -54,7 +71,9 @@ async def test_nothing_acknowledged_is_lost_or_stored_twice_when_the_process_is_
                 generations.append(await _kill_some_time(shard, random))
         async with open_shard(dsn, key) as shard:
             poster.shard_port = shard.port
-            await shard.child.wait_until(lambda: len(_workspaces_heard(shard.child)) == 5, "all fleets heard")
+            await shard.child.wait_until(
+                lambda: len(_workspaces_heard(shard.child)) == 5, "all fleets heard"
+            )
             await poster.finish()
             uncounted = find_uncounted(await shard.runtime())
             shard.child.send(SIGTERM)
@@ -62,7 +81,9 @@ async def test_nothing_acknowledged_is_lost_or_stored_twice_when_the_process_is_
             generations.append(generation_of(shard.child, killed=False))
 
     events, devices = await fetch_history(dsn)
-    assert poster.broken_off >= 1, "no kill met a request in flight: the instants are too tame to prove anything"
+    assert poster.broken_off >= 1, (
+        "no kill met a request in flight: the instants are too tame to prove anything"
+    )
     assert uncounted == []
     assert [each.epoch for each in generations] == list(range(1, KILLS + 2))
     assert find_faults(events, devices) == []
@@ -75,7 +96,9 @@ async def _kill_some_time(shard: Shard, random: Random) -> Generation:
     """After so many commits and a moment that falls anywhere in the next one."""
     child, commits = shard.child, random.randint(1, MAX_COMMITS)
     await child.wait_until(lambda: _accepted_from(child, "stream") >= 3, "streams at work")
-    await child.wait_until(lambda: len(child.events("telematics_update_accepted")) >= commits, f"{commits} commits")
+    await child.wait_until(
+        lambda: len(child.events("telematics_update_accepted")) >= commits, f"{commits} commits"
+    )
     await trio.sleep(random.uniform(0.0, 0.05))
     child.send(SIGKILL)
     assert await child.wait_ended() == -SIGKILL

@@ -52,7 +52,9 @@ async def test_a_locked_keys_table_does_not_pause_collecting(
     async with run_simulator(*FLEETS) as simulated:
         await make_fleets(postgres_stores, simulated, tmp_path)
         async with open_shard(dsn, key, ttl_seconds=str(TTL_SECONDS)) as shard:
-            await shard.child.wait_until(lambda: bool(shard.child.events("workspace_poll_ingest_completed")), "a cycle")
+            await shard.child.wait_until(
+                lambda: bool(shard.child.events("workspace_poll_ingest_completed")), "a cycle"
+            )
             async with requests_of_many_clients(shard, key), keys_locked(dsn):
                 looks = await look_for(database, LOCKED_SECONDS)
             trust_lost = shard.child.events("session_trust_failed")
@@ -84,7 +86,9 @@ async def keys_locked(dsn: str) -> AsyncIterator[None]:
 
     async def hold(connection: Connection) -> None:
         for name in ("transaction_timeout", "statement_timeout"):
-            await connection.execute(f"SELECT set_config('{name}', '0', false) FROM pg_settings WHERE name = '{name}'")
+            await connection.execute(
+                f"SELECT set_config('{name}', '0', false) FROM pg_settings WHERE name = '{name}'"
+            )
         await connection.execute("BEGIN")
         await connection.execute("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE")
         locked.set()
@@ -93,7 +97,10 @@ async def keys_locked(dsn: str) -> AsyncIterator[None]:
     async def run() -> None:
         await other.run(hold, in_transaction=False, deadline_seconds=60)
 
-    async with aclosing(Database(dsn, pool_size=1, command_timeout=60)) as other, trio.open_nursery() as nursery:
+    async with (
+        aclosing(Database(dsn, pool_size=1, command_timeout=60)) as other,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(run)
         with trio.fail_after(10):
             await locked.wait()

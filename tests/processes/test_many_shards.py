@@ -17,7 +17,15 @@ import pytest
 import trio
 
 from runtime.rendezvous import desired_owner
-from tests.processes.cluster import FENCED, SHARDS, TTL_SECONDS, Cluster, instant, open_cluster, wait_until
+from tests.processes.cluster import (
+    FENCED,
+    SHARDS,
+    TTL_SECONDS,
+    Cluster,
+    instant,
+    open_cluster,
+    wait_until,
+)
 from tests.processes.database_proxy import Condition, DatabaseProxy, open_proxy
 from tests.processes.deaf_proxy import open_deaf_proxy
 from tests.processes.evidence import fetch_cycles
@@ -42,7 +50,9 @@ VICTIM: Final = "shard-2"  # two streams, a polled fleet and the depot, when all
 TAKEOVER_SECONDS: Final = TTL_SECONDS + 10.0
 ABSENCE_SECONDS: Final = 4 * TTL_SECONDS  # 60 s in make chaos
 AGAIN_SECONDS: Final = TAKEOVER_SECONDS + 20.0  # voluntary moves are made one after the other
-PLANNED_SECONDS: Final = 10.0  # well below the TTL of that test, so that it can only pass the planned way
+PLANNED_SECONDS: Final = (
+    10.0  # well below the TTL of that test, so that it can only pass the planned way
+)
 SLOW_FLEET: Final = "fleet-07"  # polled, and the victim's
 STREAMED_FLEET: Final = "fleet-02"  # the victim's, too
 NEWCOMER: Final = "shard-4"
@@ -54,19 +64,25 @@ DEVICE_BODY: Final = ("provider_id", "external_id", "vehicle_id", "vehicle_name"
 PROVIDER_BODY: Final = ("provider_type", "transport", "base_url", "settings")
 
 
-async def test_the_work_of_a_killed_shard_goes_on_elsewhere(dsn: str, postgres_stores: Stores, tmp_path: Path) -> None:
+async def test_the_work_of_a_killed_shard_goes_on_elsewhere(
+    dsn: str, postgres_stores: Stores, tmp_path: Path
+) -> None:
     async with open_cluster(dsn, postgres_stores, tmp_path) as cluster:
         lost = await cluster.owned_by(VICTIM)
         assert len(lost & cluster.fleets) >= 3
         killed_at = await cluster.kill(VICTIM)
         leases = await cluster.wait_leases(
-            lambda now: all(now[name].shard_id in cluster.running for name in lost), "new owners", TAKEOVER_SECONDS
+            lambda now: all(now[name].shard_id in cluster.running for name in lost),
+            "new owners",
+            TAKEOVER_SECONDS,
         )
         heard = await cluster.wait_heard(lost & cluster.fleets, killed_at, TAKEOVER_SECONDS)
         await cluster.wait_everything_at_work()
         faults = await cluster.end_and_judge()
     owned_at = max(lease.acquired_at for name, lease in leases.items() if name in lost)
-    print(f"\nkilled, TTL {TTL_SECONDS:g} s: owned again after {owned_at - killed_at:.2f} s, ", end="")
+    print(
+        f"\nkilled, TTL {TTL_SECONDS:g} s: owned again after {owned_at - killed_at:.2f} s, ", end=""
+    )
     print(f"all {len(heard)} fleets stored again after {max(heard.values()) - killed_at:.2f} s")
     assert faults == []
     assert max(heard.values()) - killed_at < TAKEOVER_SECONDS
@@ -79,28 +95,40 @@ async def test_a_paused_shard_notices_that_it_was_given_up_and_comes_back_to_wor
         lost = await cluster.owned_by(VICTIM)
         stopped_at = cluster.stop(VICTIM)
         leases = await cluster.wait_leases(
-            lambda now: all(now[name].shard_id not in (None, VICTIM) for name in lost), "new owners", TAKEOVER_SECONDS
+            lambda now: all(now[name].shard_id not in (None, VICTIM) for name in lost),
+            "new owners",
+            TAKEOVER_SECONDS,
         )
         heard = await cluster.wait_heard(lost & cluster.fleets, stopped_at, TAKEOVER_SECONDS)
         cluster.go_on(VICTIM, stopped_at)
         child = cluster.shard(VICTIM).child
         await child.wait_until(lambda: len(child.events("session_begun")) == 2, "a second session")
         regained = await cluster.wait_leases(
-            lambda now: any(lease.shard_id == VICTIM and lease.epoch == 2 for lease in now.values()),
+            lambda now: any(
+                lease.shard_id == VICTIM and lease.epoch == 2 for lease in now.values()
+            ),
             "work again",
             AGAIN_SECONDS,
         )
-        again = {name for name, lease in regained.items() if lease.shard_id == VICTIM} & cluster.fleets
+        again = {
+            name for name, lease in regained.items() if lease.shard_id == VICTIM
+        } & cluster.fleets
         await cluster.wait_heard(again, time.time(), AGAIN_SECONDS, by=[VICTIM])
         await cluster.wait_everything_at_work()
         fenced = await cluster.count(FENCED)
         faults = await cluster.end_and_judge()
     owned_at = max(lease.acquired_at for name, lease in leases.items() if name in lost)
-    print(f"\npaused, TTL {TTL_SECONDS:g} s: owned elsewhere after {owned_at - stopped_at:.2f} s, ", end="")
-    print(f"stored again after {max(heard.values()) - stopped_at:.2f} s, {fenced} updates fenced afterwards")
+    print(
+        f"\npaused, TTL {TTL_SECONDS:g} s: owned elsewhere after {owned_at - stopped_at:.2f} s, ",
+        end="",
+    )
+    print(
+        f"stored again after {max(heard.values()) - stopped_at:.2f} s, {fenced} updates fenced afterwards"
+    )
     assert faults == []
-    # Whenever it is stopped, something of its eight streaming vehicles, each with a frame in almost every window, is
-    # merged and not stored yet; it hands that over when it wakes up, under a session that is over.
+    # Whenever it is stopped, something of its eight streaming vehicles, each with a frame in almost
+    # every window, is merged and not stored yet; it hands that over when it wakes up, under a
+    # session that is over.
     assert fenced > 0
     assert [record["rejoined"] for record in child.events("session_begun")] == [False, True]
 
@@ -108,24 +136,34 @@ async def test_a_paused_shard_notices_that_it_was_given_up_and_comes_back_to_wor
 async def test_a_planned_stop_hands_over_without_waiting_for_the_ttl(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
-    async with open_cluster(dsn, postgres_stores, tmp_path, ttl_seconds=15, intervals={SLOW_FLEET: 8}) as cluster:
+    async with open_cluster(
+        dsn, postgres_stores, tmp_path, ttl_seconds=15, intervals={SLOW_FLEET: 8}
+    ) as cluster:
         lost = await cluster.owned_by(VICTIM)
         # Answers so slow that the cycle is in the middle of one when the signal comes.
         await cluster.order_simulator("/sim/faults", tenant=SLOW_FLEET, faults="latency=4")
         child, began = cluster.shard(VICTIM).child, time.time()
-        await child.wait_until(lambda: _triggered_since(child, SLOW_FLEET, began), "a slow cycle", 15)
+        await child.wait_until(
+            lambda: _triggered_since(child, SLOW_FLEET, began), "a slow cycle", 15
+        )
         stopped_at = time.time()
         await cluster.terminate(VICTIM)
         exit_seconds = time.time() - stopped_at
         await cluster.order_simulator("/sim/faults", tenant=SLOW_FLEET, faults="")
         await cluster.wait_leases(
-            lambda now: all(now[name].shard_id in cluster.running for name in lost), "new owners", PLANNED_SECONDS
+            lambda now: all(now[name].shard_id in cluster.running for name in lost),
+            "new owners",
+            PLANNED_SECONDS,
         )
         heard = await cluster.wait_heard(lost & cluster.fleets, stopped_at, PLANNED_SECONDS)
-        await wait_until(lambda: _is_over(cluster, SLOW_FLEET, stopped_at), "the end of the cycle", 20, cluster)
+        await wait_until(
+            lambda: _is_over(cluster, SLOW_FLEET, stopped_at), "the end of the cycle", 20, cluster
+        )
         faults = await cluster.end_and_judge()
         cycles = await fetch_cycles(dsn)
-    let_go = {record["workspace_id"]: instant(record) for record in child.events("workspace_handed_over")}
+    let_go = {
+        record["workspace_id"]: instant(record) for record in child.events("workspace_handed_over")
+    }
     taken = {
         record["workspace_id"]: instant(record)
         for process in cluster.processes
@@ -134,12 +172,17 @@ async def test_a_planned_stop_hands_over_without_waiting_for_the_ttl(
     }
     gaps = {name: taken[name] - let_go[name] for name in lost}
     print(f"\nstopped in order: exit 0 after {exit_seconds:.2f} s, ", end="")
-    print(f"{len(lost)} workspaces released and taken up within {max(gaps.values()):.2f} s, ", end="")
+    print(
+        f"{len(lost)} workspaces released and taken up within {max(gaps.values()):.2f} s, ", end=""
+    )
     print(f"all stored again {max(heard.values()) - stopped_at:.2f} s after the signal")
     assert faults == []
     assert let_go.keys() == lost
     assert max(gaps.values()) < PLANNED_SECONDS
-    assert _attempts_of_slot_at(cycles, SLOW_FLEET, stopped_at) == [("abandoned", 1), ("completed", 2)]
+    assert _attempts_of_slot_at(cycles, SLOW_FLEET, stopped_at) == [
+        ("abandoned", 1),
+        ("completed", 2),
+    ]
 
 
 def _triggered_since(child: Child, workspace_id: str, since: float) -> bool:
@@ -160,11 +203,15 @@ async def _is_over(cluster: Cluster, workspace_id: str, since: float) -> bool:
     )
 
 
-def _attempts_of_slot_at(cycles: list[CycleRow], workspace_id: str, instant: float) -> list[tuple[str, int]]:
+def _attempts_of_slot_at(
+    cycles: list[CycleRow], workspace_id: str, instant: float
+) -> list[tuple[str, int]]:
     """The newest slot of the workspace that had begun by then: how its attempts ended."""
     mine = [c for c in cycles if c.workspace_id == workspace_id and c.trigger != "manual"]
     slot = max(c.slot_start_at for c in mine if c.slot_start_at.timestamp() <= instant)
-    return sorted(((c.outcome, c.attempt) for c in mine if c.slot_start_at == slot), key=lambda each: each[1])
+    return sorted(
+        ((c.outcome, c.attempt) for c in mine if c.slot_start_at == slot), key=lambda each: each[1]
+    )
 
 
 async def test_a_shard_that_joins_is_given_its_share_step_by_step(
@@ -173,11 +220,17 @@ async def test_a_shard_that_joins_is_given_its_share_step_by_step(
     # Its rounds are 2 s apart, which shows on any machine.
     async with open_cluster(dsn, postgres_stores, tmp_path, ttl_seconds=6) as cluster:
         before = await cluster.leases()
-        share = {name for name in before if desired_owner(f"resource:{name}", (*SHARDS, NEWCOMER)) == NEWCOMER}
+        share = {
+            name
+            for name in before
+            if desired_owner(f"resource:{name}", (*SHARDS, NEWCOMER)) == NEWCOMER
+        }
         joined_at = time.time()
         await cluster.start(NEWCOMER)
         after = await cluster.wait_leases(
-            lambda now: all(now[name].shard_id == NEWCOMER for name in share), "its share", AGAIN_SECONDS
+            lambda now: all(now[name].shard_id == NEWCOMER for name in share),
+            "its share",
+            AGAIN_SECONDS,
         )
         await cluster.wait_everything_at_work()
         settled, settled_at = await cluster.leases(), time.time()
@@ -188,9 +241,13 @@ async def test_a_shard_that_joins_is_given_its_share_step_by_step(
     assert {name for name in before if settled[name] != before[name]} == share
     for process in cluster.processes:
         given = sorted(
-            at for at in map(instant, process.shard.child.events("workspace_handed_over")) if at < settled_at
+            at
+            for at in map(instant, process.shard.child.events("workspace_handed_over"))
+            if at < settled_at
         )
-        assert all(later - earlier > 0.5 for earlier, later in pairwise(given)), "more than one in a round"
+        assert all(later - earlier > 0.5 for earlier, later in pairwise(given)), (
+            "more than one in a round"
+        )
 
 
 # --- the database away
@@ -207,11 +264,18 @@ async def test_a_lone_shard_outlasts_an_absence_of_the_database_without_losing_a
     ):
         left_at, back_at = await _take_the_database_away(proxy, Condition.CUT)
         await cluster.wait_everything_at_work()
-        shard, child = (await cluster.shard("shard-1").runtime())["shard"], cluster.shard("shard-1").child
+        shard, child = (
+            (await cluster.shard("shard-1").runtime())["shard"],
+            cluster.shard("shard-1").child,
+        )
         tokens = {lease.token for lease in (await cluster.leases()).values()}
         faults = await cluster.end_and_judge()
-    kept = _count_by_trace(child.events("telematics_ingress_payload_prepared"), "devices", left_at, back_at)
-    settled = _count_by_trace([*child.events(ACCEPTED), *child.events(REJECTED)], "updates", back_at, time.time())
+    kept = _count_by_trace(
+        child.events("telematics_ingress_payload_prepared"), "devices", left_at, back_at
+    )
+    settled = _count_by_trace(
+        [*child.events(ACCEPTED), *child.events(REJECTED)], "updates", back_at, time.time()
+    )
     print(
         f"\ndatabase away for {back_at - left_at:.1f} s: {kept.total()} updates of streams, prepared meanwhile, ",
         end="",
@@ -223,7 +287,9 @@ async def test_a_lone_shard_outlasts_an_absence_of_the_database_without_losing_a
     assert kept <= settled
 
 
-def _count_by_trace(records: Collection[dict[str, Any]], counted: str, begin: float, end: float) -> Counter[str]:
+def _count_by_trace(
+    records: Collection[dict[str, Any]], counted: str, begin: float, end: float
+) -> Counter[str]:
     """trace_id -> updates, of the records that were written in this time and have such a count."""
     counts: Counter[str] = Counter()
     for record in records:
@@ -237,18 +303,25 @@ async def test_three_shards_outlast_an_absence_of_the_database_with_one_owner_ea
 ) -> None:
     async with (
         open_proxy(dsn) as proxy,
-        open_cluster(dsn, postgres_stores, tmp_path, shard_dsns=dict.fromkeys(SHARDS, proxy.dsn)) as cluster,
+        open_cluster(
+            dsn, postgres_stores, tmp_path, shard_dsns=dict.fromkeys(SHARDS, proxy.dsn)
+        ) as cluster,
     ):
         left_at, back_at = await _take_the_database_away(proxy, Condition.FROZEN)
         heard = await cluster.wait_heard(cluster.fleets, back_at, AGAIN_SECONDS)
         await cluster.wait_everything_at_work()
         faults = await cluster.end_and_judge()
-    print(f"\ndatabase frozen for {back_at - left_at:.1f} s: all three shards' fleets stored again ", end="")
+    print(
+        f"\ndatabase frozen for {back_at - left_at:.1f} s: all three shards' fleets stored again ",
+        end="",
+    )
     print(f"{max(heard.values()) - back_at:.2f} s after its return")
     assert faults == []
 
 
-async def _take_the_database_away(proxy: DatabaseProxy, condition: Condition) -> tuple[float, float]:
+async def _take_the_database_away(
+    proxy: DatabaseProxy, condition: Condition
+) -> tuple[float, float]:
     """For longer than any trust or heartbeat lasts. When it left, and when it was back."""
     proxy.change(condition)
     left_at = time.time()
@@ -266,7 +339,11 @@ async def test_commands_reach_the_actors_of_another_shard_at_once_by_notice_and_
     async with (
         open_deaf_proxy(dsn) as proxy,
         open_cluster(
-            dsn, postgres_stores, tmp_path, shard_dsns=dict.fromkeys(SHARDS, proxy.dsn), ttl_seconds=15
+            dsn,
+            postgres_stores,
+            tmp_path,
+            shard_dsns=dict.fromkeys(SHARDS, proxy.dsn),
+            ttl_seconds=15,
         ) as cluster,
     ):
         told = await _command_everything(cluster, tmp_path / "first")
@@ -274,7 +351,11 @@ async def test_commands_reach_the_actors_of_another_shard_at_once_by_notice_and_
         found = await _command_everything(cluster, tmp_path / "second")
         faults = await cluster.end_and_judge()
     for how, seconds in (("by notice", told), ("by heartbeat", found)):
-        print(f"\nreached {how}: " + ", ".join(f"{what} {after:.2f} s" for what, after in seconds.items()), end="")
+        print(
+            f"\nreached {how}: "
+            + ", ".join(f"{what} {after:.2f} s" for what, after in seconds.items()),
+            end="",
+        )
     assert faults == []
     assert proxy.refused >= len(SHARDS)
     assert max(told.values()) < TOLD_SECONDS
@@ -287,13 +368,17 @@ async def _command_everything(cluster: Cluster, credential: Path) -> dict[str, f
     stream, polled = (f"{PREFIX}/workspaces/{name}" for name in (STREAMED_FLEET, SLOW_FLEET))
     device, provider = f"{stream}/devices/bus_0001", f"{stream}/providers/viriciti"
     bus, connection = (await client.get(device)).json(), (await client.get(provider)).json()
-    await trio.to_thread.run_sync(shutil.copy, connection["credential"].removeprefix("file:"), credential)
+    await trio.to_thread.run_sync(
+        shutil.copy, connection["credential"].removeprefix("file:"), credential
+    )
     reached = {}
     for what, send in {
         "a retired device": partial(client.delete, device),
         "a new device": partial(client.put, device, json=_only(bus, DEVICE_BODY)),
         "another credential": partial(
-            client.put, provider, json={**_only(connection, PROVIDER_BODY), "credential": f"file:{credential}"}
+            client.put,
+            provider,
+            json={**_only(connection, PROVIDER_BODY), "credential": f"file:{credential}"},
         ),
         "a run": partial(client.post, f"{polled}/cycles", json={"when": "now"}),
     }.items():
@@ -311,7 +396,9 @@ async def _command_everything(cluster: Cluster, credential: Path) -> dict[str, f
 async def _wait_reached(cluster: Cluster, owner: Shard, workspace_id: str) -> float:
     """Until the owner's actors run by the stored configuration; how long that took."""
     began = time.time()
-    version = await cluster.count(f"SELECT config_version FROM workspaces WHERE workspace_id = '{workspace_id}'")
+    version = await cluster.count(
+        f"SELECT config_version FROM workspaces WHERE workspace_id = '{workspace_id}'"
+    )
 
     async def reached() -> bool:
         owned = (await owner.runtime())["shard"]["owned"]["workspaces"]
@@ -323,7 +410,9 @@ async def _wait_reached(cluster: Cluster, owner: Shard, workspace_id: str) -> fl
 
 async def _wait_triggered(child: Child, cycle_id: str) -> None:
     await child.wait_until(
-        lambda: any(r["cycle_id"] == cycle_id for r in child.events("workspace_poll_cycle_triggered")),
+        lambda: any(
+            r["cycle_id"] == cycle_id for r in child.events("workspace_poll_cycle_triggered")
+        ),
         f"cycle {cycle_id}",
     )
 

@@ -21,8 +21,12 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def event(sequence: int, token: int, *, shard: str = "ash", epoch: int = 1, device: str = "bus_1") -> OwnedEvent:
-    return OwnedEvent("oldtown", device, sequence, at(sequence), shard, epoch, "workspace:oldtown", token)
+def event(
+    sequence: int, token: int, *, shard: str = "ash", epoch: int = 1, device: str = "bus_1"
+) -> OwnedEvent:
+    return OwnedEvent(
+        "oldtown", device, sequence, at(sequence), shard, epoch, "workspace:oldtown", token
+    )
 
 
 # ash has the workspace, birch takes it over, ash gets it back in its next epoch.
@@ -51,15 +55,23 @@ def test_an_old_token_after_its_successors_first_is_found_on_another_device_too(
 
 def test_a_token_that_two_sessions_used_is_found() -> None:
     damaged = [*GOOD, event(5, 3, epoch=3)]
-    assert find_usurpations(damaged) == ["workspace:oldtown: token 3 was used by [('ash', 2), ('ash', 3)]"]
+    assert find_usurpations(damaged) == [
+        "workspace:oldtown: token 3 was used by [('ash', 2), ('ash', 3)]"
+    ]
 
 
 def test_an_event_with_half_an_ownership_is_found() -> None:
-    assert find_usurpations([GOOD[0]._replace(token=None)]) == ["oldtown/bus_1 1: a token without a resource"]
+    assert find_usurpations([GOOD[0]._replace(token=None)]) == [
+        "oldtown/bus_1 1: a token without a resource"
+    ]
 
 
-def cycle(attempt: int, outcome: str, begins: float, ends: float | None, trigger: str = "schedule") -> CycleRow:
-    return CycleRow("oldtown", NOON, trigger, attempt, outcome, at(begins), None if ends is None else at(ends))
+def cycle(
+    attempt: int, outcome: str, begins: float, ends: float | None, trigger: str = "schedule"
+) -> CycleRow:
+    return CycleRow(
+        "oldtown", NOON, trigger, attempt, outcome, at(begins), None if ends is None else at(ends)
+    )
 
 
 HANDED_OVER = [cycle(1, "abandoned", 0, 2), cycle(2, "completed", 3, 4)]
@@ -84,7 +96,11 @@ def test_two_attempts_at_one_time_are_found() -> None:
     assert len(find_double_cycles([cycle(1, "running", 0, None), HANDED_OVER[1]])) == 1
 
 
-CONNECTIONS = [Connection("oldtown", 0, 10), Connection("oldtown", 10.2, None), Connection("harbour", 5, None)]
+CONNECTIONS = [
+    Connection("oldtown", 0, 10),
+    Connection("oldtown", 10.2, None),
+    Connection("harbour", 5, None),
+]
 
 
 def test_streams_one_after_the_other_are_good() -> None:
@@ -93,7 +109,9 @@ def test_streams_one_after_the_other_are_good() -> None:
 
 def test_two_streams_of_one_tenant_at_a_time_are_found() -> None:
     doubled = [*CONNECTIONS, Connection("harbour", 8, 9.5)]
-    assert find_overlaps(doubled, slack_seconds=0.1) == ["harbour: two streams for 1.50 s from 8.00 on"]
+    assert find_overlaps(doubled, slack_seconds=0.1) == [
+        "harbour: two streams for 1.50 s from 8.00 on"
+    ]
     assert find_overlaps(doubled, slack_seconds=2) == []
 
 
@@ -101,4 +119,6 @@ def test_only_a_pause_that_covers_the_whole_overlap_excuses_it() -> None:
     doubled = [*CONNECTIONS, Connection("harbour", 8, 9.5)]
     assert find_overlaps(doubled, slack_seconds=0.1, paused=[Window(7, 10)]) == []
     assert len(find_overlaps(doubled, slack_seconds=0.1, paused=[Window(7, 9), Window(9, 10)])) == 1
-    assert len(find_overlaps([*CONNECTIONS, Connection("harbour", 8, None)], slack_seconds=0.1)) == 1
+    assert (
+        len(find_overlaps([*CONNECTIONS, Connection("harbour", 8, None)], slack_seconds=0.1)) == 1
+    )

@@ -32,7 +32,9 @@ CLIENTS: Final = 4
 NUISANCE_TIMES: Final = 40
 
 
-async def count_answers(ask: Callable[[], Awaitable[int]], seconds: float, pause_seconds: float) -> Counter[str]:
+async def count_answers(
+    ask: Callable[[], Awaitable[int]], seconds: float, pause_seconds: float
+) -> Counter[str]:
     """Ask again and again; how often each status came, or which exception instead."""
     answers: Counter[str] = Counter()
     until = trio.current_time() + seconds
@@ -48,7 +50,9 @@ async def count_answers(ask: Callable[[], Awaitable[int]], seconds: float, pause
 async def ask_anew(url: str, key: str | None = None) -> int:
     """On a connection of its own."""
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False, headers=headers) as client:
+    async with httpx.AsyncClient(
+        timeout=ANSWER_SECONDS, trust_env=False, headers=headers
+    ) as client:
         return (await client.get(url)).status_code
 
 
@@ -62,9 +66,16 @@ async def test_a_good_key_and_probes_are_answered_while_strangers_fill_the_api(
         started = await shard.child.wait_for_record("service_started")
         url = f"http://127.0.0.1:{shard.port}{PREFIX}/workspaces"
         probe_urls = [
-            f"http://127.0.0.1:{started.get('probe_port', shard.port)}{path}" for path in ("/healthz", "/readyz")
+            f"http://127.0.0.1:{started.get('probe_port', shard.port)}{path}"
+            for path in ("/healthz", "/readyz")
         ]
-        arguments = (sys.executable, "-m", "tests.processes.strangers", str(shard.port), str(ATTACK_SECONDS))
+        arguments = (
+            sys.executable,
+            "-m",
+            "tests.processes.strangers",
+            str(shard.port),
+            str(ATTACK_SECONDS),
+        )
         async with open_child(*arguments) as strangers, trio.open_nursery() as nursery:
 
             async def count_good(*, anew: bool) -> None:
@@ -75,7 +86,9 @@ async def test_a_good_key_and_probes_are_answered_while_strangers_fill_the_api(
 
             async def count_probes(probe_url: str) -> None:
                 probes.update(
-                    await count_answers(lambda: ask_anew(probe_url), ATTACK_SECONDS - 2 * BEGINS_SECONDS, 0.2)
+                    await count_answers(
+                        lambda: ask_anew(probe_url), ATTACK_SECONDS - 2 * BEGINS_SECONDS, 0.2
+                    )
                 )
 
             await trio.sleep(BEGINS_SECONDS)
@@ -97,7 +110,9 @@ async def test_a_good_key_and_probes_are_answered_while_strangers_fill_the_api(
     assert len(shard.child.errors) < 20_000
 
 
-async def test_strangers_write_at_most_one_line_of_a_kind(dsn: str, postgres_stores: Stores) -> None:
+async def test_strangers_write_at_most_one_line_of_a_kind(
+    dsn: str, postgres_stores: Stores
+) -> None:
     key = await make_key(postgres_stores)
     # So long a session that a busy machine does not write lines about it.
     async with open_shard(dsn, key, ttl_seconds="120") as shard:
@@ -133,7 +148,9 @@ async def run_all(calls: Iterable[Callable[[], Awaitable[None]]], *, at_once: in
             nursery.start_soon(call_one, call)
 
 
-async def test_without_a_descriptor_left_probes_and_good_keys_are_answered(dsn: str, postgres_stores: Stores) -> None:
+async def test_without_a_descriptor_left_probes_and_good_keys_are_answered(
+    dsn: str, postgres_stores: Stores
+) -> None:
     key = await make_key(postgres_stores)
     few = ("sh", "-c", 'ulimit -n 90; exec "$@"', "sh", *LASTHEARD)
     async with open_shard(dsn, key, command=few) as shard, AsyncExitStack() as strangers:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.processes, pytest.mark.postgres]
 
 EXIT_SUPERSEDED: Final = 75
-# A unit finds out at once, a heartbeat after 5 s; then the steps of the ordered end have their budgets.
+# A unit finds out at once, a heartbeat after 5 s; then the steps of the ordered end have their
+# budgets.
 SUPERSEDED_SECONDS: Final = 30.0
 FLEETS: Final = ("--devices", "20", "--tenants", "2", "--rate", "8", "--seed", "9")
 
@@ -37,8 +38,11 @@ async def test_the_first_process_ends_by_itself_and_the_second_goes_on_without_a
 ) -> None:
     key = await make_key(postgres_stores)
     vans = await make_depot(postgres_stores, 20)
-    # Each process has a client of its own, on its own vehicles: what one of them asks again can only be its own.
-    first_poster, second_poster = (Poster(n, vans[i::2], key, Random(i)) for i, n in enumerate(("first", "second")))
+    # Each process has a client of its own, on its own vehicles: what one of them asks again can
+    # only be its own.
+    first_poster, second_poster = (
+        Poster(n, vans[i::2], key, Random(i)) for i, n in enumerate(("first", "second"))
+    )
     async with run_simulator(*FLEETS) as simulated, trio.open_nursery() as nursery:
         await make_fleets(postgres_stores, simulated, tmp_path)
         async with open_shard(dsn, key) as first:
@@ -49,7 +53,9 @@ async def test_the_first_process_ends_by_itself_and_the_second_goes_on_without_a
                 second_poster.shard_port = second.port
                 nursery.start_soon(second_poster.run)
 
-                assert await first.child.wait_ended(SUPERSEDED_SECONDS) == EXIT_SUPERSEDED, first.child.tail()
+                assert await first.child.wait_ended(SUPERSEDED_SECONDS) == EXIT_SUPERSEDED, (
+                    first.child.tail()
+                )
                 said = first.child.events("shard_superseded")
                 first_poster.shard_port = second.port
                 await first_poster.finish()

@@ -103,7 +103,9 @@ async def _send(stream: trio.SocketStream, connection: h11.Connection, reply: Re
 
 
 @asynccontextmanager
-async def websocket_server(handler: Callable[[WebSocketRequest], Awaitable[None]]) -> AsyncIterator[str]:
+async def websocket_server(
+    handler: Callable[[WebSocketRequest], Awaitable[None]],
+) -> AsyncIterator[str]:
     """The base address (http) of a server whose every handshake goes to `handler`."""
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve_websocket, handler, "127.0.0.1", 0, None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from providers.answers import Answer, describe, error_code_in, error_code_of, media_type_of
 from providers.rfms import wire as rfms
 from providers.viriciti import wire as viriciti
@@ -13,7 +13,14 @@ from providers.viriciti import wire as viriciti
 
 @pytest.mark.parametrize(
     "code",
-    ["RateExceeded", "invalid_client", "invalid-token", "E1001", "error.auth_401", "InvalidUserException"],
+    [
+        "RateExceeded",
+        "invalid_client",
+        "invalid-token",
+        "E1001",
+        "error.auth_401",
+        "InvalidUserException",
+    ],
 )
 def test_a_short_token_is_an_error_code(code: str) -> None:
     assert error_code_of(code) == code

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from providers.configuration import header_secret, join_path, parse_base_url
 
 
@@ -40,8 +40,13 @@ def test_an_unusable_base_address_says_what_to_change(text: str, remedy: str) ->
 
 
 def test_paths_are_joined_behind_the_bases_own_path() -> None:
-    assert join_path(parse_base_url("https://p.example/rfms4/"), "/vehicles") == "https://p.example/rfms4/vehicles"
-    assert join_path(parse_base_url("https://p.example"), "/vehicles") == "https://p.example/vehicles"
+    assert (
+        join_path(parse_base_url("https://p.example/rfms4/"), "/vehicles")
+        == "https://p.example/rfms4/vehicles"
+    )
+    assert (
+        join_path(parse_base_url("https://p.example"), "/vehicles") == "https://p.example/vehicles"
+    )
 
 
 def test_the_line_end_of_a_secret_file_is_not_part_of_the_secret() -> None:
@@ -49,7 +54,9 @@ def test_the_line_end_of_a_secret_file_is_not_part_of_the_secret() -> None:
 
 
 @pytest.mark.parametrize("secret", [None, "", "  \n", "two\nlines", "schlüssel", "bell\a"])
-def test_a_secret_that_no_header_can_carry_is_a_fault_that_does_not_quote_it(secret: str | None) -> None:
+def test_a_secret_that_no_header_can_carry_is_a_fault_that_does_not_quote_it(
+    secret: str | None,
+) -> None:
     with pytest.raises(ProviderFault) as caught:
         header_secret(secret)
     assert (caught.value.fault, caught.value.permanent) == (FaultClass.CREDENTIALS, True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass, ProviderConnection
 from domain.signals import CATALOGUE
+from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.rfms.settings import RfmsSettings
@@ -21,7 +21,7 @@ from tests.providers.servers import loopback_dialler
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from actors.ports import Poller, Provider, Streamer
+    from ports.providers import Poller, Provider, Streamer
 
 
 def _providers() -> list[Provider]:
@@ -32,21 +32,32 @@ def _providers() -> list[Provider]:
 
 def test_each_has_a_name_of_its_own_and_a_way_in() -> None:
     assert [provider.provider_type for provider in _providers()] == ["viriciti", "rfms"]
-    assert all(provider.transports <= {"poll", "stream"} and provider.transports for provider in _providers())
+    assert all(
+        provider.transports <= {"poll", "stream"} and provider.transports
+        for provider in _providers()
+    )
 
 
-@pytest.mark.parametrize(("provider", "settings"), [*zip(_providers(), (ViriCitiSettings, RfmsSettings), strict=True)])
-def test_each_names_its_settings_that_choose_where_a_secret_goes(provider: Provider, settings: type[BaseModel]) -> None:
+@pytest.mark.parametrize(
+    ("provider", "settings"), [*zip(_providers(), (ViriCitiSettings, RfmsSettings), strict=True)]
+)
+def test_each_names_its_settings_that_choose_where_a_secret_goes(
+    provider: Provider, settings: type[BaseModel]
+) -> None:
     known = set(settings.model_fields)
     destination = known if provider.destination_settings is None else provider.destination_settings
     assert destination <= known
-    assert {name for name in known if re.search("path|url|host|port|server|address", name)} <= destination
+    assert {
+        name for name in known if re.search("path|url|host|port|server|address", name)
+    } <= destination
 
 
 @pytest.mark.parametrize("provider", _providers(), ids=lambda provider: provider.provider_type)
 def test_each_opens_what_it_says_it_has(provider: Provider) -> None:
     transport = next(iter(provider.transports))
-    connection = ProviderConnection("acme", "p", provider.provider_type, transport, "https://p.example", "env:KEY")
+    connection = ProviderConnection(
+        "acme", "p", provider.provider_type, transport, "https://p.example", "env:KEY"
+    )
     provider.check_settings(connection.settings)
     poller: Poller | None = provider.open_poller(connection, "secret")
     streamer: Streamer | None = provider.open_streamer(connection, "secret")
@@ -64,10 +75,16 @@ def test_each_opens_what_it_says_it_has(provider: Provider) -> None:
     ],
 )
 def test_each_tells_what_it_cannot_work_with_as_a_fault(
-    provider: Provider, address: str, settings: dict[str, int], secret: str | None, fault: FaultClass
+    provider: Provider,
+    address: str,
+    settings: dict[str, int],
+    secret: str | None,
+    fault: FaultClass,
 ) -> None:
     transport = next(iter(provider.transports))
-    connection = ProviderConnection("acme", "p", provider.provider_type, transport, address, "env:KEY", settings)
+    connection = ProviderConnection(
+        "acme", "p", provider.provider_type, transport, address, "env:KEY", settings
+    )
     with pytest.raises(ProviderFault) as caught:
         provider.open_poller(connection, secret)
     assert (caught.value.fault, caught.value.permanent) == (fault, True)
@@ -77,7 +94,9 @@ def test_each_tells_what_it_cannot_work_with_as_a_fault(
 @pytest.mark.parametrize("message", [b"", b"<html>", b"[]", b"7", b'"hello"'])
 def test_each_refuses_an_envelope_that_it_never_sends(provider: Provider, message: bytes) -> None:
     transport = next(iter(provider.transports))
-    connection = ProviderConnection("acme", "p", provider.provider_type, transport, "https://p.example", "env:KEY")
+    connection = ProviderConnection(
+        "acme", "p", provider.provider_type, transport, "https://p.example", "env:KEY"
+    )
     with pytest.raises(ProviderFault) as caught:
         provider.interpret(connection, message)
     assert caught.value.fault is FaultClass.PROTOCOL

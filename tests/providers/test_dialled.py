@@ -10,8 +10,8 @@ import httpx
 import pytest
 import trio
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass, ProviderConnection
+from ports.providers import ProviderFault
 from providers.http import Call, HttpPool
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
@@ -67,7 +67,9 @@ async def _silent_server() -> AsyncIterator[tuple[int, list[bytes]]]:
 def _connection(kind: str, base: str) -> ProviderConnection:
     if kind == "rfms":
         return ProviderConnection("acme", "p", kind, "poll", base, "env:KEY")
-    return ProviderConnection("acme", "p", kind, "stream", base, "env:KEY", {"connect_timeout_seconds": 1.0})
+    return ProviderConnection(
+        "acme", "p", kind, "stream", base, "env:KEY", {"connect_timeout_seconds": 1.0}
+    )
 
 
 async def _poll(http: HttpPool, base: str) -> object:
@@ -75,11 +77,17 @@ async def _poll(http: HttpPool, base: str) -> object:
 
 
 async def _ask_state(http: HttpPool, base: str) -> object:
-    return await ViriCiti(http).open_poller(_connection("viriciti", base), SECRET).fetch(["bus"], None, None)
+    return (
+        await ViriCiti(http)
+        .open_poller(_connection("viriciti", base), SECRET)
+        .fetch(["bus"], None, None)
+    )
 
 
 async def _stream(http: HttpPool, base: str) -> object:
-    async with ViriCiti(http).open_streamer(_connection("viriciti", base), SECRET).connect() as socket:
+    async with (
+        ViriCiti(http).open_streamer(_connection("viriciti", base), SECRET).connect() as socket
+    ):
         return await socket.receive()
 
 
@@ -118,7 +126,9 @@ async def test_a_name_that_turns_to_loopback_reaches_nobody(ask: Ask) -> None:
         ("0x7f.1", LOOPBACK),
     ],
 )
-async def test_a_forbidden_address_is_a_fault_of_the_configuration(ask: Ask, host: str, address: str) -> None:
+async def test_a_forbidden_address_is_a_fault_of_the_configuration(
+    ask: Ask, host: str, address: str
+) -> None:
     names = Names(address)
     async with _silent_server() as (port, heard), HttpPool(names.dialler()) as http:
         with pytest.raises(ProviderFault) as caught:
@@ -153,10 +163,19 @@ async def test_tls_is_spoken_with_the_name_and_not_the_address(ask: Ask) -> None
 
 
 @ways
-async def test_proxies_of_the_environment_are_not_used(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_of_the_environment_are_not_used(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = Names(MAKER)
     async with _silent_server() as (port, heard), HttpPool(names.dialler()) as http:
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        for name in (
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+        ):
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
         with pytest.raises(ProviderFault):
             await ask(http, "http://maker.example")
@@ -171,7 +190,10 @@ async def test_a_redirect_inwards_is_not_followed() -> None:
         def redirect(_: object) -> Reply:
             return Reply(307, headers={"Location": f"http://127.0.0.1:{inside}/"})
 
-        async with http_server(redirect) as base, HttpPool(names.dialler(allow="127.0.0.1")) as http:
+        async with (
+            http_server(redirect) as base,
+            HttpPool(names.dialler(allow="127.0.0.1")) as http,
+        ):
             with pytest.raises(ProviderFault) as caught:
                 await http.fetch(Call(method="GET", url=httpx.URL(base), headers={}))
         assert heard == []

@@ -45,12 +45,20 @@ def test_each_status_has_its_fault(status: int, fault: FaultClass, permanent: bo
         ({"retry-after": "nan"}, None),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "Sun, 01 Mar 2026 12:00:30 GMT"}, 30.0),
-        ({"retry-after": "Sun, 01 Mar 2026 12:00:30 GMT", "date": "Sun, 01 Mar 2026 12:00:20 GMT"}, 10.0),
+        (
+            {
+                "retry-after": "Sun, 01 Mar 2026 12:00:30 GMT",
+                "date": "Sun, 01 Mar 2026 12:00:20 GMT",
+            },
+            10.0,
+        ),
         ({"retry-after": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0.0),
         ({}, None),
     ],
 )
-def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_read_in_all_its_forms(
+    headers: dict[str, str], seconds: float | None
+) -> None:
     assert retry_after_seconds(headers, NOW) == seconds
 
 
@@ -58,18 +66,32 @@ def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: 
     ("headers", "seconds"),
     [
         ({"x-rate-limit-reset": str(int(NOW.timestamp()) + 45)}, 45.0),
-        ({"x-rate-limit-reset": str(int(NOW.timestamp()) + 45), "date": "Sun, 01 Mar 2026 12:00:15 GMT"}, 30.0),
+        (
+            {
+                "x-rate-limit-reset": str(int(NOW.timestamp()) + 45),
+                "date": "Sun, 01 Mar 2026 12:00:15 GMT",
+            },
+            30.0,
+        ),
         ({"x-rate-limit-reset": str(int(NOW.timestamp()) + 45), "retry-after": "5"}, 5.0),
-        ({"x-rate-limit-reset": "2026-03-01T12:01:00.1234567Z"}, None),  # another maker's header of the same name
+        (
+            {"x-rate-limit-reset": "2026-03-01T12:01:00.1234567Z"},
+            None,
+        ),  # another maker's header of the same name
         ({"x-rate-limit-reset": "0"}, 0.0),
     ],
 )
-def test_a_quota_says_when_its_window_starts_anew(headers: dict[str, str], seconds: float | None) -> None:
+def test_a_quota_says_when_its_window_starts_anew(
+    headers: dict[str, str], seconds: float | None
+) -> None:
     assert fault_for_status(429, headers, PLACE, "", NOW).retry_after == seconds
 
 
 def test_a_reset_header_means_nothing_but_on_a_quota() -> None:
-    assert fault_for_status(503, {"x-rate-limit-reset": "9999999999"}, PLACE, "", NOW).retry_after is None
+    assert (
+        fault_for_status(503, {"x-rate-limit-reset": "9999999999"}, PLACE, "", NOW).retry_after
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,10 +100,24 @@ def test_a_reset_header_means_nothing_but_on_a_quota() -> None:
         (httpx.ConnectError("refused"), FaultClass.OUTAGE),
         (httpx.ConnectTimeout("slow"), FaultClass.OUTAGE),
         (httpx.ReadError("reset"), FaultClass.OUTAGE),
-        (httpx.RemoteProtocolError("Server disconnected without sending a response."), FaultClass.OUTAGE),
-        (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), FaultClass.OUTAGE),
-        (httpx.RemoteProtocolError("illegal status line: bytearray(b'HTTP/1.1 hunter2')"), FaultClass.PROTOCOL),
-        (httpx.RemoteProtocolError("illegal header line: b'disconnected: hunter2'"), FaultClass.PROTOCOL),
+        (
+            httpx.RemoteProtocolError("Server disconnected without sending a response."),
+            FaultClass.OUTAGE,
+        ),
+        (
+            httpx.RemoteProtocolError(
+                "peer closed connection without sending complete message body"
+            ),
+            FaultClass.OUTAGE,
+        ),
+        (
+            httpx.RemoteProtocolError("illegal status line: bytearray(b'HTTP/1.1 hunter2')"),
+            FaultClass.PROTOCOL,
+        ),
+        (
+            httpx.RemoteProtocolError("illegal header line: b'disconnected: hunter2'"),
+            FaultClass.PROTOCOL,
+        ),
         (httpx.LocalProtocolError("Illegal header value b'hunter2\\n'"), FaultClass.CONFIGURATION),
     ],
 )

@@ -12,8 +12,8 @@ import orjson
 import pytest
 import trio
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from providers.answers import Answer, error_code_in
 from providers.http import Call, HttpPool
 from tests.providers.servers import Asked, Reply, http_server, loopback_dialler, tcp_server
@@ -26,7 +26,9 @@ KIB = 1024
 
 @pytest.fixture
 async def pool() -> AsyncIterator[HttpPool]:
-    async with HttpPool(loopback_dialler(), max_connections=4, max_response_bytes=64 * KIB) as opened:
+    async with HttpPool(
+        loopback_dialler(), max_connections=4, max_response_bytes=64 * KIB
+    ) as opened:
         yield opened
 
 
@@ -49,7 +51,9 @@ async def _fault(pool: HttpPool, call: Call) -> ProviderFault:
 
 
 async def test_a_good_answer_is_its_body(pool: HttpPool) -> None:
-    async with http_server(lambda asked: Reply(body=orjson.dumps([asked.method, asked.target]))) as base:
+    async with http_server(
+        lambda asked: Reply(body=orjson.dumps([asked.method, asked.target]))
+    ) as base:
         assert await pool.fetch(_get(base)) == Answer(200, None, b'["GET","/state?vin=1"]')
     assert pool.statistics()["faults"] == {}
 
@@ -58,12 +62,16 @@ async def test_a_refusal_carries_its_class_its_delay_and_no_secret(pool: HttpPoo
     def refuse(asked: Asked) -> Reply:
         seen = asked.headers["authorization"]
         headers = {"Retry-After": "2.5", "Content-Type": f"Application/JSON; seen={seen}"}
-        return Reply(429, orjson.dumps({"error": "RateExceeded", "error_description": seen}), headers)
+        return Reply(
+            429, orjson.dumps({"error": "RateExceeded", "error_description": seen}), headers
+        )
 
     async with http_server(refuse) as base:
         fault = await _fault(pool, _get(base))
     assert (fault.fault, fault.retry_after) == (FaultClass.QUOTA, 2.5)
-    assert str(fault) == f"{base}/state answered 429 (application/json, 66 bytes, error RateExceeded)"
+    assert (
+        str(fault) == f"{base}/state answered 429 (application/json, 66 bytes, error RateExceeded)"
+    )
     assert pool.statistics()["faults"] == {"quota": 1}
 
 
@@ -114,7 +122,10 @@ async def test_an_endless_body_is_cut_off_and_its_connection_with_it(pool: HttpP
 
 async def test_a_compressed_answer_is_unpacked(pool: HttpPool) -> None:
     def pack(asked: Asked) -> Reply:
-        return Reply(body=gzip.compress(b"[1]"), headers={"Content-Encoding": asked.headers["accept-encoding"]})
+        return Reply(
+            body=gzip.compress(b"[1]"),
+            headers={"Content-Encoding": asked.headers["accept-encoding"]},
+        )
 
     async with http_server(pack) as base:
         assert (await pool.fetch(_get(base))).body == b"[1]"
@@ -130,14 +141,20 @@ async def test_a_compressed_answer_is_unpacked(pool: HttpPool) -> None:
     ],
     ids=["bomb", "damaged", "cut off", "unknown"],
 )
-async def test_a_bad_compression_is_a_protocol_fault(pool: HttpPool, encoding: str, body: bytes, why: str) -> None:
-    async with http_server(lambda _: Reply(body=body, headers={"Content-Encoding": encoding})) as base:
+async def test_a_bad_compression_is_a_protocol_fault(
+    pool: HttpPool, encoding: str, body: bytes, why: str
+) -> None:
+    async with http_server(
+        lambda _: Reply(body=body, headers={"Content-Encoding": encoding})
+    ) as base:
         fault = await _fault(pool, _get(base))
     assert fault.fault is FaultClass.PROTOCOL
     assert why in str(fault)
 
 
-NOISE = bytes(random.Random(1).choices(range(33, 127), k=20_000))  # so that it does not become short when packed
+NOISE = bytes(
+    random.Random(1).choices(range(33, 127), k=20_000)
+)  # so that it does not become short when packed
 REFUSAL = b'{"error":"invalid_token","seen":"Bearer s3cret-token"}'
 PACKED = gzip.compress(REFUSAL, mtime=0)
 BOMB = gzip.compress(bytes(65 * KIB), mtime=0)
@@ -163,7 +180,10 @@ async def test_of_an_error_only_facts_and_its_code_are_told(
 ) -> None:
     async with http_server(lambda _: Reply(403, body, {"Content-Encoding": encoding})) as base:
         fault = await _fault(pool, _get(base))
-    assert (fault.fault, str(fault)) == (FaultClass.CREDENTIALS, f"{base}/state answered 403 ({facts})")
+    assert (fault.fault, str(fault)) == (
+        FaultClass.CREDENTIALS,
+        f"{base}/state answered 403 ({facts})",
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,7 +195,9 @@ async def test_of_an_error_only_facts_and_its_code_are_told(
         (b"\x00\xff" * 100, FaultClass.PROTOCOL),
     ],
 )
-async def test_a_server_that_says_this_and_hangs_up(pool: HttpPool, said: bytes, fault: FaultClass) -> None:
+async def test_a_server_that_says_this_and_hangs_up(
+    pool: HttpPool, said: bytes, fault: FaultClass
+) -> None:
     async def speak(stream: trio.SocketStream) -> None:
         await stream.receive_some(4096)
         if said:

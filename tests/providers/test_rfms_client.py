@@ -11,8 +11,8 @@ import orjson
 import pytest
 import trio
 
-from actors.ports import Page, ProviderFault
 from domain.model import FaultClass, ProviderConnection
+from ports.providers import Page, ProviderFault
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from tests.providers.servers import Asked, Reply, http_server, loopback_dialler
@@ -68,7 +68,9 @@ def _reply(*vins: str, **fields: Any) -> Reply:
     return Reply(body=orjson.dumps(page | fields))
 
 
-async def _run(poller: RfmsPoller, cursor: str | None = None, vins: tuple[str, ...] = ()) -> list[Page]:
+async def _run(
+    poller: RfmsPoller, cursor: str | None = None, vins: tuple[str, ...] = ()
+) -> list[Page]:
     pages = [await poller.fetch(vins, cursor, None)]
     while pages[-1].next_page is not None:
         pages.append(await poller.fetch(vins, cursor, pages[-1].next_page))
@@ -80,7 +82,9 @@ async def test_a_first_run_takes_the_latest_of_every_vehicle_page_by_page(provid
 
     def answer(asked: Asked) -> Reply:
         targets.append(asked.target)
-        return _reply("C") if "lastVin" in asked.target else _reply("A", "B", moreDataAvailable=True)
+        return (
+            _reply("C") if "lastVin" in asked.target else _reply("A", "B", moreDataAvailable=True)
+        )
 
     async with http_server(answer) as base:
         pages = await _run(_poller(provider, base), vins=("A", "X"))
@@ -88,12 +92,17 @@ async def test_a_first_run_takes_the_latest_of_every_vehicle_page_by_page(provid
         "/rfms4/vehiclestatuses?latestOnly=true",
         "/rfms4/vehiclestatuses?latestOnly=true&lastVin=B",
     ]
-    assert [[sample.external_id for sample in page.samples] for page in pages] == [["A", "B"], ["C"]]
+    assert [[sample.external_id for sample in page.samples] for page in pages] == [
+        ["A", "B"],
+        ["C"],
+    ]
     assert [page.answered for page in pages] == [frozenset("AB"), frozenset("C")]
     assert [page.cursor for page in pages] == [None, SERVER_TIME]
 
 
-async def test_a_later_run_asks_for_what_was_received_since_and_follows_links(provider: Rfms) -> None:
+async def test_a_later_run_asks_for_what_was_received_since_and_follows_links(
+    provider: Rfms,
+) -> None:
     targets: list[str] = []
 
     def answer(asked: Asked) -> Reply:
@@ -114,7 +123,9 @@ async def test_a_complete_later_run_was_answered_about_every_listed_vehicle(prov
     def answer(asked: Asked) -> Reply:
         if "page=2" in asked.target:
             return _reply()
-        return _reply("A", moreDataAvailable=True, moreDataAvailableLink="/rfms/vehiclestatuses?page=2")
+        return _reply(
+            "A", moreDataAvailable=True, moreDataAvailableLink="/rfms/vehiclestatuses?page=2"
+        )
 
     async with http_server(answer) as base:
         pages = await _run(_poller(provider, base), CURSOR, ("A", "PARKED"))
@@ -122,10 +133,11 @@ async def test_a_complete_later_run_was_answered_about_every_listed_vehicle(prov
 
 
 async def test_every_call_carries_token_version_and_an_id_of_its_own(provider: Rfms) -> None:
-    seen: list[tuple[str, str, str]] = []
+    seen: list[tuple[str, ...]] = []
 
     def answer(asked: Asked) -> Reply:
-        seen.append(tuple(asked.headers[name] for name in ("authorization", "accept", "x-correlation-id")))  # type: ignore[arg-type]
+        names = ("authorization", "accept", "x-correlation-id")
+        seen.append(tuple(asked.headers[name] for name in names))
         return _reply()
 
     async with http_server(answer) as base:
@@ -156,7 +168,9 @@ async def test_basic_authentication_sends_user_and_password(provider: Rfms) -> N
 @pytest.mark.parametrize("secret", [None, "", "user", "user:", ":password"])
 def test_basic_authentication_needs_both(secret: str | None) -> None:
     with pytest.raises(ProviderFault, match="user:password") as caught:
-        Rfms(HttpPool(loopback_dialler())).open_poller(_connection("https://maker.example", auth="basic"), secret)
+        Rfms(HttpPool(loopback_dialler())).open_poller(
+            _connection("https://maker.example", auth="basic"), secret
+        )
     assert caught.value.fault is FaultClass.CREDENTIALS
 
 
@@ -190,7 +204,9 @@ async def test_workspaces_that_share_a_credential_ask_one_at_a_time(provider: Rf
         (Reply(200, b"[]"), FaultClass.PROTOCOL, False),
     ],
 )
-async def test_a_failed_call_has_its_fault(provider: Rfms, reply: Reply, fault: FaultClass, permanent: bool) -> None:
+async def test_a_failed_call_has_its_fault(
+    provider: Rfms, reply: Reply, fault: FaultClass, permanent: bool
+) -> None:
     async with http_server(lambda _: reply) as base:
         with pytest.raises(ProviderFault) as caught:
             await _run(_poller(provider, base))
@@ -205,7 +221,9 @@ async def test_a_used_up_quota_says_when_it_starts_anew(provider: Rfms) -> None:
     assert (caught.value.fault, caught.value.retry_after) == (FaultClass.QUOTA, 42.0)
 
 
-async def test_a_page_before_a_bad_link_is_kept_and_the_link_is_not_followed(provider: Rfms) -> None:
+async def test_a_page_before_a_bad_link_is_kept_and_the_link_is_not_followed(
+    provider: Rfms,
+) -> None:
     """A second server stands for the host to which the credential must not go."""
     strangers: list[str] = []
 
@@ -214,7 +232,9 @@ async def test_a_page_before_a_bad_link_is_kept_and_the_link_is_not_followed(pro
         return _reply()
 
     async with http_server(note) as elsewhere:
-        more = _reply("A", moreDataAvailable=True, moreDataAvailableLink=f"{elsewhere}/rfms/vehiclestatuses")
+        more = _reply(
+            "A", moreDataAvailable=True, moreDataAvailableLink=f"{elsewhere}/rfms/vehiclestatuses"
+        )
         async with http_server(lambda _: more) as base:
             poller = _poller(provider, base)
             page = await poller.fetch((), None, None)
@@ -258,11 +278,18 @@ def _answer_history(asked: Asked) -> Reply:
     start = httpx.URL(asked.target).params["starttime"]
     minutes = [minute for minute in range(60) if f"2026-03-15T11:{minute:02d}:00Z" >= start]
     statuses = [
-        {"vin": f"V{minute:02d}", "createdDateTime": at, "receivedDateTime": at, "hrTotalVehicleDistance": 1000}
+        {
+            "vin": f"V{minute:02d}",
+            "createdDateTime": at,
+            "receivedDateTime": at,
+            "hrTotalVehicleDistance": 1000,
+        }
         for minute in minutes[:2]
         for at in [f"2026-03-15T11:{minute:02d}:00Z"]
     ]
-    return _reply(vehicleStatusResponse={"vehicleStatuses": statuses}, moreDataAvailable=len(minutes) > 2)
+    return _reply(
+        vehicleStatusResponse={"vehicleStatuses": statuses}, moreDataAvailable=len(minutes) > 2
+    )
 
 
 @pytest.mark.parametrize(

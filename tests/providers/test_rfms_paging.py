@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass
+from ports.providers import ProviderFault
 from providers.configuration import parse_base_url
 from providers.rfms.paging import Paging, Step
 from providers.rfms.settings import RfmsSettings
@@ -47,8 +47,14 @@ def _since(second: str) -> str:
         ("2026-03-15T10:00:00", LATEST),  # without a zone it says nothing
         ("2026-03-15T10:00:00Z", SINCE_TEN),
         ("2026-03-15T11:00:00.999+01:00", SINCE_TEN),
-        ("2026-03-01T12:00:00Z", "/rfms4/vehiclestatuses?starttime=2026-03-01T12%3A00%3A00Z&datetype=received"),
-        ("2026-03-01T11:59:59Z", LATEST),  # older than two weeks: the maker may have dropped what came after it
+        (
+            "2026-03-01T12:00:00Z",
+            "/rfms4/vehiclestatuses?starttime=2026-03-01T12%3A00%3A00Z&datetype=received",
+        ),
+        (
+            "2026-03-01T11:59:59Z",
+            LATEST,
+        ),  # older than two weeks: the maker may have dropped what came after it
         ("2026-03-15T13:00:01Z", LATEST),  # from the future: some clock was wrong
     ],
 )
@@ -63,7 +69,10 @@ def test_a_content_filter_goes_with_every_request() -> None:
 
 
 def test_a_base_without_a_path_is_fine() -> None:
-    assert _paging("https://maker.example").first_step(None, NOW).target == "/vehiclestatuses?latestOnly=true"
+    assert (
+        _paging("https://maker.example").first_step(None, NOW).target
+        == "/vehiclestatuses?latestOnly=true"
+    )
 
 
 def test_a_page_without_more_ends_the_run() -> None:
@@ -99,7 +108,10 @@ def test_a_page_that_leads_nowhere_is_followed_by_the_next_second(newest: dateti
 @pytest.mark.parametrize(
     ("link", "target"),
     [
-        ("/rfms/vehiclestatuses?starttime=a&x=1", "/rfms/vehiclestatuses?starttime=a&x=1"),  # not /rfms4/rfms/…
+        (
+            "/rfms/vehiclestatuses?starttime=a&x=1",
+            "/rfms/vehiclestatuses?starttime=a&x=1",
+        ),  # not /rfms4/rfms/…
         ("vehiclestatuses?page=2", "/vehiclestatuses?page=2"),
         ("https://maker.example/next?page=2", "/next?page=2"),
         ("https://maker.example:443/next", "/next"),
@@ -108,7 +120,9 @@ def test_a_page_that_leads_nowhere_is_followed_by_the_next_second(newest: dateti
 def test_a_link_is_followed_from_the_host_not_the_base(mode: str, link: str, target: str) -> None:
     paging = _paging()
     first = paging.first_step(None if mode == "latest" else "2026-03-15T10:00:00Z", NOW)
-    step = paging.next_step(first, MORE._replace(link=link, last_vin="V", newest_received_at=_at(10)))
+    step = paging.next_step(
+        first, MORE._replace(link=link, last_vin="V", newest_received_at=_at(10))
+    )
     assert step is not None
     assert (step.target, step.problem) == (target, None)
 
@@ -190,15 +204,23 @@ def test_the_next_run_begins_at_the_first_pages_server_time() -> None:
     second = paging.next_step(first, page)
     assert second is not None
     assert paging.cursor_after(first, page) is None  # who has not been named yet would be left out
-    assert paging.cursor_after(second, PAGE._replace(server_time=_at(12, 5))) == "2026-03-15T11:59:58Z"
+    assert (
+        paging.cursor_after(second, PAGE._replace(server_time=_at(12, 5))) == "2026-03-15T11:59:58Z"
+    )
 
 
 @pytest.mark.parametrize(
     ("page", "cursor"),
     [
         (MORE._replace(newest_received_at=_at(10, 5, 9)), "2026-03-15T10:05:09Z"),
-        (MORE._replace(newest_received_at=_at(10, 5, 9), server_time=_at(11)), "2026-03-15T10:05:09Z"),
-        (MORE._replace(newest_received_at=_at(10, 5, 9), server_time=_at(10, 5, 8)), "2026-03-15T10:05:08Z"),
+        (
+            MORE._replace(newest_received_at=_at(10, 5, 9), server_time=_at(11)),
+            "2026-03-15T10:05:09Z",
+        ),
+        (
+            MORE._replace(newest_received_at=_at(10, 5, 9), server_time=_at(10, 5, 8)),
+            "2026-03-15T10:05:08Z",
+        ),
         (MORE._replace(newest_received_at=_at(10)), None),  # the second at which the run began
         (MORE._replace(newest_received_at=_at(9)), None),
         (MORE._replace(newest_received_at=_at(10, 5), server_time=_at(9)), None),
@@ -206,7 +228,9 @@ def test_the_next_run_begins_at_the_first_pages_server_time() -> None:
         (MORE, None),
     ],
 )
-def test_a_run_since_its_cursor_moves_with_every_page_that_is_in_order(page: StatusPage, cursor: str | None) -> None:
+def test_a_run_since_its_cursor_moves_with_every_page_that_is_in_order(
+    page: StatusPage, cursor: str | None
+) -> None:
     paging = _paging()
     first = paging.first_step("2026-03-15T10:00:00Z", NOW)
     assert paging.cursor_after(first, page) == cursor
@@ -226,11 +250,16 @@ def test_a_run_along_links_has_come_to_where_the_next_page_goes_on() -> None:
     [
         MORE._replace(newest_received_at=_at(10, 30), is_in_order=False),
         MORE._replace(newest_received_at=_at(10, 9)),  # before the page that came before it
-        MORE._replace(oldest_received_at=_at(10), newest_received_at=_at(10, 30)),  # vehicle by vehicle, say
+        MORE._replace(
+            oldest_received_at=_at(10), newest_received_at=_at(10, 30)
+        ),  # vehicle by vehicle, say
     ],
 )
 def test_linked_pages_in_another_order_do_not_move_a_run(second: StatusPage) -> None:
-    assert _cursors_along_links([MORE._replace(newest_received_at=_at(10, 10)), second, MORE, second]) == [None] * 4
+    assert (
+        _cursors_along_links([MORE._replace(newest_received_at=_at(10, 10)), second, MORE, second])
+        == [None] * 4
+    )
 
 
 def _cursors_along_links(pages: Sequence[StatusPage]) -> list[str | None]:
@@ -248,11 +277,17 @@ def _cursors_along_links(pages: Sequence[StatusPage]) -> list[str | None]:
 
 
 @pytest.mark.parametrize(
-    ("newest", "ends"), [(_at(10, 5), True), (_at(10), False)], ids=["has moved", "one second is longer than the run"]
+    ("newest", "ends"),
+    [(_at(10, 5), True), (_at(10), False)],
+    ids=["has moved", "one second is longer than the run"],
 )
-def test_a_run_since_its_cursor_ends_at_its_page_cap_if_it_has_moved(newest: datetime, ends: bool) -> None:
+def test_a_run_since_its_cursor_ends_at_its_page_cap_if_it_has_moved(
+    newest: datetime, ends: bool
+) -> None:
     paging = _paging(settings=RfmsSettings(max_pages=1))
-    step = paging.next_step(paging.first_step("2026-03-15T10:00:00Z", NOW), MORE._replace(newest_received_at=newest))
+    step = paging.next_step(
+        paging.first_step("2026-03-15T10:00:00Z", NOW), MORE._replace(newest_received_at=newest)
+    )
     assert (step is None) == ends
     if step is not None:
         with pytest.raises(ProviderFault, match="page cap"):
@@ -265,5 +300,7 @@ def test_a_server_that_does_not_say_its_time_moves_no_cursor() -> None:
 
 
 def test_a_token_carries_a_step_over() -> None:
-    step = Step(mode="since", target="/x?y", pages=3, start="s", cursor="c", seen=("a", "b"), problem=None)
+    step = Step(
+        mode="since", target="/x?y", pages=3, start="s", cursor="c", seen=("a", "b"), problem=None
+    )
     assert Step.decode(step.encode()) == step

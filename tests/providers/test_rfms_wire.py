@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ports import Page, ProviderFault, Sample
 from domain.model import FaultClass, ProviderConnection, Reading
 from domain.signals import InvalidValue, check_value
+from ports.providers import Page, ProviderFault, Sample
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.rfms.wire import StatusPage, parse_instant, read_page
@@ -36,18 +36,27 @@ json_values = st.recursive(
 
 
 def _status(**fields: Any) -> dict[str, Any]:
-    return {"vin": VIN, "createdDateTime": CREATED, "receivedDateTime": "2026-03-01T12:00:07Z"} | fields
+    return {
+        "vin": VIN,
+        "createdDateTime": CREATED,
+        "receivedDateTime": "2026-03-01T12:00:07Z",
+    } | fields
 
 
 def _read(*statuses: Any, **fields: Any) -> StatusPage:
-    page = {"vehicleStatusResponse": {"vehicleStatuses": list(statuses)}, "moreDataAvailable": False}
+    page = {
+        "vehicleStatusResponse": {"vehicleStatuses": list(statuses)},
+        "moreDataAvailable": False,
+    }
     return read_page(orjson.dumps(page | fields))
 
 
 def _readings(**snapshot: Any) -> list[tuple[str, Any]]:
     page = _read(_status(snapshotData=snapshot))
     assert page.malformed_count == 0
-    return [(reading.signal, reading.value) for sample in page.samples for reading in sample.readings]
+    return [
+        (reading.signal, reading.value) for sample in page.samples for reading in sample.readings
+    ]
 
 
 def test_a_full_status_is_one_sample_in_our_units() -> None:
@@ -108,7 +117,9 @@ def test_a_full_status_is_one_sample_in_our_units() -> None:
         (None, []),
     ],
 )
-def test_a_charging_status_says_what_it_says_and_no_more(status: str | None, readings: list[tuple[str, Any]]) -> None:
+def test_a_charging_status_says_what_it_says_and_no_more(
+    status: str | None, readings: list[tuple[str, Any]]
+) -> None:
     assert _readings(batteryPackChargingStatus=status) == readings
 
 
@@ -123,12 +134,19 @@ def test_a_charging_status_says_what_it_says_and_no_more(status: str | None, rea
         ("NOT_AVAILABLE", []),
     ],
 )
-def test_only_a_settled_connection_says_whether_it_is_plugged_in(status: str, readings: list[tuple[str, Any]]) -> None:
+def test_only_a_settled_connection_says_whether_it_is_plugged_in(
+    status: str, readings: list[tuple[str, Any]]
+) -> None:
     assert _readings(batteryPackChargingConnectionStatus=status) == readings
 
 
 def test_the_positions_speed_stands_in_for_the_wheels_at_the_positions_time() -> None:
-    position = {"latitude": 0, "longitude": 0.0, "speed": 51.5, "positionDateTime": "2026-03-01T11:59:50Z"}
+    position = {
+        "latitude": 0,
+        "longitude": 0.0,
+        "speed": 51.5,
+        "positionDateTime": "2026-03-01T11:59:50Z",
+    }
     page = _read(_status(snapshotData={"gnssPosition": position, "wheelBasedSpeed": None}))
     assert page.samples[0].readings == (
         Reading("latitude_deg", 0, POSITION_AT),
@@ -213,11 +231,19 @@ def test_a_record_without_vin_or_time_is_counted_and_the_rest_is_kept(record: ob
         {"estimatedTimeBatteryPackChargingCompleted": "2026-03-01T14:30:00"},
         {"gnssPosition": [57.7, 11.9]},
         {"gnssPosition": {"latitude": "57.7", "longitude": 11.9, "positionDateTime": CREATED}},
-        {"gnssPosition": {"latitude": 57.7, "longitude": 11.9, "positionDateTime": "2026-03-01T12:00:00"}},
+        {
+            "gnssPosition": {
+                "latitude": 57.7,
+                "longitude": 11.9,
+                "positionDateTime": "2026-03-01T12:00:00",
+            }
+        },
         {"gnssPosition": {"latitude": 57.7, "longitude": 11.9, "positionDateTime": 1_772_366_400}},
     ],
 )
-def test_a_wrong_field_is_shown_as_malformed_and_the_records_other_readings_are_kept(snapshot: object) -> None:
+def test_a_wrong_field_is_shown_as_malformed_and_the_records_other_readings_are_kept(
+    snapshot: object,
+) -> None:
     page = _read(_status(hrTotalVehicleDistance=5000, snapshotData=snapshot))
     assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
     assert (page.records, page.malformed_count, page.ignored) == (1, 1, 0)
@@ -231,9 +257,14 @@ def test_samples_of_malformed_records_are_few_and_whole() -> None:
 
 
 @pytest.mark.parametrize("levels", [300, 1000])
-def test_a_record_nested_deeper_than_json_can_be_written_does_not_cost_the_others(levels: int) -> None:
+def test_a_record_nested_deeper_than_json_can_be_written_does_not_cost_the_others(
+    levels: int,
+) -> None:
     good = orjson.dumps(_status(hrTotalVehicleDistance=5000))
-    page = read_page(b'{"vehicleStatusResponse":{"vehicleStatuses":[%b,%b]}}' % (b"[" * levels + b"]" * levels, good))
+    page = read_page(
+        b'{"vehicleStatusResponse":{"vehicleStatuses":[%b,%b]}}'
+        % (b"[" * levels + b"]" * levels, good)
+    )
     assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
     assert (page.malformed_count, page.malformed) == (1, (b"[" * 21 + b"..." + b"]" * 21,))
 
@@ -246,7 +277,11 @@ def test_paging_facts_come_from_all_records_in_the_answers_own_order() -> None:
         moreDataAvailableLink="/rfms/vehiclestatuses?lastVin=B",
         requestServerDateTime="2026-03-01T12:01:00.5Z",
     )
-    assert (page.has_more, page.link, page.last_vin) == (True, "/rfms/vehiclestatuses?lastVin=B", "B")
+    assert (page.has_more, page.link, page.last_vin) == (
+        True,
+        "/rfms/vehiclestatuses?lastVin=B",
+        "B",
+    )
     assert page.newest_received_at == datetime(2026, 3, 1, 12, 0, 9, tzinfo=UTC)
     assert page.server_time == datetime(2026, 3, 1, 12, 1, 0, 500_000, tzinfo=UTC)
     assert page.answered == frozenset({"A", "B"})
@@ -273,7 +308,9 @@ def test_an_answer_that_is_no_page_is_a_protocol_fault(body: bytes) -> None:
 
 
 def test_a_forwarded_page_is_read_like_one_of_ours() -> None:
-    body = orjson.dumps({"vehicleStatusResponse": {"vehicleStatuses": [_status(hrTotalVehicleDistance=5000), {}]}})
+    body = orjson.dumps(
+        {"vehicleStatusResponse": {"vehicleStatuses": [_status(hrTotalVehicleDistance=5000), {}]}}
+    )
     connection = ProviderConnection("acme", "rfms-1", "rfms", "poll", "https://maker.example", None)
     sample = Sample(VIN, (Reading("odometer_km", 5.0, AT),))
     page = Page((sample,), frozenset({VIN}), records=2, malformed=(b"{}",), malformed_count=1)
@@ -313,12 +350,17 @@ _FIELDS = {
         optional={
             "gnssPosition": json_values
             | st.fixed_dictionaries(
-                {"latitude": json_values, "longitude": json_values, "positionDateTime": st.just(CREATED) | json_values},
+                {
+                    "latitude": json_values,
+                    "longitude": json_values,
+                    "positionDateTime": st.just(CREATED) | json_values,
+                },
                 optional={"heading": json_values, "speed": json_values},
             ),
             "batteryPackChargingStatus": json_values,
             "batteryPackChargingPower": json_values,
-            "estimatedDistanceToEmpty": json_values | st.fixed_dictionaries({"batteryPack": json_values}),
+            "estimatedDistanceToEmpty": json_values
+            | st.fixed_dictionaries({"batteryPack": json_values}),
             "estimatedTimeBatteryPackChargingCompleted": json_values,
         },
     ),
@@ -329,10 +371,16 @@ _FIELDS = {
 def test_no_record_makes_it_raise_and_every_record_is_accounted_for(statuses: list[Any]) -> None:
     page = _read(*statuses)
     assert page.records == len(statuses)
-    assert len(page.samples) + page.ignored <= page.records <= len(page.samples) + page.ignored + page.malformed_count
+    assert (
+        len(page.samples) + page.ignored
+        <= page.records
+        <= len(page.samples) + page.ignored + page.malformed_count
+    )
     for reading in (reading for sample in page.samples for reading in sample.readings):
         checked = check_value(reading.signal, reading.value)
-        assert not isinstance(checked, InvalidValue) or checked.why.startswith(("below", "above", "longer"))
+        assert not isinstance(checked, InvalidValue) or checked.why.startswith(
+            ("below", "above", "longer")
+        )
 
 
 @given(st.binary())

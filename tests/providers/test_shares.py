@@ -14,7 +14,7 @@ from providers.viriciti import ViriCiti
 from tests.providers.servers import Asked, Reply, http_server, loopback_dialler
 
 if TYPE_CHECKING:
-    from actors.ports import Poller, Provider
+    from ports.providers import Poller, Provider
 
 MAX_CONNECTIONS = 8
 PAGE = b'{"vehicleStatusResponse":{"vehicleStatuses":[]},"moreDataAvailable":false}'
@@ -31,7 +31,9 @@ def _poller(provider: Provider, workspace_id: str, base: str, number: int) -> Po
 
 
 @pytest.mark.parametrize("provider_type", [Rfms, ViriCiti])
-async def test_slow_providers_of_one_workspace_hold_a_quarter(provider_type: type[Rfms] | type[ViriCiti]) -> None:
+async def test_slow_providers_of_one_workspace_hold_a_quarter(
+    provider_type: type[Rfms] | type[ViriCiti],
+) -> None:
     held, quarter_held = 0, trio.Event()
 
     async def never(_: Asked) -> Reply:

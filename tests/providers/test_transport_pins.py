@@ -64,7 +64,9 @@ PINNED: list[tuple[Callable[..., Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("piece", "digest", "advice"), PINNED, ids=lambda value: getattr(value, "__qualname__", ""))
+@pytest.mark.parametrize(
+    ("piece", "digest", "advice"), PINNED, ids=lambda value: getattr(value, "__qualname__", "")
+)
 def test_httpx_is_still_what_the_transport_was_written_against(
     piece: Callable[..., Any], digest: str, advice: str
 ) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ports import Page, ProviderFault, Sample
 from domain.model import FaultClass, Reading
+from ports.providers import Page, ProviderFault, Sample
 from providers.samples import MAX_SAMPLES
 from providers.viriciti.answers import interpret_message, interpret_state
 from providers.viriciti.wire import interpret
@@ -26,7 +26,13 @@ def test_a_state_answer_is_one_sample_for_each_vehicle_with_news() -> None:
     earlier, much_earlier = AT.replace(second=42), AT.replace(second=38)
     assert interpret_state(orjson.dumps(body), ["bus_1", "bus_2", "bus_3", "bus_4"]) == Page(
         samples=(
-            Sample("bus_1", (Reading("latitude_deg", 52.1, much_earlier), Reading("longitude_deg", 5.1, much_earlier))),
+            Sample(
+                "bus_1",
+                (
+                    Reading("latitude_deg", 52.1, much_earlier),
+                    Reading("longitude_deg", 5.1, much_earlier),
+                ),
+            ),
             Sample("bus_2", (Reading("soc_percent", 64.2, AT), Reading("odometer_km", 0, earlier))),
         ),
         answered=frozenset({"bus_1", "bus_2", "bus_3"}),
@@ -44,16 +50,24 @@ def test_a_vehicle_nobody_asked_for_is_ignored() -> None:
     assert interpret_state(body, ["bus_1"]) == Page((), frozenset(), records=1, ignored=1)
 
 
-@pytest.mark.parametrize("entry", [5, "x", [1], {"value": 5}, {"time": "now", "value": 5}, {"time": MS, "value": True}])
+@pytest.mark.parametrize(
+    "entry", [5, "x", [1], {"value": 5}, {"time": "now", "value": 5}, {"time": MS, "value": True}]
+)
 def test_a_bad_label_is_counted_and_the_others_are_kept(entry: object) -> None:
-    page = interpret_state(orjson.dumps({"bus_1": {"soc": entry, "odo": {"time": MS, "value": 7}}}), ["bus_1"])
+    page = interpret_state(
+        orjson.dumps({"bus_1": {"soc": entry, "odo": {"time": MS, "value": 7}}}), ["bus_1"]
+    )
     assert page.samples == (Sample("bus_1", (Reading("odometer_km", 7, AT),)),)
     assert (page.malformed_count, page.malformed) == (1, (orjson.dumps({"bus_1": {"soc": entry}}),))
 
 
 def test_a_vehicle_that_is_no_object_is_malformed_and_not_answered_about() -> None:
     page = interpret_state(b'{"bus_1": "offline"}', ["bus_1"])
-    assert (page.answered, page.malformed_count, page.malformed) == (frozenset(), 1, (b'{"bus_1":"offline"}',))
+    assert (page.answered, page.malformed_count, page.malformed) == (
+        frozenset(),
+        1,
+        (b'{"bus_1":"offline"}',),
+    )
 
 
 def test_samples_of_malformed_records_are_few_and_whole() -> None:
@@ -61,17 +75,23 @@ def test_samples_of_malformed_records_are_few_and_whole() -> None:
     vids = [f"bus_{number}" for number in range(MAX_SAMPLES + 5)]
     page = interpret_state(orjson.dumps(dict.fromkeys(vids, "x" * 10_000)), vids)
     assert page.malformed_count == MAX_SAMPLES + 5
-    assert [len(sample) for sample in page.malformed] == [len(vid) + 10_007 for vid in vids[:MAX_SAMPLES]]
+    assert [len(sample) for sample in page.malformed] == [
+        len(vid) + 10_007 for vid in vids[:MAX_SAMPLES]
+    ]
 
 
 @pytest.mark.parametrize("levels", [300, 1000])
-def test_a_record_nested_deeper_than_json_can_be_written_does_not_cost_the_others(levels: int) -> None:
+def test_a_record_nested_deeper_than_json_can_be_written_does_not_cost_the_others(
+    levels: int,
+) -> None:
     deep = b'{"time":%d,"value":%b}' % (MS, nested(levels, 1))
     body = b'{"bus_1":{"soc":%b,"odo":{"time":%d,"value":7}}}' % (deep, MS)
     page = interpret_state(body, ["bus_1"])
     assert page.samples == (Sample("bus_1", (Reading("odometer_km", 7, AT),)),)
     assert page.malformed_count == 1
-    assert page.malformed[0].startswith(b"{'bus_1': {'soc': {'time': %d, 'value': {'a': {'a': " % MS)
+    assert page.malformed[0].startswith(
+        b"{'bus_1': {'soc': {'time': %d, 'value': {'a': {'a': " % MS
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff"])
@@ -81,7 +101,12 @@ def test_an_answer_that_is_no_object_is_a_protocol_fault(body: bytes) -> None:
     assert (caught.value.fault, caught.value.unreadable) == (FaultClass.PROTOCOL, True)
 
 
-@given(st.dictionaries(st.sampled_from(["bus_1", "bus_2", "?"]), st.dictionaries(st.text(), json_values) | json_values))
+@given(
+    st.dictionaries(
+        st.sampled_from(["bus_1", "bus_2", "?"]),
+        st.dictionaries(st.text(), json_values) | json_values,
+    )
+)
 def test_every_record_of_a_state_answer_is_accounted_for(body: dict[str, Any]) -> None:
     if not is_dumpable(body):
         return
@@ -103,7 +128,9 @@ def test_a_forwarded_state_answer_is_read_like_one_of_ours() -> None:
 def test_a_forwarded_echo_is_ignored_and_a_bad_data_point_counted() -> None:
     assert interpret_message(b'{"vehicles":{}}') == Page((), frozenset(), records=1, ignored=1)
     bad = frame(value="88.5")
-    assert interpret_message(bad) == Page((), frozenset(), records=1, malformed=(bad,), malformed_count=1)
+    assert interpret_message(bad) == Page(
+        (), frozenset(), records=1, malformed=(bad,), malformed_count=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +141,9 @@ def test_a_forwarded_echo_is_ignored_and_a_bad_data_point_counted() -> None:
         (b'{"bus_1":5}', FaultClass.PROTOCOL),
     ],
 )
-def test_a_forwarded_message_that_says_nothing_is_a_fault(message: bytes, fault: FaultClass) -> None:
+def test_a_forwarded_message_that_says_nothing_is_a_fault(
+    message: bytes, fault: FaultClass
+) -> None:
     with pytest.raises(ProviderFault) as caught:
         interpret_message(message)
     assert caught.value.fault is fault

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass, ProviderConnection
+from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
 from tests.providers.servers import Asked, Reply, http_server, loopback_dialler
@@ -44,7 +44,9 @@ async def test_state_is_asked_chunk_by_chunk(provider: ViriCiti) -> None:
     calls: list[tuple[str, str, str, object]] = []
 
     def answer(asked: Asked) -> Reply:
-        calls.append((asked.method, asked.target, asked.headers["x-api-key"], orjson.loads(asked.body)))
+        calls.append(
+            (asked.method, asked.target, asked.headers["x-api-key"], orjson.loads(asked.body))
+        )
         return _state_of(asked)
 
     vids = ["bus_1", "bus_2", "bus_3", "bus_4"]
@@ -74,7 +76,9 @@ async def test_an_empty_fleet_is_not_asked_about(provider: ViriCiti) -> None:
         (Reply(200, b"<html>please log in</html>"), FaultClass.PROTOCOL),
     ],
 )
-async def test_a_failed_state_call_has_its_fault(provider: ViriCiti, reply: Reply, fault: FaultClass) -> None:
+async def test_a_failed_state_call_has_its_fault(
+    provider: ViriCiti, reply: Reply, fault: FaultClass
+) -> None:
     async with http_server(lambda _: reply) as base:
         with pytest.raises(ProviderFault) as caught:
             await _poller(provider, base).fetch(["bus_1"], None, None)

@@ -14,12 +14,18 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass, ProviderConnection
+from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
 from providers.websocket import MAX_MESSAGE_SIZE
-from tests.providers.servers import Reply, http_server, loopback_dialler, tcp_server, websocket_server
+from tests.providers.servers import (
+    Reply,
+    http_server,
+    loopback_dialler,
+    tcp_server,
+    websocket_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +33,9 @@ if TYPE_CHECKING:
     from providers.viriciti.client import ViriCitiStreamer
 
 KEY = "0f0f-s3cret-key"
-POINT = b'{"type":"vehicles","payload":{"vid":"bus_1","label":"soc","time":1566411763290,"value":88.5}}'
+POINT = (
+    b'{"type":"vehicles","payload":{"vid":"bus_1","label":"soc","time":1566411763290,"value":88.5}}'
+)
 
 
 @pytest.fixture
@@ -41,10 +49,14 @@ def _connection(base: str, **settings: Any) -> ProviderConnection:
 
 
 def _streamer(provider: ViriCiti, base: str, **settings: Any) -> ViriCitiStreamer:
-    return provider.open_streamer(_connection(base, disconnect_timeout_seconds=0.1, **settings), KEY)
+    return provider.open_streamer(
+        _connection(base, disconnect_timeout_seconds=0.1, **settings), KEY
+    )
 
 
-def _accepting(talk: Callable[[WebSocketConnection], Awaitable[None]]) -> Callable[[WebSocketRequest], Awaitable[None]]:
+def _accepting(
+    talk: Callable[[WebSocketConnection], Awaitable[None]],
+) -> Callable[[WebSocketRequest], Awaitable[None]]:
     """A handler that accepts every handshake and ends quietly when the client is gone."""
 
     async def handle(request: WebSocketRequest) -> None:
@@ -62,7 +74,9 @@ async def _listen(connection: WebSocketConnection) -> None:
         await connection.get_message()
 
 
-async def test_the_stream_is_asked_with_the_key_in_a_header_and_not_in_the_address(provider: ViriCiti) -> None:
+async def test_the_stream_is_asked_with_the_key_in_a_header_and_not_in_the_address(
+    provider: ViriCiti,
+) -> None:
     seen: list[tuple[str, str]] = []
 
     async def handle(request: WebSocketRequest) -> None:
@@ -89,14 +103,20 @@ async def test_a_subscription_goes_out_in_chunks_and_frames_come_in(provider: Vi
             await socket.subscribe(["bus_1", "bus_2", "bus_3"])
             frames = [await socket.receive(), await socket.receive()]
     labels = ["soc", "gps"]
-    assert asked == [{"vehicles": {"bus_1": labels, "bus_2": labels}}, {"vehicles": {"bus_3": labels}}]
+    assert asked == [
+        {"vehicles": {"bus_1": labels, "bus_2": labels}},
+        {"vehicles": {"bus_3": labels}},
+    ]
     assert frames == [POINT.decode(), POINT]
     assert streamer.interpret(frames[0]) == streamer.interpret(frames[1])
 
 
 async def test_the_settings_reach_the_interpretation(provider: ViriCiti) -> None:
     streamer = _streamer(
-        provider, "http://127.0.0.1:9", power_sign="positive_into_battery", charging_power_threshold_kw=None
+        provider,
+        "http://127.0.0.1:9",
+        power_sign="positive_into_battery",
+        charging_power_threshold_kw=None,
     )
     verdict = streamer.interpret('{"vid":"b","label":"power","time":0,"value":7}')
     assert [(reading.signal, reading.value) for reading in verdict.readings] == [("power_kw", -7)]
@@ -124,9 +144,20 @@ async def test_a_refused_handshake_has_its_fault(
         streamer = _streamer(provider, base)
         with pytest.raises(ProviderFault) as caught:
             await _open(streamer)
-    assert (caught.value.fault, caught.value.permanent, caught.value.retry_after) == (fault, permanent, retry_after)
-    assert str(caught.value).endswith(f"/api/v2/live answered {status} ({len(refusal)} bytes, error not_now)")
-    assert streamer.statistics() == {"attempts": 1, "opened": 0, "failed": 1, "goodbyes_unanswered": 0}
+    assert (caught.value.fault, caught.value.permanent, caught.value.retry_after) == (
+        fault,
+        permanent,
+        retry_after,
+    )
+    assert str(caught.value).endswith(
+        f"/api/v2/live answered {status} ({len(refusal)} bytes, error not_now)"
+    )
+    assert streamer.statistics() == {
+        "attempts": 1,
+        "opened": 0,
+        "failed": 1,
+        "goodbyes_unanswered": 0,
+    }
 
 
 async def test_refused_handshakes_leave_no_sockets_behind(provider: ViriCiti) -> None:
@@ -148,7 +179,9 @@ async def test_refused_handshakes_leave_no_sockets_behind(provider: ViriCiti) ->
     assert after - before < 10
 
 
-async def test_an_encrypted_address_that_is_not_encrypted_is_told_at_once(provider: ViriCiti) -> None:
+async def test_an_encrypted_address_that_is_not_encrypted_is_told_at_once(
+    provider: ViriCiti,
+) -> None:
     async def speak_plainly(stream: trio.SocketStream) -> None:
         await stream.receive_some(4096)
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -211,19 +244,28 @@ async def test_a_server_that_says_nothing_is_an_outage_at_the_deadline(provider:
 
     async with tcp_server(keep_silent) as port:
         with pytest.raises(ProviderFault, match=r"did not open the stream within 0\.1 s") as caught:
-            await _open(_streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=0.1))
+            await _open(
+                _streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=0.1)
+            )
     assert caught.value.fault is FaultClass.OUTAGE
 
 
-async def test_a_close_by_the_provider_ends_reading_pinging_and_subscribing(provider: ViriCiti) -> None:
+async def test_a_close_by_the_provider_ends_reading_pinging_and_subscribing(
+    provider: ViriCiti,
+) -> None:
     async def talk(connection: WebSocketConnection) -> None:
         await connection.send_message(POINT)
         await connection.aclose(1001, "maintenance")
 
-    async with websocket_server(_accepting(talk)) as base, _streamer(provider, base).connect() as socket:
+    async with (
+        websocket_server(_accepting(talk)) as base,
+        _streamer(provider, base).connect() as socket,
+    ):
         assert await socket.receive() == POINT
         for action in (socket.receive(), socket.ping(), socket.subscribe(["bus_1"])):
-            with pytest.raises(ProviderFault, match=r"1001 going_away\): error maintenance$") as caught:
+            with pytest.raises(
+                ProviderFault, match=r"1001 going_away\): error maintenance$"
+            ) as caught:
                 await action
             assert caught.value.fault is FaultClass.OUTAGE
 
@@ -232,7 +274,10 @@ async def test_a_cable_cut_without_a_goodbye_ends_reading(provider: ViriCiti) ->
     async def cut(stream: trio.SocketStream) -> None:
         await _shake_hands(stream)
 
-    async with tcp_server(cut) as port, _streamer(provider, f"http://127.0.0.1:{port}").connect() as socket:
+    async with (
+        tcp_server(cut) as port,
+        _streamer(provider, f"http://127.0.0.1:{port}").connect() as socket,
+    ):
         with pytest.raises(ProviderFault, match="1006") as caught:
             await socket.receive()
     assert caught.value.fault is FaultClass.OUTAGE
@@ -263,7 +308,10 @@ async def test_a_ping_without_a_pong_is_an_outage(provider: ViriCiti) -> None:
 
 
 async def test_a_ping_that_comes_back_returns(provider: ViriCiti) -> None:
-    async with websocket_server(_accepting(_listen)) as base, _streamer(provider, base).connect() as socket:
+    async with (
+        websocket_server(_accepting(_listen)) as base,
+        _streamer(provider, base).connect() as socket,
+    ):
         await socket.ping()
 
 
@@ -286,7 +334,10 @@ async def test_a_frame_that_is_too_big_is_a_protocol_fault(provider: ViriCiti) -
         await connection.send_message("x" * (MAX_MESSAGE_SIZE + 1))
         await _listen(connection)
 
-    async with websocket_server(_accepting(talk)) as base, _streamer(provider, base).connect() as socket:
+    async with (
+        websocket_server(_accepting(talk)) as base,
+        _streamer(provider, base).connect() as socket,
+    ):
         with pytest.raises(ProviderFault, match="more than 1048576") as caught:
             await socket.receive()
     assert caught.value.fault is FaultClass.PROTOCOL
@@ -298,7 +349,10 @@ async def test_bytes_that_are_no_frames_are_a_protocol_fault(provider: ViriCiti)
         await stream.send_all(b"\xff" * 64)
         await trio.sleep_forever()
 
-    async with tcp_server(babble) as port, _streamer(provider, f"http://127.0.0.1:{port}").connect() as socket:
+    async with (
+        tcp_server(babble) as port,
+        _streamer(provider, f"http://127.0.0.1:{port}").connect() as socket,
+    ):
         with pytest.raises(ProviderFault) as caught:
             await socket.receive()
         with pytest.raises(ProviderFault):
@@ -308,7 +362,9 @@ async def test_bytes_that_are_no_frames_are_a_protocol_fault(provider: ViriCiti)
     assert caught.value.fault is FaultClass.PROTOCOL
 
 
-async def test_a_ping_after_the_frame_that_was_too_big_is_a_fault_not_a_crash(provider: ViriCiti) -> None:
+async def test_a_ping_after_the_frame_that_was_too_big_is_a_fault_not_a_crash(
+    provider: ViriCiti,
+) -> None:
     """The library refuses to answer pings once it has said goodbye, and its reader task dies of it."""
 
     async def go_on(stream: trio.SocketStream) -> None:
@@ -328,7 +384,9 @@ async def test_a_ping_into_our_goodbye_is_nobodys_problem(provider: ViriCiti) ->
         protocol = await _shake_hands(stream)
         while not any(isinstance(event, CloseConnection) for event in protocol.events()):
             protocol.receive_data(await stream.receive_some(4096))
-        await stream.send_all(b"\x89\x00")  # an empty ping; the protocol object would refuse to send it now
+        await stream.send_all(
+            b"\x89\x00"
+        )  # an empty ping; the protocol object would refuse to send it now
         await trio.sleep_forever()
 
     async with tcp_server(ping_on_close) as port:
@@ -371,7 +429,10 @@ async def test_pongs_flow_while_frames_are_read(provider: ViriCiti) -> None:
             await connection.ping()
         await connection.aclose()
 
-    async with websocket_server(_accepting(talk)) as base, _streamer(provider, base).connect() as socket:
+    async with (
+        websocket_server(_accepting(talk)) as base,
+        _streamer(provider, base).connect() as socket,
+    ):
         frames = [await socket.receive() for _ in range(500)]
         with pytest.raises(ProviderFault, match="1000"):
             await socket.receive()

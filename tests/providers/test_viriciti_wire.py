@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ports import FrameVerdict
 from domain.model import FaultClass, Reading
 from domain.signals import CATALOGUE, InvalidValue, check_value
+from ports.providers import FrameVerdict
 from providers.viriciti.wire import LABELS, Rules, interpret
 from tests.providers.viriciti_shapes import AT, frame, is_dumpable, json_values, nested, point
 
@@ -33,12 +33,16 @@ from tests.providers.viriciti_shapes import AT, frame, is_dumpable, json_values,
     ],
 )
 def test_a_data_point_is_one_reading_in_our_words(label: str, signal: str, value: float) -> None:
-    assert interpret(frame(label=label, value=value)) == FrameVerdict("bus_004", (Reading(signal, value, AT),))
+    assert interpret(frame(label=label, value=value)) == FrameVerdict(
+        "bus_004", (Reading(signal, value, AT),)
+    )
 
 
 def test_a_position_is_two_readings() -> None:
     readings = (Reading("latitude_deg", 52.0931, AT), Reading("longitude_deg", -5.1142, AT))
-    assert interpret(frame(label="gps", value="52.0931|-5.1142")) == FrameVerdict("bus_004", readings)
+    assert interpret(frame(label="gps", value="52.0931|-5.1142")) == FrameVerdict(
+        "bus_004", readings
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +85,10 @@ def test_the_first_protocols_bare_data_point_is_read_too() -> None:
         (0, datetime(1970, 1, 1, tzinfo=UTC)),
         (-1, datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)),
         (1_566_411_763_290, AT),
-        (45_656_674_123_198, datetime(3416, 10, 20, 17, 28, 43, 198_000, tzinfo=UTC)),  # a float division rounds this
+        (
+            45_656_674_123_198,
+            datetime(3416, 10, 20, 17, 28, 43, 198_000, tzinfo=UTC),
+        ),  # a float division rounds this
         (253_402_300_799_999, datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)),
     ],
 )
@@ -114,7 +121,9 @@ def test_an_answer_to_a_debug_command_is_ignored(text: str | bytes) -> None:
 
 
 def test_an_unknown_label_is_counted_not_an_error() -> None:
-    assert interpret(frame(label="cabin_temperature")) == FrameVerdict("bus_004", (), ignored="unknown_label")
+    assert interpret(frame(label="cabin_temperature")) == FrameVerdict(
+        "bus_004", (), ignored="unknown_label"
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,8 +134,14 @@ def test_an_unknown_label_is_counted_not_an_error() -> None:
         (b"", "not JSON"),
         (b"\xff\xfe", "not JSON"),
         ("\ud800", "not JSON"),
-        (b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":NaN}}', "not JSON"),
-        (b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":1e999}}', "not JSON"),
+        (
+            b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":NaN}}',
+            "not JSON",
+        ),
+        (
+            b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":1e999}}',
+            "not JSON",
+        ),
         (b"42", "not an object"),
         (b"[]", "not an object"),
         (b"null", "not an object"),
@@ -134,7 +149,10 @@ def test_an_unknown_label_is_counted_not_an_error() -> None:
         (b'{"type":"vehicles"}', "payload is not an object"),
         (b'{"type":"vehicles","payload":[]}', "payload is not an object"),
         (b'{"type":"vehicles","payload":{}}', "vid, label, time or value is missing"),
-        (b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1}}', "vid, label, time or value is missing"),
+        (
+            b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1}}',
+            "vid, label, time or value is missing",
+        ),
         (b'{"type":7}', "unknown shape"),
         (b'{"label":"soc","time":1,"asset":{"fleet":"f","name":"b"}}', "unknown shape"),
         (frame(vid=4), "vid is not a name"),
@@ -180,7 +198,10 @@ def test_a_malformed_data_point_still_names_its_vehicle(changes: dict[str, Any],
     [
         ({"message": "Invalid API key"}, FaultClass.CREDENTIALS),
         ("unauthenticated", FaultClass.CREDENTIALS),
-        ({"message": "not authorised", "vids": ["bus_9"]}, FaultClass.PROTOCOL),  # about one vehicle, not the key
+        (
+            {"message": "not authorised", "vids": ["bus_9"]},
+            FaultClass.PROTOCOL,
+        ),  # about one vehicle, not the key
         ({"message": "could not parse the query"}, FaultClass.PROTOCOL),
         (None, FaultClass.PROTOCOL),
     ],
@@ -191,9 +212,12 @@ def test_an_error_frame_is_a_fault(payload: object, fault: FaultClass) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"), [("Invalid API key", FaultClass.CREDENTIALS), ("could not parse", FaultClass.PROTOCOL)]
+    ("words", "fault"),
+    [("Invalid API key", FaultClass.CREDENTIALS), ("could not parse", FaultClass.PROTOCOL)],
 )
-def test_an_error_report_may_be_nested_deeper_than_json_can_be_written(words: str, fault: FaultClass) -> None:
+def test_an_error_report_may_be_nested_deeper_than_json_can_be_written(
+    words: str, fault: FaultClass
+) -> None:
     raw = b'{"type":"error","payload":' + nested(300, words) + b"}"
     verdict = FrameVerdict(None, (), ignored="provider_error", fault=fault)
     assert interpret(raw) == interpret(raw.decode()) == verdict
@@ -206,10 +230,16 @@ def test_no_bytes_and_no_text_make_it_raise(raw: str | bytes) -> None:
 
 @given(json_values)
 def test_no_json_makes_it_raise(value: Any) -> None:
-    _assert_sound(interpret(orjson.dumps(value, default=str) if is_dumpable(value) else repr(value)))
+    _assert_sound(
+        interpret(orjson.dumps(value, default=str) if is_dumpable(value) else repr(value))
+    )
 
 
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("vid", "label", "time", "value", "type"), json_values)))
+@given(
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("vid", "label", "time", "value", "type"), json_values)
+    )
+)
 def test_no_payload_makes_it_raise(payload: dict[str, Any]) -> None:
     for message in ({"type": "vehicles", "payload": payload}, payload):
         if is_dumpable(message):
@@ -221,13 +251,23 @@ def test_no_payload_makes_it_raise(payload: dict[str, Any]) -> None:
     st.integers(-(2**63), 2**64 - 1),
     st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1),
 )
-def test_every_reading_is_of_the_catalogue_and_of_its_type(label: str, time: int, value: float) -> None:
-    _assert_sound(interpret(frame(label=label, time=time, value=value if label != "gps" else f"{value}|{value}")))
+def test_every_reading_is_of_the_catalogue_and_of_its_type(
+    label: str, time: int, value: float
+) -> None:
+    _assert_sound(
+        interpret(
+            frame(label=label, time=time, value=value if label != "gps" else f"{value}|{value}")
+        )
+    )
 
 
 def _assert_sound(verdict: FrameVerdict) -> None:
     """Exactly one of readings, ignored and malformed; values that only their range may still refuse."""
-    assert [bool(verdict.readings), verdict.ignored is not None, verdict.malformed is not None].count(True) == 1
+    assert [
+        bool(verdict.readings),
+        verdict.ignored is not None,
+        verdict.malformed is not None,
+    ].count(True) == 1
     for reading in verdict.readings:
         checked = check_value(reading.signal, reading.value)
         assert reading.signal in CATALOGUE

@@ -12,8 +12,8 @@ import trio_websocket
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
 
-from actors.ports import ProviderFault
 from domain.model import FaultClass, ProviderConnection
+from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
 from providers.websocket_frames import MAX_FRAMES_AT_ONCE, MAX_REFUSAL_BYTES
@@ -38,7 +38,9 @@ async def http() -> AsyncIterator[HttpPool]:
 def _streamer(http: HttpPool, port: int) -> ViriCitiStreamer:
     base = f"http://127.0.0.1:{port}"
     settings = {"disconnect_timeout_seconds": 0.1, "connect_timeout_seconds": 5.0}
-    connection = ProviderConnection("acme", "viriciti-1", "viriciti", "stream", base, "env:KEY", settings)
+    connection = ProviderConnection(
+        "acme", "viriciti-1", "viriciti", "stream", base, "env:KEY", settings
+    )
     return ViriCiti(http).open_streamer(connection, "s3cret-key")
 
 
@@ -67,7 +69,10 @@ def _sending(data: bytes) -> Callable[[trio.SocketStream], Awaitable[None]]:
 )
 async def test_a_flood_without_messages_ends_the_stream(http: HttpPool, frames: bytes) -> None:
     async with tcp_server(_sending(frames)) as port:
-        with trio.fail_after(5), pytest.raises(ProviderFault, match="frames that say nothing") as caught:
+        with (
+            trio.fail_after(5),
+            pytest.raises(ProviderFault, match="frames that say nothing") as caught,
+        ):
             async with _streamer(http, port).connect() as socket:
                 await socket.receive()
     assert caught.value.fault is FaultClass.PROTOCOL
@@ -89,7 +94,10 @@ async def test_a_refusal_without_end_is_read_to_its_bound(http: HttpPool) -> Non
             await stream.send_all(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
 
     async with tcp_server(refuse) as port:
-        with trio.fail_after(3), pytest.raises(ProviderFault, match=rf"403 \({MAX_REFUSAL_BYTES} bytes\)"):
+        with (
+            trio.fail_after(3),
+            pytest.raises(ProviderFault, match=rf"403 \({MAX_REFUSAL_BYTES} bytes\)"),
+        ):
             async with _streamer(http, port).connect():
                 pass
 

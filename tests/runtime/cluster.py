@@ -29,7 +29,10 @@ class Session(NamedTuple):
 
 @dataclass
 class Member:
-    """A process that is up; `runs` is what it believes to own. `mute`: it looks and beats, but its claims fail."""
+    """A process that is up; `runs` is what it believes to own.
+
+    `mute`: it looks and beats, but its claims fail.
+    """
 
     session: Session
     rounds: Rounds
@@ -85,7 +88,9 @@ class Cluster:
 
     # --- rounds
 
-    def step(self, *, shuffle: Callable[[list[str]], object] = list.sort, at_once: bool = False) -> None:
+    def step(
+        self, *, shuffle: Callable[[list[str]], object] = list.sort, at_once: bool = False
+    ) -> None:
         """One round of every member, one after the other; `at_once`: all have looked before the first one acts."""
         self.now += ROUND
         order = list(self.up)
@@ -94,7 +99,9 @@ class Cluster:
         for name in order:
             member = self.up[name]
             self.expires[member.session] = self.now + TTL
-            for session in [session for session, expires in self.expires.items() if expires <= self.now]:
+            for session in [
+                session for session, expires in self.expires.items() if expires <= self.now
+            ]:
                 self._end(session)
             decided = self.decide(member)
             if at_once:
@@ -109,9 +116,15 @@ class Cluster:
         name = member.session.member
         mine = {resource for resource, owner in self.leases.items() if owner == member.session}
         assert member.runs == mine, "a lease was lost without anybody's doing"
-        free = {name: self.now - self.free_since[name] for name, owner in self.leases.items() if owner is None}
+        free = {
+            name: self.now - self.free_since[name]
+            for name, owner in self.leases.items()
+            if owner is None
+        }
         members = self.members() - ({name} if draining else set())
-        decided = member.rounds.decide(self.now, members, mine, free, self.groups, draining=draining)
+        decided = member.rounds.decide(
+            self.now, members, mine, free, self.groups, draining=draining
+        )
         assert draining or len(decided.release) <= max_voluntary_moves(len(mine))
         if not draining:
             self.voluntary += decided.release
@@ -145,11 +158,18 @@ class Cluster:
 
     def desired(self) -> dict[str, str | None]:
         """By the members that are up."""
-        return {name: desired_owner(self.groups.get(name) or alone(name), self.up) for name in self.leases}
+        return {
+            name: desired_owner(self.groups.get(name) or alone(name), self.up)
+            for name in self.leases
+        }
 
     def orphans(self) -> set[str]:
         """What nobody owns, except for what changes hands in this very round."""
-        return {name for name, owner in self.leases.items() if not owner and self.now - self.free_since[name] > ROUND}
+        return {
+            name
+            for name, owner in self.leases.items()
+            if not owner and self.now - self.free_since[name] > ROUND
+        }
 
     def misplaced(self) -> set[str]:
         owners, desired = self.owners(), self.desired()
@@ -164,7 +184,9 @@ class Cluster:
         raise AssertionError(f"not settled: {self.misplaced()}")
 
 
-def settled(members: Sequence[str], resources: Sequence[str], groups: Mapping[str, str] | None = None) -> Cluster:
+def settled(
+    members: Sequence[str], resources: Sequence[str], groups: Mapping[str, str] | None = None
+) -> Cluster:
     """A cluster at rest."""
     cluster = Cluster(resources, groups)
     for name in members:

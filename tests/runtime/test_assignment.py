@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from runtime.assignment import Assignment, Resource, Rounds, decide_assignment, group_by_shared, max_voluntary_moves
+from runtime.assignment import (
+    Assignment,
+    Resource,
+    Rounds,
+    decide_assignment,
+    group_by_shared,
+    max_voluntary_moves,
+)
 from runtime.rendezvous import desired_owner
 from tests.runtime.cluster import ROUND, ROUNDS_PER_TTL, TTL, Cluster, settled
 
@@ -44,20 +51,33 @@ def test_what_is_free_is_claimed_by_the_member_that_should_have_it_and_by_no_oth
 
 
 @pytest.mark.parametrize(("seconds", "claimed"), [(TTL, False), (TTL + 0.1, True)])
-def test_what_is_free_for_longer_than_a_ttl_may_be_adopted_by_anybody(seconds: float, claimed: bool) -> None:
+def test_what_is_free_for_longer_than_a_ttl_may_be_adopted_by_anybody(
+    seconds: float, claimed: bool
+) -> None:
     (name,) = named_for("beech")
-    decided = decide_assignment("ash", ("ash", "beech"), free(name, seconds=seconds), ttl_seconds=TTL)
-    assert decided == (Assignment((name,), (), {name: "beech"}) if claimed else Assignment((), (), {}))
+    decided = decide_assignment(
+        "ash", ("ash", "beech"), free(name, seconds=seconds), ttl_seconds=TTL
+    )
+    assert decided == (
+        Assignment((name,), (), {name: "beech"}) if claimed else Assignment((), (), {})
+    )
 
 
 def test_what_another_owns_is_never_claimed() -> None:
     (name,) = named_for("ash")
     owned = [Resource(name, name, "beech", 1000.0)]
-    assert decide_assignment("ash", ("ash", "beech"), owned, ttl_seconds=TTL) == Assignment((), (), {})
+    assert decide_assignment("ash", ("ash", "beech"), owned, ttl_seconds=TTL) == Assignment(
+        (), (), {}
+    )
 
 
 def test_a_draining_member_gives_everything_up_and_claims_nothing() -> None:
-    resources = [Resource("a", "a", "ash"), Resource("b", "b", "ash"), Resource("c", "c", "beech"), *free("d")]
+    resources = [
+        Resource("a", "a", "ash"),
+        Resource("b", "b", "ash"),
+        Resource("c", "c", "beech"),
+        *free("d"),
+    ]
     decided = decide_assignment("ash", ("beech",), resources, ttl_seconds=TTL, draining=True)
     assert decided == Assignment((), ("a", "b"))
 
@@ -68,7 +88,9 @@ def test_a_member_that_is_not_counted_among_the_living_does_nothing() -> None:
 
 
 @pytest.mark.parametrize(("owned", "moves"), [(0, 1), (1, 1), (39, 1), (40, 2), (1000, 50)])
-def test_voluntary_moves_are_a_twentieth_of_what_is_owned_and_at_least_one(owned: int, moves: int) -> None:
+def test_voluntary_moves_are_a_twentieth_of_what_is_owned_and_at_least_one(
+    owned: int, moves: int
+) -> None:
     assert max_voluntary_moves(owned) == moves
     misplaced = [Resource(name, name, "ash") for name in named_for("beech", owned)]
     decided = decide_assignment("ash", ("ash", "beech"), misplaced, ttl_seconds=TTL)
@@ -95,7 +117,9 @@ def test_a_member_that_boots_takes_no_more_than_its_own_of_what_was_free_for_hou
 
 
 def test_what_was_adopted_is_kept_for_a_while_and_then_offered_again() -> None:
-    (name,) = [name for name in FLEETS if desired_owner(f"resource:{name}", ("ash", "beech")) == "beech"][:1]
+    (name,) = [
+        name for name in FLEETS if desired_owner(f"resource:{name}", ("ash", "beech")) == "beech"
+    ][:1]
     rounds, both = Rounds("ash", TTL), ("ash", "beech")
     assert rounds.decide(0.0, both, (), {name: 0.0}, {}).claim == ()
     assert rounds.decide(TTL + 1, both, (), {name: TTL + 1}, {}).adopt == {name: "beech"}
@@ -108,8 +132,14 @@ def test_an_adoption_says_nothing_about_other_members() -> None:
     rounds, (name,) = Rounds("ash", TTL), named_for("beech")
     groups = {name: name}
     rounds.decide(0.0, ("ash", "beech"), (), {name: 0.0}, groups)
-    assert rounds.decide(TTL + 1, ("ash", "beech"), (), {name: TTL + 1}, groups).adopt == {name: "beech"}
-    newcomer = next(other for other in (f"elm-{n}" for n in range(99)) if desired_owner(name, ("ash", other)) == other)
+    assert rounds.decide(TTL + 1, ("ash", "beech"), (), {name: TTL + 1}, groups).adopt == {
+        name: "beech"
+    }
+    newcomer = next(
+        other
+        for other in (f"elm-{n}" for n in range(99))
+        if desired_owner(name, ("ash", other)) == other
+    )
     assert rounds.decide(TTL + 3, ("ash", newcomer), (name,), {}, groups).release == (name,)
 
 
@@ -117,7 +147,9 @@ def test_an_adoption_says_nothing_about_other_members() -> None:
 
 
 @pytest.mark.parametrize("leave", [Cluster.kill, Cluster.drain])
-def test_what_a_leaver_owned_is_owned_again_within_a_ttl_and_two_rounds(leave: Callable[[Cluster, str], None]) -> None:
+def test_what_a_leaver_owned_is_owned_again_within_a_ttl_and_two_rounds(
+    leave: Callable[[Cluster, str], None],
+) -> None:
     cluster = settled(MEMBERS, FLEETS)
     leave(cluster, "beech")
     for _ in range(ROUNDS_PER_TTL + 2):
@@ -135,7 +167,9 @@ def test_a_planned_stop_costs_one_round_and_not_a_ttl() -> None:
 
 @given(st.sets(st.sampled_from(MEMBERS), min_size=1), st.sets(st.sampled_from(MEMBERS), min_size=1))
 @settings(deadline=None, max_examples=40)
-def test_a_change_of_membership_moves_no_more_than_it_must(before: set[str], after: set[str]) -> None:
+def test_a_change_of_membership_moves_no_more_than_it_must(
+    before: set[str], after: set[str]
+) -> None:
     cluster = settled(sorted(before), FLEETS)
     was = cluster.desired()
     for name in after - before:
@@ -186,7 +220,11 @@ def test_a_member_that_cannot_claim_leaves_no_orphan(count: int) -> None:
     rounds = 150  # 300 seconds
     for _ in range(rounds):
         cluster.step()
-        waiting = [cluster.now - cluster.free_since[name] for name, owner in cluster.owners().items() if owner is None]
+        waiting = [
+            cluster.now - cluster.free_since[name]
+            for name, owner in cluster.owners().items()
+            if owner is None
+        ]
         assert max(waiting, default=0.0) <= TTL + 2 * ROUND
         free_rounds += len(waiting)
     assert free_rounds / (rounds * count) < 0.02
@@ -220,7 +258,10 @@ def test_resources_that_share_a_key_end_up_together() -> None:
     cluster.join("cedar")
     cluster.settle()
     owners = cluster.owners()
-    assert all(len({owners[name] for name in keys if groups[name] == group}) == 1 for group in groups.values())
+    assert all(
+        len({owners[name] for name in keys if groups[name] == group}) == 1
+        for group in groups.values()
+    )
     assert len(set(owners.values())) > 1
 
 
@@ -311,13 +352,16 @@ def test_who_shares_through_others_is_in_one_group() -> None:
 
 
 keys_of_resources = st.dictionaries(
-    st.sampled_from([f"r{number}" for number in range(8)]), st.frozensets(st.sampled_from("klmnop"), max_size=3)
+    st.sampled_from([f"r{number}" for number in range(8)]),
+    st.frozensets(st.sampled_from("klmnop"), max_size=3),
 )
 
 
 @given(keys_of_resources)
 @settings(deadline=None)
-def test_the_order_in_which_resources_are_named_does_not_matter(keys_of: dict[str, frozenset[str]]) -> None:
+def test_the_order_in_which_resources_are_named_does_not_matter(
+    keys_of: dict[str, frozenset[str]],
+) -> None:
     assert group_by_shared(dict(reversed(keys_of.items()))) == group_by_shared(keys_of)
 
 
@@ -329,7 +373,9 @@ def test_two_resources_share_a_group_exactly_when_a_chain_of_keys_joins_them(
     groups = group_by_shared(keys_of)
     for name in keys_of:
         reached, seen = {name}, set(keys_of[name])
-        while more := {other for other in keys_of if other not in reached and keys_of[other] & seen}:
+        while more := {
+            other for other in keys_of if other not in reached and keys_of[other] & seen
+        }:
             reached |= more
             seen.update(*(keys_of[other] for other in more))
         assert {other for other in keys_of if groups[other] == groups[name]} == reached
@@ -343,6 +389,9 @@ def test_a_group_keeps_its_name_when_a_resource_joins_or_leaves(
     """Whatever else the newcomer has (its private keys may come first by name), unless it makes another key shared."""
     before, after = group_by_shared(keys_of), group_by_shared({**keys_of, "newcomer": keys})
     shared = {key for key in keys if sum(key in others for others in keys_of.values()) > 1}
-    if keys - shared & set().union(*keys_of.values()) or len({before[n] for n in keys_of if keys_of[n] & shared}) > 1:
+    if (
+        keys - shared & set().union(*keys_of.values())
+        or len({before[n] for n in keys_of if keys_of[n] & shared}) > 1
+    ):
         return
     assert {name: after[name] for name in keys_of} == before

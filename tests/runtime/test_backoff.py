@@ -63,7 +63,11 @@ def test_a_fault_carries_what_a_caller_needs_to_wait() -> None:
     class WrongPassword(EnvironmentFault):
         permanent = True
 
-    plain, busy, wrong = EnvironmentFault("away"), EnvironmentFault("busy", retry_after=9.0), WrongPassword("no")
+    plain, busy, wrong = (
+        EnvironmentFault("away"),
+        EnvironmentFault("busy", retry_after=9.0),
+        WrongPassword("no"),
+    )
     assert [(str(each), each.permanent, each.retry_after) for each in (plain, busy, wrong)] == [
         ("away", False, None),
         ("busy", False, 9.0),

@@ -27,7 +27,9 @@ async def test_the_system_clock_is_aware_utc_and_on_trios_scale() -> None:
     assert trio.current_time() <= clock.monotonic() <= trio.current_time()
 
 
-async def test_a_virtual_clock_follows_virtual_time_and_can_be_stepped(autojump_clock: MockClock) -> None:
+async def test_a_virtual_clock_follows_virtual_time_and_can_be_stepped(
+    autojump_clock: MockClock,
+) -> None:
     clock = VirtualClock(NOON)
     await trio.sleep(90)
     assert (clock.wall(), clock.monotonic()) == (at(90), 90.0)
@@ -35,7 +37,9 @@ async def test_a_virtual_clock_follows_virtual_time_and_can_be_stepped(autojump_
     assert (clock.wall(), clock.monotonic()) == (at(30), 90.0)
 
 
-async def test_a_shared_clock_refuses_to_guess_before_its_first_observation(autojump_clock: MockClock) -> None:
+async def test_a_shared_clock_refuses_to_guess_before_its_first_observation(
+    autojump_clock: MockClock,
+) -> None:
     shared = SharedClock(VirtualClock(NOON))
     with pytest.raises(ClockUnknown):
         shared.now()
@@ -45,7 +49,9 @@ async def test_a_shared_clock_refuses_to_guess_before_its_first_observation(auto
     assert shared.statistics()["uncertainty_seconds"] is None
 
 
-async def test_database_time_is_the_servers_time_at_the_midpoint_of_the_round_trip(autojump_clock: MockClock) -> None:
+async def test_database_time_is_the_servers_time_at_the_midpoint_of_the_round_trip(
+    autojump_clock: MockClock,
+) -> None:
     shared = SharedClock(VirtualClock(NOON))
     shared.observe(sent_at=0.0, received_at=0.4, server_time=at(1000))
     assert shared.at(0.2) == at(1000)
@@ -55,7 +61,9 @@ async def test_database_time_is_the_servers_time_at_the_midpoint_of_the_round_tr
     assert shared.wall() == shared.now()
 
 
-async def test_uncertainty_is_half_the_round_trip_and_grows_with_age(autojump_clock: MockClock) -> None:
+async def test_uncertainty_is_half_the_round_trip_and_grows_with_age(
+    autojump_clock: MockClock,
+) -> None:
     shared = SharedClock(VirtualClock(NOON))
     shared.observe(0.0, 0.0, NOON)
     assert shared.uncertainty_seconds == 0.0
@@ -64,7 +72,9 @@ async def test_uncertainty_is_half_the_round_trip_and_grows_with_age(autojump_cl
 
 
 @pytest.mark.parametrize(("round_trip", "certain"), [(2.0, True), (2.1, False)])
-async def test_it_is_certain_up_to_a_second(round_trip: float, certain: bool, autojump_clock: MockClock) -> None:
+async def test_it_is_certain_up_to_a_second(
+    round_trip: float, certain: bool, autojump_clock: MockClock
+) -> None:
     shared = SharedClock(VirtualClock(NOON))
     await trio.sleep(round_trip / 2)
     shared.observe(0.0, round_trip, at(0))
@@ -78,15 +88,21 @@ async def test_a_slower_round_trip_does_not_replace_a_tight_one(autojump_clock: 
     assert shared.at(100.0) == at(100)
 
 
-async def test_an_aged_sample_gives_way_to_one_that_is_tighter_by_now(autojump_clock: MockClock) -> None:
+async def test_an_aged_sample_gives_way_to_one_that_is_tighter_by_now(
+    autojump_clock: MockClock,
+) -> None:
     shared = SharedClock(VirtualClock(NOON))
     shared.observe(0.0, 0.002, at(0.001))
-    shared.observe(1000.0, 1000.1, at(1000.06))  # half a trip of 50 ms against 1 ms and 100 ms of drift
+    shared.observe(
+        1000.0, 1000.1, at(1000.06)
+    )  # half a trip of 50 ms against 1 ms and 100 ms of drift
     assert shared.at(1000.05) == at(1000.06)
     assert shared.statistics()["steps"] == 0
 
 
-async def test_a_sample_that_contradicts_the_held_one_wins_because_a_clock_stepped(autojump_clock: MockClock) -> None:
+async def test_a_sample_that_contradicts_the_held_one_wins_because_a_clock_stepped(
+    autojump_clock: MockClock,
+) -> None:
     shared = SharedClock(VirtualClock(NOON))
     shared.observe(0.0, 0.002, at(0.001))
     shared.observe(5.0, 5.8, at(5.4 + 30))

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
     from runtime.outbound import Address
 
-METADATA, LOOPBACK, DEPOT, MAKER, MAKER_2 = "169.254.169.254", "127.0.0.1", "10.1.2.3", "8.8.8.8", "8.8.4.4"
+METADATA, LOOPBACK, DEPOT, MAKER, MAKER_2 = (
+    "169.254.169.254",
+    "127.0.0.1",
+    "10.1.2.3",
+    "8.8.8.8",
+    "8.8.4.4",
+)
 MAKER_6 = "2606:4700::1111"
 
 
@@ -84,14 +90,18 @@ async def test_only_permitted_addresses_of_a_name_are_dialled(
         ([DEPOT, METADATA], "192.168.0.0/16", DEPOT),
     ],
 )
-async def test_a_name_without_a_permitted_address_is_refused(addresses: list[str], allow: str, named: str) -> None:
+async def test_a_name_without_a_permitted_address_is_refused(
+    addresses: list[str], allow: str, named: str
+) -> None:
     network = Network(addresses)
     with pytest.raises(OutboundRefused, match=named):
         await _dial(network, allow=allow)
     assert network.dialled == []
 
 
-@pytest.mark.parametrize("host", [METADATA, "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[::ffff:a9fe:a9fe]"])
+@pytest.mark.parametrize(
+    "host", [METADATA, "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[::ffff:a9fe:a9fe]"]
+)
 async def test_metadata_is_refused_in_every_spelling(host: str) -> None:
     network = Network([])
     with pytest.raises(OutboundRefused):
@@ -191,7 +201,9 @@ async def test_resolving_ends_at_its_deadline(autojump_clock: MockClock) -> None
     assert trio.current_time() == RESOLVE_SECONDS
 
 
-async def test_lookups_that_hang_take_a_bounded_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lookups_that_hang_take_a_bounded_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     release, asked = threading.Event(), threading.Semaphore(0)
 
     def hang(*_: object, **__: object) -> list[object]:
@@ -214,7 +226,9 @@ async def test_lookups_that_hang_take_a_bounded_number_of_threads(monkeypatch: p
             for number in range(3 * MAX_LOOKUPS):
                 nursery.start_soon(ask, number)
         assert outcomes == [TimeoutError] * 3 * MAX_LOOKUPS
-        assert dialler.statistics()["lookups_in_flight"] == MAX_LOOKUPS  # abandoned, and still counted
+        assert (
+            dialler.statistics()["lookups_in_flight"] == MAX_LOOKUPS
+        )  # abandoned, and still counted
         assert asked._value == MAX_LOOKUPS
     finally:
         release.set()

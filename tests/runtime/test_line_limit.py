@@ -38,19 +38,28 @@ def passes(limit: LineLimit, event: str, **fields: Any) -> dict[str, Any] | None
         return None
 
 
-def test_one_line_of_a_kind_a_minute_says_how_many_there_were(limit: LineLimit, clock: _Clock) -> None:
+def test_one_line_of_a_kind_a_minute_says_how_many_there_were(
+    limit: LineLimit, clock: _Clock
+) -> None:
     first = [passes(limit, "a", without_key=True) for _ in range(100)]
     assert [line for line in first if line] == [{"event": "a", "without_key": True}]
     assert passes(limit, "b", without_key=True) is not None
     clock.now += EVERY_SECONDS
-    assert passes(limit, "a", without_key=True) == {"event": "a", "without_key": True, "suppressed": 99}
+    assert passes(limit, "a", without_key=True) == {
+        "event": "a",
+        "without_key": True,
+        "suppressed": 99,
+    }
     assert limit.suppressed == 99
 
 
 def test_lines_of_known_callers_all_pass_and_say_what_was_kept_back(limit: LineLimit) -> None:
     for _ in range(3):
         passes(limit, "a", without_key=True)
-    assert [passes(limit, "a") for _ in range(2)] == [{"event": "a", "suppressed": 2}, {"event": "a"}]
+    assert [passes(limit, "a") for _ in range(2)] == [
+        {"event": "a", "suppressed": 2},
+        {"event": "a"},
+    ]
 
 
 def test_the_kinds_that_are_remembered_are_bounded(limit: LineLimit) -> None:

@@ -150,7 +150,9 @@ async def test_a_sender_cancelled_in_the_moment_of_its_admission_has_sent(
     mailbox.send_nowait("poll", "first", 1)
     parked = park(mailbox)
     await parked.add("second", 1)
-    assert await mailbox.receive_batch(1) == ["first"]  # admits the second; its task has not run yet
+    assert await mailbox.receive_batch(1) == [
+        "first"
+    ]  # admits the second; its task has not run yet
     parked.scopes["second"].cancel()
     await wait_all_tasks_blocked()
     assert parked.outcomes == {"second": "sent"}
@@ -174,7 +176,9 @@ async def test_a_send_cancelled_after_it_put_its_item_in_has_sent() -> None:
     async def cancel(scope: trio.CancelScope) -> None:
         scope.cancel()
 
-    for attempt in range(50):  # trio decides by chance whether the cancellation comes before or after the checkpoint
+    for attempt in range(
+        50
+    ):  # trio decides by chance whether the cancellation comes before or after the checkpoint
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as scope:
                 nursery.start_soon(cancel, scope)
@@ -239,7 +243,9 @@ async def test_a_closed_mailbox_is_drained_and_then_says_so() -> None:
         await mailbox.receive_batch(10)
 
 
-async def test_closing_wakes_parked_senders_and_receivers(park: Park, nursery: trio.Nursery) -> None:
+async def test_closing_wakes_parked_senders_and_receivers(
+    park: Park, nursery: trio.Nursery
+) -> None:
     full, empty = one_lane(capacity=1), one_lane()
     full.send_nowait("poll", "a", 1)
     parked = park(full)
@@ -270,7 +276,9 @@ async def test_everything_inside_can_be_taken_at_once_without_waiting() -> None:
     assert mailbox.take_all() == []
 
 
-async def test_the_oldest_wait_counts_from_the_send_even_while_parked(park: Park, autojump_clock: MockClock) -> None:
+async def test_the_oldest_wait_counts_from_the_send_even_while_parked(
+    park: Park, autojump_clock: MockClock
+) -> None:
     mailbox = one_lane(capacity=1)
     assert mailbox.oldest_waiting_seconds() == 0.0
     mailbox.send_nowait("poll", "a", 1)

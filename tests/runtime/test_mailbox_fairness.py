@@ -26,7 +26,9 @@ async def test_a_send_nowait_does_not_overtake_parked_senders(park: Park) -> Non
     assert parked.outcomes == {"waiting": "cancelled"}
 
 
-async def contend(mailbox: Mailbox[str], *, rounds: int, drain: int, size: int, pushes: int) -> dict[str, int]:
+async def contend(
+    mailbox: Mailbox[str], *, rounds: int, drain: int, size: int, pushes: int
+) -> dict[str, int]:
     """Ten senders that always park, one that never does but tries often, and a receiver: how many items each got in."""
     through = {"parked": 0, "nowait": 0}
 
@@ -52,7 +54,9 @@ async def contend(mailbox: Mailbox[str], *, rounds: int, drain: int, size: int, 
 
 @pytest.mark.parametrize("pushes", [1, 4])
 @pytest.mark.parametrize(("drain", "size"), [(1, 1), (2, 1), (10, 1), (1000, 5), (3, 3), (1, 5)])
-async def test_neither_parked_senders_nor_send_nowait_starve(drain: int, size: int, pushes: int) -> None:
+async def test_neither_parked_senders_nor_send_nowait_starve(
+    drain: int, size: int, pushes: int
+) -> None:
     through = await contend(one_lane(capacity=10), rounds=40, drain=drain, size=size, pushes=pushes)
     assert through["nowait"] >= 10
     assert through["parked"] >= 20
@@ -98,9 +102,13 @@ async def test_nothing_is_held_back_when_no_send_nowait_was_refused(park: Park) 
     assert mailbox.statistics()["lanes"]["poll"]["waiting_size"] == 2
 
 
-async def drained_shares(weights: dict[str, int], sizes: dict[str, int], total: int, max_size: int) -> dict[str, int]:
+async def drained_shares(
+    weights: dict[str, int], sizes: dict[str, int], total: int, max_size: int
+) -> dict[str, int]:
     """How much of each lane is among the first `total` units served, while every lane still has something waiting."""
-    mailbox: Mailbox[tuple[str, int]] = Mailbox({name: LaneLimits(10_000, weight) for name, weight in weights.items()})
+    mailbox: Mailbox[tuple[str, int]] = Mailbox(
+        {name: LaneLimits(10_000, weight) for name, weight in weights.items()}
+    )
     for name, size in sizes.items():
         for _ in range(10_000 // size):
             mailbox.send_nowait(name, (name, size), size)

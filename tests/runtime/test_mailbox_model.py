@@ -1,6 +1,7 @@
 """The mailbox against a model: random operations, with every item accounted for after each of them.
 
-Each example runs a whole trio loop of its own (`trio.run`), so that no function-scoped fixture is shared between them.
+Each example runs a whole trio loop of its own (`trio.run`), so that no function-scoped fixture is
+shared between them.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ class World:
     accepted: set[int] = field(default_factory=set)
     received: list[tuple[str, int]] = field(default_factory=list)
     sending: dict[int, trio.CancelScope] = field(default_factory=dict)
-    order: dict[str, list[int]] = field(default_factory=lambda: {lane: [] for lane in LANES})  # awaited sends only
+    order: dict[str, list[int]] = field(
+        default_factory=lambda: {lane: [] for lane in LANES}
+    )  # awaited sends only
 
     def new_item(self, size: int) -> int:
         self.next_id += 1
@@ -133,12 +136,20 @@ class World:
         waiting = self.accepted - set(received)
         assert len(received) == len(set(received)), "an item came out twice"
         assert set(received) <= self.accepted, "an item came out whose sender was told otherwise"
-        assert sum(lane["waiting_items"] for lane in statistics.values()) == len(waiting), "an item was lost"
+        assert sum(lane["waiting_items"] for lane in statistics.values()) == len(waiting), (
+            "an item was lost"
+        )
         assert sum(lane["parked_senders"] for lane in statistics.values()) == len(self.sending)
         for name, lane in statistics.items():
-            assert lane["waiting_size"] <= lane["capacity"] or lane["waiting_items"] == 1, "over its bound"
-            assert not lane["parked_senders"] or lane["waiting_items"], "senders wait at an empty lane"
-            awaited = [item for where, item in self.received if where == name and item in self.order[name]]
+            assert lane["waiting_size"] <= lane["capacity"] or lane["waiting_items"] == 1, (
+                "over its bound"
+            )
+            assert not lane["parked_senders"] or lane["waiting_items"], (
+                "senders wait at an empty lane"
+            )
+            awaited = [
+                item for where, item in self.received if where == name and item in self.order[name]
+            ]
             assert awaited == sorted(awaited), "parked senders were not served in their order"
 
     async def drain(self) -> None:

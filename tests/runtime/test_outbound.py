@@ -143,7 +143,9 @@ def test_a_global_address_needs_no_setting(address: str) -> None:
         ("0.0.0.0/0", "localhost", "::1", False),
     ],
 )
-def test_the_setting_names_hosts_and_networks(setting: str, host: str, address: str, allowed: bool) -> None:
+def test_the_setting_names_hosts_and_networks(
+    setting: str, host: str, address: str, allowed: bool
+) -> None:
     allowance = Allowance.parse(setting)
     if allowed:
         allowance.judge(host, ip_address(address))

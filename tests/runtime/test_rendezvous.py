@@ -18,14 +18,18 @@ def owners(members: set[str]) -> dict[str, str | None]:
 
 @given(memberships, names)
 @settings(deadline=None)
-def test_a_member_that_joins_takes_its_share_and_moves_nothing_between_others(members: set[str], name: str) -> None:
+def test_a_member_that_joins_takes_its_share_and_moves_nothing_between_others(
+    members: set[str], name: str
+) -> None:
     before, after = owners(members), owners(members | {name})
     assert all(after[key] in (before[key], name) for key in KEYS)
 
 
 @given(memberships, st.data())
 @settings(deadline=None)
-def test_a_member_that_leaves_hands_out_its_own_and_nothing_else(members: set[str], data: st.DataObject) -> None:
+def test_a_member_that_leaves_hands_out_its_own_and_nothing_else(
+    members: set[str], data: st.DataObject
+) -> None:
     name = data.draw(st.sampled_from(sorted(members)))
     before, after = owners(members), owners(members - {name})
     assert all(after[key] == before[key] for key in KEYS if before[key] != name)

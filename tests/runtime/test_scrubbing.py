@@ -31,7 +31,9 @@ def _behind(lead: bytes) -> Form:
 FORMS: dict[str, Form] = {
     "plain": str,
     "json": lambda text: json.dumps(text)[1:-1],
-    "json with escaped slashes": lambda text: json.dumps(text, ensure_ascii=False)[1:-1].replace("/", "\\/"),
+    "json with escaped slashes": lambda text: json.dumps(text, ensure_ascii=False)[1:-1].replace(
+        "/", "\\/"
+    ),
     "json unicode": _unicode_escaped,
     "json unicode in capitals": lambda text: _unicode_escaped(text).upper().replace("\\U", "\\u"),
     "json in json": lambda text: json.dumps(json.dumps(text))[1:-1].replace('\\"', "", 1),
@@ -54,7 +56,9 @@ FORMS: dict[str, Form] = {
     "base64 in percent": lambda text: quote(b64encode(text.encode()).decode(), safe=""),
     "base64 in json": lambda text: b64encode(text.encode()).decode().replace("/", "\\/"),
     "base64 of json": lambda text: b64encode(b"{'key': " + text.encode() + b"}").decode(),
-    "base64 of a Basic header": lambda text: b64encode(b"Basic " + b64encode(text.encode())).decode(),
+    "base64 of a Basic header": lambda text: b64encode(
+        b"Basic " + b64encode(text.encode())
+    ).decode(),
 }
 forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 

@@ -45,13 +45,19 @@ def toml(tmp_path: Path) -> Path:
 
 def problems(toml_path: Path | None = None, /, **env: str) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
-        load_settings(House, toml_path=toml_path, env={f"LASTHEARD_{name}": value for name, value in env.items()})
+        load_settings(
+            House,
+            toml_path=toml_path,
+            env={f"LASTHEARD_{name}": value for name, value in env.items()},
+        )
     return caught.value.problems
 
 
 def test_variables_stand_over_the_file_and_the_file_over_defaults(toml: Path) -> None:
     toml.write_text('shard_id = "file"\nhosts = ["a"]\n[http]\nhost = "::1"\nport = 81\n')
-    settings = load_settings(House, toml_path=toml, env={"LASTHEARD_HTTP__PORT": "82", "PATH": "/bin"})
+    settings = load_settings(
+        House, toml_path=toml, env={"LASTHEARD_HTTP__PORT": "82", "PATH": "/bin"}
+    )
     assert settings == House.model_construct(
         shard_id="file",
         log_format="auto",
@@ -64,12 +70,18 @@ def test_variables_stand_over_the_file_and_the_file_over_defaults(toml: Path) ->
 
 
 def test_lists_and_mappings_come_from_variables_as_json_or_by_name() -> None:
-    env = {"LASTHEARD_SHARD_ID": "s", "LASTHEARD_HOSTS": '["a", "b"]', "LASTHEARD_LABELS__ZONE": "eu"}
+    env = {
+        "LASTHEARD_SHARD_ID": "s",
+        "LASTHEARD_HOSTS": '["a", "b"]',
+        "LASTHEARD_LABELS__ZONE": "eu",
+    }
     settings = load_settings(House, toml_path=None, env=env)
     assert (settings.hosts, settings.labels) == (["a", "b"], {"zone": "eu"})
 
 
-def test_the_real_environment_is_read_only_when_no_other_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_environment_is_read_only_when_no_other_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("LASTHEARD_SHARD_ID", "real")
     assert load_settings(House, toml_path=None).shard_id == "real"
     with pytest.raises(SettingsError):
@@ -148,7 +160,9 @@ def test_secrets_that_references_name_are_not_settings() -> None:
     assert settings.dsn == SecretReference("env:LASTHEARD_MY_DSN")
 
 
-@pytest.mark.parametrize("given", ["hunter2", "postgres://app:hunter2@db/fleet", "hunter2:", "env:"])
+@pytest.mark.parametrize(
+    "given", ["hunter2", "postgres://app:hunter2@db/fleet", "hunter2:", "env:"]
+)
 def test_a_secret_given_instead_of_its_reference_is_refused_and_not_repeated(given: str) -> None:
     (problem,) = problems(SHARD_ID="s", DSN=given)
     assert "LASTHEARD_DSN (TOML key dsn): [redacted] from the environment is wrong" in problem
@@ -158,13 +172,17 @@ def test_a_secret_given_instead_of_its_reference_is_refused_and_not_repeated(giv
 
 def test_the_error_carries_no_secret_in_its_context() -> None:
     with pytest.raises(SettingsError) as caught:
-        load_settings(House, toml_path=None, env={"LASTHEARD_SHARD_ID": "s", "LASTHEARD_DSN": "hunter2"})
+        load_settings(
+            House, toml_path=None, env={"LASTHEARD_SHARD_ID": "s", "LASTHEARD_DSN": "hunter2"}
+        )
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
 def test_broken_json_in_a_variable_is_a_wrong_value_like_any_other() -> None:
     (problem,) = problems(SHARD_ID="s", HOSTS="a, b")
-    assert problem.startswith("LASTHEARD_HOSTS (TOML key hosts): 'a, b' from the environment is wrong: Input should be")
+    assert problem.startswith(
+        "LASTHEARD_HOSTS (TOML key hosts): 'a, b' from the environment is wrong: Input should be"
+    )
 
 
 def test_a_rule_over_several_settings_is_reported_in_its_own_words() -> None:
@@ -172,7 +190,9 @@ def test_a_rule_over_several_settings_is_reported_in_its_own_words() -> None:
     assert found == ("the settings together: console logs are for one machine only",)
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"a = \n", "is not TOML"), (b"\xff\xfe", "not UTF-8 text")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"a = \n", "is not TOML"), (b"\xff\xfe", "not UTF-8 text")]
+)
 def test_a_file_that_is_not_toml_is_named(content: bytes, reason: str, toml: Path) -> None:
     toml.write_bytes(content)
     (problem,) = problems(toml)
@@ -207,7 +227,9 @@ def test_a_reference_reads_anew_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfehunter2", b"hunter2" * 10_000])
-def test_an_unusable_secret_is_named_by_its_reference_and_never_shown(content: bytes, tmp_path: Path) -> None:
+def test_an_unusable_secret_is_named_by_its_reference_and_never_shown(
+    content: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
     with pytest.raises(SecretUnavailable) as caught:
@@ -218,7 +240,9 @@ def test_an_unusable_secret_is_named_by_its_reference_and_never_shown(content: b
     )
 
 
-@pytest.mark.parametrize(("reference", "permanent"), [("env:NOT_THERE", True), ("file:/nowhere/secret", False)])
+@pytest.mark.parametrize(
+    ("reference", "permanent"), [("env:NOT_THERE", True), ("file:/nowhere/secret", False)]
+)
 def test_a_missing_secret_says_whether_waiting_can_help(reference: str, permanent: bool) -> None:
     with pytest.raises(SecretUnavailable, match=reference) as caught:
         SecretReference(reference).resolve({})
@@ -226,7 +250,9 @@ def test_a_missing_secret_says_whether_waiting_can_help(reference: str, permanen
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_a_reference_of_a_setting_reads_a_regular_file_only(make: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_reference_of_a_setting_reads_a_regular_file_only(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
     """Anywhere on the machine, but without waiting for somebody to write into it."""
     path = tmp_path / "secret"
     make(path)
@@ -247,7 +273,10 @@ def test_an_empty_variable_is_no_secret() -> None:
 def test_a_reference_shows_itself_and_does_not_change() -> None:
     reference = SecretReference("env:KEY")
     assert (str(reference), repr(reference)) == ("env:KEY", "SecretReference('env:KEY')")
-    assert (reference == SecretReference("env:KEY"), hash(reference)) == (True, hash(SecretReference("env:KEY")))
+    assert (reference == SecretReference("env:KEY"), hash(reference)) == (
+        True,
+        hash(SecretReference("env:KEY")),
+    )
     with pytest.raises(AttributeError):
         reference.target = "OTHER"
 
@@ -260,4 +289,6 @@ def test_a_reference_travels_through_pydantic() -> None:
     assert connection.model_dump(mode="json") == {"credential": "env:KEY"}
     assert Connection(credential=SecretReference("env:KEY")) == connection
     for mode in ("validation", "serialization"):
-        assert Connection.model_json_schema(mode=mode)["properties"]["credential"]["type"] == "string"
+        assert (
+            Connection.model_json_schema(mode=mode)["properties"]["credential"]["type"] == "string"
+        )

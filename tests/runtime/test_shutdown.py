@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     Events = list[MutableMapping[str, Any]]
 
 
-async def test_steps_run_in_order_and_report_their_time(autojump_clock: MockClock, events: Events) -> None:
+async def test_steps_run_in_order_and_report_their_time(
+    autojump_clock: MockClock, events: Events
+) -> None:
     ran: list[str] = []
 
     async def drain() -> None:
@@ -40,8 +42,20 @@ async def test_steps_run_in_order_and_report_their_time(autojump_clock: MockCloc
     assert plan.report() == {
         "clean": True,
         "steps": [
-            {"name": "drain", "budget_seconds": 5, "outcome": "done", "duration_seconds": 2.0, "error": None},
-            {"name": "close", "budget_seconds": 1, "outcome": "done", "duration_seconds": 0.0, "error": None},
+            {
+                "name": "drain",
+                "budget_seconds": 5,
+                "outcome": "done",
+                "duration_seconds": 2.0,
+                "error": None,
+            },
+            {
+                "name": "close",
+                "budget_seconds": 1,
+                "outcome": "done",
+                "duration_seconds": 0.0,
+                "error": None,
+            },
         ],
     }
     assert [(event["event"], event["step"]) for event in events] == [
@@ -50,17 +64,24 @@ async def test_steps_run_in_order_and_report_their_time(autojump_clock: MockCloc
     ]
 
 
-async def test_a_step_over_its_budget_is_cut_and_the_next_one_runs(autojump_clock: MockClock, events: Events) -> None:
+async def test_a_step_over_its_budget_is_cut_and_the_next_one_runs(
+    autojump_clock: MockClock, events: Events
+) -> None:
     plan = ShutdownPlan()
     plan.add("stuck", 3, trio.sleep_forever)
     plan.add("next", 1, trio.lowlevel.checkpoint)
     await plan.run()
     assert [step["outcome"] for step in plan.report()["steps"]] == ["over_budget", "done"]
     assert trio.current_time() == 3.0
-    assert [event["event"] for event in events] == ["shutdown_step_over_budget", "shutdown_step_ended"]
+    assert [event["event"] for event in events] == [
+        "shutdown_step_over_budget",
+        "shutdown_step_ended",
+    ]
 
 
-async def test_a_step_that_fails_is_logged_and_the_next_one_runs(autojump_clock: MockClock, events: Events) -> None:
+async def test_a_step_that_fails_is_logged_and_the_next_one_runs(
+    autojump_clock: MockClock, events: Events
+) -> None:
     async def fail() -> None:
         raise ExceptionGroup("some", [ValueError("no")])
 
@@ -73,7 +94,9 @@ async def test_a_step_that_fails_is_logged_and_the_next_one_runs(autojump_clock:
     assert events[0]["event"] == "shutdown_step_failed"
 
 
-async def test_an_outer_cancellation_waits_until_the_steps_are_done(autojump_clock: MockClock, events: Events) -> None:
+async def test_an_outer_cancellation_waits_until_the_steps_are_done(
+    autojump_clock: MockClock, events: Events
+) -> None:
     async def flush() -> None:
         await trio.sleep(4)
 
@@ -93,7 +116,9 @@ def test_a_step_needs_a_budget() -> None:
         ShutdownPlan().add("x", 0, trio.lowlevel.checkpoint)
 
 
-async def test_after_the_plan_the_watchdog_is_home(autojump_clock: MockClock, events: Events) -> None:
+async def test_after_the_plan_the_watchdog_is_home(
+    autojump_clock: MockClock, events: Events
+) -> None:
     ended: list[int] = []
     plan = ShutdownPlan(margin_seconds=30, end_process=ended.append)
     plan.add("quick", 0.01, trio.lowlevel.checkpoint)
@@ -134,7 +159,9 @@ def stuck_process() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_a_loop_that_is_stuck_is_ended_by_the_watchdog_with_every_stack(stuck_process: subprocess.Popen[str]) -> None:
+def test_a_loop_that_is_stuck_is_ended_by_the_watchdog_with_every_stack(
+    stuck_process: subprocess.Popen[str],
+) -> None:
     output, errors = stuck_process.communicate(timeout=20)
     assert (stuck_process.returncode, output) == (70, "last act\n")
     assert "shutdown took longer than 0.2 s" in errors
@@ -181,8 +208,12 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-@pytest.mark.parametrize(("first", "second"), [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("SIGTERM", "SIGINT")])
-def test_a_second_signal_ends_the_process_hard(first: str, second: str, waiting_process: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"), [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("SIGTERM", "SIGINT")]
+)
+def test_a_second_signal_ends_the_process_hard(
+    first: str, second: str, waiting_process: subprocess.Popen[str]
+) -> None:
     waiting_process.send_signal(signal.Signals[first])
     assert said(waiting_process) == first
     assert said(waiting_process) == "still stopping"

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from runtime.supervisor import MAX_ENDED_KEPT, ChildState, EssentialChildFailed, Intensity, Restart, Supervisor
+from runtime.supervisor import (
+    MAX_ENDED_KEPT,
+    ChildState,
+    EssentialChildFailed,
+    Intensity,
+    Restart,
+    Supervisor,
+)
 from tests.runtime.scripted_actors import Actor, Bug, Highest, bugs, crashes_logged
 
 if TYPE_CHECKING:
@@ -21,7 +28,9 @@ if TYPE_CHECKING:
 PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
 
 
-async def test_a_crashed_child_runs_again(supervisor: Supervisor, events: Events, autojump_clock: MockClock) -> None:
+async def test_a_crashed_child_runs_again(
+    supervisor: Supervisor, events: Events, autojump_clock: MockClock
+) -> None:
     actor = Actor(*bugs(2))
     async with supervisor.open():
         child = supervisor.start("a", actor, restart=PERMANENT)
@@ -74,7 +83,10 @@ async def test_past_the_intensity_a_child_is_parked_and_its_siblings_go_on(
         child = supervisor.start("crashing", crashing, restart=PERMANENT)
         supervisor.start("steady", steady, restart=PERMANENT)
         await trio.sleep(60)
-        assert (child.state, len(crashing.started_at)) == (ChildState.PARKED, 6)  # the first run and five restarts
+        assert (child.state, len(crashing.started_at)) == (
+            ChildState.PARKED,
+            6,
+        )  # the first run and five restarts
         assert supervisor.statistics()["states"] == {
             "running": 1,
             "backing_off": 0,
@@ -119,7 +131,9 @@ async def test_the_delay_grows_with_each_crash_and_starts_anew_after_parking(
     assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 300.0, 0.1])
 
 
-async def test_a_rare_crash_has_the_shortest_delay_again(events: Events, autojump_clock: MockClock) -> None:
+async def test_a_rare_crash_has_the_shortest_delay_again(
+    events: Events, autojump_clock: MockClock
+) -> None:
     actor = Actor(*bugs(3), after_seconds=100)
     async with Supervisor("test", random=Highest()).open() as supervisor:
         supervisor.start("a", actor, restart=PERMANENT)
@@ -221,7 +235,9 @@ async def test_a_temporary_child_is_not_restarted_but_stays_visible(
     assert entry["last_error"] == {"type": "Bug", "message": "x"}
 
 
-async def test_only_the_newest_ended_children_stay_visible(supervisor: Supervisor, autojump_clock: MockClock) -> None:
+async def test_only_the_newest_ended_children_stay_visible(
+    supervisor: Supervisor, autojump_clock: MockClock
+) -> None:
     async with supervisor.open():
         for n in range(MAX_ENDED_KEPT + 5):
             await supervisor.start(str(n), Actor(None), restart=TEMPORARY).wait_ended()

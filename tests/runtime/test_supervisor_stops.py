@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
 
 
-async def test_stop_ends_one_child_and_forgets_it(supervisor: Supervisor, autojump_clock: MockClock) -> None:
+async def test_stop_ends_one_child_and_forgets_it(
+    supervisor: Supervisor, autojump_clock: MockClock
+) -> None:
     one, other = Actor(), Actor()
     async with supervisor.open():
         supervisor.start("one", one, restart=PERMANENT)
@@ -42,7 +44,9 @@ async def test_a_child_can_be_stopped_in_any_state(
     assert child.state is ChildState.STOPPED
 
 
-async def test_stopping_what_is_not_there_has_ended_in_time(supervisor: Supervisor, autojump_clock: MockClock) -> None:
+async def test_stopping_what_is_not_there_has_ended_in_time(
+    supervisor: Supervisor, autojump_clock: MockClock
+) -> None:
     async with supervisor.open():
         assert await supervisor.stop("nobody", budget_seconds=1)
 
@@ -150,7 +154,9 @@ async def test_leaving_the_block_cancels_what_was_not_stopped(
     assert (actor.was_cancelled, child.state) == (True, ChildState.STOPPED)
 
 
-async def test_an_exception_of_the_block_passes_as_it_is(supervisor: Supervisor, autojump_clock: MockClock) -> None:
+async def test_an_exception_of_the_block_passes_as_it_is(
+    supervisor: Supervisor, autojump_clock: MockClock
+) -> None:
     actor = Actor()
 
     async def serve() -> None:
@@ -218,7 +224,10 @@ async def test_a_child_logs_as_itself_and_not_as_the_request_that_started_it(
         request.set("r-17")
         with structlog.contextvars.bound_contextvars(request_id="r-17"):
             await supervisor.start("workspace-1", look, restart=TEMPORARY).wait_ended()
-            assert structlog.contextvars.get_contextvars() == {"command": "serve", "request_id": "r-17"}
+            assert structlog.contextvars.get_contextvars() == {
+                "command": "serve",
+                "request_id": "r-17",
+            }
     assert seen == [({"actor": "workspace-1"}, "none")]
 
 

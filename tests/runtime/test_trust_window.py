@@ -22,13 +22,17 @@ async def window() -> TrustWindow:
     return TrustWindow(TTL)
 
 
-async def test_a_window_is_closed_before_the_first_renewal(window: TrustWindow, autojump_clock: MockClock) -> None:
+async def test_a_window_is_closed_before_the_first_renewal(
+    window: TrustWindow, autojump_clock: MockClock
+) -> None:
     assert not window.is_open
     assert window.seconds_left == -math.inf
     await window.wait_closed()
 
 
-async def test_trust_counts_from_when_the_renewal_was_sent(window: TrustWindow, autojump_clock: MockClock) -> None:
+async def test_trust_counts_from_when_the_renewal_was_sent(
+    window: TrustWindow, autojump_clock: MockClock
+) -> None:
     sent_at = trio.current_time()
     await trio.sleep(4)  # the answer took its time
     window.renewed(sent_at)

@@ -30,7 +30,8 @@ def harbour(count: int = 3, *, rate: float = 50.0, faults: str = "", delay: floa
         provider=Provider.VIRICITI,
         credential=HARBOUR_KEY,
         vehicles=tuple(
-            VehicleSpec(f"bus_{number:04d}", str(1000 + number), rate=rate) for number in range(1, count + 1)
+            VehicleSpec(f"bus_{number:04d}", str(1000 + number), rate=rate)
+            for number in range(1, count + 1)
         ),
         faults=parse_faults(faults),
         authorisation_delay_seconds=delay,

@@ -15,8 +15,12 @@ from tests.simulator.conftest import harbour, westgate
 
 
 def test_devices_are_split_evenly_over_tenants_of_both_kinds() -> None:
-    config = build_config(devices=25, tenants=3, rfms_tenants=1, rate=2.0, faults="duplicates=0.1", seed=3)
-    assert [(tenant.name, str(tenant.provider), len(tenant.vehicles)) for tenant in config.tenants] == [
+    config = build_config(
+        devices=25, tenants=3, rfms_tenants=1, rate=2.0, faults="duplicates=0.1", seed=3
+    )
+    assert [
+        (tenant.name, str(tenant.provider), len(tenant.vehicles)) for tenant in config.tenants
+    ] == [
         ("fleet-01", "viriciti", 9),
         ("fleet-02", "viriciti", 8),
         ("fleet-03", "rfms", 8),
@@ -27,7 +31,9 @@ def test_devices_are_split_evenly_over_tenants_of_both_kinds() -> None:
 
 
 def test_the_same_arguments_build_an_equal_configuration() -> None:
-    assert build_config(devices=30, tenants=3, seed=3) == build_config(devices=30, tenants=3, seed=3)
+    assert build_config(devices=30, tenants=3, seed=3) == build_config(
+        devices=30, tenants=3, seed=3
+    )
     assert demo_config(3) == demo_config(3)
     assert demo_config(3) != demo_config(4)
 
@@ -40,9 +46,15 @@ def test_given_credentials_are_used_and_the_others_differ() -> None:
 
 @pytest.mark.parametrize(
     ("devices", "tenants", "rfms_tenants", "complaint"),
-    [(3, 4, 0, "3 devices cannot fill 4 tenants"), (0, 1, 0, "cannot fill"), (9, 2, 3, "3 of 2 tenants")],
+    [
+        (3, 4, 0, "3 devices cannot fill 4 tenants"),
+        (0, 1, 0, "cannot fill"),
+        (9, 2, 3, "3 of 2 tenants"),
+    ],
 )
-def test_impossible_numbers_are_refused(devices: int, tenants: int, rfms_tenants: int, complaint: str) -> None:
+def test_impossible_numbers_are_refused(
+    devices: int, tenants: int, rfms_tenants: int, complaint: str
+) -> None:
     with pytest.raises(ConfigInvalid, match=complaint):
         build_config(devices=devices, tenants=tenants, rfms_tenants=rfms_tenants)
 
@@ -73,7 +85,12 @@ def test_tenant_names_are_unique() -> None:
 @pytest.mark.parametrize("ids", [("bus_0001",), ("YS4ABCDEF0000001Q",)])
 def test_an_rfms_vehicle_needs_a_vin(ids: tuple[str, ...]) -> None:
     with pytest.raises(ConfigInvalid, match="no VIN"):
-        Tenant(name="x", provider=Provider.RFMS, credential="t", vehicles=tuple(VehicleSpec(i, i) for i in ids))
+        Tenant(
+            name="x",
+            provider=Provider.RFMS,
+            credential="t",
+            vehicles=tuple(VehicleSpec(i, i) for i in ids),
+        )
 
 
 def test_vehicle_ids_are_unique_within_a_tenant() -> None:
@@ -101,5 +118,7 @@ def test_one_demo_tenant_answers_slowly() -> None:
 
 
 def test_no_vehicle_belongs_to_two_rfms_fleets() -> None:
-    fleets = [{vehicle.vehicle_id for vehicle in tenant.vehicles} for tenant in demo_config().tenants[3:]]
+    fleets = [
+        {vehicle.vehicle_id for vehicle in tenant.vehicles} for tenant in demo_config().tenants[3:]
+    ]
     assert not fleets[0] & fleets[1]

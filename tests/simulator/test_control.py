@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
 
 async def test_faults_change_while_it_runs(until: Callable[..., Awaitable[None]]) -> None:
-    async with running(harbour(), westgate()) as simulator, client(simulator) as http, listening(simulator) as heard:
+    async with (
+        running(harbour(), westgate()) as simulator,
+        client(simulator) as http,
+        listening(simulator) as heard,
+    ):
         await hear(heard)
-        answer = await http.post("/sim/faults", json={"tenant": "harbour", "faults": "duplicates=1"})
+        answer = await http.post(
+            "/sim/faults", json={"tenant": "harbour", "faults": "duplicates=1"}
+        )
         written = simulator.desk("harbour").live.written
         await until(lambda: written[FrameKind.DUPLICATE] > 10)
         assert [each["tenant"] for each in answer.json()] == ["harbour"]
@@ -45,8 +51,14 @@ async def test_a_vehicle_falls_silent_on_demand(until: Callable[..., Awaitable[N
     [
         ({"tenant": "nowhere", "faults": ""}, "no tenant 'nowhere'"),
         ({"faults": "gremlins=1"}, "unknown fault 'gremlins'"),
-        ({"reporting": {"bus_9999": {"never": True}}}, "tenant harbour has no vehicle ['bus_9999']"),
-        ({"reporting": {"bus_0001": {"asleep": True}}}, "unknown reporting ['asleep']; allowed: never"),
+        (
+            {"reporting": {"bus_9999": {"never": True}}},
+            "tenant harbour has no vehicle ['bus_9999']",
+        ),
+        (
+            {"reporting": {"bus_0001": {"asleep": True}}},
+            "unknown reporting ['asleep']; allowed: never",
+        ),
         ([], "no attribute"),
     ],
 )
@@ -84,7 +96,9 @@ async def test_the_log_of_connections_is_served(until: Callable[..., Awaitable[N
         await until(lambda: simulator.connections[0].closed_at is not None)
         closed = (await http.get("/sim/connections")).json()
     assert [each["closed_at"] for each in open_ones] == [None]
-    assert [(each["tenant"], each["number"], each["ending"]) for each in closed] == [("harbour", 1, "client_closed")]
+    assert [(each["tenant"], each["number"], each["ending"]) for each in closed] == [
+        ("harbour", 1, "client_closed")
+    ]
     assert closed[0]["opened_at"] <= closed[0]["closed_at"]
 
 

@@ -35,7 +35,10 @@ FLEET = [f"bus_{number:04d}" for number in range(1, 41)]
             " duplicates=0.05, malformed=0.01,disconnect_every=30,latency=2,http_500=0.02 ",
             Faults(duplicates=0.05, malformed=0.01, disconnect_every=30, latency=2, http_500=0.02),
         ),
-        ("future=1,vehicles=bus_0001+bus_0002", Faults(future=1, vehicles=("bus_0001", "bus_0002"))),
+        (
+            "future=1,vehicles=bus_0001+bus_0002",
+            Faults(future=1, vehicles=("bus_0001", "bus_0002")),
+        ),
     ],
 )
 def test_a_flag_is_read(text: str, faults: Faults) -> None:
@@ -45,7 +48,10 @@ def test_a_flag_is_read(text: str, faults: Faults) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("duplicate=0.05", "unknown fault 'duplicate'. Did you mean 'duplicates'? Allowed: disconnect_abrupt"),
+        (
+            "duplicate=0.05",
+            "unknown fault 'duplicate'. Did you mean 'duplicates'? Allowed: disconnect_abrupt",
+        ),
         ("gremlins=1", "unknown fault 'gremlins'. Allowed:"),
         ("duplicates", "written name=value"),
         ("duplicates=many", "duplicates='many': a number is needed"),
@@ -68,7 +74,9 @@ def test_every_fault_is_described() -> None:
 
 def test_the_shares_of_frames_are_kept() -> None:
     faults = Faults(duplicates=0.05, out_of_order=0.02, malformed=0.01)
-    met = Counter(frame_fault(faults, 7, signal, turn) for signal in range(100) for turn in range(1000))
+    met = Counter(
+        frame_fault(faults, 7, signal, turn) for signal in range(100) for turn in range(1000)
+    )
     shares = {fault: count / 100_000 for fault, count in met.items() if fault is not None}
     assert shares == {
         FrameFault.DUPLICATE: pytest.approx(0.05, rel=0.1),
@@ -84,12 +92,16 @@ def test_the_same_seed_spoils_the_same_frames_and_another_seed_others() -> None:
 
 
 def test_certain_faults_are_certain_and_absent_ones_never_come() -> None:
-    assert {answer_fault(Faults(http_429=1.0), 7, number) for number in range(100)} == {AnswerFault.TOO_MANY}
+    assert {answer_fault(Faults(http_429=1.0), 7, number) for number in range(100)} == {
+        AnswerFault.TOO_MANY
+    }
     assert {answer_fault(NO_FAULTS, 7, number) for number in range(100)} == {None}
 
 
 def test_the_draws_are_spread_over_the_unit_interval() -> None:
-    tenths = Counter(int(draw(7, subject, turn) * 10) for subject in range(-4, 96) for turn in range(100))
+    tenths = Counter(
+        int(draw(7, subject, turn) * 10) for subject in range(-4, 96) for turn in range(100)
+    )
     assert set(tenths) == set(range(10))
     assert all(850 < count < 1150 for count in tenths.values())
 
@@ -117,7 +129,9 @@ def test_only_named_vehicles_misbehave() -> None:
 
 
 def test_streams_live_about_as_long_as_asked() -> None:
-    lives = [seconds_to_disconnect(Faults(disconnect_every=30), 7, number) for number in range(1000)]
+    lives = [
+        seconds_to_disconnect(Faults(disconnect_every=30), 7, number) for number in range(1000)
+    ]
     assert min(lives) >= 15
     assert max(lives) <= 45
     assert sum(lives) / 1000 == pytest.approx(30, rel=0.05)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.fleet import SECONDS_PER_DAY, VIN_ALPHABET, Bus, Duty, Mode, VehicleSpec, is_vin, make_vin
+from simulator.fleet import (
+    SECONDS_PER_DAY,
+    VIN_ALPHABET,
+    Bus,
+    Duty,
+    Mode,
+    VehicleSpec,
+    is_vin,
+    make_vin,
+)
 from tests.simulator.conftest import NOON
 
 DAY = [NOON + step * 7.0 for step in range(int(SECONDS_PER_DAY / 7))]
@@ -33,8 +42,16 @@ def test_the_odometer_and_the_energy_counter_never_fall(number: int) -> None:
 
 def test_the_charge_falls_while_driving_and_rises_while_charging() -> None:
     one = bus()
-    falls = [(one.soc(at), one.soc(at + 7)) for at in DAY if one.mode(at) is one.mode(at + 7) is Mode.DRIVING]
-    rises = [(one.soc(at), one.soc(at + 7)) for at in DAY if one.mode(at) is one.mode(at + 7) is Mode.CHARGING]
+    falls = [
+        (one.soc(at), one.soc(at + 7))
+        for at in DAY
+        if one.mode(at) is one.mode(at + 7) is Mode.DRIVING
+    ]
+    rises = [
+        (one.soc(at), one.soc(at + 7))
+        for at in DAY
+        if one.mode(at) is one.mode(at + 7) is Mode.CHARGING
+    ]
     assert all(after <= before for before, after in falls)
     assert all(after >= before for before, after in rises)
     assert max(before - after for before, after in falls) < 2
@@ -71,8 +88,16 @@ def test_the_energy_of_the_day_starts_again_at_midnight() -> None:
 
 def test_a_parked_bus_stands_still() -> None:
     parked = bus(duty=Duty.PARKED)
-    values = {label: read(NOON) for label, read in parked.readers.items() if label != "energy_used_per_day"}
-    later = {label: read(NOON + 5000) for label, read in parked.readers.items() if label != "energy_used_per_day"}
+    values = {
+        label: read(NOON)
+        for label, read in parked.readers.items()
+        if label != "energy_used_per_day"
+    }
+    later = {
+        label: read(NOON + 5000)
+        for label, read in parked.readers.items()
+        if label != "energy_used_per_day"
+    }
     assert values == later
     assert parked.mode(NOON) is Mode.PARKED
 
@@ -89,6 +114,8 @@ def test_vins_are_valid_and_differ() -> None:
     assert not set("IOQ") & set(VIN_ALPHABET)
 
 
-@pytest.mark.parametrize("text", ["", "YS4", "YS4ABCDEFO0000001", "ys4abcdef00000001", "YS4ABCDEF000000012"])
+@pytest.mark.parametrize(
+    "text", ["", "YS4", "YS4ABCDEFO0000001", "ys4abcdef00000001", "YS4ABCDEF000000012"]
+)
 def test_what_is_no_vin(text: str) -> None:
     assert not is_vin(text)

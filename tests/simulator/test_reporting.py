@@ -16,7 +16,9 @@ def turns_by_tick(timetable: Timetable, ticks: int, tick: float = 0.02) -> list[
 
 def test_every_vehicle_gets_its_rate() -> None:
     timetable = Timetable([0.5, 1.0, 0.0])
-    counts = Counter(turn.vehicle for number in range(1, 501) for turn in timetable.due(number * 0.02))
+    counts = Counter(
+        turn.vehicle for number in range(1, 501) for turn in timetable.due(number * 0.02)
+    )
     assert counts == {0: 21, 1: 10}  # phases 0 and 0.618 of a period
 
 
@@ -28,7 +30,12 @@ def test_turns_are_spread_evenly_over_the_ticks() -> None:
 
 def test_a_vehicle_s_turns_come_one_period_apart_and_are_numbered() -> None:
     timetable = Timetable([0.25] * 3)
-    turns = [turn for number in range(1, 101) for turn in timetable.due(number * 0.02) if turn.vehicle == 1]
+    turns = [
+        turn
+        for number in range(1, 101)
+        for turn in timetable.due(number * 0.02)
+        if turn.vehicle == 1
+    ]
     assert [turn.number for turn in turns] == list(range(len(turns)))
     assert all(later.due - turn.due == pytest.approx(0.25) for turn, later in pairwise(turns))
 
@@ -65,5 +72,9 @@ def test_silence(reporting: Reporting, silent_at: list[float], heard_at: list[fl
 
 def test_one_signal_stops_and_the_others_go_on() -> None:
     reporting = Reporting(stopped_labels=(("soc", 10.0),))
-    assert [reporting.has_stopped("soc", seconds) for seconds in (0, 9.9, 10)] == [False, False, True]
+    assert [reporting.has_stopped("soc", seconds) for seconds in (0, 9.9, 10)] == [
+        False,
+        False,
+        True,
+    ]
     assert not reporting.has_stopped("gps", 100)

@@ -34,7 +34,9 @@ def run(one: RfmsFleet, *, seconds: float, start: float = 0.0) -> None:
 
 def get(one: RfmsFleet, link: str, *, accept: str = ACCEPT, at: float = NOON + 60) -> Answer:
     parts = urlsplit(link)
-    return one.answer(Request("GET", parts.path, dict(parse_qsl(parts.query)), {"accept": accept}), at)
+    return one.answer(
+        Request("GET", parts.path, dict(parse_qsl(parts.query)), {"accept": accept}), at
+    )
 
 
 def statuses(one: RfmsFleet, link: str) -> list[dict[str, Any]]:
@@ -71,7 +73,10 @@ def test_a_status_has_the_standard_s_names_and_units() -> None:
     snapshot = status["snapshotData"]
     assert snapshot["hybridBatteryPackRemainingCharge"] == bus.soc(at)
     assert snapshot["wheelBasedSpeed"] == bus.speed_kmh(at)
-    assert (snapshot["gnssPosition"]["latitude"], snapshot["gnssPosition"]["longitude"]) == bus.position(at)
+    assert (
+        snapshot["gnssPosition"]["latitude"],
+        snapshot["gnssPosition"]["longitude"],
+    ) == bus.position(at)
     assert snapshot["estimatedDistanceToEmpty"]["batteryPack"] == round(bus.range_km(at) * 1000)
 
 
@@ -81,8 +86,12 @@ def test_charging_is_told_in_watts_and_only_while_it_lasts() -> None:
     for entry in one.log.entries:
         snapshot = one.log.body(entry)["snapshotData"]
         is_charging = one.log.roster.buses[0].mode(entry.created) is Mode.CHARGING
-        assert snapshot["batteryPackChargingStatus"] == ("CHARGING_DC" if is_charging else "NOT_CHARGING")
-        assert snapshot["batteryPackChargingConnectionStatus"] == ("CONNECTED" if is_charging else "DISCONNECTED")
+        assert snapshot["batteryPackChargingStatus"] == (
+            "CHARGING_DC" if is_charging else "NOT_CHARGING"
+        )
+        assert snapshot["batteryPackChargingConnectionStatus"] == (
+            "CONNECTED" if is_charging else "DISCONNECTED"
+        )
         assert ("batteryPackChargingPower" in snapshot) == is_charging
         assert snapshot.get("batteryPackChargingPower", 50_000) > 10_000
 
@@ -116,7 +125,9 @@ def test_following_the_link_gives_every_record_once_even_inside_a_second() -> No
 def test_a_window_is_inclusive_at_its_start_and_exclusive_at_its_end() -> None:
     one = fleet(3)
     found = statuses(one, since(20, stoptime=iso_utc(NOON + 40)))
-    expected = [iso_utc(each.received) for each in one.log.entries if NOON + 20 <= each.received < NOON + 40]
+    expected = [
+        iso_utc(each.received) for each in one.log.entries if NOON + 20 <= each.received < NOON + 40
+    ]
     assert [status["receivedDateTime"] for status in found] == expected
     assert len(expected) == 6
 
@@ -181,7 +192,10 @@ def test_a_stopped_signal_is_left_out_and_the_rest_goes_on() -> None:
     vin = one.log.roster.buses[0].spec.vehicle_id
     one.log.roster.change_reporting(vin, Reporting(stopped_labels=(("soc", 20.0),)), 0.0)
     run(one, seconds=60)
-    has_soc = ["hybridBatteryPackRemainingCharge" in each["snapshotData"] for each in statuses(one, since(0))]
+    has_soc = [
+        "hybridBatteryPackRemainingCharge" in each["snapshotData"]
+        for each in statuses(one, since(0))
+    ]
     assert has_soc == [True] * 4 + [False] * 9
 
 
@@ -217,7 +231,9 @@ def test_vehicles_are_listed_in_pages() -> None:
         (LATEST, "application/json; rfms=vehicles.v4.0", 406, "UnsupportedAcceptParameter"),
     ],
 )
-def test_refusals_use_the_standard_s_error_body(link: str, accept: str, status: int, error: str) -> None:
+def test_refusals_use_the_standard_s_error_body(
+    link: str, accept: str, status: int, error: str
+) -> None:
     answer = get(fleet(1), link, accept=accept)
     body = orjson.loads(answer.body)
     assert answer.status == status
@@ -249,6 +265,8 @@ def test_a_record_counts_as_sent_when_its_answer_was_sent() -> None:
 def test_a_vehicle_of_its_own_interval_keeps_it() -> None:
     tenant = westgate(1)
     slow = VehicleSpec(tenant.vehicles[0].vehicle_id, "x", report_interval_seconds=20.0)
-    one = RfmsFleet(type(tenant)(name="w", provider=tenant.provider, credential="t", vehicles=(slow,)), 7)
+    one = RfmsFleet(
+        type(tenant)(name="w", provider=tenant.provider, credential="t", vehicles=(slow,)), 7
+    )
     run(one, seconds=100)
     assert [entry.created - NOON for entry in one.log.entries] == [0, 20, 40, 60, 80, 100]

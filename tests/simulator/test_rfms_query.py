@@ -21,10 +21,15 @@ TEXT = "2026-05-28T20:26:40Z"
         ({"latestOnly": "yes"}, "latestOnly must be true or false"),
         ({"starttime": "yesterday"}, "starttime is no ISO 8601 time: 'yesterday'"),
         ({"starttime": TEXT, "datetype": "sent"}, "datetype must be received or created"),
-        ({"starttime": TEXT, "contentFilter": "ALL"}, "contentFilter takes ACCUMULATED, SNAPSHOT, UPTIME"),
+        (
+            {"starttime": TEXT, "contentFilter": "ALL"},
+            "contentFilter takes ACCUMULATED, SNAPSHOT, UPTIME",
+        ),
     ],
 )
-def test_wrong_parameters_are_refused_with_the_reason(parameters: dict[str, str], description: str) -> None:
+def test_wrong_parameters_are_refused_with_the_reason(
+    parameters: dict[str, str], description: str
+) -> None:
     assert read_query(parameters) == Refusal(400, "InvalidParameter", description)
 
 
@@ -61,5 +66,7 @@ def test_milliseconds_are_ignored_and_no_zone_is_utc(text: str) -> None:
 
 
 def test_a_link_keeps_the_request_s_parameters() -> None:
-    link = next_link("/rfms/vehiclestatuses", {"starttime": TEXT, "vin": "YS4X"}, {"after": "1.5~2"})
+    link = next_link(
+        "/rfms/vehiclestatuses", {"starttime": TEXT, "vin": "YS4X"}, {"after": "1.5~2"}
+    )
     assert link == "/rfms/vehiclestatuses?starttime=2026-05-28T20%3A26%3A40Z&vin=YS4X&after=1.5~2"

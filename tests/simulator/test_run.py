@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.processes
 
-COMMAND = [sys.executable, "-m", "simulator", "--devices", "4", "--tenants", "2", "--rfms-tenants", "1"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "simulator",
+    "--devices",
+    "4",
+    "--tenants",
+    "2",
+    "--rfms-tenants",
+    "1",
+]
 # Starts the simulator as its child, passes its line on and waits to be killed.
 PARENT = """
 import subprocess, sys, time
@@ -30,7 +40,9 @@ time.sleep(60)
 
 
 @asynccontextmanager
-async def started(command: list[str], **options: Any) -> AsyncIterator[tuple[trio.Process, dict[str, Any]]]:
+async def started(
+    command: list[str], **options: Any
+) -> AsyncIterator[tuple[trio.Process, dict[str, Any]]]:
     """A process that has printed its line; killed at the end of the block if it still lives."""
     with trio.fail_after(20):
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, **options)
@@ -66,7 +78,10 @@ async def test_it_says_where_it_is_and_ends_cleanly_on_a_signal(number: signal.S
         assert await process.wait() == 0
     assert len(assets.json()) == 2
     assert facts["ws_url"] == f"ws://127.0.0.1:{facts['port']}"
-    assert [(each["provider"], each["vehicles"]) for each in facts["tenants"]] == [("viriciti", 2), ("rfms", 2)]
+    assert [(each["provider"], each["vehicles"]) for each in facts["tenants"]] == [
+        ("viriciti", 2),
+        ("rfms", 2),
+    ]
 
 
 async def test_it_ends_when_its_parent_is_killed() -> None:
@@ -99,7 +114,9 @@ async def test_wrong_flags_end_it_with_two_and_a_reason(flags: list[str], compla
 async def test_a_port_in_use_ends_it_with_a_sentence() -> None:
     async with started(COMMAND) as (_, facts):
         command = [*COMMAND, "--port", str(facts["port"])]
-        done = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
+        done = await trio.run_process(
+            command, check=False, capture_stdout=True, capture_stderr=True
+        )
     assert (done.returncode, done.stdout) == (69, b"")
     assert done.stderr.startswith(b"cannot listen on 127.0.0.1 port ")
     assert b"Traceback" not in done.stderr

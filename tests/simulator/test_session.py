@@ -59,7 +59,9 @@ async def test_a_reader_that_does_not_read_is_dropped_at_the_write_deadline(
     assert (live.discarded, session.frames_written, live.written.total()) == (1, 0, 0)
 
 
-async def test_an_outbox_over_its_bound_ends_the_session(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_outbox_over_its_bound_ends_the_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     session, _, live = pair(max_outbox_bytes=1000)
     for _ in range(20):
         session.deliver(FRAME)
@@ -68,7 +70,9 @@ async def test_an_outbox_over_its_bound_ends_the_session(autojump_clock: trio.te
     assert live.discarded == 11
 
 
-async def test_frames_of_a_tick_go_out_together_and_are_accounted_for(nursery: trio.Nursery) -> None:
+async def test_frames_of_a_tick_go_out_together_and_are_accounted_for(
+    nursery: trio.Nursery,
+) -> None:
     session, client, live = pair()
     for _ in range(3):
         session.deliver(FRAME)
@@ -115,7 +119,9 @@ async def test_the_first_reason_for_an_end_counts() -> None:
     assert session.ending is Ending.CUT_BY_FAULT
 
 
-async def test_shutdown_says_goodbye_and_waits_a_second_at_most(autojump_clock: trio.testing.MockClock) -> None:
+async def test_shutdown_says_goodbye_and_waits_a_second_at_most(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     session, client, _ = pair()
     with trio.move_on_after(3):
         await session.run(b"")
@@ -133,7 +139,9 @@ async def test_a_client_s_close_is_answered(nursery: trio.Nursery) -> None:
     assert session.ending is Ending.CLIENT_CLOSED
 
 
-async def test_bytes_that_are_no_websocket_end_the_session(autojump_clock: trio.testing.MockClock) -> None:
+async def test_bytes_that_are_no_websocket_end_the_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     session, client, _ = pair()
     await session.run(b"\xff\xff\xff\xff")
     assert session.ending is Ending.CLIENT_CLOSED

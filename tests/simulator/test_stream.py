@@ -72,7 +72,10 @@ def test_every_value_is_what_the_bus_measured_at_that_time() -> None:
     buses = {bus.spec.vehicle_id: bus for bus in live.roster.buses}
     payloads = ear.payloads()
     assert len(payloads) == pytest.approx(200, abs=5)
-    assert all(each["value"] == buses[each["vid"]].readers[each["label"]](each["time"] / 1000) for each in payloads)
+    assert all(
+        each["value"] == buses[each["vid"]].readers[each["label"]](each["time"] / 1000)
+        for each in payloads
+    )
     assert all(NOON * 1000 <= each["time"] <= (NOON + 2) * 1000 for each in payloads)
 
 
@@ -108,7 +111,9 @@ def test_after_unsubscribing_nothing_comes() -> None:
 
 
 def test_what_counts_as_sent_is_what_was_accounted_for() -> None:
-    live = LiveStream(harbour(1, faults="duplicates=0.2,malformed=0.1,non_object=0.1,future=0.1"), 7)
+    live = LiveStream(
+        harbour(1, faults="duplicates=0.2,malformed=0.1,non_object=0.1,future=0.1"), 7
+    )
     ear = listen(live)
     run(live, seconds=10)
     assert sum(signal.sent for signal in live.signals) == 0
@@ -135,7 +140,11 @@ def test_an_overtaken_frame_comes_after_a_newer_one_of_its_signal() -> None:
     times = [each["time"] for each in ear.payloads()]
     steps = [after - before for before, after in pairwise(times)]
     assert len(times) == len(set(times)) >= 490
-    assert sum(step < 0 for step in steps) == sum(frame.kind is FrameKind.OUT_OF_ORDER for frame in ear.frames) > 30
+    assert (
+        sum(step < 0 for step in steps)
+        == sum(frame.kind is FrameKind.OUT_OF_ORDER for frame in ear.frames)
+        > 30
+    )
 
 
 def test_a_malformed_frame_is_no_json_and_its_reading_is_lost_to_the_stream() -> None:
@@ -182,7 +191,9 @@ def test_faults_wait_for_their_window() -> None:
     live = LiveStream(harbour(1, faults="malformed=1,starts_at=1,ends_at=2"), 7)
     ear = listen(live)
     run(live, seconds=3)
-    spoilt = [frame.time_ms / 1000 - NOON for frame in ear.frames if frame.kind is FrameKind.MALFORMED]
+    spoilt = [
+        frame.time_ms / 1000 - NOON for frame in ear.frames if frame.kind is FrameKind.MALFORMED
+    ]
     assert min(spoilt) == pytest.approx(1, abs=0.05)
     assert max(spoilt) == pytest.approx(2, abs=0.05)
 
@@ -191,13 +202,21 @@ def test_only_the_named_vehicle_s_frames_are_spoilt() -> None:
     live = LiveStream(harbour(3, faults="malformed=1,vehicles=bus_0002"), 7)
     ear = listen(live)
     run(live, seconds=1)
-    spoilt = {frame.signal.vehicle_id for frame in ear.frames if frame.signal and frame.kind is FrameKind.MALFORMED}
+    spoilt = {
+        frame.signal.vehicle_id
+        for frame in ear.frames
+        if frame.signal and frame.kind is FrameKind.MALFORMED
+    }
     assert spoilt == {"bus_0002"}
 
 
 def last_heard(ear: Ear, vehicle: str, label: str) -> float:
     return max(
-        (each["time"] / 1000 - NOON for each in ear.payloads() if (each["vid"], each["label"]) == (vehicle, label)),
+        (
+            each["time"] / 1000 - NOON
+            for each in ear.payloads()
+            if (each["vid"], each["label"]) == (vehicle, label)
+        ),
         default=-1.0,
     )
 

@@ -18,7 +18,9 @@ KNOWN = {"bus_0001": 0, "bus_0002": 1}
         ),
         (
             '{"vehicles": {"bus_0009": ["soc"], "bus_0002": []}}',
-            Subscription({"vehicles": {"bus_0009": ["soc"], "bus_0002": []}}, {"bus_0002": ()}, ("bus_0009",)),
+            Subscription(
+                {"vehicles": {"bus_0009": ["soc"], "bus_0002": []}}, {"bus_0002": ()}, ("bus_0009",)
+            ),
         ),
         ('{"chargestations": {}}', Subscription({"chargestations": {}}, None)),
         ("show acl", Command("acl")),
@@ -26,11 +28,20 @@ KNOWN = {"bus_0001": 0, "bus_0002": 1}
         ("[]", Nonsense("a subscription is an object of domains")),
         ("{}", Nonsense("a subscription is an object of domains")),
         ('{"vehicles": ["bus_0001"]}', Nonsense("vehicles must map a vid to its labels")),
-        ('{"vehicles": {"bus_0001": "soc"}}', Nonsense("labels must be a list of names", {"vid": "bus_0001"})),
-        ('{"vehicles": {"bus_0001": [1]}}', Nonsense("labels must be a list of names", {"vid": "bus_0001"})),
+        (
+            '{"vehicles": {"bus_0001": "soc"}}',
+            Nonsense("labels must be a list of names", {"vid": "bus_0001"}),
+        ),
+        (
+            '{"vehicles": {"bus_0001": [1]}}',
+            Nonsense("labels must be a list of names", {"vid": "bus_0001"}),
+        ),
         (
             '{"buses": {}}',
-            Nonsense("unknown domain", {"domains": ["buses"], "allowed": ["chargestations", "incidents", "vehicles"]}),
+            Nonsense(
+                "unknown domain",
+                {"domains": ["buses"], "allowed": ["chargestations", "incidents", "vehicles"]},
+            ),
         ),
     ],
 )

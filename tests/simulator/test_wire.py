@@ -22,20 +22,35 @@ if TYPE_CHECKING:
     from simulator.server import Simulator
 
 SILENT = Reporting(silent_after_seconds=0)
-ALL = {"vehicles": {f"bus_{number:04d}": ["gps", "soc", "speed", "power", "odo"] for number in range(1, 4)}}
-STATUSES = {"Authorization": f"Bearer {WESTGATE_TOKEN}", "Accept": "application/json; rfms=vehiclestatuses.v4.0"}
+ALL = {
+    "vehicles": {
+        f"bus_{number:04d}": ["gps", "soc", "speed", "power", "odo"] for number in range(1, 4)
+    }
+}
+STATUSES = {
+    "Authorization": f"Bearer {WESTGATE_TOKEN}",
+    "Accept": "application/json; rfms=vehiclestatuses.v4.0",
+}
 
 
 @asynccontextmanager
 async def listening(
-    simulator: Simulator, query: object = ALL, *, resource: str = f"/api/v2/live?apiKey={HARBOUR_KEY}"
+    simulator: Simulator,
+    query: object = ALL,
+    *,
+    resource: str = f"/api/v2/live?apiKey={HARBOUR_KEY}",
 ) -> AsyncIterator[WebSocketConnection]:
-    """A subscribed client. It closes its stream itself: trio-websocket leaves it open after a server's close."""
+    """A subscribed client.
+
+    It closes its stream itself: trio-websocket leaves it open after a server's close.
+    """
     stream = await trio.open_tcp_stream("127.0.0.1", simulator.port)
     try:
         async with trio.open_nursery() as nursery:
             connection = await wrap_client_stream(nursery, stream, "simulator", resource)
-            await connection.send_message(query if isinstance(query, str) else orjson.dumps(query).decode())
+            await connection.send_message(
+                query if isinstance(query, str) else orjson.dumps(query).decode()
+            )
             yield connection
             with trio.move_on_after(1):
                 await connection.aclose()
@@ -44,7 +59,9 @@ async def listening(
         await trio.aclose_forcefully(stream)
 
 
-async def shake_hands(http: httpx.AsyncClient, key: str | None = None, path: str = "/api/v2/live") -> httpx.Response:
+async def shake_hands(
+    http: httpx.AsyncClient, key: str | None = None, path: str = "/api/v2/live"
+) -> httpx.Response:
     """A handshake that is expected to be refused: the answer to it."""
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     headers["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -80,7 +97,10 @@ async def test_data_waits_for_the_authorisation() -> None:
 async def test_a_wrong_key_is_401_at_the_handshake(path: str) -> None:
     async with running(harbour()) as simulator, client(simulator) as http:
         answer = await shake_hands(http, path=path)
-    assert (answer.status_code, answer.json()) == (401, {"statusCode": 401, "message": "invalid API key"})
+    assert (answer.status_code, answer.json()) == (
+        401,
+        {"statusCode": 401, "message": "invalid API key"},
+    )
 
 
 async def test_the_key_may_stand_in_the_header() -> None:
@@ -88,7 +108,9 @@ async def test_the_key_may_stand_in_the_header() -> None:
         stream = await trio.open_tcp_stream("127.0.0.1", simulator.port)
         async with trio.open_nursery() as nursery:
             key = [(b"X-Api-Key", HARBOUR_KEY.encode())]
-            connection = await wrap_client_stream(nursery, stream, "simulator", "/api/v2/live", extra_headers=key)
+            connection = await wrap_client_stream(
+                nursery, stream, "simulator", "/api/v2/live", extra_headers=key
+            )
             await connection.send_message("show acl")
             acl = await hear(connection)
             await connection.aclose()
@@ -102,7 +124,10 @@ async def test_nonsense_gets_an_error_frame_and_the_connection_lives() -> None:
         await connection.send_message('{"vehicles": {"bus_9999": ["soc"]}}')
         heard = [await hear(connection), await hear(connection)]
     assert heard[0] == {"vehicles": {"bus_9999": ["soc"]}}
-    assert heard[1] == {"type": "error", "payload": {"message": "not authorised", "vids": ["bus_9999"]}}
+    assert heard[1] == {
+        "type": "error",
+        "payload": {"message": "not authorised", "vids": ["bus_9999"]},
+    }
 
 
 async def test_a_subscription_belongs_to_its_connection() -> None:
@@ -126,7 +151,9 @@ async def collect(connection: WebSocketConnection) -> list[str]:
         return heard[1:]
 
 
-async def test_what_the_simulator_counts_is_what_a_client_received(until: Callable[..., Awaitable[None]]) -> None:
+async def test_what_the_simulator_counts_is_what_a_client_received(
+    until: Callable[..., Awaitable[None]],
+) -> None:
     faults = "duplicates=0.1,out_of_order=0.05,malformed=0.05,non_object=0.05"
     heard: list[str] = []
     async with running(harbour(faults=faults)) as simulator, client(simulator) as http:
@@ -137,15 +164,25 @@ async def test_what_the_simulator_counts_is_what_a_client_received(until: Callab
 
             nursery.start_soon(listen)
             await until(lambda: simulator.statistics()["readings_sent"] > 100)
-            assert (await http.post("/sim/disconnect", json={"tenant": "harbour"})).status_code == 200
+            assert (
+                await http.post("/sim/disconnect", json={"tenant": "harbour"})
+            ).status_code == 200
         counts = (await http.get("/sim/statistics")).json()["tenants"]["harbour"]
         last = (await http.get("/sim/last")).json()["harbour"]
 
     readings = [frame["payload"] for frame in map(parsed, heard) if isinstance(frame, dict)]
-    sent = Counter({(vid, label): n for vid, labels in counts["sent"].items() for label, n in labels.items()})
+    sent = Counter(
+        {(vid, label): n for vid, labels in counts["sent"].items() for label, n in labels.items()}
+    )
     assert Counter((each["vid"], each["label"]) for each in readings) == sent
-    assert len(heard) == sum(number for kind, number in counts["frames"].items() if kind != "control")
-    assert {kind for kind, number in counts["frames"].items() if number} >= {"duplicate", "malformed", "non_object"}
+    assert len(heard) == sum(
+        number for kind, number in counts["frames"].items() if kind != "control"
+    )
+    assert {kind for kind, number in counts["frames"].items() if number} >= {
+        "duplicate",
+        "malformed",
+        "non_object",
+    }
     for each in sorted(readings, key=lambda each: each["time"]):
         newest = last[each["vid"]][each["label"]]
         assert each["time"] <= newest["time"]
@@ -162,7 +199,11 @@ def parsed(text: str) -> Any:
 
 @pytest.mark.parametrize(("abrupt", "code"), [(False, 1001), (True, 1006)])
 async def test_a_stream_can_end_with_and_without_a_handshake(abrupt: bool, code: int) -> None:
-    async with running(harbour()) as simulator, client(simulator) as http, listening(simulator) as connection:
+    async with (
+        running(harbour()) as simulator,
+        client(simulator) as http,
+        listening(simulator) as connection,
+    ):
         await hear(connection)
         await http.post("/sim/disconnect", json={"abrupt": abrupt})
         await collect(connection)
@@ -170,7 +211,9 @@ async def test_a_stream_can_end_with_and_without_a_handshake(abrupt: bool, code:
         assert connection.closed.code == code
 
 
-async def test_streams_are_closed_about_as_often_as_asked(until: Callable[..., Awaitable[None]]) -> None:
+async def test_streams_are_closed_about_as_often_as_asked(
+    until: Callable[..., Awaitable[None]],
+) -> None:
     async with running(harbour(faults="disconnect_every=0.1,disconnect_abrupt=0")) as simulator:
         async with listening(simulator) as connection:
             await collect(connection)
@@ -194,7 +237,9 @@ async def test_the_state_is_the_last_known_value_of_each_label_with_its_time(
         answer = await http.post("/api/v2/state", json=body, headers={"x-api-key": HARBOUR_KEY})
     bus = live.roster.buses[0]
     expected = {
-        label: {"time": known[label], "value": bus.readers[label](known[label] / 1000)} if known[label] else {}
+        label: {"time": known[label], "value": bus.readers[label](known[label] / 1000)}
+        if known[label]
+        else {}
         for label in ("gps", "soc")
     }
     assert answer.json() == {"bus_0001": expected}
@@ -203,7 +248,10 @@ async def test_the_state_is_the_last_known_value_of_each_label_with_its_time(
 async def test_the_assets_carry_the_operator_s_bus_numbers() -> None:
     async with running(harbour(2)) as simulator, client(simulator) as http:
         answer = await http.get("/api/v1/my/assets", params={"apiKey": HARBOUR_KEY})
-    assert answer.json() == [{"vid": "bus_0001", "name": "1001"}, {"vid": "bus_0002", "name": "1002"}]
+    assert answer.json() == [
+        {"vid": "bus_0001", "name": "1001"},
+        {"vid": "bus_0002", "name": "1002"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +266,9 @@ async def test_the_assets_carry_the_operator_s_bus_numbers() -> None:
         ("GET", "/elsewhere", None, 404),
     ],
 )
-async def test_refusals_of_the_http_interface(method: str, path: str, body: bytes | None, status: int) -> None:
+async def test_refusals_of_the_http_interface(
+    method: str, path: str, body: bytes | None, status: int
+) -> None:
     async with running(harbour()) as simulator, client(simulator) as http:
         answer = await http.request(method, path, content=body, headers={"x-api-key": HARBOUR_KEY})
         again = await http.get("/api/v1/my/assets", headers={"x-api-key": HARBOUR_KEY})
@@ -226,7 +276,10 @@ async def test_refusals_of_the_http_interface(method: str, path: str, body: byte
 
 
 async def test_rfms_pages_over_the_wire(until: Callable[..., Awaitable[None]]) -> None:
-    async with running(westgate(5, interval=0.2, page_size=2)) as simulator, client(simulator) as http:
+    async with (
+        running(westgate(5, interval=0.2, page_size=2)) as simulator,
+        client(simulator) as http,
+    ):
         log = simulator.desk("westgate").fleet.log  # type: ignore[union-attr]
         await until(lambda: len(log.latest) == 5)
         link, vins = "/rfms/vehiclestatuses?latestOnly=true", []
@@ -252,7 +305,9 @@ async def test_rfms_pages_over_the_wire(until: Callable[..., Awaitable[None]]) -
         ),
     ],
 )
-async def test_rfms_refusals_over_the_wire(headers: dict[str, str], status: int, error: str) -> None:
+async def test_rfms_refusals_over_the_wire(
+    headers: dict[str, str], status: int, error: str
+) -> None:
     async with running(westgate()) as simulator, client(simulator) as http:
         answer = await http.get("/rfms/vehiclestatuses?latestOnly=true", headers=headers)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
@@ -260,8 +315,14 @@ async def test_rfms_refusals_over_the_wire(headers: dict[str, str], status: int,
 
 
 async def test_the_rate_limit_is_announced_and_kept() -> None:
-    async with running(westgate(rate_limit=RateLimit(calls=1))) as simulator, client(simulator) as http:
-        answers = [await http.get("/rfms/vehiclestatuses?latestOnly=true", headers=STATUSES) for _ in range(2)]
+    async with (
+        running(westgate(rate_limit=RateLimit(calls=1))) as simulator,
+        client(simulator) as http,
+    ):
+        answers = [
+            await http.get("/rfms/vehiclestatuses?latestOnly=true", headers=STATUSES)
+            for _ in range(2)
+        ]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert [answer.headers["X-Rate-Limit-Remaining"] for answer in answers] == ["0", "0"]
 
@@ -269,13 +330,18 @@ async def test_the_rate_limit_is_announced_and_kept() -> None:
 async def test_a_tenant_sees_its_own_fleet_only() -> None:
     async with running(harbour(2), westgate(2)) as simulator, client(simulator) as http:
         with_token = await http.get("/api/v1/my/assets", headers={"x-api-key": WESTGATE_TOKEN})
-        with_key = await http.get("/rfms/vehicles", headers={"Authorization": f"Bearer {HARBOUR_KEY}"})
+        with_key = await http.get(
+            "/rfms/vehicles", headers={"Authorization": f"Bearer {HARBOUR_KEY}"}
+        )
     assert (with_token.status_code, with_key.status_code) == (401, 401)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 async def test_injected_refusals_of_the_stream_provider(status: int) -> None:
-    async with running(harbour(faults=f"http_{status}=1,retry_after=7")) as simulator, client(simulator) as http:
+    async with (
+        running(harbour(faults=f"http_{status}=1,retry_after=7")) as simulator,
+        client(simulator) as http,
+    ):
         answer = await http.get("/api/v1/my/assets", headers={"x-api-key": HARBOUR_KEY})
         handshake = await shake_hands(http, HARBOUR_KEY)
     assert (answer.status_code, handshake.status_code) == (status, status)
@@ -283,7 +349,10 @@ async def test_injected_refusals_of_the_stream_provider(status: int) -> None:
 
 
 async def test_injected_refusals_of_rfms_say_when_the_window_resets() -> None:
-    async with running(westgate(faults="http_429=1,retry_after=7")) as simulator, client(simulator) as http:
+    async with (
+        running(westgate(faults="http_429=1,retry_after=7")) as simulator,
+        client(simulator) as http,
+    ):
         answer = await http.get("/rfms/vehiclestatuses?latestOnly=true", headers=STATUSES)
         reset = float(answer.headers["X-Rate-Limit-Reset"]) - simulator.statistics()["started_at"]
     assert answer.status_code == 429
@@ -317,9 +386,16 @@ async def test_latency_delays_answers_and_handshakes() -> None:
     assert accepted - answered >= 0.15
 
 
-async def test_a_client_that_breaks_off_in_the_middle_harms_nobody(until: Callable[..., Awaitable[None]]) -> None:
+async def test_a_client_that_breaks_off_in_the_middle_harms_nobody(
+    until: Callable[..., Awaitable[None]],
+) -> None:
     async with running(harbour()) as simulator, client(simulator) as http:
-        for start in (b"", b"GET /api/v1/my/ass", b"\x16\x03\x01 not http\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Le"):
+        for start in (
+            b"",
+            b"GET /api/v1/my/ass",
+            b"\x16\x03\x01 not http\r\n\r\n",
+            b"POST / HTTP/1.1\r\nContent-Le",
+        ):
             raw = await trio.open_tcp_stream("127.0.0.1", simulator.port)
             await raw.send_all(start)
             await raw.aclose()
@@ -330,7 +406,9 @@ async def test_a_client_that_breaks_off_in_the_middle_harms_nobody(until: Callab
 async def test_a_handshake_without_a_key_is_400() -> None:
     async with running(harbour()) as simulator:
         raw = await trio.open_tcp_stream("127.0.0.1", simulator.port)
-        request = f"GET /api/v2/live?apiKey={HARBOUR_KEY} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        request = (
+            f"GET /api/v2/live?apiKey={HARBOUR_KEY} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        )
         await raw.send_all(f"{request}Connection: Upgrade\r\n\r\n".encode())
         head = await raw.receive_some(1000)
         await raw.aclose()

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def holding(database: Database, statement: str, *values: Any, seconds: float = 4.0) -> AsyncIterator[None]:
+async def holding(
+    database: Database, statement: str, *values: Any, seconds: float = 4.0
+) -> AsyncIterator[None]:
     """The statement's locks, on a connection of their own, for at most this long."""
     locked = trio.Event()
 

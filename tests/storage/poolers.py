@@ -51,7 +51,9 @@ def refusing(sqlstate: str, message: str) -> Callable[[trio.SocketStream], Await
     async def handle(client: trio.SocketStream) -> None:
         await read_startup(client)
         fields = {"S": "FATAL", "V": "FATAL", "C": sqlstate, "M": message}
-        body = b"".join(name.encode() + text.encode() + b"\0" for name, text in fields.items()) + b"\0"
+        body = (
+            b"".join(name.encode() + text.encode() + b"\0" for name, text in fields.items()) + b"\0"
+        )
         await client.send_all(_message(b"E", body))
 
     return handle
@@ -93,13 +95,23 @@ def forgetful(dsn: str) -> Callable[[trio.SocketStream], Awaitable[None]]:
 
 @asynccontextmanager
 async def pgbouncer(dsn: str, **settings: str) -> AsyncIterator[str]:
-    """A PgBouncer with these settings before a database; its DSN. It runs as the user whose socket it needs."""
+    """A PgBouncer with these settings before a database; its DSN.
+
+    It runs as the user whose socket it needs.
+    """
     assert PGBOUNCER is not None
     query, name, owner = parse_qs(urlsplit(dsn).query), urlsplit(dsn).path[1:], choose_owner()
-    target = f"host={query['host'][0]} port={query.get('port', ['5432'])[0]} dbname={name} user=postgres"
+    target = (
+        f"host={query['host'][0]} port={query.get('port', ['5432'])[0]} dbname={name} user=postgres"
+    )
     with public_folder("lastheard-pgbouncer-") as folder:
         port = _free_port()
-        ours = {"listen_addr": "127.0.0.1", "listen_port": str(port), "auth_type": "any", "unix_socket_dir": ""}
+        ours = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": str(port),
+            "auth_type": "any",
+            "unix_socket_dir": "",
+        }
         lines = "\n".join(f"{key} = {value}" for key, value in {**ours, **settings}.items())
         config = folder / "pgbouncer.ini"
         config.write_text(f"[databases]\n{name} = {target}\n[pgbouncer]\n{lines}\n")
@@ -131,7 +143,9 @@ async def read_startup(client: trio.SocketStream) -> dict[str, str]:
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
-async def _pass_on(source: trio.SocketStream, target: trio.SocketStream, scope: trio.CancelScope) -> None:
+async def _pass_on(
+    source: trio.SocketStream, target: trio.SocketStream, scope: trio.CancelScope
+) -> None:
     with suppress(*_BROKEN):
         async for data in source:
             await target.send_all(data)

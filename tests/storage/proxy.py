@@ -58,7 +58,9 @@ class Proxy:
     @property
     def dsn(self) -> str:
         user = self._parts.username or "postgres"
-        return urlunsplit(("postgresql", f"{user}@127.0.0.1:{self.port}", self._parts.path, "sslmode=disable", ""))
+        return urlunsplit(
+            ("postgresql", f"{user}@127.0.0.1:{self.port}", self._parts.path, "sslmode=disable", "")
+        )
 
     def freeze(self) -> None:
         self._thawed = trio.Event()
@@ -76,10 +78,14 @@ class Proxy:
             nursery.start_soon(self._answer, server, client, losing, nursery.cancel_scope)
             await self._ask(client, server, losing)
             if losing.is_set():
-                await trio.sleep_forever()  # until the server has answered; the caller's own bounds end it otherwise
+                await (
+                    trio.sleep_forever()
+                )  # until the server has answered; the caller's own bounds end it otherwise
             nursery.cancel_scope.cancel()
 
-    async def _ask(self, client: trio.SocketStream, server: trio.SocketStream, losing: trio.Event) -> None:
+    async def _ask(
+        self, client: trio.SocketStream, server: trio.SocketStream, losing: trio.Event
+    ) -> None:
         """Client to server, until the client ends or has said the word."""
         async for data in client:
             await self._thawed.wait()
@@ -92,7 +98,11 @@ class Proxy:
             await server.send_all(data)
 
     async def _answer(
-        self, server: trio.SocketStream, client: trio.SocketStream, losing: trio.Event, scope: trio.CancelScope
+        self,
+        server: trio.SocketStream,
+        client: trio.SocketStream,
+        losing: trio.Event,
+        scope: trio.CancelScope,
     ) -> None:
         answers = Answers()
         try:
@@ -115,7 +125,9 @@ async def open_proxy(dsn: str) -> AsyncIterator[Proxy]:
         try:
             await proxy.serve(client)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            pass  # either end may vanish at any time, or be away from the start: that is what the proxy is for
+            # either end may vanish at any time, or be away from the start: that is what the proxy
+            # is for
+            pass
 
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -22,7 +22,11 @@ async def abandon(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("error", "errors"),
     [
-        pytest.param(ConnectionError("unexpected connection_lost() call"), 0, id="a connection that was given up"),
+        pytest.param(
+            ConnectionError("unexpected connection_lost() call"),
+            0,
+            id="a connection that was given up",
+        ),
         pytest.param(LookupError("no such thing"), 1, id="a bug"),
     ],
 )

@@ -36,13 +36,18 @@ async def load_at_once(dsns: list[str]) -> list[bytes]:
 
 
 async def test_shards_that_start_at_once_under_different_dsns_get_one_key(dsn: str) -> None:
-    dsns = [f"{dsn}{'&' if '?' in dsn else '?'}application_name=shard-{number}" for number in range(SHARDS)]
+    dsns = [
+        f"{dsn}{'&' if '?' in dsn else '?'}application_name=shard-{number}"
+        for number in range(SHARDS)
+    ]
     keys = await load_at_once(dsns)
     assert (len(keys), len(set(keys)), len(keys[0])) == (SHARDS, 1, 32)
     assert await load_at_once([dsn]) == keys[:1]
 
 
-async def test_the_key_of_another_database_with_the_same_dsn_is_another(database: Database, dsn: str) -> None:
+async def test_the_key_of_another_database_with_the_same_dsn_is_another(
+    database: Database, dsn: str
+) -> None:
     async def forget(connection: Connection) -> None:
         await connection.execute("DELETE FROM cursor_key")
 
@@ -63,12 +68,17 @@ async def test_loading_the_key_logs_nothing_and_keeps_no_trace_of_it(database: D
 @pytest.mark.parametrize(
     ("statement", "constraint"),
     [
-        ("INSERT INTO cursor_key (singleton, key) VALUES (false, sha256('x'))", "cursor_key_singleton_check"),
+        (
+            "INSERT INTO cursor_key (singleton, key) VALUES (false, sha256('x'))",
+            "cursor_key_singleton_check",
+        ),
         ("INSERT INTO cursor_key (key) VALUES (sha256('x'))", "cursor_key_pkey"),
         ("UPDATE cursor_key SET key = 'short'", "cursor_key_length_check"),
     ],
 )
-async def test_the_table_holds_one_whole_key(database: Database, statement: str, constraint: str) -> None:
+async def test_the_table_holds_one_whole_key(
+    database: Database, statement: str, constraint: str
+) -> None:
     async def work(connection: Connection) -> None:
         await connection.execute(statement)
 

@@ -11,7 +11,7 @@ from domain.model import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
 from storage.cycles import PostgresCycleStore
 from tests.conftest import make_postgres_stores
-from tests.storage.cast import WORKSPACE, Cast, begin, settle
+from tests.storage.fixtures import WORKSPACE, Cast, begin, settle
 from tests.storage.pauses import SlowCommit, wait_until_somebody_waits_for_a_lock
 
 if TYPE_CHECKING:
@@ -35,19 +35,27 @@ async def slow(dsn: str, database: Database) -> AsyncIterator[SlowCommit]:
 
 async def start(cast: Cast, slow: SlowCommit) -> None:
     key = CycleKey(WORKSPACE, cast.noon, CycleTrigger.SCHEDULE, 1)
-    started = await PostgresCycleStore(slow).start_cycle(cast.session, key, cycle_id(key), "trace-1")
+    started = await PostgresCycleStore(slow).start_cycle(
+        cast.session, key, cycle_id(key), "trace-1"
+    )
     assert started.started
 
 
 async def take_request(cast: Cast, slow: SlowCommit) -> None:
     await cast.stores.registry.request_cycle(WORKSPACE, "trace-1")
     version = (await cast.stores.sessions.load_config_versions())[WORKSPACE]
-    assert await PostgresCycleStore(slow).take_requested_cycle(cast.session, WORKSPACE, version) is not None
+    assert (
+        await PostgresCycleStore(slow).take_requested_cycle(cast.session, WORKSPACE, version)
+        is not None
+    )
 
 
 @pytest.mark.parametrize("begin_cycle", [start, take_request])
 async def test_who_abandons_orphans_waits_for_a_start_that_is_not_committed_yet(
-    cast: Cast, database: Database, slow: SlowCommit, begin_cycle: Callable[[Cast, SlowCommit], Awaitable[None]]
+    cast: Cast,
+    database: Database,
+    slow: SlowCommit,
+    begin_cycle: Callable[[Cast, SlowCommit], Awaitable[None]],
 ) -> None:
     successor = (await begin(cast.stores, "shard-2")).session
     found: list[int] = []

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from tests.conftest import Stores
     from tests.storage.contract.cast import World
 
-HELD_SECONDS = 9.0  # at most (a transaction of the gateway lasts 10 s); each test lets go when it has seen enough
+# at most (a transaction of the gateway lasts 10 s); each test lets go when it has seen enough
+HELD_SECONDS = 9.0
 SOON_SECONDS = 4.0  # a look, and a unit that waits its 0.5 s
 A_BUS = "SELECT 1 FROM {} WHERE workspace_id = 'harbour' AND device_id = 'bus-1' FOR UPDATE"
 
@@ -52,7 +53,9 @@ class Desk:
         reply: Reply[Receipt | None] = Reply()
         plain = {"origin": "poll", "ownership": self._mine}
         self.ingest.submit_nowait(
-            Submission(trace_id="trace-1", updates=updates, resolve=reply.resolve, **{**plain, **rest})
+            Submission(
+                trace_id="trace-1", updates=updates, resolve=reply.resolve, **{**plain, **rest}
+            )
         )
         return reply
 
@@ -70,7 +73,9 @@ async def working(world: World) -> AsyncIterator[Desk]:
         nursery.cancel_scope.cancel()
 
 
-async def outcomes(*replies: Reply[Receipt | None], seconds: float = SOON_SECONDS) -> list[list[str]]:
+async def outcomes(
+    *replies: Reply[Receipt | None], seconds: float = SOON_SECONDS
+) -> list[list[str]]:
     told = []
     with trio.fail_after(seconds):
         for reply in replies:
@@ -98,8 +103,14 @@ async def test_a_cursor_and_a_cycle_end_commit_behind_the_data_that_waits(
         async with holding(database, A_BUS.format(table), seconds=HELD_SECONDS):
             held = [
                 desk.send(world.update("bus-1", first, soc_percent=1.0)),
-                desk.send(world.update("bus-2", first, soc_percent=1.0), cursor=CursorAdvance(HARBOUR, "steady", "1")),
-                desk.send(world.update("bus-2", second, soc_percent=2.0), cursor=CursorAdvance(HARBOUR, "steady", "2")),
+                desk.send(
+                    world.update("bus-2", first, soc_percent=1.0),
+                    cursor=CursorAdvance(HARBOUR, "steady", "1"),
+                ),
+                desk.send(
+                    world.update("bus-2", second, soc_percent=2.0),
+                    cursor=CursorAdvance(HARBOUR, "steady", "2"),
+                ),
                 desk.send(cycle=end),
             ]
             other = desk.send(world.update("ferry-1", first, soc_percent=1.0))
@@ -122,7 +133,10 @@ async def test_poison_beside_a_locked_row_stops_nobody(world: World, database: D
     at = world.ago(minutes=3)
     async with working(world) as desk:
         async with holding(database, A_CONNECTION, seconds=HELD_SECONDS):
-            held = desk.send(world.update("bus-1", at, soc_percent=1.0), cursor=CursorAdvance(HARBOUR, "steady", "1"))
+            held = desk.send(
+                world.update("bus-1", at, soc_percent=1.0),
+                cursor=CursorAdvance(HARBOUR, "steady", "1"),
+            )
             poison = desk.send(world.update("tram-1", at, soc_percent=1.0, trace_id="a\x00b"))
             other = desk.send(world.update("ferry-1", at, soc_percent=1.0))
             assert await outcomes(poison, other) == [["quarantined:data_error"], ["accepted"]]
@@ -147,8 +161,13 @@ async def test_a_locked_table_or_session_keeps_everything_and_loses_nothing(
     async with working(world) as desk:
         async with holding(database, statement, seconds=HELD_SECONDS):
             held = [
-                desk.send(world.update("bus-1", at, soc_percent=1.0), cursor=CursorAdvance(HARBOUR, "steady", "1")),
-                desk.send(world.update("bus-1", at, soc_percent=2.0, workspace_id=ISLAND), origin="http"),
+                desk.send(
+                    world.update("bus-1", at, soc_percent=1.0),
+                    cursor=CursorAdvance(HARBOUR, "steady", "1"),
+                ),
+                desk.send(
+                    world.update("bus-1", at, soc_percent=2.0, workspace_id=ISLAND), origin="http"
+                ),
             ]
             await trio.sleep(6)  # longer than two lock timeouts, the unit's and that of the look
             assert desk.ingest.statistics()["failing"]

@@ -37,7 +37,9 @@ class Server:
     def __init__(self, name: str, stack: ExitStack) -> None:
         folder = stack.enter_context(public_folder(f"lastheard-run-{name}-"))
         self._signal = folder / "postgres" / "cluster" / "standby.signal"
-        self._server = EmbeddedPostgres(folder, extra_settings={**FAST_SETTINGS, "cluster_name": name})
+        self._server = EmbeddedPostgres(
+            folder, extra_settings={**FAST_SETTINGS, "cluster_name": name}
+        )
         stack.callback(trio.run, self._server.stop)
         trio.run(self._server.start)
         self.dsn = self._server.dsn
@@ -66,7 +68,11 @@ class Server:
                 await self._change("RESET default_transaction_read_only", "off")
 
     async def _change(self, change: str, result: str) -> None:
-        steps = ("SET default_transaction_read_only = off", f"ALTER SYSTEM {change}", "SELECT pg_reload_conf()")
+        steps = (
+            "SET default_transaction_read_only = off",
+            f"ALTER SYSTEM {change}",
+            "SELECT pg_reload_conf()",
+        )
         await trio.to_thread.run_sync(execute, self.dsn, *steps)
         # The reload only sends a signal: wait until new sessions have heard of it.
         with trio.fail_after(10):
@@ -82,7 +88,9 @@ def servers() -> Iterator[tuple[Server, Server]]:
 
 def several(*ports: int) -> str:
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
-    return f"postgresql://postgres@{hosts}/lastheard?target_session_attrs=read-write&sslmode=disable"
+    return (
+        f"postgresql://postgres@{hosts}/lastheard?target_session_attrs=read-write&sslmode=disable"
+    )
 
 
 async def ask_where(connection: Connection) -> str:
@@ -196,12 +204,18 @@ async def test_a_server_that_falls_silent_costs_one_call_its_time_and_is_not_ask
     servers: tuple[Server, Server],
 ) -> None:
     first, second = servers
-    async with open_bridge(), open_proxy(first.dsn) as falling_silent, open_proxy(second.dsn) as good:
+    async with (
+        open_bridge(),
+        open_proxy(first.dsn) as falling_silent,
+        open_proxy(second.dsn) as good,
+    ):
         dsn = several(falling_silent.port, good.port)
         database = Database(dsn, pool_size=3, connect_timeout=4, command_timeout=0.5)
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(database.run, lambda connection: connection.fetchval("SELECT pg_sleep(0.1)"))
+                nursery.start_soon(
+                    database.run, lambda connection: connection.fetchval("SELECT pg_sleep(0.1)")
+                )
         assert database.statistics()["idle"] == 3
         falling_silent.freeze()
         with pytest.raises(DatabaseAway):
@@ -223,5 +237,7 @@ async def test_calls_and_listener_follow_a_failover(servers: tuple[Server, Serve
         await first.start_as_standby()
         await wait_until_writes_reach(database, "second")
         await ear.hears("")
-        await database.run(lambda connection: connection.execute("SELECT pg_notify($1, 'leases')", CHANNEL))
+        await database.run(
+            lambda connection: connection.execute("SELECT pg_notify($1, 'leases')", CHANNEL)
+        )
         await ear.hears("leases")

@@ -31,7 +31,9 @@ async def select_one(connection: Connection) -> int:
     return answer
 
 
-async def test_every_call_to_a_frozen_server_ends_within_its_bounds_and_a_thaw_mends_all(dsn: str) -> None:
+async def test_every_call_to_a_frozen_server_ends_within_its_bounds_and_a_thaw_mends_all(
+    dsn: str,
+) -> None:
     async with open_proxy(dsn) as proxy, open_bridge():
         database = impatient(proxy.dsn)
         assert await database.run(select_one) == 1
@@ -68,7 +70,9 @@ async def test_the_deadline_of_a_call_holds_whatever_the_other_bounds_are(dsn: s
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_a_connection_lost_during_commit_is_in_doubt_whether_it_happened_or_not(dsn: str, before: bool) -> None:
+async def test_a_connection_lost_during_commit_is_in_doubt_whether_it_happened_or_not(
+    dsn: str, before: bool
+) -> None:
     async def work(connection: Connection) -> str:
         await connection.execute("UPDATE marks SET marked = true")
         return "judged"
@@ -81,7 +85,10 @@ async def test_a_connection_lost_during_commit_is_in_doubt_whether_it_happened_o
         with pytest.raises(CommitInDoubt) as doubt:
             await database.run(work)
         assert doubt.value.result == "judged"
-        assert await database.run(lambda connection: connection.fetchval("SELECT marked FROM marks")) is not before
+        assert (
+            await database.run(lambda connection: connection.fetchval("SELECT marked FROM marks"))
+            is not before
+        )
         await database.aclose()
 
 

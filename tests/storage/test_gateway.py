@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.ports import UnitPoisoned
+from ports.ingest import UnitPoisoned
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.gateway import Database, open_bridge
 
@@ -34,7 +34,9 @@ async def single(dsn: str) -> AsyncIterator[Database]:
 async def count_notes(database: Database) -> int:
     """Also the proof that the next call is served, and soon."""
     with trio.fail_after(1):
-        count: int = await database.run(lambda connection: connection.fetchval("SELECT count(*) FROM notes"))
+        count: int = await database.run(
+            lambda connection: connection.fetchval("SELECT count(*) FROM notes")
+        )
     return count
 
 
@@ -45,7 +47,9 @@ async def write_note(connection: Connection, note_id: int = 1) -> None:
 # --- Transactions ---------------------------------------------------------------------------------------------------
 
 
-async def test_work_that_raises_leaves_no_trace_and_its_exception_is_its_own(single: Database) -> None:
+async def test_work_that_raises_leaves_no_trace_and_its_exception_is_its_own(
+    single: Database,
+) -> None:
     async def work(connection: Connection) -> None:
         await write_note(connection)
         raise KeyError("ours")
@@ -71,7 +75,9 @@ async def test_a_read_only_run_sees_one_snapshot(dsn: str, single: Database) -> 
 
 
 async def test_a_deadlock_runs_the_whole_work_again(dsn: str, single: Database) -> None:
-    await single.run(lambda connection: connection.execute("INSERT INTO notes SELECT generate_series(1, 2)"))
+    await single.run(
+        lambda connection: connection.execute("INSERT INTO notes SELECT generate_series(1, 2)")
+    )
     both = Database(dsn, pool_size=2)
     first_locks = asyncio.Event(), asyncio.Event()
     both_rows = asyncio.Event()
@@ -96,13 +102,17 @@ async def test_a_deadlock_runs_the_whole_work_again(dsn: str, single: Database) 
     await both.aclose()
 
 
-async def test_a_plan_that_a_migration_made_stale_is_renewed_unnoticed(dsn: str, single: Database) -> None:
+async def test_a_plan_that_a_migration_made_stale_is_renewed_unnoticed(
+    dsn: str, single: Database
+) -> None:
     async def read(connection: Connection) -> int:
         return len((await connection.fetch("SELECT * FROM notes"))[0])
 
     await single.run(write_note)
     assert await single.run(read) == 2
-    await single.run(lambda connection: connection.execute("ALTER TABLE notes ADD COLUMN more integer"))
+    await single.run(
+        lambda connection: connection.execute("ALTER TABLE notes ADD COLUMN more integer")
+    )
     assert await single.run(read) == 3
 
 
@@ -134,11 +144,18 @@ async def test_what_the_data_is_to_blame_for_is_poison(
     "statement",
     [
         pytest.param("SELEC 1", id="syntax"),
-        pytest.param("INSERT INTO events SELECT 'w', 'd', 1, now(), now(), '{}', 'p', 't', 's', 1", id="no partition"),
-        pytest.param("INSERT INTO notes VALUES (1), (1)", id="a constraint that is not on the list"),
+        pytest.param(
+            "INSERT INTO events SELECT 'w', 'd', 1, now(), now(), '{}', 'p', 't', 's', 1",
+            id="no partition",
+        ),
+        pytest.param(
+            "INSERT INTO notes VALUES (1), (1)", id="a constraint that is not on the list"
+        ),
     ],
 )
-async def test_every_other_refusal_is_the_environments_and_keeps_the_batch(single: Database, statement: str) -> None:
+async def test_every_other_refusal_is_the_environments_and_keeps_the_batch(
+    single: Database, statement: str
+) -> None:
     with pytest.raises(DatabaseRefused) as refused:
         await single.run(lambda connection: connection.execute(statement))
     assert not refused.value.permanent
@@ -158,7 +175,9 @@ async def test_a_caller_waits_for_a_connection_only_so_long(dsn: str) -> None:
     async with open_bridge():
         database = Database(dsn, pool_size=1, acquire_timeout=0.05)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(database.run, lambda connection: connection.execute("SELECT pg_sleep(5)"))
+            nursery.start_soon(
+                database.run, lambda connection: connection.execute("SELECT pg_sleep(5)")
+            )
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(DatabaseAway, match="became free"):
                 await database.run(lambda connection: connection.execute("SELECT 1"))
@@ -202,7 +221,10 @@ async def test_nobody_listening_is_away(dsn: str) -> None:
 
 async def test_several_hosts_and_session_attributes_reach_the_driver(dsn: str) -> None:
     socket = dsn.split("host=")[1].split("&")[0]
-    several = dsn.replace(f"host={socket}", f"host=/nonexistent,{socket}") + "&target_session_attrs=read-write"
+    several = (
+        dsn.replace(f"host={socket}", f"host=/nonexistent,{socket}")
+        + "&target_session_attrs=read-write"
+    )
     async with open_bridge():
         database = Database(several)
         assert await database.run(lambda connection: connection.fetchval("SELECT 1")) == 1
@@ -222,7 +244,10 @@ async def test_an_error_in_a_loop_callback_is_counted_and_the_loop_goes_on(dsn: 
         database = Database(dsn)
         assert await database.run(work) == 1
         assert await database.run(work) == 1
-        assert bridge.statistics() == {"loop_errors": 2, "last_loop_error": "LookupError('in a callback')"}
+        assert bridge.statistics() == {
+            "loop_errors": 2,
+            "last_loop_error": "LookupError('in a callback')",
+        }
         await database.aclose()
 
 
@@ -230,7 +255,10 @@ async def test_every_session_carries_its_bounds(single: Database) -> None:
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
     async def work(connection: Connection) -> list[str]:
-        return [await connection.fetchval(f"SHOW {name}") for name in (*names, "timezone", "application_name", "jit")]
+        return [
+            await connection.fetchval(f"SHOW {name}")
+            for name in (*names, "timezone", "application_name", "jit")
+        ]
 
     assert await single.run(work) == ["5s", "2s", "5s", "UTC", "lastheard", "off"]
 
@@ -239,7 +267,9 @@ async def test_every_session_carries_its_bounds(single: Database) -> None:
 
 
 @pytest.mark.parametrize("step", range(5))
-async def test_a_call_cancelled_at_any_step_gives_its_connection_back(single: Database, step: int) -> None:
+async def test_a_call_cancelled_at_any_step_gives_its_connection_back(
+    single: Database, step: int
+) -> None:
     with trio.CancelScope() as scope:
 
         async def work(connection: Connection) -> None:
@@ -265,7 +295,9 @@ async def test_a_long_query_is_stopped_on_the_server_when_its_caller_goes(single
 
 
 @pytest.mark.parametrize("fraction", range(40))
-async def test_a_call_cancelled_at_any_moment_gives_its_connection_back(dsn: str, fraction: int) -> None:
+async def test_a_call_cancelled_at_any_moment_gives_its_connection_back(
+    dsn: str, fraction: int
+) -> None:
     """From the first bytes of connecting to the answer of COMMIT, a quarter of a millisecond apart."""
     async with open_bridge():
         database = Database(dsn, pool_size=1, settle_timeout=0.5)

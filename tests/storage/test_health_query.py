@@ -11,13 +11,13 @@ from typing import cast as cast_type
 
 import pytest
 
-from api.ports import HealthPage, HealthQuery, WorklistPosition
 from domain.health import HealthFacts, State, cutoffs, judge_health, resolve_thresholds, state_of
 from domain.model import Policy, PolicyOverride
+from ports.reads import HealthPage, HealthQuery, WorklistPosition
 from storage.gateway import connect
 from storage.queries import sql
 from storage.reads import PostgresReads
-from tests.storage.cast import PROVIDER, WORKSPACE, Cast, connection, draft, settle
+from tests.storage.fixtures import PROVIDER, WORKSPACE, Cast, connection, draft, settle
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,7 +46,8 @@ async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
             delayed_after_seconds=random.choice(ANYTHING),
             stale_after_seconds=random.choice(ANYTHING),
             grace_seconds=random.choice(ANYTHING),
-            activated_at=cast.noon - timedelta(seconds=random.choice([59, 60, 61, 3599, 3600, 3601])),
+            activated_at=cast.noon
+            - timedelta(seconds=random.choice([59, 60, 61, 3599, 3600, 3601])),
         )
         for number in range(count)
     ]
@@ -66,7 +67,9 @@ async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
 
 
 def _moment(cast: Cast, random: Random) -> datetime | None:
-    age = random.choice([None, 0, 59, 60, 61, 359, 360, 361, 899, 900, 901, 1080, 2700, 2701, 3600, 9000])
+    age = random.choice(
+        [None, 0, 59, 60, 61, 359, 360, 361, 899, 900, 901, 1080, 2700, 2701, 3600, 9000]
+    )
     return None if age is None else cast.noon - timedelta(seconds=age)
 
 
@@ -87,14 +90,20 @@ async def test_sql_and_python_agree_about_every_device(cast: Cast, database: Dat
     assert dict(page.counts) == dict.fromkeys(State, 0) | Counter(states)
     assert len(set(states)) == len(State)
     for state in State:
-        expected = [facts.device.device_id for facts, found in zip(page.rows, states, strict=True) if found is state]
+        expected = [
+            facts.device.device_id
+            for facts, found in zip(page.rows, states, strict=True)
+            if found is state
+        ]
         chosen = await load(cast, states=frozenset([state]))
         assert [facts.device.device_id for facts in chosen.rows] == expected
         assert chosen.counts == page.counts
 
 
 @pytest.mark.parametrize("order", ["device", "silence"])
-async def test_pages_join_into_the_whole_list_without_overlap(cast: Cast, database: Database, order: str) -> None:
+async def test_pages_join_into_the_whole_list_without_overlap(
+    cast: Cast, database: Database, order: str
+) -> None:
     await scatter(cast, database, count=50)
     whole = await load(cast, order=order)
     found: list[HealthFacts] = []
@@ -189,7 +198,9 @@ async def test_configuration_that_changes_meanwhile_is_seen_whole(
     }
 
 
-async def test_nothing_on_a_first_page_is_younger_than_the_page(cast: Cast, database: Database, dsn: str) -> None:
+async def test_nothing_on_a_first_page_is_younger_than_the_page(
+    cast: Cast, database: Database, dsn: str
+) -> None:
     """An update may be committed between the two statements."""
     heard = "UPDATE device_state SET last_update_received_at = now() WHERE device_id = 'bus-1'"
     reads = PostgresReads(cast_type("Database", MeddledDatabase(database, dsn, [heard])))

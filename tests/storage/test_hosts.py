@@ -14,7 +14,10 @@ from storage.hosts import each_host
         pytest.param("postgresql:///db", ["postgresql:///db"], id="none stays as it is"),
         pytest.param(
             "postgresql://u:p%40w@h1:5432,h2:5433/db?sslmode=disable",
-            ["postgresql://u:p%40w@h1:5432/db?sslmode=disable", "postgresql://u:p%40w@h2:5433/db?sslmode=disable"],
+            [
+                "postgresql://u:p%40w@h1:5432/db?sslmode=disable",
+                "postgresql://u:p%40w@h2:5433/db?sslmode=disable",
+            ],
             id="before the path",
         ),
         pytest.param(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors.ports import CommitUnknown, UnitPoisoned
+from ports.ingest import CommitUnknown, UnitPoisoned
 from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
 from tests.conftest import Stores, make_postgres_stores
-from tests.storage.cast import WORKSPACE, Cast, begin, draft, settle, submission
+from tests.storage.fixtures import WORKSPACE, Cast, begin, draft, settle, submission
 from tests.storage.proxy import Proxy, open_proxy
 
 if TYPE_CHECKING:
@@ -91,18 +91,24 @@ async def test_poison_fails_the_whole_unit_and_quarantine_takes_it(
     assert await cast.sequences("bus-2") == []
     receipt = await cast.stores.ingest.quarantine(cast.session, cast.unit, poison, poisoned.value)
     assert [result.reason for result in receipt.results] == ["data_error"]
-    assert await fetch(database, "SELECT device_id, reason FROM quarantine") == [("bus-1", "data_error")]
+    assert await fetch(database, "SELECT device_id, reason FROM quarantine") == [
+        ("bus-1", "data_error")
+    ]
     assert await cast.stores.ingest.load_last_unit(cast.session) == cast.unit
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, 2**70, "\x00", "\ud800", None, [1], "x" * 9000])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), 1e308, 2**70, "\x00", "\ud800", None, [1], "x" * 9000]
+)
 async def test_no_value_that_anybody_can_send_poisons_a_unit(cast: Cast, value: Any) -> None:
     sent = cast.update("bus-1", 0, soc_percent=value), cast.update("bus-2", 0, soc_percent=50.0)
     assert (await cast.send(*sent))[1] == "accepted"
     assert await cast.document("bus-1") == {}
 
 
-async def test_a_missing_partition_is_the_environments_fault_not_the_datas(cast: Cast, database: Database) -> None:
+async def test_a_missing_partition_is_the_environments_fault_not_the_datas(
+    cast: Cast, database: Database
+) -> None:
     async def drop(connection: Connection) -> None:
         for row in await connection.fetch(
             "SELECT relname FROM pg_class WHERE relname LIKE 'events_2%' AND relkind = 'r'"
@@ -142,7 +148,9 @@ async def test_after_a_lost_commit_the_last_unit_tells_whether_the_receipts_are_
 # --- Contention -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_unit_that_waited_for_a_device_judges_by_what_the_other_wrote(cast: Cast, database: Database) -> None:
+async def test_a_unit_that_waited_for_a_device_judges_by_what_the_other_wrote(
+    cast: Cast, database: Database
+) -> None:
     """The second unit's statement began before the first one's commit, so its snapshot of the document is old."""
     other = Cast(cast.stores, await begin(cast.stores, "shard-2"))
     other.noon = cast.noon
@@ -156,7 +164,9 @@ async def test_a_unit_that_waited_for_a_device_judges_by_what_the_other_wrote(ca
         await connection.fetchval("SELECT pg_sleep(0.2)")
         document = '{"soc_percent": [9.0, "2100-01-01T00:00:00Z"]}'
         await connection.execute("UPDATE device_state SET version = 2 WHERE device_id = 'bus-1'")
-        await connection.execute("UPDATE snapshots SET version = 2, document = $1 WHERE device_id = 'bus-1'", document)
+        await connection.execute(
+            "UPDATE snapshots SET version = 2, document = $1 WHERE device_id = 'bus-1'", document
+        )
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(database.run, hold)
@@ -164,7 +174,9 @@ async def test_a_unit_that_waited_for_a_device_judges_by_what_the_other_wrote(ca
         assert await other.send(other.update("bus-1", 10, soc_percent=2.0)) == ["stale"]
 
 
-async def test_two_writers_on_the_same_devices_meet_no_deadlock_and_no_gap(cast: Cast, database: Database) -> None:
+async def test_two_writers_on_the_same_devices_meet_no_deadlock_and_no_gap(
+    cast: Cast, database: Database
+) -> None:
     """Random batches, each device's updates in any order, from two sessions and over external ids too."""
     buses = [f"many-{number}" for number in range(40)]
     await cast.stores.registry.put_devices(WORKSPACE, [draft(bus) for bus in buses])
@@ -173,14 +185,21 @@ async def test_two_writers_on_the_same_devices_meet_no_deadlock_and_no_gap(cast:
 
     async def write(writer: Cast, random: Random) -> None:
         nonlocal accepted
-        for turn in range(0, 500, 20):  # the present moves on while the order within it is arbitrary
+        for turn in range(
+            0, 500, 20
+        ):  # the present moves on while the order within it is arbitrary
             chosen = random.sample(buses, 20)
             updates = [
                 writer.update(
-                    None, turn + random.randrange(100), external_id=f"x-{bus}", soc_percent=random.randrange(100)
+                    None,
+                    turn + random.randrange(100),
+                    external_id=f"x-{bus}",
+                    soc_percent=random.randrange(100),
                 )
                 if random.random() < 0.5
-                else writer.update(bus, turn + random.randrange(100), soc_percent=random.randrange(100))
+                else writer.update(
+                    bus, turn + random.randrange(100), soc_percent=random.randrange(100)
+                )
                 for bus in chosen
             ]
             outcomes = await writer.send(*updates)
@@ -207,7 +226,9 @@ async def test_two_writers_on_the_same_devices_meet_no_deadlock_and_no_gap(cast:
     assert database.statistics()["reruns"] == 0
 
 
-async def test_a_device_locked_for_too_long_gives_the_unit_back(cast: Cast, database: Database, dsn: str) -> None:
+async def test_a_device_locked_for_too_long_gives_the_unit_back(
+    cast: Cast, database: Database, dsn: str
+) -> None:
     impatient = Database(dsn, pool_size=1, lock_timeout=0.1)
     locked = trio.Event()
 

@@ -14,7 +14,7 @@ from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
 from storage.queries import sql
 from tests.conftest import make_postgres_stores
-from tests.storage.cast import WORKSPACE, Cast, begin, settle
+from tests.storage.fixtures import WORKSPACE, Cast, begin, settle
 from tests.storage.pauses import SlowCommit, wait_until_somebody_waits_for_a_lock
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ async def execute(database: Database, statement: str) -> None:
 
 
 async def fetch(database: Database, statement: str) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in await database.run(lambda connection: connection.fetch(statement))]
+    return [
+        tuple(row) for row in await database.run(lambda connection: connection.fetch(statement))
+    ]
 
 
 @asynccontextmanager
@@ -77,10 +79,14 @@ async def test_declaring_dead_waits_for_the_unit_in_flight(cast: Cast, database:
         await wait_until_somebody_waits_for_a_lock(database)
         assert dead == []
     assert dead == [cast.session]
-    assert await fetch(database, "SELECT state, last_unit FROM sessions WHERE shard_id = 'shard-1'") == [("dead", 7)]
+    assert await fetch(
+        database, "SELECT state, last_unit FROM sessions WHERE shard_id = 'shard-1'"
+    ) == [("dead", 7)]
 
 
-async def test_who_renews_while_it_is_being_declared_dead_lives_on(cast: Cast, database: Database) -> None:
+async def test_who_renews_while_it_is_being_declared_dead_lives_on(
+    cast: Cast, database: Database
+) -> None:
     successor = (await begin(cast.stores, "shard-2")).session
     await execute(database, EXPIRE)
     async with trio.open_nursery() as nursery, transaction(database, UNIT):
@@ -111,7 +117,9 @@ async def test_a_renewal_that_meets_the_declaration_at_its_end_finds_itself_dead
     await slow.aclose()
 
 
-async def test_a_declaration_that_meets_a_renewal_at_its_end_finds_it_alive(cast: Cast, database: Database) -> None:
+async def test_a_declaration_that_meets_a_renewal_at_its_end_finds_it_alive(
+    cast: Cast, database: Database
+) -> None:
     successor = (await begin(cast.stores, "shard-2")).session
     await execute(database, EXPIRE)
     declared: list[list[SessionRef]] = []
@@ -119,7 +127,10 @@ async def test_a_declaration_that_meets_a_renewal_at_its_end_finds_it_alive(cast
     async def declare() -> None:
         declared.append(await cast.stores.leases.declare_dead(successor))
 
-    async with trio.open_nursery() as nursery, transaction(database, sql("beat"), *cast.session, 15.0, "{}"):
+    async with (
+        trio.open_nursery() as nursery,
+        transaction(database, sql("beat"), *cast.session, 15.0, "{}"),
+    ):
         nursery.start_soon(declare)
         await wait_until_somebody_waits_for_a_lock(database)
     assert declared == [[]]
@@ -149,15 +160,26 @@ async def test_a_unit_that_stands_still_gives_the_declaration_back_and_hinders_n
     await impatient.aclose()
 
 
-async def test_a_claim_passes_by_what_somebody_else_is_changing(cast: Cast, database: Database) -> None:
+async def test_a_claim_passes_by_what_somebody_else_is_changing(
+    cast: Cast, database: Database
+) -> None:
     await execute(database, MAKE_MANY)
-    await cast.stores.leases.release(cast.session, await cast.stores.leases.claim(cast.session, MANY[:3]))
-    async with transaction(database, f"UPDATE leases SET token = token WHERE resource = '{MANY[1]}'"):
+    await cast.stores.leases.release(
+        cast.session, await cast.stores.leases.claim(cast.session, MANY[:3])
+    )
+    async with transaction(
+        database, f"UPDATE leases SET token = token WHERE resource = '{MANY[1]}'"
+    ):
         with trio.fail_after(1):
-            assert await cast.stores.leases.claim(cast.session, MANY[:3]) == {MANY[0]: 2, MANY[2]: 2}
+            assert await cast.stores.leases.claim(cast.session, MANY[:3]) == {
+                MANY[0]: 2,
+                MANY[2]: 2,
+            }
 
 
-async def test_three_claimers_of_a_thousand_leases_never_take_one_twice(cast: Cast, database: Database) -> None:
+async def test_three_claimers_of_a_thousand_leases_never_take_one_twice(
+    cast: Cast, database: Database
+) -> None:
     """A lease that another claimer took and committed after our statement began is no longer free, though its former
     owner is still gone."""
     await execute(database, MAKE_MANY)
@@ -171,13 +193,24 @@ async def test_three_claimers_of_a_thousand_leases_never_take_one_twice(cast: Ca
         async with trio.open_nursery() as nursery:
             for place in range(len(claimers)):
                 nursery.start_soon(take, place)
-        told = sorted((resource, claimers[place].shard_id) for place, held in enumerate(taken) for resource in held)
-        assert await fetch(database, "SELECT resource, shard_id FROM leases WHERE epoch > 0 ORDER BY resource") == told
+        told = sorted(
+            (resource, claimers[place].shard_id)
+            for place, held in enumerate(taken)
+            for resource in held
+        )
+        assert (
+            await fetch(
+                database, "SELECT resource, shard_id FROM leases WHERE epoch > 0 ORDER BY resource"
+            )
+            == told
+        )
         for place, claimer in enumerate(claimers):
             await cast.stores.leases.release(claimer, taken[place])
 
 
-async def test_a_takeover_of_a_thousand_leases_is_one_short_statement(cast: Cast, database: Database) -> None:
+async def test_a_takeover_of_a_thousand_leases_is_one_short_statement(
+    cast: Cast, database: Database
+) -> None:
     await execute(database, MAKE_MANY)
     leases, successor = cast.stores.leases, (await begin(cast.stores, "shard-2")).session
     assert len(await leases.claim(cast.session, MANY)) == 1000

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from storage.gateway import Connection
 
-LISTENERS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'listener'"
+LISTENERS = (
+    "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'listener'"
+)
 
 
 class Ear:
@@ -53,7 +55,9 @@ async def notify(database: Database, *notices: str) -> None:
 
 
 async def count_listeners(database: Database) -> int:
-    count: int = await database.run(lambda connection: connection.fetchval(f"SELECT count(*) {LISTENERS}"))
+    count: int = await database.run(
+        lambda connection: connection.fetchval(f"SELECT count(*) {LISTENERS}")
+    )
     return count
 
 
@@ -66,7 +70,12 @@ async def test_notices_arrive_in_order_and_first_of_all_the_bare_one(
     await notify(database, "leases", "workspace:harbour")
     assert [await ear.heard(), await ear.heard()] == ["leases", "workspace:harbour"]
     told = notices.statistics()
-    assert (told["connections"], told["heard"], told["pending"], told["is_failing"]) == (1, 3, 0, False)
+    assert (told["connections"], told["heard"], told["pending"], told["is_failing"]) == (
+        1,
+        3,
+        0,
+        False,
+    )
     assert listener.statistics()["listening"] == 1
     nursery.cancel_scope.cancel()
 
@@ -125,7 +134,9 @@ async def test_a_listener_cancelled_at_any_moment_leaves_no_connection(
             pass
 
 
-async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed_by_it(listener: Database) -> None:
+async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed_by_it(
+    listener: Database,
+) -> None:
     """Both in one tick, as when the fence ends a session while its server goes down: asyncio.wait_for would hang on."""
     ear = Ear()
     with trio.fail_after(10):
@@ -139,7 +150,9 @@ async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed_by_it(listen
     assert listener.statistics()["listening"] == 0
 
 
-async def test_nobody_there_is_away_and_asked_again_with_pauses(autojump_clock: trio.testing.MockClock) -> None:
+async def test_nobody_there_is_away_and_asked_again_with_pauses(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     """The real backoff on a clock that jumps: no server is involved, only refusals."""
     async with open_bridge():
         absent = Database("postgresql://postgres@/x?host=/nonexistent")
@@ -152,7 +165,9 @@ async def test_nobody_there_is_away_and_asked_again_with_pauses(autojump_clock: 
         await absent.aclose()
 
 
-async def test_a_bug_in_the_ear_is_the_callers_and_leaves_no_connection(listener: Database, database: Database) -> None:
+async def test_a_bug_in_the_ear_is_the_callers_and_leaves_no_connection(
+    listener: Database, database: Database
+) -> None:
     def fail(_notice: str) -> None:
         raise LookupError("ours")
 

@@ -66,7 +66,11 @@ async def put(store: MemoryStore, number: int, command: Command) -> None:
     before = await read_series(store)
     stored = await store.registry.get_workspace(name)
     await store.registry.put_workspace(
-        name, name=name, active=command.active, poll_interval_seconds=command.interval, policy=Policy()
+        name,
+        name=name,
+        active=command.active,
+        poll_interval_seconds=command.interval,
+        policy=Policy(),
     )
     now = await store.registry.get_workspace(name)
     assert now is not None
@@ -80,7 +84,9 @@ async def put(store: MemoryStore, number: int, command: Command) -> None:
 
 async def read_series(store: MemoryStore) -> dict[int, list[int]]:
     series = defaultdict(list)
-    for workspace in await store.registry.list_workspaces(workspaces=None, after=None, limit=WORKSPACES):
+    for workspace in await store.registry.list_workspaces(
+        workspaces=None, after=None, limit=WORKSPACES
+    ):
         if workspace.ordinal is not None:
             series[workspace.poll_interval_seconds].append(workspace.ordinal)
     return dict(series)

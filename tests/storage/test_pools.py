@@ -34,10 +34,14 @@ async def until_waiting(database: Database, calls: int) -> None:
 async def test_requests_that_hold_all_their_connections_leave_the_rest(dsn: str) -> None:
     async with open_bridge(), aclosing(pools_on(dsn)) as pools, trio.open_nursery() as nursery:
         for _ in range(5):
-            nursery.start_soon(pools.api.run, lambda connection: connection.execute("SELECT pg_sleep(4)"))
+            nursery.start_soon(
+                pools.api.run, lambda connection: connection.execute("SELECT pg_sleep(4)")
+            )
         await until_waiting(pools.api, 3)
         with trio.fail_after(1):
-            said = [await say_hello(pool) for pool in (pools.session, pools.ingest, pools.collecting)]
+            said = [
+                await say_hello(pool) for pool in (pools.session, pools.ingest, pools.collecting)
+            ]
         assert said == ["hello"] * 3
         nursery.cancel_scope.cancel()
 
@@ -47,7 +51,9 @@ async def test_all_lanes_together_open_no_more_than_their_sizes(dsn: str) -> Non
         async with trio.open_nursery() as nursery:
             for pool in (pools.session, pools.ingest, pools.collecting, pools.api):
                 for _ in range(4):
-                    nursery.start_soon(pool.run, lambda connection: connection.execute("SELECT pg_sleep(0.05)"))
+                    nursery.start_soon(
+                        pool.run, lambda connection: connection.execute("SELECT pg_sleep(0.05)")
+                    )
         statistics = pools.statistics()
         assert (statistics["pool_size"], statistics["opened"], statistics["calls"]) == (6, 6, 16)
         sizes = {name: pool["pool_size"] for name, pool in statistics["pools"].items()}

@@ -10,7 +10,9 @@ from pathlib import Path
 import storage.migrations
 
 MIGRATIONS = Path(storage.migrations.__file__).parent
-RELEASED: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("released_migrations.toml").read_text())
+RELEASED: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("released_migrations.toml").read_text()
+)
 
 
 def sha256_of(path: Path) -> str:
@@ -31,6 +33,11 @@ def test_every_release_of_the_changelog_is_recorded() -> None:
 def test_a_revision_has_one_file() -> None:
     files = sorted(path.name for path in (MIGRATIONS / "versions").glob("v*.py"))
     revisions = [
-        re.search(r'^revision = "(\d+)"', (MIGRATIONS / "versions" / name).read_text(), re.MULTILINE) for name in files
+        re.search(
+            r'^revision = "(\d+)"', (MIGRATIONS / "versions" / name).read_text(), re.MULTILINE
+        )
+        for name in files
     ]
-    assert [found and found[1] for found in revisions] == [f"{number:04d}" for number in range(1, len(files) + 1)]
+    assert [found and found[1] for found in revisions] == [
+        f"{number:04d}" for number in range(1, len(files) + 1)
+    ]

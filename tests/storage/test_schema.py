@@ -19,7 +19,14 @@ from domain.model import SessionRef
 from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
 from storage.leases import PostgresLeaseStore
-from storage.migrations import EXPECTED_VERSION, SchemaMismatch, SchemaVersion, check_schema, migrate, migrate_blocking
+from storage.migrations import (
+    EXPECTED_VERSION,
+    SchemaMismatch,
+    SchemaVersion,
+    check_schema,
+    migrate,
+    migrate_blocking,
+)
 from tests.conftest import execute, fetch
 
 if TYPE_CHECKING:
@@ -66,7 +73,9 @@ def test_schema_sql_and_the_migrations_make_the_same_database(empty_dsn: str, ds
 
 
 def test_the_comparison_sees_a_missing_default(empty_dsn: str, dsn: str) -> None:
-    execute(empty_dsn, SCHEMA.read_text(), "ALTER TABLE workspaces ALTER COLUMN active DROP DEFAULT")
+    execute(
+        empty_dsn, SCHEMA.read_text(), "ALTER TABLE workspaces ALTER COLUMN active DROP DEFAULT"
+    )
     assert catalogue(empty_dsn) != catalogue(dsn)
 
 
@@ -88,7 +97,9 @@ async def test_migrating_a_migrated_database_changes_nothing(dsn: str) -> None:
     assert (await versions(dsn)).is_known
 
 
-async def test_a_database_of_the_first_version_is_brought_along_with_what_it_holds(empty_dsn: str, dsn: str) -> None:
+async def test_a_database_of_the_first_version_is_brought_along_with_what_it_holds(
+    empty_dsn: str, dsn: str
+) -> None:
     def prepare() -> None:
         migrate_blocking(empty_dsn, "0001")
         execute(
@@ -99,10 +110,14 @@ async def test_a_database_of_the_first_version_is_brought_along_with_what_it_hol
         )
 
     await trio.to_thread.run_sync(prepare)
-    with pytest.raises(SchemaMismatch, match=f"is at schema version 0001, this release needs {EXPECTED_VERSION}"):
+    with pytest.raises(
+        SchemaMismatch, match=f"is at schema version 0001, this release needs {EXPECTED_VERSION}"
+    ):
         (await versions(empty_dsn)).require()
     await migrate(empty_dsn)
-    assert await trio.to_thread.run_sync(catalogue, empty_dsn) == await trio.to_thread.run_sync(catalogue, dsn)
+    assert await trio.to_thread.run_sync(catalogue, empty_dsn) == await trio.to_thread.run_sync(
+        catalogue, dsn
+    )
     async with open_bridge():
         database = Database(empty_dsn)
         # The session that was live goes on, unit by unit, and may own what is there.
@@ -113,10 +128,14 @@ async def test_a_database_of_the_first_version_is_brought_along_with_what_it_hol
         await database.aclose()
 
 
-async def test_a_migration_that_fails_leaves_those_before_it_and_the_next_start_goes_on(empty_dsn: str) -> None:
+async def test_a_migration_that_fails_leaves_those_before_it_and_the_next_start_goes_on(
+    empty_dsn: str,
+) -> None:
     def prepare() -> None:
         migrate_blocking(empty_dsn, "0002")
-        execute(empty_dsn, "CREATE INDEX rejections_reason_index ON rejections (origin)")  # of v0004's name
+        execute(
+            empty_dsn, "CREATE INDEX rejections_reason_index ON rejections (origin)"
+        )  # of v0004's name
 
     await trio.to_thread.run_sync(prepare)
     with pytest.raises(ProgrammingError, match="rejections_reason_index"):
@@ -138,7 +157,8 @@ WHERE NOT l.granted AND d.datname = current_database()
 
 
 @pytest.mark.parametrize(
-    ("version", "first", "then"), [("0002", "UPDATE sessions SET epoch = 1", EDGE), ("0003", READ_CYCLES, TOUCH_CYCLES)]
+    ("version", "first", "then"),
+    [("0002", "UPDATE sessions SET epoch = 1", EDGE), ("0003", READ_CYCLES, TOUCH_CYCLES)],
 )
 async def test_what_is_in_flight_goes_on_while_a_migration_waits_for_it(
     empty_dsn: str, version: str, first: str, then: str
@@ -167,9 +187,12 @@ async def test_what_is_in_flight_goes_on_while_a_migration_waits_for_it(
 
 
 def test_two_processes_may_migrate_at_once(empty_dsn: str) -> None:
-    code = "import sys; from storage.migrations import migrate_blocking; migrate_blocking(sys.argv[1])"
+    code = (
+        "import sys; from storage.migrations import migrate_blocking; migrate_blocking(sys.argv[1])"
+    )
     both = [
-        subprocess.Popen([sys.executable, "-c", code, empty_dsn], stderr=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", code, empty_dsn], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
     ]
     errors = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
@@ -184,7 +207,14 @@ def test_an_unknown_schema_is_refused_and_the_remedy_named(current: str | None) 
 
 async def test_ordinals_are_given_anew_within_each_interval_in_their_order(empty_dsn: str) -> None:
     """Before 0006 all workspaces shared one series, inactive ones too."""
-    rows = [("a", 300, True), ("b", 60, True), ("c", 300, False), ("d", 60, False), ("e", 300, True), ("f", 60, True)]
+    rows = [
+        ("a", 300, True),
+        ("b", 60, True),
+        ("c", 300, False),
+        ("d", 60, False),
+        ("e", 300, True),
+        ("f", 60, True),
+    ]
 
     def prepare() -> list[tuple[object, ...]]:
         migrate_blocking(empty_dsn, "0005")
@@ -220,7 +250,9 @@ async def test_ordinals_are_given_anew_within_each_interval_in_their_order(empty
         "ordinal = 1",  # the other one's
     ],
 )
-def test_the_schema_holds_that_active_workspaces_have_ordinals_of_their_own(dsn: str, change: str) -> None:
+def test_the_schema_holds_that_active_workspaces_have_ordinals_of_their_own(
+    dsn: str, change: str
+) -> None:
     insert = "INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since) VALUES"
     execute(dsn, f"{insert} ('a', 'A', 0, now()), ('b', 'B', 1, now())")
     with pytest.raises((asyncpg.CheckViolationError, asyncpg.UniqueViolationError)):

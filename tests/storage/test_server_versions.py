@@ -13,7 +13,15 @@ from storage.gateway import Database, open_bridge
 from storage.migrations import migrate
 from tests.conftest import execute
 from tests.postgres import MAJOR
-from tests.storage.poolers import PGBOUNCER, dsn_at, forgetful, listening, pgbouncer, refusing, welcoming
+from tests.storage.poolers import (
+    PGBOUNCER,
+    dsn_at,
+    forgetful,
+    listening,
+    pgbouncer,
+    refusing,
+    welcoming,
+)
 
 UNSUPPORTED = "unsupported startup parameter: statement_timeout"
 
@@ -22,7 +30,11 @@ UNSUPPORTED = "unsupported startup parameter: statement_timeout"
 def bounded_dsn(dsn: str) -> str:
     """A database that brings the timeouts, as docs/operations.md tells to give them to the role behind a pooler."""
     name = urlsplit(dsn).path[1:]
-    bounds = ("statement_timeout = '5s'", "lock_timeout = '2s'", "idle_in_transaction_session_timeout = '5s'")
+    bounds = (
+        "statement_timeout = '5s'",
+        "lock_timeout = '2s'",
+        "idle_in_transaction_session_timeout = '5s'",
+    )
     execute(dsn, *(f"ALTER DATABASE {name} SET {bound}" for bound in bounds))
     return dsn
 
@@ -64,7 +76,9 @@ async def test_a_transaction_has_a_timeout_where_the_server_knows_one(database: 
 async def test_a_server_older_than_15_is_refused_in_one_sentence() -> None:
     async with open_bridge(), listening(welcoming("14.12")) as port:
         refused = await refusal_of(dsn_at(port))
-    assert str(refused) == "0A000: PostgreSQL 14.12 is too old: Lastheard needs PostgreSQL 15 or later"
+    assert (
+        str(refused) == "0A000: PostgreSQL 14.12 is too old: Lastheard needs PostgreSQL 15 or later"
+    )
     assert refused.permanent
 
 
@@ -105,9 +119,15 @@ async def test_a_pooler_is_taken_when_the_role_brings_the_timeouts(bounded_dsn: 
 
 
 @pytest.mark.parametrize("sqlstate", ["26000", "42P05"])
-async def test_lost_prepared_statements_are_blamed_on_the_pooler(database: Database, sqlstate: str) -> None:
-    lost = f"DO $$ BEGIN RAISE EXCEPTION 'prepared statement s1' USING ERRCODE = '{sqlstate}'; END $$"
-    with pytest.raises(DatabaseRefused, match=r"hands connections out by the transaction.*PgBouncer") as refused:
+async def test_lost_prepared_statements_are_blamed_on_the_pooler(
+    database: Database, sqlstate: str
+) -> None:
+    lost = (
+        f"DO $$ BEGIN RAISE EXCEPTION 'prepared statement s1' USING ERRCODE = '{sqlstate}'; END $$"
+    )
+    with pytest.raises(
+        DatabaseRefused, match=r"hands connections out by the transaction.*PgBouncer"
+    ) as refused:
         await database.run(lambda connection: connection.execute(lost))
     assert refused.value.permanent
 
@@ -115,7 +135,9 @@ async def test_lost_prepared_statements_are_blamed_on_the_pooler(database: Datab
 # --- PgBouncer itself
 
 
-needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="no pgbouncer here (Debian: apt-get install pgbouncer)")
+needs_pgbouncer = pytest.mark.skipif(
+    PGBOUNCER is None, reason="no pgbouncer here (Debian: apt-get install pgbouncer)"
+)
 IGNORING = "jit,plan_cache_mode,statement_timeout,lock_timeout,idle_in_transaction_session_timeout,\
 tcp_keepalives_idle,tcp_keepalives_interval,tcp_keepalives_count"
 
@@ -137,13 +159,17 @@ async def test_pgbouncer_that_ignores_our_settings_is_refused_for_good(dsn: str)
 
 
 @needs_pgbouncer
-async def test_pgbouncer_by_the_session_serves_when_the_role_brings_the_timeouts(bounded_dsn: str) -> None:
+async def test_pgbouncer_by_the_session_serves_when_the_role_brings_the_timeouts(
+    bounded_dsn: str,
+) -> None:
     async with (
         open_bridge(),
         pgbouncer(bounded_dsn, ignore_startup_parameters=IGNORING, pool_mode="session") as pooled,
         aclosing(Database(pooled, pool_size=2)) as database,
     ):
-        assert [await ask(database, "SELECT count(*)::text FROM workspaces") for _ in range(3)] == ["0"] * 3
+        assert [await ask(database, "SELECT count(*)::text FROM workspaces") for _ in range(3)] == [
+            "0"
+        ] * 3
 
 
 @needs_pgbouncer
@@ -158,9 +184,13 @@ async def test_pgbouncer_by_the_transaction_is_refused_for_good(bounded_dsn: str
         trio.open_nursery() as nursery,
     ):
         assert await ask(database, "SELECT 'one'") == "one"
-        nursery.start_soon(ask, other, "SELECT pg_sleep(30)")  # on the connection that was just given back
+        nursery.start_soon(
+            ask, other, "SELECT pg_sleep(30)"
+        )  # on the connection that was just given back
         await until_asleep(bounded_dsn)
-        with pytest.raises(DatabaseRefused, match=r"hands connections out by the transaction") as refused:
+        with pytest.raises(
+            DatabaseRefused, match=r"hands connections out by the transaction"
+        ) as refused:
             await ask(database, "SELECT 'one'")
         nursery.cancel_scope.cancel()
     assert refused.value.permanent

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors.ports import SessionFenced
 from domain.model import CanonicalUpdate, Ownership, Policy, Reading, SessionRef
+from ports.ingest import SessionFenced
 from storage.gateway import Database
 from tests.conftest import Stores, make_postgres_stores
-from tests.storage.cast import begin, connection, draft, submission
+from tests.storage.fixtures import begin, connection, draft, submission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -69,7 +69,9 @@ class History:
 
     def add_unit(self, receipts: Sequence[Receipt]) -> None:
         self.units += 1
-        self.outcomes.update(str(result.outcome) for receipt in receipts for result in receipt.results)
+        self.outcomes.update(
+            str(result.outcome) for receipt in receipts for result in receipt.results
+        )
         self.committed.set()
         self.committed = trio.Event()
 
@@ -116,7 +118,9 @@ class Shard:
         await self.stores.leases.release(self.session, leaving)
         claimed = await self.stores.leases.claim(self.session, self.random.sample(WORKSPACES, 4))
         history.tokens += claimed.items()
-        self.leases = {name: token for name, token in {**self.leases, **claimed}.items() if name not in leaving}
+        self.leases = {
+            name: token for name, token in {**self.leases, **claimed}.items() if name not in leaving
+        }
 
     def _owned(self) -> Iterator[Submission]:
         for workspace_id, token in self.leases.items():
@@ -131,23 +135,31 @@ class Shard:
         at = self.noon + timedelta(seconds=seconds)
         signal = self.random.choice(("soc_percent", "speed_kmh", "odometer_km"))
         readings = (Reading(signal, float(self.random.randrange(100)), at),)
-        return CanonicalUpdate(workspace_id, "harbour-live", bus, None, None, readings, at, "trace-1")
+        return CanonicalUpdate(
+            workspace_id, "harbour-live", bus, None, None, readings, at, "trace-1"
+        )
 
 
-async def kill_at_random(stores: Stores, database: Database, history: History, random: Random) -> None:
+async def kill_at_random(
+    stores: Stores, database: Database, history: History, random: Random
+) -> None:
     """A fourth member that lets a victim's heartbeat run out and declares it dead, between units, again and again."""
     undertaker = (await begin(stores, "undertaker")).session
     while len(history.deaths) < DEATHS:
         await history.wait_for_units(random.randrange(UNITS_BETWEEN_DEATHS))
         assert await stores.sessions.beat(undertaker, ttl_seconds=60, statistics={})
         await database.run(partial(expire, shard_id=random.choice(SHARDS)))
-        for dead in await stores.leases.declare_dead(undertaker):  # nobody, when it has just renewed
+        for dead in await stores.leases.declare_dead(
+            undertaker
+        ):  # nobody, when it has just renewed
             history.deaths.append((dead, await database.run(read_clock)))
     history.over = True
 
 
 async def expire(connection: Connection, shard_id: str) -> None:
-    await connection.execute("UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = $1", shard_id)
+    await connection.execute(
+        "UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = $1", shard_id
+    )
 
 
 async def read_clock(connection: Connection) -> datetime:
@@ -173,7 +185,12 @@ async def shards(dsn: str, database: Database) -> AsyncIterator[list[Shard]]:
 async def settle(stores: Stores) -> None:
     await stores.upkeep.ensure_partitions(days_ahead=1)
     for workspace_id in WORKSPACES:
-        plain = {"name": workspace_id, "active": True, "poll_interval_seconds": 300, "policy": Policy()}
+        plain = {
+            "name": workspace_id,
+            "active": True,
+            "poll_interval_seconds": 300,
+            "policy": Policy(),
+        }
         await stores.registry.put_workspace(workspace_id, **plain)  # type: ignore[arg-type]
         await stores.registry.put_provider(replace(connection(), workspace_id=workspace_id))
         await stores.registry.put_devices(workspace_id, [draft(bus) for bus in BUSES])
@@ -196,10 +213,13 @@ async def test_no_takeover_leaves_a_gap_a_double_or_a_word_from_the_dead(
 
     assert await ask(BROKEN) == []
     assert await ask("SELECT count(*) FROM events") == [(history.outcomes["accepted"],)]
-    assert [await ask(AFTER_DEATH, *dead, at) for dead, at in history.deaths] == [[]] * len(history.deaths)
+    assert [await ask(AFTER_DEATH, *dead, at) for dead, at in history.deaths] == [[]] * len(
+        history.deaths
+    )
     assert (await ask(TWO_OWNERS), await ask(TOKEN_WENT_BACK)) == ([], [])
     assert len(set(history.tokens)) == len(history.tokens)
     assert [shard.database.statistics()["reruns"] for shard in shards] == [0, 0, 0]
-    # It was a fight: every shard died and came back, and what was collected under a lease is among what was accepted.
+    # It was a fight: every shard died and came back, and what was collected under a lease is among
+    # what was accepted.
     assert {dead.shard_id for dead, _ in history.deaths} == set(SHARDS)
     assert await ask("SELECT 1 FROM events WHERE token > 1 LIMIT 1") == [(1,)]

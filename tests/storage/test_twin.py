@@ -9,9 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from actors.ports import CommitUnknown, UnitPoisoned
-from api.ports import HealthQuery
 from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
+from ports.ingest import CommitUnknown, UnitPoisoned
+from ports.reads import HealthQuery
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.memory import MemoryStore
 from storage.memory.locks import RowLocks
@@ -28,10 +28,17 @@ if TYPE_CHECKING:
     from domain.model import Submission
 
 
-# Of a unit that does everything, in order. read_snapshots is for rows that another unit wrote while this one waited:
-# on the twin writers take turns, so there are none.
+# Of a unit that does everything, in order. read_snapshots is for rows that another unit wrote while
+# this one waited: on the twin writers take turns, so there are none.
 STEPS = (
-    *("fence", "resolve_external_ids", "lock_devices", "write_device_states", "write_snapshots", "append_events"),
+    *(
+        "fence",
+        "resolve_external_ids",
+        "lock_devices",
+        "write_device_states",
+        "write_snapshots",
+        "append_events",
+    ),
     *("lock_connections", "write_connections", "append_connection_events", "end_cycles"),
     *("append_rejections", "append_quarantine"),
 )
@@ -54,7 +61,9 @@ class Pen:
 async def everything_at_once(world: World) -> Submission:
     """A submission whose unit takes all the steps."""
     start = await world.start(slot())
-    good = world.update("bus-1", world.ago(minutes=3), device_id=None, external_id="x-bus-1", soc_percent=50.0)
+    good = world.update(
+        "bus-1", world.ago(minutes=3), device_id=None, external_id="x-bus-1", soc_percent=50.0
+    )
     broken = good._replace(readings=(("not", "a reading"),))  # type: ignore[arg-type]
     end = CycleEnd(start.key, start.cycle_id, world.now, CycleOutcome.COMPLETED, {})
     opened = ConnectionFact(HARBOUR, "steady", ConnectionFactKind.STREAM_OPENED, world.now)
@@ -84,7 +93,9 @@ def test_the_twin_knows_every_statement_of_the_unit_and_no_other() -> None:
     assert steps == {*STEPS, "read_snapshots"}
 
 
-async def test_rows_at_another_version_than_the_unit_read_are_not_written(world: World, store: MemoryStore) -> None:
+async def test_rows_at_another_version_than_the_unit_read_are_not_written(
+    world: World, store: MemoryStore
+) -> None:
     statements = UnitStatements(UnitTables(store.tables), lambda: world.now, RowLocks())
     nothing = (None,) * 6
     states = Statement("write_device_states", columns([(HARBOUR, "bus-1", 3, 4, *nothing)]))
@@ -92,7 +103,9 @@ async def test_rows_at_another_version_than_the_unit_read_are_not_written(world:
     assert [statements.execute(statement) for statement in (states, snapshots)] == [[(0,)], [(0,)]]
 
 
-async def test_a_twin_that_is_away_refuses_so_many_calls_of_any_store(world: World, store: MemoryStore) -> None:
+async def test_a_twin_that_is_away_refuses_so_many_calls_of_any_store(
+    world: World, store: MemoryStore
+) -> None:
     store.go_away(for_next=2)
     with pytest.raises(DatabaseAway):
         await world.stores.reads.check_ready()
@@ -137,7 +150,9 @@ async def test_a_lost_commit_was_carried_out_or_not_and_the_last_unit_tells(
     assert await world.send(update) == ["duplicate" if after else "accepted"]
 
 
-async def test_declared_poison_spoils_its_unit_until_the_twin_is_cured(world: World, store: MemoryStore) -> None:
+async def test_declared_poison_spoils_its_unit_until_the_twin_is_cured(
+    world: World, store: MemoryStore
+) -> None:
     good = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
     bad = world.update("bus-2", world.ago(minutes=3), soc_percent=50.0)
     store.poison(lambda update: update.device_id == "bus-2", sqlstate="22003")
@@ -155,10 +170,15 @@ async def test_nobody_sees_what_a_paused_unit_has_written(world: World, store: M
     pen = Pen("append_events")
     store.before_each_statement(pen)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+        nursery.start_soon(
+            world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
+        )
         await pen.reached.wait()
         assert (await world.snapshot("bus-1")).version == 0
-        assert await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics={}) is not None
+        assert (
+            await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics={})
+            is not None
+        )
         pen.go_on.set()
     assert (await world.snapshot("bus-1")).version == 1
 
@@ -169,14 +189,18 @@ async def test_writers_wait_for_a_paused_unit_but_not_for_ever(
     pen = Pen("append_events")
     store.before_each_statement(pen)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+        nursery.start_soon(
+            world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
+        )
         await pen.reached.wait()
         with pytest.raises(DatabaseAway):
             await world.begin("shard-1")
         nursery.start_soon(world.begin, "shard-1")
         await trio.testing.wait_all_tasks_blocked()
         pen.go_on.set()
-    assert (await world.snapshot("bus-1")).version == 1  # the new session waited for the unit in flight
+    assert (
+        await world.snapshot("bus-1")
+    ).version == 1  # the new session waited for the unit in flight
 
 
 @pytest.mark.parametrize("failing", STEPS)
@@ -201,16 +225,22 @@ async def test_a_unit_that_fails_at_any_statement_leaves_nothing_behind(
     assert await world.outcomes() == ["running"]
 
 
-async def test_a_cancelled_unit_leaves_nothing_behind_and_gives_up_its_turn(world: World, store: MemoryStore) -> None:
+async def test_a_cancelled_unit_leaves_nothing_behind_and_gives_up_its_turn(
+    world: World, store: MemoryStore
+) -> None:
     pen = Pen("append_events")
     store.before_each_statement(pen)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+        nursery.start_soon(
+            world.send, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
+        )
         await pen.reached.wait()
         nursery.cancel_scope.cancel()
     store.before_each_statement(None)
     assert (await world.snapshot("bus-1")).version == 0
-    assert await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)) == ["accepted"]
+    assert await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)) == [
+        "accepted"
+    ]
 
 
 async def test_without_a_partition_for_the_day_events_are_refused_and_nobodys_data_is_to_blame(
@@ -232,7 +262,10 @@ async def test_retention_drops_whole_days_of_events_and_the_history_ends_there(
     await world.send(world.update("bus-1", world.now, vehicle_id="v-other", soc_percent=1.0))
     clock.now += timedelta(days=2)
     dropped = await world.stores.upkeep.drop_expired(event_days=2, cycle_days=1, rejection_days=1)
-    assert {table: rows for table, rows in dropped.items() if rows} == {"event_partitions": 1, "rejections": 1}
+    assert {table: rows for table, rows in dropped.items() if rows} == {
+        "event_partitions": 1,
+        "rejections": 1,
+    }
     assert await world.sequences("bus-1") == [2]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from actors.ports import SessionFenced, UnitPoisoned
 from domain.model import (
     CanonicalUpdate,
     Confirmation,
@@ -25,9 +24,10 @@ from domain.model import (
     SessionRef,
     Submission,
 )
+from ports.ingest import SessionFenced, UnitPoisoned
 from storage.unit import ingest_unit, quarantine_unit
 from storage.unit_desk import VersionMismatch
-from tests.storage.cast import PROVIDER, WORKSPACE, said, submission
+from tests.storage.fixtures import PROVIDER, WORKSPACE, said, submission
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SESSION = SessionRef("shard-1", 7)
@@ -35,10 +35,14 @@ SESSION = SessionRef("shard-1", 7)
 
 def update(device_id: str | None = "bus-1", soc: float = 50.0, **rest: Any) -> CanonicalUpdate:
     readings = (Reading("soc_percent", soc, NOON),)
-    return CanonicalUpdate(WORKSPACE, PROVIDER, device_id, None, None, readings, NOON, "trace-1")._replace(**rest)
+    return CanonicalUpdate(
+        WORKSPACE, PROVIDER, device_id, None, None, readings, NOON, "trace-1"
+    )._replace(**rest)
 
 
-def device_row(device_id: str = "bus-1", *, version: int = 0, snapshot_version: int = 0) -> tuple[Any, ...]:
+def device_row(
+    device_id: str = "bus-1", *, version: int = 0, snapshot_version: int = 0
+) -> tuple[Any, ...]:
     """As lock_devices returns it: active, never heard of."""
     facts = (WORKSPACE, device_id, PROVIDER, f"x-{device_id}", f"vehicle-{device_id}", True)
     return (*facts, version, snapshot_version, "{}", None, None, None, None, None, None)
@@ -125,7 +129,9 @@ def test_devices_are_locked_in_key_order_and_once_each() -> None:
     assert dialogue.said["lock_devices"] == ([WORKSPACE] * 2, ["bus-1", "bus-2"], [True, True])
 
 
-def test_devices_that_are_only_confirmed_are_locked_in_the_same_sweep_without_their_documents() -> None:
+def test_devices_that_are_only_confirmed_are_locked_in_the_same_sweep_without_their_documents() -> (
+    None
+):
     confirmation = Confirmation(WORKSPACE, ("bus-2", "bus-1"), NOON)
     dialogue = Dialogue(lock_devices=[device_row("bus-1"), device_row("bus-2")])
     dialogue.run(submission(update("bus-2"), confirmation=confirmation))
@@ -143,7 +149,11 @@ def test_updates_of_one_device_fold_into_one_snapshot_and_one_event_each() -> No
     later = update(readings=(Reading("soc_percent", 51.0, NOON + timedelta(seconds=1)),))
     dialogue = Dialogue()
     assert dialogue.run(submission(update(), later)) == [["accepted", "accepted"]]
-    assert dialogue.said["write_snapshots"][2:] == ([0], [2], ['{"soc_percent":[51.0,"2026-05-01T12:00:01Z"]}'])
+    assert dialogue.said["write_snapshots"][2:] == (
+        [0],
+        [2],
+        ['{"soc_percent":[51.0,"2026-05-01T12:00:01Z"]}'],
+    )
     assert dialogue.said["append_events"][2] == [1, 2]
 
 
@@ -155,7 +165,9 @@ def test_events_carry_the_ownership_under_which_they_were_collected() -> None:
 
 
 @pytest.mark.parametrize("owner", [("shard-1", 6), ("shard-2", 7)])
-def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(owner: tuple[str, int]) -> None:
+def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(
+    owner: tuple[str, int],
+) -> None:
     stale = submission(
         update(),
         ownership=Ownership("harbour/live", *owner, 1),
@@ -178,7 +190,13 @@ def test_the_ledger_has_one_row_for_each_device_and_reason_with_its_first_sample
     dialogue = Dialogue(lock_devices=[])
     dialogue.run(submission(stranger, stranger, update(None, external_id="x-other")))
     columns = dialogue.said["append_rejections"]
-    assert columns[4:9] == (["x-nobody", "x-other"], ["rejected"] * 2, ["unknown_device"] * 2, [None] * 2, [2, 1])
+    assert columns[4:9] == (
+        ["x-nobody", "x-other"],
+        ["rejected"] * 2,
+        ["unknown_device"] * 2,
+        [None] * 2,
+        [2, 1],
+    )
     assert columns[10][0].startswith(b'{"workspace_id":"harbour"')
 
 
@@ -205,7 +223,9 @@ def test_a_bug_in_the_rule_quarantines_that_update_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", ["bus\x00", "bus\ud800"])
-def test_a_name_that_no_query_could_carry_is_an_unknown_device_and_storable_in_the_ledger(name: str) -> None:
+def test_a_name_that_no_query_could_carry_is_an_unknown_device_and_storable_in_the_ledger(
+    name: str,
+) -> None:
     dialogue = Dialogue(lock_devices=[device_row()])
     results = dialogue.run(submission(update(name), update(None, external_id=name), update()))
     assert results == [["rejected:unknown_device", "rejected:unknown_device", "accepted"]]
@@ -224,12 +244,16 @@ def test_a_readable_name_stands_in_the_ledger_as_it_was_sent() -> None:
 @pytest.mark.parametrize("name", ["bus\u00a01", "bus\u200b1", "bus\n1"])
 def test_a_name_that_cannot_be_seen_is_a_name_all_the_same(name: str) -> None:
     dialogue = Dialogue(resolve_external_ids=[(WORKSPACE, PROVIDER, name, "bus-1")])
-    assert dialogue.run(submission(update(None, external_id=name)))[0] != ["rejected:unknown_device"]
+    assert dialogue.run(submission(update(None, external_id=name)))[0] != [
+        "rejected:unknown_device"
+    ]
     assert dialogue.said["resolve_external_ids"][2] == [name]
 
 
 def test_a_malformed_frame_marks_the_device_that_sent_it() -> None:
-    item = InvalidItem(WORKSPACE, PROVIDER, "x-bus-1", Reason.INVALID, "not JSON", b"{" * 9000, occurrences=3)
+    item = InvalidItem(
+        WORKSPACE, PROVIDER, "x-bus-1", Reason.INVALID, "not JSON", b"{" * 9000, occurrences=3
+    )
     dialogue = Dialogue(resolve_external_ids=[(WORKSPACE, PROVIDER, "x-bus-1", "bus-1")])
     dialogue.run(submission(invalid=(item,)))
     assert dialogue.said["write_device_states"][8:] == ([NOON], ["invalid"])
@@ -239,7 +263,9 @@ def test_a_malformed_frame_marks_the_device_that_sent_it() -> None:
 
 
 def bad_item(**rest: Any) -> InvalidItem:
-    return InvalidItem(WORKSPACE, PROVIDER, None, Reason.INVALID, "no value", b"{}", device_id="bus-1")._replace(**rest)
+    return InvalidItem(
+        WORKSPACE, PROVIDER, None, Reason.INVALID, "no value", b"{}", device_id="bus-1"
+    )._replace(**rest)
 
 
 def test_what_is_refused_marks_the_device_it_names_with_the_time_it_was_received() -> None:
@@ -266,11 +292,15 @@ def test_what_names_a_retired_device_marks_nothing() -> None:
 def test_a_summary_that_json_cannot_say_is_poison_before_any_server_sees_it() -> None:
     key = CycleKey(WORKSPACE, NOON, CycleTrigger.SCHEDULE, 1)
     with pytest.raises(UnitPoisoned):
-        Dialogue().run(submission(cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.COMPLETED, {"n": 2**70})))
+        Dialogue().run(
+            submission(cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.COMPLETED, {"n": 2**70}))
+        )
 
 
 def test_quarantine_keeps_each_update_as_a_row_under_the_fence() -> None:
-    unit = quarantine_unit(SESSION, 4, submission(update(), update("bus-2")), UnitPoisoned("22P05", "NUL"))
+    unit = quarantine_unit(
+        SESSION, 4, submission(update(), update("bus-2")), UnitPoisoned("22P05", "NUL")
+    )
     assert next(unit) == ("fence", ("shard-1", 7, 4))
     name, args = unit.send([(NOON,)])
     assert (name, args[2], args[4]) == ("append_quarantine", ["bus-1", "bus-2"], ["data_error"] * 2)

@@ -19,7 +19,9 @@ History = list[tuple[ConnectionFactKind, FaultClass | None]]
 
 def fold(*history: tuple[ConnectionFactKind, FaultClass | None]) -> ConnectionFold:
     """One fact a second from noon on."""
-    link = ConnectionFold("harbour", "live", None, None, None, None, None, None, None, None, None, None)
+    link = ConnectionFold(
+        "harbour", "live", None, None, None, None, None, None, None, None, None, None
+    )
     for second, (kind, fault) in enumerate(history):
         link.apply(ConnectionFact("harbour", "live", kind, NOON + timedelta(seconds=second), fault))
     return link
@@ -29,9 +31,13 @@ def fold(*history: tuple[ConnectionFactKind, FaultClass | None]) -> ConnectionFo
     ("history", "edges"),
     [
         pytest.param([(OK, None), (OK, None)], [(0, "call_succeeded")], id="success goes on"),
-        pytest.param([(FAILED, OUTAGE), (FAILED, OUTAGE)], [(0, "call_failed")], id="failure goes on"),
         pytest.param(
-            [(FAILED, OUTAGE), (FAILED, QUOTA)], [(0, "call_failed"), (1, "call_failed")], id="another class of fault"
+            [(FAILED, OUTAGE), (FAILED, OUTAGE)], [(0, "call_failed")], id="failure goes on"
+        ),
+        pytest.param(
+            [(FAILED, OUTAGE), (FAILED, QUOTA)],
+            [(0, "call_failed"), (1, "call_failed")],
+            id="another class of fault",
         ),
         pytest.param(
             [(OK, None), (FAILED, OUTAGE), (OK, None)],

@@ -12,7 +12,7 @@ import trio
 from storage.faults import DatabaseRefused
 from storage.queries import sql
 from storage.upkeep import PostgresUpkeepStore, count_days_ahead, find_expired, partition_name
-from tests.storage.cast import WORKSPACE, settle
+from tests.storage.fixtures import WORKSPACE, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,8 @@ def names(*offsets: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("offsets", "ahead"), [((), -1), ((1, 2), -1), ((0,), 0), ((0, 1, 2), 2), ((0, 1, 3), 1), ((-1, 0, 1), 1)]
+    ("offsets", "ahead"),
+    [((), -1), ((1, 2), -1), ((0,), 0), ((0, 1, 2), 2), ((0, 1, 3), 1), ((-1, 0, 1), 1)],
 )
 def test_days_ahead_count_without_gaps_from_today(offsets: tuple[int, ...], ahead: int) -> None:
     assert count_days_ahead(TODAY, names(*offsets)) == ahead
@@ -38,7 +39,9 @@ def test_only_whole_days_before_the_oldest_kept_are_expired() -> None:
     assert find_expired(names(-3, -2, -1, 0), TODAY - timedelta(days=1)) == names(-3, -2)
 
 
-async def test_a_new_database_is_not_ready_until_its_partitions_are_made(postgres_stores: Stores) -> None:
+async def test_a_new_database_is_not_ready_until_its_partitions_are_made(
+    postgres_stores: Stores,
+) -> None:
     assert await postgres_stores.reads.check_ready() == -1
     assert await postgres_stores.upkeep.ensure_partitions(days_ahead=7) == 7
     assert await postgres_stores.upkeep.ensure_partitions(days_ahead=3) == 7
@@ -52,7 +55,9 @@ async def test_two_shards_may_make_partitions_at_once(postgres_stores: Stores) -
     assert await postgres_stores.reads.check_ready() == 2
 
 
-async def test_a_partition_made_apart_gets_the_index_of_its_table(postgres_stores: Stores, database: Database) -> None:
+async def test_a_partition_made_apart_gets_the_index_of_its_table(
+    postgres_stores: Stores, database: Database
+) -> None:
     await postgres_stores.upkeep.ensure_partitions(days_ahead=0)
     statement = "SELECT count(*) FROM pg_indexes WHERE tablename LIKE 'events_2%' AND indexdef LIKE '%recorded_at%'"
     assert await database.run(lambda connection: connection.fetchval(statement)) == 1
@@ -86,13 +91,22 @@ async def test_old_partitions_cycles_and_rejections_are_dropped_and_young_ones_k
             )
 
     await database.run(age)
-    dropped = await postgres_stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    dropped = await postgres_stores.upkeep.drop_expired(
+        event_days=90, cycle_days=30, rejection_days=30
+    )
     assert {table: rows for table, rows in dropped.items() if rows} == {
         "event_partitions": 1,
         "poll_cycles": 1,
         "rejections": 1,
     }
-    assert len(await postgres_stores.reads.list_rejections(WORKSPACE, before=None, reason=None, limit=10)) == 2
+    assert (
+        len(
+            await postgres_stores.reads.list_rejections(
+                WORKSPACE, before=None, reason=None, limit=10
+            )
+        )
+        == 2
+    )
     (cycle,) = await postgres_stores.reads.list_cycles(WORKSPACE, before=None, limit=10)
     assert cycle.cycle_id == "cycle-10"
 
@@ -106,13 +120,17 @@ RETENTION = {
 
 
 @pytest.mark.parametrize(("statement", "index"), RETENTION.items())
-async def test_retention_finds_what_is_old_by_an_index(database: Database, statement: str, index: str) -> None:
+async def test_retention_finds_what_is_old_by_an_index(
+    database: Database, statement: str, index: str
+) -> None:
     plan = await explain(database, sql(statement), 30, 5000)
     assert f"using {index}" in plan
     assert "Index Cond" in plan.partition(index)[2]
 
 
-async def test_the_newest_good_cycle_and_rejections_of_one_reason_are_found_by_an_index(database: Database) -> None:
+async def test_the_newest_good_cycle_and_rejections_of_one_reason_are_found_by_an_index(
+    database: Database,
+) -> None:
     classes: list[list[Any]] = [[]] * 8
     rest = (None, False, None, None, None, 10, ["harbour"], None)
     assert "poll_cycles_good_index" in await explain(database, sql("page_health"), *classes, *rest)
@@ -125,7 +143,9 @@ async def explain(database: Database, statement: str, *args: Any) -> str:
     """The plan where any index is better than none, since the tables are empty."""
 
     async def work(connection: Connection) -> str:
-        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        await connection.execute(
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+        )
         return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *args))
 
     return await database.run(work)
@@ -144,10 +164,17 @@ async def test_one_chore_that_fails_does_not_keep_retention_from_the_others(
     await database.run(lambda connection: connection.execute("DROP TABLE poll_cycles"))
     with pytest.raises(DatabaseRefused, match="poll_cycles"):
         await postgres_stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
-    assert await database.run(lambda connection: connection.fetchval("SELECT count(*) FROM rejections")) == 0
+    assert (
+        await database.run(
+            lambda connection: connection.fetchval("SELECT count(*) FROM rejections")
+        )
+        == 0
+    )
 
 
-async def test_who_finds_another_at_a_chore_leaves_it_to_that_one(postgres_stores: Stores, database: Database) -> None:
+async def test_who_finds_another_at_a_chore_leaves_it_to_that_one(
+    postgres_stores: Stores, database: Database
+) -> None:
     await database.run(lambda connection: connection.execute(OLD_REJECTIONS))
 
     async def work(connection: Connection) -> int:
@@ -158,7 +185,9 @@ async def test_who_finds_another_at_a_chore_leaves_it_to_that_one(postgres_store
         return deleted
 
     async def drop() -> Mapping[str, int]:
-        return await postgres_stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+        return await postgres_stores.upkeep.drop_expired(
+            event_days=90, cycle_days=30, rejection_days=30
+        )
 
     taken, done = trio.Event(), asyncio.Event()
     async with trio.open_nursery() as nursery:
@@ -166,7 +195,12 @@ async def test_who_finds_another_at_a_chore_leaves_it_to_that_one(postgres_store
         await taken.wait()
         assert (await drop())["rejections"] == 0
         done.set()
-    assert await database.run(lambda connection: connection.fetchval("SELECT count(*) FROM rejections")) == 0
+    assert (
+        await database.run(
+            lambda connection: connection.fetchval("SELECT count(*) FROM rejections")
+        )
+        == 0
+    )
 
 
 async def test_retention_deletes_more_than_one_batch(
@@ -174,5 +208,7 @@ async def test_retention_deletes_more_than_one_batch(
 ) -> None:
     monkeypatch.setattr("storage.upkeep.DELETE_BATCH", 2)
     await database.run(lambda connection: connection.execute(OLD_REJECTIONS))
-    dropped = await PostgresUpkeepStore(database).drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    dropped = await PostgresUpkeepStore(database).drop_expired(
+        event_days=90, cycle_days=30, rejection_days=30
+    )
     assert dropped["rejections"] == 5

@@ -1,9 +1,10 @@
 """The fixed cast of the contract suite, and short ways to say what it does.
 
-Workspace `harbour` has three provider connections: `steady`, which behaves; `slow`, which promises one record an hour;
-`liar`, whose facts and identities are not to be trusted. Its devices are bus-1 and bus-2 (steady), ferry-1 (slow) and
-tram-1 (liar). Workspace `island` has a `steady` of its own with another bus-1. External ids are `x-` and the device id.
-All were activated two hours before `now`, the database's time when the cast was made; nothing has reported yet.
+Workspace `harbour` has three provider connections: `steady`, which behaves; `slow`, which promises
+one record an hour; `liar`, whose facts and identities are not to be trusted. Its devices are bus-1
+and bus-2 (steady), ferry-1 (slow) and tram-1 (liar). Workspace `island` has a `steady` of its own
+with another bus-1. External ids are `x-` and the device id. All were activated two hours before
+`now`, the database's time when the cast was made; nothing has reported yet.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from api.ports import DeviceDraft, HealthQuery, Stored
 from domain.model import (
     CanonicalUpdate,
     CycleEnd,
@@ -27,12 +27,15 @@ from domain.model import (
     Submission,
 )
 from domain.schedule import cycle_id
+from ports.reads import HealthQuery
+from ports.registry import DeviceDraft, Stored
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from actors.ports import CycleStart, SessionStart
-    from api.ports import HealthPage, SnapshotRow
+    from ports.cycles import CycleStart
+    from ports.ownership import SessionStart
+    from ports.reads import HealthPage, SnapshotRow
     from tests.conftest import Stores
 
 HARBOUR, ISLAND = "harbour", "island"
@@ -63,8 +66,13 @@ class Inside(Protocol):
     async def let_pass(self, seconds: float) -> None:
         """Of database time: heartbeats run out, what is free has been so long, what was recorded is old."""
 
-    def holding(self, table: str, workspace_id: str, name: str) -> AbstractAsyncContextManager[None]:
-        """Another transaction locks this row, for the length of the block. `name` is the rest of its key."""
+    def holding(
+        self, table: str, workspace_id: str, name: str
+    ) -> AbstractAsyncContextManager[None]:
+        """Another transaction locks this row, for the length of the block.
+
+        `name` is the rest of its key.
+        """
 
     async def set_clock_back(self, seconds: float) -> None:
         """The database's, as a failover may: events that are there are from the future."""
@@ -83,11 +91,18 @@ class World:
     # --- Configuring
 
     async def put_workspace(self, workspace_id: str, **changes: Any) -> Any:
-        plain = {"name": workspace_id.title(), "active": True, "poll_interval_seconds": 300, "policy": Policy()}
+        plain = {
+            "name": workspace_id.title(),
+            "active": True,
+            "poll_interval_seconds": 300,
+            "policy": Policy(),
+        }
         return await self.stores.registry.put_workspace(workspace_id, **{**plain, **changes})
 
     def draft(self, device_id: str, **changes: Any) -> DeviceDraft:
-        plain = DeviceDraft(device_id, "steady", f"x-{device_id}", f"v-{device_id}", device_id.title())
+        plain = DeviceDraft(
+            device_id, "steady", f"x-{device_id}", f"v-{device_id}", device_id.title()
+        )
         return plain._replace(**{"activated_at": self.ago(hours=2), **changes})
 
     async def config_version(self, workspace_id: str = HARBOUR) -> int:
@@ -108,12 +123,18 @@ class World:
         claims = {name: values.pop(name) for name in CanonicalUpdate._fields if name in values}
         readings = tuple(Reading(signal, value, at) for signal, value in values.items())
         provider_id = DEVICES.get(device_id, "steady")
-        return CanonicalUpdate(HARBOUR, provider_id, device_id, None, None, readings, at, "trace-1")._replace(**claims)
+        return CanonicalUpdate(
+            HARBOUR, provider_id, device_id, None, None, readings, at, "trace-1"
+        )._replace(**claims)
 
-    async def commit(self, *submissions: Submission, session: SessionRef | None = None) -> list[Receipt]:
+    async def commit(
+        self, *submissions: Submission, session: SessionRef | None = None
+    ) -> list[Receipt]:
         """As the next unit."""
         self.unit += 1
-        return list(await self.stores.ingest.commit_unit(session or self.session, self.unit, submissions))
+        return list(
+            await self.stores.ingest.commit_unit(session or self.session, self.unit, submissions)
+        )
 
     async def send(self, *updates: CanonicalUpdate) -> list[str]:
         """One submission in a unit of its own; what became of each update, as `outcome` or `outcome:reason`."""
@@ -123,12 +144,18 @@ class World:
     # --- Cycles
 
     async def start(self, key: CycleKey, session: SessionRef | None = None) -> CycleStart:
-        return await self.stores.cycles.start_cycle(session or self.session, key, cycle_id(key), "trace-c")
+        return await self.stores.cycles.start_cycle(
+            session or self.session, key, cycle_id(key), "trace-c"
+        )
 
-    async def end(self, start: CycleStart, outcome: CycleOutcome = CycleOutcome.COMPLETED, **summary: Any) -> datetime:
+    async def end(
+        self, start: CycleStart, outcome: CycleOutcome = CycleOutcome.COMPLETED, **summary: Any
+    ) -> datetime:
         """By a unit of its own; when."""
         ended_at = start.key.slot_start_at + timedelta(seconds=10)
-        await self.commit(submission(cycle=CycleEnd(start.key, start.cycle_id, ended_at, outcome, summary)))
+        await self.commit(
+            submission(cycle=CycleEnd(start.key, start.cycle_id, ended_at, outcome, summary))
+        )
         return ended_at
 
     async def outcomes(self) -> list[str]:
@@ -144,7 +171,10 @@ class World:
         return found[1]
 
     async def values(self, device_id: str) -> dict[str, Any]:
-        return {signal: value for signal, (value, _) in (await self.snapshot(device_id)).document.items()}
+        return {
+            signal: value
+            for signal, (value, _) in (await self.snapshot(device_id)).document.items()
+        }
 
     async def sequences(self, device_id: str) -> list[int]:
         """Newest first."""
@@ -154,7 +184,9 @@ class World:
     async def health(self, *workspaces: str, **query: Any) -> HealthPage:
         """Of those workspaces, or of all, at `now`."""
         pinned = {"now": self.now, **query}
-        return await self.stores.reads.load_health(frozenset(workspaces) or None, HealthQuery(**pinned))
+        return await self.stores.reads.load_health(
+            frozenset(workspaces) or None, HealthQuery(**pinned)
+        )
 
 
 async def settle(stores: Stores, inside: Inside) -> World:
@@ -166,9 +198,14 @@ async def settle(stores: Stores, inside: Inside) -> World:
         await stores.registry.put_provider(connection("steady", workspace_id))
     await stores.registry.put_provider(connection("slow", expected_update_seconds=3600.0))
     await stores.registry.put_provider(connection("liar"))
-    fleet = [world.draft(device_id, provider_id=provider_id) for device_id, provider_id in DEVICES.items()]
+    fleet = [
+        world.draft(device_id, provider_id=provider_id)
+        for device_id, provider_id in DEVICES.items()
+    ]
     assert await stores.registry.put_devices(HARBOUR, fleet) == [Stored(created=True)] * 4
-    assert await stores.registry.put_devices(ISLAND, [world.draft("bus-1")]) == [Stored(created=True)]
+    assert await stores.registry.put_devices(ISLAND, [world.draft("bus-1")]) == [
+        Stored(created=True)
+    ]
     return world
 
 
@@ -179,7 +216,9 @@ async def begin(stores: Stores, shard_id: str, ttl_seconds: float = 15) -> Sessi
 
 
 def connection(provider_id: str, workspace_id: str = HARBOUR, **rest: Any) -> ProviderConnection:
-    return ProviderConnection(workspace_id, provider_id, "simulated", "stream", "http://127.0.0.1:1", None, **rest)
+    return ProviderConnection(
+        workspace_id, provider_id, "simulated", "stream", "http://127.0.0.1:1", None, **rest
+    )
 
 
 def submission(*updates: CanonicalUpdate, **rest: Any) -> Submission:
@@ -190,6 +229,8 @@ def said(result: Any) -> str:
     return f"{result.outcome}:{result.reason}" if result.reason else str(result.outcome)
 
 
-def slot(number: int = 0, trigger: CycleTrigger = CycleTrigger.SCHEDULE, attempt: int = 1) -> CycleKey:
+def slot(
+    number: int = 0, trigger: CycleTrigger = CycleTrigger.SCHEDULE, attempt: int = 1
+) -> CycleKey:
     """The harbour's first, second, … slot; five minutes apart."""
     return CycleKey(HARBOUR, SLOT + timedelta(minutes=5 * number), trigger, attempt)

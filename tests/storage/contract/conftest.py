@@ -53,7 +53,15 @@ LOCKED = {
 
 def make_twin_stores(store: MemoryStore) -> Stores:
     telling = (store.registry, store.reads, store.keys)
-    return Stores(store.ingest, store.sessions, store.cycles, store.upkeep, *telling, store.leases, store.notices)
+    return Stores(
+        store.ingest,
+        store.sessions,
+        store.cycles,
+        store.upkeep,
+        *telling,
+        store.leases,
+        store.notices,
+    )
 
 
 class InsideTwin:
@@ -90,10 +98,14 @@ class InsidePostgres:
         self._database = database
 
     async def edges(self) -> list[tuple[Any, ...]]:
-        return await self._fetch("SELECT provider_id, kind, fault FROM connection_events ORDER BY event_id")
+        return await self._fetch(
+            "SELECT provider_id, kind, fault FROM connection_events ORDER BY event_id"
+        )
 
     async def quarantined(self) -> list[tuple[Any, ...]]:
-        return await self._fetch("SELECT device_id, reason, sample FROM quarantine ORDER BY quarantine_id")
+        return await self._fetch(
+            "SELECT device_id, reason, sample FROM quarantine ORDER BY quarantine_id"
+        )
 
     async def let_pass(self, seconds: float) -> None:
         """Nobody can turn the server's clock: what is stored becomes older instead."""
@@ -108,7 +120,9 @@ class InsidePostgres:
 
         async def work(connection: Connection) -> None:
             for table, names in columns.items():
-                changes = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in names)
+                changes = ", ".join(
+                    f"{name} = {name} - make_interval(secs => {seconds})" for name in names
+                )
                 await connection.execute(f"UPDATE {table} SET {changes}")
 
         await self._database.run(work)
@@ -119,9 +133,13 @@ class InsidePostgres:
 
     @asynccontextmanager
     async def holding(self, table: str, workspace_id: str, name: str) -> AsyncIterator[None]:
-        async with holding(self._database, f"SELECT 1 FROM {table} WHERE {LOCKED[table]}", workspace_id, name):
+        async with holding(
+            self._database, f"SELECT 1 FROM {table} WHERE {LOCKED[table]}", workspace_id, name
+        ):
             yield
 
     async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
-        rows = await self._database.run(lambda connection: connection.fetch(statement), readonly=True)
+        rows = await self._database.run(
+            lambda connection: connection.fetch(statement), readonly=True
+        )
         return [tuple(row) for row in rows]

@@ -16,17 +16,35 @@ if TYPE_CHECKING:
 
 async def test_an_accepted_update_moves_snapshot_state_and_history_together(world: World) -> None:
     at = world.ago(minutes=3)
-    assert await world.send(world.update("bus-1", at, soc_percent=50.0, charging=True)) == ["accepted"]
+    assert await world.send(world.update("bus-1", at, soc_percent=50.0, charging=True)) == [
+        "accepted"
+    ]
     row = await world.snapshot("bus-1")
     document = {"soc_percent": (50.0, at), "charging": (True, at)}
-    assert (row.version, row.document, row.last_update_received_at, row.last_changed_at) == (1, document, at, at)
+    assert (row.version, row.document, row.last_update_received_at, row.last_changed_at) == (
+        1,
+        document,
+        at,
+        at,
+    )
     (event,) = await world.stores.reads.list_events(HARBOUR, "bus-1", before=None, limit=10)
-    assert (event.sequence, event.readings, event.received_at, event.provider_id) == (1, document, at, "steady")
-    assert (event.trace_id, event.shard_id, event.epoch) == ("trace-1", "shard-1", world.session.epoch)
+    assert (event.sequence, event.readings, event.received_at, event.provider_id) == (
+        1,
+        document,
+        at,
+        "steady",
+    )
+    assert (event.trace_id, event.shard_id, event.epoch) == (
+        "trace-1",
+        "shard-1",
+        world.session.epoch,
+    )
     assert world.now <= event.recorded_at < world.now + timedelta(minutes=5)
 
 
-async def test_a_second_sending_is_a_duplicate_an_older_one_stale_another_value_a_conflict(world: World) -> None:
+async def test_a_second_sending_is_a_duplicate_an_older_one_stale_another_value_a_conflict(
+    world: World,
+) -> None:
     at = world.ago(minutes=3)
     await world.send(world.update("bus-1", at, soc_percent=50.0))
     outcomes = await world.send(
@@ -41,7 +59,9 @@ async def test_a_second_sending_is_a_duplicate_an_older_one_stale_another_value_
 async def test_a_late_frame_does_not_move_the_snapshot_back(world: World) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
     before = await world.snapshot("bus-1")
-    assert await world.send(world.update("bus-1", world.ago(minutes=9), soc_percent=60.0)) == ["stale"]
+    assert await world.send(world.update("bus-1", world.ago(minutes=9), soc_percent=60.0)) == [
+        "stale"
+    ]
     assert await world.snapshot("bus-1") == before
 
 
@@ -55,14 +75,23 @@ async def test_a_late_frame_with_a_signal_of_its_own_adds_that_signal_only(world
     assert row.last_update_received_at == world.ago(minutes=3)
 
 
-async def test_a_value_that_stays_the_same_moves_the_receipt_but_not_the_change(world: World) -> None:
+async def test_a_value_that_stays_the_same_moves_the_receipt_but_not_the_change(
+    world: World,
+) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
-    assert await world.send(world.update("bus-1", world.ago(minutes=1), soc_percent=50.0)) == ["accepted"]
+    assert await world.send(world.update("bus-1", world.ago(minutes=1), soc_percent=50.0)) == [
+        "accepted"
+    ]
     row = await world.snapshot("bus-1")
-    assert (row.last_update_received_at, row.last_changed_at) == (world.ago(minutes=1), world.ago(minutes=3))
+    assert (row.last_update_received_at, row.last_changed_at) == (
+        world.ago(minutes=1),
+        world.ago(minutes=3),
+    )
 
 
-async def test_updates_of_one_device_fold_within_a_unit_across_its_submissions(world: World) -> None:
+async def test_updates_of_one_device_fold_within_a_unit_across_its_submissions(
+    world: World,
+) -> None:
     receipts = await world.commit(
         submission(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)),
         submission(
@@ -70,7 +99,9 @@ async def test_updates_of_one_device_fold_within_a_unit_across_its_submissions(w
             world.update("bus-1", world.ago(minutes=1), soc_percent=49.0),
         ),
     )
-    results = [[(said(result), result.version) for result in receipt.results] for receipt in receipts]
+    results = [
+        [(said(result), result.version) for result in receipt.results] for receipt in receipts
+    ]
     assert results == [[("accepted", 1)], [("duplicate", 1), ("accepted", 2)]]
     assert await world.values("bus-1") == {"soc_percent": 49.0}
 
@@ -117,7 +148,9 @@ async def test_an_external_id_finds_the_device_of_its_own_connection(world: Worl
 async def test_who_an_update_says_it_is_from_must_agree_with_the_registry(
     world: World, claims: dict[str, str | None], answer: str
 ) -> None:
-    assert await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0, **claims)) == [answer]
+    assert await world.send(
+        world.update("bus-1", world.ago(minutes=3), soc_percent=50.0, **claims)
+    ) == [answer]
     assert (await world.snapshot("bus-1")).version == (1 if answer == "accepted" else 0)
 
 
@@ -136,13 +169,19 @@ async def test_readings_are_dropped_one_by_one(world: World) -> None:
 
 async def test_a_retired_device_is_unknown_to_whoever_sends(world: World) -> None:
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
-    by_name = world.update("bus-1", world.ago(minutes=3), device_id=None, external_id="x-bus-1", soc_percent=50.0)
-    outcomes = await world.send(by_name, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+    by_name = world.update(
+        "bus-1", world.ago(minutes=3), device_id=None, external_id="x-bus-1", soc_percent=50.0
+    )
+    outcomes = await world.send(
+        by_name, world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
+    )
     assert outcomes == ["rejected:unknown_device"] * 2
 
 
 async def test_receipts_carry_the_unit_and_the_databases_time(world: World) -> None:
-    updates = [world.update(device_id, world.ago(minutes=3), soc_percent=50.0) for device_id in DEVICES]
+    updates = [
+        world.update(device_id, world.ago(minutes=3), soc_percent=50.0) for device_id in DEVICES
+    ]
     receipts = await world.commit(submission(*updates), submission())
     assert [(receipt.unit, len(receipt.results)) for receipt in receipts] == [(1, 4), (1, 0)]
     assert receipts[0].committed_at == receipts[1].committed_at > world.now
@@ -150,6 +189,8 @@ async def test_receipts_carry_the_unit_and_the_databases_time(world: World) -> N
 
 async def test_an_event_names_the_claim_under_which_it_was_collected(world: World) -> None:
     mine = Ownership("workspace/harbour", *world.session, token=7)
-    await world.commit(submission(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0), ownership=mine))
+    await world.commit(
+        submission(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0), ownership=mine)
+    )
     (event,) = await world.stores.reads.list_events(HARBOUR, "bus-1", before=None, limit=10)
     assert (event.resource, event.token) == ("workspace/harbour", 7)

@@ -13,8 +13,8 @@ from storage.faults import DatabaseRefused
 from tests.storage.contract.cast import HARBOUR, slot
 
 if TYPE_CHECKING:
-    from actors.ports import CycleStart
     from domain.model import SessionRef
+    from ports.cycles import CycleStart
     from tests.storage.contract.cast import World
 
 LATE, MANUAL = CycleTrigger.LATE, CycleTrigger.MANUAL
@@ -23,7 +23,9 @@ LATE, MANUAL = CycleTrigger.LATE, CycleTrigger.MANUAL
 async def take(world: World, session: SessionRef | None = None) -> CycleStart | None:
     """A requested cycle, by an owner who knows the present configuration."""
     version = await world.config_version()
-    return await world.stores.cycles.take_requested_cycle(session or world.session, HARBOUR, version)
+    return await world.stores.cycles.take_requested_cycle(
+        session or world.session, HARBOUR, version
+    )
 
 
 async def test_a_started_cycle_is_running_under_its_session(world: World) -> None:
@@ -31,7 +33,12 @@ async def test_a_started_cycle_is_running_under_its_session(world: World) -> Non
     assert start[:3] == (True, slot(), cycle_id(slot()))
     cycle = await world.stores.reads.get_cycle(HARBOUR, start.cycle_id)
     assert cycle is not None
-    assert (cycle.outcome, cycle.shard_id, cycle.trace_id, cycle.summary) == ("running", "shard-1", "trace-c", {})
+    assert (cycle.outcome, cycle.shard_id, cycle.trace_id, cycle.summary) == (
+        "running",
+        "shard-1",
+        "trace-c",
+        {},
+    )
     assert cycle.started_at is not None
     assert (cycle.requested_at, cycle.ended_at) == (None, None)
 
@@ -47,7 +54,10 @@ async def test_a_slot_whose_cycle_did_not_complete_gets_another_attempt(world: W
     await world.end(await world.start(slot()), CycleOutcome.PARTIAL)
     second, third = await world.start(slot()), await world.start(slot())
     assert [start.key.attempt for start in (second, third)] == [2, 3]
-    assert [start.cycle_id for start in (second, third)] == [cycle_id(second.key), cycle_id(third.key)]
+    assert [start.cycle_id for start in (second, third)] == [
+        cycle_id(second.key),
+        cycle_id(third.key),
+    ]
 
 
 async def test_attempts_are_counted_for_each_trigger(world: World) -> None:
@@ -76,7 +86,9 @@ async def test_two_shards_that_start_one_slot_at_once_get_an_attempt_each(world:
     assert sorted(start.key.attempt for start in starts) == [1, 2]
 
 
-async def test_a_session_that_is_over_starts_misses_abandons_and_takes_nothing(world: World) -> None:
+async def test_a_session_that_is_over_starts_misses_abandons_and_takes_nothing(
+    world: World,
+) -> None:
     await world.start(slot())
     await world.stores.registry.request_cycle(HARBOUR, "trace-a")
     await world.begin("shard-1")
@@ -130,7 +142,9 @@ async def test_a_request_is_taken_once(world: World) -> None:
     assert await world.stores.registry.request_cycle(HARBOUR, "trace-b") != wanted
 
 
-async def test_a_request_waits_for_an_owner_who_has_read_the_configuration_of_then(world: World) -> None:
+async def test_a_request_waits_for_an_owner_who_has_read_the_configuration_of_then(
+    world: World,
+) -> None:
     former = await world.config_version()
     await world.put_workspace(HARBOUR, poll_interval_seconds=77)
     await world.stores.registry.request_cycle(HARBOUR, "trace-a")

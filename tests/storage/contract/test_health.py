@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.ports import HealthQuery, WorklistPosition
 from domain.health import CollectorRecord, ConnectionRecord, State
 from domain.model import CycleOutcome, PolicyOverride
+from ports.reads import HealthQuery, WorklistPosition
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection, slot
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from api.ports import HealthPage
+    from ports.reads import HealthPage
     from tests.storage.contract.cast import World
 
 HEALTHY, DELAYED, STALE = State.HEALTHY, State.DELAYED, State.STALE
@@ -34,15 +34,20 @@ def counted(**states: int) -> dict[State, int]:
 async def hear(world: World, **minutes: float) -> None:
     """From harbour devices, so many minutes ago; `bus_1` is bus-1."""
     heard = {name.replace("_", "-"): world.ago(minutes=ago) for name, ago in minutes.items()}
-    outcomes = await world.send(*(world.update(name, at, soc_percent=50.0) for name, at in heard.items()))
+    outcomes = await world.send(
+        *(world.update(name, at, soc_percent=50.0) for name, at in heard.items())
+    )
     assert outcomes == ["accepted"] * len(heard)
 
 
 async def test_every_active_device_is_counted_in_exactly_one_state(world: World) -> None:
     await hear(world, bus_1=3, bus_2=9, tram_1=22)
     page = await world.health(HARBOUR, ISLAND)
-    # The ferry's connection promises one record an hour: after two hours of nothing it is not late yet.
-    assert page.counts == counted(HEALTHY=1, DELAYED=1, STALE=1, AWAITING_FIRST_DATA=1, CONFIGURED_NO_DATA=1)
+    # The ferry's connection promises one record an hour: after two hours of nothing it is not late
+    # yet.
+    assert page.counts == counted(
+        HEALTHY=1, DELAYED=1, STALE=1, AWAITING_FIRST_DATA=1, CONFIGURED_NO_DATA=1
+    )
     assert page.evaluated_at == world.now
 
 
@@ -55,7 +60,9 @@ async def test_every_active_device_is_counted_in_exactly_one_state(world: World)
         (timedelta(seconds=900, microseconds=1), STALE),
     ],
 )
-async def test_the_boundaries_of_freshness_are_exact(world: World, age: timedelta, state: State) -> None:
+async def test_the_boundaries_of_freshness_are_exact(
+    world: World, age: timedelta, state: State
+) -> None:
     await world.send(world.update("bus-1", world.now - age, soc_percent=50.0))
     page = await world.health(HARBOUR, states=frozenset({state}))
     assert devices(page) == [(HARBOUR, "bus-1")]
@@ -154,12 +161,16 @@ async def test_without_a_pinned_instant_the_databases_time_holds(world: World) -
 
 
 async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) -> None:
-    await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics={"oldest_waiting_seconds": 0.5})
+    await world.stores.sessions.beat(
+        world.session, ttl_seconds=15, statistics={"oldest_waiting_seconds": 0.5}
+    )
     await world.stores.leases.claim(world.session, [HARBOUR])
     ended_at = await world.end(await world.start(slot()), CycleOutcome.PARTIAL)
     newest = await world.start(slot(1))
     await hear(world, bus_1=3)
-    await world.send(world.update("bus-1", world.ago(minutes=1), vehicle_id="v-other", soc_percent=1.0))
+    await world.send(
+        world.update("bus-1", world.ago(minutes=1), vehicle_id="v-other", soc_percent=1.0)
+    )
     cycle = await world.stores.reads.get_cycle(HARBOUR, newest.cycle_id)
     (shard,) = await world.stores.reads.load_shards()
     facts = (await world.health(HARBOUR)).rows[0]
@@ -176,11 +187,20 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) ->
     assert (facts.link, facts.collector) == (ConnectionRecord(), collector)
     at = world.ago(minutes=3)
     assert (facts.version, facts.document) == (1, {"soc_percent": (50.0, at)})
-    assert (facts.last_update_received_at, facts.last_observed_at, facts.last_changed_at) == (at, at, at)
-    assert (facts.last_rejected_at, facts.last_rejection_reason) == (world.ago(minutes=1), "identity_conflict")
+    assert (facts.last_update_received_at, facts.last_observed_at, facts.last_changed_at) == (
+        at,
+        at,
+        at,
+    )
+    assert (facts.last_rejected_at, facts.last_rejection_reason) == (
+        world.ago(minutes=1),
+        "identity_conflict",
+    )
 
 
-async def test_deferred_submissions_are_a_backlog_of_their_own_workspace_alone(world: World) -> None:
+async def test_deferred_submissions_are_a_backlog_of_their_own_workspace_alone(
+    world: World,
+) -> None:
     """Two workspaces of one shard; a row of the harbour has been locked for two minutes."""
     vital_signs = {"oldest_waiting_seconds": 0.5, "deferred_seconds": {HARBOUR: 120.25}}
     await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=vital_signs)
@@ -192,7 +212,9 @@ async def test_deferred_submissions_are_a_backlog_of_their_own_workspace_alone(w
     assert waits == {HARBOUR: {120.25}, ISLAND: {0.5}}
 
 
-async def test_the_owner_is_who_has_the_lease_and_not_who_ran_the_newest_cycle(world: World) -> None:
+async def test_the_owner_is_who_has_the_lease_and_not_who_ran_the_newest_cycle(
+    world: World,
+) -> None:
     """A completed slot is not repeated, so a new owner may own for a whole interval before it begins a cycle."""
     leases, former = world.stores.leases, world.session
     tokens = await leases.claim(former, [HARBOUR])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from actors.ports import UnitPoisoned
-from api.ports import KeyRecord
 from domain.model import ConnectionFact, ConnectionFactKind
+from ports.ingest import UnitPoisoned
+from ports.keys import KeyRecord
 from tests.storage.contract.cast import HARBOUR, slot, submission
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 async def test_a_key_comes_back_as_it_was_stored(world: World) -> None:
     record = KeyRecord(
-        "k1", "Accounts", b"\x00\xff", frozenset({"read", "control"}), frozenset({HARBOUR}), world.now, None
+        "k1",
+        "Accounts",
+        b"\x00\xff",
+        frozenset({"read", "control"}),
+        frozenset({HARBOUR}),
+        world.now,
+        None,
     )
     await world.stores.keys.create_key(record)
     assert await world.stores.keys.find_key("k1") == record
@@ -36,7 +42,9 @@ async def test_a_key_and_a_workspace_are_found_together(world: World) -> None:
 
 async def test_the_same_key_again_replaces_what_is_stored(world: World) -> None:
     record = KeyRecord("k1", "Accounts", b"old", frozenset({"read"}), None, None, None)
-    renewed = KeyRecord("k1", "Books", b"new", frozenset({"ingest"}), frozenset({HARBOUR}), world.now, world.now)
+    renewed = KeyRecord(
+        "k1", "Books", b"new", frozenset({"ingest"}), frozenset({HARBOUR}), world.now, world.now
+    )
     for each in (record, renewed):
         await world.stores.keys.create_key(each)
     assert await world.stores.keys.find_key("k1") == renewed
@@ -49,27 +57,42 @@ async def test_partitions_are_made_ahead_once_and_counted_without_a_gap(world: W
     assert await world.stores.reads.check_ready() == 3
 
 
-async def test_retention_drops_old_cycles_that_are_over_and_nothing_that_is_young(world: World) -> None:
+async def test_retention_drops_old_cycles_that_are_over_and_nothing_that_is_young(
+    world: World,
+) -> None:
     days = [world.now - timedelta(days=age) for age in (31, 29)]
     await world.stores.cycles.record_missed(world.session, HARBOUR, days)
     await world.start(slot()._replace(slot_start_at=days[0] - timedelta(minutes=5)))
     await world.send(world.update("bus-77", world.now, soc_percent=50.0))
-    dropped = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    dropped = await world.stores.upkeep.drop_expired(
+        event_days=90, cycle_days=30, rejection_days=30
+    )
     assert {table: rows for table, rows in dropped.items() if rows} == {"poll_cycles": 1}
     cycles = await world.stores.reads.list_cycles(HARBOUR, before=None, limit=10)
     assert [cycle.outcome for cycle in cycles] == ["missed", "running"]
-    assert len(await world.stores.reads.list_rejections(HARBOUR, before=None, reason=None, limit=10)) == 1
+    assert (
+        len(await world.stores.reads.list_rejections(HARBOUR, before=None, reason=None, limit=10))
+        == 1
+    )
 
 
-async def test_retention_drops_edges_of_connections_and_quarantine_with_the_events_of_their_time(world: World) -> None:
+async def test_retention_drops_edges_of_connections_and_quarantine_with_the_events_of_their_time(
+    world: World,
+) -> None:
     opened = ConnectionFact(HARBOUR, "steady", ConnectionFactKind.STREAM_OPENED, world.now)
     await world.commit(submission(facts=(opened,)))
     await world.stores.ingest.quarantine(
-        world.session, 2, submission(world.update("bus-1", world.now, soc_percent=50.0)), UnitPoisoned("22021", "a NUL")
+        world.session,
+        2,
+        submission(world.update("bus-1", world.now, soc_percent=50.0)),
+        UnitPoisoned("22021", "a NUL"),
     )
     young = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
     assert set(young.values()) == {0}
     await world.inside.let_pass(91 * 86_400)
     old = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
-    assert (old["connection_events"], old["quarantine"]) == (2, 1)  # what was opened has answered, too
+    assert (old["connection_events"], old["quarantine"]) == (
+        2,
+        1,
+    )  # what was opened has answered, too
     assert await world.inside.edges() == await world.inside.quarantined() == []

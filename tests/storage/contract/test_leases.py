@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from actors.ports import Look, SessionFenced
 from domain.model import Ownership, SessionRef
+from ports.ingest import SessionFenced
+from ports.ownership import Look
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection, submission
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ async def test_a_first_look_finds_everything_free_since_it_was_made(world: World
     await world.inside.let_pass(100)
     await renew(world, world.session)
     found = await look(world)
-    assert found._replace(free={}) == Look(frozenset({"shard-1"}), {}, {}, {}, expired=False, next_expiry_seconds=None)
+    assert found._replace(free={}) == Look(
+        frozenset({"shard-1"}), {}, {}, {}, expired=False, next_expiry_seconds=None
+    )
     assert found.free == {HARBOUR: about(100), ISLAND: about(100)}
 
 
@@ -64,7 +67,9 @@ async def test_what_is_owned_is_mine_to_its_owner_and_nothing_to_others(world: W
     assert (seen.mine, list(seen.free)) == ({}, [ISLAND])
 
 
-async def test_a_workspace_that_is_active_no_more_is_retired_to_its_owner_and_free_to_nobody(world: World) -> None:
+async def test_a_workspace_that_is_active_no_more_is_retired_to_its_owner_and_free_to_nobody(
+    world: World,
+) -> None:
     await claim(world, world.session)
     await world.put_workspace(ISLAND, active=False)
     found = await look(world)
@@ -97,7 +102,9 @@ async def test_a_later_boot_of_the_same_shard_is_no_member_to_the_earlier_one(wo
     assert (await look(world, again)).members == {"shard-1"}
 
 
-async def test_an_owner_that_expired_and_lives_is_expired_and_its_lease_not_free(world: World) -> None:
+async def test_an_owner_that_expired_and_lives_is_expired_and_its_lease_not_free(
+    world: World,
+) -> None:
     await claim(world, await world.begin("shard-2"))
     await world.inside.let_pass(20)
     await renew(world, world.session)
@@ -190,7 +197,9 @@ async def test_two_claimers_share_and_no_lease_has_two_owners(world: World) -> N
             nursery.start_soon(take, 0)
             nursery.start_soon(take, 1)
         assert not taken[0].keys() & taken[1].keys()
-        left = await claim(world, sessions[0], *many)  # what one passed by because the other looked at it just then
+        left = await claim(
+            world, sessions[0], *many
+        )  # what one passed by because the other looked at it just then
         assert {**taken[0], **taken[1], **left} == dict.fromkeys(many, round_number)
         await world.stores.leases.release(sessions[0], {**taken[0], **left})
         await world.stores.leases.release(sessions[1], taken[1])
@@ -231,12 +240,16 @@ async def test_a_release_is_for_one_acquisition_and_a_late_one_does_nothing(worl
 # --- Declaring dead ---------------------------------------------------------------------------------------------------
 
 
-async def test_every_unit_of_a_session_declared_dead_is_fenced_and_its_leases_are_free(world: World) -> None:
+async def test_every_unit_of_a_session_declared_dead_is_fenced_and_its_leases_are_free(
+    world: World,
+) -> None:
     dead = await world.begin("shard-2")
     await claim(world, dead)
     await kill(world, dead, by=world.session)
     with pytest.raises(SessionFenced):
-        await world.commit(submission(world.update("bus-1", world.now, soc_percent=50.0)), session=dead)
+        await world.commit(
+            submission(world.update("bus-1", world.now, soc_percent=50.0)), session=dead
+        )
     assert not await renew(world, dead)
     assert await claim(world, dead) == {}
     assert await claim(world, world.session) == {HARBOUR: 2, ISLAND: 2}
@@ -250,13 +263,17 @@ async def test_what_the_dead_one_collected_is_fenced_after_it_rejoins_and_what_n
     await kill(world, dead, by=world.session)
     rejoined = await world.stores.sessions.begin_session("shard-2", ttl_seconds=15, after=dead)
     assert rejoined is not None
-    bus, tram = (world.update(device, world.now, soc_percent=50.0) for device in ("bus-1", "tram-1"))
+    bus, tram = (
+        world.update(device, world.now, soc_percent=50.0) for device in ("bus-1", "tram-1")
+    )
     owned = replace(submission(bus), ownership=Ownership(HARBOUR, *dead, tokens[HARBOUR]))
     receipts = await world.commit(owned, submission(tram), session=rejoined.session)
     assert [receipt.results[0].outcome for receipt in receipts] == ["rejected", "accepted"]
 
 
-async def test_a_session_that_expired_and_was_not_declared_dead_goes_on_with_its_epoch(world: World) -> None:
+async def test_a_session_that_expired_and_was_not_declared_dead_goes_on_with_its_epoch(
+    world: World,
+) -> None:
     tokens = await claim(world, world.session)
     await world.inside.let_pass(1000)
     assert await renew(world, world.session)
@@ -274,7 +291,10 @@ async def test_who_is_expired_itself_declares_nobody_dead(world: World) -> None:
 
 
 async def test_all_that_expired_are_declared_at_once_and_nobody_else(world: World) -> None:
-    first, second = await world.begin("shard-3", ttl_seconds=0), await world.begin("shard-2", ttl_seconds=0)
+    first, second = (
+        await world.begin("shard-3", ttl_seconds=0),
+        await world.begin("shard-2", ttl_seconds=0),
+    )
     await world.begin("shard-4")
     assert await world.stores.leases.declare_dead(world.session) == [second, first]
     assert not (await look(world)).expired
@@ -296,10 +316,18 @@ async def test_the_heartbeat_of_a_session_declared_dead_is_over_for_good_and_tha
 # --- Credentials ------------------------------------------------------------------------------------------------------
 
 
-async def test_credentials_are_those_of_active_connections_of_active_workspaces(world: World) -> None:
+async def test_credentials_are_those_of_active_connections_of_active_workspaces(
+    world: World,
+) -> None:
     registry = world.stores.registry
-    for provider_id, credential, active in (("a", "env:A", True), ("b", "env:A", True), ("c", "env:C", False)):
-        await registry.put_provider(replace(connection(provider_id), credential=credential, active=active))
+    for provider_id, credential, active in (
+        ("a", "env:A", True),
+        ("b", "env:A", True),
+        ("c", "env:C", False),
+    ):
+        await registry.put_provider(
+            replace(connection(provider_id), credential=credential, active=active)
+        )
     assert await world.stores.leases.load_credentials() == {HARBOUR: {"env:A"}, ISLAND: frozenset()}
     await world.put_workspace(HARBOUR, active=False)
     assert await world.stores.leases.load_credentials() == {ISLAND: frozenset()}
@@ -308,7 +336,9 @@ async def test_credentials_are_those_of_active_connections_of_active_workspaces(
 # --- Notices ----------------------------------------------------------------------------------------------------------
 
 
-async def test_every_change_that_others_should_look_at_is_told(world: World, nursery: trio.Nursery) -> None:
+async def test_every_change_that_others_should_look_at_is_told(
+    world: World, nursery: trio.Nursery
+) -> None:
     send, receive = trio.open_memory_channel[str](100)
 
     async def heard() -> str:
@@ -322,10 +352,22 @@ async def test_every_change_that_others_should_look_at_is_told(world: World, nur
     changes: dict[str, tuple[Callable[[], Awaitable[object]], str]] = {
         "put_workspace": (lambda: world.put_workspace("lake"), "workspace:lake"),
         "change it": (lambda: world.put_workspace("lake", active=False), "workspace:lake"),
-        "put_provider": (lambda: stores.registry.put_provider(connection("more", ISLAND)), f"workspace:{ISLAND}"),
-        "put_devices": (lambda: stores.registry.put_devices(HARBOUR, [world.draft("bus-9")]), f"workspace:{HARBOUR}"),
-        "retire_device": (lambda: stores.registry.retire_device(HARBOUR, "bus-9"), f"workspace:{HARBOUR}"),
-        "request_cycle": (lambda: stores.registry.request_cycle(HARBOUR, "trace-1"), f"workspace:{HARBOUR}"),
+        "put_provider": (
+            lambda: stores.registry.put_provider(connection("more", ISLAND)),
+            f"workspace:{ISLAND}",
+        ),
+        "put_devices": (
+            lambda: stores.registry.put_devices(HARBOUR, [world.draft("bus-9")]),
+            f"workspace:{HARBOUR}",
+        ),
+        "retire_device": (
+            lambda: stores.registry.retire_device(HARBOUR, "bus-9"),
+            f"workspace:{HARBOUR}",
+        ),
+        "request_cycle": (
+            lambda: stores.registry.request_cycle(HARBOUR, "trace-1"),
+            f"workspace:{HARBOUR}",
+        ),
         "declare_dead": (lambda: stores.leases.declare_dead(world.session), "leases"),
         "release": (lambda: stores.leases.release(world.session, tokens), "leases"),
         "start_draining": (lambda: stores.sessions.start_draining(world.session), "leases"),

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from actors.ports import RowsLocked
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, claim_of
-from domain.model import Confirmation, ConnectionFact, ConnectionFactKind, CursorAdvance, CycleEnd, CycleOutcome
+from domain.model import (
+    Confirmation,
+    ConnectionFact,
+    ConnectionFactKind,
+    CursorAdvance,
+    CycleEnd,
+    CycleOutcome,
+)
 from domain.schedule import cycle_id
+from ports.ingest import RowsLocked
 from tests.storage.contract.cast import HARBOUR, ISLAND, slot, submission
 
 if TYPE_CHECKING:
@@ -35,11 +42,15 @@ def needing(world: World, key: Key) -> Submission:
         case "device":
             return submission(world.update("bus-1", at, soc_percent=50.0))
         case "external":
-            return submission(world.update("bus-1", at, soc_percent=50.0, device_id=None, external_id="x-bus-1"))
+            return submission(
+                world.update("bus-1", at, soc_percent=50.0, device_id=None, external_id="x-bus-1")
+            )
         case "connection":
             return submission(cursor=CursorAdvance(HARBOUR, "steady", "page-1"))
         case _:
-            return submission(cycle=CycleEnd(slot(), CYCLE_ID, world.now, CycleOutcome.COMPLETED, {}))
+            return submission(
+                cycle=CycleEnd(slot(), CYCLE_ID, world.now, CycleOutcome.COMPLETED, {})
+            )
 
 
 @pytest.mark.parametrize(("table", "name", "key"), CASES)
@@ -47,7 +58,10 @@ async def test_a_unit_that_needs_a_locked_row_writes_nothing_and_the_row_is_foun
     world: World, table: str, name: str, key: Key
 ) -> None:
     await world.start(slot())
-    needs, other = needing(world, key), submission(world.update("bus-2", world.ago(minutes=3), soc_percent=1.0))
+    needs, other = (
+        needing(world, key),
+        submission(world.update("bus-2", world.ago(minutes=3), soc_percent=1.0)),
+    )
     async with world.inside.holding(table, HARBOUR, name):
         with trio.fail_after(5), pytest.raises(RowsLocked, match="55P03"):
             await world.commit(other, needs)
@@ -78,7 +92,9 @@ async def test_every_name_by_which_a_locked_row_was_asked_for_is_told(world: Wor
     assert locked.keys() == {by_id, by_external}
     assert set(again.values()) == set(locked.values())  # the same transaction holds it still
     async with world.inside.holding("device_state", HARBOUR, "bus-1"):
-        assert set((await world.stores.ingest.find_locked([by_id])).values()) != set(locked.values())
+        assert set((await world.stores.ingest.find_locked([by_id])).values()) != set(
+            locked.values()
+        )
 
 
 async def test_asking_changes_nothing_and_holds_nothing(world: World) -> None:

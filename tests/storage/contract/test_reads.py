@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from api.ports import EventPosition
 from domain.model import CycleTrigger
+from ports.reads import EventPosition
 from tests.storage.contract.cast import HARBOUR, ISLAND, slot
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ async def test_events_are_newest_first_and_page_by_time_and_sequence(world: Worl
     for minute in range(9, 4, -1):
         await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=50.0))
         await world.send(world.update("bus-2", world.ago(minutes=minute), soc_percent=50.0))
-    newest, fourth, *_ = await world.stores.reads.list_events(HARBOUR, "bus-1", before=None, limit=5)
+    newest, fourth, *_ = await world.stores.reads.list_events(
+        HARBOUR, "bus-1", before=None, limit=5
+    )
     assert newest.recorded_at > fourth.recorded_at
     position = EventPosition(fourth.recorded_at, 4)
     page = await world.stores.reads.list_events(HARBOUR, "bus-1", before=position, limit=2)
@@ -63,7 +65,9 @@ async def test_events_are_newest_first_and_page_by_time_and_sequence(world: Worl
     assert await world.sequences("bus-1") == [5, 4, 3, 2, 1]
 
 
-async def test_pages_of_events_neither_lose_nor_repeat_any_after_the_clock_was_set_back(world: World) -> None:
+async def test_pages_of_events_neither_lose_nor_repeat_any_after_the_clock_was_set_back(
+    world: World,
+) -> None:
     for minute in (99, 98):
         await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=50.0))
     await world.inside.set_clock_back(3600)
@@ -78,7 +82,13 @@ async def test_pages_of_events_neither_lose_nor_repeat_any_after_the_clock_was_s
 
 
 async def test_cycles_are_newest_slot_first_and_page_by_their_key(world: World) -> None:
-    keys = [slot(1), slot(0, attempt=2), slot(0), slot(0, CycleTrigger.MANUAL), slot(0, CycleTrigger.LATE)]
+    keys = [
+        slot(1),
+        slot(0, attempt=2),
+        slot(0),
+        slot(0, CycleTrigger.MANUAL),
+        slot(0, CycleTrigger.LATE),
+    ]
     for key in reversed(keys):
         assert (await world.start(key)).key == key
     cycles = world.stores.reads.list_cycles
@@ -96,5 +106,8 @@ async def test_rejections_are_newest_first_and_can_be_told_by_reason(world: Worl
     newest, middle, oldest = await listed(HARBOUR, before=None, reason=None, limit=10)
     assert newest.rejection_id > middle.rejection_id > oldest.rejection_id
     assert await listed(HARBOUR, before=newest.rejection_id, reason=None, limit=1) == [middle]
-    assert await listed(HARBOUR, before=None, reason="identity_conflict", limit=10) == [newest, oldest]
+    assert await listed(HARBOUR, before=None, reason="identity_conflict", limit=10) == [
+        newest,
+        oldest,
+    ]
     assert await listed(ISLAND, before=None, reason=None, limit=10) == []

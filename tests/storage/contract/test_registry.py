@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from api.ports import Conflict, NotFound, Stored
 from domain.model import Policy, PolicyOverride
+from ports.registry import Conflict, NotFound, Stored
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection
 
 if TYPE_CHECKING:
@@ -32,10 +32,18 @@ async def test_each_interval_has_a_series_of_its_own(world: World) -> None:
     await world.put_workspace("quick-1", poll_interval_seconds=60)
     await world.put_workspace("quick-2", poll_interval_seconds=60)
     await world.put_workspace("aerodrome")
-    assert await ordinals(world) == {HARBOUR: 0, ISLAND: 1, "aerodrome": 2, "quick-1": 0, "quick-2": 1}
+    assert await ordinals(world) == {
+        HARBOUR: 0,
+        ISLAND: 1,
+        "aerodrome": 2,
+        "quick-1": 0,
+        "quick-2": 1,
+    }
 
 
-async def test_an_ordinal_is_freed_at_deactivation_and_the_lowest_free_one_taken(world: World) -> None:
+async def test_an_ordinal_is_freed_at_deactivation_and_the_lowest_free_one_taken(
+    world: World,
+) -> None:
     for name in ("a", "b", "c"):
         await world.put_workspace(name)
     for name in ("b", HARBOUR):
@@ -60,7 +68,13 @@ async def test_another_interval_moves_a_workspace_into_the_other_series(world: W
         await world.put_workspace(f"quick-{number}", poll_interval_seconds=60)
     await world.put_workspace("quick-1", poll_interval_seconds=300)
     await world.put_workspace(ISLAND, poll_interval_seconds=60)
-    assert await ordinals(world) == {HARBOUR: 0, ISLAND: 1, "quick-0": 0, "quick-1": 2, "quick-2": 2}
+    assert await ordinals(world) == {
+        HARBOUR: 0,
+        ISLAND: 1,
+        "quick-0": 0,
+        "quick-1": 2,
+        "quick-2": 2,
+    }
 
 
 async def test_a_workspace_says_since_when_it_has_its_ordinal(world: World) -> None:
@@ -106,7 +120,9 @@ async def test_the_same_workspace_again_changes_nothing(world: World) -> None:
 async def test_a_changed_workspace_keeps_its_ordinal_and_tells_the_actors(world: World) -> None:
     before = await get(world, ISLAND)
     assert await world.put_workspace(ISLAND, policy=Policy(grace_seconds=60.0)) == SAME
-    wanted = replace(before, policy=Policy(grace_seconds=60.0), config_version=before.config_version + 1)
+    wanted = replace(
+        before, policy=Policy(grace_seconds=60.0), config_version=before.config_version + 1
+    )
     assert await get(world, ISLAND) == wanted
 
 
@@ -128,10 +144,14 @@ async def test_a_workspace_that_the_tables_would_refuse_is_a_conflict(
     assert await world.stores.registry.get_workspace("aerodrome") is None
 
 
-async def test_a_list_of_workspaces_holds_those_that_may_be_seen_after_the_given_one(world: World) -> None:
+async def test_a_list_of_workspaces_holds_those_that_may_be_seen_after_the_given_one(
+    world: World,
+) -> None:
     await world.put_workspace("Zoo")
     registry = world.stores.registry
-    seen = await registry.list_workspaces(workspaces=frozenset({ISLAND, "Zoo"}), after=None, limit=10)
+    seen = await registry.list_workspaces(
+        workspaces=frozenset({ISLAND, "Zoo"}), after=None, limit=10
+    )
     rest = await registry.list_workspaces(workspaces=None, after=HARBOUR, limit=10)
     first = await registry.list_workspaces(workspaces=None, after=None, limit=1)
     # Capitals before small letters: by code point, whatever the machine's language.
@@ -147,7 +167,11 @@ async def test_a_list_of_workspaces_holds_those_that_may_be_seen_after_the_given
 
 async def test_a_provider_connection_comes_back_as_it_was_put(world: World) -> None:
     wanted = replace(
-        connection("fresh", settings={"depots": [1, 2], "deep": {"tls": True}}, expected_update_seconds=900.0),
+        connection(
+            "fresh",
+            settings={"depots": [1, 2], "deep": {"tls": True}},
+            expected_update_seconds=900.0,
+        ),
         credential="env:KEY",
         active=False,
         override=PolicyOverride(stale_after_seconds=1200.0),
@@ -178,7 +202,11 @@ async def test_a_connection_needs_its_workspace_and_sensible_thresholds(world: W
 
 async def test_devices_are_stored_all_or_none(world: World) -> None:
     before = await world.config_version()
-    drafts = [world.draft("bus-8"), world.draft("bus-9", provider_id="nobody"), world.draft("bus-8")]
+    drafts = [
+        world.draft("bus-8"),
+        world.draft("bus-9", provider_id="nobody"),
+        world.draft("bus-8"),
+    ]
     answers = await world.stores.registry.put_devices(HARBOUR, drafts)
     assert isinstance(answers, list)
     assert [type(answer) for answer in answers] == [Stored, NotFound, Conflict]
@@ -187,11 +215,16 @@ async def test_devices_are_stored_all_or_none(world: World) -> None:
 
 
 async def test_devices_of_an_unknown_workspace_are_not_found(world: World) -> None:
-    assert await world.stores.registry.put_devices("nowhere", [world.draft("bus-8")]) == NotFound("workspace")
+    assert await world.stores.registry.put_devices("nowhere", [world.draft("bus-8")]) == NotFound(
+        "workspace"
+    )
 
 
 async def test_the_same_devices_again_change_nothing(world: World) -> None:
-    before, version = await world.stores.registry.get_device(HARBOUR, "bus-1"), await world.config_version()
+    before, version = (
+        await world.stores.registry.get_device(HARBOUR, "bus-1"),
+        await world.config_version(),
+    )
     again = world.draft("bus-1", activated_at=None)
     assert await world.stores.registry.put_devices(HARBOUR, [again]) == [SAME]
     assert await world.stores.registry.get_device(HARBOUR, "bus-1") == before
@@ -210,11 +243,15 @@ async def test_an_external_id_belongs_to_one_active_device_of_a_connection(world
     assert isinstance(refusal, Conflict)
     assert refusal.pointer == "/external_id"
     # Another connection may have a device of the same name.
-    assert await put(world, world.draft("bus-8", external_id="x-bus-1", provider_id="slow")) == [NEW]
+    assert await put(world, world.draft("bus-8", external_id="x-bus-1", provider_id="slow")) == [
+        NEW
+    ]
 
 
 async def test_two_devices_of_one_command_cannot_share_an_external_id(world: World) -> None:
-    answers = await put(world, world.draft("bus-8", external_id="x"), world.draft("bus-9", external_id="x"))
+    answers = await put(
+        world, world.draft("bus-8", external_id="x"), world.draft("bus-9", external_id="x")
+    )
     assert [type(answer) for answer in answers] == [Stored, Conflict]
 
 
@@ -233,7 +270,9 @@ async def test_who_took_over_an_external_id_keeps_it_when_the_former_device_come
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     assert await put(world, world.draft("bus-8", external_id="x-bus-1")) == [NEW]
     assert await put(world, world.draft("bus-1", external_id="x-other")) == [SAME]
-    unnamed = world.update("bus-1", world.ago(minutes=1), device_id=None, external_id="x-bus-1", soc_percent=50.0)
+    unnamed = world.update(
+        "bus-1", world.ago(minutes=1), device_id=None, external_id="x-bus-1", soc_percent=50.0
+    )
     assert await world.send(unnamed) == ["accepted"]
     assert (await world.values("bus-8"), await world.values("bus-1")) == ({"soc_percent": 50.0}, {})
     (refusal,) = await put(world, world.draft("bus-9", external_id="x-bus-1"))
@@ -250,7 +289,9 @@ async def test_retiring_again_keeps_the_first_instant(world: World) -> None:
     assert await world.stores.registry.retire_device(HARBOUR, "bus-77") == NotFound("device")
 
 
-async def test_a_retired_device_put_again_is_active_anew_and_its_versions_go_on(world: World) -> None:
+async def test_a_retired_device_put_again_is_active_anew_and_its_versions_go_on(
+    world: World,
+) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     assert await put(world, world.draft("bus-1", activated_at=None)) == [SAME]
@@ -284,7 +325,11 @@ async def test_a_request_that_still_waits_is_answered_again(world: World) -> Non
     assert await world.config_version() == before + 1
     cycle = await world.stores.reads.get_cycle(HARBOUR, first)
     assert cycle is not None
-    assert (cycle.outcome, cycle.trace_id, cycle.requested_at) == ("requested", "trace-a", cycle.key.slot_start_at)
+    assert (cycle.outcome, cycle.trace_id, cycle.requested_at) == (
+        "requested",
+        "trace-a",
+        cycle.key.slot_start_at,
+    )
 
 
 async def test_a_run_of_an_unknown_workspace_is_not_found(world: World) -> None:

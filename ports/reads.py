@@ -1,0 +1,141 @@
+"""Queries of the API, each from one consistent snapshot of the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from domain.health import HealthFacts, State
+    from domain.model import (
+        CycleKey,
+        CycleOutcome,
+        Device,
+    )
+
+
+class SnapshotRow(NamedTuple):
+    device: Device
+    version: int
+    document: Mapping[str, tuple[Any, datetime]]  # signal -> (value, observed_at)
+    last_update_received_at: datetime | None
+    last_changed_at: datetime | None
+
+
+class EventRow(NamedTuple):
+    sequence: int
+    recorded_at: datetime
+    received_at: datetime
+    readings: Mapping[str, tuple[Any, datetime]]
+    provider_id: str
+    trace_id: str
+    shard_id: str
+    epoch: int
+    resource: str | None
+    token: int | None
+
+
+class EventPosition(NamedTuple):
+    """Keyset of a device's events. `recorded_at` comes first, as partitions and index do; after the server's clock was
+    set back it does not grow with `sequence`."""
+
+    recorded_at: datetime
+    sequence: int
+
+
+class CycleRow(NamedTuple):
+    key: CycleKey
+    cycle_id: str
+    trace_id: str
+    shard_id: str | None
+    requested_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: CycleOutcome | Literal["requested"]
+    summary: Mapping[str, Any]
+
+
+class RejectionRow(NamedTuple):
+    rejection_id: int
+    recorded_at: datetime
+    origin: str
+    provider_id: str | None
+    device_id: str | None
+    external_id: str | None
+    outcome: str
+    reason: str | None
+    detail: str | None
+    occurrences: int
+    trace_id: str
+    sample: bytes | None
+
+
+class WorklistPosition(NamedTuple):
+    """Keyset of issue lists: silent longest first."""
+
+    since: datetime
+    workspace_id: str
+    device_id: str
+
+
+class HealthQuery(NamedTuple):
+    """`now=None` means the database's time at the request; a later page passes the first page's."""
+
+    states: frozenset[State] | None = None
+    order: Literal["device", "silence"] = "device"
+    after: WorklistPosition | None = None
+    limit: int = 500
+    now: datetime | None = None
+
+
+class HealthPage(NamedTuple):
+    """Facts, not verdicts: `domain.health.judge_health` makes the verdict of each row.
+
+    Counts cover all devices.
+    """
+
+    evaluated_at: datetime
+    counts: Mapping[State, int]
+    rows: Sequence[HealthFacts]
+
+
+class Reads(Protocol):
+    """Queries, each from one consistent snapshot of the database."""
+
+    async def load_health(
+        self, workspaces: frozenset[str] | None, query: HealthQuery
+    ) -> HealthPage:
+        """Active devices of active workspaces.
+
+        `workspaces=None` means all (the worklist across workspaces).
+        """
+
+    async def list_snapshots(
+        self, workspace_id: str, *, after: str | None, limit: int
+    ) -> tuple[datetime, list[SnapshotRow]]:
+        """Database time of the read, and rows in device order."""
+
+    async def get_snapshot(
+        self, workspace_id: str, device_id: str
+    ) -> tuple[datetime, SnapshotRow] | None: ...
+    async def list_events(
+        self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int
+    ) -> list[EventRow]:
+        """Newest first, by the time they were recorded at."""
+
+    async def list_cycles(
+        self, workspace_id: str, *, before: CycleKey | None, limit: int
+    ) -> list[CycleRow]:
+        """Newest slot first."""
+
+    async def get_cycle(self, workspace_id: str, cycle_id: str) -> CycleRow | None: ...
+    async def list_rejections(
+        self, workspace_id: str, *, before: int | None, reason: str | None, limit: int
+    ) -> list[RejectionRow]: ...
+    async def load_shards(self) -> list[Mapping[str, Any]]:
+        """Sessions with their heartbeats, as plain JSON-able mappings."""
+
+    async def check_ready(self) -> int:
+        """Days of event partitions that exist ahead; raises when the database does not answer."""
