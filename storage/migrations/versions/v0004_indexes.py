@@ -1,8 +1,8 @@
 """Indexes for retention, for the newest good cycle and for rejections of one reason.
 
-The tables stand in the order in which a unit takes them, and each one's old index goes first: DROP
-takes the table's strongest lock at once. CREATE before it would let in whoever has read the table
-and is about to write to it, and the two would then wait for each other.
+The tables stand in the order in which a unit takes them, and each one's old index goes first: DROP takes the table's
+strongest lock at once. CREATE before it would let in whoever has read the table and is about to write to it, and the
+two would then wait for each other.
 
 Frozen. storage/schema.sql says what each table is for.
 """
