@@ -24,8 +24,8 @@ from api.shapes import AnswerModel
 from api.traces import current_trace_id
 from domain import schedule
 from domain.model import CycleKey, CycleTrigger, Workspace
+from domain.registry import NotFound
 from ports.reads import CycleRow
-from ports.registry import NotFound
 
 ALL = "/workspaces/{workspace_id}/cycles"
 ONE = "/workspaces/{workspace_id}/cycles/{cycle_id}"

@@ -12,6 +12,7 @@ from quart import Response, request
 
 from api.auth import no_such_workspace
 from api.bodies import MAX_FAULTY_PARTS, Instant, RequestModel, json_response, read_json, read_query
+from api.conflicts import locate_conflict
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
@@ -21,7 +22,7 @@ from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
 from domain.model import Device
-from ports.registry import Conflict, DeviceDraft, NotFound, Stored
+from domain.registry import Conflict, DeviceDraft, NotFound, Stored
 
 ALL = "/workspaces/{workspace_id}/devices"
 ONE = "/workspaces/{workspace_id}/devices/{device_id}"
@@ -196,7 +197,7 @@ def _fault_of(answer: NotFound | Conflict, pointer: str) -> FaultyPart:
         return FaultyPart(
             pointer=f"{pointer}/provider_id", detail=f"There is no {answer.what} in this workspace."
         )
-    return FaultyPart(pointer=pointer + answer.pointer, detail=answer.detail)
+    return locate_conflict(answer, group="overrides", members=Overrides, within=pointer)
 
 
 def _present(device: Device) -> DeviceAnswer:

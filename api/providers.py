@@ -15,6 +15,7 @@ from quart import Response, request
 
 from api.auth import no_such_workspace
 from api.bodies import RequestModel, json_response, pointer_to, read_json, read_query
+from api.conflicts import locate_conflict
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
@@ -25,8 +26,8 @@ from api.provider_credentials import ConfigurationWarning, check_credential, ref
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, Overrides, Seconds
 from domain.model import ProviderConnection
+from domain.registry import Conflict, NotFound
 from ports.providers import Provider
-from ports.registry import Conflict, NotFound
 from runtime.outbound import Allowance, OutboundRefused
 from runtime.redaction import is_sensitive_key
 from runtime.secret_references import SecretReference
@@ -188,9 +189,8 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         if isinstance(stored, NotFound):
             raise no_such_workspace(workspace_id)
         if isinstance(stored, Conflict):
-            raise Problem(
-                CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)]
-            )
+            fault = locate_conflict(stored, group="overrides", members=Overrides)
+            raise Problem(CONFLICT, errors=[fault])
         services.nudges.registry_changed()
         answer = StoredProvider(**dict(_present(connection)), warnings=warnings)
         return json_response(answer, 201 if stored.created else 200)

@@ -11,6 +11,7 @@ from quart import Response, request
 
 from api.auth import current_access, current_workspace, no_such_workspace
 from api.bodies import RequestModel, json_response, read_json, read_query
+from api.conflicts import locate_conflict
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
@@ -20,7 +21,7 @@ from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Name, Seconds
 from domain.model import Policy, Workspace
-from ports.registry import Conflict
+from domain.registry import Conflict
 
 ONE = "/workspaces/{workspace_id}"
 DEFAULT_POLL_INTERVAL_SECONDS = 300
@@ -133,9 +134,8 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
             policy=Policy(**body.thresholds.model_dump()),
         )
         if isinstance(stored, Conflict):
-            raise Problem(
-                CONFLICT, errors=[FaultyPart(detail=stored.detail, pointer=stored.pointer)]
-            )
+            fault = locate_conflict(stored, group="thresholds", members=ThresholdsBody)
+            raise Problem(CONFLICT, errors=[fault])
         services.nudges.registry_changed()
         workspace = await services.registry.get_workspace(workspace_id)
         if workspace is None:

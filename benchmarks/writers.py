@@ -23,7 +23,7 @@ from benchmarks import cores
 from benchmarks.place import count_written, fetch
 from benchmarks.verification import NotVerified
 from domain.model import CanonicalUpdate, Ownership, Policy, ProviderConnection, Reading, Submission
-from ports.registry import DeviceDraft
+from domain.registry import DeviceDraft
 from runtime import garbage
 from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore

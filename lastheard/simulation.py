@@ -19,7 +19,7 @@ import orjson
 import trio
 
 from domain.model import Policy, ProviderConnection
-from ports.registry import DeviceDraft, NotFound
+from domain.registry import DeviceDraft, NotFound
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:

@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
-    from domain.model import (
-        Device,
-        Policy,
-        ProviderConnection,
-        Workspace,
-    )
+    from domain.model import Device, Policy, ProviderConnection, Workspace
+    from domain.registry import Conflict, DeviceDraft, NotFound, Stored
     from runtime.scrubbing import Scrubber
-
-
-class NotFound(NamedTuple):
-    """Expected: there is no such thing (or the key may not know of it)."""
-
-    what: str
-
-
-class Conflict(NamedTuple):
-    """Expected: the command contradicts what is stored.
-
-    `pointer` is the JSON pointer of the field at fault.
-    """
-
-    detail: str
-    pointer: str = ""
-
-
-class Stored(NamedTuple):
-    """A command was carried out; `created` tells a new thing from a changed one."""
-
-    created: bool
-
-
-class DeviceDraft(NamedTuple):
-    """A device as a client configures it. The database sets activated_at unless it is given."""
-
-    device_id: str
-    provider_id: str
-    external_id: str
-    vehicle_id: str
-    vehicle_name: str
-    delayed_after_seconds: float | None = None
-    stale_after_seconds: float | None = None
-    grace_seconds: float | None = None
-    activated_at: datetime | None = None
 
 
 class Registry(Protocol):

@@ -1,6 +1,6 @@
 """The configuration: workspaces, provider connections, devices; and requests to run a cycle now.
 
-Owns the commands' transactions: lock the workspace's row, read, decide (storage/commands.py), write
+Owns the commands' transactions: lock the workspace's row, read, decide (domain/registry.py), write
 the changes, raise config_version. A command that changes nothing writes nothing, so any command may
 be sent again.
 """
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from domain.model import CycleKey, CycleTrigger
-from domain.schedule import cycle_id
-from ports.registry import Conflict, NotFound, Stored
-from storage.commands import (
+from domain.registry import (
+    Conflict,
+    NotFound,
+    Stored,
     check_provider,
     check_workspace,
     judge_drafts,
     keeps_ordinal,
     reach_drafts,
 )
+from domain.schedule import cycle_id
 from storage.queries import sql
 from storage.rows import to_connection, to_device, to_workspace
 from storage.unit_steps import columns
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from domain.model import Device, Policy, ProviderConnection, Workspace
-    from ports.registry import DeviceDraft
+    from domain.registry import DeviceDraft
     from storage.gateway import Connection, Database
 
 

@@ -1,6 +1,6 @@
 """The configuration, on the twin.
 
-storage/commands.py decides on commands, as on PostgreSQL.
+domain/registry.py decides on commands, as on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 import orjson
 
 from domain.model import CycleKey, CycleTrigger, Workspace
-from domain.schedule import cycle_id, lowest_free
-from ports.reads import CycleRow
-from ports.registry import NotFound, Stored
-from storage.commands import (
+from domain.registry import (
+    NotFound,
+    Stored,
     check_provider,
     check_workspace,
     judge_drafts,
@@ -22,6 +21,8 @@ from storage.commands import (
     reach_drafts,
     retire,
 )
+from domain.schedule import cycle_id, lowest_free
+from ports.reads import CycleRow
 from storage.memory.tables import ConnectionState, Cycle
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import Device, Policy, ProviderConnection
-    from ports.registry import Conflict, DeviceDraft
+    from domain.registry import Conflict, DeviceDraft
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 

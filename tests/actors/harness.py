@@ -32,9 +32,9 @@ from domain.model import (
     SessionRef,
     Submission,
 )
+from domain.registry import DeviceDraft, Stored
 from domain.schedule import slot_of
 from ports.providers import FrameVerdict, Page, ProviderFault, Sample
-from ports.registry import DeviceDraft, Stored
 from runtime.clock import SharedClock, SystemClock, VirtualClock
 from runtime.reply import Reply
 from storage.memory import MemoryStore

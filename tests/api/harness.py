@@ -28,9 +28,9 @@ from domain.model import (
     ProviderConnection,
     Submission,
 )
+from domain.registry import DeviceDraft
 from domain.schedule import cycle_id, slot_of
 from lastheard.credentials import Credentials
-from ports.registry import DeviceDraft
 from runtime.outbound import Allowance
 from tests.api.provider import MurmuredProvider, SpokenProvider
 

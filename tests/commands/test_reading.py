@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from domain.model import Policy, ProviderConnection
-from ports.registry import DeviceDraft
+from domain.registry import DeviceDraft
 from tests.processes.child import run_lastheard
 from tests.processes.fleets import make_key
 from tests.processes.shard import SHARD_ID, open_shard

@@ -35,7 +35,7 @@ from domain.model import (
     SessionRef,
     Submission,
 )
-from ports.registry import DeviceDraft
+from domain.registry import DeviceDraft
 from storage.gateway import Database, open_bridge
 from tests.conftest import Stores, make_postgres_stores
 

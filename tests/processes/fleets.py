@@ -8,8 +8,8 @@ import httpx
 
 from api.keys import Scope, mint_key
 from domain.model import Policy, ProviderConnection
+from domain.registry import DeviceDraft
 from lastheard.simulation import configure_fleet
-from ports.registry import DeviceDraft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

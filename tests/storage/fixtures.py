@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from domain.model import CanonicalUpdate, Policy, ProviderConnection, Reading, Submission
-from ports.registry import DeviceDraft, Stored
+from domain.registry import DeviceDraft, Stored
 
 if TYPE_CHECKING:
     from domain.model import Receipt, SessionRef, Value

@@ -26,9 +26,9 @@ from domain.model import (
     SessionRef,
     Submission,
 )
+from domain.registry import DeviceDraft, Stored
 from domain.schedule import cycle_id
 from ports.reads import HealthQuery
-from ports.registry import DeviceDraft, Stored
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from domain.model import Policy, PolicyOverride
-from ports.registry import Conflict, NotFound, Stored
+from domain.registry import Conflict, NotFound, Stored
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection
 
 if TYPE_CHECKING:
@@ -127,20 +127,20 @@ async def test_a_changed_workspace_keeps_its_ordinal_and_tells_the_actors(world:
 
 
 @pytest.mark.parametrize(
-    ("changes", "pointer"),
+    ("changes", "field"),
     [
-        ({"poll_interval_seconds": 1}, "/poll_interval_seconds"),
-        ({"poll_interval_seconds": 3601}, "/poll_interval_seconds"),
-        ({"policy": Policy(stale_after_seconds=360.0)}, "/policy/stale_after_seconds"),
-        ({"policy": Policy(grace_seconds=0.0)}, "/policy/grace_seconds"),
+        ({"poll_interval_seconds": 1}, "poll_interval_seconds"),
+        ({"poll_interval_seconds": 3601}, "poll_interval_seconds"),
+        ({"policy": Policy(stale_after_seconds=360.0)}, "stale_after_seconds"),
+        ({"policy": Policy(grace_seconds=0.0)}, "grace_seconds"),
     ],
 )
 async def test_a_workspace_that_the_tables_would_refuse_is_a_conflict(
-    world: World, changes: dict[str, Any], pointer: str
+    world: World, changes: dict[str, Any], field: str
 ) -> None:
     refusal = await world.put_workspace("aerodrome", **changes)
     assert isinstance(refusal, Conflict)
-    assert refusal.pointer == pointer
+    assert refusal.field == field
     assert await world.stores.registry.get_workspace("aerodrome") is None
 
 
@@ -241,7 +241,7 @@ async def test_a_device_without_an_activation_time_is_active_from_now(world: Wor
 async def test_an_external_id_belongs_to_one_active_device_of_a_connection(world: World) -> None:
     (refusal,) = await put(world, world.draft("bus-8", external_id="x-bus-1"))
     assert isinstance(refusal, Conflict)
-    assert refusal.pointer == "/external_id"
+    assert refusal.field == "external_id"
     # Another connection may have a device of the same name.
     assert await put(world, world.draft("bus-8", external_id="x-bus-1", provider_id="slow")) == [
         NEW

@@ -1,16 +1,14 @@
-"""Rules for registry commands, shared by PostgreSQL's repository and the twin. Pure.
+"""The rules of configuration: which commands are refused, and what a command changes.
 
-Owns which commands are refused, and what a command makes of the stored rows. The database's
-constraints are a second guard.
+The database's constraints are a second guard.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from domain.model import Device, PolicyOverride
-from ports.registry import Conflict, NotFound, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,26 +16,62 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import Policy, ProviderConnection, Workspace
-    from ports.registry import DeviceDraft
-
-    Answer = Stored | NotFound | Conflict
 
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 2, 3600
+
+
+class Stored(NamedTuple):
+    """A command was carried out; `created` tells a new thing from a changed one."""
+
+    created: bool
+
+
+class NotFound(NamedTuple):
+    """A thing that the command names does not exist, or the key may not know of it."""
+
+    what: str
+
+
+class Conflict(NamedTuple):
+    """The command contradicts a rule or what is stored. `field` names the field at fault."""
+
+    detail: str
+    field: str
+
+
+Answer = Stored | NotFound | Conflict
+
+
+class DeviceDraft(NamedTuple):
+    """A device as a client configures it.
+
+    The database sets activated_at unless it is given.
+    """
+
+    device_id: str
+    provider_id: str
+    external_id: str
+    vehicle_id: str
+    vehicle_name: str
+    delayed_after_seconds: float | None = None
+    stale_after_seconds: float | None = None
+    grace_seconds: float | None = None
+    activated_at: datetime | None = None
 
 
 def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | None:
     """Return the refusal that the table's constraints would make, with the field, or None."""
     if not MIN_INTERVAL_SECONDS <= poll_interval_seconds <= MAX_INTERVAL_SECONDS:
         limits = f"from {MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS} seconds"
-        return Conflict(f"must be {limits}", "/poll_interval_seconds")
+        return Conflict(f"must be {limits}", "poll_interval_seconds")
     if not policy.freshness_target_seconds > 0:
-        return Conflict("must be above 0", "/policy/freshness_target_seconds")
+        return Conflict("must be above 0", "freshness_target_seconds")
     if policy.delayed_after_seconds < policy.freshness_target_seconds:
-        return Conflict("must not be below the freshness target", "/policy/delayed_after_seconds")
+        return Conflict("must not be below the freshness target", "delayed_after_seconds")
     if policy.stale_after_seconds <= policy.delayed_after_seconds:
-        return Conflict("must be above delayed_after_seconds", "/policy/stale_after_seconds")
+        return Conflict("must be above delayed_after_seconds", "stale_after_seconds")
     if not policy.grace_seconds > 0:
-        return Conflict("must be above 0", "/policy/grace_seconds")
+        return Conflict("must be above 0", "grace_seconds")
     return None
 
 
@@ -55,7 +89,7 @@ def keeps_ordinal(stored: Workspace, *, active: bool, poll_interval_seconds: int
 def check_provider(connection: ProviderConnection) -> Conflict | None:
     expected = connection.expected_update_seconds
     if expected is not None and not expected > 0:
-        return Conflict("must be above 0", "/expected_update_seconds")
+        return Conflict("must be above 0", "expected_update_seconds")
     return _check_override(connection.override)
 
 
@@ -95,12 +129,12 @@ def _judge_draft(
     if draft.provider_id not in providers:
         return NotFound(f"provider {draft.provider_id}")
     if draft.device_id in seen_ids:
-        return Conflict(f"device {draft.device_id} is given twice", "/device_id")
+        return Conflict(f"device {draft.device_id} is given twice", "device_id")
     if (draft.provider_id, draft.external_id) in seen_names:
-        return Conflict(f"external id {draft.external_id} is given twice", "/external_id")
+        return Conflict(f"external id {draft.external_id} is given twice", "external_id")
     if holder is not None and holder != draft.device_id:
         return Conflict(
-            f"external id {draft.external_id} belongs to active device {holder}", "/external_id"
+            f"external id {draft.external_id} belongs to active device {holder}", "external_id"
         )
     return _check_override(_override_of(draft)) or Stored(created=draft.device_id not in stored)
 
@@ -153,5 +187,5 @@ def _check_override(override: PolicyOverride) -> Conflict | None:
     for name in ("delayed_after_seconds", "stale_after_seconds", "grace_seconds"):
         value = getattr(override, name)
         if value is not None and not value > 0:
-            return Conflict("must be above 0", f"/{name}")
+            return Conflict("must be above 0", name)
     return None
