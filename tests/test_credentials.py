@@ -93,7 +93,7 @@ async def test_the_folder_itself_may_be_a_link(folder: Path, tmp_path: Path) -> 
         *("proc/self/environ", ".", "..", "/"),
     ],
 )
-async def test_what_lies_outside_is_out_of_bounds_whether_it_exists_or_not(
+async def test_a_path_outside_is_refused_whether_it_exists_or_not(
     folder: Path, tmp_path: Path, target: str
 ) -> None:
     (folder / "lastheard").symlink_to(tmp_path / "elsewhere" / "lastheard.toml")
@@ -200,7 +200,7 @@ async def test_a_read_that_hangs_ends_with_the_deadline(
         await Credentials(folder).resolve("file:acme", seconds=0.1)
 
 
-async def test_when_all_readers_hang_files_cannot_be_read_and_the_rest_goes_on(
+async def test_hanging_readers_fail_files_and_leave_the_rest_working(
     folder: Path, dead_mount: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.1)

@@ -36,7 +36,7 @@ CREATE TRIGGER refuse_events BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTI
 """
 
 
-async def test_acceptance_2_snapshot_and_event_are_written_by_one_transaction(
+async def test_acceptance_2_one_transaction_writes_snapshot_and_event(
     dsn: str, tmp_path: Path
 ) -> None:
     buses = ["bus-1", "bus-2", "bus-3"]
@@ -52,7 +52,7 @@ async def test_acceptance_2_snapshot_and_event_are_written_by_one_transaction(
     assert rows == [{"version": 1, "sequence": 1, "together": True}] * 3
 
 
-async def test_acceptance_2_a_snapshot_does_not_move_while_its_event_cannot_be_written(
+async def test_acceptance_2_a_snapshot_never_moves_without_its_event(
     dsn: str, tmp_path: Path
 ) -> None:
     """The update waits, whole; when events can be written again it is accepted once, and only then answered."""
@@ -85,7 +85,7 @@ async def _commits(shard: Shard) -> bool:
     return checks["ingest_commits"]
 
 
-async def test_acceptance_3_a_polled_record_is_accepted_alike_as_poll_as_envelope_and_as_update(
+async def test_acceptance_3_a_record_is_accepted_alike_on_every_path(
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled(
@@ -99,7 +99,7 @@ async def test_acceptance_3_a_polled_record_is_accepted_alike_as_poll_as_envelop
         await _check_other_doors(harness, vin(0), west, [record])
 
 
-async def test_acceptance_3_a_frame_is_accepted_alike_from_the_stream_as_envelope_and_as_update(
+async def test_acceptance_3_a_frame_is_accepted_alike_on_every_path(
     dsn: str, tmp_path: Path
 ) -> None:
     harbour = streamed("harbour", 1)
@@ -154,7 +154,7 @@ def _newest_readings(history: list[Any]) -> dict[str, tuple[Any, str]]:
     }
 
 
-async def test_acceptance_3_a_stranger_is_refused_alike_at_every_door_and_each_refusal_is_in_the_ledger(
+async def test_acceptance_3_every_path_refuses_an_unknown_id_visibly(
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled("west", 1)
@@ -190,7 +190,7 @@ async def _ledger(shard: Shard) -> list[tuple[str, str, str]]:
     )
 
 
-async def test_acceptance_4_unresolved_and_conflicting_identity_is_refused_visibly_and_moves_nothing(
+async def test_acceptance_4_bad_identity_is_refused_and_moves_nothing(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     async with open_harness(dsn, tmp_path) as harness:

@@ -175,9 +175,7 @@ FOREIGN_PATHS = [
 ]
 
 
-async def test_every_bad_body_and_setting_is_refused_with_the_place_that_is_wrong_and_changes_nothing(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_a_bad_request_names_its_fault_and_changes_nothing(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
         before = await _configuration(harness)
@@ -193,9 +191,7 @@ async def test_every_bad_body_and_setting_is_refused_with_the_place_that_is_wron
         assert harness.shard.service.ingest.statistics()["submitted"] == 0
 
 
-async def test_fr_014_no_write_without_a_machines_key_and_no_key_beyond_its_scopes(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_fr_014_writes_need_a_key_with_the_right_scope(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
         await harness.shard.add_key("read-only", ["read"])
@@ -208,7 +204,7 @@ async def test_fr_014_no_write_without_a_machines_key_and_no_key_beyond_its_scop
         assert await _configuration(harness) == before
 
 
-async def test_a_workspace_beyond_the_key_is_answered_like_one_that_does_not_exist(
+async def test_a_workspace_beyond_the_key_looks_like_a_missing_one(
     dsn: str, tmp_path: Path
 ) -> None:
     async with open_harness(dsn, tmp_path) as harness:
@@ -289,9 +285,7 @@ async def test_one_bad_reading_costs_only_itself(dsn: str, tmp_path: Path) -> No
     assert ledger == []
 
 
-async def test_what_is_malformed_is_held_against_its_device_and_not_beyond_what_came_with_it(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_malformed_data_is_held_against_its_own_device_only(dsn: str, tmp_path: Path) -> None:
     state = (
         "SELECT last_rejection_reason, last_rejected_at, last_update_received_at FROM device_state"
     )
@@ -322,7 +316,7 @@ async def test_an_external_id_with_a_no_break_space_is_found(dsn: str, tmp_path:
         assert await shard.outcomes(sent) == ["accepted"]
 
 
-async def test_malformed_frames_are_counted_one_sample_is_kept_and_the_connection_lives(
+async def test_malformed_frames_are_counted_and_the_connection_lives(
     dsn: str, tmp_path: Path
 ) -> None:
     harbour = streamed(
@@ -354,7 +348,7 @@ async def _malformed_so_far(harness: Harness) -> bool:
     return bool(harness.shard.service.shard.frames_of("harbour")["malformed"] >= 20)
 
 
-async def test_a_malformed_page_fails_its_cycle_and_the_next_good_one_makes_up_for_it(
+async def test_a_malformed_page_fails_its_cycle_and_the_next_makes_up(
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled("west", faults="malformed=1")
@@ -373,9 +367,7 @@ async def test_a_malformed_page_fails_its_cycle_and_the_next_good_one_makes_up_f
         assert (await harness.shard.verdicts("west"))[vin(0)] == ("healthy", "reporting")
 
 
-async def test_a_bad_record_in_a_good_page_is_kept_as_a_sample_and_its_neighbours_get_in(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_a_bad_record_is_sampled_and_its_neighbours_get_in(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         shard, now = harness.shard, await harness.now()
         await shard.add_pushed_fleet("harbour", ["bus-1"])
@@ -406,9 +398,7 @@ async def test_a_bad_record_in_a_good_page_is_kept_as_a_sample_and_its_neighbour
     assert ledger[0]["sample"]["text"] == '{"vin":7}'
 
 
-async def test_devices_that_nobody_configured_are_refused_visibly_while_the_others_go_on(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_unknown_devices_are_refused_while_the_others_go_on(dsn: str, tmp_path: Path) -> None:
     west = polled("west", 4, every=0.5)
     async with open_harness(dsn, tmp_path, west) as harness:
         shard = harness.shard

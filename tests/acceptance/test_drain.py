@@ -20,7 +20,7 @@ DRAIN_SECONDS = 2.0
 STEPS = ["readiness", "load_balancers", "http", "hand_over", "flush", "session"]
 
 
-async def test_a_service_that_was_told_to_stop_is_not_ready_serves_on_for_its_time_and_only_then_ends(
+async def test_a_stopped_service_is_not_ready_drains_and_then_ends(
     dsn: str, tmp_path: Path, logbook: Logbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LASTHEARD_DRAIN_SECONDS", str(DRAIN_SECONDS))

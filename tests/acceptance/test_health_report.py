@@ -83,7 +83,7 @@ HOURLY_ROWS = [
     [(ROWS, {}), (HOURLY_ROWS, {"expected_update_seconds": 3600})],
     ids=["default", "hourly"],
 )
-async def test_acceptance_6_and_8_every_health_row_holds_to_the_microsecond(
+async def test_acceptance_6_and_8_health_rows_hold_to_the_microsecond(
     dsn: str, tmp_path: Path, rows: list[Row], connection: dict[str, Any]
 ) -> None:
     async with open_harness(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as harness:
@@ -112,7 +112,7 @@ async def test_acceptance_6_and_8_every_health_row_holds_to_the_microsecond(
         assert item["evidence"]["owner"] == "shard-1"
 
 
-async def test_nfr_004_a_device_is_configured_no_data_from_the_first_request_after_its_grace(
+async def test_nfr_004_a_breach_of_grace_shows_at_the_next_request(
     dsn: str, tmp_path: Path
 ) -> None:
     """Asked again and again across the end of the grace, with a clock that nobody moves."""
@@ -138,9 +138,7 @@ async def test_nfr_004_a_device_is_configured_no_data_from_the_first_request_aft
     assert all(len(items) == 1 for items in after)
 
 
-async def test_acceptance_7_the_worklist_has_stale_and_never_heard_devices_with_reason_and_recency(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_acceptance_7_the_worklist_has_reason_and_recency(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as harness:
         await _settle_rows(harness, CLEAR_ROWS, {})
         instant = await harness.now()
@@ -171,9 +169,7 @@ async def test_acceptance_7_the_worklist_has_stale_and_never_heard_devices_with_
     ]
 
 
-async def test_acceptance_7_with_nothing_to_report_the_shape_is_the_same_and_empty(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_acceptance_7_an_empty_worklist_has_the_same_shape(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         shard = harness.shard
         await shard.add_pushed_fleet("harbour", ["bus-1"])
@@ -197,7 +193,7 @@ async def test_acceptance_7_with_nothing_to_report_the_shape_is_the_same_and_emp
     assert _without_instant(worklist) == {"counts": one, "items": [], "next_cursor": None}
 
 
-async def test_fr_012_no_verdict_is_stored_and_any_shard_computes_the_same(
+async def test_fr_012_shards_compute_the_same_and_store_no_verdict(
     dsn: str, tmp_path: Path
 ) -> None:
     """Asking writes nothing, no row holds a state, and a policy that changes is felt without touching a device."""

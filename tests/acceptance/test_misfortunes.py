@@ -42,7 +42,7 @@ MISFORTUNES = [
 ]
 
 
-async def test_every_misfortune_has_its_reason_is_said_once_for_the_workspace_and_ends_with_it(
+async def test_every_misfortune_is_told_once_with_its_reason_and_ends(
     dsn: str, tmp_path: Path
 ) -> None:
     """Beside them a fleet that is well, and one of which a single vehicle is silent: that is no outage."""
@@ -208,7 +208,7 @@ async def _newest_is_completed(harness: Harness, before: int) -> bool:
     return len(cycles) > before and cycles[0]["outcome"] == "completed"
 
 
-async def test_streams_that_are_cut_come_back_one_by_one_and_fetch_what_they_missed(
+async def test_cut_streams_return_one_by_one_and_fetch_missed_data(
     dsn: str, tmp_path: Path
 ) -> None:
     """While all are away the vehicles go on, and have fallen silent when the streams return: only the state endpoint

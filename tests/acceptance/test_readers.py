@@ -25,7 +25,7 @@ READERS = 4
 WRITES = 25
 
 
-async def test_acceptance_5_readers_of_two_shards_agree_on_every_version_while_updates_pour_in(
+async def test_acceptance_5_readers_of_two_shards_agree_on_versions(
     dsn: str, tmp_path: Path
 ) -> None:
     """Lists and single snapshots, read by several at once: a version has one document and one time, whoever asks."""
@@ -86,7 +86,7 @@ async def _read(shard: Shard, number: int) -> list[tuple[Any, ...]]:
     ]
 
 
-async def test_nfr_002_every_page_shows_what_the_provider_last_said_within_one_refresh_cycle(
+async def test_nfr_002_every_page_is_current_within_one_refresh_cycle(
     dsn: str, tmp_path: Path
 ) -> None:
     """Polled and streamed: once the vehicles have fallen silent, one interval later all pages show their last words."""
@@ -139,9 +139,7 @@ def _utc(seconds: float) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=round(seconds * 1000))
 
 
-async def test_fr_013_commands_are_judged_by_the_database_not_by_what_a_process_remembers(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_fr_013_the_database_judges_commands_not_a_process(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
         one, other = harness.shards
         await one.add_pushed_fleet("harbour", ["bus-1"])
@@ -172,9 +170,7 @@ async def test_fr_013_commands_are_judged_by_the_database_not_by_what_a_process_
         ]
 
 
-async def test_fr_013_a_shard_that_starts_anew_answers_as_the_one_before(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_fr_013_a_restarted_shard_answers_as_the_one_before(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
         await harness.shard.ingest(update("harbour", "bus-1", await harness.now(), soc_percent=61))

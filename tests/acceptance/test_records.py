@@ -52,7 +52,7 @@ FIELDS = {
 }
 
 
-async def test_acceptance_10_every_cycle_can_be_followed_from_its_start_to_its_outcome_by_one_trace_id(
+async def test_acceptance_10_one_trace_id_follows_a_whole_cycle(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     west = polled("west", 3, every=0.3)
@@ -111,7 +111,7 @@ async def test_acceptance_10_a_cycle_that_fails_tells_its_end_as_well(
     assert west.credential not in str(logbook.lines())
 
 
-async def test_acceptance_10_a_run_that_somebody_asked_for_is_told_under_the_trace_id_of_the_request(
+async def test_acceptance_10_a_requested_run_has_the_requests_trace_id(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     west = polled("west", every=0.3)
@@ -132,7 +132,7 @@ async def test_acceptance_10_a_run_that_somebody_asked_for_is_told_under_the_tra
     _check_story(cycle, _story(logbook, "please-run"))
 
 
-async def test_nfr_003_an_envelope_and_an_update_are_told_under_the_trace_id_of_their_request(
+async def test_nfr_003_envelopes_and_updates_keep_their_trace_id(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     async with open_harness(dsn, tmp_path) as harness:
@@ -166,7 +166,7 @@ async def test_nfr_003_an_envelope_and_an_update_are_told_under_the_trace_id_of_
     assert told[1]["reasons"] == {"unknown_device": 1}
 
 
-async def test_nfr_003_what_a_stream_brought_is_told_from_frames_to_commit(
+async def test_nfr_003_stream_data_is_logged_from_frames_to_commit(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     harbour = streamed("harbour", 1)

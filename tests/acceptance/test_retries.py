@@ -26,9 +26,7 @@ FROM events JOIN device_state s USING (workspace_id, device_id) GROUP BY device_
 """
 
 
-async def test_fr_015_a_batch_that_is_sent_again_is_duplicate_and_changes_nothing(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_fr_015_a_batch_sent_again_changes_nothing(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         await harness.shard.add_pushed_fleet("harbour", BUSES)
         now = await harness.now()
@@ -39,9 +37,7 @@ async def test_fr_015_a_batch_that_is_sent_again_is_duplicate_and_changes_nothin
         assert await _stored(harness) == before
 
 
-async def test_fr_015_older_updates_are_stale_and_a_tie_with_another_value_is_a_conflict(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_fr_015_older_updates_are_stale_and_ties_a_conflict(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
         now = await harness.now()
@@ -75,7 +71,7 @@ async def test_fr_015_older_updates_are_stale_and_a_tie_with_another_value_is_a_
     assert ledger == {"stale": 1, "conflict": 1, "rejected": 1}
 
 
-async def test_fr_015_two_shards_and_many_senders_of_the_same_readings_store_each_at_most_once(
+async def test_fr_015_two_shards_store_the_same_readings_at_most_once(
     dsn: str, tmp_path: Path
 ) -> None:
     """Every sender sends everything, each in an order of its own: one history without a gap, one newest value."""

@@ -26,7 +26,7 @@ CLOCK_ERROR = timedelta(
 )  # slots are cut by our reading of the database's clock, started_at is its own
 
 
-async def test_acceptance_1_each_workspace_gets_a_cycle_in_every_slot_at_its_own_moment(
+async def test_acceptance_1_every_workspace_has_a_cycle_in_every_slot(
     dsn: str, tmp_path: Path
 ) -> None:
     interval = 2
@@ -86,7 +86,7 @@ async def test_acceptance_1_polling_never_calls_the_stream_transport(
         assert set(harness.requests("west")) == {"GET /rfms/vehiclestatuses 200"}
 
 
-async def test_a_run_that_was_asked_for_while_nobody_collected_is_made_as_soon_as_somebody_does(
+async def test_a_run_requested_without_a_shard_is_made_when_one_starts(
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled("west")
@@ -105,7 +105,7 @@ async def _outcome(harness: Harness, path: str) -> str:
     return outcome
 
 
-async def test_fr_002_a_restart_makes_up_for_missed_cycles_without_a_wave(
+async def test_fr_002_a_restart_makes_up_missed_cycles_without_a_wave(
     dsn: str, tmp_path: Path
 ) -> None:
     """What was missed while nobody ran is recorded, the present slot is made up for, and nothing starts at once."""

@@ -37,7 +37,7 @@ HOURLY_THRESHOLDS = {
 }
 
 
-async def test_a_device_whose_state_of_charge_stops_is_healthy_and_the_signal_is_named(
+async def test_a_device_with_one_silent_signal_is_healthy_and_names_it(
     dsn: str, tmp_path: Path
 ) -> None:
     live, recorded = streamed("live", 1), polled("recorded", 1, every=0.5)
@@ -71,7 +71,7 @@ async def test_a_device_whose_state_of_charge_stops_is_healthy_and_the_signal_is
             assert values["odometer_km"]["mark"] == "current"
 
 
-async def test_an_old_state_of_charge_beside_a_fresh_position_looks_old_under_the_default_thresholds(
+async def test_an_old_signal_looks_old_under_the_default_thresholds(
     dsn: str, tmp_path: Path
 ) -> None:
     async with open_harness(dsn, tmp_path) as harness:
@@ -97,7 +97,7 @@ async def test_an_old_state_of_charge_beside_a_fresh_position_looks_old_under_th
     assert 7200 <= snapshot["values"]["soc_percent"]["age_seconds"] < 7260
 
 
-async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet_stale(
+async def test_hourly_records_do_not_make_devices_stale_if_promised_so(
     dsn: str, tmp_path: Path
 ) -> None:
     one_record = [Reporting(silent_after_seconds=0.9)] * 2

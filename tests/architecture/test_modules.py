@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.architecture.code import (
+    MAX_LINES,
     enters_over_the_bridge,
     no_docstring,
     reads_wall_clock,
@@ -133,7 +134,7 @@ BAD = [
         "def a():\n try: ...\n except BaseException:\n  if x: return\n  raise",
     ),
     (swallows_cancellation, "actors/a.py", "with suppress(BaseException): ..."),
-    (too_long, "actors/a.py", "x = 1\n" * 401),
+    (too_long, "actors/a.py", "x = 1\n" * (MAX_LINES + 1)),
     (no_docstring, "actors/a.py", "x = 1"),
     (no_docstring, "actors/a.py", ""),
     (no_docstring, "actors/__init__.py", "from actors import ingest"),
@@ -171,7 +172,7 @@ GOOD = [
     ),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept BaseException:\n undo()\n raise"),
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept* Exception: ..."),
-    (too_long, "actors/a.py", "x = 1\n" * 456),
+    (too_long, "actors/a.py", "x = 1\n" * MAX_LINES),
     (no_docstring, "tests/__init__.py", ""),
 ]
 

@@ -101,7 +101,7 @@ def test_the_build_context_has_what_is_copied_and_nothing_secret() -> None:
     assert [path for path in kept_out if not ignored(path, patterns)] == []
 
 
-def test_an_ignore_file_that_lets_secrets_in_or_keeps_sources_out_is_noticed() -> None:
+def test_an_ignore_file_with_a_mistake_is_noticed() -> None:
     assert not ignored(".lastheard/secrets/lastheard.toml", "tests/\n.venv/")
     assert ignored("api/app.py", "*\n!requirements/")
 

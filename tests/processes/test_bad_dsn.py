@@ -48,7 +48,7 @@ async def run_all(runs: list[tuple[tuple[str, ...], str]]) -> list[Child]:
 
 
 @pytest.mark.parametrize("command", COMMANDS[:3], ids=" ".join)
-async def test_no_command_repeats_a_piece_of_a_password_that_broke_its_dsn(
+async def test_no_command_repeats_any_of_a_password_that_broke_its_dsn(
     command: tuple[str, ...],
 ) -> None:
     rows = [row for row in BROKEN if row[0] in KINDS]
@@ -61,7 +61,7 @@ async def test_no_command_repeats_a_piece_of_a_password_that_broke_its_dsn(
         assert (name, repeated(child.out + child.errors)) == (name, set())
 
 
-async def test_no_command_repeats_the_password_of_a_dsn_that_can_be_read() -> None:
+async def test_no_command_repeats_the_password_of_a_readable_dsn() -> None:
     """The database does not answer, which is said with everything that may be said."""
     dsn = f"postgresql://app:{LEFT}%2F{RIGHT}@127.0.0.1:1/fleet?password={LEFT}{RIGHT}"
     for command, child in zip(

@@ -83,7 +83,7 @@ async def test_a_secret_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize("command", [["serve"], ["token", "create", "x"]])
-async def test_a_database_without_schema_is_refused_with_the_command_that_mends_it(
+async def test_a_missing_schema_is_refused_with_the_command_to_run(
     empty_dsn: str, command: list[str]
 ) -> None:
     assert_says(
@@ -113,7 +113,7 @@ async def test_checking_an_embedded_database_changes_nothing_either() -> None:
     assert (child.exit_code, child.out.split(",")[0]) == (REFUSED, "schema none")
 
 
-async def test_the_settings_can_be_checked_without_showing_the_password() -> None:
+async def test_settings_can_be_checked_without_showing_the_password() -> None:
     good = await run_with("config", "check", dsn="postgresql://lastheard:hush-hush@db/lastheard")
     bad = await run_with("config", "check", pool_size="1")
     assert good.exit_code == 0
@@ -123,7 +123,7 @@ async def test_the_settings_can_be_checked_without_showing_the_password() -> Non
     assert_says(bad, USAGE, "LASTHEARD_POOL_SIZE", "greater than or equal to 4", "default 8")
 
 
-async def test_an_api_that_leaves_no_connection_to_collect_with_is_refused() -> None:
+async def test_an_api_that_leaves_no_connection_to_collect_is_refused() -> None:
     child = await run_with("config", "check", pool_size="8", api_pool_size="6")
     assert_says(
         child,
@@ -150,7 +150,7 @@ async def test_a_scope_that_does_not_exist_makes_no_token(dsn: str) -> None:
     assert child.out == ""
 
 
-async def test_a_port_in_use_ends_the_newcomer_and_leaves_the_one_who_has_it_alone(
+async def test_a_port_in_use_ends_only_the_second_process(
     dsn: str, postgres_stores: Stores
 ) -> None:
     """Also with the same shard_id, as when somebody starts `lastheard serve` twice: it must not supersede it first."""
@@ -164,7 +164,7 @@ async def test_a_port_in_use_ends_the_newcomer_and_leaves_the_one_who_has_it_alo
         assert (await shard.runtime())["shard"]["epoch"] == 1
 
 
-async def test_a_probe_port_in_use_ends_the_newcomer_and_names_its_setting(
+async def test_a_probe_port_in_use_ends_the_process_naming_the_setting(
     dsn: str, postgres_stores: Stores
 ) -> None:
     key = await make_key(postgres_stores)

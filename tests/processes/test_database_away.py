@@ -228,7 +228,7 @@ async def _go_through_on(server: EmbeddedPostgres, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fate", LostCommit, ids=lambda fate: fate.value)
-async def test_a_commit_whose_answer_is_lost_is_found_out_and_stored_once(
+async def test_a_commit_whose_answer_is_lost_is_stored_once(
     dsn: str, postgres_stores: Stores, fate: LostCommit
 ) -> None:
     key = await make_key(postgres_stores)

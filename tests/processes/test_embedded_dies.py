@@ -173,7 +173,7 @@ async def make_depot(served: Served, key: str) -> None:
             assert answer.status_code in (200, 201), answer.text
 
 
-async def test_an_adopted_server_is_watched_and_started_again_under_the_same_dsn(
+async def test_an_adopted_server_is_restarted_under_the_same_dsn(
     folder: Path,
 ) -> None:
     async with serving(folder) as served:
@@ -229,7 +229,7 @@ async def test_a_server_that_dies_again_and_again_ends_the_block(folder: Path) -
     assert await find_running_server(data_dir) is None
 
 
-async def test_a_block_that_fails_with_its_server_ends_with_the_servers_fault(folder: Path) -> None:
+async def test_a_block_failing_with_its_server_gets_the_servers_fault(folder: Path) -> None:
     async def lose_the_server() -> None:
         async with open_supervised(
             folder / "postgresql", intensity=Intensity(restarts=0, within_seconds=600.0)
@@ -273,7 +273,7 @@ async def test_a_token_made_beside_a_running_serve_works_at_once(folder: Path) -
     assert served.child.exit_code == 0
 
 
-async def test_a_shared_server_is_left_alone_and_replaced_when_its_owner_ends(folder: Path) -> None:
+async def test_a_shared_server_is_replaced_only_when_its_owner_ends(folder: Path) -> None:
     data_dir = folder / "postgresql"
     async with open_supervised(data_dir) as server:
         async with open_shared(data_dir) as (dsn, is_ours):

@@ -142,7 +142,7 @@ def report(
     )
 
 
-async def test_beside_a_synchronous_standby_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+async def test_a_synchronous_standby_loses_nothing_acknowledged(tmp_path: Path) -> None:
     async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
         await pair.make_synchronous()
         await scene.poster.wait_for_verdicts(10)
@@ -155,7 +155,7 @@ async def test_beside_a_synchronous_standby_nothing_acknowledged_is_lost(tmp_pat
         report("synchronous standby", failover, events, len(scene.poster.acknowledged), 0)
 
 
-async def test_what_a_synchronous_standby_never_confirmed_is_not_acknowledged(
+async def test_a_unit_that_no_standby_confirmed_is_not_acknowledged(
     tmp_path: Path,
 ) -> None:
     """A COMMIT that is broken off while it waits for the standby stands on the primary alone, for everyone to see. Who
@@ -199,7 +199,7 @@ async def break_off_commit(pair: Pair, *, after: int) -> None:
 
 
 @pytest.mark.parametrize("broken", [killed, silent])
-async def test_beside_an_asynchronous_standby_only_the_newest_is_lost_and_history_is_whole(
+async def test_an_asynchronous_standby_loses_only_the_newest_history(
     tmp_path: Path, broken: Breakdown
 ) -> None:
     async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
@@ -226,7 +226,7 @@ async def test_beside_an_asynchronous_standby_only_the_newest_is_lost_and_histor
         )
 
 
-async def test_a_switchover_is_followed_by_every_connection_and_loses_nothing(
+async def test_every_connection_follows_a_switchover_without_loss(
     tmp_path: Path,
 ) -> None:
     async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:

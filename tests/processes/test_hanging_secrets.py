@@ -97,7 +97,7 @@ async def watch(shard: Shard, slow: list[float]) -> None:
     ],
     ids=["fifo", "dead mount"],
 )
-async def test_a_secret_that_hangs_stops_neither_probes_nor_others_nor_the_end(
+async def test_a_secret_that_hangs_stops_nothing_else(
     dsn: str, postgres_stores: Stores, tmp_path: Path, command: Sequence[str], file: str, says: str
 ) -> None:
     os.mkfifo(tmp_path / "pipe")

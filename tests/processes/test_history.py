@@ -67,7 +67,7 @@ def test_a_sequence_that_stands_twice_is_found() -> None:
     ]
 
 
-def test_the_same_update_accepted_twice_is_found_although_the_numbers_fit() -> None:
+def test_an_update_accepted_twice_is_found_though_numbers_fit() -> None:
     again = GOOD[2]._replace(sequence=4, recorded_at=at(4))
     assert find_faults([*GOOD, again], [row(4, 4, 78.0, 3)]) == [
         "oldtown/bus_1: sequence 4 holds a soc_percent that was not newer"
@@ -86,7 +86,7 @@ def test_a_snapshot_that_lags_behind_its_state_is_found() -> None:
     ]
 
 
-def test_of_two_values_at_one_time_the_first_stands_and_the_second_is_no_event() -> None:
+def test_the_second_value_at_one_time_is_no_event() -> None:
     tie = event(4, "c", seconds=3, soc=50.0)
     assert find_faults([*GOOD, tie], [row(4, 4, 78.0, 3)]) == [
         "oldtown/bus_1: sequence 4 holds a soc_percent that was not newer"
@@ -119,7 +119,7 @@ def test_a_trace_must_have_a_number_of_events_that_is_possible() -> None:
     assert find_miscounted({"b": {0, 3}}, GOOD) == ["trace b has 2 events, not [0, 3]"]
 
 
-def test_what_was_logged_must_be_stored_and_what_was_stored_logged() -> None:
+def test_the_log_and_the_store_must_have_the_same_units() -> None:
     logged = [Logged("a", 1, at(0.5)), Logged("b", 2, at(1.5))]
     assert find_unlogged([Generation(1, logged, killed=False)], GOOD) == []
     assert find_unlogged([Generation(1, logged, killed=False)], GOOD[:2]) == [
@@ -130,9 +130,7 @@ def test_what_was_logged_must_be_stored_and_what_was_stored_logged() -> None:
     ]
 
 
-def test_a_killed_process_may_have_stored_its_last_unit_without_logging_it_but_nothing_before() -> (
-    None
-):
+def test_only_the_last_unit_of_a_killed_process_may_lack_its_log() -> None:
     logged = [Logged("a", 1, at(0.5)), Logged("b", 1, at(1.5))]
     assert find_unlogged([Generation(1, logged, killed=True)], GOOD) == []
     assert find_unlogged([Generation(1, logged[1:], killed=True)], GOOD) == [

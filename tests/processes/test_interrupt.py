@@ -180,7 +180,7 @@ def each(*, violent: bool) -> pytest.MarkDecorator:
 @pytest.mark.parametrize(
     "name", [instant.name for instant in INSTANTS if instant.is_ours and not instant.is_violent]
 )
-def test_it_ends_soon_and_its_exit_code_says_whether_it_was_running(
+def test_it_ends_soon_and_the_exit_code_says_if_it_was_running(
     endings: dict[str, Ending], name: str
 ) -> None:
     ending = endings[name]
@@ -203,7 +203,7 @@ def test_no_process_is_left(endings: dict[str, Ending], name: str) -> None:
 
 
 @each(violent=True)
-def test_of_a_demo_that_could_not_end_in_order_only_postgresql_may_be_left(
+def test_only_postgresql_may_outlive_a_demo_that_ends_badly(
     endings: dict[str, Ending], name: str
 ) -> None:
     """Killed, it can tell nobody; a second signal it still hears."""

@@ -54,7 +54,7 @@ FLEETS: Final = (
 )
 
 
-async def test_nothing_acknowledged_is_lost_or_stored_twice_when_the_process_is_killed(
+async def test_a_kill_neither_loses_nor_repeats_acknowledged_data(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     random = Random(SEED)

@@ -88,7 +88,7 @@ async def test_the_work_of_a_killed_shard_goes_on_elsewhere(
     assert max(heard.values()) - killed_at < TAKEOVER_SECONDS
 
 
-async def test_a_paused_shard_notices_that_it_was_given_up_and_comes_back_to_work(
+async def test_a_paused_shard_that_was_declared_dead_rejoins(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     async with open_cluster(dsn, postgres_stores, tmp_path) as cluster:
@@ -253,7 +253,7 @@ async def test_a_shard_that_joins_is_given_its_share_step_by_step(
 # --- the database away
 
 
-async def test_a_lone_shard_outlasts_an_absence_of_the_database_without_losing_a_batch(
+async def test_a_lone_shard_outlasts_a_database_absence_without_loss(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     async with (
@@ -298,7 +298,7 @@ def _count_by_trace(
     return counts
 
 
-async def test_three_shards_outlast_an_absence_of_the_database_with_one_owner_each(
+async def test_three_shards_outlast_a_database_absence_one_owner_each(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     async with (
@@ -333,7 +333,7 @@ async def _take_the_database_away(
 # --- commands
 
 
-async def test_commands_reach_the_actors_of_another_shard_at_once_by_notice_and_soon_without(
+async def test_commands_reach_another_shard_even_without_notices(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     async with (

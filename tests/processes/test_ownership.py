@@ -38,7 +38,7 @@ def test_a_workspace_that_moves_has_a_good_history() -> None:
     assert find_usurpations([*reversed(GOOD), over_http]) == []
 
 
-def test_an_old_token_after_its_successors_on_one_device_is_found() -> None:
+def test_an_old_token_after_a_newer_one_on_its_device_is_found() -> None:
     damaged = [*GOOD, event(5, 2, shard="birch")]
     assert find_usurpations(damaged) == [
         "workspace:oldtown: bus_1 sequence 5 has token 2 after token 3 at 4",
@@ -46,7 +46,7 @@ def test_an_old_token_after_its_successors_on_one_device_is_found() -> None:
     ]
 
 
-def test_an_old_token_after_its_successors_first_is_found_on_another_device_too() -> None:
+def test_an_old_token_after_a_newer_one_elsewhere_is_found() -> None:
     damaged = [*GOOD, event(3, 1, device="bus_2")]
     assert find_usurpations(damaged) == [
         f"workspace:oldtown: token 1 wrote at {at(3)}, its successor had begun at {at(3)}"

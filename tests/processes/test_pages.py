@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.processes, pytest.mark.postgres]
 
 
-async def test_a_page_begun_on_one_shard_goes_on_at_another_with_another_dsn(
+async def test_a_page_begun_on_one_shard_goes_on_at_another(
     dsn: str, database: Database, postgres_stores: Stores
 ) -> None:
     key = await make_key(postgres_stores)

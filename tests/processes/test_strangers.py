@@ -56,7 +56,7 @@ async def ask_anew(url: str, key: str | None = None) -> int:
         return (await client.get(url)).status_code
 
 
-async def test_a_good_key_and_probes_are_answered_while_strangers_fill_the_api(
+async def test_good_keys_and_probes_are_answered_while_strangers_flood(
     dsn: str, postgres_stores: Stores
 ) -> None:
     key = await make_key(postgres_stores)
@@ -148,7 +148,7 @@ async def run_all(calls: Iterable[Callable[[], Awaitable[None]]], *, at_once: in
             nursery.start_soon(call_one, call)
 
 
-async def test_without_a_descriptor_left_probes_and_good_keys_are_answered(
+async def test_good_keys_and_probes_are_answered_without_descriptors(
     dsn: str, postgres_stores: Stores
 ) -> None:
     key = await make_key(postgres_stores)

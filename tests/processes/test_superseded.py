@@ -33,7 +33,7 @@ SUPERSEDED_SECONDS: Final = 30.0
 FLEETS: Final = ("--devices", "20", "--tenants", "2", "--rate", "8", "--seed", "9")
 
 
-async def test_the_first_process_ends_by_itself_and_the_second_goes_on_without_a_gap(
+async def test_the_first_process_ends_and_the_second_leaves_no_gap(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     key = await make_key(postgres_stores)

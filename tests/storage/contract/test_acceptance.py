@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.storage.contract.cast import World
 
 
-async def test_an_accepted_update_moves_snapshot_state_and_history_together(world: World) -> None:
+async def test_an_accepted_update_moves_snapshot_state_and_history(world: World) -> None:
     at = world.ago(minutes=3)
     assert await world.send(world.update("bus-1", at, soc_percent=50.0, charging=True)) == [
         "accepted"
@@ -42,7 +42,7 @@ async def test_an_accepted_update_moves_snapshot_state_and_history_together(worl
     assert world.now <= event.recorded_at < world.now + timedelta(minutes=5)
 
 
-async def test_a_second_sending_is_a_duplicate_an_older_one_stale_another_value_a_conflict(
+async def test_same_older_and_conflicting_updates_are_told_apart(
     world: World,
 ) -> None:
     at = world.ago(minutes=3)
@@ -65,7 +65,7 @@ async def test_a_late_frame_does_not_move_the_snapshot_back(world: World) -> Non
     assert await world.snapshot("bus-1") == before
 
 
-async def test_a_late_frame_with_a_signal_of_its_own_adds_that_signal_only(world: World) -> None:
+async def test_a_late_frame_adds_only_the_signal_that_was_missing(world: World) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
     late = world.update("bus-1", world.ago(minutes=9), soc_percent=60.0, charging=False)
     assert await world.send(late) == ["accepted"]
@@ -75,7 +75,7 @@ async def test_a_late_frame_with_a_signal_of_its_own_adds_that_signal_only(world
     assert row.last_update_received_at == world.ago(minutes=3)
 
 
-async def test_a_value_that_stays_the_same_moves_the_receipt_but_not_the_change(
+async def test_an_unchanged_value_moves_the_receipt_but_not_the_change(
     world: World,
 ) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
@@ -89,7 +89,7 @@ async def test_a_value_that_stays_the_same_moves_the_receipt_but_not_the_change(
     )
 
 
-async def test_updates_of_one_device_fold_within_a_unit_across_its_submissions(
+async def test_updates_of_one_device_fold_across_a_units_submissions(
     world: World,
 ) -> None:
     receipts = await world.commit(
@@ -145,7 +145,7 @@ async def test_an_external_id_finds_the_device_of_its_own_connection(world: Worl
         ({"vehicle_id": "v-bus-1", "external_id": "x-bus-1"}, "accepted"),
     ],
 )
-async def test_who_an_update_says_it_is_from_must_agree_with_the_registry(
+async def test_the_identity_in_an_update_must_agree_with_the_registry(
     world: World, claims: dict[str, str | None], answer: str
 ) -> None:
     assert await world.send(

@@ -50,7 +50,7 @@ async def test_a_slot_with_a_completed_cycle_is_not_repeated(world: World) -> No
     assert (await world.start(slot(1))).started
 
 
-async def test_a_slot_whose_cycle_did_not_complete_gets_another_attempt(world: World) -> None:
+async def test_a_slot_with_an_incomplete_cycle_gets_another_attempt(world: World) -> None:
     await world.end(await world.start(slot()), CycleOutcome.PARTIAL)
     second, third = await world.start(slot()), await world.start(slot())
     assert [start.key.attempt for start in (second, third)] == [2, 3]
@@ -65,7 +65,7 @@ async def test_attempts_are_counted_for_each_trigger(world: World) -> None:
     assert (await world.start(slot(trigger=LATE))).key == slot(trigger=LATE)
 
 
-async def test_runs_on_demand_neither_close_a_slot_nor_mind_a_closed_one(world: World) -> None:
+async def test_runs_on_demand_and_slots_do_not_affect_each_other(world: World) -> None:
     await world.end(await world.start(slot(trigger=MANUAL)))
     regular = await world.start(slot())
     assert regular.started
@@ -73,7 +73,7 @@ async def test_runs_on_demand_neither_close_a_slot_nor_mind_a_closed_one(world: 
     assert (await world.start(slot(trigger=MANUAL))).key == slot(trigger=MANUAL, attempt=2)
 
 
-async def test_two_shards_that_start_one_slot_at_once_get_an_attempt_each(world: World) -> None:
+async def test_two_shards_that_start_one_slot_get_an_attempt_each(world: World) -> None:
     other = await world.begin("shard-2")
     starts: list[CycleStart] = []
 
@@ -86,7 +86,7 @@ async def test_two_shards_that_start_one_slot_at_once_get_an_attempt_each(world:
     assert sorted(start.key.attempt for start in starts) == [1, 2]
 
 
-async def test_a_session_that_is_over_starts_misses_abandons_and_takes_nothing(
+async def test_a_session_that_is_over_changes_no_cycle_and_no_request(
     world: World,
 ) -> None:
     await world.start(slot())
@@ -100,7 +100,7 @@ async def test_a_session_that_is_over_starts_misses_abandons_and_takes_nothing(
     assert await world.outcomes() == ["requested", "running"]
 
 
-async def test_what_is_left_running_by_whomever_is_abandoned_and_nothing_else(world: World) -> None:
+async def test_exactly_the_running_cycles_are_abandoned(world: World) -> None:
     other = await world.begin("shard-2")
     orphan = await world.start(slot(), other)
     await world.end(await world.start(slot(1)))
@@ -119,7 +119,7 @@ async def test_the_former_epoch_of_ones_own_shard_leaves_orphans_too(world: Worl
     assert await world.stores.cycles.abandon_orphans(await world.begin("shard-1"), HARBOUR) == 1
 
 
-async def test_a_missed_slot_is_recorded_once_and_a_touched_one_left_alone(world: World) -> None:
+async def test_a_missed_slot_is_recorded_once_and_a_tried_one_is_not(world: World) -> None:
     await world.start(slot(1, LATE))
     slots = [slot(number).slot_start_at for number in (0, 1, 2, 2)]
     for _ in range(2):
@@ -142,7 +142,7 @@ async def test_a_request_is_taken_once(world: World) -> None:
     assert await world.stores.registry.request_cycle(HARBOUR, "trace-b") != wanted
 
 
-async def test_a_request_waits_for_an_owner_who_has_read_the_configuration_of_then(
+async def test_a_request_waits_for_an_owner_with_its_configuration(
     world: World,
 ) -> None:
     former = await world.config_version()

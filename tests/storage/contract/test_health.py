@@ -198,7 +198,7 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) ->
     )
 
 
-async def test_deferred_submissions_are_a_backlog_of_their_own_workspace_alone(
+async def test_deferred_submissions_count_for_their_own_workspace_only(
     world: World,
 ) -> None:
     """Two workspaces of one shard; a row of the harbour has been locked for two minutes."""
@@ -212,7 +212,7 @@ async def test_deferred_submissions_are_a_backlog_of_their_own_workspace_alone(
     assert waits == {HARBOUR: {120.25}, ISLAND: {0.5}}
 
 
-async def test_the_owner_is_who_has_the_lease_and_not_who_ran_the_newest_cycle(
+async def test_the_owner_is_told_by_the_lease_not_by_the_newest_cycle(
     world: World,
 ) -> None:
     """A completed slot is not repeated, so a new owner may own for a whole interval before it begins a cycle."""

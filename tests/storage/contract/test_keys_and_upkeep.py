@@ -50,14 +50,14 @@ async def test_the_same_key_again_replaces_what_is_stored(world: World) -> None:
     assert await world.stores.keys.find_key("k1") == renewed
 
 
-async def test_partitions_are_made_ahead_once_and_counted_without_a_gap(world: World) -> None:
+async def test_partitions_are_made_once_ahead_and_without_a_gap(world: World) -> None:
     assert await world.stores.reads.check_ready() == 1
     assert await world.stores.upkeep.ensure_partitions(days_ahead=3) == 3
     assert await world.stores.upkeep.ensure_partitions(days_ahead=2) == 3
     assert await world.stores.reads.check_ready() == 3
 
 
-async def test_retention_drops_old_cycles_that_are_over_and_nothing_that_is_young(
+async def test_retention_drops_only_old_cycles_that_are_over(
     world: World,
 ) -> None:
     days = [world.now - timedelta(days=age) for age in (31, 29)]
@@ -76,7 +76,7 @@ async def test_retention_drops_old_cycles_that_are_over_and_nothing_that_is_youn
     )
 
 
-async def test_retention_drops_edges_of_connections_and_quarantine_with_the_events_of_their_time(
+async def test_retention_drops_edges_and_quarantine_with_the_events(
     world: World,
 ) -> None:
     opened = ConnectionFact(HARBOUR, "steady", ConnectionFactKind.STREAM_OPENED, world.now)

@@ -59,7 +59,7 @@ async def test_a_first_look_finds_everything_free_since_it_was_made(world: World
     assert found.free == {HARBOUR: about(100), ISLAND: about(100)}
 
 
-async def test_what_is_owned_is_mine_to_its_owner_and_nothing_to_others(world: World) -> None:
+async def test_an_owned_workspace_is_mine_to_its_owner_and_to_no_other(world: World) -> None:
     other = await world.begin("shard-2")
     assert await claim(world, other, HARBOUR) == {HARBOUR: 1}
     assert (await look(world, other)).mine == {HARBOUR: 1}
@@ -67,7 +67,7 @@ async def test_what_is_owned_is_mine_to_its_owner_and_nothing_to_others(world: W
     assert (seen.mine, list(seen.free)) == ({}, [ISLAND])
 
 
-async def test_a_workspace_that_is_active_no_more_is_retired_to_its_owner_and_free_to_nobody(
+async def test_an_inactive_workspace_is_retired_and_never_free(
     world: World,
 ) -> None:
     await claim(world, world.session)
@@ -96,13 +96,13 @@ async def test_who_has_expired_is_no_member_even_to_itself(world: World) -> None
     assert (await look(world, other)).members == {"shard-2"}
 
 
-async def test_a_later_boot_of_the_same_shard_is_no_member_to_the_earlier_one(world: World) -> None:
+async def test_a_later_boot_of_a_shard_is_no_member_to_the_earlier_one(world: World) -> None:
     again = await world.begin("shard-1")
     assert (await look(world)).members == frozenset()
     assert (await look(world, again)).members == {"shard-1"}
 
 
-async def test_an_owner_that_expired_and_lives_is_expired_and_its_lease_not_free(
+async def test_an_expired_owner_that_lives_keeps_its_lease(
     world: World,
 ) -> None:
     await claim(world, await world.begin("shard-2"))
@@ -147,7 +147,7 @@ async def test_what_a_dead_or_ended_session_held_is_free_since_its_end(world: Wo
     assert (await look(world)).free == {HARBOUR: about(50), ISLAND: about(70)}
 
 
-async def test_what_a_former_epoch_held_is_free_since_the_next_began_and_nobodys_before_it_is_claimed(
+async def test_leases_of_a_former_epoch_are_free_since_the_next_began(
     world: World,
 ) -> None:
     await claim(world, world.session)
@@ -163,7 +163,7 @@ async def test_what_a_former_epoch_held_is_free_since_the_next_began_and_nobodys
 # --- Claiming ---------------------------------------------------------------------------------------------------------
 
 
-async def test_what_somebody_live_holds_cannot_be_claimed_not_even_by_itself(world: World) -> None:
+async def test_a_lease_of_a_live_session_cannot_be_claimed_even_by_it(world: World) -> None:
     other = await world.begin("shard-2")
     assert await claim(world, other, HARBOUR) == {HARBOUR: 1}
     assert await claim(world, world.session) == {ISLAND: 1}
@@ -172,7 +172,7 @@ async def test_what_somebody_live_holds_cannot_be_claimed_not_even_by_itself(wor
     assert await claim(world, world.session) == {}  # expired is not dead
 
 
-async def test_tokens_grow_by_one_with_each_acquisition_whoever_makes_it(world: World) -> None:
+async def test_tokens_grow_by_one_with_each_acquisition_by_anyone(world: World) -> None:
     other = await world.begin("shard-2")
     tokens = []
     for session in (world.session, other, other, world.session):
@@ -205,12 +205,12 @@ async def test_two_claimers_share_and_no_lease_has_two_owners(world: World) -> N
         await world.stores.leases.release(sessions[1], taken[1])
 
 
-async def test_there_is_nothing_to_claim_of_a_workspace_that_does_not_exist(world: World) -> None:
+async def test_a_workspace_that_does_not_exist_cannot_be_claimed(world: World) -> None:
     assert await claim(world, world.session, "nowhere") == {}
     assert await claim(world, world.session, HARBOUR, HARBOUR) == {HARBOUR: 1}
 
 
-async def test_a_session_that_is_over_claims_releases_and_declares_nothing(world: World) -> None:
+async def test_a_session_that_is_over_changes_no_lease_and_no_session(world: World) -> None:
     superseded = world.session
     await claim(world, superseded, HARBOUR)
     await world.begin("shard-2", ttl_seconds=0)
@@ -226,7 +226,7 @@ async def test_a_session_that_is_over_claims_releases_and_declares_nothing(world
 # --- Releasing --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_release_is_for_one_acquisition_and_a_late_one_does_nothing(world: World) -> None:
+async def test_a_release_is_for_one_acquisition_and_does_nothing_later(world: World) -> None:
     other, leases = await world.begin("shard-2"), world.stores.leases
     await claim(world, world.session, HARBOUR)
     assert await leases.release(world.session, {HARBOUR: 1, ISLAND: 1, "nowhere": 1}) == 1
@@ -240,7 +240,7 @@ async def test_a_release_is_for_one_acquisition_and_a_late_one_does_nothing(worl
 # --- Declaring dead ---------------------------------------------------------------------------------------------------
 
 
-async def test_every_unit_of_a_session_declared_dead_is_fenced_and_its_leases_are_free(
+async def test_a_session_declared_dead_is_fenced_and_its_leases_free(
     world: World,
 ) -> None:
     dead = await world.begin("shard-2")
@@ -255,7 +255,7 @@ async def test_every_unit_of_a_session_declared_dead_is_fenced_and_its_leases_ar
     assert await claim(world, world.session) == {HARBOUR: 2, ISLAND: 2}
 
 
-async def test_what_the_dead_one_collected_is_fenced_after_it_rejoins_and_what_nobody_owned_commits(
+async def test_data_collected_before_a_rejoin_is_fenced_unless_unowned(
     world: World,
 ) -> None:
     dead = await world.begin("shard-2")
@@ -271,7 +271,7 @@ async def test_what_the_dead_one_collected_is_fenced_after_it_rejoins_and_what_n
     assert [receipt.results[0].outcome for receipt in receipts] == ["rejected", "accepted"]
 
 
-async def test_a_session_that_expired_and_was_not_declared_dead_goes_on_with_its_epoch(
+async def test_an_expired_session_not_declared_dead_keeps_its_epoch(
     world: World,
 ) -> None:
     tokens = await claim(world, world.session)
@@ -300,7 +300,7 @@ async def test_all_that_expired_are_declared_at_once_and_nobody_else(world: Worl
     assert not (await look(world)).expired
 
 
-async def test_the_heartbeat_of_a_session_declared_dead_is_over_for_good_and_that_of_its_next_epoch_is_not(
+async def test_a_dead_sessions_heartbeat_is_over_until_its_next_epoch(
     world: World,
 ) -> None:
     dead = await world.begin("shard-2")
@@ -316,7 +316,7 @@ async def test_the_heartbeat_of_a_session_declared_dead_is_over_for_good_and_tha
 # --- Credentials ------------------------------------------------------------------------------------------------------
 
 
-async def test_credentials_are_those_of_active_connections_of_active_workspaces(
+async def test_credentials_belong_to_active_workspaces_and_connections(
     world: World,
 ) -> None:
     registry = world.stores.registry

@@ -54,7 +54,7 @@ def needing(world: World, key: Key) -> Submission:
 
 
 @pytest.mark.parametrize(("table", "name", "key"), CASES)
-async def test_a_unit_that_needs_a_locked_row_writes_nothing_and_the_row_is_found(
+async def test_a_unit_with_a_locked_row_writes_nothing_and_names_it(
     world: World, table: str, name: str, key: Key
 ) -> None:
     await world.start(slot())

@@ -65,7 +65,7 @@ async def test_events_are_newest_first_and_page_by_time_and_sequence(world: Worl
     assert await world.sequences("bus-1") == [5, 4, 3, 2, 1]
 
 
-async def test_pages_of_events_neither_lose_nor_repeat_any_after_the_clock_was_set_back(
+async def test_event_pages_are_complete_after_the_clock_was_set_back(
     world: World,
 ) -> None:
     for minute in (99, 98):

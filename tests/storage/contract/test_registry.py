@@ -23,7 +23,7 @@ SAME, NEW = Stored(created=False), Stored(created=True)
 # --- Workspaces -------------------------------------------------------------------------------------------------------
 
 
-async def test_workspaces_take_the_lowest_free_ordinals_one_after_the_other(world: World) -> None:
+async def test_new_workspaces_take_the_lowest_free_ordinals_in_turn(world: World) -> None:
     assert await world.put_workspace("aerodrome") == NEW
     assert await ordinals(world) == {HARBOUR: 0, ISLAND: 1, "aerodrome": 2}
 
@@ -41,7 +41,7 @@ async def test_each_interval_has_a_series_of_its_own(world: World) -> None:
     }
 
 
-async def test_an_ordinal_is_freed_at_deactivation_and_the_lowest_free_one_taken(
+async def test_deactivation_frees_an_ordinal_and_the_lowest_is_taken(
     world: World,
 ) -> None:
     for name in ("a", "b", "c"):
@@ -55,7 +55,7 @@ async def test_an_ordinal_is_freed_at_deactivation_and_the_lowest_free_one_taken
     assert await ordinals(world) == {"new": 0, ISLAND: 1, "a": 2, HARBOUR: 3, "c": 4, "b": 5}
 
 
-async def test_a_workspace_made_inactive_has_no_ordinal_until_it_is_activated(world: World) -> None:
+async def test_a_workspace_put_inactive_has_no_ordinal_until_activated(world: World) -> None:
     await world.put_workspace("resting", active=False, poll_interval_seconds=60)
     await world.put_workspace("resting", active=False, poll_interval_seconds=300)
     assert (await ordinals(world))["resting"] is None
@@ -63,7 +63,7 @@ async def test_a_workspace_made_inactive_has_no_ordinal_until_it_is_activated(wo
     assert (await ordinals(world))["resting"] == 2
 
 
-async def test_another_interval_moves_a_workspace_into_the_other_series(world: World) -> None:
+async def test_another_interval_moves_a_workspace_to_another_series(world: World) -> None:
     for number in range(3):
         await world.put_workspace(f"quick-{number}", poll_interval_seconds=60)
     await world.put_workspace("quick-1", poll_interval_seconds=300)
@@ -117,7 +117,7 @@ async def test_the_same_workspace_again_changes_nothing(world: World) -> None:
     assert await world.stores.registry.get_workspace(HARBOUR) == before
 
 
-async def test_a_changed_workspace_keeps_its_ordinal_and_tells_the_actors(world: World) -> None:
+async def test_a_changed_workspace_keeps_its_ordinal_and_tells_actors(world: World) -> None:
     before = await get(world, ISLAND)
     assert await world.put_workspace(ISLAND, policy=Policy(grace_seconds=60.0)) == SAME
     wanted = replace(
@@ -144,7 +144,7 @@ async def test_a_workspace_that_the_tables_would_refuse_is_a_conflict(
     assert await world.stores.registry.get_workspace("aerodrome") is None
 
 
-async def test_a_list_of_workspaces_holds_those_that_may_be_seen_after_the_given_one(
+async def test_a_list_of_workspaces_has_the_visible_ones_after_a_place(
     world: World,
 ) -> None:
     await world.put_workspace("Zoo")
@@ -180,7 +180,7 @@ async def test_a_provider_connection_comes_back_as_it_was_put(world: World) -> N
     assert await world.stores.registry.get_provider(HARBOUR, "fresh") == wanted
 
 
-async def test_the_same_connection_again_is_no_change_but_another_one_is(world: World) -> None:
+async def test_only_a_different_connection_is_a_change(world: World) -> None:
     before = await world.config_version()
     assert await world.stores.registry.put_provider(connection("steady")) == SAME
     assert await world.config_version() == before
@@ -188,7 +188,7 @@ async def test_the_same_connection_again_is_no_change_but_another_one_is(world: 
     assert await world.config_version() == before + 1
 
 
-async def test_a_connection_needs_its_workspace_and_sensible_thresholds(world: World) -> None:
+async def test_a_connection_needs_a_workspace_and_sensible_thresholds(world: World) -> None:
     registry = world.stores.registry
     assert await registry.put_provider(connection("steady", "nowhere")) == NotFound("workspace")
     refusal = await registry.put_provider(connection("fresh", expected_update_seconds=0.0))
@@ -238,7 +238,7 @@ async def test_a_device_without_an_activation_time_is_active_from_now(world: Wor
     assert timedelta(0) < device.activated_at - world.now < timedelta(minutes=5)
 
 
-async def test_an_external_id_belongs_to_one_active_device_of_a_connection(world: World) -> None:
+async def test_an_external_id_has_one_active_device_of_a_connection(world: World) -> None:
     (refusal,) = await put(world, world.draft("bus-8", external_id="x-bus-1"))
     assert isinstance(refusal, Conflict)
     assert refusal.field == "external_id"
@@ -255,7 +255,7 @@ async def test_two_devices_of_one_command_cannot_share_an_external_id(world: Wor
     assert [type(answer) for answer in answers] == [Stored, Conflict]
 
 
-async def test_an_external_id_is_free_once_its_device_is_retired_or_renamed(world: World) -> None:
+async def test_retiring_or_renaming_a_device_frees_its_external_id(world: World) -> None:
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     assert await put(world, world.draft("bus-8", external_id="x-bus-1")) == [NEW]
     assert await put(world, world.draft("bus-2", external_id="x-other")) == [SAME]
@@ -264,7 +264,7 @@ async def test_an_external_id_is_free_once_its_device_is_retired_or_renamed(worl
     assert isinstance(refusal, Conflict)
 
 
-async def test_who_took_over_an_external_id_keeps_it_when_the_former_device_comes_back_under_another(
+async def test_a_taken_external_id_stays_if_its_former_device_returns(
     world: World,
 ) -> None:
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
@@ -289,7 +289,7 @@ async def test_retiring_again_keeps_the_first_instant(world: World) -> None:
     assert await world.stores.registry.retire_device(HARBOUR, "bus-77") == NotFound("device")
 
 
-async def test_a_retired_device_put_again_is_active_anew_and_its_versions_go_on(
+async def test_a_retired_device_put_again_is_active_and_versions_go_on(
     world: World,
 ) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
@@ -303,7 +303,7 @@ async def test_a_retired_device_put_again_is_active_anew_and_its_versions_go_on(
     assert (await world.snapshot("bus-1")).version == 2
 
 
-async def test_a_list_of_devices_is_in_key_order_and_without_the_retired_ones(world: World) -> None:
+async def test_a_list_of_devices_is_in_key_order_without_retired_ones(world: World) -> None:
     await put(world, world.draft("Bus-1"), world.draft("bus-10"))
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     listed = world.stores.registry.list_devices

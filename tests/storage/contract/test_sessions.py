@@ -33,7 +33,7 @@ async def test_a_session_that_another_boot_replaced_is_over(world: World) -> Non
     assert await beat(world, again)
 
 
-async def test_a_rejoin_follows_its_own_epoch_and_never_takes_the_row_from_a_later_boot(
+async def test_a_rejoin_never_takes_the_row_from_a_later_boot(
     world: World,
 ) -> None:
     begin = world.stores.sessions.begin_session
@@ -44,7 +44,7 @@ async def test_a_rejoin_follows_its_own_epoch_and_never_takes_the_row_from_a_lat
     assert await beat(world, again.session)
 
 
-async def test_a_rejoin_whose_answer_was_lost_may_be_asked_for_again_by_the_same_boot_only(
+async def test_only_the_same_boot_may_repeat_a_rejoin(
     world: World,
 ) -> None:
     begin = world.stores.sessions.begin_session
@@ -66,7 +66,7 @@ async def test_epochs_grow_even_after_the_database_forgot_some(world: World, sha
     assert start.session == SessionRef(shard_id, 8)
 
 
-async def test_a_draining_session_stays_live_until_it_ends_and_the_next_one_does_not_drain(
+async def test_draining_lasts_until_the_session_ends_and_no_longer(
     world: World,
 ) -> None:
     async def draining() -> bool:
@@ -109,7 +109,7 @@ async def test_ending_a_session_of_former_times_changes_nothing(world: World) ->
     assert await beat(world, again)
 
 
-async def test_shards_are_told_with_their_vital_signs_and_the_liveliest_first(world: World) -> None:
+async def test_shards_are_listed_with_vital_signs_the_liveliest_first(world: World) -> None:
     await world.begin("shard-0", ttl_seconds=5)
     await beat(world, world.session, ttl_seconds=60)
     shards = await world.stores.reads.load_shards()
@@ -137,7 +137,7 @@ async def test_config_versions_are_those_of_all_workspaces(world: World) -> None
     assert after == {**before, ISLAND: before[ISLAND] + 1}
 
 
-async def test_a_fleet_is_a_workspace_with_its_connections_cursors_and_active_devices(
+async def test_a_fleet_has_its_connections_cursors_and_active_devices(
     world: World,
 ) -> None:
     await world.stores.registry.put_provider(connection("liar", active=False))

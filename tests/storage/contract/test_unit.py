@@ -70,7 +70,7 @@ async def test_a_cycle_that_a_successor_abandoned_stays_abandoned(world: World) 
     assert await world.outcomes() == ["abandoned"]
 
 
-async def test_a_cycle_is_ended_by_the_session_that_runs_it_and_by_no_other(world: World) -> None:
+async def test_a_cycle_is_ended_only_by_the_session_that_runs_it(world: World) -> None:
     await world.end(await world.start(slot(), await world.begin("shard-2")))
     assert await world.outcomes() == ["running"]
 
@@ -100,7 +100,7 @@ async def test_connection_facts_leave_rows_on_their_edges_only(world: World) -> 
     ]
 
 
-async def test_a_connection_remembers_since_when_it_fails_and_how_it_failed_last(
+async def test_a_connection_stores_since_when_and_how_it_fails(
     world: World,
 ) -> None:
     first, last = world.ago(minutes=5), world.ago(minutes=4)
@@ -143,7 +143,7 @@ async def test_a_confirmation_moves_forward_only_and_brings_no_news(world: World
 # --- The ledger -------------------------------------------------------------------------------------------------------
 
 
-async def test_refusals_of_a_unit_are_one_row_for_each_device_and_reason(world: World) -> None:
+async def test_refusals_of_a_unit_have_one_row_per_device_and_reason(world: World) -> None:
     at = world.ago(minutes=3)
     lie = world.update("tram-1", at, vehicle_id="v-other", soc_percent=50.0)
     await world.commit(submission(lie, lie), submission(lie, lie._replace(device_id="tram-7")))
@@ -166,7 +166,7 @@ async def test_duplicates_are_not_worth_a_row(world: World) -> None:
     )
 
 
-async def test_what_could_not_become_an_update_is_in_the_ledger_and_known_of_its_device(
+async def test_a_malformed_item_is_in_the_ledger_and_its_devices_facts(
     world: World,
 ) -> None:
     item = InvalidItem(
@@ -188,7 +188,7 @@ async def test_what_could_not_become_an_update_is_in_the_ledger_and_known_of_its
     assert tram.last_rejection_reason == "invalid"
 
 
-async def test_a_bad_item_beside_a_good_one_of_its_device_is_no_newer_than_it(world: World) -> None:
+async def test_a_bad_item_is_no_newer_than_a_good_one_beside_it(world: World) -> None:
     at = world.ago(minutes=3)
     bad = InvalidItem(
         HARBOUR, "steady", None, Reason.INVALID, "no", b"{}", device_id="bus-1", received_at=at
@@ -246,7 +246,7 @@ async def test_a_session_that_ended_itself_commits_nothing_more(world: World) ->
     assert await world.stores.ingest.load_last_unit(world.session) == 0  # it bears witness still
 
 
-async def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(
+async def test_data_of_another_epoch_is_fenced_and_the_rest_commits(
     world: World,
 ) -> None:
     at = world.ago(minutes=3)
@@ -325,7 +325,7 @@ async def test_a_nul_inside_a_cycles_summary_is_poison(world: World) -> None:
     assert await world.outcomes() == ["completed"]
 
 
-async def test_an_update_that_the_rule_stumbles_over_goes_to_quarantine_alone(world: World) -> None:
+async def test_an_update_that_crashes_the_rule_is_quarantined_alone(world: World) -> None:
     good = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
     broken = good._replace(readings=(("not", "a reading"),))  # type: ignore[arg-type]
     assert await world.send(broken, good) == ["quarantined:judge_error", "accepted"]
@@ -351,7 +351,7 @@ async def test_quarantine_keeps_the_updates_and_takes_the_units_number(world: Wo
     assert (await world.snapshot("bus-2")).version == 0
 
 
-async def test_facts_that_are_poison_by_themselves_leave_a_row_in_quarantine(world: World) -> None:
+async def test_facts_that_the_database_refuses_leave_a_quarantine_row(world: World) -> None:
     facts = submission(cursor=CursorAdvance(HARBOUR, "liar", "a\x00b"))
     receipt = await world.stores.ingest.quarantine(
         world.session, 1, facts, UnitPoisoned("22021", "a NUL")
