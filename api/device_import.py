@@ -94,7 +94,7 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
         )
 
 
-class Row(NamedTuple):
+class CsvRow(NamedTuple):
     """A CSV row as the item that JSON would hold. `place` counts rows after the header, from 0."""
 
     place: int
@@ -122,7 +122,7 @@ async def _read_csv() -> tuple[DeviceImport, Sequence[int]]:
     return body, [row.place for row in rows]
 
 
-def parse_csv(text: str) -> list[Row]:
+def parse_csv(text: str) -> list[CsvRow]:
     """Return the rows that are not blank, without their empty cells. Raises Problem 422."""
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
@@ -143,7 +143,7 @@ def parse_csv(text: str) -> list[Row]:
     ]
     if ragged:
         raise Problem(INVALID_BODY, errors=ragged[:_MAX_FAULTS])
-    return [Row(place, _to_item(dict(zip(header, row, strict=True)))) for place, row in filled]
+    return [CsvRow(place, _to_item(dict(zip(header, row, strict=True)))) for place, row in filled]
 
 
 def _check_header(header: Sequence[str]) -> None:
@@ -168,7 +168,7 @@ def _to_item(row: dict[str, str]) -> dict[str, Any]:
     return {**filled, "overrides": overrides} if overrides else filled
 
 
-def _invalid_csv(error: ValidationError, rows: Sequence[Row]) -> Problem:
+def _invalid_csv(error: ValidationError, rows: Sequence[CsvRow]) -> Problem:
     document = {"devices": dict(rows)}
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     parts = [
@@ -181,7 +181,7 @@ def _invalid_csv(error: ValidationError, rows: Sequence[Row]) -> Problem:
     return invalid_fields(parts, len(faults))
 
 
-def _place(loc: tuple[str | int, ...], rows: Sequence[Row]) -> tuple[str | int, ...]:
+def _place(loc: tuple[str | int, ...], rows: Sequence[CsvRow]) -> tuple[str | int, ...]:
     """Return `loc` with the row's place in the CSV instead of its index in `rows`."""
     match loc:
         case (devices, int(index), *rest):

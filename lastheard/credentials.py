@@ -31,7 +31,7 @@ READ_SECONDS: Final = 3.0
 CHECK_SECONDS: Final = 1.0  # for a read within a request, which must not wait longer
 
 
-class Credentials:
+class CredentialReader:
     """Resolves references of provider connections: `env:LASTHEARD_SECRET_…`, or `file:` inside `folder`."""
 
     def __init__(self, folder: Path) -> None:

@@ -21,7 +21,7 @@ from actors.upkeep import UpkeepActor
 from api.app import create_app, create_probe_app
 from api.services import ApiServices
 from api.traffic import HttpTraffic
-from lastheard.credentials import Credentials
+from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
 from providers.http import HttpPool
 from providers.rfms import Rfms
@@ -89,7 +89,7 @@ class Service:
             provider.provider_type: provider for provider in known
         }
 
-        self._credentials = Credentials(settings.credentials_folder)
+        self._credentials = CredentialReader(settings.credentials_folder)
 
         # Actors.
         self._clock = SharedClock(SystemClock())

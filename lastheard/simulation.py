@@ -33,7 +33,7 @@ STOP_BUDGET_SECONDS = 5.0
 RFMS_VEHICLES = "application/json; rfms=vehicles.v4.0"
 
 
-class Tenant(NamedTuple):
+class SimulatedFleet(NamedTuple):
     """One simulated fleet, with its provider and credential."""
 
     name: str
@@ -48,7 +48,7 @@ class Simulated:
     http_url: str
     ws_url: str
     pid: int
-    tenants: tuple[Tenant, ...]
+    tenants: tuple[SimulatedFleet, ...]
 
 
 class SimulatorFailed(EnvironmentFault):
@@ -91,11 +91,13 @@ async def _wait_ready(process: trio.Process) -> Simulated:
             f"the simulator was not ready within {READY_BUDGET_SECONDS:.0f} s; see its messages above"
         )
     facts = orjson.loads(line)
-    tenants = tuple(Tenant(t["name"], t["provider"], t["credential"]) for t in facts["tenants"])
+    tenants = tuple(
+        SimulatedFleet(t["name"], t["provider"], t["credential"]) for t in facts["tenants"]
+    )
     return Simulated(facts["http_url"], facts["ws_url"], facts["pid"], tenants)
 
 
-async def list_vehicles(simulated: Simulated, tenant: Tenant) -> list[tuple[str, str]]:
+async def list_vehicles(simulated: Simulated, tenant: SimulatedFleet) -> list[tuple[str, str]]:
     """Return (external_id, vehicle_name) of a tenant's vehicles, as the provider lists them."""
     async with httpx.AsyncClient(
         base_url=simulated.http_url, timeout=10.0, trust_env=False
@@ -125,7 +127,7 @@ def _body(answer: httpx.Response) -> Any:
 async def configure_fleet(
     registry: Registry,
     simulated: Simulated,
-    tenant: Tenant,
+    tenant: SimulatedFleet,
     *,
     credentials_dir: Path,
     policy: Policy,

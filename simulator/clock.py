@@ -10,7 +10,7 @@ import time
 from typing import Protocol
 
 
-class Clock(Protocol):
+class SimulatorClock(Protocol):
     """Both readings are seconds; `wall` since the Unix epoch in UTC, `monotonic` since any instant."""
 
     def wall(self) -> float: ...
@@ -18,7 +18,7 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
 
-class SystemClock:
+class MachineClock:
     """This machine's clocks."""
 
     def wall(self) -> float:

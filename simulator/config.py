@@ -26,7 +26,9 @@ class ConfigInvalid(ValueError):
     """The configuration contradicts itself; the message says where."""
 
 
-class Provider(StrEnum):
+class Vendor(StrEnum):
+    """The providers that are simulated."""
+
     VIRICITI = "viriciti"
     RFMS = "rfms"
 
@@ -50,7 +52,7 @@ class Tenant:
     """
 
     name: str
-    provider: Provider
+    vendor: Vendor
     credential: str
     vehicles: tuple[VehicleSpec, ...]
     faults: Faults = NO_FAULTS
@@ -64,7 +66,7 @@ class Tenant:
         ids = [vehicle.vehicle_id for vehicle in self.vehicles]
         if len(set(ids)) != len(ids):
             raise ConfigInvalid(f"tenant {self.name}: vehicle ids must be unique within a tenant")
-        wrong = [vin for vin in ids if not is_vin(vin)] if self.provider is Provider.RFMS else []
+        wrong = [vin for vin in ids if not is_vin(vin)] if self.vendor is Vendor.RFMS else []
         if wrong:
             raise ConfigInvalid(
                 f"tenant {self.name}: {wrong[0]!r} is no VIN (17 characters without I, O, Q)"
@@ -92,7 +94,7 @@ class SimulatorConfig:
 
     def __post_init__(self) -> None:
         names = [tenant.name for tenant in self.tenants]
-        keys = [(tenant.provider, tenant.credential) for tenant in self.tenants]
+        keys = [(tenant.vendor, tenant.credential) for tenant in self.tenants]
         if len(set(names)) != len(names):
             raise ConfigInvalid("tenant names must be unique")
         if len(set(keys)) != len(keys):
@@ -131,34 +133,32 @@ def build_config(
     base, extra = divmod(devices, tenants)
     built = []
     for number in range(tenants):
-        provider = Provider.VIRICITI if number < tenants - rfms_tenants else Provider.RFMS
+        vendor = Vendor.VIRICITI if number < tenants - rfms_tenants else Vendor.RFMS
         count = base + (number < extra)
-        vehicles = plain_fleet(seed, provider, number, count, rate, report_interval_seconds)
+        vehicles = plain_fleet(seed, vendor, number, count, rate, report_interval_seconds)
         given = (
-            credentials[number]
-            if number < len(credentials)
-            else _credential(seed, provider, number)
+            credentials[number] if number < len(credentials) else _credential(seed, vendor, number)
         )
         name = f"fleet-{number + 1:02d}"
         built.append(
-            Tenant(name=name, provider=provider, credential=given, vehicles=vehicles, faults=judged)
+            Tenant(name=name, vendor=vendor, credential=given, vehicles=vehicles, faults=judged)
         )
     return SimulatorConfig(tenants=tuple(built), seed=seed)
 
 
-def vehicle_id(seed: int, provider: Provider, tenant: int, number: int) -> str:
+def vehicle_id(seed: int, vendor: Vendor, tenant: int, number: int) -> str:
     """Return `bus_0001` for the stream, or a VIN for rFMS; `number` counts from 1.
 
     The first is unique within a tenant, the second among all tenants.
     """
-    if provider is Provider.VIRICITI:
+    if vendor is Vendor.VIRICITI:
         return f"bus_{number:04d}"
     return make_vin(seed, (tenant + 1) * 100_000 + number)
 
 
 def plain_fleet(
     seed: int,
-    provider: Provider,
+    vendor: Vendor,
     tenant: int,
     count: int,
     rate: float,
@@ -170,7 +170,7 @@ def plain_fleet(
     """
     return tuple(
         VehicleSpec(
-            vehicle_id=vehicle_id(seed, provider, tenant, number),
+            vehicle_id=vehicle_id(seed, vendor, tenant, number),
             name=f"{1000 * (tenant + 1) + number}",
             duty=Duty.PARKED if number % 10 == 0 else Duty.LINE,
             rate=rate,
@@ -180,12 +180,13 @@ def plain_fleet(
     )
 
 
-def _credential(seed: int, provider: Provider, number: int) -> str:
+def _credential(seed: int, vendor: Vendor, number: int) -> str:
     """Return a credential that looks like the vendor's: a UUID for the stream, a token for rFMS.
 
     It is not valid anywhere else.
     """
-    digits = f"{seed_from(seed, 'credential', provider, number):016x}{seed_from(seed, 'more', number):016x}"
-    if provider is Provider.RFMS:
+    first, second = seed_from(seed, "credential", vendor, number), seed_from(seed, "more", number)
+    digits = f"{first:016x}{second:016x}"
+    if vendor is Vendor.RFMS:
         return f"rfms-{digits}"
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

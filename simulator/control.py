@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from simulator.exchange import Answer, Request, json_answer
+from simulator.exchange import Request, VendorAnswer, json_answer
 from simulator.faults import FaultsInvalid, parse_faults
 from simulator.reporting import Reporting
 from simulator.session import Ending
@@ -25,11 +25,11 @@ from simulator.session import Ending
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from simulator.desk import Desk
+    from simulator.provider import SimulatedProvider
     from simulator.server import Simulator
 
 
-def answer(simulator: Simulator, request: Request) -> Answer:
+def answer(simulator: Simulator, request: Request) -> VendorAnswer:
     match request.method, request.path:
         case "GET", "/sim/statistics":
             return json_answer(
@@ -38,7 +38,9 @@ def answer(simulator: Simulator, request: Request) -> Answer:
         case "GET", "/sim/connections":
             return json_answer(200, [asdict(entry) for entry in simulator.connections])
         case "GET", "/sim/last":
-            return json_answer(200, {desk.tenant.name: desk.last() for desk in simulator.desks})
+            return json_answer(
+                200, {provider.tenant.name: provider.last() for provider in simulator.providers}
+            )
         case "POST", "/sim/faults":
             return _changed(simulator, request, change_faults)
         case "POST", "/sim/disconnect":
@@ -47,26 +49,30 @@ def answer(simulator: Simulator, request: Request) -> Answer:
             return json_answer(404, {"error": f"no such control: {request.method} {request.path}"})
 
 
-def _changed(simulator: Simulator, request: Request, change: Any) -> Answer:
+def _changed(simulator: Simulator, request: Request, change: Any) -> VendorAnswer:
     try:
         order = orjson.loads(request.body or b"{}")
-        desks = _desks(simulator.desks, order)
-        change(desks, order, simulator.elapsed())
+        providers = _chosen_providers(simulator.providers, order)
+        change(providers, order, simulator.elapsed())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return json_answer(400, {"error": str(error)})
-    return json_answer(200, [desk.facts() for desk in desks])
+    return json_answer(200, [provider.facts() for provider in providers])
 
 
-def _desks(desks: Iterable[Desk], order: dict[str, Any]) -> list[Desk]:
+def _chosen_providers(
+    providers: Iterable[SimulatedProvider], order: dict[str, Any]
+) -> list[SimulatedProvider]:
     name = order.get("tenant")
-    chosen = [desk for desk in desks if name is None or desk.tenant.name == name]
+    chosen = [provider for provider in providers if name is None or provider.tenant.name == name]
     if not chosen:
         raise ValueError(f"no tenant {name!r}")
     return chosen
 
 
-def change_faults(desks: Iterable[Desk], order: dict[str, Any], elapsed: float) -> None:
-    """Change faults and reporting of these desks, all or none.
+def change_faults(
+    providers: Iterable[SimulatedProvider], order: dict[str, Any], elapsed: float
+) -> None:
+    """Change faults and reporting of these providers, all or none.
 
     The whole order is read before anything is changed. Raises ValueError or KeyError that names the
     mistake.
@@ -75,15 +81,15 @@ def change_faults(desks: Iterable[Desk], order: dict[str, Any], elapsed: float) 
     manners = {
         vehicle: read_reporting(wanted) for vehicle, wanted in order.get("reporting", {}).items()
     }
-    for desk in desks:
-        if strangers := set(manners) - set(desk.roster.vehicles):
-            raise ValueError(f"tenant {desk.tenant.name} has no vehicle {sorted(strangers)}")
-    for desk in desks:
+    for provider in providers:
+        if strangers := set(manners) - set(provider.roster.vehicles):
+            raise ValueError(f"tenant {provider.tenant.name} has no vehicle {sorted(strangers)}")
+    for provider in providers:
         if faults is not None:
-            desk.roster.change_faults(faults, elapsed)
-            desk.replan_ends(elapsed)
+            provider.roster.change_faults(faults, elapsed)
+            provider.replan_ends(elapsed)
         for vehicle, reporting in manners.items():
-            desk.roster.change_reporting(vehicle, reporting, elapsed)
+            provider.roster.change_reporting(vehicle, reporting, elapsed)
 
 
 def read_reporting(wanted: dict[str, Any]) -> Reporting:
@@ -96,8 +102,10 @@ def read_reporting(wanted: dict[str, Any]) -> Reporting:
     return Reporting(**{**wanted, "stopped_labels": stopped})
 
 
-def disconnect(desks: Iterable[Desk], order: dict[str, Any], _elapsed: float) -> None:
+def disconnect(
+    providers: Iterable[SimulatedProvider], order: dict[str, Any], _elapsed: float
+) -> None:
     ending = Ending.CUT_BY_FAULT if order.get("abrupt") else Ending.CLOSED_BY_FAULT
-    for desk in desks:
-        for session in list(desk.sessions):
+    for provider in providers:
+        for session in list(provider.sessions):
             session.end(ending)

@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from simulator.chance import seed_from
-from simulator.config import Provider, SimulatorConfig, Tenant, plain_fleet
+from simulator.config import SimulatorConfig, Tenant, Vendor, plain_fleet
 from simulator.faults import Faults
 from simulator.reporting import CHATTY, Reporting
 
@@ -46,15 +46,15 @@ def demo_config(seed: int = 0, pace: DemoPace | None = None) -> SimulatorConfig:
     chance = Random(seed_from(seed, "demo"))
     tenants = []
     for number, name in enumerate(_NAMES):
-        provider = Provider.VIRICITI if number < _STREAMS else Provider.RFMS
+        vendor = Vendor.VIRICITI if number < _STREAMS else Vendor.RFMS
         silent_ones = chance.choice((1, 2))
-        vehicles = _cast(seed, number, provider, chance.randint(8, 14), silent_ones, pace)
+        vehicles = _cast(seed, number, vendor, chance.randint(8, 14), silent_ones, pace)
         credential = f"demo-{name}-{seed_from(seed, name):016x}"
         faults = _mild(pace, latency=pace.latency_seconds if name == "oldtown" else 0.0)
         tenants.append(
             Tenant(
                 name=name,
-                provider=provider,
+                vendor=vendor,
                 credential=credential,
                 vehicles=vehicles,
                 faults=faults,
@@ -75,10 +75,10 @@ def _mild(pace: DemoPace, latency: float) -> Faults:
 
 
 def _cast(
-    seed: int, tenant: int, provider: Provider, count: int, silent_ones: int, pace: DemoPace
+    seed: int, tenant: int, vendor: Vendor, count: int, silent_ones: int, pace: DemoPace
 ) -> tuple[VehicleSpec, ...]:
     """Return a plain fleet of the tenant's size whose first few vehicles misbehave."""
-    plain = plain_fleet(seed, provider, tenant, count, pace.rate, pace.report_interval_seconds)
+    plain = plain_fleet(seed, vendor, tenant, count, pace.rate, pace.report_interval_seconds)
     parts = (
         *(Reporting(never=True),) * silent_ones,
         Reporting(silent_after_seconds=pace.silent_after_seconds),

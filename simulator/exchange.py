@@ -49,7 +49,7 @@ class Request(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VendorAnswer:
     """One answer. `when_sent` runs after the last byte was handed to the socket.
 
     So an answer that could not be sent is not counted.
@@ -72,9 +72,9 @@ def json_answer(
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
     when_sent: Callable[[], None] | None = None,
-) -> Answer:
+) -> VendorAnswer:
     body = orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
-    return Answer(status, body, {"Content-Type": content_type, **(headers or {})}, when_sent)
+    return VendorAnswer(status, body, {"Content-Type": content_type, **(headers or {})}, when_sent)
 
 
 class Exchange:
@@ -154,7 +154,7 @@ class Exchange:
         """The bytes that the client sent behind its upgrade request."""
         return self._connection.trailing_data[0]
 
-    async def send(self, answer: Answer) -> None:
+    async def send(self, answer: VendorAnswer) -> None:
         """Send the answer. Raises ClientGone if the client does not take all of it in time."""
         body = b"" if self._is_head else answer.body
         headers = {**answer.headers, "Content-Length": str(len(body))}

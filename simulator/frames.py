@@ -1,7 +1,7 @@
 """The frames of the stream: the vendor's data points as finished websocket frames.
 
-Owns the bytes of a frame, and one `Signal` per (vehicle, label) with what the provider knows of it
-and what was sent. Pure, except for the counters that `written` moves.
+Owns the bytes of a frame, and one `SimulatedSignal` for each label of a vehicle, with what the
+provider knows of it and what was sent. Pure, except for the counters that `written` moves.
 
 A server's frames are not masked (RFC 6455 §5.1), so their header is two or four bytes before the
 text. Building them here lets a whole tick go out in one send, which is about five times as fast as
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulator.fleet import Value
-    from simulator.stream import Session
+    from simulator.stream import FrameReceiver
 
 _TEXT_FRAME: Final = 0x81  # FIN and opcode 1
 _LONGEST_SHORT: Final = 125
@@ -54,11 +54,11 @@ class Frame(NamedTuple):
 
     data: bytes
     kind: FrameKind
-    signal: Signal | None = None
+    signal: SimulatedSignal | None = None
     time_ms: int = 0
 
 
-class Signal:
+class SimulatedSignal:
     """One label of one vehicle: its sensor, the sessions that subscribed to it, and its counts.
 
     known_ms: time of the newest reading that reached the provider (0: none). POST /state answers
@@ -86,7 +86,7 @@ class Signal:
         self.vehicle_id = vehicle_id
         self.label = label
         self.read = read
-        self.sessions: tuple[Session, ...] = ()
+        self.sessions: tuple[FrameReceiver, ...] = ()
         self.known_ms = 0
         self.last_ms = 0
         self.sent = 0

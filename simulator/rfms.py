@@ -21,7 +21,7 @@ from collections import Counter
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
-from simulator.exchange import Answer, Request, json_answer
+from simulator.exchange import Request, VendorAnswer, json_answer
 from simulator.rfms_log import StatusLog, iso_utc, vehicle_body
 from simulator.rfms_query import Refusal, StatusQuery, next_link, read_query
 
@@ -82,7 +82,7 @@ class RfmsFleet:
         self._windows: dict[str, RateWindow] = {}
         self._answers = {STATUSES_PATH: self._statuses, VEHICLES_PATH: self._vehicles}
 
-    def answer(self, request: Request, wall: float) -> Answer:
+    def answer(self, request: Request, wall: float) -> VendorAnswer:
         headers: dict[str, str] = {}
         if self.tenant.rate_limit is not None:
             window = self._windows.setdefault(request.path, RateWindow(self.tenant.rate_limit))
@@ -230,7 +230,7 @@ def read_token(request: Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def refuse(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Answer:
+def refuse(refusal: Refusal, headers: Mapping[str, str] | None = None) -> VendorAnswer:
     """Return the standard's ErrorObject; a 401 has its challenge."""
     extra = dict(headers or {})
     if refusal.status == 401:
@@ -243,7 +243,7 @@ def refuse(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Answer
     return json_answer(refusal.status, body, headers=extra)
 
 
-def unauthorised(request: Request) -> Answer:
+def unauthorised(request: Request) -> VendorAnswer:
     if read_token(request) is None:
         return refuse(Refusal(400, "NoBearerToken", "No bearer token provided in the request"))
     return refuse(Refusal(401, "InvalidAccessToken", "The provided access token is not valid"))

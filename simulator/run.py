@@ -70,12 +70,12 @@ async def _serve(
 def ready_line(simulator: Simulator) -> str:
     tenants: list[dict[str, Any]] = [
         {
-            "name": desk.tenant.name,
-            "provider": str(desk.tenant.provider),
-            "credential": desk.tenant.credential,
-            "vehicles": len(desk.tenant.vehicles),
+            "name": provider.tenant.name,
+            "provider": str(provider.tenant.vendor),
+            "credential": provider.tenant.credential,
+            "vehicles": len(provider.tenant.vehicles),
         }
-        for desk in simulator.desks
+        for provider in simulator.providers
     ]
     facts = {
         "event": "simulator_ready",

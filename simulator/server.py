@@ -16,10 +16,10 @@ from wsproto.events import AcceptConnection
 from wsproto.utilities import RemoteProtocolError
 
 from simulator import control, rfms, viriciti
-from simulator.clock import Clock, SystemClock
-from simulator.config import Provider
-from simulator.desk import ConnectionEntry, Desk
-from simulator.exchange import Answer, ClientGone, Exchange, Request, json_answer
+from simulator.clock import MachineClock, SimulatorClock
+from simulator.config import Vendor
+from simulator.exchange import ClientGone, Exchange, Request, VendorAnswer, json_answer
+from simulator.provider import SimulatedProvider, StreamLogEntry
 from simulator.session import StreamSession
 
 if TYPE_CHECKING:
@@ -35,14 +35,19 @@ class CannotListen(Exception):
 class Simulator:
     """Everything that one process serves. `serve` makes it; its caller may read it."""
 
-    def __init__(self, config: SimulatorConfig, clock: Clock, host: str, port: int) -> None:
+    def __init__(
+        self, config: SimulatorConfig, clock: SimulatorClock, host: str, port: int
+    ) -> None:
         self.config = config
         self.port = port
         self.http_url = f"http://{host}:{port}"
         self.ws_url = f"ws://{host}:{port}"
-        self.desks = [Desk(tenant, config.seed) for tenant in config.tenants]
-        self.connections: deque[ConnectionEntry] = deque(maxlen=config.max_connection_entries)
-        self._by_key = {(desk.tenant.provider, desk.tenant.credential): desk for desk in self.desks}
+        self.providers = [SimulatedProvider(tenant, config.seed) for tenant in config.tenants]
+        self.connections: deque[StreamLogEntry] = deque(maxlen=config.max_connection_entries)
+        self._by_key = {
+            (provider.tenant.vendor, provider.tenant.credential): provider
+            for provider in self.providers
+        }
         self._clock = clock
         self._started_at = clock.wall()
         self._started_monotonic = clock.monotonic()
@@ -53,12 +58,14 @@ class Simulator:
         """Return seconds since the start; every `…_after` counts in them."""
         return self._clock.monotonic() - self._started_monotonic
 
-    def desk(self, tenant: str) -> Desk:
-        """Return the tenant's desk. Raises KeyError for a tenant that is not simulated."""
-        return {desk.tenant.name: desk for desk in self.desks}[tenant]
+    def provider_of(self, tenant: str) -> SimulatedProvider:
+        """Return the tenant's provider. Raises KeyError for a tenant that is not simulated."""
+        return {provider.tenant.name: provider for provider in self.providers}[tenant]
 
     def statistics(self, *, brief: bool = False) -> dict[str, Any]:
-        tenants = {desk.tenant.name: desk.statistics(brief=brief) for desk in self.desks}
+        tenants = {
+            provider.tenant.name: provider.statistics(brief=brief) for provider in self.providers
+        }
         return {
             "seed": self.config.seed,
             "started_at": self._started_at,
@@ -78,8 +85,8 @@ class Simulator:
         while True:
             await trio.sleep(self.config.tick_seconds)
             elapsed, wall = self.elapsed(), self._clock.wall()
-            for desk in self.desks:
-                desk.tick(elapsed, wall)
+            for provider in self.providers:
+                provider.tick(elapsed, wall)
 
     async def serve_connection(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end. A client that breaks off is counted, and is no error."""
@@ -98,21 +105,21 @@ class Simulator:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _answer(self, request: Request) -> Answer | None:
+    async def _answer(self, request: Request) -> VendorAnswer | None:
         if request.path.startswith("/sim/"):
             return control.answer(self, request)
-        desk = self._desk_for(request)
-        if desk is None:
+        provider = self._provider_for(request)
+        if provider is None:
             return self._stranger(request)
-        await trio.sleep(desk.latency(self.elapsed()))
-        return desk.answer(request, self.elapsed(), self._clock.wall())
+        await trio.sleep(provider.latency(self.elapsed()))
+        return provider.answer(request, self.elapsed(), self._clock.wall())
 
-    def _desk_for(self, request: Request) -> Desk | None:
+    def _provider_for(self, request: Request) -> SimulatedProvider | None:
         if request.path.startswith("/rfms/"):
-            return self._by_key.get((Provider.RFMS, rfms.read_token(request) or ""))
-        return self._by_key.get((Provider.VIRICITI, viriciti.read_key(request) or ""))
+            return self._by_key.get((Vendor.RFMS, rfms.read_token(request) or ""))
+        return self._by_key.get((Vendor.VIRICITI, viriciti.read_key(request) or ""))
 
-    def _stranger(self, request: Request) -> Answer:
+    def _stranger(self, request: Request) -> VendorAnswer:
         if request.path.startswith("/rfms/"):
             answer = rfms.unauthorised(request)
         elif request.path.startswith("/api/"):
@@ -124,35 +131,37 @@ class Simulator:
 
     async def _serve_stream(self, exchange: Exchange, request: Request) -> None:
         """Do the handshake, or refuse it; then run the session until it ends."""
-        desk = self._desk_for(request)
-        if desk is None:
+        provider = self._provider_for(request)
+        if provider is None:
             await exchange.send(self._stranger(request))
             return
-        await trio.sleep(desk.latency(self.elapsed()))
-        refusal = desk.refuse_stream(self.elapsed(), self._clock.wall())
+        await trio.sleep(provider.latency(self.elapsed()))
+        refusal = provider.refuse_stream(self.elapsed(), self._clock.wall())
         protocol = _accept(exchange, request) if refusal is None else None
         if protocol is None:
             await exchange.send(refusal or viriciti.refusal(400, "not a websocket handshake"))
             return
         await exchange.send_raw(protocol.send(AcceptConnection()))
-        await self._run_session(desk, exchange, protocol)
+        await self._run_session(provider, exchange, protocol)
 
-    async def _run_session(self, desk: Desk, exchange: Exchange, protocol: WSConnection) -> None:
+    async def _run_session(
+        self, provider: SimulatedProvider, exchange: Exchange, protocol: WSConnection
+    ) -> None:
         session = StreamSession(
             exchange.stream,
             protocol,
-            desk.live,
+            provider.live,
             write_seconds=self.config.write_deadline_seconds,
             max_outbox_bytes=self.config.max_outbox_bytes,
         )
-        entry = desk.open_stream(
+        entry = provider.open_stream(
             session, self.elapsed(), self._clock.wall(), self._clock.monotonic()
         )
         self.connections.append(entry)
         try:
             await session.run(exchange.leftover)
         finally:
-            desk.close_stream(session, entry, self._clock.wall(), self._clock.monotonic())
+            provider.close_stream(session, entry, self._clock.wall(), self._clock.monotonic())
             self._endings[str(session.ending)] += 1
 
 
@@ -177,7 +186,7 @@ async def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    clock: Clock | None = None,
+    clock: SimulatorClock | None = None,
     task_status: trio.TaskStatus[Simulator] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled. A port of 0 lets the system choose.
@@ -193,7 +202,7 @@ async def serve(
             f"cannot listen on {host} port {port}: {why}; choose another --port"
         ) from error
     bound = listeners[0].socket.getsockname()[1]
-    simulator = Simulator(config, clock or SystemClock(), host, bound)
+    simulator = Simulator(config, clock or MachineClock(), host, bound)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(trio.serve_listeners, simulator.serve_connection, listeners))
         nursery.start_soon(simulator.keep_time)

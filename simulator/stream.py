@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from simulator.faults import FrameFault
-from simulator.frames import DATA_KINDS, Frame, FrameKind, Signal, noise_frame
+from simulator.frames import DATA_KINDS, Frame, FrameKind, SimulatedSignal, noise_frame
 from simulator.roster import KeptBack, Roster
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from simulator.reporting import Turn
 
 
-class Session(Protocol):
+class FrameReceiver(Protocol):
     """A receiver of frames. `deliver` never blocks; a session that overflows ends itself."""
 
     def deliver(self, frame: Frame) -> None: ...
@@ -37,20 +37,20 @@ class LiveStream:
         self.roster = Roster(tenant, seed, _seconds_per_frame)
         self.written: Counter[FrameKind] = Counter()
         self.discarded = 0
-        self.signals: list[Signal] = []
+        self.signals: list[SimulatedSignal] = []
         self._by_vehicle = [self._add_signals(bus) for bus in self.roster.buses]
-        self._kept: KeptBack[tuple[Signal, int]] = KeptBack()
-        self._overtaken: dict[Signal, int] = {}
+        self._kept: KeptBack[tuple[SimulatedSignal, int]] = KeptBack()
+        self._overtaken: dict[SimulatedSignal, int] = {}
 
-    def _add_signals(self, bus: Bus) -> tuple[Signal, ...]:
+    def _add_signals(self, bus: Bus) -> tuple[SimulatedSignal, ...]:
         first = len(self.signals)
         self.signals += (
-            Signal(first + number, bus.spec.vehicle_id, label, bus.readers[label])
+            SimulatedSignal(first + number, bus.spec.vehicle_id, label, bus.readers[label])
             for number, label in enumerate(bus.spec.labels)
         )
         return tuple(self.signals[first:])
 
-    def signals_of(self, vehicle_id: str) -> tuple[Signal, ...]:
+    def signals_of(self, vehicle_id: str) -> tuple[SimulatedSignal, ...]:
         return self._by_vehicle[self.roster.vehicles[vehicle_id]]
 
     # Reporting
@@ -68,14 +68,16 @@ class LiveStream:
         for signal, time_ms in self._kept.bursts(roster, elapsed):
             self._send(signal, time_ms, FrameKind.LATE)
 
-    def _speaking(self, turn: Turn) -> Iterable[Signal]:
+    def _speaking(self, turn: Turn) -> Iterable[SimulatedSignal]:
         """Return the signal whose turn it is; all signals of a vehicle that sends all at once."""
         signals = self._by_vehicle[turn.vehicle]
         if not self.roster.says_everything(turn.vehicle):
             signals = (signals[turn.number % len(signals)],)
         return [signal for signal in signals if not self.roster.has_stopped(turn, signal.label)]
 
-    def _report(self, signal: Signal, time_ms: int, fault: FrameFault | None, turn: int) -> None:
+    def _report(
+        self, signal: SimulatedSignal, time_ms: int, fault: FrameFault | None, turn: int
+    ) -> None:
         match fault:
             case FrameFault.OUT_OF_ORDER if signal not in self._overtaken:
                 self._overtaken[signal] = time_ms
@@ -101,7 +103,7 @@ class LiveStream:
         if overtaken is not None:
             self._send(signal, overtaken, FrameKind.OUT_OF_ORDER)
 
-    def _send(self, signal: Signal, time_ms: int, kind: FrameKind) -> None:
+    def _send(self, signal: SimulatedSignal, time_ms: int, kind: FrameKind) -> None:
         """Note a true reading at the provider, and deliver it to the sessions that subscribed."""
         signal.known_ms = max(signal.known_ms, time_ms)
         if signal.sessions:
@@ -109,7 +111,7 @@ class LiveStream:
 
     # Sessions
 
-    def subscribe(self, session: Session, wanted: Mapping[str, Iterable[str]]) -> None:
+    def subscribe(self, session: FrameReceiver, wanted: Mapping[str, Iterable[str]]) -> None:
         """Replace this session's subscriptions. Labels that a vehicle does not have are ignored."""
         self.unsubscribe(session)
         for vehicle_id, labels in wanted.items():
@@ -118,7 +120,7 @@ class LiveStream:
                 if signal.label in names:
                     signal.sessions = (*signal.sessions, session)
 
-    def unsubscribe(self, session: Session) -> None:
+    def unsubscribe(self, session: FrameReceiver) -> None:
         for signal in self.signals:
             if session in signal.sessions:
                 signal.sessions = tuple(other for other in signal.sessions if other is not session)
@@ -135,6 +137,6 @@ def _seconds_per_frame(spec: VehicleSpec) -> float:
     return 1 / spec.rate if spec.rate > 0 and spec.labels else 0.0
 
 
-def _deliver(signal: Signal, frame: Frame) -> None:
+def _deliver(signal: SimulatedSignal, frame: Frame) -> None:
     for session in signal.sessions:
         session.deliver(frame)

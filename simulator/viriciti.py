@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from simulator.exchange import Answer, Request, json_answer
+from simulator.exchange import Request, VendorAnswer, json_answer
 
 if TYPE_CHECKING:
     from simulator.stream import LiveStream
@@ -25,16 +25,16 @@ def read_key(request: Request) -> str | None:
     return request.headers.get("x-api-key") or request.query.get("apiKey")
 
 
-def unauthorised() -> Answer:
+def unauthorised() -> VendorAnswer:
     return refusal(401, "invalid API key")
 
 
-def refusal(status: int, message: str, retry_after: float | None = None) -> Answer:
+def refusal(status: int, message: str, retry_after: float | None = None) -> VendorAnswer:
     headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
     return json_answer(status, {"statusCode": status, "message": message}, headers=headers)
 
 
-def answer(live: LiveStream, request: Request) -> Answer:
+def answer(live: LiveStream, request: Request) -> VendorAnswer:
     match request.method, request.path:
         case "GET", "/api/v1/my/assets":
             return json_answer(200, assets(live))
@@ -51,7 +51,7 @@ def assets(live: LiveStream) -> list[dict[str, str]]:
     return [{"vid": bus.spec.vehicle_id, "name": bus.spec.name} for bus in live.roster.buses]
 
 
-def _answer_state(live: LiveStream, body: bytes) -> Answer:
+def _answer_state(live: LiveStream, body: bytes) -> VendorAnswer:
     try:
         asked = orjson.loads(body)
     except orjson.JSONDecodeError as error:

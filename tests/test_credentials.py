@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from lastheard import credentials as module
-from lastheard.credentials import READERS, Credentials
+from lastheard.credentials import READERS, CredentialReader
 from runtime.settings import SecretForbidden, SecretReference, SecretUnavailable
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def refusal_of(folder: Path, reference: str) -> SecretUnavailable:
     with trio.fail_after(5), pytest.raises(SecretUnavailable) as caught:
-        await Credentials(folder).resolve(reference)
+        await CredentialReader(folder).resolve(reference)
     return caught.value
 
 
@@ -49,13 +49,15 @@ async def refusal_of(folder: Path, reference: str) -> SecretUnavailable:
 async def test_a_relative_path_is_relative_to_the_folder(
     folder: Path, target: str, secret: str
 ) -> None:
-    assert await Credentials(folder).resolve(f"file:{target}") == secret
-    assert await Credentials(folder).resolve(f"file:{folder / target}") == secret
+    assert await CredentialReader(folder).resolve(f"file:{target}") == secret
+    assert await CredentialReader(folder).resolve(f"file:{folder / target}") == secret
 
 
 async def test_a_folder_given_as_a_relative_path_is_one_too(folder: Path) -> None:
-    assert await Credentials(Path("../credentials")).resolve("file:depot/volvo") == "volvo-key"
-    assert await Credentials(Path("../credentials")).resolve(f"file:{folder}/acme") == "fleet-key"
+    assert await CredentialReader(Path("../credentials")).resolve("file:depot/volvo") == "volvo-key"
+    assert (
+        await CredentialReader(Path("../credentials")).resolve(f"file:{folder}/acme") == "fleet-key"
+    )
 
 
 async def test_links_inside_the_folder_are_followed(folder: Path) -> None:
@@ -64,13 +66,15 @@ async def test_links_inside_the_folder_are_followed(folder: Path) -> None:
     (folder / "..2026_11_28" / "key").write_text("mounted")
     (folder / "..data").symlink_to("..2026_11_28")
     (folder / "key").symlink_to("..data/key")
-    assert await Credentials(folder).resolve("file:key") == "mounted"
+    assert await CredentialReader(folder).resolve("file:key") == "mounted"
 
 
 async def test_the_folder_itself_may_be_a_link(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mounted").symlink_to(folder)
-    assert await Credentials(tmp_path / "mounted").resolve("file:acme") == "fleet-key"
-    assert await Credentials(tmp_path / "mounted").resolve(f"file:{folder}/acme") == "fleet-key"
+    assert await CredentialReader(tmp_path / "mounted").resolve("file:acme") == "fleet-key"
+    assert (
+        await CredentialReader(tmp_path / "mounted").resolve(f"file:{folder}/acme") == "fleet-key"
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,9 +123,9 @@ async def test_only_variables_named_for_it_are_read(
 ) -> None:
     monkeypatch.setenv(variable, "postgresql://u:p@h/d")
     monkeypatch.setenv("LASTHEARD_SECRET_ACME", "fleet-key")
-    assert await Credentials(folder).resolve("env:LASTHEARD_SECRET_ACME") == "fleet-key"
+    assert await CredentialReader(folder).resolve("env:LASTHEARD_SECRET_ACME") == "fleet-key"
     with pytest.raises(SecretForbidden, match=BOUNDS):
-        await Credentials(folder).resolve(f"env:{variable}")
+        await CredentialReader(folder).resolve(f"env:{variable}")
 
 
 def make_fifo(path: Path) -> None:
@@ -151,7 +155,7 @@ async def test_only_a_regular_file_is_read(folder: Path, make: Callable[[Path], 
 async def test_a_secret_has_at_most_64_kib(folder: Path, size: int, fits: bool) -> None:
     (folder / "long").write_text("x" * size)
     if fits:
-        assert len(await Credentials(folder).resolve("file:long")) == size
+        assert len(await CredentialReader(folder).resolve("file:long")) == size
     else:
         assert "larger than 65536 bytes" in str(await refusal_of(folder, "file:long"))
 
@@ -197,7 +201,7 @@ async def test_a_read_that_hangs_ends_with_the_deadline(
         trio.fail_after(3),
         pytest.raises(SecretUnavailable, match="file:acme cannot be read now: no answer within"),
     ):
-        await Credentials(folder).resolve("file:acme", seconds=0.1)
+        await CredentialReader(folder).resolve("file:acme", seconds=0.1)
 
 
 async def test_hanging_readers_fail_files_and_leave_the_rest_working(
@@ -205,7 +209,7 @@ async def test_hanging_readers_fail_files_and_leave_the_rest_working(
 ) -> None:
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.1)
     monkeypatch.setenv("LASTHEARD_SECRET_ACME", "fleet-key")
-    credentials = Credentials(folder)
+    credentials = CredentialReader(folder)
 
     async def give_up() -> None:
         with pytest.raises(SecretUnavailable, match="cannot be read now"):
@@ -231,7 +235,7 @@ async def test_stopping_does_not_wait_for_a_read_that_hangs(
 ) -> None:
     with trio.fail_after(3):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Credentials(folder).resolve, "file:acme")
+            nursery.start_soon(CredentialReader(folder).resolve, "file:acme")
             await trio.testing.wait_all_tasks_blocked(0.01)
             nursery.cancel_scope.cancel()
 
@@ -240,7 +244,7 @@ async def test_stopping_does_not_wait_for_a_read_that_hangs(
 
 
 async def test_what_does_not_work_now_is_explained(folder: Path) -> None:
-    credentials = Credentials(folder)
+    credentials = CredentialReader(folder)
     os.mkfifo(folder / "pipe")
     assert await credentials.explain_unavailable("file:acme") is None
     assert await credentials.explain_unavailable("file:absent") == (
@@ -281,4 +285,4 @@ def test_a_workspaces_own_files_lie_in_a_folder_of_its_name(
     tmp_path: Path, reference: str, workspace_id: str, its: bool
 ) -> None:
     reference = reference.replace("/FOLDER", str(tmp_path))
-    assert Credentials(tmp_path).is_of_workspace(reference, workspace_id) is its
+    assert CredentialReader(tmp_path).is_of_workspace(reference, workspace_id) is its

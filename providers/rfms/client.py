@@ -14,7 +14,7 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.configuration import header_secret
 from providers.http import Call
-from providers.rfms.paging import Paging, Step
+from providers.rfms.paging import RunPlanner, Step
 from providers.rfms.wire import read_error_code, read_page, to_page
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class RfmsPoller:
         self._base = base_url
         self._settings = settings
         self._authorization = _authorize(secret, settings)
-        self._paging = Paging(base_url, settings)
+        self._paging = RunPlanner(base_url, settings)
         self._limiter = http.credential_limiter(
             f"{base_url.netloc.decode('ascii')} {self._authorization}"
         )

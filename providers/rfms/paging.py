@@ -79,7 +79,7 @@ class Step:
             raise ProviderFault(FaultClass.PROTOCOL, problem)
 
 
-class Paging:
+class RunPlanner:
     """The steps of one connection's runs."""
 
     def __init__(self, base: httpx.URL, settings: RfmsSettings) -> None:

@@ -14,7 +14,7 @@ from ports.reads import CycleRow
 from storage.cycles import next_attempt
 from storage.faults import explain_error
 from storage.memory.sessions import is_live
-from storage.memory.tables import Cycle
+from storage.memory.tables import PollCycleRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ class MemoryCycleStore:
                 CycleOutcome.RUNNING,
                 {},
             )
-            _insert(tables, Cycle(row, session.epoch))
+            _insert(tables, PollCycleRow(row, session.epoch))
             return start
 
     async def record_missed(
@@ -77,7 +77,7 @@ class MemoryCycleStore:
                 row = CycleRow(
                     key, name, name, session.shard_id, None, None, None, CycleOutcome.MISSED, {}
                 )
-                _insert(tables, Cycle(row, session.epoch))
+                _insert(tables, PollCycleRow(row, session.epoch))
 
     async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
         async with self._engine.writing() as tables:
@@ -123,7 +123,7 @@ class MemoryCycleStore:
                 started_at=self._engine.now(),
                 shard_id=session.shard_id,
             )
-            tables.put_cycle(Cycle(row, session.epoch))
+            tables.put_cycle(PollCycleRow(row, session.epoch))
             return CycleStart(True, row.key, row.cycle_id, row.trace_id)
 
 
@@ -139,7 +139,7 @@ def _closes_its_slot(row: CycleRow) -> bool:
     return row.outcome is CycleOutcome.COMPLETED and row.key.trigger is not CycleTrigger.MANUAL
 
 
-def _insert(tables: Tables, cycle: Cycle) -> None:
+def _insert(tables: Tables, cycle: PollCycleRow) -> None:
     if tables.workspaces.get((cycle.row.key.workspace_id,)) is None:
         constraint = "poll_cycles_workspace_fkey"
         raise explain_error("23503", constraint, f"violates foreign key constraint {constraint}")

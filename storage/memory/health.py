@@ -19,7 +19,7 @@ from domain.health import (
 )
 from domain.model import CycleOutcome, FaultClass
 from ports.reads import HealthPage
-from storage.memory.tables import ConnectionState, DeviceState, Lease, Snapshot
+from storage.memory.tables import ConnectionState, DeviceState, LeaseRow, Snapshot
 from storage.rows import to_document
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _collector(tables: Tables, workspace_id: str) -> CollectorRecord:
     ]
     good = next((row for row in cycles if row.outcome in _GOOD), None)
     newest = next((row for row in cycles if row.started_at is not None), None)
-    owner = (tables.leases.get((workspace_id,)) or Lease()).owner
+    owner = (tables.leases.get((workspace_id,)) or LeaseRow()).owner
     heartbeat = tables.heartbeats.get((owner.shard_id,)) if owner else None
     if heartbeat is not None and owner is not None and heartbeat.epoch != owner.epoch:
         heartbeat = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from domain.model import SessionRef
 from storage.leases import Holding, Member, assemble_look
 from storage.memory.sessions import is_live
-from storage.memory.tables import Lease
+from storage.memory.tables import LeaseRow
 from storage.notices import NoticeBox
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ class MemoryLeaseStore:
             for resource in sorted(set(resources)) if is_live(tables, session) else ():
                 workspace, lease = (
                     tables.workspaces.get((resource,)),
-                    tables.leases.get((resource,)) or Lease(),
+                    tables.leases.get((resource,)) or LeaseRow(),
                 )
                 if workspace is not None and workspace.active and not _is_owned(tables, lease):
                     taken[resource] = lease.token + 1
                     tables.leases.put(
-                        (resource,), Lease(session, lease.token + 1, self._engine.now())
+                        (resource,), LeaseRow(session, lease.token + 1, self._engine.now())
                     )
             return taken
 
@@ -125,14 +125,14 @@ def _members(tables: Tables, now: datetime) -> Iterator[Member]:
 
 def _holdings(tables: Tables, session: SessionRef, now: datetime) -> Iterator[Holding]:
     for (resource,), workspace in tables.workspaces.items():
-        lease = tables.leases.get((resource,)) or Lease()
+        lease = tables.leases.get((resource,)) or LeaseRow()
         owned = _is_owned(tables, lease)
         if (lease.owner == session) if owned else workspace.active:
             seconds = (now - _free_since(tables, lease, workspace)).total_seconds()
             yield Holding(resource, workspace.active, owned, lease.token, seconds)
 
 
-def _is_owned(tables: Tables, lease: Lease) -> bool:
+def _is_owned(tables: Tables, lease: LeaseRow) -> bool:
     """Return whether a live session owns the lease.
 
     The row of its session decides, whatever the lease says.
@@ -140,7 +140,7 @@ def _is_owned(tables: Tables, lease: Lease) -> bool:
     return lease.owner is not None and is_live(tables, lease.owner)
 
 
-def _free_since(tables: Tables, lease: Lease, workspace: Workspace) -> datetime:
+def _free_since(tables: Tables, lease: LeaseRow, workspace: Workspace) -> datetime:
     made_at = tables.made_at[workspace.workspace_id]
     if lease.owner is None:
         return lease.released_at or made_at

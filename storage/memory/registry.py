@@ -23,7 +23,7 @@ from domain.registry import (
 )
 from domain.schedule import cycle_id, lowest_free
 from ports.reads import CycleRow
-from storage.memory.tables import ConnectionState, Cycle
+from storage.memory.tables import ConnectionState, PollCycleRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -186,7 +186,7 @@ class MemoryRegistry:
             if waiting:
                 return waiting[0].cycle_id
             requested = _requested_cycle(workspace_id, trace_id, self._engine.now())
-            tables.put_cycle(Cycle(requested, epoch=None))
+            tables.put_cycle(PollCycleRow(requested, epoch=None))
             self._bump_config(tables, workspace_id)
             return requested.cycle_id
 

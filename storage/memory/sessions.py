@@ -9,7 +9,7 @@ import orjson
 
 from domain.model import SessionRef
 from ports.ownership import Fleet, SessionStart
-from storage.memory.tables import Heartbeat, Session
+from storage.memory.tables import HeartbeatRow, SessionRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,9 +41,11 @@ class MemorySessionStore:
             if after is not None and newest > after.epoch and not is_ours:
                 return None
             session = SessionRef(shard_id, max(newest, after.epoch if after else 0) + 1)
-            tables.sessions.put((shard_id,), Session(session.epoch, "live", 0, now, None, boot_id))
+            tables.sessions.put(
+                (shard_id,), SessionRow(session.epoch, "live", 0, now, None, boot_id)
+            )
             tables.heartbeats.put(
-                (shard_id,), Heartbeat(session.epoch, now, now + _seconds(ttl_seconds), {})
+                (shard_id,), HeartbeatRow(session.epoch, now, now + _seconds(ttl_seconds), {})
             )
             return SessionStart(session, now)
 
@@ -57,7 +59,7 @@ class MemorySessionStore:
         if not is_live(tables, session):
             return None
         former, now = tables.heartbeats.get((session.shard_id,)), self._engine.now()
-        renewed = Heartbeat(
+        renewed = HeartbeatRow(
             session.epoch,
             now,
             now + _seconds(ttl_seconds),

@@ -74,7 +74,7 @@ class Edge(NamedTuple):
     detail: str | None
 
 
-class Cycle(NamedTuple):
+class PollCycleRow(NamedTuple):
     """One row of poll_cycles. Readers see `row`, but not `epoch`."""
 
     row: CycleRow
@@ -95,7 +95,7 @@ class Quarantined(NamedTuple):
     sample: bytes | None
 
 
-class Session(NamedTuple):
+class SessionRow(NamedTuple):
     epoch: int
     state: str
     last_unit: int
@@ -104,7 +104,7 @@ class Session(NamedTuple):
     boot_id: str | None = None
 
 
-class Heartbeat(NamedTuple):
+class HeartbeatRow(NamedTuple):
     epoch: int
     beat_at: datetime
     expires_at: datetime
@@ -112,7 +112,7 @@ class Heartbeat(NamedTuple):
     draining: bool = False
 
 
-class Lease(NamedTuple):
+class LeaseRow(NamedTuple):
     """One row of leases. The defaults are those of a lease that was never claimed."""
 
     owner: SessionRef | None = None
@@ -187,12 +187,12 @@ class Tables:
     device_state: Table[tuple[str, str], DeviceState] = field(default_factory=Table)
     snapshots: Table[tuple[str, str], Snapshot] = field(default_factory=Table)
     events: Table[tuple[str, str, int], EventRow] = field(default_factory=Table)
-    poll_cycles: Table[CycleKey, Cycle] = field(default_factory=Table)
+    poll_cycles: Table[CycleKey, PollCycleRow] = field(default_factory=Table)
     rejections: Table[tuple[str, int], RejectionRow] = field(default_factory=Table)
     quarantine: Table[tuple[str, int], Quarantined] = field(default_factory=Table)
-    sessions: Table[tuple[str], Session] = field(default_factory=Table)
-    heartbeats: Table[tuple[str], Heartbeat] = field(default_factory=Table)
-    leases: Table[tuple[str], Lease] = field(default_factory=Table)
+    sessions: Table[tuple[str], SessionRow] = field(default_factory=Table)
+    heartbeats: Table[tuple[str], HeartbeatRow] = field(default_factory=Table)
+    leases: Table[tuple[str], LeaseRow] = field(default_factory=Table)
     keys: Table[tuple[str], KeyRecord] = field(default_factory=Table)
     made_at: dict[str, datetime] = field(
         default_factory=dict
@@ -223,7 +223,7 @@ class Tables:
             self.device_state.put(key, DeviceState())
             self.snapshots.put(key, Snapshot())
 
-    def put_cycle(self, cycle: Cycle) -> None:
+    def put_cycle(self, cycle: PollCycleRow) -> None:
         self.poll_cycles.put(cycle.row.key, cycle)
         self.cycle_ids[cycle.row.key.workspace_id, cycle.row.cycle_id] = cycle.row.key
 

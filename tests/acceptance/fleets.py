@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.config import Provider, Tenant
+from simulator.config import Tenant, Vendor
 from simulator.faults import parse_faults
 from simulator.fleet import VehicleSpec, make_vin
 from simulator.reporting import CHATTY, Reporting
@@ -34,7 +34,7 @@ def polled(
         )
         for number in range(count)
     )
-    return _tenant(name, Provider.RFMS, vehicles, faults, more)
+    return _tenant(name, Vendor.RFMS, vehicles, faults, more)
 
 
 def streamed(
@@ -52,7 +52,7 @@ def streamed(
         for number in range(count)
     )
     return _tenant(
-        name, Provider.VIRICITI, vehicles, faults, {"authorisation_delay_seconds": 0.0} | more
+        name, Vendor.VIRICITI, vehicles, faults, {"authorisation_delay_seconds": 0.0} | more
     )
 
 
@@ -68,7 +68,7 @@ def bus(number: int) -> str:
 
 def _tenant(
     name: str,
-    provider: Provider,
+    vendor: Vendor,
     vehicles: tuple[VehicleSpec, ...],
     faults: str,
     more: dict[str, Any],
@@ -76,7 +76,7 @@ def _tenant(
     credential = f"{name}-opens-only-a-simulator"
     return Tenant(
         name=name,
-        provider=provider,
+        vendor=vendor,
         credential=credential,
         vehicles=vehicles,
         faults=parse_faults(faults),

@@ -20,7 +20,7 @@ from api.app import PREFIX
 from api.keys import Scope, mint_key
 from lastheard.service import Service
 from lastheard.settings import Settings
-from simulator.config import Provider, SimulatorConfig, Tenant
+from simulator.config import SimulatorConfig, Tenant, Vendor
 from simulator.server import Simulator, serve
 from storage.gateway import open_bridge
 
@@ -287,19 +287,17 @@ class Harness:
             self.shard.add_workspace, tenant.name, interval=interval, thresholds=thresholds
         )
         await configure(active=False)
-        await self.shard.add_provider(tenant.name, tenant.provider, **fields)
-        await self.shard.add_devices(
-            tenant.name, tenant.provider, vehicles if only is None else only
-        )
+        await self.shard.add_provider(tenant.name, tenant.vendor, **fields)
+        await self.shard.add_devices(tenant.name, tenant.vendor, vehicles if only is None else only)
         await configure(active=True)
 
     def connection_of(self, tenant: Tenant) -> dict[str, Any]:
         """How to reach a tenant, as the body of a provider connection; the credential is a file's reference."""
         secret = self.folder / f"{tenant.name}.secret"
         secret.write_text(tenant.credential)
-        streams = tenant.provider is Provider.VIRICITI
+        streams = tenant.vendor is Vendor.VIRICITI
         return {
-            "provider_type": str(tenant.provider),
+            "provider_type": str(tenant.vendor),
             "transport": "stream" if streams else "poll",
             "base_url": self.simulator.http_url if streams else f"{self.simulator.http_url}/rfms",
             "credential": f"file:{secret}",
@@ -322,7 +320,7 @@ class Harness:
 
     def requests(self, tenant: str) -> Mapping[str, int]:
         """`METHOD path status` -> how often the simulator answered that."""
-        return dict(self.simulator.desk(tenant).requests)
+        return dict(self.simulator.provider_of(tenant).requests)
 
     async def fetch(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         async def work(connection: Connection) -> list[dict[str, Any]]:

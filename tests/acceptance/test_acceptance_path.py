@@ -118,7 +118,7 @@ async def _check_other_doors(
     harness: Harness, device_id: str, tenant: Tenant, messages: list[Any]
 ) -> None:
     """What the collector stored for this device is what the same arriving as envelope, and as update, would store."""
-    shard, kind = harness.shard, str(tenant.provider)
+    shard, kind = harness.shard, str(tenant.vendor)
     transport = harness.connection_of(tenant)["transport"]
     for twin in ("by-envelope", "by-update"):
         await shard.add_pushed_fleet(
@@ -271,7 +271,8 @@ async def _settled_frames(harness: Harness, tenant: str, vehicle: str) -> list[A
 
     async def is_stored() -> bool:
         newest_ms = max(
-            reading["time"] for reading in harness.simulator.desk(tenant).last()[vehicle].values()
+            reading["time"]
+            for reading in harness.simulator.provider_of(tenant).last()[vehicle].values()
         )
         (row,) = await harness.fetch(
             "SELECT last_observed_at FROM device_state WHERE workspace_id = $1", tenant
@@ -279,7 +280,7 @@ async def _settled_frames(harness: Harness, tenant: str, vehicle: str) -> list[A
         return bool(round(row["last_observed_at"].timestamp() * 1000) == newest_ms)
 
     await eventually(is_stored, True)
-    last = harness.simulator.desk(tenant).last()[vehicle]
+    last = harness.simulator.provider_of(tenant).last()[vehicle]
     return [
         {"type": "vehicles", "payload": {"vid": vehicle, "label": label, **reading}}
         for label, reading in last.items()
@@ -305,4 +306,4 @@ async def _version(shard: Shard, workspace_id: str, device_id: str) -> int:
 
 async def _labels_sent(harness: Harness, tenant: str, vehicle: str) -> set[str]:
     """Those that have come over the stream, whatever the state endpoint told before."""
-    return set(harness.simulator.desk(tenant).last().get(vehicle, ()))
+    return set(harness.simulator.provider_of(tenant).last().get(vehicle, ()))

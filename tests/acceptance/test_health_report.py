@@ -235,7 +235,7 @@ def _name(number: int) -> str:
 async def _settle_rows(harness: Harness, rows: list[Row], connection: dict[str, Any]) -> None:
     """The rows' devices behind a connection that works and has just been asked about them, in vain."""
     shard = harness.shard
-    (tenant,) = (desk.tenant for desk in harness.simulator.desks)
+    (tenant,) = (each.tenant for each in harness.simulator.providers)
     await shard.add_workspace("harbour")
     await shard.add_provider("harbour", "rfms", **harness.connection_of(tenant) | connection)
     first = device("rfms", "a-device-for-the-first-page")

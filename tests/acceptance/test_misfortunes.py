@@ -96,7 +96,7 @@ async def _check_said_once(harness: Harness, misfortune: Misfortune) -> None:
         assert (outage["reason"], outage["reasons"]) == (misfortune.reason, {misfortune.reason: 2})
         assert (outage["affected_devices"], outage["provider_ids"]) == (
             2,
-            [str(misfortune.fleet.provider)],
+            [str(misfortune.fleet.vendor)],
         )
         assert outage["evidence"]["last_error"]["class"] == misfortune.fault
         assert misfortune.fleet.credential not in str(report)
@@ -149,7 +149,7 @@ async def _watch_refusals(harness: Harness, *, times: int) -> dict[str, list[flo
             counts = {
                 "polled": harness.requests("west").get("GET /rfms/vehiclestatuses 429", 0),
                 "state endpoint": harness.requests("harbour").get("POST /api/v2/state 429", 0),
-                "handshake": harness.simulator.desk("harbour").injected["handshake_429"],
+                "handshake": harness.simulator.provider_of("harbour").injected["handshake_429"],
             }
             for door, count in counts.items():
                 refused_at[door] += [trio.current_time()] * (count - len(refused_at[door]))
@@ -248,12 +248,14 @@ async def _streaming(harness: Harness) -> set[str]:
     """Fleets of which something has come over an open stream and is stored."""
     rows = await harness.fetch("SELECT workspace_id FROM device_state WHERE version > 2")
     return {
-        row["workspace_id"] for row in rows if harness.simulator.desk(row["workspace_id"]).sessions
+        row["workspace_id"]
+        for row in rows
+        if harness.simulator.provider_of(row["workspace_id"]).sessions
     }
 
 
 def _newest_known_ms(harness: Harness, fleet: Tenant) -> int:
-    live = harness.simulator.desk(fleet.name).fleet
+    live = harness.simulator.provider_of(fleet.name).fleet
     assert isinstance(live, LiveStream)
     return max(signal.known_ms for signal in live.signals)
 

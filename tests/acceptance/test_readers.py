@@ -124,7 +124,7 @@ async def _check_last_words(harness: Harness, tenant: str) -> None:
 
 
 def _known_soc(harness: Harness, tenant: str, vehicle_id: str) -> tuple[Any, str]:
-    fleet = harness.simulator.desk(tenant).fleet
+    fleet = harness.simulator.provider_of(tenant).fleet
     if isinstance(fleet, RfmsFleet):
         status = fleet.log.latest[fleet.log.roster.vehicles[vehicle_id]]
         seconds = round(status.created, 3)

@@ -212,7 +212,7 @@ async def _has_served_a_slot(shard: Shard) -> bool:
 
 async def _wait_for_reports(harness: Harness, *, since: float) -> None:
     """Wait until every vehicle of `west` has written a record after that instant."""
-    fleet = harness.simulator.desk("west").fleet
+    fleet = harness.simulator.provider_of("west").fleet
     assert isinstance(fleet, RfmsFleet)
     with trio.fail_after(10):
         while min(status.created for status in fleet.log.latest.values()) <= since:  # noqa: ASYNC110 - a clock's work

@@ -30,7 +30,7 @@ from domain.model import (
 )
 from domain.registry import DeviceDraft
 from domain.schedule import cycle_id, slot_of
-from lastheard.credentials import Credentials
+from lastheard.credentials import CredentialReader
 from runtime.outbound import Allowance
 from tests.api.provider import MurmuredProvider, SpokenProvider
 
@@ -132,7 +132,7 @@ class Harness:
             "ingest": self.ingest,
             "nudges": self.nudged,
             "providers": providers,
-            "credentials": Credentials(self.credentials_folder),
+            "credentials": CredentialReader(self.credentials_folder),
             "clock": self.clock,
             "runtime_report": lambda: {"shard_id": "shard-1"},
             "readiness": lambda: dict(self.ready),

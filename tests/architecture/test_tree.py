@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
@@ -12,6 +13,7 @@ import pytest
 from tests.architecture.source import (
     HOUSE,
     ROOT,
+    Module,
     all_modules,
     project_files,
     pyproject,
@@ -39,6 +41,16 @@ def missing_packages(listed: Iterable[str], found: Iterable[str]) -> list[str]:
     return [f"not listed: {name}" for name in sorted(shipped - listed)] + [
         f"does not belong: {name}" for name in sorted(listed - shipped)
     ]
+
+
+def repeated_classes(modules: Iterable[Module]) -> dict[str, list[str]]:
+    """Class names that stand in more than one place, with their files."""
+    places: dict[str, list[str]] = {}
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(module.path))
+    return {name: paths for name, paths in places.items() if len(paths) > 1}
 
 
 def unpackaged_data(
@@ -94,6 +106,18 @@ def test_no_text_mentions_a_machine_or_a_package_index() -> None:
             continue
         found += [f"{path.relative_to(ROOT)}:{mention}" for mention in forbidden_mentions(text)]
     assert found == []
+
+
+def test_no_two_classes_of_the_service_have_one_name() -> None:
+    assert repeated_classes(shipped_modules()) == {}
+
+
+def test_a_repeated_class_name_is_found() -> None:
+    modules = [
+        Module(PurePosixPath("api/a.py"), "class Clock: ...\nclass Key: ..."),
+        Module(PurePosixPath("simulator/b.py"), "if x:\n    class Clock: ..."),
+    ]
+    assert repeated_classes(modules) == {"Clock": ["api/a.py", "simulator/b.py"]}
 
 
 def test_a_package_left_out_or_invented_is_found() -> None:

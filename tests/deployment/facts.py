@@ -19,7 +19,7 @@ from runtime.outbound import Allowance
 from runtime.settings import FREE_NAMES, SettingsError, load_settings
 from runtime.shutdown import ShutdownPlan
 from simulator import control
-from simulator.clock import SystemClock
+from simulator.clock import MachineClock
 from simulator.config import build_config
 from simulator.exchange import Request
 from simulator.server import Simulator
@@ -123,7 +123,7 @@ def _services() -> ApiServices:
 
 def simulator_answers(path: str) -> bool:
     """Whether the simulator's control interface answers 200 to a GET of this path."""
-    simulator = Simulator(build_config(devices=1), SystemClock(), "127.0.0.1", 0)
+    simulator = Simulator(build_config(devices=1), MachineClock(), "127.0.0.1", 0)
     bare = path.partition("?")[0]
     return control.answer(simulator, Request("GET", bare, {}, {})).status == 200
 

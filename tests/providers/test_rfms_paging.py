@@ -12,7 +12,7 @@ import pytest
 from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.configuration import parse_base_url
-from providers.rfms.paging import Paging, Step
+from providers.rfms.paging import RunPlanner, Step
 from providers.rfms.settings import RfmsSettings
 from providers.rfms.wire import StatusPage
 
@@ -27,8 +27,8 @@ PAGE = StatusPage((), frozenset(), 0, 0, (), 0, False, None, None, None, None)
 MORE = PAGE._replace(has_more=True)
 
 
-def _paging(base: str = BASE, settings: RfmsSettings | None = None) -> Paging:
-    return Paging(parse_base_url(base), settings or RfmsSettings())
+def _paging(base: str = BASE, settings: RfmsSettings | None = None) -> RunPlanner:
+    return RunPlanner(parse_base_url(base), settings or RfmsSettings())
 
 
 def _at(hour: int, minute: int = 0, second: int = 0) -> datetime:

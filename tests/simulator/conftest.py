@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from simulator.config import Provider, SimulatorConfig, Tenant
+from simulator.config import SimulatorConfig, Tenant, Vendor
 from simulator.faults import parse_faults
 from simulator.fleet import VehicleSpec, make_vin
 from simulator.server import Simulator, serve
@@ -27,7 +27,7 @@ def harbour(count: int = 3, *, rate: float = 50.0, faults: str = "", delay: floa
     """A fleet on the stream that speaks often enough for a test to hear it at once."""
     return Tenant(
         name="harbour",
-        provider=Provider.VIRICITI,
+        vendor=Vendor.VIRICITI,
         credential=HARBOUR_KEY,
         vehicles=tuple(
             VehicleSpec(f"bus_{number:04d}", str(1000 + number), rate=rate)
@@ -46,7 +46,7 @@ def westgate(count: int = 3, *, interval: float = 10.0, faults: str = "", **more
     )
     return Tenant(
         name="westgate",
-        provider=Provider.RFMS,
+        vendor=Vendor.RFMS,
         credential=WESTGATE_TOKEN,
         vehicles=vehicles,
         faults=parse_faults(faults),

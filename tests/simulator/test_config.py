@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from simulator.config import ConfigInvalid, Provider, SimulatorConfig, Tenant, build_config
+from simulator.config import ConfigInvalid, SimulatorConfig, Tenant, Vendor, build_config
 from simulator.demo import DemoPace, demo_config
 from simulator.faults import FaultsInvalid
 from simulator.fleet import VehicleSpec, is_vin
@@ -19,7 +19,7 @@ def test_devices_are_split_evenly_over_tenants_of_both_kinds() -> None:
         devices=25, tenants=3, rfms_tenants=1, rate=2.0, faults="duplicates=0.1", seed=3
     )
     assert [
-        (tenant.name, str(tenant.provider), len(tenant.vehicles)) for tenant in config.tenants
+        (tenant.name, str(tenant.vendor), len(tenant.vehicles)) for tenant in config.tenants
     ] == [
         ("fleet-01", "viriciti", 9),
         ("fleet-02", "viriciti", 8),
@@ -87,7 +87,7 @@ def test_an_rfms_vehicle_needs_a_vin(ids: tuple[str, ...]) -> None:
     with pytest.raises(ConfigInvalid, match="no VIN"):
         Tenant(
             name="x",
-            provider=Provider.RFMS,
+            vendor=Vendor.RFMS,
             credential="t",
             vehicles=tuple(VehicleSpec(i, i) for i in ids),
         )
@@ -96,13 +96,13 @@ def test_an_rfms_vehicle_needs_a_vin(ids: tuple[str, ...]) -> None:
 def test_vehicle_ids_are_unique_within_a_tenant() -> None:
     twice = (VehicleSpec("bus_0001", "a"), VehicleSpec("bus_0001", "b"))
     with pytest.raises(ConfigInvalid, match="unique within a tenant"):
-        Tenant(name="x", provider=Provider.VIRICITI, credential="k", vehicles=twice)
+        Tenant(name="x", vendor=Vendor.VIRICITI, credential="k", vehicles=twice)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_demo_fleet_has_its_cast(seed: int) -> None:
     config = demo_config(seed, DemoPace(silent_after_seconds=9, rhythm_seconds=21))
-    assert [str(tenant.provider) for tenant in config.tenants] == ["viriciti"] * 3 + ["rfms"] * 2
+    assert [str(tenant.vendor) for tenant in config.tenants] == ["viriciti"] * 3 + ["rfms"] * 2
     for tenant in config.tenants:
         manners = [vehicle.reporting for vehicle in tenant.vehicles]
         assert 8 <= len(manners) <= 14

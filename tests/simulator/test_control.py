@@ -27,16 +27,16 @@ async def test_faults_change_while_it_runs(until: Callable[..., Awaitable[None]]
         answer = await http.post(
             "/sim/faults", json={"tenant": "harbour", "faults": "duplicates=1"}
         )
-        written = simulator.desk("harbour").live.written
+        written = simulator.provider_of("harbour").live.written
         await until(lambda: written[FrameKind.DUPLICATE] > 10)
         assert [each["tenant"] for each in answer.json()] == ["harbour"]
         assert answer.json()[0]["faults"]["duplicates"] == 1
-        assert simulator.desk("westgate").roster.faults.duplicates == 0
+        assert simulator.provider_of("westgate").roster.faults.duplicates == 0
 
 
 async def test_a_vehicle_falls_silent_on_demand(until: Callable[..., Awaitable[None]]) -> None:
     async with running(harbour()) as simulator, client(simulator) as http:
-        live = simulator.desk("harbour").live
+        live = simulator.provider_of("harbour").live
         await until(lambda: all(signal.known_ms for signal in live.signals))
         order = {"tenant": "harbour", "reporting": {"bus_0001": {"silent_after_seconds": 0}}}
         assert (await http.post("/sim/faults", json=order)).status_code == 200
@@ -64,9 +64,9 @@ async def test_a_vehicle_falls_silent_on_demand(until: Callable[..., Awaitable[N
 )
 async def test_a_wrong_order_changes_nothing_and_is_explained(order: Any, complaint: str) -> None:
     async with running(harbour()) as simulator, client(simulator) as http:
-        before = simulator.desk("harbour").roster.faults
+        before = simulator.provider_of("harbour").roster.faults
         answer = await http.post("/sim/faults", json=order)
-        assert simulator.desk("harbour").roster.faults is before
+        assert simulator.provider_of("harbour").roster.faults is before
     assert answer.status_code == 400
     assert complaint in answer.json()["error"]
 

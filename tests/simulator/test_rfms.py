@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from simulator.config import RateLimit
-from simulator.exchange import Answer, Request
+from simulator.exchange import Request, VendorAnswer
 from simulator.fleet import Mode, VehicleSpec
 from simulator.reporting import Reporting
 from simulator.rfms import RfmsFleet
@@ -32,7 +32,7 @@ def run(one: RfmsFleet, *, seconds: float, start: float = 0.0) -> None:
         one.log.tick(elapsed, NOON + elapsed)
 
 
-def get(one: RfmsFleet, link: str, *, accept: str = ACCEPT, at: float = NOON + 60) -> Answer:
+def get(one: RfmsFleet, link: str, *, accept: str = ACCEPT, at: float = NOON + 60) -> VendorAnswer:
     parts = urlsplit(link)
     return one.answer(
         Request("GET", parts.path, dict(parse_qsl(parts.query)), {"accept": accept}), at
@@ -266,7 +266,7 @@ def test_a_vehicle_of_its_own_interval_keeps_it() -> None:
     tenant = westgate(1)
     slow = VehicleSpec(tenant.vehicles[0].vehicle_id, "x", report_interval_seconds=20.0)
     one = RfmsFleet(
-        type(tenant)(name="w", provider=tenant.provider, credential="t", vehicles=(slow,)), 7
+        type(tenant)(name="w", vendor=tenant.vendor, credential="t", vehicles=(slow,)), 7
     )
     run(one, seconds=100)
     assert [entry.created - NOON for entry in one.log.entries] == [0, 20, 40, 60, 80, 100]

@@ -229,9 +229,11 @@ async def test_the_state_is_the_last_known_value_of_each_label_with_its_time(
     until: Callable[..., Awaitable[None]],
 ) -> None:
     async with running(harbour()) as simulator, client(simulator) as http:
-        live = simulator.desk("harbour").live
+        live = simulator.provider_of("harbour").live
         await until(lambda: live.signals[0].known_ms > 0)
-        simulator.desk("harbour").roster.change_reporting("bus_0001", SILENT, simulator.elapsed())
+        simulator.provider_of("harbour").roster.change_reporting(
+            "bus_0001", SILENT, simulator.elapsed()
+        )
         known = {signal.label: signal.known_ms for signal in live.signals_of("bus_0001")}
         body = {"bus_0001": ["gps", "soc", "voltage"], "bus_9999": ["soc"]}
         answer = await http.post("/api/v2/state", json=body, headers={"x-api-key": HARBOUR_KEY})
@@ -280,7 +282,7 @@ async def test_rfms_pages_over_the_wire(until: Callable[..., Awaitable[None]]) -
         running(westgate(5, interval=0.2, page_size=2)) as simulator,
         client(simulator) as http,
     ):
-        log = simulator.desk("westgate").fleet.log  # type: ignore[union-attr]
+        log = simulator.provider_of("westgate").fleet.log  # type: ignore[union-attr]
         await until(lambda: len(log.latest) == 5)
         link, vins = "/rfms/vehiclestatuses?latestOnly=true", []
         while link:

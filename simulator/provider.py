@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from simulator import rfms, viriciti
-from simulator.config import Provider
-from simulator.exchange import Answer, Request
+from simulator.config import Vendor
+from simulator.exchange import Request, VendorAnswer
 from simulator.faults import (
     AnswerFault,
     FrameFault,
@@ -44,7 +44,7 @@ _RESOURCES: Final = frozenset(
 
 
 @dataclass(slots=True)
-class ConnectionEntry:
+class StreamLogEntry:
     """One stream connection in the log.
 
     `…_at` is the wall clock, `…_monotonic` the monotonic clock; None while the connection is open.
@@ -60,8 +60,8 @@ class ConnectionEntry:
     frames: int = 0
 
 
-class Desk:
-    """One tenant's side of the provider.
+class SimulatedProvider:
+    """The provider as one tenant meets it.
 
     `answer` is for requests whose credential was right. Elapsed seconds count from the simulator's
     start.
@@ -71,7 +71,7 @@ class Desk:
         self.tenant = tenant
         self.fleet: LiveStream | RfmsFleet = (
             LiveStream(tenant, seed)
-            if tenant.provider is Provider.VIRICITI
+            if tenant.vendor is Vendor.VIRICITI
             else RfmsFleet(tenant, seed)
         )
         self.sessions: set[StreamSession] = set()
@@ -107,7 +107,7 @@ class Desk:
         faults = self.roster.faults
         return faults.latency if faults.is_active(elapsed) else 0.0
 
-    def answer(self, request: Request, elapsed: float, wall: float) -> Answer | None:
+    def answer(self, request: Request, elapsed: float, wall: float) -> VendorAnswer | None:
         """Return the answer, or None if the connection is to be closed without one."""
         fault = self._draw_fault(elapsed)
         if fault is not None:
@@ -133,13 +133,13 @@ class Desk:
         resource = request.path if request.path in _RESOURCES else "other"
         self.requests[f"{request.method} {resource} {result}"] += 1
 
-    def _true_answer(self, request: Request, elapsed: float, wall: float) -> Answer:
+    def _true_answer(self, request: Request, elapsed: float, wall: float) -> VendorAnswer:
         if isinstance(self.fleet, LiveStream):
             return viriciti.answer(self.fleet, request)
         answer = self.fleet.answer(request, wall)
         return self._spoilt(answer, elapsed) if answer.status == 200 else answer
 
-    def _spoilt(self, answer: Answer, elapsed: float) -> Answer:
+    def _spoilt(self, answer: VendorAnswer, elapsed: float) -> VendorAnswer:
         """Return the answer, perhaps spoilt: cut off, or replaced by JSON that is no object.
 
         On the stream the same faults hit single frames. The statuses of a spoilt answer are not
@@ -156,9 +156,9 @@ class Desk:
         else:
             return answer
         self.injected[f"answer_{fault.value}"] += 1
-        return Answer(answer.status, body, answer.headers)
+        return VendorAnswer(answer.status, body, answer.headers)
 
-    def _refusal(self, fault: AnswerFault, wall: float) -> Answer:
+    def _refusal(self, fault: AnswerFault, wall: float) -> VendorAnswer:
         """Return the refusal for an injected fault.
 
         A stream provider sends Retry-After. rFMS has no such header and says when the window
@@ -166,7 +166,7 @@ class Desk:
         """
         status, wait = int(fault.value), self.roster.faults.retry_after
         may_retry = fault in (AnswerFault.TOO_MANY, AnswerFault.AWAY)
-        if self.tenant.provider is Provider.VIRICITI:
+        if self.tenant.vendor is Vendor.VIRICITI:
             return viriciti.refusal(status, "injected fault", wait if may_retry else None)
         headers = {}
         if fault is AnswerFault.TOO_MANY:
@@ -179,7 +179,7 @@ class Desk:
 
     # Streams
 
-    def refuse_stream(self, elapsed: float, wall: float) -> Answer | None:
+    def refuse_stream(self, elapsed: float, wall: float) -> VendorAnswer | None:
         """Return the injected refusal of a handshake, or None if the handshake may go on."""
         fault = self._draw_fault(elapsed)
         if fault is None:
@@ -189,11 +189,11 @@ class Desk:
 
     def open_stream(
         self, session: StreamSession, elapsed: float, wall: float, monotonic: float
-    ) -> ConnectionEntry:
+    ) -> StreamLogEntry:
         self._connections += 1
         self.sessions.add(session)
         self._plan_end(session, self._connections, elapsed)
-        return ConnectionEntry(self.tenant.name, self._connections, wall, monotonic)
+        return StreamLogEntry(self.tenant.name, self._connections, wall, monotonic)
 
     def _plan_end(self, session: StreamSession, number: int, elapsed: float) -> None:
         faults, seed = self.roster.faults, self.roster.seed
@@ -203,7 +203,7 @@ class Desk:
         session.planned_ending = Ending.CUT_BY_FAULT if abrupt else Ending.CLOSED_BY_FAULT
 
     def close_stream(
-        self, session: StreamSession, entry: ConnectionEntry, wall: float, monotonic: float
+        self, session: StreamSession, entry: StreamLogEntry, wall: float, monotonic: float
     ) -> None:
         self.sessions.discard(session)
         entry.closed_at, entry.closed_monotonic = wall, monotonic
@@ -220,7 +220,7 @@ class Desk:
 
     def statistics(self, *, brief: bool) -> dict[str, Any]:
         counts: dict[str, Any] = {
-            "provider": str(self.tenant.provider),
+            "provider": str(self.tenant.vendor),
             "vehicles": len(self.roster.buses),
             "requests": dict(self.requests),
             "faults_injected": dict(self.injected),
