@@ -139,7 +139,7 @@ class IngestActor:
         try:
             found = await self._store.find_locked(self._deferred.locked)
         except EnvironmentFault as fault:
-            self._edge.failed(fault, waiting=self._mailbox_size())
+            self._edge.failed(fault, waiting=self._mailbox.waiting_size)
         else:
             self._edge.recovered()
             self._deferred.note_look(found, self._current.session)
@@ -318,7 +318,7 @@ class IngestActor:
                 return last_unit == self._next_unit
 
     async def _back_off(self, fault: EnvironmentFault) -> None:
-        self._edge.failed(fault, waiting=self._mailbox_size())
+        self._edge.failed(fault, waiting=self._mailbox.waiting_size)
         await trio.sleep(self._backoff.next_delay(fault.retry_after))
 
     def _unit_committed(self, receipts: Sequence[Receipt]) -> None:
@@ -362,6 +362,11 @@ class IngestActor:
         """True from a failed commit until the next good one. The shard is not ready then."""
         return self._edge.is_failing
 
+    @property
+    def lanes_have_room(self) -> bool:
+        """Whether every lane of the mailbox has room. The shard is not ready without it."""
+        return self._mailbox.has_room
+
     def oldest_waiting_seconds(self) -> float:
         """Return the age of the oldest submission without a verdict.
 
@@ -371,9 +376,6 @@ class IngestActor:
         if not self._batch:
             return waiting
         return max(waiting, trio.current_time() - self._batch_since)
-
-    def _mailbox_size(self) -> int:
-        return sum(lane["waiting_size"] for lane in self._mailbox.statistics()["lanes"].values())
 
     def statistics(self) -> dict[str, Any]:
         """Return counters, ages and what waits.

@@ -365,6 +365,11 @@ class ShardActor:
 
     # --- what it knows of itself
 
+    @property
+    def has_session(self) -> bool:
+        """Whether this shard has a live session. It is not ready without one."""
+        return self._current.session is not None
+
     def _vital_signs(self) -> dict[str, Any]:
         ingest = self._ingest.statistics()
         return {

@@ -93,7 +93,7 @@ class Service:
 
         # Actors.
         self._clock = SharedClock(SystemClock())
-        self._current = current = CurrentSession()
+        self.current = current = CurrentSession()
         self.ingest = IngestActor(PostgresIngestStore(self.database.ingest), current, random=random)
         self._upkeep = UpkeepActor(self._upkeep_store, random)
         sessions = PostgresSessionStore(collecting)
@@ -157,7 +157,7 @@ class Service:
             credentials=self._credentials,
             clock=self._clock,
             runtime_report=self.statistics,
-            readiness=self._readiness,
+            readiness=self.readiness,
             cursor_key=cursor_key,
             log=get_logger("api"),
             min_poll_interval_seconds=self._settings.min_poll_interval_seconds,
@@ -200,7 +200,7 @@ class Service:
                     root.start("shard", self.shard.run, restart=Restart.PERMANENT, essential=True)
                     # Without a session the database's time is not known, and every request would be
                     # refused.
-                    await self._current.wait_for_session()
+                    await self.current.wait_for_session()
                     garbage.settle()
                     self._log.info(
                         "service_started",
@@ -275,14 +275,16 @@ class Service:
             if child.name == name:
                 await child.wait_ended()
 
-    def _readiness(self) -> Mapping[str, bool]:
-        """Return the readiness checks of this process. None is about a provider."""
-        lanes = self.ingest.statistics()["mailbox"]["lanes"].values()
+    def readiness(self) -> Mapping[str, bool]:
+        """Return the readiness checks of this process. None is about a provider.
+
+        Probes may call this at any rate, so its cost does not depend on how much is owned.
+        """
         return {
             "not_draining": not self._draining,
             "ingest_commits": not self.ingest.is_failing,
-            "lanes_have_room": all(lane["waiting_size"] < lane["capacity"] for lane in lanes),
-            "session_live": self.shard.statistics()["epoch"] is not None,
+            "lanes_have_room": self.ingest.lanes_have_room,
+            "session_live": self.shard.has_session,
         }
 
     def statistics(self) -> dict[str, Any]:

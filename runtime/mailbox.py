@@ -252,7 +252,7 @@ class Mailbox(Generic[T]):
 
     def take_all(self) -> list[T]:
         """Take all items at once, to give up what will not be received any more. Never blocks."""
-        return self._take(sum(box.size for box in self._in_order)) if self._waiting_items else []
+        return self._take(self.waiting_size) if self._waiting_items else []
 
     def close(self) -> None:
         """Take no more items.
@@ -275,6 +275,16 @@ class Mailbox(Generic[T]):
         """
         since = [start for box in self._in_order if (start := box.oldest_since()) is not None]
         return trio.current_time() - min(since) if since else 0.0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether every lane has room for something."""
+        return all(box.size < box.capacity for box in self._in_order)
+
+    @property
+    def waiting_size(self) -> int:
+        """The size of everything that waits in a lane or was set aside."""
+        return sum(box.size for box in self._in_order)
 
     def statistics(self) -> dict[str, Any]:
         return {
