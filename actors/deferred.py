@@ -25,6 +25,7 @@ import trio
 from actors.lanes import lane_of
 from domain.deferral import NO_CLAIM, Claim, claim_of, divide
 from runtime.backoff import Backoff
+from runtime.flag import Flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +69,7 @@ class DeferredSubmissions:
         self._preceding: set[Key] = set()
         # size of what is here, by workspace; zeros are not kept
         self._sizes: Counter[str] = Counter()
-        self._left = trio.Event()  # set when submissions leave
+        self._left = Flag()  # woken when submissions leave
         self._closed = False
         self._backoff = Backoff(random, MIN_LOOK_SECONDS / 2, MAX_LOOK_SECONDS - MIN_LOOK_SECONDS)
         self._next_look_at = math.inf
@@ -112,7 +113,7 @@ class DeferredSubmissions:
     def close(self) -> None:
         """Refuse nothing from now on, because the closed mailbox refuses everything."""
         self._closed = True
-        self._tell_left()
+        self._left.wake()
 
     # --- in
 
@@ -242,11 +243,7 @@ class DeferredSubmissions:
                 if not self._sizes[workspace_id]:
                     del self._sizes[workspace_id]
         if entries:
-            self._tell_left()
-
-    def _tell_left(self) -> None:
-        self._left.set()
-        self._left = trio.Event()
+            self._left.wake()
 
     def statistics(self) -> dict[str, Any]:
         """Return counts and ages. `deferrals` counts each time that a submission was put here."""

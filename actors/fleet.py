@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
+from runtime.flag import Flag
 
 if TYPE_CHECKING:
     from domain.model import Device, Ownership, ProviderConnection, Workspace
@@ -19,7 +19,7 @@ class FleetView:
 
     def __init__(self, fleet: Fleet, ownership: Ownership) -> None:
         self.version = 1
-        self._changed = trio.Event()
+        self._changed = Flag()
         self.ownership = ownership  # the claim under which its cycle and its streams collect
         self._load(fleet)
 
@@ -36,8 +36,7 @@ class FleetView:
         """
         self._load(fleet)
         self.version += 1
-        self._changed.set()
-        self._changed = trio.Event()
+        self._changed.wake()
 
     async def wait_changed(self, seen: int) -> int:
         """Wait until the version differs from `seen`, and return it.

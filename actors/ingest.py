@@ -22,6 +22,7 @@ from domain.model import Receipt, SessionRef, Submission
 from ports.ingest import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
+from runtime.flag import Flag
 from runtime.logs import EdgeLog, get_logger
 from runtime.mailbox import LaneFull, Mailbox, MailboxClosed
 
@@ -60,7 +61,7 @@ class IngestActor:
         self._pending = 0
         # submissions without a verdict, by resource; zeros are not kept
         self._unsettled: Counter[str] = Counter()
-        self._settled = trio.Event()
+        self._settled = Flag()
         self._outcomes: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         # Of resources that this shard ever owned: at most all workspaces.
@@ -223,8 +224,7 @@ class IngestActor:
         self._unsettled[resource] -= 1
         if not self._unsettled[resource]:
             del self._unsettled[resource]
-            self._settled.set()
-            self._settled = trio.Event()
+            self._settled.wake()
 
     async def wait_settled(self, resource: str) -> None:
         """Wait until every submission of this resource has its verdict.

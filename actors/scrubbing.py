@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain.model import MAX_SAMPLE_BYTES, Reading
 from ports.providers import Page, ProviderFault, Sample
+from runtime.exception_groups import leaves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -68,8 +69,9 @@ def scrubbed_faults(scrubber: Scrubber) -> Iterator[None]:
         _scrub_fault(fault, scrubber)
         raise
     except BaseExceptionGroup as group:
-        for inner in _faults_in(group):
-            _scrub_fault(inner, scrubber)
+        for inner in leaves(group):
+            if isinstance(inner, ProviderFault):
+                _scrub_fault(inner, scrubber)
         raise
 
 
@@ -84,14 +86,6 @@ def scrub_readings(readings: tuple[Reading, ...], scrubber: Scrubber) -> tuple[R
 
 def _scrub_fault(fault: ProviderFault, scrubber: Scrubber) -> None:
     fault.args = (scrubber.text(str(fault)),)
-
-
-def _faults_in(group: BaseExceptionGroup[Any]) -> Iterator[ProviderFault]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _faults_in(error)
-        elif isinstance(error, ProviderFault):
-            yield error
 
 
 def _scrub_page(page: Page, known: Collection[str], scrubber: Scrubber) -> Page:

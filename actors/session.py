@@ -15,6 +15,7 @@ import trio
 
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
+from runtime.flag import Flag
 from runtime.logs import EdgeLog, get_logger
 from runtime.sessions import TrustWindow
 
@@ -44,7 +45,7 @@ class CurrentSession:
 
     def __init__(self) -> None:
         self._session: SessionRef | None = None
-        self._changed = trio.Event()
+        self._changed = Flag()
         self._units_in_flight = 0
 
     @property
@@ -54,7 +55,7 @@ class CurrentSession:
     def replace(self, session: SessionRef) -> None:
         """Make this the session of every unit from now on, and wake the tasks that wait for one."""
         self._session = session
-        self._wake()
+        self._changed.wake()
 
     def mark_fenced(self, session: SessionRef) -> None:
         """Note that this session is over.
@@ -63,7 +64,7 @@ class CurrentSession:
         """
         if self._session == session:
             self._session = None
-            self._wake()
+            self._changed.wake()
 
     async def wait_for_session(self, *, newer_than: SessionRef | None = None) -> SessionRef:
         """Wait until there is a live session that is not `newer_than`, and return it."""
@@ -88,16 +89,12 @@ class CurrentSession:
             yield
         finally:
             self._units_in_flight -= 1
-            self._wake()
+            self._changed.wake()
 
     async def wait_written(self) -> None:
         """Wait until the end of every unit is known. The database bounds each of them."""
         while self._units_in_flight:
             await self._changed.wait()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
 
 
 class SessionKeeper:

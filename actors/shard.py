@@ -16,6 +16,7 @@ from actors.session import BEATS_PER_TTL, DEFAULT_TTL_SECONDS, Superseded
 from runtime.assignment import Rounds, group_by_shared
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
+from runtime.flag import Flag
 from runtime.logs import EdgeLog, get_logger
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ class ShardActor:
         # Workspaces whose hand-over ended, released or not, since the latest round began. The
         # round's look may still show their leases as ours.
         self._left_since_look: set[str] = set()
-        self._left = trio.Event()
+        self._left = Flag()
         self._draining = False
-        self._round_due, self._config_due = trio.Event(), trio.Event()
+        self._round_due, self._config_due = Flag(), Flag()
         self._counts = dict.fromkeys(("rounds", "claimed", "released", "declared_dead"), 0)
         self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=self._round_seconds)
         self._log = get_logger("shard").bind(shard_id=shard_id)
@@ -138,7 +139,7 @@ class ShardActor:
 
     async def _assign_for_ever(self, session: SessionRef, nursery: trio.Nursery) -> None:
         while True:
-            self._round_due = trio.Event()
+            self._round_due.clear()
             pause = self._round_seconds
             if self._trust.is_open:
                 try:
@@ -283,8 +284,7 @@ class ShardActor:
         finally:
             self._leaving.discard(workspace_id)
             self._left_since_look.add(workspace_id)
-            self._left.set()
-            self._left = trio.Event()
+            self._left.wake()
 
     # --- configuration
 
@@ -301,7 +301,7 @@ class ShardActor:
         while True:
             with trio.move_on_after(self._configuration_seconds):
                 await self._config_due.wait()
-            self._config_due = trio.Event()
+            self._config_due.clear()
             try:
                 await self._follow_configuration()
             except EnvironmentFault as fault:

@@ -18,6 +18,7 @@ from actors.intake import FrameIntake
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
 from ports.providers import ProviderFault
 from runtime.backoff import Backoff
+from runtime.exception_groups import first_leaf
 from runtime.logs import EdgeLog, get_logger
 from runtime.mailbox import LaneFull, MailboxClosed
 
@@ -363,13 +364,5 @@ def _single_fault() -> Iterator[None]:
         faults, rest = group.split(ProviderFault)
         if faults is None or rest is not None:
             raise
-        fault = next(_leaves(faults))
+        fault = first_leaf(faults)
         raise fault from fault.__cause__  # the group says nothing that the fault does not
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

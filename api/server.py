@@ -34,6 +34,7 @@ from api.addresses import TrustedProxies
 from api.connection import Connection
 from api.connection_table import ConnectionTable
 from api.traffic import HttpTraffic
+from runtime.exception_groups import first_leaf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,19 +229,13 @@ class _Server:
 
     def _note_contained(self, failures: ExceptionGroup[Exception]) -> None:
         self._traffic.contained_failures += 1
-        cause, count = _first_cause(failures), self._traffic.contained_failures
+        cause, count = first_leaf(failures), self._traffic.contained_failures
         _log.warning(
             "http_connection_failed",
             failure=repr(cause),
             contained_failures=count,
             without_key=True,
         )
-
-
-def _first_cause(failures: BaseException) -> BaseException:
-    while isinstance(failures, BaseExceptionGroup):
-        failures = failures.exceptions[0]
-    return failures
 
 
 class _StructlogLogger(Logger):

@@ -24,6 +24,7 @@ from lastheard import settings as settings_module
 from lastheard.client import ClientError, connect
 from lastheard.tables import health_csv, health_table, runtime_tables
 from runtime.clock import SystemClock
+from runtime.exception_groups import first_leaf
 from runtime.faults import EnvironmentFault
 from runtime.logs import configure_logging
 from runtime.settings import SettingsError
@@ -355,7 +356,7 @@ def _run(settings: Settings, main: Callable[[], Awaitable[int]]) -> None:
     try:
         code = trio.run(main)
     except* (EnvironmentFault, SettingsError) as group:
-        fault = _first(group)
+        fault = first_leaf(group)
     # Not inside `except*`: an exception raised there leaves as a group, and typer would not exit
     # with it.
     if fault is not None:
@@ -372,12 +373,6 @@ def _explain(fault: BaseException, settings: Settings) -> str:
 
     is_away = type(fault) is DatabaseAway and not settings.embedded
     return f"{fault}{AWAY_REMEDY if is_away else ''}"
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _fail(message: str, code: int = EXIT_USAGE) -> Any:

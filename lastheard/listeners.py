@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from api.server import serve_http
+from runtime.exception_groups import first_leaf
 from runtime.faults import EnvironmentFault
 from runtime.supervisor import Restart
 
@@ -105,15 +106,10 @@ class Listener:
             except* OSError as group:
                 if bound.is_set():
                     raise
-                refusal = _first_of(group)
+                refusal = first_leaf(group)
                 bound.set()
 
         root.start(self._name, serve, restart=Restart.TRANSIENT, essential=essential)
         await bound.wait()  # no deadline: binding succeeds or fails at once
         if refusal is not None:
             raise AddressUnavailable(self._address, refusal) from refusal
-
-
-def _first_of(group: ExceptionGroup[OSError]) -> OSError:
-    error = group.exceptions[0]
-    return _first_of(error) if isinstance(error, ExceptionGroup) else error

@@ -23,10 +23,11 @@ from ports.providers import ProviderFault
 from providers.answers import describe, error_code_of, media_type_of, no_error_code
 from providers.faults import MAX_REASON, fault_for_refusal, fault_for_status, place_of
 from providers.websocket_frames import IdleFrames, open_connection
+from runtime.exception_groups import first_leaf
 from runtime.outbound import OutboundRefused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     import httpx
 
@@ -199,7 +200,7 @@ class WebSocketOpener:
         if phase is _Phase.CLOSING:
             self._counts["goodbyes_unanswered"] += 1
             return None
-        failure = next(_leaves(failures or group))
+        failure = first_leaf(failures or group)
         # The fault gets no cause: the failure holds what the server sent.
         return self._fault_of(failure, phase)
 
@@ -265,12 +266,4 @@ def _root_of(error: BaseException) -> BaseException:
     trio groups the failures of all addresses of a host; the first says as much as any.
     """
     cause = error.__cause__
-    return next(_leaves(cause)) if isinstance(cause, BaseExceptionGroup) else cause or error
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+    return first_leaf(cause) if isinstance(cause, BaseExceptionGroup) else cause or error

@@ -84,6 +84,8 @@ from __future__ import annotations
 
 import trio
 
+from runtime.flag import Flag
+
 MARGIN_SHARE = 0.1
 
 
@@ -97,19 +99,19 @@ class TrustWindow:
         self._good_for_seconds = ttl_seconds * (1 - MARGIN_SHARE)
         self._until = float("-inf")
         self._opened_at = float("-inf")
-        self._changed = trio.Event()
+        self._changed = Flag()
 
     def renewed(self, sent_at: float) -> None:
         """Extend the trust, because a renewal that was sent at `sent_at` succeeded."""
         if not self.is_open:
             self._opened_at = trio.current_time()
         self._until = max(self._until, sent_at + self._good_for_seconds)
-        self._wake()
+        self._changed.wake()
 
     def end(self) -> None:
         """Trust nothing until another renewal succeeds, because the session is known to be over."""
         self._until = float("-inf")
-        self._wake()
+        self._changed.wake()
 
     @property
     def is_open(self) -> bool:
@@ -141,7 +143,3 @@ class TrustWindow:
         """
         while not self.is_open:
             await self._changed.wait()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()

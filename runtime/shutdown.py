@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
+from runtime.exception_groups import first_leaf
 from runtime.logs import describe_error, get_logger
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class ShutdownPlan:
             try:
                 await step.run()
             except* Exception as errors:
-                step.error = describe_error(errors.exceptions[0])
+                step.error = describe_error(first_leaf(errors))
                 self.log.error("shutdown_step_failed", step=step.name, exc_info=errors)
         step.duration_seconds = trio.current_time() - began
         late = scope.cancelled_caught or step.duration_seconds > step.budget_seconds

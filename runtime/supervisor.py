@@ -30,6 +30,7 @@ import trio
 
 from runtime.backoff import Backoff
 from runtime.clock import Clock, SystemClock
+from runtime.exception_groups import only_leaf
 from runtime.logs import get_logger, rfc3339
 from runtime.redaction import redact_text
 
@@ -322,7 +323,7 @@ class Supervisor:
         except* Exception as group:
             # In a mixed group only the exceptions are handled here; a Cancelled beside them is
             # raised on.
-            crash = _unwrapped(group)
+            crash = only_leaf(group)
             self._note_crash(child, crash)
         if child._scope.cancel_called:
             return False
@@ -367,13 +368,6 @@ class Supervisor:
         self._log.critical("essential_actor_failed", supervisor=self.name, child=child.name)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel("an essential child failed")
-
-
-def _unwrapped(error: Exception) -> Exception:
-    """Return the one exception inside nested groups of one, or the group itself."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _raise_what_happened(

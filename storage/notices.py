@@ -14,6 +14,7 @@ import trio
 
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
+from runtime.flag import Flag
 from runtime.logs import EdgeLog, get_logger
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class NoticeBox:
     def __init__(self, max_pending: int = MAX_PENDING) -> None:
         self._max_pending = max_pending
         self._pending: dict[str, None] = {}  # a set that keeps its order
-        self._arrived = trio.Event()
+        self._arrived = Flag()
         self._heard = 0
         self._overflows = 0
 
@@ -57,7 +58,7 @@ class NoticeBox:
         No deadline: a quiet channel is normal.
         """
         await self._arrived.wait()
-        self._arrived = trio.Event()
+        self._arrived.clear()
         taken, self._pending = list(self._pending), {}
         return taken
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from runtime.flag import Flag
 from storage.faults import explain_error
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class RowLocks:
 
     def __init__(self) -> None:
         self._holders: dict[Row, str] = {}
-        self._released = trio.Event()
+        self._released = Flag()
 
     def hold(self, row: Row, holder: str) -> None:
         self._holders[row] = holder
@@ -42,8 +43,7 @@ class RowLocks:
     def release(self) -> None:
         """Release every lock."""
         self._holders.clear()
-        self._released.set()
-        self._released = trio.Event()
+        self._released.wake()
 
     async def wait_for(self, statement: Statement) -> None:
         """Wait until the statement can have its locks.

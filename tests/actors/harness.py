@@ -36,6 +36,7 @@ from domain.registry import DeviceDraft, Stored
 from domain.schedule import slot_of
 from ports.providers import FrameVerdict, Page, ProviderFault, Sample
 from runtime.clock import SharedClock, SystemClock, VirtualClock
+from runtime.flag import Flag
 from runtime.reply import Reply
 from storage.memory import MemoryStore
 from tests.actors.polling import ScriptedPoller
@@ -136,7 +137,7 @@ class ScriptedStreamer:
         self.refusals = list(refusals)
         self.attempts: list[float] = []
         self.sockets: list[ScriptedSocket] = []
-        self._connected = trio.Event()
+        self._connected = Flag()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[StreamSocket]:
@@ -146,8 +147,7 @@ class ScriptedStreamer:
             raise self.refusals.pop(0)
         socket = ScriptedSocket()
         self.sockets.append(socket)
-        self._connected.set()
-        self._connected = trio.Event()
+        self._connected.wake()
         yield socket
 
     async def wait_connected(self, times: int = 1) -> ScriptedSocket:
