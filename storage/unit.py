@@ -12,13 +12,14 @@ fence -> resolve external ids -> lock devices -> judge in mailbox order -> devic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from domain.model import CycleEnd, Outcome, Reason, Receipt, Result
 from ports.ingest import SessionFenced
 from storage.unit_connections import ConnectionFold, edge_rows
-from storage.unit_desk import Desk
+from storage.unit_devices import DeviceBatch
 from storage.unit_ledger import quarantine_facts, quarantine_row
+from storage.unit_rows import ConnectionRow
 from storage.unit_steps import Statement, append, columns, dump_json
 
 if TYPE_CHECKING:
@@ -43,18 +44,18 @@ def ingest_unit(
     """
     now = yield from _pass_fence(session, unit)
     live = [submission for submission in submissions if not submission.is_stale(session)]
-    desk = Desk(now)
-    yield from desk.load(live)
+    devices = DeviceBatch(now)
+    yield from devices.load(live)
     receipts = []
     for submission in submissions:
         judged = not submission.is_stale(session)
-        results = desk.judge(submission) if judged else desk.refuse(submission, FENCED)
+        results = devices.judge(submission) if judged else devices.refuse(submission, FENCED)
         receipts.append(Receipt(unit, now, results, judged))
-    yield from desk.write(session)
+    yield from devices.write(session)
     yield from _write_connections(live, now)
     yield from _end_cycles([submission.cycle for submission in live if submission.cycle], session)
-    yield from append("append_rejections", desk.ledger.rows())
-    yield from append("append_quarantine", desk.ledger.quarantined)
+    yield from append("append_rejections", devices.ledger.rows())
+    yield from append("append_quarantine", devices.ledger.quarantined)
     return receipts
 
 
@@ -80,8 +81,8 @@ def _pass_fence(session: SessionRef, unit: int) -> Generator[Statement, Rows, da
     rows = yield Statement("fence", (session.shard_id, session.epoch, unit))
     if not rows:
         raise SessionFenced(f"shard {session.shard_id}, epoch {session.epoch}: no longer live")
-    now: datetime = rows[0][0]
-    return now
+    ((now, *_),) = rows
+    return cast("datetime", now)
 
 
 def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:
@@ -96,7 +97,8 @@ def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:
     if not concerned:
         return
     rows = yield Statement("lock_connections", columns(sorted(concerned)))
-    folds = {(row[0], row[1]): ConnectionFold(*row) for row in rows}
+    stored = map(ConnectionRow._make, rows)
+    folds = {(row.workspace_id, row.provider_id): ConnectionFold(row) for row in stored}
     for submission in live:
         for fact in submission.facts:
             if fold := folds.get((fact.workspace_id, fact.provider_id)):
@@ -104,7 +106,7 @@ def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:
         cursor = submission.cursor
         if cursor and (fold := folds.get((cursor.workspace_id, cursor.provider_id))):
             fold.advance(cursor, now)
-    yield from append("write_connections", [fold.row() for fold in folds.values()])
+    yield from append("write_connections", [fold.row for fold in folds.values()])
     yield from append("append_connection_events", edge_rows(folds.values()))
 
 

@@ -15,26 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from storage.unit_rows import ConnectionRow
+
 
 @dataclass(slots=True)
 class ConnectionFold:
-    """One row of connection_state while a unit's facts are folded into it, in mailbox order.
+    """One row of connection_state while a unit's facts are folded into it, in mailbox order."""
 
-    The fields have the order of the columns of lock_connections and write_connections.
-    """
-
-    workspace_id: str
-    provider_id: str
-    call_status: str | None
-    last_success_at: datetime | None
-    last_failure_at: datetime | None
-    failing_since: datetime | None
-    fault: str | None
-    fault_detail: str | None
-    stream_status: str | None
-    stream_changed_at: datetime | None
-    cursor: str | None
-    cursor_at: datetime | None
+    row: ConnectionRow
     edges: list[ConnectionFact] = field(default_factory=list)
 
     def apply(self, fact: ConnectionFact) -> None:
@@ -52,41 +40,31 @@ class ConnectionFold:
                 self._change_stream("closed", fact)
 
     def advance(self, cursor: CursorAdvance, now: datetime) -> None:
-        self.cursor, self.cursor_at = cursor.cursor, now
-
-    def row(self) -> tuple[Any, ...]:
-        return (
-            self.workspace_id,
-            self.provider_id,
-            self.call_status,
-            self.last_success_at,
-            self.last_failure_at,
-            self.failing_since,
-            self.fault,
-            self.fault_detail,
-            self.stream_status,
-            self.stream_changed_at,
-            self.cursor,
-            self.cursor_at,
-        )
+        self.row = self.row._replace(cursor=cursor.cursor, cursor_at=now)
 
     def _succeed(self, fact: ConnectionFact) -> None:
-        if self.call_status != "succeeded":
+        if self.row.call_status != "succeeded":
             self.edges.append(fact)
-        self.call_status, self.last_success_at, self.failing_since = "succeeded", fact.at, None
+        self.row = self.row._replace(
+            call_status="succeeded", last_success_at=fact.at, failing_since=None
+        )
 
     def _fail(self, fact: ConnectionFact) -> None:
         fault = None if fact.fault is None else fact.fault.value
-        if self.call_status != "failed" or self.fault != fault:
+        if self.row.call_status != "failed" or self.row.fault != fault:
             self.edges.append(fact)
-        self.call_status, self.last_failure_at = "failed", fact.at
-        self.failing_since = self.failing_since or fact.at
-        self.fault, self.fault_detail = fault, fact.detail
+        self.row = self.row._replace(
+            call_status="failed",
+            last_failure_at=fact.at,
+            failing_since=self.row.failing_since or fact.at,
+            fault=fault,
+            fault_detail=fact.detail,
+        )
 
     def _change_stream(self, status: str, fact: ConnectionFact) -> None:
-        if self.stream_status != status:
+        if self.row.stream_status != status:
             self.edges.append(fact)
-            self.stream_status, self.stream_changed_at = status, fact.at
+            self.row = self.row._replace(stream_status=status, stream_changed_at=fact.at)
 
 
 def edge_rows(folds: Iterable[ConnectionFold]) -> list[tuple[Any, ...]]:

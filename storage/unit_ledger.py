@@ -6,7 +6,8 @@ fail: text is made storable, and samples are cut to 4 kB of bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -18,6 +19,28 @@ if TYPE_CHECKING:
 MAX_TEXT = 200
 
 
+class _Kind(NamedTuple):
+    """The facts by which refusals are aggregated."""
+
+    workspace_id: str
+    origin: str
+    provider_id: str
+    device_id: str | None
+    external_id: str | None
+    outcome: str
+    reason: str | None
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """The refusals of one kind: the facts of the first, and how many there were."""
+
+    detail: str | None
+    occurrences: int
+    trace_id: str
+    sample: bytes | None
+
+
 class Ledger:
     """Refusals, aggregated by origin, device, outcome and reason.
 
@@ -25,32 +48,30 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[Any, ...], list[Any]] = {}
+        self._refusals: dict[_Kind, _Refusals] = {}
         self.quarantined: list[tuple[Any, ...]] = []
 
     def add(self, submission: Submission, update: CanonicalUpdate, result: Result) -> None:
         """Add a refused update: one whose outcome is neither `accepted` nor `duplicate`."""
-        device_id = result.device_id or update.device_id
-        reason = result.reason and result.reason.value
-        external_id = update.external_id
-        key = (
+        kind = _Kind(
             update.workspace_id,
             submission.origin,
             update.provider_id,
-            device_id,
-            external_id,
-            result[0],
-            reason,
+            result.device_id or update.device_id,
+            update.external_id,
+            result.outcome,
+            result.reason and result.reason.value,
         )
-        row = self._rows.get(key)
-        if row is None:
-            self._rows[key] = [result.detail, 1, update.trace_id, sample_of(update)]
+        known = self._refusals.get(kind)
+        if known is None:
+            sample = sample_of(update)
+            self._refusals[kind] = _Refusals(result.detail, 1, update.trace_id, sample)
         else:
-            row[1] += 1
+            known.occurrences += 1
 
     def add_invalid(self, submission: Submission, item: InvalidItem, device_id: str | None) -> None:
         """Add an invalid item. `device_id` is the device it came from, if that is known."""
-        key = (
+        kind = _Kind(
             item.workspace_id,
             submission.origin,
             item.provider_id,
@@ -59,12 +80,13 @@ class Ledger:
             "rejected",
             item.reason.value,
         )
-        row = self._rows.get(key)
-        if row is None:
+        known = self._refusals.get(kind)
+        if known is None:
             sample = item.sample[:MAX_SAMPLE_BYTES] or None
-            self._rows[key] = [item.detail, item.occurrences, submission.trace_id, sample]
+            trace_id = submission.trace_id
+            self._refusals[kind] = _Refusals(item.detail, item.occurrences, trace_id, sample)
         else:
-            row[1] += item.occurrences
+            known.occurrences += item.occurrences
 
     def quarantine(self, update: CanonicalUpdate, reason: str, detail: str) -> None:
         self.quarantined.append(quarantine_row(update, reason, detail))
@@ -74,33 +96,22 @@ class Ledger:
 
         They are in the order in which the first refusal of each kind was added.
         """
-        rows = []
-        for (
-            workspace_id,
-            origin,
-            provider_id,
-            device_id,
-            external_id,
-            outcome,
-            reason,
-        ), rest in self._rows.items():
-            detail, occurrences, trace_id, sample = rest
-            rows.append(
-                (
-                    storable(workspace_id),
-                    origin,
-                    storable(provider_id),
-                    storable(device_id),
-                    storable(external_id),
-                    str(outcome),
-                    reason,
-                    storable(detail),
-                    occurrences,
-                    storable(trace_id),
-                    sample,
-                )
+        return [
+            (
+                storable(kind.workspace_id),
+                kind.origin,
+                storable(kind.provider_id),
+                storable(kind.device_id),
+                storable(kind.external_id),
+                str(kind.outcome),
+                kind.reason,
+                storable(refusals.detail),
+                refusals.occurrences,
+                storable(refusals.trace_id),
+                refusals.sample,
             )
-        return rows
+            for kind, refusals in self._refusals.items()
+        ]
 
 
 def quarantine_row(update: CanonicalUpdate, reason: str, detail: str) -> tuple[Any, ...]:

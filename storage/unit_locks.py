@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, Key
-from storage.unit_desk import is_sendable
+from storage.unit_devices import is_sendable
+from storage.unit_rows import LockedRow, ResolvedDevice
 from storage.unit_steps import Statement, columns
 
 if TYPE_CHECKING:
@@ -27,17 +28,36 @@ _PROBES = {
 
 def locked_rows(wanted: Collection[Key]) -> Generator[Statement, Rows, dict[Key, str]]:
     """Return the keys whose rows another transaction holds, each with that transaction."""
-    names = {
-        key: {key} for key in wanted if key[0] != EXTERNAL and is_sendable(key)
-    }  # row -> keys that name it
-    externals = sorted(key[1:] for key in wanted if key[0] == EXTERNAL and is_sendable(key))
+    # row -> keys that name it
+    names = {key: {key} for key in wanted if not _is_external(key) and is_sendable(key)}
+    externals = [key for key in wanted if _is_external(key) and is_sendable(key)]
     if externals:
-        for *external, device_id in (yield Statement("resolve_external_ids", columns(externals))):
-            names.setdefault((DEVICE, external[0], device_id), set()).add((EXTERNAL, *external))
+        keys = columns(sorted(_without_kind(key) for key in externals))
+        rows = yield Statement("resolve_external_ids", keys)
+        for device in map(ResolvedDevice._make, rows):
+            row = (DEVICE, device.workspace_id, device.device_id)
+            key = (EXTERNAL, device.workspace_id, device.provider_id, device.external_id)
+            names.setdefault(row, set()).add(key)
     locked: dict[Key, str] = {}
     for kind, probes in _PROBES.items():
-        rows = sorted(row[1:] for row in names if row[0] == kind)
-        for probe in probes if rows else ():
-            for workspace_id, name, holder in (yield Statement(probe, columns(rows))):
-                locked.update(dict.fromkeys(names[kind, workspace_id, name], holder))
+        keys_of_kind = sorted(_without_kind(row) for row in names if _kind_of(row) == kind)
+        for probe in probes if keys_of_kind else ():
+            rows = yield Statement(probe, columns(keys_of_kind))
+            for found in map(LockedRow._make, rows):
+                keys_of_row = names[kind, found.workspace_id, found.name]
+                locked.update(dict.fromkeys(keys_of_row, found.holder))
     return locked
+
+
+def _kind_of(key: Key) -> str:
+    kind, *_ = key
+    return kind
+
+
+def _is_external(key: Key) -> bool:
+    return _kind_of(key) == EXTERNAL
+
+
+def _without_kind(key: Key) -> tuple[str, ...]:
+    _, *names = key
+    return tuple(names)

@@ -12,6 +12,7 @@ import trio
 
 from runtime.flag import Flag
 from storage.faults import explain_error
+from storage.unit_rows import LockedRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,7 +66,7 @@ class RowLocks:
 
     def _find(
         self, table: str, workspaces: Sequence[str], names: Sequence[str]
-    ) -> Iterator[tuple[str, str, str]]:
+    ) -> Iterator[LockedRow]:
         for key in zip(workspaces, names, strict=True):
             if holder := self._holders.get((table, *key)):
-                yield (*key, holder)
+                yield LockedRow(*key, holder)

@@ -15,6 +15,7 @@ from ports.reads import EventRow, RejectionRow
 from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.tables import ConnectionState, DeviceState, Edge, Quarantined, Snapshot
 from storage.rows import to_document
+from storage.unit_rows import ConnectionRow, LockedDevice, ResolvedDevice, StoredSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,11 +53,13 @@ class UnitStatements:
         self._tables.sessions.put((shard_id,), session._replace(last_unit=unit))
         return [(self._now(), "500ms")]
 
-    # --- Devices ------------------------------------------------------------------------------------------------
+    # --- Devices
 
     def resolve_external_ids(self, *names: list[str]) -> Rows:
         holders = self._tables.committed.holders
-        return [(*name, holders[name]) for name in _triples(*names) if name in holders]
+        return [
+            ResolvedDevice(*name, holders[name]) for name in _triples(*names) if name in holders
+        ]
 
     def lock_devices(self, workspaces: list[str], devices: list[str], wanted: list[bool]) -> Rows:
         rows = []
@@ -69,19 +72,28 @@ class UnitStatements:
                 continue
             state = self._tables.device_state.get(key) or DeviceState()
             snapshot = self._tables.snapshots.get(key) or Snapshot()
-            document = snapshot.document if with_document else None
-            identity = (
-                device.provider_id,
-                device.external_id,
-                device.vehicle_id,
-                device.retired_at is None,
+            rows.append(
+                LockedDevice(
+                    workspace_id,
+                    device_id,
+                    device.provider_id,
+                    device.external_id,
+                    device.vehicle_id,
+                    active=device.retired_at is None,
+                    snapshot_version=snapshot.version,
+                    document=snapshot.document if with_document else None,
+                    **state._asdict(),
+                )
             )
-            rows.append((*key, *identity, state.version, snapshot.version, document, *state[1:]))
         return rows
 
     def read_snapshots(self, workspaces: list[str], devices: list[str]) -> Rows:
         keys = zip(workspaces, devices, strict=True)
-        return [(*key, *snapshot) for key in keys if (snapshot := self._tables.snapshots.get(key))]
+        return [
+            StoredSnapshot(*key, *snapshot)
+            for key in keys
+            if (snapshot := self._tables.snapshots.get(key))
+        ]
 
     def write_device_states(self, *columns: list[Any]) -> Rows:
         written = 0
@@ -129,12 +141,12 @@ class UnitStatements:
             self._tables.events.put(key, EventRow(sequence, now, received_at, document, *origin))
         return []
 
-    # --- Connections and cycles ---------------------------------------------------------------------------------
+    # --- Connections and cycles
 
     def lock_connections(self, workspaces: list[str], providers: list[str]) -> Rows:
         keys = sorted(zip(workspaces, providers, strict=True))
         return [
-            (*key, *state)
+            ConnectionRow(*key, **state._asdict())
             for key in keys
             if (state := self._tables.connection_state.get(key)) is not None
         ]
@@ -145,10 +157,10 @@ class UnitStatements:
         return []
 
     def append_connection_events(self, *columns: list[Any]) -> Rows:
-        for row in zip(*columns, strict=True):
-            self._tables.connection_events.put(
-                (row[0], next(self._tables.committed.numbers)), Edge(*row)
-            )
+        for facts in zip(*columns, strict=True):
+            edge = Edge(*facts)
+            key = (edge.workspace_id, next(self._tables.committed.numbers))
+            self._tables.connection_events.put(key, edge)
         return []
 
     def end_cycles(self, *args: Any) -> Rows:
@@ -166,7 +178,7 @@ class UnitStatements:
                 self._tables.poll_cycles.put(row.key, cycle._replace(row=row))
         return []
 
-    # --- What is locked -----------------------------------------------------------------------------------------
+    # --- What is locked
 
     def find_locked_device_states(self, *keys: list[str]) -> Rows:
         return self._locks.find("device_state", *keys)
@@ -180,7 +192,7 @@ class UnitStatements:
     def find_locked_cycles(self, *keys: list[str]) -> Rows:
         return self._locks.find("poll_cycles", *keys)
 
-    # --- What was refused ---------------------------------------------------------------------------------------
+    # --- What was refused
 
     def append_rejections(self, *columns: list[Any]) -> Rows:
         now = self._now()

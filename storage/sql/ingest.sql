@@ -22,7 +22,7 @@ WHERE d.retired_at IS NULL;
 -- name: lock_devices
 -- Lock every row of device_state that this unit may write, in one sweep in key order. After a wait
 -- for a lock, PostgreSQL returns the newest device_state row beside the snapshots row that it saw
--- at the start. The two versions then differ, and storage/unit_desk.py reads those snapshots again.
+-- at the start. The two versions then differ, and storage/unit_devices.py reads those snapshots again.
 SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.vehicle_id, d.retired_at IS NULL AS active,
        s.version, n.version AS snapshot_version, CASE WHEN k.wanted THEN n.document END AS document,
        s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_confirmed_at,

@@ -10,7 +10,7 @@ WITH wanted AS (
     SELECT s.workspace_id, s.device_id FROM wanted JOIN device_state s USING (workspace_id, device_id)
     FOR UPDATE OF s SKIP LOCKED
 )
-SELECT s.workspace_id, s.device_id, s.xmax::text
+SELECT s.workspace_id, s.device_id AS name, s.xmax::text AS holder
 FROM wanted JOIN device_state s USING (workspace_id, device_id)
 WHERE (s.workspace_id, s.device_id) NOT IN (SELECT workspace_id, device_id FROM free);
 
@@ -23,7 +23,7 @@ WITH wanted AS (
     SELECT n.workspace_id, n.device_id FROM wanted JOIN snapshots n USING (workspace_id, device_id)
     FOR NO KEY UPDATE OF n SKIP LOCKED
 )
-SELECT n.workspace_id, n.device_id, n.xmax::text
+SELECT n.workspace_id, n.device_id AS name, n.xmax::text AS holder
 FROM wanted JOIN snapshots n USING (workspace_id, device_id)
 WHERE (n.workspace_id, n.device_id) NOT IN (SELECT workspace_id, device_id FROM free);
 
@@ -35,7 +35,7 @@ WITH wanted AS (
     SELECT c.workspace_id, c.provider_id FROM wanted JOIN connection_state c USING (workspace_id, provider_id)
     FOR UPDATE OF c SKIP LOCKED
 )
-SELECT c.workspace_id, c.provider_id, c.xmax::text
+SELECT c.workspace_id, c.provider_id AS name, c.xmax::text AS holder
 FROM wanted JOIN connection_state c USING (workspace_id, provider_id)
 WHERE (c.workspace_id, c.provider_id) NOT IN (SELECT workspace_id, provider_id FROM free);
 
@@ -47,6 +47,6 @@ WITH wanted AS (
     SELECT c.workspace_id, c.cycle_id FROM wanted JOIN poll_cycles c USING (workspace_id, cycle_id)
     FOR NO KEY UPDATE OF c SKIP LOCKED
 )
-SELECT c.workspace_id, c.cycle_id, c.xmax::text
+SELECT c.workspace_id, c.cycle_id AS name, c.xmax::text AS holder
 FROM wanted JOIN poll_cycles c USING (workspace_id, cycle_id)
 WHERE (c.workspace_id, c.cycle_id) NOT IN (SELECT workspace_id, cycle_id FROM free);

@@ -26,7 +26,7 @@ from domain.model import (
 )
 from ports.ingest import SessionFenced, UnitPoisoned
 from storage.unit import ingest_unit, quarantine_unit
-from storage.unit_desk import VersionMismatch
+from storage.unit_devices import VersionMismatch
 from tests.storage.fixtures import PROVIDER, WORKSPACE, said, submission
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -8,6 +8,7 @@ import pytest
 
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass
 from storage.unit_connections import ConnectionFold, edge_rows
+from storage.unit_rows import ConnectionRow
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OK, FAILED = ConnectionFactKind.CALL_SUCCEEDED, ConnectionFactKind.CALL_FAILED
@@ -19,12 +20,12 @@ History = list[tuple[ConnectionFactKind, FaultClass | None]]
 
 def fold(*history: tuple[ConnectionFactKind, FaultClass | None]) -> ConnectionFold:
     """One fact a second from noon on."""
-    link = ConnectionFold(
-        "harbour", "live", None, None, None, None, None, None, None, None, None, None
-    )
+    folded = ConnectionFold(ConnectionRow("harbour", "live", *[None] * 10))
     for second, (kind, fault) in enumerate(history):
-        link.apply(ConnectionFact("harbour", "live", kind, NOON + timedelta(seconds=second), fault))
-    return link
+        folded.apply(
+            ConnectionFact("harbour", "live", kind, NOON + timedelta(seconds=second), fault)
+        )
+    return folded
 
 
 @pytest.mark.parametrize(
@@ -58,22 +59,22 @@ def fold(*history: tuple[ConnectionFactKind, FaultClass | None]) -> ConnectionFo
 )
 def test_only_changes_are_edges(history: History, edges: list[tuple[int, str]]) -> None:
     rows = edge_rows([fold(*history)])
-    assert [((row[2] - NOON).seconds, row[3]) for row in rows] == edges
+    assert [((at - NOON).seconds, kind) for _, _, at, kind, *_ in rows] == edges
 
 
 def test_failing_since_is_the_first_failure_of_the_present_run() -> None:
-    link = fold((FAILED, OUTAGE), (OK, None), (FAILED, OUTAGE), (FAILED, QUOTA))
-    assert link.failing_since == NOON + timedelta(seconds=2)
-    assert (link.call_status, link.fault) == ("failed", "quota")
+    row = fold((FAILED, OUTAGE), (OK, None), (FAILED, OUTAGE), (FAILED, QUOTA)).row
+    assert row.failing_since == NOON + timedelta(seconds=2)
+    assert (row.call_status, row.fault) == ("failed", "quota")
 
 
 def test_a_success_ends_the_run_and_keeps_what_the_last_failure_was() -> None:
-    link = fold((FAILED, QUOTA), (OK, None))
-    assert (link.call_status, link.failing_since, link.fault) == ("succeeded", None, "quota")
-    assert link.last_failure_at == NOON
+    row = fold((FAILED, QUOTA), (OK, None)).row
+    assert (row.call_status, row.failing_since, row.fault) == ("succeeded", None, "quota")
+    assert row.last_failure_at == NOON
 
 
 def test_a_closing_stream_does_not_by_itself_make_the_last_call_a_failure() -> None:
-    link = fold((OPENED, None), (CLOSED, OUTAGE))
-    assert (link.call_status, link.stream_status) == ("succeeded", "closed")
-    assert link.stream_changed_at == NOON + timedelta(seconds=1)
+    row = fold((OPENED, None), (CLOSED, OUTAGE)).row
+    assert (row.call_status, row.stream_status) == ("succeeded", "closed")
+    assert row.stream_changed_at == NOON + timedelta(seconds=1)

@@ -63,6 +63,9 @@ class Inside(Protocol):
     async def quarantined(self) -> list[tuple[Any, ...]]:
         """device_id, reason and sample of every row of quarantine, in order."""
 
+    async def ask(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
+        """The rows that this statement of the unit returns."""
+
     async def let_pass(self, seconds: float) -> None:
         """Of database time: heartbeats run out, what is free has been so long, what was recorded is old."""
 

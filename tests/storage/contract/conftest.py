@@ -11,6 +11,10 @@ import pytest
 
 from storage.gateway import Database, open_bridge
 from storage.memory import MemoryStore
+from storage.memory.tables import UnitTables
+from storage.memory.unit import UnitStatements
+from storage.queries import sql
+from storage.unit_steps import Statement
 from tests.conftest import Stores, make_postgres_stores
 from tests.storage.contract.cast import TickingClock, settle
 from tests.storage.holding import holding
@@ -79,6 +83,11 @@ class InsideTwin:
         rows = sorted(self._tables.quarantine.items(), key=lambda item: item[0][1])
         return [(row.device_id, row.reason, row.sample) for _, row in rows]
 
+    async def ask(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
+        engine = self._store._engine
+        statements = UnitStatements(UnitTables(self._tables), engine.now, engine.locks)
+        return list(statements.execute(Statement(statement, args)))
+
     async def let_pass(self, seconds: float) -> None:
         assert self._clock is not None
         self._clock.now += timedelta(seconds=seconds)
@@ -106,6 +115,9 @@ class InsidePostgres:
         return await self._fetch(
             "SELECT device_id, reason, sample FROM quarantine ORDER BY quarantine_id"
         )
+
+    async def ask(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
+        return await self._fetch(sql(statement), *args, readonly=False)
 
     async def let_pass(self, seconds: float) -> None:
         """Nobody can turn the server's clock: what is stored becomes older instead."""
@@ -138,8 +150,10 @@ class InsidePostgres:
         ):
             yield
 
-    async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
+    async def _fetch(
+        self, statement: str, *args: Any, readonly: bool = True
+    ) -> list[tuple[Any, ...]]:
         rows = await self._database.run(
-            lambda connection: connection.fetch(statement), readonly=True
+            lambda connection: connection.fetch(statement, *args), readonly=readonly
         )
         return [tuple(row) for row in rows]

@@ -14,6 +14,7 @@ from domain.acceptance import DeviceFold, judge
 from domain.model import Outcome, Reason, Result
 from storage.rows import to_document
 from storage.unit_ledger import Ledger
+from storage.unit_rows import LockedDevice, ResolvedDevice, StoredSnapshot
 from storage.unit_steps import Statement, columns, dump_json
 
 if TYPE_CHECKING:
@@ -22,30 +23,28 @@ if TYPE_CHECKING:
 
     from domain.acceptance import AcceptedEvent
     from domain.model import CanonicalUpdate, InvalidItem, Ownership, SessionRef, Submission
-    from storage.unit_steps import Steps
+    from storage.unit_steps import Rows, Steps
 
     Key = tuple[str, str]  # workspace_id, device_id
+    ExternalKey = tuple[str, str, str]  # workspace_id, provider_id, external_id
 
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # no query can carry NUL or a lone surrogate
-_VERSION, _SNAPSHOT_VERSION, _DOCUMENT, _CONFIRMED_AT, _REJECTED_AT = 6, 7, 8, 12, 13
 
 
 class VersionMismatch(AssertionError):
     """A row changed although this unit had locked it: a bug. The unit is aborted."""
 
 
-class Desk:
-    """One unit's devices.
+class DeviceBatch:
+    """The devices of one unit.
 
     Call `load`, then `judge` for each submission in mailbox order, then `write`.
     """
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._resolved: dict[
-            tuple[str, str, str], str
-        ] = {}  # workspace, provider, external id -> device id
-        self._rows: dict[Key, Any] = {}
+        self._resolved: dict[ExternalKey, str] = {}  # to device ids
+        self._rows: dict[Key, LockedDevice] = {}  # as they were locked
         self._folds: dict[Key, DeviceFold] = {}
         self._confirmed: dict[Key, datetime] = {}
         self._accepted: list[tuple[DeviceFold, AcceptedEvent, Ownership | None]] = []
@@ -59,18 +58,18 @@ class Desk:
         wanted, externals = _gather_keys(submissions)
         self._note_confirmations(submissions)
         if externals:
-            for *external, device_id in (
-                yield Statement("resolve_external_ids", columns(sorted(externals)))
-            ):
-                self._resolved[tuple(external)] = device_id
-                wanted.add((external[0], device_id))
+            rows = yield Statement("resolve_external_ids", columns(sorted(externals)))
+            for device in map(ResolvedDevice._make, rows):
+                external = (device.workspace_id, device.provider_id, device.external_id)
+                self._resolved[external] = device.device_id
+                wanted.add((device.workspace_id, device.device_id))
         keys = sorted(wanted | self._confirmed.keys())
         if not keys:
             return
         flagged = [(*key, key in wanted) for key in keys]
         rows = yield Statement("lock_devices", columns(flagged))
-        for row in rows:
-            key = (row[0], row[1])
+        for row in map(LockedDevice._make, rows):
+            key = (row.workspace_id, row.device_id)
             self._rows[key] = row
             self._folds[key] = _open_fold(row)
         yield from self._renew_documents()
@@ -80,20 +79,18 @@ class Desk:
 
         Another unit wrote those rows while this one waited for their locks (see lock_devices).
         """
-        outdated = [
-            key for key, row in self._rows.items() if row[_VERSION] != row[_SNAPSHOT_VERSION]
-        ]
+        outdated = [key for key, row in self._rows.items() if row.version != row.snapshot_version]
         if not outdated:
             return
-        for workspace_id, device_id, version, document in (
-            yield Statement("read_snapshots", columns(outdated))
-        ):
-            fold = self._folds[workspace_id, device_id]
-            if version != fold.version:
+        rows = yield Statement("read_snapshots", columns(outdated))
+        for snapshot in map(StoredSnapshot._make, rows):
+            fold = self._folds[snapshot.workspace_id, snapshot.device_id]
+            if snapshot.version != fold.version:
                 raise VersionMismatch(
-                    f"snapshot of {device_id} is at {version}, its state at {fold.version}"
+                    f"snapshot of {snapshot.device_id} is at {snapshot.version}, "
+                    f"its state at {fold.version}"
                 )
-            fold.document = to_document(document)
+            fold.document = to_document(snapshot.document)
 
     def judge(self, submission: Submission) -> tuple[Result, ...]:
         """Fold one submission's updates into their devices, and return the results in order."""
@@ -133,26 +130,23 @@ class Desk:
 
     def write(self, session: SessionRef) -> Steps:
         """Write device_state, snapshots and events of the devices that changed."""
-        moved = [
-            (key, fold)
-            for key, fold in self._folds.items()
-            if fold.version != self._rows[key][_VERSION]
-        ]
+        rows = self._rows
         states = [row for key, fold in self._folds.items() if (row := self._state_row(key, fold))]
         if states:
             written = yield Statement("write_device_states", columns(states))
             _expect(written, len(states), "device_state")
-        if moved:
-            snapshots = [
-                (*key, self._rows[key][_VERSION], fold.version, dump_json(fold.document))
-                for key, fold in moved
-            ]
+        snapshots = [
+            (*key, rows[key].version, fold.version, dump_json(fold.document))
+            for key, fold in self._folds.items()
+            if fold.version != rows[key].version
+        ]
+        if snapshots:
             written = yield Statement("write_snapshots", columns(snapshots))
             _expect(written, len(snapshots), "snapshots")
             events = [_event_row(*accepted) for accepted in self._accepted]
             yield Statement("append_events", (*columns(events), session.shard_id, session.epoch))
 
-    # --- details --------------------------------------------------------------------------------------------------
+    # --- details
 
     def _note_confirmations(self, submissions: Sequence[Submission]) -> None:
         for submission in submissions:
@@ -197,19 +191,19 @@ class Desk:
     def _state_row(self, key: Key, fold: DeviceFold) -> tuple[Any, ...] | None:
         """Return the new row of device_state, or None if nothing in it changed."""
         row = self._rows[key]
-        confirmed_at = row[_CONFIRMED_AT]
+        confirmed_at = row.last_confirmed_at
         if confirmation := self._confirmed.get(key):
             confirmed_at = confirmation if confirmed_at is None else max(confirmed_at, confirmation)
         if (
-            fold.version == row[_VERSION]
-            and confirmed_at == row[_CONFIRMED_AT]
-            and fold.last_rejected_at == row[_REJECTED_AT]
+            fold.version == row.version
+            and confirmed_at == row.last_confirmed_at
+            and fold.last_rejected_at == row.last_rejected_at
         ):
             return None
         return (
             fold.workspace_id,
             fold.device_id,
-            row[_VERSION],
+            row.version,
             fold.version,
             fold.last_update_received_at,
             fold.last_observed_at,
@@ -220,7 +214,7 @@ class Desk:
         )
 
 
-def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[tuple[str, str, str]]]:
+def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[ExternalKey]]:
     """Return the device keys that are named directly, and the external keys to resolve.
 
     A key that no query can carry is left out, so its device turns out to be unknown.
@@ -251,39 +245,26 @@ def is_sendable(key: tuple[str, ...]) -> bool:
     return text.isprintable() or not _UNSENDABLE.search(text)
 
 
-def _open_fold(row: Any) -> DeviceFold:
-    """Make a fold from a row of lock_devices."""
-    (
-        workspace_id,
-        device_id,
-        provider_id,
-        external_id,
-        vehicle_id,
-        active,
-        version,
-        _,
-        document,
-        *rest,
-    ) = row
-    received_at, observed_at, changed_at, _, rejected_at, rejection_reason = rest
+def _open_fold(row: LockedDevice) -> DeviceFold:
     return DeviceFold(
-        workspace_id,
-        device_id,
-        provider_id,
-        external_id,
-        vehicle_id,
-        active,
-        version,
-        to_document(document) if document else {},
-        received_at,
-        observed_at,
-        changed_at,
-        rejected_at,
-        rejection_reason,
+        row.workspace_id,
+        row.device_id,
+        row.provider_id,
+        row.external_id,
+        row.vehicle_id,
+        row.active,
+        row.version,
+        to_document(row.document) if row.document else {},
+        row.last_update_received_at,
+        row.last_observed_at,
+        row.last_changed_at,
+        row.last_rejected_at,
+        row.last_rejection_reason,
     )
 
 
 def _event_row(fold: DeviceFold, event: AcceptedEvent, owner: Ownership | None) -> tuple[Any, ...]:
+    """Return the row for append_events."""
     update = event.update
     return (
         fold.workspace_id,
@@ -298,8 +279,10 @@ def _event_row(fold: DeviceFold, event: AcceptedEvent, owner: Ownership | None) 
     )
 
 
-def _expect(written: Any, count: int, table: str) -> None:
-    if written[0][0] != count:
+def _expect(written: Rows, expected: int, table: str) -> None:
+    """Raise VersionMismatch unless the statement wrote as many rows as were locked."""
+    ((count,),) = written
+    if count != expected:
         raise VersionMismatch(
-            f"{table}: of {count} locked rows, {written[0][0]} still had the version that was read",
+            f"{table}: of {expected} locked rows, {count} still had the version that was read"
         )

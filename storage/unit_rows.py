@@ -1,0 +1,75 @@
+"""The columns of the rows that the unit's statements return, by name.
+
+A row arrives as a tuple in the order of its statement's columns; these types give it names.
+tests/storage/test_unit_rows.py compares them with what PostgreSQL describes, and with the twin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class ResolvedDevice(NamedTuple):
+    """One row of resolve_external_ids."""
+
+    workspace_id: str
+    provider_id: str
+    external_id: str
+    device_id: str
+
+
+class LockedDevice(NamedTuple):
+    """One row of lock_devices. `document` is None if the unit only confirms the device."""
+
+    workspace_id: str
+    device_id: str
+    provider_id: str
+    external_id: str
+    vehicle_id: str
+    active: bool
+    version: int
+    snapshot_version: int
+    document: str | None
+    last_update_received_at: datetime | None
+    last_observed_at: datetime | None
+    last_changed_at: datetime | None
+    last_confirmed_at: datetime | None
+    last_rejected_at: datetime | None
+    last_rejection_reason: str | None
+
+
+class StoredSnapshot(NamedTuple):
+    """One row of read_snapshots."""
+
+    workspace_id: str
+    device_id: str
+    version: int
+    document: str
+
+
+class ConnectionRow(NamedTuple):
+    """One row of lock_connections, and one of those that write_connections takes."""
+
+    workspace_id: str
+    provider_id: str
+    call_status: str | None
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    failing_since: datetime | None
+    fault: str | None
+    fault_detail: str | None
+    stream_status: str | None
+    stream_changed_at: datetime | None
+    cursor: str | None
+    cursor_at: datetime | None
+
+
+class LockedRow(NamedTuple):
+    """One row of the find_locked_… statements. `name` is the rest of the row's key."""
+
+    workspace_id: str
+    name: str
+    holder: str

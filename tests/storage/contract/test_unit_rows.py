@@ -1,0 +1,100 @@
+"""The rows that the unit's statements return: each value in the column of its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from domain.model import (
+    Confirmation,
+    ConnectionFact,
+    ConnectionFactKind,
+    CursorAdvance,
+    FaultClass,
+    InvalidItem,
+    Reason,
+)
+from storage.unit_rows import ConnectionRow, LockedDevice, LockedRow, ResolvedDevice, StoredSnapshot
+from tests.storage.contract.cast import HARBOUR, submission
+
+if TYPE_CHECKING:
+    from tests.storage.contract.cast import World
+
+
+async def test_a_locked_device_has_its_facts_by_name(world: World) -> None:
+    received, refused, confirmed = (world.ago(minutes=minutes) for minutes in (9, 8, 7))
+    news = world.update("bus-1", world.ago(minutes=10), soc_percent=50.0, received_at=received)
+    item = InvalidItem(
+        *(HARBOUR, "steady", None, Reason.INVALID, "no value", b"{}"),
+        device_id="bus-1",
+        received_at=refused,
+    )
+    confirmation = Confirmation(HARBOUR, ("bus-1",), confirmed)
+    await world.commit(submission(news, invalid=(item,), confirmation=confirmation))
+    (row,) = await world.inside.ask("lock_devices", [HARBOUR], ["bus-1"], [True])
+    locked = LockedDevice._make(row)
+    assert orjson.loads(locked.document or "") == {
+        "soc_percent": [50.0, world.ago(minutes=10).isoformat().replace("+00:00", "Z")]
+    }
+    assert locked == LockedDevice(
+        workspace_id=HARBOUR,
+        device_id="bus-1",
+        provider_id="steady",
+        external_id="x-bus-1",
+        vehicle_id="v-bus-1",
+        active=True,
+        version=1,
+        snapshot_version=1,
+        document=locked.document,
+        last_update_received_at=received,
+        last_observed_at=world.ago(minutes=10),
+        last_changed_at=received,
+        last_confirmed_at=confirmed,
+        last_rejected_at=refused,
+        last_rejection_reason="invalid",
+    )
+    (snapshot,) = await world.inside.ask("read_snapshots", [HARBOUR], ["bus-1"])
+    assert StoredSnapshot._make(snapshot) == (HARBOUR, "bus-1", 1, locked.document)
+
+
+async def test_a_locked_connection_has_its_facts_by_name(world: World) -> None:
+    opened, failed, closed = (world.ago(minutes=minutes) for minutes in (9, 8, 7))
+    kinds = ConnectionFactKind
+    facts = (
+        ConnectionFact(HARBOUR, "steady", kinds.STREAM_OPENED, opened),
+        ConnectionFact(HARBOUR, "steady", kinds.CALL_FAILED, failed, FaultClass.QUOTA, "429"),
+        ConnectionFact(HARBOUR, "steady", kinds.STREAM_CLOSED, closed),
+    )
+    cursor = CursorAdvance(HARBOUR, "steady", "page-7")
+    (receipt,) = await world.commit(submission(facts=facts, cursor=cursor))
+    (row,) = await world.inside.ask("lock_connections", [HARBOUR], ["steady"])
+    assert ConnectionRow._make(row) == ConnectionRow(
+        workspace_id=HARBOUR,
+        provider_id="steady",
+        call_status="failed",
+        last_success_at=opened,
+        last_failure_at=failed,
+        failing_since=failed,
+        fault="quota",
+        fault_detail="429",
+        stream_status="closed",
+        stream_changed_at=closed,
+        cursor="page-7",
+        cursor_at=receipt.committed_at,
+    )
+
+
+async def test_a_resolved_device_has_its_ids_by_name(world: World) -> None:
+    (row,) = await world.inside.ask("resolve_external_ids", [HARBOUR], ["steady"], ["x-bus-1"])
+    assert ResolvedDevice._make(row) == ResolvedDevice(
+        workspace_id=HARBOUR, provider_id="steady", external_id="x-bus-1", device_id="bus-1"
+    )
+
+
+async def test_a_locked_row_has_its_key_and_holder_by_name(world: World) -> None:
+    async with world.inside.holding("device_state", HARBOUR, "bus-1"):
+        rows = await world.inside.ask("find_locked_device_states", [HARBOUR], ["bus-1"])
+    (locked,) = map(LockedRow._make, rows)
+    assert (locked.workspace_id, locked.name) == (HARBOUR, "bus-1")
+    assert locked.holder not in ("", HARBOUR, "bus-1")
