@@ -226,15 +226,15 @@ class IngestActor:
             del self._unsettled[resource]
             self._settled.wake()
 
-    async def wait_settled(self, resource: str) -> None:
+    async def wait_until_judged(self, resource: str) -> None:
         """Wait until every submission of this resource has its verdict.
 
         The caller's cancel scope is the deadline.
         """
-        while self.has_unsettled(resource):
+        while self.has_unjudged(resource):
             await self._settled.wait()
 
-    def has_unsettled(self, resource: str) -> bool:
+    def has_unjudged(self, resource: str) -> bool:
         """Return whether a submission of this resource still waits for its verdict."""
         return resource in self._unsettled
 

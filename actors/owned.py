@@ -214,7 +214,7 @@ class OwnedActors:
         actors were forgotten in a crash. Those verdicts are waited for, too.
         """
         owned = self._owned.pop(workspace_id, None)
-        is_settled = False
+        is_judged = False
         try:
             if owned is not None:
                 async with owned.changing:
@@ -222,16 +222,16 @@ class OwnedActors:
             with trio.move_on_after(FLUSH_BUDGET_SECONDS):
                 for _, stream in owned.streams.values() if owned else ():
                     await stream.wait_flushed()
-                await self._ingest.wait_settled(resource_of(workspace_id))
-                is_settled = True
+                await self._ingest.wait_until_judged(resource_of(workspace_id))
+                is_judged = True
         finally:
-            if owned is not None and is_settled:
+            if owned is not None and is_judged:
                 self._keep_frames(owned)
             elif owned is not None:
                 self._owned[workspace_id] = owned
-        if owned is not None and not is_settled and not self._paused:
+        if owned is not None and not is_judged and not self._paused:
             self._start_actors(owned)
-        return is_settled
+        return is_judged
 
     async def drop(self, workspace_id: str) -> None:
         """Stop a workspace's actors because it is no longer ours.

@@ -204,14 +204,14 @@ class WorkspaceActor:
         end: its owner is gone, its end found no room, or its start was recorded and the answer
         lost.
         """
-        await self._settle()
+        await self._wait_until_judged()
         abandoned = await self._persist(
             lambda: self._cycles.abandon_orphans(self._session, self._view.workspace_id)
         )
         if abandoned:
             self._log.warning("poll_cycles_abandoned", cycles=abandoned)
 
-    async def _settle(self) -> None:
+    async def _wait_until_judged(self) -> None:
         """Wait until earlier poll submissions of this workspace have their verdicts.
 
         The end of our last cycle may still wait for the database, which would then answer that its
@@ -219,15 +219,15 @@ class WorkspaceActor:
         so has everything before it in that lane. No deadline: without the database there is no
         cycle to start.
         """
-        if self._ingest.has_unsettled(self._view.ownership.resource):
-            settled: Reply[Receipt | None] = Reply()
+        if self._ingest.has_unjudged(self._view.ownership.resource):
+            judged: Reply[Receipt | None] = Reply()
             trace_id, ownership = uuid.uuid4().hex, self._view.ownership
             await self._ingest.submit(
                 Submission(
-                    origin="poll", trace_id=trace_id, ownership=ownership, resolve=settled.resolve
+                    origin="poll", trace_id=trace_id, ownership=ownership, resolve=judged.resolve
                 )
             )
-            await settled.wait()
+            await judged.wait()
 
     async def _run_scheduled(self, place: Place, start: Start, trigger: CycleTrigger) -> None:
         await self._record_missed(place, start)

@@ -148,7 +148,7 @@ async def write(dsn: str, number: int, updates: int, devices: int, size: int) ->
         ownership = Ownership(f"workspace:{workspace_of(number)}", *start.session, 1)
         prepared = list(make_units(number, updates, devices, size, ownership))
         store = PostgresIngestStore(database)
-        garbage.settle()
+        garbage.freeze_and_tune()
         print("ready", flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
         began, own = time.monotonic(), time.process_time()

@@ -201,7 +201,7 @@ class Service:
                     # Without a session the database's time is not known, and every request would be
                     # refused.
                     await self.current.wait_for_session()
-                    garbage.settle()
+                    garbage.freeze_and_tune()
                     self._log.info(
                         "service_started",
                         port=self.port,

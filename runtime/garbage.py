@@ -16,7 +16,7 @@ YOUNG_SCANS_PER_MIDDLE = 20
 MIDDLE_SCANS_PER_FULL = 50
 
 
-def settle() -> None:
+def freeze_and_tune() -> None:
     """Exempt all present objects from collection, and set the thresholds.
 
     Call it once when the service is set up. The exempt objects are the code and everything that the

@@ -39,7 +39,7 @@ async def collect(shard: Shard, poller: ScriptedPoller, cursor: str | None = Non
 
 async def settled(shard: Shard) -> None:
     with trio.fail_after(60):
-        await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+        await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
 
 
 async def stored_cursor(harness: Harness) -> str | None:
@@ -93,7 +93,7 @@ async def test_no_cursor_is_stored_before_all_the_data_it_covers(
     )
     await collect(shard, ScriptedPoller(first, second))
     with trio.move_on_after(60):
-        await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+        await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
     cursor = await stored_cursor(harness)
     stored = len(await harness.sequences("bus-1") + await harness.sequences("bus-2"))
     assert stored >= {None: 0, "c-1": 1400, "c-2": 1402}[cursor]

@@ -62,7 +62,7 @@ async def run_cycle(
     cycle = await make_cycle(shard, number, state)
     outcome = await cycle.run(fetch, commit)
     with trio.fail_after(60):
-        await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+        await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
     return outcome
 
 
@@ -341,7 +341,7 @@ async def test_a_cancelled_cycle_ends_as_abandoned_and_keeps_what_it_brought(
     cycle = await make_cycle(shard)
     with trio.move_on_after(10):
         await cycle.run(240, 30)
-    await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+    await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
     (row,) = await harness.cycles()
     assert (row.outcome, row.ended_at) == (CycleOutcome.ABANDONED, at(10))
     assert await harness.values("bus-1") == {"soc_percent": 10}
@@ -359,7 +359,7 @@ async def test_a_cycle_that_a_bug_ended_is_abandoned_and_the_bug_goes_on(
     with pytest.raises(ExceptionGroup) as raised:
         await cycle.run(240, 30)
     assert raised.group_contains(ZeroDivisionError)
-    await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+    await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
     assert [row.outcome for row in await harness.cycles()] == [CycleOutcome.ABANDONED]
 
 

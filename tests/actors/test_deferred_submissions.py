@@ -219,7 +219,7 @@ async def test_poison_beside_a_locked_row_keeps_others_and_order(
     assert said(await mixed.wait()) == ["accepted", "quarantined:data_error", "accepted"]
     assert (await harness.sequences("bus-2"), await harness.sequences("bus-1")) == ([1], [1])
     assert await cursor_of(harness) == "page-1"
-    assert not running.ingest.has_unsettled("workspace:harbour")
+    assert not running.ingest.has_unjudged("workspace:harbour")
     running.check_identity()
 
 
@@ -271,13 +271,13 @@ async def test_a_lock_met_in_the_search_for_poison_undoes_nothing(
         [1],
         None,
     )
-    assert running.ingest.has_unsettled(mine.resource)
+    assert running.ingest.has_unjudged(mine.resource)
     running.check_identity()
     harness.store.before_each_statement(None)
     harness.store.release_rows()
     assert said(await cut.wait()) == ["accepted", "quarantined:data_error"]
     assert (await harness.sequences("bus-2"), await cursor_of(harness)) == ([1], "page-1")
-    assert not running.ingest.has_unsettled(mine.resource)
+    assert not running.ingest.has_unjudged(mine.resource)
     running.check_identity()
 
 
@@ -320,11 +320,11 @@ async def test_a_resource_settles_with_its_own_deferred_parts(
     running.send(update("bus-1", 1, soc_percent=1), ownership=mine)
     running.send(update("bus-1", 1, soc_percent=1)._replace(workspace_id=ISLAND), ownership=other)
     with trio.fail_after(2):
-        await running.ingest.wait_settled(other.resource)
-    assert running.ingest.has_unsettled(mine.resource)
+        await running.ingest.wait_until_judged(other.resource)
+    assert running.ingest.has_unjudged(mine.resource)
     harness.store.release_rows()
     with trio.fail_after(ENOUGH_SECONDS):
-        await running.ingest.wait_settled(mine.resource)
+        await running.ingest.wait_until_judged(mine.resource)
 
 
 async def test_a_deferred_part_of_an_ended_session_is_fenced_at_once(

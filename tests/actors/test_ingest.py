@@ -369,11 +369,11 @@ async def test_a_resource_is_settled_when_the_last_of_its_submissions_has_a_verd
     ]
     shard.send(update("bus-1", 9, soc_percent=1), ownership=other)
     with trio.move_on_after(60) as waiting:
-        await shard.ingest.wait_settled(mine.resource)
+        await shard.ingest.wait_until_judged(mine.resource)
     assert waiting.cancelled_caught
-    await shard.ingest.wait_settled("workspace:elsewhere")  # nothing was ever submitted
+    await shard.ingest.wait_until_judged("workspace:elsewhere")  # nothing was ever submitted
     harness.store.come_back()
-    await shard.ingest.wait_settled(mine.resource)
+    await shard.ingest.wait_until_judged(mine.resource)
     assert all(reply.done for reply in replies)
 
 

@@ -334,7 +334,7 @@ async def test_a_handed_over_cycle_is_attempted_again_by_the_next_owner(
     shard.provider.pollers[STEADY] = ScriptedPoller(10_000.0)
     async with working(shard, await shard.view()):
         await trio.sleep(40)
-    await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+    await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
     async with working(other, await other.view()):
         await trio.sleep(20)
     assert await story(harness) == [("schedule", 1, "abandoned"), ("schedule", 2, "completed")]
@@ -366,7 +366,7 @@ async def test_too_late_in_the_slot_there_is_no_other_attempt(
     shard.provider.pollers[STEADY] = ScriptedPoller(10_000.0)
     async with working(shard, await shard.view()):
         await trio.sleep(0.75 * INTERVAL)
-    await shard.ingest.wait_settled(f"workspace:{HARBOUR}")
+    await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
     async with working(other, await other.view()):
         await trio.sleep(0.5 * INTERVAL)
     assert await story(harness) == [("schedule", 1, "abandoned"), ("schedule", 1, "completed")]
