@@ -20,6 +20,7 @@ from api.problem_types import CONFLICT, INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
+from domain.thresholds import OVERRIDABLE
 
 MAX_DEVICES = 10_000
 MAX_IMPORT_BYTES = 4 * 1024 * 1024
@@ -28,8 +29,7 @@ IMPORT_PATH_ENDS_WITH = f"/devices/{RESERVED_DEVICE_ID}"
 _MAX_FAULTS = 50
 _MEDIA_TYPES = ("application/json", "text/csv")
 _REQUIRED = ("device_id", "provider_id", "external_id", "vehicle_id", "vehicle_name")
-_OVERRIDES = ("delayed_after_seconds", "stale_after_seconds", "grace_seconds")
-_OPTIONAL = (*_OVERRIDES, "activated_at")
+_OPTIONAL = (*OVERRIDABLE, "activated_at")
 
 
 def _refuse_reserved(device_id: str) -> str:
@@ -164,7 +164,7 @@ def _not_taken(detail: str) -> Problem:
 
 def _to_item(row: dict[str, str]) -> dict[str, Any]:
     filled = {name: cell.strip() for name, cell in row.items() if cell.strip()}
-    overrides = {name: filled.pop(name) for name in _OVERRIDES if name in filled}
+    overrides = {name: filled.pop(name) for name in OVERRIDABLE if name in filled}
     return {**filled, "overrides": overrides} if overrides else filled
 
 

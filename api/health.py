@@ -12,7 +12,7 @@ from api.paging import Paging
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.verdicts import VerdictAnswer, load_judged, page_query, present_verdict
-from domain.health import State
+from domain.health_state import State
 
 
 class HealthReport(AnswerModel):

@@ -24,7 +24,7 @@ from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
 from api.spreadsheet import CSV_MEDIA_TYPE, Cell, csv_response, write_csv
 from api.verdicts import Judged, JudgedPage, VerdictAnswer, load_judged, page_query, verdict_fields
-from domain.health import State
+from domain.health_state import State
 from ports.reads import HealthQuery
 
 MAX_CSV_ROWS = 20_000

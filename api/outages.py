@@ -16,7 +16,8 @@ from api.bodies import Instant
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.verdicts import Judged, JudgedPage, load_judged
-from domain.health import HealthReason, State
+from domain.health_reason import HealthReason
+from domain.health_state import State
 from ports.reads import HealthQuery
 
 NOT_THE_DEVICES_FAULT = frozenset(

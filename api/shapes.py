@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.auth import ID_PATTERN
 from api.bodies import RequestModel
 from domain.model import NO_OVERRIDE, PolicyOverride
+from domain.thresholds import OVERRIDABLE, is_in_order
 
 # No control characters: PostgreSQL refuses NUL, and a line break in a name breaks logs and CSV.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
@@ -45,23 +46,18 @@ class Overrides(RequestModel):
 
     @model_validator(mode="after")
     def _refuse_contradiction(self) -> Self:
-        delayed, stale = self.delayed_after_seconds, self.stale_after_seconds
-        if delayed is not None and stale is not None and stale <= delayed:
+        if not is_in_order(self.delayed_after_seconds, self.stale_after_seconds):
             raise ValueError("stale_after_seconds must be more than delayed_after_seconds")
         return self
 
     def to_domain(self) -> PolicyOverride:
-        return PolicyOverride(
-            self.delayed_after_seconds, self.stale_after_seconds, self.grace_seconds
-        )
+        return PolicyOverride(**self.model_dump())
 
     @staticmethod
     def of(override: PolicyOverride) -> "Overrides":
-        return Overrides.model_construct(  # unchecked, so that any stored value can be shown
-            delayed_after_seconds=override.delayed_after_seconds,
-            stale_after_seconds=override.stale_after_seconds,
-            grace_seconds=override.grace_seconds,
-        )
+        # Unchecked, so that any stored value can be shown.
+        fields = {name: getattr(override, name) for name in OVERRIDABLE}
+        return Overrides.model_construct(**fields)
 
 
 NO_OVERRIDES = Overrides.of(NO_OVERRIDE)

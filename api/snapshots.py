@@ -20,9 +20,10 @@ from api.operations import Operations
 from api.paging import Paging, cut
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from domain.health import SignalAge, age_signals, resolve_thresholds
+from domain.health import SignalAge, age_signals
 from domain.model import ProviderConnection, Value, Workspace
 from domain.signals import CATALOGUE
+from domain.thresholds import resolve_thresholds
 from ports.reads import SnapshotRow
 
 ALL = "/workspaces/{workspace_id}/snapshots"

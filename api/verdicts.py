@@ -15,7 +15,11 @@ from api.cursors import Cursor, PageQuery
 from api.paging import Paging, cut
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from domain.health import HealthFacts, HealthReason, State, Thresholds, Verdict, judge_health
+from domain.health import Verdict, judge_health
+from domain.health_facts import HealthFacts
+from domain.health_reason import HealthReason
+from domain.health_state import State
+from domain.thresholds import Thresholds
 from ports.reads import HealthPage, HealthQuery, WorklistPosition
 
 

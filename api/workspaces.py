@@ -4,6 +4,7 @@ Owns the checks before a workspace is stored. It must never show a workspace to 
 limited to others.
 """
 
+from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, create_model
@@ -21,11 +22,12 @@ from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Name, Seconds
 from domain.model import Policy, Workspace
-from domain.registry import Conflict
+from domain.registry import MAX_INTERVAL_SECONDS, Conflict
+from domain.thresholds import check_policy
 
 ONE = "/workspaces/{workspace_id}"
 DEFAULT_POLL_INTERVAL_SECONDS = 300
-MAX_POLL_INTERVAL_SECONDS = 3600
+_DEFAULTS = Policy()
 _KIND = "workspaces"
 _TAG = "workspaces"
 
@@ -36,10 +38,10 @@ class ThresholdsBody(RequestModel):
     `grace_seconds` is how long a new device's first report is awaited.
     """
 
-    freshness_target_seconds: Seconds = 300.0
-    delayed_after_seconds: Seconds = 360.0
-    stale_after_seconds: Seconds = 900.0
-    grace_seconds: Seconds = 3600.0
+    freshness_target_seconds: Seconds = _DEFAULTS.freshness_target_seconds
+    delayed_after_seconds: Seconds = _DEFAULTS.delayed_after_seconds
+    stale_after_seconds: Seconds = _DEFAULTS.stale_after_seconds
+    grace_seconds: Seconds = _DEFAULTS.grace_seconds
 
 
 class WorkspaceBody(RequestModel):
@@ -58,7 +60,7 @@ def _accept_whole(value: object) -> object:
 
 def _body_of(min_poll_interval_seconds: int) -> type[WorkspaceBody]:
     """Return the body's model for this installation, with its shortest poll interval."""
-    bounds = Field(ge=min_poll_interval_seconds, le=MAX_POLL_INTERVAL_SECONDS)
+    bounds = Field(ge=min_poll_interval_seconds, le=MAX_INTERVAL_SECONDS)
     interval = Annotated[int, bounds, BeforeValidator(_accept_whole)]
     default = max(DEFAULT_POLL_INTERVAL_SECONDS, min_poll_interval_seconds)
     return create_model(
@@ -125,13 +127,14 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
         A key that is limited to workspaces can create only those that it names.
         """
         body = await read_json(request, body_model)
-        _refuse_contradictions(body.thresholds)
+        policy = Policy(**body.thresholds.model_dump())
+        _refuse_contradictions(policy)
         stored = await services.registry.put_workspace(
             workspace_id,
             name=body.name,
             active=body.active,
             poll_interval_seconds=body.poll_interval_seconds,
-            policy=Policy(**body.thresholds.model_dump()),
+            policy=policy,
         )
         if isinstance(stored, Conflict):
             fault = locate_conflict(stored, group="thresholds", members=ThresholdsBody)
@@ -143,30 +146,21 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
         return json_response(_present(workspace), 201 if stored.created else 200)
 
 
-def _refuse_contradictions(limits: ThresholdsBody) -> None:
-    faults = []
-    if limits.delayed_after_seconds < limits.freshness_target_seconds:
-        detail = "It must not be less than freshness_target_seconds."
-        faults.append(FaultyPart(pointer="/thresholds/delayed_after_seconds", detail=detail))
-    if limits.stale_after_seconds <= limits.delayed_after_seconds:
-        detail = "It must be more than delayed_after_seconds."
-        faults.append(FaultyPart(pointer="/thresholds/stale_after_seconds", detail=detail))
+def _refuse_contradictions(policy: Policy) -> None:
+    faults = [
+        FaultyPart(pointer=f"/thresholds/{fault.field}", detail=fault.detail)
+        for fault in check_policy(policy)
+    ]
     if faults:
         raise Problem(INVALID_BODY, errors=faults)
 
 
 def _present(workspace: Workspace) -> WorkspaceAnswer:
-    policy = workspace.policy
     return WorkspaceAnswer(
         workspace_id=workspace.workspace_id,
         name=workspace.name,
         active=workspace.active,
         poll_interval_seconds=workspace.poll_interval_seconds,
-        thresholds=ThresholdsBody(
-            freshness_target_seconds=policy.freshness_target_seconds,
-            delayed_after_seconds=policy.delayed_after_seconds,
-            stale_after_seconds=policy.stale_after_seconds,
-            grace_seconds=policy.grace_seconds,
-        ),
+        thresholds=ThresholdsBody(**asdict(workspace.policy)),
         config_version=workspace.config_version,
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.model import Device, PolicyOverride
+from domain.thresholds import check_override, check_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import Policy, ProviderConnection, Workspace
+    from domain.thresholds import ThresholdFault
 
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 2, 3600
 
@@ -64,15 +66,7 @@ def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | No
     if not MIN_INTERVAL_SECONDS <= poll_interval_seconds <= MAX_INTERVAL_SECONDS:
         limits = f"from {MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS} seconds"
         return Conflict(f"must be {limits}", "poll_interval_seconds")
-    if not policy.freshness_target_seconds > 0:
-        return Conflict("must be above 0", "freshness_target_seconds")
-    if policy.delayed_after_seconds < policy.freshness_target_seconds:
-        return Conflict("must not be below the freshness target", "delayed_after_seconds")
-    if policy.stale_after_seconds <= policy.delayed_after_seconds:
-        return Conflict("must be above delayed_after_seconds", "stale_after_seconds")
-    if not policy.grace_seconds > 0:
-        return Conflict("must be above 0", "grace_seconds")
-    return None
+    return _refuse(check_policy(policy))
 
 
 def keeps_ordinal(stored: Workspace, *, active: bool, poll_interval_seconds: int) -> bool:
@@ -90,7 +84,7 @@ def check_provider(connection: ProviderConnection) -> Conflict | None:
     expected = connection.expected_update_seconds
     if expected is not None and not expected > 0:
         return Conflict("must be above 0", "expected_update_seconds")
-    return _check_override(connection.override)
+    return _refuse(check_override(connection.override))
 
 
 def judge_drafts(
@@ -136,7 +130,9 @@ def _judge_draft(
         return Conflict(
             f"external id {draft.external_id} belongs to active device {holder}", "external_id"
         )
-    return _check_override(_override_of(draft)) or Stored(created=draft.device_id not in stored)
+    return _refuse(check_override(_override_of(draft))) or Stored(
+        created=draft.device_id not in stored
+    )
 
 
 def apply_draft(
@@ -183,9 +179,5 @@ def _override_of(draft: DeviceDraft) -> PolicyOverride:
     )
 
 
-def _check_override(override: PolicyOverride) -> Conflict | None:
-    for name in ("delayed_after_seconds", "stale_after_seconds", "grace_seconds"):
-        value = getattr(override, name)
-        if value is not None and not value > 0:
-            return Conflict("must be above 0", name)
-    return None
+def _refuse(faults: Sequence[ThresholdFault]) -> Conflict | None:
+    return Conflict(faults[0].detail, faults[0].field) if faults else None

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from domain.health import HealthFacts, State
+    from domain.health_facts import HealthFacts
+    from domain.health_state import State
     from domain.model import (
         CycleKey,
         CycleOutcome,

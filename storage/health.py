@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from domain.health import CollectorRecord, HealthFacts, State, cutoffs, resolve_thresholds
+from domain.health_facts import CollectorRecord, HealthFacts
+from domain.health_state import State, cutoffs
 from domain.model import Device
+from domain.thresholds import resolve_thresholds
 from ports.reads import HealthPage
 from storage.queries import sql
 from storage.rows import (

@@ -8,16 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.health import (
-    CollectorRecord,
-    ConnectionRecord,
-    HealthFacts,
-    State,
-    cutoffs,
-    resolve_thresholds,
-    state_of,
-)
+from domain.health_facts import CollectorRecord, ConnectionRecord, HealthFacts
+from domain.health_state import State, cutoffs, state_of
 from domain.model import CycleOutcome, FaultClass
+from domain.thresholds import resolve_thresholds
 from ports.reads import HealthPage
 from storage.memory.tables import ConnectionState, DeviceState, LeaseRow, Snapshot
 from storage.rows import to_document

@@ -37,7 +37,7 @@ LEFT JOIN workspaces w ON w.workspace_id = c.workspace_id
 LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.provider_id;
 
 -- name: page_health
--- The comparisons of domain.health.state_of over the narrow table, once for counts and page;
+-- The comparisons of domain.health_state.state_of over the narrow table, once for counts and page;
 -- documents only for the page. Strictly before a cutoff is over the limit. The instant is given
 -- ($16), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
 -- since the counts stand beside an empty page too.

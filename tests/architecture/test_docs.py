@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic_core import PydanticUndefined
 
-from domain.health import HealthReason
+from domain.health_reason import HealthReason
 from lastheard.settings import Settings
 from tests.architecture.source import ROOT, project_files, shipped_modules
 from tests.deployment.facts import PREFIX, command_problems

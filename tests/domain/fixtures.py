@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from domain.acceptance import DeviceFold
-from domain.health import CollectorRecord, ConnectionRecord, HealthFacts
+from domain.health_facts import CollectorRecord, ConnectionRecord, HealthFacts
 from domain.model import CanonicalUpdate, Device, Policy, ProviderConnection, Reading, Workspace
 
 if TYPE_CHECKING:

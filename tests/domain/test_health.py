@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.health import (
-    HealthFacts,
-    HealthReason,
-    State,
-    Thresholds,
-    cutoffs,
-    judge_health,
-    resolve_thresholds,
-    state_of,
-)
+from domain.health import judge_health
+from domain.health_reason import HealthReason
+from domain.health_state import State, cutoffs, state_of
 from domain.model import Policy, PolicyOverride
+from domain.thresholds import resolve_thresholds
 from tests.domain.fixtures import (
     BUS_7,
     HARBOUR_LINES,
@@ -31,6 +25,9 @@ from tests.domain.fixtures import (
     never_heard,
     silent_for,
 )
+
+if TYPE_CHECKING:
+    from domain.health_facts import HealthFacts
 
 MICROSECOND = 0.000_001
 
@@ -89,54 +86,6 @@ def test_acceptance_6_age_and_lag_stand_beside_the_state() -> None:
 
 def test_age_is_never_negative() -> None:
     assert judge_health(silent_for(seconds=-2), NOW).freshness_age_seconds == 0.0
-
-
-# --- thresholds
-
-
-def resolve(provider: Any = None, device: Any = None, expected: float | None = None) -> Thresholds:
-    connection = replace(
-        TRAM_AND_BUS, override=PolicyOverride(**(provider or {})), expected_update_seconds=expected
-    )
-    return resolve_thresholds(
-        HARBOUR_LINES, connection, replace(BUS_7, override=PolicyOverride(**(device or {})))
-    )
-
-
-@pytest.mark.parametrize(
-    ("provider", "device", "expected", "limits", "source"),
-    [
-        ({}, {}, None, (360, 900, 3600), "workspace"),
-        ({"delayed_after_seconds": 500}, {}, None, (500, 900, 3600), "provider"),
-        (
-            {"delayed_after_seconds": 500},
-            {"stale_after_seconds": 700},
-            None,
-            (500, 700, 3600),
-            "device",
-        ),
-        ({}, {"delayed_after_seconds": 1800}, None, (1800, 1800, 3600), "device"),
-        ({"grace_seconds": 10}, {"grace_seconds": 20}, None, (360, 900, 20), "device"),
-        ({}, {}, 900, (1080, 2700, 3600), "expected_update_seconds"),
-        ({}, {}, 3600, (4320, 10800, 10800), "expected_update_seconds"),
-        ({}, {}, 60, (360, 900, 3600), "workspace"),
-        (
-            {},
-            {"delayed_after_seconds": 5000},
-            3600,
-            (5000, 10800, 10800),
-            "expected_update_seconds",
-        ),
-    ],
-)
-def test_each_threshold_comes_from_the_nearest_that_sets_it_and_the_response_says_which(
-    provider: Any,
-    device: Any,
-    expected: float | None,
-    limits: tuple[float, float, float],
-    source: str,
-) -> None:
-    assert resolve(provider, device, expected) == Thresholds(300.0, *limits, expected, source)
 
 
 def test_a_connection_that_reports_hourly_is_judged_by_its_own_period() -> None:

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from domain.health import (
-    CollectorRecord,
-    ConnectionRecord,
-    HealthFacts,
-    HealthReason,
-    State,
-    judge_health,
-)
+from domain.health import judge_health
+from domain.health_facts import CollectorRecord, ConnectionRecord, HealthFacts
+from domain.health_reason import HealthReason
+from domain.health_state import State
 from domain.model import FaultClass
 from domain.schedule import next_start
 from tests.domain.fixtures import (

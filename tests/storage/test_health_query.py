@@ -11,8 +11,10 @@ from typing import cast as cast_type
 
 import pytest
 
-from domain.health import HealthFacts, State, cutoffs, judge_health, resolve_thresholds, state_of
+from domain.health import judge_health
+from domain.health_state import State, cutoffs, state_of
 from domain.model import Policy, PolicyOverride
+from domain.thresholds import resolve_thresholds
 from ports.reads import HealthPage, HealthQuery, WorklistPosition
 from storage.gateway import connect
 from storage.queries import sql
@@ -22,6 +24,7 @@ from tests.storage.fixtures import PROVIDER, WORKSPACE, Cast, connection, draft,
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from domain.health_facts import HealthFacts
     from storage.gateway import Connection, Database
     from tests.conftest import Stores
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.health import CollectorRecord, ConnectionRecord, State
+from domain.health_facts import CollectorRecord, ConnectionRecord
+from domain.health_state import State
 from domain.model import CycleOutcome, PolicyOverride
 from ports.reads import HealthQuery, WorklistPosition
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection, slot

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.health import ConnectionRecord
+from domain.health_facts import ConnectionRecord
 from domain.model import (
     Confirmation,
     ConnectionFact,

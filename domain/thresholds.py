@@ -1,0 +1,115 @@
+"""Thresholds: the limits of age that a workspace, a connection and a device set.
+
+Owns which limits contradict each other, and which of them applies to a device. Their defaults stand
+in `Policy`. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from domain.model import NO_OVERRIDE, Policy, PolicyOverride
+
+if TYPE_CHECKING:
+    from domain.model import Device, ProviderConnection, Workspace
+
+OVERRIDABLE: Final = tuple(field.name for field in fields(PolicyOverride))
+DEFAULT_STALE_AFTER_SECONDS: Final = Policy().stale_after_seconds
+# A connection that reports every hour is delayed after 72 minutes and stale after 3 hours.
+DELAYED_PERIODS: Final = 1.2
+STALE_PERIODS: Final = 3.0
+
+
+class Thresholds(NamedTuple):
+    """The limits that applied to one device, in seconds of age. `source` is their origin."""
+
+    freshness_target_seconds: float
+    delayed_after_seconds: float
+    stale_after_seconds: float
+    grace_seconds: float
+    expected_update_seconds: float | None
+    source: str  # "workspace" | "provider" | "device" | "expected_update_seconds"
+
+
+class ThresholdFault(NamedTuple):
+    """A limit that cannot hold, by its field's name, and the rule that it breaks."""
+
+    field: str
+    detail: str
+
+
+def check_policy(policy: Policy) -> list[ThresholdFault]:
+    """Return the limits of a workspace that break 0 < target <= delayed < stale, or 0 < grace."""
+    faults = _check_above_zero(policy, ("freshness_target_seconds",))
+    if policy.delayed_after_seconds < policy.freshness_target_seconds:
+        detail = "It must not be less than freshness_target_seconds."
+        faults.append(ThresholdFault("delayed_after_seconds", detail))
+    if not is_in_order(policy.delayed_after_seconds, policy.stale_after_seconds):
+        detail = "It must be more than delayed_after_seconds."
+        faults.append(ThresholdFault("stale_after_seconds", detail))
+    return faults + _check_above_zero(policy, ("grace_seconds",))
+
+
+def check_override(override: PolicyOverride) -> list[ThresholdFault]:
+    """Return the limits of a connection or device that are not above 0.
+
+    Their order is not checked: it may depend on limits that are inherited.
+    """
+    return _check_above_zero(override, OVERRIDABLE)
+
+
+def is_in_order(delayed: float | None, stale: float | None) -> bool:
+    """Return whether a device gets delayed before it gets stale. True if either is inherited."""
+    return delayed is None or stale is None or stale > delayed
+
+
+def _check_above_zero(
+    limits: Policy | PolicyOverride, names: tuple[str, ...]
+) -> list[ThresholdFault]:
+    values = {name: getattr(limits, name) for name in names}
+    return [
+        ThresholdFault(name, "must be above 0")
+        for name, value in values.items()
+        if value is not None and not value > 0  # true for NaN too
+    ]
+
+
+def resolve_thresholds(
+    workspace: Workspace, connection: ProviderConnection, device: Device
+) -> Thresholds:
+    """Return the limits for one device, each from the nearest place that sets it.
+
+    The order is device, provider connection, workspace. For a connection that by contract reports
+    rarely, the limits are at least 1.2 times (delayed) and 3 times (stale, grace) its period. Stale
+    is never below delayed: relaxing only the delayed limit relaxes both. `source` names the nearest
+    place that supplied any of the three, or the period if it raised any.
+    """
+    near, middle, policy = device.override, connection.override, workspace.policy
+    delayed = _nearest(
+        near.delayed_after_seconds, middle.delayed_after_seconds, policy.delayed_after_seconds
+    )
+    stale = _nearest(
+        near.stale_after_seconds, middle.stale_after_seconds, policy.stale_after_seconds
+    )
+    grace = _nearest(near.grace_seconds, middle.grace_seconds, policy.grace_seconds)
+    source = (
+        "device" if near != NO_OVERRIDE else "provider" if middle != NO_OVERRIDE else "workspace"
+    )
+    expected = connection.expected_update_seconds
+    if expected is not None:
+        raised = (
+            max(delayed, DELAYED_PERIODS * expected),
+            max(stale, STALE_PERIODS * expected),
+            max(grace, STALE_PERIODS * expected),
+        )
+        if raised != (delayed, stale, grace):
+            source = "expected_update_seconds"
+        delayed, stale, grace = raised
+    return Thresholds(
+        policy.freshness_target_seconds, delayed, max(delayed, stale), grace, expected, source
+    )
+
+
+def _nearest(near: float | None, middle: float | None, far: float) -> float:
+    return near if near is not None else middle if middle is not None else far

@@ -1,0 +1,109 @@
+"""The order of thresholds, and which of them applies to a device."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from math import nan
+from typing import Any
+
+import pytest
+
+from domain.model import Policy, PolicyOverride
+from domain.thresholds import (
+    OVERRIDABLE,
+    Thresholds,
+    check_override,
+    check_policy,
+    is_in_order,
+    resolve_thresholds,
+)
+from tests.domain.fixtures import BUS_7, HARBOUR_LINES, TRAM_AND_BUS
+
+
+def resolve(provider: Any = None, device: Any = None, expected: float | None = None) -> Thresholds:
+    connection = replace(
+        TRAM_AND_BUS, override=PolicyOverride(**(provider or {})), expected_update_seconds=expected
+    )
+    return resolve_thresholds(
+        HARBOUR_LINES, connection, replace(BUS_7, override=PolicyOverride(**(device or {})))
+    )
+
+
+@pytest.mark.parametrize(
+    ("provider", "device", "expected", "limits", "source"),
+    [
+        ({}, {}, None, (360, 900, 3600), "workspace"),
+        ({"delayed_after_seconds": 500}, {}, None, (500, 900, 3600), "provider"),
+        (
+            {"delayed_after_seconds": 500},
+            {"stale_after_seconds": 700},
+            None,
+            (500, 700, 3600),
+            "device",
+        ),
+        ({}, {"delayed_after_seconds": 1800}, None, (1800, 1800, 3600), "device"),
+        ({"grace_seconds": 10}, {"grace_seconds": 20}, None, (360, 900, 20), "device"),
+        ({}, {}, 900, (1080, 2700, 3600), "expected_update_seconds"),
+        ({}, {}, 3600, (4320, 10800, 10800), "expected_update_seconds"),
+        ({}, {}, 60, (360, 900, 3600), "workspace"),
+        (
+            {},
+            {"delayed_after_seconds": 5000},
+            3600,
+            (5000, 10800, 10800),
+            "expected_update_seconds",
+        ),
+    ],
+)
+def test_the_nearest_place_that_sets_a_threshold_decides(
+    provider: Any,
+    device: Any,
+    expected: float | None,
+    limits: tuple[float, float, float],
+    source: str,
+) -> None:
+    assert resolve(provider, device, expected) == Thresholds(300.0, *limits, expected, source)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields"),
+    [
+        (Policy(), []),
+        (Policy(delayed_after_seconds=300.0), []),
+        (Policy(delayed_after_seconds=299.9), ["delayed_after_seconds"]),
+        (Policy(stale_after_seconds=360.1), []),
+        (Policy(stale_after_seconds=360.0), ["stale_after_seconds"]),
+        (Policy(freshness_target_seconds=0.0), ["freshness_target_seconds"]),
+        (Policy(grace_seconds=0.0), ["grace_seconds"]),
+        (Policy(grace_seconds=nan), ["grace_seconds"]),
+        (Policy(600.0, 500.0, 400.0, 1.0), ["delayed_after_seconds", "stale_after_seconds"]),
+    ],
+)
+def test_a_policy_is_target_up_to_delayed_below_stale(policy: Policy, fields: list[str]) -> None:
+    assert [fault.field for fault in check_policy(policy)] == fields
+
+
+@pytest.mark.parametrize("name", OVERRIDABLE)
+def test_an_override_is_above_zero(name: str) -> None:
+    assert check_override(PolicyOverride(**{name: 0.1})) == []
+    assert [fault.field for fault in check_override(PolicyOverride(**{name: 0.0}))] == [name]
+
+
+@pytest.mark.parametrize(
+    ("delayed", "stale", "right"),
+    [
+        (1.0, 1.1, True),
+        (1.0, 1.0, False),
+        (2.0, 1.0, False),
+        (None, 1.0, True),
+        (1.0, None, True),
+    ],
+)
+def test_delayed_comes_before_stale(
+    delayed: float | None, stale: float | None, right: bool
+) -> None:
+    assert is_in_order(delayed, stale) is right
+
+
+def test_a_policy_has_every_threshold_that_can_be_overridden() -> None:
+    assert set(OVERRIDABLE) == {*asdict(Policy())} - {"freshness_target_seconds"}
