@@ -15,7 +15,8 @@ from runtime.logs import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.register_assert_rewrite("tests.acceptance.harness")  # `eventually` asserts for the tests
+# Both assert for the tests, and their messages shall be as good.
+pytest.register_assert_rewrite("tests.acceptance.harness", "tests.acceptance.shard")
 
 
 class Logbook:

@@ -13,7 +13,8 @@ import trio
 
 from simulator.reporting import Reporting
 from tests.acceptance.fleets import polled, streamed, vin
-from tests.acceptance.harness import device, eventually, open_harness, said, update
+from tests.acceptance.harness import eventually, open_harness
+from tests.acceptance.shard import device, said, update
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from simulator.config import Tenant
     from tests.acceptance.conftest import Logbook
-    from tests.acceptance.harness import Harness, Shard
+    from tests.acceptance.harness import Harness
+    from tests.acceptance.shard import Shard
 
 # xmin is the transaction that wrote a row version.
 SAME_TRANSACTION = """

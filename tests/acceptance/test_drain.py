@@ -8,13 +8,14 @@ import httpx
 import pytest
 import trio
 
-from tests.acceptance.harness import open_harness, until, update
+from tests.acceptance.harness import open_harness, until
+from tests.acceptance.shard import update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.conftest import Logbook
-    from tests.acceptance.harness import Shard
+    from tests.acceptance.shard import Shard
 
 DRAIN_SECONDS = 2.0
 STEPS = ["readiness", "load_balancers", "http", "hand_over", "flush", "session"]

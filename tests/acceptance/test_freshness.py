@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.config import Tenant
-    from tests.acceptance.harness import Harness, Shard
+    from tests.acceptance.harness import Harness
+    from tests.acceptance.shard import Shard
 
 WORKSPACES = 48
 STREAMED = 4

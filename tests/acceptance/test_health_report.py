@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.acceptance.fleets import SILENT, polled
-from tests.acceptance.harness import QUICK, device, eventually, open_harness, update
+from tests.acceptance.harness import QUICK, eventually, open_harness
+from tests.acceptance.shard import device, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.acceptance.harness import Harness, Shard
+    from tests.acceptance.harness import Harness
+    from tests.acceptance.shard import Shard
 
 STATES = ("healthy", "delayed", "stale", "configured-no-data", "awaiting-first-data")
 MICROSECOND = 1e-6

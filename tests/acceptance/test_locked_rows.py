@@ -10,7 +10,8 @@ import trio
 
 from storage.gateway import Database
 from tests.acceptance.fleets import polled
-from tests.acceptance.harness import open_harness, until, update
+from tests.acceptance.harness import open_harness, until
+from tests.acceptance.shard import update
 from tests.storage.holding import holding
 
 if TYPE_CHECKING:

@@ -14,12 +14,14 @@ import trio
 from api.bodies import format_instant
 from simulator.rfms import RfmsFleet
 from tests.acceptance.fleets import polled, streamed
-from tests.acceptance.harness import QUICK, device, eventually, open_harness, update
+from tests.acceptance.harness import QUICK, eventually, open_harness
+from tests.acceptance.shard import device, update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.harness import Harness, Shard
+    from tests.acceptance.harness import Harness
+    from tests.acceptance.shard import Shard
 
 READERS = 4
 WRITES = 25

@@ -10,13 +10,15 @@ import trio
 
 from simulator.rfms import RfmsFleet
 from tests.acceptance.fleets import polled, streamed, vin
-from tests.acceptance.harness import QUICK, eventually, open_harness, until, update
+from tests.acceptance.harness import QUICK, eventually, open_harness, until
+from tests.acceptance.shard import update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.conftest import Logbook
-    from tests.acceptance.harness import Harness, Shard
+    from tests.acceptance.harness import Harness
+    from tests.acceptance.shard import Shard
 
 GOOD_CYCLE = [
     "workspace_poll_cycle_triggered",

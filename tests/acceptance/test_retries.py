@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.acceptance.harness import Shard, open_harness, update
+from tests.acceptance.harness import open_harness
+from tests.acceptance.shard import Shard, update
 
 if TYPE_CHECKING:
     from pathlib import Path

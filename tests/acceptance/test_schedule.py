@@ -86,7 +86,7 @@ async def test_acceptance_1_polling_never_calls_the_stream_transport(
         assert set(harness.requests("west")) == {"GET /rfms/vehiclestatuses 200"}
 
 
-async def test_a_run_requested_without_a_shard_is_made_when_one_starts(
+async def test_a_run_requested_while_inactive_is_made_once_active(
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled("west")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.reporting import Reporting
 from tests.acceptance.fleets import polled, streamed
-from tests.acceptance.harness import QUICK, eventually, open_harness, update
+from tests.acceptance.harness import QUICK, eventually, open_harness
+from tests.acceptance.shard import update
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.harness import Shard
+    from tests.acceptance.shard import Shard
 
 # A workspace's signals age faster as its thresholds are shorter: here a state of charge is old
 # after 6.8 s.

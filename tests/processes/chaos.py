@@ -17,6 +17,7 @@ import trio
 from tests.processes.cluster import SHARDS, Cluster, open_cluster
 from tests.processes.database_proxy import open_proxy
 from tests.processes.nemesis import Nemesis
+from tests.processes.verdict import end_and_judge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ async def test_nothing_is_lost_doubled_or_usurped_on_a_long_bad_day(
         epochs = sum(
             len(process.shard.child.events("session_begun")) for process in cluster.processes
         )
-        faults = await cluster.end_and_judge()
+        faults = await end_and_judge(cluster)
     acknowledged = sum(len(poster.acknowledged) for poster in cluster.posters.values())
     print(f"\nseed {SEED}, {SECONDS:g} s: {dict(nemesis.blows)}")
     print(

@@ -1,7 +1,7 @@
 """Several shards as real processes on one database, under stream, poll and HTTP load.
 
-Owns the processes, each client's address, and the verdict in the end: every checker over everything
-that was stored, logged and connected. What is done to the processes is the tests' business.
+Owns the processes and each client's address. The tests decide what is done to the processes;
+`verdict.py` judges in the end.
 """
 
 from __future__ import annotations
@@ -23,19 +23,10 @@ import trio
 from domain.model import Policy
 from lastheard.simulation import configure_fleet, run_simulator
 from tests.conftest import fetch
-from tests.processes.evidence import (
-    fetch_connections,
-    fetch_cycles,
-    fetch_owned_events,
-    generations_of,
-    unify_epochs,
-)
 from tests.processes.fleets import DEPOT, POLL_INTERVAL_SECONDS, make_depot, make_key
-from tests.processes.history import find_faults, find_miscounted, find_unlogged, find_unstored
-from tests.processes.ownership import Window, find_double_cycles, find_overlaps, find_usurpations
+from tests.processes.ownership import Window
 from tests.processes.poster import Poster
-from tests.processes.rows import fetch_history
-from tests.processes.shard import Shard, find_uncounted, open_shard
+from tests.processes.shard import Shard, open_shard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -44,45 +35,35 @@ if TYPE_CHECKING:
     from lastheard.simulation import Simulated
     from tests.conftest import Stores
 
-TTL_SECONDS: Final = float(
-    os.environ.get("LASTHEARD_CHAOS_TTL", "3")
-)  # make chaos: as in production
-SHARDS: Final = (
-    "shard-1",
-    "shard-2",
-    "shard-3",
-)  # with these names each of them gets two or three fleets
+# `make chaos` sets the TTL to its default in production.
+TTL_SECONDS: Final = float(os.environ.get("LASTHEARD_CHAOS_TTL", "3"))
+# With these names each shard gets two or three fleets.
+SHARDS: Final = ("shard-1", "shard-2", "shard-3")
+VICTIM: Final = "shard-2"  # with all three shards: two streams, a polled fleet and the depot
+SLOW_FLEET: Final = "fleet-07"  # polled, and owned by the victim
+TAKEOVER_SECONDS: Final = TTL_SECONDS + 10.0
+AGAIN_SECONDS: Final = TAKEOVER_SECONDS + 20.0  # planned moves are made one after the other
 FLEETS: Final = (
-    *(
-        "--devices",
-        "36",
-        "--tenants",
-        "9",
-        "--rfms-tenants",
-        "3",
-        "--rate",
-        "6",
-        "--report-interval",
-        "1",
-    ),
+    *("--devices", "36", "--tenants", "9", "--rfms-tenants", "3"),
+    *("--rate", "6", "--report-interval", "1"),
     *("--faults", "duplicates=0.05,out_of_order=0.05", "--seed", "17"),
 )
-SLACK_SECONDS: Final = 1.0  # two sides never agree to the millisecond on when a connection ended
-NOTICING_SECONDS: Final = 3.0  # for a process that wakes up on a busy machine
+NOTICING_SECONDS: Final = 3.0  # until a woken process has noticed, on a busy machine
 EXIT_SECONDS: Final = 30.0
 AT_WORK_SECONDS: Final = 40.0
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 POST_PAUSE_SECONDS: Final = 0.05  # the machine has other work as well, and the TTL is short
 
 LEASES: Final = """
-    SELECT resource, shard_id, epoch, token, coalesce(extract(epoch FROM acquired_at)::float8, 0) AS acquired_at
+    SELECT resource, shard_id, epoch, token,
+        coalesce(extract(epoch FROM acquired_at)::float8, 0) AS acquired_at
     FROM leases
 """
 FENCED: Final = "SELECT coalesce(sum(occurrences), 0) FROM rejections WHERE reason = 'fenced'"
 
 
 class Lease(NamedTuple):
-    """Who has a workspace, as the table says."""
+    """The stored owner of a workspace."""
 
     shard_id: str | None
     epoch: int | None
@@ -101,9 +82,9 @@ class Process:
 
 
 class Cluster:
-    """Everything one test does something to.
+    """Shards, clients and simulated providers of one test.
 
-    `processes` are all there ever were, `running` those by shard_id.
+    `processes` has every process that was ever started; `running` has those that run, by shard_id.
     """
 
     def __init__(
@@ -129,7 +110,7 @@ class Cluster:
     # --- processes
 
     async def start(self, *shard_ids: str) -> None:
-        """Start these together; they are ready afterwards, and their clients know the new address."""
+        """Start these together. Returns when they are ready and their clients know the addresses."""
         async with trio.open_nursery() as nursery:
             for shard_id in shard_ids:
                 nursery.start_soon(self._start, shard_id)
@@ -146,13 +127,13 @@ class Cluster:
         async with open_shard(dsn, self._key, shard_id=shard_id, **self._settings) as shard:
             process = Process(shard_id, shard)
             task_status.started(process)
-            await process.ended.wait()  # no deadline: until the test has done with it
+            await process.ended.wait()  # no deadline: the test sets it, or is cancelled
 
     def shard(self, shard_id: str) -> Shard:
         return self.running[shard_id].shard
 
     async def kill(self, shard_id: str) -> float:
-        """`kill -9`; its client goes elsewhere. When it was done."""
+        """Send SIGKILL, and direct its client to another shard. Returns the instant of the kill."""
         process = self.running.pop(shard_id)
         process.killed = True
         process.shard.child.send(SIGKILL)
@@ -162,20 +143,21 @@ class Cluster:
         return killed_at
 
     def stop(self, shard_id: str) -> float:
-        """SIGSTOP: it stands still and holds on to everything."""
+        """Send SIGSTOP: the process pauses and keeps its connections. Returns the instant."""
         self.shard(shard_id).child.send(SIGSTOP)
         return time.time()
 
     def go_on(self, shard_id: str, stopped_at: float) -> None:
-        """SIGCONT.
+        """Send SIGCONT.
 
-        What it has open may overlap with its successors' until it has seen what happened.
+        The streams of the process may overlap with its successors' until it has noticed that its
+        session is over. The window for this is noted in `pauses`.
         """
         self.shard(shard_id).child.send(SIGCONT)
         self.pauses.append(Window(stopped_at, time.time() + NOTICING_SECONDS))
 
     async def terminate(self, shard_id: str, seconds: float = EXIT_SECONDS) -> None:
-        """SIGTERM, and wait for the ordered end."""
+        """Send SIGTERM, and wait for the ordered end."""
         process = self.running.pop(shard_id)
         self._direct_clients()
         process.shard.child.send(SIGTERM)
@@ -183,7 +165,7 @@ class Cluster:
         assert code == 0, process.shard.child.tail()
 
     def _direct_clients(self) -> None:
-        """Each to its own shard, and to another one while that is not there."""
+        """Direct each client to its own shard, or to another one while its own does not run."""
         for shard_id, poster in self.posters.items():
             if self.running:
                 process = self.running.get(shard_id) or min(self.running.items())[1]
@@ -192,7 +174,11 @@ class Cluster:
     # --- clients
 
     def start_posters(self, vans: Collection[str], random: Random) -> None:
-        """A client for each shard, on vehicles of its own: what one of them asks again can only be its own."""
+        """Start a client for each shard.
+
+        Each client has its own vehicles, so an update that is sent again was sent by the same
+        client before.
+        """
         shares = [list(vans)[number :: len(self.running)] for number in range(len(self.running))]
         for (shard_id, process), share in zip(sorted(self.running.items()), shares, strict=True):
             poster = Poster(
@@ -212,15 +198,15 @@ class Cluster:
         ) as client:
             (await client.post(path, json=order)).raise_for_status()
 
-    # --- what is so now
+    # --- the present state
 
     @property
     def fleets(self) -> frozenset[str]:
-        """The workspaces that bring data by themselves."""
+        """The workspaces whose data is collected. The depot is not one: clients send its data."""
         return frozenset(tenant.name for tenant in self.simulated.tenants)
 
     async def count(self, query: str) -> int:
-        """The one number that a query gives."""
+        """Return the only number in a query's result."""
         ((number,),) = await trio.to_thread.run_sync(fetch, self.dsn, query)
         return int(number)
 
@@ -239,7 +225,11 @@ class Cluster:
     def heard_since(
         self, instant: float, shard_ids: Collection[str] | None = None
     ) -> dict[str, float]:
-        """Which workspaces the running shards stored something owned of, and when first, after this instant."""
+        """Return when each workspace's collected data was first committed after this instant.
+
+        Covers the running shards, or those of `shard_ids` that run. Workspaces without data are
+        not in the result.
+        """
         first: dict[str, float] = {}
         for shard_id, process in self.running.items():
             if shard_ids is None or shard_id in shard_ids:
@@ -258,7 +248,7 @@ class Cluster:
         *,
         by: Collection[str] | None = None,
     ) -> dict[str, float]:
-        """Until each of these brought data after that instant; when each first did."""
+        """Wait until each workspace has data committed after `since`. Returns when it first had."""
 
         async def all_heard() -> bool:
             await trio.lowlevel.checkpoint()
@@ -279,7 +269,10 @@ class Cluster:
         return await self.leases()
 
     async def wait_everything_at_work(self, seconds: float = AT_WORK_SECONDS) -> None:
-        """Every workspace has a running owner and brings data from now on, and every client gets its verdicts."""
+        """Wait until everything works again.
+
+        Then every workspace has a running owner and new data, and every client gets its verdicts.
+        """
         began = time.time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.wait_heard, self.fleets, began, seconds)
@@ -293,66 +286,9 @@ class Cluster:
         held = {name for name, lease in leases.items() if lease.shard_id in self.running}
         return held == {*self.fleets, DEPOT}
 
-    # --- the verdict
-
-    async def end_and_judge(self) -> list[str]:
-        """Bring clients and processes to an ordered end; then all that any checker finds wrong, in sentences."""
-        await self.finish_posters()
-        faults = []
-        for shard_id, process in self.running.items():
-            faults += [
-                f"{shard_id}: {fault}" for fault in find_uncounted(await process.shard.runtime())
-            ]
-        connections = await fetch_connections(self.simulated)
-        async with trio.open_nursery() as nursery:
-            for shard_id in list(self.running):
-                nursery.start_soon(self.terminate, shard_id)
-        faults += [
-            f"{each.shard_id}: a traceback\n{each.shard.child.tail()}"
-            for each in self.processes
-            if "Traceback" in each.shard.child.errors
-        ]
-        faults += [
-            f"{each.shard_id}: {record}"
-            for each in self.processes
-            for record in each.shard.child.records
-            if record.get("level") in ("error", "critical")
-        ]
-        faults += find_overlaps(connections, slack_seconds=SLACK_SECONDS, paused=self.pauses)
-        return faults + await self._judge_history() + await self._judge_refusals()
-
-    async def _judge_history(self) -> list[str]:
-        events, devices = await fetch_history(self.dsn)
-        owned = await fetch_owned_events(self.dsn)
-        faults = find_faults([event._replace(epoch=0) for event in events], devices)
-        faults += find_usurpations(owned)
-        faults += find_double_cycles(await fetch_cycles(self.dsn))
-        faults += find_unlogged(
-            generations_of(self.processes), unify_epochs(self.processes, events, owned)
-        )
-        for poster in self.posters.values():
-            faults += find_unstored(poster.acknowledged, events)
-            faults += find_miscounted(poster.expected_events(), events)
-        return faults
-
-    async def _judge_refusals(self) -> list[str]:
-        """What was collected under a session that was over stands in the ledger, as often as it was refused."""
-        stored = await self.count(FENCED)
-        told = sum(count_fenced(process) for process in self.processes)
-        may_be_silent = any(process.killed for process in self.processes)
-        if stored == told or (may_be_silent and stored >= told):
-            return []
-        return [f"the ledger has {stored} fenced updates, the processes told of {told}"]
-
-
-def count_fenced(process: Process) -> int:
-    """Updates that this process was refused because their session was over, by its own account."""
-    refused = process.shard.child.events("telematics_update_rejected")
-    return sum(record["reasons"].get("fenced", 0) for record in refused)
-
 
 def _commits(process: Process) -> list[tuple[str, float]]:
-    """Workspace and instant of what was stored from owned resources."""
+    """Return workspace and instant of each commit of collected data."""
     return [
         (record["workspace_id"], datetime.fromisoformat(record["committed_at"]).timestamp())
         for record in process.shard.child.events("telematics_update_accepted")
@@ -361,7 +297,7 @@ def _commits(process: Process) -> list[tuple[str, float]]:
 
 
 def instant(record: dict[str, Any]) -> float:
-    """When a record was written, in seconds since the epoch."""
+    """Return when a record was written, in seconds since the epoch."""
     return datetime.fromisoformat(record["timestamp"]).astimezone(UTC).timestamp()
 
 
@@ -371,7 +307,10 @@ async def wait_until(
     seconds: float,
     cluster: Cluster | None = None,
 ) -> None:
-    """Poll: another process has no event for us. Fails with the ends of the logs."""
+    """Poll until the condition holds. Fails with the last lines of the logs.
+
+    It polls because another process cannot set an event of this one.
+    """
     with trio.move_on_after(seconds):
         while not await condition():  # noqa: ASYNC110
             await trio.sleep(0.1)
@@ -395,21 +334,23 @@ async def open_cluster(
     intervals: Mapping[str, int] = NOTHING,
     seed: int = 1,
 ) -> AsyncIterator[Cluster]:
-    """Shards that are all at work. `shard_dsns`: by shard_id, other ways to the same database. `intervals`: by fleet,
-    poll intervals in seconds.
+    """Open shards that are all at work.
+
+    `shard_dsns`: by shard_id, another DSN of the same database. `intervals`: by fleet, the poll
+    interval in seconds.
     """
     key = await make_key(stores)
     settings = {"ttl_seconds": str(ttl_seconds), "min_poll_interval_seconds": "2"}
     async with run_simulator(*FLEETS) as simulated, trio.open_nursery() as nursery:
         cluster = Cluster(dsn, shard_dsns, key, simulated, nursery, **settings)
-        # Before there is anything to own: who comes first would take it all, and give it back one
-        # by one.
+        # Start the shards before there is anything to own. Otherwise the first one would take
+        # everything, and hand it over one by one.
         await cluster.start(*shard_ids)
         configure = partial(
             configure_fleet, stores.registry, simulated, credentials_dir=folder, policy=Policy()
         )
-        # The polled ones first: theirs are then the smallest ordinals, and their late starts come
-        # soonest.
+        # Configure the polled fleets first. So they get the smallest ordinals, and their late
+        # starts come soonest.
         for tenant in sorted(simulated.tenants, key=lambda tenant: tenant.provider):
             await configure(
                 tenant, poll_interval_seconds=intervals.get(tenant.name, POLL_INTERVAL_SECONDS)

@@ -1,0 +1,231 @@
+"""One running service and a client of its API, with short ways to configure and to ask.
+
+Everything goes over HTTP, as a customer's requests would. It must never decide what is right: that
+is for the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import trio
+
+from api.app import PREFIX
+from api.keys import mint_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import httpx
+
+    from lastheard.service import Service
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response of the API."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    @property
+    def problem(self) -> str:
+        """The slug of the problem's type (RFC 9457)."""
+        assert self.headers["content-type"] == "application/problem+json", self.body
+        return str(self.json["type"].removeprefix("urn:lastheard:problem:"))
+
+
+@dataclass
+class Shard:
+    """One running service and a client of its API.
+
+    Keys are known by name; `all` opens everything.
+    """
+
+    service: Service
+    client: httpx.AsyncClient
+    tokens: dict[str, str]
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    async def ask(self, method: str, path: str, *, key: str | None = "all", **rest: Any) -> Answer:
+        """Any request; `key=None` sends none.
+
+        `json` goes as orjson writes it, so instants may be datetimes.
+        """
+        headers = dict(rest.pop("headers", {}))
+        if key is not None:
+            headers["authorization"] = f"Bearer {self.tokens.get(key, key)}"
+        if "json" in rest:
+            headers["content-type"] = "application/json"
+            rest["content"] = orjson.dumps(rest.pop("json"))
+        response = await self.client.request(method, _full(path), headers=headers, **rest)
+        return Answer(response.status_code, response.headers, response.content)
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """The JSON of a GET that succeeds."""
+        answer = await self.ask("GET", path, params=params)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def put(self, path: str, **body: Any) -> Any:
+        answer = await self.ask("PUT", path, json=body)
+        assert answer.status in (200, 201), answer.body
+        return answer.json
+
+    async def post(self, path: str, body: Any = None, **rest: Any) -> Any:
+        answer = await self.ask("POST", path, **({} if body is None else {"json": body}), **rest)
+        assert answer.status in (200, 202), answer.body
+        return answer.json
+
+    async def ingest(self, *updates: Mapping[str, Any], **rest: Any) -> list[dict[str, Any]]:
+        """What became of each update."""
+        results: list[dict[str, Any]] = (await self.post("/ingest", {"updates": updates}, **rest))[
+            "results"
+        ]
+        return results
+
+    async def outcomes(self, *updates: Mapping[str, Any]) -> list[str]:
+        """The same as `outcome` or `outcome:reason`."""
+        return [said(result) for result in await self.ingest(*updates)]
+
+    async def is_ready(self) -> bool:
+        return (await self.ask("GET", "/readyz", key=None)).status == 200
+
+    async def values(self, workspace_id: str, device_id: str) -> dict[str, tuple[Any, str]]:
+        """The snapshot: signal -> (value, observed_at)."""
+        snapshot = await self.get(f"/workspaces/{workspace_id}/snapshots/{device_id}")
+        return {
+            signal: (entry["value"], entry["observed_at"])
+            for signal, entry in snapshot["values"].items()
+        }
+
+    async def events(self, workspace_id: str, device_id: str) -> list[Any]:
+        """Event history, oldest first (at most 500 of it)."""
+        page = await self.get(f"/workspaces/{workspace_id}/devices/{device_id}/events", limit=500)
+        return list(reversed(page["items"]))
+
+    async def health(self, workspace_id: str) -> Any:
+        return await self.get(f"/workspaces/{workspace_id}/health", limit=500)
+
+    async def verdicts(self, workspace_id: str) -> dict[str, tuple[str, str]]:
+        """device_id -> (state, reason)."""
+        report = await self.health(workspace_id)
+        return {item["device_id"]: (item["state"], item["reason"]) for item in report["items"]}
+
+    async def cycles(self, workspace_id: str) -> list[Any]:
+        """Newest first."""
+        items: list[Any] = (await self.get(f"/workspaces/{workspace_id}/cycles", limit=100))[
+            "items"
+        ]
+        return items
+
+    async def rejections(self, workspace_id: str) -> list[Any]:
+        """The ledger, oldest first."""
+        page = await self.get(f"/workspaces/{workspace_id}/rejections", limit=500)
+        return list(reversed(page["items"]))
+
+    # --- what a customer configures
+
+    async def add_workspace(
+        self,
+        workspace_id: str,
+        *,
+        interval: int = 3600,
+        thresholds: Mapping[str, float] | None = None,
+        active: bool = True,
+    ) -> None:
+        """Without thresholds the defaults of the specification apply."""
+        name, limits = workspace_id.title(), dict(thresholds or {})
+        fields = {
+            "name": name,
+            "active": active,
+            "poll_interval_seconds": interval,
+            "thresholds": limits,
+        }
+        await self.put(f"/workspaces/{workspace_id}", **fields)
+
+    async def add_provider(self, workspace_id: str, provider_id: str, **fields: Any) -> None:
+        await self.put(f"/workspaces/{workspace_id}/providers/{provider_id}", **fields)
+
+    async def add_devices(
+        self, workspace_id: str, provider_id: str, external_ids: Iterable[str]
+    ) -> None:
+        """device_id and external_id are the same; vehicle and name follow from it."""
+        devices = [device(provider_id, external_id) for external_id in external_ids]
+        await self.post(f"/workspaces/{workspace_id}/devices/import", {"devices": devices})
+
+    async def add_pushed_fleet(
+        self,
+        workspace_id: str,
+        device_ids: Iterable[str],
+        *,
+        connection: Mapping[str, Any] | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
+        """A workspace that is only ever sent to: its connection is switched off, so nothing is collected."""
+        plain = {
+            "provider_type": "rfms",
+            "transport": "poll",
+            "base_url": "http://127.0.0.1:9/rfms",
+            "active": False,
+        }
+        await self.add_workspace(workspace_id, thresholds=thresholds)
+        await self.add_provider(workspace_id, "push", **plain | dict(connection or {}))
+        await self.add_devices(workspace_id, "push", device_ids)
+
+    async def add_key(
+        self, name: str, scopes: Iterable[str], workspaces: Sequence[str] | None = None
+    ) -> None:
+        record, self.tokens[name] = mint_key(name, scopes, workspaces, None)
+        await self.service.keys.create_key(record)
+
+
+# --- short ways to say things
+
+
+def device(provider_id: str, device_id: str, **fields: Any) -> dict[str, Any]:
+    plain = {
+        "device_id": device_id,
+        "provider_id": provider_id,
+        "external_id": device_id,
+        "vehicle_id": f"vehicle-{device_id}",
+        "vehicle_name": f"Bus {device_id}",
+    }
+    return plain | fields
+
+
+def update(
+    workspace_id: str, device_id: str | None, observed_at: Any, /, **given: Any
+) -> dict[str, Any]:
+    """A canonical update of a pushed fleet; of `given`, what does not say who is meant are values."""
+    named = {
+        name: given.pop(name)
+        for name in ("external_id", "provider_id", "vehicle_id")
+        if name in given
+    }
+    readings = [
+        {"signal": name, "value": value, "observed_at": observed_at}
+        for name, value in given.items()
+    ]
+    plain = {
+        "workspace_id": workspace_id,
+        "provider_id": "push",
+        "device_id": device_id,
+        "readings": readings,
+    }
+    return plain | named
+
+
+def said(result: Mapping[str, Any]) -> str:
+    return f"{result['outcome']}:{result['reason']}" if result["reason"] else str(result["outcome"])
+
+
+def _full(path: str) -> str:
+    return path if path.startswith(("/healthz", "/readyz", "/api")) else PREFIX + path
