@@ -86,9 +86,7 @@ async def test_acceptance_1_polling_never_calls_the_stream_transport(
         assert set(harness.requests("west")) == {"GET /rfms/vehiclestatuses 200"}
 
 
-async def test_a_run_requested_while_inactive_is_made_once_active(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_a_run_requested_while_inactive_is_made_once_active(dsn: str, tmp_path: Path) -> None:
     west = polled("west")
     async with open_harness(dsn, tmp_path, west) as harness:
         await harness.add_fleet(west)
