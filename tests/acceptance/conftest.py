@@ -1,4 +1,4 @@
-"""What every scenario has: the log of the service, which holds no error that the scenario did not ask for."""
+"""The service's log of a scenario, which fails if it has an error that was not expected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.logs import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Both assert for the tests, and their messages shall be as good.
+# Both assert for the tests, and should show the values as well as the tests do.
 pytest.register_assert_rewrite("tests.acceptance.harness", "tests.acceptance.shard")
 
 
@@ -24,13 +24,13 @@ class Logbook:
 
     def __init__(self) -> None:
         self._stream = io.StringIO()
-        self.expected_errors: set[str] = set()  # events that this scenario provokes
+        self.expected_errors: set[str] = set()  # events that this scenario causes
 
     def open(self) -> None:
         configure_logging(format="json", level="debug", stream=self._stream)
 
     def lines(self, **fields: Any) -> list[dict[str, Any]]:
-        """Lines that hold all of these fields."""
+        """Return the lines that have all of these fields."""
         lines = [orjson.loads(line) for line in self._stream.getvalue().splitlines()]
         return [line for line in lines if fields.items() <= line.items()]
 

@@ -1,7 +1,7 @@
-"""A vendor that repeats the credential it was called with, in whatever it answers, encoded.
+"""A vendor that repeats the credential of each call in its answers, encoded.
 
-Each fleet has a path of its own, and behind it an encoding. The HTTP side goes round its manners
-call by call; the WebSocket side says all of its frames on each connection, and hangs up.
+Each fleet has its own path and its own encoding. The HTTP side answers in another manner with each
+call, in turn. The WebSocket side sends all of its frames on each connection, and then closes it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MANNERS: Final = {
 
 
 class Vendor:
-    """Counts how often each fleet was answered in each manner."""
+    """The vendor's servers. `answered` counts the answers by fleet, kind of call and manner."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._echoes = {slug: ENCODINGS[slug](secret) for slug, secret in secrets.items()}
@@ -58,7 +58,7 @@ class Vendor:
         self.stream_url = ""
 
     async def serve_http(self, stream: trio.SocketStream) -> None:
-        """One request a connection."""
+        """Answer the one request of a connection."""
         head = bytearray()
         while b"\r\n\r\n" not in head:
             chunk = await stream.receive_some(65_536)
@@ -116,8 +116,8 @@ class Vendor:
         for frame in (
             f"no json: {_across(echo, 9)}",
             f'{{"type":"error","payload":"{echo}"}}',
-            f'{{"type":"vehicles","payload":{{"vid":"{echo}","label":"soc","time":1000,"value":5}}}}',
-            f'{{"type":"vehicles","payload":{{"vid":"{echo}","label":"soc","time":99999999999999,"value":5}}}}',
+            _frame(echo, 1000),
+            _frame(echo, 99999999999999),
         ):
             await connection.send_message(frame)
         await trio.sleep(0.5)  # longer than the coalescing window
@@ -133,7 +133,7 @@ class Vendor:
 
 @asynccontextmanager
 async def open_vendor(secrets: Mapping[str, str]) -> AsyncIterator[Vendor]:
-    """A vendor of fleets whose secret, by fleet, it repeats; a fleet is called after its encoding."""
+    """Open a vendor. `secrets`: the secret of each fleet; a fleet has the name of its encoding."""
     vendor = Vendor(secrets)
     async with (
         tcp_server(vendor.serve_http) as port,
@@ -144,17 +144,18 @@ async def open_vendor(secrets: Mapping[str, str]) -> AsyncIterator[Vendor]:
 
 
 def parts_of(echo: str, length: int = 8) -> set[str]:
-    """Every run of so many characters: one of them found is a secret that survived in part."""
+    """Return every run of `length` characters. Finding one means that a part of a secret leaked."""
     return {echo[place : place + length] for place in range(len(echo) - length + 1)}
 
 
 def _across(echo: str, before: int) -> str:
-    """So that the cut of a record or frame, with so much before this, falls into the echo."""
+    """Pad the echo so that the cut of a sample, with `before` bytes in front, falls into it."""
     return "." * (MAX_SAMPLE_BYTES - before - len(echo) // 2) + echo
 
 
 def _page(*records: str) -> str:
-    return f'{{"vehicleStatusResponse":{{"vehicleStatuses":[{",".join(records)}]}},"requestServerDateTime":"{NOW}"}}'
+    statuses = f'{{"vehicleStatuses":[{",".join(records)}]}}'
+    return f'{{"vehicleStatusResponse":{statuses},"requestServerDateTime":"{NOW}"}}'
 
 
 def _record(vin: str, word: str) -> str:
@@ -162,10 +163,15 @@ def _record(vin: str, word: str) -> str:
     return f'{{"vin":"{vin}","createdDateTime":"{NOW}","hrTotalVehicleDistance":5000,{charging}}}'
 
 
+def _frame(vid: str, time: int) -> str:
+    reading = f'"label":"soc","time":{time},"value":5'
+    return f'{{"type":"vehicles","payload":{{"vid":"{vid}",{reading}}}}}'
+
+
 def _state(time: str) -> str:
     return json.dumps({BUS: {"soc": {"time": "@", "value": 5}}}).replace("@", time)
 
 
 def _http(status: str, body: str, media_type: str = "application/json") -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body.encode())}\r\nConnection: close"
-    return f"{head}\r\n\r\n{body}".encode()
+    length = f"Content-Length: {len(body.encode())}\r\nConnection: close"
+    return f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\n{length}\r\n\r\n{body}".encode()

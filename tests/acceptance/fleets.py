@@ -1,4 +1,4 @@
-"""Fleets for scenarios: small, quick to report, with faults when asked for."""
+"""Small simulated fleets that report every second or faster, with faults on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def polled(
     manners: Sequence[Reporting] = (),
     **more: Any,
 ) -> Tenant:
-    """An rFMS fleet whose vehicles write a record `every` so many seconds; `manners` of the first few vehicles."""
+    """Make an rFMS fleet whose vehicles write a record every `every` seconds.
+
+    `manners`: how the first vehicles report.
+    """
     vehicles = tuple(
         VehicleSpec(
             vin(number),
@@ -46,7 +49,7 @@ def streamed(
     manners: Sequence[Reporting] = (),
     **more: Any,
 ) -> Tenant:
-    """A ViriCiti fleet with `rate` frames a second and vehicle."""
+    """Make a ViriCiti fleet whose vehicles each send `rate` frames per second."""
     vehicles = tuple(
         VehicleSpec(bus(number), f"{1000 + number}", rate=rate, reporting=_nth(manners, number))
         for number in range(count)
@@ -57,12 +60,12 @@ def streamed(
 
 
 def vin(number: int) -> str:
-    """Of the vehicle at this place in any polled fleet."""
+    """Return the id of the vehicle at this place in any polled fleet."""
     return make_vin(7, number)
 
 
 def bus(number: int) -> str:
-    """Of the vehicle at this place in any streamed fleet."""
+    """Return the id of the vehicle at this place in any streamed fleet."""
     return f"bus_{number:04d}"
 
 

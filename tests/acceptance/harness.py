@@ -1,8 +1,8 @@
-"""The real thing for one scenario: simulated providers, one or two shards on one PostgreSQL, clients on real sockets.
+"""Run one scenario for real: simulated providers, shards on one PostgreSQL, clients on sockets.
 
-Owns starting and stopping them in order, and short ways to configure, ask and wait. Everything a scenario does to the
-service goes over HTTP, as a customer would; SQL is only for moving stored times and for looking at what was written.
-It must never decide what is right: that is the tests'.
+Owns starting and stopping them in order, and short ways to configure and wait. A scenario acts on
+the service over HTTP only, as a customer does. SQL only moves stored times and reads what was
+written. It must never decide what is right: that is for the tests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Thresholds that let every state come and go within seconds.
+# With these thresholds every state comes and goes within seconds.
 QUICK = {
     "freshness_target_seconds": 3.0,
     "delayed_after_seconds": 3.0,
@@ -60,7 +60,7 @@ class Harness:
         return self.shards[0]
 
     async def open_shard(self, shard_id: str) -> Shard:
-        """One more running service on the same database; all keys open all of them."""
+        """Start one more service on the same database. Every key works on every shard."""
         settings = Settings(
             dsn=self.dsn,
             data_dir=self.folder,
@@ -100,7 +100,7 @@ class Harness:
         assert shard.service.exit_code == 0
 
     async def now(self) -> datetime:
-        """Database time."""
+        """Return the database's time."""
         (row,) = await self.fetch("SELECT clock_timestamp() AS now")
         now: datetime = row["now"]
         return now
@@ -114,8 +114,10 @@ class Harness:
         connection: Mapping[str, Any] | None = None,
         only: Sequence[str] | None = None,
     ) -> None:
-        """The tenant's fleet as a workspace of its name, over the first shard's API. Collecting begins when all of it
-        is configured, so that no vehicle is a stranger for a moment. `only`: not the others.
+        """Configure the tenant's fleet as a workspace of its name, over the first shard's API.
+
+        The workspace is activated last, so that no vehicle is unknown at first. `only`: configure
+        these vehicles and no others.
         """
         fields = self.connection_of(tenant) | dict(connection or {})
         vehicles = [vehicle.vehicle_id for vehicle in tenant.vehicles]
@@ -128,7 +130,7 @@ class Harness:
         await configure(active=True)
 
     def connection_of(self, tenant: Tenant) -> dict[str, Any]:
-        """How to reach a tenant, as the body of a provider connection; the credential is a file's reference."""
+        """Return the body of a provider connection to a tenant. Writes its credential to a file."""
         secret = self.folder / f"{tenant.name}.secret"
         secret.write_text(tenant.credential)
         streams = tenant.vendor is Vendor.VIRICITI
@@ -140,7 +142,7 @@ class Harness:
         }
 
     async def change_faults(self, tenant: str, faults: str = "", **order: Any) -> None:
-        """From now on these faults and no others; `reporting` by vehicle changes how single ones behave."""
+        """Replace the tenant's faults by these. `reporting`: how single vehicles behave, by id."""
         await self._control("faults", {"tenant": tenant, "faults": faults, **order})
 
     async def disconnect(self, *, abrupt: bool = True) -> None:
@@ -155,7 +157,7 @@ class Harness:
         assert answer.status_code == 200, answer.content
 
     def requests(self, tenant: str) -> Mapping[str, int]:
-        """`METHOD path status` -> how often the simulator answered that."""
+        """Count the simulator's answers to this tenant, by `METHOD path status`."""
         return dict(self.simulator.provider_of(tenant).requests)
 
     async def fetch(self, statement: str, *values: Any) -> list[dict[str, Any]]:
@@ -179,7 +181,10 @@ async def open_harness(
     shards: Sequence[str] = ("shard-1",),
     seconds: float = 90.0,
 ) -> AsyncIterator[Harness]:
-    """Run simulator and shards for the length of the block, which must end in time; then stop them in order."""
+    """Run simulator and shards during the block, then stop them in order.
+
+    Raises TooSlowError if the block does not end within `seconds`.
+    """
     failure: Exception | None = None
     with trio.fail_after(seconds):
         async with open_bridge(), trio.open_nursery() as nursery:
@@ -192,7 +197,7 @@ async def open_harness(
             try:
                 yield harness
             except Exception as error:
-                failure = error  # as it is; the nursery would wrap it in a group
+                failure = error  # raised below: the nursery would wrap it in a group
             while harness.shards:
                 await harness.close_shard()
             nursery.cancel_scope.cancel()
@@ -204,16 +209,16 @@ async def open_harness(
 
 
 async def until(fact: Callable[[], Awaitable[bool]], *, within: float = 30.0) -> None:
-    """Ask again and again until it is so. Raises TooSlowError."""
+    """Poll until the fact holds. Raises TooSlowError."""
     with trio.fail_after(within):
-        while not await fact():  # noqa: ASYNC110 - it happens in the database, which rings no bell here
+        while not await fact():  # noqa: ASYNC110 - no event tells of changes in the database
             await trio.sleep(ASK_EVERY_SECONDS)
 
 
 async def eventually(
     read: Callable[[], Awaitable[T]], expected: T, *, within: float = 30.0
 ) -> None:
-    """Read again and again until it is what was expected; if it never is, fail with what it was last."""
+    """Poll until the value is the expected one. Fails with the last value."""
     with trio.move_on_after(within):
         while await read() != expected:  # noqa: ASYNC110 - as above
             await trio.sleep(ASK_EVERY_SECONDS)

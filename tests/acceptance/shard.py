@@ -55,9 +55,9 @@ class Shard:
     ended: trio.Event = field(default_factory=trio.Event)
 
     async def ask(self, method: str, path: str, *, key: str | None = "all", **rest: Any) -> Answer:
-        """Any request; `key=None` sends none.
+        """Send any request; `key=None` sends no key.
 
-        `json` goes as orjson writes it, so instants may be datetimes.
+        orjson writes `json`, so instants may be datetimes.
         """
         headers = dict(rest.pop("headers", {}))
         if key is not None:
@@ -69,7 +69,7 @@ class Shard:
         return Answer(response.status_code, response.headers, response.content)
 
     async def get(self, path: str, **params: Any) -> Any:
-        """The JSON of a GET that succeeds."""
+        """Return the JSON of a GET, which must succeed."""
         answer = await self.ask("GET", path, params=params)
         assert answer.status == 200, answer.body
         return answer.json
@@ -85,21 +85,21 @@ class Shard:
         return answer.json
 
     async def ingest(self, *updates: Mapping[str, Any], **rest: Any) -> list[dict[str, Any]]:
-        """What became of each update."""
+        """Send updates. Returns the result of each."""
         results: list[dict[str, Any]] = (await self.post("/ingest", {"updates": updates}, **rest))[
             "results"
         ]
         return results
 
     async def outcomes(self, *updates: Mapping[str, Any]) -> list[str]:
-        """The same as `outcome` or `outcome:reason`."""
+        """Send updates. Returns the result of each as `outcome` or `outcome:reason`."""
         return [said(result) for result in await self.ingest(*updates)]
 
     async def is_ready(self) -> bool:
         return (await self.ask("GET", "/readyz", key=None)).status == 200
 
     async def values(self, workspace_id: str, device_id: str) -> dict[str, tuple[Any, str]]:
-        """The snapshot: signal -> (value, observed_at)."""
+        """Return the snapshot as signal -> (value, observed_at)."""
         snapshot = await self.get(f"/workspaces/{workspace_id}/snapshots/{device_id}")
         return {
             signal: (entry["value"], entry["observed_at"])
@@ -107,7 +107,7 @@ class Shard:
         }
 
     async def events(self, workspace_id: str, device_id: str) -> list[Any]:
-        """Event history, oldest first (at most 500 of it)."""
+        """Return the event history, oldest first, at most 500 events."""
         page = await self.get(f"/workspaces/{workspace_id}/devices/{device_id}/events", limit=500)
         return list(reversed(page["items"]))
 
@@ -115,23 +115,23 @@ class Shard:
         return await self.get(f"/workspaces/{workspace_id}/health", limit=500)
 
     async def verdicts(self, workspace_id: str) -> dict[str, tuple[str, str]]:
-        """device_id -> (state, reason)."""
+        """Return state and reason by device_id."""
         report = await self.health(workspace_id)
         return {item["device_id"]: (item["state"], item["reason"]) for item in report["items"]}
 
     async def cycles(self, workspace_id: str) -> list[Any]:
-        """Newest first."""
+        """Return the newest 100 cycles, newest first."""
         items: list[Any] = (await self.get(f"/workspaces/{workspace_id}/cycles", limit=100))[
             "items"
         ]
         return items
 
     async def rejections(self, workspace_id: str) -> list[Any]:
-        """The ledger, oldest first."""
+        """Return the ledger, oldest first, at most 500 rows."""
         page = await self.get(f"/workspaces/{workspace_id}/rejections", limit=500)
         return list(reversed(page["items"]))
 
-    # --- what a customer configures
+    # --- configuration
 
     async def add_workspace(
         self,
@@ -141,7 +141,7 @@ class Shard:
         thresholds: Mapping[str, float] | None = None,
         active: bool = True,
     ) -> None:
-        """Without thresholds the defaults of the specification apply."""
+        """Put a workspace. Without thresholds the defaults of the specification apply."""
         name, limits = workspace_id.title(), dict(thresholds or {})
         fields = {
             "name": name,
@@ -157,7 +157,7 @@ class Shard:
     async def add_devices(
         self, workspace_id: str, provider_id: str, external_ids: Iterable[str]
     ) -> None:
-        """device_id and external_id are the same; vehicle and name follow from it."""
+        """Import devices whose device_id, vehicle_id and vehicle_name follow from external_id."""
         devices = [device(provider_id, external_id) for external_id in external_ids]
         await self.post(f"/workspaces/{workspace_id}/devices/import", {"devices": devices})
 
@@ -169,7 +169,7 @@ class Shard:
         connection: Mapping[str, Any] | None = None,
         thresholds: Mapping[str, float] | None = None,
     ) -> None:
-        """A workspace that is only ever sent to: its connection is switched off, so nothing is collected."""
+        """Configure a workspace with an inactive connection, which only clients send data to."""
         plain = {
             "provider_type": "rfms",
             "transport": "poll",
@@ -187,7 +187,7 @@ class Shard:
         await self.service.keys.create_key(record)
 
 
-# --- short ways to say things
+# --- bodies and results
 
 
 def device(provider_id: str, device_id: str, **fields: Any) -> dict[str, Any]:
@@ -204,7 +204,10 @@ def device(provider_id: str, device_id: str, **fields: Any) -> dict[str, Any]:
 def update(
     workspace_id: str, device_id: str | None, observed_at: Any, /, **given: Any
 ) -> dict[str, Any]:
-    """A canonical update of a pushed fleet; of `given`, what does not say who is meant are values."""
+    """Make a canonical update of a pushed fleet.
+
+    `given`: identities (`external_id`, `provider_id`, `vehicle_id`), and values by signal.
+    """
     named = {
         name: given.pop(name)
         for name in ("external_id", "provider_id", "vehicle_id")

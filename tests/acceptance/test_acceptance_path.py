@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 # xmin is the transaction that wrote a row version.
 SAME_TRANSACTION = """
 SELECT s.version, e.sequence, s.xmin = e.xmin AND n.xmin = e.xmin AS together
-FROM device_state s JOIN snapshots n USING (workspace_id, device_id) JOIN events e USING (workspace_id, device_id)
+FROM device_state s
+JOIN snapshots n USING (workspace_id, device_id)
+JOIN events e USING (workspace_id, device_id)
 WHERE e.sequence = s.version
 """
 REFUSE_EVENTS = """
@@ -57,7 +59,7 @@ async def test_acceptance_2_one_transaction_writes_snapshot_and_event(
 async def test_acceptance_2_a_snapshot_never_moves_without_its_event(
     dsn: str, tmp_path: Path
 ) -> None:
-    """The update waits, whole; when events can be written again it is accepted once, and only then answered."""
+    """While events cannot be written, the update waits. Then it is accepted once, and answered."""
     async with open_harness(dsn, tmp_path) as harness:
         await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
         sent = update("harbour", "bus-1", await harness.now(), soc_percent=61)
@@ -82,7 +84,7 @@ async def test_acceptance_2_a_snapshot_never_moves_without_its_event(
 
 
 async def _commits(shard: Shard) -> bool:
-    """What readiness says of ingest."""
+    """Whether readiness says that ingest commits."""
     checks: dict[str, bool] = (await shard.ask("GET", "/readyz", key=None)).json["checks"]
     return checks["ingest_commits"]
 
@@ -90,15 +92,14 @@ async def _commits(shard: Shard) -> bool:
 async def test_acceptance_3_a_record_is_accepted_alike_on_every_path(
     dsn: str, tmp_path: Path
 ) -> None:
-    west = polled(
-        "west", 1, manners=[Reporting(silent_after_seconds=0.9)]
-    )  # one record, then never another
+    one_record = Reporting(silent_after_seconds=0.9)
+    west = polled("west", 1, manners=[one_record])
     async with open_harness(dsn, tmp_path, west) as harness:
         await harness.add_fleet(west)
         await harness.shard.post("/workspaces/west/cycles", {"when": "now"})
         await eventually(lambda: _version(harness.shard, "west", vin(0)), 1)
         record = await _latest_statuses(harness, west)
-        await _check_other_doors(harness, vin(0), west, [record])
+        await _check_other_paths(harness, vin(0), west, [record])
 
 
 async def test_acceptance_3_a_frame_is_accepted_alike_on_every_path(
@@ -112,14 +113,17 @@ async def test_acceptance_3_a_frame_is_accepted_alike_on_every_path(
             lambda: _labels_sent(harness, "harbour", vehicle), set(harbour.vehicles[0].labels)
         )
         await harness.change_faults("harbour", reporting={vehicle: {"never": True}})
-        frames = await _settled_frames(harness, "harbour", vehicle)
-        await _check_other_doors(harness, vehicle, harbour, frames)
+        frames = await _stored_frames(harness, "harbour", vehicle)
+        await _check_other_paths(harness, vehicle, harbour, frames)
 
 
-async def _check_other_doors(
+async def _check_other_paths(
     harness: Harness, device_id: str, tenant: Tenant, messages: list[Any]
 ) -> None:
-    """What the collector stored for this device is what the same arriving as envelope, and as update, would store."""
+    """Send the device's collected data again as envelopes and as updates, to two other workspaces.
+
+    All three workspaces must then have the same values and the same history.
+    """
     shard, kind = harness.shard, str(tenant.vendor)
     transport = harness.connection_of(tenant)["transport"]
     for twin in ("by-envelope", "by-update"):
@@ -148,7 +152,7 @@ async def _check_other_doors(
 
 
 def _newest_readings(history: list[Any]) -> dict[str, tuple[Any, str]]:
-    """What folding the event history gives, by signal."""
+    """Return the newest reading of each signal in an event history."""
     return {
         signal: (reading["value"], reading["observed_at"])
         for event in history
@@ -186,7 +190,10 @@ async def test_acceptance_3_every_path_refuses_an_unknown_id_visibly(
 
 
 async def _ledger(shard: Shard) -> list[tuple[str, str, str]]:
-    """Who was refused how; a page that overlaps the one before brings the same again."""
+    """Return origin, outcome and reason of each refusal, once each.
+
+    Pages overlap, so the same record may be refused again and again.
+    """
     return sorted(
         {(row["origin"], row["outcome"], row["reason"]) for row in await shard.rejections("west")}
     )
@@ -197,7 +204,7 @@ async def test_acceptance_4_bad_identity_is_refused_and_moves_nothing(
 ) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         shard = harness.shard
-        await _settle_identities(shard)
+        await _configure_identities(shard)
         now = await harness.now()
         assert await shard.outcomes(update("harbour", "bus-1", now, soc_percent=61)) == ["accepted"]
         before = await harness.fetch("SELECT * FROM snapshots ORDER BY workspace_id, device_id")
@@ -221,8 +228,8 @@ async def test_acceptance_4_bad_identity_is_refused_and_moves_nothing(
     assert line["reasons"] == {"unknown_device": 5, "identity_conflict": 4}
 
 
-async def _settle_identities(shard: Shard) -> None:
-    """Three buses behind `push`, of which one is retired, one behind `other`, and one of somebody else."""
+async def _configure_identities(shard: Shard) -> None:
+    """Configure three buses of `push`, one of them retired, one of `other`, and a foreign one."""
     await shard.add_pushed_fleet("harbour", ["bus-1", "bus-2", "bus-3"])
     await shard.add_pushed_fleet("oldtown", ["bus-8"])
     stored = await shard.get("/workspaces/harbour/providers/push")
@@ -233,17 +240,17 @@ async def _settle_identities(shard: Shard) -> None:
 
 
 def _claims(now: datetime) -> list[tuple[dict[str, Any], str]]:
-    """Updates whose claims nobody can be found for, or that the registry contradicts, with the reason for each."""
+    """Return updates with an unknown or contradictory identity, and the reason for each refusal."""
 
-    def claim(device_id: str | None, **said_to_be: Any) -> dict[str, Any]:
-        return update("harbour", device_id, now, soc_percent=1, **said_to_be)
+    def claim(device_id: str | None, **identity: Any) -> dict[str, Any]:
+        return update("harbour", device_id, now, soc_percent=1, **identity)
 
     return [
         (claim("bus-7"), "unknown_device"),
         (claim(None, external_id="bus-7"), "unknown_device"),
         (claim("bus-3"), "unknown_device"),  # retired
-        (claim("bus-8"), "unknown_device"),  # somebody else's
-        (claim(None, external_id="bus-9"), "unknown_device"),  # known, but not to this provider
+        (claim("bus-8"), "unknown_device"),  # in another workspace
+        (claim(None, external_id="bus-9"), "unknown_device"),  # of another connection
         (claim("bus-9"), "identity_conflict"),
         (claim("bus-1", external_id="bus-2"), "identity_conflict"),
         (claim("bus-1", vehicle_id="vehicle-bus-2"), "identity_conflict"),
@@ -251,11 +258,11 @@ def _claims(now: datetime) -> list[tuple[dict[str, Any], str]]:
     ]
 
 
-# --- the providers' own words
+# --- provider messages
 
 
 async def _latest_statuses(harness: Harness, tenant: Tenant) -> Any:
-    """A page of rFMS, fetched past the service."""
+    """Fetch a page of rFMS directly from the simulator."""
     headers = {
         "authorization": f"Bearer {tenant.credential}",
         "accept": "application/json; rfms=vehiclestatuses.v4.0",
@@ -268,8 +275,8 @@ async def _latest_statuses(harness: Harness, tenant: Tenant) -> Any:
     return orjson.loads(answer.content)
 
 
-async def _settled_frames(harness: Harness, tenant: str, vehicle: str) -> list[Any]:
-    """Once the snapshot holds the last that was sent: a frame of the stream for each of the vehicle's labels."""
+async def _stored_frames(harness: Harness, tenant: str, vehicle: str) -> list[Any]:
+    """Wait until the newest reading is stored. Returns a frame for each of the vehicle's labels."""
 
     async def is_stored() -> bool:
         newest_ms = max(
@@ -307,5 +314,5 @@ async def _version(shard: Shard, workspace_id: str, device_id: str) -> int:
 
 
 async def _labels_sent(harness: Harness, tenant: str, vehicle: str) -> set[str]:
-    """Those that have come over the stream, whatever the state endpoint told before."""
+    """Return the labels that were sent over the stream; the state endpoint does not count."""
     return set(harness.simulator.provider_of(tenant).last().get(vehicle, ()))

@@ -1,4 +1,4 @@
-"""Bad data inside good requests, frames and pages: counted, kept in the ledger, and no harm to the rest."""
+"""Bad data in good requests, frames and pages: it is counted and kept, and the rest is accepted."""
 
 from __future__ import annotations
 
@@ -124,9 +124,8 @@ async def test_malformed_frames_are_counted_and_the_connection_lives(
     assert frames["merged"] > frames["malformed"]
     bad = [row for row in ledger if row["reason"] == "invalid"]
     assert sum(row["occurrences"] for row in bad) <= frames["malformed"]
-    assert (
-        0 < len(bad) <= frames["malformed"] / 2
-    )  # aggregated: a row for each window, with its first frame
+    # The ledger has one row for each window, with the first malformed frame of it.
+    assert 0 < len(bad) <= frames["malformed"] / 2
     assert all(row["sample"]["base64"] and row["origin"] == "stream" for row in bad)
     assert verdicts == dict.fromkeys((bus(0), bus(1)), ("healthy", "reporting"))
     assert len(harness.simulator.connections) == len(open_streams) == 1

@@ -1,4 +1,4 @@
-"""Requests that are refused at the door, with the place that is wrong, and that change nothing."""
+"""Requests that are refused whole: the answer names the fault, and nothing changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONNECTION = {
 class Bad(NamedTuple):
     """A request and the refusal that it must get.
 
-    `body` is sent as JSON unless it is bytes already.
+    `body` is sent as JSON, or as it is if it is bytes.
     """
 
     method: str
@@ -247,7 +247,7 @@ async def _try(shard: Shard, bad: Bad) -> Answer:
 async def _refusal(
     shard: Shard, workspace_id: str, path: str
 ) -> tuple[int, list[str], dict[str, Any]]:
-    """Status, header names and body, in which the name and the trace id are the only things that may differ."""
+    """Return status, header names and body, without the workspace's name and the trace id."""
     answer = await shard.ask("GET", f"/workspaces/{workspace_id}{path}", key="harbour")
     body = {name: value for name, value in answer.json.items() if name != "trace_id"}
     body["detail"] = body["detail"].replace(workspace_id, "…")

@@ -1,4 +1,4 @@
-"""An ordered end: load balancers are told first and have their time, and until that is over everything goes on."""
+"""An ordered stop: readiness fails first; all else goes on until load balancers have noticed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_stopped_service_is_not_ready_drains_and_then_ends(
 
 
 async def _checks(shard: Shard) -> tuple[int, dict[str, bool]]:
-    """What /readyz says: its status, and every check with its result."""
+    """Return the status of /readyz, and the result of every check."""
     answer = await shard.ask("GET", "/readyz", key=None)
     return answer.status, answer.json["checks"]
 
@@ -68,6 +68,6 @@ async def _is_unready(shard: Shard) -> bool:
 
 
 async def _ask_anew(base: str, path: str) -> int:
-    """The status of an answer on a connection of its own: the listener is still there."""
+    """Return the status of an answer on a new connection, which needs an open listener."""
     async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
         return (await client.get(path)).status_code

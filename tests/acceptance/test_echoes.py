@@ -1,4 +1,4 @@
-"""A vendor repeats the credential in its answers: nowhere in this service does it come to light."""
+"""A vendor repeats the credential in its answers. It shows up nowhere in the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from tests.acceptance.conftest import Logbook
 
-CONNECTIONS = {  # by provider_id: what they are, and which side of the vendor they lead to
+# By provider_id: type, transport, side of the vendor, settings, and vehicle.
+CONNECTIONS = {
     "maker": ("rfms", "poll", "http_url", {"auth": "basic"}, VIN),
     "silent": ("viriciti", "stream", "http_url", {}, BUS),
     "loud": ("viriciti", "stream", "stream_url", {}, "bus_0002"),
@@ -26,7 +27,7 @@ CONNECTIONS = {  # by provider_id: what they are, and which side of the vendor t
 async def test_an_echoing_vendor_gives_no_secret_away(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
-    """In nine encodings; over polls, refused and open streams and state calls; whole, cut and in part."""
+    """Covers nine encodings, polls, streams (refused and open), state calls, and cut secrets."""
     pairs = {
         slug: f"fleet:{secrets.token_hex(6)}/{secrets.token_urlsafe(15)}+%7e~" for slug in ENCODINGS
     }
@@ -51,7 +52,7 @@ async def test_an_echoing_vendor_gives_no_secret_away(
 
 
 def _forms(slug: str, pair: str) -> set[str]:
-    """Of the password: the user's name is no secret."""
+    """Return the parts of the encoded and of the plain password. The user's name is no secret."""
     _, _, password = pair.partition(":")
     return parts_of(ENCODINGS[slug](pair)[-24:]) | parts_of(password)
 
@@ -85,7 +86,7 @@ async def _is_in_the_ledger(harness: Harness, slug: str) -> bool:
 
 
 async def _stored(harness: Harness) -> list[str]:
-    """Every value of every table."""
+    """Return every text of every table."""
     tables = await harness.fetch(
         "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
     )
@@ -98,7 +99,7 @@ async def _stored(harness: Harness) -> list[str]:
 
 
 async def _answered(harness: Harness, slugs: Mapping[str, str]) -> list[str]:
-    """What the API says about these workspaces, and about the process."""
+    """Return every text that the API answers about these workspaces and the process."""
     lists = ("health", "issues", "rejections", "cycles", "snapshots", "providers")
     paths = [f"/workspaces/{slug}/{what}" for slug in slugs for what in lists]
     answers = [await harness.shard.get(path, limit=500) for path in paths]

@@ -1,7 +1,8 @@
-"""Acceptance 6, 7 and 8: the health rows to the second, the worklist, and that no verdict is ever stored.
+"""Acceptance 6, 7 and 8: the health rows to the second, the worklist, and no stored verdict.
 
-How an instant is chosen: a page's cursor pins the instant at which the first page was judged. So the first page is
-read, stored times of all other devices are set so many seconds before that instant, and the second page judges them.
+A test chooses the instant of evaluation like this. A page's cursor holds the instant at which the
+first page was judged. So the test reads the first page, sets the stored times of all other devices
+relative to that instant, and reads the second page.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ RELAXED = {"delayed_after_seconds": 6500.0, "stale_after_seconds": 6600.0, "grac
 
 
 class Row(NamedTuple):
-    """A device last heard `heard` seconds ago, or never and activated `activated` seconds ago; what must be said."""
+    """A device and its expected verdict. It was last heard `heard` seconds ago, or never (None)."""
 
     state: str
     reason: str
     heard: float | None = None
-    activated: float = 86_400.0
-    grace: float | None = None  # of its own
-    rejected: float | None = None  # so many seconds ago it sent something that was refused
-    lag: float = 0.0  # how old its data was when it came
+    activated: float = 86_400.0  # seconds since its activation
+    grace: float | None = None  # the device's own grace, in seconds
+    rejected: float | None = None  # seconds since its last refused data
+    lag: float = 0.0  # how old its data was at receipt, in seconds
 
 
 ROWS = [
@@ -51,7 +52,7 @@ ROWS = [
     Row("stale", "device_silent", heard=900 + MICROSECOND),
     Row("stale", "device_silent", heard=901),
     Row("delayed", "updates_rejected", heard=540, rejected=30),
-    Row("delayed", "device_silent", heard=540, rejected=541),  # what it sent since then was good
+    Row("delayed", "device_silent", heard=540, rejected=541),  # accepted after that
     Row("delayed", "provider_delay", heard=540, lag=361),
     Row("stale", "device_silent", heard=1320),
     Row("awaiting-first-data", "awaiting_first_data", activated=600),
@@ -62,7 +63,7 @@ ROWS = [
     Row("awaiting-first-data", "awaiting_first_data", activated=60, grace=60),
     Row("configured-no-data", "never_reported", activated=60 + MICROSECOND, grace=60),
 ]
-CLEAR_ROWS = [  # far enough from every limit for answers that come a moment later
+CLEAR_ROWS = [  # so far from every limit that a slow answer does not change the verdict
     Row("healthy", "reporting", heard=180),
     Row("stale", "device_silent", heard=1320),
     Row("configured-no-data", "never_reported", activated=3900),
@@ -89,7 +90,7 @@ async def test_acceptance_6_and_8_health_rows_hold_to_the_microsecond(
     dsn: str, tmp_path: Path, rows: list[Row], connection: dict[str, Any]
 ) -> None:
     async with open_harness(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as harness:
-        await _settle_rows(harness, rows, connection)
+        await _configure_rows(harness, rows, connection)
         first = await harness.shard.get("/workspaces/harbour/health", limit=1)
         await _set_times(harness, rows, datetime.fromisoformat(first["evaluated_at"]))
         page = await harness.shard.get(
@@ -117,7 +118,7 @@ async def test_acceptance_6_and_8_health_rows_hold_to_the_microsecond(
 async def test_nfr_004_a_breach_of_grace_shows_at_the_next_request(
     dsn: str, tmp_path: Path
 ) -> None:
-    """Asked again and again across the end of the grace, with a clock that nobody moves."""
+    """Ask again and again until after the end of the grace, by the real clock."""
     async with open_harness(dsn, tmp_path) as harness:
         await harness.shard.add_pushed_fleet(
             "harbour", ["bus-1"], thresholds=QUICK | {"grace_seconds": 1.5}
@@ -142,7 +143,7 @@ async def test_nfr_004_a_breach_of_grace_shows_at_the_next_request(
 
 async def test_acceptance_7_the_worklist_has_reason_and_recency(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as harness:
-        await _settle_rows(harness, CLEAR_ROWS, {})
+        await _configure_rows(harness, CLEAR_ROWS, {})
         instant = await harness.now()
         await _set_times(harness, CLEAR_ROWS, instant)
         report = await harness.shard.get("/workspaces/harbour/issues", limit=100)
@@ -198,7 +199,7 @@ async def test_acceptance_7_an_empty_worklist_has_the_same_shape(dsn: str, tmp_p
 async def test_fr_012_shards_compute_the_same_and_store_no_verdict(
     dsn: str, tmp_path: Path
 ) -> None:
-    """Asking writes nothing, no row holds a state, and a policy that changes is felt without touching a device."""
+    """Reading writes nothing, no row has a state, and a new policy takes effect without writes."""
     buses = [f"bus-{number}" for number in range(4)]
     async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
         one, other = harness.shards
@@ -234,8 +235,11 @@ def _name(number: int) -> str:
     return f"row-{number:02d}"
 
 
-async def _settle_rows(harness: Harness, rows: list[Row], connection: dict[str, Any]) -> None:
-    """The rows' devices behind a connection that works and has just been asked about them, in vain."""
+async def _configure_rows(harness: Harness, rows: list[Row], connection: dict[str, Any]) -> None:
+    """Configure the rows' devices on a connection that works but has no data of them.
+
+    A cycle has just been completed, so the connection is not at fault.
+    """
     shard = harness.shard
     (tenant,) = (each.tenant for each in harness.simulator.providers)
     await shard.add_workspace("harbour")
@@ -260,14 +264,14 @@ async def _last_outcome(shard: Shard) -> str:
 
 
 async def _set_times(harness: Harness, rows: list[Row], instant: datetime) -> None:
-    """What the collector would have stored had it been there; a device that was heard has nothing old about it."""
+    """Store the times of the rows, as the collector would have."""
     for number, row in enumerate(rows):
         heard_at = None if row.heard is None else instant - timedelta(seconds=row.heard)
         observed_at = None if heard_at is None else heard_at - timedelta(seconds=row.lag)
         rejected_at = None if row.rejected is None else instant - timedelta(seconds=row.rejected)
         await harness.execute(
-            "UPDATE device_state SET last_update_received_at = $2, last_observed_at = $3, last_rejected_at = $4"
-            " WHERE device_id = $1",
+            "UPDATE device_state SET last_update_received_at = $2, last_observed_at = $3,"
+            " last_rejected_at = $4 WHERE device_id = $1",
             _name(number),
             heard_at,
             observed_at,
@@ -282,14 +286,14 @@ async def _set_times(harness: Harness, rows: list[Row], instant: datetime) -> No
 async def _age(harness: Harness, ages: dict[str, int]) -> None:
     for device_id, seconds in ages.items():
         await harness.execute(
-            "UPDATE device_state SET last_update_received_at = clock_timestamp() - make_interval(secs => $2)"
-            " WHERE device_id = $1",
+            "UPDATE device_state SET last_update_received_at ="
+            " clock_timestamp() - make_interval(secs => $2) WHERE device_id = $1",
             device_id,
             seconds,
         )
 
 
-# --- what was answered and what is stored
+# --- answers and stored rows
 
 
 async def _states(shard: Shard, device_ids: list[str]) -> list[str]:
@@ -302,16 +306,20 @@ def _without_instant(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stable(item: dict[str, Any]) -> dict[str, Any]:
-    """Without what grows from one request to the next."""
+    """Return the item without the fields that change from one request to the next."""
     moving = ("silent_for_seconds", "freshness_age_seconds", "evidence")
     return {name: value for name, value in item.items() if name not in moving}
 
 
 async def _dump(harness: Harness) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table, but for what a shard writes on its own account: heartbeats, its schedule."""
+    """Return every row of every table, except those that a shard writes without being asked.
+
+    Those are its session, heartbeat, leases and poll cycles.
+    """
     tables = await harness.fetch(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
-        " AND NOT relispartition AND relname NOT IN ('heartbeats', 'sessions', 'leases', 'poll_cycles')"
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        " AND relkind IN ('r', 'p') AND NOT relispartition"
+        " AND relname NOT IN ('heartbeats', 'sessions', 'leases', 'poll_cycles')"
     )
     return {
         table["relname"]: await harness.fetch(
@@ -322,7 +330,7 @@ async def _dump(harness: Harness) -> dict[str, list[dict[str, Any]]]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a row, at any depth."""
+    """Yield every text in a row, at any depth."""
     match value:
         case str():
             yield value

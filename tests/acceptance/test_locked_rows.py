@@ -1,4 +1,4 @@
-"""A person's psql that holds one row: what needs the row waits, everybody else is answered as usual."""
+"""A session of psql locks one row. Data that needs the row waits, and all other data does not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ USUAL_SECONDS = 2.0
 
 
 async def ingest_meanwhile(harness: Harness, *devices: tuple[str, str]) -> float:
-    """Send to these devices in turn for as long as a lock is held; the longest time an answer took."""
+    """Send to these devices in turn while a lock is held. Returns the longest time of an answer."""
     longest, until_then, value = 0.0, trio.current_time() + HELD_SECONDS, 0
     while trio.current_time() < until_then:
         for workspace_id, device_id in devices:
@@ -54,7 +54,10 @@ async def test_one_locked_device_row_delays_only_what_carries_it(
             sent = update("harbour", "bus-1", await harness.now(), odometer_km=value)
             answers.append(await harness.shard.outcomes(sent))
 
-        row = f"SELECT 1 FROM {table} WHERE workspace_id = 'harbour' AND device_id = 'bus-1' FOR UPDATE"
+        row = (
+            f"SELECT 1 FROM {table} WHERE workspace_id = 'harbour' AND device_id = 'bus-1'"
+            " FOR UPDATE"
+        )
         async with holding(psql, row, seconds=HELD_SECONDS + 3):
             for value in (1, 2):
                 nursery.start_soon(send, value)
@@ -95,9 +98,12 @@ async def test_one_locked_connection_row_delays_only_its_workspace(
             assert await _completed(harness, "free", before["free"] + 2)
             assert not await _completed(harness, "held", before["held"] + 2)
         await psql.aclose()
-        # What was held is committed, each cursor behind its data, and the cycles go on.
+        # The waiting data is committed, each cursor with its data, and the cycles go on.
         await until(lambda: _completed(harness, "held", before["held"] + 2))
-        gaps = "SELECT device_id FROM events GROUP BY workspace_id, device_id HAVING count(*) <> max(sequence)"
+        gaps = (
+            "SELECT device_id FROM events GROUP BY workspace_id, device_id"
+            " HAVING count(*) <> max(sequence)"
+        )
         assert await harness.fetch(gaps) == []
         assert harness.shard.service.ingest.statistics()["deferred"]["submissions"] == 0
 

@@ -1,4 +1,4 @@
-"""What providers do to us: each misfortune has its name, is said once, and is over when it is over."""
+"""Faults of providers: each has a reason, is told once for the workspace, and ends in time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EDGES = "SELECT kind, fault FROM connection_events WHERE workspace_id = $1 ORDER
 
 
 class Misfortune(NamedTuple):
-    """What befalls a fleet, and what must be said of each of its devices."""
+    """A provider's faults for a fleet, and the reason that each of its devices must have."""
 
     fleet: Tenant
     faults: str
@@ -45,7 +45,7 @@ MISFORTUNES = [
 async def test_every_misfortune_is_told_once_with_its_reason_and_ends(
     dsn: str, tmp_path: Path
 ) -> None:
-    """Beside them a fleet that is well, and one of which a single vehicle is silent: that is no outage."""
+    """A healthy fleet, and one with a single silent vehicle, have no outage meanwhile."""
     well = polled("well")
     mixed = polled("mixed", manners=[Reporting(), Reporting(silent_after_seconds=2.0)])
     fleets = [misfortune.fleet for misfortune in MISFORTUNES]
@@ -61,7 +61,7 @@ async def test_every_misfortune_is_told_once_with_its_reason_and_ends(
         expected = {misfortune.fleet.name: {misfortune.reason} for misfortune in MISFORTUNES}
         await eventually(lambda: _reasons(harness, fleets), expected)
         for misfortune in MISFORTUNES:
-            await _check_said_once(harness, misfortune)
+            await _check_told_once(harness, misfortune)
         await until(lambda: _one_is_silent(harness))
         for fleet in (well, mixed):
             assert (await harness.shard.health(fleet.name))["workspace_outage"] is None
@@ -78,7 +78,7 @@ async def test_every_misfortune_is_told_once_with_its_reason_and_ends(
             assert (await harness.shard.health(misfortune.fleet.name))["workspace_outage"] is None
             await _check_edges(harness, misfortune)
 
-    assert ready.status == 200  # no provider's trouble makes us unfit to answer
+    assert ready.status == 200  # a provider's fault does not make the service unready
 
 
 async def _reasons(harness: Harness, fleets: list[Tenant]) -> dict[str, set[str]]:
@@ -88,8 +88,8 @@ async def _reasons(harness: Harness, fleets: list[Tenant]) -> dict[str, set[str]
     }
 
 
-async def _check_said_once(harness: Harness, misfortune: Misfortune) -> None:
-    """By report and worklist alike, with who is affected; and every device has the reason too."""
+async def _check_told_once(harness: Harness, misfortune: Misfortune) -> None:
+    """Check that report and issues both tell one outage, with the devices that are affected."""
     path = f"/workspaces/{misfortune.fleet.name}"
     for report in [await harness.shard.get(f"{path}/{kind}") for kind in ("health", "issues")]:
         outage = report["workspace_outage"]
@@ -109,7 +109,7 @@ async def _one_is_silent(harness: Harness) -> bool:
 
 
 async def _check_edges(harness: Harness, misfortune: Misfortune) -> None:
-    """Stored are the beginnings and ends of trouble, not every call that failed in between."""
+    """Check that beginning and end of the trouble are stored, and no failed call in between."""
     edges = [
         (row["kind"], row["fault"]) for row in await harness.fetch(EDGES, misfortune.fleet.name)
     ]
@@ -122,7 +122,10 @@ async def _check_edges(harness: Harness, misfortune: Misfortune) -> None:
 
 
 async def test_a_provider_that_says_wait_is_left_alone_until_then(dsn: str, tmp_path: Path) -> None:
-    """Polled (X-Rate-Limit-Reset of rFMS) and streamed (Retry-After): cycles go on, and call nobody meanwhile."""
+    """A poll waits by X-Rate-Limit-Reset (rFMS), a stream by Retry-After.
+
+    Cycles go on, but make no call meanwhile.
+    """
     wait_seconds = 3.0
     west, harbour = polled("west"), streamed("harbour")
     async with open_harness(dsn, tmp_path, west, harbour) as harness:
@@ -132,7 +135,7 @@ async def test_a_provider_that_says_wait_is_left_alone_until_then(dsn: str, tmp_
         refused_at = await _watch_refusals(harness, times=2)
         cycles = await harness.shard.cycles("west")
 
-    gaps = {door: second - first for door, (first, second, *_) in refused_at.items()}
+    gaps = {call: second - first for call, (first, second, *_) in refused_at.items()}
     assert all(gap > wait_seconds - 0.2 for gap in gaps.values()), gaps
     results = [
         cycle["summary"]["connections"]["rfms"] for cycle in cycles if cycle["outcome"] == "failed"
@@ -141,7 +144,7 @@ async def test_a_provider_that_says_wait_is_left_alone_until_then(dsn: str, tmp_
 
 
 async def _watch_refusals(harness: Harness, *, times: int) -> dict[str, list[float]]:
-    """When each of the three ways out was refused, until each has been so many times."""
+    """Return when each kind of call was refused. Waits until each was refused `times` times."""
     refused_at: dict[str, list[float]] = {"polled": [], "state endpoint": [], "handshake": []}
     with trio.fail_after(15):
         while any(len(instants) < times for instants in refused_at.values()):
@@ -151,13 +154,13 @@ async def _watch_refusals(harness: Harness, *, times: int) -> dict[str, list[flo
                 "state endpoint": harness.requests("harbour").get("POST /api/v2/state 429", 0),
                 "handshake": harness.simulator.provider_of("harbour").injected["handshake_429"],
             }
-            for door, count in counts.items():
-                refused_at[door] += [trio.current_time()] * (count - len(refused_at[door]))
+            for call, count in counts.items():
+                refused_at[call] += [trio.current_time()] * (count - len(refused_at[call]))
     return refused_at
 
 
 async def test_a_latency_spike_that_ends_in_success_is_no_outage(dsn: str, tmp_path: Path) -> None:
-    """One that a cycle can sit out costs nothing; one that is too long costs a cycle, and the next makes up for it."""
+    """A short spike costs nothing. A long one costs a cycle, and the next cycle makes up for it."""
     slow, slower = polled("slow"), polled("slower")
     async with open_harness(dsn, tmp_path, slow, slower) as harness:
         for fleet in (slow, slower):
@@ -211,8 +214,9 @@ async def _newest_is_completed(harness: Harness, before: int) -> bool:
 async def test_cut_streams_return_one_by_one_and_fetch_missed_data(
     dsn: str, tmp_path: Path
 ) -> None:
-    """While all are away the vehicles go on, and have fallen silent when the streams return: only the state endpoint
-    can tell what was missed. No cycle runs meanwhile.
+    """The vehicles report while all streams are cut, and are silent when the streams return.
+
+    So only the state endpoint has the missed data. No cycle runs meanwhile.
     """
     fleets = [streamed(f"fleet-{number}", 1) for number in range(8)]
     async with open_harness(dsn, tmp_path, *fleets) as harness:
@@ -224,7 +228,7 @@ async def test_cut_streams_return_one_by_one_and_fetch_missed_data(
         await harness.disconnect()
         await trio.sleep(1.2)
         stored = await _stored_ms(harness)
-        for fleet in fleets:  # silent, and no fault any more
+        for fleet in fleets:  # silence its vehicle, and end the fault
             await harness.change_faults(
                 fleet.name, reporting={fleet.vehicles[0].vehicle_id: {"never": True}}
             )
@@ -239,13 +243,12 @@ async def test_cut_streams_return_one_by_one_and_fetch_missed_data(
     assert len(second) == len(fleets)
     returned = sorted(entry.opened_monotonic for entry in second)
     assert returned[-1] - returned[0] > 0.1
-    assert sum(entry.frames for entry in second) <= len(
-        second
-    )  # nothing but the echo came over the new streams
+    # The new streams brought nothing but the echo of the subscription.
+    assert sum(entry.frames for entry in second) <= len(second)
 
 
 async def _streaming(harness: Harness) -> set[str]:
-    """Fleets of which something has come over an open stream and is stored."""
+    """Return the fleets that have an open stream and stored data of it."""
     rows = await harness.fetch("SELECT workspace_id FROM device_state WHERE version > 2")
     return {
         row["workspace_id"]

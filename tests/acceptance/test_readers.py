@@ -1,4 +1,4 @@
-"""All readers see the same, through any shard: what the database holds.
+"""All readers see the same through any shard, namely what the database has.
 
 Acceptance 5, FR-008 and FR-013.
 """
@@ -30,7 +30,7 @@ WRITES = 25
 async def test_acceptance_5_readers_of_two_shards_agree_on_versions(
     dsn: str, tmp_path: Path
 ) -> None:
-    """Lists and single snapshots, read by several at once: a version has one document and one time, whoever asks."""
+    """Read lists and single snapshots at once: each version has one document and one time."""
     async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
         await harness.shard.add_pushed_fleet("harbour", ["bus-1", "bus-2"])
         seen: list[tuple[Any, ...]] = []
@@ -65,7 +65,10 @@ async def _keep_reading(shard: Shard, number: int, seen: list[tuple[Any, ...]]) 
 
 
 async def _read(shard: Shard, number: int) -> list[tuple[Any, ...]]:
-    """(device, version, received, values) of each device; by the list, or one by one."""
+    """Return (device, version, received, values) of each device.
+
+    Odd numbers read the list, even numbers one snapshot after the other.
+    """
     if number % 2:
         items = (await shard.get("/workspaces/harbour/snapshots"))["items"]
     else:
@@ -91,7 +94,10 @@ async def _read(shard: Shard, number: int) -> list[tuple[Any, ...]]:
 async def test_nfr_002_every_page_is_current_within_one_refresh_cycle(
     dsn: str, tmp_path: Path
 ) -> None:
-    """Polled and streamed: once the vehicles have fallen silent, one interval later all pages show their last words."""
+    """One interval after the vehicles fell silent, all pages show their last data.
+
+    One fleet is polled, the other streamed.
+    """
     fleets = [polled("west"), streamed("harbour")]
     async with open_harness(dsn, tmp_path, *fleets) as harness:
         for fleet in fleets:
@@ -102,15 +108,15 @@ async def test_nfr_002_every_page_is_current_within_one_refresh_cycle(
             await harness.change_faults(fleet.name, reporting=silence)
         await trio.sleep(2.5)
         for fleet in fleets:
-            await _check_last_words(harness, fleet.name)
+            await _check_last_data(harness, fleet.name)
 
 
 async def _is_heard(harness: Harness, tenant: str) -> bool:
     return {state for state, _ in (await harness.shard.verdicts(tenant)).values()} == {"healthy"}
 
 
-async def _check_last_words(harness: Harness, tenant: str) -> None:
-    """List, single snapshot, health and event history, against what the provider itself knows."""
+async def _check_last_data(harness: Harness, tenant: str) -> None:
+    """Compare list, single snapshot, health and event history with the provider's own data."""
     shard = harness.shard
     report = {item["device_id"]: item for item in (await shard.health(tenant))["items"]}
     for snapshot in (await shard.get(f"/workspaces/{tenant}/snapshots"))["items"]:
@@ -145,16 +151,16 @@ async def test_fr_013_the_database_judges_commands_not_a_process(dsn: str, tmp_p
     async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
         one, other = harness.shards
         await one.add_pushed_fleet("harbour", ["bus-1"])
-        # The other shard knows at once what it was never told: the workspace, the connection, who
-        # holds an external id.
+        # The other shard reads from the database what only the first one was told: the workspace,
+        # the connection, and which device has an external id.
         await other.add_devices("harbour", "push", ["bus-2"])
         taken = device("push", "bus-3", external_id="bus-2")
         refused = await one.ask(
             "POST", "/workspaces/harbour/devices/import", json={"devices": [taken]}
         )
         assert (refused.status, refused.problem) == (409, "conflict")
-        # What it retires is unknown to the first from the next update on, and may be given to
-        # another device.
+        # A device that the other shard retires is unknown to the first one from the next update
+        # on. Its external id may then be given to another device.
         assert await one.outcomes(
             update("harbour", "bus-2", await harness.now(), soc_percent=1)
         ) == ["accepted"]

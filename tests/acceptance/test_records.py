@@ -1,4 +1,4 @@
-"""Acceptance 10 and NFR-003: from the log alone, whatever was collected or sent can be followed to its outcome."""
+"""Acceptance 10 and NFR-003: the log tells of each cycle, update and envelope up to its outcome."""
 
 from __future__ import annotations
 
@@ -80,7 +80,10 @@ async def test_acceptance_10_one_trace_id_follows_a_whole_cycle(
 
 
 def _check_story(cycle: dict[str, Any], told: list[dict[str, Any]]) -> None:
-    """The five records in order, beside which only what came twice may be told as refused."""
+    """Check that the five records are there in order.
+
+    Pages overlap, so records of refused duplicates may stand between them.
+    """
     refused = [line for line in told if line["event"] == "telematics_update_rejected"]
     assert all(line["reasons"].keys() <= {"duplicate", "stale"} for line in refused)
     lines = [line for line in told if line not in refused]
@@ -119,8 +122,8 @@ async def test_acceptance_10_a_requested_run_has_the_requests_trace_id(
     west = polled("west", every=0.3)
     async with open_harness(dsn, tmp_path, west) as harness:
         await harness.add_fleet(west)
-        # The schedule serves the present slot first. Only what is reported after that is news for
-        # this run.
+        # The schedule serves the present slot first. Only records written after that are new for
+        # the requested run.
         await until(lambda: _has_served_a_slot(harness.shard))
         await _wait_for_reports(harness, since=time.time())
         asked = await harness.shard.post(
@@ -182,23 +185,22 @@ async def test_nfr_003_stream_data_is_logged_from_frames_to_commit(
         line["trace_id"]
         for line in logbook.lines(event="telematics_update_accepted", origin="stream")
     }
+    # The other events came with a cycle, which fetches what a stream may have missed.
     stories = [
         [line["event"] for line in _story(logbook, event["trace_id"])]
         for event in events
-        if event["trace_id"]
-        in streamed_traces  # the others came with a cycle, which reconciles a stream
+        if event["trace_id"] in streamed_traces
     ]
     assert stories == [GOOD_CYCLE[1:4]] * len(stories)
     assert len(stories) >= 3
     lines = logbook.lines(event="telematics_provider_message_received", workspace_id="harbour")
-    assert len({line["trace_id"] for line in lines}) == len(
-        lines
-    )  # one for each submission, never one for each frame
+    # There is one record for each submission, and not one for each frame.
+    assert len({line["trace_id"] for line in lines}) == len(lines)
     assert sum(line["frames"] for line in lines) > 2 * len(lines)
 
 
 def _story(logbook: Logbook, trace_id: str) -> list[dict[str, Any]]:
-    """The lifecycle records under one trace id, in the order in which they were written."""
+    """Return the lifecycle records with this trace id, in the order in which they were written."""
     names = {*GOOD_CYCLE, "telematics_update_rejected"}
     return [line for line in logbook.lines(trace_id=trace_id) if line["event"] in names]
 
@@ -208,7 +210,7 @@ async def _has_ended(shard: Shard, count: int, outcome: str) -> bool:
 
 
 async def _has_served_a_slot(shard: Shard) -> bool:
-    """Also a slot of which too little is left counts; it is recorded as missed."""
+    """Whether the present slot is over for the schedule: served, or missed with too little left."""
     return any(cycle["outcome"] in ("completed", "missed") for cycle in await shard.cycles("west"))
 
 
@@ -217,7 +219,8 @@ async def _wait_for_reports(harness: Harness, *, since: float) -> None:
     fleet = harness.simulator.provider_of("west").fleet
     assert isinstance(fleet, RfmsFleet)
     with trio.fail_after(10):
-        while min(status.created for status in fleet.log.latest.values()) <= since:  # noqa: ASYNC110 - a clock's work
+        latest = fleet.log.latest
+        while min(status.created for status in latest.values()) <= since:  # noqa: ASYNC110 - time
             await trio.sleep(0.05)
 
 

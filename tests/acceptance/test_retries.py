@@ -1,4 +1,4 @@
-"""FR-015: what was seen before changes nothing, however often it is sent, in whatever order, through whoever."""
+"""FR-015: data sent again changes nothing, in any number, in any order, through any shard."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 BUSES = [f"bus-{number}" for number in range(5)]
 READINGS = 30
-SENDERS = 3  # through each of two shards
+SENDERS = 3  # to each of two shards
 GUARDED = """
 SELECT device_id, array_agg(sequence ORDER BY sequence) AS sequences,
        count(DISTINCT readings -> 'odometer_km' ->> 1) AS instants, max(s.version) AS version
-FROM events JOIN device_state s USING (workspace_id, device_id) GROUP BY device_id ORDER BY device_id
+FROM events JOIN device_state s USING (workspace_id, device_id)
+GROUP BY device_id ORDER BY device_id
 """
 
 
@@ -48,9 +49,8 @@ async def test_fr_015_older_updates_are_stale_and_ties_a_conflict(dsn: str, tmp_
             update("harbour", "bus-1", earlier, soc_percent=62),
             update("harbour", "bus-1", now, soc_percent=63),
             update("harbour", "bus-1", now, soc_percent=61),
-            update(
-                "harbour", "bus-1", earlier, soc_percent=62, speed_kmh=20
-            ),  # of two signals one is news
+            # Of these two signals only the speed is new.
+            update("harbour", "bus-1", earlier, soc_percent=62, speed_kmh=20),
             update("harbour", "bus-1", newer, soc_percent=60),
             update("harbour", "bus-1", newer + timedelta(minutes=10), soc_percent=59),
         ) == [
@@ -75,7 +75,7 @@ async def test_fr_015_older_updates_are_stale_and_ties_a_conflict(dsn: str, tmp_
 async def test_fr_015_two_shards_store_the_same_readings_at_most_once(
     dsn: str, tmp_path: Path
 ) -> None:
-    """Every sender sends everything, each in an order of its own: one history without a gap, one newest value."""
+    """Every sender sends every reading, in its own order. The history has no gap and no repeat."""
     async with open_harness(dsn, tmp_path, shards=("shard-1", "shard-2")) as harness:
         await harness.shard.add_pushed_fleet("harbour", BUSES)
         began_at = await harness.now() - timedelta(seconds=READINGS)
@@ -104,7 +104,7 @@ async def test_fr_015_two_shards_store_the_same_readings_at_most_once(
 async def _send_shuffled(
     shard: Shard, sent: list[dict[str, Any]], seed: int, outcomes: Counter[str]
 ) -> None:
-    """In an order that is only roughly that of time, ten at once."""
+    """Send ten updates at once, in an order that is only roughly that of time."""
     chance = Random(seed)
     order = sorted(range(len(sent)), key=lambda place: place + chance.uniform(0, 40))
     for cut in range(0, len(order), 10):

@@ -12,7 +12,7 @@ from tests.acceptance.harness import open_harness, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.acceptance.harness import Shard
+    from tests.acceptance.shard import Shard
 
 MEMBERS = Path(__file__).with_name("runtime_report.txt")
 # Objects whose members are named by data: workspaces, actors, outcomes and the like.

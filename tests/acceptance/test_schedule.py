@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from tests.acceptance.harness import Harness
 
 SECOND = timedelta(seconds=1)
-CLOCK_ERROR = timedelta(
-    seconds=0.25
-)  # slots are cut by our reading of the database's clock, started_at is its own
+# The database's clock gives started_at; slots are cut by the process's reading of that clock.
+CLOCK_ERROR = timedelta(seconds=0.25)
 
 
 async def test_acceptance_1_every_workspace_has_a_cycle_in_every_slot(
@@ -63,7 +62,7 @@ async def test_acceptance_1_every_workspace_has_a_cycle_in_every_slot(
 async def test_acceptance_1_polling_never_calls_the_stream_transport(
     dsn: str, tmp_path: Path
 ) -> None:
-    """The stream is there for whoever has one, and only for them."""
+    """Only the fleet with a stream is called over the stream."""
     west, harbour = polled("west"), streamed("harbour")
     async with open_harness(dsn, tmp_path, west, harbour) as harness:
         for fleet in (west, harbour):
@@ -106,7 +105,7 @@ async def _outcome(harness: Harness, path: str) -> str:
 async def test_fr_002_a_restart_makes_up_missed_cycles_without_a_wave(
     dsn: str, tmp_path: Path
 ) -> None:
-    """What was missed while nobody ran is recorded, the present slot is made up for, and nothing starts at once."""
+    """Missed slots are recorded, the present slot is made up for, and starts are spread."""
     interval, count = 5, 15
     fleets = [polled(f"fleet-{number:02d}") for number in range(count)]
     async with open_harness(dsn, tmp_path, *fleets) as harness:
@@ -133,7 +132,7 @@ async def test_fr_002_a_restart_makes_up_missed_cycles_without_a_wave(
     worst = max(
         sum(start <= other < start + SECOND for other in first_wave) for start in first_wave
     )
-    assert worst <= 3 * count / interval + 3  # regular ones, and about twice as many late ones
+    assert worst <= 3 * count / interval + 3  # regular starts, and twice as many late starts
 
 
 async def _is_started(harness: Harness, count: int) -> bool:
@@ -143,7 +142,7 @@ async def _is_started(harness: Harness, count: int) -> bool:
 async def _cycles(
     harness: Harness, condition: str, *values: Any
 ) -> dict[str, list[dict[str, Any]]]:
-    """By workspace, in the order of their slots."""
+    """Return cycles by workspace, in the order of their slots."""
     rows = await harness.fetch(
         f"SELECT * FROM poll_cycles WHERE {condition} ORDER BY slot_start_at, trigger", *values
     )

@@ -1,4 +1,4 @@
-"""Silence of a part is not silence of the whole, and a promise to report rarely is not silence at all."""
+"""A device with one silent signal is not stale, nor is one whose provider reports rarely."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from tests.acceptance.shard import Shard
 
-# A workspace's signals age faster as its thresholds are shorter: here a state of charge is old
-# after 6.8 s.
+# The shorter a workspace's thresholds, the sooner its signals count as old. With these a state of
+# charge is old after 6.8 s.
 LIVELY = QUICK | {
     "freshness_target_seconds": 1.5,
     "delayed_after_seconds": 1.5,
