@@ -28,6 +28,7 @@ from api.problem_types import (
     UNSUPPORTED_MEDIA_TYPE,
 )
 from api.problems import FaultyPart, Problem
+from runtime.instants import format_instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,16 +152,6 @@ def _encode_other(value: Any) -> Any:
             raise TypeError(
                 f"{type(value).__name__} has no form in JSON; map it where the answer is built"
             )
-
-
-def format_instant(value: datetime) -> str:
-    """Return the instant as RFC 3339 in UTC with `Z`. Raises TypeError for a naive datetime."""
-    if value.tzinfo is None:
-        raise TypeError(
-            "a datetime without a time zone reached the API; every instant is aware and in UTC"
-        )
-    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-    return f"{utc.isoformat()[:-6]}Z"  # without the "+00:00"
 
 
 def _parse_json(raw: bytes) -> Any:

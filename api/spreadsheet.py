@@ -11,7 +11,7 @@ from datetime import datetime
 
 from quart import Response
 
-from api.bodies import format_instant
+from runtime.instants import format_instant
 
 CSV_MEDIA_TYPE = "text/csv"
 # A tab, a line break or an apostrophe in front of the sign hides it from a check of the first

@@ -25,12 +25,12 @@ from structlog.processors import ExceptionRenderer, StackInfoRenderer, add_log_l
 from structlog.tracebacks import ExceptionDictTransformer
 
 from runtime.clock import Clock, SystemClock
+from runtime.instants import format_instant
 from runtime.line_limit import KIND, LineLimit
 from runtime.redaction import redact, redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
@@ -153,11 +153,6 @@ def describe_error(error: BaseException | str, max_length: int = 500) -> str:
     return redact_text(f"{type(error).__name__}: {error}")[:max_length] + cause
 
 
-def rfc3339(instant: datetime) -> str:
-    """Format an aware UTC instant as RFC 3339 with microseconds and Z."""
-    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 class _LineWriter:
     """The only writer to the log stream, for structlog's methods and for the bridge."""
 
@@ -234,7 +229,7 @@ def _processors(*, as_json: bool, colors: bool) -> list[Processor]:
 
 
 def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    event["timestamp"] = rfc3339(SystemClock().wall())
+    event["timestamp"] = format_instant(SystemClock().wall(), "microseconds")
     return event
 
 

@@ -31,7 +31,8 @@ import trio
 from runtime.backoff import Backoff
 from runtime.clock import Clock, SystemClock
 from runtime.exception_groups import only_leaf
-from runtime.logs import get_logger, rfc3339
+from runtime.instants import format_instant
+from runtime.logs import get_logger
 from runtime.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Child:
             "restart": self.restart.value,
             "essential": self.essential,
             "restarts": self.restarts,
-            "since": rfc3339(self._since),
+            "since": format_instant(self._since, "microseconds"),
             "last_error": self.last_error,
         }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from runtime.instants import format_instant
 from storage.health import load_health
 from storage.queries import sql
 from storage.rows import to_cycle, to_event, to_rejection, to_snapshot
@@ -100,5 +101,5 @@ class PostgresReads:
 def _plain(name: str, value: Any) -> Any:
     """JSON-able: instants as RFC 3339, statistics as the mapping that was stored."""
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return format_instant(value)
     return orjson.loads(value) if name == "statistics" and value is not None else value

@@ -31,6 +31,7 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.configuration import join_path
 from providers.rfms.wire import parse_instant
+from runtime.instants import format_instant
 
 if TYPE_CHECKING:
     from providers.rfms.settings import RfmsSettings
@@ -217,7 +218,7 @@ def _to_second(instant: datetime) -> str:
 
     Makers ignore milliseconds, so none are sent. Because it is rounded down, nothing is skipped.
     """
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_instant(instant, "seconds")
 
 
 def _digest(target: str) -> str:

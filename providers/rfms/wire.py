@@ -16,6 +16,7 @@ from domain.model import Reading
 from ports.providers import Page, Sample
 from providers.answers import error_code_in
 from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
+from runtime.instants import format_instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -240,7 +241,7 @@ class _Record:
         if expected_end is not None:
             self._add(
                 "charging_complete_at",
-                expected_end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                format_instant(expected_end, "seconds"),
                 self._created_at,
             )
 

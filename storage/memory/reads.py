@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ports.reads import EventPosition, SnapshotRow
+from runtime.instants import format_instant
 from storage.memory.health import page_health
 from storage.memory.tables import DeviceState, Snapshot
 from storage.rows import to_document
@@ -127,4 +128,4 @@ def _shard(tables: Tables, shard_id: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+    return format_instant(value) if isinstance(value, datetime) else value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from api.bodies import format_instant
+from runtime.instants import format_instant
 from simulator.rfms import RfmsFleet
 from tests.acceptance.fleets import polled, streamed
 from tests.acceptance.harness import QUICK, eventually, open_harness

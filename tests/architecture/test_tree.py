@@ -30,6 +30,8 @@ PACKAGE_INDEX = re.compile(
 )
 
 
+INSTANT_TO_TEXT = re.compile(r"strftime\(|timespec=|replace\(\"\+00:00\"")
+
 # FR-013: in-memory storage is for tests only, so an installed service does not even have it.
 NOT_SHIPPED = ("storage.memory",)
 
@@ -110,6 +112,23 @@ def test_no_text_mentions_a_machine_or_a_package_index() -> None:
 
 def test_no_two_classes_of_the_service_have_one_name() -> None:
     assert repeated_classes(shipped_modules()) == {}
+
+
+def test_one_module_writes_instants_as_text() -> None:
+    """The simulator has a form of its own: it stands for other people's systems."""
+    places = {
+        str(module.path)
+        for module in shipped_modules()
+        if module.folder != "simulator" and INSTANT_TO_TEXT.search(module.text)
+    }
+    assert places == {"runtime/instants.py"}
+
+
+@pytest.mark.parametrize(
+    "text", ['at.isoformat().replace("+00:00", "Z")', 'at.strftime("%H")', "isoformat(timespec=x)"]
+)
+def test_an_instant_written_elsewhere_is_found(text: str) -> None:
+    assert INSTANT_TO_TEXT.search(text)
 
 
 def test_a_repeated_class_name_is_found() -> None:
