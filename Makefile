@@ -79,7 +79,7 @@ check: $(READY) ## ruff, formatting, mypy strict
 coverage: $(READY) ## branch coverage of domain, actors, storage and api, by the tests of one shard
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not cluster and not image" --cov --cov-report=term $(FLAGS)
 
-figures: $(READY) ## how long, dense and wide the code is
+figures: $(READY) ## how long, dense and wide the code is, how far a frame goes, how often a request waits
 	@$(BIN)/python -m tests.architecture.figures
 
 docs: $(READY) ## write docs/requirements.md anew, from the tests

@@ -1,4 +1,4 @@
-"""What is configured: commands and queries."""
+"""Commands and queries of the configuration: workspaces, connections, devices."""
 
 from __future__ import annotations
 

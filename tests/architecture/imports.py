@@ -74,12 +74,22 @@ PURE: Final = (
 
 def wrong_direction(module: Module) -> list[str]:
     """An import of a floor that this one may not know."""
-    allowed = MAY_IMPORT[module.folder]
     return [
         f"{line}: {module.folder}/ must not import {name}"
         for line, name in module.imports()
-        if name.partition(".")[0] in (*HOUSE, *BESIDE) and not _is_below(name, allowed)
+        if _goes_up(module, name)
     ]
+
+
+def runtime_imports_upwards(module: Module) -> list[int]:
+    """The lines that import, at run time, from a folder above this one or beside it."""
+    lines = [line for line, name in module.runtime_imports() if _goes_up(module, name)]
+    return sorted(set(lines))
+
+
+def _goes_up(module: Module, name: str) -> bool:
+    is_ours = name.partition(".")[0] in (*HOUSE, *BESIDE)
+    return is_ours and not _is_below(name, MAY_IMPORT[module.folder])
 
 
 def library_out_of_place(module: Module) -> list[str]:

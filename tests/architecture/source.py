@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 HOUSE = (
@@ -54,11 +54,18 @@ class Module:
         return self.path.parent.parts
 
     def imports(self) -> Iterator[tuple[int, str]]:
-        """(line, dotted name) of everything imported, also for type checking only: a type is a dependency too.
+        """(line, dotted name) of everything imported, also for type checking only.
 
-        `from a import b` is `a.b`, whether b is a module or a name in one.
+        A type is a dependency too. `from a import b` is `a.b`, whether b is a module or a name in one.
         """
-        for node in ast.walk(self.tree):
+        yield from self._imports_in(ast.walk(self.tree))
+
+    def runtime_imports(self) -> Iterator[tuple[int, str]]:
+        """The same without what stands under `if TYPE_CHECKING:`."""
+        yield from self._imports_in(_executed(self.tree))
+
+    def _imports_in(self, nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
+        for node in nodes:
             if isinstance(node, ast.Import):
                 yield from ((node.lineno, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -100,6 +107,16 @@ class Module:
             before = self.name_of(node.value)
             return f"{before}.{node.attr}" if before else ""
         return ""
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """Everything below a node that may run: not the body of `if TYPE_CHECKING:`."""
+    yield node
+    children: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        children = node.orelse
+    for child in children:
+        yield from _executed(child)
 
 
 def read_module(path: Path) -> Module:
