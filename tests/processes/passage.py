@@ -95,7 +95,7 @@ class Vendor:
         )
 
 
-async def find_passage(dsn: str, checkout: Path) -> Passage:
+async def find_passage(dsn: str, checkout: Path, frames: int = FRAMES) -> Passage:
     """Run the checkout's service on this empty database. Raises AssertionError if it fails."""
     with tempfile.TemporaryDirectory(prefix="lastheard-passage-") as folder:
         trace = Path(folder) / "trace"
@@ -107,7 +107,7 @@ async def find_passage(dsn: str, checkout: Path) -> Passage:
         ):
             await configure(shard, address)
             await vendor.wait_subscribed()
-            spans = [await _pass_frame(shard, vendor) for _ in range(FRAMES)]
+            spans = [await _pass_frame(shard, vendor) for _ in range(frames)]
             round_trips = await _count_round_trips(shard, proxy)
         return Passage(files_in_every(spans, trace.read_text(encoding="utf-8")), round_trips)
 
