@@ -86,6 +86,12 @@ class CycleRequested(AnswerModel):
 
 
 def declare_cycles(operations: Operations, services: ApiServices) -> None:
+    _declare_list(operations, services)
+    _declare_get(operations, services)
+    _declare_run(operations, services)
+
+
+def _declare_list(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
 
     @operations.declare("GET", ALL, scope=Scope.READ, query=PageQuery, response=CycleList, tag=_TAG)
@@ -112,6 +118,8 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
             CycleList(items=[_present(row) for row in page], next_cursor=following)
         )
 
+
+def _declare_get(operations: Operations, services: ApiServices) -> None:
     @operations.declare(
         "GET", ONE, scope=Scope.READ, response=CycleAnswer, problems=(NOT_FOUND,), tag=_TAG
     )
@@ -130,6 +138,8 @@ def declare_cycles(operations: Operations, services: ApiServices) -> None:
             raise Problem(NOT_FOUND, f"There is no cycle {cycle_id}.")
         return json_response(scheduled)
 
+
+def _declare_run(operations: Operations, services: ApiServices) -> None:
     @operations.declare(
         "POST",
         ALL,

@@ -81,6 +81,13 @@ class DeviceQuery(PageQuery):
 
 
 def declare_devices(operations: Operations, services: ApiServices) -> None:
+    _declare_list(operations, services)
+    _declare_get(operations, services)
+    _declare_put(operations, services)
+    _declare_retire(operations, services)
+
+
+def _declare_list(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
 
     @operations.declare(
@@ -102,6 +109,8 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
             DeviceList(items=[_present(row) for row in page], next_cursor=following)
         )
 
+
+def _declare_get(operations: Operations, services: ApiServices) -> None:
     @operations.declare("GET", ONE, scope=Scope.READ, response=DeviceAnswer, tag=TAG)
     async def get_device(workspace_id: str, device_id: str) -> Response:
         """Show one device, active or retired."""
@@ -110,6 +119,8 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
             raise no_such_device(device_id)
         return json_response(_present(device))
 
+
+def _declare_put(operations: Operations, services: ApiServices) -> None:
     @operations.declare(
         "PUT",
         ONE,
@@ -135,6 +146,8 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
             raise no_such_device(device_id)
         return json_response(_present(device), 201 if stored.created else 200)
 
+
+def _declare_retire(operations: Operations, services: ApiServices) -> None:
     @operations.declare("DELETE", ONE, scope=Scope.CONTROL, response=DeviceAnswer, tag=TAG)
     async def retire_device(workspace_id: str, device_id: str) -> Response:
         """Retire a device: it leaves health and issues, and its history stays.

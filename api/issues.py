@@ -107,6 +107,11 @@ class WorklistQuery(IssueQuery):
 
 
 def declare_issues(operations: Operations, services: ApiServices) -> None:
+    _declare_issues_of_one(operations, services)
+    _declare_worklist(operations, services)
+
+
+def _declare_issues_of_one(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
 
     @operations.declare(
@@ -144,6 +149,10 @@ def declare_issues(operations: Operations, services: ApiServices) -> None:
                 next_cursor=page.next_cursor(paging, kind),
             )
         )
+
+
+def _declare_worklist(operations: Operations, services: ApiServices) -> None:
+    paging = Paging(services)
 
     @operations.declare(
         "GET",

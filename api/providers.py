@@ -125,8 +125,13 @@ def _body_of(providers: Mapping[str, Provider]) -> type[ProviderBody]:
 
 
 def declare_providers(operations: Operations, services: ApiServices) -> None:
+    _declare_list(operations, services)
+    _declare_get(operations, services)
+    _declare_put(operations, services)
+
+
+def _declare_list(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
-    body_model = _body_of(services.providers)
 
     @operations.declare(
         "GET", ALL, scope=Scope.READ, query=PageQuery, response=ProviderList, tag=_TAG
@@ -144,6 +149,8 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
             ProviderList(items=[_present(row) for row in page], next_cursor=following)
         )
 
+
+def _declare_get(operations: Operations, services: ApiServices) -> None:
     @operations.declare("GET", ONE, scope=Scope.READ, response=ProviderAnswer, tag=_TAG)
     async def get_provider(workspace_id: str, provider_id: str) -> Response:
         """Show one provider connection."""
@@ -151,6 +158,10 @@ def declare_providers(operations: Operations, services: ApiServices) -> None:
         if connection is None:
             raise Problem(NOT_FOUND, f"There is no provider connection {provider_id}.")
         return json_response(_present(connection))
+
+
+def _declare_put(operations: Operations, services: ApiServices) -> None:
+    body_model = _body_of(services.providers)
 
     @operations.declare(
         "PUT",

@@ -86,8 +86,13 @@ class WorkspaceList(AnswerModel):
 
 
 def declare_workspaces(operations: Operations, services: ApiServices) -> None:
+    _declare_list(operations, services)
+    _declare_get(operations, services)
+    _declare_put(operations, services)
+
+
+def _declare_list(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
-    body_model = _body_of(services.min_poll_interval_seconds)
 
     @operations.declare(
         "GET", "/workspaces", scope=Scope.READ, query=PageQuery, response=WorkspaceList, tag=_TAG
@@ -106,10 +111,16 @@ def declare_workspaces(operations: Operations, services: ApiServices) -> None:
             WorkspaceList(items=[_present(row) for row in page], next_cursor=following)
         )
 
+
+def _declare_get(operations: Operations, services: ApiServices) -> None:
     @operations.declare("GET", ONE, scope=Scope.READ, response=WorkspaceAnswer, tag=_TAG)
     async def get_workspace(workspace_id: str) -> Response:
         """Show one workspace."""
         return json_response(_present(current_workspace()))
+
+
+def _declare_put(operations: Operations, services: ApiServices) -> None:
+    body_model = _body_of(services.min_poll_interval_seconds)
 
     @operations.declare(
         "PUT",
