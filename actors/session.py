@@ -1,6 +1,6 @@
-"""The session this shard writes under: begun, renewed, trusted, given up.
+"""The session this shard writes under: begun, renewed, trusted, ended.
 
-The rules: runtime/sessions.py. Owns the heartbeat, and the one place where every part of the
+docs/ownership.md has the rules. Owns the heartbeat, and the one place where every part of the
 process learns which session is live. It must never decide which workspaces are owned; shard.py
 does.
 """
@@ -17,7 +17,7 @@ from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.flag import Flag
 from runtime.logs import EdgeLog, get_logger
-from runtime.sessions import TrustWindow
+from runtime.trust_window import TrustWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

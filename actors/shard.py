@@ -1,7 +1,7 @@
 """The shard actor: this process's session and heartbeat, and which workspaces it owns.
 
-Owns the decisions of one shard among many. runtime/sessions.py has the rules, and owned.py runs
-what is owned. It must never write telematics data, never trust its session past the trust window,
+Owns what one shard among many does; docs/ownership.md has the rules. runner.py runs the workspaces
+that are owned. It must never write telematics data, never trust its session past the trust window,
 and never outlive its session: when another process began a newer epoch of this shard, it asks for
 the process's end.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from actors.ingest import IngestActor
-    from actors.owned import OwnedActors
+    from actors.runner import WorkspaceRunner
     from actors.session import CurrentSession, SessionKeeper
     from domain.model import SessionRef
     from ports.ownership import LeaseStore, Look, Notices, SessionStore
@@ -47,7 +47,7 @@ class ShardActor:
         sessions: SessionStore,
         leases: LeaseStore,
         notices: Notices,
-        owned: OwnedActors,
+        runner: WorkspaceRunner,
         ingest: IngestActor,
         current: CurrentSession,
         random: Random,
@@ -66,7 +66,7 @@ class ShardActor:
         self._sessions = sessions
         self._leases = leases
         self._notices = notices
-        self._owned = owned
+        self._runner = runner
         self._ingest = ingest
         self._current = current
         self._on_superseded = on_superseded
@@ -101,7 +101,7 @@ class ShardActor:
         try:
             session = self._current.session or await self._keeper.begin(after=None)
             while True:
-                async with self._owned.open():
+                async with self._runner.open():
                     await self._live(session)
                 session = await self._keeper.begin(after=session)
         except Superseded:
@@ -129,10 +129,10 @@ class ShardActor:
         """
         while True:
             await self._trust.wait_closed()
-            self._trust_edge.failed("no renewal in time", owned=len(self._owned.workspace_ids()))
-            await self._owned.pause()
+            self._trust_edge.failed("no renewal in time", owned=len(self._runner.workspace_ids()))
+            await self._runner.pause()
             await self._trust.wait_open()
-            self._owned.resume()
+            self._runner.resume()
             self._trust_edge.recovered()
 
     # --- ownership
@@ -160,7 +160,7 @@ class ShardActor:
         self._counts["rounds"] += 1
         self._left_since_look.clear()
         look = await self._leases.look(session)
-        if look.expired and self._may_bury():
+        if look.expired and self._may_declare_dead():
             dead = await self._leases.declare_dead(session)
             self._counts["declared_dead"] += len(dead)
             for over in dead:
@@ -168,7 +168,7 @@ class ShardActor:
                     "session_declared_dead", dead_shard_id=over.shard_id, dead_epoch=over.epoch
                 )
             look = await self._leases.look(session)
-        await self._drop_lost(look)
+        await self._stop_lost(look)
         await self._learn_groups(look)
         decision = self._rounds.decide(
             trio.current_time(),
@@ -202,7 +202,7 @@ class ShardActor:
 
     def _is_to_be_taken_up(self, workspace_id: str) -> bool:
         return (
-            workspace_id not in self._owned
+            workspace_id not in self._runner
             and workspace_id not in self._leaving
             and not self._draining
         )
@@ -214,14 +214,14 @@ class ShardActor:
         are bounded by time; by rounds alone, a join would move its whole share at once.
         """
         now = trio.current_time()
-        if self._draining or not decision.release:
-            return decision.release
+        if self._draining or not decision.hand_over:
+            return decision.hand_over
         if now < self._next_moves_at:
             return ()
         self._next_moves_at = now + self._round_seconds
-        return decision.release
+        return decision.hand_over
 
-    def _may_bury(self) -> bool:
+    def _may_declare_dead(self) -> bool:
         """Return whether this shard may declare others dead now.
 
         Not while it drains. Not when its own session has only just become trusted: the others may
@@ -240,14 +240,14 @@ class ShardActor:
                 {name: credentials[name] for name in sorted(credentials)}
             )
 
-    async def _drop_lost(self, look: Look) -> None:
+    async def _stop_lost(self, look: Look) -> None:
         """Stop at once every workspace that runs here without a lease of ours.
 
         That happens only when somebody edited the lease by hand.
         """
-        for workspace_id in self._owned.workspace_ids() - look.mine.keys() - look.retired.keys():
+        for workspace_id in self._runner.workspace_ids() - look.mine.keys() - look.retired.keys():
             self._log.error("lease_lost", workspace_id=workspace_id)
-            await self._owned.drop(workspace_id)
+            await self._runner.stop(workspace_id)
 
     async def _take_up(self, session: SessionRef, workspace_id: str, token: int) -> None:
         """Load a claimed workspace and start its actors.
@@ -263,16 +263,16 @@ class ShardActor:
                 return
         if fleet is None or not fleet.workspace.active or self._draining:
             return
-        await self._owned.own(session, token, fleet)
+        await self._runner.start(session, token, fleet)
         self._log.info("workspace_taken_up", workspace_id=workspace_id, token=token)
 
     async def _hand_over(self, session: SessionRef, workspace_id: str, token: int) -> None:
-        """Stop, flush, release.
+        """Hand a workspace over: stop and flush its actors, then release its lease.
 
         If the flush takes too long, the lease is kept and the work goes on here.
         """
         try:
-            if await self._owned.let_go(workspace_id):
+            if await self._runner.stop_and_flush(workspace_id):
                 self._counts["released"] += await self._leases.release(
                     session, {workspace_id: token}
                 )
@@ -316,13 +316,13 @@ class ShardActor:
         versions = await self._sessions.load_config_versions()
         if versions.keys() != self._versions.keys():
             self._round_due.set()
-        for workspace_id in self._owned.workspace_ids():
-            if workspace_id not in self._owned:
+        for workspace_id in self._runner.workspace_ids():
+            if workspace_id not in self._runner:
                 continue  # handed over while another workspace was loading
-            if versions.get(workspace_id) != self._owned.config_version(workspace_id):
+            if versions.get(workspace_id) != self._runner.config_version(workspace_id):
                 fleet = await self._sessions.load_fleet(workspace_id)
-                if fleet is not None and fleet.workspace.active and workspace_id in self._owned:
-                    await self._owned.follow(fleet)
+                if fleet is not None and fleet.workspace.active and workspace_id in self._runner:
+                    await self._runner.follow(fleet)
                 else:
                     self._round_due.set()
         if versions != self._versions:
@@ -348,10 +348,10 @@ class ShardActor:
             except EnvironmentFault as fault:
                 self._round_edge.failed(fault)
         async with trio.open_nursery() as nursery:
-            for workspace_id in self._owned.workspace_ids():
+            for workspace_id in self._runner.workspace_ids():
                 if workspace_id not in self._leaving:
                     self._leaving.add(workspace_id)
-                    token = self._owned.token_of(workspace_id)
+                    token = self._runner.token_of(workspace_id)
                     nursery.start_soon(self._hand_over, session, workspace_id, token)
         # hand-overs that a round began; the shutdown step's budget bounds this
         while self._leaving:
@@ -379,16 +379,16 @@ class ShardActor:
             "units": ingest["units"],
             "failing": ingest["failing"],
             "lanes": ingest["mailbox"]["lanes"],
-            "workspaces": len(self._owned.workspace_ids()),
-            "parked": self._owned.parked(),
-            "restarts": self._owned.restarts(),
+            "workspaces": len(self._runner.workspace_ids()),
+            "parked": self._runner.parked(),
+            "restarts": self._runner.restarts(),
         }
 
     def frames(self) -> Counter[str]:
-        return self._owned.frames()
+        return self._runner.frames()
 
     def frames_of(self, workspace_id: str) -> Counter[str]:
-        return self._owned.frames_of(workspace_id)
+        return self._runner.frames_of(workspace_id)
 
     def statistics(self) -> dict[str, Any]:
         session = self._current.session
@@ -401,7 +401,7 @@ class ShardActor:
             "assignment": self._rounds.statistics(),
             "leaving": sorted(self._leaving),
             "frames": dict(self.frames()),
-            "owned": self._owned.statistics(),
+            "owned": self._runner.statistics(),
         }
 
 

@@ -14,7 +14,7 @@ import trio
 
 from actors.connections import Connector
 from actors.ingest import IngestActor
-from actors.owned import OwnedActors
+from actors.runner import WorkspaceRunner
 from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
 from actors.upkeep import UpkeepActor
@@ -97,7 +97,7 @@ class Service:
         self.ingest = IngestActor(PostgresIngestStore(self.database.ingest), current, random=random)
         self._upkeep = UpkeepActor(self._upkeep_store, random)
         sessions = PostgresSessionStore(collecting)
-        owned = OwnedActors(
+        runner = WorkspaceRunner(
             PostgresCycleStore(collecting),
             Connector(self._providers, self._credentials.resolve),
             self.ingest,
@@ -119,7 +119,7 @@ class Service:
             sessions,
             PostgresLeaseStore(collecting),
             PostgresNotices(collecting),
-            owned,
+            runner,
             self.ingest,
             current,
             random,

@@ -1,6 +1,6 @@
 """Sessions, leases, notices and the fleet that a lease is for.
 
-docs/architecture.md says by which rules.
+docs/ownership.md has the rules.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SessionStart(NamedTuple):
 
 
 class SessionStore(Protocol):
-    """Sessions of a shard, and the configuration of workspaces. The rules: runtime/sessions.py."""
+    """Sessions of a shard, and the configuration of workspaces. The rules: docs/ownership.md."""
 
     async def begin_session(
         self,

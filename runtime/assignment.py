@@ -1,4 +1,4 @@
-"""Assignment: decide which leases this member should claim and give up, from one look at the table.
+"""Assignment: decide what this member should claim and hand over, from one look at the table.
 
 This module owns the rule, which is pure (`decide_assignment`), and what one member has to remember
 for it (`Rounds`). It must never act or wait. Every round decides anew from the database's answer. A
@@ -12,13 +12,13 @@ draining. Resources with one group key stay together.
 by their desired owner. Any member may **adopt** a resource that stays free for longer than a TTL,
 so that a desired member that cannot claim leaves no orphan.
 
-Owned resources are **sticky**: only the owner gives one up, when another member is desired. It
-gives up no more than max(1, 5% of what it owns) a round, so that a join moves its share in steps
-and a flapping member moves little. A draining member gives everything up at once.
+Owned resources are **sticky**: only the owner hands one over, when another member is desired. It
+hands over no more than max(1, 5% of what it owns) a round, so that a join moves its share in steps
+and a flapping member moves little. A draining member hands everything over at once.
 
-Nothing is given up for a member that is late to claim its own: one that left something free for a
+Nothing is handed over to a member that is late to claim its own: one that left something free for a
 third of a TTL, or from which something was adopted within the last ADOPTION_TTLS. Otherwise an
-adopted resource would be given up in the next round, stand free for another TTL, and so on for
+adopted resource would be handed over in the next round, stand free for another TTL, and so on for
 ever.
 """
 
@@ -55,13 +55,13 @@ class Resource(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """The leases one member should claim and release now, names in order.
+    """The resources that one member should claim and hand over now, names in order.
 
     `adopt` maps those names of `claim` that another member should have had to that member.
     """
 
     claim: tuple[str, ...]
-    release: tuple[str, ...]
+    hand_over: tuple[str, ...]
     adopt: Mapping[str, str] = NOTHING
 
 
@@ -74,7 +74,7 @@ def decide_assignment(
     draining: bool = False,
     adopted: Mapping[str, str] = NOTHING,
 ) -> Assignment:
-    """Return what `me` should claim and release now.
+    """Return what `me` should claim and hand over now.
 
     `members` are the live members that are not draining; `me` counts among them only while it is
     one. `resources` are at least all that are free or mine. `adopted` maps what this member adopted
@@ -95,7 +95,7 @@ def decide_assignment(
     misplaced = [name for name in mine if wanted[name] != me and wanted[name] not in late]
     return Assignment(
         claim=tuple(claim),
-        release=tuple(misplaced[: max_voluntary_moves(len(mine))]),
+        hand_over=tuple(misplaced[: max_voluntary_moves(len(mine))]),
         adopt={name: wanted[name] for name in claim if wanted[name] != me},
     )
 
@@ -162,7 +162,7 @@ class Rounds:
 
 
 def max_voluntary_moves(owned: int) -> int:
-    """Return how many leases a member may give up voluntarily in one round."""
+    """Return how many resources a member may hand over voluntarily in one round."""
     return max(1, math.floor(owned * VOLUNTARY_SHARE))
 
 

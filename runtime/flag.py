@@ -37,5 +37,8 @@ class Flag:
         self._event = trio.Event()
 
     async def wait(self) -> None:
-        """Wait until the flag is set or `wake` is called. The caller's cancel scope is the deadline."""
+        """Wait until the flag is set or `wake` is called.
+
+        The caller's cancel scope is the deadline.
+        """
         await self._event.wait()

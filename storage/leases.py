@@ -1,4 +1,4 @@
-"""Membership and leases, in the database's time. runtime/sessions.py describes the protocol.
+"""Membership and leases, in the database's time. docs/ownership.md describes the protocol.
 
 Owns the transactions, not the decisions: runtime/assignment.py decides which leases to want. A
 transaction that writes a lease first holds the session's own row in share mode, so a shard that was

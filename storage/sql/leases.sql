@@ -1,5 +1,5 @@
--- Ownership. A resource is a workspace_id. runtime/sessions.py describes the protocol. Times are
--- the database's.
+-- Ownership. A resource is a workspace_id. docs/ownership.md describes the protocol. Times are the
+-- database's.
 
 -- name: look_at_members
 -- Every live session with its heartbeat. clock_timestamp() is read once, so that one look judges

@@ -20,7 +20,7 @@ from tests.actors.harness import (
     until,
     update,
 )
-from tests.actors.test_owned import connect, hold_a_frame, load, owning
+from tests.actors.test_runner import connect, hold_a_frame, load, owning
 from tests.actors.test_shard import OTHER, SlowClaims, make_actor, taken_up
 from tests.actors.working import story
 
@@ -139,15 +139,15 @@ async def test_a_hand_over_that_is_cut_off_keeps_the_lease_and_what_there_is(
 async def test_frames_are_counted_when_a_hand_over_is_cut_off(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(harness, shard) as owned:
+    async with owning(harness, shard) as runner:
         streamer = await connect(shard)
         streamer.sockets[0].say(*[frame(FERRIES[0], number, speed_kmh=20) for number in range(10)])
         await until(lambda: streamer.sockets[0].received == 10)
         with trio.move_on_after(5) as cut_off:
-            await owned.let_go(HARBOUR)
+            await runner.stop_and_flush(HARBOUR)
         assert cut_off.cancelled_caught
-        assert owned.frames()["received"] == 10
-    assert owned.frames()["received"] == 10
+        assert runner.frames()["received"] == 10
+    assert runner.frames()["received"] == 10
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"expected_update_seconds": 60.0}])
@@ -158,20 +158,20 @@ async def test_a_stream_that_is_exchanged_while_trust_comes_back_neither_runs_on
     autojump_clock: MockClock,
     change: Mapping[str, Any],
 ) -> None:
-    async with owning(harness, shard) as owned:
+    async with owning(harness, shard) as runner:
         await hold_a_frame(shard)
         await harness.add_connection(replace(streamed(), **change))
-        nursery.start_soon(owned.follow, await load(harness))  # waits for room
+        nursery.start_soon(runner.follow, await load(harness))  # waits for room
         await trio.sleep(1)
-        await owned.pause()
-        owned.resume()
+        await runner.pause()
+        runner.resume()
         await trio.sleep(20)
         nursery.start_soon(shard.ingest.run)
         await trio.sleep(20)
-        running = owned.statistics()["actors"]["states"]["running"]
+        running = runner.statistics()["actors"]["states"]["running"]
         assert running == (1 if change == {"active": False} else 2)
-        assert await owned.let_go(HARBOUR)
-        assert owned.statistics()["actors"]["states"]["running"] == 0
+        assert await runner.stop_and_flush(HARBOUR)
+        assert runner.statistics()["actors"]["states"]["running"] == 0
         nursery.cancel_scope.cancel()
 
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.owned import OwnedActors
+from actors.runner import WorkspaceRunner
 from actors.session import SessionKeeper
 from actors.shard import ShardActor
 from domain.model import SessionRef
@@ -72,7 +72,7 @@ def make_actor(
     keeper = SessionKeeper(
         "shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS
     )
-    owned = OwnedActors(
+    runner = WorkspaceRunner(
         harness.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0
     )
     return ShardActor(
@@ -81,7 +81,7 @@ def make_actor(
         sessions,
         leases,
         harness.store,
-        owned,
+        runner,
         shard.ingest,
         shard.current,
         Random(7),

@@ -18,7 +18,7 @@ from tests.actors.harness import (
     until,
     update,
 )
-from tests.actors.test_owned import connect, fill_stream_lane
+from tests.actors.test_runner import connect, fill_stream_lane
 from tests.actors.test_shard import OTHER, SlowClaims, make_actor, taken_up
 from tests.actors.working import story
 

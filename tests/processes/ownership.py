@@ -1,6 +1,6 @@
 """Judging who wrote what when many shards shared one database: never two effective owners.
 
-Owns the rules of runtime/sessions.py as they show afterwards, in event rows, poll cycles and the
+Owns the rules of docs/ownership.md as they show afterwards, in event rows, poll cycles and the
 providers' own log of connections; it shares no code with what keeps them. Pure: rows in, sentences
 out, no sentence is a good history.
 """

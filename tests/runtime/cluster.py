@@ -41,7 +41,7 @@ class Member:
 
 
 class Cluster:
-    """`voluntary` lists every lease given up by a member that was not draining, in order."""
+    """`voluntary` lists every lease handed over by a member that was not draining, in order."""
 
     def __init__(self, resources: Sequence[str], groups: Mapping[str, str] | None = None) -> None:
         self.now = 1000.0
@@ -125,13 +125,13 @@ class Cluster:
         decided = member.rounds.decide(
             self.now, members, mine, free, self.groups, draining=draining
         )
-        assert draining or len(decided.release) <= max_voluntary_moves(len(mine))
+        assert draining or len(decided.hand_over) <= max_voluntary_moves(len(mine))
         if not draining:
-            self.voluntary += decided.release
+            self.voluntary += decided.hand_over
         return decided
 
     def carry_out(self, member: Member, decided: Assignment) -> None:
-        for resource in decided.release:
+        for resource in decided.hand_over:
             assert self.leases[resource] == member.session
             member.runs.remove(resource)
             self._free(resource)

@@ -94,15 +94,17 @@ def test_voluntary_moves_are_a_twentieth_of_what_is_owned_and_at_least_one(
     assert max_voluntary_moves(owned) == moves
     misplaced = [Resource(name, name, "ash") for name in named_for("beech", owned)]
     decided = decide_assignment("ash", ("ash", "beech"), misplaced, ttl_seconds=TTL)
-    assert len(decided.release) == min(moves, owned)
+    assert len(decided.hand_over) == min(moves, owned)
 
 
 def test_nothing_is_given_up_for_a_member_that_does_not_come_for_what_is_free() -> None:
     first, second = named_for("beech", 2)
     late = [Resource(first, first, "ash"), *free(second, seconds=TTL / 3 + 0.1)]
-    assert decide_assignment("ash", ("ash", "beech"), late, ttl_seconds=TTL).release == ()
+    assert decide_assignment("ash", ("ash", "beech"), late, ttl_seconds=TTL).hand_over == ()
     in_time = [Resource(first, first, "ash"), *free(second, seconds=TTL / 3)]
-    assert decide_assignment("ash", ("ash", "beech"), in_time, ttl_seconds=TTL).release == (first,)
+    assert decide_assignment("ash", ("ash", "beech"), in_time, ttl_seconds=TTL).hand_over == (
+        first,
+    )
 
 
 # --- what one member remembers
@@ -123,9 +125,9 @@ def test_what_was_adopted_is_kept_for_a_while_and_then_offered_again() -> None:
     rounds, both = Rounds("ash", TTL), ("ash", "beech")
     assert rounds.decide(0.0, both, (), {name: 0.0}, {}).claim == ()
     assert rounds.decide(TTL + 1, both, (), {name: TTL + 1}, {}).adopt == {name: "beech"}
-    assert rounds.decide(TTL + 3, both, (name,), {}, {}).release == ()
+    assert rounds.decide(TTL + 3, both, (name,), {}, {}).hand_over == ()
     assert rounds.statistics() == {"seen_free": 0, "adopted": [name]}
-    assert rounds.decide(TTL + 1 + 20 * TTL, both, (name,), {}, {}).release == (name,)
+    assert rounds.decide(TTL + 1 + 20 * TTL, both, (name,), {}, {}).hand_over == (name,)
 
 
 def test_an_adoption_says_nothing_about_other_members() -> None:
@@ -140,7 +142,7 @@ def test_an_adoption_says_nothing_about_other_members() -> None:
         for other in (f"elm-{n}" for n in range(99))
         if desired_owner(name, ("ash", other)) == other
     )
-    assert rounds.decide(TTL + 3, ("ash", newcomer), (name,), {}, groups).release == (name,)
+    assert rounds.decide(TTL + 3, ("ash", newcomer), (name,), {}, groups).hand_over == (name,)
 
 
 # --- rounds of a cluster

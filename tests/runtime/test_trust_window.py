@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from runtime.sessions import MARGIN_SHARE, TrustWindow
+from runtime.trust_window import MARGIN_SHARE, TrustWindow
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -1,4 +1,4 @@
-"""Who is a member, who owns what, and who may say so: runtime/sessions.py, sentence by sentence."""
+"""Membership, ownership, and who may change either: docs/ownership.md, sentence by sentence."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.owned import FLUSH_BUDGET_SECONDS, OwnedActors
+from actors.runner import FLUSH_BUDGET_SECONDS, WorkspaceRunner
 from tests.actors.harness import (
     FERRIES,
     HARBOUR,
@@ -34,14 +34,14 @@ TOKEN = 1
 
 
 @asynccontextmanager
-async def owning(harness: Harness, shard: Shard) -> AsyncIterator[OwnedActors]:
+async def owning(harness: Harness, shard: Shard) -> AsyncIterator[WorkspaceRunner]:
     """The harbour, owned by this shard."""
-    owned = OwnedActors(
+    runner = WorkspaceRunner(
         harness.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0
     )
-    async with owned.open():
-        await owned.own(shard.session, TOKEN, await load(harness))
-        yield owned
+    async with runner.open():
+        await runner.start(shard.session, TOKEN, await load(harness))
+        yield runner
 
 
 async def load(harness: Harness) -> Fleet:
@@ -82,10 +82,10 @@ async def outcomes(harness: Harness) -> list[tuple[int, str]]:
 async def test_a_slot_whose_end_waits_for_the_database_is_not_collected_again_after_a_pause(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(harness, shard) as owned:
+    async with owning(harness, shard) as runner:
         await trio.sleep(60)  # the cycle is over, its end in the mailbox, and nobody commits
-        await owned.pause()
-        owned.resume()
+        await runner.pause()
+        runner.resume()
         await trio.sleep(5)
         nursery.start_soon(shard.ingest.run)
         await trio.sleep(120)
@@ -96,14 +96,14 @@ async def test_a_slot_whose_end_waits_for_the_database_is_not_collected_again_af
 async def test_a_flush_over_its_budget_keeps_the_workspace_and_what_it_holds(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(harness, shard) as owned:
+    async with owning(harness, shard) as runner:
         streamer = await hold_a_frame(shard)
-        assert await owned.let_go(HARBOUR) is False
-        assert owned.workspace_ids() == {HARBOUR}
+        assert await runner.stop_and_flush(HARBOUR) is False
+        assert runner.workspace_ids() == {HARBOUR}
         await streamer.wait_connected(times=2)
         nursery.start_soon(shard.ingest.run)
-        assert await owned.let_go(HARBOUR) is True
-        assert owned.workspace_ids() == frozenset()
+        assert await runner.stop_and_flush(HARBOUR) is True
+        assert runner.workspace_ids() == frozenset()
         assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
         nursery.cancel_scope.cancel()
 
@@ -112,21 +112,21 @@ async def test_a_hand_over_waits_for_the_verdict_of_all_that_was_submitted(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """There is room in the lane, so nothing is left in the actors; it is the commit that does not come."""
-    let_go: list[bool] = []
-    async with owning(harness, shard) as owned:
+    flushed: list[bool] = []
+    async with owning(harness, shard) as runner:
         streamer = await connect(shard)
         streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
         await until(lambda: streamer.sockets[0].received == 1)
 
         async def hand_over() -> None:
-            let_go.append(await owned.let_go(HARBOUR))
+            flushed.append(await runner.stop_and_flush(HARBOUR))
 
         nursery.start_soon(hand_over)
         await trio.sleep(FLUSH_BUDGET_SECONDS / 2)
-        assert let_go == []
+        assert flushed == []
         nursery.start_soon(shard.ingest.run)
-        await until(lambda: bool(let_go), seconds=1)
-        assert let_go == [True]
+        await until(lambda: bool(flushed), seconds=1)
+        assert flushed == [True]
         assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
         nursery.cancel_scope.cancel()
 
@@ -134,43 +134,43 @@ async def test_a_hand_over_waits_for_the_verdict_of_all_that_was_submitted(
 async def test_a_hand_over_waits_for_what_a_stream_has_merged(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(harness, shard) as owned:
+    async with owning(harness, shard) as runner:
         await hold_a_frame(shard)
         async with trio.open_nursery() as handing_over:
-            handing_over.start_soon(owned.let_go, HARBOUR)
+            handing_over.start_soon(runner.stop_and_flush, HARBOUR)
             await trio.sleep(FLUSH_BUDGET_SECONDS / 2)
             nursery.start_soon(shard.ingest.run)
-        assert owned.workspace_ids() == frozenset()
+        assert runner.workspace_ids() == frozenset()
         assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
-        assert +owned.frames_of(HARBOUR) == {"received": 1, "merged": 1}
+        assert +runner.frames_of(HARBOUR) == {"received": 1, "merged": 1}
         nursery.cancel_scope.cancel()
 
 
 async def test_a_verdict_that_does_not_come_in_time_keeps_the_workspace(
     harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
-    async with owning(harness, shard) as owned:
+    async with owning(harness, shard) as runner:
         await connect(shard)
         shard.send(update(FERRIES[0], 2, speed_kmh=20), ownership=owned_by(shard.session))
-        assert await owned.let_go(HARBOUR) is False
-        assert owned.workspace_ids() == {HARBOUR}
+        assert await runner.stop_and_flush(HARBOUR) is False
+        assert runner.workspace_ids() == {HARBOUR}
         await shard.provider.streamers[LIVE].wait_connected(times=2)
 
 
 async def test_a_stream_that_is_exchanged_during_a_hand_over_does_not_run_on_without_an_owner(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async with owning(harness, shard) as owned:
+    async with owning(harness, shard) as runner:
         streamer = await hold_a_frame(shard)
         await harness.add_connection(replace(streamed(), expected_update_seconds=60.0))
-        nursery.start_soon(owned.follow, await load(harness))  # waits for room
+        nursery.start_soon(runner.follow, await load(harness))  # waits for room
         await trio.sleep(1)
         async with trio.open_nursery() as handing_over:
-            handing_over.start_soon(owned.let_go, HARBOUR)
+            handing_over.start_soon(runner.stop_and_flush, HARBOUR)
             await trio.sleep(1)
             nursery.start_soon(shard.ingest.run)
         await trio.sleep(60)
         assert len(streamer.attempts) == 1
-        assert owned.statistics()["actors"]["states"]["running"] == 0
+        assert runner.statistics()["actors"]["states"]["running"] == 0
         assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
         nursery.cancel_scope.cancel()

@@ -1,7 +1,7 @@
-"""Actors of the workspaces that this shard owns: starts, reconfigures, pauses and hands them over.
+"""The runner of the workspaces that this shard owns: starts, reconfigures, pauses and stops actors.
 
-Owns who runs here, not who should: shard.py decides that. It must never let go of a workspace whose
-submissions have no verdict yet, and never run one twice.
+Owns which actors run here; shard.py decides which should. It must never report a workspace as
+flushed while one of its submissions has no verdict, and never run a workspace twice.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FLUSH_BUDGET_SECONDS = 6.0
 FRAME_COUNTS = ("received", "merged", "ignored", "malformed", "pending")
 
 
-class _Owned:
+class _WorkspaceActors:
     """One workspace with its actors, which keep counters and buffers while they are paused.
 
     `changing` is held while the workspace's actors are started or stopped for good. Otherwise a
@@ -48,7 +48,7 @@ class _Owned:
         self.streams: dict[str, tuple[ProviderConnection, StreamActor]] = {}
 
 
-class OwnedActors:
+class WorkspaceRunner:
     """The workspaces of one shard. Between `pause` and `resume` none of their actors runs."""
 
     def __init__(
@@ -68,7 +68,7 @@ class OwnedActors:
         self._random = random
         self._window_seconds = window_seconds
         self._supervisor = Supervisor("owned", random=random)
-        self._owned: dict[str, _Owned] = {}
+        self._actors: dict[str, _WorkspaceActors] = {}
         self._paused = False
         # Frame counts of streams that run no more, by workspace, so that the frame identity still
         # adds up.
@@ -78,36 +78,36 @@ class OwnedActors:
     async def open(self) -> AsyncIterator[None]:
         """Run the actors under a supervisor for the length of the block.
 
-        The block is one session's: it begins with nothing owned.
+        The block is one session's: it begins with no workspace.
         """
-        self._owned.clear()
+        self._actors.clear()
         self._paused = False
         try:
             async with self._supervisor.open():
                 yield
         finally:
-            for owned in self._owned.values():
-                self._keep_frames(owned)
-            self._owned.clear()
+            for actors in self._actors.values():
+                self._keep_frames(actors)
+            self._actors.clear()
 
     # --- which
 
     def __contains__(self, workspace_id: str) -> bool:
-        return workspace_id in self._owned
+        return workspace_id in self._actors
 
     def workspace_ids(self) -> frozenset[str]:
-        return frozenset(self._owned)
+        return frozenset(self._actors)
 
     def token_of(self, workspace_id: str) -> int:
         """Return the token under which this workspace is owned. Raises KeyError if it is not."""
-        return self._owned[workspace_id].view.ownership.token
+        return self._actors[workspace_id].view.ownership.token
 
     def config_version(self, workspace_id: str) -> int:
-        return self._owned[workspace_id].view.workspace.config_version
+        return self._actors[workspace_id].view.workspace.config_version
 
     # --- starting and following
 
-    async def own(self, session: SessionRef, token: int, fleet: Fleet) -> None:
+    async def start(self, session: SessionRef, token: int, fleet: Fleet) -> None:
         """Start the actors of a workspace whose lease was just acquired."""
         workspace_id = fleet.workspace.workspace_id
         view = FleetView(
@@ -116,49 +116,49 @@ class OwnedActors:
         workspace = WorkspaceActor(
             view, session, self._connector, self._ingest, self._cycles, self._clock, self._random
         )
-        owned = self._owned[workspace_id] = _Owned(view, workspace)
+        actors = self._actors[workspace_id] = _WorkspaceActors(view, workspace)
         if not self._paused:
-            self._start_workspace(owned)
-        async with owned.changing:
-            await self._match_streams(owned)
+            self._start_workspace(actors)
+        async with actors.changing:
+            await self._match_streams(actors)
 
     async def follow(self, fleet: Fleet) -> None:
         """Give the actors of an owned workspace its newer configuration.
 
-        Does nothing if the workspace has been given up by the time the lock is free. Raises
+        Does nothing if the workspace was stopped before the lock was free. Raises
         KeyError if it is not owned.
         """
-        owned = self._owned[fleet.workspace.workspace_id]
-        async with owned.changing:
-            if self._owned.get(fleet.workspace.workspace_id) is owned:
-                owned.view.replace(fleet)
-                await self._match_streams(owned)
+        actors = self._actors[fleet.workspace.workspace_id]
+        async with actors.changing:
+            if self._actors.get(fleet.workspace.workspace_id) is actors:
+                actors.view.replace(fleet)
+                await self._match_streams(actors)
 
-    async def _match_streams(self, owned: _Owned) -> None:
+    async def _match_streams(self, actors: _WorkspaceActors) -> None:
         """Start the streams that are configured; stop those that no longer are.
 
         A stream that is configured differently is stopped and made anew.
         """
         wanted = {
             c.provider_id: c
-            for c in owned.view.fleet.connections
+            for c in actors.view.fleet.connections
             if c.transport == "stream" and c.active
         }
-        for provider_id in list(owned.streams):
-            if wanted.get(provider_id) != owned.streams[provider_id][0]:
-                await self._end_stream(owned, provider_id)
-        if self._owned.get(owned.view.workspace_id) is not owned:
-            return  # given up meanwhile; the task that does so waits for `changing`
+        for provider_id in list(actors.streams):
+            if wanted.get(provider_id) != actors.streams[provider_id][0]:
+                await self._end_stream(actors, provider_id)
+        if self._actors.get(actors.view.workspace_id) is not actors:
+            return  # stopped meanwhile; the task that stops it waits for `changing`
         for provider_id, connection in wanted.items():
-            if provider_id not in owned.streams:
-                owned.streams[provider_id] = (connection, self._make_stream(owned, provider_id))
+            if provider_id not in actors.streams:
+                actors.streams[provider_id] = (connection, self._make_stream(actors, provider_id))
                 if not self._paused:
-                    self._start_stream(owned, provider_id)
+                    self._start_stream(actors, provider_id)
 
-    def _make_stream(self, owned: _Owned, provider_id: str) -> StreamActor:
+    def _make_stream(self, actors: _WorkspaceActors, provider_id: str) -> StreamActor:
         return StreamActor(
             provider_id,
-            owned.view,
+            actors.view,
             self._connector,
             self._ingest,
             self._clock,
@@ -166,20 +166,20 @@ class OwnedActors:
             window_seconds=self._window_seconds,
         )
 
-    def _start_actors(self, owned: _Owned) -> None:
-        self._start_workspace(owned)
-        for provider_id in owned.streams:
-            self._start_stream(owned, provider_id)
+    def _start_actors(self, actors: _WorkspaceActors) -> None:
+        self._start_workspace(actors)
+        for provider_id in actors.streams:
+            self._start_stream(actors, provider_id)
 
-    def _start_workspace(self, owned: _Owned) -> None:
+    def _start_workspace(self, actors: _WorkspaceActors) -> None:
         self._supervisor.start(
-            _workspace_child(owned), owned.workspace.run, restart=Restart.PERMANENT
+            _workspace_child(actors), actors.workspace.run, restart=Restart.PERMANENT
         )
 
-    def _start_stream(self, owned: _Owned, provider_id: str) -> None:
-        _, actor = owned.streams[provider_id]
+    def _start_stream(self, actors: _WorkspaceActors, provider_id: str) -> None:
+        _, actor = actors.streams[provider_id]
         self._supervisor.start(
-            _stream_child(owned, provider_id), actor.run, restart=Restart.PERMANENT
+            _stream_child(actors, provider_id), actor.run, restart=Restart.PERMANENT
         )
 
     # --- stopping
@@ -192,7 +192,7 @@ class OwnedActors:
         self._paused = True
         async with trio.open_nursery() as nursery:
             for child in self._supervisor.children():
-                nursery.start_soon(self._stop, child.name)
+                nursery.start_soon(self._stop_child, child.name)
 
     def resume(self) -> None:
         """Start the actors again after `pause`.
@@ -200,72 +200,73 @@ class OwnedActors:
         Each stream reconnects with its own jitter, and seeds.
         """
         self._paused = False
-        for owned in self._owned.values():
-            self._start_actors(owned)
+        for actors in self._actors.values():
+            self._start_actors(actors)
 
-    async def let_go(self, workspace_id: str) -> bool:
+    async def stop_and_flush(self, workspace_id: str) -> bool:
         """Stop a workspace's actors and wait for the verdicts of all they submitted.
 
-        Returns False if that takes too long. After True nothing of the workspace is left here and
-        its lease may be released. After False, or a cancellation, the lease must be kept: the
-        workspace is still here, with everything that its actors hold.
+        This is a hand-over without the release of the lease. Returns False if it takes too long.
+        After True nothing of the workspace is left here, and its lease may be released. After
+        False, or a cancellation, the lease must be kept: the workspace is still here, with
+        everything that its actors hold.
 
         A workspace that is not here may still have submissions without a verdict, from before its
         actors were forgotten in a crash. Those verdicts are waited for, too.
         """
-        owned = self._owned.pop(workspace_id, None)
-        is_judged = False
+        actors = self._actors.pop(workspace_id, None)
+        is_flushed = False
         try:
-            if owned is not None:
-                async with owned.changing:
-                    await self._stop_actors(owned)
+            if actors is not None:
+                async with actors.changing:
+                    await self._stop_actors(actors)
             with trio.move_on_after(FLUSH_BUDGET_SECONDS):
-                for _, stream in owned.streams.values() if owned else ():
+                for _, stream in actors.streams.values() if actors else ():
                     await stream.wait_flushed()
                 await self._ingest.wait_until_judged(resource_of(workspace_id))
-                is_judged = True
+                is_flushed = True
         finally:
-            if owned is not None and is_judged:
-                self._keep_frames(owned)
-            elif owned is not None:
-                self._owned[workspace_id] = owned
-        if owned is not None and not is_judged and not self._paused:
-            self._start_actors(owned)
-        return is_judged
+            if actors is not None and is_flushed:
+                self._keep_frames(actors)
+            elif actors is not None:
+                self._actors[workspace_id] = actors
+        if actors is not None and not is_flushed and not self._paused:
+            self._start_actors(actors)
+        return is_flushed
 
-    async def drop(self, workspace_id: str) -> None:
-        """Stop a workspace's actors because it is no longer ours.
+    async def stop(self, workspace_id: str) -> None:
+        """Stop a workspace's actors without a flush, because its lease is no longer ours.
 
         Their submissions are still committed while our session lives. Leases edited by hand are
         outside the protocol.
         """
-        owned = self._owned.pop(workspace_id, None)
-        if owned is not None:
-            async with owned.changing:
-                await self._stop_actors(owned)
-            self._keep_frames(owned)
+        actors = self._actors.pop(workspace_id, None)
+        if actors is not None:
+            async with actors.changing:
+                await self._stop_actors(actors)
+            self._keep_frames(actors)
 
-    async def _stop_actors(self, owned: _Owned) -> None:
+    async def _stop_actors(self, actors: _WorkspaceActors) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._stop, _workspace_child(owned))
-            for provider_id in owned.streams:
-                nursery.start_soon(self._stop, _stream_child(owned, provider_id))
+            nursery.start_soon(self._stop_child, _workspace_child(actors))
+            for provider_id in actors.streams:
+                nursery.start_soon(self._stop_child, _stream_child(actors, provider_id))
 
-    async def _end_stream(self, owned: _Owned, provider_id: str) -> None:
+    async def _end_stream(self, actors: _WorkspaceActors, provider_id: str) -> None:
         """Stop a stream and submit what it has merged.
 
         Its successor has a buffer of its own. The stream is forgotten first, so that a `resume` in
         the meantime does not start it again.
         """
-        _, actor = owned.streams.pop(provider_id)
+        _, actor = actors.streams.pop(provider_id)
         try:
-            await self._stop(_stream_child(owned, provider_id))
+            await self._stop_child(_stream_child(actors, provider_id))
             with trio.move_on_after(FLUSH_BUDGET_SECONDS):
                 await actor.wait_flushed()
         finally:
-            self._ended_frames[owned.view.workspace_id].update(_frames(actor))
+            self._ended_frames[actors.view.workspace_id].update(_frames(actor))
 
-    async def _stop(self, child: str) -> None:
+    async def _stop_child(self, child: str) -> None:
         """Wait until this actor has ended, however long that takes.
 
         An actor that still runs may still submit. So its lease must not be released, and it must
@@ -275,9 +276,9 @@ class OwnedActors:
         while not await self._supervisor.stop(child, budget_seconds=STOP_BUDGET_SECONDS):
             pass
 
-    def _keep_frames(self, owned: _Owned) -> None:
-        for _, actor in owned.streams.values():
-            self._ended_frames[owned.view.workspace_id].update(_frames(actor))
+    def _keep_frames(self, actors: _WorkspaceActors) -> None:
+        for _, actor in actors.streams.values():
+            self._ended_frames[actors.view.workspace_id].update(_frames(actor))
 
     # --- what it knows of itself
 
@@ -297,15 +298,15 @@ class OwnedActors:
         received = merged + ignored + malformed + pending.
         """
         total: Counter[str] = Counter()
-        for workspace_id in self._owned.keys() | self._ended_frames.keys():
+        for workspace_id in self._actors.keys() | self._ended_frames.keys():
             total.update(self.frames_of(workspace_id))
         return total
 
     def frames_of(self, workspace_id: str) -> Counter[str]:
         """Return the frame counts of all streams that this workspace ever had here."""
         total = Counter(self._ended_frames.get(workspace_id, {}))
-        owned = self._owned.get(workspace_id)
-        for _, actor in owned.streams.values() if owned else ():
+        actors = self._actors.get(workspace_id)
+        for _, actor in actors.streams.values() if actors else ():
             total.update(_frames(actor))
         return total
 
@@ -314,7 +315,7 @@ class OwnedActors:
             "paused": self._paused,
             "actors": self._supervisor.statistics(),
             "workspaces": {
-                workspace_id: _describe(owned) for workspace_id, owned in self._owned.items()
+                workspace_id: _describe(actors) for workspace_id, actors in self._actors.items()
             },
         }
 
@@ -324,22 +325,22 @@ def resource_of(workspace_id: str) -> str:
     return f"workspace:{workspace_id}"
 
 
-def _describe(owned: _Owned) -> dict[str, Any]:
+def _describe(actors: _WorkspaceActors) -> dict[str, Any]:
     return {
-        **owned.workspace.statistics(),
-        "token": owned.view.ownership.token,
+        **actors.workspace.statistics(),
+        "token": actors.view.ownership.token,
         "streams": {
-            provider_id: actor.statistics() for provider_id, (_, actor) in owned.streams.items()
+            provider_id: actor.statistics() for provider_id, (_, actor) in actors.streams.items()
         },
     }
 
 
-def _workspace_child(owned: _Owned) -> str:
-    return f"workspace:{owned.view.workspace_id}"
+def _workspace_child(actors: _WorkspaceActors) -> str:
+    return f"workspace:{actors.view.workspace_id}"
 
 
-def _stream_child(owned: _Owned, provider_id: str) -> str:
-    return f"stream:{owned.view.workspace_id}/{provider_id}"
+def _stream_child(actors: _WorkspaceActors, provider_id: str) -> str:
+    return f"stream:{actors.view.workspace_id}/{provider_id}"
 
 
 def _frames(actor: StreamActor) -> Mapping[str, int]:
