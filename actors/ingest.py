@@ -254,7 +254,7 @@ class IngestActor:
 
     async def _quarantine(self, submission: Submission, error: UnitPoisoned) -> Receipt:
         async def attempt(session: SessionRef, unit: int) -> Sequence[Receipt]:
-            return [await self._store.quarantine(session, unit, submission, error)]
+            return await self._store.quarantine(session, unit, submission, error)
 
         (receipt,) = await self._until_verdict(attempt)
         return receipt

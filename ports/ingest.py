@@ -84,10 +84,10 @@ class IngestStore(Protocol):
 
     async def quarantine(
         self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
-    ) -> Receipt:
-        """Write this submission's updates to quarantine instead.
+    ) -> Sequence[Receipt]:
+        """Write this submission's updates to quarantine instead; return its receipt, alone.
 
-        The fence and the unit number are those of the unit.
+        The fence and the unit number are those of the unit. Raises as `commit_unit`.
         """
 
 

@@ -1,7 +1,7 @@
 """New connections to PostgreSQL: the server must be supported, and the session's waits bounded.
 
 Owns the settings of a new session, and the check that the server applied them. It must never keep a
-connection; storage/gateway.py does that. All of it runs in asyncio.
+connection; storage/connection_pool.py does that. All of it runs in asyncio.
 
 A pooler may drop the settings that a client sends at the start (PgBouncer's
 `ignore_startup_parameters`). Every timeout is then 0, which means none, and no error says so. So
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
+from storage.driver_errors import FAILURES
 from storage.dsn import UNUSABLE
 from storage.faults import SESSION_UNBOUNDED, DatabaseRefused, is_lost
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 OLDEST_MAJOR: Final = 15
 TRANSACTION_TIMEOUT_SINCE: Final = 17
-# Errors of the driver or the network, not of the server: the session's state is then unknown.
-DOUBTFUL: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ async def connect_to_one(hosts: list[str], timeout: float, **options: Any) -> Co
             connection: Connection = await asyncpg.connect(
                 host, timeout=timeout / len(hosts), **options
             )
-        except (asyncpg.PostgresError, *DOUBTFUL, ValueError) as error:
+        except (*FAILURES, ValueError) as error:
             if isinstance(error, ValueError) and not isinstance(error, OSError):
                 # The driver's message about the DSN may repeat a part of it.
                 raise DatabaseRefused("dsn", UNUSABLE, permanent=True) from None

@@ -1,7 +1,7 @@
 """Our exceptions for PostgreSQL's errors: it is away, it refuses, or the data itself is at fault.
 
 Owns the lists of errors. Knows only SQLSTATEs and constraint names, not the driver;
-storage/gateway.py catches the driver's exceptions and asks here. An error that is in no list counts
+storage/driver_errors.py translates the driver's exceptions and asks here. An error that is in no list counts
 as the environment's: the batch is kept and nothing is thrown away.
 """
 

@@ -1,35 +1,32 @@
-"""The way to PostgreSQL: every call, its transaction and its connection.
+"""The way to PostgreSQL: every call, from trio to asyncio and back.
 
-Only this module and storage/connecting.py know asyncpg; only this one knows trio-asyncio. Owns the
-bridge to asyncio, and the connections from opening to closing. Every call crosses the bridge once:
-one asyncio coroutine acquires a connection, works, commits and gives the connection back.
-`async with` over the bridge is banned: a cancelled trio scope cancels the wrapped `__aexit__`
-before its first step, and the connection is lost for good.
+Only this module knows trio-asyncio. Owns the bridge to asyncio, the slots, and the bounds of a
+call. Every call crosses the bridge once, with one asyncio coroutine (storage/transactions.py): it
+acquires a connection, works, commits and gives the connection back. `async with` over the bridge is
+banned: a cancelled trio scope cancels the wrapped `__aexit__` before its first step, and the
+connection is lost for good.
 
 Cancellation over the bridge is cooperative, so each wait is bounded inside asyncio as well:
 connecting, acquiring, every command (`command_timeout` here, `statement_timeout` a second less on
 the server), and the clean-up afterwards.
-
-A connection is used again only after a round trip has shown that its session is in order. There is
-no pool class: idle connections are in a list, a trio limiter counts slots, and a connection belongs
-either to one coroutine or to the list. asyncpg's own pool needs a round trip at every release, and
-can lose a connection to a badly timed cancellation.
 """
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-import asyncpg
 import trio
 import trio_asyncio  # type: ignore[import-untyped]
 
 from storage.bridge import Bridge
-from storage.connecting import DOUBTFUL, SessionBounds, connect_to_one, open_session, server_version
-from storage.faults import CommitInDoubt, DatabaseAway, DatabaseRefused, explain_error, is_lost
+from storage.connecting import SessionBounds, connect_to_one
+from storage.connection_pool import ConnectionPool, DatabaseCounts
+from storage.faults import DatabaseAway
 from storage.hosts import each_host
+from storage.listening import listen_until_demoted
+from storage.transactions import READ, WRITE, Transactions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,17 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_ATTEMPTS: Final = 5  # for work that meets a deadlock or a serialization failure
 DEADLINE_SECONDS: Final = 8.0
-_WRITE: Final = "BEGIN"
-_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_RERUN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_STALE_PLAN: Final = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
-# Whether the server is a standby, or a primary that was made read-only. Open sessions are not told
-# of either.
-_IS_DEMOTED: Final = (
-    "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
-)
 
 
 @asynccontextmanager
@@ -99,45 +86,28 @@ class Database:
         statement_timeout: float = 5.0,
         command_timeout: float = 6.0,
         lock_timeout: float = 2.0,
-        settle_timeout: float = 1.0,
-        family: list[Database] | None = None,
+        cleanup_timeout: float = 1.0,
+        family: list[ConnectionPool] | None = None,
     ) -> None:
         """All times are in seconds.
 
-        `settle_timeout`: how long a cancelled or failed call may take to leave its session clean,
-        or to learn how its COMMIT ended. After that its connection is closed. `family`: the other
-        Databases on the same server; this one joins them. If one of them finds the server gone or
-        demoted, that holds for all.
+        `cleanup_timeout`: how long a cancelled or failed call may take to leave its session clean,
+        or to learn how its COMMIT ended. After that its connection is closed. `family`: the pools
+        of the other Databases on the same server; this one's joins them. If one of them finds the
+        server gone or demoted, that holds for all.
         """
-        self._dsn = dsn
-        self._hosts: list[str] = []  # of the DSN; the one that accepted last is first
         self._slots = trio.CapacityLimiter(pool_size)
-        self._connect_timeout = connect_timeout
         self._acquire_timeout = acquire_timeout
-        self._command_timeout = command_timeout
-        self._settle_timeout = settle_timeout
-        self._bounds = SessionBounds(application_name, statement_timeout, lock_timeout)
-        self._server_version: str | None = None
-        self._idle: list[tuple[Connection, int]] = []  # each with the generation it was opened in
-        self._generation = 0
-        self._listeners: set[asyncio.Event] = set()
-        self._closed = False
-        self._family = [] if family is None else family
-        self._family.append(self)
-        self._counts = dict.fromkeys(
-            (
-                "calls",
-                "opened",
-                "terminated",
-                "expired",
-                "reruns",
-                "commits_unknown",
-                "deadlines",
-                "listening",
-            ),
-            0,
+        self._counts = DatabaseCounts()
+        self._pool = ConnectionPool(
+            dsn,
+            SessionBounds(application_name, statement_timeout, lock_timeout),
+            self._counts,
+            [] if family is None else family,
+            connect_timeout=connect_timeout,
+            command_timeout=command_timeout,
         )
-        self._last_error: str | None = None
+        self._transactions = Transactions(self._pool, self._counts, cleanup_timeout=cleanup_timeout)
 
     async def run(
         self,
@@ -157,21 +127,23 @@ class Database:
         breaks, nobody knows whether its last statement took effect.
 
         Raises DatabaseAway (CommitInDoubt is one), DatabaseRefused or UnitPoisoned. Cancellable: it
-        then returns within `settle_timeout`. If a COMMIT had been sent and is answered within that
+        then returns within `cleanup_timeout`. If a COMMIT had been sent and is answered within that
         time, it returns the answer of `work`.
         """
         self._require_open()
-        self._counts["calls"] += 1
-        begin = None if not in_transaction else _READ if readonly else _WRITE
+        self._counts.calls += 1
+        begin = None if not in_transaction else READ if readonly else WRITE
+        perform = trio_asyncio.aio_as_trio(self._transactions.perform)
         with trio.move_on_after(deadline_seconds):
             await self._take_slot()
             try:
-                result: T = await trio_asyncio.aio_as_trio(self._perform)(work, begin, fresh)
+                result: T = await perform(work, begin, fresh=fresh)
                 return result
             finally:
                 self._slots.release()
-        self._counts["deadlines"] += 1
-        raise self._note(DatabaseAway(f"no answer within {deadline_seconds:g} s", retry_after=0.5))
+        self._counts.deadlines += 1
+        away = DatabaseAway(f"no answer within {deadline_seconds:g} s", retry_after=0.5)
+        raise self._counts.note(away)
 
     async def listen(
         self, channel: str, on_notice: Callable[[str], None], *, check_seconds: float = 10.0
@@ -186,18 +158,20 @@ class Database:
         read-only. Cancellable at any moment.
         """
         self._require_open()
-        await trio_asyncio.aio_as_trio(self._listen)(channel, on_notice, check_seconds)
-        raise self._note(DatabaseAway("the server has become read-only", retry_after=0.2))
+        listen = trio_asyncio.aio_as_trio(listen_until_demoted)
+        await listen(self._pool, self._counts, channel, on_notice, check_seconds)
+        away = DatabaseAway("the server has become read-only", retry_after=0.2)
+        raise self._counts.note(away)
 
     async def aclose(self) -> None:
         """Close idle connections politely, within 3 s.
 
         A connection in use closes when its call ends.
         """
-        self._closed = True
+        self._pool.closed = True
         with trio.CancelScope(shield=True), trio.move_on_after(3):
-            await trio_asyncio.aio_as_trio(self._close_idle)()
-        self._drop_idle()
+            await trio_asyncio.aio_as_trio(self._pool.close_idle)()
+        self._pool.drop_idle()
 
     def statistics(self) -> dict[str, Any]:
         slots = self._slots.statistics()
@@ -205,14 +179,13 @@ class Database:
             "pool_size": int(slots.total_tokens),
             "in_use": int(slots.borrowed_tokens),
             "waiting": slots.tasks_waiting,
-            "idle": len(self._idle),
-            **self._counts,
-            "server_version": self._server_version,
-            "last_error": self._last_error,
+            "idle": len(self._pool),
+            **asdict(self._counts),
+            "server_version": self._pool.server_version,
         }
 
     def _require_open(self) -> None:
-        if self._closed:
+        if self._pool.closed:
             raise RuntimeError("this Database has been closed")
 
     async def _take_slot(self) -> None:
@@ -220,221 +193,4 @@ class Database:
             await self._slots.acquire()
         if waiting.cancelled_caught:
             message = f"no connection became free within {self._acquire_timeout:g} s"
-            raise self._note(DatabaseAway(message, retry_after=0.5))
-
-    # --- asyncio: one coroutine for each call ---------------------------------------------------------------------
-
-    async def _perform(
-        self, work: Callable[[Connection], Awaitable[T]], begin: str | None, fresh: bool
-    ) -> T:
-        attempt = 1
-        plans_renewed = False
-        while True:
-            try:
-                return await self._attempt(work, begin, fresh)
-            except _RERUN as error:
-                if attempt == MAX_ATTEMPTS:
-                    raise self._translate(error) from error
-                attempt += 1
-            except _STALE_PLAN as error:  # a migration ran; asyncpg has dropped its plans by now
-                if plans_renewed:
-                    raise self._translate(error) from error
-                plans_renewed = True
-            except (asyncpg.PostgresError, *DOUBTFUL) as error:
-                raise self._translate(error) from error
-            self._counts["reruns"] += 1
-
-    async def _attempt(
-        self, work: Callable[[Connection], Awaitable[T]], begin: str | None, fresh: bool
-    ) -> T:
-        connection, generation = await self._open() if fresh else await self._obtain()
-        try:
-            if begin is not None:
-                await connection.execute(begin)
-            result = await work(connection)
-            if begin is not None:
-                await self._commit(connection, result, changes=begin is _WRITE)
-        except BaseException as error:
-            await self._settle(connection, generation, error)
-            raise
-        self._give_back(connection, generation)
-        return result
-
-    async def _commit(self, connection: Connection, result: object, *, changes: bool) -> None:
-        """Send COMMIT and wait for its answer, also when the call is cancelled meanwhile.
-
-        Without the answer, the caller would be in doubt for no reason. Raises CommitInDoubt if
-        there is none and the transaction was to change data.
-        """
-        sent = asyncio.ensure_future(connection.execute("COMMIT"))
-        try:
-            try:
-                status = await asyncio.shield(sent)
-            except asyncio.CancelledError:
-                status = await asyncio.wait_for(sent, self._settle_timeout)
-        except (asyncpg.PostgresError, *DOUBTFUL) as error:
-            if changes and not _was_answered(error):
-                self._counts["commits_unknown"] += 1
-                raise self._note(CommitInDoubt(result)) from error
-            raise
-        if status != "COMMIT":
-            raise RuntimeError(
-                f"work went on after an error inside its transaction, which ended in {status}"
-            )
-
-    async def _settle(self, connection: Connection, generation: int, error: BaseException) -> None:
-        """Clean up after a failure: keep the connection or close it.
-
-        It is kept if one round trip within `settle_timeout` proves the session clean.
-        """
-        sqlstate = getattr(error, "sqlstate", None)
-        if is_lost(sqlstate) or isinstance(error, (TimeoutError, CommitInDoubt)):
-            self._expire()  # a server that runs would have answered in the command's time
-        in_doubt = (
-            isinstance(error, (*DOUBTFUL, CommitInDoubt))
-            or is_lost(sqlstate)
-            or connection.is_closed()
-        )
-        clean = False
-        try:
-            if not in_doubt:
-                await asyncio.wait_for(connection.execute("ROLLBACK"), self._settle_timeout)
-                clean = True
-        except (asyncpg.PostgresError, *DOUBTFUL):
-            pass
-        finally:  # also when the loop ends and cancels us here
-            if clean:
-                self._give_back(connection, generation)
-            else:
-                self._terminate(connection)
-
-    async def _listen(
-        self, channel: str, on_notice: Callable[[str], None], check_seconds: float
-    ) -> None:
-        """Listen until the server is found demoted. Raises when the connection fails."""
-        try:
-            connection, _ = await self._open()
-            self._counts["listening"] += 1
-            try:
-                await self._hear(connection, channel, on_notice, check_seconds)
-            finally:
-                self._counts["listening"] -= 1
-                self._terminate(connection)
-        except (asyncpg.PostgresError, *DOUBTFUL) as error:
-            if is_lost(getattr(error, "sqlstate", None)):
-                self._expire()
-            raise self._translate(error) from error
-        self._expire()
-
-    async def _hear(
-        self,
-        connection: Connection,
-        channel: str,
-        on_notice: Callable[[str], None],
-        check_seconds: float,
-    ) -> None:
-        look = asyncio.Event()  # set when this connection or its server may have failed
-        connection.add_termination_listener(lambda _connection: look.set())
-        await connection.add_listener(
-            channel, lambda _connection, _pid, _channel, payload: on_notice(payload)
-        )
-        on_notice("")
-        self._listeners.add(look)
-        try:
-            while not await connection.fetchval(_IS_DEMOTED):
-                with suppress(TimeoutError):  # before 3.12, wait_for may swallow a cancellation
-                    async with asyncio.timeout(check_seconds):
-                        await look.wait()
-                look.clear()
-                if connection.is_closed():
-                    raise asyncpg.ConnectionDoesNotExistError(
-                        "the connection that listened has ended"
-                    )
-        finally:
-            self._listeners.discard(look)
-
-    async def _obtain(self) -> tuple[Connection, int]:
-        while self._idle:
-            connection, generation = self._idle.pop()
-            if generation == self._generation and not connection.is_closed():
-                return connection, generation
-            self._terminate(connection)
-        return await self._open()
-
-    async def _open(self) -> tuple[Connection, int]:
-        generation = self._generation
-        try:
-            self._hosts = self._hosts or each_host(self._dsn)
-            connection = await open_session(
-                self._hosts,
-                self._bounds,
-                connect_timeout=self._connect_timeout,
-                command_timeout=self._command_timeout,
-            )
-        except ValueError as error:
-            raise self._note(DatabaseRefused("dsn", str(error), permanent=True)) from None
-        except DatabaseRefused as refusal:
-            self._note(refusal)
-            raise
-        self._counts["opened"] += 1
-        self._server_version = server_version(connection)
-        return connection, generation
-
-    def _give_back(self, connection: Connection, generation: int) -> None:
-        if self._closed or generation != self._generation or connection.is_closed():
-            self._terminate(connection)
-        else:
-            self._idle.append((connection, generation))
-
-    def _terminate(self, connection: Connection) -> None:
-        self._counts["terminated"] += 1
-        connection.terminate()
-
-    def _expire(self) -> None:
-        """Drop idle connections and make listeners check theirs.
-
-        The server is gone or demoted, and all connections of the family are on that server.
-        """
-        self._counts["expired"] += 1
-        for database in self._family:
-            database._generation += 1
-            database._drop_idle()
-            for look in database._listeners:
-                look.set()
-
-    def _drop_idle(self) -> None:
-        while self._idle:
-            self._terminate(self._idle.pop()[0])
-
-    async def _close_idle(self) -> None:
-        while self._idle:
-            connection, _ = self._idle.pop()
-            try:
-                await connection.close(timeout=1)
-            except (asyncpg.PostgresError, *DOUBTFUL):
-                self._terminate(connection)
-
-    def _translate(self, error: BaseException) -> Exception:
-        """Return our exception for one of the driver's."""
-        if isinstance(error, asyncpg.PostgresError):
-            sqlstate = error.sqlstate or "XX000"
-            return self._note(
-                explain_error(sqlstate, getattr(error, "constraint_name", None), str(error))
-            )
-        return self._note(
-            DatabaseAway(f"PostgreSQL does not answer: {_name_error(error)}", retry_after=0.2)
-        )
-
-    def _note(self, error: Exception) -> Exception:
-        self._last_error = f"{type(error).__name__}: {error}"
-        return error
-
-
-def _name_error(error: BaseException) -> str:
-    """Return the error's type and text; some, like a timeout, have no text."""
-    return ": ".join(part for part in (type(error).__name__, str(error)) if part)
-
-
-def _was_answered(error: BaseException) -> bool:
-    """Return whether the server itself said that the COMMIT failed, in a session that goes on."""
-    return isinstance(error, asyncpg.PostgresError) and not is_lost(error.sqlstate)
+            raise self._counts.note(DatabaseAway(message, retry_after=0.5))

@@ -6,6 +6,7 @@ decides what is written.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ports.ingest import CommitUnknown
@@ -15,7 +16,7 @@ from storage.unit import ingest_unit, quarantine_unit
 from storage.unit_locks import locked_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
@@ -23,15 +24,14 @@ if TYPE_CHECKING:
     from storage.gateway import Connection, Database
     from storage.unit_steps import Rows, Statement
 
-    Unit = Generator[Statement, Rows, list[Receipt]]
-
 T = TypeVar("T")
 
 
 class PostgresIngestStore:
     """ports.ingest.IngestStore.
 
-    One unit is in flight at a time, because each takes the session's own row.
+    One unit is in flight at a time, because each takes the session's own row. The gateway may do
+    the work of a call again, and each time it drives a new unit.
     """
 
     def __init__(self, database: Database) -> None:
@@ -40,16 +40,26 @@ class PostgresIngestStore:
     async def commit_unit(
         self, session: SessionRef, unit: int, submissions: Sequence[Submission]
     ) -> Sequence[Receipt]:
-        return await self._commit(lambda: ingest_unit(session, unit, submissions))
+        async def work(connection: Connection) -> list[Receipt]:
+            return await drive(ingest_unit(session, unit, submissions), connection)
+
+        with _commit_may_be_unknown():
+            return await self._database.run(work)
 
     async def quarantine(
         self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
-    ) -> Receipt:
-        (receipt,) = await self._commit(lambda: quarantine_unit(session, unit, submission, error))
-        return receipt
+    ) -> Sequence[Receipt]:
+        async def work(connection: Connection) -> list[Receipt]:
+            return await drive(quarantine_unit(session, unit, submission, error), connection)
+
+        with _commit_may_be_unknown():
+            return await self._database.run(work)
 
     async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
-        return await self._database.run(lambda connection: drive(locked_rows(rows), connection))
+        async def work(connection: Connection) -> dict[Key, str]:
+            return await drive(locked_rows(rows), connection)
+
+        return await self._database.run(work)
 
     async def load_last_unit(self, session: SessionRef) -> int | None:
         async def work(connection: Connection) -> Any:
@@ -58,11 +68,14 @@ class PostgresIngestStore:
         last_unit: int | None = await self._database.run(work, fresh=True)
         return last_unit
 
-    async def _commit(self, make_unit: Callable[[], Unit]) -> list[Receipt]:
-        try:
-            return await self._database.run(lambda connection: drive(make_unit(), connection))
-        except CommitInDoubt as doubt:
-            raise CommitUnknown(str(doubt), doubt.result) from doubt
+
+@contextmanager
+def _commit_may_be_unknown() -> Iterator[None]:
+    """Raise CommitUnknown, with the receipts judged before, when a COMMIT was not answered."""
+    try:
+        yield
+    except CommitInDoubt as doubt:
+        raise CommitUnknown(str(doubt), doubt.result) from doubt
 
 
 async def drive(unit: Generator[Statement, Rows, T], connection: Connection) -> T:

@@ -14,11 +14,14 @@ The connection that listens for notices comes on top of these.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from storage.gateway import Database
+
+if TYPE_CHECKING:
+    from storage.connection_pool import ConnectionPool
 
 _SAID: Final = ("server_version", "last_error")
 
@@ -31,7 +34,7 @@ class Pools:
 
     def __init__(self, dsn: str, *, collecting: int, api: int, application_name: str) -> None:
         """`collecting` and `api`: the number of connections for that purpose."""
-        family: list[Database] = []
+        family: list[ConnectionPool] = []
 
         def pool(size: int) -> Database:
             return Database(dsn, pool_size=size, application_name=application_name, family=family)

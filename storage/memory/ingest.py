@@ -42,9 +42,8 @@ class MemoryIngestStore:
 
     async def quarantine(
         self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
-    ) -> Receipt:
-        (receipt,) = await self._commit(quarantine_unit(session, unit, submission, error), ())
-        return receipt
+    ) -> Sequence[Receipt]:
+        return await self._commit(quarantine_unit(session, unit, submission, error), ())
 
     async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
         """Return the rows that are held.

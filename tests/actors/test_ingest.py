@@ -56,7 +56,7 @@ class Watched:
     async def load_last_unit(self, session: SessionRef) -> int | None:
         return await self._store.load_last_unit(session)
 
-    async def quarantine(self, *args: Any) -> Receipt:
+    async def quarantine(self, *args: Any) -> Sequence[Receipt]:
         return await self._store.quarantine(*args)
 
 

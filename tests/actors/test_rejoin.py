@@ -49,7 +49,7 @@ class Hesitant:
         await self.may_speak.wait()
         return await self._store.load_last_unit(session)
 
-    async def quarantine(self, *args: object) -> Receipt:
+    async def quarantine(self, *args: object) -> Sequence[Receipt]:
         raise NotImplementedError
 
     async def find_locked(self, rows: object) -> Mapping[Key, str]:

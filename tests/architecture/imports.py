@@ -32,7 +32,8 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 GATEWAY: Final = ("storage/gateway.py",)
-DRIVER: Final = (*GATEWAY, "storage/connecting.py")
+DRIVER: Final = ("storage/connecting.py", "storage/driver_errors.py")
+LOOP: Final = ("storage/connection_pool.py", "storage/transactions.py", "storage/listening.py")
 BRIDGE: Final = ("storage/bridge.py",)
 MIGRATIONS: Final = ("storage/migrations/",)
 ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -40,7 +41,7 @@ ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "trio_asyncio": GATEWAY,
     # SQLAlchemy's asyncpg dialect wants an asyncio loop of its own, in a thread, before the tree
     # starts.
-    "asyncio": (*GATEWAY, *BRIDGE, *MIGRATIONS),
+    "asyncio": (*LOOP, *BRIDGE, *MIGRATIONS),
     "alembic": MIGRATIONS,
     "sqlalchemy": MIGRATIONS,
 }

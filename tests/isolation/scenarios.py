@@ -225,9 +225,9 @@ async def send_for_a_device_that_only_they_have(harness: Harness) -> Any:
 @drives("append_quarantine")
 async def set_poison_aside(harness: Harness) -> Any:
     poison = Submission("http", "t", (update(OURS, 2, 20),))
-    return (
-        await harness.stores.ingest.quarantine(SESSION, 999, poison, UnitPoisoned("22021", "NUL"))
-    ).results
+    poisoned = UnitPoisoned("22021", "NUL")
+    (receipt,) = await harness.stores.ingest.quarantine(SESSION, 999, poison, poisoned)
+    return receipt.results
 
 
 _OUR_ROWS = """ SELECT 1 FROM device_state s, snapshots n, connection_state c, poll_cycles p

@@ -22,7 +22,7 @@ def impatient(dsn: str, *, command_timeout: float = 0.3) -> Database:
         connect_timeout=0.3,
         command_timeout=command_timeout,
         acquire_timeout=0.3,
-        settle_timeout=0.2,
+        cleanup_timeout=0.2,
     )
 
 

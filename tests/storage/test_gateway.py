@@ -12,6 +12,7 @@ import trio.testing
 from ports.ingest import UnitPoisoned
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.gateway import Database, open_bridge
+from storage.transactions import WRITE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ CREATE = "CREATE TABLE notes (note_id integer PRIMARY KEY, text text)"
 async def single(dsn: str) -> AsyncIterator[Database]:
     """A pool of one connection, so that a lost one is noticed at once, and a table to write to."""
     async with open_bridge():
-        database = Database(dsn, pool_size=1, settle_timeout=0.5)
+        database = Database(dsn, pool_size=1, cleanup_timeout=0.5)
         await database.run(lambda connection: connection.execute(CREATE))
         yield database
         await database.aclose()
@@ -66,7 +67,7 @@ async def test_a_read_only_run_sees_one_snapshot(dsn: str, single: Database) -> 
     async def work(connection: Connection) -> tuple[int, int]:
         before = await connection.fetchval("SELECT count(*) FROM notes")
         # A second connection of the same loop; nothing else may be awaited in production.
-        await other._perform(write_note, "BEGIN", False)
+        await other._transactions.perform(write_note, WRITE, fresh=False)
         return before, await connection.fetchval("SELECT count(*) FROM notes")
 
     assert await single.run(work, readonly=True) == (0, 0)
@@ -191,7 +192,9 @@ async def test_a_killed_backend_costs_one_call_and_every_idle_connection(dsn: st
 
         async def work(connection: Connection) -> None:
             # Another idle connection first, so that there is something to drop.
-            await database._perform(lambda other: other.execute("SELECT 1"), None, False)
+            await database._transactions.perform(
+                lambda other: other.execute("SELECT 1"), None, fresh=False
+            )
             await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
         with pytest.raises(DatabaseAway, match="administrator command"):
@@ -300,7 +303,7 @@ async def test_a_call_cancelled_at_any_moment_gives_its_connection_back(
 ) -> None:
     """From the first bytes of connecting to the answer of COMMIT, a quarter of a millisecond apart."""
     async with open_bridge():
-        database = Database(dsn, pool_size=1, settle_timeout=0.5)
+        database = Database(dsn, pool_size=1, cleanup_timeout=0.5)
         with trio.move_on_after(fraction * 0.000_25):
             await database.run(lambda connection: connection.execute("SELECT pg_sleep(0.001)"))
         with trio.fail_after(1):

@@ -89,7 +89,9 @@ async def test_poison_fails_the_whole_unit_and_quarantine_takes_it(
     with pytest.raises(UnitPoisoned) as poisoned:
         await cast.commit(good, poison)
     assert await cast.sequences("bus-2") == []
-    receipt = await cast.stores.ingest.quarantine(cast.session, cast.unit, poison, poisoned.value)
+    (receipt,) = await cast.stores.ingest.quarantine(
+        cast.session, cast.unit, poison, poisoned.value
+    )
     assert [result.reason for result in receipt.results] == ["data_error"]
     assert await fetch(database, "SELECT device_id, reason FROM quarantine") == [
         ("bus-1", "data_error")
@@ -127,7 +129,7 @@ async def test_a_missing_partition_is_the_environments_fault_not_the_datas(
 @pytest.fixture
 async def lossy(dsn: str) -> AsyncIterator[tuple[Proxy, Cast]]:
     async with open_proxy(dsn) as proxy, open_bridge():
-        database = Database(proxy.dsn, pool_size=2, command_timeout=1, settle_timeout=0.5)
+        database = Database(proxy.dsn, pool_size=2, command_timeout=1, cleanup_timeout=0.5)
         yield proxy, await settle(make_postgres_stores(database))
         await database.aclose()
 

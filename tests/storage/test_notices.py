@@ -143,7 +143,7 @@ async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed_by_it(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listener.listen, CHANNEL, ear)
             assert await ear.heard() == ""
-            while not (waiting := [look for look in listener._listeners if look._waiters]):
+            while not (waiting := [look for look in listener._pool.listeners if look._waiters]):
                 await trio.testing.wait_all_tasks_blocked(0.01)
             waiting[0].set()
             nursery.cancel_scope.cancel()

@@ -337,7 +337,7 @@ async def test_an_update_that_crashes_the_rule_is_quarantined_alone(world: World
 async def test_quarantine_keeps_the_updates_and_takes_the_units_number(world: World) -> None:
     bad = world.update("bus-2", world.ago(minutes=3), soc_percent=50.0, trace_id="a\x00b")
     error = UnitPoisoned("22021", "a NUL")
-    receipt = await world.stores.ingest.quarantine(world.session, 5, submission(bad, bad), error)
+    (receipt,) = await world.stores.ingest.quarantine(world.session, 5, submission(bad, bad), error)
     quarantined = Result(Outcome.QUARANTINED, Reason.DATA_ERROR, detail="22021")
     assert (receipt.unit, receipt.results, receipt.facts_written) == (
         5,
@@ -353,7 +353,7 @@ async def test_quarantine_keeps_the_updates_and_takes_the_units_number(world: Wo
 
 async def test_facts_that_the_database_refuses_leave_a_quarantine_row(world: World) -> None:
     facts = submission(cursor=CursorAdvance(HARBOUR, "liar", "a\x00b"))
-    receipt = await world.stores.ingest.quarantine(
+    (receipt,) = await world.stores.ingest.quarantine(
         world.session, 1, facts, UnitPoisoned("22021", "a NUL")
     )
     assert receipt.results == ()

@@ -1,0 +1,155 @@
+"""The connections of one Database, from opening to closing. All of it runs in asyncio.
+
+Owns the idle connections, and the moment from which all of them are useless. It must never hand out
+a connection that was not given back in order.
+
+Idle connections are in a list, and a connection belongs either to one coroutine or to the list.
+asyncpg's own pool needs a round trip at every release, and can lose a connection to a badly timed
+cancellation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from storage.connecting import open_session, server_version
+from storage.driver_errors import FAILURES
+from storage.faults import DatabaseRefused
+from storage.hosts import each_host
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from storage.connecting import Connection, SessionBounds
+
+E = TypeVar("E", bound=Exception)
+
+
+@dataclass(slots=True)
+class DatabaseCounts:
+    """Counts of one Database since it was made, and its last error."""
+
+    calls: int = 0
+    opened: int = 0
+    terminated: int = 0
+    expired: int = 0
+    reruns: int = 0
+    commits_unknown: int = 0
+    deadlines: int = 0
+    listening: int = 0
+    last_error: str | None = None
+
+    def note(self, error: E) -> E:
+        """Keep the error's text, and return the error."""
+        self.last_error = f"{type(error).__name__}: {error}"
+        return error
+
+
+class PooledConnection(NamedTuple):
+    """A connection, and the pool's generation in which it was opened."""
+
+    connection: Connection
+    generation: int
+
+
+class ConnectionPool:
+    """Connections of one Database. It does not count slots; the Database does."""
+
+    def __init__(
+        self,
+        dsn: str,
+        bounds: SessionBounds,
+        counts: DatabaseCounts,
+        family: list[ConnectionPool],
+        *,
+        connect_timeout: float,
+        command_timeout: float,
+    ) -> None:
+        """`family`: all pools on the same server; this one joins them."""
+        self._dsn = dsn
+        self._bounds = bounds
+        self._counts = counts
+        self._connect_timeout = connect_timeout
+        self._command_timeout = command_timeout
+        self._hosts: list[str] = []  # of the DSN; the one that accepted last is first
+        self._idle: list[PooledConnection] = []
+        self._generation = 0
+        self._family = family
+        self._family.append(self)
+        self.listeners: set[asyncio.Event] = set()  # set when listeners must look at their server
+        self.closed = False
+        self.server_version: str | None = None
+
+    def __len__(self) -> int:
+        """Return the number of idle connections."""
+        return len(self._idle)
+
+    async def obtain(self) -> PooledConnection:
+        """Return an idle connection, or open one."""
+        while self._idle:
+            pooled = self._idle.pop()
+            if self._is_usable(pooled):
+                return pooled
+            self.terminate(pooled)
+        return await self.open()
+
+    async def open(self) -> PooledConnection:
+        """Open a connection. Raises the driver's errors, or DatabaseRefused."""
+        generation = self._generation
+        try:
+            self._hosts = self._hosts or each_host(self._dsn)
+            connection = await open_session(
+                self._hosts,
+                self._bounds,
+                connect_timeout=self._connect_timeout,
+                command_timeout=self._command_timeout,
+            )
+        except ValueError as error:
+            refusal = DatabaseRefused("dsn", str(error), permanent=True)
+            raise self._counts.note(refusal) from None
+        except DatabaseRefused as refusal:
+            self._counts.note(refusal)
+            raise
+        self._counts.opened += 1
+        self.server_version = server_version(connection)
+        return PooledConnection(connection, generation)
+
+    def give_back(self, pooled: PooledConnection) -> None:
+        """Keep a connection whose session is in order, or terminate it if it is useless."""
+        if self.closed or not self._is_usable(pooled):
+            self.terminate(pooled)
+        else:
+            self._idle.append(pooled)
+
+    def terminate(self, pooled: PooledConnection) -> None:
+        self._counts.terminated += 1
+        pooled.connection.terminate()
+
+    def expire(self) -> None:
+        """Drop idle connections and make listeners check theirs.
+
+        The server is gone or demoted, and all connections of the family are on that server.
+        """
+        self._counts.expired += 1
+        for pool in self._family:
+            pool._generation += 1
+            pool.drop_idle()
+            for look in pool.listeners:
+                look.set()
+
+    def drop_idle(self) -> None:
+        while self._idle:
+            self.terminate(self._idle.pop())
+
+    async def close_idle(self) -> None:
+        """Close idle connections politely."""
+        while self._idle:
+            pooled = self._idle.pop()
+            try:
+                await pooled.connection.close(timeout=1)
+            except FAILURES:
+                self.terminate(pooled)
+
+    def _is_usable(self, pooled: PooledConnection) -> bool:
+        return pooled.generation == self._generation and not pooled.connection.is_closed()
