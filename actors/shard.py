@@ -378,7 +378,7 @@ class ShardActor:
             "pending": ingest["pending"],
             "units": ingest["units"],
             "failing": ingest["failing"],
-            "lanes": ingest["mailbox"]["lanes"],
+            "lanes": ingest["mailbox"].lanes,
             "workspaces": len(self._runner.workspace_ids()),
             "parked": self._runner.parked(),
             "restarts": self._runner.restarts(),

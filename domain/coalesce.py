@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.signals import PLAIN_VALUES, InvalidValue, check_value
@@ -28,6 +29,27 @@ class Merged(NamedTuple):
     external_id: str
     readings: tuple[Reading, ...]
     received: float
+
+
+@dataclass(frozen=True, slots=True)
+class BufferStatistics:
+    """Counters of one buffer: totals, except for what is pending. frames = merged + ignored."""
+
+    frames: int
+    merged: int  # frames
+    ignored: int  # frames: empty + overflow
+    empty: int  # frames without readings
+    overflow: int  # frames of unknown devices for which there was no room
+    drained: int  # devices
+    pending: int  # devices that wait now
+    pending_unknown: int  # of these, the unknown ones
+    peak_pending: int  # the largest `pending` so far
+    superseded: int  # readings that replaced an older one that waited
+    outrun: int  # readings older than the one that waited
+    repeated: int  # readings equal to the one that waited
+    ties: int  # readings with another value at the same time
+    invalid: int  # readings that met one of another validity, or were invalid themselves
+    signal_overflow: int  # readings of more signals than a device may have
 
 
 class _Entry:
@@ -132,31 +154,25 @@ class CoalescingBuffer:
         self._drained += len(drained)
         return drained
 
-    def statistics(self) -> dict[str, int]:
-        """Return the counters. `pending` and `pending_unknown` are current; the others are totals.
-
-        `peak_pending` is the highest `pending` so far. `superseded`, `outrun`, `repeated`, `ties`,
-        `invalid` and `signal_overflow` count readings; the first five count frames; `drained`
-        counts devices.
-        """
+    def statistics(self) -> BufferStatistics:
         ignored = self._empty + self._overflow
-        return {
-            "frames": self._merged + ignored,
-            "merged": self._merged,
-            "ignored": ignored,
-            "empty": self._empty,
-            "overflow": self._overflow,
-            "drained": self._drained,
-            "pending": len(self._entries),
-            "pending_unknown": self._unknown,
-            "peak_pending": self._peak,
-            "superseded": self._superseded,
-            "outrun": self._outrun,
-            "repeated": self._repeated,
-            "ties": self._ties,
-            "invalid": self._invalid,
-            "signal_overflow": self._signal_overflow,
-        }
+        return BufferStatistics(
+            frames=self._merged + ignored,
+            merged=self._merged,
+            ignored=ignored,
+            empty=self._empty,
+            overflow=self._overflow,
+            drained=self._drained,
+            pending=len(self._entries),
+            pending_unknown=self._unknown,
+            peak_pending=self._peak,
+            superseded=self._superseded,
+            outrun=self._outrun,
+            repeated=self._repeated,
+            ties=self._ties,
+            invalid=self._invalid,
+            signal_overflow=self._signal_overflow,
+        )
 
     def _admit(
         self, external_id: str, readings: tuple[Reading, ...], received: float

@@ -18,7 +18,7 @@ from collections import Counter
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from weakref import WeakValueDictionary
 
 import httpx
@@ -80,6 +80,21 @@ class _Generation:
 
     client: httpx.AsyncClient
     in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPoolStatistics:
+    """The calls to all providers over HTTP; totals, except for the present values named so."""
+
+    max_connections: int
+    in_flight: int  # now
+    waiting: int  # now; calls whose turn has not come
+    credential_limiters: int  # now; credentials in use
+    calls: int
+    bytes_received: int  # of bodies, as they were sent
+    rebuilds: int  # how often a client that had lost its slots was replaced
+    clients_retired: int  # now; replaced, and still in use by a call
+    faults: Mapping[str, int]  # calls that failed, by domain.model.FaultClass
 
 
 class HttpPool:
@@ -177,19 +192,19 @@ class HttpPool:
             self._faults[fault.fault] += 1
             raise
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> HttpPoolStatistics:
         limiter = self._limiter.statistics()
-        return {
-            "max_connections": self._max_connections,
-            "in_flight": limiter.borrowed_tokens,
-            "waiting": limiter.tasks_waiting,
-            "credential_limiters": len(self._credential_limiters),
-            "calls": self._counts["calls"],
-            "bytes_received": self._counts["bytes_received"],
-            "rebuilds": self._counts["rebuilds"],
-            "clients_retired": len(self._retired),
-            "faults": {str(fault): count for fault, count in sorted(self._faults.items())},
-        }
+        return HttpPoolStatistics(
+            max_connections=self._max_connections,
+            in_flight=limiter.borrowed_tokens,
+            waiting=limiter.tasks_waiting,
+            credential_limiters=len(self._credential_limiters),
+            calls=self._counts["calls"],
+            bytes_received=self._counts["bytes_received"],
+            rebuilds=self._counts["rebuilds"],
+            clients_retired=len(self._retired),
+            faults={str(fault): count for fault, count in sorted(self._faults.items())},
+        )
 
     # One call
 

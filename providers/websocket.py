@@ -12,7 +12,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from trio_websocket import ConnectionRejected, HandshakeError, WebSocketConnection
@@ -63,6 +63,16 @@ class Endpoint:
     read_error_code: Callable[[bytes], str | None] = no_error_code
 
 
+@dataclass(frozen=True, slots=True)
+class OpenerStatistics:
+    """Connections of one endpoint, in all."""
+
+    attempts: int
+    opened: int
+    failed: int  # ended before they were open
+    goodbyes_unanswered: int  # the closing handshake was not answered in time
+
+
 class WebSocketOpener:
     """Opens connections to one endpoint, any number of times, also at the same time."""
 
@@ -72,11 +82,13 @@ class WebSocketOpener:
         self._place = place_of(endpoint.url)
         self._counts: Counter[str] = Counter()
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            name: self._counts[name]
-            for name in ("attempts", "opened", "failed", "goodbyes_unanswered")
-        }
+    def statistics(self) -> OpenerStatistics:
+        return OpenerStatistics(
+            attempts=self._counts["attempts"],
+            opened=self._counts["opened"],
+            failed=self._counts["failed"],
+            goodbyes_unanswered=self._counts["goodbyes_unanswered"],
+        )
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[WebSocketConnection]:

@@ -26,8 +26,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.rendezvous import desired_owner
 
@@ -100,6 +101,14 @@ def decide_assignment(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RoundsStatistics:
+    """Memory of one member's rounds."""
+
+    seen_free: int  # free resources in the latest round
+    adopted: tuple[str, ...]  # names of resources that are still held for another member
+
+
 class Rounds:
     """One member's rounds: its decisions, and what it remembers from one round to the next.
 
@@ -157,8 +166,8 @@ class Rounds:
         self._adopted |= {name: (member, until) for name, member in assignment.adopt.items()}
         return assignment
 
-    def statistics(self) -> dict[str, Any]:
-        return {"seen_free": len(self._free_since), "adopted": sorted(self._adopted)}
+    def statistics(self) -> RoundsStatistics:
+        return RoundsStatistics(len(self._free_since), tuple(sorted(self._adopted)))
 
 
 def max_voluntary_moves(owned: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
@@ -98,6 +98,17 @@ class _Sample:
         return apart > self.half_round_trip + other.uncertainty_at(self.monotonic)
 
 
+@dataclass(frozen=True, slots=True)
+class ClockStatistics:
+    """How well this process knows the database's time."""
+
+    observations: int  # total
+    steps: int  # how often one of the two clocks was seen to step
+    is_certain: bool  # to a second
+    uncertainty_seconds: float | None  # either way; None before the first observation
+    sample_age_seconds: float | None  # None before the first observation
+
+
 class SharedClock:
     """Database time, read through this process's monotonic clock.
 
@@ -171,17 +182,16 @@ class SharedClock:
         """Return whether `now` is right to a second. If not, this process may own nothing."""
         return self.uncertainty_seconds <= CERTAIN_WITHIN_SECONDS
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> ClockStatistics:
         sample = self._sample
-        return {
-            "observations": self._observations,
-            "steps": self._steps,
-            "is_certain": self.is_certain,
-            "uncertainty_seconds": None if sample is None else self.uncertainty_seconds,
-            "sample_age_seconds": None
-            if sample is None
-            else self._clock.monotonic() - sample.monotonic,
-        }
+        age = None if sample is None else self._clock.monotonic() - sample.monotonic
+        return ClockStatistics(
+            observations=self._observations,
+            steps=self._steps,
+            is_certain=self.is_certain,
+            uncertainty_seconds=None if sample is None else self.uncertainty_seconds,
+            sample_age_seconds=age,
+        )
 
 
 def _aware_utc(instant: datetime) -> datetime:

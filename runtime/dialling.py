@@ -16,8 +16,9 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections import Counter, OrderedDict
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -45,6 +46,17 @@ class Connect(Protocol):
     """Connect to exactly this address. Raises OSError."""
 
     async def __call__(self, host: str, port: int) -> trio.SocketStream: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DiallerStatistics:
+    """Connections that were asked for, in all, and the look-ups of names now."""
+
+    asked: int
+    refused: int  # the allowance permitted no address
+    connected: int
+    lookups_in_flight: int
+    lookups_waiting: int  # for a look-up of another name to end
 
 
 class Dialler:
@@ -82,13 +94,15 @@ class Dialler:
             return stream
         raise TimeoutError(f"no connection within {CONNECT_SECONDS:g} s")
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> DiallerStatistics:
         limiters = self._limiter, self._known_limiter
-        return {
-            **{name: self._counts[name] for name in ("asked", "refused", "connected")},
-            "lookups_in_flight": sum(limiter.borrowed_tokens for limiter in limiters),
-            "lookups_waiting": sum(limiter.statistics().tasks_waiting for limiter in limiters),
-        }
+        return DiallerStatistics(
+            asked=self._counts["asked"],
+            refused=self._counts["refused"],
+            connected=self._counts["connected"],
+            lookups_in_flight=sum(limiter.borrowed_tokens for limiter in limiters),
+            lookups_waiting=sum(limiter.statistics().tasks_waiting for limiter in limiters),
+        )
 
     async def _addresses_of(self, host: str, port: int) -> Sequence[Address]:
         literal = literal_address(host)

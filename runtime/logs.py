@@ -16,6 +16,7 @@ import logging
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import orjson
@@ -87,6 +88,16 @@ def suppressed_lines() -> int:
     return _line_limit.suppressed
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeStatistics:
+    """A trouble that is logged on its edges, as it is now."""
+
+    is_failing: bool
+    failures: int  # since the last recovery
+    failing_for_seconds: float | None  # None while it works
+    last_error: str | None  # redacted; kept after a recovery
+
+
 class EdgeLog:
     """Logs a trouble when it begins and when it ends, and not in between.
 
@@ -135,14 +146,14 @@ class EdgeLog:
         self._failing_since = None
         self._failures = 0
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> EdgeStatistics:
         since = self._failing_since
-        return {
-            "is_failing": self.is_failing,
-            "failures": self._failures,
-            "failing_for_seconds": None if since is None else self._clock.monotonic() - since,
-            "last_error": self._last_error or None,
-        }
+        return EdgeStatistics(
+            is_failing=self.is_failing,
+            failures=self._failures,
+            failing_for_seconds=None if since is None else self._clock.monotonic() - since,
+            last_error=self._last_error or None,
+        )
 
 
 def describe_error(error: BaseException | str, max_length: int = 500) -> str:

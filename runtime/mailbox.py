@@ -70,6 +70,31 @@ class LaneLimits:
             raise ValueError(f"a lane needs a capacity and a weight of at least 1, not {self}")
 
 
+@dataclass(frozen=True, slots=True)
+class LaneStatistics:
+    """One lane as it is now, and its totals. Sizes are in units of size (updates)."""
+
+    waiting_items: int
+    waiting_size: int  # of the items that wait and of those set aside
+    set_aside_size: int  # received, and kept by the receiver for later
+    capacity: int
+    weight: int
+    peak_size: int  # the largest waiting_size so far
+    parked_senders: int  # waiting for room
+    accepted_items: int  # total
+    accepted_size: int  # total
+    refused_items: int  # total; by `send_nowait`, for want of room
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatistics:
+    """All lanes of a mailbox."""
+
+    closed: bool
+    oldest_waiting_seconds: float  # 0 if nothing waits
+    lanes: Mapping[str, LaneStatistics]  # by name
+
+
 @dataclass(slots=True)
 class _Parked(Generic[T]):
     item: T
@@ -153,19 +178,19 @@ class _Lane(Generic[T]):
         first += [parked.since for parked in list(self.parked.values())[:1]]
         return min(first, default=None)
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "waiting_items": len(self.queue),
-            "waiting_size": self.size,
-            "set_aside_size": self.set_aside,
-            "capacity": self.capacity,
-            "weight": self.weight,
-            "peak_size": self.peak_size,
-            "parked_senders": len(self.parked),
-            "accepted_items": self.accepted_items,
-            "accepted_size": self.accepted_size,
-            "refused_items": self.refused_items,
-        }
+    def statistics(self) -> LaneStatistics:
+        return LaneStatistics(
+            waiting_items=len(self.queue),
+            waiting_size=self.size,
+            set_aside_size=self.set_aside,
+            capacity=self.capacity,
+            weight=self.weight,
+            peak_size=self.peak_size,
+            parked_senders=len(self.parked),
+            accepted_items=self.accepted_items,
+            accepted_size=self.accepted_size,
+            refused_items=self.refused_items,
+        )
 
 
 class Mailbox(Generic[T]):
@@ -286,12 +311,12 @@ class Mailbox(Generic[T]):
         """The size of everything that waits in a lane or was set aside."""
         return sum(box.size for box in self._in_order)
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "closed": self._closed,
-            "oldest_waiting_seconds": self.oldest_waiting_seconds(),
-            "lanes": {name: box.statistics() for name, box in self._lanes.items()},
-        }
+    def statistics(self) -> MailboxStatistics:
+        return MailboxStatistics(
+            closed=self._closed,
+            oldest_waiting_seconds=self.oldest_waiting_seconds(),
+            lanes={name: box.statistics() for name, box in self._lanes.items()},
+        )
 
     async def _park(self, box: _Lane[T], parked: _Parked[T]) -> None:
         task = trio.lowlevel.current_task()

@@ -23,12 +23,13 @@ import enum
 from collections import OrderedDict, deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
 from runtime.backoff import Backoff
+from runtime.child_statistics import ChildStatistics, Crash, SupervisorStatistics
 from runtime.clock import Clock, SystemClock
 from runtime.exception_groups import only_leaf
 from runtime.instants import format_instant
@@ -109,8 +110,7 @@ class Child:
         self.essential = essential
         self.state = ChildState.RUNNING
         self.restarts = 0
-        self.last_error: dict[str, str] | None = None
-        """Type and message (redacted, bounded) of the last crash."""
+        self.last_error: Crash | None = None
         self._run = run
         # essential only: an exception keeps its frames alive
         self._last_crash: Exception | None = None
@@ -131,15 +131,15 @@ class Child:
         """
         await self._ended.wait()
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "state": self.state.value,
-            "restart": self.restart.value,
-            "essential": self.essential,
-            "restarts": self.restarts,
-            "since": format_instant(self._since, "microseconds"),
-            "last_error": self.last_error,
-        }
+    def statistics(self) -> ChildStatistics:
+        return ChildStatistics(
+            state=self.state.value,
+            restart=self.restart.value,
+            essential=self.essential,
+            restarts=self.restarts,
+            since=format_instant(self._since, "microseconds"),
+            last_error=self.last_error,
+        )
 
     def _enter(self, state: ChildState) -> None:
         if self.state is ChildState.STOPPING and state is not ChildState.STOPPED:
@@ -267,17 +267,16 @@ class Supervisor:
         """Return the living children, then the newest 100 of those that ended by themselves."""
         return (*self._children.values(), *self._ended.values())
 
-    def statistics(self) -> dict[str, Any]:
-        """Return counts, and one entry per child under `children`."""
+    def statistics(self) -> SupervisorStatistics:
         children = self.children()
-        return {
-            "name": self.name,
-            "states": {
+        return SupervisorStatistics(
+            name=self.name,
+            states={
                 state.value: sum(child.state is state for child in children) for state in ChildState
             },
-            "crashes": self._crashes,
-            "children": {child.name: child.statistics() for child in children},
-        }
+            crashes=self._crashes,
+            children={child.name: child.statistics() for child in children},
+        )
 
     def _start_task(self, child: Child) -> None:
         assert self._nursery is not None  # noqa: S101 - start() has just checked it
@@ -337,10 +336,8 @@ class Supervisor:
 
     def _note_crash(self, child: Child, crash: Exception) -> None:
         self._crashes += 1
-        child.last_error = {
-            "type": type(crash).__name__,
-            "message": redact_text(str(crash))[:MAX_MESSAGE_LENGTH],
-        }
+        message = redact_text(str(crash))[:MAX_MESSAGE_LENGTH]
+        child.last_error = Crash(type(crash).__name__, message)
         child._last_crash = crash if child.essential else None
         self._log.error(
             "actor_crashed",

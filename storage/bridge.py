@@ -5,6 +5,7 @@ Owns the handler that `storage.gateway.open_bridge` installs. The handler must n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     import asyncio
 
 NOBODY_WAITS: Final = "exception was never retrieved"  # asyncio, of one that is gone
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeStatistics:
+    """Errors in callbacks since the bridge was opened."""
+
+    loop_errors: int
+    last_loop_error: str | None
 
 
 class Bridge:
@@ -37,5 +46,5 @@ class Bridge:
             "database_loop_error", error=self._last_error, message=context.get("message")
         )
 
-    def statistics(self) -> dict[str, Any]:
-        return {"loop_errors": self._errors, "last_loop_error": self._last_error}
+    def statistics(self) -> BridgeStatistics:
+        return BridgeStatistics(self._errors, self._last_error)

@@ -26,6 +26,7 @@ from storage.connection_pool import ConnectionPool, DatabaseCounts
 from storage.faults import DatabaseAway
 from storage.hosts import each_host
 from storage.listening import listen_until_demoted
+from storage.pool_statistics import DatabaseStatistics
 from storage.transactions import READ, WRITE, Transactions
 
 if TYPE_CHECKING:
@@ -173,16 +174,16 @@ class Database:
             await trio_asyncio.aio_as_trio(self._pool.close_idle)()
         self._pool.drop_idle()
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> DatabaseStatistics:
         slots = self._slots.statistics()
-        return {
-            "pool_size": int(slots.total_tokens),
-            "in_use": int(slots.borrowed_tokens),
-            "waiting": slots.tasks_waiting,
-            "idle": len(self._pool),
+        return DatabaseStatistics(
+            pool_size=int(slots.total_tokens),
+            in_use=int(slots.borrowed_tokens),
+            waiting=slots.tasks_waiting,
+            idle=len(self._pool),
             **asdict(self._counts),
-            "server_version": self._pool.server_version,
-        }
+            server_version=self._pool.server_version,
+        )
 
     def _require_open(self) -> None:
         if self._pool.closed:

@@ -7,8 +7,9 @@ everything.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -21,12 +22,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from runtime.logs import EdgeStatistics
     from storage.gateway import Database
 
 CHANNEL: Final = "lastheard"
 MAX_PENDING: Final = 1000
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class BoxStatistics:
+    """Notices of one box."""
+
+    heard: int  # total
+    pending: int  # now
+    overflows: int  # how often the bare notice replaced all others
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesStatistics:
+    """One listener for notices."""
+
+    connections: int  # total; how often it began to listen
+    box: BoxStatistics
+    edge: EdgeStatistics  # of the connection
 
 
 class NoticeBox:
@@ -68,8 +88,8 @@ class NoticeBox:
             for notice in await self.take():
                 on_notice(notice)
 
-    def statistics(self) -> dict[str, Any]:
-        return {"heard": self._heard, "pending": len(self._pending), "overflows": self._overflows}
+    def statistics(self) -> BoxStatistics:
+        return BoxStatistics(self._heard, len(self._pending), self._overflows)
 
 
 class PostgresNotices:
@@ -117,9 +137,5 @@ class PostgresNotices:
             self._edge.recovered()
         self._box.put(notice)
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "connections": self._connections,
-            **self._box.statistics(),
-            **self._edge.statistics(),
-        }
+    def statistics(self) -> NoticesStatistics:
+        return NoticesStatistics(self._connections, self._box.statistics(), self._edge.statistics())

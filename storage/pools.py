@@ -14,16 +14,15 @@ The connection that listens for notices comes on top of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import trio
 
 from storage.gateway import Database
+from storage.pool_statistics import PoolsStatistics, sum_up
 
 if TYPE_CHECKING:
     from storage.connection_pool import ConnectionPool
-
-_SAID: Final = ("server_version", "last_error")
 
 
 class Pools:
@@ -59,13 +58,5 @@ class Pools:
             for pool in self._pools.values():
                 nursery.start_soon(pool.aclose)
 
-    def statistics(self) -> dict[str, Any]:
-        """Return the sum of every count, and the counts of each purpose by itself."""
-        pools = {name: pool.statistics() for name, pool in self._pools.items()}
-        counted = [name for name in pools["session"] if name not in _SAID]
-        sums = {name: sum(pool[name] for pool in pools.values()) for name in counted}
-        said = {
-            name: next((pool[name] for pool in pools.values() if pool[name]), None)
-            for name in _SAID
-        }
-        return {**sums, **said, "pools": pools}
+    def statistics(self) -> PoolsStatistics:
+        return sum_up({name: pool.statistics() for name, pool in self._pools.items()})

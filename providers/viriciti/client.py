@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 import trio
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from providers.http import HttpPool
     from providers.viriciti.settings import ViriCitiSettings
+    from providers.websocket import OpenerStatistics
 
 LIVE_PATH: Final = "/api/v2/live"
 STATE_PATH: Final = "/api/v2/state"
@@ -126,7 +127,7 @@ class ViriCitiStreamer:
         async with self._opener.open() as connection:
             yield ViriCitiSocket(connection, self._settings)
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> OpenerStatistics:
         return self._opener.statistics()
 
 

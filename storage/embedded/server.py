@@ -12,7 +12,7 @@ process is killed, the server goes on in a process session of its own, and the n
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -41,6 +41,23 @@ _PROGRESS_SECONDS: Final = 5.0
 _CREATE_SECONDS: Final = 60.0
 _ALIVE_SECONDS: Final = 2.0
 _LOG_CHECK_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedStatistics:
+    """One server of our own. What depends on its place is None before the first start."""
+
+    data_dir: str
+    home: str | None  # the folder that the server lives in
+    socket: str | None  # path of the socket
+    binaries: str | None  # folder of the programs
+    major: int | None  # version of PostgreSQL
+    user_id: int | None  # of the user that the server runs as
+    running: bool
+    pid: int | None  # None while it does not run
+    adopted: bool  # it runs, and an earlier process of ours started it
+    starts: int  # total, of this process
+    start_seconds: float | None  # duration of the last start
 
 
 class EmbeddedPostgres:
@@ -101,21 +118,22 @@ class EmbeddedPostgres:
     def binaries(self) -> Path:
         return self._place.binaries
 
-    def statistics(self) -> dict[str, object]:
+    def statistics(self) -> EmbeddedStatistics:
         running = self._postmaster is not None and self._postmaster.is_running()
-        return {
-            "data_dir": str(self.data_dir),
-            "home": str(self._premises.home) if self._premises else None,
-            "socket": str(self._premises.socket) if self._premises else None,
-            "binaries": str(self._premises.binaries) if self._premises else None,
-            "major": self._premises.programs.major if self._premises else None,
-            "user_id": self._premises.owner.uid if self._premises else None,
-            "running": running,
-            "pid": self.pid if running else None,
-            "adopted": bool(running and self._postmaster and self._postmaster.adopted),
-            "starts": self._starts,
-            "start_seconds": self._start_seconds,
-        }
+        place = self._premises
+        return EmbeddedStatistics(
+            data_dir=str(self.data_dir),
+            home=str(place.home) if place else None,
+            socket=str(place.socket) if place else None,
+            binaries=str(place.binaries) if place else None,
+            major=place.programs.major if place else None,
+            user_id=place.owner.uid if place else None,
+            running=running,
+            pid=self.pid if running else None,
+            adopted=bool(running and self._postmaster and self._postmaster.adopted),
+            starts=self._starts,
+            start_seconds=self._start_seconds,
+        )
 
     async def is_alive(self) -> bool:
         """Return whether the server answers a query now. Waits at most 2 s."""
@@ -153,7 +171,7 @@ class EmbeddedPostgres:
             )
         self._starts += 1
         self._start_seconds = round(trio.current_time() - began, 3)
-        self._log.info("embedded_postgresql_ready", **self.statistics())
+        self._log.info("embedded_postgresql_ready", **asdict(self.statistics()))
 
     async def stop(self) -> None:
         """End the server, adopted or ours, and release the folder.

@@ -8,9 +8,10 @@ Writers take turns, which is one of the orders that PostgreSQL's row locks allow
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -41,6 +42,19 @@ class CommitFate(Enum):
     ANSWERED = "answered"
     LOST_BEFORE = "lost_before"  # nothing was written, and the caller is not told
     LOST_AFTER = "lost_after"  # all was written, and the caller is not told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatistics:
+    """Calls and commits of one twin, in all, and its trouble now."""
+
+    calls: int
+    refused: int  # while it was away
+    units: int  # committed, and the caller was told
+    poisoned: int
+    commits_lost: int  # the caller was not told
+    is_away: bool
+    is_writing: bool  # a transaction is open
 
 
 class Engine:
@@ -142,5 +156,7 @@ class Engine:
     def poison(self, is_poison: Callable[[CanonicalUpdate], bool] | None, sqlstate: str) -> None:
         self._poison = None if is_poison is None else (is_poison, sqlstate)
 
-    def statistics(self) -> dict[str, Any]:
-        return {**self._counts, "is_away": self._away_for > 0, "is_writing": self._writing.locked()}
+    def statistics(self) -> EngineStatistics:
+        return EngineStatistics(
+            **self._counts, is_away=self._away_for > 0, is_writing=self._writing.locked()
+        )

@@ -7,7 +7,8 @@ lastheard/ may import it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from storage.memory.cycles import MemoryCycleStore
 from storage.memory.engine import Engine
@@ -20,7 +21,7 @@ from storage.memory.sessions import MemorySessionStore
 from storage.memory.upkeep import MemoryUpkeepStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from domain.model import CanonicalUpdate
     from ports.cycles import CycleStore
@@ -30,10 +31,18 @@ if TYPE_CHECKING:
     from ports.reads import Reads
     from ports.registry import Registry
     from ports.upkeep import UpkeepStore
-    from storage.memory.engine import Hook, WallClock
+    from storage.memory.engine import EngineStatistics, Hook, WallClock
     from storage.memory.tables import Tables
 
 DAYS_AHEAD = 7
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatistics:
+    """The use of one twin."""
+
+    engine: EngineStatistics
+    rows: Mapping[str, int]  # by table
 
 
 class MemoryStore(
@@ -131,11 +140,10 @@ class MemoryStore(
         """The committed rows, for tests of what no protocol shows. Do not write."""
         return self._engine.tables
 
-    def statistics(self) -> dict[str, Any]:
-        """Return the counts of calls and commits, and the number of rows in each table."""
+    def statistics(self) -> MemoryStatistics:
         sizes = {
             name: len(table)
             for name, table in vars(self.tables).items()
             if hasattr(table, "__len__")
         }
-        return {**self._engine.statistics(), "rows": sizes}
+        return MemoryStatistics(self._engine.statistics(), sizes)

@@ -48,12 +48,12 @@ async def test_what_waits_counts_against_its_lane(
     harness.store.hold_row("device_state", HARBOUR, "bus-1")
     running.send(*(update("bus-1", n, soc_percent=1) for n in range(400)), origin="http")
     await trio.sleep(2)
-    lane = running.ingest.statistics()["mailbox"]["lanes"]["http"]
-    assert (lane["waiting_items"], lane["waiting_size"], lane["set_aside_size"]) == (0, 400, 400)
+    lane = running.ingest.statistics()["mailbox"].lanes["http"]
+    assert (lane.waiting_items, lane.waiting_size, lane.set_aside_size) == (0, 400, 400)
     assert running.ingest.statistics()["pending"] == 400
     harness.store.release_rows()
     await until(lambda: running.ingest.statistics()["pending"] == 0)
-    assert running.ingest.statistics()["mailbox"]["lanes"]["http"]["waiting_size"] == 0
+    assert running.ingest.statistics()["mailbox"].lanes["http"].waiting_size == 0
 
 
 async def test_what_becomes_free_is_committed_in_units_of_bounded_size(

@@ -168,10 +168,10 @@ async def test_a_stream_that_is_exchanged_while_trust_comes_back_neither_runs_on
         await trio.sleep(20)
         nursery.start_soon(shard.ingest.run)
         await trio.sleep(20)
-        running = runner.statistics()["actors"]["states"]["running"]
+        running = runner.statistics()["actors"].states["running"]
         assert running == (1 if change == {"active": False} else 2)
         assert await runner.stop_and_flush(HARBOUR)
-        assert runner.statistics()["actors"]["states"]["running"] == 0
+        assert runner.statistics()["actors"].states["running"] == 0
         nursery.cancel_scope.cancel()
 
 

@@ -266,7 +266,7 @@ async def test_a_bug_in_the_store_restarts_the_actor_with_the_same_batch(
         replies = [shard.send(update("bus-1", second, soc_percent=second)) for second in range(3)]
         assert [said(await reply.wait()) for reply in replies] == [["accepted"]] * 3
         assert [attempt[1:] for attempt in watched.attempts] == [(1, 3)] * 3
-        assert supervisor.statistics()["crashes"] == 2
+        assert supervisor.statistics().crashes == 2
     assert await harness.sequences("bus-1") == [1, 2, 3]
 
 

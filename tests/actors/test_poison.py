@@ -256,6 +256,6 @@ async def test_poison_is_found_although_the_database_goes_away_in_the_middle_of_
     nursery.start_soon(shard.ingest.run)
     results = [said(await reply.wait()) for reply in replies]
     assert results == [["quarantined:data_error"] if n == 13 else ["accepted"] for n in range(20)]
-    assert harness.store.statistics()["commits_lost"] > 0
+    assert harness.store.statistics().engine.commits_lost > 0
     harness.store.come_back()
     assert await harness.sequences("bus-1") == list(range(1, 20))

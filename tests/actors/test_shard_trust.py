@@ -125,11 +125,11 @@ async def test_what_a_shard_holds_outlasts_an_absence_of_the_database_beyond_its
     socket.say(frame(FERRIES[1], 64, speed_kmh=30))
     await trio.sleep(2 * INTERVAL)
     assert not stream_of(actor)["open"]
-    assert stream_of(actor)["frames"]["buffer"]["pending"] == 1
+    assert stream_of(actor)["frames"]["buffer"].pending == 1
     assert not in_hand.done
 
     harness.store.come_back()
-    await until(lambda: stream_of(actor)["frames"]["buffer"]["pending"] == 0, seconds=60)
+    await until(lambda: stream_of(actor)["frames"]["buffer"].pending == 0, seconds=60)
     await until(lambda: shard.ingest.statistics()["pending"] == 0, seconds=60)
     assert await harness.values("bus-1") == {"speed_kmh": 10}
     assert [await harness.values(ferry) for ferry in FERRIES] == [

@@ -89,7 +89,7 @@ async def test_the_seed_goes_before_live_frames(
         socket = await streamer.wait_connected()
         socket.say(frame("ferry-1", 0, soc_percent=50.0))
         await trio.sleep(10)
-        assert actor.statistics()["frames"]["buffer"]["pending"] == 1
+        assert actor.statistics()["frames"]["buffer"].pending == 1
         await trio.sleep(20)
         events = await harness.store.list_events(HARBOUR, "ferry-1", before=None, limit=10)
         assert [event.readings["soc_percent"][0] for event in reversed(events)] == [40, 41, 50.0]
@@ -183,8 +183,7 @@ async def fill_stream_lane(harness: Harness, shard: Shard) -> None:
     shard.send(update("ferry-2", 1, soc_percent=1))
     await trio.testing.wait_all_tasks_blocked()
     room = (
-        LANES["stream"].capacity
-        - shard.ingest.statistics()["mailbox"]["lanes"]["stream"]["waiting_size"]
+        LANES["stream"].capacity - shard.ingest.statistics()["mailbox"].lanes["stream"].waiting_size
     )
     for size in [500] * (room // 500) + [room % 500]:
         if size:
@@ -231,9 +230,9 @@ async def test_everything_stays_bounded_while_the_database_is_away_for_an_hour(
             await trio.sleep(10)
         statistics = actor.statistics()
         assert statistics["unsent"] <= MAX_UNSENT_EDGES + 1
-        assert statistics["frames"]["buffer"]["pending"] <= 3
+        assert statistics["frames"]["buffer"].pending <= 3
         assert (
-            shard.ingest.statistics()["mailbox"]["lanes"]["stream"]["waiting_size"]
+            shard.ingest.statistics()["mailbox"].lanes["stream"].waiting_size
             <= LANES["stream"].capacity
         )
         received = statistics["frames"]["received"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import orjson
 import structlog
 import trio
 from h2.connection import H2Connection
@@ -185,4 +186,4 @@ async def test_a_refusal_names_the_trace_id_of_its_header() -> None:
 async def test_the_statistics_are_plain_values() -> None:
     state = Served()
     await make_app(state).test_client().get("/ok")
-    assert json.loads(json.dumps(state.traffic.statistics()))["responses"] == {"2xx": 1}
+    assert orjson.loads(orjson.dumps(state.traffic.statistics()))["responses"] == {"2xx": 1}

@@ -43,7 +43,7 @@ def test_a_frame_that_brings_nothing_newer_does_not_make_what_waits_look_fresher
 
     assert buffer.drain(1)[0].received == 1.0
     statistics = buffer.statistics()
-    assert (statistics["repeated"], statistics["outrun"], statistics["superseded"]) == (1, 1, 0)
+    assert (statistics.repeated, statistics.outrun, statistics.superseded) == (1, 1, 0)
 
 
 def test_a_contradiction_at_the_same_instant_keeps_what_is_there_and_is_counted() -> None:
@@ -51,7 +51,7 @@ def test_a_contradiction_at_the_same_instant_keeps_what_is_there_and_is_counted(
     buffer.merge("bus-7", (reading("soc_percent", 88, NOW),), 1.0)
     buffer.merge("bus-7", (reading("soc_percent", 12, NOW),), 1.1)
 
-    assert buffer.statistics()["ties"] == 1
+    assert buffer.statistics().ties == 1
     assert buffer.drain(1) == [Merged("bus-7", (reading("soc_percent", 88, NOW),), 1.0)]
 
 
@@ -83,7 +83,7 @@ def test_a_value_that_makes_no_sense_does_not_push_out_one_that_does(order: int)
         buffer.merge("bus-7", (item,), 1.0)
 
     assert buffer.drain(1) == [Merged("bus-7", (good,), 1.0)]
-    assert buffer.statistics()["invalid"] == 1
+    assert buffer.statistics().invalid == 1
 
 
 def test_a_value_that_makes_no_sense_is_handed_on_when_there_is_nothing_else() -> None:
@@ -101,7 +101,7 @@ def test_unknown_ids_are_kept_up_to_a_limit_and_make_room_when_drained() -> None
     ]
 
     assert taken == [True, True, False, True, True]
-    assert (buffer.statistics()["overflow"], buffer.statistics()["pending_unknown"]) == (1, 2)
+    assert (buffer.statistics().overflow, buffer.statistics().pending_unknown) == (1, 2)
     buffer.drain(1)
     assert buffer.merge("z", something, 1.0)
 
@@ -113,7 +113,7 @@ def test_a_device_that_becomes_known_leaves_its_place_to_another_unknown_one() -
     buffer.replace_known(["new"])
     assert buffer.merge("other", something, 0.0)
     buffer.drain(2)
-    assert buffer.statistics()["pending_unknown"] == 0
+    assert buffer.statistics().pending_unknown == 0
 
 
 def test_a_device_that_is_no_longer_known_takes_an_unknown_one_s_place() -> None:
@@ -122,7 +122,7 @@ def test_a_device_that_is_no_longer_known_takes_an_unknown_one_s_place() -> None
     buffer.merge("retired", something, 0.0)
     buffer.replace_known([])
     assert not buffer.merge("other", something, 0.0)
-    assert buffer.statistics()["pending_unknown"] == 1
+    assert buffer.statistics().pending_unknown == 1
 
 
 def test_signals_of_one_device_are_bounded() -> None:
@@ -131,7 +131,7 @@ def test_signals_of_one_device_are_bounded() -> None:
         "bus-7", tuple(reading(f"signal_{n}", n) for n in range(MAX_SIGNALS_PER_DEVICE + 5)), 0.0
     )
     assert len(buffer.drain(1)[0].readings) == MAX_SIGNALS_PER_DEVICE
-    assert buffer.statistics()["signal_overflow"] == 5
+    assert buffer.statistics().signal_overflow == 5
 
 
 def test_a_frame_without_readings_is_ignored_known_or_not() -> None:
@@ -139,7 +139,7 @@ def test_a_frame_without_readings_is_ignored_known_or_not() -> None:
     assert [buffer.merge("bus-7", (), 0.0), buffer.merge("x", (), 0.0)] == [False, False]
     buffer.merge("bus-7", (reading("speed_kmh", 1),), 0.0)
     assert buffer.merge("bus-7", (), 5.0) is False
-    assert buffer.statistics()["empty"] == 3
+    assert buffer.statistics().empty == 3
     assert buffer.drain(1)[0].received == 0.0
 
 
@@ -220,8 +220,8 @@ def test_every_frame_is_merged_or_ignored_and_every_device_drained_or_pending(
             drained += len(buffer.drain(limit))
 
     statistics = buffer.statistics()
-    assert statistics["frames"] == len(sent) == statistics["merged"] + statistics["ignored"]
-    assert statistics["merged"] == taken
-    assert statistics["ignored"] == statistics["empty"] + statistics["overflow"]
-    assert (statistics["drained"], statistics["pending"]) == (drained, len(buffer))
-    assert statistics["pending_unknown"] <= 1
+    assert statistics.frames == len(sent) == statistics.merged + statistics.ignored
+    assert statistics.merged == taken
+    assert statistics.ignored == statistics.empty + statistics.overflow
+    assert (statistics.drained, statistics.pending) == (drained, len(buffer))
+    assert statistics.pending_unknown <= 1

@@ -183,7 +183,7 @@ async def test_an_adopted_server_is_restarted_under_the_same_dsn(
         assert psutil.pid_exists(orphan)
         async with open_supervised(folder / "postgresql") as server:
             dsn = server.dsn
-            assert (server.pid, server.statistics()["adopted"]) == (orphan, True)
+            assert (server.pid, server.statistics().adopted) == (orphan, True)
             os.kill(orphan, SIGKILL)
             assert await until_another_answers(folder, orphan) == server.pid != orphan
             assert server.dsn == dsn

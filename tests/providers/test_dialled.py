@@ -207,4 +207,4 @@ async def test_a_refused_address_costs_no_place_in_the_pool() -> None:
             with pytest.raises(ProviderFault) as caught:
                 await _poll(http, "http://maker.example")
             assert caught.value.fault is FaultClass.CONFIGURATION
-        assert http.statistics()["rebuilds"] == 0
+        assert http.statistics().rebuilds == 0

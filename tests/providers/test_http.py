@@ -55,7 +55,7 @@ async def test_a_good_answer_is_its_body(pool: HttpPool) -> None:
         lambda asked: Reply(body=orjson.dumps([asked.method, asked.target]))
     ) as base:
         assert await pool.fetch(_get(base)) == Answer(200, None, b'["GET","/state?vin=1"]')
-    assert pool.statistics()["faults"] == {}
+    assert pool.statistics().faults == {}
 
 
 async def test_a_refusal_carries_its_class_its_delay_and_no_secret(pool: HttpPool) -> None:
@@ -72,7 +72,7 @@ async def test_a_refusal_carries_its_class_its_delay_and_no_secret(pool: HttpPoo
     assert (
         str(fault) == f"{base}/state answered 429 (application/json, 66 bytes, error RateExceeded)"
     )
-    assert pool.statistics()["faults"] == {"quota": 1}
+    assert pool.statistics().faults == {"quota": 1}
 
 
 async def test_a_slow_server_is_an_outage_at_the_deadline(pool: HttpPool) -> None:
@@ -84,7 +84,7 @@ async def test_a_slow_server_is_an_outage_at_the_deadline(pool: HttpPool) -> Non
         fault = await _fault(pool, _get(base, deadline=0.05))
     assert (fault.fault, fault.permanent) == (FaultClass.OUTAGE, False)
     assert "within 0.05 s" in str(fault)
-    assert pool.statistics()["in_flight"] == 0
+    assert pool.statistics().in_flight == 0
 
 
 async def test_an_answer_that_drips_for_ever_ends_at_the_deadline(pool: HttpPool) -> None:
@@ -104,7 +104,7 @@ async def test_no_more_than_the_largest_body_is_kept(pool: HttpPool, status: int
     async with http_server(lambda _: Reply(status, b"x" * 65 * KIB)) as base:
         fault = await _fault(pool, _get(base))
         assert fault.fault is (FaultClass.PROTOCOL if status == 200 else FaultClass.OUTAGE)
-    assert pool.statistics()["bytes_received"] <= 64 * KIB
+    assert pool.statistics().bytes_received <= 64 * KIB
 
 
 async def test_an_endless_body_is_cut_off_and_its_connection_with_it(pool: HttpPool) -> None:
@@ -117,7 +117,7 @@ async def test_an_endless_body_is_cut_off_and_its_connection_with_it(pool: HttpP
         for _ in range(10):  # more often than there are connections
             fault = await _fault(pool, _get(f"http://127.0.0.1:{port}"))
             assert "more than 65536 bytes" in str(fault)
-    assert pool.statistics()["rebuilds"] == 0
+    assert pool.statistics().rebuilds == 0
 
 
 async def test_a_compressed_answer_is_unpacked(pool: HttpPool) -> None:
@@ -278,7 +278,7 @@ async def test_churn_with_cancellations_costs_no_slot() -> None:
                 for _ in range(10):
                     nursery.start_soon(pool.fetch, _get(base))
         statistics = pool.statistics()
-    assert (statistics["rebuilds"], statistics["in_flight"], statistics["waiting"]) == (0, 0, 0)
+    assert (statistics.rebuilds, statistics.in_flight, statistics.waiting) == (0, 0, 0)
 
 
 async def test_a_client_that_lost_its_slots_is_replaced_and_the_call_succeeds() -> None:
@@ -291,8 +291,8 @@ async def test_a_client_that_lost_its_slots_is_replaced_and_the_call_succeeds() 
         async with trio.open_nursery() as nursery:
             for _ in range(2):
                 nursery.start_soon(pool.fetch, _get(base))
-        assert pool.statistics()["rebuilds"] == 1
-        assert pool.statistics()["clients_retired"] == 0
+        assert pool.statistics().rebuilds == 1
+        assert pool.statistics().clients_retired == 0
         assert client.is_closed
         for response in held:
             await response.aclose()
@@ -322,7 +322,7 @@ async def test_one_credential_makes_one_call_at_a_time() -> None:
 async def test_a_limiter_that_nobody_keeps_is_forgotten(pool: HttpPool) -> None:
     kept = pool.credential_limiter("acme")
     pool.credential_limiter("other")
-    assert pool.statistics()["credential_limiters"] == 1
+    assert pool.statistics().credential_limiters == 1
     assert pool.credential_limiter("acme") is kept
 
 
@@ -340,7 +340,7 @@ async def test_standing_in_line_does_not_count_against_the_deadline() -> None:
     ):
         for _ in range(8):
             nursery.start_soon(pool.fetch, _get(base, deadline=0.12))
-    assert pool.statistics()["faults"] == {}
+    assert pool.statistics().faults == {}
 
 
 async def test_statistics_are_plain_json(pool: HttpPool) -> None:

@@ -18,7 +18,7 @@ from domain.model import FaultClass, ProviderConnection
 from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
-from providers.websocket import MAX_MESSAGE_SIZE
+from providers.websocket import MAX_MESSAGE_SIZE, OpenerStatistics
 from tests.providers.servers import (
     Reply,
     http_server,
@@ -152,12 +152,9 @@ async def test_a_refused_handshake_has_its_fault(
     assert str(caught.value).endswith(
         f"/api/v2/live answered {status} ({len(refusal)} bytes, error not_now)"
     )
-    assert streamer.statistics() == {
-        "attempts": 1,
-        "opened": 0,
-        "failed": 1,
-        "goodbyes_unanswered": 0,
-    }
+    assert streamer.statistics() == OpenerStatistics(
+        attempts=1, opened=0, failed=1, goodbyes_unanswered=0
+    )
 
 
 async def test_refused_handshakes_leave_no_sockets_behind(provider: ViriCiti) -> None:
@@ -304,7 +301,7 @@ async def test_a_ping_without_a_pong_is_an_outage(provider: ViriCiti) -> None:
             with pytest.raises(ProviderFault, match="no pong within") as caught:
                 await socket.ping()
     assert caught.value.fault is FaultClass.OUTAGE
-    assert streamer.statistics()["goodbyes_unanswered"] == 1
+    assert streamer.statistics().goodbyes_unanswered == 1
 
 
 async def test_a_ping_that_comes_back_returns(provider: ViriCiti) -> None:
@@ -392,7 +389,7 @@ async def test_a_ping_into_our_goodbye_is_nobodys_problem(provider: ViriCiti) ->
     async with tcp_server(ping_on_close) as port:
         streamer = _streamer(provider, f"http://127.0.0.1:{port}")
         await _open(streamer)
-    assert streamer.statistics()["goodbyes_unanswered"] == 1
+    assert streamer.statistics().goodbyes_unanswered == 1
 
 
 async def test_what_the_body_raises_survives_a_goodbye_without_answer(provider: ViriCiti) -> None:

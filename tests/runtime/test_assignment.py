@@ -16,6 +16,7 @@ from runtime.assignment import (
     Assignment,
     Resource,
     Rounds,
+    RoundsStatistics,
     decide_assignment,
     group_by_shared,
     max_voluntary_moves,
@@ -126,7 +127,7 @@ def test_what_was_adopted_is_kept_for_a_while_and_then_offered_again() -> None:
     assert rounds.decide(0.0, both, (), {name: 0.0}, {}).claim == ()
     assert rounds.decide(TTL + 1, both, (), {name: TTL + 1}, {}).adopt == {name: "beech"}
     assert rounds.decide(TTL + 3, both, (name,), {}, {}).hand_over == ()
-    assert rounds.statistics() == {"seen_free": 0, "adopted": [name]}
+    assert rounds.statistics() == RoundsStatistics(seen_free=0, adopted=(name,))
     assert rounds.decide(TTL + 1 + 20 * TTL, both, (name,), {}, {}).hand_over == (name,)
 
 

@@ -115,7 +115,7 @@ async def test_the_systems_resolver_agrees_on_odd_spellings(host: str) -> None:
     dialler = Dialler(Allowance())
     with pytest.raises(OutboundRefused, match=LOOPBACK):
         await dialler.dial(host, 9)
-    assert dialler.statistics()["refused"] == 1
+    assert dialler.statistics().refused == 1
 
 
 async def test_the_second_look_does_not_lead_to_loopback() -> None:
@@ -226,9 +226,7 @@ async def test_lookups_that_hang_take_a_bounded_number_of_threads(
             for number in range(3 * MAX_LOOKUPS):
                 nursery.start_soon(ask, number)
         assert outcomes == [TimeoutError] * 3 * MAX_LOOKUPS
-        assert (
-            dialler.statistics()["lookups_in_flight"] == MAX_LOOKUPS
-        )  # abandoned, and still counted
+        assert dialler.statistics().lookups_in_flight == MAX_LOOKUPS  # abandoned, and still counted
         assert asked._value == MAX_LOOKUPS
     finally:
         release.set()

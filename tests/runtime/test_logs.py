@@ -323,7 +323,7 @@ async def test_a_second_outage_is_an_edge_of_its_own(
         edge.failed("away")
         edge.recovered()
     assert [event["event"] for event in events] == ["database_failed", "database_recovered"] * 2
-    assert edge.statistics()["is_failing"] is False
+    assert edge.statistics().is_failing is False
 
 
 def test_an_error_is_described_in_one_bounded_line_without_secrets() -> None:

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from runtime.mailbox import LaneFull, LaneLimits, Mailbox, MailboxClosed
+from runtime.mailbox import LaneFull, LaneLimits, LaneStatistics, Mailbox, MailboxClosed
 from tests.runtime.parked_senders import one_lane
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ async def test_parked_senders_are_admitted_in_their_order(park: Park) -> None:
     parked = park(mailbox)
     for item, size in [("big", 3), ("small", 1), ("tiny", 1)]:
         await parked.add(item, size)
-    assert mailbox.statistics()["lanes"]["poll"]["parked_senders"] == 3
+    assert mailbox.statistics().lanes["poll"].parked_senders == 3
     batches = [await mailbox.receive_batch(4) for _ in range(3)]
     assert batches == [["first"], ["big", "small"], ["tiny"]]
 
@@ -165,7 +165,7 @@ async def test_a_send_in_a_cancelled_scope_puts_nothing_in() -> None:
         scope.cancel()
         await mailbox.send("poll", "a", 1)
     assert scope.cancelled_caught
-    assert mailbox.statistics()["lanes"]["poll"]["accepted_items"] == 0
+    assert mailbox.statistics().lanes["poll"].accepted_items == 0
 
 
 async def test_a_send_cancelled_after_it_put_its_item_in_has_sent() -> None:
@@ -218,7 +218,7 @@ async def test_a_receiver_cancelled_while_an_item_arrives_either_has_it_or_leave
     mailbox.send_nowait("poll", "a", 1)
     scope.cancel()
     await wait_all_tasks_blocked()
-    waiting = mailbox.statistics()["lanes"]["poll"]["waiting_items"]
+    waiting = mailbox.statistics().lanes["poll"].waiting_items
     assert (got, waiting) == (([], 1) if cancel_first else (["a"], 0))
 
 
@@ -297,19 +297,19 @@ async def test_statistics_say_what_is_where() -> None:
     with pytest.raises(LaneFull):
         mailbox.send_nowait("poll", "c", 1)
     await mailbox.receive_batch(2)
-    lane = mailbox.statistics()["lanes"]["poll"]
-    assert lane == {
-        "waiting_items": 1,
-        "waiting_size": 3,
-        "set_aside_size": 0,
-        "capacity": 5,
-        "weight": 1,
-        "peak_size": 5,
-        "parked_senders": 0,
-        "accepted_items": 2,
-        "accepted_size": 5,
-        "refused_items": 1,
-    }
+    lane = mailbox.statistics().lanes["poll"]
+    assert lane == LaneStatistics(
+        waiting_items=1,
+        waiting_size=3,
+        set_aside_size=0,
+        capacity=5,
+        weight=1,
+        peak_size=5,
+        parked_senders=0,
+        accepted_items=2,
+        accepted_size=5,
+        refused_items=1,
+    )
 
 
 @pytest.mark.parametrize(("capacity", "weight"), [(0, 1), (1, 0)])

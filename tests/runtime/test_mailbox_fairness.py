@@ -87,7 +87,7 @@ async def test_a_hold_ends_when_nobody_asks_again(park: Park) -> None:
     sizes = []
     for _ in range(4):
         await mailbox.receive_batch(1)
-        sizes.append(mailbox.statistics()["lanes"]["poll"]["waiting_size"])
+        sizes.append(mailbox.statistics().lanes["poll"].waiting_size)
     assert sizes == [1, 2, 2, 2]
 
 
@@ -99,7 +99,7 @@ async def test_nothing_is_held_back_when_no_send_nowait_was_refused(park: Park) 
     for item in "cd":
         await parked.add(item, 1)
     assert await mailbox.receive_batch(1) == ["a"]
-    assert mailbox.statistics()["lanes"]["poll"]["waiting_size"] == 2
+    assert mailbox.statistics().lanes["poll"].waiting_size == 2
 
 
 async def drained_shares(

@@ -131,22 +131,18 @@ class World:
             self.received += await self.mailbox.receive_batch(max_size)
 
     def check(self) -> None:
-        statistics = self.mailbox.statistics()["lanes"]
+        statistics = self.mailbox.statistics().lanes
         received = [item for _, item in self.received]
         waiting = self.accepted - set(received)
         assert len(received) == len(set(received)), "an item came out twice"
         assert set(received) <= self.accepted, "an item came out whose sender was told otherwise"
-        assert sum(lane["waiting_items"] for lane in statistics.values()) == len(waiting), (
+        assert sum(lane.waiting_items for lane in statistics.values()) == len(waiting), (
             "an item was lost"
         )
-        assert sum(lane["parked_senders"] for lane in statistics.values()) == len(self.sending)
+        assert sum(lane.parked_senders for lane in statistics.values()) == len(self.sending)
         for name, lane in statistics.items():
-            assert lane["waiting_size"] <= lane["capacity"] or lane["waiting_items"] == 1, (
-                "over its bound"
-            )
-            assert not lane["parked_senders"] or lane["waiting_items"], (
-                "senders wait at an empty lane"
-            )
+            assert lane.waiting_size <= lane.capacity or lane.waiting_items == 1, "over its bound"
+            assert not lane.parked_senders or lane.waiting_items, "senders wait at an empty lane"
             awaited = [
                 item for where, item in self.received if where == name and item in self.order[name]
             ]

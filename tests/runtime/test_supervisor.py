@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from runtime.child_statistics import Crash
 from runtime.supervisor import (
     MAX_ENDED_KEPT,
     ChildState,
@@ -36,7 +37,7 @@ async def test_a_crashed_child_runs_again(
         child = supervisor.start("a", actor, restart=PERMANENT)
         await trio.sleep(20)
         assert (len(actor.started_at), child.restarts, child.state) == (3, 2, ChildState.RUNNING)
-        assert child.statistics()["last_error"] == {"type": "Bug", "message": "number 1"}
+        assert child.statistics().last_error == Crash("Bug", "number 1")
 
 
 async def test_a_crash_is_logged_once_with_its_traceback(
@@ -58,7 +59,7 @@ async def test_a_group_of_one_counts_as_the_exception_inside(
     async with supervisor.open():
         child = supervisor.start("a", Actor(group), restart=TEMPORARY)
         await child.wait_ended()
-    assert child.last_error == {"type": "Bug", "message": "deep"}
+    assert child.last_error == Crash("Bug", "deep")
     assert crashes_logged(events) == ["a"]
 
 
@@ -87,7 +88,7 @@ async def test_past_the_intensity_a_child_is_parked_and_its_siblings_go_on(
             ChildState.PARKED,
             6,
         )  # the first run and five restarts
-        assert supervisor.statistics()["states"] == {
+        assert supervisor.statistics().states == {
             "running": 1,
             "backing_off": 0,
             "parked": 1,
@@ -197,7 +198,7 @@ async def test_an_inner_supervisor_that_gives_up_is_a_crash_of_the_child_that_op
         await trio.sleep(20)
         assert (child.restarts, child.state) == (1, ChildState.RUNNING)
         assert child.last_error is not None
-        assert child.last_error["type"] == "EssentialChildFailed"
+        assert child.last_error.type == "EssentialChildFailed"
         assert len(generations) == 2
 
 
@@ -210,7 +211,7 @@ async def test_a_permanent_child_that_returns_is_restarted_and_counted(
         await trio.sleep(60)
         assert (child.state, len(actor.started_at)) == (ChildState.PARKED, 6)
         assert child.last_error is not None
-        assert child.last_error["type"] == "ReturnedUnexpectedly"
+        assert child.last_error.type == "ReturnedUnexpectedly"
 
 
 async def test_a_transient_child_is_restarted_after_a_crash_but_may_return(
@@ -230,9 +231,9 @@ async def test_a_temporary_child_is_not_restarted_but_stays_visible(
     async with supervisor.open():
         await supervisor.start("a", Actor(Bug("x")), restart=TEMPORARY).wait_ended()
         await trio.sleep(60)
-        entry = supervisor.statistics()["children"]["a"]
-    assert (entry["state"], entry["restarts"]) == ("stopped", 0)
-    assert entry["last_error"] == {"type": "Bug", "message": "x"}
+        entry = supervisor.statistics().children["a"]
+    assert (entry.state, entry.restarts) == ("stopped", 0)
+    assert entry.last_error == Crash("Bug", "x")
 
 
 async def test_only_the_newest_ended_children_stay_visible(

@@ -33,4 +33,4 @@ async def abandon(error: Exception) -> None:
 async def test_only_bugs_count_among_what_nobody_waits_for(error: Exception, errors: int) -> None:
     async with open_bridge() as bridge:
         await trio_asyncio.aio_as_trio(abandon)(error)
-        assert bridge.statistics()["loop_errors"] == errors
+        assert bridge.statistics().loop_errors == errors

@@ -186,7 +186,7 @@ async def test_a_write_that_a_demoted_server_refuses_takes_every_connection_to_t
         assert await database.run(write_where) == "first"
         async with first.reading_only():
             await wait_until_writes_reach(database, "second")
-        assert database.statistics()["expired"] == 1
+        assert database.statistics().expired == 1
 
 
 async def test_a_write_that_a_demoted_server_refuses_takes_the_listener_along_without_waiting_for_its_own_check(
@@ -216,7 +216,7 @@ async def test_a_server_that_falls_silent_costs_one_call_its_time_and_is_not_ask
                 nursery.start_soon(
                     database.run, lambda connection: connection.fetchval("SELECT pg_sleep(0.1)")
                 )
-        assert database.statistics()["idle"] == 3
+        assert database.statistics().idle == 3
         falling_silent.freeze()
         with pytest.raises(DatabaseAway):
             await database.run(ask_where)

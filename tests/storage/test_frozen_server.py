@@ -43,7 +43,7 @@ async def test_every_call_to_a_frozen_server_ends_within_its_bounds_and_a_thaw_m
                 await database.run(select_one)
         proxy.thaw()
         assert await database.run(select_one) == 1
-        assert database.statistics()["in_use"] == 0
+        assert database.statistics().in_use == 0
         await database.aclose()
 
 
@@ -65,7 +65,7 @@ async def test_the_deadline_of_a_call_holds_whatever_the_other_bounds_are(dsn: s
         proxy.freeze()
         with trio.fail_after(2), pytest.raises(DatabaseAway, match=r"no answer within 0\.1 s"):
             await database.run(select_one, deadline_seconds=0.1)
-        assert database.statistics()["deadlines"] == 1
+        assert database.statistics().deadlines == 1
         await database.aclose()
 
 

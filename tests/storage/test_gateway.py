@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from ports.ingest import UnitPoisoned
+from storage.bridge import BridgeStatistics
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.gateway import Database, open_bridge
 from storage.transactions import WRITE
@@ -58,7 +59,7 @@ async def test_work_that_raises_leaves_no_trace_and_its_exception_is_its_own(
     with pytest.raises(KeyError, match="ours"):
         await single.run(work)
     assert await count_notes(single) == 0
-    assert single.statistics()["opened"] == 1  # the session was clean, so the connection was kept
+    assert single.statistics().opened == 1  # the session was clean, so the connection was kept
 
 
 async def test_a_read_only_run_sees_one_snapshot(dsn: str, single: Database) -> None:
@@ -99,7 +100,7 @@ async def test_a_deadlock_runs_the_whole_work_again(dsn: str, single: Database) 
         nursery.start_soon(both.run, lambda connection: work(connection, 0))
         nursery.start_soon(both.run, lambda connection: work(connection, 1))
     assert len(attempts) == 3
-    assert both.statistics()["reruns"] == 1
+    assert both.statistics().reruns == 1
     await both.aclose()
 
 
@@ -138,7 +139,7 @@ async def test_what_the_data_is_to_blame_for_is_poison(
         await single.run(lambda connection: connection.execute(statement, value))
     assert poisoned.value.sqlstate == sqlstate
     assert await count_notes(single) == 0
-    assert single.statistics()["opened"] == 1
+    assert single.statistics().opened == 1
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ async def test_a_statement_over_its_time_is_stopped_by_the_server(dsn: str) -> N
         database = Database(dsn, pool_size=1, statement_timeout=0.05)
         with pytest.raises(DatabaseAway, match="57014"):
             await database.run(lambda connection: connection.execute("SELECT pg_sleep(5)"))
-        assert database.statistics()["opened"] == 1
+        assert database.statistics().opened == 1
         await database.aclose()
 
 
@@ -199,7 +200,7 @@ async def test_a_killed_backend_costs_one_call_and_every_idle_connection(dsn: st
 
         with pytest.raises(DatabaseAway, match="administrator command"):
             await database.run(work)
-        assert database.statistics()["idle"] == 0
+        assert database.statistics().idle == 0
         assert await database.run(lambda connection: connection.fetchval("SELECT 1")) == 1
         await database.aclose()
 
@@ -247,10 +248,9 @@ async def test_an_error_in_a_loop_callback_is_counted_and_the_loop_goes_on(dsn: 
         database = Database(dsn)
         assert await database.run(work) == 1
         assert await database.run(work) == 1
-        assert bridge.statistics() == {
-            "loop_errors": 2,
-            "last_loop_error": "LookupError('in a callback')",
-        }
+        assert bridge.statistics() == BridgeStatistics(
+            loop_errors=2, last_loop_error="LookupError('in a callback')"
+        )
         await database.aclose()
 
 
@@ -285,7 +285,7 @@ async def test_a_call_cancelled_at_any_step_gives_its_connection_back(
         await single.run(work)
     assert scope.cancelled_caught
     assert await count_notes(single) == 0
-    assert single.statistics()["in_use"] == 0
+    assert single.statistics().in_use == 0
 
 
 async def test_a_long_query_is_stopped_on_the_server_when_its_caller_goes(single: Database) -> None:
@@ -294,7 +294,7 @@ async def test_a_long_query_is_stopped_on_the_server_when_its_caller_goes(single
     assert scope.cancelled_caught
     active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
     assert await single.run(lambda connection: connection.fetchval(active)) == 0
-    assert single.statistics()["opened"] == 1
+    assert single.statistics().opened == 1
 
 
 @pytest.mark.parametrize("fraction", range(40))
@@ -308,7 +308,7 @@ async def test_a_call_cancelled_at_any_moment_gives_its_connection_back(
             await database.run(lambda connection: connection.execute("SELECT pg_sleep(0.001)"))
         with trio.fail_after(1):
             assert await database.run(lambda connection: connection.fetchval("SELECT 1")) == 1
-        assert database.statistics()["in_use"] == 0
+        assert database.statistics().in_use == 0
         await database.aclose()
 
 

@@ -225,7 +225,7 @@ async def test_two_writers_on_the_same_devices_meet_no_deadlock_and_no_gap(
     """
     assert await fetch(database, backwards) == []
     assert await fetch(database, "SELECT count(*) FROM events") == [(accepted,)]
-    assert database.statistics()["reruns"] == 0
+    assert database.statistics().reruns == 0
 
 
 async def test_a_device_locked_for_too_long_gives_the_unit_back(

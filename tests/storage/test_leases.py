@@ -155,7 +155,7 @@ async def test_a_unit_that_stands_still_gives_the_declaration_back_and_hinders_n
             # The successor's own units and its renewals go on meanwhile.
             assert await cast.stores.ingest.commit_unit(successor, 1, []) == []
             assert await cast.stores.sessions.beat(successor, ttl_seconds=15, statistics={})
-            while impatient.statistics()["in_use"]:  # until it gave up
+            while impatient.statistics().in_use:  # until it gave up
                 await trio.lowlevel.checkpoint()
     await impatient.aclose()
 

@@ -11,7 +11,7 @@ import trio.testing
 
 from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
-from storage.notices import CHANNEL, NoticeBox, PostgresNotices
+from storage.notices import CHANNEL, BoxStatistics, NoticeBox, PostgresNotices
 from tests.storage.proxy import open_proxy
 
 if TYPE_CHECKING:
@@ -70,13 +70,12 @@ async def test_notices_arrive_in_order_and_first_of_all_the_bare_one(
     await notify(database, "leases", "workspace:harbour")
     assert [await ear.heard(), await ear.heard()] == ["leases", "workspace:harbour"]
     told = notices.statistics()
-    assert (told["connections"], told["heard"], told["pending"], told["is_failing"]) == (
+    assert (told.connections, told.box, told.edge.is_failing) == (
         1,
-        3,
-        0,
+        BoxStatistics(heard=3, pending=0, overflows=0),
         False,
     )
-    assert listener.statistics()["listening"] == 1
+    assert listener.statistics().listening == 1
     nursery.cancel_scope.cancel()
 
 
@@ -99,7 +98,7 @@ async def test_after_a_lost_connection_the_listener_looks_and_hears_again(
     assert await ear.heard() == ""  # at once: the check is ten seconds away
     await notify(database, "leases")
     assert await ear.heard() == "leases"
-    assert notices.statistics()["connections"] == 2
+    assert notices.statistics().connections == 2
     nursery.cancel_scope.cancel()
 
 
@@ -113,11 +112,11 @@ async def test_a_dead_connection_is_noticed_by_the_check(dsn: str, nursery: trio
             assert await ear.heard() == ""
             proxy.freeze()
             with trio.fail_after(5):
-                while not notices.statistics()["is_failing"]:
+                while not notices.statistics().edge.is_failing:
                     await trio.testing.wait_all_tasks_blocked(0.01)
             proxy.thaw()
             assert await ear.heard() == ""
-            assert not notices.statistics()["is_failing"]
+            assert not notices.statistics().edge.is_failing
             inner.cancel_scope.cancel()
         await listener.aclose()
 
@@ -128,7 +127,7 @@ async def test_a_listener_cancelled_at_any_moment_leaves_no_connection(
 ) -> None:
     with trio.move_on_after(milliseconds / 1000):
         await listener.listen(CHANNEL, lambda _notice: None)
-    assert listener.statistics()["listening"] == 0
+    assert listener.statistics().listening == 0
     with trio.fail_after(5):
         while await count_listeners(database):
             pass
@@ -147,7 +146,7 @@ async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed_by_it(
                 await trio.testing.wait_all_tasks_blocked(0.01)
             waiting[0].set()
             nursery.cancel_scope.cancel()
-    assert listener.statistics()["listening"] == 0
+    assert listener.statistics().listening == 0
 
 
 async def test_nobody_there_is_away_and_asked_again_with_pauses(
@@ -161,7 +160,7 @@ async def test_nobody_there_is_away_and_asked_again_with_pauses(
         notices = PostgresNotices(absent, Random(1))
         with trio.move_on_after(60):
             await notices.listen(lambda _notice: None)
-        assert 10 < notices.statistics()["failures"] < 60
+        assert 10 < notices.statistics().edge.failures < 60
         await absent.aclose()
 
 
@@ -174,7 +173,7 @@ async def test_a_bug_in_the_ear_is_the_callers_and_leaves_no_connection(
     with pytest.raises(ExceptionGroup) as group:
         await PostgresNotices(listener).listen(fail)
     assert group.group_contains(LookupError, match="ours")
-    assert listener.statistics()["listening"] == 0
+    assert listener.statistics().listening == 0
 
 
 # --- The box ----------------------------------------------------------------------------------------------------------
@@ -185,7 +184,7 @@ async def test_a_box_tells_each_notice_once_in_the_order_of_arrival() -> None:
     for notice in ("b", "a", "b"):
         box.put(notice)
     assert await box.take() == ["b", "a"]
-    assert box.statistics() == {"heard": 3, "pending": 0, "overflows": 0}
+    assert box.statistics() == BoxStatistics(heard=3, pending=0, overflows=0)
 
 
 async def test_a_full_box_says_look_at_everything() -> None:
@@ -193,7 +192,7 @@ async def test_a_full_box_says_look_at_everything() -> None:
     for notice in "abcd":
         box.put(notice)
     assert await box.take() == ["", "d"]
-    assert box.statistics()["overflows"] == 1
+    assert box.statistics().overflows == 1
 
 
 async def test_an_empty_box_waits(autojump_clock: trio.testing.MockClock) -> None:

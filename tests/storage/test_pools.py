@@ -27,7 +27,7 @@ async def say_hello(database: Database) -> str:
 
 async def until_waiting(database: Database, calls: int) -> None:
     with trio.fail_after(5):
-        while database.statistics()["waiting"] != calls:  # noqa: ASYNC110 a limiter has no event
+        while database.statistics().waiting != calls:  # noqa: ASYNC110 a limiter has no event
             await trio.sleep(0.01)
 
 
@@ -55,8 +55,8 @@ async def test_all_lanes_together_open_no_more_than_their_sizes(dsn: str) -> Non
                         pool.run, lambda connection: connection.execute("SELECT pg_sleep(0.05)")
                     )
         statistics = pools.statistics()
-        assert (statistics["pool_size"], statistics["opened"], statistics["calls"]) == (6, 6, 16)
-        sizes = {name: pool["pool_size"] for name, pool in statistics["pools"].items()}
+        assert (statistics.pool_size, statistics.opened, statistics.calls) == (6, 6, 16)
+        sizes = {name: pool.pool_size for name, pool in statistics.pools.items()}
         assert sizes == {"session": 1, "ingest": 1, "collecting": 2, "api": 2}
 
 
@@ -68,9 +68,9 @@ async def test_a_lost_server_costs_every_lane_its_idle_connections(dsn: str) -> 
 
     async with open_bridge(), aclosing(pools_on(dsn)) as pools:
         await say_hello(pools.api)
-        assert pools.api.statistics()["idle"] == 1
+        assert pools.api.statistics().idle == 1
         with pytest.raises(DatabaseAway):
             await pools.ingest.run(lose)
-        assert pools.api.statistics()["idle"] == 0
+        assert pools.api.statistics().idle == 0
         assert await say_hello(pools.api) == "hello"
-        assert pools.statistics()["expired"] == 1
+        assert pools.statistics().expired == 1

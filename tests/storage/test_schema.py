@@ -181,7 +181,7 @@ async def test_what_is_in_flight_goes_on_while_a_migration_waits_for_it(
                 nursery.start_soon(database.run, work)
                 await began.wait()
                 nursery.start_soon(migrate, empty_dsn)
-        assert database.statistics()["reruns"] == 0
+        assert database.statistics().reruns == 0
         await database.aclose()
     assert (await versions(empty_dsn)).is_known
 

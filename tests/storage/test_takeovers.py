@@ -218,7 +218,7 @@ async def test_no_takeover_leaves_a_gap_a_double_or_a_word_from_the_dead(
     )
     assert (await ask(TWO_OWNERS), await ask(TOKEN_WENT_BACK)) == ([], [])
     assert len(set(history.tokens)) == len(history.tokens)
-    assert [shard.database.statistics()["reruns"] for shard in shards] == [0, 0, 0]
+    assert [shard.database.statistics().reruns for shard in shards] == [0, 0, 0]
     # It was a fight: every shard died and came back, and what was collected under a lease is among
     # what was accepted.
     assert {dead.shard_id for dead, _ in history.deaths} == set(SHARDS)

@@ -208,7 +208,7 @@ async def test_a_unit_that_fails_at_any_statement_leaves_nothing_behind(
     world: World, store: MemoryStore, failing: str
 ) -> None:
     parts = await everything_at_once(world)
-    before, reached = store.statistics()["rows"], []
+    before, reached = store.statistics().rows, []
 
     async def fail(statement: Statement) -> None:
         reached.append(statement.name)
@@ -219,7 +219,7 @@ async def test_a_unit_that_fails_at_any_statement_leaves_nothing_behind(
     with pytest.raises(DatabaseAway):
         await world.commit(parts)
     assert reached == list(STEPS[: STEPS.index(failing) + 1])
-    assert store.statistics()["rows"] == before
+    assert store.statistics().rows == before
     assert (await world.snapshot("bus-1")).version == 0
     assert await world.stores.ingest.load_last_unit(world.session) == 0
     assert await world.outcomes() == ["running"]

@@ -66,7 +66,7 @@ async def running(server: EmbeddedPostgres) -> AsyncIterator[EmbeddedPostgres]:
 
 
 async def query(server: EmbeddedPostgres, sql: str) -> list[str | None]:
-    return await ask(Path(str(server.statistics()["socket"])), sql, database="lastheard")
+    return await ask(Path(str(server.statistics().socket)), sql, database="lastheard")
 
 
 def mode_of(path: Path) -> int:

@@ -1,7 +1,6 @@
 """The embedded PostgreSQL on the real engine and the real clock: starts, crashes, strangers, cancellations."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+import orjson
 import psutil
 import pytest
 import trio
@@ -79,7 +79,7 @@ async def test_clients_reach_it_by_its_dsn_whatever_their_environment_says(
 
 async def test_a_production_server_is_durable_and_closed_to_the_network(data_dir: Path) -> None:
     async with open_embedded(data_dir) as server:
-        socket = Path(str(server.statistics()["socket"]))
+        socket = Path(str(server.statistics().socket))
         rows = [
             await query(server, f"SHOW {name}")
             for name in ("fsync", "synchronous_commit", "listen_addresses")
@@ -96,21 +96,21 @@ async def test_the_server_lives_in_a_process_session_of_its_own(data_dir: Path) 
 
 async def test_statistics_are_plain_json(data_dir: Path) -> None:
     async with running(server_on(data_dir)) as server:
-        shown = json.loads(json.dumps(server.statistics()))
+        shown = orjson.loads(orjson.dumps(server.statistics()))
         assert (shown["running"], shown["pid"], shown["starts"], shown["adopted"]) == (
             True,
             server.pid,
             1,
             False,
         )
-    assert (server.statistics()["running"], server.statistics()["pid"]) == (False, None)
+    assert (server.statistics().running, server.statistics().pid) == (False, None)
 
 
 async def test_starting_a_running_server_changes_nothing(data_dir: Path) -> None:
     async with running(server_on(data_dir)) as server:
         before = server.pid
         await server.start()
-        assert (server.pid, server.statistics()["starts"]) == (before, 1)
+        assert (server.pid, server.statistics().starts) == (before, 1)
 
 
 async def test_a_server_that_ignores_every_request_to_stop_is_killed(
@@ -149,7 +149,7 @@ async def test_after_our_own_crash_the_server_is_adopted_and_then_stopped(
 ) -> None:
     orphan = await crash_after_start(data_dir)
     async with running(server_on(data_dir, log)) as server:
-        assert (server.pid, server.statistics()["adopted"]) == (orphan, True)
+        assert (server.pid, server.statistics().adopted) == (orphan, True)
         assert await query(server, "SELECT 1") == ["1"]
     assert "embedded_postgresql_adopted" in events(log)
     assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
@@ -243,7 +243,7 @@ async def write_until_the_end(
 
 async def until_started_again(server: EmbeddedPostgres) -> None:
     with trio.fail_after(PATIENCE_SECONDS):
-        while server.statistics()["starts"] != 2:  # noqa: ASYNC110 the server offers no event
+        while server.statistics().starts != 2:  # noqa: ASYNC110 the server offers no event
             await trio.sleep(0.01)
 
 
@@ -272,7 +272,7 @@ async def test_a_stale_pid_file_neither_stops_a_start_nor_hurts_whom_it_names(
     leave_pid_file(data_dir, "garbage" if kind == "no number" else str(process.pid))
     async with running(server_on(data_dir)) as server:
         assert server.pid != process.pid
-        assert server.statistics()["adopted"] is False
+        assert server.statistics().adopted is False
         assert await query(server, "SELECT 1") == ["1"]
     assert (process.poll() is None) == (kind == "a living process")
 

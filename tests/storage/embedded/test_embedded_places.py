@@ -40,7 +40,7 @@ async def test_a_folder_whose_socket_path_would_not_do_gets_a_short_one(
     empty_dir: Path, name: str
 ) -> None:
     async with running(server_on(empty_dir / name)) as server:
-        socket = Path(str(server.statistics()["socket"]))
+        socket = Path(str(server.statistics().socket))
         assert len(os.fsencode(socket)) < 100
         assert mode_of(socket.parent) == 0o700
         assert await query(server, "SELECT 1") == ["1"]
