@@ -72,7 +72,7 @@ def current_workspace() -> Workspace:
 
 
 def no_such_workspace(workspace_id: str) -> Problem:
-    """The answer for a workspace that does not exist, and for one that the key does not see: nothing differs."""
+    """Return the same answer for a workspace that does not exist and for one out of sight."""
     return Problem(NOT_FOUND, f"There is no workspace {workspace_id}.")
 
 
@@ -111,12 +111,11 @@ def _has_proper_ids() -> bool:
 def _check_scope(access: Access, operation: Operation) -> None:
     if operation.scope in access.scopes:
         return
+    challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{operation.scope}"'
     raise Problem(
         MISSING_SCOPE,
         f"This operation needs a key with the scope {operation.scope}.",
-        headers={
-            "WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{operation.scope}"'
-        },
+        headers={"WWW-Authenticate": challenge},
         extensions={"required_scope": operation.scope},
     )
 

@@ -31,6 +31,7 @@ def read_token(header: str) -> Token:
     token = parse_token(text.strip()) if scheme.lower() == "bearer" else None
     if token is None:
         raise credentials_refused(
-            "This is not a key of this service; a key looks like lh_<id>_<secret>, sent as a bearer token."
+            "This is not a key of this service; "
+            "a key looks like lh_<id>_<secret>, sent as a bearer token."
         )
     return token

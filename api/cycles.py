@@ -62,7 +62,8 @@ class CycleList(AnswerModel):
 When = Annotated[
     Literal["next_start", "now"],
     Field(
-        description="`next_start`: the workspace's next regular start, for schedulers. `now`: at once, for a person."
+        description="`next_start`: the workspace's next regular start, for schedulers. "
+        "`now`: at once, for a person."
     ),
 ]
 
@@ -248,7 +249,9 @@ def _key_before(paging: Paging, token: str | None, workspace_id: str) -> CycleKe
     if cursor is None:
         return None
     slot_start_at, trigger, attempt = cursor.after
-    return CycleKey(workspace_id, slot_start_at, CycleTrigger(str(trigger)), attempt)  # type: ignore[arg-type]  # signed
+    # The cursor's types are not checked: it was signed here.
+    key: Any = (workspace_id, slot_start_at, CycleTrigger(str(trigger)), attempt)
+    return CycleKey(*key)
 
 
 def _present(row: CycleRow) -> CycleAnswer:

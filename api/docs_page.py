@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h2 { margin-top: 2.5rem; } h3 { margin: 2rem 0 0; font-family: ui-monospace, monospace; font-size: 1rem; }
-table { border-collapse: collapse; } td, th { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0; }
-pre { background: #8881; padding: .7rem; overflow-x: auto; } .scope { color: #777; font-weight: normal; }
+h2 { margin-top: 2.5rem; }
+h3 { margin: 2rem 0 0; font-family: ui-monospace, monospace; font-size: 1rem; }
+table { border-collapse: collapse; }
+td, th { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0; }
+pre { background: #8881; padding: .7rem; overflow-x: auto; }
+.scope { color: #777; font-weight: normal; }
 :root { color-scheme: light dark; }
 """
 
@@ -66,7 +69,8 @@ def render_docs(document: Mapping[str, Any]) -> str:
     title = escape(info["title"])
     return "".join(
         [
-            f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>",
+            "<!doctype html><html lang=en><meta charset=utf-8>",
+            f"<title>{title}</title><style>{_STYLE}</style>",
             f"<h1>{title} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>",
             "<p>Every refusal is a problem document (RFC 9457). "
             "Its type tells refusals with the same status apart.</p>",
@@ -102,9 +106,11 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     for status, answer in operation["responses"].items():
         words = [_schema_words(content["schema"]) for content in answer.get("content", {}).values()]
         rows.append(_row(status, f"{answer['description']}: {', '.join(words)}"))
+    shown_scope = f"<span class=scope>scope {escape(scope)}</span>"
     return (
-        f"<h3>{escape(method.upper())} {escape(path)} <span class=scope>scope {escape(scope)}</span></h3>"
-        f"<p>{escape(operation['summary'])} {escape(operation['description'])}</p><table>{''.join(rows)}</table>"
+        f"<h3>{escape(method.upper())} {escape(path)} {shown_scope}</h3>"
+        f"<p>{escape(operation['summary'])} {escape(operation['description'])}</p>"
+        f"<table>{''.join(rows)}</table>"
     )
 
 
@@ -120,4 +126,5 @@ def _schema_words(schema: Mapping[str, Any]) -> str:
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:
-    return f"<h3 id='{escape(name)}'>{escape(name)}</h3><pre>{escape(json.dumps(schema, indent=2))}</pre>"
+    text = escape(json.dumps(schema, indent=2))
+    return f"<h3 id='{escape(name)}'>{escape(name)}</h3><pre>{text}</pre>"

@@ -1,4 +1,4 @@
-"""The frame around every request: its trace id, its deadline, its place in flight, its body's bound.
+"""The frame around every request: trace id, deadline, place in flight, and the bound of its body.
 
 It is an ASGI layer, because hooks of the framework do not run in three cases: while a body arrives
 slowly, when a handler hangs, and for answers that the framework itself makes. It must never

@@ -46,9 +46,13 @@ LOOKUPS_FULL = "lookups"
 
 _SHORTAGES = {
     Shortage.ALL: "All places for requests in flight are taken.",
-    Shortage.KEY: "This key has as many requests in flight as one key may have; wait for some to end.",
+    Shortage.KEY: (
+        "This key has as many requests in flight as one key may have; wait for some to end."
+    ),
     Shortage.WITHOUT_KEY: "All places for requests without a key are taken.",
-    Shortage.ADDRESS: "This address has as many requests without a key in flight as one address may have.",
+    Shortage.ADDRESS: (
+        "This address has as many requests without a key in flight as one address may have."
+    ),
 }
 
 

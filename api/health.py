@@ -1,4 +1,4 @@
-"""The health report of a workspace: every device once, judged at the moment of asking (FR-005, FR-012)."""
+"""The health report of a workspace: every device, judged at each request (FR-005, FR-012)."""
 
 from pydantic import Field
 from quart import Response, request
@@ -16,7 +16,10 @@ from domain.health_state import State
 
 
 class HealthReport(AnswerModel):
-    """`counts` cover all active devices of the workspace, whatever the filter; `items` is one page of them."""
+    """One page of a workspace's devices with their health.
+
+    `counts` cover all active devices of the workspace, whatever the filter.
+    """
 
     workspace_id: str
     evaluated_at: Instant

@@ -1,7 +1,8 @@
-"""The worklist (FR-007): devices that stopped reporting or never did, with vehicle, reason and recency.
+"""The worklist (FR-007): devices that stopped reporting or never did, with vehicle and reason.
 
-`/issues` is a workspace's own, `/worklist` the one across the workspaces that the key sees. Same items, same order
-(silent longest first), same shape when there is nothing to do.
+`/issues` lists those of one workspace, `/worklist` those of all workspaces that the key sees. Both
+have the same items in the same order, silent longest first. When there is nothing to do, the items
+are an empty list.
 """
 
 import hashlib
@@ -91,8 +92,9 @@ class IssueQuery(PageQuery):
     state: tuple[IssueState, ...] = Field((), description="only these states; both, unless given")
     format: Literal["json", "csv"] | None = Field(
         None,
-        description=f"instead of Accept. CSV starts at the cursor and has up to {MAX_CSV_ROWS} rows, whatever the "
-        'limit; when more follow, a header `Link: <…>; rel="next"` leads to them',
+        description=f"instead of Accept. CSV starts at the cursor and has up to {MAX_CSV_ROWS} "
+        "rows, whatever the limit; when more follow, "
+        'a header `Link: <…>; rel="next"` leads to them',
     )
 
     @property
@@ -264,7 +266,7 @@ def _present(judged: Judged, page: JudgedPage) -> IssueAnswer:
 
 
 def _log_configured_no_data(services: ApiServices, page: JudgedPage) -> None:
-    """At debug: the verdict is made anew at every request, so at info every reader would repeat it."""
+    """Log devices that never reported. At debug, because every request makes the verdicts anew."""
     for facts, verdict in page.items:
         if verdict.state is State.CONFIGURED_NO_DATA:
             services.log.debug(

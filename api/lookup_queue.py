@@ -26,7 +26,7 @@ class LookupLimits:
 
 
 class LookupsFull(Exception):
-    """The request is refused: its address has the most waiting, or its turn did not come in time."""
+    """The look-up is refused: its address has the most waiting, or its turn came too late."""
 
 
 @dataclass(eq=False, slots=True)

@@ -124,7 +124,8 @@ class Operations:
                 )
             if not handler.__doc__:
                 raise ValueError(
-                    f"the handler {name} has no docstring; its first line is the operation's summary"
+                    f"the handler {name} has no docstring; "
+                    "its first line is the operation's summary"
                 )
             self._by_name[name] = Operation(
                 method=method, path=full_path, name=name, handler=handler, **details

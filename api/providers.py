@@ -41,8 +41,10 @@ _REFUSAL_OF_SECRETS = (
     "and set credential to env:NAME or file:PATH."
 )
 
-
-_NO_ADDRESS = "Give an address like https://host/path, in ASCII: a name in its xn-- form, a path percent-encoded."
+_NO_ADDRESS = (
+    "Give an address like https://host/path, in ASCII: "
+    "a name in its xn-- form, a path percent-encoded."
+)
 _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _BASE_URL = rf"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[!-\"$->@-~]*)?$"
 _FILE = r"file:[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*"

@@ -136,8 +136,9 @@ def make_connection_table(
 def _refuse_lifespan_functions(app: QuartTrio) -> None:
     if app.before_serving_funcs or app.after_serving_funcs or app.while_serving_gens:
         raise RuntimeError(
-            "The app has before_serving, after_serving or while_serving functions, and they would never run: "
-            "serve_http gives it no lifespan. What must start, run or stop with the process belongs to an actor."
+            "The app has before_serving, after_serving or while_serving functions, "
+            "and they would never run: serve_http gives it no lifespan. "
+            "What must start, run or stop with the process belongs to an actor."
         )
 
 

@@ -1,4 +1,6 @@
-"""A cache of tokens that were right or wrong a moment ago. It decides about shares, never about access.
+"""A cache of tokens that were right or wrong a moment ago.
+
+It decides about shares of the places in flight, never about access.
 
 A right token is looked up in the database again at every request (api/auth.py), so a revocation
 holds from the next request on. A wrong one is refused from the cache for a few seconds, without the

@@ -151,7 +151,8 @@ def _sift(
         if (
             plain is None
             or value.__class__ not in plain[0]
-            or not plain[1] <= value <= plain[2]  # type: ignore[operator]  # the class check excludes text
+            # The check of the class has excluded text.
+            or not plain[1] <= value <= plain[2]  # type: ignore[operator]
             or observed_at.tzinfo is not UTC
             or observed_at > now
         ):

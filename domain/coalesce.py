@@ -213,6 +213,8 @@ class CoalescingBuffer:
 def _is_valid(reading: Reading) -> bool:
     value = reading[1]
     plain = PLAIN_VALUES.get(reading[0])
-    if plain is not None and value.__class__ in plain[0] and plain[1] <= value <= plain[2]:  # type: ignore[operator]
-        return True
+    if plain is not None:
+        kinds, lowest, highest = plain
+        if value.__class__ in kinds and lowest <= value <= highest:  # type: ignore[operator]
+            return True
     return not isinstance(check_value(reading[0], value), InvalidValue)

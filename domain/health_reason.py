@@ -1,5 +1,6 @@
-"""The reason for a device's state: the first cause found, ours before the provider's and the device's.
+"""The reason for a device's state: the first cause that is found.
 
+Ours are looked for first, then the provider's, then the device's.
 Pure, from stored facts alone.
 """
 

@@ -110,7 +110,8 @@ _SIGNALS = (
         (-2_000, 2_000),
         _QUARTER_HOUR,
         f"{_BATTERY}.CurrentPower",
-        "Power drawn from the traction battery; negative flows into it. VSS counts the other way round.",
+        "Power drawn from the traction battery; negative flows into it. "
+        "VSS counts the other way round.",
     ),
     _number(
         "latitude_deg", "deg", (-90, 90), _QUARTER_HOUR, f"{_PLACE}.Latitude", "WGS 84 latitude."
@@ -178,7 +179,8 @@ _SIGNALS = (
         (-10_000, 10_000),
         _SHIFT,
         None,
-        "Electric energy used since the vehicle's local midnight: it starts again at 0, and recuperation lowers it.",
+        "Electric energy used since the vehicle's local midnight: "
+        "it starts again at 0, and recuperation lowers it.",
     ),
     _number(
         "distance_today_km",
@@ -202,7 +204,8 @@ _SIGNALS = (
         (-5_000, 5_000),
         _QUARTER_HOUR,
         f"{_BATTERY}.CurrentCurrent",
-        "Current drawn from the traction battery; negative flows into it. VSS counts the other way round.",
+        "Current drawn from the traction battery; negative flows into it. "
+        "VSS counts the other way round.",
     ),
     _number(
         "fuel_level_l",

@@ -55,7 +55,8 @@ def fault_for_status(
     if 300 <= status < 400:
         return ProviderFault(
             FaultClass.CONFIGURATION,
-            f"{place} answered {status}, a redirect, which is never followed: set base_url to the final address",
+            f"{place} answered {status}, a redirect, which is never followed: "
+            "set base_url to the final address",
             permanent=True,
         )
     if status < 300:

@@ -1,5 +1,6 @@
-"""The providers' side of the wire: fleets of chatty, seeded vehicles behind the vendors' own interfaces, with faults.
+"""The providers' side of the wire: simulated fleets behind the vendors' own interfaces.
 
-Owns what a vendor would own: vehicles, their values, the stream and the HTTP answers. Shares no code with providers/
-and imports nothing of the service, so that a misreading of a vendor's contract cannot hide on both sides at once.
+Owns what a vendor would own: vehicles, their values, the stream, the HTTP answers and their faults.
+It shares no code with providers/ and imports nothing of the service. So a misread contract of a
+vendor cannot be misread on both sides in the same way.
 """

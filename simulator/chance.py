@@ -19,7 +19,10 @@ def seed_from(*parts: object) -> int:
 
 
 def draw(seed: int, subject: int, turn: int) -> float:
-    """A number in [0, 1) for the `turn`-th decision about `subject` (splitmix64's finaliser, 0.4 µs)."""
+    """Return a number in [0, 1) for the `turn`-th decision about `subject`.
+
+    It is splitmix64's finaliser, and takes 0.4 µs.
+    """
     x = (seed + subject * 0xD1342543DE82EF95 + turn * _GOLDEN) & _MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK

@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class SimulatorClock(Protocol):
-    """Both readings are seconds; `wall` since the Unix epoch in UTC, `monotonic` since any instant."""
+    """Two readings in seconds: `wall` since the Unix epoch, `monotonic` since any instant."""
 
     def wall(self) -> float: ...
 

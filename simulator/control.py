@@ -6,7 +6,8 @@ this test tool holds no secret.
 GET  /sim/statistics[?brief=true]   counts by tenant, and unless brief by vehicle and label
 GET  /sim/connections               the log of stream connections
 GET  /sim/last                      the newest value that was sent of every signal
-POST /sim/faults                    {"tenant"?, "faults"?: "name=value,…", "reporting"?: {vehicle_id: {…}}}
+POST /sim/faults                    {"tenant"?, "faults"?: "name=value,…",
+                                     "reporting"?: {vehicle_id: {…}}}
 POST /sim/disconnect                {"tenant"?, "abrupt"?: bool}
 """
 

@@ -24,7 +24,10 @@ _STREAMS: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPace:
-    """Seconds after the simulator's start, or between two events; `rate` is frames per second and vehicle."""
+    """The pace of the demo, in seconds after the simulator's start or between two events.
+
+    `rate` is frames per second and vehicle.
+    """
 
     rate: float = 4.0
     report_interval_seconds: float = 3.0

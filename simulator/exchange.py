@@ -136,7 +136,8 @@ class Exchange:
             await self.send_raw(self._connection.send(go_on) or b"")
 
     def _request(self, body: bytes) -> Request:
-        assert self.raw_request is not None  # noqa: S101 - h11 gives EndOfMessage only after a Request
+        # h11 gives EndOfMessage only after a Request.
+        assert self.raw_request is not None  # noqa: S101
         target = urlsplit(self.raw_request.target.decode("ascii", "replace"))
         headers = {
             name.decode("ascii"): value.decode("latin-1")

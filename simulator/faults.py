@@ -24,7 +24,7 @@ _F = TypeVar("_F")
 
 
 class FaultsInvalid(ValueError):
-    """The text names an unknown fault or gives an impossible value; the message says what is allowed."""
+    """The text names an unknown fault or an impossible value; the message says what is allowed."""
 
 
 class FrameFault(StrEnum):

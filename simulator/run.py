@@ -1,4 +1,6 @@
-"""The simulator as a process: one line when ready, a clean end on SIGTERM, SIGINT or when its parent is gone.
+"""The simulator as a process.
+
+It prints one line when it is ready, and ends on SIGTERM, on SIGINT or when its parent is gone.
 
 Owns signals, standard output and the watch on the parent process. A simulator that a service
 started runs in a session of its own, so the terminal's Ctrl-C never reaches it. Without the watch

@@ -73,7 +73,10 @@ class Step:
         """Raise ProviderFault when this step must not be taken."""
         problem = self.problem
         if problem is None and self.pages >= max_pages:
-            problem = f"page cap: more than {max_pages} pages in one run; raise max_pages or poll more often"
+            problem = (
+                f"page cap: more than {max_pages} pages in one run; "
+                "raise max_pages or poll more often"
+            )
         if problem is None and _digest(self.target) in self.seen:
             problem = "the pages go round in a circle: the same request for the second time"
         if problem is not None:
