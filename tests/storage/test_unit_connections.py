@@ -62,6 +62,24 @@ def test_only_changes_are_edges(history: History, edges: list[tuple[int, str]]) 
     assert [((at - NOON).seconds, kind) for _, _, at, kind, *_ in rows] == edges
 
 
+def test_an_edge_row_has_the_facts_fault_and_detail() -> None:
+    failed = ConnectionFact("harbour", "live", FAILED, NOON, QUOTA, "answered 429")
+    opened = ConnectionFact("harbour", "live", OPENED, NOON)
+    folded = ConnectionFold(ConnectionRow("harbour", "live", *[None] * 10))
+    folded.apply(failed)
+    folded.apply(opened)
+    assert edge_rows([folded]) == [
+        ("harbour", "live", NOON, "call_failed", "quota", "answered 429"),
+        ("harbour", "live", NOON, "call_succeeded", None, None),
+        ("harbour", "live", NOON, "stream_opened", None, None),
+    ]
+
+
+def test_a_failure_without_a_class_is_stored_without_one() -> None:
+    row = fold((FAILED, None)).row
+    assert (row.call_status, row.fault) == ("failed", None)
+
+
 def test_failing_since_is_the_first_failure_of_the_present_run() -> None:
     row = fold((FAILED, OUTAGE), (OK, None), (FAILED, OUTAGE), (FAILED, QUOTA)).row
     assert row.failing_since == NOON + timedelta(seconds=2)

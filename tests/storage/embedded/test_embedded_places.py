@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from storage.embedded import EmbeddedPostgres, EmbeddedUnavailable
-from storage.embedded.binaries import find_wheel_binaries
+from storage.embedded.binaries import find_wheel_binaries, reachable_binaries
 from storage.embedded.commands import explain
 from storage.embedded.files import ServerLog
 from storage.embedded.owner import choose_owner
@@ -103,19 +103,19 @@ async def test_binaries_out_of_the_users_reach_are_copied_once(
 
 @only_root
 async def test_an_ordinary_user_runs_it_as_himself(empty_dir: Path) -> None:
-    closed = [
-        folder
-        for folder in find_wheel_binaries().folder.parents
-        if not folder.stat().st_mode & 0o001
-    ]
-    if closed:
-        pytest.skip(f"an ordinary user cannot pass through {closed[0]} to this installation")
     nobody = choose_owner()
+    # A copy where this installation lies in a folder that is closed to others.
+    binaries = reachable_binaries(find_wheel_binaries(), nobody, empty_dir / "shelter")
     os.chown(empty_dir, nobody.uid, nobody.gid)
     script = (
-        "import os, sys, trio; from pathlib import Path; from storage.embedded import EmbeddedPostgres\n"
+        "import os, sys, trio; from pathlib import Path\n"
+        "from storage.embedded import EmbeddedPostgres\n"
+        "from storage.embedded.binaries import Binaries\n"
         f"os.setgroups([]); os.setgid({nobody.gid}); os.setuid({nobody.uid})\n"
-        "server = EmbeddedPostgres(Path(sys.argv[1]), extra_settings={'fsync': 'off'})\n"
+        f"binaries = Binaries(Path({str(binaries.folder)!r}), {binaries.major})\n"
+        "server = EmbeddedPostgres(\n"
+        "    Path(sys.argv[1]), extra_settings={'fsync': 'off'}, binaries=binaries\n"
+        ")\n"
         "trio.run(server.start); print(server.statistics()); trio.run(server.stop)"
     )
     with trio.fail_after(PATIENCE_SECONDS):
