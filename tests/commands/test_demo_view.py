@@ -42,7 +42,7 @@ def watch(states: tuple[str, ...] = STATES, *, cycles: int = 1) -> Watch:
         (watch(), service(updates=UPDATES | {"pending": 1}), {}, 1, "DOES NOT HOLD"),
     ],
 )
-def test_it_ends_well_when_all_of_it_holds_and_says_what_does_not(
+def test_it_ends_well_if_all_holds_and_names_what_does_not(
     capsys: pytest.CaptureFixture[str],
     seen: Watch,
     counted: Any,

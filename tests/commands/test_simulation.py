@@ -29,7 +29,7 @@ SOMEBODYS_DSN = "postgresql://postgres@127.0.0.1:1/lastheard"
 
 @pytest.mark.processes
 @pytest.mark.postgres
-async def test_the_demo_is_on_this_machine_whatever_the_environment_says() -> None:
+async def test_the_demo_stays_on_this_machine() -> None:
     with public_folder("lastheard-demo-") as folder:
         census = Census(folder)
         environment = {**census.environment, **PROXY, "LASTHEARD_DSN": SOMEBODYS_DSN}
@@ -45,7 +45,7 @@ async def test_the_demo_is_on_this_machine_whatever_the_environment_says() -> No
             census.end_all()
 
 
-def test_an_empty_dsn_takes_back_one_of_the_environment_and_the_file(
+def test_an_empty_dsn_overrides_environment_and_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "lastheard.toml"
@@ -65,7 +65,7 @@ async def test_the_simulator_is_asked_directly(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.processes
-async def test_a_simulator_that_does_not_start_is_a_fault_of_the_environment() -> None:
+async def test_a_simulator_that_does_not_start_is_an_outside_fault() -> None:
     with pytest.raises(EnvironmentFault, match="the simulator was not ready"):
         async with run_simulator("--devices", "0"):
             pass

@@ -14,7 +14,7 @@ from domain.model import Outcome, Reason, Result
 from tests.domain.fixtures import NOW, ago, fold, reading, update
 
 
-def test_fr_004_an_accepted_update_moves_the_snapshot_and_appends_one_event() -> None:
+def test_fr_004_an_accepted_update_moves_snapshot_and_history() -> None:
     device = fold()
     sent = update(
         reading("soc_percent", 88.5, ago(seconds=5)), reading("charging", True, ago(seconds=9))
@@ -99,7 +99,7 @@ def test_several_readings_of_one_signal_are_handled_in_order() -> None:
         ({"device_id": "bus-8"}, "device_id"),
     ],
 )
-def test_acceptance_4_an_identity_that_disagrees_with_the_registry_is_a_conflict(
+def test_acceptance_4_a_contradicted_identity_is_a_conflict(
     claims: dict[str, Any], named: str
 ) -> None:
     device = fold()
@@ -128,7 +128,7 @@ def test_an_identity_that_agrees_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("device", [None, fold(active=False), fold(workspace_id="someone-else")])
-def test_acceptance_4_a_device_that_is_not_there_or_retired_is_unknown(device: Any) -> None:
+def test_acceptance_4_an_absent_or_retired_device_is_unknown(device: Any) -> None:
     before = deepcopy(device)
 
     assert judge(update(reading("soc_percent", 1)), device, NOW) == Result(
@@ -137,7 +137,7 @@ def test_acceptance_4_a_device_that_is_not_there_or_retired_is_unknown(device: A
     assert device == before
 
 
-def test_bad_readings_are_dropped_and_named_and_the_rest_is_accepted() -> None:
+def test_bad_readings_are_named_and_the_rest_is_accepted() -> None:
     device = fold()
     sent = update(reading("soc_percent", 200), reading("wa\x00rp", 1), reading("speed_kmh", 30))
 
@@ -237,7 +237,7 @@ def test_last_update_received_never_moves_back() -> None:
     )
 
 
-def test_a_newer_reading_of_the_same_value_is_received_but_not_changed() -> None:
+def test_the_same_value_again_is_received_but_not_changed() -> None:
     device = fold(document={"soc_percent": (80, ago(minutes=5))}, last_changed_at=ago(minutes=5))
     judge(update(reading("soc_percent", 80)), device, NOW)
     assert (device.last_update_received_at, device.last_changed_at) == (NOW, ago(minutes=5))

@@ -61,7 +61,7 @@ def newest_of(updates: list[CanonicalUpdate]) -> Document:
         lambda f: st.tuples(st.just(f), st.permutations(f))
     )
 )
-def test_fr_015_any_order_and_any_repetition_of_a_feed_end_in_the_same_snapshot(feeds: Any) -> None:
+def test_fr_015_order_and_repetition_do_not_change_the_snapshot(feeds: Any) -> None:
     straight, shuffled = feeds
     device, other = fold(), fold()
     feed(device, straight)
@@ -136,7 +136,7 @@ def test_no_instant_of_a_device_ever_moves_back(updates: list[CanonicalUpdate]) 
 
 
 @given(st.lists(updates_of(any_readings), max_size=12))
-def test_last_update_received_is_the_newest_receipt_that_was_accepted(
+def test_last_update_received_is_the_newest_accepted_receipt(
     updates: list[CanonicalUpdate],
 ) -> None:
     device = fold()

@@ -35,7 +35,7 @@ def test_the_newest_value_of_each_signal_is_what_a_window_leaves() -> None:
     assert len(buffer) == 0
 
 
-def test_a_frame_that_brings_nothing_newer_does_not_make_what_waits_look_fresher() -> None:
+def test_an_old_frame_does_not_make_waiting_values_look_fresher() -> None:
     buffer = CoalescingBuffer(["bus-7"])
     buffer.merge("bus-7", (reading("speed_kmh", 12, NOW),), 1.0)
     buffer.merge("bus-7", (reading("speed_kmh", 12, NOW),), 1.8)
@@ -46,7 +46,7 @@ def test_a_frame_that_brings_nothing_newer_does_not_make_what_waits_look_fresher
     assert (statistics.repeated, statistics.outrun, statistics.superseded) == (1, 1, 0)
 
 
-def test_a_contradiction_at_the_same_instant_keeps_what_is_there_and_is_counted() -> None:
+def test_a_contradiction_at_one_instant_keeps_the_first_value() -> None:
     buffer = CoalescingBuffer(["bus-7"])
     buffer.merge("bus-7", (reading("soc_percent", 88, NOW),), 1.0)
     buffer.merge("bus-7", (reading("soc_percent", 12, NOW),), 1.1)
@@ -76,7 +76,7 @@ def test_a_device_is_drained_when_its_own_window_is_over() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_value_that_makes_no_sense_does_not_push_out_one_that_does(order: int) -> None:
+def test_an_invalid_value_does_not_replace_a_valid_one(order: int) -> None:
     good, bad = reading("soc_percent", 88, ago(seconds=1)), reading("soc_percent", 255, NOW)
     buffer = CoalescingBuffer(["bus-7"])
     for item in [good, bad][::order]:
@@ -86,14 +86,14 @@ def test_a_value_that_makes_no_sense_does_not_push_out_one_that_does(order: int)
     assert buffer.statistics().invalid == 1
 
 
-def test_a_value_that_makes_no_sense_is_handed_on_when_there_is_nothing_else() -> None:
+def test_an_invalid_value_alone_is_handed_on() -> None:
     buffer = CoalescingBuffer(["bus-7"])
     buffer.merge("bus-7", (reading("soc_percent", 255, ago(seconds=1)),), 1.0)
     buffer.merge("bus-7", (reading("soc_percent", 254, NOW),), 1.1)
     assert buffer.drain(1) == [Merged("bus-7", (reading("soc_percent", 254, NOW),), 1.1)]
 
 
-def test_unknown_ids_are_kept_up_to_a_limit_and_make_room_when_drained() -> None:
+def test_unknown_ids_are_limited_until_they_are_drained() -> None:
     buffer = CoalescingBuffer(["known"], max_unknown=2)
     something = (reading("speed_kmh", 1, NOW),)
     taken = [
@@ -106,7 +106,7 @@ def test_unknown_ids_are_kept_up_to_a_limit_and_make_room_when_drained() -> None
     assert buffer.merge("z", something, 1.0)
 
 
-def test_a_device_that_becomes_known_leaves_its_place_to_another_unknown_one() -> None:
+def test_a_device_that_becomes_known_frees_an_unknown_place() -> None:
     buffer = CoalescingBuffer([], max_unknown=1)
     something = (reading("speed_kmh", 1, NOW),)
     buffer.merge("new", something, 0.0)
@@ -116,7 +116,7 @@ def test_a_device_that_becomes_known_leaves_its_place_to_another_unknown_one() -
     assert buffer.statistics().pending_unknown == 0
 
 
-def test_a_device_that_is_no_longer_known_takes_an_unknown_one_s_place() -> None:
+def test_a_device_no_longer_known_takes_an_unknown_place() -> None:
     buffer = CoalescingBuffer(["retired"], max_unknown=1)
     something = (reading("speed_kmh", 1, NOW),)
     buffer.merge("retired", something, 0.0)
@@ -186,9 +186,7 @@ def test_the_buffer_equals_a_last_writer_model(sent: list[Frame]) -> None:
 
 
 @given(frames_with_nonsense, st.sets(st.integers(0, 30)))
-def test_through_the_buffer_or_straight_the_snapshot_ends_the_same(
-    sent: list[Frame], pauses: set[int]
-) -> None:
+def test_the_buffer_does_not_change_the_final_snapshot(sent: list[Frame], pauses: set[int]) -> None:
     buffer = CoalescingBuffer(["a", "b", "stranger", "other stranger"])
     straight = {name: fold(external_id=name) for name in ("a", "b", "stranger", "other stranger")}
     coalesced = deepcopy(straight)
@@ -209,9 +207,7 @@ def test_through_the_buffer_or_straight_the_snapshot_ends_the_same(
 
 
 @given(frames, st.integers(1, 3))
-def test_every_frame_is_merged_or_ignored_and_every_device_drained_or_pending(
-    sent: list[Frame], limit: int
-) -> None:
+def test_every_frame_and_every_device_is_accounted_for(sent: list[Frame], limit: int) -> None:
     buffer = CoalescingBuffer(["a"], max_unknown=1)
     taken, drained = 0, 0
     for external_id, readings, received in sent:

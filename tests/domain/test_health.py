@@ -88,7 +88,7 @@ def test_age_is_never_negative() -> None:
     assert judge_health(silent_for(seconds=-2), NOW).freshness_age_seconds == 0.0
 
 
-def test_a_connection_that_reports_hourly_is_judged_by_its_own_period() -> None:
+def test_an_hourly_connection_is_judged_by_its_own_period() -> None:
     hourly = replace(TRAM_AND_BUS, expected_update_seconds=3600)
     assert (
         judge_health(silent_for(minutes=72)._replace(connection=hourly), NOW).state is State.HEALTHY
@@ -109,7 +109,7 @@ limits = st.floats(0.1, 8_000)
 
 
 @given(age=st.none() | seconds, activated=seconds, delayed=limits, stale=limits, grace=limits)
-def test_what_sql_compares_equals_the_verdict_and_the_words_of_the_rule(
+def test_cutoffs_verdict_and_the_rule_in_words_agree(
     age: float | None, activated: float, delayed: float, stale: float, grace: float
 ) -> None:
     known = facts(
@@ -159,9 +159,7 @@ def marks(known: HealthFacts) -> dict[str, str]:
     return {item.signal: item.mark for item in judge_health(known, NOW).signals}
 
 
-def test_a_device_that_still_sends_position_while_its_soc_is_old_is_healthy_with_signal_silent() -> (
-    None
-):
+def test_a_device_with_one_old_signal_is_healthy_and_says_so() -> None:
     known = facts(
         document={"soc_percent": (40, ago(hours=5)), "latitude_deg": (52.5, ago(seconds=5))}
     )
@@ -197,7 +195,7 @@ def test_a_signal_of_a_rare_reporter_gets_three_of_its_periods() -> None:
     }
 
 
-def test_shortened_thresholds_shorten_the_age_of_signals_with_them() -> None:
+def test_shortened_thresholds_shorten_the_age_of_signals() -> None:
     demo = replace(HARBOUR_LINES, policy=Policy(3.0, 3.6, 9.0, 36.0))
     document = {"soc_percent": (40, ago(seconds=37)), "odometer_km": (9, ago(seconds=37))}
     assert marks(facts(workspace=demo, document=document)) == {
@@ -213,7 +211,7 @@ def test_lengthened_thresholds_leave_the_age_of_signals_alone() -> None:
     }
 
 
-def test_no_signal_is_old_while_the_whole_device_would_still_be_on_time() -> None:
+def test_no_signal_is_old_while_the_device_is_on_time() -> None:
     relaxed = replace(
         BUS_7, override=PolicyOverride(delayed_after_seconds=7200, stale_after_seconds=9000)
     )

@@ -112,7 +112,7 @@ def test_an_overdue_cycle_or_a_dead_owner_is_our_own_fault(
     assert reason(collector(SILENT, **changes)) is expected
 
 
-def test_a_workspace_that_never_ran_a_cycle_is_late_once_the_device_has_waited_for_one() -> None:
+def test_a_workspace_without_cycles_is_late_after_the_wait() -> None:
     nothing = CollectorRecord()
     assert (
         reason(never_heard(minutes=5)._replace(collector=nothing))
@@ -144,7 +144,7 @@ def test_a_workspace_that_is_switched_off_has_no_late_collector() -> None:
     assert reason(resting) is HealthReason.DEVICE_SILENT
 
 
-def test_a_connection_that_was_switched_off_here_is_not_held_against_the_device() -> None:
+def test_a_connection_switched_off_here_is_our_fault() -> None:
     assert (
         reason(SILENT._replace(connection=replace(TRAM_AND_BUS, active=False)))
         is HealthReason.COLLECTOR_LATE
@@ -170,7 +170,7 @@ def test_a_failure_that_is_over_explains_nothing() -> None:
     assert reason(recovered) is HealthReason.DEVICE_SILENT
 
 
-def test_a_stream_that_never_opened_is_disconnected_as_soon_as_anything_was_called() -> None:
+def test_a_stream_that_never_opened_is_disconnected_after_a_call() -> None:
     assert reason(link(SILENT, stream_status=None)) is HealthReason.STREAM_DISCONNECTED
     assert reason(link(SILENT, stream_status=None, call_status=None)) is HealthReason.DEVICE_SILENT
 
@@ -202,7 +202,7 @@ def test_a_polled_connection_has_no_stream_to_lose() -> None:
         ),
     ],
 )
-def test_a_rejection_explains_only_what_came_after_the_last_good_update(
+def test_a_rejection_before_the_last_good_update_is_no_reason(
     known: HealthFacts, expected: HealthReason
 ) -> None:
     assert reason(known) is expected
@@ -222,7 +222,7 @@ def test_a_rejection_explains_only_what_came_after_the_last_good_update(
         (SILENT._replace(last_observed_at=ago(hours=3)), HealthReason.DEVICE_SILENT),
     ],
 )
-def test_data_that_reached_us_late_is_the_provider_s_delay_while_it_still_arrives(
+def test_data_that_arrives_late_is_the_providers_delay(
     known: HealthFacts, expected: HealthReason
 ) -> None:
     assert reason(known) is expected

@@ -66,7 +66,7 @@ def test_fr_002_a_fleet_of_which_a_third_is_polled_every_minute() -> None:
     assert 10 <= worst_second_of_all(series) <= starts_bound({300: 699, 60: 299}) < 13.6
 
 
-def test_fr_002_first_workspaces_of_many_intervals_do_not_start_together() -> None:
+def test_fr_002_first_workspaces_of_intervals_start_apart() -> None:
     series = {interval: [0] for interval in HOUR_PARTS}
     assert len(series) == 12
     assert worst_second_of_all(series) <= 3
@@ -81,7 +81,7 @@ def test_fr_002_first_workspaces_of_many_intervals_do_not_start_together() -> No
         {60: 124, 240: 173, 300: 384, 720: 467, 900: 1731, 1200: 1625},
     ],
 )
-def test_fr_002_the_bound_holds_for_the_worst_fleets_that_a_search_found(
+def test_fr_002_the_bound_holds_for_the_worst_fleets_found(
     counts: dict[int, int],
 ) -> None:
     series = {interval: range(count) for interval, count in counts.items()}
@@ -91,7 +91,7 @@ def test_fr_002_the_bound_holds_for_the_worst_fleets_that_a_search_found(
 
 @settings(max_examples=40, deadline=None)
 @given(counts=st.dictionaries(st.integers(2, 3600), st.integers(1, 4_000), min_size=1, max_size=3))
-def test_fr_002_the_bound_holds_for_any_three_intervals_however_they_meet(
+def test_fr_002_the_bound_holds_for_any_three_intervals(
     counts: dict[int, int],
 ) -> None:
     """The worst seconds of the series added up: no alignment of the three can be worse."""
@@ -105,7 +105,7 @@ def test_fr_002_the_bound_holds_for_any_three_intervals_however_they_meet(
         st.sampled_from(HOUR_PARTS), st.integers(1, 400), min_size=1, max_size=12
     )
 )
-def test_fr_002_the_bound_holds_for_all_intervals_that_divide_an_hour(
+def test_fr_002_the_bound_holds_for_all_divisors_of_an_hour(
     counts: dict[int, int],
 ) -> None:
     series = {interval: range(count) for interval, count in counts.items()}
@@ -113,7 +113,7 @@ def test_fr_002_the_bound_holds_for_all_intervals_that_divide_an_hour(
     assert worst_second_of_all(series) <= starts_bound(highest)
 
 
-def test_fr_002_real_starts_with_their_jitter_stay_within_the_worst_second() -> None:
+def test_fr_002_jitter_keeps_starts_within_the_worst_second() -> None:
     """Of two intervals together, over the five minutes after which they repeat."""
     series = {60: range(600), 300: range(1_000)}
     starts = sorted(
@@ -144,7 +144,7 @@ def test_the_worst_second_finds_a_schedule_that_is_synchronised() -> None:
     assert worst_second_of_all({}) == 0
 
 
-def test_a_period_that_is_too_long_to_count_takes_each_series_at_its_worst() -> None:
+def test_a_period_too_long_to_count_takes_the_worst_of_each() -> None:
     series = {3593: range(50), 3583: range(50), 3581: range(50)}
     assert (
         worst_second_of_all(series)
@@ -161,7 +161,7 @@ def test_the_lowest_free_ordinal_is_in_the_first_gap(taken: list[int], free: int
 
 
 @given(after=instants, name=names, ordinal=ordinals, interval=intervals)
-def test_fr_001_every_slot_has_exactly_one_start_and_the_period_never_drifts(
+def test_fr_001_every_slot_has_one_start_without_drift(
     after: datetime, name: str, ordinal: int, interval: int
 ) -> None:
     starts = [next_start(after, name, ordinal, interval)]
@@ -199,7 +199,7 @@ def test_a_slot_is_named_by_its_own_first_moment(
 
 
 @given(after=instants, ordinal=ordinals, interval=st.integers(2, 3600))
-def test_slots_begin_one_phase_after_a_multiple_counted_from_1970(
+def test_slots_begin_one_phase_after_an_epoch_multiple(
     after: datetime, ordinal: int, interval: int
 ) -> None:
     since_1970 = slot_of(after, ordinal, interval) - datetime(1970, 1, 1, tzinfo=UTC)
@@ -229,7 +229,7 @@ def test_a_known_start_stays_where_it_is() -> None:
 
 
 @given(now=instants, name=names, ordinal=ordinals, interval=intervals)
-def test_a_late_start_stays_in_the_present_slot_and_before_the_next(
+def test_a_late_start_stays_within_the_present_slot(
     now: datetime, name: str, ordinal: int, interval: int
 ) -> None:
     start = late_start(now, name, ordinal, interval)
@@ -238,13 +238,13 @@ def test_a_late_start_stays_in_the_present_slot_and_before_the_next(
     assert leaves_room(start, interval) is leaves_room(Start(start.slot_start_at, now), interval)
 
 
-def test_when_the_regular_start_is_still_to_come_it_is_the_late_one_too() -> None:
+def test_a_regular_start_to_come_is_the_late_start_too() -> None:
     regular = next_start(NOW, "harbour-lines", 3, 300)
     assert late_start(regular.slot_start_at, "harbour-lines", 3, 300) == regular
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 2, 3, 4])
-def test_fr_002_a_boot_of_the_whole_fleet_fires_nothing_at_once_whenever_it_happens(
+def test_fr_002_a_boot_of_the_fleet_starts_nothing_at_once(
     minutes: int,
 ) -> None:
     now = NOW + timedelta(minutes=minutes)
@@ -277,12 +277,12 @@ def test_a_regular_cycle_has_four_fifths_of_the_interval(
     )
 
 
-def test_a_late_cycle_stops_fetching_in_time_for_its_commits_before_the_next_slot() -> None:
+def test_a_late_cycle_leaves_time_to_commit_before_the_next() -> None:
     late = Start(NOW, NOW + timedelta(seconds=200))
     assert cycle_deadline(late, 300) == NOW + timedelta(seconds=270)
 
 
-def test_missed_slots_are_those_that_are_over_and_of_too_many_the_newest() -> None:
+def test_missed_slots_are_over_and_limited_to_the_newest() -> None:
     minute = timedelta(seconds=60)
     last = slot_of(NOW, 3, 60)
     now = last + 4 * minute + timedelta(seconds=1)
@@ -296,7 +296,7 @@ def test_missed_slots_are_those_that_are_over_and_of_too_many_the_newest() -> No
     assert missed_slots(now, last, 3, 60, 10) == []
 
 
-def test_a_cycle_id_is_readable_and_differs_in_each_of_its_four_parts() -> None:
+def test_a_cycle_id_is_readable_and_differs_in_each_part() -> None:
     key = CycleKey("harbour-lines", NOW, CycleTrigger.SCHEDULE, 1)
     others = [
         key._replace(workspace_id="hill-lines"),

@@ -54,7 +54,7 @@ def test_the_line_end_of_a_secret_file_is_not_part_of_the_secret() -> None:
 
 
 @pytest.mark.parametrize("secret", [None, "", "  \n", "two\nlines", "schlüssel", "bell\a"])
-def test_a_secret_that_no_header_can_carry_is_a_fault_that_does_not_quote_it(
+def test_a_secret_unfit_for_headers_is_a_fault_without_quoting(
     secret: str | None,
 ) -> None:
     with pytest.raises(ProviderFault) as caught:

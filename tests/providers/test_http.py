@@ -227,7 +227,7 @@ async def test_a_redirect_is_not_followed(pool: HttpPool) -> None:
     assert targets == ["/state?vin=1"]
 
 
-async def test_one_customers_cookie_does_not_travel_with_the_next_request(pool: HttpPool) -> None:
+async def test_one_customers_cookie_is_not_sent_with_the_next_call(pool: HttpPool) -> None:
     cookies: list[str | None] = []
 
     def remember(asked: Asked) -> Reply:
@@ -281,7 +281,7 @@ async def test_churn_with_cancellations_costs_no_slot() -> None:
     assert (statistics.rebuilds, statistics.in_flight, statistics.waiting) == (0, 0, 0)
 
 
-async def test_a_client_that_lost_its_slots_is_replaced_and_the_call_succeeds() -> None:
+async def test_a_client_that_lost_its_slots_is_replaced() -> None:
     async with (
         HttpPool(loopback_dialler(), max_connections=2, pool_wait_seconds=0.05) as pool,
         http_server(lambda _: Reply()) as base,

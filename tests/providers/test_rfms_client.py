@@ -77,7 +77,7 @@ async def _run(
     return pages
 
 
-async def test_a_first_run_takes_the_latest_of_every_vehicle_page_by_page(provider: Rfms) -> None:
+async def test_a_first_run_takes_the_latest_statuses_page_by_page(provider: Rfms) -> None:
     targets: list[str] = []
 
     def answer(asked: Asked) -> Reply:
@@ -100,7 +100,7 @@ async def test_a_first_run_takes_the_latest_of_every_vehicle_page_by_page(provid
     assert [page.cursor for page in pages] == [None, SERVER_TIME]
 
 
-async def test_a_later_run_asks_for_what_was_received_since_and_follows_links(
+async def test_a_later_run_asks_since_its_cursor_and_follows_links(
     provider: Rfms,
 ) -> None:
     targets: list[str] = []
@@ -119,7 +119,7 @@ async def test_a_later_run_asks_for_what_was_received_since_and_follows_links(
     assert len(pages) == 2
 
 
-async def test_a_complete_later_run_was_answered_about_every_listed_vehicle(provider: Rfms) -> None:
+async def test_a_complete_later_run_confirms_every_listed_vehicle(provider: Rfms) -> None:
     def answer(asked: Asked) -> Reply:
         if "page=2" in asked.target:
             return _reply()
@@ -221,7 +221,7 @@ async def test_a_used_up_quota_says_when_it_starts_anew(provider: Rfms) -> None:
     assert (caught.value.fault, caught.value.retry_after) == (FaultClass.QUOTA, 42.0)
 
 
-async def test_a_page_before_a_bad_link_is_kept_and_the_link_is_not_followed(
+async def test_a_page_before_a_bad_link_is_kept(
     provider: Rfms,
 ) -> None:
     """A second server stands for the host to which the credential must not go."""

@@ -96,7 +96,7 @@ def test_without_a_link_the_last_second_is_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("newest", [_at(10, 0, 0), _at(9, 0, 0)])
-def test_a_page_that_leads_nowhere_is_followed_by_the_next_second(newest: datetime) -> None:
+def test_a_page_that_leads_nowhere_is_left_by_one_second(newest: datetime) -> None:
     paging = _paging()
     first = paging.first_step("2026-03-15T10:00:00Z", NOW)
     second = paging.next_step(first, MORE._replace(newest_received_at=newest))
@@ -175,7 +175,7 @@ def test_the_same_vin_twice_is_a_circle() -> None:
         third.check(max_pages=200)
 
 
-def test_asking_for_the_same_page_again_after_a_failure_is_no_circle() -> None:
+def test_the_same_page_again_after_a_failure_is_no_circle() -> None:
     step = _paging().first_step(None, NOW)
     step.check(max_pages=200)
     step.check(max_pages=200)
@@ -228,7 +228,7 @@ def test_the_next_run_begins_at_the_first_pages_server_time() -> None:
         (MORE, None),
     ],
 )
-def test_a_run_since_its_cursor_moves_with_every_page_that_is_in_order(
+def test_a_run_since_its_cursor_moves_with_pages_in_order(
     page: StatusPage, cursor: str | None
 ) -> None:
     paging = _paging()
@@ -236,7 +236,7 @@ def test_a_run_since_its_cursor_moves_with_every_page_that_is_in_order(
     assert paging.cursor_after(first, page) == cursor
 
 
-def test_a_run_along_links_has_come_to_where_the_next_page_goes_on() -> None:
+def test_a_run_along_links_counts_a_page_once_the_next_goes_on() -> None:
     pages = [
         MORE._replace(oldest_received_at=_at(10, 0), newest_received_at=_at(10, 10)),
         MORE._replace(oldest_received_at=_at(10, 10), newest_received_at=_at(10, 20)),
@@ -281,9 +281,7 @@ def _cursors_along_links(pages: Sequence[StatusPage]) -> list[str | None]:
     [(_at(10, 5), True), (_at(10), False)],
     ids=["has moved", "one second is longer than the run"],
 )
-def test_a_run_since_its_cursor_ends_at_its_page_cap_if_it_has_moved(
-    newest: datetime, ends: bool
-) -> None:
+def test_a_run_that_has_moved_may_end_at_its_page_cap(newest: datetime, ends: bool) -> None:
     paging = _paging(settings=RfmsSettings(max_pages=1))
     step = paging.next_step(
         paging.first_step("2026-03-15T10:00:00Z", NOW), MORE._replace(newest_received_at=newest)

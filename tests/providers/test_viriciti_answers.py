@@ -41,7 +41,7 @@ def test_a_state_answer_is_one_sample_for_each_vehicle_with_news() -> None:
     )
 
 
-def test_a_vehicle_that_is_missing_from_the_answer_was_not_answered_about() -> None:
+def test_a_vehicle_missing_from_the_answer_is_not_confirmed() -> None:
     assert interpret_state(b"{}", ["bus_1"]) == Page((), frozenset())
 
 
@@ -61,7 +61,7 @@ def test_a_bad_label_is_counted_and_the_others_are_kept(entry: object) -> None:
     assert (page.malformed_count, page.malformed) == (1, (orjson.dumps({"bus_1": {"soc": entry}}),))
 
 
-def test_a_vehicle_that_is_no_object_is_malformed_and_not_answered_about() -> None:
+def test_a_vehicle_that_is_no_object_is_not_confirmed() -> None:
     page = interpret_state(b'{"bus_1": "offline"}', ["bus_1"])
     assert (page.answered, page.malformed_count, page.malformed) == (
         frozenset(),
@@ -81,7 +81,7 @@ def test_samples_of_malformed_records_are_few_and_whole() -> None:
 
 
 @pytest.mark.parametrize("levels", [300, 1000])
-def test_a_record_nested_deeper_than_json_can_be_written_does_not_cost_the_others(
+def test_a_record_nested_too_deeply_costs_no_other_record(
     levels: int,
 ) -> None:
     deep = b'{"time":%d,"value":%b}' % (MS, nested(levels, 1))
@@ -125,7 +125,7 @@ def test_a_forwarded_state_answer_is_read_like_one_of_ours() -> None:
     assert interpret_message(body) == interpret_state(body, ["bus_1", "bus_2"])
 
 
-def test_a_forwarded_echo_is_ignored_and_a_bad_data_point_counted() -> None:
+def test_a_forwarded_echo_is_ignored_and_bad_data_counted() -> None:
     assert interpret_message(b'{"vehicles":{}}') == Page((), frozenset(), records=1, ignored=1)
     bad = frame(value="88.5")
     assert interpret_message(bad) == Page(

@@ -74,7 +74,7 @@ async def _listen(connection: WebSocketConnection) -> None:
         await connection.get_message()
 
 
-async def test_the_stream_is_asked_with_the_key_in_a_header_and_not_in_the_address(
+async def test_the_key_travels_in_a_header_not_in_the_address(
     provider: ViriCiti,
 ) -> None:
     seen: list[tuple[str, str]] = []
@@ -176,7 +176,7 @@ async def test_refused_handshakes_leave_no_sockets_behind(provider: ViriCiti) ->
     assert after - before < 10
 
 
-async def test_an_encrypted_address_that_is_not_encrypted_is_told_at_once(
+async def test_plain_text_behind_an_encrypted_address_fails_at_once(
     provider: ViriCiti,
 ) -> None:
     async def speak_plainly(stream: trio.SocketStream) -> None:
@@ -247,7 +247,7 @@ async def test_a_server_that_says_nothing_is_an_outage_at_the_deadline(provider:
     assert caught.value.fault is FaultClass.OUTAGE
 
 
-async def test_a_close_by_the_provider_ends_reading_pinging_and_subscribing(
+async def test_a_close_by_the_provider_ends_every_use(
     provider: ViriCiti,
 ) -> None:
     async def talk(connection: WebSocketConnection) -> None:
@@ -359,7 +359,7 @@ async def test_bytes_that_are_no_frames_are_a_protocol_fault(provider: ViriCiti)
     assert caught.value.fault is FaultClass.PROTOCOL
 
 
-async def test_a_ping_after_the_frame_that_was_too_big_is_a_fault_not_a_crash(
+async def test_a_ping_after_a_frame_too_big_is_a_fault(
     provider: ViriCiti,
 ) -> None:
     """The library refuses to answer pings once it has said goodbye, and its reader task dies of it."""

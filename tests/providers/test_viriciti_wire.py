@@ -215,9 +215,7 @@ def test_an_error_frame_is_a_fault(payload: object, fault: FaultClass) -> None:
     ("words", "fault"),
     [("Invalid API key", FaultClass.CREDENTIALS), ("could not parse", FaultClass.PROTOCOL)],
 )
-def test_an_error_report_may_be_nested_deeper_than_json_can_be_written(
-    words: str, fault: FaultClass
-) -> None:
+def test_an_error_report_may_be_nested_too_deeply_for_json(words: str, fault: FaultClass) -> None:
     raw = b'{"type":"error","payload":' + nested(300, words) + b"}"
     verdict = FrameVerdict(None, (), ignored="provider_error", fault=fault)
     assert interpret(raw) == interpret(raw.decode()) == verdict

@@ -85,7 +85,7 @@ def test_the_shares_of_frames_are_kept() -> None:
     }
 
 
-def test_the_same_seed_spoils_the_same_frames_and_another_seed_others() -> None:
+def test_a_seed_decides_which_frames_are_spoilt() -> None:
     faults = Faults(duplicates=0.5)
     fates = [[frame_fault(faults, seed, 3, turn) for turn in range(100)] for seed in (7, 7, 8)]
     assert fates[0] == fates[1] != fates[2]

@@ -28,7 +28,7 @@ def test_turns_are_spread_evenly_over_the_ticks() -> None:
     assert max(counts) - min(counts) <= 3
 
 
-def test_a_vehicle_s_turns_come_one_period_apart_and_are_numbered() -> None:
+def test_a_vehicles_turns_are_one_period_apart_and_numbered() -> None:
     timetable = Timetable([0.25] * 3)
     turns = [
         turn

@@ -113,7 +113,7 @@ def test_latest_only_is_one_record_a_vehicle_in_pages_by_vin() -> None:
     assert all(status["createdDateTime"] >= iso_utc(NOON + 50) for status in found)
 
 
-def test_following_the_link_gives_every_record_once_even_inside_a_second() -> None:
+def test_following_links_gives_every_record_once() -> None:
     one = fleet(7, page_size=3, interval=0.5, seconds=5)
     found = statuses(one, since(0))
     received = [status["receivedDateTime"] for status in found]
@@ -122,7 +122,7 @@ def test_following_the_link_gives_every_record_once_even_inside_a_second() -> No
     assert received == sorted(received)
 
 
-def test_a_window_is_inclusive_at_its_start_and_exclusive_at_its_end() -> None:
+def test_a_window_includes_its_start_and_excludes_its_end() -> None:
     one = fleet(3)
     found = statuses(one, since(20, stoptime=iso_utc(NOON + 40)))
     expected = [
@@ -199,7 +199,7 @@ def test_a_stopped_signal_is_left_out_and_the_rest_goes_on() -> None:
     assert has_soc == [True] * 4 + [False] * 9
 
 
-def test_duplicates_are_two_records_and_the_future_is_never_the_latest() -> None:
+def test_duplicates_are_two_records_and_future_ones_never_last() -> None:
     twice = fleet(1, faults="duplicates=1")
     created = [entry.created for entry in twice.log.entries]
     assert created[0::2] == created[1::2]

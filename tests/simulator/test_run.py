@@ -91,7 +91,7 @@ async def test_it_ends_when_its_parent_is_killed() -> None:
         await wait_until_gone(facts["pid"])
 
 
-async def test_it_ends_at_once_when_its_parent_was_gone_before_it_began() -> None:
+async def test_it_ends_at_once_if_its_parent_is_already_gone() -> None:
     with trio.fail_after(20):
         done = await trio.run_process([*COMMAND, "--exit-with-parent", "1"], capture_stdout=True)
     assert done.returncode == 0

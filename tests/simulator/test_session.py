@@ -47,7 +47,7 @@ def pair(*, lockstep: bool = False, **limits: float) -> tuple[StreamSession, Cli
     return StreamSession(ours, accepted(), live, **settings), Client(theirs), live  # type: ignore[arg-type]
 
 
-async def test_a_reader_that_does_not_read_is_dropped_at_the_write_deadline(
+async def test_a_client_that_does_not_read_is_dropped_at_the_deadline(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     session, _, live = pair(lockstep=True)
@@ -92,7 +92,7 @@ async def test_a_ping_is_answered_while_nothing_else_happens(nursery: trio.Nurse
     session.end(Ending.CLOSED_BY_FAULT)
 
 
-async def test_a_closing_by_fault_sends_the_outbox_and_then_says_goodbye(
+async def test_a_close_by_fault_sends_the_outbox_first(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     session, client, _ = pair()

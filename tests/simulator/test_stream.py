@@ -133,7 +133,7 @@ def test_a_duplicate_is_the_same_frame_twice() -> None:
     assert texts[0::2] == texts[1::2]
 
 
-def test_an_overtaken_frame_comes_after_a_newer_one_of_its_signal() -> None:
+def test_an_overtaken_frame_comes_after_a_newer_one() -> None:
     live = LiveStream(harbour(1, faults="out_of_order=0.2"), 7)
     ear = listen(live, ("soc",))
     run(live, seconds=60)
@@ -147,7 +147,7 @@ def test_an_overtaken_frame_comes_after_a_newer_one_of_its_signal() -> None:
     )
 
 
-def test_a_malformed_frame_is_no_json_and_its_reading_is_lost_to_the_stream() -> None:
+def test_a_malformed_frame_is_no_json_and_its_reading_is_lost() -> None:
     live = LiveStream(harbour(1, faults="malformed=1"), 7)
     ear = listen(live)
     run(live, seconds=1)
@@ -175,7 +175,7 @@ def test_a_frame_from_the_future_is_ahead_by_the_given_time() -> None:
     assert all(signal.known_ms == 0 for signal in live.signals)
 
 
-def test_a_late_vehicle_delivers_everything_at_once_with_the_old_times() -> None:
+def test_a_late_vehicle_delivers_all_at_once_with_old_times() -> None:
     live = LiveStream(harbour(1, faults="late=1,late_seconds=5"), 7)
     ear = listen(live)
     run(live, seconds=4.9)

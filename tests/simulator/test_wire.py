@@ -225,7 +225,7 @@ async def test_streams_are_closed_about_as_often_as_asked(
     assert entry.frames > 0
 
 
-async def test_the_state_is_the_last_known_value_of_each_label_with_its_time(
+async def test_the_state_has_the_last_value_of_each_label(
     until: Callable[..., Awaitable[None]],
 ) -> None:
     async with running(harbour()) as simulator, client(simulator) as http:
