@@ -8,19 +8,25 @@ locks: it stops and reports how far it came.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ports.ingest import RowsLocked, UnitPoisoned
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from domain.model import Receipt, Submission
 
-    Commit = Callable[[Sequence[Submission]], Awaitable[Sequence[Receipt]]]
-    Quarantine = Callable[[Submission, UnitPoisoned], Awaitable[Receipt]]
-
 BUDGET = 32
+
+
+class Committer(Protocol):
+    """Carries out what the search decides, each by a unit of its own. Both raise RowsLocked."""
+
+    async def commit(self, batch: Sequence[Submission], /) -> Sequence[Receipt]:
+        """Return one receipt for each submission. Raises UnitPoisoned."""
+
+    async def quarantine(self, submission: Submission, error: UnitPoisoned, /) -> Receipt: ...
 
 
 class _Piece(NamedTuple):
@@ -50,8 +56,7 @@ class SearchInterrupted(Exception):
 async def commit_around_poison(
     batch: Sequence[Submission],
     error: UnitPoisoned,
-    commit: Commit,
-    quarantine: Quarantine,
+    committer: Committer,
     *,
     budget: int = BUDGET,
 ) -> Sequence[Receipt]:
@@ -60,15 +65,17 @@ async def commit_around_poison(
     Raises SearchInterrupted. The search goes depth first and left to right, so updates of one
     device reach the database in the order in which they came.
     """
-    search = _Search(commit, quarantine, budget)
+    search = _PoisonSearch(committer, budget)
     search.push([_Piece(position, submission) for position, submission in enumerate(batch)])
     try:
         await search.run(error)
     except RowsLocked as fault:
-        finished = [_merge(search.receipts[position]) for position in range(search.next_position())]
-        begun = search.receipts.get(len(finished))
-        raise SearchInterrupted(finished, _merge(begun) if begun else None, fault) from fault
-    return [_merge(search.receipts[position]) for position in range(len(batch))]
+        done = search.next_position()
+        begun = search.receipts.get(done)
+        raise SearchInterrupted(
+            search.receipts_before(done), _merge(begun) if begun else None, fault
+        ) from fault
+    return search.receipts_before(len(batch))
 
 
 def cut_at(submission: Submission, begun: Receipt) -> tuple[Submission, Submission]:
@@ -79,16 +86,19 @@ def cut_at(submission: Submission, begun: Receipt) -> tuple[Submission, Submissi
     first, rest = _part(submission, len(begun.results))
     resolve = submission.resolve
     if resolve is not None:
-        rest.resolve = lambda receipt: resolve(receipt and _merge([begun, receipt]))
+
+        def resolve_both(receipt: Receipt | None) -> None:
+            resolve(receipt and _merge([begun, receipt]))
+
+        rest.resolve = resolve_both
     return replace(first, resolve=None), rest
 
 
-class _Search:
+class _PoisonSearch:
     """Groups of pieces still to be committed; the last group is the next one."""
 
-    def __init__(self, commit: Commit, quarantine: Quarantine, budget: int) -> None:
-        self._commit = commit
-        self._quarantine = quarantine
+    def __init__(self, committer: Committer, budget: int) -> None:
+        self._committer = committer
         self._budget = budget
         self._groups: list[list[_Piece]] = []
         self.receipts: dict[int, list[Receipt]] = {}
@@ -101,6 +111,10 @@ class _Search:
         """Return the position in the batch of the next piece."""
         return self._groups[-1][0].position
 
+    def receipts_before(self, position: int) -> list[Receipt]:
+        """Return the receipts of the submissions before this position of the batch."""
+        return [_merge(self.receipts[finished]) for finished in range(position)]
+
     async def run(self, error: UnitPoisoned) -> None:
         """Commit or quarantine every piece. `error` is the failure of the first group.
 
@@ -110,7 +124,7 @@ class _Search:
         while self._groups:
             self._budget -= 1
             try:
-                receipts = await self._commit([piece.part for piece in self._groups[-1]])
+                receipts = await self._committer.commit([piece.part for piece in self._groups[-1]])
             except UnitPoisoned as poisoned:
                 await self._divide(poisoned)
             else:
@@ -124,7 +138,7 @@ class _Search:
         halves = _halves(self._groups[-1], whole=self._budget <= 0)
         if halves is None:
             (piece,) = self._groups[-1]
-            self._keep([await self._quarantine(piece.part, error)])
+            self._keep([await self._committer.quarantine(piece.part, error)])
         else:
             self._groups.pop()
             self.push(*halves)
@@ -161,6 +175,7 @@ def _cut(submission: Submission, *, whole: bool) -> tuple[Submission, Submission
 
 
 def _part(submission: Submission, middle: int) -> tuple[Submission, Submission]:
+    """Return the updates before `middle`, and everything else."""
     first = replace(
         submission,
         updates=submission.updates[:middle],

@@ -56,7 +56,8 @@ class Database:
         self.committed: list[str | None] = []
         self.quarantined: list[str | None] = []
         self.cursors: list[str] = []
-        self.settled_before_cursor: dict[str, set[str | None]] = {}
+        self.parts: list[Submission] = []  # as they were committed
+        self.judged_before_cursor: dict[str, set[str | None]] = {}
 
     async def commit(self, parts: Sequence[Submission]) -> Sequence[Receipt]:
         self.transactions += 1
@@ -64,11 +65,12 @@ class Database:
             raise UnitPoisoned("22P05", "poison")
         if self.poisonous_cursors and any(part.cursor for part in parts):
             raise UnitPoisoned("22021", "a cursor with a NUL")
+        self.parts += parts
         for part in parts:
             self.committed += [update.device_id for update in part.updates]
             if part.cursor:
                 self.cursors.append(part.cursor.cursor)
-                self.settled_before_cursor[part.cursor.cursor] = {
+                self.judged_before_cursor[part.cursor.cursor] = {
                     *self.committed,
                     *self.quarantined,
                 }
@@ -100,9 +102,7 @@ def commit_around(batch: Sequence[Submission], database: Database, **rest: Any) 
     try:
         return list(run(database.commit(batch)))
     except UnitPoisoned as error:
-        return list(
-            run(commit_around_poison(batch, error, database.commit, database.quarantine, **rest))
-        )
+        return list(run(commit_around_poison(batch, error, database, **rest)))
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -148,8 +148,8 @@ def test_a_cursor_commits_once_and_behind_everything_that_it_stands_for(batch: l
     assert database.cursors == [
         str(position) for position, part in enumerate(batch) if part.has_cursor
     ]
-    for cursor, settled in database.settled_before_cursor.items():
-        assert set(names([made[int(cursor)]])) <= settled
+    for cursor, judged in database.judged_before_cursor.items():
+        assert set(names([made[int(cursor)]])) <= judged
 
 
 @given(batches)
@@ -193,16 +193,9 @@ def test_what_commits_with_the_data_comes_apart_whole() -> None:
     item = InvalidItem(HARBOUR, STEADY, None, Reason.INVALID, "malformed", b"x")
     (made,) = make([Part((True,), True)])
     made.cycle, made.invalid = CycleEnd(key, "cycle-1", NOON, CycleOutcome.COMPLETED, {}), (item,)
-    seen: list[Submission] = []
-
-    async def commit(parts: Sequence[Submission]) -> Sequence[Receipt]:
-        receipts = await database.commit(parts)
-        seen.extend(parts)
-        return receipts
-
     database = Database()
-    run(commit_around_poison([made], UnitPoisoned("22P05", ""), commit, database.quarantine))
-    (rest,) = seen
+    run(commit_around_poison([made], UnitPoisoned("22P05", ""), database))
+    (rest,) = database.parts
     assert (rest.updates, rest.cursor, rest.cycle, rest.invalid) == (
         (),
         made.cursor,

@@ -1,0 +1,163 @@
+"""Committing one batch: units are tried until the database gives a verdict.
+
+Owns the unit numbers, and what an answer of the store means for the unit in hand: committed, fenced,
+poisoned, locked, or unknown. It must never number two units alike within a session, and never
+believe receipts whose commit was not confirmed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVarTuple
+
+import trio
+
+from actors.poison import commit_around_poison
+from ports.ingest import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
+from runtime.backoff import Backoff
+from runtime.faults import EnvironmentFault
+from runtime.logs import EdgeLog, get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from random import Random
+
+    from actors.session import CurrentSession
+    from domain.model import Receipt, SessionRef, Submission
+    from ports.ingest import IngestStore
+    from runtime.mailbox import Mailbox
+
+Arguments = TypeVarTuple("Arguments")
+
+
+class UnitCommitter:
+    """Commits batches, one unit at a time."""
+
+    def __init__(
+        self,
+        store: IngestStore,
+        current: CurrentSession,
+        mailbox: Mailbox[Submission],
+        *,
+        random: Random,
+        on_commit: Callable[[], None],
+    ) -> None:
+        """`on_commit` is called after each unit that was committed.
+
+        Only the size of the mailbox is read, for the log line when commits begin to fail.
+        """
+        self._store = store
+        self._current = current
+        self._mailbox = mailbox
+        self._on_commit = on_commit
+        self._log = get_logger("ingest")
+        self._edge = EdgeLog(self._log, "ingest_commit")
+        self._backoff = Backoff(random, base_seconds=0.1, cap_seconds=5.0)
+        self._numbered_session: SessionRef | None = None
+        self._next_unit = 1
+        self.units = 0  # committed
+        self.largest_unit = 0  # in updates
+
+    @property
+    def is_failing(self) -> bool:
+        """True from a failed attempt or look until the next good one."""
+        return self._edge.is_failing
+
+    async def commit_batch(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
+        """Commit a batch as one unit, or around the data that the database refuses.
+
+        Returns one receipt for each submission. Raises RowsLocked when a lock was not given in
+        time, and SearchInterrupted when that happened after a part of the batch was committed.
+        """
+        try:
+            return await self.commit(batch)
+        except UnitPoisoned as error:
+            self._log.warning(
+                "unit_poisoned", sqlstate=error.sqlstate, submissions=len(batch), error=str(error)
+            )
+            return await commit_around_poison(batch, error, self)
+
+    async def commit(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
+        """Commit a batch as one unit. Raises UnitPoisoned or RowsLocked."""
+        return await self._try_until_verdict(self._store.commit_unit, batch)
+
+    async def quarantine(self, submission: Submission, error: UnitPoisoned) -> Receipt:
+        """Put a submission into quarantine by a unit of its own, and return its receipt."""
+        (receipt,) = await self._try_until_verdict(self._store.quarantine, submission, error)
+        return receipt
+
+    async def _try_until_verdict(
+        self,
+        attempt: Callable[[SessionRef, int, *Arguments], Awaitable[Sequence[Receipt]]],
+        *args: *Arguments,
+    ) -> Sequence[Receipt]:
+        """Call the store's `attempt` until the database gives a verdict, and return the receipts.
+
+        Raises UnitPoisoned when the data was refused, and RowsLocked when a lock was not given in
+        time. While the database is away, the same unit is tried for ever. SessionFenced means that
+        another epoch took over: the unit is tried again under the next session. There, what the old
+        session owned is refused and the rest is committed.
+        """
+        session = await self._begin_unit()
+        while True:
+            try:
+                with self._current.writing():
+                    try:
+                        receipts = await attempt(session, self._next_unit, *args)
+                    except CommitUnknown as unknown:
+                        if not await self._was_committed(session):
+                            continue
+                        receipts = unknown.receipts
+            except SessionFenced:
+                self._current.mark_fenced(session)
+                session = await self._begin_unit(newer_than=session)
+            except RowsLocked:
+                raise
+            except EnvironmentFault as fault:
+                await self.back_off(fault)
+            else:
+                self._count_committed(receipts)
+                return receipts
+
+    async def _begin_unit(self, newer_than: SessionRef | None = None) -> SessionRef:
+        """Wait for a live session, and return it. A new session counts its units anew."""
+        session = await self._current.wait_for_session(newer_than=newer_than)
+        if session != self._numbered_session:
+            self._numbered_session, self._next_unit = session, 1
+        return session
+
+    async def _was_committed(self, session: SessionRef) -> bool:
+        """Return whether the unit was committed whose connection was lost during COMMIT.
+
+        It was if it is the last unit stored; then the receipts judged before are true. While the
+        database is away this asks for ever.
+        """
+        while True:
+            try:
+                last_unit = await self._store.load_last_unit(session)
+            except EnvironmentFault as fault:
+                await self.back_off(fault)
+            else:
+                self._log.warning("commit_was_unknown", unit=self._next_unit, last_unit=last_unit)
+                return last_unit == self._next_unit
+
+    async def back_off(self, fault: EnvironmentFault) -> None:
+        """Note the failure, and sleep before the next attempt."""
+        self.note_failure(fault)
+        await trio.sleep(self._backoff.next_delay(fault.retry_after))
+
+    def note_failure(self, fault: EnvironmentFault) -> None:
+        """Log the failure if it is the first of a trouble."""
+        self._edge.failed(fault, waiting=self._mailbox.waiting_size)
+
+    def note_success(self) -> None:
+        """Log the end of a trouble, if there was one."""
+        self._edge.recovered()
+
+    def _count_committed(self, receipts: Sequence[Receipt]) -> None:
+        self._next_unit += 1
+        self.units += 1
+        size = sum(len(receipt.results) for receipt in receipts)
+        self.largest_unit = max(self.largest_unit, size)
+        self.note_success()
+        self._backoff.reset()
+        self._on_commit()
