@@ -1,12 +1,10 @@
-"""The live stream against real servers on loopback, well-behaved and otherwise."""
+"""The open live stream against real servers on loopback, well-behaved and otherwise."""
 
 from __future__ import annotations
 
-import gc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
-import psutil
 import pytest
 import trio
 import trio.testing
@@ -14,25 +12,23 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
-from domain.model import FaultClass, ProviderConnection
+from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
-from providers.websocket import MAX_MESSAGE_SIZE, OpenerStatistics
+from providers.websocket import MAX_MESSAGE_SIZE
 from tests.providers.servers import (
-    Reply,
-    http_server,
     loopback_dialler,
     tcp_server,
     websocket_server,
 )
+from tests.providers.viriciti_streams import KEY, open_and_close, open_streamer, stream_connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from providers.viriciti.client import ViriCitiStreamer
 
-KEY = "0f0f-s3cret-key"
 POINT = (
     b'{"type":"vehicles","payload":{"vid":"bus_1","label":"soc","time":1566411763290,"value":88.5}}'
 )
@@ -42,16 +38,6 @@ POINT = (
 async def provider() -> AsyncIterator[ViriCiti]:
     async with HttpPool(loopback_dialler()) as http:
         yield ViriCiti(http)
-
-
-def _connection(base: str, **settings: Any) -> ProviderConnection:
-    return ProviderConnection("acme", "viriciti-1", "viriciti", "stream", base, "env:KEY", settings)
-
-
-def _streamer(provider: ViriCiti, base: str, **settings: Any) -> ViriCitiStreamer:
-    return provider.open_streamer(
-        _connection(base, disconnect_timeout_seconds=0.1, **settings), KEY
-    )
 
 
 def _accepting(
@@ -74,20 +60,6 @@ async def _listen(connection: WebSocketConnection) -> None:
         await connection.get_message()
 
 
-async def test_the_key_travels_in_a_header_not_in_the_address(
-    provider: ViriCiti,
-) -> None:
-    seen: list[tuple[str, str]] = []
-
-    async def handle(request: WebSocketRequest) -> None:
-        seen.append((request.path, dict(request.headers)[b"x-api-key"].decode()))
-        await request.accept()
-
-    async with websocket_server(handle) as base, _streamer(provider, f"{base}/eu/").connect():
-        pass
-    assert seen == [("/eu/api/v2/live", KEY)]
-
-
 async def test_a_subscription_goes_out_in_chunks_and_frames_come_in(provider: ViriCiti) -> None:
     asked: list[object] = []
 
@@ -98,7 +70,7 @@ async def test_a_subscription_goes_out_in_chunks_and_frames_come_in(provider: Vi
         await _listen(connection)
 
     async with websocket_server(_accepting(talk)) as base:
-        streamer = _streamer(provider, base, labels=["soc", "gps"], subscription_chunk_size=2)
+        streamer = open_streamer(provider, base, labels=["soc", "gps"], subscription_chunk_size=2)
         async with streamer.connect() as socket:
             await socket.subscribe(["bus_1", "bus_2", "bus_3"])
             frames = [await socket.receive(), await socket.receive()]
@@ -111,140 +83,10 @@ async def test_a_subscription_goes_out_in_chunks_and_frames_come_in(provider: Vi
     assert streamer.interpret(frames[0]) == streamer.interpret(frames[1])
 
 
-async def test_the_settings_reach_the_interpretation(provider: ViriCiti) -> None:
-    streamer = _streamer(
-        provider,
-        "http://127.0.0.1:9",
-        power_sign="positive_into_battery",
-        charging_power_threshold_kw=None,
-    )
-    verdict = streamer.interpret('{"vid":"b","label":"power","time":0,"value":7}')
-    assert [(reading.signal, reading.value) for reading in verdict.readings] == [("power_kw", -7)]
-
-
-@pytest.mark.parametrize(
-    ("status", "fault", "permanent", "retry_after"),
-    [
-        (401, FaultClass.CREDENTIALS, True, None),
-        (403, FaultClass.CREDENTIALS, True, None),
-        (429, FaultClass.QUOTA, False, 4.5),
-        (404, FaultClass.OUTAGE, False, None),
-        (502, FaultClass.OUTAGE, False, 4.5),
-    ],
-)
-async def test_a_refused_handshake_has_its_fault(
-    provider: ViriCiti, status: int, fault: FaultClass, permanent: bool, retry_after: float | None
-) -> None:
-    refusal = b'{"error":"not_now","seen":"%b"}' % KEY.encode()
-
-    async def refuse(request: WebSocketRequest) -> None:
-        await request.reject(status, extra_headers=[(b"Retry-After", b"4.5")], body=refusal)
-
-    async with websocket_server(refuse) as base:
-        streamer = _streamer(provider, base)
-        with pytest.raises(ProviderFault) as caught:
-            await _open(streamer)
-    assert (caught.value.fault, caught.value.permanent, caught.value.retry_after) == (
-        fault,
-        permanent,
-        retry_after,
-    )
-    assert str(caught.value).endswith(
-        f"/api/v2/live answered {status} ({len(refusal)} bytes, error not_now)"
-    )
-    assert streamer.statistics() == OpenerStatistics(
-        attempts=1, opened=0, failed=1, goodbyes_unanswered=0
-    )
-
-
-async def test_refused_handshakes_leave_no_sockets_behind(provider: ViriCiti) -> None:
-    async def refuse(request: WebSocketRequest) -> None:
-        await request.reject(401)
-
-    async with websocket_server(refuse) as base:
-        streamer = _streamer(provider, base)
-        before = len(psutil.Process().net_connections())
-        gc.disable()  # it would find them, sooner or later
-        try:
-            for _ in range(10):
-                with pytest.raises(ProviderFault):
-                    await _open(streamer)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            after = len(psutil.Process().net_connections())
-        finally:
-            gc.enable()
-    assert after - before < 10
-
-
-async def test_plain_text_behind_an_encrypted_address_fails_at_once(
-    provider: ViriCiti,
-) -> None:
-    async def speak_plainly(stream: trio.SocketStream) -> None:
-        await stream.receive_some(4096)
-        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await trio.sleep_forever()
-
-    async with tcp_server(speak_plainly) as port:
-        with trio.fail_after(5), pytest.raises(ProviderFault, match="SSL") as caught:
-            await _open(_streamer(provider, f"https://127.0.0.1:{port}"))
-    assert caught.value.fault is FaultClass.OUTAGE
-
-
 async def _open_and_read(streamer: ViriCitiStreamer) -> None:
     async with streamer.connect() as socket:
         while True:
             await socket.receive()
-
-
-async def _open(streamer: ViriCitiStreamer) -> None:
-    async with streamer.connect():
-        pass
-
-
-async def test_nobody_listening_is_an_outage(provider: ViriCiti) -> None:
-    async with http_server(lambda _: Reply()) as base:
-        pass
-    with pytest.raises(ProviderFault, match="refused") as caught:
-        await _open(_streamer(provider, base))
-    assert caught.value.fault is FaultClass.OUTAGE
-
-
-@pytest.mark.parametrize(
-    ("said", "fault", "says"),
-    [
-        (b"SSH-2.0-OpenSSH_9\r\n\r\n", FaultClass.PROTOCOL, "does not speak WebSocket"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", FaultClass.OUTAGE, "answered 200"),
-        (
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tea\r\n\r\n",
-            FaultClass.PROTOCOL,
-            "does not speak WebSocket",
-        ),
-    ],
-)
-async def test_a_server_that_does_not_shake_hands_has_its_fault(
-    provider: ViriCiti, said: bytes, fault: FaultClass, says: str
-) -> None:
-    async def speak(stream: trio.SocketStream) -> None:
-        await stream.receive_some(4096)
-        await stream.send_all(said)
-        await trio.sleep_forever()
-
-    async with tcp_server(speak) as port:
-        with pytest.raises(ProviderFault, match=says) as caught:
-            await _open(_streamer(provider, f"http://127.0.0.1:{port}"))
-    assert caught.value.fault is fault
-
-
-async def test_a_server_that_says_nothing_is_an_outage_at_the_deadline(provider: ViriCiti) -> None:
-    async def keep_silent(_: trio.SocketStream) -> None:
-        await trio.sleep_forever()
-
-    async with tcp_server(keep_silent) as port:
-        with pytest.raises(ProviderFault, match=r"did not open the stream within 0\.1 s") as caught:
-            await _open(
-                _streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=0.1)
-            )
-    assert caught.value.fault is FaultClass.OUTAGE
 
 
 async def test_a_close_by_the_provider_ends_every_use(
@@ -256,7 +98,7 @@ async def test_a_close_by_the_provider_ends_every_use(
 
     async with (
         websocket_server(_accepting(talk)) as base,
-        _streamer(provider, base).connect() as socket,
+        open_streamer(provider, base).connect() as socket,
     ):
         assert await socket.receive() == POINT
         for action in (socket.receive(), socket.ping(), socket.subscribe(["bus_1"])):
@@ -273,7 +115,7 @@ async def test_a_cable_cut_without_a_goodbye_ends_reading(provider: ViriCiti) ->
 
     async with (
         tcp_server(cut) as port,
-        _streamer(provider, f"http://127.0.0.1:{port}").connect() as socket,
+        open_streamer(provider, f"http://127.0.0.1:{port}").connect() as socket,
     ):
         with pytest.raises(ProviderFault, match="1006") as caught:
             await socket.receive()
@@ -296,7 +138,7 @@ async def test_a_ping_without_a_pong_is_an_outage(provider: ViriCiti) -> None:
         await trio.sleep_forever()
 
     async with tcp_server(never_answer) as port:
-        streamer = _streamer(provider, f"http://127.0.0.1:{port}", ping_timeout_seconds=0.05)
+        streamer = open_streamer(provider, f"http://127.0.0.1:{port}", ping_timeout_seconds=0.05)
         async with streamer.connect() as socket:
             with pytest.raises(ProviderFault, match="no pong within") as caught:
                 await socket.ping()
@@ -307,7 +149,7 @@ async def test_a_ping_without_a_pong_is_an_outage(provider: ViriCiti) -> None:
 async def test_a_ping_that_comes_back_returns(provider: ViriCiti) -> None:
     async with (
         websocket_server(_accepting(_listen)) as base,
-        _streamer(provider, base).connect() as socket,
+        open_streamer(provider, base).connect() as socket,
     ):
         await socket.ping()
 
@@ -319,7 +161,7 @@ async def test_a_server_that_takes_no_more_messages_is_an_outage(provider: ViriC
 
     vids = [f"bus_{number:060d}" for number in range(5000)]
     async with tcp_server(never_read) as port:
-        streamer = _streamer(provider, f"http://127.0.0.1:{port}", send_timeout_seconds=0.2)
+        streamer = open_streamer(provider, f"http://127.0.0.1:{port}", send_timeout_seconds=0.2)
         async with streamer.connect() as socket:
             with pytest.raises(ProviderFault, match="took no message") as caught:
                 await socket.subscribe(vids * 50)
@@ -333,7 +175,7 @@ async def test_a_frame_that_is_too_big_is_a_protocol_fault(provider: ViriCiti) -
 
     async with (
         websocket_server(_accepting(talk)) as base,
-        _streamer(provider, base).connect() as socket,
+        open_streamer(provider, base).connect() as socket,
     ):
         with pytest.raises(ProviderFault, match="more than 1048576") as caught:
             await socket.receive()
@@ -348,7 +190,7 @@ async def test_bytes_that_are_no_frames_are_a_protocol_fault(provider: ViriCiti)
 
     async with (
         tcp_server(babble) as port,
-        _streamer(provider, f"http://127.0.0.1:{port}").connect() as socket,
+        open_streamer(provider, f"http://127.0.0.1:{port}").connect() as socket,
     ):
         with pytest.raises(ProviderFault) as caught:
             await socket.receive()
@@ -372,7 +214,7 @@ async def test_a_ping_after_a_frame_too_big_is_a_fault(
 
     async with tcp_server(go_on) as port:
         with pytest.raises(ProviderFault) as caught:
-            await _open_and_read(_streamer(provider, f"http://127.0.0.1:{port}"))
+            await _open_and_read(open_streamer(provider, f"http://127.0.0.1:{port}"))
     assert caught.value.fault is FaultClass.PROTOCOL
 
 
@@ -387,8 +229,8 @@ async def test_a_ping_into_our_goodbye_is_nobodys_problem(provider: ViriCiti) ->
         await trio.sleep_forever()
 
     async with tcp_server(ping_on_close) as port:
-        streamer = _streamer(provider, f"http://127.0.0.1:{port}")
-        await _open(streamer)
+        streamer = open_streamer(provider, f"http://127.0.0.1:{port}")
+        await open_and_close(streamer)
     assert streamer.statistics().goodbyes_unanswered == 1
 
 
@@ -398,7 +240,7 @@ async def test_what_the_body_raises_survives_a_goodbye_without_answer(provider: 
         await trio.sleep_forever()
 
     async with tcp_server(never_answer) as port:
-        streamer = _streamer(provider, f"http://127.0.0.1:{port}")
+        streamer = open_streamer(provider, f"http://127.0.0.1:{port}")
         with pytest.raises(OSError, match="of the body"):
             async with streamer.connect():
                 raise OSError("of the body")
@@ -410,7 +252,7 @@ async def test_cancelling_the_body_does_not_wait_for_the_goodbye(provider: ViriC
         await trio.sleep_forever()
 
     async with tcp_server(never_answer) as port:
-        connection = _connection(f"http://127.0.0.1:{port}", disconnect_timeout_seconds=30)
+        connection = stream_connection(f"http://127.0.0.1:{port}", disconnect_timeout_seconds=30)
         with trio.fail_after(5), trio.CancelScope() as scope:
             async with provider.open_streamer(connection, KEY).connect():
                 scope.cancel()
@@ -428,7 +270,7 @@ async def test_pongs_flow_while_frames_are_read(provider: ViriCiti) -> None:
 
     async with (
         websocket_server(_accepting(talk)) as base,
-        _streamer(provider, base).connect() as socket,
+        open_streamer(provider, base).connect() as socket,
     ):
         frames = [await socket.receive() for _ in range(500)]
         with pytest.raises(ProviderFault, match="1000"):

@@ -11,7 +11,7 @@ from simulator.faults import FaultsInvalid
 from simulator.frames import FrameKind
 from simulator.reporting import Reporting
 from tests.simulator.conftest import harbour, running, westgate
-from tests.simulator.test_wire import client, hear, listening
+from tests.simulator.wire import client, hear, listening
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
