@@ -37,7 +37,7 @@ async def collect(shard: Shard, poller: ScriptedPoller, cursor: str | None = Non
     return await (await make_collection(shard)).run(poller, cursor)
 
 
-async def settled(shard: Shard) -> None:
+async def all_judged(shard: Shard) -> None:
     with trio.fail_after(60):
         await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
 
@@ -60,7 +60,7 @@ async def test_pages_are_fetched_in_turn_and_the_cursor_is_stored_with_its_page(
     collected = await collect(shard, poller, cursor="c-0")
     assert [(call.cursor, call.page) for call in poller.calls] == [("c-0", None), ("c-0", "two")]
     assert poller.calls[0].external_ids == ["x-bus-1", "x-bus-2"]
-    await settled(shard)
+    await all_judged(shard)
     assert await stored_cursor(harness) == collected.cursor == "c-1"
     assert await harness.sequences("bus-1") == [1, 2]
     assert (collected.pages, collected.records, collected.updates, collected.devices_answered) == (
@@ -107,7 +107,7 @@ async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_the_cursor_st
     first = page(sample("bus-1", 1, soc_percent=10), next_page="two")
     with pytest.raises(ProviderFault):
         await collect(shard, ScriptedPoller(first, refused()))
-    await settled(shard)
+    await all_judged(shard)
     assert await harness.values("bus-1") == {"soc_percent": 10}
     assert await stored_cursor(harness) is None
     assert harness.edges() == []  # whether the call succeeded is not known before the last page
@@ -131,7 +131,7 @@ async def test_a_run_that_is_cut_off_has_moved_the_cursor_as_far_as_its_pages_sa
     collection = await make_collection(shard)
     with trio.move_on_after(60), contextlib.suppress(ProviderFault):
         await collection.run(ScriptedPoller(*pages, end), "c-0")
-    await settled(shard)
+    await all_judged(shard)
     assert await stored_cursor(harness) == collection.collected.cursor == "c-2"
     assert await harness.sequences("bus-1") == [1, 2]
     assert [reply.done for reply in collection.collected.replies] == [True] * 3
@@ -180,7 +180,7 @@ async def test_of_devices_nobody_configured_a_hundred_are_kept(
         shard, ScriptedPoller(page(*strangers, next_page="two"), page(*again))
     )
     assert (collected.updates, collected.unknown_dropped) == (102, 30)
-    await settled(shard)
+    await all_judged(shard)
     assert shard.ingest.statistics()["reasons"] == {"unknown_device": 101}
     assert collected.devices_answered == 1
 
@@ -193,7 +193,7 @@ async def test_a_big_page_is_cut_and_what_commits_with_it_stays_with_the_last_pa
     collected = await collect(shard, ScriptedPoller(page(*samples, cursor="c-1")))
     receipts = [await reply.wait() for reply in collected.replies]
     assert [receipt and len(receipt.results) for receipt in receipts] == [500, 500, 200]
-    await settled(shard)
+    await all_judged(shard)
     assert await harness.sequences("bus-1") == list(range(1, 1_201))
     assert await stored_cursor(harness) == "c-1"
 
@@ -204,7 +204,7 @@ async def test_devices_the_provider_answered_about_are_confirmed_with_or_without
     nursery.start_soon(shard.ingest.run)
     await trio.sleep(5)
     await collect(shard, ScriptedPoller(page(answered=frozenset(["x-bus-2", "x-stranger"]))))
-    await settled(shard)
+    await all_judged(shard)
     states = {
         key[1]: state.last_confirmed_at for key, state in harness.store.tables.device_state.items()
     }
@@ -219,7 +219,7 @@ async def test_malformed_records_are_one_row_of_the_ledger_with_a_sample(
     collected = await collect(
         shard, ScriptedPoller(page(malformed=(b"<first>", b"<second>"), malformed_count=7))
     )
-    await settled(shard)
+    await all_judged(shard)
     (row,) = await harness.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
     assert (row.occurrences, row.sample, row.reason) == (7, b"<first>", "invalid")
     assert collected.malformed == 7

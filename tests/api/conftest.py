@@ -1,4 +1,4 @@
-"""The harness: the API over the twin, settled with the cast of tests/api/harness.py."""
+"""The harness: the API over the twin, populated with the cast of tests/api/harness.py."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ async def harness(nursery: trio.Nursery, tmp_path: Path) -> Harness:
     start = await store.begin_session("shard-1", ttl_seconds=15)
     assert start is not None
     harness = Harness(store, clock, start.session, tmp_path)
-    await harness.settle(nursery)
+    await harness.populate(nursery)
     return harness

@@ -211,7 +211,7 @@ class Harness:
 
     # --- The cast
 
-    async def settle(self, nursery: trio.Nursery) -> None:
+    async def populate(self, nursery: trio.Nursery) -> None:
         nursery.start_soon(self.ingest.run)
         await self.add_key("all", list(Scope), None)
         await self.add_key("north", list(Scope), ["north", "nowhere"])
@@ -219,9 +219,9 @@ class Harness:
             await self.add_key(scope, [scope], None)
         await self.store.ensure_partitions(days_ahead=7)
         for workspace in ("north", "south"):
-            await self._settle_workspace(workspace)
+            await self._populate_workspace(workspace)
 
-    async def _settle_workspace(self, workspace: str) -> None:
+    async def _populate_workspace(self, workspace: str) -> None:
         await self.store.put_workspace(
             workspace,
             name=workspace.title(),

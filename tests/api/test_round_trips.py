@@ -11,7 +11,7 @@ from api.app import PREFIX, create_app
 from api.keys import Scope, mint_key
 from storage.gateway import Database, open_bridge
 from tests.conftest import make_postgres_stores
-from tests.storage.fixtures import WORKSPACE, settle
+from tests.storage.fixtures import WORKSPACE, populate
 from tests.storage.proxy import open_proxy
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Counted:
         self._client: TestClientProtocol = create_app(services).test_client()
         self._token = ""
 
-    async def settle(self) -> None:
-        cast = await settle(self.stores)
+    async def populate(self) -> None:
+        cast = await populate(self.stores)
         # One that reports: else the whole workspace is surveyed for an outage.
         assert await cast.send(cast.update("bus-1", 1190, soc_percent=50.0)) == ["accepted"]
         record, self._token = mint_key("all", [Scope.READ], None, None)
@@ -84,7 +84,7 @@ async def counted(harness: Harness, dsn: str) -> AsyncIterator[Counted]:
         aclosing(Database(proxy.dsn, pool_size=1)) as database,
     ):
         counted = Counted(harness, database, proxy)
-        await counted.settle()
+        await counted.populate()
         yield counted
 
 

@@ -175,22 +175,22 @@ class Cluster:
         owners, desired = self.owners(), self.desired()
         return {resource for resource in owners if owners[resource] != desired[resource]}
 
-    def settle(self, limit: int = 500) -> None:
+    def run_until_stable(self, limit: int = 500) -> None:
         """Rounds until everything is where it should be."""
         for _ in range(limit):
             if not self.misplaced():
                 return
             self.step()
-        raise AssertionError(f"not settled: {self.misplaced()}")
+        raise AssertionError(f"not stable: {self.misplaced()}")
 
 
-def settled(
+def stable_cluster(
     members: Sequence[str], resources: Sequence[str], groups: Mapping[str, str] | None = None
 ) -> Cluster:
     """A cluster at rest."""
     cluster = Cluster(resources, groups)
     for name in members:
         cluster.join(name)
-    cluster.settle()
+    cluster.run_until_stable()
     cluster.voluntary.clear()
     return cluster

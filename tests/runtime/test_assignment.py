@@ -22,7 +22,7 @@ from runtime.assignment import (
     max_voluntary_moves,
 )
 from runtime.rendezvous import desired_owner
-from tests.runtime.cluster import ROUND, ROUNDS_PER_TTL, TTL, Cluster, settled
+from tests.runtime.cluster import ROUND, ROUNDS_PER_TTL, TTL, Cluster, stable_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +153,7 @@ def test_an_adoption_says_nothing_about_other_members() -> None:
 def test_what_a_leaver_owned_is_owned_again_within_a_ttl_and_two_rounds(
     leave: Callable[[Cluster, str], None],
 ) -> None:
-    cluster = settled(MEMBERS, FLEETS)
+    cluster = stable_cluster(MEMBERS, FLEETS)
     leave(cluster, "beech")
     for _ in range(ROUNDS_PER_TTL + 2):
         cluster.step()
@@ -162,7 +162,7 @@ def test_what_a_leaver_owned_is_owned_again_within_a_ttl_and_two_rounds(
 
 
 def test_a_planned_stop_costs_one_round_and_not_a_ttl() -> None:
-    cluster = settled(MEMBERS, FLEETS)
+    cluster = stable_cluster(MEMBERS, FLEETS)
     cluster.drain("beech")
     cluster.step()
     assert cluster.misplaced() == set()
@@ -173,13 +173,13 @@ def test_a_planned_stop_costs_one_round_and_not_a_ttl() -> None:
 def test_a_change_of_membership_moves_no_more_than_it_must(
     before: set[str], after: set[str]
 ) -> None:
-    cluster = settled(sorted(before), FLEETS)
+    cluster = stable_cluster(sorted(before), FLEETS)
     was = cluster.desired()
     for name in after - before:
         cluster.join(name)
     for name in before - after:
         cluster.drain(name)
-    cluster.settle()
+    cluster.run_until_stable()
     changed = {name for name, owner in cluster.desired().items() if owner != was[name]}
     assert len(cluster.voluntary) == len(set(cluster.voluntary))
     assert set(cluster.voluntary) <= changed
@@ -187,7 +187,7 @@ def test_a_change_of_membership_moves_no_more_than_it_must(
 
 @pytest.mark.parametrize("absent_rounds", [1, 3, ROUNDS_PER_TTL - 2])
 def test_a_member_that_crashes_and_is_back_within_a_ttl_moves_nothing(absent_rounds: int) -> None:
-    cluster = settled(MEMBERS, FLEETS)
+    cluster = stable_cluster(MEMBERS, FLEETS)
     for _ in range(5):
         owners = cluster.owners()
         cluster.kill("beech")
@@ -201,7 +201,7 @@ def test_a_member_that_crashes_and_is_back_within_a_ttl_moves_nothing(absent_rou
 
 def test_a_member_that_leaves_and_joins_again_and_again_moves_little() -> None:
     """Each leave costs what it had by then; each round in between gives it one lease a member at most."""
-    cluster = settled(MEMBERS, FLEETS)
+    cluster = stable_cluster(MEMBERS, FLEETS)
     cluster.drain("beech")
     cluster.step()
     flaps, rounds_up = 10, 2
@@ -217,7 +217,7 @@ def test_a_member_that_leaves_and_joins_again_and_again_moves_little() -> None:
 @pytest.mark.parametrize("count", [40, 400])
 def test_a_member_that_cannot_claim_leaves_no_orphan(count: int) -> None:
     """Nothing stays free for longer than a TTL and two rounds, and in sum it costs little: the others stop giving."""
-    cluster = settled(("ash", "beech"), [f"r{number}" for number in range(count)])
+    cluster = stable_cluster(("ash", "beech"), [f"r{number}" for number in range(count)])
     cluster.join("cedar", mute=True)
     free_rounds = 0
     rounds = 150  # 300 seconds
@@ -234,13 +234,13 @@ def test_a_member_that_cannot_claim_leaves_no_orphan(count: int) -> None:
 
 
 def test_a_member_that_can_claim_again_gets_its_share() -> None:
-    cluster = settled(("ash", "beech"), FLEETS)
+    cluster = stable_cluster(("ash", "beech"), FLEETS)
     cluster.join("cedar", mute=True)
     for _ in range(30):
         cluster.step()
     assert "cedar" not in cluster.owners().values()
     cluster.up["cedar"].mute = False
-    cluster.settle()
+    cluster.run_until_stable()
     assert "cedar" in cluster.owners().values()
 
 
@@ -257,9 +257,9 @@ def test_equal_members_own_nearly_equal_shares() -> None:
 def test_resources_that_share_a_key_end_up_together() -> None:
     keys = {f"r{number}": {f"account-{number % 5}"} for number in range(20)}
     groups = group_by_shared(keys)
-    cluster = settled(("ash", "beech"), sorted(keys), groups)
+    cluster = stable_cluster(("ash", "beech"), sorted(keys), groups)
     cluster.join("cedar")
-    cluster.settle()
+    cluster.run_until_stable()
     owners = cluster.owners()
     assert all(
         len({owners[name] for name in keys if groups[name] == group}) == 1
@@ -310,7 +310,7 @@ class ChangingCluster(RuleBasedStateMachine):
         keep_quiet(self.cluster, at_once=at_once)
         misplaced = self.cluster.misplaced()
         self.cluster.voluntary.clear()
-        self.cluster.settle()
+        self.cluster.run_until_stable()
         assert len(self.cluster.voluntary) == len(set(self.cluster.voluntary))
         assert set(self.cluster.voluntary) <= misplaced
 
@@ -321,7 +321,7 @@ TestChangingCluster.settings = settings(max_examples=60, stateful_step_count=30,
 
 def test_thousands_of_changes_end_with_everything_owned_where_it_should_be() -> None:
     random = Random(20260501)
-    cluster = settled(MEMBERS, FLEETS)
+    cluster = stable_cluster(MEMBERS, FLEETS)
     for _ in range(4_000):
         name = random.choice(MEMBERS)
         if name not in cluster.up:
@@ -335,7 +335,7 @@ def test_thousands_of_changes_end_with_everything_owned_where_it_should_be() -> 
     for name in MEMBERS[:2]:
         cluster.join(name)
     keep_quiet(cluster)
-    cluster.settle()
+    cluster.run_until_stable()
 
 
 # --- groups

@@ -23,7 +23,7 @@ BUSES = ("bus-1", "bus-2", "bus-3")
 
 
 class Cast:
-    """A configured fleet with a live session; made by `settle`."""
+    """A configured fleet with a live session; made by `populate`."""
 
     def __init__(self, stores: Stores, start: SessionStart) -> None:
         self.stores = stores
@@ -86,7 +86,7 @@ def draft(device_id: str, **rest: Any) -> DeviceDraft:
     return plain._replace(**rest)
 
 
-async def settle(stores: Stores, shard_id: str = "shard-1") -> Cast:
+async def populate(stores: Stores, shard_id: str = "shard-1") -> Cast:
     """Partitions, workspace, connection, three buses, one live session."""
     await stores.upkeep.ensure_partitions(days_ahead=2)
     workspace = await stores.registry.put_workspace(

@@ -11,7 +11,7 @@ from domain.model import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
 from storage.cycles import PostgresCycleStore
 from tests.conftest import make_postgres_stores
-from tests.storage.fixtures import WORKSPACE, Cast, begin, settle
+from tests.storage.fixtures import WORKSPACE, Cast, begin, populate
 from tests.storage.pauses import SlowCommit, wait_until_somebody_waits_for_a_lock
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def cast(database: Database) -> Cast:
-    return await settle(make_postgres_stores(database))
+    return await populate(make_postgres_stores(database))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from actors.session import CurrentSession
 from domain.model import CursorAdvance, CycleEnd, CycleOutcome, Ownership, Receipt, Submission
 from domain.schedule import cycle_id
 from runtime.reply import Reply
-from tests.storage.contract.cast import HARBOUR, ISLAND, said, settle, slot
+from tests.storage.contract.cast import HARBOUR, ISLAND, populate, said, slot
 from tests.storage.contract.conftest import InsidePostgres
 from tests.storage.holding import holding
 
@@ -36,7 +36,7 @@ A_CONNECTION = "SELECT 1 FROM connection_state WHERE workspace_id = 'harbour' AN
 
 @pytest.fixture
 async def world(postgres_stores: Stores, database: Database) -> World:
-    return await settle(postgres_stores, InsidePostgres(database))
+    return await populate(postgres_stores, InsidePostgres(database))
 
 
 class Desk:

@@ -19,7 +19,7 @@ from ports.reads import HealthPage, HealthQuery, WorklistPosition
 from storage.gateway import connect
 from storage.queries import sql
 from storage.reads import PostgresReads
-from tests.storage.fixtures import PROVIDER, WORKSPACE, Cast, connection, draft, settle
+from tests.storage.fixtures import PROVIDER, WORKSPACE, Cast, connection, draft, populate
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +33,7 @@ ANYTHING = [None, 60.0, 360.0, 900.0, 3600.0]
 
 @pytest.fixture
 async def cast(postgres_stores: Stores) -> Cast:
-    return await settle(postgres_stores)
+    return await populate(postgres_stores)
 
 
 async def scatter(cast: Cast, database: Database, count: int = 200) -> None:

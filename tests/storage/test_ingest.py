@@ -15,7 +15,7 @@ from ports.ingest import CommitUnknown, UnitPoisoned
 from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
 from tests.conftest import Stores, make_postgres_stores
-from tests.storage.fixtures import WORKSPACE, Cast, begin, draft, settle, submission
+from tests.storage.fixtures import WORKSPACE, Cast, begin, draft, populate, submission
 from tests.storage.proxy import Proxy, open_proxy
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def cast(postgres_stores: Stores) -> Cast:
-    return await settle(postgres_stores)
+    return await populate(postgres_stores)
 
 
 async def fetch(database: Database, statement: str) -> list[tuple[Any, ...]]:
@@ -130,7 +130,7 @@ async def test_a_missing_partition_is_the_environments_fault_not_the_datas(
 async def lossy(dsn: str) -> AsyncIterator[tuple[Proxy, Cast]]:
     async with open_proxy(dsn) as proxy, open_bridge():
         database = Database(proxy.dsn, pool_size=2, command_timeout=1, cleanup_timeout=0.5)
-        yield proxy, await settle(make_postgres_stores(database))
+        yield proxy, await populate(make_postgres_stores(database))
         await database.aclose()
 
 

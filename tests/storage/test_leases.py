@@ -14,7 +14,7 @@ from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
 from storage.queries import sql
 from tests.conftest import make_postgres_stores
-from tests.storage.fixtures import WORKSPACE, Cast, begin, settle
+from tests.storage.fixtures import WORKSPACE, Cast, begin, populate
 from tests.storage.pauses import SlowCommit, wait_until_somebody_waits_for_a_lock
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ EXPIRE = "UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = 
 
 @pytest.fixture
 async def cast(database: Database) -> Cast:
-    return await settle(make_postgres_stores(database))
+    return await populate(make_postgres_stores(database))
 
 
 async def execute(database: Database, statement: str) -> None:

@@ -182,7 +182,7 @@ async def shards(dsn: str, database: Database) -> AsyncIterator[list[Shard]]:
         yield shards
 
 
-async def settle(stores: Stores) -> None:
+async def populate(stores: Stores) -> None:
     await stores.upkeep.ensure_partitions(days_ahead=1)
     for workspace_id in WORKSPACES:
         plain = {
@@ -200,7 +200,7 @@ async def test_no_takeover_leaves_a_gap_a_double_or_a_word_from_the_dead(
     shards: list[Shard], database: Database
 ) -> None:
     history, stores = History(), make_postgres_stores(database)
-    await settle(stores)
+    await populate(stores)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for shard in shards:

@@ -19,7 +19,7 @@ from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.queries import parse_blocks, read_sources
 from storage.unit_steps import Statement, columns
-from tests.storage.contract.cast import HARBOUR, TickingClock, World, settle, slot, submission
+from tests.storage.contract.cast import HARBOUR, TickingClock, World, populate, slot, submission
 from tests.storage.contract.conftest import InsideTwin, make_twin_stores
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def store(clock: TickingClock) -> MemoryStore:
 
 @pytest.fixture
 async def world(store: MemoryStore) -> World:
-    return await settle(make_twin_stores(store), InsideTwin(store))
+    return await populate(make_twin_stores(store), InsideTwin(store))
 
 
 def test_the_twin_knows_every_statement_of_the_unit_and_no_other() -> None:

@@ -12,7 +12,7 @@ import trio
 from storage.faults import DatabaseRefused
 from storage.queries import sql
 from storage.upkeep import PostgresUpkeepStore, count_days_ahead, find_expired, partition_name
-from tests.storage.fixtures import WORKSPACE, settle
+from tests.storage.fixtures import WORKSPACE, populate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ async def test_a_partition_made_apart_gets_the_index_of_its_table(
 async def test_old_partitions_cycles_and_rejections_are_dropped_and_young_ones_kept(
     postgres_stores: Stores, database: Database
 ) -> None:
-    cast = await settle(postgres_stores)
+    cast = await populate(postgres_stores)
     await cast.send(cast.update(None, 0, external_id="nobody", soc_percent=1.0))
 
     async def age(connection: Connection) -> None:

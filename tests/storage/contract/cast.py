@@ -83,7 +83,7 @@ class Inside(Protocol):
 
 @dataclass
 class World:
-    """Stores with the cast in them and a live session of `shard-1`; made by `settle`."""
+    """Stores with the cast in them and a live session of `shard-1`; made by `populate`."""
 
     stores: Stores
     inside: Inside
@@ -192,7 +192,7 @@ class World:
         )
 
 
-async def settle(stores: Stores, inside: Inside) -> World:
+async def populate(stores: Stores, inside: Inside) -> World:
     """Partitions, a session, and the cast."""
     await stores.upkeep.ensure_partitions(days_ahead=1)
     world = World(stores, inside, *(await begin(stores, "shard-1")))

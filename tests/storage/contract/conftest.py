@@ -16,7 +16,7 @@ from storage.memory.unit import UnitStatements
 from storage.queries import sql
 from storage.unit_steps import Statement
 from tests.conftest import Stores, make_postgres_stores
-from tests.storage.contract.cast import TickingClock, settle
+from tests.storage.contract.cast import TickingClock, populate
 from tests.storage.holding import holding
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ async def world(place: str | None) -> AsyncIterator[World]:
     if place is None:
         clock = TickingClock()
         store = MemoryStore(clock, days_ahead=None)
-        yield await settle(make_twin_stores(store), InsideTwin(store, clock))
+        yield await populate(make_twin_stores(store), InsideTwin(store, clock))
         return
     async with open_bridge():
         database = Database(place)
-        yield await settle(make_postgres_stores(database), InsidePostgres(database))
+        yield await populate(make_postgres_stores(database), InsidePostgres(database))
         await database.aclose()
 
 
