@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from actors.session import CurrentSession
     from domain.model import Submission
+    from domain.resource import Resource
     from ports.ingest import IngestStore
 
 # Judging 2,000 updates blocks the loop for about 35 ms, so a unit holds half of that.
@@ -206,14 +207,14 @@ class IngestActor:
 
     # --- what it knows of itself
 
-    async def wait_until_judged(self, resource: str) -> None:
+    async def wait_until_judged(self, resource: Resource) -> None:
         """Wait until every submission of this resource has its verdict.
 
         The caller's cancel scope is the deadline.
         """
         await self._receipts.wait_until_judged(resource)
 
-    def has_unjudged(self, resource: str) -> bool:
+    def has_unjudged(self, resource: Resource) -> bool:
         """Return whether a submission of this resource still waits for its verdict."""
         return self._receipts.has_unjudged(resource)
 

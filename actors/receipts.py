@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from domain.model import Receipt, Submission
+    from domain.resource import Resource
 
 
 class Receipts:
@@ -28,12 +29,12 @@ class Receipts:
         self._submitted = 0
         self._pending = 0
         # submissions without a verdict, by resource; zeros are not kept
-        self._unjudged: Counter[str] = Counter()
+        self._unjudged: Counter[Resource] = Counter()
         self._judged = Flag()
         self._outcomes: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         # Of resources that this shard ever owned: at most all workspaces.
-        self._by_resource: dict[str, Counter[str]] = {}
+        self._by_resource: dict[Resource, Counter[str]] = {}
 
     def owe(self, submission: Submission) -> None:
         """Count a submission that entered the mailbox."""
@@ -74,13 +75,13 @@ class Receipts:
             self._by_resource.setdefault(resource, Counter()).update(outcomes)
             self._count_judged(resource)
 
-    def _count_judged(self, resource: str) -> None:
+    def _count_judged(self, resource: Resource) -> None:
         self._unjudged[resource] -= 1
         if not self._unjudged[resource]:
             del self._unjudged[resource]
             self._judged.wake()
 
-    async def wait_until_judged(self, resource: str) -> None:
+    async def wait_until_judged(self, resource: Resource) -> None:
         """Wait until every submission of this resource has its verdict.
 
         The caller's cancel scope is the deadline.
@@ -88,7 +89,7 @@ class Receipts:
         while self.has_unjudged(resource):
             await self._judged.wait()
 
-    def has_unjudged(self, resource: str) -> bool:
+    def has_unjudged(self, resource: Resource) -> bool:
         """Return whether a submission of this resource still waits for its verdict."""
         return resource in self._unjudged
 

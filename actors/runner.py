@@ -16,6 +16,7 @@ from actors.fleet import FleetView
 from actors.stream import StreamActor
 from actors.workspace import WorkspaceActor
 from domain.model import Ownership
+from domain.resource import workspace_resource
 from runtime.supervisor import ChildState, Restart, Supervisor
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ class WorkspaceRunner:
         """Start the actors of a workspace whose lease was just acquired."""
         workspace_id = fleet.workspace.workspace_id
         view = FleetView(
-            fleet, Ownership(resource_of(workspace_id), session.shard_id, session.epoch, token)
+            fleet,
+            Ownership(workspace_resource(workspace_id), session.shard_id, session.epoch, token),
         )
         workspace = WorkspaceActor(
             view, session, self._connector, self._ingest, self._cycles, self._clock, self._random
@@ -223,7 +225,7 @@ class WorkspaceRunner:
             with trio.move_on_after(FLUSH_BUDGET_SECONDS):
                 for _, stream in actors.streams.values() if actors else ():
                     await stream.wait_flushed()
-                await self._ingest.wait_until_judged(resource_of(workspace_id))
+                await self._ingest.wait_until_judged(workspace_resource(workspace_id))
                 is_flushed = True
         finally:
             if actors is not None and is_flushed:
@@ -320,11 +322,6 @@ class WorkspaceRunner:
         }
 
 
-def resource_of(workspace_id: str) -> str:
-    """Return the name that events and receipts use for a workspace's lease."""
-    return f"workspace:{workspace_id}"
-
-
 def _describe(actors: _WorkspaceActors) -> dict[str, Any]:
     return {
         **actors.workspace.statistics(),
@@ -336,7 +333,7 @@ def _describe(actors: _WorkspaceActors) -> dict[str, Any]:
 
 
 def _workspace_child(actors: _WorkspaceActors) -> str:
-    return f"workspace:{actors.view.workspace_id}"
+    return workspace_resource(actors.view.workspace_id)
 
 
 def _stream_child(actors: _WorkspaceActors, provider_id: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.session import BEATS_PER_TTL, DEFAULT_TTL_SECONDS, Superseded
+from domain.resource import workspace_of, workspace_resource
 from runtime.assignment import Rounds, group_by_shared
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from actors.runner import WorkspaceRunner
     from actors.session import CurrentSession, SessionKeeper
     from domain.model import SessionRef
+    from domain.resource import Resource
     from ports.ownership import LeaseStore, Look, Notices, SessionStore
     from runtime.assignment import Assignment
 
@@ -74,9 +76,9 @@ class ShardActor:
         self._beat_seconds = ttl_seconds / BEATS_PER_TTL
         self._round_seconds = min(ROUND_SECONDS, self._beat_seconds)
         self._configuration_seconds = min(CONFIGURATION_SECONDS, self._beat_seconds)
-        self._rounds = Rounds(shard_id, ttl_seconds)
+        self._rounds: Rounds[Resource] = Rounds(shard_id, ttl_seconds)
         self._next_moves_at = float("-inf")  # monotonic seconds
-        self._groups: dict[str, str] = {}
+        self._groups: dict[Resource, str] = {}
         self._versions: Mapping[str, int] = {}
         self._taking_up = trio.CapacityLimiter(max_loading_at_once)
         self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
@@ -179,18 +181,19 @@ class ShardActor:
             draining=self._draining,
         )
         leaving = {name: look.mine[name] for name in self._due_moves(decision)} | dict(look.retired)
-        for workspace_id, token in leaving.items():
+        for resource, token in leaving.items():
+            workspace_id = workspace_of(resource)
             if workspace_id not in self._leaving and workspace_id not in self._left_since_look:
                 self._leaving.add(workspace_id)
                 nursery.start_soon(self._hand_over, session, workspace_id, token)
         claimed = await self._leases.claim(session, decision.claim) if decision.claim else {}
         self._counts["claimed"] += len(claimed)
-        mine = {
-            name: token for name, token in look.mine.items() if name not in self._left_since_look
-        }
+        mine = {workspace_of(resource): token for resource, token in look.mine.items()}
+        kept = {name: token for name, token in mine.items() if name not in self._left_since_look}
+        taken = {workspace_of(resource): token for resource, token in claimed.items()}
         new = {
             name: token
-            for name, token in {**mine, **claimed}.items()
+            for name, token in {**kept, **taken}.items()
             if self._is_to_be_taken_up(name)
         }
         async with trio.open_nursery() as taking_up:
@@ -207,8 +210,8 @@ class ShardActor:
             and not self._draining
         )
 
-    def _due_moves(self, decision: Assignment) -> tuple[str, ...]:
-        """Return the workspaces to hand over now.
+    def _due_moves(self, decision: Assignment[Resource]) -> tuple[Resource, ...]:
+        """Return the resources to hand over now.
 
         Every release sends a notice, and every notice makes a round. So hand-overs of our own will
         are bounded by time; by rounds alone, a join would move its whole share at once.
@@ -245,7 +248,8 @@ class ShardActor:
 
         That happens only when somebody edited the lease by hand.
         """
-        for workspace_id in self._runner.workspace_ids() - look.mine.keys() - look.retired.keys():
+        ours = {workspace_of(resource) for resource in look.mine.keys() | look.retired.keys()}
+        for workspace_id in self._runner.workspace_ids() - ours:
             self._log.error("lease_lost", workspace_id=workspace_id)
             await self._runner.stop(workspace_id)
 
@@ -274,7 +278,7 @@ class ShardActor:
         try:
             if await self._runner.stop_and_flush(workspace_id):
                 self._counts["released"] += await self._leases.release(
-                    session, {workspace_id: token}
+                    session, {workspace_resource(workspace_id): token}
                 )
                 self._log.info("workspace_handed_over", workspace_id=workspace_id, token=token)
             else:

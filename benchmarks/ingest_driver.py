@@ -23,6 +23,7 @@ from benchmarks.names import PROVIDER, UPDATES
 from benchmarks.verification import DURABILITY
 from benchmarks.workers import hear_word, say
 from domain.model import CanonicalUpdate, Ownership, Reading, Submission
+from domain.resource import workspace_resource
 from runtime import garbage
 from runtime.logs import configure_logging
 from storage.gateway import Database, open_bridge
@@ -115,7 +116,7 @@ async def _ask_durability(database: Database) -> dict[str, str]:
 
 
 def _submissions(updates: Sequence[Update], session: SessionRef) -> list[Submission]:
-    owner = Ownership(f"workspace:{UPDATES}", session.shard_id, session.epoch, 1)
+    owner = Ownership(workspace_resource(UPDATES), session.shard_id, session.epoch, 1)
     return [
         Submission(
             origin="stream",

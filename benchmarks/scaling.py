@@ -21,6 +21,7 @@ from actors.lanes import LANES
 from benchmarks import writers
 from benchmarks.place import Place, fetch, open_place
 from domain.health import judge_health
+from domain.resource import Resource, workspace_resource
 from ports.reads import HealthQuery
 from runtime.assignment import Rounds, group_by_shared
 from runtime.logs import configure_logging
@@ -128,8 +129,8 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
         first, second, _ = [
             (await _begin(database, name)).session for name in ("shard-0", "shard-1", "shard-2")
         ]
-        all_of_them = [f"w{number:05d}" for number in range(flags.workspaces)]
-        n = f"{flags.workspaces:,}"
+        all_of_them = [workspace_resource(f"w{number:05d}") for number in range(flags.workspaces)]
+        one, n = all_of_them[0], f"{flags.workspaces:,}"
         await _time(f"look, {n} free", lambda: leases.look(first))
         await _time(
             f"claim {n} for the first time", lambda: leases.claim(first, all_of_them), times=1
@@ -142,7 +143,7 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
         await _time(f"credentials of {n}", leases.load_credentials)
         groups = group_by_shared({name: credentials[name] for name in sorted(credentials)})
         _time_now(f"grouping {n}", lambda: group_by_shared(dict(credentials)))
-        rounds = Rounds("shard-0", 15.0)
+        rounds: Rounds[Resource] = Rounds("shard-0", 15.0)
         _time_now(
             f"deciding over {n} among 3",
             lambda: rounds.decide(0.0, look.members, look.mine, look.free, groups),
@@ -152,10 +153,8 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
         )
         await _time(f"config versions of {n}", sessions.load_config_versions)
         await _time("a workspace's configuration", lambda: sessions.load_fleet("w00000"))
-        await _time(
-            "releasing one", lambda: leases.release(first, {"w00000": look.mine["w00000"]}), times=1
-        )
-        rest = {name: token for name, token in look.mine.items() if name != "w00000"}
+        await _time("releasing one", lambda: leases.release(first, {one: look.mine[one]}), times=1)
+        rest = {name: token for name, token in look.mine.items() if name != one}
         await _time(f"releasing {n} at once", lambda: leases.release(first, rest), times=1)
 
 

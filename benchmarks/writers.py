@@ -24,6 +24,7 @@ from benchmarks.place import count_written, fetch
 from benchmarks.verification import NotVerified
 from domain.model import CanonicalUpdate, Ownership, Policy, ProviderConnection, Reading, Submission
 from domain.registry import DeviceDraft
+from domain.resource import workspace_resource
 from runtime import garbage
 from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
@@ -145,7 +146,7 @@ async def write(dsn: str, number: int, updates: int, devices: int, size: int) ->
         )
         if start is None:
             raise NotVerified("somebody else has this shard's session")
-        ownership = Ownership(f"workspace:{workspace_of(number)}", *start.session, 1)
+        ownership = Ownership(workspace_resource(workspace_of(number)), *start.session, 1)
         prepared = list(make_units(number, updates, devices, size, ownership))
         store = PostgresIngestStore(database)
         garbage.freeze_and_tune()

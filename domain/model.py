@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from domain.resource import Resource
+
 Value = bool | int | float | str
 
 MAX_UPDATES_PER_SUBMISSION = 500
@@ -93,7 +95,7 @@ class Ownership(NamedTuple):
     It is written to the event rows, so that a checker can prove the ownership later.
     """
 
-    resource: str
+    resource: Resource
     shard_id: str
     epoch: int
     token: int

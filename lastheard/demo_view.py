@@ -20,6 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from domain.resource import workspace_resource
 from lastheard.client import PREFIX
 from lastheard.tables import STATE_STYLE, STATES
 
@@ -206,7 +207,7 @@ def _table(watch: Watch, service: Service) -> Table:
         table.add_column(column, justify="right")
     by_resource = service.ingest.statistics()["by_resource"]
     for workspace in watch.workspaces:
-        outcomes = Counter(by_resource.get(f"workspace:{workspace}", {}))
+        outcomes = Counter(by_resource.get(workspace_resource(workspace), {}))
         named = [outcomes.pop(outcome, 0) for outcome in ("accepted", "duplicate", "stale")]
         numbers = [watch.counts[workspace][state] for state in STATES]
         numbers += [watch.cycles[workspace].total(), service.shard.frames_of(workspace)["received"]]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         SessionRef,
         Workspace,
     )
+    from domain.resource import Resource
 
 
 class SessionStart(NamedTuple):
@@ -73,7 +74,7 @@ class Fleet:
 
 
 class Look(NamedTuple):
-    """One consistent look at membership and leases. Resources are workspace ids; times are seconds.
+    """One consistent look at membership and leases. Times are seconds.
 
     `members` are live and not draining. `mine` are leases of this session on active workspaces,
     with their tokens; `retired` are its leases on workspaces that are no longer active. `free` are
@@ -85,9 +86,9 @@ class Look(NamedTuple):
     """
 
     members: frozenset[str]
-    mine: Mapping[str, int]
-    retired: Mapping[str, int]
-    free: Mapping[str, float]
+    mine: Mapping[Resource, int]
+    retired: Mapping[Resource, int]
+    free: Mapping[Resource, float]
     expired: bool
     next_expiry_seconds: float | None
 
@@ -108,19 +109,21 @@ class LeaseStore(Protocol):
         expired: a session that was away as long as the others must not judge them.
         """
 
-    async def claim(self, session: SessionRef, resources: Sequence[str]) -> Mapping[str, int]:
+    async def claim(
+        self, session: SessionRef, resources: Sequence[Resource]
+    ) -> Mapping[Resource, int]:
         """Take those of these resources that are free; return resource -> token of what was taken.
 
         One statement, which waits for nobody. Empty when the session is over.
         """
 
-    async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
+    async def release(self, session: SessionRef, leases: Mapping[Resource, int]) -> int:
         """Release these leases and notify; return how many were released.
 
         A lease is released only if this session and this token still hold it.
         """
 
-    async def load_credentials(self) -> Mapping[str, frozenset[str]]:
+    async def load_credentials(self) -> Mapping[Resource, frozenset[str]]:
         """Return the credential references of every active workspace's active connections.
 
         Workspaces that share a credential belong together.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         CycleOutcome,
         Device,
     )
+    from domain.resource import Resource
 
 
 class SnapshotRow(NamedTuple):
@@ -34,7 +35,7 @@ class EventRow(NamedTuple):
     trace_id: str
     shard_id: str
     epoch: int
-    resource: str | None
+    resource: Resource | None
     token: int | None
 
 

@@ -28,53 +28,55 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from runtime.rendezvous import desired_owner
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+Name = TypeVar("Name", bound=str)  # of a resource
+
 VOLUNTARY_SHARE = 0.05
 LATE_SHARE = 1 / 3
 ADOPTION_TTLS = 20
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+NOTHING: Mapping[Any, str] = MappingProxyType({})
 
 
-class Resource(NamedTuple):
+class SeenResource(NamedTuple, Generic[Name]):
     """One resource as a round sees it.
 
     `owner` is the member whose live session holds its lease, or None if it is free. `free_seconds`
     is the time for which the desired owner could have claimed it.
     """
 
-    name: str
+    name: Name
     group: str
     owner: str | None
     free_seconds: float = 0.0
 
 
-class Assignment(NamedTuple):
+class Assignment(NamedTuple, Generic[Name]):
     """The resources that one member should claim and hand over now, names in order.
 
     `adopt` maps those names of `claim` that another member should have had to that member.
     """
 
-    claim: tuple[str, ...]
-    hand_over: tuple[str, ...]
-    adopt: Mapping[str, str] = NOTHING
+    claim: tuple[Name, ...]
+    hand_over: tuple[Name, ...]
+    adopt: Mapping[Name, str] = NOTHING
 
 
 def decide_assignment(
     me: str,
     members: Collection[str],
-    resources: Sequence[Resource],
+    resources: Sequence[SeenResource[Name]],
     *,
     ttl_seconds: float,
     draining: bool = False,
-    adopted: Mapping[str, str] = NOTHING,
-) -> Assignment:
+    adopted: Mapping[Name, str] = NOTHING,
+) -> Assignment[Name]:
     """Return what `me` should claim and hand over now.
 
     `members` are the live members that are not draining; `me` counts among them only while it is
@@ -109,7 +111,7 @@ class RoundsStatistics:
     adopted: tuple[str, ...]  # names of resources that are still held for another member
 
 
-class Rounds:
+class Rounds(Generic[Name]):
     """One member's rounds: its decisions, and what it remembers from one round to the next.
 
     A resource counts as free from the first round that saw it free, even if the database has it
@@ -120,20 +122,20 @@ class Rounds:
     def __init__(self, me: str, ttl_seconds: float) -> None:
         self._me = me
         self._ttl_seconds = ttl_seconds
-        self._free_since: dict[str, float] = {}
+        self._free_since: dict[Name, float] = {}
         # from which member, and until when it counts
-        self._adopted: dict[str, tuple[str, float]] = {}
+        self._adopted: dict[Name, tuple[str, float]] = {}
 
     def decide(
         self,
         now: float,
         members: Collection[str],
-        mine: Collection[str],
-        free: Mapping[str, float],
-        groups: Mapping[str, str],
+        mine: Collection[Name],
+        free: Mapping[Name, float],
+        groups: Mapping[Name, str],
         *,
         draining: bool = False,
-    ) -> Assignment:
+    ) -> Assignment[Name]:
         """Return what to do now, decided from one look at the table.
 
         `mine` are the names that this member owns. `free` maps each free name to how many seconds
@@ -144,9 +146,9 @@ class Rounds:
         self._adopted = {
             name: entry for name, entry in self._adopted.items() if name in mine and now < entry[1]
         }
-        resources = [Resource(name, groups.get(name) or alone(name), self._me) for name in mine]
+        resources = [SeenResource(name, groups.get(name) or alone(name), self._me) for name in mine]
         resources += [
-            Resource(
+            SeenResource(
                 name,
                 groups.get(name) or alone(name),
                 None,
@@ -180,7 +182,7 @@ def alone(name: str) -> str:
     return f"resource:{name}"
 
 
-def group_by_shared(keys_of: Mapping[str, Collection[str]]) -> dict[str, str]:
+def group_by_shared(keys_of: Mapping[Name, Collection[str]]) -> dict[Name, str]:
     """Return a group for every resource; resources that share a key get the same one.
 
     Sharing through other resources counts, too. A resource that stands alone is its own group. Any

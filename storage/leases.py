@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.model import SessionRef
+from domain.resource import workspace_of, workspace_resource
 from ports.ownership import Look
 from storage.queries import sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from domain.resource import Resource
     from storage.gateway import Connection, Database
     from storage.rows import Row
 
@@ -37,7 +39,7 @@ class Holding(NamedTuple):
     `free_seconds` is how long it has been free.
     """
 
-    resource: str
+    resource: Resource
     active: bool
     owned: bool
     token: int
@@ -73,10 +75,12 @@ class PostgresLeaseStore:
 
         return await self._database.run(work)
 
-    async def claim(self, session: SessionRef, resources: Sequence[str]) -> Mapping[str, int]:
-        wanted = sorted(set(resources))
+    async def claim(
+        self, session: SessionRef, resources: Sequence[Resource]
+    ) -> Mapping[Resource, int]:
+        wanted = sorted({workspace_of(resource) for resource in resources})
 
-        async def work(connection: Connection) -> dict[str, int]:
+        async def work(connection: Connection) -> dict[Resource, int]:
             if not wanted or await connection.fetchrow(sql("hold_session"), *session) is None:
                 return {}
             await connection.execute(sql("make_leases"), wanted)
@@ -85,7 +89,7 @@ class PostgresLeaseStore:
 
         return await self._database.run(work)
 
-    async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
+    async def release(self, session: SessionRef, leases: Mapping[Resource, int]) -> int:
         async def work(connection: Connection) -> int:
             if not leases or await connection.fetchrow(sql("hold_session"), *session) is None:
                 return 0
@@ -97,10 +101,13 @@ class PostgresLeaseStore:
 
         return await self._database.run(work)
 
-    async def load_credentials(self) -> Mapping[str, frozenset[str]]:
-        async def work(connection: Connection) -> dict[str, frozenset[str]]:
+    async def load_credentials(self) -> Mapping[Resource, frozenset[str]]:
+        async def work(connection: Connection) -> dict[Resource, frozenset[str]]:
             rows = await connection.fetch(sql("load_credentials"))
-            return {row["workspace_id"]: frozenset(row["credentials"]) for row in rows}
+            return {
+                workspace_resource(row["workspace_id"]): frozenset(row["credentials"])
+                for row in rows
+            }
 
         return await self._database.run(work, readonly=True)
 
@@ -136,7 +143,7 @@ def _to_member(row: Row) -> Member:
 
 def _to_holding(row: Row) -> Holding:
     return Holding(
-        row["workspace_id"],
+        workspace_resource(row["workspace_id"]),
         row["active"],
         row["owned"],
         row["token"] or 0,

@@ -237,12 +237,13 @@ CREATE TABLE heartbeats (
     draining   boolean NOT NULL DEFAULT false -- the shard hands over all it owns and takes no more
 ) WITH (fillfactor = 70);
 
--- Which session owns a resource (a workspace_id): its cycle and its streams. A row is created at
--- the first claim and never deleted, so that its token keeps growing. Only acquiring and releasing
--- write the row; a session is kept alive by its heartbeat alone. A session owns nothing once its
+-- Which session owns a resource. The resource of a workspace (its cycle and its streams) is
+-- 'workspace:' || workspace_id, as in events. A row is created at the first claim and never deleted,
+-- so that its token keeps growing. Only acquiring and releasing write the row; a session is kept alive by its heartbeat alone. A session owns nothing once its
 -- row in sessions is not live or has a greater epoch, whatever its leases say.
 CREATE TABLE leases (
-    resource    text PRIMARY KEY,
+    resource    text PRIMARY KEY
+                CONSTRAINT leases_resource_check CHECK (resource LIKE 'workspace:_%'),
     shard_id    text,                      -- null, like epoch: no owner
     epoch       bigint,
     token       bigint NOT NULL DEFAULT 0, -- grows by one at each acquisition; events carry it

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from domain.health_facts import CollectorRecord, ConnectionRecord, HealthFacts
 from domain.health_state import State, cutoffs, state_of
 from domain.model import CycleOutcome, FaultClass
+from domain.resource import workspace_resource
 from domain.thresholds import resolve_thresholds
 from ports.reads import HealthPage
 from storage.memory.tables import ConnectionState, DeviceState, LeaseRow, Snapshot
@@ -132,7 +133,7 @@ def _collector(tables: Tables, workspace_id: str) -> CollectorRecord:
     ]
     good = next((row for row in cycles if row.outcome in _GOOD), None)
     newest = next((row for row in cycles if row.started_at is not None), None)
-    owner = (tables.leases.get((workspace_id,)) or LeaseRow()).owner
+    owner = (tables.leases.get((workspace_resource(workspace_id),)) or LeaseRow()).owner
     heartbeat = tables.heartbeats.get((owner.shard_id,)) if owner else None
     if heartbeat is not None and owner is not None and heartbeat.epoch != owner.epoch:
         heartbeat = None

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from domain.model import SessionRef
+from domain.resource import workspace_of, workspace_resource
 from storage.leases import Holding, Member, assemble_look
 from storage.memory.sessions import is_live
 from storage.memory.tables import LeaseRow
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from domain.model import Workspace
+    from domain.resource import Resource
     from ports.ownership import Look
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
@@ -55,12 +57,14 @@ class MemoryLeaseStore:
                 self._engine.notify("leases")
             return expired
 
-    async def claim(self, session: SessionRef, resources: Sequence[str]) -> Mapping[str, int]:
+    async def claim(
+        self, session: SessionRef, resources: Sequence[Resource]
+    ) -> Mapping[Resource, int]:
         async with self._engine.writing() as tables:
-            taken: dict[str, int] = {}
+            taken: dict[Resource, int] = {}
             for resource in sorted(set(resources)) if is_live(tables, session) else ():
                 workspace, lease = (
-                    tables.workspaces.get((resource,)),
+                    tables.workspaces.get((workspace_of(resource),)),
                     tables.leases.get((resource,)) or LeaseRow(),
                 )
                 if workspace is not None and workspace.active and not _is_owned(tables, lease):
@@ -70,7 +74,7 @@ class MemoryLeaseStore:
                     )
             return taken
 
-    async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
+    async def release(self, session: SessionRef, leases: Mapping[Resource, int]) -> int:
         async with self._engine.writing() as tables:
             released = 0
             for resource, token in leases.items() if is_live(tables, session) else ():
@@ -84,11 +88,11 @@ class MemoryLeaseStore:
                 self._engine.notify("leases")
             return released
 
-    async def load_credentials(self) -> Mapping[str, frozenset[str]]:
+    async def load_credentials(self) -> Mapping[Resource, frozenset[str]]:
         await self._engine.arrive()
         tables = self._engine.tables
         active = [key for (key,), workspace in tables.workspaces.items() if workspace.active]
-        return {key: frozenset(_credentials(tables, key)) for key in active}
+        return {workspace_resource(key): frozenset(_credentials(tables, key)) for key in active}
 
 
 class MemoryNotices:
@@ -124,7 +128,8 @@ def _members(tables: Tables, now: datetime) -> Iterator[Member]:
 
 
 def _holdings(tables: Tables, session: SessionRef, now: datetime) -> Iterator[Holding]:
-    for (resource,), workspace in tables.workspaces.items():
+    for (workspace_id,), workspace in tables.workspaces.items():
+        resource = workspace_resource(workspace_id)
         lease = tables.leases.get((resource,)) or LeaseRow()
         owned = _is_owned(tables, lease)
         if (lease.owner == session) if owned else workspace.active:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from domain.model import CycleKey, Device, ProviderConnection, SessionRef, Workspace
+    from domain.resource import Resource
     from ports.keys import KeyRecord
     from ports.reads import CycleRow, EventRow, RejectionRow
 
@@ -192,7 +193,7 @@ class Tables:
     quarantine: Table[tuple[str, int], Quarantined] = field(default_factory=Table)
     sessions: Table[tuple[str], SessionRow] = field(default_factory=Table)
     heartbeats: Table[tuple[str], HeartbeatRow] = field(default_factory=Table)
-    leases: Table[tuple[str], LeaseRow] = field(default_factory=Table)
+    leases: Table[tuple[Resource], LeaseRow] = field(default_factory=Table)
     keys: Table[tuple[str], KeyRecord] = field(default_factory=Table)
     made_at: dict[str, datetime] = field(
         default_factory=dict

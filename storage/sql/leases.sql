@@ -1,5 +1,5 @@
--- Ownership. A resource is a workspace_id. docs/ownership.md describes the protocol. Times are the
--- database's.
+-- Ownership. The resource of a workspace is 'workspace:' || workspace_id (domain/resource.py).
+-- docs/ownership.md describes the protocol. Times are the database's.
 
 -- name: look_at_members
 -- Every live session with its heartbeat. clock_timestamp() is read once, so that one look judges
@@ -17,7 +17,7 @@ WITH seen AS (
            coalesce(s.epoch = l.epoch AND s.state = 'live', false) AS owned,
            CASE WHEN s.epoch > l.epoch THEN s.started_at ELSE s.ended_at END AS owner_ended_at
     FROM workspaces w
-    LEFT JOIN leases l ON l.resource = w.workspace_id
+    LEFT JOIN leases l ON l.resource = 'workspace:' || w.workspace_id
     LEFT JOIN sessions s ON s.shard_id = l.shard_id
 )
 SELECT workspace_id, active, owned, token,
@@ -60,9 +60,9 @@ RETURNING s.shard_id, s.epoch;
 -- In key order: two shards that claim the same new workspaces may wait for each other, but cannot
 -- deadlock.
 INSERT INTO leases (resource)
-SELECT w.workspace_id FROM workspaces w
+SELECT 'workspace:' || w.workspace_id FROM workspaces w
 WHERE w.workspace_id = ANY ($1::text[]) AND w.active
-  AND NOT EXISTS (SELECT FROM leases l WHERE l.resource = w.workspace_id)
+  AND NOT EXISTS (SELECT FROM leases l WHERE l.resource = 'workspace:' || w.workspace_id)
 ORDER BY w.workspace_id
 ON CONFLICT DO NOTHING;
 
@@ -73,10 +73,10 @@ ON CONFLICT DO NOTHING;
 -- lease but with the old session, so "has no live owner" would still hold.
 WITH free AS MATERIALIZED (
     SELECT l.resource, l.token
-    FROM leases l
-    JOIN workspaces w ON w.workspace_id = l.resource AND w.active
+    FROM workspaces w
+    JOIN leases l ON l.resource = 'workspace:' || w.workspace_id
     LEFT JOIN sessions s ON s.shard_id = l.shard_id AND s.epoch = l.epoch AND s.state = 'live'
-    WHERE l.resource = ANY ($1::text[]) AND s.shard_id IS NULL
+    WHERE w.workspace_id = ANY ($1::text[]) AND w.active AND s.shard_id IS NULL
 ), taken AS (
     SELECT l.resource
     FROM leases l JOIN free ON free.resource = l.resource AND free.token = l.token

@@ -118,7 +118,7 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
             WHERE y.workspace_id = k.workspace_id AND y.started_at IS NOT NULL
             ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
         ) AS newest ON true
-        LEFT JOIN leases l ON l.resource = k.workspace_id
+        LEFT JOIN leases l ON l.resource = 'workspace:' || k.workspace_id
         LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch
     ) AS o ON true
 ) AS facts ON true

@@ -33,6 +33,7 @@ from domain.model import (
     Submission,
 )
 from domain.registry import DeviceDraft, Stored
+from domain.resource import workspace_resource
 from domain.schedule import slot_of
 from ports.providers import FrameVerdict, Page, ProviderFault, Sample
 from runtime.clock import SharedClock, SystemClock, VirtualClock
@@ -277,7 +278,9 @@ class Shard:
         session = self.session
         return FleetView(
             fleet,
-            Ownership(f"workspace:{workspace_id}", session.shard_id, session.epoch, session.epoch),
+            Ownership(
+                workspace_resource(workspace_id), session.shard_id, session.epoch, session.epoch
+            ),
         )
 
     async def reload(self, view: FleetView) -> None:
@@ -407,7 +410,7 @@ def submission(*updates: CanonicalUpdate, **rest: Any) -> tuple[Submission, Repl
 
 
 def owned_by(session: SessionRef, workspace_id: str = HARBOUR) -> Ownership:
-    return Ownership(f"workspace:{workspace_id}", session.shard_id, session.epoch, 1)
+    return Ownership(workspace_resource(workspace_id), session.shard_id, session.epoch, 1)
 
 
 def said(receipt: Receipt | None) -> list[str]:

@@ -10,6 +10,7 @@ import trio
 
 from actors.collect import MAX_WAIT_SECONDS, Collected, Collection
 from domain.model import FaultClass
+from domain.resource import workspace_resource
 from ports.providers import ProviderFault
 from runtime.logs import get_logger
 from storage.faults import DatabaseAway
@@ -39,7 +40,7 @@ async def collect(shard: Shard, poller: ScriptedPoller, cursor: str | None = Non
 
 async def all_judged(shard: Shard) -> None:
     with trio.fail_after(60):
-        await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
+        await shard.ingest.wait_until_judged(workspace_resource(HARBOUR))
 
 
 async def stored_cursor(harness: Harness) -> str | None:
@@ -93,7 +94,7 @@ async def test_no_cursor_is_stored_before_all_the_data_it_covers(
     )
     await collect(shard, ScriptedPoller(first, second))
     with trio.move_on_after(60):
-        await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
+        await shard.ingest.wait_until_judged(workspace_resource(HARBOUR))
     cursor = await stored_cursor(harness)
     stored = len(await harness.sequences("bus-1") + await harness.sequences("bus-2"))
     assert stored >= {None: 0, "c-1": 1400, "c-2": 1402}[cursor]

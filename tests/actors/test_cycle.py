@@ -12,6 +12,7 @@ from actors.connections import Connector
 from actors.cycle import MAX_DETAIL_CHARACTERS, Cycle, PollState
 from actors.lanes import LANES
 from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
+from domain.resource import workspace_resource
 from domain.schedule import cycle_id
 from ports.providers import ProviderFault
 from tests.actors.harness import (
@@ -62,7 +63,7 @@ async def run_cycle(
     cycle = await make_cycle(shard, number, state)
     outcome = await cycle.run(fetch, commit)
     with trio.fail_after(60):
-        await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
+        await shard.ingest.wait_until_judged(workspace_resource(HARBOUR))
     return outcome
 
 
@@ -341,7 +342,7 @@ async def test_a_cancelled_cycle_ends_as_abandoned_and_keeps_what_it_brought(
     cycle = await make_cycle(shard)
     with trio.move_on_after(10):
         await cycle.run(240, 30)
-    await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
+    await shard.ingest.wait_until_judged(workspace_resource(HARBOUR))
     (row,) = await harness.cycles()
     assert (row.outcome, row.ended_at) == (CycleOutcome.ABANDONED, at(10))
     assert await harness.values("bus-1") == {"soc_percent": 10}
@@ -359,7 +360,7 @@ async def test_a_cycle_that_a_bug_ended_is_abandoned_and_the_bug_goes_on(
     with pytest.raises(ExceptionGroup) as raised:
         await cycle.run(240, 30)
     assert raised.group_contains(ZeroDivisionError)
-    await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
+    await shard.ingest.wait_until_judged(workspace_resource(HARBOUR))
     assert [row.outcome for row in await harness.cycles()] == [CycleOutcome.ABANDONED]
 
 

@@ -11,6 +11,7 @@ from actors.deferred import MAX_WORKSPACE_SIZE, MAX_WORKSPACE_UPDATES
 from actors.ingest import MAX_UNIT_UPDATES
 from actors.lanes import LANES
 from domain.model import Confirmation
+from domain.resource import workspace_resource
 from runtime.mailbox import LaneFull
 from tests.actors.deferring import ENOUGH_SECONDS, advance, cursor_of, end_of_cycle
 from tests.actors.harness import (
@@ -219,7 +220,7 @@ async def test_poison_beside_a_locked_row_keeps_others_and_order(
     assert said(await mixed.wait()) == ["accepted", "quarantined:data_error", "accepted"]
     assert (await harness.sequences("bus-2"), await harness.sequences("bus-1")) == ([1], [1])
     assert await cursor_of(harness) == "page-1"
-    assert not running.ingest.has_unjudged("workspace:harbour")
+    assert not running.ingest.has_unjudged(workspace_resource("harbour"))
     running.check_identity()
 
 

@@ -21,7 +21,7 @@ from tests.actors.harness import (
     update,
 )
 from tests.actors.test_runner import connect, hold_a_frame, load, owning
-from tests.actors.test_shard import OTHER, SlowClaims, make_actor, taken_up
+from tests.actors.test_shard import SlowClaims, make_actor, taken_up
 from tests.actors.working import story
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def test_after_a_crash_of_the_shard_actor_nothing_is_released_that_waits_f
         update("bus-1", 61, speed_kmh=4), ownership=owned_by(shard.session, HARBOUR), origin="poll"
     )
     for number in range(8):  # one of them will be the one who should have the harbour
-        await harness.store.begin_session(f"{OTHER}-{number}", ttl_seconds=3600)
+        await harness.store.begin_session(f"heir-{number}", ttl_seconds=3600)
     leases.crashes = True
     await trio.sleep(30)
     released = handed_over(events)

@@ -13,6 +13,7 @@ import trio.testing
 
 from actors.ingest import MAX_UNIT_UPDATES, IngestActor
 from actors.lanes import LANES
+from domain.resource import workspace_resource
 from runtime.mailbox import LaneFull, MailboxClosed
 from runtime.supervisor import Restart, Supervisor
 from tests.actors.harness import owned_by, said, submission, update
@@ -371,7 +372,9 @@ async def test_a_resource_is_settled_when_the_last_of_its_submissions_has_a_verd
     with trio.move_on_after(60) as waiting:
         await shard.ingest.wait_until_judged(mine.resource)
     assert waiting.cancelled_caught
-    await shard.ingest.wait_until_judged("workspace:elsewhere")  # nothing was ever submitted
+    await shard.ingest.wait_until_judged(
+        workspace_resource("elsewhere")
+    )  # nothing was ever submitted
     harness.store.come_back()
     await shard.ingest.wait_until_judged(mine.resource)
     assert all(reply.done for reply in replies)

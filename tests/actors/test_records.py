@@ -17,6 +17,7 @@ from domain.model import (
     Result,
     Submission,
 )
+from domain.resource import workspace_resource
 from runtime.logs import get_logger
 from tests.actors.harness import HARBOUR, NOON, update
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     Events = list[MutableMapping[str, Any]]
 
-OWNER = Ownership("workspace:harbour", "shard-1", 3, 7)
+OWNER = Ownership(workspace_resource("harbour"), "shard-1", 3, 7)
 ACCEPTED, STALE = Result(Outcome.ACCEPTED), Result(Outcome.STALE)
 UNKNOWN = Result(Outcome.REJECTED, Reason.UNKNOWN_DEVICE)
 

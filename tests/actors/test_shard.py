@@ -16,6 +16,7 @@ from actors.runner import WorkspaceRunner
 from actors.session import SessionKeeper
 from actors.shard import ShardActor
 from domain.model import SessionRef
+from domain.resource import Resource, workspace_resource
 from runtime.rendezvous import desired_owner
 from tests.actors.harness import HARBOUR, TTL_SECONDS, owned_by, polled, until, update
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     Events = list[MutableMapping[str, Any]]
 
-OTHER = "shard-2"
+OTHER = "shard-3"
 ALDER, BIRCH = (
     "alder",
     "birch",
@@ -53,13 +54,15 @@ class SlowClaims:
         self.waits_for_release = False
         self._released = trio.Event()
 
-    async def claim(self, session: SessionRef, resources: Sequence[str]) -> Mapping[str, int]:
+    async def claim(
+        self, session: SessionRef, resources: Sequence[Resource]
+    ) -> Mapping[Resource, int]:
         if self.waits_for_release:
             await self._released.wait()
             await trio.testing.wait_all_tasks_blocked()
         return await self._store.claim(session, resources)
 
-    async def release(self, session: SessionRef, leases: Mapping[str, int]) -> int:
+    async def release(self, session: SessionRef, leases: Mapping[Resource, int]) -> int:
         released = await self._store.release(session, leases)
         self._released.set()
         return released
@@ -123,7 +126,7 @@ async def test_a_join_moves_its_share_step_by_step_however_often_somebody_says_l
     actor = make_actor(harness, shard, SlowClaims(harness.store))
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
-    theirs = (BIRCH, "oak", "willow")
+    theirs = (BIRCH, "elm", "hazel")
     for name in theirs:
         await harness.add_workspace(name)
     await until(lambda: sum(taken_up(events).values()) == 1 + len(theirs))  # and the harbour
@@ -143,7 +146,7 @@ async def test_a_join_moves_its_share_step_by_step_however_often_somebody_says_l
 
 def lease_of(harness: Harness, workspace_id: str) -> SessionRef | None:
     """The session that has it, as the table says."""
-    lease = harness.store.tables.leases.get((workspace_id,))
+    lease = harness.store.tables.leases.get((workspace_resource(workspace_id),))
     return None if lease is None else lease.owner
 
 
@@ -216,7 +219,7 @@ async def test_a_workspace_that_is_given_the_credential_of_others_moves_to_where
     nursery.start_soon(actor.run)
     await until(lambda: taken_up(events)[ALDER, 1] == 1)
 
-    await harness.store.claim(SessionRef(OTHER, 1), [BIRCH])
+    await harness.store.claim(SessionRef(OTHER, 1), [workspace_resource(BIRCH)])
     await give_credential(harness, ALDER, credential_of(OTHER))
     await until(lambda: lease_of(harness, ALDER) is None, seconds=TTL_SECONDS)
     assert actor.statistics()["owned"]["workspaces"].keys() == {HARBOUR}

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from actors.submissions import MAX_UNKNOWN_DEVICES, UnknownDevices, make_update, split
 from domain.model import CursorAdvance, Device, Ownership, Reading, Submission
+from domain.resource import workspace_resource
 from tests.actors.harness import HARBOUR, NOON, STEADY, update
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BUS_1 = Device(HARBOUR, "bus-1", STEADY, "x-bus-1", "v-bus-1", "Bus 1", NOON)
-OWNER = Ownership("workspace:harbour", "shard-1", 1, 1)
+OWNER = Ownership(workspace_resource("harbour"), "shard-1", 1, 1)
 
 
 def make(count: int) -> Submission:

@@ -10,6 +10,7 @@ import trio
 
 from domain import schedule
 from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
+from domain.resource import workspace_resource
 from ports.providers import ProviderFault
 from tests.actors.harness import HARBOUR, INTERVAL, STEADY, at, polled, sample, until
 from tests.actors.polling import ScriptedPoller, page
@@ -334,7 +335,7 @@ async def test_a_handed_over_cycle_is_attempted_again_by_the_next_owner(
     shard.provider.pollers[STEADY] = ScriptedPoller(10_000.0)
     async with working(shard, await shard.view()):
         await trio.sleep(40)
-    await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
+    await shard.ingest.wait_until_judged(workspace_resource(HARBOUR))
     async with working(other, await other.view()):
         await trio.sleep(20)
     assert await story(harness) == [("schedule", 1, "abandoned"), ("schedule", 2, "completed")]
@@ -366,7 +367,7 @@ async def test_too_late_in_the_slot_there_is_no_other_attempt(
     shard.provider.pollers[STEADY] = ScriptedPoller(10_000.0)
     async with working(shard, await shard.view()):
         await trio.sleep(0.75 * INTERVAL)
-    await shard.ingest.wait_until_judged(f"workspace:{HARBOUR}")
+    await shard.ingest.wait_until_judged(workspace_resource(HARBOUR))
     async with working(other, await other.view()):
         await trio.sleep(0.5 * INTERVAL)
     assert await story(harness) == [("schedule", 1, "abandoned"), ("schedule", 1, "completed")]

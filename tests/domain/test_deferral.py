@@ -25,6 +25,7 @@ from domain.model import (
     Reason,
     Submission,
 )
+from domain.resource import workspace_resource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def bad(device_id: str | None, external_id: str | None = None) -> InvalidItem:
 def sent(
     *updates: CanonicalUpdate, owned: str | None = None, origin: Any = "stream", **rest: Any
 ) -> Submission:
-    ownership = Ownership(owned, "shard-1", 1, 1) if owned else None
+    ownership = Ownership(workspace_resource(owned), "shard-1", 1, 1) if owned else None
     return Submission(origin, "trace-1", updates, ownership, **rest)
 
 

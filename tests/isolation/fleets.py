@@ -36,6 +36,7 @@ from domain.model import (
     Submission,
 )
 from domain.registry import DeviceDraft
+from domain.resource import workspace_resource
 from storage.gateway import Database, open_bridge
 from tests.conftest import Stores, make_postgres_stores
 
@@ -137,7 +138,7 @@ def news(workspace_id: str, hours: float, soc_percent: float) -> Submission:
             update(workspace_id, hours, soc_percent, device_id="nobody"),
             update(workspace_id, hours, soc_percent, readings=(("not", "a reading"),)),
         ),
-        ownership=Ownership(workspace_id, *SESSION, 1),
+        ownership=Ownership(workspace_resource(workspace_id), *SESSION, 1),
         cursor=CursorAdvance(workspace_id, "live", f"{workspace_id}-{hours}"),
         confirmation=Confirmation(workspace_id, ("bus-1", "bus-2"), ago(hours)),
         facts=(
@@ -186,7 +187,7 @@ async def _fill(harness: Harness, workspace_id: str, soc_percent: float) -> None
         ],
     )
     await registry.retire_device(workspace_id, "bus-9")
-    await harness.stores.leases.claim(SESSION, [workspace_id])
+    await harness.stores.leases.claim(SESSION, [workspace_resource(workspace_id)])
     await harness.commit(news(workspace_id, 5, soc_percent))
     await harness.start_cycle(workspace_id, 5, "cycle-1")
     await harness.end_cycle(workspace_id, 5, "cycle-1")
@@ -207,5 +208,5 @@ async def _fill_what_only_they_have(harness: Harness) -> None:
         ago(2),
     )
     # A token of their own, to be told from ours.
-    await harness.stores.leases.release(SESSION, {THEIRS: 1})
-    await harness.stores.leases.claim(SESSION, [THEIRS])
+    await harness.stores.leases.release(SESSION, {workspace_resource(THEIRS): 1})
+    await harness.stores.leases.claim(SESSION, [workspace_resource(THEIRS)])

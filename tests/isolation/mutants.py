@@ -17,7 +17,7 @@ _COLUMN: Final = r"(?<![\w.])(?:\w+\.)?(?:workspace_id|resource)"
 _REMOVALS: Final = (
     (re.compile(rf"{_COLUMN} = ANY \((\$\d+)(?:::text\[\])?\)"), r"\1::text[] IS NOT NULL"),
     (re.compile(rf"{_COLUMN} = (\$\d+)"), r"\1::text IS NOT NULL"),
-    (re.compile(rf"{_COLUMN} = \w+\.(?:workspace_id|resource)"), "true"),
+    (re.compile(rf"{_COLUMN} = (?:'workspace:' \|\| )?\w+\.(?:workspace_id|resource)"), "true"),
     (re.compile(r"\(workspace_id, (\w+)\) = \(\s*SELECT workspace_id, "), r"(\1) = (SELECT "),
 )
 _FROM: Final = re.compile(r"FROM (unnest\([^()]*\)|\w+)(?: AS)?(?: (?!JOIN|LEFT|WHERE)(\w+))?")

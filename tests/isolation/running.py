@@ -32,6 +32,9 @@ HANDED_OUT = {
     "cycle_id",
 }  # a cycle_id only of a run that was asked for
 
+# A column that names a workspace, and its value for the workspace $1.
+NAMED_BY = {"workspace_id": "$1", "resource": "'workspace:' || $1"}
+
 Dump = list[str]
 
 
@@ -154,7 +157,7 @@ async def dump(harness: Harness, workspace_id: str, *, locks: bool) -> Dump:
     """
     marks = "t.xmin::text || ' ' || t.xmax::text" if locks else "''"
     query = " UNION ALL ".join(
-        f"SELECT '{table}', {marks}, to_jsonb(t)::text FROM {table} t WHERE {column} = $1"
+        f"SELECT '{table}', {marks}, to_jsonb(t)::text FROM {table} t WHERE {column} = {NAMED_BY[column]}"
         for table, column in await tables_of_workspaces(harness)
     )
     rows = await harness.fetch(
@@ -170,7 +173,7 @@ async def rows_by_table(harness: Harness, workspace_id: str) -> dict[str, int]:
     counts = {}
     for table, column in await tables_of_workspaces(harness):
         ((counts[table],),) = await harness.fetch(
-            f"SELECT count(*) FROM {table} WHERE {column} = $1", workspace_id
+            f"SELECT count(*) FROM {table} WHERE {column} = {NAMED_BY[column]}", workspace_id
         )
     return counts
 

@@ -15,12 +15,14 @@ from typing import Any
 
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
 from domain.model import Submission
+from domain.resource import workspace_resource
 from ports.ingest import UnitPoisoned
 from ports.reads import HealthQuery, WorklistPosition
 from storage.queries import sql
 from tests.isolation.fleets import NEW, OURS, SESSION, Harness, ago, draft, news, provider, update
 from tests.storage.holding import holding
 
+OUR_LEASE = workspace_resource(OURS)
 SWITCHED_OFF = f"""
     UPDATE workspaces SET active = false, ordinal = NULL, scheduled_since = NULL
     WHERE workspace_id = '{OURS}'
@@ -324,34 +326,34 @@ async def read_rejections(harness: Harness) -> Any:
 
 @drives("look_at_leases")
 async def look_at_leases(harness: Harness) -> Any:
-    return (await harness.stores.leases.look(SESSION)).mine.get(OURS)
+    return (await harness.stores.leases.look(SESSION)).mine.get(OUR_LEASE)
 
 
 @drives("make_leases", "claim_leases", prepared=("DELETE FROM leases",))
 async def claim_what_nobody_ever_had(harness: Harness) -> Any:
-    return await harness.stores.leases.claim(SESSION, [OURS])
+    return await harness.stores.leases.claim(SESSION, [OUR_LEASE])
 
 
-@drives("make_leases", prepared=(f"DELETE FROM leases WHERE resource = '{OURS}'",))
+@drives("make_leases", prepared=(f"DELETE FROM leases WHERE resource = '{OUR_LEASE}'",))
 async def claim_what_only_they_had(harness: Harness) -> Any:
-    return await harness.stores.leases.claim(SESSION, [OURS])
+    return await harness.stores.leases.claim(SESSION, [OUR_LEASE])
 
 
 @drives("claim_leases", prepared=("UPDATE leases SET shard_id = NULL, epoch = NULL, token = 7",))
 async def claim_what_is_free(harness: Harness) -> Any:
-    return await harness.stores.leases.claim(SESSION, [OURS])
+    return await harness.stores.leases.claim(SESSION, [OUR_LEASE])
 
 
 @drives("claim_leases", prepared=("UPDATE leases SET shard_id = NULL, epoch = NULL", SWITCHED_OFF))
 async def claim_what_is_switched_off(harness: Harness) -> Any:
-    return await harness.stores.leases.claim(SESSION, [OURS])
+    return await harness.stores.leases.claim(SESSION, [OUR_LEASE])
 
 
 @drives("release_leases", prepared=("UPDATE leases SET token = 7",))
 async def release_a_lease(harness: Harness) -> Any:
-    return await harness.stores.leases.release(SESSION, {OURS: 7})
+    return await harness.stores.leases.release(SESSION, {OUR_LEASE: 7})
 
 
 @drives("load_credentials")
 async def load_credentials(harness: Harness) -> Any:
-    return (await harness.stores.leases.load_credentials())[OURS]
+    return (await harness.stores.leases.load_credentials())[OUR_LEASE]

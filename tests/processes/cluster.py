@@ -21,6 +21,7 @@ import httpx
 import trio
 
 from domain.model import Policy
+from domain.resource import workspace_of
 from lastheard.simulation import configure_fleet, run_simulator
 from tests.conftest import fetch
 from tests.processes.fleets import DEPOT, POLL_INTERVAL_SECONDS, make_depot, make_key
@@ -213,7 +214,9 @@ class Cluster:
     async def leases(self) -> dict[str, Lease]:
         rows = await trio.to_thread.run_sync(fetch, self.dsn, LEASES)
         return {
-            row["resource"]: Lease(row["shard_id"], row["epoch"], row["token"], row["acquired_at"])
+            workspace_of(row["resource"]): Lease(
+                row["shard_id"], row["epoch"], row["token"], row["acquired_at"]
+            )
             for row in rows
         }
 

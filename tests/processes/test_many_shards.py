@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from domain.resource import workspace_resource
+from runtime.assignment import alone
 from runtime.rendezvous import desired_owner
 from tests.processes.cluster import (
     AGAIN_SECONDS,
@@ -206,7 +208,7 @@ async def test_a_shard_that_joins_is_given_its_share_step_by_step(
         share = {
             name
             for name in before
-            if desired_owner(f"resource:{name}", (*SHARDS, NEWCOMER)) == NEWCOMER
+            if desired_owner(alone(workspace_resource(name)), (*SHARDS, NEWCOMER)) == NEWCOMER
         }
         joined_at = time.time()
         await cluster.start(NEWCOMER)

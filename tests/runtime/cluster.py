@@ -35,7 +35,7 @@ class Member:
     """
 
     session: Session
-    rounds: Rounds
+    rounds: Rounds[str]
     mute: bool = False
     runs: set[str] = field(default_factory=set)
 
@@ -111,7 +111,7 @@ class Cluster:
         for member, decided in looked:
             self.carry_out(member, decided)
 
-    def decide(self, member: Member, *, draining: bool = False) -> Assignment:
+    def decide(self, member: Member, *, draining: bool = False) -> Assignment[str]:
         """From one consistent look. What this session holds but does not run is run again."""
         name = member.session.member
         mine = {resource for resource, owner in self.leases.items() if owner == member.session}
@@ -130,7 +130,7 @@ class Cluster:
             self.voluntary += decided.hand_over
         return decided
 
-    def carry_out(self, member: Member, decided: Assignment) -> None:
+    def carry_out(self, member: Member, decided: Assignment[str]) -> None:
         for resource in decided.hand_over:
             assert self.leases[resource] == member.session
             member.runs.remove(resource)

@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from runtime.assignment import (
     Assignment,
-    Resource,
     Rounds,
     RoundsStatistics,
+    SeenResource,
     decide_assignment,
     group_by_shared,
     max_voluntary_moves,
@@ -31,8 +31,8 @@ MEMBERS = ("ash", "beech", "cedar", "dogwood")
 FLEETS = tuple(f"workspace-{number}" for number in range(24))
 
 
-def free(*names: str, seconds: float = 0.0) -> list[Resource]:
-    return [Resource(name, name, None, seconds) for name in names]
+def free(*names: str, seconds: float = 0.0) -> list[SeenResource[str]]:
+    return [SeenResource(name, name, None, seconds) for name in names]
 
 
 def named_for(member: str, count: int = 1) -> list[str]:
@@ -66,7 +66,7 @@ def test_what_is_free_for_longer_than_a_ttl_may_be_adopted_by_anybody(
 
 def test_what_another_owns_is_never_claimed() -> None:
     (name,) = named_for("ash")
-    owned = [Resource(name, name, "beech", 1000.0)]
+    owned = [SeenResource(name, name, "beech", 1000.0)]
     assert decide_assignment("ash", ("ash", "beech"), owned, ttl_seconds=TTL) == Assignment(
         (), (), {}
     )
@@ -74,9 +74,9 @@ def test_what_another_owns_is_never_claimed() -> None:
 
 def test_a_draining_member_gives_everything_up_and_claims_nothing() -> None:
     resources = [
-        Resource("a", "a", "ash"),
-        Resource("b", "b", "ash"),
-        Resource("c", "c", "beech"),
+        SeenResource("a", "a", "ash"),
+        SeenResource("b", "b", "ash"),
+        SeenResource("c", "c", "beech"),
         *free("d"),
     ]
     decided = decide_assignment("ash", ("beech",), resources, ttl_seconds=TTL, draining=True)
@@ -84,7 +84,7 @@ def test_a_draining_member_gives_everything_up_and_claims_nothing() -> None:
 
 
 def test_a_member_that_is_not_counted_among_the_living_does_nothing() -> None:
-    resources = [Resource("a", "a", "ash"), *free("b", seconds=99.0)]
+    resources = [SeenResource("a", "a", "ash"), *free("b", seconds=99.0)]
     assert decide_assignment("ash", ("beech",), resources, ttl_seconds=TTL) == Assignment((), ())
 
 
@@ -93,16 +93,16 @@ def test_voluntary_moves_are_a_twentieth_of_what_is_owned_and_at_least_one(
     owned: int, moves: int
 ) -> None:
     assert max_voluntary_moves(owned) == moves
-    misplaced = [Resource(name, name, "ash") for name in named_for("beech", owned)]
+    misplaced = [SeenResource(name, name, "ash") for name in named_for("beech", owned)]
     decided = decide_assignment("ash", ("ash", "beech"), misplaced, ttl_seconds=TTL)
     assert len(decided.hand_over) == min(moves, owned)
 
 
 def test_nothing_is_given_up_for_a_member_that_does_not_come_for_what_is_free() -> None:
     first, second = named_for("beech", 2)
-    late = [Resource(first, first, "ash"), *free(second, seconds=TTL / 3 + 0.1)]
+    late = [SeenResource(first, first, "ash"), *free(second, seconds=TTL / 3 + 0.1)]
     assert decide_assignment("ash", ("ash", "beech"), late, ttl_seconds=TTL).hand_over == ()
-    in_time = [Resource(first, first, "ash"), *free(second, seconds=TTL / 3)]
+    in_time = [SeenResource(first, first, "ash"), *free(second, seconds=TTL / 3)]
     assert decide_assignment("ash", ("ash", "beech"), in_time, ttl_seconds=TTL).hand_over == (
         first,
     )
@@ -114,7 +114,8 @@ def test_nothing_is_given_up_for_a_member_that_does_not_come_for_what_is_free() 
 def test_a_member_that_boots_takes_no_more_than_its_own_of_what_was_free_for_hours() -> None:
     """Both are up, and one looks first: by the database's account everything has been free for long."""
     hours = dict.fromkeys(FLEETS, 7200.0)
-    decided = Rounds("ash", TTL).decide(0.0, ("ash", "beech"), (), hours, {})
+    rounds: Rounds[str] = Rounds("ash", TTL)
+    decided = rounds.decide(0.0, ("ash", "beech"), (), hours, {})
     assert decided.adopt == {}
     assert 0 < len(decided.claim) < len(FLEETS)
 
@@ -123,7 +124,8 @@ def test_what_was_adopted_is_kept_for_a_while_and_then_offered_again() -> None:
     (name,) = [
         name for name in FLEETS if desired_owner(f"resource:{name}", ("ash", "beech")) == "beech"
     ][:1]
-    rounds, both = Rounds("ash", TTL), ("ash", "beech")
+    rounds: Rounds[str] = Rounds("ash", TTL)
+    both = ("ash", "beech")
     assert rounds.decide(0.0, both, (), {name: 0.0}, {}).claim == ()
     assert rounds.decide(TTL + 1, both, (), {name: TTL + 1}, {}).adopt == {name: "beech"}
     assert rounds.decide(TTL + 3, both, (name,), {}, {}).hand_over == ()
@@ -132,7 +134,8 @@ def test_what_was_adopted_is_kept_for_a_while_and_then_offered_again() -> None:
 
 
 def test_an_adoption_says_nothing_about_other_members() -> None:
-    rounds, (name,) = Rounds("ash", TTL), named_for("beech")
+    rounds: Rounds[str] = Rounds("ash", TTL)
+    (name,) = named_for("beech")
     groups = {name: name}
     rounds.decide(0.0, ("ash", "beech"), (), {name: 0.0}, groups)
     assert rounds.decide(TTL + 1, ("ash", "beech"), (), {name: TTL + 1}, groups).adopt == {

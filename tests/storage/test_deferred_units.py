@@ -12,6 +12,7 @@ import trio
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from domain.model import CursorAdvance, CycleEnd, CycleOutcome, Ownership, Receipt, Submission
+from domain.resource import workspace_resource
 from domain.schedule import cycle_id
 from runtime.reply import Reply
 from tests.storage.contract.cast import HARBOUR, ISLAND, populate, said, slot
@@ -46,7 +47,7 @@ class Desk:
         current = CurrentSession()
         current.replace(world.session)
         session = world.session
-        self._mine = Ownership(f"workspace:{HARBOUR}", session.shard_id, session.epoch, 1)
+        self._mine = Ownership(workspace_resource(HARBOUR), session.shard_id, session.epoch, 1)
         self.ingest = IngestActor(world.stores.ingest, current, random=Random(7))
 
     def send(self, *updates: CanonicalUpdate, **rest: Any) -> Reply[Receipt | None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from domain.resource import Resource, workspace_resource
 from storage.faults import DatabaseAway
 from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from domain.model import SessionRef
     from storage.gateway import Connection
 
-MANY = [f"w-{number:04}" for number in range(1000)]
+MANY = [workspace_resource(f"w-{number:04}") for number in range(1000)]
 MAKE_MANY = """
     INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since)
     SELECT 'w-' || to_char(n, 'FM0000'), 'W', n + 1, now() FROM generate_series(0, 999) AS n
@@ -185,9 +186,9 @@ async def test_three_claimers_of_a_thousand_leases_never_take_one_twice(
     await execute(database, MAKE_MANY)
     claimers = [(await begin(cast.stores, f"claimer-{number}")).session for number in range(3)]
     for _ in range(8):
-        taken: list[dict[str, int]] = [{} for _ in claimers]
+        taken: list[dict[Resource, int]] = [{} for _ in claimers]
 
-        async def take(place: int, taken: list[dict[str, int]] = taken) -> None:
+        async def take(place: int, taken: list[dict[Resource, int]] = taken) -> None:
             taken[place] = dict(await cast.stores.leases.claim(claimers[place], MANY))
 
         async with trio.open_nursery() as nursery:
@@ -218,4 +219,7 @@ async def test_a_takeover_of_a_thousand_leases_is_one_short_statement(
     with trio.fail_after(2):
         assert await leases.declare_dead(successor) == [cast.session]
         free = (await leases.look(successor)).free
-        assert set(await leases.claim(successor, list(free))) == {WORKSPACE, *MANY}
+        assert set(await leases.claim(successor, list(free))) == {
+            workspace_resource(WORKSPACE),
+            *MANY,
+        }

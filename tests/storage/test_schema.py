@@ -16,6 +16,7 @@ from sqlalchemy.exc import ProgrammingError
 
 import storage.migrations
 from domain.model import SessionRef
+from domain.resource import workspace_resource
 from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
 from storage.leases import PostgresLeaseStore
@@ -121,9 +122,9 @@ async def test_a_database_of_the_first_version_is_brought_along_with_what_it_hol
     async with open_bridge():
         database = Database(empty_dsn)
         # The session that was live goes on, unit by unit, and may own what is there.
-        session = SessionRef("shard-1", 7)
+        session, harbour = SessionRef("shard-1", 7), workspace_resource("harbour")
         assert await PostgresIngestStore(database).load_last_unit(session) == 42
-        assert await PostgresLeaseStore(database).claim(session, ["harbour"]) == {"harbour": 1}
+        assert await PostgresLeaseStore(database).claim(session, [harbour]) == {harbour: 1}
         assert (await PostgresLeaseStore(database).look(session)).members == {"shard-1"}
         await database.aclose()
 
@@ -257,3 +258,48 @@ def test_the_schema_holds_that_active_workspaces_have_ordinals_of_their_own(
     execute(dsn, f"{insert} ('a', 'A', 0, now()), ('b', 'B', 1, now())")
     with pytest.raises((asyncpg.CheckViolationError, asyncpg.UniqueViolationError)):
         execute(dsn, f"UPDATE workspaces SET {change} WHERE workspace_id = 'a'")
+
+
+OLD_LEASES = (
+    # 'a' takes the name that 'workspace:a' had.
+    "INSERT INTO leases (resource, token) VALUES ('workspace:a', 3)",
+    "INSERT INTO leases (resource, token, shard_id, epoch) VALUES ('a', 5, 'shard-1', 7)",
+    "INSERT INTO sessions (shard_id, epoch, state) VALUES ('shard-1', 7, 'live')",
+)
+
+
+async def test_leases_take_the_spelling_of_events_and_keep_their_tokens(empty_dsn: str) -> None:
+    def prepare() -> list[tuple[object, ...]]:
+        migrate_blocking(empty_dsn, "0006")
+        insert = "INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since) VALUES"
+        execute(empty_dsn, f"{insert} ('a', 'A', 0, now()), ('workspace:a', 'B', 1, now())")
+        execute(empty_dsn, *OLD_LEASES)
+        migrate_blocking(empty_dsn, "0007")
+        select = "SELECT resource, token, shard_id, epoch FROM leases ORDER BY token"
+        return [tuple(row.values()) for row in fetch(empty_dsn, select)]
+
+    assert await trio.to_thread.run_sync(prepare) == [
+        ("workspace:workspace:a", 3, None, None),
+        ("workspace:a", 5, "shard-1", 7),
+    ]
+    async with open_bridge():
+        database = Database(empty_dsn)
+        session, first = SessionRef("shard-1", 7), workspace_resource("a")
+        assert (await PostgresLeaseStore(database).look(session)).mine == {first: 5}
+        await database.aclose()
+
+
+# What a shard of 0.1.0 sends in a round, from its storage/sql/leases.sql.
+OLD_LOOK = """
+SELECT w.workspace_id, l.token FROM workspaces w LEFT JOIN leases l ON l.resource = w.workspace_id
+"""
+OLD_CLAIM = "INSERT INTO leases (resource) SELECT w.workspace_id FROM workspaces w"
+
+
+def test_a_shard_of_an_older_release_can_own_nothing(dsn: str) -> None:
+    insert = "INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since) VALUES"
+    execute(dsn, f"{insert} ('a', 'A', 0, now())")
+    execute(dsn, "INSERT INTO leases (resource, token) VALUES ('workspace:a', 1)")
+    assert [tuple(row.values()) for row in fetch(dsn, OLD_LOOK)] == [("a", None)]
+    with pytest.raises(asyncpg.CheckViolationError, match="leases_resource_check"):
+        execute(dsn, OLD_CLAIM)

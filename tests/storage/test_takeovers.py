@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from domain.model import CanonicalUpdate, Ownership, Policy, Reading, SessionRef
+from domain.resource import Resource, workspace_of, workspace_resource
 from ports.ingest import SessionFenced
 from storage.gateway import Database
 from tests.conftest import Stores, make_postgres_stores
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.postgres
 
 WORKSPACES = [f"fleet-{number}" for number in range(6)]
+LEASES = [workspace_resource(name) for name in WORKSPACES]
 BUSES = [f"bus-{number}" for number in range(20)]
 SHARDS = ("shard-1", "shard-2", "shard-3")
 DEATHS = 12
@@ -63,7 +65,7 @@ class History:
     deaths: list[tuple[SessionRef, datetime]] = field(default_factory=list)
     units: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    tokens: list[tuple[str, int]] = field(default_factory=list)
+    tokens: list[tuple[Resource, int]] = field(default_factory=list)
     over: bool = False
     committed: trio.Event = field(default_factory=trio.Event)
 
@@ -90,7 +92,7 @@ class Shard:
     session: SessionRef
     noon: datetime
     random: Random
-    leases: dict[str, int] = field(default_factory=dict)
+    leases: dict[Resource, int] = field(default_factory=dict)
     unit: int = 0
 
     async def work(self, history: History) -> None:
@@ -116,16 +118,17 @@ class Shard:
     async def _change_leases(self, history: History) -> None:
         leaving = {name: token for name, token in self.leases.items() if self.random.random() < 0.2}
         await self.stores.leases.release(self.session, leaving)
-        claimed = await self.stores.leases.claim(self.session, self.random.sample(WORKSPACES, 4))
+        claimed = await self.stores.leases.claim(self.session, self.random.sample(LEASES, 4))
         history.tokens += claimed.items()
         self.leases = {
             name: token for name, token in {**self.leases, **claimed}.items() if name not in leaving
         }
 
     def _owned(self) -> Iterator[Submission]:
-        for workspace_id, token in self.leases.items():
-            ownership = Ownership(workspace_id, *self.session, token)
-            yield replace(submission(*self._updates(workspace_id)), ownership=ownership)
+        for resource, token in self.leases.items():
+            ownership = Ownership(resource, *self.session, token)
+            updates = self._updates(workspace_of(resource))
+            yield replace(submission(*updates), ownership=ownership)
 
     def _updates(self, workspace_id: str) -> list[CanonicalUpdate]:
         buses = self.random.sample(BUSES, 8)

@@ -24,6 +24,7 @@ from domain.model import (
     SessionRef,
     Submission,
 )
+from domain.resource import workspace_resource
 from ports.ingest import SessionFenced, UnitPoisoned
 from storage.unit import ingest_unit, quarantine_unit
 from storage.unit_devices import VersionMismatch
@@ -158,10 +159,12 @@ def test_updates_of_one_device_fold_into_one_snapshot_and_one_event_each() -> No
 
 
 def test_events_carry_the_ownership_under_which_they_were_collected() -> None:
-    owned = submission(update(), ownership=Ownership("harbour/live", "shard-1", 7, 12))
+    owned = submission(
+        update(), ownership=Ownership(workspace_resource("harbour"), "shard-1", 7, 12)
+    )
     dialogue = Dialogue()
     dialogue.run(owned)
-    assert dialogue.said["append_events"][7:] == (["harbour/live"], [12], "shard-1", 7)
+    assert dialogue.said["append_events"][7:] == (["workspace:harbour"], [12], "shard-1", 7)
 
 
 @pytest.mark.parametrize("owner", [("shard-1", 6), ("shard-2", 7)])
@@ -170,7 +173,7 @@ def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(
 ) -> None:
     stale = submission(
         update(),
-        ownership=Ownership("harbour/live", *owner, 1),
+        ownership=Ownership(workspace_resource("harbour"), *owner, 1),
         cursor=CursorAdvance(WORKSPACE, PROVIDER, "42"),
     )
     dialogue = Dialogue()

@@ -27,6 +27,7 @@ from domain.model import (
     Submission,
 )
 from domain.registry import DeviceDraft, Stored
+from domain.resource import workspace_resource
 from domain.schedule import cycle_id
 from ports.reads import HealthQuery
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from tests.conftest import Stores
 
 HARBOUR, ISLAND = "harbour", "island"
+HARBOUR_LEASE, ISLAND_LEASE = workspace_resource(HARBOUR), workspace_resource(ISLAND)
 DEVICES = {"bus-1": "steady", "bus-2": "steady", "ferry-1": "slow", "tram-1": "liar"}
 SLOT = datetime(2026, 5, 1, 9, tzinfo=UTC)
 

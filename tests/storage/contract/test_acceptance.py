@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from domain.model import Outcome, Ownership, Reading, Reason, Result
-from tests.storage.contract.cast import DEVICES, HARBOUR, ISLAND, said, submission
+from tests.storage.contract.cast import DEVICES, HARBOUR, HARBOUR_LEASE, ISLAND, said, submission
 
 if TYPE_CHECKING:
     from tests.storage.contract.cast import World
@@ -188,7 +188,7 @@ async def test_receipts_carry_the_unit_and_the_databases_time(world: World) -> N
 
 
 async def test_an_event_names_the_claim_under_which_it_was_collected(world: World) -> None:
-    mine = Ownership("workspace/harbour", *world.session, token=7)
+    mine = Ownership(HARBOUR_LEASE, *world.session, token=7)
     await world.commit(
         submission(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0), ownership=mine)
     )

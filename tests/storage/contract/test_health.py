@@ -11,7 +11,14 @@ from domain.health_facts import CollectorRecord, ConnectionRecord
 from domain.health_state import State
 from domain.model import CycleOutcome, PolicyOverride
 from ports.reads import HealthQuery, WorklistPosition
-from tests.storage.contract.cast import HARBOUR, ISLAND, connection, slot
+from tests.storage.contract.cast import (
+    HARBOUR,
+    HARBOUR_LEASE,
+    ISLAND,
+    ISLAND_LEASE,
+    connection,
+    slot,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -165,7 +172,7 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) ->
     await world.stores.sessions.beat(
         world.session, ttl_seconds=15, statistics={"oldest_waiting_seconds": 0.5}
     )
-    await world.stores.leases.claim(world.session, [HARBOUR])
+    await world.stores.leases.claim(world.session, [HARBOUR_LEASE])
     ended_at = await world.end(await world.start(slot()), CycleOutcome.PARTIAL)
     newest = await world.start(slot(1))
     await hear(world, bus_1=3)
@@ -205,7 +212,7 @@ async def test_deferred_submissions_count_for_their_own_workspace_only(
     """Two workspaces of one shard; a row of the harbour has been locked for two minutes."""
     vital_signs = {"oldest_waiting_seconds": 0.5, "deferred_seconds": {HARBOUR: 120.25}}
     await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=vital_signs)
-    await world.stores.leases.claim(world.session, [HARBOUR, ISLAND])
+    await world.stores.leases.claim(world.session, [HARBOUR_LEASE, ISLAND_LEASE])
     waits = {}
     for workspace_id in (HARBOUR, ISLAND):
         rows = (await world.health(workspace_id)).rows
@@ -218,14 +225,14 @@ async def test_the_owner_is_told_by_the_lease_not_by_the_newest_cycle(
 ) -> None:
     """A completed slot is not repeated, so a new owner may own for a whole interval before it begins a cycle."""
     leases, former = world.stores.leases, world.session
-    tokens = await leases.claim(former, [HARBOUR])
+    tokens = await leases.claim(former, [HARBOUR_LEASE])
     await world.end(await world.start(slot()))
     await leases.release(former, tokens)
     await world.stores.sessions.end_session(former)
     free = (await world.health(HARBOUR)).rows[0].collector
     assert (free.owner, free.owner_expires_at, free.last_cycle_outcome) == (None, None, "completed")
     successor = await world.begin("shard-2")
-    await leases.claim(successor, [HARBOUR])
+    await leases.claim(successor, [HARBOUR_LEASE])
     owned = (await world.health(HARBOUR)).rows[0].collector
     assert owned.owner == "shard-2"
     assert owned.owner_expires_at is not None

@@ -10,23 +10,31 @@ import pytest
 import trio
 
 from domain.model import Ownership, SessionRef
+from domain.resource import Resource, workspace_resource
 from ports.ingest import SessionFenced
 from ports.ownership import Look
-from tests.storage.contract.cast import HARBOUR, ISLAND, connection, submission
+from tests.storage.contract.cast import (
+    HARBOUR,
+    HARBOUR_LEASE,
+    ISLAND,
+    ISLAND_LEASE,
+    connection,
+    submission,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.storage.contract.cast import World
 
-BOTH = (HARBOUR, ISLAND)
+BOTH = (HARBOUR_LEASE, ISLAND_LEASE)
 
 
 async def look(world: World, session: SessionRef | None = None) -> Look:
     return await world.stores.leases.look(session or world.session)
 
 
-async def claim(world: World, session: SessionRef, *resources: str) -> dict[str, int]:
+async def claim(world: World, session: SessionRef, *resources: Resource) -> dict[Resource, int]:
     return dict(await world.stores.leases.claim(session, resources or BOTH))
 
 
@@ -56,15 +64,15 @@ async def test_a_first_look_finds_everything_free_since_it_was_made(world: World
     assert found._replace(free={}) == Look(
         frozenset({"shard-1"}), {}, {}, {}, expired=False, next_expiry_seconds=None
     )
-    assert found.free == {HARBOUR: about(100), ISLAND: about(100)}
+    assert found.free == {HARBOUR_LEASE: about(100), ISLAND_LEASE: about(100)}
 
 
 async def test_an_owned_workspace_is_mine_to_its_owner_and_to_no_other(world: World) -> None:
     other = await world.begin("shard-2")
-    assert await claim(world, other, HARBOUR) == {HARBOUR: 1}
-    assert (await look(world, other)).mine == {HARBOUR: 1}
+    assert await claim(world, other, HARBOUR_LEASE) == {HARBOUR_LEASE: 1}
+    assert (await look(world, other)).mine == {HARBOUR_LEASE: 1}
     seen = await look(world)
-    assert (seen.mine, list(seen.free)) == ({}, [ISLAND])
+    assert (seen.mine, list(seen.free)) == ({}, [ISLAND_LEASE])
 
 
 async def test_an_inactive_workspace_is_retired_and_never_free(
@@ -73,8 +81,8 @@ async def test_an_inactive_workspace_is_retired_and_never_free(
     await claim(world, world.session)
     await world.put_workspace(ISLAND, active=False)
     found = await look(world)
-    assert (found.mine, found.retired, found.free) == ({HARBOUR: 1}, {ISLAND: 1}, {})
-    await world.stores.leases.release(world.session, {ISLAND: 1})
+    assert (found.mine, found.retired, found.free) == ({HARBOUR_LEASE: 1}, {ISLAND_LEASE: 1}, {})
+    await world.stores.leases.release(world.session, {ISLAND_LEASE: 1})
     assert (await look(world)).free == {}
     assert await claim(world, world.session) == {}
 
@@ -130,21 +138,21 @@ async def test_nobody_is_told_to_declare_itself_dead(world: World) -> None:
 
 
 async def test_what_was_released_is_free_since_then(world: World) -> None:
-    await claim(world, world.session, HARBOUR)
+    await claim(world, world.session, HARBOUR_LEASE)
     await world.inside.let_pass(100)
-    assert await world.stores.leases.release(world.session, {HARBOUR: 1}) == 1
+    assert await world.stores.leases.release(world.session, {HARBOUR_LEASE: 1}) == 1
     await world.inside.let_pass(50)
-    assert (await look(world)).free == {HARBOUR: about(50), ISLAND: about(150)}
+    assert (await look(world)).free == {HARBOUR_LEASE: about(50), ISLAND_LEASE: about(150)}
 
 
 async def test_what_a_dead_or_ended_session_held_is_free_since_its_end(world: World) -> None:
     dead, ended = await world.begin("shard-2"), await world.begin("shard-3")
-    await claim(world, dead, HARBOUR)
-    await claim(world, ended, ISLAND)
+    await claim(world, dead, HARBOUR_LEASE)
+    await claim(world, ended, ISLAND_LEASE)
     await world.stores.sessions.end_session(ended)
     await kill(world, dead, by=world.session)
     await world.inside.let_pass(50)
-    assert (await look(world)).free == {HARBOUR: about(50), ISLAND: about(70)}
+    assert (await look(world)).free == {HARBOUR_LEASE: about(50), ISLAND_LEASE: about(70)}
 
 
 async def test_leases_of_a_former_epoch_are_free_since_the_next_began(
@@ -155,9 +163,9 @@ async def test_leases_of_a_former_epoch_are_free_since_the_next_began(
     again = await world.begin("shard-1")
     await world.inside.let_pass(50)
     found = await look(world, again)
-    assert (found.mine, found.free) == ({}, {HARBOUR: about(50), ISLAND: about(50)})
+    assert (found.mine, found.free) == ({}, {HARBOUR_LEASE: about(50), ISLAND_LEASE: about(50)})
     assert (await look(world)).mine == {}
-    assert await claim(world, again) == {HARBOUR: 2, ISLAND: 2}
+    assert await claim(world, again) == {HARBOUR_LEASE: 2, ISLAND_LEASE: 2}
 
 
 # --- Claiming ---------------------------------------------------------------------------------------------------------
@@ -165,8 +173,8 @@ async def test_leases_of_a_former_epoch_are_free_since_the_next_began(
 
 async def test_a_lease_of_a_live_session_cannot_be_claimed_even_by_it(world: World) -> None:
     other = await world.begin("shard-2")
-    assert await claim(world, other, HARBOUR) == {HARBOUR: 1}
-    assert await claim(world, world.session) == {ISLAND: 1}
+    assert await claim(world, other, HARBOUR_LEASE) == {HARBOUR_LEASE: 1}
+    assert await claim(world, world.session) == {ISLAND_LEASE: 1}
     assert await claim(world, other) == {}
     await world.inside.let_pass(20)
     assert await claim(world, world.session) == {}  # expired is not dead
@@ -176,21 +184,22 @@ async def test_tokens_grow_by_one_with_each_acquisition_by_anyone(world: World) 
     other = await world.begin("shard-2")
     tokens = []
     for session in (world.session, other, other, world.session):
-        taken = await claim(world, session, HARBOUR)
-        tokens.append(taken[HARBOUR])
+        taken = await claim(world, session, HARBOUR_LEASE)
+        tokens.append(taken[HARBOUR_LEASE])
         assert await world.stores.leases.release(session, taken) == 1
     assert tokens == [1, 2, 3, 4]
 
 
 async def test_two_claimers_share_and_no_lease_has_two_owners(world: World) -> None:
-    many = [f"w-{number:03}" for number in range(60)]
-    for name in many:
+    names = [f"w-{number:03}" for number in range(60)]
+    many = [workspace_resource(name) for name in names]
+    for name in names:
         await world.put_workspace(name)
     sessions = [world.session, await world.begin("shard-2")]
     for round_number in range(1, 11):
-        taken: list[dict[str, int]] = [{}, {}]
+        taken: list[dict[Resource, int]] = [{}, {}]
 
-        async def take(place: int, taken: list[dict[str, int]] = taken) -> None:
+        async def take(place: int, taken: list[dict[Resource, int]] = taken) -> None:
             taken[place] = await claim(world, sessions[place], *many)
 
         async with trio.open_nursery() as nursery:
@@ -206,18 +215,18 @@ async def test_two_claimers_share_and_no_lease_has_two_owners(world: World) -> N
 
 
 async def test_a_workspace_that_does_not_exist_cannot_be_claimed(world: World) -> None:
-    assert await claim(world, world.session, "nowhere") == {}
-    assert await claim(world, world.session, HARBOUR, HARBOUR) == {HARBOUR: 1}
+    assert await claim(world, world.session, workspace_resource("nowhere")) == {}
+    assert await claim(world, world.session, HARBOUR_LEASE, HARBOUR_LEASE) == {HARBOUR_LEASE: 1}
 
 
 async def test_a_session_that_is_over_changes_no_lease_and_no_session(world: World) -> None:
     superseded = world.session
-    await claim(world, superseded, HARBOUR)
+    await claim(world, superseded, HARBOUR_LEASE)
     await world.begin("shard-2", ttl_seconds=0)
     again = await world.begin("shard-1")
     leases = world.stores.leases
     assert await claim(world, superseded) == {}
-    assert await leases.release(superseded, {HARBOUR: 1}) == 0
+    assert await leases.release(superseded, {HARBOUR_LEASE: 1}) == 0
     assert await leases.declare_dead(superseded) == []
     assert (await look(world, again)).expired
     assert await claim(world, SessionRef("nobody", 1)) == {}
@@ -228,13 +237,18 @@ async def test_a_session_that_is_over_changes_no_lease_and_no_session(world: Wor
 
 async def test_a_release_is_for_one_acquisition_and_does_nothing_later(world: World) -> None:
     other, leases = await world.begin("shard-2"), world.stores.leases
-    await claim(world, world.session, HARBOUR)
-    assert await leases.release(world.session, {HARBOUR: 1, ISLAND: 1, "nowhere": 1}) == 1
-    assert await claim(world, other, HARBOUR) == {HARBOUR: 2}
-    assert await leases.release(world.session, {HARBOUR: 1}) == 0
-    assert await leases.release(world.session, {HARBOUR: 2}) == 0
-    assert await leases.release(other, {HARBOUR: 1}) == 0
-    assert (await look(world, other)).mine == {HARBOUR: 2}
+    await claim(world, world.session, HARBOUR_LEASE)
+    assert (
+        await leases.release(
+            world.session, {HARBOUR_LEASE: 1, ISLAND_LEASE: 1, workspace_resource("nowhere"): 1}
+        )
+        == 1
+    )
+    assert await claim(world, other, HARBOUR_LEASE) == {HARBOUR_LEASE: 2}
+    assert await leases.release(world.session, {HARBOUR_LEASE: 1}) == 0
+    assert await leases.release(world.session, {HARBOUR_LEASE: 2}) == 0
+    assert await leases.release(other, {HARBOUR_LEASE: 1}) == 0
+    assert (await look(world, other)).mine == {HARBOUR_LEASE: 2}
 
 
 # --- Declaring dead ---------------------------------------------------------------------------------------------------
@@ -252,21 +266,23 @@ async def test_a_session_declared_dead_is_fenced_and_its_leases_free(
         )
     assert not await renew(world, dead)
     assert await claim(world, dead) == {}
-    assert await claim(world, world.session) == {HARBOUR: 2, ISLAND: 2}
+    assert await claim(world, world.session) == {HARBOUR_LEASE: 2, ISLAND_LEASE: 2}
 
 
 async def test_data_collected_before_a_rejoin_is_fenced_unless_unowned(
     world: World,
 ) -> None:
     dead = await world.begin("shard-2")
-    tokens = await claim(world, dead, HARBOUR)
+    tokens = await claim(world, dead, HARBOUR_LEASE)
     await kill(world, dead, by=world.session)
     rejoined = await world.stores.sessions.begin_session("shard-2", ttl_seconds=15, after=dead)
     assert rejoined is not None
     bus, tram = (
         world.update(device, world.now, soc_percent=50.0) for device in ("bus-1", "tram-1")
     )
-    owned = replace(submission(bus), ownership=Ownership(HARBOUR, *dead, tokens[HARBOUR]))
+    owned = replace(
+        submission(bus), ownership=Ownership(HARBOUR_LEASE, *dead, tokens[HARBOUR_LEASE])
+    )
     receipts = await world.commit(owned, submission(tram), session=rejoined.session)
     assert [receipt.results[0].outcome for receipt in receipts] == ["rejected", "accepted"]
 
@@ -328,9 +344,12 @@ async def test_credentials_belong_to_active_workspaces_and_connections(
         await registry.put_provider(
             replace(connection(provider_id), credential=credential, active=active)
         )
-    assert await world.stores.leases.load_credentials() == {HARBOUR: {"env:A"}, ISLAND: frozenset()}
+    assert await world.stores.leases.load_credentials() == {
+        HARBOUR_LEASE: {"env:A"},
+        ISLAND_LEASE: frozenset(),
+    }
     await world.put_workspace(HARBOUR, active=False)
-    assert await world.stores.leases.load_credentials() == {ISLAND: frozenset()}
+    assert await world.stores.leases.load_credentials() == {ISLAND_LEASE: frozenset()}
 
 
 # --- Notices ----------------------------------------------------------------------------------------------------------
@@ -348,7 +367,7 @@ async def test_every_change_that_others_should_look_at_is_told(
     nursery.start_soon(world.stores.notices.listen, send.send_nowait)
     assert await heard() == ""
     stores, other = world.stores, await world.begin("shard-2", ttl_seconds=0)
-    tokens = await claim(world, world.session, HARBOUR)
+    tokens = await claim(world, world.session, HARBOUR_LEASE)
     changes: dict[str, tuple[Callable[[], Awaitable[object]], str]] = {
         "put_workspace": (lambda: world.put_workspace("lake"), "workspace:lake"),
         "change it": (lambda: world.put_workspace("lake", active=False), "workspace:lake"),

@@ -22,7 +22,7 @@ from domain.model import (
     SessionRef,
 )
 from ports.ingest import SessionFenced, UnitPoisoned
-from tests.storage.contract.cast import HARBOUR, said, slot, submission
+from tests.storage.contract.cast import HARBOUR, HARBOUR_LEASE, said, slot, submission
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -250,7 +250,7 @@ async def test_data_of_another_epoch_is_fenced_and_the_rest_commits(
     world: World,
 ) -> None:
     at = world.ago(minutes=3)
-    old = Ownership("workspace/harbour", "shard-1", world.session.epoch - 1, token=1)
+    old = Ownership(HARBOUR_LEASE, "shard-1", world.session.epoch - 1, token=1)
     theirs = submission(
         world.update("bus-1", at, soc_percent=50.0),
         ownership=old,
