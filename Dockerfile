@@ -1,5 +1,6 @@
-# Lastheard as an image: one shard, no database of its own. `serve` and `migrate` want LASTHEARD_DSN, or a settings
-# file in LASTHEARD_CONFIG. tests/deployment/ holds this file against the code.
+# Lastheard as an image: one shard, no database of its own. `serve` and `migrate` need
+# LASTHEARD_DSN, or a settings file in LASTHEARD_CONFIG. tests/deployment/ compares this file with
+# the code.
 
 # --- Build: a virtual environment of exactly the tested packages, and Lastheard as a wheel in it.
 FROM python:3.11-slim-bookworm AS build
@@ -8,7 +9,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
-# 1. Dependencies, in a layer that changes only with the lock file. The "embedded" extra (a PostgreSQL) stays out.
+# 1. Dependencies, in a layer that changes only with the lock file. The "embedded" extra (a
+# PostgreSQL) stays out.
 COPY requirements/runtime.txt requirements/build.txt requirements/
 RUN python -m venv /opt/lastheard \
     && /opt/lastheard/bin/python -m pip install --require-hashes --only-binary :all: -r requirements/runtime.txt \
@@ -31,7 +33,8 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
 
 # --- Run: the environment, an init, and a user who owns nothing.
 FROM python:3.11-slim-bookworm
-# The init is PID 1: it reaps orphans, and passes signals on with their usual meaning, which the kernel denies to PID 1.
+# The init is PID 1: it reaps orphans and passes signals on. As PID 1 itself, the service would not
+# get the default action of a signal.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* \
@@ -48,8 +51,8 @@ WORKDIR /
 USER 10001:10001
 EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
-# Alive, not ready: a database that is away is no reason to restart. Asked on the listener for probes, which requests to
-# the API cannot exhaust. http.client knows no proxy.
+# Alive, not ready: a database that is away is no reason to restart. Asked on the listener for
+# probes, which requests to the API cannot exhaust. http.client knows no proxy.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8081, timeout=3); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["/usr/bin/tini", "--"]
