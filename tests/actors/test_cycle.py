@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 async def make_cycle(shard: Shard, number: int = 0, state: PollState | None = None) -> Cycle:
-    """Started for the harbour's slot of that number."""
+    """Return a started cycle for the harbour's slot of that number."""
     key = CycleKey(HARBOUR, at(INTERVAL * number), CycleTrigger.SCHEDULE, 1)
     started = await shard.harness.store.start_cycle(shard.session, key, cycle_id(key), "trace-c")
     assert started.started
@@ -59,7 +59,7 @@ async def run_cycle(
     fetch: float = 240,
     commit: float = 30,
 ) -> CycleOutcome:
-    """To its committed end. Needs the ingest actor."""
+    """Run a cycle to its committed end. Needs the ingest actor."""
     cycle = await make_cycle(shard, number, state)
     outcome = await cycle.run(fetch, commit)
     with trio.fail_after(60):
@@ -72,12 +72,12 @@ def script(shard: Shard, **pollers: ScriptedPoller) -> None:
 
 
 def fill_poll_lane(shard: Shard) -> None:
-    """While the ingest actor does not run."""
+    """Fill the lane. The ingest actor must not run."""
     for _ in range(LANES["poll"].capacity // 500):
         shard.send(*[update("bus-2", 0, soc_percent=1)] * 500, origin="poll")
 
 
-async def test_a_secret_that_is_not_read_in_time_is_not_blamed_on_its_provider(
+async def test_a_slow_secret_is_not_blamed_on_the_provider(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -180,7 +180,7 @@ async def test_the_text_of_a_failure_is_bounded(
 async def test_a_malformed_answer_is_counted_and_logged_once(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    """Over several cycles: each leaves its row in the ledger, but the log says only where it begins and ends."""
+    """Each cycle leaves a row in the ledger; the log tells only where the trouble begins and ends."""
     nursery.start_soon(shard.ingest.run)
     fault = ProviderFault(FaultClass.PROTOCOL, "the answer is not JSON", unreadable=True)
     script(shard, steady=ScriptedPoller(fault, fault, page()))
@@ -209,7 +209,7 @@ async def test_a_misconfigured_connection_fails_alone(
     assert (STEADY, "call_failed", "configuration") in harness.edges()
 
 
-async def test_the_deadline_keeps_what_had_arrived_and_blames_who_did_not_answer(
+async def test_the_deadline_keeps_arrived_data_and_blames_the_silent(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -225,7 +225,7 @@ async def test_the_deadline_keeps_what_had_arrived_and_blames_who_did_not_answer
     }
 
 
-async def test_a_deadline_that_our_own_ingest_missed_blames_no_provider(
+async def test_a_deadline_missed_by_our_own_ingest_blames_no_provider(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The lane is full, and the provider had answered."""
@@ -249,7 +249,7 @@ async def test_a_moment_is_too_short_to_blame_anybody(
     assert [kind for _, kind, _ in harness.edges()] == ["call_succeeded"]
 
 
-async def test_a_provider_that_asks_for_time_is_not_called_before_it_is_over_in_whatever_cycle(
+async def test_retry_after_holds_over_several_cycles(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -280,10 +280,10 @@ async def test_the_next_cycle_begins_where_the_last_commit_was(
     assert [call.cursor for call in poller.calls] == ["c-0", "c-1", "c-1", "c-2", "c-3"]
 
 
-async def test_a_cursor_whose_commit_nobody_saw_is_not_believed(
+async def test_a_cursor_without_a_seen_commit_is_not_believed(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Reading the same again is harmless, skipping is not."""
+    """Reading the same data again is harmless; skipping data is not."""
     poller = ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), cursor="c-1"))
     script(shard, steady=poller)
     state = PollState({STEADY: "c-0"})
@@ -331,7 +331,7 @@ async def test_a_cursor_whose_last_page_was_given_up_is_not_believed(
     nursery.cancel_scope.cancel()
 
 
-async def test_a_cancelled_cycle_ends_as_abandoned_and_keeps_what_it_brought(
+async def test_a_cancelled_cycle_is_abandoned_and_keeps_its_data(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -349,7 +349,7 @@ async def test_a_cancelled_cycle_ends_as_abandoned_and_keeps_what_it_brought(
     assert [kind for _, kind, _ in harness.edges() if kind == "call_failed"] == []
 
 
-async def test_a_cycle_that_a_bug_ended_is_abandoned_and_the_bug_goes_on(
+async def test_a_bug_abandons_the_cycle_and_is_raised(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -378,7 +378,7 @@ async def test_an_end_that_finds_no_room_waits_for_it(
     assert [row.outcome for row in await harness.cycles()] == [CycleOutcome.TIMED_OUT]
 
 
-async def test_a_cycle_can_be_followed_from_start_to_outcome_under_one_trace_id(
+async def test_one_trace_id_follows_a_cycle_from_start_to_outcome(
     shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)

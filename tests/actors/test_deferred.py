@@ -1,4 +1,4 @@
-"""Locked rows over the twin: what needs them waits whole and in order, and nobody else does."""
+"""Locked rows over the twin: submissions that need them wait, whole and in order; no other does."""
 
 from __future__ import annotations
 
@@ -121,7 +121,8 @@ async def test_a_lock_that_is_on_no_row_keeps_the_batch_whole(
     await harness.store.begin_session("shard-9", ttl_seconds=15)
     harness.store.hold_row("device_state", HARBOUR, "bus-1")
     found = harness.store.find_locked
-    harness.store.find_locked = lambda rows: found(())  # type: ignore[method-assign] # as for a lock of another kind
+    # No row is found locked, as when the lock is of another kind.
+    harness.store.find_locked = lambda rows: found(())  # type: ignore[method-assign]
     replies = [running.send(update(bus, 1, soc_percent=10)) for bus in ("bus-1", "bus-2")]
     await trio.sleep(30)
     assert running.ingest.is_failing
@@ -136,7 +137,7 @@ async def test_a_lock_that_is_on_no_row_keeps_the_batch_whole(
 async def test_later_submissions_for_the_same_device_stay_behind(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    """Those, too, that name another device of one that waits, or name it by the provider's id."""
+    """Also one that names a second device of a waiting one, or names it by the provider's id."""
     harness.store.hold_row("snapshots", HARBOUR, "bus-1")
     replies = [running.send(update("bus-1", 1, soc_percent=1), update("bus-2", 1, soc_percent=1))]
     await until(lambda: running.ingest.statistics()["deferred"]["submissions"] == 1)
@@ -158,7 +159,7 @@ async def test_later_submissions_for_the_same_device_stay_behind(
 async def test_a_cursor_stays_behind_the_data_that_it_covers(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    """A page of two parts, and the next page: of other devices, with the cursors on the second part and the next."""
+    """A page in two parts, its cursor on the second, and a next page, all of other devices."""
     mine = owned_by(running.session)
     harness.store.hold_row("device_state", HARBOUR, "bus-1")
     running.send(update("bus-1", 1, soc_percent=1), origin="poll", ownership=mine)
@@ -201,7 +202,7 @@ async def test_facts_of_a_connection_keep_their_order(
 async def test_a_cycle_ends_behind_its_deferred_parts(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    """The submission of nothing, by which a workspace waits for its former cycle, stays behind it as well."""
+    """So does the empty submission by which a workspace waits for its former cycle."""
     mine = owned_by(running.session)
     harness.store.hold_row("snapshots", HARBOUR, "bus-1")
     running.send(update("bus-1", 1, soc_percent=1), origin="poll", ownership=mine)
@@ -222,7 +223,7 @@ async def test_a_cycle_ends_behind_its_deferred_parts(
 async def test_each_device_keeps_its_order_while_locks_come_and_go(
     harness: Harness, running: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Each update is newer than the one sent before it, so an overtaken one would be found stale."""
+    """Each update is newer than the one sent before it, so an overtaken one would be stale."""
     devices = ["bus-1", "bus-2", "ferry-1", "ferry-2"]
     random = running.random
 
@@ -253,7 +254,7 @@ async def test_each_device_keeps_its_order_while_locks_come_and_go(
     running.check_identity()
 
 
-async def test_what_a_search_for_poison_committed_before_a_lock_is_not_committed_again(
+async def test_a_part_committed_before_a_lock_is_not_committed_again(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async def lock_in_the_middle(statement: Statement) -> None:

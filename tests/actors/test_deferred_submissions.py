@@ -98,10 +98,10 @@ async def test_a_workspace_with_enough_waiting_is_refused_alone(
     assert LANES["stream"].capacity >= 10 * MAX_WORKSPACE_UPDATES
 
 
-async def test_cycles_that_end_behind_a_locked_row_do_not_fill_the_lane(
+async def test_cycle_ends_behind_a_locked_row_do_not_fill_the_lane(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    """Every slot brings one more end, and none of them carries an update."""
+    """Every slot brings one more end of a cycle, and none of them carries an update."""
     mine = owned_by(running.session)
     harness.store.hold_row("device_state", HARBOUR, "bus-1")
     first = running.send(update("bus-1", 1, soc_percent=1), origin="poll", ownership=mine)
@@ -155,7 +155,7 @@ async def test_a_row_locked_for_ever_costs_little_and_is_said_once(
 async def test_a_row_whose_holder_changes_is_waited_for_in_line(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    """Another shard's units, one after the other: who only looks now and then might never find it free."""
+    """Another shard's units take the row in turn: occasional looks might never find it free."""
     harness.store.hold_row("device_state", HARBOUR, "bus-1", holder="a long one")
     reply = running.send(update("bus-1", 1, soc_percent=1))
     await trio.sleep(10)
@@ -227,7 +227,7 @@ async def test_poison_beside_a_locked_row_keeps_others_and_order(
 async def test_poison_that_fails_before_a_lock_is_met_stops_nobody(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    """A whole batch fails by the poison; only the search for it meets the lock, whenever it begins anew."""
+    """The whole batch fails by the poison. Only the search for it meets the lock, each time."""
     harness.store.hold_row("connection_state", HARBOUR, STEADY)
     held = running.send(update("bus-1", 1, soc_percent=1), cursor=advance("page-1"))
     poison = running.send(update("bus-2", 1, soc_percent=1)._replace(trace_id="a\x00b"))
@@ -247,7 +247,7 @@ async def test_poison_that_fails_before_a_lock_is_met_stops_nobody(
 async def test_a_lock_met_in_the_search_for_poison_undoes_nothing(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    """The first update of a submission is committed alone; the rest of it meets the lock and waits."""
+    """The first update of a submission is committed alone; the rest meets the lock and waits."""
     harness.store.poison(lambda update: update.readings[0].value == 13)
     units = 0
 
@@ -313,7 +313,7 @@ async def test_a_lock_in_the_search_for_poison_delays_only_what_is_cut(
     running.check_identity()
 
 
-async def test_a_resource_settles_with_its_own_deferred_parts(
+async def test_a_resource_is_judged_with_its_own_deferred_parts(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
     mine, other = owned_by(running.session), owned_by(running.session, ISLAND)
@@ -393,7 +393,7 @@ async def test_a_database_away_beside_a_locked_row_is_said(
 async def test_a_batch_that_meets_a_lock_again_keeps_its_place(
     harness: Harness, running: Shard, autojump_clock: MockClock
 ) -> None:
-    """The update of bus-2 becomes free and meets another lock while a later one waits for both buses."""
+    """The update of bus-2 is freed and meets a new lock while a later one waits for both buses."""
     for bus in ("bus-1", "bus-2"):
         harness.store.hold_row("device_state", HARBOUR, bus)
     first, second = (running.send(update(bus, 1, soc_percent=1)) for bus in ("bus-1", "bus-2"))

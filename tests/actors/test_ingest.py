@@ -96,7 +96,7 @@ async def test_what_waits_while_a_unit_commits_becomes_the_next_unit(
     assert shard.ingest.statistics()["largest_unit"] == 7
 
 
-async def test_a_lone_submission_is_committed_without_waiting_for_others(
+async def test_a_lone_submission_is_committed_at_once(
     shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -133,7 +133,7 @@ async def test_a_receipt_resolves_after_the_commit_and_not_before(
     assert (outcome, state and state.version) == ("accepted", 1)
 
 
-async def test_a_full_lane_refuses_who_does_not_wait_and_parks_who_does(
+async def test_a_full_lane_refuses_submit_nowait_and_parks_submit(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     harness.store.go_away()
@@ -155,7 +155,7 @@ async def test_a_full_lane_refuses_who_does_not_wait_and_parks_who_does(
 # --- the database is away
 
 
-async def test_while_the_database_is_away_the_batch_is_kept_and_tried_again_under_the_same_number(
+async def test_an_absent_database_changes_neither_batch_nor_number(
     harness: Harness,
     watched: Watched,
     shard: Shard,
@@ -181,7 +181,7 @@ async def test_while_the_database_is_away_the_batch_is_kept_and_tried_again_unde
     ]
 
 
-async def test_retries_back_off_with_jitter_and_respect_what_the_database_asks(
+async def test_retries_back_off_with_jitter_and_heed_retry_after(
     harness: Harness,
     watched: Watched,
     shard: Shard,
@@ -221,7 +221,7 @@ async def test_a_recovery_begins_again_with_short_delays(
 async def test_a_unit_whose_commit_was_lost_is_stored_exactly_once(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, *, after: bool
 ) -> None:
-    """Believed when it had been carried out, replayed when not; either way the receipts and the counts are exact."""
+    """An applied unit is believed, another one is replayed; receipts and counts are exact."""
     harness.store.lose_commit(after=after)
     nursery.start_soon(shard.ingest.run)
     replies = [shard.send(update(bus, 1, soc_percent=10)) for bus in ("bus-1", "bus-1", "bus-2")]
@@ -257,7 +257,7 @@ async def test_a_commit_in_doubt_waits_until_the_database_can_tell(
     assert await harness.sequences("bus-1") == [1]
 
 
-async def test_a_bug_in_the_store_restarts_the_actor_with_the_same_batch(
+async def test_a_bug_in_the_store_restarts_with_the_same_batch(
     harness: Harness, watched: Watched, shard: Shard, events: Events, autojump_clock: MockClock
 ) -> None:
     watched.crashes = [ZeroDivisionError("a bug"), KeyError("another")]
@@ -274,7 +274,7 @@ async def test_a_bug_in_the_store_restarts_the_actor_with_the_same_batch(
 # --- another epoch takes over
 
 
-async def test_a_fenced_unit_waits_for_the_next_session_and_what_was_owned_is_refused_then(
+async def test_the_next_session_refuses_what_a_fenced_one_owned(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -299,7 +299,7 @@ async def test_a_fenced_unit_waits_for_the_next_session_and_what_was_owned_is_re
 # --- counts
 
 
-async def test_submitted_is_the_outcomes_and_what_is_pending_at_every_step(
+async def test_submitted_always_equals_outcomes_plus_pending(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     random, checked = Random(5), Counter[str]()
@@ -340,7 +340,7 @@ async def test_submitted_is_the_outcomes_and_what_is_pending_at_every_step(
 
 
 async def shard_ended(shard: Shard) -> None:
-    """Everything submitted has its verdict."""
+    """Wait until everything submitted has its verdict."""
     with trio.fail_after(600):
         while shard.ingest.statistics()["pending"]:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.1)
@@ -359,7 +359,7 @@ async def test_outcomes_are_counted_by_reason_and_by_resource(
     assert counted["by_resource"] == {"workspace:harbour": {"accepted": 1, "rejected": 1}}
 
 
-async def test_a_resource_is_settled_when_the_last_of_its_submissions_has_a_verdict(
+async def test_a_resource_is_judged_with_its_last_submission(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     harness.store.go_away()
@@ -395,10 +395,10 @@ async def test_a_closed_actor_commits_what_it_has_and_returns(
     assert [said(await reply.wait()) for reply in replies] == [["accepted"]] * 5
 
 
-async def test_who_waits_is_told_when_the_drain_gives_up(
+async def test_giving_up_tells_every_sender_that_waits(
     harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
-    """Both the batch in hand and what still waits in the mailbox."""
+    """Both the batch in hand and the submissions in the mailbox."""
     harness.store.go_away()
     in_hand = shard.send(update("bus-1", 1, soc_percent=1))
     with trio.move_on_after(30):
@@ -413,7 +413,7 @@ async def test_who_waits_is_told_when_the_drain_gives_up(
     assert shard.ingest.give_up() == 0
 
 
-async def test_a_unit_that_commits_after_the_drain_gave_up_is_counted_and_crashes_nothing(
+async def test_a_unit_that_commits_after_giving_up_is_only_counted(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async def commit_slowly(_statement: object) -> None:

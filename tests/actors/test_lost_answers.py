@@ -1,4 +1,4 @@
-"""Cycles whose record was written although the actor never heard so: none stays `running` for ever."""
+"""Cycles whose record was written but whose answer was lost: none stays `running` for ever."""
 
 from __future__ import annotations
 

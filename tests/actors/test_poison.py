@@ -1,4 +1,4 @@
-"""Committing around data that the database refuses: whatever is poisoned, the rest is committed, in order."""
+"""Committing around data that the database refuses: the rest is committed, in order."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ OK, BAD = Result(Outcome.ACCEPTED), Result(Outcome.QUARANTINED, Reason.DATA_ERRO
 
 
 class Part(NamedTuple):
-    """A submission as a test draws it: which of its updates are poison, and whether it carries a cursor."""
+    """A submission as a test draws it: its updates, poison or not, and whether it has a cursor."""
 
     poisoned: tuple[bool, ...]
     has_cursor: bool
 
 
 class Database:
-    """Refuses every unit with poison in it; keeps what it committed and what it was told to quarantine, in order."""
+    """A database that refuses every unit with poison in it.
+
+    It keeps what it committed and what it was told to quarantine, in order.
+    """
 
     def __init__(self, *, poisonous_cursors: bool = False) -> None:
         self.poisonous_cursors = poisonous_cursors
@@ -98,7 +101,7 @@ def make(batch: Sequence[Part]) -> list[Submission]:
 
 
 def commit_around(batch: Sequence[Submission], database: Database, **rest: Any) -> list[Receipt]:
-    """As the actor does: all together first."""
+    """Commit as the actor does: the whole batch first, then around the poison."""
     try:
         return list(run(database.commit(batch)))
     except UnitPoisoned as error:
@@ -106,7 +109,7 @@ def commit_around(batch: Sequence[Submission], database: Database, **rest: Any) 
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """To its end: nothing in it waits."""
+    """Run a coroutine in which nothing waits, and return its result."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -127,7 +130,7 @@ batches = st.lists(parts, min_size=1, max_size=8)
 
 @given(batches)
 @settings(max_examples=200)
-def test_exactly_the_poisoned_updates_are_quarantined_and_the_rest_commits_in_order(
+def test_only_poison_is_quarantined_and_the_rest_keeps_its_order(
     batch: list[Part],
 ) -> None:
     made, database = make(batch), Database()
@@ -141,8 +144,8 @@ def test_exactly_the_poisoned_updates_are_quarantined_and_the_rest_commits_in_or
 
 
 @given(batches)
-def test_a_cursor_commits_once_and_behind_everything_that_it_stands_for(batch: list[Part]) -> None:
-    """Else the same poison would be fetched again for ever."""
+def test_a_cursor_commits_once_and_after_all_that_it_covers(batch: list[Part]) -> None:
+    """Otherwise the same poison would be fetched again for ever."""
     made, database = make(batch), Database()
     commit_around(made, database, budget=PLENTY)
     assert database.cursors == [
@@ -154,8 +157,8 @@ def test_a_cursor_commits_once_and_behind_everything_that_it_stands_for(batch: l
 
 @given(batches)
 @settings(max_examples=200)
-def test_within_its_budget_the_search_loses_nothing_and_comes_to_an_end(batch: list[Part]) -> None:
-    """Past the budget a submission goes to quarantine whole, so good updates may share the fate of a bad neighbour."""
+def test_the_search_loses_nothing_and_ends_within_its_budget(batch: list[Part]) -> None:
+    """Past the budget a submission goes to quarantine whole, its good updates included."""
     made, database = make(batch), Database()
     receipts = commit_around(made, database)
     assert sorted(map(str, database.committed + database.quarantined)) == sorted(
@@ -172,7 +175,7 @@ def test_within_its_budget_the_search_loses_nothing_and_comes_to_an_end(batch: l
 
 @given(st.integers(1, 500), st.integers(1, 40), st.booleans())
 @settings(max_examples=50)
-def test_a_batch_full_of_poison_costs_its_budget_and_a_few_transactions_a_submission(
+def test_a_batch_full_of_poison_costs_bounded_transactions(
     updates: int, submissions: int, has_cursor: bool
 ) -> None:
     database = Database()
@@ -204,7 +207,7 @@ def test_what_commits_with_the_data_comes_apart_whole() -> None:
     )
 
 
-async def test_the_actor_isolates_the_bad_update_and_everybody_gets_a_receipt(
+async def test_one_bad_update_is_isolated_and_all_get_receipts(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     harness.store.poison(lambda update: update.device_id == "bus-2")
@@ -228,7 +231,7 @@ async def test_the_actor_isolates_the_bad_update_and_everybody_gets_a_receipt(
     shard.check_identity()
 
 
-async def test_poison_is_found_although_the_database_goes_away_in_the_middle_of_the_search(
+async def test_poison_is_found_although_the_database_goes_away(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     units = 0

@@ -41,7 +41,7 @@ def logged(events: Events, *results: Result, **rest: Any) -> list[dict[str, Any]
     return [dict(event) for event in events]
 
 
-def test_one_record_for_what_was_accepted_and_one_for_the_rest_by_reason(events: Events) -> None:
+def test_accepted_and_refused_updates_have_a_record_each(events: Events) -> None:
     accepted, rejected = logged(
         events, ACCEPTED, UNKNOWN, ACCEPTED, STALE, UNKNOWN, ownership=OWNER
     )
@@ -87,7 +87,7 @@ def test_the_end_of_a_cycle_is_recorded_with_its_summary(events: Events) -> None
 
 
 def test_nothing_is_said_of_an_end_that_was_not_written(events: Events) -> None:
-    """Fenced, or poison: the cycle's row says something else."""
+    """The submission was fenced or poison, so the cycle's row says something else."""
     end = CycleEnd(
         CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1),
         "cycle-1",

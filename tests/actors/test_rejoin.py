@@ -1,5 +1,8 @@
-"""Coming back after having been declared dead: what the last unit of the old session did is known before the next one
-begins, for its row is the only witness. And the next one is known for ours although nobody heard that it began.
+"""Coming back after having been declared dead.
+
+The end of the old session's last unit must be known before the next session begins, because the
+session's row is the only evidence. The next session is known as our own even if the answer to its
+beginning was lost.
 """
 
 from __future__ import annotations
@@ -30,8 +33,9 @@ if TYPE_CHECKING:
 
 
 class Hesitant:
-    """A store between the ingest actor and the twin that loses the answer to the first commit and, until it may speak,
-    gives none about it.
+    """A store between the ingest actor and the twin.
+
+    The answer to the first commit is lost, and `load_last_unit` does not answer until `may_speak`.
     """
 
     def __init__(self, store: MemoryStore) -> None:
@@ -57,7 +61,7 @@ class Hesitant:
 
 
 @pytest.mark.parametrize("is_stored", [True, False])
-async def test_a_unit_in_doubt_is_told_by_the_row_of_its_session_although_that_was_declared_dead(
+async def test_the_row_of_a_dead_session_tells_of_its_unit_in_doubt(
     harness: Harness,
     shard: Shard,
     nursery: trio.Nursery,
@@ -105,7 +109,7 @@ class Forgetful:
         return start
 
 
-async def test_a_rejoin_whose_answer_was_lost_is_not_taken_for_another_process(
+async def test_a_rejoin_with_a_lost_answer_is_known_as_our_own(
     harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
     former = shard.session

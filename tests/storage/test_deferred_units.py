@@ -1,4 +1,4 @@
-"""The ingest actor on a real PostgreSQL while somebody holds a row, a table, or the session's own row."""
+"""The ingest actor on PostgreSQL while another transaction holds a row, a table or the session."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ HELD_SECONDS = 9.0
 SOON_SECONDS = 4.0  # a look, and a unit that waits its 0.5 s
 A_BUS = "SELECT 1 FROM {} WHERE workspace_id = 'harbour' AND device_id = 'bus-1' FOR UPDATE"
 
-A_CONNECTION = "SELECT 1 FROM connection_state WHERE workspace_id = 'harbour' AND provider_id = 'steady' FOR UPDATE"
+A_CONNECTION = (
+    "SELECT 1 FROM connection_state "
+    "WHERE workspace_id = 'harbour' AND provider_id = 'steady' FOR UPDATE"
+)
 
 
 @pytest.fixture
@@ -93,10 +96,10 @@ async def cursor_of(world: World) -> str | None:
 
 
 @pytest.mark.parametrize("table", ["device_state", "snapshots"])
-async def test_a_cursor_and_a_cycle_end_commit_behind_the_data_that_waits(
+async def test_cursor_and_cycle_end_commit_behind_waiting_data(
     world: World, database: Database, table: str
 ) -> None:
-    """A page of two parts with its cursor on the second, the next page, and the end of the cycle."""
+    """A page in two parts with its cursor on the second, a next page, and the cycle's end."""
     await world.start(slot())
     end = CycleEnd(slot(), cycle_id(slot()), world.now, CycleOutcome.COMPLETED, {})
     first, second = world.ago(minutes=3), world.ago(minutes=2)
@@ -130,7 +133,7 @@ async def test_a_cursor_and_a_cycle_end_commit_behind_the_data_that_waits(
 
 
 async def test_poison_beside_a_locked_row_stops_nobody(world: World, database: Database) -> None:
-    """PostgreSQL refuses the event of the poisoned update before the unit asks for the lock of the connection."""
+    """PostgreSQL refuses the poisoned event before the unit asks for the connection's lock."""
     at = world.ago(minutes=3)
     async with working(world) as desk:
         async with holding(database, A_CONNECTION, seconds=HELD_SECONDS):
@@ -155,7 +158,7 @@ async def test_poison_beside_a_locked_row_stops_nobody(world: World, database: D
         "SELECT 1 FROM sessions FOR UPDATE",
     ],
 )
-async def test_a_locked_table_or_session_keeps_everything_and_loses_nothing(
+async def test_a_locked_table_or_session_loses_nothing(
     world: World, database: Database, statement: str
 ) -> None:
     at = world.ago(minutes=3)

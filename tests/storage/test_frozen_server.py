@@ -1,4 +1,4 @@
-"""A server that stops answering, or whose answer to COMMIT is lost: every call ends in time and says what it knows."""
+"""A server that stops answering, or whose answer to COMMIT is lost: every call ends in time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def select_one(connection: Connection) -> int:
     return answer
 
 
-async def test_every_call_to_a_frozen_server_ends_within_its_bounds_and_a_thaw_mends_all(
+async def test_calls_to_a_frozen_server_end_in_time_until_it_thaws(
     dsn: str,
 ) -> None:
     async with open_proxy(dsn) as proxy, open_bridge():
@@ -58,7 +58,7 @@ async def test_a_call_to_a_frozen_server_can_be_cancelled(dsn: str) -> None:
         await database.aclose()
 
 
-async def test_the_deadline_of_a_call_holds_whatever_the_other_bounds_are(dsn: str) -> None:
+async def test_the_deadline_of_a_call_holds_over_its_other_bounds(dsn: str) -> None:
     async with open_proxy(dsn) as proxy, open_bridge():
         database = impatient(proxy.dsn, command_timeout=30)
         assert await database.run(select_one) == 1
@@ -70,9 +70,7 @@ async def test_the_deadline_of_a_call_holds_whatever_the_other_bounds_are(dsn: s
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_a_connection_lost_during_commit_is_in_doubt_whether_it_happened_or_not(
-    dsn: str, before: bool
-) -> None:
+async def test_a_connection_lost_during_commit_leaves_doubt(dsn: str, before: bool) -> None:
     async def work(connection: Connection) -> str:
         await connection.execute("UPDATE marks SET marked = true")
         return "judged"

@@ -25,7 +25,7 @@ CREATE = "CREATE TABLE notes (note_id integer PRIMARY KEY, text text)"
 
 @pytest.fixture
 async def single(dsn: str) -> AsyncIterator[Database]:
-    """A pool of one connection, so that a lost one is noticed at once, and a table to write to."""
+    """A Database with one connection, so that a lost one is noticed at once, and a table."""
     async with open_bridge():
         database = Database(dsn, pool_size=1, cleanup_timeout=0.5)
         await database.run(lambda connection: connection.execute(CREATE))
@@ -34,7 +34,7 @@ async def single(dsn: str) -> AsyncIterator[Database]:
 
 
 async def count_notes(database: Database) -> int:
-    """Also the proof that the next call is served, and soon."""
+    """Count the notes. It also shows that the next call is served soon."""
     with trio.fail_after(1):
         count: int = await database.run(
             lambda connection: connection.fetchval("SELECT count(*) FROM notes")
@@ -46,10 +46,10 @@ async def write_note(connection: Connection, note_id: int = 1) -> None:
     await connection.execute("INSERT INTO notes VALUES ($1, 'x')", note_id)
 
 
-# --- Transactions ---------------------------------------------------------------------------------------------------
+# --- Transactions
 
 
-async def test_work_that_raises_leaves_no_trace_and_its_exception_is_its_own(
+async def test_work_that_raises_is_undone_and_its_exception_leaves(
     single: Database,
 ) -> None:
     async def work(connection: Connection) -> None:
@@ -118,7 +118,7 @@ async def test_a_plan_that_a_migration_made_stale_is_renewed_unnoticed(
     assert await single.run(read) == 3
 
 
-# --- Errors ---------------------------------------------------------------------------------------------------------
+# --- Errors
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_a_plan_that_a_migration_made_stale_is_renewed_unnoticed(
         pytest.param("SELECT ($1::float8)::int4", 1e300, "22003", id="number out of range"),
     ],
 )
-async def test_what_the_data_is_to_blame_for_is_poison(
+async def test_errors_that_the_data_causes_are_poison(
     single: Database, statement: str, value: Any, sqlstate: str
 ) -> None:
     with pytest.raises(UnitPoisoned) as poisoned:
@@ -155,7 +155,7 @@ async def test_what_the_data_is_to_blame_for_is_poison(
         ),
     ],
 )
-async def test_every_other_refusal_is_the_environments_and_keeps_the_batch(
+async def test_every_other_refusal_is_an_environment_fault(
     single: Database, statement: str
 ) -> None:
     with pytest.raises(DatabaseRefused) as refused:
@@ -187,7 +187,7 @@ async def test_a_caller_waits_for_a_connection_only_so_long(dsn: str) -> None:
         await database.aclose()
 
 
-async def test_a_killed_backend_costs_one_call_and_every_idle_connection(dsn: str) -> None:
+async def test_a_killed_backend_costs_one_call_and_idle_connections(dsn: str) -> None:
     async with open_bridge():
         database = Database(dsn, pool_size=2)
 
@@ -235,7 +235,7 @@ async def test_several_hosts_and_session_attributes_reach_the_driver(dsn: str) -
         await database.aclose()
 
 
-async def test_an_error_in_a_loop_callback_is_counted_and_the_loop_goes_on(dsn: str) -> None:
+async def test_an_error_in_a_callback_is_counted_and_the_loop_goes_on(dsn: str) -> None:
     def fail() -> None:
         raise LookupError("in a callback")
 
@@ -266,7 +266,7 @@ async def test_every_session_carries_its_bounds(single: Database) -> None:
     assert await single.run(work) == ["5s", "2s", "5s", "UTC", "lastheard", "off"]
 
 
-# --- Cancellation (T1) ----------------------------------------------------------------------------------------------
+# --- Cancellation (T1)
 
 
 @pytest.mark.parametrize("step", range(5))
@@ -288,20 +288,23 @@ async def test_a_call_cancelled_at_any_step_gives_its_connection_back(
     assert single.statistics().in_use == 0
 
 
-async def test_a_long_query_is_stopped_on_the_server_when_its_caller_goes(single: Database) -> None:
+async def test_a_cancelled_query_is_stopped_on_the_server(single: Database) -> None:
     with trio.move_on_after(0.05) as scope:
         await single.run(lambda connection: connection.execute("SELECT pg_sleep(60)"))
     assert scope.cancelled_caught
-    active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+    active = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+    )
     assert await single.run(lambda connection: connection.fetchval(active)) == 0
     assert single.statistics().opened == 1
 
 
 @pytest.mark.parametrize("fraction", range(40))
-async def test_a_call_cancelled_at_any_moment_gives_its_connection_back(
+async def test_a_call_cancelled_at_any_moment_returns_its_connection(
     dsn: str, fraction: int
 ) -> None:
-    """From the first bytes of connecting to the answer of COMMIT, a quarter of a millisecond apart."""
+    """From the first bytes of connecting to the answer of COMMIT, every 0.25 ms."""
     async with open_bridge():
         database = Database(dsn, pool_size=1, cleanup_timeout=0.5)
         with trio.move_on_after(fraction * 0.000_25):
@@ -312,7 +315,7 @@ async def test_a_call_cancelled_at_any_moment_gives_its_connection_back(
         await database.aclose()
 
 
-async def test_a_call_cancelled_during_commit_still_learns_how_it_ended(single: Database) -> None:
+async def test_a_call_cancelled_during_commit_learns_how_it_ended(single: Database) -> None:
     with trio.CancelScope() as scope:
 
         async def work(connection: Connection) -> str:

@@ -1,4 +1,4 @@
-"""The ingest unit where only a real PostgreSQL can show it: locks, poison, lost answers, other writers.
+"""The ingest unit on a real PostgreSQL: locks, poison, lost answers, other writers.
 
 What a unit does with updates is in tests/storage/contract, on the twin as well.
 """
@@ -34,12 +34,15 @@ async def fetch(database: Database, statement: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in rows]
 
 
-# --- One unit ---------------------------------------------------------------------------------------------------------
+# --- One unit
 
 
 async def test_snapshot_state_and_event_are_one_transaction(cast: Cast, database: Database) -> None:
     assert await cast.send(cast.update("bus-1", 0, soc_percent=50.0, charging=True)) == ["accepted"]
-    states = "SELECT device_id, s.version, n.version, document FROM device_state s JOIN snapshots n USING (device_id)"
+    states = (
+        "SELECT device_id, s.version, n.version, document "
+        "FROM device_state s JOIN snapshots n USING (device_id)"
+    )
     assert (await fetch(database, f"{states} WHERE s.version > 0"))[0][:3] == ("bus-1", 1, 1)
     (event,) = await cast.stores.reads.list_events(WORKSPACE, "bus-1", before=None, limit=10)
     assert event.readings == {"soc_percent": (50.0, cast.at(0)), "charging": (True, cast.at(0))}
@@ -55,11 +58,11 @@ async def test_values_keep_their_types_through_the_database(cast: Cast) -> None:
     }
 
 
-# --- Fence ------------------------------------------------------------------------------------------------------------
+# --- Fence
 
 
 async def test_a_successor_waits_for_the_unit_in_flight(cast: Cast, database: Database) -> None:
-    """Declaring a session dead returns only when the unit that passed the fence before has ended."""
+    """Declaring a session dead waits for the end of a unit that passed the fence before."""
     order: list[str] = []
     fence_passed = trio.Event()
 
@@ -77,7 +80,7 @@ async def test_a_successor_waits_for_the_unit_in_flight(cast: Cast, database: Da
     assert order == ["unit", "successor"]
 
 
-# --- Poison -----------------------------------------------------------------------------------------------------------
+# --- Poison
 
 
 @pytest.mark.parametrize("trace_id", ["\x00", "\ud800"])
@@ -108,9 +111,7 @@ async def test_no_value_that_anybody_can_send_poisons_a_unit(cast: Cast, value: 
     assert await cast.document("bus-1") == {}
 
 
-async def test_a_missing_partition_is_the_environments_fault_not_the_datas(
-    cast: Cast, database: Database
-) -> None:
+async def test_a_missing_partition_is_an_environment_fault(cast: Cast, database: Database) -> None:
     async def drop(connection: Connection) -> None:
         for row in await connection.fetch(
             "SELECT relname FROM pg_class WHERE relname LIKE 'events_2%' AND relkind = 'r'"
@@ -123,7 +124,7 @@ async def test_a_missing_partition_is_the_environments_fault_not_the_datas(
     assert not isinstance(failure.value, UnitPoisoned)
 
 
-# --- Lost answers -----------------------------------------------------------------------------------------------------
+# --- Lost answers
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ async def lossy(dsn: str) -> AsyncIterator[tuple[Proxy, Cast]]:
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_after_a_lost_commit_the_last_unit_tells_whether_the_receipts_are_true(
+async def test_the_last_unit_tells_whether_a_lost_commit_was_applied(
     lossy: tuple[Proxy, Cast], committed: bool
 ) -> None:
     proxy, cast = lossy
@@ -147,13 +148,13 @@ async def test_after_a_lost_commit_the_last_unit_tells_whether_the_receipts_are_
     assert await cast.sequences("bus-1") == ([1] if committed else [])
 
 
-# --- Contention -------------------------------------------------------------------------------------------------------
+# --- Contention
 
 
-async def test_a_unit_that_waited_for_a_device_judges_by_what_the_other_wrote(
+async def test_a_unit_that_waited_judges_by_what_the_other_wrote(
     cast: Cast, database: Database
 ) -> None:
-    """The second unit's statement began before the first one's commit, so its snapshot of the document is old."""
+    """The second unit's statement began before the first one's commit and saw an old document."""
     other = Cast(cast.stores, await begin(cast.stores, "shard-2"))
     other.noon = cast.noon
     await cast.send(cast.update("bus-1", 0, soc_percent=1.0))
@@ -176,10 +177,8 @@ async def test_a_unit_that_waited_for_a_device_judges_by_what_the_other_wrote(
         assert await other.send(other.update("bus-1", 10, soc_percent=2.0)) == ["stale"]
 
 
-async def test_two_writers_on_the_same_devices_meet_no_deadlock_and_no_gap(
-    cast: Cast, database: Database
-) -> None:
-    """Random batches, each device's updates in any order, from two sessions and over external ids too."""
+async def test_two_writers_on_the_same_devices_leave_no_gap(cast: Cast, database: Database) -> None:
+    """Random batches from two sessions: updates in any order, by device id and by external id."""
     buses = [f"many-{number}" for number in range(40)]
     await cast.stores.registry.put_devices(WORKSPACE, [draft(bus) for bus in buses])
     other = Cast(cast.stores, await begin(cast.stores, "shard-2"))
@@ -219,7 +218,9 @@ async def test_two_writers_on_the_same_devices_meet_no_deadlock_and_no_gap(
     assert await fetch(database, broken) == []
     backwards = """
         SELECT 1 FROM (
-            SELECT sequence, lag(sequence) OVER (PARTITION BY device_id ORDER BY recorded_at, sequence) AS before
+            SELECT sequence, lag(sequence) OVER (
+                PARTITION BY device_id ORDER BY recorded_at, sequence
+            ) AS before
             FROM events
         ) AS ordered WHERE sequence < before
     """

@@ -1,4 +1,4 @@
-"""The unit as a dialogue: which statements it speaks, in which order, and what it makes of the rows. No database."""
+"""The unit as a dialogue, without a database: its statements, their order, and its answers."""
 
 from __future__ import annotations
 
@@ -44,20 +44,23 @@ def update(device_id: str | None = "bus-1", soc: float = 50.0, **rest: Any) -> C
 def device_row(
     device_id: str = "bus-1", *, version: int = 0, snapshot_version: int = 0
 ) -> tuple[Any, ...]:
-    """As lock_devices returns it: active, never heard of."""
+    """Return the row of an active device that never reported, as lock_devices does."""
     facts = (WORKSPACE, device_id, PROVIDER, f"x-{device_id}", f"vehicle-{device_id}", True)
     return (*facts, version, snapshot_version, "{}", None, None, None, None, None, None)
 
 
 class Dialogue:
-    """Plays the database: answers each statement from `answers`, or with a plausible default; keeps what was said."""
+    """Plays the database, and keeps what was said.
+
+    Answers each statement from `answers`, or with a plausible default.
+    """
 
     def __init__(self, **answers: list[tuple[Any, ...]]) -> None:
         self.answers = {"fence": [(NOON,)], "lock_devices": [device_row()], **answers}
         self.said: dict[str, tuple[Any, ...]] = {}
 
     def run(self, *submissions: Submission) -> list[list[str]]:
-        """Results of each submission, as words."""
+        """Run a unit, and return the results of each submission as words."""
         unit = ingest_unit(SESSION, 3, submissions)
         rows: Any = None
         try:
@@ -71,7 +74,7 @@ class Dialogue:
             return [[said(result) for result in receipt.results] for receipt in end.value]
 
 
-def test_an_accepted_update_takes_five_statements_in_the_fixed_order() -> None:
+def test_an_accepted_update_takes_five_statements_in_order() -> None:
     dialogue = Dialogue()
     assert dialogue.run(submission(update())) == [["accepted"]]
     assert list(dialogue.said) == [
@@ -84,7 +87,7 @@ def test_an_accepted_update_takes_five_statements_in_the_fixed_order() -> None:
     assert dialogue.said["fence"] == ("shard-1", 7, 3)
 
 
-def test_with_everything_at_once_the_order_is_still_the_fixed_one() -> None:
+def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
     key = CycleKey(WORKSPACE, NOON, CycleTrigger.SCHEDULE, 1)
     everything = submission(
         update(),
@@ -130,9 +133,7 @@ def test_devices_are_locked_in_key_order_and_once_each() -> None:
     assert dialogue.said["lock_devices"] == ([WORKSPACE] * 2, ["bus-1", "bus-2"], [True, True])
 
 
-def test_devices_that_are_only_confirmed_are_locked_in_the_same_sweep_without_their_documents() -> (
-    None
-):
+def test_confirmed_devices_are_locked_without_their_documents() -> None:
     confirmation = Confirmation(WORKSPACE, ("bus-2", "bus-1"), NOON)
     dialogue = Dialogue(lock_devices=[device_row("bus-1"), device_row("bus-2")])
     dialogue.run(submission(update("bus-2"), confirmation=confirmation))
@@ -146,7 +147,7 @@ def test_an_update_and_its_confirmation_make_one_row_version() -> None:
     assert dialogue.said["write_device_states"][7] == [NOON]
 
 
-def test_updates_of_one_device_fold_into_one_snapshot_and_one_event_each() -> None:
+def test_updates_of_a_device_make_a_snapshot_and_an_event_each() -> None:
     later = update(readings=(Reading("soc_percent", 51.0, NOON + timedelta(seconds=1)),))
     dialogue = Dialogue()
     assert dialogue.run(submission(update(), later)) == [["accepted", "accepted"]]
@@ -158,7 +159,7 @@ def test_updates_of_one_device_fold_into_one_snapshot_and_one_event_each() -> No
     assert dialogue.said["append_events"][2] == [1, 2]
 
 
-def test_events_carry_the_ownership_under_which_they_were_collected() -> None:
+def test_events_carry_the_ownership_they_were_collected_under() -> None:
     owned = submission(
         update(), ownership=Ownership(workspace_resource("harbour"), "shard-1", 7, 12)
     )
@@ -168,7 +169,7 @@ def test_events_carry_the_ownership_under_which_they_were_collected() -> None:
 
 
 @pytest.mark.parametrize("owner", [("shard-1", 6), ("shard-2", 7)])
-def test_what_was_collected_under_another_epoch_is_fenced_and_the_rest_commits(
+def test_updates_of_another_epoch_are_fenced_and_others_commit(
     owner: tuple[str, int],
 ) -> None:
     stale = submission(
@@ -188,7 +189,7 @@ def test_duplicates_are_counted_and_stay_out_of_the_ledger() -> None:
     assert "append_rejections" not in dialogue.said
 
 
-def test_the_ledger_has_one_row_for_each_device_and_reason_with_its_first_sample() -> None:
+def test_the_ledger_has_a_row_for_each_device_and_reason() -> None:
     stranger = update(None, external_id="x-nobody")
     dialogue = Dialogue(lock_devices=[])
     dialogue.run(submission(stranger, stranger, update(None, external_id="x-other")))
@@ -203,7 +204,7 @@ def test_the_ledger_has_one_row_for_each_device_and_reason_with_its_first_sample
     assert columns[10][0].startswith(b'{"workspace_id":"harbour"')
 
 
-def test_a_row_that_another_unit_wrote_while_we_waited_is_read_again() -> None:
+def test_a_row_written_while_the_unit_waited_is_read_again() -> None:
     document = '{"soc_percent": [90.0, "2026-05-01T13:00:00Z"]}'
     dialogue = Dialogue(
         lock_devices=[device_row(version=4, snapshot_version=3)],
@@ -212,7 +213,7 @@ def test_a_row_that_another_unit_wrote_while_we_waited_is_read_again() -> None:
     assert dialogue.run(submission(update())) == [["stale"]]
 
 
-def test_a_version_that_moved_under_the_lock_aborts_the_unit_as_a_bug() -> None:
+def test_a_version_that_moved_under_the_lock_aborts_the_unit() -> None:
     with pytest.raises(VersionMismatch, match="device_state"):
         Dialogue(write_device_states=[(0,)]).run(submission(update()))
 
@@ -226,7 +227,7 @@ def test_a_bug_in_the_rule_quarantines_that_update_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", ["bus\x00", "bus\ud800"])
-def test_a_name_that_no_query_could_carry_is_an_unknown_device_and_storable_in_the_ledger(
+def test_a_name_that_no_query_can_carry_is_an_unknown_device(
     name: str,
 ) -> None:
     dialogue = Dialogue(lock_devices=[device_row()])
@@ -271,14 +272,14 @@ def bad_item(**rest: Any) -> InvalidItem:
     )._replace(**rest)
 
 
-def test_what_is_refused_marks_the_device_it_names_with_the_time_it_was_received() -> None:
+def test_a_refused_item_marks_its_device_with_its_receipt() -> None:
     dialogue, received_at = Dialogue(), NOON - timedelta(seconds=3)
     dialogue.run(submission(invalid=(bad_item(received_at=received_at),)))
     assert dialogue.said["write_device_states"][8:] == ([received_at], ["invalid"])
     assert dialogue.said["append_rejections"][3] == ["bus-1"]
 
 
-def test_what_was_refused_earlier_does_not_move_the_last_refusal_back() -> None:
+def test_an_earlier_refusal_does_not_move_the_last_one_back() -> None:
     earlier = bad_item(received_at=NOON - timedelta(seconds=9), reason=Reason.DATA_ERROR)
     dialogue = Dialogue()
     dialogue.run(submission(invalid=(bad_item(received_at=NOON), earlier)))
@@ -292,7 +293,7 @@ def test_what_names_a_retired_device_marks_nothing() -> None:
     assert list(dialogue.said) == ["fence", "lock_devices", "append_rejections"]
 
 
-def test_a_summary_that_json_cannot_say_is_poison_before_any_server_sees_it() -> None:
+def test_a_summary_that_json_cannot_hold_is_poison() -> None:
     key = CycleKey(WORKSPACE, NOON, CycleTrigger.SCHEDULE, 1)
     with pytest.raises(UnitPoisoned):
         Dialogue().run(

@@ -1,4 +1,4 @@
-"""Which facts are edges, and what stands of a connection afterwards."""
+"""The facts that are edges, and the row of a connection afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ History = list[tuple[ConnectionFactKind, FaultClass | None]]
 
 
 def fold(*history: tuple[ConnectionFactKind, FaultClass | None]) -> ConnectionFold:
-    """One fact a second from noon on."""
+    """Fold one fact a second, from noon on."""
     folded = ConnectionFold(ConnectionRow("harbour", "live", *[None] * 10))
     for second, (kind, fault) in enumerate(history):
         folded.apply(
@@ -86,13 +86,13 @@ def test_failing_since_is_the_first_failure_of_the_present_run() -> None:
     assert (row.call_status, row.fault) == ("failed", "quota")
 
 
-def test_a_success_ends_the_run_and_keeps_what_the_last_failure_was() -> None:
+def test_a_success_ends_the_run_and_keeps_the_last_failure() -> None:
     row = fold((FAILED, QUOTA), (OK, None)).row
     assert (row.call_status, row.failing_since, row.fault) == ("succeeded", None, "quota")
     assert row.last_failure_at == NOON
 
 
-def test_a_closing_stream_does_not_by_itself_make_the_last_call_a_failure() -> None:
+def test_a_closing_stream_does_not_fail_the_last_call() -> None:
     row = fold((OPENED, None), (CLOSED, OUTAGE)).row
     assert (row.call_status, row.stream_status) == ("succeeded", "closed")
     assert row.stream_changed_at == NOON + timedelta(seconds=1)
