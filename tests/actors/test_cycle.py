@@ -180,7 +180,7 @@ async def test_the_text_of_a_failure_is_bounded(
 async def test_a_malformed_answer_is_counted_and_logged_once(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    """Each cycle leaves a row in the ledger; the log tells only where the trouble begins and ends."""
+    """Each cycle leaves a row in the ledger; the log tells only the begin and the end."""
     nursery.start_soon(shard.ingest.run)
     fault = ProviderFault(FaultClass.PROTOCOL, "the answer is not JSON", unreadable=True)
     script(shard, steady=ScriptedPoller(fault, fault, page()))
