@@ -1,8 +1,7 @@
-"""Which processes of the machine belong to a test, whoever started them.
+"""Find the processes of the machine that belong to a test, whichever process started them.
 
 Owns the recognition: by the folder of the test (PostgreSQL gets an empty environment but works in
-its cluster) and by a mark in the environment (everything else inherits it, in whatever process
-session it runs).
+its cluster) and by a mark in the environment (everything else inherits it, in any process session).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _MARK: Final = "STARTED_BY_TEST"
 
 
 class Census:
-    """The processes of one test. Give `environment` to whatever it starts."""
+    """The processes of one test. Give `environment` to each process that the test starts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
@@ -30,18 +29,18 @@ class Census:
         self.environment: Mapping[str, str] = {_MARK: self._mark}
 
     def living(self) -> list[psutil.Process]:
-        """Zombies are not counted: they hold nothing and wait for whoever adopted them."""
+        """Return the processes that live. Zombies do not count: they only wait for their parent."""
         return [process for process in psutil.process_iter() if self._belongs(process)]
 
     async def wait_for_silence(self, seconds: float) -> list[str]:
-        """What still lives after so many seconds, in words; empty as soon as nothing does."""
+        """Wait up to so many seconds for all to end. Returns those that still live, in words."""
         with trio.move_on_after(seconds):
-            while self.living():  # noqa: ASYNC110 the kernel tells the end of a process to its parent alone
+            while self.living():  # noqa: ASYNC110 only a parent is told of a process's end
                 await trio.sleep(0.05)
         return [_describe(process) for process in self.living()]
 
     def end_all(self) -> None:
-        """For the end of a test that failed: nothing may stay."""
+        """Kill what is left, at the end of a test that failed."""
         left = self.living()
         for process in left:
             process.kill()
@@ -64,6 +63,7 @@ class Census:
 
 def _describe(process: psutil.Process) -> str:
     try:
-        return f"{process.name()} {process.pid}: {' '.join(process.cmdline())[:120]} in {process.cwd()}"
+        command = " ".join(process.cmdline())[:120]
+        return f"{process.name()} {process.pid}: {command} in {process.cwd()}"
     except psutil.Error:
         return f"{process.pid}, just gone"

@@ -1,7 +1,7 @@
-"""A long bad day: three shards under load while a seeded nemesis does everything at once. `make chaos` runs it.
+"""A long bad day: three shards under load while a seeded nemesis breaks things. For `make chaos`.
 
-Not a part of the ordinary tests: it takes minutes. The seed and the length come from the environment, so that a run
-that found something can be repeated as far as real processes allow it.
+Not a part of the ordinary tests: it takes minutes. Seed and length come from the environment, so
+that a run with a finding can be repeated as far as real processes allow.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ async def test_nothing_is_lost_doubled_or_usurped_on_a_long_bad_day(
     acknowledged = sum(len(poster.acknowledged) for poster in cluster.posters.values())
     print(f"\nseed {SEED}, {SECONDS:g} s: {dict(nemesis.blows)}")
     print(
-        f"{len(cluster.processes)} processes, {epochs} sessions, {acknowledged} updates acknowledged over HTTP; ",
+        f"{len(cluster.processes)} processes, {epochs} sessions, "
+        f"{acknowledged} updates acknowledged over HTTP; ",
         end="",
     )
     print(f"everything at work again {healed_seconds:.1f} s after the last blow")
@@ -71,7 +72,7 @@ async def test_nothing_is_lost_doubled_or_usurped_on_a_long_bad_day(
 
 
 def _keep_logs(cluster: Cluster, folder: Path) -> None:
-    """By the numbers that the faults name; pytest keeps the folders of its last runs."""
+    """Write a log for each process, by the number that the faults name. pytest keeps the folder."""
     for number, process in enumerate(cluster.processes):
         ending = "killed" if process.killed else "ended"
         (folder / f"process-{number}-{process.shard_id}-{ending}.log").write_text(

@@ -1,7 +1,8 @@
-"""A process of this service as its user sees it: arguments and environment in, output, records and exit code out.
+"""A process of this service as its user sees it: arguments in, output, records and exit code out.
 
-Owns the process and its pipes. Both pipes are read without pause into memory, so the child is never held up by a test
-that looks away; what a test produces in its minute is the bound. Nothing outlives `open_child`.
+Owns the process and its pipes. Both pipes are read into memory without pause, so the child never
+waits for the test. The memory is bounded by what a test's processes write in its minutes. Nothing
+outlives `open_child`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 30.0
 LASTHEARD: Final = (sys.executable, "-m", "lastheard")
-# A grandchild that outlived its parent holds the pipe open; the census finds it, nobody has to wait
-# for it.
+# A grandchild that outlives its parent holds the pipe open. The census finds it, so reading on is
+# not needed.
 _LAST_OUTPUT_SECONDS: Final = 2.0
 _SHOWN_CHARACTERS: Final = 3000
 
@@ -47,20 +48,20 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """As the process ended it, or minus the number of the signal that did; None while it runs."""
+        """The exit code, or minus the number of the signal that ended it. None while it runs."""
         return self.process.returncode
 
     def send(self, number: signal.Signals) -> None:
-        """A signal to this process alone. Nothing when it has ended."""
+        """Send a signal to this process alone. Does nothing if it has ended."""
         self.process.send_signal(number)
 
     def send_to_group(self, number: signal.Signals) -> None:
-        """A signal as the terminal sends Ctrl-C: to the whole foreground process group."""
+        """Send a signal to its whole process group, as the terminal does with Ctrl-C."""
         if self.process.returncode is None:
             os.killpg(self.pid, number)
 
     async def wait_ended(self, seconds: float = PATIENCE_SECONDS) -> int:
-        """Its exit code, within so many seconds, with all its output read."""
+        """Wait until it has ended and all its output is read. Returns its exit code."""
         with trio.move_on_after(seconds):
             await self.process.wait()
         assert self.exit_code is not None, f"still running after {seconds:g} s\n{self.tail()}"
@@ -72,7 +73,7 @@ class Child:
     async def wait_for_record(
         self, event: str, seconds: float = PATIENCE_SECONDS
     ) -> dict[str, Any]:
-        """The first record of this event, as soon as it was written."""
+        """Wait for the first record of this event, and return it."""
         await self.wait_until(
             lambda: any(record["event"] == event for record in self.records),
             f"record {event}",
@@ -81,13 +82,13 @@ class Child:
         return next(record for record in self.records if record["event"] == event)
 
     async def wait_for_output(self, text: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Until this text stands on its standard output."""
+        """Wait until this text is on its standard output."""
         await self.wait_until(lambda: text in self.out, f"output {text!r}", seconds)
 
     async def wait_until(
         self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS
     ) -> None:
-        """Until its output fulfils the condition; fails when it ends first or takes too long."""
+        """Wait until its output fulfils the condition. Fails if it ends first or takes too long."""
         with trio.move_on_after(seconds):
             while not condition():
                 assert self._unread, f"ended with {self.exit_code} before: {what}\n{self.tail()}"
@@ -99,12 +100,13 @@ class Child:
         return [record for record in self.records if record["event"] == event]
 
     def tail(self) -> str:
-        """The end of what it said, for the message of a failed test."""
-        return f"--- out\n{self.out[-_SHOWN_CHARACTERS:]}\n--- errors\n{self.errors[-_SHOWN_CHARACTERS:]}"
+        """Return the last part of its output, for the message of a failed test."""
+        out, errors = self.out[-_SHOWN_CHARACTERS:], self.errors[-_SHOWN_CHARACTERS:]
+        return f"--- out\n{out}\n--- errors\n{errors}"
 
     # --- reading
 
-    _unread = 2  # pipes that have not come to their end
+    _unread = 2  # pipes that are not read to their end
 
     async def read_out(self) -> None:
         async for chunk in _chunks(self.process.stdout):
@@ -133,7 +135,7 @@ class Child:
 async def open_child(
     *command: str, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Child]:
-    """Run a command in a process session of its own, killed at the end of the block if it still runs."""
+    """Run a command in its own process session, and kill it at the end of the block if it runs."""
     with trio.CancelScope(
         shield=True
     ):  # between the fork and the handle a cancellation would lose the process
@@ -161,14 +163,14 @@ async def open_child(
 async def run_lastheard(
     *arguments: str, seconds: float = PATIENCE_SECONDS, environment: Mapping[str, str] | None = None
 ) -> Child:
-    """`lastheard` to its end, which must come within so many seconds."""
+    """Run `lastheard` until it ends by itself, within so many seconds."""
     async with open_child(*LASTHEARD, *arguments, environment=environment) as child:
         await child.wait_ended(seconds)
     return child
 
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """The machine's, without settings that somebody has for a service of his own."""
+    """Return the machine's environment without settings of `lastheard`."""
     foreign = {
         name: value for name, value in os.environ.items() if not name.startswith("LASTHEARD_")
     }
@@ -182,7 +184,7 @@ async def _chunks(pipe: trio.abc.ReceiveStream | None) -> AsyncIterator[bytes]:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """A line that is no JSON is somebody's complaint and stands in `errors`."""
+    """Parse a line of JSON. Other lines are messages, which are kept in `errors` only."""
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -111,7 +111,7 @@ class Cluster:
     # --- processes
 
     async def start(self, *shard_ids: str) -> None:
-        """Start these together. Returns when they are ready and their clients know the addresses."""
+        """Start these together. Returns when they are ready and their clients use them."""
         async with trio.open_nursery() as nursery:
             for shard_id in shard_ids:
                 nursery.start_soon(self._start, shard_id)
@@ -166,7 +166,7 @@ class Cluster:
         assert code == 0, process.shard.child.tail()
 
     def _direct_clients(self) -> None:
-        """Direct each client to its own shard, or to another one while its own does not run."""
+        """Direct each client to its own shard, or to another one if its own does not run."""
         for shard_id, poster in self.posters.items():
             if self.running:
                 process = self.running.get(shard_id) or min(self.running.items())[1]

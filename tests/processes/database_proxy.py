@@ -1,9 +1,9 @@
 """A TCP proxy in front of PostgreSQL that can take the database away.
 
-Owns the forwarding and three ways to spoil it: cut (connections break, new ones are closed at
-once), frozen (bytes stay where they are, as behind a dead network), and the answer to one COMMIT
-lost. Of the protocol it understands only where a transaction begins and ends, and what a trace id
-looks like among its parameters.
+Owns the forwarding and three ways to disturb it: cut (connections break, new ones are closed at
+once), frozen (bytes stay where they are, as behind a dead network), and one COMMIT whose answer is
+lost. Of the protocol it knows only where a transaction begins and ends, and how a trace id looks
+among parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CONNECT_SECONDS: Final = 5.0
-# Simple queries, with their type and length in front: no text that a client writes looks like this.
+# Simple queries with type and length in front. No text that a client writes looks like this.
 _COMMIT: Final = b"Q\0\0\0\x0bCOMMIT\0"
 _BOUNDARIES: Final = (b"Q\0\0\0\x0aBEGIN\0", b"Q\0\0\0\x0dROLLBACK\0", _COMMIT)
 
@@ -32,18 +32,18 @@ class Condition(enum.Enum):
 
 
 class LostCommit(enum.Enum):
-    """What becomes of the COMMIT whose answer is lost."""
+    """What happens to the COMMIT whose answer is lost."""
 
     CARRIED_OUT = "carried out"
     NEVER_ARRIVED = "never arrived"
 
 
 class Transaction:
-    """What a client has sent since its transaction began, however it was cut on the way."""
+    """What a client has sent since its transaction began, whatever pieces it came in."""
 
     def __init__(self) -> None:
         self.sent = b""
-        self.is_committed = False  # the newest bytes ask for it
+        self.is_committed = False  # whether the newest bytes have a COMMIT
 
     def add(self, chunk: bytes | bytearray) -> None:
         if self.is_committed or self.sent.endswith(_BOUNDARIES):
@@ -53,7 +53,7 @@ class Transaction:
 
 
 class DatabaseProxy:
-    """One listening socket; every connection to it becomes one to the server of the DSN."""
+    """One listening socket. Each connection to it leads to one to the server of the DSN."""
 
     def __init__(self, dsn: str) -> None:
         self._target = dsn
@@ -61,13 +61,13 @@ class DatabaseProxy:
         self._changed = trio.Event()
         self._connections: set[trio.CancelScope] = set()
         self._losing: tuple[bytes, LostCommit] | None = None
-        self._deaf: trio.CancelScope | None = None  # the connection whose client hears nothing more
+        self._deaf: trio.CancelScope | None = None  # the connection that gets no answers
         self._port = 0
         self.commits_lost = 0
 
     @property
     def dsn(self) -> str:
-        """For the process that is to go through the proxy."""
+        """The DSN for the process that is to go through the proxy."""
         parts = urlsplit(self._target)
         user = parts.username or "postgres"
         return urlunsplit(
@@ -75,7 +75,7 @@ class DatabaseProxy:
         )
 
     def change(self, condition: Condition) -> None:
-        """From now on. Being cut breaks what is open; being frozen only stops it."""
+        """Set the condition. CUT breaks open connections; FROZEN only stops their bytes."""
         self._condition = condition
         self._changed.set()
         self._changed = trio.Event()
@@ -84,8 +84,10 @@ class DatabaseProxy:
                 scope.cancel()
 
     def lose_commit_of(self, trace_id: str, fate: LostCommit) -> None:
-        """Break the connection at the COMMIT of the first transaction that stores this trace id, before anybody hears
-        the answer. A transaction that is rolled back does not count."""
+        """Break the connection at the first COMMIT that stores this trace id, before its answer.
+
+        A transaction that is rolled back does not count.
+        """
         self._losing = (len(trace_id).to_bytes(4, "big") + trace_id.encode(), fate)
 
     async def listen(self, nursery: trio.Nursery) -> None:
@@ -99,7 +101,7 @@ class DatabaseProxy:
             try:
                 await self._forward(client, scope)
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # one side is gone, and with it the connection
+                pass  # one side is gone, so the connection ends
             finally:
                 self._connections.discard(scope)
                 await trio.aclose_forcefully(client)
@@ -153,15 +155,15 @@ class DatabaseProxy:
                     self._losing = None
                     self.commits_lost += 1
                     if fate is LostCommit.CARRIED_OUT:
-                        self._deaf = scope  # before it is sent: the answer may come at once
+                        self._deaf = scope  # set before sending: the answer may come at once
                         await server.send_all(chunk)
-                        await trio.sleep_forever()  # until the server has answered, or is gone
+                        await trio.sleep_forever()  # until the server has answered or is gone
                     break
             await server.send_all(chunk)
         scope.cancel()
 
     async def _wait_passable(self) -> None:
-        """No deadline: being frozen ends when the test says so, or with the proxy."""
+        """Wait until bytes may pass. No deadline: the test or the proxy's end ends a freeze."""
         while self._condition is Condition.FROZEN:
             await self._changed.wait()
 

@@ -1,4 +1,4 @@
-"""A way to the database on which nobody can hear notices, for as long as a test wants; all else passes by."""
+"""A way to the database that can block notices; everything else passes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTEN: Final = b"LISTEN"
 
 
 class DeafProxy(DatabaseProxy):
-    """Once deaf, it breaks every connection that listens or begins to: no LISTEN is ever carried out."""
+    """A proxy that, once deaf, breaks every connection that listens. So no LISTEN takes effect."""
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)

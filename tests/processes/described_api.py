@@ -1,7 +1,8 @@
-"""Schemathesis against a real process on PostgreSQL: it asks all that the API's description allows and forbids.
+"""Schemathesis against a real process on PostgreSQL: requests from the API's own description.
 
-The key opens everything, and every check of schemathesis.toml is on, with the one of
-schemathesis_checks.py: no undocumented answer, and no 5xx but the documented 503.
+It sends what the description allows and what it forbids. The key opens everything. Every check of
+schemathesis.toml is on, and that of schemathesis_checks.py: no undocumented answer, and no 5xx but
+the documented 503.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ async def ask_all_that_is_described(
 ) -> None:
     """Run for so many seconds, or once through the phases.
 
-    Raises AssertionError on a finding; schemathesis prints it with a request that repeats it.
+    Raises AssertionError on a finding. Schemathesis prints it with a request that repeats it.
     """
     key = await make_key(stores)
     await make_depot(stores, 5)
@@ -49,4 +50,4 @@ async def ask_all_that_is_described(
                 command, check=False, cwd=folder, env=os.environ | _HOOKS
             )
         assert (await shard.get("/healthz")).status_code == 200
-    assert ended.returncode == 0, "what it found stands above, each with a request that repeats it"
+    assert ended.returncode == 0, "the findings are above, each with a request that repeats it"

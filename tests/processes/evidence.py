@@ -1,4 +1,4 @@
-"""Fetching what `ownership.py` judges, and telling the sessions of many shards apart."""
+"""Fetch the rows that `ownership.py` judges, and tell the sessions of many shards apart."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from tests.processes.history import Event
 
 OWNED_EVENTS = """
-    SELECT workspace_id, device_id, sequence, recorded_at, shard_id, epoch, resource, token FROM events
+    SELECT workspace_id, device_id, sequence, recorded_at, shard_id, epoch, resource, token
+    FROM events
 """
-CYCLES = "SELECT workspace_id, slot_start_at, trigger, attempt, outcome, started_at, ended_at FROM poll_cycles"
+CYCLES = """
+    SELECT workspace_id, slot_start_at, trigger, attempt, outcome, started_at, ended_at
+    FROM poll_cycles
+"""
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -38,7 +42,7 @@ async def fetch_cycles(dsn: str) -> list[CycleRow]:
 
 
 async def fetch_connections(simulated: Simulated) -> list[Connection]:
-    """The provider's own log: every stream connection there ever was."""
+    """Return every stream connection that there was, from the provider's own log."""
     entries = await ask_simulator(simulated, "/sim/connections")
     return [
         Connection(entry["tenant"], entry["opened_at"], entry["closed_at"]) for entry in entries
@@ -46,7 +50,10 @@ async def fetch_connections(simulated: Simulated) -> list[Connection]:
 
 
 def generations_of(processes: Sequence[Process]) -> list[Generation]:
-    """What each process said of its commits; in place of an epoch its number, since it may have had several."""
+    """Return what each process logged of its commits.
+
+    A process may have had several epochs, so its number stands in place of an epoch.
+    """
     return [
         Generation(number, _logged(process.shard.child), process.killed)
         for number, process in enumerate(processes)
@@ -56,7 +63,7 @@ def generations_of(processes: Sequence[Process]) -> list[Generation]:
 def unify_epochs(
     processes: Sequence[Process], events: Iterable[Event], owned: Iterable[OwnedEvent]
 ) -> list[Event]:
-    """The events with the number of the process that wrote them in place of its epoch, -1 when none of these did."""
+    """Replace each event's epoch by the number of the process that wrote it, -1 if none did."""
     numbers = _number_by_session(processes)
     writers = {
         (event.workspace_id, event.device_id, event.sequence): (event.shard_id, event.epoch)
@@ -79,7 +86,7 @@ def _number_by_session(processes: Sequence[Process]) -> Mapping[tuple[str, int],
 
 
 def _logged(child: Child) -> list[Logged]:
-    """With a beginning, for a process that was killed before its first commit."""
+    """Return what a process logged, after an entry for one that was killed before any commit."""
     return [
         Logged("", 0, LONG_AGO),
         *(

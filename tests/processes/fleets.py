@@ -1,4 +1,4 @@
-"""What the shards of these tests collect: simulated fleets, and a depot whose vehicles only a client reports on."""
+"""The data for these tests: simulated fleets, and a depot whose data only a client sends."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ POLL_INTERVAL_SECONDS = 3
 
 
 async def make_key(stores: Stores) -> str:
-    """A key that opens everything."""
+    """Make a key that opens everything."""
     record, key = mint_key("test", list(Scope), None, None)
     await stores.keys.create_key(record)
     return key
 
 
 async def make_depot(stores: Stores, devices: int) -> Sequence[str]:
-    """A workspace that nobody collects for; its device ids."""
+    """Make a workspace that no shard collects for. Returns its device ids."""
     await stores.registry.put_workspace(
         DEPOT, name="Depot", active=True, poll_interval_seconds=3600, policy=Policy()
     )
@@ -56,7 +56,7 @@ async def make_depot(stores: Stores, devices: int) -> Sequence[str]:
 
 
 async def make_fleets(stores: Stores, simulated: Simulated, folder: Path) -> None:
-    """A workspace for each simulated tenant."""
+    """Make a workspace for each simulated tenant."""
     for tenant in simulated.tenants:
         await configure_fleet(
             stores.registry,

@@ -1,6 +1,6 @@
-"""Schemathesis over the served OpenAPI document, at length: `make fuzz-api`. Not part of `make test`.
+"""Schemathesis over the served OpenAPI document, at length: `make fuzz-api`, not `make test`.
 
-FUZZ_SECONDS bounds the run (120); FUZZ_SEED repeats one. Ends by itself, red on a finding.
+FUZZ_SECONDS bounds the run (120); FUZZ_SEED repeats one. It ends by itself, and fails on a finding.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Judging what a database holds after everything that was done to the processes that wrote it.
+"""Judge the stored history after everything that was done to the processes that wrote it.
 
-Owns the rules (spec.md, acceptance behaviour 2; FR-015), stated apart from the code that keeps
-them: it shares nothing with domain/acceptance.py or storage/. Pure: rows in, sentences out, no
-sentence is a good history. `rows.py` fetches.
+Owns the rules (acceptance behaviour 2; FR-015), stated apart from the code that keeps them: it
+shares nothing with domain/acceptance.py or storage/. Pure: rows in, sentences out. A good history
+gives no sentence. `rows.py` fetches the rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Event(NamedTuple):
-    """One row of events. `readings` are those that advanced."""
+    """One row of events. `readings` are those that advanced their signal."""
 
     workspace_id: str
     device_id: str
@@ -36,7 +36,7 @@ class Event(NamedTuple):
 
 
 class DeviceRow(NamedTuple):
-    """device_state and snapshot of one device."""
+    """One device's row of device_state and snapshot."""
 
     workspace_id: str
     device_id: str
@@ -46,7 +46,7 @@ class DeviceRow(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """An update that a client was told to be accepted, as this version of that device."""
+    """An update whose answer was "accepted", as this version of the device."""
 
     workspace_id: str
     device_id: str
@@ -63,9 +63,9 @@ class Logged(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """What one process said of its commits.
+    """What one process logged of its commits.
 
-    Killed, it may have committed one unit more than it had time to log.
+    A killed process may have committed one unit more than it logged.
     """
 
     epoch: int
@@ -74,15 +74,17 @@ class Generation(NamedTuple):
 
     @property
     def certain_before(self) -> datetime | None:
-        """Events recorded before this instant were all logged; None for all events of a process that ended in order.
+        """The instant before which every stored event must have been logged.
 
-        `committed_at` is read at the beginning of the unit, so the last unit logged lies behind it, perhaps in part.
+        None if the process ended in order: then all events must have been. `committed_at` is read
+        at the beginning of a unit, so events of the last logged unit may have been recorded after
+        it.
         """
         return self.logged[-1].committed_at if self.killed else None
 
 
 def find_faults(events: Iterable[Event], devices: Iterable[DeviceRow]) -> list[str]:
-    """Where snapshots, versions and event history disagree with each other."""
+    """Find where snapshots, versions and event history disagree."""
     by_device: defaultdict[Key, list[Event]] = defaultdict(list)
     for event in events:
         by_device[event.key].append(event)
@@ -117,8 +119,9 @@ def _faults_of_device(row: DeviceRow, history: Sequence[Event]) -> Iterable[str]
 
 
 def _fold(history: Iterable[Event]) -> tuple[dict[str, tuple[object, datetime]], list[str]]:
-    """The newest value of each signal, at equal times the one that came first; and readings that had no business in
-    an event, because nothing advanced by them.
+    """Fold events into the newest value of each signal; at equal times the first value stays.
+
+    Returns also the readings that should not be in an event, because they did not advance.
     """
     folded: dict[str, tuple[object, datetime]] = {}
     faults = []
@@ -134,7 +137,7 @@ def _fold(history: Iterable[Event]) -> tuple[dict[str, tuple[object, datetime]],
 
 
 def find_unstored(acknowledged: Iterable[Acknowledged], events: Iterable[Event]) -> list[str]:
-    """Updates that somebody was told to be accepted and that are not in the history, exactly once and as told."""
+    """Find acknowledged updates that are not in the history exactly once and as acknowledged."""
     stored = Counter(Acknowledged(*event.key, event.sequence, event.trace_id) for event in events)
     return [
         f"acknowledged, but stored {stored[each]} times: {each}"
@@ -144,7 +147,7 @@ def find_unstored(acknowledged: Iterable[Acknowledged], events: Iterable[Event])
 
 
 def find_miscounted(expected: Mapping[str, Collection[int]], events: Iterable[Event]) -> list[str]:
-    """Traces that do not have one of the numbers of events that they may have."""
+    """Find traces with a number of events that they may not have."""
     stored = Counter(event.trace_id for event in events)
     return [
         f"trace {trace_id} has {stored[trace_id]} events, not {sorted(counts)}"
@@ -154,7 +157,7 @@ def find_miscounted(expected: Mapping[str, Collection[int]], events: Iterable[Ev
 
 
 def find_unlogged(generations: Iterable[Generation], events: Iterable[Event]) -> list[str]:
-    """Where the records of the processes and the events that they wrote tell different stories, either way round."""
+    """Find where the processes' records and the events that they wrote differ, both ways."""
     by_epoch: defaultdict[int, list[Event]] = defaultdict(list)
     for event in events:
         by_epoch[event.epoch].append(event)
@@ -175,7 +178,10 @@ def _compare(generation: Generation, events: Sequence[Event]) -> Iterable[str]:
     for trace_id in logged.keys() | stored.keys():
         more_is_fine = trace_id in open_ended and stored[trace_id] >= logged[trace_id]
         if stored[trace_id] != logged[trace_id] and not more_is_fine:
-            yield f"epoch {generation.epoch} trace {trace_id}: logged {logged[trace_id]}, stored {stored[trace_id]}"
+            yield (
+                f"epoch {generation.epoch} trace {trace_id}: "
+                f"logged {logged[trace_id]}, stored {stored[trace_id]}"
+            )
 
 
 def _shorten(sequences: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
-"""What can befall a cluster, at random but by a seed: several things at a time, none of them twice to one process.
+"""Disturb a cluster at random, by a seed: several blows at a time, one at a time to each process.
 
-Owns the choice and the repair: whatever it breaks it mends before it ends. It must never judge.
+Owns the choice and the repair: it mends everything that it breaks before it ends. It must never
+judge.
 """
 
 from __future__ import annotations
@@ -23,17 +24,16 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS: Final = (0.2, 3.0)  # between two blows
 HARM_TTLS: Final = (0.1, 3.0)  # shorter and longer than a session lasts
-EXIT_SECONDS: Final = (
-    45.0  # a planned stop while other things go wrong: the sum of its budgets and a margin
-)
+EXIT_SECONDS: Final = 45.0  # a planned stop during other blows: its budgets and a margin
 KILL_BACKENDS: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE application_name LIKE 'lastheard/%' AND datname = current_database() AND random() < {share}
+    WHERE application_name LIKE 'lastheard/%' AND datname = current_database()
+        AND random() < {share}
 """
 
 
 class Nemesis:
-    """`proxies`: each shard's own way to the database."""
+    """Deals the blows, and counts them. `proxies`: each shard's own way to the database."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Nemesis:
         self._busy: set[str] = set()
 
     async def rage(self, seconds: float) -> None:
-        """Blows for so long; returns when everything that was broken is mended."""
+        """Deal blows for so many seconds. Returns when everything that was broken is mended."""
         harms = [
             self._kill,
             self._kill,
@@ -125,7 +125,7 @@ class Nemesis:
         await self._cluster.order_simulator("/sim/disconnect", abrupt=self._random.random() < 0.5)
 
     async def _slow_down(self) -> None:
-        """Providers answer late, or not at all, for a while."""
+        """Make providers answer late, or not at all, for a while."""
         self.blows["providers slow"] += 1
         order = partial(self._cluster.order_simulator, "/sim/faults")
         await order(faults="latency=0.7,http_503=0.2,retry_after=1")

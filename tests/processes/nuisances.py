@@ -1,4 +1,7 @@
-"""Ways to make a server write a log line without a good key: what to send, on a connection of its own each."""
+"""Requests without a good key that might make a server write a log line.
+
+Each is sent on its own connection.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ SENT: Final[dict[str, list[bytes]]] = {
 
 
 async def send(source: str, port: int, pieces: list[bytes], *, reset: bool) -> None:
-    """Send the pieces, each after a moment for an answer to the one before; then close, or reset, the connection."""
+    """Send the pieces, each after a moment for an answer. Then close or reset the connection."""
     try:
         async with await connect(source, port) as stream:
             for piece in pieces:
@@ -65,11 +68,11 @@ async def send(source: str, port: int, pieces: list[bytes], *, reset: bool) -> N
                     trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
     except (OSError, trio.BrokenResourceError):
-        pass  # the server was quicker to end it
+        pass  # the server ended the connection first
 
 
 async def send_a_body_after_the_answer(source: str, port: int) -> None:
-    """Over h2, to a stream that has ended, which makes Hypercorn's code fail."""
+    """Send a body over h2 to a stream that has ended, which makes Hypercorn's code fail."""
     client = H2Connection()
     client.initiate_connection()
     client.send_headers(
@@ -97,7 +100,7 @@ async def _wait_for_the_answer(client: H2Connection, stream: trio.SocketStream) 
 
 
 def nuisances(port: int, times: int) -> Iterator[Callable[[], Awaitable[None]]]:
-    """Every way so many times, from changing addresses."""
+    """Send every nuisance so many times, from changing addresses."""
     for number in range(times):
         for place, pieces in enumerate(SENT.values()):
             source = SOURCES[(number + place) % len(SOURCES)]

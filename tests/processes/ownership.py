@@ -1,8 +1,8 @@
-"""Judging who wrote what when many shards shared one database: never two effective owners.
+"""Judge which session wrote what on a shared database: there are never two effective owners.
 
-Owns the rules of docs/ownership.md as they show afterwards, in event rows, poll cycles and the
-providers' own log of connections; it shares no code with what keeps them. Pure: rows in, sentences
-out, no sentence is a good history.
+Owns the rules of docs/ownership.md as they show afterwards: in event rows, in poll cycles, and in
+the providers' own log of connections. It shares no code with what keeps them. Pure: rows in,
+sentences out. A good history gives no sentence.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-MAX_NAMED = 5  # of one kind of fault and one resource; the rest would say the same
+MAX_NAMED = 5  # faults named of one kind and resource; more would say the same
 
 
 class OwnedEvent(NamedTuple):
-    """One row of events, as far as ownership goes.
+    """One row of events, with its ownership.
 
-    `resource` and `token` are None for what no lease covered.
+    `resource` and `token` are None if no lease covered the update.
     """
 
     workspace_id: str
@@ -47,7 +47,7 @@ class CycleRow(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """One stream connection as the provider logged it, in seconds since the epoch; None while it is open."""
+    """One stream connection by the provider's log, in seconds since the epoch. None: it is open."""
 
     tenant: str
     opened_at: float
@@ -55,20 +55,21 @@ class Connection(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A span, in seconds since the epoch, in which a paused process cannot close what it had open."""
+    """A span in seconds since the epoch in which a paused process cannot close its connections."""
 
     begins_at: float
     ends_at: float
 
 
 def find_usurpations(events: Iterable[OwnedEvent]) -> list[str]:
-    """Where more than one owner wrote for a resource at a time, by the tokens that its events carry."""
+    """Find, by the tokens of events, where two owners wrote for a resource at a time."""
     by_resource: defaultdict[str, list[OwnedEvent]] = defaultdict(list)
     faults = []
     for event in events:
         if (event.resource is None) is not (event.token is None):
             faults.append(
-                f"{event.workspace_id}/{event.device_id} {event.sequence}: a token without a resource"
+                f"{event.workspace_id}/{event.device_id} {event.sequence}: "
+                "a token without a resource"
             )
         elif event.resource is not None:
             by_resource[event.resource].append(event)
@@ -79,7 +80,7 @@ def find_usurpations(events: Iterable[OwnedEvent]) -> list[str]:
 
 
 def _shared_tokens(events: Sequence[OwnedEvent]) -> Iterable[str]:
-    """One acquisition belongs to one session."""
+    """Find tokens that two sessions used. One acquisition belongs to one session."""
     sessions: defaultdict[int | None, set[tuple[str, int]]] = defaultdict(set)
     for event in events:
         sessions[event.token].add((event.shard_id, event.epoch))
@@ -91,7 +92,7 @@ def _shared_tokens(events: Sequence[OwnedEvent]) -> Iterable[str]:
 
 
 def _returning_tokens(events: Sequence[OwnedEvent]) -> Iterable[str]:
-    """Along the history of one device tokens never decrease."""
+    """Find tokens that decrease along the history of one device."""
     by_device: defaultdict[str, list[OwnedEvent]] = defaultdict(list)
     for event in events:
         by_device[event.device_id].append(event)
@@ -99,13 +100,14 @@ def _returning_tokens(events: Sequence[OwnedEvent]) -> Iterable[str]:
         for before, after in pairwise(sorted(history, key=lambda event: event.sequence)):
             if (after.token or 0) < (before.token or 0):
                 yield (
-                    f"{device_id} sequence {after.sequence} has token {after.token} after token {before.token} "
+                    f"{device_id} sequence {after.sequence} "
+                    f"has token {after.token} after token {before.token} "
                     f"at {before.sequence}"
                 )
 
 
 def _late_writers(events: Sequence[OwnedEvent]) -> Iterable[str]:
-    """Whatever device it concerns: nothing under an older token after the first event under a newer one."""
+    """Find events under an older token after the first event under a newer one, on any device."""
     successor_at: datetime | None = None
     for token, written in _by_falling_token(events):
         last = max(event.recorded_at for event in written)
@@ -123,9 +125,9 @@ def _by_falling_token(events: Sequence[OwnedEvent]) -> list[tuple[int, list[Owne
 
 
 def find_double_cycles(cycles: Iterable[CycleRow]) -> list[str]:
-    """Slots that were collected twice: two good ends, or two attempts at one time.
+    """Find slots that were collected twice: completed twice, or by two attempts at one time.
 
-    Runs on demand stand apart.
+    Runs on demand do not count.
     """
     by_slot: defaultdict[tuple[str, datetime], list[CycleRow]] = defaultdict(list)
     for cycle in cycles:
@@ -162,7 +164,10 @@ def _name(cycle: CycleRow) -> str:
 def find_overlaps(
     connections: Iterable[Connection], *, slack_seconds: float, paused: Sequence[Window] = ()
 ) -> list[str]:
-    """Tenants with two streams at one time for longer than `slack_seconds`, outside the pauses of a process."""
+    """Find tenants with two streams at one time, outside the pauses of a process.
+
+    Up to `slack_seconds` are allowed.
+    """
     by_tenant: defaultdict[str, list[Connection]] = defaultdict(list)
     for connection in connections:
         by_tenant[connection.tenant].append(connection)
@@ -179,7 +184,7 @@ def find_overlaps(
 def _doubled(
     tenant: str, one: Connection, other: Connection, slack_seconds: float, paused: Sequence[Window]
 ) -> Iterable[str]:
-    """`one` was opened first."""
+    """Find the overlap of two connections, of which `one` was opened first."""
     ends_at = min(
         float("inf") if one.closed_at is None else one.closed_at,
         float("inf") if other.closed_at is None else other.closed_at,
@@ -188,4 +193,7 @@ def _doubled(
         window.begins_at <= other.opened_at and ends_at <= window.ends_at for window in paused
     )
     if ends_at - other.opened_at > slack_seconds and not excused:
-        yield f"{tenant}: two streams for {ends_at - other.opened_at:.2f} s from {other.opened_at:.2f} on"
+        yield (
+            f"{tenant}: two streams for {ends_at - other.opened_at:.2f} s "
+            f"from {other.opened_at:.2f} on"
+        )

@@ -1,7 +1,8 @@
-"""A client that posts canonical updates as a machine does: one batch after the other, each until it has an answer.
+"""A client that posts canonical updates: one batch after the other, each until it has a verdict.
 
-Owns what it was told: every acknowledged update, every refusal. A batch that got no verdict is sent again as it was,
-under the same trace id; the API says that this is safe, and the tests hold it to that.
+Owns the answers it got: every acknowledged update, every refusal. It sends a batch without a
+verdict again unchanged, under the same trace id. The API says that this is safe, and the tests
+check it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from random import Random
 
 BATCH_SIZE = 20
-PAUSE_SECONDS = 0.002  # most of the time a request is on its way, so that most kills meet one
+PAUSE_SECONDS = 0.002  # so short that a kill mostly meets a request in flight
 RETRY_SECONDS = 0.1
 
 
 class Poster:
-    """Posts to wherever `shard_port` says."""
+    """Posts to `shard_port`, which may change."""
 
     def __init__(
         self,
@@ -47,14 +48,14 @@ class Poster:
         self._key = key
         self._random = random
         self._pause_seconds = pause_seconds
-        # An hour ago and a millisecond later for every reading: always news, never the future.
+        # Begin an hour ago and go on by a millisecond: each reading is new, none is in the future.
         self._observed_at = datetime.now(UTC) - timedelta(hours=1)
         self._answered = trio.Event()
         self._finishing = False
         self._ended = trio.Event()
 
     async def run(self) -> None:
-        """Until `finish`; a batch that waits for its verdict is brought to its end first."""
+        """Post until `finish`. The last batch is repeated until it has its verdict."""
         headers = {"authorization": f"Bearer {self._key}"}
         async with httpx.AsyncClient(
             headers=headers, timeout=ANSWER_SECONDS, trust_env=False
@@ -67,20 +68,20 @@ class Poster:
         self._ended.set()
 
     async def finish(self, seconds: float = 30.0) -> None:
-        """Make no further batch, and wait for the verdict on the last."""
+        """Begin no more batches, and wait for the last verdict."""
         self._finishing = True
         with trio.fail_after(seconds):
             await self._ended.wait()
 
     async def wait_for_verdicts(self, count: int, seconds: float = 30.0) -> None:
-        """Until so many more batches have their verdict."""
+        """Wait until so many more batches have their verdict."""
         target = sum(self.batches.values()) + count
         with trio.fail_after(seconds):
             while sum(self.batches.values()) < target:
                 await self._answered.wait()
 
     async def wait_for_refusal(self, seconds: float = 30.0) -> httpx.Response:
-        """The next answer that is no verdict."""
+        """Wait for the next answer that is no verdict, and return it."""
         known = len(self.refusals)
         with trio.fail_after(seconds):
             while len(self.refusals) == known:
@@ -88,7 +89,10 @@ class Poster:
         return self.refusals[known]
 
     def expected_events(self) -> dict[str, set[int]]:
-        """How many events each trace may have: all of its updates; without a verdict also none."""
+        """Return the numbers of events that each trace may have.
+
+        All of its updates must be there. Without a verdict none may be there as well.
+        """
         return {
             trace_id: {BATCH_SIZE} if known else {0, BATCH_SIZE}
             for trace_id, known in self.batches.items()
@@ -129,7 +133,7 @@ class Poster:
                     headers={"x-request-id": trace_id},
                 )
             except httpx.ConnectError:
-                pass  # nobody is there at the moment
+                pass  # no shard listens at the moment
             except httpx.TransportError:
                 self.broken_off += 1
             else:
@@ -144,8 +148,8 @@ class Poster:
             return
         results = answer.json()["results"]
         outcomes = {result["outcome"] for result in results}
-        # A duplicate is what was committed before its answer got lost; and a batch is committed as
-        # a whole.
+        # An update is a duplicate if its batch was committed and the answer was lost. A batch is
+        # committed as a whole.
         assert outcomes in ({"accepted"}, {"duplicate"}, {"stale", "duplicate"}), answer.text
         self.batches[trace_id] = True
         if outcomes == {"accepted"}:

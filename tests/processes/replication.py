@@ -1,8 +1,9 @@
-"""Two real PostgreSQL servers, one following the other, and what an operator does when the first one fails.
+"""Two real PostgreSQL servers, one following the other, and the steps of an operator's failover.
 
-Owns both servers, their folders and ports, and the link between them, which a test can freeze so that the standby falls
-behind. It promotes as an operator must: only when nothing of the old primary lives or writes any more. Made of the
-embedded server's own parts; these two listen on loopback, without a password, for the seconds of a test.
+Owns both servers, their folders and ports, and the link between them. A test can freeze the link,
+so that the standby falls behind. Promotion waits, as an operator must, until no process of the old
+primary lives or writes. It is built from parts of the embedded server. These two listen on loopback
+without a password, for the seconds of a test.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from signal import Signals
 
-# Below the prefix of tests/postgres.py and with its lock file, so that the next run ends what a
-# killed one left.
+# The folder has the prefix and the lock file of tests/postgres.py. So the next run ends the servers
+# of a run that was killed.
 _PREFIX: Final = "lastheard-run-pair-"
 _HOST: Final = "127.0.0.1"
 _BUDGET_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
 _STOP_SECONDS: Final = 10.0
-# What a process has written survives its death without fsync; only machines are not killed here.
+# No fsync: data that was written survives a killed process, and no test kills the machine.
 _SERVER: Final[Mapping[str, str]] = {
     **SETTINGS,
     "fsync": "off",
@@ -53,7 +54,7 @@ _LOG_SHOWN: Final = 2000
 
 
 class Server:
-    """One cluster and its postmaster: for shards over TCP, for the test over its socket."""
+    """One cluster and its postmaster. Shards reach it over TCP, the test over its socket."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.port: Final = port
@@ -64,11 +65,11 @@ class Server:
 
     @property
     def dsn(self) -> str:
-        """Of this server alone, whatever it is."""
+        """The DSN of this server alone, in either role."""
         return f"postgresql://postgres@{_HOST}:{self.port}/{DATABASE}"
 
     async def start(self, **settings: str) -> None:
-        """Bring it up as what its cluster says that it is; returns when it answers."""
+        """Start it in the role that its cluster has. Returns when it answers."""
         ours = {**_SERVER, "port": str(self.port), "listen_addresses": _HOST, **settings}
         with self._log.open("ab") as output:
             self._postmaster = await start_postmaster(
@@ -77,13 +78,13 @@ class Server:
         await self.wait_for("SELECT 1", "1")
 
     async def ask(self, question: str, database: str = "postgres") -> str | None:
-        """The first column of the first row, None without one."""
+        """Return the first column of the first row, or None without a row."""
         path = self.place.sockets / f".s.PGSQL.{self.port}"
         rows = await ask(path, question, database=database, timeout_seconds=_BUDGET_SECONDS)
         return rows[0] if rows else None
 
     async def wait_for(self, question: str, answer: str, database: str = "postgres") -> None:
-        """Until it answers so."""
+        """Ask until the answer is the wanted one."""
         said: str | None = None
         with trio.move_on_after(_BUDGET_SECONDS):
             while said != answer:
@@ -101,13 +102,13 @@ class Server:
         return datetime.fromisoformat(str(await self.ask("SELECT clock_timestamp()")))
 
     async def change(self, name: str, value: str) -> None:
-        """A setting, for open sessions too."""
+        """Change a setting, for open sessions too."""
         await self.ask(f"ALTER SYSTEM SET {name} = '{value}'")
         await self.ask("SELECT pg_reload_conf()")
         await self.wait_for(f"SHOW {name}", value)
 
     async def kill(self, number: Signals) -> None:
-        """End it by this signal to its postmaster; returns when none of its processes lives any more."""
+        """Send this signal to its postmaster. Returns when all of its processes have ended."""
         assert self._postmaster is not None
         os.kill(self._postmaster.pid, number)
         with trio.fail_after(_BUDGET_SECONDS):
@@ -115,7 +116,7 @@ class Server:
             await end_orphans(self.place.cluster)
 
     async def fall_silent(self) -> None:
-        """As a machine that lost its power looks from outside: what is open stays open, and nothing is answered."""
+        """Pause all processes, as if the machine lost power: connections stay open and silent."""
         assert self._postmaster is not None
         postmaster = psutil.Process(self._postmaster.pid)
         self._silent = [postmaster, *postmaster.children()]
@@ -124,7 +125,7 @@ class Server:
         await trio.lowlevel.checkpoint()
 
     async def stop(self) -> None:
-        """Politely first. Nothing when it does not run."""
+        """Stop it in order, or kill it. Does nothing if it does not run."""
         with trio.CancelScope(shield=True):
             for process in self._silent:
                 with suppress(psutil.NoSuchProcess):
@@ -147,20 +148,20 @@ class Server:
         await self._give_to_owner()
 
     async def start_following(self, port: int) -> None:
-        """Start as a standby of the server on this port, with what is in the cluster."""
+        """Start as a standby of the server on this port, with the data in the cluster."""
         (self.place.cluster / "standby.signal").touch()
         await self._give_to_owner()
         await self.start(primary_conninfo=f"host={_HOST} port={port} user=postgres")
 
     async def _give_to_owner(self) -> None:
-        """pg_basebackup runs as we do; the server refuses a cluster that is not its own."""
+        """Change the owner. pg_basebackup runs as our user, but a server must own its cluster."""
         for path in (self.place.cluster, *self.place.cluster.rglob("*")):
             os.chown(path, self.place.owner.uid, self.place.owner.gid, follow_symlinks=False)
         await trio.lowlevel.checkpoint()
 
 
 class Pair:
-    """A primary and its standby; the log travels over `link`."""
+    """A primary and its standby, and the link over which the standby follows."""
 
     def __init__(self, primary: Server, standby: Server, link: DatabaseProxy) -> None:
         self.primary = primary
@@ -168,31 +169,31 @@ class Pair:
         self.link = link
 
     async def make_synchronous(self) -> None:
-        """From now on a COMMIT is answered when the standby has it on disk."""
+        """From now on COMMIT is answered only when the standby has it on disk."""
         await self.primary.change("synchronous_standby_names", "*")
         await self.primary.wait_for("SELECT sync_state FROM pg_stat_replication", "sync")
 
     async def wait_caught_up(self) -> None:
-        """Until the standby shows all that the primary has written so far."""
+        """Wait until the standby shows everything that the primary has written so far."""
         written = await self.primary.ask("SELECT pg_current_wal_lsn()")
         await self.standby.wait_for(f"SELECT pg_last_wal_replay_lsn() >= '{written}'", "t")
 
     async def promote(self) -> None:
-        """What `pg_ctl promote` does; returns when the standby takes writes."""
+        """Promote the standby, as `pg_ctl promote` does. Returns when it takes writes."""
         assert await self.standby.ask(f"SELECT pg_promote(true, {_BUDGET_SECONDS:.0f})") == "t"
 
 
 def dsn_of(*servers: Server) -> str:
-    """What a shard is given that is to find whichever of them takes writes."""
+    """Return a DSN with both hosts, for a shard that has to find the one that takes writes."""
     hosts = ",".join(f"{_HOST}:{server.port}" for server in servers)
     return f"postgresql://postgres@{hosts}/{DATABASE}?target_session_attrs=read-write"
 
 
 @asynccontextmanager
 async def open_pair() -> AsyncIterator[Pair]:
-    """A migrated primary and an asynchronous standby that has caught up.
+    """Open a migrated primary and an asynchronous standby that has caught up.
 
-    Both are gone when the block ends.
+    Both are deleted at the end of the block.
     """
     async with AsyncExitStack() as stack:
         primary, standby = [
@@ -224,9 +225,9 @@ async def _open_server(port: int) -> AsyncIterator[Server]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """PostgreSQL cannot choose one by itself.
+    """Find free ports, because PostgreSQL cannot choose one.
 
-    Another process may be faster; then a start fails and says so.
+    If another process takes one first, the start fails and says so.
     """
     with_sockets = [socket.create_server((_HOST, 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in with_sockets]

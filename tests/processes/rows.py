@@ -1,4 +1,4 @@
-"""Fetching what `history.py` judges: from the tables, and from the records of a process."""
+"""Fetch the data that `history.py` judges, from the tables and from a process's records."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ EVENTS = (
     "SELECT workspace_id, device_id, sequence, recorded_at, epoch, trace_id, readings FROM events"
 )
 DEVICES = """
-    SELECT workspace_id, device_id, s.version AS state_version, n.version AS snapshot_version, document
+    SELECT workspace_id, device_id, s.version AS state_version, n.version AS snapshot_version,
+        document
     FROM device_state s JOIN snapshots n USING (workspace_id, device_id)
 """
 
 
 async def fetch_history(dsn: str) -> tuple[list[Event], list[DeviceRow]]:
-    """All events and all devices of a database that nobody writes to any more."""
+    """Return all events and devices of a database that no process writes to any more."""
     events = await trio.to_thread.run_sync(fetch, dsn, EVENTS)
     devices = await trio.to_thread.run_sync(fetch, dsn, DEVICES)
     return (
@@ -34,7 +35,7 @@ async def fetch_history(dsn: str) -> tuple[list[Event], list[DeviceRow]]:
 
 
 def generation_of(child: Child, *, killed: bool) -> Generation:
-    """What a shard's process said of its commits before it ended."""
+    """Return what a shard's process logged of its commits before it ended."""
     epochs = [record["epoch"] for record in child.events("session_begun")]
     assert len(epochs) == 1, f"this process had {len(epochs)} sessions"
     logged = [

@@ -1,8 +1,8 @@
-"""A check for `make fuzz-api`: a 422 for a request that the description allows has to be named here.
+"""A check for `make fuzz-api`: each 422 for a request that the description allows is listed here.
 
-The description says what a schema can say. What it cannot say are rules across members, rules about
-what is configured or what time it is, and the inside of a CSV. Any other 422 is a finding: then the
-description is wider than the API, and schemathesis.toml alone would not show it.
+A schema cannot state rules across members, rules about configuration or time, or the contents of a
+CSV. Any other 422 is a finding: then the description is wider than the API, and schemathesis.toml
+alone would not show it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def refusal_is_beyond_a_schema(_ctx: CheckContext, response: Response, case: Cas
     is_csv = case.media_type == "text/csv"
     for fault in response.json()["errors"]:
         if is_csv or (operation_id == "put_provider" and fault["pointer"].startswith("/settings")):
-            continue  # the inside of a CSV; settings, which each provider type defines
+            continue  # contents of a CSV; settings, which each provider type defines
         if not any(
             re.match(rule, fault["detail"]) for rule in _BEYOND_A_SCHEMA.get(operation_id, ())
         ):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/telematics-mvp"
 SHARD_ID = "shard-1"
-# Above every bound of the service's own (an ingest answer: 10 s), so that a test sees its answer
-# and not its own haste.
+# Longer than every limit of the service (10 s for an answer of ingest), so that a test gets the
+# service's answer and not its own timeout.
 ANSWER_SECONDS = 20.0
 
 
@@ -33,20 +33,20 @@ class Shard:
         return await self.client.get(path)
 
     async def runtime(self) -> Any:
-        """What the process says of itself."""
+        """Return the process's own part of /runtime."""
         answer = await self.get(f"{PREFIX}/runtime")
         assert answer.status_code == 200, answer.text
         return answer.json()["process"]
 
     async def wait_ready(self, seconds: float = PATIENCE_SECONDS) -> None:
         with trio.fail_after(seconds):
-            while (await self.get("/readyz")).status_code != 200:  # noqa: ASYNC110 another process has no event
+            while (await self.get("/readyz")).status_code != 200:  # noqa: ASYNC110
                 await trio.sleep(0.1)
 
     async def wait_unready(self, seconds: float = PATIENCE_SECONDS) -> httpx.Response:
-        """The first answer of /readyz that is a refusal."""
+        """Wait until /readyz refuses, and return its answer."""
         with trio.fail_after(seconds):
-            while (answer := await self.get("/readyz")).status_code == 200:  # noqa: ASYNC110 as above
+            while (answer := await self.get("/readyz")).status_code == 200:  # noqa: ASYNC110
                 await trio.sleep(0.1)
             return answer
 
@@ -60,9 +60,9 @@ async def open_shard(
     command: Sequence[str] = LASTHEARD,
     **settings: str,
 ) -> AsyncIterator[Shard]:
-    """`lastheard serve` until the end of the block, which kills it. Settings by their names without the prefix.
+    """Run `lastheard serve` during the block, and kill it at the end.
 
-    `command` runs the service in another way.
+    `settings`: by their names without the prefix. `command` runs the service in another way.
     """
     ours = {
         "dsn": dsn,
@@ -87,7 +87,7 @@ async def open_shard(
 
 
 def find_uncounted(runtime: Any) -> list[str]:
-    """The counting identities of design.md that do not hold in an answer of /runtime."""
+    """Find the counting identities that do not hold in an answer of /runtime."""
     frames, ingest = runtime["shard"]["frames"], runtime["ingest"]
     sums = {
         "frames": (

@@ -1,8 +1,8 @@
-"""Clients without a good key, as a process of their own: `python -m tests.processes.strangers PORT SECONDS`.
+"""Clients without a good key, as a process: `python -m tests.processes.strangers PORT SECONDS`.
 
-From 127.0.0.2, 200 connections that send requests with wrong keys as fast as they are answered; half of them always the
-same one. From 127.0.0.3, 1,100 connections that send half a head and wait. Whichever is closed is opened again. Prints
-one JSON line with what it did, and ends by itself.
+From 127.0.0.2, 200 connections send requests with wrong keys as fast as they are answered; half of
+them always use the same key. From 127.0.0.3, 1,100 connections send half a head and wait. Each
+closed connection is opened again. Prints one JSON line of counts, and ends by itself.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ async def send_wrong_keys(port: int, counts: Counter[str], *, same: bool) -> Non
 async def _send_wrong_keys(stream: trio.SocketStream, counts: Counter[str], *, same: bool) -> None:
     while True:
         key = SAME_KEY if same else f"lh_{secrets.token_hex(8)}_{secrets.token_hex(32)}"
-        head = f"GET /api/telematics-mvp/workspaces HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n\r\n"
+        head = "GET /api/telematics-mvp/workspaces HTTP/1.1\r\nHost: a\r\n"
+        head += f"Authorization: Bearer {key}\r\n\r\n"
         await stream.send_all(head.encode())
         answer = await stream.receive_some(65536)
         if not answer:

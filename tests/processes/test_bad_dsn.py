@@ -1,4 +1,4 @@
-"""A DSN that cannot be read: every command says what is wrong with it, and none repeats a piece of the password."""
+"""An unreadable DSN: every command says what is wrong, and none repeats a part of the password."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMANDS = (
     ("token", "create", "x"),
 )
 AT_ONCE = 3
-# One of each kind: tests/test_settings.py has the whole table.
+# One of each kind; tests/test_settings.py has the whole table.
 KINDS = (
     "slash",
     "at",
@@ -33,7 +33,7 @@ KINDS = (
 
 
 async def run_all(runs: list[tuple[tuple[str, ...], str]]) -> list[Child]:
-    """Each command with its DSN, a few at a time."""
+    """Run each command with its DSN, a few at a time."""
     children: dict[int, Child] = {}
     places = trio.CapacityLimiter(AT_ONCE)
 
@@ -62,7 +62,7 @@ async def test_no_command_repeats_any_of_a_password_that_broke_its_dsn(
 
 
 async def test_no_command_repeats_the_password_of_a_readable_dsn() -> None:
-    """The database does not answer, which is said with everything that may be said."""
+    """The database does not answer. The message names all parts of the DSN but the password."""
     dsn = f"postgresql://app:{LEFT}%2F{RIGHT}@127.0.0.1:1/fleet?password={LEFT}{RIGHT}"
     for command, child in zip(
         COMMANDS, await run_all([(command, dsn) for command in COMMANDS]), strict=True

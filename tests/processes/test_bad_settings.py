@@ -1,4 +1,4 @@
-"""What `lastheard` says and how it ends when something it was given is wrong: never a traceback, always the remedy."""
+"""`lastheard` with a wrong setting: it ends with a message that has the remedy, no traceback."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_a_scope_that_does_not_exist_makes_no_token(dsn: str) -> None:
 async def test_a_port_in_use_ends_only_the_second_process(
     dsn: str, postgres_stores: Stores
 ) -> None:
-    """Also with the same shard_id, as when somebody starts `lastheard serve` twice: it must not supersede it first."""
+    """The second process may have the same shard_id: it must not end the first one's session."""
     key = await make_key(postgres_stores)
     async with open_shard(dsn, key) as shard:
         await shard.wait_ready()

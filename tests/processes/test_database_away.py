@@ -1,7 +1,7 @@
-"""PostgreSQL goes away under load and comes back: nothing acknowledged is lost, and nobody has to lend a hand.
+"""PostgreSQL goes away under load and comes back: nothing acknowledged is lost, with no help.
 
-Cut off and frozen by a proxy, or killed and started again. Meanwhile clients are told to come back, streams stay
-connected and go on coalescing, and the probes say what is the matter.
+It is cut off or frozen by a proxy, or killed and started again. Meanwhile clients are told to come
+back, streams stay connected and coalesce, and the probes name the fault.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ FLEETS: Final = (
     "--seed",
     "3",
 )
-COALESCED_FRAMES: Final = 200  # that arrive while the database is away, at least
+COALESCED_FRAMES: Final = 200  # at least so many arrive while the database is away
 RETURN_SECONDS: Final = 20.0
-# A shard closes its streams when it can no longer trust its session; here it is away for a shorter
-# time than that.
+# A shard closes its streams when its trust window is over. Here the database is away for less than
+# that.
 TRUST_SECONDS: Final = "60"
-# Liveness has no excuse; a readiness probe has its own 3 s for the database.
+# Liveness does not ask the database. Readiness waits up to 3 s for it.
 ALIVE_SECONDS: Final = 1.0
 
 
 @dataclass
 class Scene:
-    """A shard at work: streams collected, a client posting, all going well."""
+    """A shard at work: streams are collected and a client posts."""
 
     shard: Shard
     simulated: Simulated
@@ -73,16 +73,16 @@ class Scene:
         )
 
     async def streams(self) -> list[tuple[str, int, str | None]]:
-        """Every stream connection there ever was, and how it ended."""
+        """Return every stream connection that there was, and how it ended."""
         entries = await ask_simulator(self.simulated, "/sim/connections")
         return [(entry["tenant"], entry["number"], entry["ending"]) for entry in entries]
 
 
 @asynccontextmanager
 async def at_work(dsn: str, shard_dsn: str, stores: Stores, folder: Path) -> AsyncIterator[Scene]:
-    """`dsn` is for the test, `shard_dsn` for the shard.
+    """Open a shard at work. `dsn` is for the test, `shard_dsn` for the shard.
 
-    In the end the poster has all its verdicts.
+    At the end of the block the poster has all its verdicts.
     """
     key = await make_key(stores)
     poster = Poster("post", await make_depot(stores, 10), key, Random(11))
@@ -107,7 +107,7 @@ def _streams_at_work(shard: Shard) -> int:
 async def go_through(
     scene: Scene, leave: Callable[[], Awaitable[object]], come_back: Callable[[], Awaitable[object]]
 ) -> None:
-    """The whole story, the same for every way of being away."""
+    """Check the whole course of an absence, which is the same for every kind."""
     shard, poster = scene.shard, scene.poster
     streams, frames_before = (
         await scene.streams(),
@@ -148,7 +148,7 @@ def assert_told_to_come_back(answer: httpx.Response) -> None:
 
 
 async def assert_history_is_exact(scene: Scene) -> None:
-    """After an end in order, so that nothing is pending any more."""
+    """Check the history after an ordered end, when nothing is pending any more."""
     child = scene.shard.child
     child.send(SIGTERM)
     assert await child.wait_ended() == 0, child.tail()
@@ -161,7 +161,7 @@ async def assert_history_is_exact(scene: Scene) -> None:
 
 
 async def _post_until_refused(shard: Shard) -> httpx.Response:
-    """Not the poster's own: its request may be one whose commit is waited for, for 10 s."""
+    """Post with another client, because the poster may be waiting up to 10 s for a commit."""
     with trio.fail_after(RETURN_SECONDS):
         while True:
             answer = await shard.client.post(f"{PREFIX}/ingest", json={"updates": []})
@@ -203,8 +203,8 @@ def _changer(proxy: DatabaseProxy, condition: Condition) -> Callable[[], Awaitab
 
 async def test_the_postmaster_is_killed_and_started_again(tmp_path: Path) -> None:
     with public_folder("lastheard-postmaster-") as folder:
-        # With the settings of a real one: what was acknowledged must survive, so nothing may be
-        # left to the cache.
+        # The server has a real one's settings. Acknowledged data must survive, so none may be only
+        # in a cache.
         server = EmbeddedPostgres(folder)
         try:
             await server.start()
@@ -249,7 +249,7 @@ async def test_a_commit_whose_answer_is_lost_is_stored_once(
         assert await shard.child.wait_ended() == 0
         assert len(shard.child.events("commit_was_unknown")) == 1
     events, devices = await fetch_history(dsn)
-    # The process found out by itself: no client heard of it.
+    # The process asked for the result by itself, so no client was refused.
     assert poster.refusals == []
     assert len(poster.acknowledged) == len(poster.batches) * BATCH_SIZE
     assert find_faults(events, devices) == []

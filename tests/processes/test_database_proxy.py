@@ -1,4 +1,4 @@
-"""The proxy's one piece of knowledge about the protocol: which bytes belong to one transaction."""
+"""What the proxy knows of the protocol: which bytes belong to one transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROLLBACK = b"Q\0\0\0\x0dROLLBACK\0"
 
 
 def committed(*chunks: bytes) -> list[bytes]:
-    """What each transaction had sent when it asked for its COMMIT."""
+    """Return what each transaction had sent when it asked for its COMMIT."""
     transaction, found = Transaction(), []
     for chunk in chunks:
         transaction.add(chunk)

@@ -1,6 +1,6 @@
-"""The systematic part of `make fuzz-api`: each constraint of the description kept once and broken once.
+"""The systematic part of `make fuzz-api`: keep each constraint of the description, and break it.
 
-It has no time limit of its own: one would leave operations out on a busy machine, without a word.
+It has no time limit: on a busy machine a limit would leave operations out without a message.
 """
 
 from __future__ import annotations

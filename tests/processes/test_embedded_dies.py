@@ -1,4 +1,4 @@
-"""Our own PostgreSQL is killed under `serve --embedded`, and other commands work on the folder beside it."""
+"""The embedded PostgreSQL is killed under `serve --embedded`, and other commands use its folder."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Served:
         return found[0].pid
 
     async def watch_probes(self) -> None:
-        """Both probes all the time, until cancelled."""
+        """Ask both probes until cancelled."""
         async with httpx.AsyncClient(base_url=self.probes, timeout=10.0, trust_env=False) as client:
             while True:
                 for path, statuses in self.statuses.items():
@@ -67,10 +67,10 @@ class Served:
                 await trio.sleep(0.05)
 
     async def wait_for_readiness(self, status: int) -> None:
-        """Until /readyz answers so, in answers from now on."""
+        """Wait until /readyz answers with this status. Earlier answers do not count."""
         seen = len(self.statuses["/readyz"])
         with trio.fail_after(BACK_SECONDS):
-            while status not in self.statuses["/readyz"][seen:]:  # noqa: ASYNC110 another process has no event
+            while status not in self.statuses["/readyz"][seen:]:  # noqa: ASYNC110
                 await trio.sleep(0.02)
 
 
@@ -87,7 +87,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Served]:
-    """`lastheard serve --embedded` on a data folder, ended in order."""
+    """Run `lastheard serve --embedded` on a data folder during the block, then end it in order."""
     async with open_child(*LASTHEARD, "serve", environment=environment(folder)) as child:
         started = await child.wait_for_record("service_started", BACK_SECONDS)
         try:
@@ -140,7 +140,7 @@ async def test_a_killed_postmaster_comes_back_by_itself(folder: Path) -> None:
 
 
 async def make_depot(served: Served, key: str) -> None:
-    """A workspace whose vans only a client reports on, made over the API."""
+    """Make a workspace over the API whose data only a client sends."""
     base = f"http://127.0.0.1:{served.port}{PREFIX}/workspaces/depot"
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(headers=headers, timeout=20.0, trust_env=False) as client:
@@ -190,7 +190,7 @@ async def test_an_adopted_server_is_restarted_under_the_same_dsn(
 
 
 async def until_another_answers(folder: Path, killed: int) -> int:
-    """The process id of another server on this folder, once it answers."""
+    """Wait until another server answers on this folder. Returns its process id."""
     cluster = folder / "postgresql" / "postgres" / "cluster"
     with trio.fail_after(BACK_SECONDS):
         while True:

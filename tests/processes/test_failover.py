@@ -1,8 +1,9 @@
-"""The primary fails and its standby is promoted, under load: a shard that knows both hosts finds the new one by itself.
+"""The primary fails under load and its standby is promoted: a shard finds the new primary itself.
 
-What may be lost is decided by how the standby follows: nothing acknowledged with a synchronous one, at most what the
-standby had not yet received with an asynchronous one. Either way the history on the new primary is whole.
-`pytest tests/processes/test_failover.py -s` prints how long each step took.
+The shard's DSN has both hosts. Nothing acknowledged is lost with a synchronous standby. With an
+asynchronous one, at most the data is lost that the standby had not received. Either way the history
+on the new primary is whole. `pytest tests/processes/test_failover.py -s` prints the time of each
+step.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.processes, pytest.mark.postgres]
 
 RETURN_SECONDS: Final = 30.0
-# Well before the listener, which began moments ago, asks by itself whether its server still writes:
-# every 10 s.
+# Every 10 s the listener asks whether its server still takes writes. It began moments ago, so this
+# is well before its first question.
 LEFT_SECONDS: Final = 6.0
 SESSIONS: Final = (
     f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lastheard/{SHARD_ID}'"
@@ -58,7 +59,10 @@ END_WAITS: Final = (
 
 
 class Failover(NamedTuple):
-    """Instants of one failover, in database time, and how many batches the client had begun when it was over."""
+    """The instants of one failover, in database time.
+
+    `batches` counts those that the client had begun when it was over.
+    """
 
     broken_at: datetime
     gone_at: datetime
@@ -68,7 +72,7 @@ class Failover(NamedTuple):
 
 @asynccontextmanager
 async def at_work_on(pair: Pair, folder: Path, *hosts: Server) -> AsyncIterator[Scene]:
-    """A shard that knows these hosts.
+    """Open a shard at work that knows these hosts.
 
     Everything is configured on the primary and judged on the standby.
     """
@@ -89,7 +93,7 @@ async def silent(primary: Server) -> None:
 
 
 async def fail_over(pair: Pair, scene: Scene, broken: Breakdown) -> Failover:
-    """As an operator does it: promote only when the old primary is certain to write no more."""
+    """Fail over as an operator does: promote only when the old primary can write no more."""
     broken_at = await pair.standby.now()
     await broken(pair.primary)
     gone_at = await pair.standby.now()
@@ -98,7 +102,7 @@ async def fail_over(pair: Pair, scene: Scene, broken: Breakdown) -> Failover:
 
 
 async def wait_resumed(scene: Scene) -> None:
-    """Until client and streams are served again; nobody lends a hand."""
+    """Wait until client and streams are served again, without any help."""
     shard, poster = scene.shard, scene.poster
     heard = len(shard.child.events("telematics_update_accepted"))
     await poster.wait_for_verdicts(5, RETURN_SECONDS)
@@ -120,7 +124,7 @@ def _streams_heard(shard: Shard, since: int) -> int:
 
 
 def acknowledged_of(poster: Poster, *, since: int) -> list[Acknowledged]:
-    """Of the batches that were begun after so many others."""
+    """Return the acknowledged updates of the batches begun after so many others."""
     later = set(list(poster.batches)[since:])
     return [each for each in poster.acknowledged if each.trace_id in later]
 
@@ -158,8 +162,10 @@ async def test_a_synchronous_standby_loses_nothing_acknowledged(tmp_path: Path) 
 async def test_a_unit_that_no_standby_confirmed_is_not_acknowledged(
     tmp_path: Path,
 ) -> None:
-    """A COMMIT that is broken off while it waits for the standby stands on the primary alone, for everyone to see. Who
-    asks there how it ended, and takes the answer for an acknowledgement, loses it with that primary.
+    """A COMMIT that is broken off while it waits for the standby is visible on the primary alone.
+
+    If the shard asks the primary and takes the answer for an acknowledgement, the data is lost with
+    that primary.
     """
     async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
         await pair.make_synchronous()
@@ -173,7 +179,7 @@ async def test_a_unit_that_no_standby_confirmed_is_not_acknowledged(
         await break_off_commit(pair, after=confirmed)
         await pair.primary.wait_for(
             WAIT_FOR_STANDBY, "t"
-        )  # whoever asked has the answer, and has to wait as well
+        )  # the shard asked and has the answer, and has to wait for the standby too
         failover = await fail_over(pair, scene, killed)
         await wait_resumed(scene)
         unknown = scene.shard.child.events("commit_was_unknown")
@@ -192,7 +198,7 @@ async def test_a_unit_that_no_standby_confirmed_is_not_acknowledged(
 
 
 async def break_off_commit(pair: Pair, *, after: int) -> None:
-    """End whoever waits for the standby until the unit after this one is committed without it."""
+    """End sessions that wait for the standby, until the next unit is committed without it."""
     with trio.fail_after(RETURN_SECONDS):
         while int(await pair.primary.ask(LAST_UNIT, DATABASE) or 0) == after:
             await pair.primary.ask(END_WAITS)
@@ -216,7 +222,7 @@ async def test_an_asynchronous_standby_loses_only_the_newest_history(
         name = f"asynchronous standby that fell behind, primary {broken.__name__}"
         report(name, failover, events, len(poster.acknowledged), len(missing))
 
-        assert missing, "the standby had everything: this proves nothing"
+        assert missing, "the standby had received everything, so nothing could get lost"
         assert find_unstored(poster.acknowledged[:followed], events) == []
         assert find_unstored(acknowledged_of(poster, since=failover.batches), events) == []
         assert find_faults(events, devices) == []
@@ -232,14 +238,14 @@ async def test_every_connection_follows_a_switchover_without_loss(
     async with open_pair() as pair, at_work_on(pair, tmp_path, pair.primary, pair.standby) as scene:
         shard = scene.shard
         assert await pair.primary.ask(LISTENERS) == "1"
-        # 1. It writes no more, but answers on: no connection breaks, so the pool must leave by
-        # itself.
+        # 1. The primary takes no more writes but still answers. No connection breaks, so the pool
+        # must leave by itself.
         fenced_at = await pair.primary.now()
         await pair.primary.change("default_transaction_read_only", "on")
         await shard.child.wait_for_record("ingest_commit_failed")
         with trio.fail_after(LEFT_SECONDS):
             await pair.primary.wait_for(f"{SESSIONS} AND backend_start < '{fenced_at}'", "0")
-        # 2. Roles change. The old primary comes back as a standby and stays the first of the hosts.
+        # 2. The roles change. The old primary returns as a standby and stays the first host.
         await pair.wait_caught_up()
         await pair.primary.stop()
         await pair.primary.start_following(pair.standby.port)

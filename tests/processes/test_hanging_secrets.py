@@ -1,4 +1,4 @@
-"""Connections whose secrets cannot be read: the process serves, collects what it can, and stops in time."""
+"""Unreadable secrets: the process serves, uses its other connections, and stops in time."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ pytestmark = [pytest.mark.processes, pytest.mark.postgres]
 STOP_SECONDS: Final = 25.0
 PROMPT_SECONDS: Final = 1.0
 WORKSPACES: Final = 6  # more than there are readers
-# The whole service, but a file's content never comes, as from a network file system that went away.
+# The whole service, but reading a file never ends, as on a network file system that went away.
 HANGING: Final = (
     sys.executable,
     "-c",
-    "import runpy, time, runtime.secret_files as files; files._read_bounded = lambda file: time.sleep(600); "
+    "import runpy, time, runtime.secret_files as files; "
+    "files._read_bounded = lambda file: time.sleep(600); "
     "runpy.run_module('lastheard', run_name='__main__')",
 )
 
 
 async def configure(shard: Shard, workspace_id: str, **credentials: str) -> None:
-    """A workspace with a polled connection for each credential, by provider_id.
+    """Make a workspace with a polled connection for each credential, by provider_id.
 
-    Nobody listens at their address.
+    No server listens at their address.
     """
     made = await shard.client.put(
         f"{PREFIX}/workspaces/{workspace_id}", json={"name": workspace_id}
@@ -67,7 +68,7 @@ async def configure(shard: Shard, workspace_id: str, **credentials: str) -> None
 
 
 async def run_now(shard: Shard, workspace_id: str) -> dict[str, str]:
-    """What a cycle found of each connection."""
+    """Run a cycle. Returns its result for each connection."""
     path = f"{PREFIX}/workspaces/{workspace_id}/cycles"
     asked = await shard.client.post(path, json={"when": "now"})
     assert asked.status_code == 202, asked.text
@@ -80,7 +81,7 @@ async def run_now(shard: Shard, workspace_id: str) -> dict[str, str]:
 
 
 async def watch(shard: Shard, slow: list[float]) -> None:
-    """Ask `/healthz` for ever; note answers that were not prompt."""
+    """Ask `/healthz` until cancelled, and note answers that were not prompt."""
     while True:
         asked_at = trio.current_time()
         assert (await shard.get("/healthz")).status_code == 200

@@ -1,4 +1,4 @@
-"""The checker sees what it is there to see: each kind of damage done to a good history is found, and nothing else."""
+"""The checker of histories finds each kind of damage to a good history, and nothing else."""
 
 from __future__ import annotations
 

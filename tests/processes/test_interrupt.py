@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM at any instant of the demo's life: it ends soon, says how, and leaves no process behind.
+"""Ctrl-C and SIGTERM at any instant of a demo: it ends soon, says how, and leaves no process.
 
-Three chains of demos run at a time, once for all tests of this file. Each chain has one data folder, empty at first:
-the next demo of a chain has to work with what the interrupted one left there, and the last one runs to a good end.
+Three chains of demos run at a time, once for all tests of this file. Each chain has one data
+folder, which is empty at first. The next demo of a chain works with what the interrupted one left
+there, and the last one runs to a good end.
 """
 
 from __future__ import annotations
@@ -28,27 +29,26 @@ STOP_SECONDS: Final = 15.0
 SILENCE_SECONDS: Final = 2.0
 EXIT_STOPPED_WHILE_STARTING: Final = 130
 INITDB: Final = "embedded_postgresql_initdb"
-RUNNING: Final = "\naddress  "  # the line that says so
+RUNNING: Final = "\naddress  "  # the line that says that it runs
 
 
 @dataclass(frozen=True)
 class Instant:
-    """When to interrupt: so many seconds after the process began, or after a sign of life.
+    """When to interrupt: `seconds` after the process began, or after a sign of life.
 
-    Then, again or not.
+    With `again_seconds` a second signal follows.
     """
 
     name: str
     seconds: float
     number: signal.Signals = SIGINT
-    after_first_line: bool = (
-        False  # of ours; before it the interpreter answers a signal as it likes
-    )
+    # Our own first line. Before it the interpreter alone handles signals.
+    after_first_line: bool = False
     after_record: str | None = None
     after_output: str | None = None
     again_seconds: float | None = None
     is_ours: bool = True
-    # Nobody waits for an ordered end: PostgreSQL may go on, and the next start adopts it.
+    # The end is not in order: PostgreSQL may go on, and the next start adopts it.
     is_violent: bool = False
 
 
@@ -86,7 +86,7 @@ INSTANTS: Final = tuple(instant for chain in CHAINS for instant in chain)
 
 @dataclass
 class Ending:
-    """What was seen of one demo and its end."""
+    """How one demo ended."""
 
     child: Child
     seconds: float
@@ -98,7 +98,7 @@ class Ending:
 
     @property
     def status(self) -> int:
-        """As a shell shows it.
+        """The exit status as a shell shows it.
 
         A second signal may meet an interpreter that has already put its handlers away.
         """
@@ -109,7 +109,7 @@ class Ending:
 
 @pytest.fixture(scope="module")
 def endings() -> dict[str, Ending]:
-    """By the names of the instants, and `last of N` for the demo that ends chain N."""
+    """Return endings by the names of the instants, and by `last of N` for the end of chain N."""
     found: dict[str, Ending] = {}
 
     async def run_all() -> None:
@@ -160,9 +160,9 @@ async def _reach(instant: Instant, child: Child) -> None:
 
 
 async def _wait_until_it_minds_signals(child: Child) -> None:
-    """Its first line takes SIGTERM over from the system: bit 14 of the signals caught, proc(5)."""
+    """Wait until its first line has set a handler for SIGTERM: bit 14 of SigCgt, see proc(5)."""
     with trio.fail_after(STOP_SECONDS):
-        while not _signals_caught(child.pid) >> (SIGTERM - 1) & 1:  # noqa: ASYNC110 the kernel has no event
+        while not _signals_caught(child.pid) >> (SIGTERM - 1) & 1:  # noqa: ASYNC110 no event
             await trio.sleep(0.005)
 
 
@@ -192,7 +192,7 @@ def test_it_ends_soon_and_the_exit_code_says_if_it_was_running(
 def _statuses(ending: Ending, name: str) -> tuple[int, ...]:
     if ending.was_running:
         return (0,)
-    # Both ends are "while starting"; the second signal, when there is one, may say its own name.
+    # Both endings are "while starting". If there is a second signal, the line may name that one.
     again = next(instant for instant in INSTANTS if instant.name == name).again_seconds is not None
     return (EXIT_STOPPED_WHILE_STARTING, 128 + SIGTERM) if again else (EXIT_STOPPED_WHILE_STARTING,)
 
@@ -206,7 +206,7 @@ def test_no_process_is_left(endings: dict[str, Ending], name: str) -> None:
 def test_only_postgresql_may_outlive_a_demo_that_ends_badly(
     endings: dict[str, Ending], name: str
 ) -> None:
-    """Killed, it can tell nobody; a second signal it still hears."""
+    """A killed demo can stop nothing. With a second signal it still stops its children."""
     assert endings[name].was_running
     may_be_left = ("postgres",) if name == "killed" else ()
     assert [left for left in endings[name].left if not left.startswith(may_be_left)] == []
@@ -223,6 +223,6 @@ def test_a_demo_on_the_same_folder_works_after_all_of_that(
 
 
 def test_the_instants_fell_on_both_sides_of_the_start(endings: dict[str, Ending]) -> None:
-    """If all of them came while it was starting, or none, the tests above would show half of what they say."""
+    """The tests above need both demos that were starting and demos that ran."""
     running = [name for name, ending in endings.items() if ending.was_running]
     assert 6 <= len(running) <= len(endings) - 8

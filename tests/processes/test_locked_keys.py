@@ -1,4 +1,4 @@
-"""A table that only requests need is locked, and requests pile up behind it: collecting goes on as if nothing were."""
+"""A locked table of keys makes requests pile up, while collecting goes on as before."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ async def test_a_locked_keys_table_does_not_pause_collecting(
     assert trust_lost == []
     assert {(look.alive, look.leases) for look in looks} == {(True, looks[0].leases)}
     assert looks[0].leases >= 1
-    # Every part of the time has its own: not only what was under way when the lock came.
+    # Each part of the time has commits of its own, not only the first, from before the lock.
     parts = [looks[at] for at in range(0, len(looks), len(looks) // 4)]
     assert all(later.events > earlier.events for earlier, later in pairwise(parts)), parts
     assert looks[-1].cycles >= looks[0].cycles + 3, (looks[0], looks[-1])
 
 
 async def look_for(database: Database, seconds: float) -> list[Look]:
-    """A look every quarter of a second."""
+    """Look every quarter of a second."""
     looks = []
     with trio.move_on_after(seconds):
         while True:
@@ -81,7 +81,7 @@ async def look_for(database: Database, seconds: float) -> list[Look]:
 
 @asynccontextmanager
 async def keys_locked(dsn: str) -> AsyncIterator[None]:
-    """Somebody's session holds the table of keys for the length of the block."""
+    """Lock the table of keys in another session during the block."""
     locked = trio.Event()
 
     async def hold(connection: Connection) -> None:
@@ -110,7 +110,7 @@ async def keys_locked(dsn: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def requests_of_many_clients(shard: Shard, key: str) -> AsyncIterator[None]:
-    """Each asks again as soon as it is answered, whatever the answer."""
+    """Run clients that each ask again as soon as they are answered, with any status."""
 
     async def ask_for_ever(client: httpx.AsyncClient) -> None:
         while True:

@@ -1,8 +1,8 @@
 """Three shards on one database: one of them is killed, paused, stopped in order, or joins.
 
 After each of these `end_and_judge` looks for the same faults: an acknowledged update lost or stored
-twice, two effective owners, a slot collected twice, a vehicle's stream opened twice, and counts that
-do not add up.
+twice, two effective owners, a slot collected twice, a vehicle's stream opened twice, and wrong
+counts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The checker of ownership sees what it is there to see: each kind of damage to a good history, and nothing else."""
+"""The checker of ownership finds each kind of damage to a good history, and nothing else."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def test_a_slot_that_was_completed_twice_is_found() -> None:
 
 def test_two_attempts_at_one_time_are_found() -> None:
     assert find_double_cycles([cycle(1, "abandoned", 0, 3.5), HANDED_OVER[1]]) == [
-        f"oldtown slot {NOON}: attempts schedule 1 (abandoned) and schedule 2 (completed) ran at one time"
+        f"oldtown slot {NOON}: "
+        "attempts schedule 1 (abandoned) and schedule 2 (completed) ran at one time"
     ]
     assert len(find_double_cycles([cycle(1, "running", 0, None), HANDED_OVER[1]])) == 1
 

@@ -1,4 +1,4 @@
-"""Pages of a list, turned across shards whose DSNs differ in text."""
+"""Pages of a list, asked from shards whose DSNs differ in text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody without a key can close the API, fill its log, or keep a probe from its answer."""
+"""Clients without a key cannot close the API, fill its log, or keep a probe from its answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.processes, pytest.mark.postgres]
 
 ATTACK_SECONDS: Final = 10.0
-BEGINS_SECONDS: Final = 1.0  # until all of the strangers have connected
+BEGINS_SECONDS: Final = 1.0  # until all strangers have connected
 ANSWER_SECONDS: Final = 5.0
 CLIENTS: Final = 4
 NUISANCE_TIMES: Final = 40
@@ -35,7 +35,7 @@ NUISANCE_TIMES: Final = 40
 async def count_answers(
     ask: Callable[[], Awaitable[int]], seconds: float, pause_seconds: float
 ) -> Counter[str]:
-    """Ask again and again; how often each status came, or which exception instead."""
+    """Ask again and again. Counts each status, or the exception in its place."""
     answers: Counter[str] = Counter()
     until = trio.current_time() + seconds
     while trio.current_time() < until:
@@ -48,7 +48,7 @@ async def count_answers(
 
 
 async def ask_anew(url: str, key: str | None = None) -> int:
-    """On a connection of its own."""
+    """Ask on a new connection."""
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(
         timeout=ANSWER_SECONDS, trust_env=False, headers=headers
@@ -103,7 +103,7 @@ async def test_good_keys_and_probes_are_answered_while_strangers_flood(
     print(f"strangers {did}\ngood {dict(good)}\nprobes {dict(probes)}\ntraffic {traffic}")
     assert did["half_open"] >= 1100, did
     assert good["200"] >= 0.95 * good.total(), (good, did)
-    assert good["200"] >= 5  # however busy the machine is
+    assert good["200"] >= 5  # also on a busy machine
     assert probes == {"200": probes.total()}, (probes, did)
     assert probes.total() >= 5
     assert shard.child.events("http_connection_failed") == []
@@ -114,7 +114,7 @@ async def test_strangers_write_at_most_one_line_of_a_kind(
     dsn: str, postgres_stores: Stores
 ) -> None:
     key = await make_key(postgres_stores)
-    # So long a session that a busy machine does not write lines about it.
+    # With so long a TTL, a busy machine does not cause log lines about the session.
     async with open_shard(dsn, key, ttl_seconds="120") as shard:
         await shard.wait_ready()
         quiet = len(shard.child.records)
@@ -128,7 +128,7 @@ async def test_strangers_write_at_most_one_line_of_a_kind(
     minutes = 1 + int(took // 60)
     assert {event: count for event, count in lines.items() if count > minutes} == {}
     assert len(said) < 20_000 * minutes
-    # The ways are still ways, and the limit was at work: each failure wanted a line of its own.
+    # The nuisances still caused failures, and the limit on log lines was at work.
     failures, told = traffic["contained_failures"], lines["http_connection_failed"]
     assert failures > minutes
     assert traffic["log_lines_suppressed"] >= failures - told

@@ -1,6 +1,7 @@
-"""A second process with the same shard_id: the first one ends by itself and says why, and history stays exact.
+"""A second process with the same shard_id: the first one ends and says why; history stays exact.
 
-It happens by a copied configuration, or when an orchestrator starts the new container before it has ended the old one.
+This happens with a copied configuration, or when an orchestrator starts the new container before it
+has ended the old one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.processes, pytest.mark.postgres]
 
 EXIT_SUPERSEDED: Final = 75
-# A unit finds out at once, a heartbeat after 5 s; then the steps of the ordered end have their
+# A unit notices at once, a heartbeat after 5 s. Then the steps of the ordered end have their
 # budgets.
 SUPERSEDED_SECONDS: Final = 30.0
 FLEETS: Final = ("--devices", "20", "--tenants", "2", "--rate", "8", "--seed", "9")
@@ -38,8 +39,8 @@ async def test_the_first_process_ends_and_the_second_leaves_no_gap(
 ) -> None:
     key = await make_key(postgres_stores)
     vans = await make_depot(postgres_stores, 20)
-    # Each process has a client of its own, on its own vehicles: what one of them asks again can
-    # only be its own.
+    # Each process has its own client with its own vehicles. So an update that is sent again was
+    # sent by the same client before.
     first_poster, second_poster = (
         Poster(n, vans[i::2], key, Random(i)) for i, n in enumerate(("first", "second"))
     )

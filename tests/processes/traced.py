@@ -35,7 +35,7 @@ def trace(root: str, out: Path) -> None:
 
 
 def drop_unknown_settings(source: str) -> None:
-    """Remove settings that the checkout does not have yet; `lastheard` refuses to start with them."""
+    """Remove settings that the checkout does not know: `lastheard` refuses to start with them."""
     for name in list(os.environ):
         prefix, _, setting = name.partition("LASTHEARD_")
         is_ours = not prefix and setting and not setting.startswith("SECRET_")

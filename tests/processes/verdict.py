@@ -30,7 +30,7 @@ SLACK_SECONDS: Final = 1.0  # two sides never agree to the millisecond on when a
 
 
 async def end_and_judge(cluster: Cluster) -> list[str]:
-    """End clients and processes in order. Returns every fault that a checker finds, in sentences."""
+    """End clients and processes in order. Returns each fault that a checker finds, in words."""
     await cluster.finish_posters()
     faults = []
     for shard_id, process in cluster.running.items():
