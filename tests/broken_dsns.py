@@ -1,4 +1,4 @@
-"""DSNs that cannot be read because of the password in them, and the search for what was repeated of it."""
+"""DSNs that cannot be read because of their password, and a search for repeated parts of it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Fixtures every folder may use: a database of its own for each test, and the stores on twin or PostgreSQL.
+"""Fixtures that every folder may use: a database for each test, and the stores on it.
 
-One server and one migrated template a run; `CREATE DATABASE … TEMPLATE` costs a test a few milliseconds.
+A run has one server and one migrated template. `CREATE DATABASE … TEMPLATE` costs a test a few
+milliseconds.
 """
 
 from __future__ import annotations

@@ -44,8 +44,9 @@ class VersionAbsent(Exception):
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """The DSN of a server with an empty database `lastheard`, for the length of the block. For synchronous code:
-    it calls `trio.run` itself. Raises VersionAbsent.
+    """Run a server with an empty database `lastheard` for the block, and give its DSN.
+
+    For synchronous code: it calls `trio.run` itself. Raises VersionAbsent.
     """
     given = os.environ.get("LASTHEARD_TEST_DSN")
     if given:
@@ -77,8 +78,9 @@ def find_binaries(major: int) -> Binaries:
 
 @contextmanager
 def public_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder that every user may pass through, as a server run by root's deputy has to; pytest's own
-    are closed to others.
+    """Make a temporary folder that every user may pass through, for the length of the block.
+
+    A server that root runs as another user needs it. pytest's own folders are closed to others.
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     try:

@@ -30,7 +30,9 @@ ASKED: Final[Mapping[str, str]] = {
     "FR-007": "the worklist, with reason and recency",
     "FR-008": "every consumer reads values and freshness from one contract",
     "FR-009": "indicators for each workspace",
-    "FR-010": "clear boundaries between transport, interpretation, acceptance, persistence and reads",
+    "FR-010": (
+        "clear boundaries between transport, interpretation, acceptance, persistence and reads"
+    ),
     "FR-011": "streams, envelopes and polls share one acceptance path",
     "FR-012": "health is computed at request time; no verdict is stored",
     "FR-013": "commands are judged by shared persisted state",
@@ -47,7 +49,9 @@ ASKED: Final[Mapping[str, str]] = {
     "acceptance 4": "an unresolved or conflicting identity is rejected, visibly",
     "acceptance 5": "several readers see the same values and times",
     "acceptance 6": "the health rows, with age and reason",
-    "acceptance 7": "stale and configured-no-data devices with reason and recency; the same shape when empty",
+    "acceptance 7": (
+        "stale and configured-no-data devices with reason and recency; the same shape when empty"
+    ),
     "acceptance 8": "the grace breach, to the second",
     "acceptance 9": "a schedule that would synchronise starts is refused",
     "acceptance 10": "the records of a cycle can be followed end to end",
@@ -112,7 +116,10 @@ def _acceptances(text: str) -> set[str]:
 
 
 def held_by(root: Path = ROOT) -> dict[str, list[str]]:
-    """Id -> the tests that hold it, as pytest names them; a whole file where its docstring names the id."""
+    """Each id with the tests that hold it, as pytest names them.
+
+    A file holds an id that its docstring names.
+    """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path in sorted((root / "tests").rglob("test_*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -140,7 +147,8 @@ def document(held: Mapping[str, Iterable[str]]) -> str:
     lines = [
         "# What was asked for, and the tests that hold it",
         "",
-        "Made by `make docs` from the names and docstrings of the tests; a test compares. The ids are the customer's.",
+        "Made by `make docs` from the names and docstrings of the tests; a test compares. "
+        "The ids are the customer's.",
         "",
         "| id | asked for | held by |",
         "| --- | --- | --- |",

@@ -61,7 +61,7 @@ async def test_a_folder_given_as_a_relative_path_is_one_too(folder: Path) -> Non
 
 
 async def test_links_inside_the_folder_are_followed(folder: Path) -> None:
-    """As Kubernetes mounts a Secret: each file a link into `..data`, and that a link to a dated folder."""
+    """Kubernetes mounts a Secret so: files link into `..data`, and that links to a dated folder."""
     (folder / "..2026_11_28").mkdir()
     (folder / "..2026_11_28" / "key").write_text("mounted")
     (folder / "..data").symlink_to("..2026_11_28")
@@ -180,7 +180,7 @@ async def test_a_link_that_changes_after_the_first_look_leads_nowhere(
 
 @pytest.fixture
 def dead_mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Reading any file hangs in its thread until the event is set, as in a network file system that went away."""
+    """Make reading a file hang until the event is set, as on a network file system that is away."""
     back = threading.Event()
     read = SecretReference.resolve
 

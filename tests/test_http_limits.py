@@ -1,4 +1,4 @@
-"""The settings of the listeners and their limits: what cannot work is refused with what to change."""
+"""The settings of the listeners and their limits: a refusal says what to change."""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ def test_settings_made_by_hand_do_not_repeat_a_dsn_either(dsn: str, says: str) -
         "postgresql:///d",
         "postgresql://app@/d?host=/var/run/postgresql&port=5432",
         "postgresql://app:pw@%2Fvar%2Frun%2Fpostgresql/d",
-        "postgresql://app:pw@[::1]:5432,db-2.example:5433,10.0.0.3/d?target_session_attrs=read-write",
+        "postgresql://app:pw@[::1]:5432,db-2.example:5433,10.0.0.3/d"
+        "?target_session_attrs=read-write",
         "postgresql://app@/d?host=h1,h2&port=1,2&sslmode=verify-full&application_name=x",
         "postgresql://h/d?options=-c%20statement_timeout%3D3000&password=a%26b",
         "postgresql://h",

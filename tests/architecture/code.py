@@ -45,11 +45,12 @@ def no_docstring(module: Module) -> list[str]:
 
 
 def reads_wall_clock(module: Module) -> list[str]:
-    """A reading of the machine's wall clock, called or handed on, outside the clock's own module."""
+    """Reads of the wall clock outside the clock's own module, also of a function handed on."""
     if str(module.path) in CLOCK_MODULES:
         return []
     return [
-        f"{node.lineno}: {module.name_of(node)} reads the wall clock; take a Clock, or `now`, as an argument"
+        f"{node.lineno}: {module.name_of(node)} reads the wall clock; "
+        "take a Clock, or `now`, as an argument"
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute | ast.Name)
         and isinstance(node.ctx, ast.Load)
@@ -74,7 +75,10 @@ def _what(node: ast.AST) -> str:
 
 
 def enters_over_the_bridge(module: Module) -> list[str]:
-    """`async with aio_as_trio(…)` and `async for … in aio_as_trio(…)`: a cancellation between loses what they hold."""
+    """`async with aio_as_trio(…)` and `async for … in aio_as_trio(…)`.
+
+    A cancellation between entering and leaving loses what they hold.
+    """
     found: list[str] = []
     for node in ast.walk(module.tree):
         entered: Sequence[ast.expr] = ()

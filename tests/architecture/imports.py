@@ -1,7 +1,7 @@
-"""Who may import whom. Each rule takes one module and returns what is wrong with it, as `line: sentence`.
+"""The rules of imports. Each takes a module and returns what is wrong with it, as `line: sentence`.
 
-Imports run downwards only: what stands on a lower floor knows nothing of the floors above, so the rules of the domain
-can be read, tested and trusted alone.
+Imports run downwards only: a lower floor knows nothing of the floors above. So the rules of the
+domain can be read, tested and trusted alone.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Module:
     def imports(self) -> Iterator[tuple[int, str]]:
         """(line, dotted name) of everything imported, also for type checking only.
 
-        A type is a dependency too. `from a import b` is `a.b`, whether b is a module or a name in one.
+        A type is a dependency too. `from a import b` is `a.b`, for a module b and for a name b.
         """
         yield from self._imports_in(ast.walk(self.tree))
 
@@ -100,7 +100,7 @@ class Module:
         return known
 
     def name_of(self, node: ast.expr) -> str:
-        """The dotted name an expression stands for, with imports resolved; empty when it is none."""
+        """The dotted name that an expression stands for, with imports resolved; empty if none."""
         if isinstance(node, ast.Name):
             return self._aliases.get(node.id, node.id)
         if isinstance(node, ast.Attribute):
@@ -144,7 +144,7 @@ def _modules_in(folders: tuple[str, ...]) -> tuple[Module, ...]:
 
 
 def project_files() -> list[Path]:
-    """Everything under version control, or about to be: what git tracks or does not ignore, and is there."""
+    """The files in the tree that git tracks, or does not ignore."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,

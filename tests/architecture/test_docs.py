@@ -1,4 +1,4 @@
-"""The documents against the code: settings, log records, reasons, commands, and every path and link they name."""
+"""The documents against the code: settings, log records, reasons, commands, paths and links."""
 
 from __future__ import annotations
 
@@ -90,7 +90,11 @@ def logged_events() -> frozenset[str]:
 
 @cache
 def logged_fields() -> frozenset[str]:
-    """Keywords of log calls, of `bind` and of an EdgeLog's methods, and the keys that actors/records.py writes."""
+    """The fields that log records may have.
+
+    They are keywords of log calls, of `bind` and of an EdgeLog's methods, and the keys that
+    actors/records.py writes.
+    """
     methods = LOG_METHODS | {"bind", "failed", "recovered"}
     fields = {
         keyword.arg
@@ -197,7 +201,10 @@ def test_every_decision_has_its_four_parts() -> None:
 
 
 def test_a_document_that_is_wrong_is_noticed() -> None:
-    table = "| event | when | fields |\n| --- | --- | --- |\n| `no_such_event` | never | `shard_id`, `no_such_field` |"
+    table = (
+        "| event | when | fields |\n| --- | --- | --- |\n"
+        "| `no_such_event` | never | `shard_id`, `no_such_field` |"
+    )
     assert missing_records(table) == ["no_such_event", "no_such_event: no_such_field"]
     assert missing_paths(
         "see `storage/sql/nothing.sql`, `storage/sql/`, `providers/<type>/wire.py`"

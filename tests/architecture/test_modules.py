@@ -1,4 +1,4 @@
-"""FR-010: the rules of the house over every module, and proof on bad snippets that each rule can refuse."""
+"""FR-010: the rules of the house over every module, and bad snippets that each rule refuses."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ NOT_SHIPPED = ("storage.memory",)
 
 
 def missing_packages(listed: Iterable[str], found: Iterable[str]) -> list[str]:
-    """Packages that the wheel would miss, and listed ones that do not exist or must not be shipped."""
+    """Packages that the wheel would miss, and listed ones that it must not or cannot carry."""
     listed = set(listed)
     shipped = {name for name in found if not name.startswith(NOT_SHIPPED)}
     return [f"not listed: {name}" for name in sorted(shipped - listed)] + [
@@ -58,7 +58,7 @@ def repeated_classes(modules: Iterable[Module]) -> dict[str, list[str]]:
 def unpackaged_data(
     files: Iterable[PurePosixPath], package_data: dict[str, list[str]]
 ) -> list[str]:
-    """Files inside packages that are neither Python nor declared as package data, so the wheel would miss them."""
+    """Files in packages that the wheel would miss: neither Python nor declared as package data."""
     patterns = [
         f"{package.replace('.', '/')}/{pattern}"
         for package, globs in package_data.items()

@@ -1,4 +1,4 @@
-"""`lastheard demo` and `lastheard simulate`: what the environment and wrong flags must not do to them."""
+"""`lastheard demo` and `lastheard simulate`: the environment and wrong flags do them no harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Property tests judge rules, not the speed of the machine that happens to run them: no deadline per example."""
+"""Property tests have no deadline per example: they judge rules, not the machine's speed."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def fold(**facts: Any) -> DeviceFold:
 
 
 def facts(**changes: Any) -> HealthFacts:
-    """Everything in order: collected a minute ago, one value, received and observed a minute ago."""
+    """A device in order: one value, collected, received and observed a minute ago."""
     plain = HealthFacts(
         workspace=HARBOUR_LINES,
         connection=TRAM_AND_BUS,

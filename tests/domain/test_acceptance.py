@@ -254,6 +254,8 @@ def test_zero_and_false_are_values() -> None:
 def test_an_exception_leaves_the_fold_as_it_was() -> None:
     device = fold(document={"soc_percent": (80, ago(minutes=5))})
     before = astuple(deepcopy(device))
+    yesterday: Any = "yesterday"
+    readings = (reading("soc_percent", 81), reading("speed_kmh", 1, yesterday))
     with pytest.raises(AttributeError):
-        judge(update(reading("soc_percent", 81), reading("speed_kmh", 1, "yesterday")), device, NOW)  # type: ignore[arg-type]
+        judge(update(*readings), device, NOW)
     assert astuple(device) == before

@@ -1,4 +1,7 @@
-"""Which submissions wait for locked rows: exactly those that need one, and those that would overtake one that waits."""
+"""Submissions that wait for locked rows: those that need one, and those that would overtake.
+
+A submission would overtake if one that came before it waits and their order matters.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ def part(queue: Sequence[Submission], *locked: Key) -> tuple[list[Submission], l
     return divide([(submission, claim_of(submission)) for submission in queue], locked)
 
 
-# --- Which rows a submission needs ------------------------------------------------------------------------------------
+# --- Which rows a submission needs ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_a_submission_needs_the_rows_that_its_unit_locks(
     assert part([submission], *elsewhere) == ([submission], [])
 
 
-# --- Which must not overtake which ------------------------------------------------------------------------------------
+# --- Which must not overtake which ----------------------------------------------------------------
 
 LOCK = (DEVICE, W, "locked")
 STUCK = of("locked", "x-locked")
@@ -175,7 +178,7 @@ def test_who_waits_for_one_that_waits_holds_up_others_in_turn() -> None:
     assert part([*chain, aside], (DEVICE, W, "0")) == ([aside], chain)
 
 
-# --- Whatever the queue -----------------------------------------------------------------------------------------------
+# --- Whatever the queue ---------------------------------------------------------------------------
 
 names = st.sampled_from(("a", "b", "c", "d"))
 both = st.builds(lambda name: of(name, f"x-{name}"), names)
@@ -212,7 +215,7 @@ def devices(submission: Submission) -> set[str]:
 
 
 def must_keep_order(first: Submission, second: Submission) -> bool:
-    """The rule again, in the words of what would go wrong, and knowing which names are of one device."""
+    """The rule again, by what would go wrong, and with the names of one device known."""
     if devices(first) & devices(second):
         return True  # an older value after a newer one
     of_first = {item.provider_id for item in (first.cursor, *first.facts) if item}
@@ -247,7 +250,10 @@ def test_whatever_the_queue_nothing_is_lost_doubled_or_overtaken(
 def test_nothing_waits_without_a_locked_row_behind_it(
     queue: list[Submission], locked: set[Key]
 ) -> None:
-    """So once the rows are free, everything is; and what does not wait for the first one is free without it."""
+    """Once the rows are free, nothing waits.
+
+    A submission that does not wait for the first one is free without it.
+    """
     _, waiting = part(queue, *locked)
     assert part(waiting) == (waiting, [])
     if waiting:

@@ -1,4 +1,4 @@
-"""Why a device is not fresh: each reason from stored facts, and the order in which they are found."""
+"""The reason for a state: each from stored facts, and the order in which they are found."""
 
 from __future__ import annotations
 

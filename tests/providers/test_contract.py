@@ -1,4 +1,4 @@
-"""Every provider fulfils the protocols that the actors know, and speaks only of signals in the catalogue."""
+"""Every provider fulfils the actors' protocols, and uses signals of the catalogue only."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Names:
 
 @asynccontextmanager
 async def _silent_server() -> AsyncIterator[tuple[int, list[bytes]]]:
-    """The port of a server that writes down what it hears first on each connection, and says nothing."""
+    """The port of a server that notes what each connection sends first, and never answers."""
     heard: list[bytes] = []
 
     async def hear(stream: trio.SocketStream) -> None:

@@ -327,7 +327,7 @@ async def test_a_limiter_that_nobody_keeps_is_forgotten(pool: HttpPool) -> None:
 
 
 async def test_standing_in_line_does_not_count_against_the_deadline() -> None:
-    """Eight calls of 20 ms through one connection take longer than each one's deadline of 120 ms."""
+    """Eight calls of 20 ms through one connection take longer than a call's deadline of 120 ms."""
 
     async def dawdle(_: Asked) -> Reply:
         await trio.sleep(0.02)

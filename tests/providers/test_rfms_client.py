@@ -259,7 +259,10 @@ async def test_a_run_stops_at_its_page_cap(provider: Rfms) -> None:
 
 
 async def test_a_long_history_is_caught_up_with_run_by_run(provider: Rfms) -> None:
-    """A maker with one record every minute, two on a page, followed by runs of three pages: nothing is left out."""
+    """Runs of three pages read all records of a maker.
+
+    It has one record every minute, and two on a page.
+    """
     read: list[str] = []
     cursor: str | None = CURSOR
     async with http_server(_answer_history) as base:
@@ -311,4 +314,5 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], named: str) -> None:
 def test_rfms_does_not_stream() -> None:
     provider = Rfms(HttpPool(loopback_dialler()))
     assert provider.transports == {"poll"}
-    assert provider.open_streamer(_connection("https://maker.example"), TOKEN) is None  # type: ignore[func-returns-value]
+    connection = _connection("https://maker.example")
+    assert provider.open_streamer(connection, TOKEN) is None  # type: ignore[func-returns-value]

@@ -1,4 +1,4 @@
-"""rFMS pages become samples, oldest first, in our units; bad records are counted and the rest is kept."""
+"""rFMS pages become samples, oldest first, in our units; bad records cost no good ones."""
 
 from __future__ import annotations
 

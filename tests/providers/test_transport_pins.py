@@ -19,7 +19,8 @@ PINNED: list[tuple[Callable[..., Any], str, str]] = [
     (
         httpx.AsyncHTTPTransport.__init__,
         "433c33239d86ec87",
-        "DialledTransport calls it and then replaces _pool; should it take a network backend by now, pass that instead",
+        "DialledTransport calls it and then replaces _pool; "
+        "should it take a network backend by now, pass that instead",
     ),
     (
         httpx.AsyncHTTPTransport.handle_async_request,
@@ -72,6 +73,8 @@ def test_httpx_is_still_what_the_transport_was_written_against(
 ) -> None:
     found = hashlib.sha256(inspect.getsource(piece).encode()).hexdigest()[:16]
     assert found == digest, (
-        f"{piece.__module__}'s {piece.__qualname__} changed. Read it beside providers/transport.py: {advice}. "
-        f"Run tests/providers/test_dialled.py and tests/providers/test_http.py, then pin the new source as {found!r}."
+        f"{piece.__module__}'s {piece.__qualname__} changed. "
+        f"Read it beside providers/transport.py: {advice}. "
+        "Run tests/providers/test_dialled.py and tests/providers/test_http.py, "
+        f"then pin the new source as {found!r}."
     )

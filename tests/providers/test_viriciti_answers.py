@@ -1,4 +1,4 @@
-"""ViriCiti state answers and forwarded messages become pages in which every record is accounted for."""
+"""ViriCiti's answers and forwarded messages become pages that account for every record."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ async def test_bytes_that_are_no_frames_are_a_protocol_fault(provider: ViriCiti)
 async def test_a_ping_after_a_frame_too_big_is_a_fault(
     provider: ViriCiti,
 ) -> None:
-    """The library refuses to answer pings once it has said goodbye, and its reader task dies of it."""
+    """The library cannot answer a ping after its close frame: its reader task raises."""
 
     async def go_on(stream: trio.SocketStream) -> None:
         protocol = await _shake_hands(stream)

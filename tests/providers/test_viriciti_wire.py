@@ -260,7 +260,7 @@ def test_every_reading_is_of_the_catalogue_and_of_its_type(
 
 
 def _assert_sound(verdict: FrameVerdict) -> None:
-    """Exactly one of readings, ignored and malformed; values that only their range may still refuse."""
+    """Assert exactly one of readings, ignored and malformed, and values of their signals' types."""
     assert [
         bool(verdict.readings),
         verdict.ignored is not None,

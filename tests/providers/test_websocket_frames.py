@@ -1,4 +1,4 @@
-"""A server that sends frames without a message, or a refusal without end, costs its own connection only."""
+"""Frames without a message, or a refusal without end, cost their own connection only."""
 
 from __future__ import annotations
 

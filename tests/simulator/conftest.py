@@ -1,4 +1,4 @@
-"""The cast: a harbour fleet on the stream, a westgate fleet on rFMS, and simulators on loopback ports of their own."""
+"""The fleets of these tests, harbour on the stream and westgate on rFMS, and their simulators."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def westgate(count: int = 3, *, interval: float = 10.0, faults: str = "", **more
 
 @asynccontextmanager
 async def running(*tenants: Tenant, **settings: float) -> AsyncIterator[Simulator]:
-    """A simulator on a port of its own for the length of the block, which must end before the deadline."""
+    """Run a simulator on a port of its own for the block, which must end before the deadline."""
     config = SimulatorConfig(tenants=tenants, seed=7, **settings)  # type: ignore[arg-type]
     with trio.fail_after(DEADLINE_SECONDS):
         async with trio.open_nursery() as nursery:

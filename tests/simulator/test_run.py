@@ -64,8 +64,12 @@ async def read_line(process: trio.Process) -> bytes:
 
 
 async def wait_until_gone(pid: int) -> None:
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 - not our child
+    while _is_running(pid):  # noqa: ASYNC110 not our child, so there is nothing to wait for
         await trio.sleep(0.05)
+
+
+def _is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

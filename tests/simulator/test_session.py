@@ -1,6 +1,8 @@
-"""A stream session over streams in memory, on a clock that jumps: what sockets make slow to show."""
+"""A stream session over streams in memory, on a clock that jumps: sockets would be slow."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import trio
 import trio.testing
@@ -43,8 +45,8 @@ def pair(*, lockstep: bool = False, **limits: float) -> tuple[StreamSession, Cli
     make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
     ours, theirs = make()
     live = LiveStream(harbour(1), 7)
-    settings = {"write_seconds": 5.0, "max_outbox_bytes": 10_000, **limits}
-    return StreamSession(ours, accepted(), live, **settings), Client(theirs), live  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"write_seconds": 5.0, "max_outbox_bytes": 10_000, **limits}
+    return StreamSession(ours, accepted(), live, **settings), Client(theirs), live
 
 
 async def test_a_client_that_does_not_read_is_dropped_at_the_deadline(

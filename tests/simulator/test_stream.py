@@ -1,4 +1,4 @@
-"""The live stream without a socket: time is passed in, frames are read back by a websocket client's own parser."""
+"""The live stream without a socket: time is passed in, a websocket client's parser reads frames."""
 
 from __future__ import annotations
 

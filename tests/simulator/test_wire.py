@@ -1,4 +1,4 @@
-"""The HTTP interfaces over real sockets on loopback, with the client that a consumer would use: httpx."""
+"""The HTTP interfaces over sockets on loopback, with a consumer's client: httpx."""
 
 from __future__ import annotations
 
@@ -196,7 +196,8 @@ async def test_a_client_that_breaks_off_in_the_middle_harms_nobody(
 async def test_a_body_waits_for_the_server_s_leave() -> None:
     async with running(harbour()) as simulator:
         raw = await trio.open_tcp_stream("127.0.0.1", simulator.port)
-        head = f"POST /api/v2/state HTTP/1.1\r\nHost: x\r\nx-api-key: {HARBOUR_KEY}\r\nContent-Length: 2\r\n"
+        head = "POST /api/v2/state HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+        head += f"x-api-key: {HARBOUR_KEY}\r\n"
         await raw.send_all(f"{head}Expect: 100-continue\r\n\r\n".encode())
         assert (await raw.receive_some(1000)).startswith(b"HTTP/1.1 100 Continue")
         await raw.send_all(b"{}")

@@ -1,4 +1,4 @@
-"""The stream over real sockets on loopback, with the client that a consumer would use: trio-websocket."""
+"""The stream over sockets on loopback, with a consumer's client: trio-websocket."""
 
 from __future__ import annotations
 
