@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actors.configuration import ConfigurationFollower
+from actors.rounds import Pace, Seen, decide_round, seconds_until_next
 from actors.session import BEATS_PER_TTL, DEFAULT_TTL_SECONDS, Superseded
 from domain.resource import workspace_of, workspace_resource
 from runtime.assignment import Rounds, group_by_shared
-from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.flag import Flag
 from runtime.logs import EdgeLog, get_logger
@@ -26,15 +27,14 @@ if TYPE_CHECKING:
     from random import Random
 
     from actors.ingest import IngestActor
+    from actors.rounds import RoundPlan
     from actors.runner import WorkspaceRunner
     from actors.session import CurrentSession, SessionKeeper
     from domain.model import SessionRef
     from domain.resource import Resource
     from ports.ownership import LeaseStore, Look, Notices, SessionStore
-    from runtime.assignment import Assignment
 
 ROUND_SECONDS = 2.0
-CONFIGURATION_SECONDS = 5.0  # a command without a notice reaches its actors within this
 MAX_LOADING_AT_ONCE = 4
 TELL_BUDGET_SECONDS = 2.0
 
@@ -72,28 +72,32 @@ class ShardActor:
         self._ingest = ingest
         self._current = current
         self._on_superseded = on_superseded
-        self._ttl_seconds = ttl_seconds
-        self._beat_seconds = ttl_seconds / BEATS_PER_TTL
-        self._round_seconds = min(ROUND_SECONDS, self._beat_seconds)
-        self._configuration_seconds = min(CONFIGURATION_SECONDS, self._beat_seconds)
+        beat_seconds = ttl_seconds / BEATS_PER_TTL
+        self._pace = Pace(beat_seconds, min(ROUND_SECONDS, beat_seconds))
         self._rounds: Rounds[Resource] = Rounds(shard_id, ttl_seconds)
         self._next_moves_at = float("-inf")  # monotonic seconds
         self._groups: dict[Resource, str] = {}
-        self._versions: Mapping[str, int] = {}
         self._taking_up = trio.CapacityLimiter(max_loading_at_once)
-        self._leaving: set[str] = set()  # being handed over: stopped here, not released yet
-        # Workspaces whose hand-over ended, released or not, since the latest round began. The
+        self._leaving: set[Resource] = set()  # being handed over: stopped here, not released yet
+        # Resources whose hand-over ended, released or not, since the latest round began. The
         # round's look may still show their leases as ours.
-        self._left_since_look: set[str] = set()
+        self._left_since_look: set[Resource] = set()
         self._left = Flag()
         self._draining = False
-        self._round_due, self._config_due = Flag(), Flag()
+        self._round_due = Flag()
         self._counts = dict.fromkeys(("rounds", "claimed", "released", "declared_dead"), 0)
-        self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=self._round_seconds)
         self._log = get_logger("shard").bind(shard_id=shard_id)
         self._round_edge = EdgeLog(self._log, "assignment_round")
-        self._config_edge = EdgeLog(self._log, "configuration")
         self._trust_edge = EdgeLog(self._log, "session_trust")
+        self._configuration = ConfigurationFollower(
+            sessions,
+            runner,
+            random,
+            self._log,
+            every_seconds=beat_seconds,
+            on_change=self._forget_groups,
+            on_other_workspaces=self._round_due.set,
+        )
 
     async def run(self) -> None:
         """Live one session after the other until superseded.
@@ -116,7 +120,7 @@ class ShardActor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keeper.keep, session, self._vital_signs)
             nursery.start_soon(self._assign_for_ever, session, nursery)
-            nursery.start_soon(self._follow_configuration_for_ever)
+            nursery.start_soon(self._configuration.run)
             nursery.start_soon(self._watch_trust)
             nursery.start_soon(self._notices.listen, lambda _notice: self.registry_changed())
             await self._current.wait_fenced(session)  # by a unit or by a heartbeat
@@ -142,7 +146,7 @@ class ShardActor:
     async def _assign_for_ever(self, session: SessionRef, nursery: trio.Nursery) -> None:
         while True:
             self._round_due.clear()
-            pause = self._round_seconds
+            pause = self._pace.round_seconds
             if self._trust.is_open:
                 try:
                     look = await self._round(session, nursery)
@@ -150,87 +154,65 @@ class ShardActor:
                     self._round_edge.failed(fault)
                 else:
                     self._round_edge.recovered()
-                    pause = _until_next_round(look, self._round_seconds)
+                    pause = seconds_until_next(look, self._pace)
             with trio.move_on_after(pause):
                 await self._round_due.wait()
 
     async def _round(self, session: SessionRef, nursery: trio.Nursery) -> Look:
-        """Make one round: look, declare dead, decide, start hand-overs, claim, take up.
+        """Make one round: look, decide, act.
 
         Returns what it saw. Hand-overs go on in `nursery`.
         """
         self._counts["rounds"] += 1
         self._left_since_look.clear()
         look = await self._leases.look(session)
-        if look.expired and self._may_declare_dead():
-            dead = await self._leases.declare_dead(session)
-            self._counts["declared_dead"] += len(dead)
-            for over in dead:
-                self._log.warning(
-                    "session_declared_dead", dead_shard_id=over.shard_id, dead_epoch=over.epoch
-                )
+        plan = await self._decide(look)
+        if plan.declare_dead:
+            await self._declare_dead(session)
             look = await self._leases.look(session)
-        await self._stop_lost(look)
-        await self._learn_groups(look)
-        decision = self._rounds.decide(
-            trio.current_time(),
-            look.members,
-            look.mine,
-            look.free,
-            self._groups,
-            draining=self._draining,
-        )
-        leaving = {name: look.mine[name] for name in self._due_moves(decision)} | dict(look.retired)
-        for resource, token in leaving.items():
-            workspace_id = workspace_of(resource)
-            if workspace_id not in self._leaving and workspace_id not in self._left_since_look:
-                self._leaving.add(workspace_id)
-                nursery.start_soon(self._hand_over, session, workspace_id, token)
-        claimed = await self._leases.claim(session, decision.claim) if decision.claim else {}
-        self._counts["claimed"] += len(claimed)
-        mine = {workspace_of(resource): token for resource, token in look.mine.items()}
-        kept = {name: token for name, token in mine.items() if name not in self._left_since_look}
-        taken = {workspace_of(resource): token for resource, token in claimed.items()}
-        new = {
-            name: token
-            for name, token in {**kept, **taken}.items()
-            if self._is_to_be_taken_up(name)
-        }
-        async with trio.open_nursery() as taking_up:
-            for workspace_id, token in sorted(new.items()):
-                taking_up.start_soon(self._take_up, session, workspace_id, token)
-        if new:
-            self._config_due.set()  # Notices sent while these were loading were missed, so reload.
+            plan = await self._decide(look)
+        await self._carry_out(plan, session, nursery)
         return look
 
-    def _is_to_be_taken_up(self, workspace_id: str) -> bool:
-        return (
-            workspace_id not in self._runner
-            and workspace_id not in self._leaving
-            and not self._draining
-        )
-
-    def _due_moves(self, decision: Assignment[Resource]) -> tuple[Resource, ...]:
-        """Return the resources to hand over now.
-
-        Every release sends a notice, and every notice makes a round. So hand-overs of our own will
-        are bounded by time; by rounds alone, a join would move its whole share at once.
-        """
+    async def _decide(self, look: Look) -> RoundPlan:
+        await self._learn_groups(look)
         now = trio.current_time()
-        if self._draining or not decision.hand_over:
-            return decision.hand_over
-        if now < self._next_moves_at:
-            return ()
-        self._next_moves_at = now + self._round_seconds
-        return decision.hand_over
+        seen = Seen(
+            look=look,
+            running=frozenset(map(workspace_resource, self._runner.workspace_ids())),
+            leaving=frozenset(self._leaving),
+            left=frozenset(self._left_since_look),
+            draining=self._draining,
+            trusted_seconds=self._trust.open_for_seconds,
+            now=now,
+            next_moves_at=self._next_moves_at,
+        )
+        assignment = self._rounds.decide(
+            now, look.members, look.mine, look.free, self._groups, draining=self._draining
+        )
+        return decide_round(seen, assignment, self._pace)
 
-    def _may_declare_dead(self) -> bool:
-        """Return whether this shard may declare others dead now.
+    async def _declare_dead(self, session: SessionRef) -> None:
+        dead = await self._leases.declare_dead(session)
+        self._counts["declared_dead"] += len(dead)
+        for over in dead:
+            self._log.warning(
+                "session_declared_dead", dead_shard_id=over.shard_id, dead_epoch=over.epoch
+            )
 
-        Not while it drains. Not when its own session has only just become trusted: the others may
-        be about to renew, too.
-        """
-        return not self._draining and self._trust.open_for_seconds >= self._beat_seconds
+    async def _carry_out(self, plan: RoundPlan, session: SessionRef, nursery: trio.Nursery) -> None:
+        self._next_moves_at = plan.next_moves_at
+        # No other task runs between the decision and the start of the hand-overs, so none of these
+        # resources is being handed over already.
+        for resource, token in plan.hand_over.items():
+            self._start_hand_over(nursery, session, resource, token)
+        for resource in plan.stop:
+            self._log.error("lease_lost", workspace_id=workspace_of(resource))
+            await self._runner.stop(workspace_of(resource))
+        claimed = await self._leases.claim(session, plan.claim) if plan.claim else {}
+        self._counts["claimed"] += len(claimed)
+        if not self._draining:
+            await self._take_up({**plan.take_up, **claimed}, session)
 
     async def _learn_groups(self, look: Look) -> None:
         """Group the workspaces that share a credential, because they belong together.
@@ -243,17 +225,19 @@ class ShardActor:
                 {name: credentials[name] for name in sorted(credentials)}
             )
 
-    async def _stop_lost(self, look: Look) -> None:
-        """Stop at once every workspace that runs here without a lease of ours.
+    def _forget_groups(self) -> None:
+        self._groups = {}
 
-        That happens only when somebody edited the lease by hand.
-        """
-        ours = {workspace_of(resource) for resource in look.mine.keys() | look.retired.keys()}
-        for workspace_id in self._runner.workspace_ids() - ours:
-            self._log.error("lease_lost", workspace_id=workspace_id)
-            await self._runner.stop(workspace_id)
+    async def _take_up(self, leases: Mapping[Resource, int], session: SessionRef) -> None:
+        """Load these workspaces and start their actors. `leases` maps each one to its token."""
+        async with trio.open_nursery() as nursery:
+            for resource, token in sorted(leases.items()):
+                nursery.start_soon(self._take_up_one, session, workspace_of(resource), token)
+        if leases:
+            # Notices sent while these were loading were missed, so reload.
+            self._configuration.look_now()
 
-    async def _take_up(self, session: SessionRef, workspace_id: str, token: int) -> None:
+    async def _take_up_one(self, session: SessionRef, workspace_id: str, token: int) -> None:
         """Load a claimed workspace and start its actors.
 
         Configuration and cursors are read after the claim: from then on nobody else moves them. If
@@ -270,68 +254,35 @@ class ShardActor:
         await self._runner.start(session, token, fleet)
         self._log.info("workspace_taken_up", workspace_id=workspace_id, token=token)
 
-    async def _hand_over(self, session: SessionRef, workspace_id: str, token: int) -> None:
+    def _start_hand_over(
+        self, nursery: trio.Nursery, session: SessionRef, resource: Resource, token: int
+    ) -> None:
+        self._leaving.add(resource)
+        nursery.start_soon(self._hand_over, session, resource, token)
+
+    async def _hand_over(self, session: SessionRef, resource: Resource, token: int) -> None:
         """Hand a workspace over: stop and flush its actors, then release its lease.
 
         If the flush takes too long, the lease is kept and the work goes on here.
         """
+        workspace_id = workspace_of(resource)
         try:
             if await self._runner.stop_and_flush(workspace_id):
-                self._counts["released"] += await self._leases.release(
-                    session, {workspace_resource(workspace_id): token}
-                )
+                self._counts["released"] += await self._leases.release(session, {resource: token})
                 self._log.info("workspace_handed_over", workspace_id=workspace_id, token=token)
             else:
                 self._log.warning("hand_over_unfinished", workspace_id=workspace_id, token=token)
         except EnvironmentFault as fault:
             self._round_edge.failed(fault)
         finally:
-            self._leaving.discard(workspace_id)
-            self._left_since_look.add(workspace_id)
+            self._leaving.discard(resource)
+            self._left_since_look.add(resource)
             self._left.wake()
-
-    # --- configuration
 
     def registry_changed(self) -> None:
         """Look at the configuration now instead of in a few seconds. Never blocks."""
-        self._config_due.set()
+        self._configuration.look_now()
         self._round_due.set()
-
-    async def _follow_configuration_for_ever(self) -> None:
-        """Load changed configurations every few seconds, and at once after `registry_changed`.
-
-        In this way commands reach the actors of any shard.
-        """
-        while True:
-            with trio.move_on_after(self._configuration_seconds):
-                await self._config_due.wait()
-            self._config_due.clear()
-            try:
-                await self._follow_configuration()
-            except EnvironmentFault as fault:
-                self._config_edge.failed(fault)
-                await trio.sleep(self._backoff.next_delay(fault.retry_after))
-                self._config_due.set()
-            else:
-                self._config_edge.recovered()
-                self._backoff.reset()
-
-    async def _follow_configuration(self) -> None:
-        versions = await self._sessions.load_config_versions()
-        if versions.keys() != self._versions.keys():
-            self._round_due.set()
-        for workspace_id in self._runner.workspace_ids():
-            if workspace_id not in self._runner:
-                continue  # handed over while another workspace was loading
-            if versions.get(workspace_id) != self._runner.config_version(workspace_id):
-                fleet = await self._sessions.load_fleet(workspace_id)
-                if fleet is not None and fleet.workspace.active and workspace_id in self._runner:
-                    await self._runner.follow(fleet)
-                else:
-                    self._round_due.set()
-        if versions != self._versions:
-            self._groups = {}  # credentials may have changed
-        self._versions = versions
 
     # --- the way out
 
@@ -353,10 +304,10 @@ class ShardActor:
                 self._round_edge.failed(fault)
         async with trio.open_nursery() as nursery:
             for workspace_id in self._runner.workspace_ids():
-                if workspace_id not in self._leaving:
-                    self._leaving.add(workspace_id)
+                resource = workspace_resource(workspace_id)
+                if resource not in self._leaving:
                     token = self._runner.token_of(workspace_id)
-                    nursery.start_soon(self._hand_over, session, workspace_id, token)
+                    self._start_hand_over(nursery, session, resource, token)
         # hand-overs that a round began; the shutdown step's budget bounds this
         while self._leaving:
             await self._left.wait()
@@ -403,18 +354,7 @@ class ShardActor:
             **self._keeper.statistics(),
             **self._counts,
             "assignment": self._rounds.statistics(),
-            "leaving": sorted(self._leaving),
+            "leaving": sorted(map(workspace_of, self._leaving)),
             "frames": dict(self.frames()),
             "owned": self._runner.statistics(),
         }
-
-
-def _until_next_round(look: Look, round_seconds: float) -> float:
-    """Return how many seconds to wait before the next round.
-
-    The wait ends at the earliest expiry, so that a takeover costs the TTL and not a round on top of
-    it.
-    """
-    if look.next_expiry_seconds is None:
-        return round_seconds
-    return max(0.05, min(round_seconds, look.next_expiry_seconds))

@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("call", [Flag.set, Flag.wake])
-async def test_a_call_wakes_every_task_that_waits(call: Callable[[Flag], None]) -> None:
+async def test_a_call_wakes_every_task_that_waits(
+    call: Callable[[Flag], None], autojump_clock: MockClock
+) -> None:
     flag, woken = Flag(), []
 
     async def wait(name: str) -> None:
         await flag.wait()
         woken.append(name)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait, "a")
-        nursery.start_soon(wait, "b")
-        await trio.testing.wait_all_tasks_blocked()
-        assert woken == []
-        call(flag)
+    with trio.move_on_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, "a")
+            nursery.start_soon(wait, "b")
+            await trio.testing.wait_all_tasks_blocked()
+            assert woken == []
+            call(flag)
     assert sorted(woken) == ["a", "b"]
 
 
