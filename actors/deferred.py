@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
 from actors.lanes import lane_of
+from actors.statistics import DeferredStatistics
 from domain.deferral import NO_CLAIM, Claim, claim_of, divide
 from runtime.backoff import Backoff
 from runtime.flag import Flag
@@ -245,22 +246,19 @@ class DeferredSubmissions:
         if entries:
             self._left.wake()
 
-    def statistics(self) -> dict[str, Any]:
-        """Return counts and ages. `deferrals` counts each time that a submission was put here."""
+    def statistics(self) -> DeferredStatistics:
         ages = self._ages()
-        return {
-            "submissions": len(self),
-            "updates": sum(
-                len(entry.submission.updates) for entry in (*self._ready, *self._waiting)
-            ),
-            "locked_rows": len(self._locked),
-            "deferrals": self._deferrals,
-            "looks": self._looks,
-            "oldest_seconds": max(ages.values(), default=0.0),
-            "oldest_seconds_by_workspace": dict(
+        return DeferredStatistics(
+            submissions=len(self),
+            updates=sum(len(entry.submission.updates) for entry in (*self._ready, *self._waiting)),
+            locked_rows=len(self._locked),
+            deferrals=self._deferrals,
+            looks=self._looks,
+            oldest_seconds=max(ages.values(), default=0.0),
+            oldest_seconds_by_workspace=dict(
                 sorted(ages.items(), key=_by_age)[:MAX_NAMED_WORKSPACES]
             ),
-        }
+        )
 
     def _ages(self) -> dict[str, float]:
         """Return for how many seconds each workspace has had something here."""

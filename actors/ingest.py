@@ -10,7 +10,7 @@ let one bad submission, or one locked row, hold up the others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -18,6 +18,7 @@ from actors.deferred import DeferredSubmissions
 from actors.lanes import LANES, lane_of
 from actors.poison import SearchInterrupted, cut_at
 from actors.receipts import Receipts
+from actors.statistics import IngestStatistics
 from actors.unit_committer import UnitCommitter
 from domain.deferral import claim_of
 from ports.ingest import RowsLocked
@@ -238,18 +239,18 @@ class IngestActor:
             return waiting
         return max(waiting, trio.current_time() - self._batch_since)
 
-    def statistics(self) -> dict[str, Any]:
-        """Return counters, ages and what waits.
-
-        `submitted` equals the sum of `outcomes` plus `pending`, exactly, whenever the loop is
-        between two units.
-        """
-        return {
-            **self._receipts.statistics(),
-            "units": self._committer.units,
-            "largest_unit": self._committer.largest_unit,
-            "failing": self.is_failing,
-            "oldest_waiting_seconds": self.oldest_waiting_seconds(),
-            "deferred": self._deferred.statistics(),
-            "mailbox": self._mailbox.statistics(),
-        }
+    def statistics(self) -> IngestStatistics:
+        counted = self._receipts.statistics()
+        return IngestStatistics(
+            submitted=counted.submitted,
+            outcomes=counted.outcomes,
+            reasons=counted.reasons,
+            by_resource=counted.by_resource,
+            pending=counted.pending,
+            units=self._committer.units,
+            largest_unit=self._committer.largest_unit,
+            failing=self.is_failing,
+            oldest_waiting_seconds=self.oldest_waiting_seconds(),
+            deferred=self._deferred.statistics(),
+            mailbox=self._mailbox.statistics(),
+        )

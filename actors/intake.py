@@ -11,9 +11,10 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors.scrubbing import scrub_readings
+from actors.statistics import FrameStatistics
 from actors.submissions import make_update
 from domain.coalesce import CoalescingBuffer
 from domain.model import (
@@ -208,14 +209,14 @@ class FrameIntake:
         self._reported = self.received
         return new
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "received": self.received,
-            "merged": self.merged,
-            "ignored": self.ignored.total(),
-            "ignored_by": dict(self.ignored),
-            "malformed": self.malformed,
-            "faults": {str(fault): count for fault, count in self.faults.items()},
-            "pending": self._in_hand,
-            "buffer": self.buffer.statistics(),
-        }
+    def statistics(self) -> FrameStatistics:
+        return FrameStatistics(
+            received=self.received,
+            merged=self.merged,
+            ignored=self.ignored.total(),
+            ignored_by=dict(self.ignored),
+            malformed=self.malformed,
+            faults={str(fault): count for fault, count in self.faults.items()},
+            pending=self._in_hand,
+            buffer=self.buffer.statistics(),
+        )

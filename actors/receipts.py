@@ -7,9 +7,10 @@ never deliver a receipt twice, and a bug in the code that takes one must not kee
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors.records import log_outcomes
+from actors.statistics import ReceiptStatistics
 from runtime.flag import Flag
 
 if TYPE_CHECKING:
@@ -93,14 +94,13 @@ class Receipts:
         """Return whether a submission of this resource still waits for its verdict."""
         return resource in self._unjudged
 
-    def statistics(self) -> dict[str, Any]:
-        """Return the counts. `submitted` is the sum of `outcomes` plus `pending`, exactly."""
-        return {
-            "submitted": self._submitted,
-            "outcomes": dict(self._outcomes),
-            "reasons": dict(self._reasons),
-            "by_resource": {
+    def statistics(self) -> ReceiptStatistics:
+        return ReceiptStatistics(
+            submitted=self._submitted,
+            outcomes=dict(self._outcomes),
+            reasons=dict(self._reasons),
+            by_resource={
                 resource: dict(outcomes) for resource, outcomes in self._by_resource.items()
             },
-            "pending": self._pending,
-        }
+            pending=self._pending,
+        )

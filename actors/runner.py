@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from actors.fleet import FleetView
+from actors.statistics import RunnerStatistics, RunningWorkspaceStatistics
 from actors.stream import StreamActor
 from actors.workspace import WorkspaceActor
 from domain.model import Ownership
@@ -312,24 +313,27 @@ class WorkspaceRunner:
             total.update(_frames(actor))
         return total
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "paused": self._paused,
-            "actors": self._supervisor.statistics(),
-            "workspaces": {
+    def statistics(self) -> RunnerStatistics:
+        return RunnerStatistics(
+            paused=self._paused,
+            actors=self._supervisor.statistics(),
+            workspaces={
                 workspace_id: _describe(actors) for workspace_id, actors in self._actors.items()
             },
-        }
+        )
 
 
-def _describe(actors: _WorkspaceActors) -> dict[str, Any]:
-    return {
-        **actors.workspace.statistics(),
-        "token": actors.view.ownership.token,
-        "streams": {
+def _describe(actors: _WorkspaceActors) -> RunningWorkspaceStatistics:
+    workspace = actors.workspace.statistics()
+    return RunningWorkspaceStatistics(
+        outcomes=workspace.outcomes,
+        next_start_at=workspace.next_start_at,
+        config_version=workspace.config_version,
+        token=actors.view.ownership.token,
+        streams={
             provider_id: actor.statistics() for provider_id, (_, actor) in actors.streams.items()
         },
-    }
+    )
 
 
 def _workspace_child(actors: _WorkspaceActors) -> str:
@@ -341,5 +345,5 @@ def _stream_child(actors: _WorkspaceActors, provider_id: str) -> str:
 
 
 def _frames(actor: StreamActor) -> Mapping[str, int]:
-    frames = actor.statistics()["frames"]
-    return {name: frames[name] for name in FRAME_COUNTS}
+    frames = actor.statistics().frames
+    return {name: getattr(frames, name) for name in FRAME_COUNTS}

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
+from actors.statistics import SessionStatistics
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.flag import Flag
@@ -20,11 +21,11 @@ from runtime.logs import EdgeLog, get_logger
 from runtime.trust_window import TrustWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from random import Random
 
     from domain.model import SessionRef
-    from ports.ownership import SessionStore
+    from ports.ownership import SessionStore, VitalSigns
     from runtime.clock import SharedClock
 
 DEFAULT_TTL_SECONDS = 15.0
@@ -155,7 +156,7 @@ class SessionKeeper:
             self._log.info("session_begun", epoch=start.session.epoch, rejoined=after is not None)
             return start.session
 
-    async def keep(self, session: SessionRef, vital_signs: Callable[[], Mapping[str, Any]]) -> None:
+    async def keep(self, session: SessionRef, vital_signs: Callable[[], VitalSigns]) -> None:
         """Renew at a third of the TTL until the session is over, then mark it fenced."""
         while await self._beat(session, vital_signs()):  # noqa: ASYNC110 - a heartbeat has a beat
             await trio.sleep(
@@ -163,7 +164,7 @@ class SessionKeeper:
             )
         self._current.mark_fenced(session)
 
-    async def _beat(self, session: SessionRef, statistics: Mapping[str, Any]) -> bool:
+    async def _beat(self, session: SessionRef, statistics: VitalSigns) -> bool:
         """Renew once; return False when the session is over.
 
         An absent database says nothing about the session, so the answer is then True.
@@ -193,10 +194,10 @@ class SessionKeeper:
         if self._clock.is_certain:
             self.trust.renewed(sent_at)
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "trusted": self.trust.is_open,
-            "beats": self._beats,
-            "rejoined": self._rejoined,
-            "clock": self._clock.statistics(),
-        }
+    def statistics(self) -> SessionStatistics:
+        return SessionStatistics(
+            trusted=self.trust.is_open,
+            beats=self._beats,
+            rejoined=self._rejoined,
+            clock=self._clock.statistics(),
+        )

@@ -8,14 +8,16 @@ the process's end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from actors.configuration import ConfigurationFollower
 from actors.rounds import Pace, Seen, decide_round, seconds_until_next
 from actors.session import BEATS_PER_TTL, DEFAULT_TTL_SECONDS, Superseded
+from actors.statistics import ShardStatistics
 from domain.resource import workspace_of, workspace_resource
+from ports.ownership import VitalSigns
 from runtime.assignment import Rounds, group_by_shared
 from runtime.faults import EnvironmentFault
 from runtime.flag import Flag
@@ -325,19 +327,19 @@ class ShardActor:
         """Whether this shard has a live session. It is not ready without one."""
         return self._current.session is not None
 
-    def _vital_signs(self) -> dict[str, Any]:
+    def _vital_signs(self) -> VitalSigns:
         ingest = self._ingest.statistics()
-        return {
-            "oldest_waiting_seconds": ingest["oldest_waiting_seconds"],
-            "deferred_seconds": ingest["deferred"]["oldest_seconds_by_workspace"],
-            "pending": ingest["pending"],
-            "units": ingest["units"],
-            "failing": ingest["failing"],
-            "lanes": ingest["mailbox"].lanes,
-            "workspaces": len(self._runner.workspace_ids()),
-            "parked": self._runner.parked(),
-            "restarts": self._runner.restarts(),
-        }
+        return VitalSigns(
+            oldest_waiting_seconds=ingest.oldest_waiting_seconds,
+            deferred_seconds=ingest.deferred.oldest_seconds_by_workspace,
+            pending=ingest.pending,
+            units=ingest.units,
+            failing=ingest.failing,
+            lanes=ingest.mailbox.lanes,
+            workspaces=len(self._runner.workspace_ids()),
+            parked=tuple(self._runner.parked()),
+            restarts=self._runner.restarts(),
+        )
 
     def frames(self) -> Counter[str]:
         return self._runner.frames()
@@ -345,16 +347,19 @@ class ShardActor:
     def frames_of(self, workspace_id: str) -> Counter[str]:
         return self._runner.frames_of(workspace_id)
 
-    def statistics(self) -> dict[str, Any]:
-        session = self._current.session
-        return {
-            "shard_id": self._shard_id,
-            "epoch": None if session is None else session.epoch,
-            "draining": self._draining,
-            **self._keeper.statistics(),
+    def statistics(self) -> ShardStatistics:
+        session, kept = self._current.session, self._keeper.statistics()
+        return ShardStatistics(
+            shard_id=self._shard_id,
+            epoch=None if session is None else session.epoch,
+            draining=self._draining,
+            trusted=kept.trusted,
+            beats=kept.beats,
+            rejoined=kept.rejoined,
+            clock=kept.clock,
             **self._counts,
-            "assignment": self._rounds.statistics(),
-            "leaving": sorted(map(workspace_of, self._leaving)),
-            "frames": dict(self.frames()),
-            "owned": self._runner.statistics(),
-        }
+            assignment=self._rounds.statistics(),
+            leaving=tuple(sorted(map(workspace_of, self._leaving))),
+            frames=dict(self.frames()),
+            owned=self._runner.statistics(),
+        )

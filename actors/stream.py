@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from actors.collect import Collection
 from actors.intake import FrameIntake
+from actors.statistics import StreamStatistics
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
 from ports.providers import ProviderFault
 from runtime.backoff import Backoff
@@ -342,14 +343,14 @@ class StreamActor:
         if len(edges) >= MAX_UNSENT_EDGES:
             self._unsent.remove(edges[0])
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "open": self._open_since is not None,
-            "connections": self._connections,
-            "unsent": len(self._unsent),
-            "failures": self._edge.failures,
-            "frames": self._intake.statistics(),
-        }
+    def statistics(self) -> StreamStatistics:
+        return StreamStatistics(
+            open=self._open_since is not None,
+            connections=self._connections,
+            unsent=len(self._unsent),
+            failures=self._edge.failures,
+            frames=self._intake.statistics(),
+        )
 
 
 @contextmanager

@@ -7,10 +7,11 @@ held.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
+from actors.statistics import UpkeepStatistics
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
@@ -67,5 +68,5 @@ class UpkeepActor:
         if any(dropped.values()):
             self._log.info("retention_applied", **dropped)
 
-    def statistics(self) -> dict[str, Any]:
-        return {"partition_days_ahead": self._days_ahead, "dropped": dict(self._dropped)}
+    def statistics(self) -> UpkeepStatistics:
+        return UpkeepStatistics(partition_days_ahead=self._days_ahead, dropped=dict(self._dropped))

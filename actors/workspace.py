@@ -10,11 +10,12 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import trio
 
 from actors.cycle import Cycle, PollState
+from actors.statistics import WorkspaceStatistics
 from domain import schedule
 from domain.model import CycleKey, CycleTrigger, Submission
 from domain.schedule import Start
@@ -341,14 +342,13 @@ class WorkspaceActor:
         self._edge.recovered()
         self._backoff.reset()
 
-    def statistics(self) -> dict[str, Any]:
-        return {
-            "outcomes": dict(self._outcomes),
-            "next_start_at": None
-            if self._next_start_at is None
-            else self._next_start_at.isoformat(),
-            "config_version": self._workspace.config_version,
-        }
+    def statistics(self) -> WorkspaceStatistics:
+        next_start_at = self._next_start_at
+        return WorkspaceStatistics(
+            outcomes=dict(self._outcomes),
+            next_start_at=None if next_start_at is None else next_start_at.isoformat(),
+            config_version=self._workspace.config_version,
+        )
 
 
 def _is_slot_of(place: Place, slot: datetime) -> bool:

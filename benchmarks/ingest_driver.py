@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import aclosing
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ async def _commit(
             await ingest.submit(submission)
         ingest.close()
     seconds, cores = time.monotonic() - began, time.process_time() - cores
-    counts = ingest.statistics()
+    counts = _as_mapping(ingest.statistics())
     told = {name: counts[name] for name in ("submitted", "pending", "units", "largest_unit")}
     told["outcomes"] = {str(outcome): number for outcome, number in counts["outcomes"].items()}
     return {"seconds": seconds, "cores": cores, "counts": told}
@@ -85,6 +86,13 @@ def _tune_garbage_collector() -> None:
     names = ("freeze_and_tune", "settle")
     tune = next(getattr(garbage, name) for name in names if hasattr(garbage, name))
     tune()
+
+
+def _as_mapping(statistics: Any) -> dict[str, Any]:
+    """Return the statistics by name. Old commits return a dict, later ones a record."""
+    if isinstance(statistics, dict):
+        return statistics
+    return {field.name: getattr(statistics, field.name) for field in fields(statistics)}
 
 
 async def _try_dead(

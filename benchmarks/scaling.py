@@ -22,6 +22,7 @@ from benchmarks import writers
 from benchmarks.place import Place, fetch, open_place
 from domain.health import judge_health
 from domain.resource import Resource, workspace_resource
+from ports.ownership import VitalSigns
 from ports.reads import HealthQuery
 from runtime.assignment import Rounds, group_by_shared
 from runtime.logs import configure_logging
@@ -149,7 +150,8 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
             lambda: rounds.decide(0.0, look.members, look.mine, look.free, groups),
         )
         await _time(
-            "a heartbeat", lambda: sessions.beat(first, ttl_seconds=TTL_SECONDS, statistics={})
+            "a heartbeat",
+            lambda: sessions.beat(first, ttl_seconds=TTL_SECONDS, statistics=VitalSigns()),
         )
         await _time(f"config versions of {n}", sessions.load_config_versions)
         await _time("a workspace's configuration", lambda: sessions.load_fleet("w00000"))

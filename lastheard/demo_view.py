@@ -141,7 +141,7 @@ class DemoView:
         states = "  ".join(f"{state} {total[state]}" for state in STATES)
         ingest = service.ingest.statistics()
         self.say(
-            f"{states}  |  frames {service.shard.frames()['received']}  updates {ingest['submitted']}"
+            f"{states}  |  frames {service.shard.frames()['received']}  updates {ingest.submitted}"
         )
 
     def conclude(self, watch: Watch, service: Service, *, in_full: bool, wants_states: bool) -> int:
@@ -188,12 +188,12 @@ def _frames_identity(service: Service) -> tuple[str, bool]:
 
 def _updates_identity(service: Service) -> tuple[str, bool]:
     ingest = service.ingest.statistics()
-    outcomes = ingest["outcomes"]
+    outcomes = ingest.outcomes
     parts = ("accepted", "duplicate", "stale", "conflict", "rejected", "quarantined")
-    holds = ingest["submitted"] == sum(outcomes.get(part, 0) for part in parts) + ingest["pending"]
+    holds = ingest.submitted == sum(outcomes.get(part, 0) for part in parts) + ingest.pending
     terms = " + ".join(f"{part} {outcomes.get(part, 0)}" for part in parts)
     return (
-        f"updates: submitted {ingest['submitted']} = {terms} + pending {ingest['pending']}",
+        f"updates: submitted {ingest.submitted} = {terms} + pending {ingest.pending}",
         holds,
     )
 
@@ -205,7 +205,7 @@ def _table(watch: Watch, service: Service) -> Table:
         table.add_column(state, justify="right", style=STATE_STYLE[state])
     for column in ("cycles", "frames", "accepted", "duplicate", "stale", "other"):
         table.add_column(column, justify="right")
-    by_resource = service.ingest.statistics()["by_resource"]
+    by_resource = service.ingest.statistics().by_resource
     for workspace in watch.workspaces:
         outcomes = Counter(by_resource.get(workspace_resource(workspace), {}))
         named = [outcomes.pop(outcome, 0) for outcome in ("accepted", "duplicate", "stale")]

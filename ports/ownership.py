@@ -5,8 +5,8 @@ docs/ownership.md has the rules.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +19,28 @@ if TYPE_CHECKING:
         Workspace,
     )
     from domain.resource import Resource
+    from runtime.mailbox import LaneStatistics
 
 
 class SessionStart(NamedTuple):
     session: SessionRef
     server_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VitalSigns:
+    """The state of a shard that travels with its heartbeat, for health and for `/runtime`."""
+
+    oldest_waiting_seconds: float = 0.0  # oldest submission without a verdict, deferred ones aside
+    # Age of the oldest deferred submission of each workspace; the 100 longest.
+    deferred_seconds: Mapping[str, float] = field(default_factory=dict)
+    pending: int = 0  # updates without a verdict
+    units: int = 0  # units committed since the process began
+    failing: bool = False  # the last commit failed
+    lanes: Mapping[str, LaneStatistics] = field(default_factory=dict)  # by name
+    workspaces: int = 0  # owned
+    parked: tuple[str, ...] = ()  # names of parked actors
+    restarts: int = 0  # of the actors that run now, after crashes
 
 
 class SessionStore(Protocol):
@@ -44,7 +61,7 @@ class SessionStore(Protocol):
         """
 
     async def beat(
-        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+        self, session: SessionRef, *, ttl_seconds: float, statistics: VitalSigns
     ) -> datetime | None:
         """Renew the heartbeat; return the server's time.
 

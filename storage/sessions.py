@@ -6,7 +6,7 @@ for a unit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from ports.ownership import VitalSigns
     from storage.gateway import Connection, Database
 
 
@@ -57,9 +58,9 @@ class PostgresSessionStore:
         await self._database.run(work)
 
     async def beat(
-        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+        self, session: SessionRef, *, ttl_seconds: float, statistics: VitalSigns
     ) -> datetime | None:
-        facts = orjson.dumps(dict(statistics)).decode()
+        facts = orjson.dumps(statistics).decode()
 
         async def work(connection: Connection) -> datetime | None:
             beat_at: datetime | None = await connection.fetchval(

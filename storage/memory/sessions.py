@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from ports.ownership import VitalSigns
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 
@@ -50,10 +51,10 @@ class MemorySessionStore:
             return SessionStart(session, now)
 
     async def beat(
-        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+        self, session: SessionRef, *, ttl_seconds: float, statistics: VitalSigns
     ) -> datetime | None:
         """Renew the heartbeat. Takes no turn among the writers, so it never waits for a unit."""
-        facts = orjson.loads(orjson.dumps(dict(statistics)))
+        facts = orjson.loads(orjson.dumps(statistics))
         await self._engine.arrive()
         tables = self._engine.tables
         if not is_live(tables, session):

@@ -187,7 +187,7 @@ async def test_a_bad_request_names_its_fault_and_changes_nothing(dsn: str, tmp_p
                 ] == bad.pointers, bad
             assert "the-secret-itself" not in answer.body.decode()
         assert await _configuration(harness) == before
-        assert harness.shard.service.ingest.statistics()["submitted"] == 0
+        assert harness.shard.service.ingest.statistics().submitted == 0
 
 
 async def test_fr_014_writes_need_a_key_with_the_right_scope(dsn: str, tmp_path: Path) -> None:

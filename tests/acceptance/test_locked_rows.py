@@ -105,7 +105,7 @@ async def test_one_locked_connection_row_delays_only_its_workspace(
             " HAVING count(*) <> max(sequence)"
         )
         assert await harness.fetch(gaps) == []
-        assert harness.shard.service.ingest.statistics()["deferred"]["submissions"] == 0
+        assert harness.shard.service.ingest.statistics().deferred.submissions == 0
 
 
 async def _completed(harness: Harness, workspace_id: str, count: int) -> bool:

@@ -314,7 +314,7 @@ class Shard:
     def check_identity(self) -> None:
         """submitted = outcomes + pending, at any moment between two steps of any task."""
         counted = self.ingest.statistics()
-        assert counted["submitted"] == sum(counted["outcomes"].values()) + counted["pending"]
+        assert counted.submitted == sum(counted.outcomes.values()) + counted.pending
 
 
 @dataclass

@@ -37,8 +37,5 @@ def gaps(streamer: ScriptedStreamer) -> list[float]:
 
 
 def check_frames(actor: StreamActor) -> None:
-    frames = actor.statistics()["frames"]
-    assert (
-        frames["received"]
-        == frames["merged"] + frames["ignored"] + frames["malformed"] + frames["pending"]
-    )
+    frames = actor.statistics().frames
+    assert frames.received == frames.merged + frames.ignored + frames.malformed + frames.pending

@@ -98,7 +98,7 @@ async def test_no_cursor_is_stored_before_all_the_data_it_covers(
     cursor = await stored_cursor(harness)
     stored = len(await harness.sequences("bus-1") + await harness.sequences("bus-2"))
     assert stored >= {None: 0, "c-1": 1400, "c-2": 1402}[cursor]
-    assert (cursor == "c-2") == (not shard.ingest.statistics()["pending"])
+    assert (cursor == "c-2") == (not shard.ingest.statistics().pending)
 
 
 async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_the_cursor_stays(
@@ -182,7 +182,7 @@ async def test_of_devices_nobody_configured_a_hundred_are_kept(
     )
     assert (collected.updates, collected.unknown_dropped) == (102, 30)
     await all_judged(shard)
-    assert shard.ingest.statistics()["reasons"] == {"unknown_device": 101}
+    assert shard.ingest.statistics().reasons == {"unknown_device": 101}
     assert collected.devices_answered == 1
 
 

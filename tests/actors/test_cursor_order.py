@@ -123,4 +123,4 @@ async def test_a_page_without_room_does_not_move_the_cursor(
     assert ingest.steps == [(10, "c-1")] + [(500, None)] * parts_with_room
     assert collection.collected.cursor == "c-1"
     assert len(collection.collected.replies) == 1 + parts_with_room
-    assert shard.ingest.statistics()["mailbox"].lanes["poll"].waiting_size == LANES["poll"].capacity
+    assert shard.ingest.statistics().mailbox.lanes["poll"].waiting_size == LANES["poll"].capacity

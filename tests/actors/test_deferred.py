@@ -110,7 +110,7 @@ async def test_a_lock_that_is_short_defers_nothing(
     await trio.sleep(UNIT_LOCK_SECONDS * 0.9)
     harness.store.release_rows()
     assert said(await reply.wait()) == ["accepted"]
-    assert running.ingest.statistics()["deferred"]["deferrals"] == 0
+    assert running.ingest.statistics().deferred.deferrals == 0
     assert not running.ingest.is_failing
 
 
@@ -140,7 +140,7 @@ async def test_later_submissions_for_the_same_device_stay_behind(
     """Also one that names a second device of a waiting one, or names it by the provider's id."""
     harness.store.hold_row("snapshots", HARBOUR, "bus-1")
     replies = [running.send(update("bus-1", 1, soc_percent=1), update("bus-2", 1, soc_percent=1))]
-    await until(lambda: running.ingest.statistics()["deferred"]["submissions"] == 1)
+    await until(lambda: running.ingest.statistics().deferred.submissions == 1)
     replies += [
         running.send(update("bus-2", 3, soc_percent=3)),
         running.send(update("bus-2", 2, soc_percent=2), update("ferry-1", 5, soc_percent=5)),
@@ -148,7 +148,7 @@ async def test_later_submissions_for_the_same_device_stay_behind(
             update("ferry-1", 4, soc_percent=4)._replace(device_id=None, external_id="x-ferry-1")
         ),
     ]
-    await until(lambda: running.ingest.statistics()["deferred"]["submissions"] >= 3)
+    await until(lambda: running.ingest.statistics().deferred.submissions >= 3)
     await trio.sleep(5)
     assert not any(reply.done for reply in replies[:3])
     harness.store.release_rows()
@@ -250,7 +250,7 @@ async def test_each_device_keeps_its_order_while_locks_come_and_go(
     with trio.fail_after(600):
         outcomes = {outcome for reply in replies for outcome in said(await reply.wait())}
     assert outcomes == {"accepted"}
-    assert running.ingest.statistics()["deferred"]["deferrals"] > 10
+    assert running.ingest.statistics().deferred.deferrals > 10
     running.check_identity()
 
 
@@ -277,7 +277,7 @@ async def test_a_part_committed_before_a_lock_is_not_committed_again(
     await trio.sleep(10)
     assert not held.done
     shard.check_identity()
-    assert shard.ingest.statistics()["outcomes"] == {"accepted": 1, "quarantined": 1}
+    assert shard.ingest.statistics().outcomes == {"accepted": 1, "quarantined": 1}
     assert harness.quarantined() == ["ferry-1"]
     harness.store.release_rows()
     with trio.fail_after(ENOUGH_SECONDS):

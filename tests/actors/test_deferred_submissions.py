@@ -49,12 +49,12 @@ async def test_what_waits_counts_against_its_lane(
     harness.store.hold_row("device_state", HARBOUR, "bus-1")
     running.send(*(update("bus-1", n, soc_percent=1) for n in range(400)), origin="http")
     await trio.sleep(2)
-    lane = running.ingest.statistics()["mailbox"].lanes["http"]
+    lane = running.ingest.statistics().mailbox.lanes["http"]
     assert (lane.waiting_items, lane.waiting_size, lane.set_aside_size) == (0, 400, 400)
-    assert running.ingest.statistics()["pending"] == 400
+    assert running.ingest.statistics().pending == 400
     harness.store.release_rows()
-    await until(lambda: running.ingest.statistics()["pending"] == 0)
-    assert running.ingest.statistics()["mailbox"].lanes["http"].waiting_size == 0
+    await until(lambda: running.ingest.statistics().pending == 0)
+    assert running.ingest.statistics().mailbox.lanes["http"].waiting_size == 0
 
 
 async def test_what_becomes_free_is_committed_in_units_of_bounded_size(
@@ -65,12 +65,12 @@ async def test_what_becomes_free_is_committed_in_units_of_bounded_size(
     for number in range(2, 5):
         held.append(running.send(*[update("bus-1", number, soc_percent=number)] * 400))
         await trio.sleep(5)
-    assert running.ingest.statistics()["deferred"]["updates"] == 1201
+    assert running.ingest.statistics().deferred.updates == 1201
     harness.store.release_rows()
     with trio.fail_after(ENOUGH_SECONDS):
         for reply in held:
             await reply.wait()
-    assert running.ingest.statistics()["largest_unit"] <= MAX_UNIT_UPDATES
+    assert running.ingest.statistics().largest_unit <= MAX_UNIT_UPDATES
     running.check_identity()
 
 
@@ -105,7 +105,7 @@ async def test_cycle_ends_behind_a_locked_row_do_not_fill_the_lane(
     mine = owned_by(running.session)
     harness.store.hold_row("device_state", HARBOUR, "bus-1")
     first = running.send(update("bus-1", 1, soc_percent=1), origin="poll", ownership=mine)
-    await until(lambda: running.ingest.statistics()["deferred"]["submissions"] == 1)
+    await until(lambda: running.ingest.statistics().deferred.submissions == 1)
     ends = []
     for _ in range(MAX_WORKSPACE_SIZE - 1):  # they are let in where updates are refused already
         ends.append(running.send(origin="poll", ownership=mine, confirmation=BUS_IS_THERE))
@@ -121,7 +121,7 @@ async def test_cycle_ends_behind_a_locked_row_do_not_fill_the_lane(
     await running.ingest.submit(waiting)
     for reply in (first, *ends, last):
         assert await reply.wait() is not None
-    assert running.ingest.statistics()["deferred"]["submissions"] == 0
+    assert running.ingest.statistics().deferred.submissions == 0
 
 
 async def test_a_row_locked_for_ever_costs_little_and_is_said_once(
@@ -139,12 +139,12 @@ async def test_a_row_locked_for_ever_costs_little_and_is_said_once(
     harness.store.before_each_statement(count)
     await trio.sleep(3600)
     assert statements <= 2 * 3600 / 0.8
-    deferred = running.ingest.statistics()["deferred"]
-    assert (deferred["submissions"], deferred["updates"], deferred["locked_rows"]) == (1, 1, 1)
-    assert deferred["oldest_seconds"] == pytest.approx(3605)
-    assert deferred["oldest_seconds_by_workspace"] == {HARBOUR: deferred["oldest_seconds"]}
+    deferred = running.ingest.statistics().deferred
+    assert (deferred.submissions, deferred.updates, deferred.locked_rows) == (1, 1, 1)
+    assert deferred.oldest_seconds == pytest.approx(3605)
+    assert deferred.oldest_seconds_by_workspace == {HARBOUR: deferred.oldest_seconds}
     harness.store.release_rows()
-    await until(lambda: running.ingest.statistics()["pending"] == 0)
+    await until(lambda: running.ingest.statistics().pending == 0)
     told = [event for event in events if event["event"].startswith("ingest_")]
     assert [event["event"] for event in told] == ["ingest_deferred", "ingest_deferred_recovered"]
     assert told[0]["rows"] == [("device", HARBOUR, "bus-1")]
@@ -309,7 +309,7 @@ async def test_a_lock_in_the_search_for_poison_delays_only_what_is_cut(
     harness.store.release_rows()
     with trio.fail_after(ENOUGH_SECONDS):
         assert said(await cut.wait()) == ["accepted", "quarantined:data_error"]
-    assert running.ingest.statistics()["outcomes"] == {"accepted": 4, "quarantined": 1}
+    assert running.ingest.statistics().outcomes == {"accepted": 4, "quarantined": 1}
     running.check_identity()
 
 

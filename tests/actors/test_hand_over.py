@@ -168,10 +168,10 @@ async def test_a_stream_that_is_exchanged_while_trust_comes_back_neither_runs_on
         await trio.sleep(20)
         nursery.start_soon(shard.ingest.run)
         await trio.sleep(20)
-        running = runner.statistics()["actors"].states["running"]
+        running = runner.statistics().actors.states["running"]
         assert running == (1 if change == {"active": False} else 2)
         assert await runner.stop_and_flush(HARBOUR)
-        assert runner.statistics()["actors"].states["running"] == 0
+        assert runner.statistics().actors.states["running"] == 0
         nursery.cancel_scope.cancel()
 
 
@@ -197,12 +197,12 @@ async def test_a_session_that_begins_during_the_way_out_takes_nothing(
     actor = make_actor(harness, shard, SlowClaims(harness.store), sessions=sessions)
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
-    await until(lambda: HARBOUR in actor.statistics()["owned"]["workspaces"])
+    await until(lambda: HARBOUR in actor.statistics().owned.workspaces)
     shard.current.mark_fenced(shard.session)
     await trio.sleep(1)
     await actor.drain()
     sessions.gate.set()
     await trio.sleep(5)
     assert shard.current.session is not None
-    assert actor.statistics()["owned"]["workspaces"] == {}
+    assert actor.statistics().owned.workspaces == {}
     nursery.cancel_scope.cancel()

@@ -93,7 +93,7 @@ async def test_what_waits_while_a_unit_commits_becomes_the_next_unit(
     hold.set()
     receipts = [await reply.wait() for reply in [first, *later]]
     assert [receipt and receipt.unit for receipt in receipts] == [1] + [2] * 7
-    assert shard.ingest.statistics()["largest_unit"] == 7
+    assert shard.ingest.statistics().largest_unit == 7
 
 
 async def test_a_lone_submission_is_committed_at_once(
@@ -115,7 +115,7 @@ async def test_a_unit_holds_no_more_than_its_share(
     for reply in sent:
         await reply.wait()
     assert [submissions for _, _, submissions in watched.attempts] == [2, 2, 1]
-    assert shard.ingest.statistics()["largest_unit"] <= MAX_UNIT_UPDATES
+    assert shard.ingest.statistics().largest_unit <= MAX_UNIT_UPDATES
 
 
 async def test_a_receipt_resolves_after_the_commit_and_not_before(
@@ -174,7 +174,7 @@ async def test_an_absent_database_changes_neither_batch_nor_number(
     harness.store.come_back()
     assert [said(await reply.wait()) for reply in replies] == [["accepted"]] * 5
     assert await harness.sequences("bus-1") == [1, 2, 3, 4, 5, 6]
-    assert not shard.ingest.statistics()["failing"]
+    assert not shard.ingest.statistics().failing
     assert [event["event"] for event in events if event["event"].startswith("ingest_commit")] == [
         "ingest_commit_failed",
         "ingest_commit_recovered",
@@ -231,7 +231,7 @@ async def test_a_unit_whose_commit_was_lost_is_stored_exactly_once(
         ["accepted"],
     ]
     assert await harness.sequences("bus-1") == [1]
-    assert shard.ingest.statistics()["outcomes"] == {"accepted": 2, "duplicate": 1}
+    assert shard.ingest.statistics().outcomes == {"accepted": 2, "duplicate": 1}
     assert said(await shard.send(update("bus-1", 2, soc_percent=11)).wait()) == ["accepted"]
 
 
@@ -333,16 +333,16 @@ async def test_submitted_always_equals_outcomes_plus_pending(
     shard.ingest.close()
     await shard_ended(shard)
     counted = shard.ingest.statistics()
-    assert counted["pending"] == 0
-    assert sum(counted["outcomes"].values()) == counted["submitted"] > 100
-    assert {"accepted", "rejected", "quarantined"} <= counted["outcomes"].keys()
+    assert counted.pending == 0
+    assert sum(counted.outcomes.values()) == counted.submitted > 100
+    assert {"accepted", "rejected", "quarantined"} <= counted.outcomes.keys()
     assert checked.keys() >= {"fence", "append_events", "append_quarantine"}
 
 
 async def shard_ended(shard: Shard) -> None:
     """Wait until everything submitted has its verdict."""
     with trio.fail_after(600):
-        while shard.ingest.statistics()["pending"]:  # noqa: ASYNC110 - virtual time
+        while shard.ingest.statistics().pending:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.1)
 
 
@@ -355,8 +355,8 @@ async def test_outcomes_are_counted_by_reason_and_by_resource(
     )
     await owned.wait()
     counted = shard.ingest.statistics()
-    assert counted["reasons"] == {"unknown_device": 1}
-    assert counted["by_resource"] == {"workspace:harbour": {"accepted": 1, "rejected": 1}}
+    assert counted.reasons == {"unknown_device": 1}
+    assert counted.by_resource == {"workspace:harbour": {"accepted": 1, "rejected": 1}}
 
 
 async def test_a_resource_is_judged_with_its_last_submission(
@@ -428,4 +428,4 @@ async def test_a_unit_that_commits_after_giving_up_is_only_counted(
     assert await reply.wait() is None
     await trio.sleep(60)
     shard.check_identity()
-    assert shard.ingest.statistics()["pending"] == 0
+    assert shard.ingest.statistics().pending == 0

@@ -45,8 +45,8 @@ def take(intake: FrameIntake, *frames: str) -> None:
 
 def check_counts(intake: FrameIntake) -> None:
     counted = intake.statistics()
-    assert counted["received"] == (
-        counted["merged"] + counted["ignored"] + counted["malformed"] + counted["pending"]
+    assert counted.received == (
+        counted.merged + counted.ignored + counted.malformed + counted.pending
     )
 
 
@@ -85,20 +85,20 @@ def test_every_frame_is_counted_once_whatever_it_is(frames: list[str], flush_eve
             if number % flush_every == 0 and (sent := intake.next_submission(float("inf"))):
                 refused += sum(item.occurrences for item in sent.invalid)
         counted = intake.statistics()
-        assert (counted["received"], counted["pending"]) == (len(frames), 0)
+        assert (counted.received, counted.pending) == (len(frames), 0)
         if sent := intake.next_submission(float("inf")):
             refused += sum(item.occurrences for item in sent.invalid)
-        ignored_but_kept = counted["ignored_by"].get("future_timestamp", 0) + sum(
-            counted["faults"].values()
+        ignored_but_kept = counted.ignored_by.get("future_timestamp", 0) + sum(
+            counted.faults.values()
         )
-        assert refused == counted["malformed"] + ignored_but_kept
+        assert refused == counted.malformed + ignored_but_kept
 
     trio.run(send, clock=MockClock(autojump_threshold=0))
 
 
 async def test_what_is_ignored_says_why(intake: FrameIntake, autojump_clock: MockClock) -> None:
     take(intake, ECHO, ECHO, "x-ferry-1 0", frame("ferry-1", 301, soc_percent=1.0))
-    assert intake.statistics()["ignored_by"] == {"echo": 2, "no_readings": 1, "future_timestamp": 1}
+    assert intake.statistics().ignored_by == {"echo": 2, "no_readings": 1, "future_timestamp": 1}
 
 
 async def test_at_most_a_hundred_devices_nobody_configured_wait_at_a_time(
@@ -106,7 +106,7 @@ async def test_at_most_a_hundred_devices_nobody_configured_wait_at_a_time(
 ) -> None:
     take(intake, *(frame(f"stranger-{number}", 0, soc_percent=1.0) for number in range(150)))
     take(intake, frame("ferry-1", 0, soc_percent=1.0))
-    assert intake.statistics()["ignored_by"] == {"too_many_unknown_devices": 50}
+    assert intake.statistics().ignored_by == {"too_many_unknown_devices": 50}
     sent = intake.next_submission(float("inf"))
     assert sent is not None
     assert len(sent.updates) == 101
@@ -141,7 +141,7 @@ async def test_what_the_provider_reports_as_an_error_is_counted_and_kept_apart(
         intake.take(lambda _: report, text, trio.current_time())
     check_counts(intake)
     counted = intake.statistics()
-    assert (counted["faults"], counted["ignored_by"]) == ({"protocol": 2}, {"provider_error": 2})
+    assert (counted.faults, counted.ignored_by) == ({"protocol": 2}, {"provider_error": 2})
     sent = intake.next_submission(float("inf"))
     assert sent is not None
     assert [(item.detail, item.occurrences, item.sample) for item in sent.invalid] == [
@@ -156,7 +156,7 @@ async def test_a_frame_that_the_interpreter_crashes_on_can_be_found_in_the_ledge
     with pytest.raises(ZeroDivisionError):
         take(intake, BUG)
     check_counts(intake)
-    assert intake.statistics()["pending"] == 0
+    assert intake.statistics().pending == 0
     sent = intake.next_submission(float("inf"))
     assert sent is not None
     assert [(item.reason, item.sample) for item in sent.invalid] == [(Reason.INVALID, b"bug")]

@@ -60,7 +60,7 @@ async def connect(shard: Shard) -> ScriptedStreamer:
 
 def fill_stream_lane(shard: Shard) -> None:
     """Nothing more goes in until the ingest actor runs."""
-    lane = shard.ingest.statistics()["mailbox"].lanes["stream"]
+    lane = shard.ingest.statistics().mailbox.lanes["stream"]
     room = lane.capacity - lane.waiting_size
     sent, _ = submission(*[update(FERRIES[1], 1, speed_kmh=1)] * room)
     shard.ingest.submit_nowait(sent)
@@ -171,6 +171,6 @@ async def test_a_stream_that_is_exchanged_during_a_hand_over_does_not_run_on_wit
             nursery.start_soon(shard.ingest.run)
         await trio.sleep(60)
         assert len(streamer.attempts) == 1
-        assert runner.statistics()["actors"].states["running"] == 0
+        assert runner.statistics().actors.states["running"] == 0
         assert await harness.values(FERRIES[0]) == {"speed_kmh": 20}
         nursery.cancel_scope.cancel()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.session import CurrentSession, SessionKeeper
+from ports.ownership import VitalSigns
 from runtime.clock import SharedClock, SystemClock
 from tests.actors.harness import TTL_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from trio.testing import MockClock
@@ -40,7 +40,7 @@ class FarAway:
         return start
 
     async def beat(
-        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+        self, session: SessionRef, *, ttl_seconds: float, statistics: VitalSigns
     ) -> datetime | None:
         await trio.sleep(self.round_trip_seconds / 2)
         server_time = await self._store.beat(
@@ -61,16 +61,16 @@ async def test_a_session_whose_answers_leave_the_clock_uncertain_is_not_trusted(
     )
     sessions.round_trip_seconds = 4.0
     session = await keeper.begin(after=None)
-    assert not keeper.statistics()["trusted"]
-    nursery.start_soon(partial(keeper.keep, session, dict))
+    assert not keeper.statistics().trusted
+    nursery.start_soon(partial(keeper.keep, session, VitalSigns))
     await trio.sleep(2 * TTL_SECONDS)
     assert clock.uncertainty_seconds > 1.0
-    assert not keeper.statistics()["trusted"]
+    assert not keeper.statistics().trusted
     assert current.session == session
 
     sessions.round_trip_seconds = 0.1
     await trio.sleep(TTL_SECONDS)
-    assert keeper.statistics()["trusted"]
+    assert keeper.statistics().trusted
     nursery.cancel_scope.cancel()
 
 
@@ -83,10 +83,10 @@ async def test_between_two_sessions_a_shard_is_not_trusted(
         "shard-2", sessions, CurrentSession(), clock, shard.random, ttl_seconds=TTL_SECONDS
     )
     session = await keeper.begin(after=None)
-    assert keeper.statistics()["trusted"]
+    assert keeper.statistics().trusted
     sessions.round_trip_seconds = 1.0
     nursery.start_soon(partial(keeper.begin, after=session))
     await trio.sleep(0.1)
-    assert not keeper.statistics()["trusted"]
+    assert not keeper.statistics().trusted
     await trio.sleep(1)
-    assert (keeper.statistics()["trusted"], keeper.statistics()["rejoined"]) == (True, 1)
+    assert (keeper.statistics().trusted, keeper.statistics().rejoined) == (True, 1)

@@ -115,7 +115,7 @@ async def test_what_is_handed_over_during_a_round_is_not_taken_up_again_under_th
     await harness.add_workspace(ALDER)
     await until(lambda: taken_up(events)[ALDER, 1] == 1)
     assert taken_up(events)[BIRCH, 1] == 1
-    assert BIRCH not in actor.statistics()["owned"]["workspaces"]
+    assert BIRCH not in actor.statistics().owned.workspaces
     assert "lease_lost" not in [event["event"] for event in events]
     nursery.cancel_scope.cancel()
 
@@ -203,7 +203,7 @@ async def test_workspaces_that_share_a_credential_go_to_one_shard(
     nursery.start_soon(shard.ingest.run)
     nursery.start_soon(actor.run)
     await trio.sleep(TTL_SECONDS * 0.6)
-    assert actor.statistics()["owned"]["workspaces"].keys() == ours
+    assert actor.statistics().owned.workspaces.keys() == ours
     nursery.cancel_scope.cancel()
 
 
@@ -222,5 +222,5 @@ async def test_a_workspace_that_is_given_the_credential_of_others_moves_to_where
     await harness.store.claim(SessionRef(OTHER, 1), [workspace_resource(BIRCH)])
     await give_credential(harness, ALDER, credential_of(OTHER))
     await until(lambda: lease_of(harness, ALDER) is None, seconds=TTL_SECONDS)
-    assert actor.statistics()["owned"]["workspaces"].keys() == {HARBOUR}
+    assert actor.statistics().owned.workspaces.keys() == {HARBOUR}
     nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ports.ownership import VitalSigns
 from storage.faults import DatabaseAway
 from tests.actors.harness import (
     FERRIES,
@@ -23,12 +24,12 @@ from tests.actors.test_shard import OTHER, SlowClaims, make_actor, taken_up
 from tests.actors.working import story
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from trio.testing import MockClock
 
     from actors.shard import ShardActor
+    from actors.statistics import StreamStatistics
     from domain.model import SessionRef
     from storage.memory import MemoryStore
     from tests.actors.harness import Harness, ScriptedStreamer, Shard
@@ -48,7 +49,7 @@ class Renewals:
         return getattr(self._store, name)
 
     async def beat(
-        self, session: SessionRef, *, ttl_seconds: float, statistics: Mapping[str, Any]
+        self, session: SessionRef, *, ttl_seconds: float, statistics: VitalSigns
     ) -> datetime | None:
         if self.are_cut:
             raise DatabaseAway("no way through", retry_after=0.2)
@@ -70,9 +71,8 @@ async def run_shard(
     return actor, renewals
 
 
-def stream_of(actor: ShardActor) -> dict[str, Any]:
-    statistics: dict[str, Any] = actor.statistics()["owned"]["workspaces"][HARBOUR]["streams"][LIVE]
-    return statistics
+def stream_of(actor: ShardActor) -> StreamStatistics:
+    return actor.statistics().owned.workspaces[HARBOUR].streams[LIVE]
 
 
 def contacts(shard: Shard) -> tuple[int, int, int]:
@@ -124,19 +124,19 @@ async def test_what_a_shard_holds_outlasts_an_absence_of_the_database_beyond_its
     await trio.sleep(2)
     socket.say(frame(FERRIES[1], 64, speed_kmh=30))
     await trio.sleep(2 * INTERVAL)
-    assert not stream_of(actor)["open"]
-    assert stream_of(actor)["frames"]["buffer"].pending == 1
+    assert not stream_of(actor).open
+    assert stream_of(actor).frames.buffer.pending == 1
     assert not in_hand.done
 
     harness.store.come_back()
-    await until(lambda: stream_of(actor)["frames"]["buffer"].pending == 0, seconds=60)
-    await until(lambda: shard.ingest.statistics()["pending"] == 0, seconds=60)
+    await until(lambda: stream_of(actor).frames.buffer.pending == 0, seconds=60)
+    await until(lambda: shard.ingest.statistics().pending == 0, seconds=60)
     assert await harness.values("bus-1") == {"speed_kmh": 10}
     assert [await harness.values(ferry) for ferry in FERRIES] == [
         {"speed_kmh": 20},
         {"speed_kmh": 30},
     ]
-    assert actor.statistics()["rejoined"] == 0
+    assert actor.statistics().rejoined == 0
     nursery.cancel_scope.cancel()
 
 
@@ -152,14 +152,15 @@ async def test_who_was_away_itself_buries_nobody_before_the_others_could_renew(
     await trio.sleep(2 * TTL_SECONDS)
 
     renewals.are_cut = False
-    await until(lambda: bool(actor.statistics()["trusted"]))
+    await until(lambda: bool(actor.statistics().trusted))
     await trio.sleep(BEAT_SECONDS * 0.9)  # two rounds
     assert (
-        await harness.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics={}) is not None
+        await harness.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics=VitalSigns())
+        is not None
     )
     await trio.sleep(TTL_SECONDS - 1)
-    assert actor.statistics()["declared_dead"] == 0
-    await until(lambda: actor.statistics()["declared_dead"] == 1, seconds=5)
+    assert actor.statistics().declared_dead == 0
+    await until(lambda: actor.statistics().declared_dead == 1, seconds=5)
     nursery.cancel_scope.cancel()
 
 
@@ -170,8 +171,9 @@ async def test_who_is_leaving_buries_nobody(
     other = await harness.boot(OTHER)
     await actor.drain()
     await trio.sleep(2 * TTL_SECONDS)
-    assert actor.statistics()["declared_dead"] == 0
+    assert actor.statistics().declared_dead == 0
     assert (
-        await harness.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics={}) is not None
+        await harness.store.beat(other.session, ttl_seconds=TTL_SECONDS, statistics=VitalSigns())
+        is not None
     )
     nursery.cancel_scope.cancel()

@@ -89,7 +89,7 @@ async def test_the_seed_goes_before_live_frames(
         socket = await streamer.wait_connected()
         socket.say(frame("ferry-1", 0, soc_percent=50.0))
         await trio.sleep(10)
-        assert actor.statistics()["frames"]["buffer"].pending == 1
+        assert actor.statistics().frames.buffer.pending == 1
         await trio.sleep(20)
         events = await harness.store.list_events(HARBOUR, "ferry-1", before=None, limit=10)
         assert [event.readings["soc_percent"][0] for event in reversed(events)] == [40, 41, 50.0]
@@ -142,9 +142,9 @@ async def test_every_frame_is_counted_once_over_many_connections(
             socket.drop()
             await until(lambda: len(streamer.sockets) > times)  # noqa: B023 - asked before the next turn
             check_frames(actor)
-        assert actor.statistics()["frames"]["received"] == sent
+        assert actor.statistics().frames.received == sent
         counted = shard.ingest.statistics()
-        assert counted["submitted"] == sum(counted["outcomes"].values())
+        assert counted.submitted == sum(counted.outcomes.values())
 
 
 async def test_after_the_actor_was_stopped_the_rest_is_handed_over(
@@ -165,10 +165,10 @@ async def test_after_the_actor_was_stopped_the_rest_is_handed_over(
         harness.store.come_back()
         with trio.fail_after(60):
             await actor.wait_flushed()
-            await until(lambda: shard.ingest.statistics()["pending"] == 0)
+            await until(lambda: shard.ingest.statistics().pending == 0)
         assert await harness.values("ferry-1") == {"soc_percent": 50.0}
         assert (
-            shard.ingest.statistics()["outcomes"]["accepted"] == 2
+            shard.ingest.statistics().outcomes["accepted"] == 2
         )  # and the first of those that filled the lane
         refused = await harness.store.list_rejections(
             HARBOUR, before=None, reason="invalid", limit=9
@@ -182,9 +182,7 @@ async def fill_stream_lane(harness: Harness, shard: Shard) -> None:
     harness.store.go_away()
     shard.send(update("ferry-2", 1, soc_percent=1))
     await trio.testing.wait_all_tasks_blocked()
-    room = (
-        LANES["stream"].capacity - shard.ingest.statistics()["mailbox"].lanes["stream"].waiting_size
-    )
+    room = LANES["stream"].capacity - shard.ingest.statistics().mailbox.lanes["stream"].waiting_size
     for size in [500] * (room // 500) + [room % 500]:
         if size:
             shard.send(*[update("ferry-2", 1, soc_percent=1)] * size)
@@ -200,7 +198,7 @@ async def test_a_full_lane_makes_frames_coalesce_until_there_is_room(
         for second in range(60):
             socket.say(frame("ferry-1", trio.current_time(), soc_percent=float(second)))
             await trio.sleep(1)
-        assert actor.statistics()["unsent"] == 1
+        assert actor.statistics().unsent == 1
         harness.store.come_back()
         await trio.sleep(30)
         assert await harness.values("ferry-1") == {"soc_percent": 59.0}
@@ -229,16 +227,16 @@ async def test_everything_stays_bounded_while_the_database_is_away_for_an_hour(
                 socket.drop()
             await trio.sleep(10)
         statistics = actor.statistics()
-        assert statistics["unsent"] <= MAX_UNSENT_EDGES + 1
-        assert statistics["frames"]["buffer"].pending <= 3
+        assert statistics.unsent <= MAX_UNSENT_EDGES + 1
+        assert statistics.frames.buffer.pending <= 3
         assert (
-            shard.ingest.statistics()["mailbox"].lanes["stream"].waiting_size
+            shard.ingest.statistics().mailbox.lanes["stream"].waiting_size
             <= LANES["stream"].capacity
         )
-        received = statistics["frames"]["received"]
+        received = statistics.frames.received
         harness.store.come_back()
         await trio.sleep(120)
         check_frames(actor)
         assert received > 1000
         assert await harness.values("ferry-1") == {"soc_percent": 50.0}
-        assert actor.statistics()["unsent"] == 0
+        assert actor.statistics().unsent == 0

@@ -134,7 +134,7 @@ async def test_an_error_that_the_provider_reports_is_logged_once_and_its_frame_k
             (await streamer.wait_connected(times)).say(DENIED)
         await streamer.wait_connected(3)
         await trio.sleep(5)
-        assert actor.statistics()["frames"]["faults"] == {"credentials": 2}
+        assert actor.statistics().frames.faults == {"credentials": 2}
     logged = [event["fault"] for event in events if event["event"] == "stream_frames_failed"]
     assert logged == ["credentials"]
     kept = await harness.store.list_rejections(HARBOUR, before=None, reason="invalid", limit=9)
@@ -249,7 +249,7 @@ async def test_a_connection_that_cannot_be_opened_is_a_fact_and_is_tried_again(
     await harness.store.put_provider(connection)
     async with running(shard) as actor:
         await trio.sleep(300)
-        assert actor.statistics()["failures"] > 5
+        assert actor.statistics().failures > 5
     assert harness.edges() == [(LIVE, "call_failed", FaultClass.CONFIGURATION.value)]
 
 

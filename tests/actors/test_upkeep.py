@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actors.statistics import UpkeepStatistics
 from actors.upkeep import UpkeepActor
 from tests.actors.harness import HARBOUR, update
 
@@ -30,7 +31,7 @@ async def test_there_are_partitions_for_a_week_on_every_day_of_a_month(
     for _ in range(30):
         await trio.sleep(DAY)
         assert await harness.store.check_ready() >= 6
-    assert actor.statistics()["partition_days_ahead"] == 7
+    assert actor.statistics().partition_days_ahead == 7
 
 
 async def test_it_makes_up_for_a_database_that_was_away(
@@ -40,10 +41,10 @@ async def test_it_makes_up_for_a_database_that_was_away(
     actor = UpkeepActor(harness.store, Random(1))
     nursery.start_soon(actor.run)
     await trio.sleep(DAY)
-    assert actor.statistics() == {"partition_days_ahead": None, "dropped": {}}
+    assert actor.statistics() == UpkeepStatistics(partition_days_ahead=None, dropped={})
     harness.store.come_back()
     await trio.sleep(120)
-    assert actor.statistics()["partition_days_ahead"] == 7
+    assert actor.statistics().partition_days_ahead == 7
     names = [event["event"] for event in events]
     assert (names.count("upkeep_failed"), names.count("upkeep_recovered")) == (1, 1)
 
@@ -62,7 +63,7 @@ async def test_what_is_older_than_its_retention_is_dropped_and_counted(
     assert await harness.sequences("bus-1") == [1]
     await trio.sleep(61 * DAY)
     assert await harness.sequences("bus-1") == []
-    assert actor.statistics()["dropped"]["rejections"] == 1
+    assert actor.statistics().dropped["rejections"] == 1
 
 
 async def test_many_shards_do_not_queue_for_the_same_chore(

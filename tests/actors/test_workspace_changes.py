@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from actors.statistics import WorkspaceStatistics
 from domain import schedule
 from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
 from domain.resource import workspace_resource
@@ -198,7 +199,7 @@ async def test_a_workspace_switched_off_and_on_goes_on_from_its_new_place(
         await harness.add_workspace("newcomer")
         await shard.reload(view)
         await trio.sleep(4 * INTERVAL)
-        assert actor.statistics()["next_start_at"] is None
+        assert actor.statistics().next_start_at is None
         assert await story(harness) == [("schedule", 1, "completed")]
         await harness.add_workspace(HARBOUR)
         await shard.reload(view)
@@ -379,7 +380,7 @@ async def test_a_session_that_is_over_starts_nothing(
     await harness.boot("shard-1")  # the next epoch of the same shard
     async with working(shard, await shard.view()) as actor:
         await trio.sleep(2 * INTERVAL)
-        assert actor.statistics()["outcomes"] == {}
+        assert actor.statistics().outcomes == {}
     assert await harness.cycles() == []
 
 
@@ -390,8 +391,8 @@ async def test_it_tells_what_it_has_done_and_when_it_is_next(
     view = await shard.view()
     async with working(shard, view) as actor:
         await trio.sleep(10)
-        assert actor.statistics() == {
-            "outcomes": {"completed": 1},
-            "next_start_at": regular(0, 2, after=at(0))[1].start_at.isoformat(),
-            "config_version": view.workspace.config_version,
-        }
+        assert actor.statistics() == WorkspaceStatistics(
+            outcomes={"completed": 1},
+            next_start_at=regular(0, 2, after=at(0))[1].start_at.isoformat(),
+            config_version=view.workspace.config_version,
+        )

@@ -31,6 +31,7 @@ from domain.model import (
 from domain.registry import DeviceDraft
 from domain.schedule import cycle_id, slot_of
 from lastheard.credentials import CredentialReader
+from ports.ownership import VitalSigns
 from runtime.outbound import Allowance
 from tests.api.provider import MurmuredProvider, SpokenProvider
 
@@ -203,7 +204,7 @@ class Harness:
         now = self.clock.now()
         slot = slot_of(now, stored.ordinal or 0, stored.poll_interval_seconds)
         key = CycleKey(workspace, slot, CycleTrigger.SCHEDULE, 1)
-        await self.store.beat(self.session, ttl_seconds=86_400, statistics={})
+        await self.store.beat(self.session, ttl_seconds=86_400, statistics=VitalSigns())
         start = await self.store.start_cycle(self.session, key, cycle_id(key), "trace-cycle")
         end = CycleEnd(start.key, start.cycle_id, now, CycleOutcome.COMPLETED, {"devices": 0})
         await self.ingest.submit(Submission("poll", "trace-cycle", cycle=end))

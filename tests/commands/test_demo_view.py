@@ -20,7 +20,9 @@ def service(**changes: Any) -> Any:
     """As much of a service as the verdict is about."""
     frames, updates = Counter(changes.get("frames", FRAMES)), changes.get("updates", UPDATES)
     shard = SimpleNamespace(frames=lambda: frames, frames_of=lambda _workspace: frames)
-    return SimpleNamespace(shard=shard, ingest=SimpleNamespace(statistics=lambda: updates))
+    return SimpleNamespace(
+        shard=shard, ingest=SimpleNamespace(statistics=lambda: SimpleNamespace(**updates))
+    )
 
 
 def watch(states: tuple[str, ...] = STATES, *, cycles: int = 1) -> Watch:

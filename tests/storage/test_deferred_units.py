@@ -65,7 +65,7 @@ class Desk:
 
     def check_identity(self) -> None:
         counted = self.ingest.statistics()
-        assert counted["submitted"] == sum(counted["outcomes"].values()) + counted["pending"]
+        assert counted.submitted == sum(counted.outcomes.values()) + counted.pending
 
 
 @asynccontextmanager
@@ -174,12 +174,12 @@ async def test_a_locked_table_or_session_loses_nothing(
                 ),
             ]
             await trio.sleep(6)  # longer than two lock timeouts, the unit's and that of the look
-            assert desk.ingest.statistics()["failing"]
+            assert desk.ingest.statistics().failing
             assert desk.ingest.oldest_waiting_seconds() >= 5
-            assert desk.ingest.statistics()["deferred"]["submissions"] == 0
+            assert desk.ingest.statistics().deferred.submissions == 0
             assert not any(reply.done for reply in held)
         # The back-off waits at most 5 s, then the unit commits.
         assert await outcomes(*held, seconds=5 + SOON_SECONDS) == [["accepted"], ["accepted"]]
-        assert not desk.ingest.statistics()["failing"]
+        assert not desk.ingest.statistics().failing
         desk.check_identity()
     assert (await world.sequences("bus-1"), await cursor_of(world)) == ([1], "1")

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from domain.resource import Resource, workspace_resource
+from ports.ownership import VitalSigns
 from storage.faults import DatabaseAway
 from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
@@ -93,7 +94,9 @@ async def test_who_renews_while_it_is_being_declared_dead_lives_on(
     async with trio.open_nursery() as nursery, transaction(database, UNIT):
         nursery.start_soon(cast.stores.leases.declare_dead, successor)
         await wait_until_somebody_waits_for_a_lock(database)
-        assert await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={})
+        assert await cast.stores.sessions.beat(
+            cast.session, ttl_seconds=15, statistics=VitalSigns()
+        )
     assert (await cast.stores.leases.look(successor)).members == {"shard-1", "shard-2"}
 
 
@@ -105,7 +108,9 @@ async def test_a_renewal_that_meets_the_declaration_at_its_end_finds_itself_dead
     renewed: list[object] = []
 
     async def renew() -> None:
-        renewed.append(await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={}))
+        renewed.append(
+            await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics=VitalSigns())
+        )
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(PostgresLeaseStore(slow).declare_dead, successor)
@@ -135,7 +140,10 @@ async def test_a_declaration_that_meets_a_renewal_at_its_end_finds_it_alive(
         nursery.start_soon(declare)
         await wait_until_somebody_waits_for_a_lock(database)
     assert declared == [[]]
-    assert await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics={}) is not None
+    assert (
+        await cast.stores.sessions.beat(cast.session, ttl_seconds=15, statistics=VitalSigns())
+        is not None
+    )
 
 
 async def test_a_unit_that_stands_still_gives_the_declaration_back_and_hinders_nobody_else(
@@ -155,7 +163,9 @@ async def test_a_unit_that_stands_still_gives_the_declaration_back_and_hinders_n
             await wait_until_somebody_waits_for_a_lock(database)
             # The successor's own units and its renewals go on meanwhile.
             assert await cast.stores.ingest.commit_unit(successor, 1, []) == []
-            assert await cast.stores.sessions.beat(successor, ttl_seconds=15, statistics={})
+            assert await cast.stores.sessions.beat(
+                successor, ttl_seconds=15, statistics=VitalSigns()
+            )
             while impatient.statistics().in_use:  # until it gave up
                 await trio.lowlevel.checkpoint()
     await impatient.aclose()

@@ -18,6 +18,7 @@ import trio
 from domain.model import CanonicalUpdate, Ownership, Policy, Reading, SessionRef
 from domain.resource import Resource, workspace_of, workspace_resource
 from ports.ingest import SessionFenced
+from ports.ownership import VitalSigns
 from storage.gateway import Database
 from tests.conftest import Stores, make_postgres_stores
 from tests.storage.fixtures import begin, connection, draft, submission
@@ -107,7 +108,7 @@ class Shard:
                 self.session, self.unit, self.leases = start.session, 0, {}
 
     async def _round(self, history: History) -> None:
-        await self.stores.sessions.beat(self.session, ttl_seconds=60, statistics={})
+        await self.stores.sessions.beat(self.session, ttl_seconds=60, statistics=VitalSigns())
         if self.random.random() < 0.3:
             await self._change_leases(history)
         batch = [*self._owned(), submission(*self._updates(self.random.choice(WORKSPACES)))]
@@ -150,7 +151,7 @@ async def kill_at_random(
     undertaker = (await begin(stores, "undertaker")).session
     while len(history.deaths) < DEATHS:
         await history.wait_for_units(random.randrange(UNITS_BETWEEN_DEATHS))
-        assert await stores.sessions.beat(undertaker, ttl_seconds=60, statistics={})
+        assert await stores.sessions.beat(undertaker, ttl_seconds=60, statistics=VitalSigns())
         await database.run(partial(expire, shard_id=random.choice(SHARDS)))
         for dead in await stores.leases.declare_dead(
             undertaker

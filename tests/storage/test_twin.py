@@ -11,6 +11,7 @@ import trio.testing
 
 from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
 from ports.ingest import CommitUnknown, UnitPoisoned
+from ports.ownership import VitalSigns
 from ports.reads import HealthQuery
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.memory import MemoryStore
@@ -176,7 +177,7 @@ async def test_nobody_sees_what_a_paused_unit_has_written(world: World, store: M
         await pen.reached.wait()
         assert (await world.snapshot("bus-1")).version == 0
         assert (
-            await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics={})
+            await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=VitalSigns())
             is not None
         )
         pen.go_on.set()

@@ -10,6 +10,7 @@ import pytest
 from domain.health_facts import CollectorRecord, ConnectionRecord
 from domain.health_state import State
 from domain.model import CycleOutcome, PolicyOverride
+from ports.ownership import VitalSigns
 from ports.reads import HealthQuery, WorklistPosition
 from tests.storage.contract.cast import (
     HARBOUR,
@@ -170,7 +171,7 @@ async def test_without_a_pinned_instant_the_databases_time_holds(world: World) -
 
 async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) -> None:
     await world.stores.sessions.beat(
-        world.session, ttl_seconds=15, statistics={"oldest_waiting_seconds": 0.5}
+        world.session, ttl_seconds=15, statistics=VitalSigns(oldest_waiting_seconds=0.5)
     )
     await world.stores.leases.claim(world.session, [HARBOUR_LEASE])
     ended_at = await world.end(await world.start(slot()), CycleOutcome.PARTIAL)
@@ -210,7 +211,7 @@ async def test_deferred_submissions_count_for_their_own_workspace_only(
     world: World,
 ) -> None:
     """Two workspaces of one shard; a row of the harbour has been locked for two minutes."""
-    vital_signs = {"oldest_waiting_seconds": 0.5, "deferred_seconds": {HARBOUR: 120.25}}
+    vital_signs = VitalSigns(oldest_waiting_seconds=0.5, deferred_seconds={HARBOUR: 120.25})
     await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=vital_signs)
     await world.stores.leases.claim(world.session, [HARBOUR_LEASE, ISLAND_LEASE])
     waits = {}

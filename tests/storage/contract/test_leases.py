@@ -12,7 +12,7 @@ import trio
 from domain.model import Ownership, SessionRef
 from domain.resource import Resource, workspace_resource
 from ports.ingest import SessionFenced
-from ports.ownership import Look
+from ports.ownership import Look, VitalSigns
 from tests.storage.contract.cast import (
     HARBOUR,
     HARBOUR_LEASE,
@@ -39,7 +39,10 @@ async def claim(world: World, session: SessionRef, *resources: Resource) -> dict
 
 
 async def renew(world: World, session: SessionRef) -> bool:
-    return await world.stores.sessions.beat(session, ttl_seconds=15, statistics={}) is not None
+    return (
+        await world.stores.sessions.beat(session, ttl_seconds=15, statistics=VitalSigns())
+        is not None
+    )
 
 
 async def kill(world: World, session: SessionRef, by: SessionRef) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from domain.model import CursorAdvance, SessionRef
+from ports.ownership import VitalSigns
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection, submission
 
 if TYPE_CHECKING:
     from tests.storage.contract.cast import World
 
 
+VITAL_SIGNS = VitalSigns(oldest_waiting_seconds=0.5)
+
+
 async def beat(world: World, session: SessionRef, ttl_seconds: float = 15) -> bool:
-    vital_signs = {"oldest_waiting_seconds": 0.5}
-    at = await world.stores.sessions.beat(session, ttl_seconds=ttl_seconds, statistics=vital_signs)
+    at = await world.stores.sessions.beat(session, ttl_seconds=ttl_seconds, statistics=VITAL_SIGNS)
     return at is not None
 
 
@@ -84,7 +88,7 @@ async def test_draining_lasts_until_the_session_ends_and_no_longer(
 
 
 async def test_a_heartbeat_tells_the_databases_time(world: World) -> None:
-    at = await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics={})
+    at = await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=VitalSigns())
     assert at is not None
     assert timedelta(0) < at - world.now < timedelta(minutes=5)
 
@@ -114,7 +118,7 @@ async def test_shards_are_listed_with_vital_signs_the_liveliest_first(world: Wor
     await beat(world, world.session, ttl_seconds=60)
     shards = await world.stores.reads.load_shards()
     assert [(shard["shard_id"], shard["state"], shard["statistics"]) for shard in shards] == [
-        ("shard-1", "live", {"oldest_waiting_seconds": 0.5}),
+        ("shard-1", "live", orjson.loads(orjson.dumps(VITAL_SIGNS))),
         ("shard-0", "live", {}),
     ]
     vital = {
