@@ -5,14 +5,17 @@ Tests that use it also ask for `autojump_clock` by name.
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 from structlog.testing import capture_logs
 
+from actors.ingest import IngestActor
 from tests.actors.deferring import CYCLE_ID, KEY
 from tests.actors.harness import LIVE, Harness, ScriptedStreamer, Shard, build_harness, polled
+from tests.actors.watching import Watched
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ settings.load_profile("actors")
 
 @pytest.fixture(autouse=True)
 def events() -> Iterator[list[MutableMapping[str, Any]]]:
-    """Every structlog event of the test, unrendered: rendering would take longer than most of these tests."""
+    """Every structlog event of the test. Rendering them would take longer than most tests do."""
     with capture_logs() as captured:
         yield captured
 
@@ -68,3 +71,11 @@ async def running(harness: Harness, shard: Shard, nursery: trio.Nursery) -> Shar
     assert (await harness.store.start_cycle(shard.session, KEY, CYCLE_ID, "trace-c")).started
     nursery.start_soon(shard.ingest.run)
     return shard
+
+
+@pytest.fixture
+async def watched(harness: Harness, shard: Shard) -> Watched:
+    """A store that the shard's ingest actor works through."""
+    store = Watched(harness.store)
+    shard.ingest = IngestActor(store, shard.current, random=Random(7))
+    return store

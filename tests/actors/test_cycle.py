@@ -1,4 +1,4 @@
-"""One poll cycle: its outcome, its facts, and what it remembers for the next."""
+"""One poll cycle: its outcome and its facts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import pytest
 import trio
 
 from actors.connections import Connector
-from actors.cycle import MAX_DETAIL_CHARACTERS, Cycle, PollState
-from actors.lanes import LANES
-from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
+from actors.cycle import MAX_DETAIL_CHARACTERS, PollState
+from domain.model import CycleOutcome, FaultClass
 from domain.resource import workspace_resource
-from domain.schedule import cycle_id
 from ports.providers import ProviderFault
+from tests.actors.cycling import fill_poll_lane, make_cycle, run_cycle, script
 from tests.actors.harness import (
     HARBOUR,
-    INTERVAL,
     LIVE,
     STEADY,
     at,
@@ -26,7 +24,6 @@ from tests.actors.harness import (
     refused,
     sample,
     streamed,
-    update,
 )
 from tests.actors.polling import ScriptedPoller, page
 
@@ -38,43 +35,6 @@ if TYPE_CHECKING:
     from tests.actors.harness import Harness, Shard
 
     Events = list[MutableMapping[str, Any]]
-
-
-async def make_cycle(shard: Shard, number: int = 0, state: PollState | None = None) -> Cycle:
-    """Return a started cycle for the harbour's slot of that number."""
-    key = CycleKey(HARBOUR, at(INTERVAL * number), CycleTrigger.SCHEDULE, 1)
-    started = await shard.harness.store.start_cycle(shard.session, key, cycle_id(key), "trace-c")
-    assert started.started
-    view, state = await shard.view(), state or PollState({})
-    return Cycle(
-        started, "trace-c", view, state, shard.connector, shard.ingest, shard.clock, shard.random
-    )
-
-
-async def run_cycle(
-    shard: Shard,
-    number: int = 0,
-    state: PollState | None = None,
-    *,
-    fetch: float = 240,
-    commit: float = 30,
-) -> CycleOutcome:
-    """Run a cycle to its committed end. Needs the ingest actor."""
-    cycle = await make_cycle(shard, number, state)
-    outcome = await cycle.run(fetch, commit)
-    with trio.fail_after(60):
-        await shard.ingest.wait_until_judged(workspace_resource(HARBOUR))
-    return outcome
-
-
-def script(shard: Shard, **pollers: ScriptedPoller) -> None:
-    shard.provider.pollers |= pollers
-
-
-def fill_poll_lane(shard: Shard) -> None:
-    """Fill the lane. The ingest actor must not run."""
-    for _ in range(LANES["poll"].capacity // 500):
-        shard.send(*[update("bus-2", 0, soc_percent=1)] * 500, origin="poll")
 
 
 async def test_a_slow_secret_is_not_blamed_on_the_provider(
@@ -264,71 +224,6 @@ async def test_retry_after_holds_over_several_cycles(
     assert outcomes == [CycleOutcome.PARTIAL] * 3 + [CycleOutcome.COMPLETED]
     rows = await harness.cycles()
     assert rows[1].summary["connections"][STEADY] == "waiting 400 s: the provider asked for it"
-
-
-async def test_the_next_cycle_begins_where_the_last_commit_was(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    nursery.start_soon(shard.ingest.run)
-    poller = ScriptedPoller(
-        page(cursor="c-1"), page(next_page="two", cursor="c-2"), refused(), page(cursor="c-3")
-    )
-    script(shard, steady=poller)
-    state = PollState({STEADY: "c-0"})
-    for number in range(4):
-        await run_cycle(shard, number, state)
-    assert [call.cursor for call in poller.calls] == ["c-0", "c-1", "c-1", "c-2", "c-3"]
-
-
-async def test_a_cursor_without_a_seen_commit_is_not_believed(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    """Reading the same data again is harmless; skipping data is not."""
-    poller = ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), cursor="c-1"))
-    script(shard, steady=poller)
-    state = PollState({STEADY: "c-0"})
-    cycle = await make_cycle(shard, 0, state)
-    harness.store.go_away()
-    nursery.start_soon(shard.ingest.run)
-    assert await cycle.run(240, 30) is CycleOutcome.COMPLETED
-    assert state.cursors == {STEADY: "c-0"}
-    harness.store.come_back()
-    await trio.sleep(30)
-    (row,) = await harness.cycles()
-    assert (row.outcome, row.summary["unconfirmed"]) == (CycleOutcome.COMPLETED, 1)
-
-
-async def test_a_cursor_whose_data_was_given_up_is_not_believed(
-    shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    script(shard, steady=ScriptedPoller(page(sample("bus-1", 0, soc_percent=10), cursor="c-1")))
-    state = PollState({STEADY: "c-0"})
-    cycle = await make_cycle(shard, 0, state)
-    nursery.start_soon(cycle.run, 240.0, 30.0)
-    await trio.sleep(1)
-    shard.ingest.give_up()
-    await trio.sleep(1)
-    assert state.cursors == {STEADY: "c-0"}
-
-
-async def test_a_cursor_whose_last_page_was_given_up_is_not_believed(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    first = page(sample("bus-1", 0, soc_percent=10), next_page="two")
-    last = page(sample("bus-1", 1, soc_percent=11), cursor="c-1")
-    script(shard, steady=ScriptedPoller(first, 5.0, last))
-    state = PollState({STEADY: "c-0"})
-    cycle = await make_cycle(shard, 0, state)
-    nursery.start_soon(shard.ingest.run)
-    nursery.start_soon(cycle.run, 240.0, 30.0)
-    await trio.sleep(2)
-    assert await harness.values("bus-1") == {"soc_percent": 10}
-    harness.store.go_away()
-    await trio.sleep(5)
-    shard.ingest.give_up()
-    await trio.sleep(1)
-    assert state.cursors == {STEADY: "c-0"}
-    nursery.cancel_scope.cancel()
 
 
 async def test_a_cancelled_cycle_is_abandoned_and_keeps_its_data(
