@@ -1,10 +1,10 @@
-"""DSNs that cannot be read because of their password, and a search for repeated parts of it."""
+"""DSNs that the password in them makes unreadable, and a search for parts of that password."""
 
 from __future__ import annotations
 
 from typing import Final
 
-LEFT, RIGHT = "Zq7Wx9Kp", "Lm4Vn8Rt"  # either side of the character that was not encoded
+LEFT, RIGHT = "Zq7Wx9Kp", "Lm4Vn8Rt"  # before and after the character that was not encoded
 PIECE: Final = 4
 
 # (what is wrong, the DSN, words of the sentence that says so)
@@ -72,6 +72,6 @@ BROKEN: Final = (
 
 
 def repeated(text: str) -> set[str]:
-    """Every piece of the password, of four characters, that stands in the text."""
+    """Return every piece of the password, of four characters, that is in the text."""
     pieces = {half[n : n + PIECE] for half in (LEFT, RIGHT) for n in range(len(half) - PIECE + 1)}
     return {piece for piece in pieces if piece.lower() in text.lower()}

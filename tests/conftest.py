@@ -1,7 +1,7 @@
-"""Fixtures that every folder may use: a database for each test, and the stores on it.
+"""Fixtures for every folder: a database for each test, and the stores on twin or PostgreSQL.
 
-A run has one server and one migrated template. `CREATE DATABASE … TEMPLATE` costs a test a few
-milliseconds.
+One server and one migrated template serve the whole run. `CREATE DATABASE … TEMPLATE` costs a test
+a few milliseconds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Stores:
-    """All protocols of ports/ over one database, or over the twin."""
+    """The stores for all protocols of ports/, on one database or on the twin."""
 
     ingest: IngestStore
     sessions: SessionStore
@@ -58,7 +58,7 @@ class Stores:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs the server is marked so, whether it says it or not."""
+    """Mark every test that needs the server with `postgres`."""
     for item in items:
         if "postgres_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)
@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """DSN of the run's PostgreSQL. Tests want `dsn` or `database`."""
+    """The DSN of the run's PostgreSQL. Tests use `dsn` or `database`."""
     try:
         with running_postgres() as dsn:
             yield dsn
@@ -76,7 +76,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: str) -> str:
-    """A migrated database that nobody connects to; its name."""
+    """The name of a migrated database that no session connects to."""
     execute(postgres_server, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
     migrate_blocking(database_dsn(postgres_server, TEMPLATE))
     return TEMPLATE
@@ -123,12 +123,12 @@ def make_postgres_stores(database: Database) -> Stores:
 
 
 def database_dsn(dsn: str, name: str) -> str:
-    """The same server, another database."""
+    """Return the DSN of another database on the same server."""
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
 
 
 def execute(dsn: str, *statements: str) -> None:
-    """Run statements outside any trio loop, each by itself."""
+    """Run statements outside any trio loop, each in its own transaction."""
 
     async def run() -> None:
         connection = await connect(dsn)
@@ -142,7 +142,7 @@ def execute(dsn: str, *statements: str) -> None:
 
 
 def fetch(dsn: str, statement: str) -> list[Any]:
-    """The same for one statement with rows."""
+    """Run one statement outside any trio loop. Returns its rows."""
 
     async def run() -> list[Any]:
         connection = await connect(dsn)
@@ -165,6 +165,6 @@ def _own_database(server: str, options: str) -> Iterator[str]:
 
 
 def _run_asyncio(coroutine: Any) -> Any:
-    # The loop by name: trio-asyncio has replaced the policy that asyncio.run would ask.
+    # Name the loop: trio-asyncio has replaced the policy that asyncio.run would use.
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         return runner.run(coroutine)

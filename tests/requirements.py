@@ -1,7 +1,7 @@
 """docs/requirements.md, made from the tests: `make docs` writes it, and a test compares it.
 
-An id is held by each test whose name carries it (`test_fr_001_…`, `test_acceptance_10_…`) or whose
-docstring, or whose module's docstring, names it. An id that restates others is held by their tests.
+A test holds an id if its name has it (`test_fr_001_…`, `test_acceptance_10_…`), or if its docstring
+or its module's docstring names it. An id that restates others is held by their tests.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ RESTATED: Final[Mapping[str, tuple[str, ...]]] = {
     "SC-14": ("acceptance 12",),
 }
 
-# Held by a command of its own, because a figure needs a quiet machine.
+# Held by a command and not by a test, because a figure needs a quiet machine.
 MEASURED: Final[Mapping[str, str]] = {"NFR-005": "`make bench-quick`, for 500 devices"}
 
 _IN_NAMES: Final = re.compile(r"(?:^|_)(fr|nfr)_(\d{3})(?=_)|acceptance_(\d+(?:_and_\d+)*)(?=_)")
@@ -96,7 +96,7 @@ _IN_TEXT: Final = re.compile(r"\b(N?FR-\d{3})\b|\b[Aa]cceptance ((?:\d+(?:, | an
 
 
 def ids_of_name(name: str) -> set[str]:
-    """The ids that a test's name carries."""
+    """Return the ids in a test's name."""
     found: set[str] = set()
     for kind, number, acceptance in _IN_NAMES.findall(name):
         found |= {f"{kind.upper()}-{number}"} if kind else _acceptances(acceptance)
@@ -104,7 +104,7 @@ def ids_of_name(name: str) -> set[str]:
 
 
 def ids_of_text(text: str) -> set[str]:
-    """The ids that a docstring names."""
+    """Return the ids in a docstring."""
     found: set[str] = set()
     for requirement, acceptance in _IN_TEXT.findall(text):
         found |= {requirement} if requirement else _acceptances(acceptance)
@@ -116,9 +116,9 @@ def _acceptances(text: str) -> set[str]:
 
 
 def held_by(root: Path = ROOT) -> dict[str, list[str]]:
-    """Each id with the tests that hold it, as pytest names them.
+    """Return the tests that hold each id, as pytest names them.
 
-    A file holds an id that its docstring names.
+    If a module's docstring names the id, the whole file holds it.
     """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path in sorted((root / "tests").rglob("test_*.py")):
@@ -143,12 +143,14 @@ def _tests_of(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
 
 
 def document(held: Mapping[str, Iterable[str]]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     lines = [
         "# What was asked for, and the tests that hold it",
         "",
-        "Made by `make docs` from the names and docstrings of the tests; a test compares. "
-        "The ids are the customer's.",
+        (
+            "Made by `make docs` from the names and docstrings of the tests; a test compares. "
+            "The ids are the customer's."
+        ),
         "",
         "| id | asked for | held by |",
         "| --- | --- | --- |",

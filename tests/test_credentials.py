@@ -1,4 +1,4 @@
-"""What a provider connection may refer to, and that no reference holds up anything but itself."""
+"""Which references a provider connection may have, and that no reference blocks another one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOUNDS = r"out of bounds: .* LASTHEARD_SECRET_….*, and to files in .*\(LASTHEA
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A credentials folder; the working directory is another, with files of the same names."""
+    """A credentials folder. The working directory is another one, with files of the same names."""
     folder = tmp_path / "credentials"
     (folder / "depot").mkdir(parents=True)
     (folder / "acme").write_text("fleet-key\n")
@@ -61,7 +61,7 @@ async def test_a_folder_given_as_a_relative_path_is_one_too(folder: Path) -> Non
 
 
 async def test_links_inside_the_folder_are_followed(folder: Path) -> None:
-    """Kubernetes mounts a Secret so: files link into `..data`, and that links to a dated folder."""
+    """Kubernetes mounts a Secret so: a file links into `..data`, which links to a dated folder."""
     (folder / "..2026_11_28").mkdir()
     (folder / "..2026_11_28" / "key").write_text("mounted")
     (folder / "..data").symlink_to("..2026_11_28")
@@ -163,7 +163,7 @@ async def test_a_secret_has_at_most_64_kib(folder: Path, size: int, fits: bool) 
 async def test_a_link_that_changes_after_the_first_look_leads_nowhere(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check is of the file that was opened, not of a path that may mean another file by now."""
+    """The check is of the opened file. Its path may already lead to another file."""
     open_file = os.open
 
     def change_then_open(path: str, flags: int) -> int:
@@ -175,12 +175,12 @@ async def test_a_link_that_changes_after_the_first_look_leads_nowhere(
     assert type(await refusal_of(folder, "file:acme")) is SecretForbidden
 
 
-# --- What hangs
+# --- reads that hang
 
 
 @pytest.fixture
 def dead_mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Make reading a file hang until the event is set, as on a network file system that is away."""
+    """Let reading a file hang until the event is set, as on a network file system that is gone."""
     back = threading.Event()
     read = SecretReference.resolve
 
@@ -240,7 +240,7 @@ async def test_stopping_does_not_wait_for_a_read_that_hangs(
             nursery.cancel_scope.cancel()
 
 
-# --- What a configuration is told
+# --- warnings at configuration
 
 
 async def test_what_does_not_work_now_is_explained(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The settings of the listeners and their limits: a refusal says what to change."""
+"""The settings of the listeners and their limits: impossible ones are refused with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no module may contain.
+"""Rules about the text of a module.
 
 Each rule takes one module and returns what is wrong with it, as `line: sentence`.
 """
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from tests.architecture.source import Module
 
 MAX_LINES: Final = 455
-CLOCK_MODULES: Final = (
-    "runtime/clock.py",
-    "simulator/clock.py",
-)  # the simulator shares nothing with the service
+# The simulator shares nothing with the service, so it has its own clock.
+CLOCK_MODULES: Final = ("runtime/clock.py", "simulator/clock.py")
 WALL_CLOCK: Final = frozenset(
     [f"datetime.datetime.{name}" for name in ("now", "utcnow", "today")]
     + [f"time.{name}" for name in ("time", "time_ns", "localtime", "gmtime", "ctime")]
@@ -25,6 +23,16 @@ WALL_CLOCK: Final = frozenset(
 )
 IO_BUILTINS: Final = frozenset(
     ("open", "print", "input", "breakpoint", "eval", "exec", "__import__")
+)
+MAX_TEST_NAME: Final = 60
+# Folders of tests whose names are still longer. The aim is none.
+LONG_NAMES_IN: Final = (
+    "tests/actors/",
+    "tests/api/",
+    "tests/benchmarks/",
+    "tests/isolation/",
+    "tests/runtime/",
+    "tests/storage/",
 )
 CATCHES_EVERYTHING: Final = ("BaseException", "builtins.BaseException", "trio.Cancelled")
 
@@ -34,10 +42,24 @@ def too_long(module: Module) -> list[str]:
     return [f"1: {lines} lines; split it at {MAX_LINES}"] if lines > MAX_LINES else []
 
 
-def no_docstring(module: Module) -> list[str]:
-    """A module without its text.
+def long_test_name(module: Module) -> list[str]:
+    """Find tests, also methods of classes, whose name is too long to be read once."""
+    path = str(module.path)
+    if path.startswith(LONG_NAMES_IN) and not path.startswith("tests/storage/contract/"):
+        return []
+    return [
+        f"{node.lineno}: {node.name} has {len(node.name)} characters; {MAX_TEST_NAME} are allowed"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and len(node.name) > MAX_TEST_NAME
+    ]
 
-    An empty `__init__.py` only marks a folder and has nothing to say.
+
+def no_docstring(module: Module) -> list[str]:
+    """Find a module without docstring.
+
+    An empty `__init__.py` only marks a folder and needs none.
     """
     if module.path.name == "__init__.py" and not module.text.strip():
         return []
@@ -45,7 +67,7 @@ def no_docstring(module: Module) -> list[str]:
 
 
 def reads_wall_clock(module: Module) -> list[str]:
-    """Reads of the wall clock outside the clock's own module, also of a function handed on."""
+    """Find readings of the wall clock, called or passed on, outside the clock's own module."""
     if str(module.path) in CLOCK_MODULES:
         return []
     return [
@@ -59,7 +81,7 @@ def reads_wall_clock(module: Module) -> list[str]:
 
 
 def waits_in_domain(module: Module) -> list[str]:
-    """Anything in domain/ that waits, or reaches the world through a builtin."""
+    """Find code in domain/ that waits, or does I/O by a builtin."""
     if module.folder != "domain":
         return []
     return [
@@ -75,7 +97,7 @@ def _what(node: ast.AST) -> str:
 
 
 def enters_over_the_bridge(module: Module) -> list[str]:
-    """`async with aio_as_trio(…)` and `async for … in aio_as_trio(…)`.
+    """Find `async with aio_as_trio(…)` and `async for … in aio_as_trio(…)`.
 
     A cancellation between entering and leaving loses what they hold.
     """
@@ -96,7 +118,7 @@ def enters_over_the_bridge(module: Module) -> list[str]:
 
 
 def swallows_cancellation(module: Module) -> list[str]:
-    """A handler for everything that does not end in `raise`, and `suppress` of everything."""
+    """Find handlers of everything that do not end in `raise`, and `suppress` of everything."""
     found = []
     for node in ast.walk(module.tree):
         if (
@@ -124,7 +146,7 @@ def _catches_everything(module: Module, kind: ast.expr | None) -> bool:
 
 
 def _raises(body: Sequence[ast.stmt]) -> bool:
-    """Whether every way through these statements that reaches their end raises."""
+    """Whether every path that reaches the end of these statements raises."""
     last = body[-1]
     if isinstance(last, ast.If):
         return bool(last.orelse) and _raises(last.body) and _raises(last.orelse)

@@ -1,6 +1,6 @@
-"""The rules of imports. Each takes a module and returns what is wrong with it, as `line: sentence`.
+"""Rules about imports. Each takes one module and returns what is wrong, as `line: sentence`.
 
-Imports run downwards only: a lower floor knows nothing of the floors above. So the rules of the
+Imports run downwards only. A lower floor knows nothing of the floors above, so the rules of the
 domain can be read, tested and trusted alone.
 """
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from tests.architecture.source import Module
 
-# ports/ holds protocols, their values and their exceptions, and no behaviour. What fulfils or calls
-# them needs nothing else of the other folders.
+# ports/ has protocols, their values and their exceptions, and no behaviour. Code that fulfils or
+# calls them needs nothing else of the other folders.
 MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "domain": ("domain",),
     "runtime": ("runtime",),
@@ -39,14 +39,13 @@ MIGRATIONS: Final = ("storage/migrations/",)
 ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "asyncpg": DRIVER,
     "trio_asyncio": GATEWAY,
-    # SQLAlchemy's asyncpg dialect wants an asyncio loop of its own, in a thread, before the tree
-    # starts.
+    # SQLAlchemy's asyncpg dialect needs its own asyncio loop, in a thread, before the tree starts.
     "asyncio": (*LOOP, *BRIDGE, *MIGRATIONS),
     "alembic": MIGRATIONS,
     "sqlalchemy": MIGRATIONS,
 }
 
-# Modules with no way to wait or to do I/O. Added to when the domain needs another such one.
+# Standard modules that can neither wait nor do I/O. Add another such one when domain/ needs it.
 PURE: Final = (
     *(
         "__future__",
@@ -74,7 +73,7 @@ PURE: Final = (
 
 
 def wrong_direction(module: Module) -> list[str]:
-    """An import of a floor that this one may not know."""
+    """Find imports of a folder that this one may not know."""
     return [
         f"{line}: {module.folder}/ must not import {name}"
         for line, name in module.imports()
@@ -83,7 +82,7 @@ def wrong_direction(module: Module) -> list[str]:
 
 
 def runtime_imports_upwards(module: Module) -> list[int]:
-    """The lines that import, at run time, from a folder above this one or beside it."""
+    """Return the lines that import, at run time, from a folder above this one or beside it."""
     lines = [line for line, name in module.runtime_imports() if _goes_up(module, name)]
     return sorted(set(lines))
 
@@ -94,7 +93,7 @@ def _goes_up(module: Module, name: str) -> bool:
 
 
 def library_out_of_place(module: Module) -> list[str]:
-    """A library whose use is one module's business, imported by another."""
+    """Find imports of a library that only one module may use."""
     return [
         f"{line}: only {' and '.join(homes)} may import {library}"
         for line, name in module.imports()
@@ -104,20 +103,19 @@ def library_out_of_place(module: Module) -> list[str]:
 
 
 def impure_import(module: Module) -> list[str]:
-    """An import in domain/ beyond the standard library's pure modules."""
+    """Find imports in domain/ other than the pure modules of the standard library."""
     if module.folder != "domain":
         return []
     return [
         f"{line}: domain/ computes; {name} is neither pure nor ours"
         for line, name in module.imports()
-        if not _is_below(
-            name, (*PURE, *HOUSE, *BESIDE)
-        )  # the house's own floors are wrong_direction's
+        # wrong_direction judges imports of our own folders.
+        if not _is_below(name, (*PURE, *HOUSE, *BESIDE))
     ]
 
 
 def twin_in_use(module: Module) -> list[str]:
-    """The in-memory twin of storage/ imported by anything but tests and itself (FR-013)."""
+    """Find imports of the in-memory twin by anything but tests and the twin itself (FR-013)."""
     if module.folder == "tests" or str(module.path).startswith("storage/memory"):
         return []
     return [

@@ -1,7 +1,7 @@
 """The project's own files as the rules see them: text and syntax tree of every module.
 
-Owns reading them and the names they use. It must never import what it reads: a module that cannot
-be imported still has to keep the rules.
+Owns reading them and the names in them. It must never import a module that it reads: one that
+cannot be imported still has to keep the rules.
 """
 
 from __future__ import annotations
@@ -45,23 +45,24 @@ class Module:
 
     @property
     def folder(self) -> str:
-        """The top-level folder, which is the floor of the house that it stands on."""
+        """The top-level folder."""
         return self.path.parts[0]
 
     @property
     def package(self) -> tuple[str, ...]:
-        """What a relative import counts from."""
+        """The package that relative imports start from."""
         return self.path.parent.parts
 
     def imports(self) -> Iterator[tuple[int, str]]:
-        """(line, dotted name) of everything imported, also for type checking only.
+        """Yield (line, dotted name) of every import, also of those for type checking only.
 
-        A type is a dependency too. `from a import b` is `a.b`, for a module b and for a name b.
+        A type is a dependency too. `from a import b` is `a.b`, whether b is a module or a name in
+        one.
         """
         yield from self._imports_in(ast.walk(self.tree))
 
     def runtime_imports(self) -> Iterator[tuple[int, str]]:
-        """The same without what stands under `if TYPE_CHECKING:`."""
+        """Yield the same without imports under `if TYPE_CHECKING:`."""
         yield from self._imports_in(_executed(self.tree))
 
     def _imports_in(self, nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
@@ -87,7 +88,7 @@ class Module:
 
     @cached_property
     def _aliases(self) -> dict[str, str]:
-        """Local name -> what it was imported as, anywhere in the file."""
+        """Local name -> the dotted name that it was imported as, anywhere in the file."""
         known: dict[str, str] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
@@ -100,7 +101,7 @@ class Module:
         return known
 
     def name_of(self, node: ast.expr) -> str:
-        """The dotted name that an expression stands for, with imports resolved; empty if none."""
+        """Return the dotted name of an expression, with imports resolved; empty if it has none."""
         if isinstance(node, ast.Name):
             return self._aliases.get(node.id, node.id)
         if isinstance(node, ast.Attribute):
@@ -110,7 +111,7 @@ class Module:
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    """Everything below a node that may run: not the body of `if TYPE_CHECKING:`."""
+    """Yield everything below a node that may run: not the body of `if TYPE_CHECKING:`."""
     yield node
     children: Iterable[ast.AST] = ast.iter_child_nodes(node)
     if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
@@ -127,13 +128,13 @@ def read_module(path: Path) -> Module:
 
 @lru_cache(maxsize=1)
 def shipped_modules() -> tuple[Module, ...]:
-    """Every module of the house."""
+    """Return every module of the product."""
     return _modules_in(HOUSE)
 
 
 @lru_cache(maxsize=1)
 def all_modules() -> tuple[Module, ...]:
-    """The house, its tests and its benchmarks."""
+    """Return every module of the product, its tests and its benchmarks."""
     return shipped_modules() + _modules_in(BESIDE)
 
 
@@ -144,7 +145,7 @@ def _modules_in(folders: tuple[str, ...]) -> tuple[Module, ...]:
 
 
 def project_files() -> list[Path]:
-    """The files in the tree that git tracks, or does not ignore."""
+    """Return all files that git tracks, or does not ignore, and that exist."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,

@@ -41,7 +41,7 @@ FOLDERS = (
 
 
 def part(document: str, name: str) -> str:
-    """What stands between `<!-- name: … -->` and `<!-- end of name -->`."""
+    """Return the text between `<!-- name: … -->` and `<!-- end of name -->`."""
     found = re.search(
         rf"<!-- {name}: [^\n]*-->\n(.*?)\n<!-- end of {name} -->", document, re.DOTALL
     )
@@ -50,7 +50,7 @@ def part(document: str, name: str) -> str:
 
 
 def rows(table: str) -> list[list[str]]:
-    """The cells of a Markdown table, without its two heading lines."""
+    """Return the cells of a Markdown table, without its two heading lines."""
     return [
         [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]
     ]
@@ -75,7 +75,7 @@ def _default(field: FieldInfo) -> str:
 
 @cache
 def logged_events() -> frozenset[str]:
-    """What log calls name, and both edges of every EdgeLog."""
+    """Return the events of log calls, and both edges of every EdgeLog."""
     events: set[str] = set()
     for module, call in _calls():
         called = _last_name(call)
@@ -90,10 +90,10 @@ def logged_events() -> frozenset[str]:
 
 @cache
 def logged_fields() -> frozenset[str]:
-    """The fields that log records may have.
+    """Return the fields that log records may have.
 
-    They are keywords of log calls, of `bind` and of an EdgeLog's methods, and the keys that
-    actors/records.py writes.
+    They are keywords of log calls, of `bind` and of an EdgeLog's methods, and the keys in
+    actors/records.py.
     """
     methods = LOG_METHODS | {"bind", "failed", "recovered"}
     fields = {
@@ -127,7 +127,7 @@ def _texts(tree: ast.AST) -> set[str]:
 
 
 def missing_records(table: str) -> list[str]:
-    """Events and fields of a table that no log call of the service has."""
+    """Return the events and fields of a table that no log call of the service has."""
     events, fields = logged_events(), logged_fields()
     found = []
     for names, _when, cells in rows(table):
@@ -137,9 +137,9 @@ def missing_records(table: str) -> list[str]:
 
 
 def missing_paths(text: str) -> list[str]:
-    """Paths in backticks that begin with one of our folders and lead nowhere.
+    """Return paths in backticks that begin with one of our folders and lead nowhere.
 
-    `<type>` and `*` stand for anything.
+    `<type>` and `*` match anything.
     """
     found = []
     for name in quoted(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
@@ -153,7 +153,7 @@ def missing_paths(text: str) -> list[str]:
 
 
 def dead_links(text: str, folder: Path) -> list[str]:
-    """Relative links that lead nowhere."""
+    """Return relative links that lead nowhere."""
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
     relative = [
         target.partition("#")[0]
@@ -164,7 +164,10 @@ def dead_links(text: str, folder: Path) -> list[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """Lines of fenced blocks that run `lastheard`, through Compose or not, without comments."""
+    """Return the lines of fenced blocks that run `lastheard`, through Compose too.
+
+    Comments are removed.
+    """
     blocks = "\n".join(re.findall(r"```\n(.*?)```", text, re.DOTALL))
     lines = [line.partition("#")[0].split() for line in blocks.splitlines()]
     return [words[words.index("lastheard") :] for words in lines if "lastheard" in words]

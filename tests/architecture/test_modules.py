@@ -1,4 +1,4 @@
-"""FR-010: the rules of the house over every module, and bad snippets that each rule refuses."""
+"""FR-010: every module keeps the rules, and bad snippets prove that each rule can refuse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 
 from tests.architecture.code import (
     MAX_LINES,
+    MAX_TEST_NAME,
     enters_over_the_bridge,
+    long_test_name,
     no_docstring,
     reads_wall_clock,
     swallows_cancellation,
@@ -35,9 +37,10 @@ EVERYWHERE: tuple[Rule, ...] = (
     too_long,
     no_docstring,
     enters_over_the_bridge,
+    long_test_name,
 )
-# Tests look past the gateway with a driver of their own, read the real clock to watch real
-# processes, and may end what they started whatever happens: these rules are about the service.
+# These rules are for the service alone. Tests use a driver of their own beside the gateway, read
+# the real clock to watch real processes, and end what they started whatever happens.
 IN_THE_SERVICE: tuple[Rule, ...] = (
     library_out_of_place,
     impure_import,
@@ -48,7 +51,7 @@ IN_THE_SERVICE: tuple[Rule, ...] = (
 
 
 def violations(rule: Rule, modules: tuple[Module, ...]) -> str:
-    """One a line, because pytest shortens lists."""
+    """Return the problems one a line, because pytest shortens lists."""
     return "\n".join(f"{module.path}:{problem}" for module in modules for problem in rule(module))
 
 
@@ -138,6 +141,8 @@ BAD = [
     (no_docstring, "actors/a.py", "x = 1"),
     (no_docstring, "actors/a.py", ""),
     (no_docstring, "actors/__init__.py", "from actors import ingest"),
+    (long_test_name, "tests/test_a.py", f"def test_{'a' * (MAX_TEST_NAME - 4)}(): ..."),
+    (long_test_name, "tests/test_a.py", f"class A:\n async def test_{'a' * 56}(self): ..."),
 ]
 
 
@@ -175,6 +180,7 @@ GOOD = [
     (swallows_cancellation, "actors/a.py", "try: ...\nexcept* Exception: ..."),
     (too_long, "actors/a.py", "x = 1\n" * MAX_LINES),
     (no_docstring, "tests/__init__.py", ""),
+    (long_test_name, "tests/test_a.py", f"def test_{'a' * (MAX_TEST_NAME - 5)}(): ..."),
 ]
 
 
@@ -188,7 +194,7 @@ def test_every_rule_is_shown_to_refuse_something() -> None:
 
 
 def test_the_house_was_found() -> None:
-    """Without this, a wrong root would let every rule pass over nothing."""
+    """Without this test, every rule would pass on nothing if the root were wrong."""
     assert {module.folder for module in shipped_modules()} == {
         "actors",
         "api",

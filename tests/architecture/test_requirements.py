@@ -1,4 +1,4 @@
-"""docs/requirements.md says which tests hold which id, and it is made from them."""
+"""docs/requirements.md says which tests hold which id, and is made from the tests."""
 
 from __future__ import annotations
 

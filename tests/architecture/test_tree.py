@@ -1,4 +1,4 @@
-"""Rules about the project's files as a whole: what is packaged, and what no text may mention."""
+"""Rules about the files as a whole: what is packaged, and what no text may mention."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.architecture.source import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# In pieces, so that this file does not mention what it forbids.
+# The patterns are in pieces, so that this file does not mention what it forbids.
 MACHINE_FOLDER = re.compile(r"(?<![\w.~$}{])/(?:home|Users|root|work)/[\w.]")
 PACKAGE_INDEX = re.compile(
     r"(?m)py" + r"pi\.org|python" + r"hosted\.org|^\s*-(?:i|-index-url|-extra-index-url|f)[ =]"
@@ -32,12 +32,12 @@ PACKAGE_INDEX = re.compile(
 
 INSTANT_TO_TEXT = re.compile(r"strftime\(|timespec=|replace\(\"\+00:00\"")
 
-# FR-013: in-memory storage is for tests only, so an installed service does not even have it.
+# FR-013: in-memory storage is for tests only, so an installed service does not have it.
 NOT_SHIPPED = ("storage.memory",)
 
 
 def missing_packages(listed: Iterable[str], found: Iterable[str]) -> list[str]:
-    """Packages that the wheel would miss, and listed ones that it must not or cannot carry."""
+    """Return packages that the wheel would lack, and listed ones that must not be in it."""
     listed = set(listed)
     shipped = {name for name in found if not name.startswith(NOT_SHIPPED)}
     return [f"not listed: {name}" for name in sorted(shipped - listed)] + [
@@ -58,7 +58,10 @@ def repeated_classes(modules: Iterable[Module]) -> dict[str, list[str]]:
 def unpackaged_data(
     files: Iterable[PurePosixPath], package_data: dict[str, list[str]]
 ) -> list[str]:
-    """Files in packages that the wheel would miss: neither Python nor declared as package data."""
+    """Return files in packages that are neither Python nor package data.
+
+    The wheel would lack them.
+    """
     patterns = [
         f"{package.replace('.', '/')}/{pattern}"
         for package, globs in package_data.items()
@@ -74,7 +77,7 @@ def unpackaged_data(
 
 
 def forbidden_mentions(text: str) -> list[str]:
-    """Lines that name a folder of somebody's machine or an index to install from."""
+    """Return lines that name a folder of a machine or a package index."""
     return [
         f"{number}: {line.strip()[:100]}"
         for number, line in enumerate(text.splitlines(), start=1)

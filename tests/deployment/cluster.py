@@ -1,8 +1,8 @@
-"""The checker of deploy/kubernetes/lastheard.yaml: objects that fit each other, and shards that can end in order.
+"""The checker of deploy/kubernetes/lastheard.yaml: whether objects fit each other and the code.
 
-Owns what concerns several objects and the shard as a whole; a single pod is pods.py's, and fields
-and types are those of schemas.py. No cluster is asked, so what only an API server knows (quotas,
-admission rules) stays unseen.
+Owns what concerns several objects, and the shard as a whole. pods.py checks a single pod,
+schemas.py fields and types. No cluster is asked, so what only an API server knows (quotas,
+admission rules) is not checked.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-SLOWEST_START_SECONDS = 30  # a start that has to wait for the database's first answers, with room
+SLOWEST_START_SECONDS = 30  # a start that waits for the database's first answers, with a margin
 
 
 class Cluster(NamedTuple):
-    """What the file describes. `shards` is the StatefulSet, `migrate` the Job."""
+    """The objects of the file. `shards` is the StatefulSet, `migrate` the Job."""
 
     shards: Object
     migrate: Object
@@ -48,7 +48,7 @@ class Cluster(NamedTuple):
 
 
 def cluster_problems(text: str) -> list[str]:
-    """Every problem of the file, in plain words."""
+    """Yield every problem of the file, as a sentence."""
     objects: list[Object] = [each for each in yaml.safe_load_all(text) if each]
     problems = [
         f"a {each['kind']} in the file"
@@ -87,11 +87,14 @@ def _pods(cluster: Cluster) -> Iterator[str]:
 
 
 def _one_shard(cluster: Cluster) -> Iterator[str]:
-    """One process a pod, whose id is the pod's name."""
+    """Check that a pod has one process, whose shard id is the pod's name."""
     containers = main_containers(cluster.pod)
     serving = [each for each in containers if is_serving(each)]
     if len(serving) != 1 or len(containers) != 1:
-        yield f"{len(containers)} containers, {len(serving)} of which serve: one shard is one process is one pod"
+        yield (
+            f"{len(containers)} containers, {len(serving)} of which serve: "
+            "one shard is one process is one pod"
+        )
     sources = {
         each["name"]: each.get("valueFrom", {}).get("fieldRef", {})
         for each in variables(cluster.shard)
@@ -109,7 +112,10 @@ def _ending(cluster: Cluster) -> Iterator[str]:
         yield "no LASTHEARD_DRAIN_SECONDS: requests would still come when the listener has closed"
     grace = cluster.pod["spec"].get("terminationGracePeriodSeconds", 30)
     if grace < facts.shutdown_seconds(drain):
-        yield f"killed after {grace:g} s, but its ordered end may take {facts.shutdown_seconds(drain):g} s"
+        yield (
+            f"killed after {grace:g} s, but its ordered end may take "
+            f"{facts.shutdown_seconds(drain):g} s"
+        )
 
 
 def _set(cluster: Cluster) -> Iterator[str]:
@@ -146,10 +152,16 @@ def _probes(cluster: Cluster) -> Iterator[str]:
         if asked.get("path") != wanted or wanted not in facts.open_paths():
             yield f"{name} asks {asked.get('path')}, not {wanted}"
         if _port_of(shard, asked.get("port")) != facts.PROBE_PORT:
-            yield f"{name} asks port {asked.get('port')}, the service answers probes on {facts.PROBE_PORT}"
+            yield (
+                f"{name} asks port {asked.get('port')}, "
+                f"the service answers probes on {facts.PROBE_PORT}"
+            )
     readiness, startup = shard.get("readinessProbe", {}), shard.get("startupProbe", {})
     if readiness.get("timeoutSeconds", 1) <= CHECK_SECONDS:
-        yield f"the readiness probe gives up before /readyz can say what hangs, after {CHECK_SECONDS:g} s"
+        yield (
+            "the readiness probe gives up before /readyz can say what hangs, "
+            f"after {CHECK_SECONDS:g} s"
+        )
     if (
         startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10)
         < SLOWEST_START_SECONDS
@@ -175,7 +187,10 @@ def _migration(cluster: Cluster) -> Iterator[str]:
     if template["spec"].get("restartPolicy") not in ("Never", "OnFailure"):
         yield "a task that ends would be started again and again"
     if not cluster.migrate["metadata"]["name"].endswith(f"-{facts.VERSION.replace('.', '-')}"):
-        yield f"the Job is not named after its release, {facts.VERSION}: its template could never change"
+        yield (
+            f"the Job is not named after its release, {facts.VERSION}: "
+            "its template could never change"
+        )
 
 
 def _services(cluster: Cluster) -> Iterator[str]:
@@ -226,6 +241,6 @@ def _selects(selector: Object, template: Object) -> bool:
 
 
 def _port_of(container: Object, port: object) -> int | None:
-    """The number of a port that is given by number or by the container's name for it."""
+    """Return the number of a port, which may be given by the container's name for it."""
     named = {each["name"]: each["containerPort"] for each in container.get("ports", [])}
     return port if isinstance(port, int) else named.get(port)

@@ -1,6 +1,6 @@
 """What the code itself says about commands, settings, paths, ports and the length of a shutdown.
 
-Owns asking it; the checkers in image.py and stack.py compare. Nothing here reads a deployment file.
+Owns asking the code; image.py, stack.py and cluster.py compare. Reads no deployment file.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ PREFIX = "LASTHEARD_"
 HTTP_PORT = int(Settings.model_fields["http_port"].default)
 PROBE_PORT = int(Settings.model_fields["probe_port"].default)
 VERSION = str(pyproject()["project"]["version"])
-# after the last step: the database's connections, our own PostgreSQL's absence, the interpreter
+# After the last step: database connections, the wait for an embedded PostgreSQL, the interpreter.
 CLOSING_SECONDS = 5.0
 
 
 def command_problems(argv: Sequence[str]) -> list[str]:
-    """What the command line would refuse of these words, parsed by the command line itself and not run."""
+    """Return what the command line refuses of these words. They are parsed and not run."""
     if not argv or argv[0] != "lastheard":
         return [f"not a command of ours: {' '.join(argv)}"]
     command: Any = typer.main.get_command(app)
@@ -54,7 +54,7 @@ def command_problems(argv: Sequence[str]) -> list[str]:
 
 
 def setting_problems(variables: Mapping[str, str]) -> list[str]:
-    """What the settings would refuse of these variables; one that merely starts like ours is refused too."""
+    """Return what the settings refuse of these variables, unknown names with our prefix too."""
     ours = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
     try:
         load_settings(
@@ -69,7 +69,7 @@ def setting_problems(variables: Mapping[str, str]) -> list[str]:
 
 
 def drain_seconds(variables: Mapping[str, str]) -> float:
-    """The LASTHEARD_DRAIN_SECONDS that holds under these variables; 0 for one that is no number, which is refused."""
+    """Return LASTHEARD_DRAIN_SECONDS under these variables; 0 if it is no number (then refused)."""
     try:
         return float(
             variables.get(f"{PREFIX}DRAIN_SECONDS", Settings.model_fields["drain_seconds"].default)
@@ -95,7 +95,7 @@ def _is_secret(variable: str, value: str) -> bool:
 
 @cache
 def open_paths() -> frozenset[str]:
-    """Paths that the listener for probes answers: GET, without a key."""
+    """Return the paths that the listener for probes answers to a GET without a key."""
     operations = declare_probe_operations(_services())
     return frozenset(
         each.path for each in operations if each.method == "GET" and each.scope is None
@@ -130,7 +130,10 @@ def simulator_answers(path: str) -> bool:
 
 @cache
 def shutdown_seconds(drain_seconds: float = 0.0) -> float:
-    """All steps of the ordered end with so long a drain, the watchdog's margin, and what closes after it."""
+    """Return the longest time of an ordered end.
+
+    It is the sum of all steps, the watchdog's margin, and what closes last.
+    """
     module = read_module(ROOT / "lastheard" / "service.py")
     budgets = [
         _budget(node.args[1], drain_seconds)
@@ -139,13 +142,14 @@ def shutdown_seconds(drain_seconds: float = 0.0) -> float:
     ]
     if not budgets:
         raise AssertionError(
-            "lastheard/service.py has no plan.add(name, seconds, step) any more; read it differently"
+            "lastheard/service.py has no plan.add(name, seconds, step) any more; "
+            "change how this reads it"
         )
     return sum(budgets) + ShutdownPlan().margin_seconds + CLOSING_SECONDS
 
 
 def _budget(node: ast.expr, drain_seconds: float) -> float:
-    """A step's seconds: a number, the drain's setting, or a sum of such."""
+    """Return a step's seconds, given as a number, the drain's setting, or a sum of such."""
     match node:
         case ast.Constant(value=int() | float() as number):
             return float(number)
@@ -153,4 +157,4 @@ def _budget(node: ast.expr, drain_seconds: float) -> float:
             return drain_seconds
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _budget(left, drain_seconds) + _budget(right, drain_seconds)
-    raise AssertionError(f"a budget of the shutdown that nobody can read here: {ast.unparse(node)}")
+    raise AssertionError(f"a budget of the shutdown in a form unknown here: {ast.unparse(node)}")

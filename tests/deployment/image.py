@@ -1,7 +1,7 @@
-"""The checker of the Dockerfile: what would break, or should not be, in the image that it describes.
+"""The checker of the Dockerfile: faults of the image that it describes.
 
-No engine is needed, so it runs with every other test. What only a build can show is the business of
-test_built_image.py.
+No engine is needed, so it runs with every other test. test_built_image.py checks what only a build
+shows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INITS = ("/usr/bin/tini", "/usr/bin/dumb-init")
 
 @dataclass
 class Stage:
-    """One `FROM` and what follows it."""
+    """One `FROM`, and the instructions that follow it."""
 
     base: str
     name: str
@@ -34,7 +34,7 @@ class Stage:
         return [words for name, words in self.instructions if name == instruction]
 
     def last(self, instruction: str) -> str:
-        """The one that counts; empty when there is none."""
+        """Return the last instruction of this kind, which alone counts; empty if there is none."""
         return next(reversed(self.all(instruction)), "")
 
 
@@ -52,7 +52,7 @@ def parse_dockerfile(text: str) -> list[Stage]:
 
 
 def image_problems(text: str) -> list[str]:
-    """Every problem of a Dockerfile, in plain words."""
+    """Yield every problem of a Dockerfile, as a sentence."""
     stages = parse_dockerfile(text)
     build, run = stages[0], stages[-1]
     return [
@@ -70,19 +70,20 @@ def _base_problems(stages: Sequence[Stage]) -> list[str]:
     problems = [f"no fixed tag: {stage.base}" for stage in stages if not is_fixed(stage.base)]
     if len({stage.base for stage in stages}) > 1:
         problems.append(
-            "the stages have different bases, so the environment would not run where it is copied to"
+            "the stages have different bases, "
+            "so the environment would not run where it is copied to"
         )
     return problems
 
 
 def is_fixed(image: str) -> bool:
-    """Whether an image has a tag, and one that does not promise to move."""
+    """Whether an image has a tag that is meant to stay the same."""
     tag = image.rpartition("/")[2].partition(":")[2]
     return bool(tag) and "latest" not in tag
 
 
 def copied(stages: Sequence[Stage]) -> list[tuple[list[str], str]]:
-    """(sources, destination) of every COPY from the build context."""
+    """Return (sources, destination) of every COPY from the build context."""
     words = [
         shlex.split(copy) for stage in stages for copy in stage.all("COPY") if "--from=" not in copy
     ]
@@ -183,7 +184,8 @@ def _variable_problems(run: Stage) -> list[str]:
 def _probe_problems(run: Stage) -> list[str]:
     if run.last("EXPOSE") != f"{facts.HTTP_PORT} {facts.PROBE_PORT}":
         return [
-            f"EXPOSE {run.last('EXPOSE')}, but the service listens on {facts.HTTP_PORT} and, for probes, "
+            f"EXPOSE {run.last('EXPOSE')}, "
+            f"but the service listens on {facts.HTTP_PORT} and, for probes, "
             f"on {facts.PROBE_PORT}"
         ]
     options, _, command = run.last("HEALTHCHECK").partition("CMD ")

@@ -1,4 +1,4 @@
-"""The checker of one pod template: image, command, settings, secrets, and what the process may do."""
+"""The checker of one pod template: image, command, settings, secrets and permissions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-FOLDERS = (
-    "LASTHEARD_CONFIG",
-    "LASTHEARD_CREDENTIALS_DIR",
-)  # settings that name a place a Secret is mounted at
+# Settings that name a place where a Secret is mounted.
+FOLDERS = ("LASTHEARD_CONFIG", "LASTHEARD_CREDENTIALS_DIR")
 
 
 def main_containers(template: Object) -> list[Object]:
-    """All containers but the ones that have ended when the pod works. A side-car counts as one."""
+    """Return all containers except those that have ended when the pod works. A side-car is one."""
     spec = template["spec"]
     stay = [
         each for each in spec.get("initContainers", []) if each.get("restartPolicy") == "Always"
@@ -36,12 +34,12 @@ def variables(container: Object) -> list[Object]:
 
 
 def plain_variables(container: Object) -> dict[str, str]:
-    """Variables whose value stands in the file."""
+    """Return the variables whose value is in the file."""
     return {each["name"]: each["value"] for each in variables(container) if "value" in each}
 
 
 def pod_problems(template: Object) -> list[str]:
-    """Every problem of a pod template, in plain words."""
+    """Yield every problem of a pod template, as a sentence."""
     spec = template["spec"]
     containers = [*spec["containers"], *spec.get("initContainers", [])]
     return [
@@ -58,7 +56,10 @@ def _rights(spec: Object) -> Iterator[str]:
     if spec.get("automountServiceAccountToken") is not False:
         yield "a token of the cluster is mounted, and nobody needs it"
     if spec.get("enableServiceLinks") is not False:
-        yield "the cluster would add variables with our prefix (LASTHEARD_SERVICE_HOST), which the settings refuse"
+        yield (
+            "the cluster would add variables with our prefix (LASTHEARD_SERVICE_HOST), "
+            "which the settings refuse"
+        )
     if context.get("runAsNonRoot") is not True or context.get("runAsUser") != _image_user():
         yield f"it does not run as the image's user, {_image_user()}"
     if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
@@ -91,7 +92,10 @@ def _program(container: Object) -> Iterator[str]:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
     ours = {service["image"] for service in services.values() if "build" in service}
     if {container["image"]} != ours:
-        yield f"the image {container['image']} is not the one of compose.yaml, {', '.join(sorted(ours))}"
+        yield (
+            f"the image {container['image']} is not the one of compose.yaml, "
+            f"{', '.join(sorted(ours))}"
+        )
     if "command" in container:
         yield "`command` takes the init's place as PID 1; the words belong into `args`"
     yield from facts.command_problems(container.get("args", []))
@@ -99,7 +103,7 @@ def _program(container: Object) -> Iterator[str]:
 
 def _settings(container: Object) -> Iterator[str]:
     plain = plain_variables(container)
-    # Whatever comes from elsewhere must at least be a setting; its value is not ours to judge.
+    # A variable whose value comes from elsewhere must at least be a setting.
     elsewhere = [each["name"] for each in variables(container) if "value" not in each]
     stand_ins = {name: "postgresql://" if name.endswith("_DSN") else "any" for name in elsewhere}
     yield from facts.setting_problems({**plain, **stand_ins})
@@ -121,7 +125,7 @@ def _mounts(container: Object, spec: Object) -> Iterator[str]:
                 yield f"nothing bounds what is written to {mount['mountPath']}"
         else:
             yield f"mounts {mount['name']}, which is neither a Secret nor an emptyDir here"
-    if "/tmp" not in empty:  # noqa: S108 - the container's
+    if "/tmp" not in empty:  # noqa: S108 - in the container
         yield "there is no place for temporary files"
     for name, value in plain_variables(container).items():
         path = PurePosixPath(value)

@@ -1,4 +1,4 @@
-"""Reading health checks: what a probe written as `python -c` asks, of whom, and for how long."""
+"""Read health checks: what a `python -c` probe asks, from which port, and for how long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ class Probe(NamedTuple):
 
 
 def read_probe(command: Sequence[str]) -> Probe | None:
-    """The probe that `python -c <program>` is; None when it is something else, or its end does not tell the status."""
+    """Return the probe that `python -c <program>` makes.
+
+    None if the program is something else, or if its exit code does not depend on the status.
+    """
     if len(command) != 3 or command[:2] != ["python", "-c"]:
         return None
     try:
@@ -66,13 +69,14 @@ def probe_problems(
         )
     if probe.timeout_seconds >= limit_seconds:
         problems.append(
-            f"the health check is killed after {limit_seconds:g} s, before its own timeout can tell why"
+            f"the health check is killed after {limit_seconds:g} s, "
+            "before its own timeout can tell why"
         )
     return problems
 
 
 def seconds(text: str) -> float:
-    """A duration as Docker writes it: 45s, 1m30s, 500ms."""
+    """Return the seconds of a duration as Docker writes it: 45s, 1m30s, 500ms."""
     units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
     parts = re.findall(r"([\d.]+)(ms|s|m|h)", text)
     if "".join(number + unit for number, unit in parts) != text or not text:

@@ -1,4 +1,4 @@
-"""The checker of compose.yaml: commands, settings, probes, ports, grace periods and secrets of every service."""
+"""The checker of compose.yaml: commands, settings, probes, ports, grace periods and secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WAITED_FOR = ("service_healthy", "service_completed_successfully")
 
 
 def stack_problems(text: str) -> list[str]:
-    """Every problem of a Compose file, in plain words, each behind the service's name."""
+    """Yield every problem of a Compose file as a sentence, each after the service's name."""
     document = yaml.safe_load(text)
     services: dict[str, Service] = document["services"]
     problems = [
@@ -40,7 +40,7 @@ def stack_problems(text: str) -> list[str]:
 
 
 def _word(service: Service) -> str:
-    """The Lastheard command a service runs; empty for a foreign image."""
+    """Return the Lastheard command that a service runs; empty for a foreign image."""
     return str(service.get("command", ["", ""])[1]) if "build" in service else ""
 
 
@@ -87,7 +87,7 @@ def _shard_problems(service: Service, environment: Mapping[str, str]) -> Iterato
 
 
 def _sharing_problems(services: Mapping[str, Service]) -> Iterator[str]:
-    """What two shards on one database and one machine must not have in common."""
+    """Yield what two shards on one database and one machine must not share."""
     shards = [service for service in services.values() if _word(service) == "serve"]
     ids = [variables(service).get("LASTHEARD_SHARD_ID") for service in shards]
     published = [port.rpartition(":")[0] for service in shards for port in service.get("ports", [])]

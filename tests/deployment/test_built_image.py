@@ -1,4 +1,4 @@
-"""The image, built and run: `make test-image`. Skipped where buildah is missing; no engine is needed.
+"""The image, built and run: `make test-image`. Skipped without buildah; no engine is needed.
 
 The container runs as the image's user in a chroot, against a real PostgreSQL.
 """
@@ -91,7 +91,7 @@ def compose_service(name: str) -> dict[str, Any]:
 
 
 def test_what_we_add_to_the_base_stays_small(container: Container) -> None:
-    """Only the environment counts: how large the base is depends on who made it."""
+    """Only the environment counts: the size of the base depends on how it was made."""
     files = (container.root / "opt" / "lastheard").rglob("*")
     size = sum(path.lstat().st_size for path in files if path.is_file())
     print(f"{size / 1e6:.0f} MB of our own")

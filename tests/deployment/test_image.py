@@ -72,7 +72,7 @@ def test_a_broken_dockerfile_is_refused(found: str, put: str, refusal: str) -> N
 
 
 def ignored(path: str, patterns: str) -> bool:
-    """Whether .dockerignore keeps a path out: the last pattern that names it or a folder above it decides."""
+    """Whether .dockerignore leaves a path out, by the last pattern for it or a folder above it."""
     out = False
     for line in patterns.splitlines():
         pattern = line.strip().rstrip("/")
@@ -107,7 +107,7 @@ def test_an_ignore_file_with_a_mistake_is_noticed() -> None:
 
 
 def test_the_build_tool_is_the_one_the_tests_ran_with() -> None:
-    """requirements/build.txt repeats a pin of dev.txt; two releases of it would be one too many."""
+    """requirements/build.txt repeats a pin of dev.txt, and must have the same release."""
     tested = pins((ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8"))
     built = pins((ROOT / "requirements" / "build.txt").read_text(encoding="utf-8"))
     assert built
@@ -115,7 +115,7 @@ def test_the_build_tool_is_the_one_the_tests_ran_with() -> None:
 
 
 def pins(text: str) -> dict[str, tuple[str, frozenset[str]]]:
-    """name -> (version, hashes) of a hashed requirements file."""
+    """Return name -> (version, hashes) of a hashed requirements file."""
     joined = re.sub(r"\\\n", " ", text)
     found = re.findall(r"(?m)^([\w.-]+)==(\S+)((?:\s+--hash=\S+)+)", joined)
     return {name: (version, frozenset(hashes.split())) for name, version, hashes in found}

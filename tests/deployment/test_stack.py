@@ -127,7 +127,7 @@ def test_a_broken_compose_file_is_refused(found: str, put: str, refusal: str) ->
 
 
 def test_the_grace_period_is_compared_with_what_service_py_says() -> None:
-    """Six steps, the watchdog's margin and closing; when a budget changes, so must this and the files."""
+    """Six steps, the watchdog's margin and closing. This sum and the files follow the budgets."""
     assert facts.shutdown_seconds() == pytest.approx(19.6 + 5 + 5)
     assert facts.shutdown_seconds(drain_seconds=7.5) == pytest.approx(7.5 + 19.6 + 5 + 5)
 
@@ -174,9 +174,8 @@ def test_new_secrets_writes_what_the_compose_file_mounts(tmp_path: Path) -> None
     assert (dsn.username, dsn.path) == (database["POSTGRES_USER"], f"/{database['POSTGRES_DB']}")
     assert (dsn.hostname, dsn.port) == ("database", 5432)
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert (
-        folder / "lastheard.toml"
-    ).stat().st_mode & 0o777 == 0o644  # the container's user is not ours
+    # In the container another user reads it.
+    assert (folder / "lastheard.toml").stat().st_mode & 0o777 == 0o644
     named = {
         secret["file"].rpartition("/")[2] for secret in yaml.safe_load(COMPOSE)["secrets"].values()
     }

@@ -46,7 +46,7 @@ SLOT = datetime(2026, 5, 1, 9, tzinfo=UTC)
 
 
 class TickingClock:
-    """A clock that is a millisecond later each time somebody looks."""
+    """A clock that advances by a millisecond each time it is read."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -57,35 +57,35 @@ class TickingClock:
 
 
 class Inside(Protocol):
-    """What no protocol tells, read from the tables themselves."""
+    """State that no protocol shows, read from the tables themselves."""
 
     async def edges(self) -> list[tuple[Any, ...]]:
-        """provider_id, kind and fault of every row of connection_events, in order."""
+        """Return provider_id, kind and fault of every row of connection_events, in order."""
 
     async def quarantined(self) -> list[tuple[Any, ...]]:
-        """device_id, reason and sample of every row of quarantine, in order."""
+        """Return device_id, reason and sample of every row of quarantine, in order."""
 
     async def ask(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
-        """The rows that this statement of the unit returns."""
+        """Return the rows of this statement of the unit."""
 
     async def let_pass(self, seconds: float) -> None:
-        """Of database time: heartbeats run out, what is free has been so long, what was recorded is old."""
+        """Let database time pass: heartbeats expire, and what is stored gets older."""
 
     def holding(
         self, table: str, workspace_id: str, name: str
     ) -> AbstractAsyncContextManager[None]:
-        """Another transaction locks this row, for the length of the block.
+        """Lock this row in another transaction during the block.
 
         `name` is the rest of its key.
         """
 
     async def set_clock_back(self, seconds: float) -> None:
-        """The database's, as a failover may: events that are there are from the future."""
+        """Set the database's clock back, as a failover may. Stored events then are in the future."""
 
 
 @dataclass
 class World:
-    """Stores with the cast in them and a live session of `shard-1`; made by `populate`."""
+    """Stores with the cast in them, and a live session of `shard-1`. `populate` makes it."""
 
     stores: Stores
     inside: Inside
@@ -93,7 +93,7 @@ class World:
     now: datetime
     unit: int = 0
 
-    # --- Configuring
+    # --- configuration
 
     async def put_workspace(self, workspace_id: str, **changes: Any) -> Any:
         plain = {
@@ -116,15 +116,15 @@ class World:
     async def begin(self, shard_id: str, ttl_seconds: float = 15) -> SessionRef:
         return (await begin(self.stores, shard_id, ttl_seconds)).session
 
-    # --- Time
+    # --- time
 
     def ago(self, **parts: float) -> datetime:
         return self.now - timedelta(**parts)
 
-    # --- Sending
+    # --- submissions
 
     def update(self, device_id: str, at: datetime, /, **values: Any) -> CanonicalUpdate:
-        """Received and observed at that instant. Fields of the update may be overridden by name."""
+        """Make an update received and observed at that instant. `fields` replaces single fields."""
         claims = {name: values.pop(name) for name in CanonicalUpdate._fields if name in values}
         readings = tuple(Reading(signal, value, at) for signal, value in values.items())
         provider_id = DEVICES.get(device_id, "steady")
@@ -135,18 +135,18 @@ class World:
     async def commit(
         self, *submissions: Submission, session: SessionRef | None = None
     ) -> list[Receipt]:
-        """As the next unit."""
+        """Commit submissions as the next unit."""
         self.unit += 1
         return list(
             await self.stores.ingest.commit_unit(session or self.session, self.unit, submissions)
         )
 
     async def send(self, *updates: CanonicalUpdate) -> list[str]:
-        """One submission in a unit of its own; what became of each update, as `outcome` or `outcome:reason`."""
+        """Commit updates as one unit. Returns each result as `outcome` or `outcome:reason`."""
         (receipt,) = await self.commit(submission(*updates))
         return [said(result) for result in receipt.results]
 
-    # --- Cycles
+    # --- cycles
 
     async def start(self, key: CycleKey, session: SessionRef | None = None) -> CycleStart:
         return await self.stores.cycles.start_cycle(
@@ -156,7 +156,7 @@ class World:
     async def end(
         self, start: CycleStart, outcome: CycleOutcome = CycleOutcome.COMPLETED, **summary: Any
     ) -> datetime:
-        """By a unit of its own; when."""
+        """End a cycle by a unit of its own. Returns when."""
         ended_at = start.key.slot_start_at + timedelta(seconds=10)
         await self.commit(
             submission(cycle=CycleEnd(start.key, start.cycle_id, ended_at, outcome, summary))
@@ -164,11 +164,11 @@ class World:
         return ended_at
 
     async def outcomes(self) -> list[str]:
-        """Of the harbour's cycles, newest slot first."""
+        """Return the outcomes of the harbour's cycles, newest slot first."""
         cycles = await self.stores.reads.list_cycles(HARBOUR, before=None, limit=100)
         return [str(cycle.outcome) for cycle in cycles]
 
-    # --- Looking
+    # --- reads
 
     async def snapshot(self, device_id: str, workspace_id: str = HARBOUR) -> SnapshotRow:
         found = await self.stores.reads.get_snapshot(workspace_id, device_id)
@@ -182,12 +182,12 @@ class World:
         }
 
     async def sequences(self, device_id: str) -> list[int]:
-        """Newest first."""
+        """Return the sequences of a device's events, newest first."""
         events = await self.stores.reads.list_events(HARBOUR, device_id, before=None, limit=1000)
         return [event.sequence for event in events]
 
     async def health(self, *workspaces: str, **query: Any) -> HealthPage:
-        """Of those workspaces, or of all, at `now`."""
+        """Return the health facts of those workspaces, or of all, at `now`."""
         pinned = {"now": self.now, **query}
         return await self.stores.reads.load_health(
             frozenset(workspaces) or None, HealthQuery(**pinned)
@@ -237,5 +237,5 @@ def said(result: Any) -> str:
 def slot(
     number: int = 0, trigger: CycleTrigger = CycleTrigger.SCHEDULE, attempt: int = 1
 ) -> CycleKey:
-    """The harbour's first, second, … slot; five minutes apart."""
+    """Return the harbour's slot of this number; slots are five minutes apart."""
     return CycleKey(HARBOUR, SLOT + timedelta(minutes=5 * number), trigger, attempt)

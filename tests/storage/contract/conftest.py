@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @pytest.fixture(params=["twin", pytest.param("postgres", marks=pytest.mark.postgres)])
 def place(request: pytest.FixtureRequest) -> str | None:
     """The DSN of a database of this test's own; None for the twin."""
-    # Asked for by name: the twin's half of the suite needs no server.
+    # Get the fixture by name, because the twin's half of the suite needs no server.
     return cast("str", request.getfixturevalue("dsn")) if request.param == "postgres" else None
 
 
@@ -46,7 +46,7 @@ async def world(place: str | None) -> AsyncIterator[World]:
         await database.aclose()
 
 
-# How another transaction finds the row it locks.
+# How another transaction finds the row that it locks.
 LOCKED = {
     "device_state": "workspace_id = $1 AND device_id = $2 FOR UPDATE",
     "snapshots": "workspace_id = $1 AND device_id = $2 FOR UPDATE",
@@ -120,7 +120,7 @@ class InsidePostgres:
         return await self._fetch(sql(statement), *args, readonly=False)
 
     async def let_pass(self, seconds: float) -> None:
-        """Nobody can turn the server's clock: what is stored becomes older instead."""
+        """Make stored times older, because the server's clock cannot be set."""
         columns = {
             "sessions": ("started_at", "ended_at"),
             "heartbeats": ("beat_at", "expires_at"),

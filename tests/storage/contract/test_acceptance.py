@@ -1,4 +1,4 @@
-"""What a unit makes of updates: snapshots, events, and the answers that say which."""
+"""How a unit applies updates: snapshots, events, and the outcomes that it answers."""
 
 from __future__ import annotations
 

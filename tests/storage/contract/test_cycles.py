@@ -1,4 +1,4 @@
-"""Which cycles may start, and what is recorded of those that did not."""
+"""Which cycles may start, and which records those leave that do not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATE, MANUAL = CycleTrigger.LATE, CycleTrigger.MANUAL
 
 
 async def take(world: World, session: SessionRef | None = None) -> CycleStart | None:
-    """A requested cycle, by an owner who knows the present configuration."""
+    """Take a requested cycle, as an owner with the present configuration."""
     version = await world.config_version()
     return await world.stores.cycles.take_requested_cycle(
         session or world.session, HARBOUR, version

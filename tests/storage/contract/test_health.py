@@ -1,4 +1,4 @@
-"""Health facts: which devices, in which order, how many in each state, and what the verdict of each may use."""
+"""Health facts: the devices, their order, the counts by state, and the facts for each verdict."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def devices(page: HealthPage) -> list[tuple[str, str]]:
 
 
 def counted(**states: int) -> dict[State, int]:
-    """By the names of the states; the others none."""
+    """Return counts by state; states that are not given have 0."""
     return dict.fromkeys(State, 0) | {State[name]: number for name, number in states.items()}
 
 
 async def hear(world: World, **minutes: float) -> None:
-    """From harbour devices, so many minutes ago; `bus_1` is bus-1."""
+    """Commit updates of harbour devices, so many minutes ago. `bus_1` is bus-1."""
     heard = {name.replace("_", "-"): world.ago(minutes=ago) for name, ago in minutes.items()}
     outcomes = await world.send(
         *(world.update(name, at, soc_percent=50.0) for name, at in heard.items())
@@ -52,8 +52,7 @@ async def hear(world: World, **minutes: float) -> None:
 async def test_every_active_device_is_counted_in_exactly_one_state(world: World) -> None:
     await hear(world, bus_1=3, bus_2=9, tram_1=22)
     page = await world.health(HARBOUR, ISLAND)
-    # The ferry's connection promises one record an hour: after two hours of nothing it is not late
-    # yet.
+    # The ferry's connection promises one record an hour, so two hours of silence are not late.
     assert page.counts == counted(
         HEALTHY=1, DELAYED=1, STALE=1, AWAITING_FIRST_DATA=1, CONFIGURED_NO_DATA=1
     )
@@ -210,7 +209,7 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) ->
 async def test_deferred_submissions_count_for_their_own_workspace_only(
     world: World,
 ) -> None:
-    """Two workspaces of one shard; a row of the harbour has been locked for two minutes."""
+    """One shard has two workspaces. A row of the harbour has been locked for two minutes."""
     vital_signs = VitalSigns(oldest_waiting_seconds=0.5, deferred_seconds={HARBOUR: 120.25})
     await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=vital_signs)
     await world.stores.leases.claim(world.session, [HARBOUR_LEASE, ISLAND_LEASE])
@@ -224,7 +223,7 @@ async def test_deferred_submissions_count_for_their_own_workspace_only(
 async def test_the_owner_is_told_by_the_lease_not_by_the_newest_cycle(
     world: World,
 ) -> None:
-    """A completed slot is not repeated, so a new owner may own for a whole interval before it begins a cycle."""
+    """A completed slot is not repeated, so a new owner may run no cycle for a whole interval."""
     leases, former = world.stores.leases, world.session
     tokens = await leases.claim(former, [HARBOUR_LEASE])
     await world.end(await world.start(slot()))

@@ -1,4 +1,4 @@
-"""Membership, ownership, and who may change either: docs/ownership.md, sentence by sentence."""
+"""Membership and ownership, and which session may change them: docs/ownership.md in its order."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ async def renew(world: World, session: SessionRef) -> bool:
 
 
 async def kill(world: World, session: SessionRef, by: SessionRef) -> None:
-    """Let its heartbeat run out, not the other's, and have it declared dead."""
+    """Let the shard's heartbeat expire, and have the other one declare it dead."""
     await world.inside.let_pass(20)
     assert await renew(world, by)
     assert await world.stores.leases.declare_dead(by) == [session]
 
 
 def about(seconds: float) -> object:
-    """So long, and what the test itself took."""
+    """Compare with so many seconds, plus the time that the test itself took."""
     return pytest.approx(seconds + 5, abs=5.1)
 
 
-# --- Looking ----------------------------------------------------------------------------------------------------------
+# --- Looking
 
 
 async def test_a_first_look_finds_everything_free_since_it_was_made(world: World) -> None:
@@ -95,7 +95,7 @@ async def test_members_are_live_in_time_and_not_draining(world: World) -> None:
     await world.begin("shard-4")
     await world.stores.sessions.start_draining(draining)
     await world.stores.sessions.end_session(ended)
-    assert await renew(world, draining)  # which does not end the draining
+    assert await renew(world, draining)  # a heartbeat does not end the draining
     assert (await look(world)).members == {"shard-1", "shard-4"}
     assert (await look(world, draining)).members == {"shard-1", "shard-4"}
 
@@ -137,7 +137,7 @@ async def test_nobody_is_told_to_declare_itself_dead(world: World) -> None:
     assert (found.expired, found.next_expiry_seconds) == (False, None)
 
 
-# --- Free, and since when ---------------------------------------------------------------------------------------------
+# --- Free, and since when
 
 
 async def test_what_was_released_is_free_since_then(world: World) -> None:
@@ -171,7 +171,7 @@ async def test_leases_of_a_former_epoch_are_free_since_the_next_began(
     assert await claim(world, again) == {HARBOUR_LEASE: 2, ISLAND_LEASE: 2}
 
 
-# --- Claiming ---------------------------------------------------------------------------------------------------------
+# --- Claiming
 
 
 async def test_a_lease_of_a_live_session_cannot_be_claimed_even_by_it(world: World) -> None:
@@ -180,7 +180,7 @@ async def test_a_lease_of_a_live_session_cannot_be_claimed_even_by_it(world: Wor
     assert await claim(world, world.session) == {ISLAND_LEASE: 1}
     assert await claim(world, other) == {}
     await world.inside.let_pass(20)
-    assert await claim(world, world.session) == {}  # expired is not dead
+    assert await claim(world, world.session) == {}  # an expired session is not dead yet
 
 
 async def test_tokens_grow_by_one_with_each_acquisition_by_anyone(world: World) -> None:
@@ -209,9 +209,8 @@ async def test_two_claimers_share_and_no_lease_has_two_owners(world: World) -> N
             nursery.start_soon(take, 0)
             nursery.start_soon(take, 1)
         assert not taken[0].keys() & taken[1].keys()
-        left = await claim(
-            world, sessions[0], *many
-        )  # what one passed by because the other looked at it just then
+        # Each skips a lease that the other locks, so some may be left.
+        left = await claim(world, sessions[0], *many)
         assert {**taken[0], **taken[1], **left} == dict.fromkeys(many, round_number)
         await world.stores.leases.release(sessions[0], {**taken[0], **left})
         await world.stores.leases.release(sessions[1], taken[1])
@@ -235,7 +234,7 @@ async def test_a_session_that_is_over_changes_no_lease_and_no_session(world: Wor
     assert await claim(world, SessionRef("nobody", 1)) == {}
 
 
-# --- Releasing --------------------------------------------------------------------------------------------------------
+# --- Releasing
 
 
 async def test_a_release_is_for_one_acquisition_and_does_nothing_later(world: World) -> None:
@@ -254,7 +253,7 @@ async def test_a_release_is_for_one_acquisition_and_does_nothing_later(world: Wo
     assert (await look(world, other)).mine == {HARBOUR_LEASE: 2}
 
 
-# --- Declaring dead ---------------------------------------------------------------------------------------------------
+# --- Declaring dead
 
 
 async def test_a_session_declared_dead_is_fenced_and_its_leases_free(
@@ -332,7 +331,7 @@ async def test_a_dead_sessions_heartbeat_is_over_until_its_next_epoch(
     assert (await look(world)).members == {"shard-1", "shard-2"}
 
 
-# --- Credentials ------------------------------------------------------------------------------------------------------
+# --- Credentials
 
 
 async def test_credentials_belong_to_active_workspaces_and_connections(
@@ -355,7 +354,7 @@ async def test_credentials_belong_to_active_workspaces_and_connections(
     assert await world.stores.leases.load_credentials() == {ISLAND_LEASE: frozenset()}
 
 
-# --- Notices ----------------------------------------------------------------------------------------------------------
+# --- Notices
 
 
 async def test_every_change_that_others_should_look_at_is_told(

@@ -1,4 +1,4 @@
-"""Rows that another transaction holds: a unit that needs one gives up soon, and the store can tell which it was."""
+"""Rows that another transaction locks: a unit that needs one gives up soon and names the row."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_every_name_by_which_a_locked_row_was_asked_for_is_told(world: Wor
         locked = await world.stores.ingest.find_locked([by_id, by_external, *others])
         again = await world.stores.ingest.find_locked([by_id])
     assert locked.keys() == {by_id, by_external}
-    assert set(again.values()) == set(locked.values())  # the same transaction holds it still
+    assert set(again.values()) == set(locked.values())  # the same transaction still holds it
     async with world.inside.holding("device_state", HARBOUR, "bus-1"):
         assert set((await world.stores.ingest.find_locked([by_id])).values()) != set(
             locked.values()

@@ -1,4 +1,4 @@
-"""What is configured, by commands that may be sent again and that store all or nothing."""
+"""Configuration by commands that may be repeated, and that store everything or nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SAME, NEW = Stored(created=False), Stored(created=True)
 
 
-# --- Workspaces -------------------------------------------------------------------------------------------------------
+# --- Workspaces
 
 
 async def test_new_workspaces_take_the_lowest_free_ordinals_in_turn(world: World) -> None:
@@ -95,7 +95,7 @@ async def test_activations_at_once_take_an_ordinal_each(world: World) -> None:
     for name in names[::2]:
         await world.put_workspace(name, active=False)
     async with trio.open_nursery() as nursery:
-        for name in names:  # every second one is activated, the others are made
+        for name in names:  # creates and activates in turn
             nursery.start_soon(world.put_workspace, name)
     assert sorted((await ordinals(world)).values()) == list(range(10))
 
@@ -154,7 +154,7 @@ async def test_a_list_of_workspaces_has_the_visible_ones_after_a_place(
     )
     rest = await registry.list_workspaces(workspaces=None, after=HARBOUR, limit=10)
     first = await registry.list_workspaces(workspaces=None, after=None, limit=1)
-    # Capitals before small letters: by code point, whatever the machine's language.
+    # Capitals come before small letters: names sort by code point in every locale.
     assert [[item.workspace_id for item in page] for page in (seen, rest, first)] == [
         ["Zoo", ISLAND],
         [ISLAND],
@@ -162,7 +162,7 @@ async def test_a_list_of_workspaces_has_the_visible_ones_after_a_place(
     ]
 
 
-# --- Provider connections ---------------------------------------------------------------------------------------------
+# --- Provider connections
 
 
 async def test_a_provider_connection_comes_back_as_it_was_put(world: World) -> None:
@@ -197,7 +197,7 @@ async def test_a_connection_needs_a_workspace_and_sensible_thresholds(world: Wor
     assert [item.provider_id for item in providers] == ["liar", "slow", "steady"]
 
 
-# --- Devices ----------------------------------------------------------------------------------------------------------
+# --- Devices
 
 
 async def test_devices_are_stored_all_or_none(world: World) -> None:
@@ -313,7 +313,7 @@ async def test_a_list_of_devices_is_in_key_order_without_retired_ones(world: Wor
     assert [item.device_id for item in every] == ["bus-1", "bus-10"]
 
 
-# --- Run now ----------------------------------------------------------------------------------------------------------
+# --- Run now
 
 
 async def test_a_request_that_still_waits_is_answered_again(world: World) -> None:

@@ -1,4 +1,4 @@
-"""A shard's session and heartbeat, and what the heartbeat looks at."""
+"""A shard's session and heartbeat, and what the heartbeat reads."""
 
 from __future__ import annotations
 

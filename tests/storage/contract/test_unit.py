@@ -1,4 +1,4 @@
-"""What commits beside the updates, what is refused, and who may commit at all."""
+"""The facts that commit with updates, refusals, and the sessions that may commit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def link(world: World) -> ConnectionRecord:
     return page.rows[0].link
 
 
-# --- Beside the updates -----------------------------------------------------------------------------------------------
+# --- Beside the updates
 
 
 async def test_a_cursor_moves_with_the_data_it_covers(world: World) -> None:
@@ -140,7 +140,7 @@ async def test_a_confirmation_moves_forward_only_and_brings_no_news(world: World
     )
 
 
-# --- The ledger -------------------------------------------------------------------------------------------------------
+# --- The ledger
 
 
 async def test_refusals_of_a_unit_have_one_row_per_device_and_reason(world: World) -> None:
@@ -220,7 +220,7 @@ async def test_an_external_id_with_what_cannot_be_seen_is_found(
     assert await world.send(update) == ["accepted"]
 
 
-# --- Who may commit ---------------------------------------------------------------------------------------------------
+# --- Who may commit
 
 
 async def test_a_session_that_is_over_commits_nothing(world: World) -> None:
@@ -243,7 +243,9 @@ async def test_a_session_that_ended_itself_commits_nothing_more(world: World) ->
     await world.stores.sessions.end_session(world.session)
     with pytest.raises(SessionFenced):
         await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
-    assert await world.stores.ingest.load_last_unit(world.session) == 0  # it bears witness still
+    assert (
+        await world.stores.ingest.load_last_unit(world.session) == 0
+    )  # the ended session's row still tells it
 
 
 async def test_data_of_another_epoch_is_fenced_and_the_rest_commits(
@@ -278,7 +280,7 @@ async def test_a_live_session_knows_its_last_unit(world: World) -> None:
     assert await world.stores.ingest.load_last_unit(successor) == 0
 
 
-# --- Poison -----------------------------------------------------------------------------------------------------------
+# --- Poison
 
 
 async def test_a_unit_with_poison_in_it_writes_nothing_at_all(world: World) -> None:
@@ -300,7 +302,7 @@ async def test_a_unit_with_poison_in_it_writes_nothing_at_all(world: World) -> N
         ("a\x00b", "fine", 1, "22021"),
         ("a\ud800b", "fine", 1, "22000"),
         ("fine", "fine", 0, "23514"),
-        ("fine", "a\x00b", 1, None),  # what is refused anyway is made storable
+        ("fine", "a\x00b", 1, None),  # refused samples are made storable
     ],
 )
 async def test_what_the_database_cannot_hold_is_poison(
