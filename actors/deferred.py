@@ -24,7 +24,7 @@ import trio
 
 from actors.lanes import lane_of
 from actors.statistics import DeferredStatistics
-from domain.deferral import NO_CLAIM, Claim, claim_of, divide
+from domain.deferral import NO_CLAIM, Claim, claim_of, split_by_locks
 from runtime.backoff import Backoff
 from runtime.flag import Flag
 
@@ -217,7 +217,7 @@ class DeferredSubmissions:
         )
 
     def _divide(self) -> None:
-        free, self._waiting = divide(
+        free, self._waiting = split_by_locks(
             ((entry, entry.claim) for entry in self._waiting), self._locked
         )
         self._ready.extend(free)

@@ -160,7 +160,7 @@ class WorkspaceActor:
             return self._next_turn(place)
         self._last_slot = None
         start, trigger = self._first_start(place)
-        if not schedule.leaves_room(start, place.interval):
+        if not schedule.leaves_enough_of_slot(start, place.interval):
             return self._next_turn(place)
         return start, trigger
 
@@ -237,7 +237,9 @@ class WorkspaceActor:
         key = CycleKey(self._view.workspace_id, slot, trigger, 1)
         started = await self._begin(
             lambda: self._cycles.start_cycle(self._session, key, schedule.cycle_id(key), trace_id),
-            has_room=lambda: schedule.leaves_room(Start(slot, self._clock.now()), place.interval),
+            has_room=lambda: schedule.leaves_enough_of_slot(
+                Start(slot, self._clock.now()), place.interval
+            ),
         )
         if started is None:
             # No room is left: the machine slept through the slot, or the database was away for it.

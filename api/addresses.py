@@ -48,7 +48,7 @@ class TrustedProxies:
         An entry that is not an address ends the search, and the proxy that wrote it is counted.
         """
         if not self._networks or not self.trusts(peer):
-            return counted_as(peer)
+            return counting_name(peer)
         found = peer
         for hop in reversed(self._hops(headers)):
             if parse_address(hop) is None:
@@ -56,7 +56,7 @@ class TrustedProxies:
             found = hop
             if not self.trusts(hop):
                 break
-        return counted_as(found)
+        return counting_name(found)
 
     def _hops(self, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
         """Return the header's addresses as written, the nearest proxy last, at most MAX_HOPS.
@@ -83,7 +83,7 @@ def parse_address(text: str) -> Address | None:
 
 
 @lru_cache(maxsize=4096)
-def counted_as(text: str) -> str:
+def counting_name(text: str) -> str:
     """Return the name that an address is counted under: itself, or for IPv6 its /64."""
     address = parse_address(text)
     if address is None:

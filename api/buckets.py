@@ -14,7 +14,7 @@ BURST_SECONDS = 1.0  # a bucket's capacity, in seconds of its rate
 MAX_BUCKETS = 10_000
 
 
-class Buckets:
+class RateBuckets:
     """One bucket for each name, with the same rate (per second) and room for a token or more."""
 
     def __init__(self, rate: float, *, max_buckets: int = MAX_BUCKETS) -> None:

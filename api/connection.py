@@ -116,9 +116,9 @@ class Connection(TCPServer):
                 await super()._read_data()
         finally:
             self._over = True
-            await self._let_go()
+            await self._end_after_disconnect()
 
-    async def _let_go(self) -> None:
+    async def _end_after_disconnect(self) -> None:
         # Otherwise a client that connects and disconnects would hold one of max_connections until
         # the idle timer runs out.
         with self._closing_scope():

@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from api.addresses import counted_as
+from api.addresses import counting_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ class ConnectionTable:
 
     def admit(self, peer: str, now: float) -> ConnectionEntry | None:
         """Return the entry of a new connection, or None to refuse it. May close another one."""
-        address = "" if self._exempt(peer) else counted_as(peer)
+        address = "" if self._exempt(peer) else counting_name(peer)
         if (
             address
             and self._of_address[address] >= self._max_per_address

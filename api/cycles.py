@@ -16,7 +16,7 @@ from api.bodies import Instant, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
-from api.paging import Paging, cut
+from api.paging import Paging, cut_page
 from api.problem_types import CONFLICT, NOT_FOUND
 from api.problems import Problem
 from api.services import ApiServices
@@ -108,7 +108,7 @@ def _declare_list(operations: Operations, services: ApiServices) -> None:
             before=_key_before(paging, query.cursor, workspace_id),
             limit=query.limit + 1,
         )
-        page, last = cut(rows, query.limit)
+        page, last = cut_page(rows, query.limit)
         following = paging.encode(
             kind,
             None

@@ -7,7 +7,7 @@ from api.cursors import PageQuery
 from api.devices import no_such_device
 from api.keys import Scope
 from api.operations import Operations
-from api.paging import Paging, cut
+from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from ports.reads import EventPosition, EventRow
@@ -71,7 +71,7 @@ def declare_events(operations: Operations, services: ApiServices) -> None:
         rows = await services.reads.list_events(
             workspace_id, device_id, before=before, limit=query.limit + 1
         )
-        page, last = cut(rows, query.limit)
+        page, last = cut_page(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.recorded_at, last.sequence))
         return json_response(
             EventList(items=[_present(row) for row in page], next_cursor=following)

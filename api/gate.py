@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from api.addresses import UNKNOWN_ADDRESS, TrustedProxies
-from api.buckets import Buckets
+from api.buckets import RateBuckets
 from api.challenges import credentials_refused, read_token
 from api.in_flight import Caller, InFlightLimits, PlacesInFlight, Shortage
 from api.keys import why_refused
@@ -117,9 +117,9 @@ class KeyGate:
         self._places = PlacesInFlight(limits.places)
         self._lookups = LookupQueue()
         self._tokens = TokenCache()
-        self._rate_of_keys = Buckets(limits.requests_per_second)
-        self._rate_of_addresses = Buckets(limits.requests_per_second)
-        self._wrong_keys = Buckets(limits.wrong_keys_per_second)
+        self._rate_of_keys = RateBuckets(limits.requests_per_second)
+        self._rate_of_addresses = RateBuckets(limits.requests_per_second)
+        self._wrong_keys = RateBuckets(limits.wrong_keys_per_second)
         self._held = 0
 
     async def admit(self, scope: HTTPScope) -> Caller:
@@ -138,7 +138,7 @@ class KeyGate:
             self._check_rate(self._rate_of_addresses, caller.address, "rate_of_address")
             return _take_place(self._places, caller, self._traffic)
         except Problem:
-            await self._hold()
+            await self._delay_refusal()
             raise
 
     def leave(self, caller: Caller, status: int | None) -> None:
@@ -160,7 +160,7 @@ class KeyGate:
         try:
             self._check_rate(self._wrong_keys, address, "wrong_keys")
         except Problem:
-            await self._hold()
+            await self._delay_refusal()
             raise
         raise answer
 
@@ -199,7 +199,7 @@ class KeyGate:
             detail = "Too many new keys are waiting to be looked up."
             raise Problem(OVERLOADED, detail, retry_after_seconds=RETRY_AFTER_SECONDS) from None
 
-    async def _hold(self) -> None:
+    async def _delay_refusal(self) -> None:
         """Wait HELD_SECONDS before a refusal. The caller holds no place meanwhile.
 
         Returns at once when MAX_HELD callers wait.
@@ -221,7 +221,7 @@ class KeyGate:
         self._tokens.remember_key(digest, record.key_id)
         return record.key_id
 
-    def _check_rate(self, buckets: Buckets, name: str, limit: str) -> None:
+    def _check_rate(self, buckets: RateBuckets, name: str, limit: str) -> None:
         wait = buckets.take(name, trio.current_time())
         if wait:
             self._traffic.rate_limited += 1

@@ -24,7 +24,14 @@ from api.paging import Paging
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
 from api.spreadsheet import CSV_MEDIA_TYPE, Cell, csv_response, write_csv
-from api.verdicts import Judged, JudgedPage, VerdictAnswer, load_judged, page_query, verdict_fields
+from api.verdicts import (
+    JudgedDevice,
+    JudgedPage,
+    VerdictAnswer,
+    load_judged,
+    page_query,
+    verdict_fields,
+)
 from domain.health_state import State
 from ports.reads import HealthQuery
 
@@ -248,14 +255,14 @@ def _respond_csv(
     return response
 
 
-def _to_row(judged: Judged, page: JudgedPage) -> Sequence[Cell]:
+def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:
     issue = _present(judged, page).model_dump(include=set(_COLUMNS)) | {
         "evaluated_at": page.evaluated_at
     }
     return [issue[name] for name in _COLUMNS]
 
 
-def _present(judged: Judged, page: JudgedPage) -> IssueAnswer:
+def _present(judged: JudgedDevice, page: JudgedPage) -> IssueAnswer:
     return IssueAnswer(
         **verdict_fields(judged),
         workspace_name=judged.facts.workspace.name,

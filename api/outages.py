@@ -15,7 +15,7 @@ from pydantic import Field
 from api.bodies import Instant
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from api.verdicts import Judged, JudgedPage, load_judged
+from api.verdicts import JudgedDevice, JudgedPage, load_judged
 from domain.health_reason import HealthReason
 from domain.health_state import State
 from ports.reads import HealthQuery
@@ -71,9 +71,11 @@ async def find_outage(
     return _describe(seen) if seen else None
 
 
-async def _survey(services: ApiServices, workspace_id: str, evaluated_at: datetime) -> list[Judged]:
+async def _survey(
+    services: ApiServices, workspace_id: str, evaluated_at: datetime
+) -> list[JudgedDevice]:
     """Return all devices of the workspace; empty if one of them contradicts an outage."""
-    seen: list[Judged] = []
+    seen: list[JudgedDevice] = []
     query = HealthQuery(limit=_SURVEY_LIMIT, now=evaluated_at)
     while True:
         page = await load_judged(services, frozenset({workspace_id}), query)
@@ -85,11 +87,11 @@ async def _survey(services: ApiServices, workspace_id: str, evaluated_at: dateti
         query = query._replace(after=page.last.position)
 
 
-def _all_excused(items: Iterable[Judged]) -> bool:
+def _all_excused(items: Iterable[JudgedDevice]) -> bool:
     return all(item.verdict.reason in NOT_THE_DEVICES_FAULT for item in items)
 
 
-def _describe(items: Sequence[Judged]) -> WorkspaceOutage:
+def _describe(items: Sequence[JudgedDevice]) -> WorkspaceOutage:
     reasons = Counter(item.verdict.reason for item in items)
     reason = reasons.most_common(1)[0][0]
     example = next(item for item in items if item.verdict.reason is reason)

@@ -47,7 +47,7 @@ class Paging:
         return self._codec.encode(Cursor(kind, evaluated_at or self._clock.now(), keys))
 
 
-def cut(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], RowT | None]:
+def cut_page(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], RowT | None]:
     """Return the first `limit` rows, and the last of these if more rows follow, else None.
 
     Ask the store for `limit + 1` rows.

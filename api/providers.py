@@ -19,7 +19,7 @@ from api.conflicts import locate_conflict
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
-from api.paging import Paging, cut
+from api.paging import Paging, cut_page
 from api.problem_types import CONFLICT, CREDENTIAL_NOT_ALLOWED, INVALID_BODY, NOT_FOUND
 from api.problems import FaultyPart, Problem
 from api.provider_credentials import ConfigurationWarning, check_credential, refuse_credential
@@ -145,7 +145,7 @@ def _declare_list(operations: Operations, services: ApiServices) -> None:
         rows = await services.registry.list_providers(
             workspace_id, after=paging.key_after(query.cursor, kind), limit=query.limit + 1
         )
-        page, last = cut(rows, query.limit)
+        page, last = cut_page(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.provider_id,))
         return json_response(
             ProviderList(items=[_present(row) for row in page], next_cursor=following)

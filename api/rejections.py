@@ -9,7 +9,7 @@ from api.bodies import Instant, json_response, read_query
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
-from api.paging import Paging, cut
+from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.model import Reason
@@ -74,7 +74,7 @@ def declare_rejections(operations: Operations, services: ApiServices) -> None:
             reason=reason,
             limit=query.limit + 1,
         )
-        page, last = cut(rows, query.limit)
+        page, last = cut_page(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.rejection_id,))
         return json_response(
             RejectionList(items=[_present(row) for row in page], next_cursor=following)

@@ -17,7 +17,7 @@ from api.cursors import PageQuery
 from api.devices import no_such_device
 from api.keys import Scope
 from api.operations import Operations
-from api.paging import Paging, cut
+from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.health import SignalAge, age_signals
@@ -80,7 +80,7 @@ def declare_snapshots(operations: Operations, services: ApiServices) -> None:
             workspace_id, after=paging.key_after(query.cursor, kind), limit=query.limit + 1
         )
         evaluated_at = read_at if cursor is None else cursor.evaluated_at
-        page, last = cut(rows, query.limit)
+        page, last = cut_page(rows, query.limit)
         connections = await _load_connections(services, workspace_id)
         items = [_present(row, current_workspace(), connections, evaluated_at) for row in page]
         following = paging.encode(

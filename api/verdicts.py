@@ -12,7 +12,7 @@ from pydantic import Field
 
 from api.bodies import Instant
 from api.cursors import Cursor, PageQuery
-from api.paging import Paging, cut
+from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.health import Verdict, judge_health
@@ -60,7 +60,7 @@ class VerdictAnswer(AnswerModel):
     evidence: dict[str, Any]
 
 
-class Judged(NamedTuple):
+class JudgedDevice(NamedTuple):
     """One device's facts and the verdict on them."""
 
     facts: HealthFacts
@@ -82,8 +82,8 @@ class JudgedPage(NamedTuple):
 
     evaluated_at: datetime
     counts: Mapping[State, int]
-    items: Sequence[Judged]
-    last: Judged | None
+    items: Sequence[JudgedDevice]
+    last: JudgedDevice | None
 
     def next_cursor(self, paging: Paging, kind: str) -> str | None:
         if self.last is None:
@@ -97,8 +97,8 @@ async def load_judged(
 ) -> JudgedPage:
     """Return a page of verdicts, all at the same instant: the database's now, or `query.now`."""
     page = await services.reads.load_health(workspaces, query._replace(limit=query.limit + 1))
-    rows, last = cut(page.rows, query.limit)
-    items = [Judged(facts, judge_health(facts, page.evaluated_at)) for facts in rows]
+    rows, last = cut_page(page.rows, query.limit)
+    items = [JudgedDevice(facts, judge_health(facts, page.evaluated_at)) for facts in rows]
     _log_evaluation(services, page, items)
     return JudgedPage(
         page.evaluated_at, complete_counts(page.counts), items, None if last is None else items[-1]
@@ -118,11 +118,11 @@ def complete_counts(counts: Mapping[State, int]) -> dict[State, int]:
     return {state: counts.get(state, 0) for state in State}
 
 
-def present_verdict(judged: Judged) -> VerdictAnswer:
+def present_verdict(judged: JudgedDevice) -> VerdictAnswer:
     return VerdictAnswer(**verdict_fields(judged))
 
 
-def verdict_fields(judged: Judged) -> dict[str, Any]:
+def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
     facts, verdict = judged
     device = facts.device
     return {
@@ -148,7 +148,7 @@ def present_thresholds(thresholds: Thresholds) -> ThresholdsAnswer:
     return ThresholdsAnswer(**thresholds._asdict())
 
 
-def _log_evaluation(services: ApiServices, page: HealthPage, items: Sequence[Judged]) -> None:
+def _log_evaluation(services: ApiServices, page: HealthPage, items: Sequence[JudgedDevice]) -> None:
     services.log.debug(
         "device_health_evaluated_on_request",
         evaluated_at=page.evaluated_at,

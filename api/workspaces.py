@@ -16,7 +16,7 @@ from api.conflicts import locate_conflict
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
-from api.paging import Paging, cut
+from api.paging import Paging, cut_page
 from api.problem_types import CONFLICT, INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
@@ -105,7 +105,7 @@ def _declare_list(operations: Operations, services: ApiServices) -> None:
             after=paging.key_after(query.cursor, _KIND),
             limit=query.limit + 1,
         )
-        page, last = cut(rows, query.limit)
+        page, last = cut_page(rows, query.limit)
         following = paging.encode(_KIND, None if last is None else (last.workspace_id,))
         return json_response(
             WorkspaceList(items=[_present(row) for row in page], next_cursor=following)

@@ -89,25 +89,25 @@ def judge(
         or (update.vehicle_id is not None and update.vehicle_id != device.vehicle_id)
     ):
         return _reject(update, device, Reason.IDENTITY_CONFLICT, _describe_conflict(update, device))
-    sifted = _sift(update.readings, device.document, now, future_guard_seconds)
-    if sifted.advanced:
-        return _accept(update, device, sifted)
-    if len(sifted.dropped) == len(update.readings):  # true for an update without readings, too
+    compared = _compare_readings(update.readings, device.document, now, future_guard_seconds)
+    if compared.advanced:
+        return _accept(update, device, compared)
+    if len(compared.dropped) == len(update.readings):  # true for an update without readings, too
         return _reject(
             update,
             device,
-            _reason_for(sifted.dropped),
-            _describe_dropped(sifted.dropped) or "no readings",
+            _reason_for(compared.dropped),
+            _describe_dropped(compared.dropped) or "no readings",
         )
     outcome = (
         Outcome.CONFLICT
-        if sifted.conflicts
+        if compared.conflicts
         else Outcome.STALE
-        if sifted.older
+        if compared.older
         else Outcome.DUPLICATE
     )
     return Result(
-        outcome, None, device.device_id, device.version, _describe_dropped(sifted.dropped)
+        outcome, None, device.device_id, device.version, _describe_dropped(compared.dropped)
     )
 
 
@@ -117,7 +117,7 @@ class _Dropped(NamedTuple):
     why: str
 
 
-class _Sifted(NamedTuple):
+class _Comparison(NamedTuple):
     """The readings of one update compared with a document."""
 
     newer: dict[str, tuple[Value, datetime]]
@@ -128,12 +128,12 @@ class _Sifted(NamedTuple):
     older: bool
 
 
-def _sift(
+def _compare_readings(
     readings: tuple[Reading, ...],
     document: Mapping[str, tuple[Value, datetime]],
     now: datetime,
     future_guard_seconds: float,
-) -> _Sifted:
+) -> _Comparison:
     """Compare each reading, in order, with the newest value so far. Changes no argument.
 
     A reading is dropped, or advances its signal, or is older, equal or in conflict.
@@ -172,27 +172,27 @@ def _sift(
             older = True
         elif value != held[0]:
             conflicts = True
-    return _Sifted(newer, advanced, dropped, changed, conflicts, older)
+    return _Comparison(newer, advanced, dropped, changed, conflicts, older)
 
 
-def _accept(update: CanonicalUpdate, device: DeviceFold, sifted: _Sifted) -> Result:
+def _accept(update: CanonicalUpdate, device: DeviceFold, compared: _Comparison) -> Result:
     # 1. Make everything that can fail. Step 2 consists of assignments only.
     version = device.version + 1
-    event = AcceptedEvent(version, update, tuple(sifted.advanced))
+    event = AcceptedEvent(version, update, tuple(compared.advanced))
     result = Result(
-        Outcome.ACCEPTED, None, device.device_id, version, _describe_dropped(sifted.dropped)
+        Outcome.ACCEPTED, None, device.device_id, version, _describe_dropped(compared.dropped)
     )
     # a list costs half as much as a generator
-    observed_at = max([observed for _, observed in sifted.newer.values()])
+    observed_at = max([observed for _, observed in compared.newer.values()])
     observed_at = _later(device.last_observed_at, observed_at)
     received_at = _later(device.last_update_received_at, update.received_at)
     changed_at = (
         _later(device.last_changed_at, update.received_at)
-        if sifted.changed
+        if compared.changed
         else device.last_changed_at
     )
     # 2. Change the fold.
-    device.document.update(sifted.newer)
+    device.document.update(compared.newer)
     device.version = version
     device.last_observed_at = observed_at
     device.last_update_received_at = received_at

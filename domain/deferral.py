@@ -70,7 +70,9 @@ def claim_of(submission: Submission) -> Claim:
     return Claim(frozenset(rows), frozenset(follows), frozenset(precedes))
 
 
-def divide(queue: Iterable[tuple[T, Claim]], locked: Collection[Key]) -> tuple[list[T], list[T]]:
+def split_by_locks(
+    queue: Iterable[tuple[T, Claim]], locked: Collection[Key]
+) -> tuple[list[T], list[T]]:
     """Return the items that may commit now and those that must wait, each in the queue's order."""
     rows = frozenset(locked)
     free, waiting = [], []

@@ -53,14 +53,14 @@ def find_reason(
     if state is State.HEALTHY:
         return HealthReason.SIGNAL_SILENT if old_signals else HealthReason.REPORTING
     return (
-        _blame_ourselves(facts, now)
-        or _blame_connection(facts)
-        or _blame_data(facts, state, thresholds, now)
-        or _name_silence(state)
+        _find_own_fault(facts, now)
+        or _find_connection_fault(facts)
+        or _find_data_fault(facts, state, thresholds, now)
+        or _find_kind_of_silence(state)
     )
 
 
-def _blame_ourselves(facts: HealthFacts, now: datetime) -> HealthReason | None:
+def _find_own_fault(facts: HealthFacts, now: datetime) -> HealthReason | None:
     """Return `collector_late` or `ingest_backlog` if our own side is at fault, else None.
 
     `collector_late`: an owner's heartbeat expired, or no cycle started for 1.2 intervals and 5 s,
@@ -87,7 +87,7 @@ def _blame_ourselves(facts: HealthFacts, now: datetime) -> HealthReason | None:
     return None
 
 
-def _blame_connection(facts: HealthFacts) -> HealthReason | None:
+def _find_connection_fault(facts: HealthFacts) -> HealthReason | None:
     """Return the reason if the connection to the provider is at fault, else None.
 
     As of the last call: credentials refused, quota exhausted, stream disconnected, or failed.
@@ -112,7 +112,7 @@ def _is_disconnected(link: ConnectionRecord) -> bool:
     )
 
 
-def _blame_data(
+def _find_data_fault(
     facts: HealthFacts, state: State, thresholds: Thresholds, now: datetime
 ) -> HealthReason | None:
     """Return the reason if data arrives that does not make the device fresh, else None.
@@ -135,7 +135,7 @@ def _blame_data(
     return None
 
 
-def _name_silence(state: State) -> HealthReason:
+def _find_kind_of_silence(state: State) -> HealthReason:
     if state is State.AWAITING_FIRST_DATA:
         return HealthReason.AWAITING_FIRST_DATA
     if state is State.CONFIGURED_NO_DATA:

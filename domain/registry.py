@@ -155,7 +155,7 @@ def apply_draft(
     )
 
 
-def reach_drafts(
+def list_changed_devices(
     workspace_id: str, drafts: Sequence[DeviceDraft], stored: Mapping[str, Device], now: datetime
 ) -> list[Device]:
     """Return the devices that the drafts make, except those stored like that already."""

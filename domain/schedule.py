@@ -105,8 +105,8 @@ def late_start(now: datetime, workspace_id: str, ordinal: int, interval: float) 
     Used after a boot, a takeover, a resume or a creation. If the present slot's regular start is
     still to come, it is returned. Otherwise the start is spread over the time until only 30% of the
     slot is left, so that a restart does not start everything at once. If that time is over, the
-    start is spread over the rest of the slot; `leaves_room` is then false, and the slot is only
-    recorded as missed.
+    start is spread over the rest of the slot. Then `leaves_enough_of_slot` is false, and the slot
+    is only recorded as missed.
 
     The share of the time to wait is the square root of a spread number. Many workspaces have little
     time left, so that early seconds would be crowded; the square root moves starts later to make up
@@ -125,7 +125,7 @@ def late_start(now: datetime, workspace_id: str, ordinal: int, interval: float) 
     )
 
 
-def leaves_room(start: Start, interval: float) -> bool:
+def leaves_enough_of_slot(start: Start, interval: float) -> bool:
     """Return whether at least 30% of the slot is left at the start.
 
     If less is left, the slot is recorded as missed instead.

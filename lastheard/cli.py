@@ -102,8 +102,8 @@ def demo(
         dsn="",  # not that of the environment or the file: the demo has a database of its own
         embedded=True,
         shard_id="demo",
-        http_port=_free_unless_wanted("LASTHEARD_HTTP_PORT"),
-        probe_port=_free_unless_wanted("LASTHEARD_PROBE_PORT"),
+        http_port=_given_or_free_port("LASTHEARD_HTTP_PORT"),
+        probe_port=_given_or_free_port("LASTHEARD_PROBE_PORT"),
         min_poll_interval_seconds=2,
         outbound_allow="127.0.0.1",  # where the simulated fleets listen
         log_level=os.environ.get("LASTHEARD_LOG_LEVEL", "error"),
@@ -111,7 +111,7 @@ def demo(
     _run(settings, partial(run_demo, settings, seconds=seconds))
 
 
-def _free_unless_wanted(variable: str) -> str:
+def _given_or_free_port(variable: str) -> str:
     """Return the variable's port, or 0 for a free one.
 
     A demo must not fail because another process listens on the default port.

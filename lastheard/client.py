@@ -28,7 +28,7 @@ class ClientError(Exception):
     """A request that failed. The text says what to do about it."""
 
 
-def remember(data_dir: Path, address: str, key: str) -> Path:
+def save_access(data_dir: Path, address: str, key: str) -> Path:
     """Write address and key for the reading commands, which use them when no key is set."""
     path = data_dir / CLIENT_FILE
     path.touch(mode=0o600)

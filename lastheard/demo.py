@@ -13,8 +13,8 @@ import trio
 
 from api.keys import mint_key
 from domain.model import Policy
-from lastheard.client import remember
-from lastheard.demo_view import DemoView, Watch
+from lastheard.client import save_access
+from lastheard.demo_view import DemoView, WorkspaceWatch
 from lastheard.service import Service
 from lastheard.serving import StopSignal, open_database, until_stopped
 from lastheard.simulation import configure_fleet, run_simulator
@@ -69,13 +69,13 @@ async def _run_service(
 
     That is the service's own if it failed, else 0 if what was counted holds, or 1.
     """
-    watch = Watch([tenant.name for tenant in simulated.tenants], SystemClock().wall())
+    watch = WorkspaceWatch([tenant.name for tenant in simulated.tenants], SystemClock().wall())
     time = trio.CancelScope()
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
         async with _until_stop_requested(service):
             address = f"http://127.0.0.1:{service.port}"
-            view.introduce(address, key, remember(settings.data_dir, address, key))
+            view.introduce(address, key, save_access(settings.data_dir, address, key))
             time.deadline = trio.current_time() + (float("inf") if seconds is None else seconds)
             with time:
                 await view.keep_showing(watch, address, key, service)

@@ -1,6 +1,6 @@
 """The demo's output: a live table on a terminal or plain lines, then a summary and a verdict.
 
-Owns `Watch`, which asks the running API like any client and records which states occurred.
+Owns `WorkspaceWatch`, which asks the running API like any client and records which states occurred.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LINE_EVERY_LOOKS = 5
 GOOD_CYCLES = ("completed", "partial")
 
 
-class Watch:
+class WorkspaceWatch:
     """The health and cycles of each workspace, read over HTTP. `seen` has all states that occurred.
 
     Cycles that started before `since` are not counted: they are of an earlier demo in the same
@@ -107,7 +107,9 @@ class DemoView:
         )
         self.say(f"  {_own_command()} health harbour      (address and key are in {remembered})\n")
 
-    async def keep_showing(self, watch: Watch, address: str, key: str, service: Service) -> None:
+    async def keep_showing(
+        self, watch: WorkspaceWatch, address: str, key: str, service: Service
+    ) -> None:
         """Read health and cycles every second and show them, until cancelled."""
         headers = {"authorization": f"Bearer {key}"}
         live = (
@@ -129,14 +131,14 @@ class DemoView:
                     looks += 1
                     await trio.sleep(LOOK_EVERY_SECONDS)
 
-    async def _look(self, watch: Watch, client: httpx.AsyncClient) -> None:
+    async def _look(self, watch: WorkspaceWatch, client: httpx.AsyncClient) -> None:
         """Read health and cycles once. A failed request is printed and does not end the demo."""
         try:
             await watch.look(client)
         except httpx.HTTPError as error:
             self.say(f"no answer: {error}", "yellow")
 
-    def _print_line(self, watch: Watch, service: Service) -> None:
+    def _print_line(self, watch: WorkspaceWatch, service: Service) -> None:
         total = sum(watch.counts.values(), Counter())
         states = "  ".join(f"{state} {total[state]}" for state in STATES)
         ingest = service.ingest.statistics()
@@ -144,7 +146,9 @@ class DemoView:
             f"{states}  |  frames {service.shard.frames()['received']}  updates {ingest.submitted}"
         )
 
-    def conclude(self, watch: Watch, service: Service, *, in_full: bool, wants_states: bool) -> int:
+    def conclude(
+        self, watch: WorkspaceWatch, service: Service, *, in_full: bool, wants_states: bool
+    ) -> int:
         """Print the summary and the counting identities. Return 0 when everything holds, else 1.
 
         `in_full`: the demo ran to its end, so a workspace without a cycle is a failure. Otherwise
@@ -198,7 +202,7 @@ def _updates_identity(service: Service) -> tuple[str, bool]:
     )
 
 
-def _table(watch: Watch, service: Service) -> Table:
+def _table(watch: WorkspaceWatch, service: Service) -> Table:
     table = Table(title="Lastheard demo", title_justify="left")
     table.add_column("workspace")
     for state in STATES:

@@ -47,7 +47,9 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def open_database_beside(settings: Settings, *, migrated: bool = True) -> AsyncIterator[str]:
+async def open_database_for_command(
+    settings: Settings, *, migrated: bool = True
+) -> AsyncIterator[str]:
     """Yield the DSN for a short command. It may run beside a `serve` or `demo` in the same folder.
 
     The server of that `serve` or `demo` is then used, not migrated, and left running. A server that
@@ -134,7 +136,7 @@ async def migrate_database(settings: Settings, *, check_only: bool) -> int:
 
     async def main(_: StopSignal) -> int:
         async with (
-            open_database_beside(settings, migrated=False) as dsn,
+            open_database_for_command(settings, migrated=False) as dsn,
             aclosing(Database(dsn, pool_size=1)) as database,
         ):
             # Checked before migrating too: a database that is away is then reported in a sentence,

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from api.keys import Scope, mint_key
-from lastheard.serving import StopSignal, open_database_beside, until_stopped
+from lastheard.serving import StopSignal, open_database_for_command, until_stopped
 from storage.gateway import Database
 from storage.keys import PostgresKeys
 from storage.migrations import check_schema
@@ -44,7 +44,7 @@ async def create_token(
 
     async def main(_: StopSignal) -> int:
         async with (
-            open_database_beside(settings) as dsn,
+            open_database_for_command(settings) as dsn,
             aclosing(Database(dsn, pool_size=2)) as database,
         ):
             (await check_schema(database)).require()

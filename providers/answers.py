@@ -43,12 +43,12 @@ class Answer(NamedTuple):
         try:
             return reader(self.body)
         except ProviderFault as fault:
-            facts = describe(self.media_type, len(self.body), read_error_code(self.body))
+            facts = describe_answer(self.media_type, len(self.body), read_error_code(self.body))
             fault.args = (f"{fault} (answered {self.status}: {facts})",)
             raise
 
 
-def describe(
+def describe_answer(
     media_type: str | None, length: int, error_code: str | None, *, is_cut: bool = False
 ) -> str:
     """Return the facts of an answer in words: `application/json, 57 bytes, error RateExceeded`."""

@@ -31,7 +31,7 @@ _PASSING: Final = frozenset({408, 425})  # request timeout, too early: the stand
 _CUT_SHORT: Final = ("Server disconnected", "peer closed connection without")
 
 
-def place_of(url: httpx.URL) -> str:
+def describe_target(url: httpx.URL) -> str:
     """Return where a call went, fit for messages: scheme, host, port and path."""
     port = "" if url.port is None else f":{url.port}"
     return f"{url.scheme}://{url.host}{port}{url.path}"

@@ -26,8 +26,8 @@ import trio
 
 from domain.model import FaultClass
 from ports.providers import ProviderFault
-from providers.answers import Answer, describe, media_type_of, no_error_code
-from providers.faults import fault_for_error, fault_for_refusal, fault_for_status, place_of
+from providers.answers import Answer, describe_answer, media_type_of, no_error_code
+from providers.faults import describe_target, fault_for_error, fault_for_refusal, fault_for_status
 from providers.transport import DialledTransport
 from runtime.clock import Clock, SystemClock
 from runtime.outbound import OutboundRefused
@@ -72,7 +72,7 @@ class Call:
 
 
 @dataclass(slots=True, eq=False)
-class _Generation:
+class _SharedClient:
     """A client and the number of calls that use it.
 
     A client that was replaced is closed when its last call has ended.
@@ -130,13 +130,13 @@ class HttpPool:
             WeakValueDictionary()
         )
         self._shares: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
-        self._current: _Generation | None = None
-        self._retired: set[_Generation] = set()
+        self._current: _SharedClient | None = None
+        self._retired: set[_SharedClient] = set()
         self._counts: Counter[str] = Counter()
         self._faults: Counter[FaultClass] = Counter()
 
     async def __aenter__(self) -> Self:
-        self._current = _Generation(self._make_client())
+        self._current = _SharedClient(self._make_client())
         return self
 
     async def __aexit__(
@@ -145,9 +145,9 @@ class HttpPool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        generations, self._current = [*self._retired, self._generation()], None
-        for generation in generations:
-            await self._close(generation)
+        clients, self._current = [*self._retired, self._current_client()], None
+        for shared in clients:
+            await self._close(shared)
 
     def credential_limiter(self, credential: str) -> trio.CapacityLimiter:
         """Return the limiter of this credential: one call at a time for everyone who uses it.
@@ -180,7 +180,7 @@ class HttpPool:
         must not be reported as the provider's outage.
         """
         self._counts["calls"] += 1
-        place = place_of(call.url)
+        place = describe_target(call.url)
         try:
             async with call.limiter or nullcontext(), call.share or nullcontext(), self._limiter:
                 with trio.move_on_after(call.deadline_seconds):
@@ -210,11 +210,11 @@ class HttpPool:
 
     async def _send(self, call: Call, place: str) -> Answer:
         for _ in range(CLIENTS_PER_CALL):
-            async with self._borrowed() as generation:
+            async with self._client_in_use() as shared:
                 try:
-                    return await self._exchange(generation.client, call, place)
+                    return await self._exchange(shared.client, call, place)
                 except httpx.PoolTimeout:
-                    self._replace(generation)
+                    self._replace(shared)
         raise ProviderFault(
             FaultClass.OUTAGE,
             f"{place} could not be called: no connection came free in two attempts",
@@ -243,7 +243,7 @@ class HttpPool:
                 await response.aclose()
         if not response.is_success:
             code = None if is_cut else call.read_error_code(_readable(response, body))
-            facts = describe(media_type_of(response.headers), len(body), code, is_cut=is_cut)
+            facts = describe_answer(media_type_of(response.headers), len(body), code, is_cut=is_cut)
             raise fault_for_status(
                 response.status_code, response.headers, place, facts, self.clock.wall()
             )
@@ -325,23 +325,23 @@ class HttpPool:
             headers={"User-Agent": "lastheard", "Accept-Encoding": "gzip"},
         )
 
-    def _generation(self) -> _Generation:
+    def _current_client(self) -> _SharedClient:
         if self._current is None:
             raise RuntimeError("the HTTP pool is not open: enter it with `async with` first")
         return self._current
 
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[_Generation]:
-        generation = self._generation()
-        generation.in_flight += 1
+    async def _client_in_use(self) -> AsyncIterator[_SharedClient]:
+        shared = self._current_client()
+        shared.in_flight += 1
         try:
-            yield generation
+            yield shared
         finally:
-            generation.in_flight -= 1
-            if generation in self._retired and not generation.in_flight:
-                await self._close(generation)
+            shared.in_flight -= 1
+            if shared in self._retired and not shared.in_flight:
+                await self._close(shared)
 
-    def _replace(self, lost: _Generation) -> None:
+    def _replace(self, lost: _SharedClient) -> None:
         """Make a new client in place of one that lost its slots.
 
         Of many calls that notice the loss, the first replaces the client.
@@ -349,13 +349,13 @@ class HttpPool:
         if lost is self._current:
             self._counts["rebuilds"] += 1
             self._retired.add(lost)
-            self._current = _Generation(self._make_client())
+            self._current = _SharedClient(self._make_client())
 
-    async def _close(self, generation: _Generation) -> None:
+    async def _close(self, shared: _SharedClient) -> None:
         """Close a client, bounded and shielded: its sockets must not outlive it."""
-        self._retired.discard(generation)
+        self._retired.discard(shared)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
-            await generation.client.aclose()
+            await shared.client.aclose()
 
 
 def _encoding_of(response: httpx.Response) -> str:

@@ -20,8 +20,8 @@ from wsproto.utilities import LocalProtocolError
 
 from domain.model import FaultClass
 from ports.providers import ProviderFault
-from providers.answers import describe, error_code_of, media_type_of, no_error_code
-from providers.faults import MAX_REASON, fault_for_refusal, fault_for_status, place_of
+from providers.answers import describe_answer, error_code_of, media_type_of, no_error_code
+from providers.faults import MAX_REASON, describe_target, fault_for_refusal, fault_for_status
 from providers.websocket_frames import IdleFrames, open_connection
 from runtime.exception_groups import first_leaf
 from runtime.outbound import OutboundRefused
@@ -79,7 +79,7 @@ class WebSocketOpener:
     def __init__(self, http: HttpPool, endpoint: Endpoint) -> None:
         self._http = http
         self._endpoint = endpoint
-        self._place = place_of(endpoint.url)
+        self._place = describe_target(endpoint.url)
         self._counts: Counter[str] = Counter()
 
     def statistics(self) -> OpenerStatistics:
@@ -237,7 +237,9 @@ class WebSocketOpener:
             for name, value in failure.headers
         }
         body = failure.body or b""
-        facts = describe(media_type_of(headers), len(body), self._endpoint.read_error_code(body))
+        facts = describe_answer(
+            media_type_of(headers), len(body), self._endpoint.read_error_code(body)
+        )
         fault = fault_for_status(
             failure.status_code, headers, self._place, facts, self._http.clock.wall()
         )

@@ -51,9 +51,9 @@ def demo_config(seed: int = 0, pace: DemoPace | None = None) -> SimulatorConfig:
     for number, name in enumerate(_NAMES):
         vendor = Vendor.VIRICITI if number < _STREAMS else Vendor.RFMS
         silent_ones = chance.choice((1, 2))
-        vehicles = _cast(seed, number, vendor, chance.randint(8, 14), silent_ones, pace)
+        vehicles = _demo_vehicles(seed, number, vendor, chance.randint(8, 14), silent_ones, pace)
         credential = f"demo-{name}-{seed_from(seed, name):016x}"
-        faults = _mild(pace, latency=pace.latency_seconds if name == "oldtown" else 0.0)
+        faults = _mild_faults(pace, latency=pace.latency_seconds if name == "oldtown" else 0.0)
         tenants.append(
             Tenant(
                 name=name,
@@ -66,7 +66,7 @@ def demo_config(seed: int = 0, pace: DemoPace | None = None) -> SimulatorConfig:
     return SimulatorConfig(tenants=tuple(tenants), seed=seed)
 
 
-def _mild(pace: DemoPace, latency: float) -> Faults:
+def _mild_faults(pace: DemoPace, latency: float) -> Faults:
     return Faults(
         duplicates=0.02,
         out_of_order=0.01,
@@ -77,7 +77,7 @@ def _mild(pace: DemoPace, latency: float) -> Faults:
     )
 
 
-def _cast(
+def _demo_vehicles(
     seed: int, tenant: int, vendor: Vendor, count: int, silent_ones: int, pace: DemoPace
 ) -> tuple[VehicleSpec, ...]:
     """Return a plain fleet of the tenant's size whose first few vehicles misbehave."""

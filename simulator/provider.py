@@ -137,9 +137,9 @@ class SimulatedProvider:
         if isinstance(self.fleet, LiveStream):
             return viriciti.answer(self.fleet, request)
         answer = self.fleet.answer(request, wall)
-        return self._spoilt(answer, elapsed) if answer.status == 200 else answer
+        return self._perhaps_spoil(answer, elapsed) if answer.status == 200 else answer
 
-    def _spoilt(self, answer: VendorAnswer, elapsed: float) -> VendorAnswer:
+    def _perhaps_spoil(self, answer: VendorAnswer, elapsed: float) -> VendorAnswer:
         """Return the answer, perhaps spoilt: cut off, or replaced by JSON that is no object.
 
         On the stream the same faults hit single frames. The statuses of a spoilt answer are not

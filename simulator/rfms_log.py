@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from simulator.faults import FrameFault
 from simulator.fleet import Bus, Mode
-from simulator.roster import KeptBack, Roster
+from simulator.roster import HeldReadings, Roster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -94,7 +94,7 @@ _TOTALS: Final[Mapping[str, Callable[[Bus, float], Any]]] = {
 }
 
 
-class Draft(NamedTuple):
+class UnreceivedStatus(NamedTuple):
     """A record that has not reached the server, so it has no time of reception yet."""
 
     vehicle: int
@@ -115,8 +115,8 @@ class StatusLog:
         self._sequence = 0
         self._received = 0.0
         self._modes: dict[int, Mode] = {}
-        self._overtaken: dict[int, Draft] = {}
-        self._kept: KeptBack[Draft] = KeptBack()
+        self._overtaken: dict[int, UnreceivedStatus] = {}
+        self._kept: HeldReadings[UnreceivedStatus] = HeldReadings()
 
     def tick(self, elapsed: float, wall: float) -> None:
         """Add the records that fell due. `wall` is the same instant in seconds since the epoch."""
@@ -132,7 +132,7 @@ class StatusLog:
             self._receive(draft, "late")
         self._forget()
 
-    def _drafts(self, turn: Turn, created: float) -> Iterator[Draft]:
+    def _drafts(self, turn: Turn, created: float) -> Iterator[UnreceivedStatus]:
         """Yield the timer's record.
 
         When the bus began or ended charging since its last turn, first yield one record for the
@@ -146,11 +146,11 @@ class StatusLog:
         before = self._modes.get(vehicle, mode)
         self._modes[vehicle] = mode
         if (mode is Mode.CHARGING) != (before is Mode.CHARGING):
-            yield Draft(vehicle, CONNECTION_CHANGE, created, absent)
-            yield Draft(vehicle, CHARGING_CHANGE, created, absent)
-        yield Draft(vehicle, TIMER, created, absent)
+            yield UnreceivedStatus(vehicle, CONNECTION_CHANGE, created, absent)
+            yield UnreceivedStatus(vehicle, CHARGING_CHANGE, created, absent)
+        yield UnreceivedStatus(vehicle, TIMER, created, absent)
 
-    def _report(self, draft: Draft, fault: FrameFault | None) -> None:
+    def _report(self, draft: UnreceivedStatus, fault: FrameFault | None) -> None:
         """Add the record, with its fault.
 
         Malformed and non-object are faults of whole answers in rFMS: a single record of a JSON
@@ -170,13 +170,13 @@ class StatusLog:
         if overtaken is not None:
             self._receive(overtaken, "out_of_order")
 
-    def _receive(self, draft: Draft, kind: str) -> None:
+    def _receive(self, draft: UnreceivedStatus, kind: str) -> None:
         status = self._append(draft, kind)
         known = self.latest.get(draft.vehicle)
         if known is None or status.created >= known.created:
             self.latest[draft.vehicle] = status
 
-    def _append(self, draft: Draft, kind: str) -> Status:
+    def _append(self, draft: UnreceivedStatus, kind: str) -> Status:
         self._sequence += 1
         self.generated[kind] += 1
         status = Status(

@@ -94,7 +94,7 @@ class Roster:
             if manners is CHATTY or not manners.is_silent(turn.due - self._since[turn.vehicle]):
                 yield turn
 
-    def says_everything(self, vehicle: int) -> bool:
+    def sends_all_labels(self, vehicle: int) -> bool:
         """Return whether the vehicle reports so seldom that it sends all its labels at once."""
         return self._manners[vehicle].every_seconds is not None
 
@@ -124,7 +124,7 @@ class Roster:
         return self._timetable.missed
 
 
-class KeptBack(Generic[_T]):
+class HeldReadings(Generic[_T]):
     """Readings that late vehicles have not delivered yet.
 
     At most MAX_KEPT per vehicle; beyond that the oldest are dropped.

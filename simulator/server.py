@@ -110,7 +110,7 @@ class Simulator:
             return control.answer(self, request)
         provider = self._provider_for(request)
         if provider is None:
-            return self._stranger(request)
+            return self._refuse_unknown_key(request)
         await trio.sleep(provider.latency(self.elapsed()))
         return provider.answer(request, self.elapsed(), self._clock.wall())
 
@@ -119,7 +119,7 @@ class Simulator:
             return self._by_key.get((Vendor.RFMS, rfms.read_token(request) or ""))
         return self._by_key.get((Vendor.VIRICITI, viriciti.read_key(request) or ""))
 
-    def _stranger(self, request: Request) -> VendorAnswer:
+    def _refuse_unknown_key(self, request: Request) -> VendorAnswer:
         if request.path.startswith("/rfms/"):
             answer = rfms.unauthorised(request)
         elif request.path.startswith("/api/"):
@@ -133,7 +133,7 @@ class Simulator:
         """Do the handshake, or refuse it; then run the session until it ends."""
         provider = self._provider_for(request)
         if provider is None:
-            await exchange.send(self._stranger(request))
+            await exchange.send(self._refuse_unknown_key(request))
             return
         await trio.sleep(provider.latency(self.elapsed()))
         refusal = provider.refuse_stream(self.elapsed(), self._clock.wall())

@@ -16,7 +16,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessa
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from simulator.frames import Frame, FrameKind, control_frame, error_frame
-from simulator.subscription import Command, Nonsense, Subscription, read_message
+from simulator.subscription import Command, InvalidMessage, Subscription, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -131,9 +131,9 @@ class StreamSession:
             self._live.unsubscribe(self)
             self._live.discarded += len(self._outbox)
             self.ending = self.ending or Ending.SHUTDOWN
-            await self._part()
+            await self._close()
 
-    async def _part(self) -> None:
+    async def _close(self) -> None:
         """Close the connection. Shielded and bounded: at most a second, also during a shutdown."""
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             # A close frame behind half a frame would be read as its payload.
@@ -208,14 +208,14 @@ class StreamSession:
             try:
                 self._protocol.receive_data(data)
                 for event in self._protocol.events():
-                    self._take(event, nursery)
+                    self._handle_event(event, nursery)
                 data = bytes(await self._stream.receive_some(_CHUNK_BYTES))
             except (trio.BrokenResourceError, trio.ClosedResourceError, RemoteProtocolError):
                 data = b""
             if not data:
                 self.end(Ending.CLIENT_GONE)
 
-    def _take(self, event: Event, nursery: trio.Nursery) -> None:
+    def _handle_event(self, event: Event, nursery: trio.Nursery) -> None:
         match event:
             case TextMessage():
                 self._message += event.data
@@ -223,37 +223,37 @@ class StreamSession:
                     self.end(Ending.MESSAGE_TOO_BIG)
                 elif event.message_finished:
                     text, self._message = self._message, ""
-                    self._take_message(text, nursery)
+                    self._handle_message(text, nursery)
             case BytesMessage():
-                self._say(error_frame("text frames only"))
+                self._enqueue(error_frame("text frames only"))
             case Ping():
-                self._say(Frame(self._protocol.send(event.response()), FrameKind.CONTROL))
+                self._enqueue(Frame(self._protocol.send(event.response()), FrameKind.CONTROL))
             case CloseConnection():
                 self.end(Ending.CLIENT_CLOSED)
             case _:
                 pass
 
-    def _say(self, frame: Frame) -> None:
+    def _enqueue(self, frame: Frame) -> None:
         self.deliver(frame)
         self._wake.set()
 
-    def _take_message(self, text: str, nursery: trio.Nursery) -> None:
+    def _handle_message(self, text: str, nursery: trio.Nursery) -> None:
         match read_message(text, self._live.roster.vehicles):
-            case Nonsense(message, details):
-                self._say(error_frame(message, **details))
+            case InvalidMessage(message, details):
+                self._enqueue(error_frame(message, **details))
             case Command("acl"):
-                self._say(
+                self._enqueue(
                     control_frame(
                         {"type": "acl", "payload": {"vehicles": list(self._live.roster.vehicles)}}
                     )
                 )
             case Command():
-                self._say(control_frame(self._asked))
+                self._enqueue(control_frame(self._asked))
             case Subscription(query, vehicles, unknown):
                 self._asked = query
-                self._say(control_frame(query))
+                self._enqueue(control_frame(query))
                 if unknown:
-                    self._say(error_frame("not authorised", vids=list(unknown)))
+                    self._enqueue(error_frame("not authorised", vids=list(unknown)))
                 if vehicles is not None:
                     self._subscriptions += 1
                     nursery.start_soon(self._authorise, vehicles, self._subscriptions)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from simulator.faults import FrameFault
 from simulator.frames import DATA_KINDS, Frame, FrameKind, SimulatedSignal, noise_frame
-from simulator.roster import KeptBack, Roster
+from simulator.roster import HeldReadings, Roster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ class LiveStream:
         self.discarded = 0
         self.signals: list[SimulatedSignal] = []
         self._by_vehicle = [self._add_signals(bus) for bus in self.roster.buses]
-        self._kept: KeptBack[tuple[SimulatedSignal, int]] = KeptBack()
+        self._kept: HeldReadings[tuple[SimulatedSignal, int]] = HeldReadings()
         self._overtaken: dict[SimulatedSignal, int] = {}
 
     def _add_signals(self, bus: Bus) -> tuple[SimulatedSignal, ...]:
@@ -60,7 +60,7 @@ class LiveStream:
         roster = self.roster
         for turn in roster.turns(elapsed):
             time_ms = int((wall - (elapsed - turn.due)) * 1000)
-            for signal in self._speaking(turn):
+            for signal in self._reporting_signals(turn):
                 if roster.late_seconds(turn.vehicle) is not None:
                     self._kept.keep(turn.vehicle, (signal, time_ms), elapsed)
                 else:
@@ -68,10 +68,10 @@ class LiveStream:
         for signal, time_ms in self._kept.bursts(roster, elapsed):
             self._send(signal, time_ms, FrameKind.LATE)
 
-    def _speaking(self, turn: Turn) -> Iterable[SimulatedSignal]:
+    def _reporting_signals(self, turn: Turn) -> Iterable[SimulatedSignal]:
         """Return the signal whose turn it is; all signals of a vehicle that sends all at once."""
         signals = self._by_vehicle[turn.vehicle]
-        if not self.roster.says_everything(turn.vehicle):
+        if not self.roster.sends_all_labels(turn.vehicle):
             signals = (signals[turn.number % len(signals)],)
         return [signal for signal in signals if not self.roster.has_stopped(turn, signal.label)]
 

@@ -38,35 +38,37 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Nonsense:
+class InvalidMessage:
     """A message that is not a query; `message` goes into the error frame."""
 
     message: str
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def read_message(text: str, known: Mapping[str, object]) -> Subscription | Command | Nonsense:
+def read_message(text: str, known: Mapping[str, object]) -> Subscription | Command | InvalidMessage:
     """Read one message. The keys of `known` are the vehicle ids that this client may see."""
     if text.strip() in ("show acl", "show query"):
         return Command(text.strip().removeprefix("show "))
     try:
         query = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return Nonsense(f"not JSON: {error}")
+        return InvalidMessage(f"not JSON: {error}")
     if not isinstance(query, dict) or not query:
-        return Nonsense("a subscription is an object of domains")
+        return InvalidMessage("a subscription is an object of domains")
     strangers = sorted(set(query) - DOMAINS)
     if strangers:
-        return Nonsense("unknown domain", {"domains": strangers, "allowed": sorted(DOMAINS)})
+        return InvalidMessage("unknown domain", {"domains": strangers, "allowed": sorted(DOMAINS)})
     return _read_vehicles(query, known) if "vehicles" in query else Subscription(query, None)
 
 
-def _read_vehicles(query: dict[str, Any], known: Mapping[str, object]) -> Subscription | Nonsense:
+def _read_vehicles(
+    query: dict[str, Any], known: Mapping[str, object]
+) -> Subscription | InvalidMessage:
     asked = query["vehicles"]
     if not isinstance(asked, dict):
-        return Nonsense("vehicles must map a vid to its labels")
+        return InvalidMessage("vehicles must map a vid to its labels")
     for vid, labels in asked.items():
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            return Nonsense("labels must be a list of names", {"vid": vid})
+            return InvalidMessage("labels must be a list of names", {"vid": vid})
     granted = {vid: tuple(labels) for vid, labels in asked.items() if vid in known}
     return Subscription(query, granted, tuple(vid for vid in asked if vid not in known))

@@ -20,7 +20,7 @@ from domain.registry import (
     check_workspace,
     judge_drafts,
     keeps_ordinal,
-    reach_drafts,
+    list_changed_devices,
 )
 from domain.schedule import cycle_id
 from storage.queries import sql
@@ -156,7 +156,9 @@ class PostgresRegistry:
             if all(isinstance(answer, Stored) for answer in answers):
                 now = await connection.fetchval(sql("read_clock"))
                 await _write_devices(
-                    connection, workspace_id, reach_drafts(workspace_id, drafts, stored, now)
+                    connection,
+                    workspace_id,
+                    list_changed_devices(workspace_id, drafts, stored, now),
                 )
             return answers
 

@@ -18,7 +18,7 @@ from domain.registry import (
     check_workspace,
     judge_drafts,
     keeps_ordinal,
-    reach_drafts,
+    list_changed_devices,
     retire,
 )
 from domain.schedule import cycle_id, lowest_free
@@ -141,7 +141,7 @@ class MemoryRegistry:
                 drafts, providers, stored, _holders(tables, workspace_id, drafts)
             )
             if all(isinstance(answer, Stored) for answer in answers):
-                reached = reach_drafts(workspace_id, drafts, stored, self._engine.now())
+                reached = list_changed_devices(workspace_id, drafts, stored, self._engine.now())
                 for device in reached:
                     tables.put_device(device)
                 if reached:

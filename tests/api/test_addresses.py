@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.addresses import UNKNOWN_ADDRESS, TrustedProxies, counted_as
+from api.addresses import UNKNOWN_ADDRESS, TrustedProxies, counting_name
 
 if TYPE_CHECKING:
     from api.addresses import ForwardedHeader
@@ -79,4 +79,8 @@ def test_without_trusted_proxies_no_header_is_believed() -> None:
 
 
 def test_an_ipv6_address_is_counted_with_its_network() -> None:
-    assert counted_as("2001:db8::1") == counted_as("2001:db8::2") != counted_as("2001:db8:0:1::1")
+    assert (
+        counting_name("2001:db8::1")
+        == counting_name("2001:db8::2")
+        != counting_name("2001:db8:0:1::1")
+    )

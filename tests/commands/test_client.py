@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from lastheard.client import ApiClient, ClientError, connect, remember
+from lastheard.client import ApiClient, ClientError, connect, save_access
 from lastheard.settings import Settings
 from tests.processes.child import run_lastheard
 from tests.providers.servers import Asked, Reply, http_server
@@ -24,14 +24,14 @@ def settings_of(folder: Path, **given: Any) -> Settings:
 
 
 def test_what_the_demo_left_is_used_when_nothing_else_is_named(tmp_path: Path) -> None:
-    remember(tmp_path, STORED, "lh_demo")
+    save_access(tmp_path, STORED, "lh_demo")
     assert connect(settings_of(tmp_path)).address == STORED
     assert connect(settings_of(tmp_path, address=f"{STORED}/")).address == STORED
 
 
 def test_a_server_that_was_named_is_never_silently_another(tmp_path: Path) -> None:
     """Also when it is named as the default says it."""
-    remember(tmp_path, STORED, "lh_demo")
+    save_access(tmp_path, STORED, "lh_demo")
     for address in (ELSEWHERE, "http://127.0.0.1:8080"):
         with pytest.raises(ClientError, match=f"no API key for {address}"):
             connect(settings_of(tmp_path, address=address))

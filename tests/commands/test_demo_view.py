@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lastheard.demo_view import DemoView, Watch
+from lastheard.demo_view import DemoView, WorkspaceWatch
 from lastheard.tables import STATES
 
 FRAMES = {"received": 5, "merged": 3, "ignored": 1, "malformed": 1, "pending": 0}
@@ -25,8 +25,8 @@ def service(**changes: Any) -> Any:
     )
 
 
-def watch(states: tuple[str, ...] = STATES, *, cycles: int = 1) -> Watch:
-    seen = Watch(["harbour"], datetime(2026, 5, 1, tzinfo=UTC))
+def watch(states: tuple[str, ...] = STATES, *, cycles: int = 1) -> WorkspaceWatch:
+    seen = WorkspaceWatch(["harbour"], datetime(2026, 5, 1, tzinfo=UTC))
     seen.seen.update(states)
     seen.cycles["harbour"]["completed"] = cycles
     return seen
@@ -46,7 +46,7 @@ def watch(states: tuple[str, ...] = STATES, *, cycles: int = 1) -> Watch:
 )
 def test_it_ends_well_if_all_holds_and_names_what_does_not(
     capsys: pytest.CaptureFixture[str],
-    seen: Watch,
+    seen: WorkspaceWatch,
     counted: Any,
     terms: dict[str, bool],
     code: int,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, claim_of, divide
+from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, claim_of, split_by_locks
 from domain.model import (
     CanonicalUpdate,
     Confirmation,
@@ -78,7 +78,7 @@ def confirmed(*device_ids: str) -> Confirmation:
 
 
 def part(queue: Sequence[Submission], *locked: Key) -> tuple[list[Submission], list[Submission]]:
-    return divide([(submission, claim_of(submission)) for submission in queue], locked)
+    return split_by_locks([(submission, claim_of(submission)) for submission in queue], locked)
 
 
 # --- Which rows a submission needs ----------------------------------------------------------------

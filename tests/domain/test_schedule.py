@@ -19,7 +19,7 @@ from domain.schedule import (
     cycle_id,
     jitter_seconds,
     late_start,
-    leaves_room,
+    leaves_enough_of_slot,
     lowest_free,
     missed_slots,
     next_start,
@@ -236,7 +236,9 @@ def test_a_late_start_stays_within_the_present_slot(
     start = late_start(now, name, ordinal, interval)
     assert start.slot_start_at == slot_of(now, ordinal, interval)
     assert now <= start.start_at < start.slot_start_at + timedelta(seconds=interval)
-    assert leaves_room(start, interval) is leaves_room(Start(start.slot_start_at, now), interval)
+    assert leaves_enough_of_slot(start, interval) is leaves_enough_of_slot(
+        Start(start.slot_start_at, now), interval
+    )
 
 
 def test_a_regular_start_to_come_is_the_late_start_too() -> None:
@@ -250,7 +252,7 @@ def test_fr_002_a_boot_of_the_fleet_starts_nothing_at_once(
 ) -> None:
     now = NOW + timedelta(minutes=minutes)
     starts = [late_start(now, f"workspace-{n}", n, 300) for n in range(3_000)]
-    worth_it = [start for start in starts if leaves_room(start, 300)]
+    worth_it = [start for start in starts if leaves_enough_of_slot(start, 300)]
 
     assert fullest_second(worth_it, now) <= 30  # the regular run has 10
     assert fullest_second([start for start in starts if start not in worth_it], now) <= 30
@@ -263,7 +265,7 @@ def fullest_second(starts: list[Start], now: datetime) -> int:
 
 @pytest.mark.parametrize(("left", "room"), [(300, True), (90, True), (89, False)])
 def test_a_late_start_needs_thirty_percent_of_the_slot(left: int, room: bool) -> None:
-    assert leaves_room(Start(NOW, NOW + timedelta(seconds=300 - left)), 300) is room
+    assert leaves_enough_of_slot(Start(NOW, NOW + timedelta(seconds=300 - left)), 300) is room
 
 
 @given(after=instants, name=names, ordinal=ordinals, interval=intervals)

@@ -6,7 +6,7 @@ import pytest
 
 from domain.model import FaultClass
 from ports.providers import ProviderFault
-from providers.answers import Answer, describe, error_code_in, error_code_of, media_type_of
+from providers.answers import Answer, describe_answer, error_code_in, error_code_of, media_type_of
 from providers.rfms import wire as rfms
 from providers.viriciti import wire as viriciti
 
@@ -92,9 +92,9 @@ def test_a_media_type_is_cut_to_its_pattern(text: str, media_type: str | None) -
 
 
 def test_facts_are_told_in_words() -> None:
-    assert describe("text/html", 7, None) == "text/html, 7 bytes"
-    assert describe(None, 0, None) == "no body"
-    assert describe(None, 9, "E7", is_cut=True) == "more than 9 bytes, error E7"
+    assert describe_answer("text/html", 7, None) == "text/html, 7 bytes"
+    assert describe_answer(None, 0, None) == "no body"
+    assert describe_answer(None, 9, "E7", is_cut=True) == "more than 9 bytes, error E7"
 
 
 def test_an_unreadable_answer_is_told_by_its_facts() -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from domain.model import FaultClass
-from providers.faults import fault_for_error, fault_for_status, place_of, retry_after_seconds
+from providers.faults import describe_target, fault_for_error, fault_for_status, retry_after_seconds
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 PLACE = "https://provider.example/state"
@@ -129,4 +129,4 @@ def test_each_broken_exchange_has_its_fault(error: httpx.HTTPError, fault: Fault
 
 def test_a_place_shows_neither_query_nor_user() -> None:
     url = httpx.URL("https://user:pw@provider.example:8443/a/b?apiKey=s3cret#x")
-    assert place_of(url) == "https://provider.example:8443/a/b"
+    assert describe_target(url) == "https://provider.example:8443/a/b"

@@ -286,7 +286,7 @@ async def test_a_client_that_lost_its_slots_is_replaced() -> None:
         HttpPool(loopback_dialler(), max_connections=2, pool_wait_seconds=0.05) as pool,
         http_server(lambda _: Reply()) as base,
     ):
-        client = pool._generation().client
+        client = pool._current_client().client
         held = [await client.send(client.build_request("GET", base), stream=True) for _ in range(2)]
         async with trio.open_nursery() as nursery:
             for _ in range(2):

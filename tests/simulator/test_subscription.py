@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.subscription import Command, Nonsense, Subscription, read_message
+from simulator.subscription import Command, InvalidMessage, Subscription, read_message
 
 KNOWN = {"bus_0001": 0, "bus_0002": 1}
 
@@ -25,20 +25,20 @@ KNOWN = {"bus_0001": 0, "bus_0002": 1}
         ('{"chargestations": {}}', Subscription({"chargestations": {}}, None)),
         ("show acl", Command("acl")),
         (" show query\n", Command("query")),
-        ("[]", Nonsense("a subscription is an object of domains")),
-        ("{}", Nonsense("a subscription is an object of domains")),
-        ('{"vehicles": ["bus_0001"]}', Nonsense("vehicles must map a vid to its labels")),
+        ("[]", InvalidMessage("a subscription is an object of domains")),
+        ("{}", InvalidMessage("a subscription is an object of domains")),
+        ('{"vehicles": ["bus_0001"]}', InvalidMessage("vehicles must map a vid to its labels")),
         (
             '{"vehicles": {"bus_0001": "soc"}}',
-            Nonsense("labels must be a list of names", {"vid": "bus_0001"}),
+            InvalidMessage("labels must be a list of names", {"vid": "bus_0001"}),
         ),
         (
             '{"vehicles": {"bus_0001": [1]}}',
-            Nonsense("labels must be a list of names", {"vid": "bus_0001"}),
+            InvalidMessage("labels must be a list of names", {"vid": "bus_0001"}),
         ),
         (
             '{"buses": {}}',
-            Nonsense(
+            InvalidMessage(
                 "unknown domain",
                 {"domains": ["buses"], "allowed": ["chargestations", "incidents", "vehicles"]},
             ),
@@ -51,5 +51,5 @@ def test_messages_are_judged(text: str, verdict: object) -> None:
 
 def test_what_is_no_json_is_nonsense() -> None:
     verdict = read_message("{vehicles", KNOWN)
-    assert isinstance(verdict, Nonsense)
+    assert isinstance(verdict, InvalidMessage)
     assert verdict.message.startswith("not JSON")
