@@ -43,7 +43,7 @@ async def world(postgres_stores: Stores, database: Database) -> World:
     return await populate(postgres_stores, InsidePostgres(database))
 
 
-class Desk:
+class RunningIngest:
     """A running ingest actor and the replies that it owes."""
 
     def __init__(self, world: World) -> None:
@@ -69,11 +69,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def working(world: World) -> AsyncIterator[Desk]:
-    desk = Desk(world)
+async def working(world: World) -> AsyncIterator[RunningIngest]:
+    running = RunningIngest(world)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.ingest.run)
-        yield desk
+        nursery.start_soon(running.ingest.run)
+        yield running
         nursery.cancel_scope.cancel()
 
 
@@ -103,31 +103,31 @@ async def test_cursor_and_cycle_end_commit_behind_waiting_data(
     await world.start(slot())
     end = CycleEnd(slot(), cycle_id(slot()), world.now, CycleOutcome.COMPLETED, {})
     first, second = world.ago(minutes=3), world.ago(minutes=2)
-    async with working(world) as desk:
+    async with working(world) as running:
         async with holding(database, A_BUS.format(table), seconds=HELD_SECONDS):
             held = [
-                desk.send(world.update("bus-1", first, soc_percent=1.0)),
-                desk.send(
+                running.send(world.update("bus-1", first, soc_percent=1.0)),
+                running.send(
                     world.update("bus-2", first, soc_percent=1.0),
                     cursor=CursorAdvance(HARBOUR, "steady", "1"),
                 ),
-                desk.send(
+                running.send(
                     world.update("bus-2", second, soc_percent=2.0),
                     cursor=CursorAdvance(HARBOUR, "steady", "2"),
                 ),
-                desk.send(cycle=end),
+                running.send(cycle=end),
             ]
-            other = desk.send(world.update("ferry-1", first, soc_percent=1.0))
+            other = running.send(world.update("ferry-1", first, soc_percent=1.0))
             assert await outcomes(other) == [["accepted"]]
-            again = desk.send(world.update("bus-1", second, soc_percent=2.0))
+            again = running.send(world.update("bus-1", second, soc_percent=2.0))
             await trio.sleep(2)
             assert not any(reply.done for reply in (*held, again))
             assert await cursor_of(world) is None  # a crash here fetches the first page again
             assert (await world.outcomes(), await world.sequences("bus-2")) == (["running"], [])
-            desk.check_identity()
+            running.check_identity()
         accepted = await outcomes(*held, again)
         assert accepted == [["accepted"], ["accepted"], ["accepted"], [], ["accepted"]]
-        desk.check_identity()
+        running.check_identity()
     assert (await cursor_of(world), await world.outcomes()) == ("2", ["completed"])
     assert (await world.sequences("bus-1"), await world.sequences("bus-2")) == ([2, 1], [2, 1])
 
@@ -135,18 +135,18 @@ async def test_cursor_and_cycle_end_commit_behind_waiting_data(
 async def test_poison_beside_a_locked_row_stops_nobody(world: World, database: Database) -> None:
     """PostgreSQL refuses the poisoned event before the unit asks for the connection's lock."""
     at = world.ago(minutes=3)
-    async with working(world) as desk:
+    async with working(world) as running:
         async with holding(database, A_CONNECTION, seconds=HELD_SECONDS):
-            held = desk.send(
+            held = running.send(
                 world.update("bus-1", at, soc_percent=1.0),
                 cursor=CursorAdvance(HARBOUR, "steady", "1"),
             )
-            poison = desk.send(world.update("tram-1", at, soc_percent=1.0, trace_id="a\x00b"))
-            other = desk.send(world.update("ferry-1", at, soc_percent=1.0))
+            poison = running.send(world.update("tram-1", at, soc_percent=1.0, trace_id="a\x00b"))
+            other = running.send(world.update("ferry-1", at, soc_percent=1.0))
             assert await outcomes(poison, other) == [["quarantined:data_error"], ["accepted"]]
             assert (held.done, await cursor_of(world)) == (False, None)
         assert await outcomes(held) == [["accepted"]]
-        desk.check_identity()
+        running.check_identity()
     assert await cursor_of(world) == "1"
 
 
@@ -162,24 +162,24 @@ async def test_a_locked_table_or_session_loses_nothing(
     world: World, database: Database, statement: str
 ) -> None:
     at = world.ago(minutes=3)
-    async with working(world) as desk:
+    async with working(world) as running:
         async with holding(database, statement, seconds=HELD_SECONDS):
             held = [
-                desk.send(
+                running.send(
                     world.update("bus-1", at, soc_percent=1.0),
                     cursor=CursorAdvance(HARBOUR, "steady", "1"),
                 ),
-                desk.send(
+                running.send(
                     world.update("bus-1", at, soc_percent=2.0, workspace_id=ISLAND), origin="http"
                 ),
             ]
             await trio.sleep(6)  # longer than two lock timeouts, the unit's and that of the look
-            assert desk.ingest.statistics().failing
-            assert desk.ingest.oldest_waiting_seconds() >= 5
-            assert desk.ingest.statistics().deferred.submissions == 0
+            assert running.ingest.statistics().failing
+            assert running.ingest.oldest_waiting_seconds() >= 5
+            assert running.ingest.statistics().deferred.submissions == 0
             assert not any(reply.done for reply in held)
         # The back-off waits at most 5 s, then the unit commits.
         assert await outcomes(*held, seconds=5 + SOON_SECONDS) == [["accepted"], ["accepted"]]
-        assert not desk.ingest.statistics().failing
-        desk.check_identity()
+        assert not running.ingest.statistics().failing
+        running.check_identity()
     assert (await world.sequences("bus-1"), await cursor_of(world)) == ([1], "1")

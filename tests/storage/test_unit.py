@@ -28,10 +28,13 @@ from domain.resource import workspace_resource
 from ports.ingest import SessionFenced, UnitPoisoned
 from storage.unit import ingest_unit, quarantine_unit
 from storage.unit_devices import VersionMismatch
+from storage.unit_rows import LockedDevice
 from tests.storage.fixtures import PROVIDER, WORKSPACE, said, submission
+from tests.storage.statement_columns import columns_taken
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SESSION = SessionRef("shard-1", 7)
+REFUSAL = ("write_device_states", "last_rejected_at", "last_rejection_reason")
 
 
 def update(device_id: str | None = "bus-1", soc: float = 50.0, **rest: Any) -> CanonicalUpdate:
@@ -41,12 +44,25 @@ def update(device_id: str | None = "bus-1", soc: float = 50.0, **rest: Any) -> C
     )._replace(**rest)
 
 
-def device_row(
-    device_id: str = "bus-1", *, version: int = 0, snapshot_version: int = 0
-) -> tuple[Any, ...]:
+def device_row(device_id: str = "bus-1", **rest: Any) -> LockedDevice:
     """Return the row of an active device that never reported, as lock_devices does."""
-    facts = (WORKSPACE, device_id, PROVIDER, f"x-{device_id}", f"vehicle-{device_id}", True)
-    return (*facts, version, snapshot_version, "{}", None, None, None, None, None, None)
+    return LockedDevice(
+        workspace_id=WORKSPACE,
+        device_id=device_id,
+        provider_id=PROVIDER,
+        external_id=f"x-{device_id}",
+        vehicle_id=f"vehicle-{device_id}",
+        active=True,
+        version=0,
+        snapshot_version=0,
+        document="{}",
+        last_update_received_at=None,
+        last_observed_at=None,
+        last_changed_at=None,
+        last_confirmed_at=None,
+        last_rejected_at=None,
+        last_rejection_reason=None,
+    )._replace(**rest)
 
 
 class Dialogue:
@@ -58,6 +74,11 @@ class Dialogue:
     def __init__(self, **answers: list[tuple[Any, ...]]) -> None:
         self.answers = {"fence": [(NOON,)], "lock_devices": [device_row()], **answers}
         self.said: dict[str, tuple[Any, ...]] = {}
+
+    def sent(self, statement: str, *columns: str) -> tuple[Any, ...]:
+        """Return the arrays that a statement was given for these columns."""
+        arrays = dict(zip(columns_taken(statement), self.said[statement], strict=False))
+        return tuple(arrays[column] for column in columns)
 
     def run(self, *submissions: Submission) -> list[list[str]]:
         """Run a unit, and return the results of each submission as words."""
@@ -87,9 +108,9 @@ def test_an_accepted_update_takes_five_statements_in_order() -> None:
     assert dialogue.said["fence"] == ("shard-1", 7, 3)
 
 
-def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
+def everything() -> Submission:
     key = CycleKey(WORKSPACE, NOON, CycleTrigger.SCHEDULE, 1)
-    everything = submission(
+    return submission(
         update(),
         update(None, external_id="unknown"),
         cursor=CursorAdvance(WORKSPACE, PROVIDER, "42"),
@@ -97,8 +118,11 @@ def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
         cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.COMPLETED, {}),
         confirmation=Confirmation(WORKSPACE, ("bus-1",), NOON),
     )
+
+
+def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
     dialogue = Dialogue(lock_connections=[(WORKSPACE, PROVIDER, *[None] * 10)])
-    dialogue.run(everything)
+    dialogue.run(everything())
     assert list(dialogue.said) == [
         "fence",
         "resolve_external_ids",
@@ -112,6 +136,17 @@ def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
         "end_cycles",
         "append_rejections",
     ]
+
+
+def test_a_statement_gets_an_array_for_each_of_its_columns() -> None:
+    dialogue = Dialogue(lock_connections=[(WORKSPACE, PROVIDER, *[None] * 10)])
+    dialogue.run(everything())
+    sent = {
+        name: len([arg for arg in args if isinstance(arg, list)])
+        for name, args in dialogue.said.items()
+    }
+    assert sent == {name: len(columns_taken(name)) for name in dialogue.said}
+    assert sent["append_events"] == 9
 
 
 def test_a_submission_of_nothing_costs_the_fence_alone() -> None:
@@ -143,20 +178,21 @@ def test_confirmed_devices_are_locked_without_their_documents() -> None:
 def test_an_update_and_its_confirmation_make_one_row_version() -> None:
     dialogue = Dialogue()
     dialogue.run(submission(update(), confirmation=Confirmation(WORKSPACE, ("bus-1",), NOON)))
-    assert dialogue.said["write_device_states"][1:4] == (["bus-1"], [0], [1])
-    assert dialogue.said["write_device_states"][7] == [NOON]
+    assert dialogue.sent(
+        "write_device_states", "device_id", "old_version", "version", "last_confirmed_at"
+    ) == (["bus-1"], [0], [1], [NOON])
 
 
 def test_updates_of_a_device_make_a_snapshot_and_an_event_each() -> None:
     later = update(readings=(Reading("soc_percent", 51.0, NOON + timedelta(seconds=1)),))
     dialogue = Dialogue()
     assert dialogue.run(submission(update(), later)) == [["accepted", "accepted"]]
-    assert dialogue.said["write_snapshots"][2:] == (
+    assert dialogue.sent("write_snapshots", "old_version", "version", "document") == (
         [0],
         [2],
         ['{"soc_percent":[51.0,"2026-05-01T12:00:01Z"]}'],
     )
-    assert dialogue.said["append_events"][2] == [1, 2]
+    assert dialogue.sent("append_events", "sequence") == ([1, 2],)
 
 
 def test_events_carry_the_ownership_they_were_collected_under() -> None:
@@ -165,7 +201,8 @@ def test_events_carry_the_ownership_they_were_collected_under() -> None:
     )
     dialogue = Dialogue()
     dialogue.run(owned)
-    assert dialogue.said["append_events"][7:] == (["workspace:harbour"], [12], "shard-1", 7)
+    assert dialogue.sent("append_events", "resource", "token") == (["workspace:harbour"], [12])
+    assert dialogue.said["append_events"][-2:] == ("shard-1", 7)
 
 
 @pytest.mark.parametrize("owner", [("shard-1", 6), ("shard-2", 7)])
@@ -180,7 +217,7 @@ def test_updates_of_another_epoch_are_fenced_and_others_commit(
     dialogue = Dialogue()
     assert dialogue.run(stale, submission(update(soc=60.0))) == [["rejected:fenced"], ["accepted"]]
     assert "lock_connections" not in dialogue.said  # the cursor was not for it to move
-    assert dialogue.said["append_rejections"][6:7] == (["fenced"],)
+    assert dialogue.sent("append_rejections", "reason") == (["fenced"],)
 
 
 def test_duplicates_are_counted_and_stay_out_of_the_ledger() -> None:
@@ -193,15 +230,17 @@ def test_the_ledger_has_a_row_for_each_device_and_reason() -> None:
     stranger = update(None, external_id="x-nobody")
     dialogue = Dialogue(lock_devices=[])
     dialogue.run(submission(stranger, stranger, update(None, external_id="x-other")))
-    columns = dialogue.said["append_rejections"]
-    assert columns[4:9] == (
+    assert dialogue.sent(
+        "append_rejections", "external_id", "outcome", "reason", "detail", "occurrences"
+    ) == (
         ["x-nobody", "x-other"],
         ["rejected"] * 2,
         ["unknown_device"] * 2,
         [None] * 2,
         [2, 1],
     )
-    assert columns[10][0].startswith(b'{"workspace_id":"harbour"')
+    ((sample, _),) = dialogue.sent("append_rejections", "sample")
+    assert sample.startswith(b'{"workspace_id":"harbour"')
 
 
 def test_a_row_written_while_the_unit_waited_is_read_again() -> None:
@@ -222,8 +261,9 @@ def test_a_bug_in_the_rule_quarantines_that_update_and_no_other() -> None:
     broken = update("bus-1", readings=(None,))  # the rule cannot unpack it
     dialogue = Dialogue()
     assert dialogue.run(submission(broken, update())) == [["quarantined:judge_error", "accepted"]]
-    assert dialogue.said["append_quarantine"][4] == ["judge_error"]
-    assert "TypeError" in dialogue.said["append_quarantine"][5][0]
+    (reasons, (detail,)) = dialogue.sent("append_quarantine", "reason", "detail")
+    assert reasons == ["judge_error"]
+    assert "TypeError" in detail
 
 
 @pytest.mark.parametrize("name", ["bus\x00", "bus\ud800"])
@@ -233,8 +273,8 @@ def test_a_name_that_no_query_can_carry_is_an_unknown_device(
     dialogue = Dialogue(lock_devices=[device_row()])
     results = dialogue.run(submission(update(name), update(None, external_id=name), update()))
     assert results == [["rejected:unknown_device", "rejected:unknown_device", "accepted"]]
-    assert dialogue.said["lock_devices"][1] == ["bus-1"]
-    kept = "".join(dialogue.said["append_rejections"][3][:1])
+    assert dialogue.sent("lock_devices", "device_id") == (["bus-1"],)
+    ((kept, *_),) = dialogue.sent("append_rejections", "device_id")
     assert "\x00" not in kept
     assert kept.encode()
 
@@ -242,7 +282,7 @@ def test_a_name_that_no_query_can_carry_is_an_unknown_device(
 def test_a_readable_name_stands_in_the_ledger_as_it_was_sent() -> None:
     dialogue = Dialogue()
     dialogue.run(submission(update("Überlandbus 7, Zürich")))
-    assert dialogue.said["append_rejections"][3] == ["Überlandbus 7, Zürich"]
+    assert dialogue.sent("append_rejections", "device_id") == (["Überlandbus 7, Zürich"],)
 
 
 @pytest.mark.parametrize("name", ["bus\u00a01", "bus\u200b1", "bus\n1"])
@@ -251,7 +291,7 @@ def test_a_name_that_cannot_be_seen_is_a_name_all_the_same(name: str) -> None:
     assert dialogue.run(submission(update(None, external_id=name)))[0] != [
         "rejected:unknown_device"
     ]
-    assert dialogue.said["resolve_external_ids"][2] == [name]
+    assert dialogue.sent("resolve_external_ids", "external_id") == ([name],)
 
 
 def test_a_malformed_frame_marks_the_device_that_sent_it() -> None:
@@ -260,10 +300,12 @@ def test_a_malformed_frame_marks_the_device_that_sent_it() -> None:
     )
     dialogue = Dialogue(resolve_external_ids=[(WORKSPACE, PROVIDER, "x-bus-1", "bus-1")])
     dialogue.run(submission(invalid=(item,)))
-    assert dialogue.said["write_device_states"][8:] == ([NOON], ["invalid"])
-    assert dialogue.said["append_rejections"][3:5] == (["bus-1"], ["x-bus-1"])
-    assert dialogue.said["append_rejections"][8] == [3]
-    assert len(dialogue.said["append_rejections"][10][0]) == 4096
+    assert dialogue.sent(*REFUSAL) == ([NOON], ["invalid"])
+    device_ids, external_ids, occurrences, (sample,) = dialogue.sent(
+        "append_rejections", "device_id", "external_id", "occurrences", "sample"
+    )
+    assert (device_ids, external_ids, occurrences) == (["bus-1"], ["x-bus-1"], [3])
+    assert len(sample) == 4096
 
 
 def bad_item(**rest: Any) -> InvalidItem:
@@ -275,20 +317,19 @@ def bad_item(**rest: Any) -> InvalidItem:
 def test_a_refused_item_marks_its_device_with_its_receipt() -> None:
     dialogue, received_at = Dialogue(), NOON - timedelta(seconds=3)
     dialogue.run(submission(invalid=(bad_item(received_at=received_at),)))
-    assert dialogue.said["write_device_states"][8:] == ([received_at], ["invalid"])
-    assert dialogue.said["append_rejections"][3] == ["bus-1"]
+    assert dialogue.sent(*REFUSAL) == ([received_at], ["invalid"])
+    assert dialogue.sent("append_rejections", "device_id") == (["bus-1"],)
 
 
 def test_an_earlier_refusal_does_not_move_the_last_one_back() -> None:
     earlier = bad_item(received_at=NOON - timedelta(seconds=9), reason=Reason.DATA_ERROR)
     dialogue = Dialogue()
     dialogue.run(submission(invalid=(bad_item(received_at=NOON), earlier)))
-    assert dialogue.said["write_device_states"][8:] == ([NOON], ["invalid"])
+    assert dialogue.sent(*REFUSAL) == ([NOON], ["invalid"])
 
 
 def test_what_names_a_retired_device_marks_nothing() -> None:
-    retired = (*device_row()[:5], False, *device_row()[6:])
-    dialogue = Dialogue(lock_devices=[retired])
+    dialogue = Dialogue(lock_devices=[device_row(active=False)])
     dialogue.run(submission(invalid=(bad_item(),)))
     assert list(dialogue.said) == ["fence", "lock_devices", "append_rejections"]
 
@@ -307,7 +348,10 @@ def test_quarantine_keeps_each_update_as_a_row_under_the_fence() -> None:
     )
     assert next(unit) == ("fence", ("shard-1", 7, 4))
     name, args = unit.send([(NOON,)])
-    assert (name, args[2], args[4]) == ("append_quarantine", ["bus-1", "bus-2"], ["data_error"] * 2)
+    arrays = dict(zip(columns_taken(name), args, strict=True))
+    assert name == "append_quarantine"
+    assert arrays["device_id"] == ["bus-1", "bus-2"]
+    assert arrays["reason"] == ["data_error"] * 2
     with pytest.raises(StopIteration) as end:
         unit.send([])
     assert [said(result) for result in end.value.value[0].results] == ["quarantined:data_error"] * 2
@@ -318,4 +362,7 @@ def test_facts_that_are_poison_by_themselves_leave_a_row_too() -> None:
     unit = quarantine_unit(SESSION, 4, facts, UnitPoisoned("22021", "NUL"))
     next(unit)
     name, args = unit.send([(NOON,)])
-    assert (name, args[0]) == ("append_quarantine", [WORKSPACE])
+    assert (name, dict(zip(columns_taken(name), args, strict=True))["workspace_id"]) == (
+        "append_quarantine",
+        [WORKSPACE],
+    )
