@@ -21,6 +21,7 @@ from domain.model import CycleKey, CycleTrigger, Submission
 from domain.schedule import Start
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
+from runtime.instants import format_instant
 from runtime.logs import EdgeLog, get_logger
 from runtime.reply import Reply
 from runtime.timers import sleep_until
@@ -348,7 +349,7 @@ class WorkspaceActor:
         next_start_at = self._next_start_at
         return WorkspaceStatistics(
             outcomes=dict(self._outcomes),
-            next_start_at=None if next_start_at is None else next_start_at.isoformat(),
+            next_start_at=None if next_start_at is None else format_instant(next_start_at),
             config_version=self._workspace.config_version,
         )
 

@@ -13,6 +13,7 @@ from domain import schedule
 from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
 from domain.resource import workspace_resource
 from ports.providers import ProviderFault
+from runtime.instants import format_instant
 from tests.actors.harness import HARBOUR, INTERVAL, STEADY, at, polled, sample, until
 from tests.actors.polling import ScriptedPoller, page
 from tests.actors.working import ISLAND, regular, sleep_until, slots_in_a_row, story, working
@@ -393,6 +394,6 @@ async def test_it_tells_what_it_has_done_and_when_it_is_next(
         await trio.sleep(10)
         assert actor.statistics() == WorkspaceStatistics(
             outcomes={"completed": 1},
-            next_start_at=regular(0, 2, after=at(0))[1].start_at.isoformat(),
+            next_start_at=format_instant(regular(0, 2, after=at(0))[1].start_at),
             config_version=view.workspace.config_version,
         )
