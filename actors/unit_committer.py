@@ -1,8 +1,8 @@
 """Committing one batch: units are tried until the database gives a verdict.
 
-Owns the unit numbers, and what an answer of the store means for the unit in hand: committed, fenced,
-poisoned, locked, or unknown. It must never number two units alike within a session, and never
-believe receipts whose commit was not confirmed.
+Owns the unit numbers, and what an answer of the store means for the unit in hand: committed,
+fenced, poisoned, locked, or unknown. It must never number two committed units alike within a
+session, and never believe receipts whose commit was not confirmed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Our exceptions for PostgreSQL's errors: it is away, it refuses, or the data itself is at fault.
 
 Owns the lists of errors. Knows only SQLSTATEs and constraint names, not the driver;
-storage/driver_errors.py translates the driver's exceptions and asks here. An error that is in no list counts
-as the environment's: the batch is kept and nothing is thrown away.
+storage/driver_errors.py translates the driver's exceptions and asks here. An error that is in no
+list counts as the environment's: the batch is kept and nothing is thrown away.
 """
 
 from __future__ import annotations

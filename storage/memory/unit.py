@@ -135,7 +135,8 @@ class UnitStatements:
             key = (workspace_id, device_id, sequence)
             # PostgreSQL has no such constraint, because its locks ensure this. Here a breach is
             # found at once.
-            assert self._tables.events.get(key) is None, f"sequence {sequence} of {device_id} twice"  # noqa: S101
+            if self._tables.events.get(key) is not None:
+                raise AssertionError(f"sequence {sequence} of {device_id} twice")
             document = to_document(_check_json(readings))
             origin = (provider_id, trace_id, shard_id, epoch, resource, token)
             self._tables.events.put(key, EventRow(sequence, now, received_at, document, *origin))

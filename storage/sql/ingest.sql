@@ -22,9 +22,11 @@ WHERE d.retired_at IS NULL;
 -- name: lock_devices
 -- Lock every row of device_state that this unit may write, in one sweep in key order. After a wait
 -- for a lock, PostgreSQL returns the newest device_state row beside the snapshots row that it saw
--- at the start. The two versions then differ, and storage/unit_devices.py reads those snapshots again.
-SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.vehicle_id, d.retired_at IS NULL AS active,
-       s.version, n.version AS snapshot_version, CASE WHEN k.wanted THEN n.document END AS document,
+-- at the start. The two versions then differ, and storage/unit_devices.py reads those snapshots
+-- again.
+SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.vehicle_id,
+       d.retired_at IS NULL AS active, s.version, n.version AS snapshot_version,
+       CASE WHEN k.wanted THEN n.document END AS document,
        s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_confirmed_at,
        s.last_rejected_at, s.last_rejection_reason
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, wanted)
@@ -50,11 +52,14 @@ WITH written AS (
         last_observed_at = i.last_observed_at, last_changed_at = i.last_changed_at,
         last_confirmed_at = i.last_confirmed_at, last_rejected_at = i.last_rejected_at,
         last_rejection_reason = i.last_rejection_reason
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
-                $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::text[])
-        AS i (workspace_id, device_id, old_version, version, last_update_received_at, last_observed_at,
-              last_changed_at, last_confirmed_at, last_rejected_at, last_rejection_reason)
-    WHERE s.workspace_id = i.workspace_id AND s.device_id = i.device_id AND s.version = i.old_version
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[],
+                $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[],
+                $10::text[])
+        AS i (workspace_id, device_id, old_version, version, last_update_received_at,
+              last_observed_at, last_changed_at, last_confirmed_at, last_rejected_at,
+              last_rejection_reason)
+    WHERE s.workspace_id = i.workspace_id AND s.device_id = i.device_id
+      AND s.version = i.old_version
     RETURNING 1
 )
 SELECT count(*) FROM written;
@@ -67,7 +72,8 @@ WITH written AS (
     SET version = i.version, document = i.document
     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::jsonb[])
         AS i (workspace_id, device_id, old_version, version, document)
-    WHERE n.workspace_id = i.workspace_id AND n.device_id = i.device_id AND n.version = i.old_version
+    WHERE n.workspace_id = i.workspace_id AND n.device_id = i.device_id
+      AND n.version = i.old_version
     RETURNING 1
 )
 SELECT count(*) FROM written;
@@ -75,18 +81,20 @@ SELECT count(*) FROM written;
 -- name: append_events
 -- clock_timestamp() is read here, after the locks were taken. So recorded_at grows with sequence
 -- within a device, across all shards, as long as the server's clock is not set back.
-INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings, provider_id, trace_id,
-                    shard_id, epoch, resource, token)
-SELECT workspace_id, device_id, sequence, clock_timestamp(), received_at, readings, provider_id, trace_id,
-       $10, $11, resource, token
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::jsonb[], $6::text[], $7::text[],
-            $8::text[], $9::bigint[])
-    AS i (workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource, token);
+INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings,
+                    provider_id, trace_id, shard_id, epoch, resource, token)
+SELECT workspace_id, device_id, sequence, clock_timestamp(), received_at, readings, provider_id,
+       trace_id, $10, $11, resource, token
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::jsonb[], $6::text[],
+            $7::text[], $8::text[], $9::bigint[])
+    AS i (workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource,
+          token);
 
 -- name: lock_connections
 -- Rows are created with the provider, so a connection that was never configured returns no row.
-SELECT c.workspace_id, c.provider_id, c.call_status, c.last_success_at, c.last_failure_at, c.failing_since,
-       c.fault, c.fault_detail, c.stream_status, c.stream_changed_at, c.cursor, c.cursor_at
+SELECT c.workspace_id, c.provider_id, c.call_status, c.last_success_at, c.last_failure_at,
+       c.failing_since, c.fault, c.fault_detail, c.stream_status, c.stream_changed_at, c.cursor,
+       c.cursor_at
 FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
 JOIN connection_state c USING (workspace_id, provider_id)
 ORDER BY c.workspace_id, c.provider_id
@@ -95,14 +103,16 @@ FOR UPDATE OF c;
 -- name: write_connections
 -- Whole rows, as folded from what lock_connections returned.
 UPDATE connection_state c
-SET call_status = i.call_status, last_success_at = i.last_success_at, last_failure_at = i.last_failure_at,
-    failing_since = i.failing_since, fault = i.fault, fault_detail = i.fault_detail,
+SET call_status = i.call_status, last_success_at = i.last_success_at,
+    last_failure_at = i.last_failure_at, failing_since = i.failing_since,
+    fault = i.fault, fault_detail = i.fault_detail,
     stream_status = i.stream_status, stream_changed_at = i.stream_changed_at,
     cursor = i.cursor, cursor_at = i.cursor_at
-FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
-            $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::text[], $12::timestamptz[])
-    AS i (workspace_id, provider_id, call_status, last_success_at, last_failure_at, failing_since, fault,
-          fault_detail, stream_status, stream_changed_at, cursor, cursor_at)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],
+            $6::timestamptz[], $7::text[], $8::text[], $9::text[], $10::timestamptz[],
+            $11::text[], $12::timestamptz[])
+    AS i (workspace_id, provider_id, call_status, last_success_at, last_failure_at, failing_since,
+          fault, fault_detail, stream_status, stream_changed_at, cursor, cursor_at)
 WHERE c.workspace_id = i.workspace_id AND c.provider_id = i.provider_id;
 
 -- name: append_connection_events
@@ -122,15 +132,17 @@ WHERE c.workspace_id = i.workspace_id AND c.cycle_id = i.cycle_id
 
 -- name: append_rejections
 -- The ledger, aggregated by the unit. Duplicates are not recorded.
-INSERT INTO rejections (workspace_id, origin, provider_id, device_id, external_id, outcome, reason, detail,
-                        occurrences, trace_id, sample)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                     $9::bigint[], $10::text[], $11::bytea[]);
+INSERT INTO rejections (workspace_id, origin, provider_id, device_id, external_id, outcome, reason,
+                        detail, occurrences, trace_id, sample)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::text[], $9::bigint[], $10::text[], $11::bytea[]);
 
 -- name: append_quarantine
 -- One row for each update, because a person inspects them one by one.
-INSERT INTO quarantine (workspace_id, provider_id, device_id, external_id, reason, detail, trace_id, sample)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]);
+INSERT INTO quarantine (workspace_id, provider_id, device_id, external_id, reason, detail, trace_id,
+                        sample)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::bytea[]);
 
 -- name: load_last_unit
 -- FOR UPDATE waits for the backend whose COMMIT was not answered; after that the result is final.
