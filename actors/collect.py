@@ -29,15 +29,12 @@ from runtime.backoff import Backoff
 from runtime.reply import Reply
 
 if TYPE_CHECKING:
-    from random import Random
-
     from structlog.typing import FilteringBoundLogger
 
     from actors.fleet import FleetView
-    from actors.ingest import IngestActor
+    from actors.tools import ActorTools
     from domain.model import CanonicalUpdate, ProviderConnection
     from ports.providers import Page, Poller
-    from runtime.clock import SharedClock
 
 MAX_ATTEMPTS_PER_PAGE = 3
 MAX_WAIT_SECONDS = 10.0  # a provider that asks for a longer wait is not called again in this run
@@ -66,9 +63,7 @@ class Collection:
         self,
         connection: ProviderConnection,
         view: FleetView,
-        ingest: IngestActor,
-        clock: SharedClock,
-        random: Random,
+        tools: ActorTools,
         log: FilteringBoundLogger,
         *,
         trace_id: str,
@@ -77,9 +72,9 @@ class Collection:
         self._connection = connection
         self._address = (connection.workspace_id, connection.provider_id)
         self._view = view
-        self._ingest = ingest
-        self._clock = clock
-        self._backoff = Backoff(random, base_seconds=0.5, cap_seconds=5.0)
+        self._ingest = tools.ingest
+        self._clock = tools.clock
+        self._backoff = Backoff(tools.random, base_seconds=0.5, cap_seconds=5.0)
         self._log = log.bind(
             trace_id=trace_id,
             provider_type=connection.provider_type,

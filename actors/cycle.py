@@ -28,16 +28,13 @@ from runtime.mailbox import LaneFull, MailboxClosed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from random import Random
 
     from actors.collect import Collected
-    from actors.connections import Connector
     from actors.fleet import FleetView
-    from actors.ingest import IngestActor
+    from actors.tools import ActorTools
     from domain.model import ProviderConnection
     from ports.cycles import CycleStart
     from ports.providers import Poller
-    from runtime.clock import SharedClock
 
 MAX_DETAIL_CHARACTERS = 500
 PATIENCE_SECONDS = 1.0  # a provider that was asked more recently than this is not blamed
@@ -87,19 +84,16 @@ class Cycle:
         trace_id: str,
         view: FleetView,
         state: PollState,
-        connector: Connector,
-        ingest: IngestActor,
-        clock: SharedClock,
-        random: Random,
+        tools: ActorTools,
     ) -> None:
         self._start = start
         self._trace_id = trace_id
         self._view = view
         self._state = state
-        self._connector = connector
-        self._ingest = ingest
-        self._clock = clock
-        self._random = random
+        self._tools = tools
+        self._connector = tools.connector
+        self._ingest = tools.ingest
+        self._clock = tools.clock
         self._ended = False
         self._facts: list[ConnectionFact] = []
         self._invalid: list[InvalidItem] = []
@@ -169,9 +163,7 @@ class Cycle:
         collection = Collection(
             connection,
             self._view,
-            self._ingest,
-            self._clock,
-            self._random,
+            self._tools,
             self._log,
             trace_id=self._trace_id,
         )

@@ -22,14 +22,11 @@ from runtime.supervisor import ChildState, Restart, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from random import Random
 
-    from actors.connections import Connector
-    from actors.ingest import IngestActor
+    from actors.tools import ActorTools
     from domain.model import ProviderConnection, SessionRef
     from ports.cycles import CycleStore
     from ports.ownership import Fleet
-    from runtime.clock import SharedClock
 
 STOP_BUDGET_SECONDS = 5.0
 FLUSH_BUDGET_SECONDS = 6.0
@@ -56,20 +53,14 @@ class WorkspaceRunner:
     def __init__(
         self,
         cycles: CycleStore,
-        connector: Connector,
-        ingest: IngestActor,
-        clock: SharedClock,
-        random: Random,
+        tools: ActorTools,
         *,
         window_seconds: float,
     ) -> None:
         self._cycles = cycles
-        self._connector = connector
-        self._ingest = ingest
-        self._clock = clock
-        self._random = random
+        self._tools = tools
         self._window_seconds = window_seconds
-        self._supervisor = Supervisor("owned", random=random)
+        self._supervisor = Supervisor("owned", random=tools.random)
         self._actors: dict[str, _WorkspaceActors] = {}
         self._paused = False
         # Frame counts of streams that run no more, by workspace, so that the frame identity still
@@ -116,9 +107,7 @@ class WorkspaceRunner:
             fleet,
             Ownership(workspace_resource(workspace_id), session.shard_id, session.epoch, token),
         )
-        workspace = WorkspaceActor(
-            view, session, self._connector, self._ingest, self._cycles, self._clock, self._random
-        )
+        workspace = WorkspaceActor(view, session, self._cycles, self._tools)
         actors = self._actors[workspace_id] = _WorkspaceActors(view, workspace)
         if not self._paused:
             self._start_workspace(actors)
@@ -162,10 +151,7 @@ class WorkspaceRunner:
         return StreamActor(
             provider_id,
             actors.view,
-            self._connector,
-            self._ingest,
-            self._clock,
-            self._random,
+            self._tools,
             window_seconds=self._window_seconds,
         )
 
@@ -226,7 +212,7 @@ class WorkspaceRunner:
             with trio.move_on_after(FLUSH_BUDGET_SECONDS):
                 for _, stream in actors.streams.values() if actors else ():
                     await stream.wait_flushed()
-                await self._ingest.wait_until_judged(workspace_resource(workspace_id))
+                await self._tools.ingest.wait_until_judged(workspace_resource(workspace_id))
                 is_flushed = True
         finally:
             if actors is not None and is_flushed:

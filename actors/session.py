@@ -99,7 +99,10 @@ class CurrentSession:
 
 
 class SessionKeeper:
-    """Begins this shard's sessions, one after the other, and renews the live one."""
+    """Begins this shard's sessions, one after the other, and renews the live one.
+
+    `current` tells every part of the process which session is live.
+    """
 
     def __init__(
         self,
@@ -111,11 +114,11 @@ class SessionKeeper:
         *,
         ttl_seconds: float = DEFAULT_TTL_SECONDS,
     ) -> None:
-        self._shard_id = shard_id
+        self.shard_id = shard_id
         self._sessions = sessions
-        self._current = current
+        self.current = current
         self._clock = clock
-        self._ttl_seconds = ttl_seconds
+        self.ttl_seconds = ttl_seconds
         self._beat_seconds = ttl_seconds / BEATS_PER_TTL
         self.trust = TrustWindow(ttl_seconds)
         self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=self._beat_seconds)
@@ -134,13 +137,13 @@ class SessionKeeper:
         if after is not None:
             self.trust.end()
             self._rejoined += 1
-        await self._current.wait_written()
+        await self.current.wait_written()
         while True:
             sent_at = self._clock.monotonic()
             try:
                 start = await self._sessions.begin_session(
-                    self._shard_id,
-                    ttl_seconds=self._ttl_seconds,
+                    self.shard_id,
+                    ttl_seconds=self.ttl_seconds,
                     after=after,
                     boot_id=self._boot_id,
                 )
@@ -149,10 +152,10 @@ class SessionKeeper:
                 await trio.sleep(self._backoff.next_delay(fault.retry_after))
                 continue
             if start is None:
-                raise Superseded(self._shard_id)
+                raise Superseded(self.shard_id)
             self._clock.observe(sent_at, self._clock.monotonic(), start.server_time)
             self._trust_if_certain(sent_at)
-            self._current.replace(start.session)
+            self.current.replace(start.session)
             self._log.info("session_begun", epoch=start.session.epoch, rejoined=after is not None)
             return start.session
 
@@ -162,7 +165,7 @@ class SessionKeeper:
             await trio.sleep(
                 self._backoff.next_delay() if self._edge.is_failing else self._beat_seconds
             )
-        self._current.mark_fenced(session)
+        self.current.mark_fenced(session)
 
     async def _beat(self, session: SessionRef, statistics: VitalSigns) -> bool:
         """Renew once; return False when the session is over.
@@ -172,7 +175,7 @@ class SessionKeeper:
         sent_at = self._clock.monotonic()
         try:
             server_time = await self._sessions.beat(
-                session, ttl_seconds=self._ttl_seconds, statistics=statistics
+                session, ttl_seconds=self.ttl_seconds, statistics=statistics
             )
         except EnvironmentFault as fault:
             self._edge.failed(fault)

@@ -14,7 +14,7 @@ import trio
 
 from actors.configuration import ConfigurationFollower
 from actors.rounds import Pace, Seen, decide_round, seconds_until_next
-from actors.session import BEATS_PER_TTL, DEFAULT_TTL_SECONDS, Superseded
+from actors.session import BEATS_PER_TTL, Superseded
 from actors.statistics import ShardStatistics
 from domain.resource import workspace_of, workspace_resource
 from ports.ownership import VitalSigns
@@ -26,15 +26,14 @@ from runtime.logs import EdgeLog, get_logger
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Mapping
-    from random import Random
 
-    from actors.ingest import IngestActor
     from actors.rounds import RoundPlan
     from actors.runner import WorkspaceRunner
-    from actors.session import CurrentSession, SessionKeeper
+    from actors.session import SessionKeeper
+    from actors.tools import ActorTools
     from domain.model import SessionRef
     from domain.resource import Resource
-    from ports.ownership import LeaseStore, Look, Notices, SessionStore
+    from ports.ownership import Look, OwnershipStores
 
 ROUND_SECONDS = 2.0
 MAX_LOADING_AT_ONCE = 4
@@ -46,37 +45,31 @@ class ShardActor:
 
     def __init__(
         self,
-        shard_id: str,
         keeper: SessionKeeper,
-        sessions: SessionStore,
-        leases: LeaseStore,
-        notices: Notices,
+        stores: OwnershipStores,
         runner: WorkspaceRunner,
-        ingest: IngestActor,
-        current: CurrentSession,
-        random: Random,
+        tools: ActorTools,
         *,
         on_superseded: Callable[[], None],
-        ttl_seconds: float = DEFAULT_TTL_SECONDS,
         max_loading_at_once: int = MAX_LOADING_AT_ONCE,
     ) -> None:
         """`max_loading_at_once`: how many workspaces a takeover loads at the same time.
 
         It should be less than the number of database connections.
         """
-        self._shard_id = shard_id
+        self._shard_id = keeper.shard_id
         self._keeper = keeper
         self._trust = keeper.trust
-        self._sessions = sessions
-        self._leases = leases
-        self._notices = notices
+        self._sessions = stores.sessions
+        self._leases = stores.leases
+        self._notices = stores.notices
         self._runner = runner
-        self._ingest = ingest
-        self._current = current
+        self._ingest = tools.ingest
+        self._current = keeper.current
         self._on_superseded = on_superseded
-        beat_seconds = ttl_seconds / BEATS_PER_TTL
+        beat_seconds = keeper.ttl_seconds / BEATS_PER_TTL
         self._pace = Pace(beat_seconds, min(ROUND_SECONDS, beat_seconds))
-        self._rounds: Rounds[Resource] = Rounds(shard_id, ttl_seconds)
+        self._rounds: Rounds[Resource] = Rounds(keeper.shard_id, keeper.ttl_seconds)
         self._next_moves_at = float("-inf")  # monotonic seconds
         self._groups: dict[Resource, str] = {}
         self._taking_up = trio.CapacityLimiter(max_loading_at_once)
@@ -88,13 +81,13 @@ class ShardActor:
         self._draining = False
         self._round_due = Flag()
         self._counts = dict.fromkeys(("rounds", "claimed", "released", "declared_dead"), 0)
-        self._log = get_logger("shard").bind(shard_id=shard_id)
+        self._log = get_logger("shard").bind(shard_id=keeper.shard_id)
         self._round_edge = EdgeLog(self._log, "assignment_round")
         self._trust_edge = EdgeLog(self._log, "session_trust")
         self._configuration = ConfigurationFollower(
-            sessions,
+            stores.sessions,
             runner,
-            random,
+            tools.random,
             self._log,
             every_seconds=beat_seconds,
             on_change=self._forget_groups,

@@ -25,14 +25,11 @@ from runtime.mailbox import LaneFull, MailboxClosed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from random import Random
 
-    from actors.connections import Connector
     from actors.fleet import FleetView
-    from actors.ingest import IngestActor
+    from actors.tools import ActorTools
     from domain.model import ProviderConnection
     from ports.providers import FrameVerdict, Streamer, StreamSocket
-    from runtime.clock import SharedClock
 
 DEFAULT_WINDOW_SECONDS = 1.0
 # A device leaves the buffer when its own window is over, so flushes spread by themselves.
@@ -56,28 +53,26 @@ class StreamActor:
         self,
         provider_id: str,
         view: FleetView,
-        connector: Connector,
-        ingest: IngestActor,
-        clock: SharedClock,
-        random: Random,
+        tools: ActorTools,
         *,
         window_seconds: float = DEFAULT_WINDOW_SECONDS,
     ) -> None:
         self._provider_id = provider_id
         self._view = view
-        self._connector = connector
-        self._ingest = ingest
-        self._clock = clock
-        self._random = random
+        self._tools = tools
+        self._connector = tools.connector
+        self._ingest = tools.ingest
+        self._clock = tools.clock
+        self._random = tools.random
         self._window_seconds = window_seconds
-        self._backoff = Backoff(random, base_seconds=0.5, cap_seconds=60.0)
+        self._backoff = Backoff(tools.random, base_seconds=0.5, cap_seconds=60.0)
         self._log = get_logger("stream").bind(
             workspace_id=view.workspace_id, provider_id=provider_id
         )
         self._edge = EdgeLog(self._log, "stream_connection")
         self._frames_edge = EdgeLog(self._log, "stream_frames")
         self._bad_frame_at = float("-inf")  # monotonic
-        self._intake = FrameIntake(provider_id, view, clock)
+        self._intake = FrameIntake(provider_id, view, tools.clock)
         # Submissions that a full lane refused, to be sent first: at most one with updates, and
         # edges of the connection.
         self._unsent: list[Submission] = []
@@ -193,9 +188,7 @@ class StreamActor:
         collection = Collection(
             connection,
             self._view,
-            self._ingest,
-            self._clock,
-            self._random,
+            self._tools,
             self._log,
             trace_id=uuid.uuid4().hex,
             origin="stream",

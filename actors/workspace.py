@@ -29,14 +29,11 @@ from runtime.timers import sleep_until
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
-    from random import Random
 
-    from actors.connections import Connector
     from actors.fleet import FleetView
-    from actors.ingest import IngestActor
+    from actors.tools import ActorTools
     from domain.model import Receipt, SessionRef, Workspace
     from ports.cycles import CycleStart, CycleStore
-    from runtime.clock import SharedClock
 
 T = TypeVar("T")
 
@@ -60,21 +57,17 @@ class WorkspaceActor:
         self,
         view: FleetView,
         session: SessionRef,
-        connector: Connector,
-        ingest: IngestActor,
         cycles: CycleStore,
-        clock: SharedClock,
-        random: Random,
+        tools: ActorTools,
     ) -> None:
         self._view = view
         self._session = session
-        self._connector = connector
-        self._ingest = ingest
         self._cycles = cycles
-        self._clock = clock
-        self._random = random
+        self._tools = tools
+        self._ingest = tools.ingest
+        self._clock = tools.clock
         self._state = PollState(view.fleet.cursors)
-        self._backoff = Backoff(random, base_seconds=0.2, cap_seconds=5.0)
+        self._backoff = Backoff(tools.random, base_seconds=0.2, cap_seconds=5.0)
         self._log = get_logger("workspace").bind(workspace_id=view.workspace_id)
         self._edge = EdgeLog(self._log, "cycle_record")
         self._outcomes: Counter[str] = Counter()
@@ -314,10 +307,7 @@ class WorkspaceActor:
             trace_id,
             self._view,
             self._state,
-            self._connector,
-            self._ingest,
-            self._clock,
-            self._random,
+            self._tools,
         )
         fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
         outcome = await cycle.run(fetch_seconds, commit_seconds=schedule.COMMIT_SHARE * interval)

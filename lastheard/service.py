@@ -7,8 +7,9 @@ about telematics.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import fields
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,12 +18,15 @@ from actors.ingest import IngestActor
 from actors.runner import WorkspaceRunner
 from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
+from actors.tools import ActorTools
 from actors.upkeep import UpkeepActor
 from api.app import create_app, create_probe_app
 from api.services import ApiServices
 from api.traffic import HttpTraffic
 from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
+from lastheard.process_statistics import ProcessStatistics
+from ports.ownership import OwnershipStores
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
@@ -84,55 +88,56 @@ class Service:
         # Providers: one dialler and one HTTP pool for all, one object per type.
         self._dialler = Dialler(settings.allowance)
         self._http_pool = HttpPool(self._dialler, max_connections=settings.max_provider_connections)
-        known = (ViriCiti(self._http_pool), Rfms(self._http_pool))
-        self._providers: dict[str, Provider] = {
-            provider.provider_type: provider for provider in known
-        }
-
+        self._providers = _make_providers(self._http_pool)
         self._credentials = CredentialReader(settings.credentials_folder)
 
-        # Actors.
+        # Actors: one writer of telematics, the chores, and the shard with all that it owns.
         self._clock = SharedClock(SystemClock())
-        self.current = current = CurrentSession()
-        self.ingest = IngestActor(PostgresIngestStore(self.database.ingest), current, random=random)
+        self.current = CurrentSession()
+        self.ingest = IngestActor(
+            PostgresIngestStore(self.database.ingest), self.current, random=random
+        )
         self._upkeep = UpkeepActor(self._upkeep_store, random)
-        sessions = PostgresSessionStore(collecting)
-        runner = WorkspaceRunner(
-            PostgresCycleStore(collecting),
-            Connector(self._providers, self._credentials.resolve),
-            self.ingest,
-            self._clock,
-            random,
-            window_seconds=settings.stream_window_seconds,
-        )
-        keeper = SessionKeeper(
-            settings.shard_id,
-            PostgresSessionStore(self.database.session),
-            current,
-            self._clock,
-            random,
-            ttl_seconds=settings.ttl_seconds,
-        )
-        self.shard = ShardActor(
-            settings.shard_id,
-            keeper,
-            sessions,
-            PostgresLeaseStore(collecting),
-            PostgresNotices(collecting),
-            runner,
-            self.ingest,
-            current,
-            random,
-            on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
-            ttl_seconds=settings.ttl_seconds,
-            max_loading_at_once=max(1, settings.collecting_connections - 1),
-        )
+        self.shard = self._make_shard(random)
         self._supervisor = Supervisor("shard", random=random)
 
         # Two listeners, so that load on the API's does not delay the probes' answers.
         self._traffic = HttpTraffic()
         self._probe_traffic = HttpTraffic()
         self._api, self._probes = make_listeners(settings, self._traffic, self._probe_traffic)
+
+    def _make_shard(self, random: Random) -> ShardActor:
+        """Return the shard actor: its session, its place among the shards, its workspaces.
+
+        Renewing the session has a connection of its own; the rest uses those for collecting.
+        """
+        settings, collecting = self._settings, self.database.collecting
+        keeper = SessionKeeper(
+            settings.shard_id,
+            PostgresSessionStore(self.database.session),
+            self.current,
+            self._clock,
+            random,
+            ttl_seconds=settings.ttl_seconds,
+        )
+        stores = OwnershipStores(
+            PostgresSessionStore(collecting),
+            PostgresLeaseStore(collecting),
+            PostgresNotices(collecting),
+        )
+        connector = Connector(self._providers, self._credentials.resolve)
+        tools = ActorTools(connector, self.ingest, self._clock, random)
+        runner = WorkspaceRunner(
+            PostgresCycleStore(collecting), tools, window_seconds=settings.stream_window_seconds
+        )
+        return ShardActor(
+            keeper,
+            stores,
+            runner,
+            tools,
+            on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
+            max_loading_at_once=max(1, settings.collecting_connections - 1),
+        )
 
     @property
     def port(self) -> int:
@@ -156,7 +161,7 @@ class Service:
             outbound=self._settings.allowance,
             credentials=self._credentials,
             clock=self._clock,
-            runtime_report=self.statistics,
+            runtime_report=self._runtime_report,
             readiness=self.readiness,
             cursor_key=cursor_key,
             log=get_logger("api"),
@@ -287,16 +292,27 @@ class Service:
             "session_live": self.shard.has_session,
         }
 
-    def statistics(self) -> dict[str, Any]:
-        """Return the statistics of all parts: `process` in the answer of `/runtime`."""
-        return {
-            "shard": self.shard.statistics(),
-            "ingest": self.ingest.statistics(),
-            "upkeep": self._upkeep.statistics(),
-            "database": self.database.statistics(),
-            "outbound": self._dialler.statistics(),
-            "provider_http": self._http_pool.statistics(),
-            "http": self._traffic.statistics(),
-            "probes": self._probe_traffic.statistics(),
-            "actors": self._supervisor.statistics(),
-        }
+    def statistics(self) -> ProcessStatistics:
+        """Return the statistics of all parts."""
+        return ProcessStatistics(
+            shard=self.shard.statistics(),
+            ingest=self.ingest.statistics(),
+            upkeep=self._upkeep.statistics(),
+            database=self.database.statistics(),
+            outbound=self._dialler.statistics(),
+            provider_http=self._http_pool.statistics(),
+            http=self._traffic.statistics(),
+            probes=self._probe_traffic.statistics(),
+            actors=self._supervisor.statistics(),
+        )
+
+    def _runtime_report(self) -> dict[str, object]:
+        """Return the statistics by the name of their part. The API writes them as JSON."""
+        report = self.statistics()
+        return {part.name: getattr(report, part.name) for part in fields(report)}
+
+
+def _make_providers(http: HttpPool) -> dict[str, Provider]:
+    """Return the known provider types by name. A new one is added here."""
+    known: tuple[Provider, ...] = (ViriCiti(http), Rfms(http))
+    return {provider.provider_type: provider for provider in known}

@@ -161,7 +161,18 @@ class Notices(Protocol):
         """
 
 
+class OwnershipStores(NamedTuple):
+    """Everything that a shard decides ownership from."""
+
+    sessions: SessionStore
+    leases: LeaseStore
+    notices: Notices
+
+
 class Nudges(Protocol):
-    """Tells this shard's actors that stored configuration changed; a hint, in a few seconds they look anyway."""
+    """Tells this shard's actors that stored configuration changed.
+
+    It is a hint: they look every few seconds without it, too.
+    """
 
     def registry_changed(self) -> None: ...

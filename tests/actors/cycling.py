@@ -29,9 +29,7 @@ async def make_cycle(shard: Shard, number: int = 0, state: PollState | None = No
     started = await shard.harness.store.start_cycle(shard.session, key, cycle_id(key), "trace-c")
     assert started.started
     view, state = await shard.view(), state or PollState({})
-    return Cycle(
-        started, "trace-c", view, state, shard.connector, shard.ingest, shard.clock, shard.random
-    )
+    return Cycle(started, "trace-c", view, state, shard.tools)
 
 
 async def run_cycle(

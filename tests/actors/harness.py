@@ -20,6 +20,7 @@ from actors.fleet import FleetView
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from actors.stream import StreamActor
+from actors.tools import ActorTools
 from actors.workspace import WorkspaceActor
 from domain.model import (
     CanonicalUpdate,
@@ -295,21 +296,15 @@ class Shard:
         self.ingest.submit_nowait(sent)
         return reply
 
+    @property
+    def tools(self) -> ActorTools:
+        return ActorTools(self.connector, self.ingest, self.clock, self.random)
+
     def stream(self, view: FleetView, provider_id: str = LIVE, **rest: Any) -> StreamActor:
-        return StreamActor(
-            provider_id, view, self.connector, self.ingest, self.clock, self.random, **rest
-        )
+        return StreamActor(provider_id, view, self.tools, **rest)
 
     def workspace(self, view: FleetView) -> WorkspaceActor:
-        return WorkspaceActor(
-            view,
-            self.session,
-            self.connector,
-            self.ingest,
-            self.harness.store,
-            self.clock,
-            self.random,
-        )
+        return WorkspaceActor(view, self.session, self.harness.store, self.tools)
 
     def check_identity(self) -> None:
         """submitted = outcomes + pending, at any moment between two steps of any task."""

@@ -29,9 +29,7 @@ async def make_collection(shard: Shard) -> Collection:
     connection = view.connection(STEADY)
     assert connection is not None
     log = get_logger("test")
-    return Collection(
-        connection, view, shard.ingest, shard.clock, shard.random, log, trace_id="trace-1"
-    )
+    return Collection(connection, view, shard.tools, log, trace_id="trace-1")
 
 
 async def collect(shard: Shard, poller: ScriptedPoller, cursor: str | None = None) -> Collected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -45,8 +46,8 @@ async def make_collection(shard: Shard, ingest: Watched) -> Collection:
     connection = view.connection(STEADY)
     assert connection is not None
     watched = cast("IngestActor", ingest)
-    rest = (shard.clock, shard.random, get_logger("test"))
-    return Collection(connection, view, watched, *rest, trace_id="trace-1")
+    tools = replace(shard.tools, ingest=watched)
+    return Collection(connection, view, tools, get_logger("test"), trace_id="trace-1")
 
 
 def pages_of(*sizes: int) -> list[Page]:

@@ -61,9 +61,7 @@ async def view(shard: Shard, nursery: trio.Nursery) -> FleetView:
 
 def forgetful(harness: Harness, shard: Shard, view: FleetView, losses: int = 1) -> WorkspaceActor:
     cycles = ForgetfulCycles(harness.store, losses)
-    return WorkspaceActor(
-        view, shard.session, shard.connector, shard.ingest, cycles, shard.clock, shard.random
-    )
+    return WorkspaceActor(view, shard.session, cycles, shard.tools)
 
 
 @pytest.mark.parametrize("losses", [1, 3])

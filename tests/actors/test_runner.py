@@ -36,9 +36,7 @@ TOKEN = 1
 @asynccontextmanager
 async def owning(harness: Harness, shard: Shard) -> AsyncIterator[WorkspaceRunner]:
     """The harbour, owned by this shard."""
-    runner = WorkspaceRunner(
-        harness.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0
-    )
+    runner = WorkspaceRunner(harness.store, shard.tools, window_seconds=1.0)
     async with runner.open():
         await runner.start(shard.session, TOKEN, await load(harness))
         yield runner

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from actors.session import SessionKeeper
 from actors.shard import ShardActor
 from domain.model import SessionRef
 from domain.resource import Resource, workspace_resource
+from ports.ownership import OwnershipStores
 from runtime.rendezvous import desired_owner
 from tests.actors.harness import HARBOUR, TTL_SECONDS, owned_by, polled, until, update
 
@@ -75,21 +75,13 @@ def make_actor(
     keeper = SessionKeeper(
         "shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS
     )
-    runner = WorkspaceRunner(
-        harness.store, shard.connector, shard.ingest, shard.clock, shard.random, window_seconds=1.0
-    )
+    runner = WorkspaceRunner(harness.store, shard.tools, window_seconds=1.0)
     return ShardActor(
-        "shard-1",
         keeper,
-        sessions,
-        leases,
-        harness.store,
+        OwnershipStores(sessions, leases, harness.store),
         runner,
-        shard.ingest,
-        shard.current,
-        Random(7),
+        shard.tools,
         on_superseded=lambda: None,
-        ttl_seconds=TTL_SECONDS,
     )
 
 

@@ -1,0 +1,26 @@
+"""The parts of a shard that its actors share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from actors.connections import Connector
+    from actors.ingest import IngestActor
+    from runtime.clock import SharedClock
+
+
+@dataclass(frozen=True, slots=True)
+class ActorTools:
+    """The shared parts, passed on from the shard to each workspace, cycle, stream and collection.
+
+    They are made once for each process and outlive every actor.
+    """
+
+    connector: Connector  # opens pollers and streamers
+    ingest: IngestActor  # takes what was collected
+    clock: SharedClock  # database time
+    random: Random  # jitter

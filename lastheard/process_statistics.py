@@ -1,0 +1,29 @@
+"""The statistics of one process, from all its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.statistics import IngestStatistics, ShardStatistics, UpkeepStatistics
+    from api.traffic import HttpStatistics
+    from providers.http import HttpPoolStatistics
+    from runtime.child_statistics import SupervisorStatistics
+    from runtime.dialling import DiallerStatistics
+    from storage.pool_statistics import PoolsStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatistics:
+    """The tree that `/runtime` shows as `process`. Each part documents its fields."""
+
+    shard: ShardStatistics  # session, ownership, and all that is owned
+    ingest: IngestStatistics
+    upkeep: UpkeepStatistics
+    database: PoolsStatistics
+    outbound: DiallerStatistics
+    provider_http: HttpPoolStatistics
+    http: HttpStatistics  # the API's listener
+    probes: HttpStatistics  # the probes' listener
+    actors: SupervisorStatistics  # the children of the process
