@@ -1,1 +1,4 @@
-"""Benchmarks as ratios: the service and a reference in the same run, verified before a figure is printed."""
+"""Benchmarks as ratios of the service to a reference, both measured in the same run.
+
+What was written is verified before a figure is printed.
+"""

@@ -30,16 +30,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 TABLES = """
 CREATE TABLE device_state (
-    workspace_id text, device_id text, version bigint NOT NULL DEFAULT 0, last_update_received_at timestamptz,
+    workspace_id text, device_id text, version bigint NOT NULL DEFAULT 0,
+    last_update_received_at timestamptz,
     PRIMARY KEY (workspace_id, device_id)
 ) WITH (fillfactor = 70);
 CREATE TABLE snapshots (
-    workspace_id text, device_id text, version bigint NOT NULL DEFAULT 0, document jsonb NOT NULL DEFAULT '{}',
+    workspace_id text, device_id text, version bigint NOT NULL DEFAULT 0,
+    document jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (workspace_id, device_id)
 ) WITH (fillfactor = 70);
 CREATE TABLE events (
-    workspace_id text NOT NULL, device_id text NOT NULL, sequence bigint NOT NULL, recorded_at timestamptz NOT NULL,
-    received_at timestamptz NOT NULL, readings jsonb NOT NULL, provider_id text NOT NULL, trace_id text NOT NULL,
+    workspace_id text NOT NULL, device_id text NOT NULL, sequence bigint NOT NULL,
+    recorded_at timestamptz NOT NULL, received_at timestamptz NOT NULL, readings jsonb NOT NULL,
+    provider_id text NOT NULL, trace_id text NOT NULL,
     shard_id text NOT NULL, epoch bigint NOT NULL, resource text, token bigint
 ) PARTITION BY RANGE (recorded_at);
 CREATE TABLE events_all PARTITION OF events DEFAULT;
@@ -47,7 +50,8 @@ CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at
 """
 MAKE_ROWS = """
 WITH made AS (
-    INSERT INTO device_state (workspace_id, device_id) SELECT $1, unnest($2::text[]) RETURNING workspace_id, device_id
+    INSERT INTO device_state (workspace_id, device_id) SELECT $1, unnest($2::text[])
+    RETURNING workspace_id, device_id
 )
 INSERT INTO snapshots (workspace_id, device_id) SELECT workspace_id, device_id FROM made
 """
@@ -66,12 +70,14 @@ SET version = excluded.version, last_update_received_at = excluded.last_update_r
 WRITE_SNAPSHOTS = """
 INSERT INTO snapshots (workspace_id, device_id, version, document)
 SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::jsonb[])
-ON CONFLICT (workspace_id, device_id) DO UPDATE SET version = excluded.version, document = excluded.document
+ON CONFLICT (workspace_id, device_id) DO UPDATE
+SET version = excluded.version, document = excluded.document
 """
 APPEND_EVENTS = """
-INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings, provider_id, trace_id,
-                    shard_id, epoch, resource, token)
-SELECT $1, device_id, sequence, clock_timestamp(), received_at, readings, $6, 'bench', 'bench', 1, $1, 1
+INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings,
+                    provider_id, trace_id, shard_id, epoch, resource, token)
+SELECT $1, device_id, sequence, clock_timestamp(), received_at, readings,
+    $6, 'bench', 'bench', 1, $1, 1
 FROM unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::jsonb[])
     AS i (device_id, sequence, received_at, readings)
 """

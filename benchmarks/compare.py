@@ -154,7 +154,8 @@ async def run(flags: argparse.Namespace) -> list[str]:
         print(f"A: {await describe_commit(flags.base)}\nB: the present tree")
         if await is_same_product(flags.base):
             print(
-                "The product is the same in both: this is an A/A comparison, and what it shows is noise."
+                "The product is the same in both: this is an A/A comparison, and what it shows is "
+                "noise."
             )
         found = await run_pairs(place, {BASE: base, PRESENT: present_folder()}, flags)
     return find_worse(report(found[BASE], found[PRESENT]), flags.worse_than)

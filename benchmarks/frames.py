@@ -38,10 +38,13 @@ if TYPE_CHECKING:
 COMMIT_SECONDS = 60.0  # after the last frame was sent; a run that meets its aim needs far less
 
 # Devices whose last reading is the feed's last; and how long ago the last event was recorded.
-FINISHED = "SELECT count(*) FROM device_state WHERE workspace_id = $1 AND last_observed_at >= to_timestamp($2::float8)"
+FINISHED = """
+    SELECT count(*) FROM device_state
+    WHERE workspace_id = $1 AND last_observed_at >= to_timestamp($2::float8)"""
 LAST_COMMIT = "SELECT extract(epoch FROM clock_timestamp() - max(recorded_at))::float8 FROM events"
 HISTORY = """
-    SELECT device_id, sequence, readings::text FROM events WHERE workspace_id = $1 ORDER BY device_id, sequence"""
+    SELECT device_id, sequence, readings::text FROM events
+    WHERE workspace_id = $1 ORDER BY device_id, sequence"""
 
 
 async def measure_reference(tree: Tree, feed: Feed) -> Cost:
@@ -97,7 +100,8 @@ async def _wait_committed(dsn: str, feed: Feed) -> None:
     )
     if finished < feed.vehicles:
         raise NotVerified(
-            f"rows: {finished} of {feed.vehicles} vehicles have their last values {COMMIT_SECONDS:g} s after the end"
+            f"rows: {finished} of {feed.vehicles} vehicles have their last values "
+            f"{COMMIT_SECONDS:g} s after the end"
         )
 
 

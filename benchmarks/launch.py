@@ -1,4 +1,6 @@
-"""Run a module in a tree: `python -P -m benchmarks.launch MODULE ARGUMENTS`, PYTHONPATH naming the tree first.
+"""Run a module in a tree of the product.
+
+`python -P -m benchmarks.launch MODULE ARGUMENTS`, with the tree first in PYTHONPATH.
 
 An editable install finds in the checkout every module that the path lacks. So present modules would
 replace the missing ones of an old tree, unnoticed. That finder is removed before anything of the

@@ -61,7 +61,8 @@ class Mutant(NamedTuple):
         )
         if places != 1:
             raise DoesNotApply(
-                f"mutant '{self.name}' does not apply: its place was found {places} times in {self.file}, not once. "
+                f"mutant '{self.name}' does not apply: its place was found {places} times in "
+                f"{self.file}, not once. "
                 "The code has moved; move the edit in benchmarks/mutants.py"
             )
         path.write_text(edited, encoding="utf-8")
@@ -164,7 +165,8 @@ async def judge(
     right = done.returncode == code and reason in said
     line = next((line for line in said.splitlines() if reason and reason in line), "")
     print(
-        f"{name}: {'as it must' if right else 'WRONG'}, exit {done.returncode}, {seconds:.0f} s {line}",
+        f"{name}: {'as it must' if right else 'WRONG'}, exit {done.returncode}, {seconds:.0f} s "
+        f"{line}",
         flush=True,
     )
     if not right:

@@ -120,7 +120,8 @@ async def read_stored(dsn: str, workspace_id: str) -> Stored:
     """Return the stored rows of one workspace. Product and reference use the same table names."""
     events = await fetch(
         dsn,
-        "SELECT device_id, sequence, readings::text FROM events WHERE workspace_id = $1 ORDER BY device_id, sequence",
+        "SELECT device_id, sequence, readings::text FROM events WHERE workspace_id = $1 ORDER BY "
+        "device_id, sequence",
         workspace_id,
     )
     states = await fetch(
@@ -142,6 +143,7 @@ async def count_written(dsn: str) -> tuple[int, int]:
     """Return (events, versions) of a whole database."""
     ((events, versions),) = await fetch(
         dsn,
-        "SELECT (SELECT count(*) FROM events), (SELECT coalesce(sum(version), 0)::bigint FROM device_state)",
+        "SELECT (SELECT count(*) FROM events), (SELECT coalesce(sum(version), 0)::bigint FROM "
+        "device_state)",
     )
     return events, versions

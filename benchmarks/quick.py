@@ -82,7 +82,8 @@ async def bench_health(template: Template, place: Place, flags: argparse.Namespa
     ours, reference = [each.ours for each in rounds], [each.reference for each in rounds]
     ratio = ratios(ours, reference)
     print(
-        f"health of {health.DEVICES} devices under ingest, p95 at the client: {median(ours):.0f} ms "
+        f"health of {health.DEVICES} devices under ingest, p95 at the client: {median(ours):.0f} "
+        "ms "
         f"(aim {aims.HEALTH_MS}), {ratio.median:.1f} of the reference (aim {aims.HEALTH})"
     )
     print(
@@ -103,7 +104,8 @@ def report(name: str, rounds: Sequence[Round], rate: aims.Aim, cores: aims.Aim) 
     print(f"  ours / reference a second: {_list((r.ours.rate, r.reference.rate) for r in rounds)}")
     print(f"  core time: {costs.median:.2f} times the reference's (aim {cores})")
     print(
-        f"  ours / reference in µs: {_list((r.ours.cores_us, r.reference.cores_us) for r in rounds)}"
+        "  ours / reference in µs: "
+        f"{_list((r.ours.cores_us, r.reference.cores_us) for r in rounds)}"
     )
     return _misses((rate, rates.median), (cores, costs.median))
 
@@ -166,7 +168,8 @@ def parse() -> argparse.Namespace:
     flags = parser.parse_args()
     if flags.updates < MIN_UPDATES_PER_DEVICE * flags.devices:
         parser.error(
-            f"--updates must be at least {MIN_UPDATES_PER_DEVICE} times --devices, or sequences prove nothing"
+            f"--updates must be at least {MIN_UPDATES_PER_DEVICE} times --devices, or sequences "
+            "prove nothing"
         )
     return flags
 

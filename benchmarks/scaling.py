@@ -46,7 +46,7 @@ MIGRATED = "lastheard"  # the database that the others are copied from
 SETTLE_SECONDS = 5.0
 
 
-# --- Writers ----------------------------------------------------------------------------------------------------------
+# --- Writers
 
 
 async def bench_writers(place: Place, flags: argparse.Namespace) -> None:
@@ -70,7 +70,8 @@ async def bench_writers(place: Place, flags: argparse.Namespace) -> None:
         print(f"{sessions} sessions, units of {size}: {best.describe()}")
     ((table, events),) = await fetch(fresh, EVENTS_SIZE)
     print(
-        f"an event with 5 signals: {int(str(table)) / int(str(events)):.0f} bytes of table and index"
+        f"an event with 5 signals: {int(str(table)) / int(str(events)):.0f} bytes of table and "
+        "index"
     )
 
 
@@ -79,7 +80,7 @@ EVENTS_SIZE = """
     FROM pg_inherits WHERE inhparent = 'events'::regclass"""
 
 
-# --- Health -----------------------------------------------------------------------------------------------------------
+# --- Health
 
 
 async def bench_health(place: Place, flags: argparse.Namespace) -> None:
@@ -118,7 +119,7 @@ async def _report_once(database: Database, devices: int) -> None:
         await PostgresIngestStore(database).commit_unit(start.session, number, submissions)
 
 
-# --- Leases -----------------------------------------------------------------------------------------------------------
+# --- Leases
 
 
 async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
@@ -163,14 +164,17 @@ async def bench_leases(place: Place, flags: argparse.Namespace) -> None:
 WORKSPACES = """
     WITH made AS (
         INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since)
-        SELECT 'w' || to_char(n, 'FM00000'), 'Workspace ' || n, n, now() FROM generate_series(0, {count} - 1) AS n
+        SELECT 'w' || to_char(n, 'FM00000'), 'Workspace ' || n, n, now()
+        FROM generate_series(0, {count} - 1) AS n
         RETURNING workspace_id
     )
-    INSERT INTO providers (workspace_id, provider_id, provider_type, transport, base_url, credential, active)
-    SELECT workspace_id, 'feed', 'rfms', 'poll', 'http://127.0.0.1:9', 'file:' || workspace_id, false FROM made"""
+    INSERT INTO providers (workspace_id, provider_id, provider_type, transport, base_url,
+        credential, active)
+    SELECT workspace_id, 'feed', 'rfms', 'poll', 'http://127.0.0.1:9', 'file:' || workspace_id,
+        false FROM made"""
 
 
-# --- A shard that has nothing to collect ------------------------------------------------------------------------------
+# --- A shard that has nothing to collect
 
 
 async def bench_shard(place: Place, flags: argparse.Namespace) -> None:
@@ -201,7 +205,8 @@ def _weigh_full_mailbox() -> None:
 async def _measure_shard(dsn: str, workspaces: int, devices: int, seconds: float) -> None:
     async with open_shard(dsn, key="nobody asks") as shard:
         with trio.fail_after(300):
-            while len(shard.child.events("workspace_taken_up")) < workspaces:  # noqa: ASYNC110 - in no hurry
+            child = shard.child
+            while len(child.events("workspace_taken_up")) < workspaces:  # noqa: ASYNC110
                 await trio.sleep(1)
         await trio.sleep(SETTLE_SECONDS)
         process, backends = psutil.Process(shard.child.pid), await _backends(dsn)
@@ -212,7 +217,8 @@ async def _measure_shard(dsn: str, workspaces: int, devices: int, seconds: float
         megabytes = process.memory_info().rss / 2**20
         taken_up = _seconds_to_take_up(shard.child.records)
     print(
-        f"{workspaces:,} workspaces, {devices:,} devices: taken up within {taken_up:.1f} s, {megabytes:.0f} MB, "
+        f"{workspaces:,} workspaces, {devices:,} devices: taken up within {taken_up:.1f} s, "
+        f"{megabytes:.0f} MB, "
         f"{used:.1f}% of a core; its database connections {len(backends)}, {database_used:.1f}%"
     )
 
@@ -235,7 +241,7 @@ def _core_seconds(processes: list[psutil.Process]) -> float:
     return float(sum(each.user + each.system for each in times))
 
 
-# --- Measuring --------------------------------------------------------------------------------------------------------
+# --- Measuring
 
 
 async def _time(what: str, call: Callable[[], Awaitable[Any]], times: int = 40) -> None:

@@ -34,7 +34,8 @@ def main() -> int:
     print(f"worst fleet of the {len(dividing)} intervals that divide an hour: bound {excess:+.2f}")
     single = max(map(_excess_of_one, range(2, HOUR_SECONDS + 1, 5)))
     print(
-        f"worst single series: 1.3 x workspaces / interval {single:+.2f}, times three {3 * single:.2f} <= 5"
+        f"worst single series: 1.3 x workspaces / interval {single:+.2f}, times three "
+        f"{3 * single:.2f} <= 5"
     )
     return 0 if excess <= 0 and 3 * single <= 5 else 1
 

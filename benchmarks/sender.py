@@ -144,7 +144,8 @@ async def _answer_state(stream: trio.SocketStream, received: bytes) -> None:
         if event is h11.NEED_DATA:
             request.receive_data(bytes(await stream.receive_some(CHUNK)))
     await stream.send_all(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
     )
     await stream.send_eof()
 

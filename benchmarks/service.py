@@ -173,6 +173,7 @@ async def _wait_started(worker: Worker) -> int:
 def _expect_success(answer: httpx.Response) -> httpx.Response:
     if not answer.is_success:
         raise httpx.HTTPError(
-            f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:500]}"
+            f"{answer.request.method} {answer.request.url.path}: {answer.status_code} "
+            f"{answer.text[:500]}"
         )
     return answer

@@ -36,7 +36,11 @@ class CannotBeDriven(Exception):
 
 
 class Tree(NamedTuple):
-    """`folder` holds the product's packages; `settings` are the names it knows, without the prefix."""
+    """A tree of the product.
+
+    `folder` holds the product's packages. `settings` are the names that it knows, without their
+    prefix.
+    """
 
     name: str
     folder: Path

@@ -67,7 +67,8 @@ def check_stored(stored: Stored, expected: Expected) -> list[str]:
     ]
     if wrong:
         faults.append(
-            f"readings: {len(wrong)} events hold others than those that advanced, such as {_some(wrong)}"
+            f"readings: {len(wrong)} events hold others than those that advanced, such as "
+            f"{_some(wrong)}"
         )
     return faults + _check_snapshots(stored, expected)
 
@@ -83,7 +84,8 @@ def _check_rows(stored: Stored, expected: Expected) -> list[str]:
     }
     return [
         f"rows: {name} says {sum(found.values()):,} accepted updates of {len(found):,} devices, "
-        f"the load has {sum(accepted.values()):,} of {len(accepted):,}; {_some(_differing(found, accepted))} differ"
+        f"the load has {sum(accepted.values()):,} of {len(accepted):,}; "
+        f"{_some(_differing(found, accepted))} differ"
         for name, found in pairs.items()
         if dict(found) != accepted
     ]
@@ -137,7 +139,8 @@ def check_units(counts: Mapping[str, Any], updates: int, per_unit: int) -> list[
     if counts["largest_unit"] <= per_unit and counts["units"] <= -(-updates // per_unit) + 2:
         return []
     return [
-        f"rows: {updates:,} updates were committed in {counts['units']} units of up to {counts['largest_unit']}"
+        f"rows: {updates:,} updates were committed in {counts['units']} units of up to "
+        f"{counts['largest_unit']}"
     ]
 
 
@@ -159,11 +162,13 @@ def check_history(feed: Feed, events: Iterable[tuple[str, int, str]]) -> list[st
     faults = []
     if wrong:
         faults.append(
-            f"history: {len(wrong)} events are not the merge of the frames since the one before, such as {_some(wrong)}"
+            f"history: {len(wrong)} events are not the merge of the frames since the one before, "
+            f"such as {_some(wrong)}"
         )
     if unfinished:
         faults.append(
-            f"history: the last frames of {len(unfinished)} vehicles are missing, such as {_some(unfinished)}"
+            f"history: the last frames of {len(unfinished)} vehicles are missing, such as "
+            f"{_some(unfinished)}"
         )
     return faults
 
@@ -178,7 +183,8 @@ def check_granularity(
     if not poor:
         return []
     return [
-        f"history: {len(poor)} vehicles have fewer than {least} events in {windows:.0f} windows, such as {_some(poor)}"
+        f"history: {len(poor)} vehicles have fewer than {least} events in {windows:.0f} windows, "
+        f"such as {_some(poor)}"
     ]
 
 
@@ -225,7 +231,8 @@ def check_fence(before: tuple[int, int], after: tuple[int, int], refused: bool) 
     """Check that a session declared dead wrote nothing: (events, versions) before and after."""
     if after != before:
         return [
-            f"fence: a session declared dead wrote {after[0] - before[0]} events and {after[1] - before[1]} versions"
+            f"fence: a session declared dead wrote {after[0] - before[0]} events and "
+            f"{after[1] - before[1]} versions"
         ]
     return (
         []
@@ -240,7 +247,8 @@ def check_health(answer: Mapping[str, Any], states: Mapping[str, str]) -> list[s
     faults = []
     if len(found) != len(states) or dict(found).keys() != states.keys():
         faults.append(
-            f"health: {len(found)} items with {len(dict(found))} devices, instead of {len(states)}, each once"
+            f"health: {len(found)} items with {len(dict(found))} devices, instead of "
+            f"{len(states)}, each once"
         )
     wrong = [f"{device_id} {state}" for device_id, state in found if states.get(device_id) != state]
     if wrong:

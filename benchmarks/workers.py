@@ -129,7 +129,7 @@ async def run_to_end(name: str, command: Sequence[str], environment: Mapping[str
     raise WorkerFailed(f"{name} did not end within {PATIENCE_SECONDS:g} s")
 
 
-# --- In the child -------------------------------------------------------------------------------------------------
+# --- In the child
 
 
 def say(**facts: object) -> None:

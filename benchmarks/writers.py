@@ -62,7 +62,8 @@ class Cost(NamedTuple):
         return (
             f"{self.updates / self.seconds:,.0f} updates/s; for each 1,000 updates: writers "
             f"{1000 * self.writer_cores / thousands:.0f} ms of a core, PostgreSQL "
-            f"{1000 * self.database_cores / thousands:.0f} ms, log {self.log_bytes / thousands / 1024:,.0f} kB"
+            f"{1000 * self.database_cores / thousands:.0f} ms, log "
+            f"{self.log_bytes / thousands / 1024:,.0f} kB"
         )
 
 
@@ -135,7 +136,7 @@ def _update(workspace_id: str, number: int, devices: int) -> CanonicalUpdate:
     return CanonicalUpdate(workspace_id, PROVIDER, name, name, None, readings, at, "bench")
 
 
-# --- One writer -------------------------------------------------------------------------------------------------------
+# --- One writer
 
 
 async def write(dsn: str, number: int, updates: int, devices: int, size: int) -> None:
@@ -161,7 +162,7 @@ async def write(dsn: str, number: int, updates: int, devices: int, size: int) ->
         await trio.to_thread.run_sync(sys.stdin.readline)
 
 
-# --- Several of them --------------------------------------------------------------------------------------------------
+# --- Several of them
 
 
 async def measure(dsn: str, writers: int, updates: int, devices: int, size: int) -> Cost:

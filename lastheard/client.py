@@ -96,7 +96,10 @@ class ApiClient:
         return answer
 
     def _no_api(self, answer: httpx.Response) -> str:
-        return f"{answer.status_code} from {answer.url}, and not in the API's words. Is Lastheard at {self.address}?"
+        return (
+            f"{answer.status_code} from {answer.url}, and not in the API's words. "
+            f"Is Lastheard at {self.address}?"
+        )
 
     def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Yield every page of a list."""

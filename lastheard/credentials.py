@@ -32,7 +32,7 @@ CHECK_SECONDS: Final = 1.0  # for a read within a request, which must not wait l
 
 
 class CredentialReader:
-    """Resolves references of provider connections: `env:LASTHEARD_SECRET_…`, or `file:` inside `folder`."""
+    """Resolves references of connections: `env:LASTHEARD_SECRET_…`, or `file:` in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

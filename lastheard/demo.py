@@ -47,7 +47,8 @@ async def run_demo(settings: Settings, *, seconds: float | None) -> int:
         view.say(f"starting PostgreSQL in {settings.data_dir} (the first time takes a few seconds)")
         async with open_database(settings) as dsn, run_simulator("--demo") as simulated:
             view.say(
-                f"simulated fleets at {simulated.http_url}: {', '.join(t.name for t in simulated.tenants)}"
+                f"simulated fleets at {simulated.http_url}: "
+                f"{', '.join(t.name for t in simulated.tenants)}"
             )
             key = await _prepare(dsn, settings, simulated)
             service = Service(settings, dsn)

@@ -37,7 +37,8 @@ async def open_supervised(
     this raises EmbeddedUnavailable.
     """
     async with open_embedded(data_dir) as server:
-        supervisor = Supervisor("embedded", random=Random(), intensity=intensity)  # noqa: S311 jitter, not secrets
+        random = Random()  # noqa: S311 - jitter, not secrets
+        supervisor = Supervisor("embedded", random=random, intensity=intensity)
 
         async def run() -> None:
             """Return when the server has died or did not start. Either is in the log by then."""

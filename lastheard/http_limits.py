@@ -80,7 +80,8 @@ def _api_address(settings: Settings) -> Address:
 
 def _probe_address(settings: Settings) -> Address:
     remedy = (
-        "The probes need a port of their own, and each shard of one machine another: choose it with --probe-port or "
+        "The probes need a port of their own, and each shard of one machine another: choose it "
+        "with --probe-port or "
         "LASTHEARD_PROBE_PORT (0 picks a free one), or its host with LASTHEARD_PROBE_HOST"
     )
     return Address(settings.probe_host or settings.http_host, settings.probe_port, remedy)

@@ -70,7 +70,8 @@ def _embedded_folder(settings: Settings) -> Path:
     if not settings.embedded:
         raise SettingsError(
             [
-                "no database is configured: set LASTHEARD_DSN=postgresql://user:password@host/database, "
+                "no database is configured: set "
+                "LASTHEARD_DSN=postgresql://user:password@host/database, "
                 "or, on a laptop, use --embedded to run a PostgreSQL of our own in the data folder"
             ]
         )
@@ -146,7 +147,8 @@ async def migrate_database(settings: Settings, *, check_only: bool) -> int:
                 await migrate(dsn)
                 version = await check_schema(database)
         print(
-            f"schema {version.current or 'none'}, this version of Lastheard expects {version.expected}"
+            f"schema {version.current or 'none'}, this version of Lastheard expects "
+            f"{version.expected}"
         )
         return 0 if version.is_known else 1
 

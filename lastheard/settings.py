@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     embedded: Annotated[
         bool,
         Field(
-            description="without a dsn, run a PostgreSQL of our own inside data_dir (laptops and demos)"
+            description="without a dsn, run a PostgreSQL of our own inside data_dir (laptops and "
+            "demos)"
         ),
     ] = False
     data_dir: Annotated[
@@ -54,14 +55,16 @@ class Settings(BaseSettings):
     credentials_dir: Annotated[
         Path | None,
         Field(
-            description="the folder whose files provider connections may refer to; data_dir/credentials when unset"
+            description="the folder whose files provider connections may refer to; "
+            "data_dir/credentials when unset"
         ),
     ] = None
     shard_id: Annotated[
         str,
         Field(
             default_factory=socket.gethostname,
-            description="stable name of this process among the shards of one database; the host's name when unset",
+            description="stable name of this process among the shards of one database; the host's "
+            "name when unset",
         ),
     ]
 
@@ -78,7 +81,8 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             le=65535,
-            description="port the probes (/healthz, /readyz) are answered on; 0 picks a free one; each shard of one "
+            description="port the probes (/healthz, /readyz) are answered on; 0 picks a free one; "
+            "each shard of one "
             "machine needs another",
         ),
     ] = 8081
@@ -88,7 +92,8 @@ class Settings(BaseSettings):
         Field(
             ge=10,
             le=50_000,
-            description="open connections to the API; for one more, the one that has waited longest is closed",
+            description="open connections to the API; for one more, the one that has waited "
+            "longest is closed",
         ),
     ] = 1000
     http_max_connections_per_address: Annotated[
@@ -96,7 +101,8 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=50_000,
-            description="open connections to the API from one address; a trusted proxy has no such limit",
+            description="open connections to the API from one address; a trusted proxy has no such "
+            "limit",
         ),
     ] = 200
     http_max_in_flight: Annotated[
@@ -129,7 +135,8 @@ class Settings(BaseSettings):
     http_trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
         Field(
-            description="networks whose forwarding header is believed, as 10.0.0.0/8,192.0.2.7; none when empty"
+            description="networks whose forwarding header is believed, as 10.0.0.0/8,192.0.2.7; "
+            "none when empty"
         ),
     ] = ()
     http_forwarded_header: Annotated[
@@ -151,7 +158,8 @@ class Settings(BaseSettings):
         Field(
             ge=4,
             le=100,
-            description="database connections of this process, besides one that listens for notices",
+            description="database connections of this process, besides one that listens for "
+            "notices",
         ),
     ] = 8
     api_pool_size: Annotated[
@@ -182,7 +190,8 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=120,
-            description="how long a heartbeat is valid; then others take over a silent shard's work",
+            description="how long a heartbeat is valid; then others take over a silent shard's "
+            "work",
         ),
     ] = 15.0
     drain_seconds: Annotated[
@@ -198,14 +207,16 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=1000,
-            description="concurrent HTTP calls to providers; one workspace has a quarter of them at most",
+            description="concurrent HTTP calls to providers; one workspace has a quarter of them "
+            "at most",
         ),
     ] = 100
 
     outbound_allow: Annotated[
         str,
         Field(
-            description="private hosts and networks that connections may lead to, with commas between: names, "
+            description="private hosts and networks that connections may lead to, with commas "
+            "between: names, "
             "addresses, CIDR; link-local and metadata addresses stay closed"
         ),
     ] = ""
@@ -247,7 +258,8 @@ class Settings(BaseSettings):
     def _check_shard_id(cls, value: str) -> str:
         if not SHARD_ID.fullmatch(value):
             raise ValueError(
-                "use 1 to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+                "use 1 to 63 letters, digits, dots, dashes and underscores, beginning with a "
+                "letter or digit"
             )
         return value
 
@@ -274,7 +286,8 @@ class Settings(BaseSettings):
         same_host = self.probe_host in (None, self.http_host)
         if same_host and self.probe_port == self.http_port != 0:
             raise ValueError(
-                f"LASTHEARD_HTTP_PORT and LASTHEARD_PROBE_PORT are both {self.http_port}: give each its own, or 0"
+                f"LASTHEARD_HTTP_PORT and LASTHEARD_PROBE_PORT are both {self.http_port}: give "
+                "each its own, or 0"
             )
         return self
 
@@ -292,7 +305,8 @@ class Settings(BaseSettings):
     def _check_connections(self) -> Settings:
         if self.collecting_connections < 1:
             raise ValueError(
-                f"LASTHEARD_API_POOL_SIZE={self.api_pool_size} leaves nothing of LASTHEARD_POOL_SIZE={self.pool_size} "
+                f"LASTHEARD_API_POOL_SIZE={self.api_pool_size} leaves nothing of "
+                f"LASTHEARD_POOL_SIZE={self.pool_size} "
                 f"for collecting: at most {self.pool_size - OWN_CONNECTIONS - 1}, or a larger pool"
             )
         return self
@@ -308,14 +322,18 @@ class Settings(BaseSettings):
             >= self.http_max_in_flight
         ):
             raise ValueError(
-                "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_KEY and LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY together must be "
-                f"below LASTHEARD_HTTP_MAX_IN_FLIGHT ({self.http_max_in_flight}), or one key and strangers could take "
+                "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_KEY and LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY "
+                "together must be "
+                f"below LASTHEARD_HTTP_MAX_IN_FLIGHT ({self.http_max_in_flight}), or one key and "
+                "strangers could take "
                 "all places: lower them, or raise it"
             )
         if self.http_max_in_flight_per_address > self.http_max_in_flight_without_key:
             raise ValueError(
-                "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_ADDRESS is above LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY "
-                f"({self.http_max_in_flight_without_key}), of which it is a part: lower it, or raise that"
+                "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_ADDRESS is above "
+                "LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY "
+                f"({self.http_max_in_flight_without_key}), of which it is a part: lower it, or "
+                "raise that"
             )
         return self
 

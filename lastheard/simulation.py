@@ -88,7 +88,8 @@ async def _wait_ready(process: trio.Process) -> Simulated:
             line += chunk
     if not line.endswith(b"\n"):
         raise SimulatorFailed(
-            f"the simulator was not ready within {READY_BUDGET_SECONDS:.0f} s; see its messages above"
+            f"the simulator was not ready within {READY_BUDGET_SECONDS:.0f} s; see its messages "
+            "above"
         )
     facts = orjson.loads(line)
     tenants = tuple(

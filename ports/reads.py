@@ -40,8 +40,11 @@ class EventRow(NamedTuple):
 
 
 class EventPosition(NamedTuple):
-    """Keyset of a device's events. `recorded_at` comes first, as partitions and index do; after the server's clock was
-    set back it does not grow with `sequence`."""
+    """Keyset of a device's events.
+
+    `recorded_at` comes first, as partitions and index do. It does not grow with `sequence` after
+    the server's clock was set back.
+    """
 
     recorded_at: datetime
     sequence: int

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 class Registry(Protocol):
-    """Commands and queries on what is configured (FR-013: against the database, never process memory).
+    """Commands and queries on what is configured.
+
+    They go to the database, never to process memory (FR-013).
 
     Lists are in key order after `after`, at most `limit`; `workspaces=None` means all.
     """
@@ -70,7 +72,7 @@ class Credentials(Protocol):
     """The secrets that provider connections may refer to. Never blocks, never returns a secret."""
 
     def is_of_workspace(self, reference: str, workspace_id: str) -> bool:
-        """Return whether the reference names a file in the workspace's folder, by its text alone."""
+        """Return whether the reference is to a file in the workspace's folder, by text alone."""
         ...
 
     async def explain_unavailable(self, reference: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The feed's history check: right for any coalescing, wrong for any frame that was lost on the way."""
+"""The feed's check of histories: passes for any coalescing, fails for any lost frame."""
 
 from __future__ import annotations
 
