@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -84,6 +84,21 @@ async def test_a_receipt_resolves_after_the_commit_and_not_before(
     await trio.testing.wait_all_tasks_blocked()
     (((outcome,), state),) = versions
     assert (outcome, state and state.version) == ("accepted", 1)
+
+
+async def test_a_bug_in_one_receiver_leaves_the_others_their_receipts(
+    shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, events: list[Any]
+) -> None:
+    def fail(_receipt: object) -> None:
+        raise ZeroDivisionError
+
+    faulty, _ = submission(update("bus-1", 0, soc_percent=10))
+    faulty.resolve = fail
+    shard.ingest.submit_nowait(faulty)
+    reply = shard.send(update("bus-2", 0, soc_percent=20))
+    nursery.start_soon(shard.ingest.run)
+    assert said(await reply.wait()) == ["accepted"]
+    assert "receipt_not_taken" in [event["event"] for event in events]
 
 
 async def test_a_full_lane_refuses_submit_nowait_and_parks_submit(

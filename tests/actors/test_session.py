@@ -90,3 +90,24 @@ async def test_between_two_sessions_a_shard_is_not_trusted(
     assert not keeper.statistics().trusted
     await trio.sleep(1)
     assert (keeper.statistics().trusted, keeper.statistics().rejoined) == (True, 1)
+
+
+async def test_a_session_that_was_declared_dead_is_over_with_its_next_renewal(
+    harness: Harness, shard: Shard, autojump_clock: MockClock
+) -> None:
+    current = CurrentSession()
+    keeper = SessionKeeper(
+        "shard-2",
+        harness.store,
+        current,
+        SharedClock(SystemClock()),
+        shard.random,
+        ttl_seconds=TTL_SECONDS,
+    )
+    session = await keeper.begin(after=None)
+    await trio.sleep(TTL_SECONDS + 1)
+    await harness.store.beat(shard.session, ttl_seconds=TTL_SECONDS, statistics=VitalSigns())
+    assert await harness.store.declare_dead(shard.session) == [session]
+    with trio.fail_after(TTL_SECONDS):
+        await keeper.keep(session, VitalSigns)
+    assert current.session is None

@@ -107,6 +107,8 @@ def test_every_entry_is_complete() -> None:
         assert name == signal.name
         assert signal.old_after_seconds > 0
         assert signal.description.endswith(".")
+        # The unit stands in the reason of a refusal, which is ASCII.
+        assert signal.unit.isascii(), f"{name}: write the unit in ASCII, as degC for °C"
         assert (signal.minimum is None) == (signal.kind != "number")
         assert signal.vss_path is None or signal.vss_path.startswith("Vehicle.")
 

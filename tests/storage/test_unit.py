@@ -252,6 +252,23 @@ def test_a_row_written_while_the_unit_waited_is_read_again() -> None:
     assert dialogue.run(submission(update())) == [["stale"]]
 
 
+def test_a_snapshot_of_another_version_than_its_state_aborts_the_unit() -> None:
+    dialogue = Dialogue(
+        lock_devices=[device_row(version=4, snapshot_version=3)],
+        read_snapshots=[(WORKSPACE, "bus-1", 5, "{}")],
+    )
+    with pytest.raises(VersionMismatch, match="snapshot of bus-1 is at 5, its state at 4"):
+        dialogue.run(submission(update()))
+
+
+def test_items_of_another_epoch_are_in_the_ledger_and_mark_no_device() -> None:
+    owner = Ownership(workspace_resource("harbour"), "shard-1", 6, 1)
+    dialogue = Dialogue()
+    dialogue.run(submission(ownership=owner, invalid=(bad_item(),)))
+    assert list(dialogue.said) == ["fence", "append_rejections"]
+    assert dialogue.said["append_rejections"][3] == ["bus-1"]
+
+
 def test_a_version_that_moved_under_the_lock_aborts_the_unit() -> None:
     with pytest.raises(VersionMismatch, match="device_state"):
         Dialogue(write_device_states=[(0,)]).run(submission(update()))
