@@ -29,10 +29,7 @@ MAX_TEST_NAME: Final = 60
 LONG_NAMES_IN: Final = (
     "tests/actors/",
     "tests/api/",
-    "tests/benchmarks/",
-    "tests/isolation/",
     "tests/runtime/",
-    "tests/storage/",
 )
 CATCHES_EVERYTHING: Final = ("BaseException", "builtins.BaseException", "trio.Cancelled")
 
@@ -45,7 +42,7 @@ def too_long(module: Module) -> list[str]:
 def long_test_name(module: Module) -> list[str]:
     """Find tests, also methods of classes, whose name is too long to be read once."""
     path = str(module.path)
-    if path.startswith(LONG_NAMES_IN) and not path.startswith("tests/storage/contract/"):
+    if path.startswith(LONG_NAMES_IN):
         return []
     return [
         f"{node.lineno}: {node.name} has {len(node.name)} characters; {MAX_TEST_NAME} are allowed"

@@ -94,7 +94,7 @@ async def test_a_tree_without_some_package_is_refused_in_a_sentence(tmp_path: Pa
         await inspect("old", tmp_path)
 
 
-async def test_a_tree_that_cannot_be_imported_is_refused_with_the_reason(tmp_path: Path) -> None:
+async def test_a_tree_that_cannot_be_imported_is_refused_with_reason(tmp_path: Path) -> None:
     for name in REQUIRED:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('too old')\n")
@@ -102,7 +102,7 @@ async def test_a_tree_that_cannot_be_imported_is_refused_with_the_reason(tmp_pat
         await inspect("old", tmp_path)
 
 
-async def test_a_module_that_a_tree_lacks_is_not_taken_from_the_checkout(tmp_path: Path) -> None:
+async def test_a_module_missing_in_a_tree_is_not_taken_from_elsewhere(tmp_path: Path) -> None:
     for name in REQUIRED:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
@@ -110,7 +110,7 @@ async def test_a_module_that_a_tree_lacks_is_not_taken_from_the_checkout(tmp_pat
         await inspect("old", tmp_path)
 
 
-def test_a_tree_comes_before_the_checkout_and_gets_only_what_it_knows(tmp_path: Path) -> None:
+def test_a_tree_comes_first_and_gets_only_settings_that_it_knows(tmp_path: Path) -> None:
     tree = Tree("old", tmp_path, frozenset(["dsn"]))
     environment = tree.environment(dsn="postgresql://here", probe_port="0")
     assert environment["PYTHONPATH"] == f"{tmp_path}:{ROOT}"

@@ -48,7 +48,7 @@ async def test_a_subscription_of_5000_vehicles_is_read_whole(parts: int) -> None
     assert [frame["payload"]["vid"] for frame in frames] == vids
 
 
-async def test_a_large_question_about_the_state_is_read_whole_and_answered() -> None:
+async def test_a_large_request_for_state_is_read_whole_and_answered() -> None:
     async with serving(FEED) as (_, port), httpx.AsyncClient(trust_env=False) as client:
         answer = await client.post(f"http://127.0.0.1:{port}/api/v2/state", content=b"x" * 300_000)
     assert answer.json() == {}

@@ -171,7 +171,7 @@ async def test_an_id_that_only_they_have_is_answered_like_none(
     assert endpoints.touched == []
 
 
-async def test_lists_across_workspaces_name_none_that_the_key_does_not_see(
+async def test_lists_across_workspaces_name_only_those_of_the_key(
     endpoints: Endpoints,
 ) -> None:
     telling = [
@@ -183,7 +183,7 @@ async def test_lists_across_workspaces_name_none_that_the_key_does_not_see(
     assert endpoints.touched == []
 
 
-async def test_every_request_succeeds_for_a_key_that_sees_the_workspace(
+async def test_every_request_succeeds_for_a_key_of_the_workspace(
     endpoints: Endpoints,
 ) -> None:
     """Otherwise the tests above would compare two refusals of something else."""

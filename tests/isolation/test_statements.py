@@ -54,7 +54,7 @@ def test_every_statement_of_a_workspace_has_a_case(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_scenario_answers_as_if_the_other_workspace_were_not_there(
+def test_a_scenario_answers_as_if_there_were_no_other_workspace(
     databases: Databases, name: str
 ) -> None:
     alone, beside = (_once(databases, SCENARIOS[name], beside=flag) for flag in (False, True))
@@ -63,7 +63,7 @@ def test_a_scenario_answers_as_if_the_other_workspace_were_not_there(
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_scenario_changes_and_locks_nothing_of_the_other_workspace(
+def test_a_scenario_does_not_change_or_lock_another_workspace(
     databases: Databases, name: str
 ) -> None:
     beside = _once(databases, SCENARIOS[name], beside=True)

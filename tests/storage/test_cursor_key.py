@@ -35,7 +35,7 @@ async def load_at_once(dsns: list[str]) -> list[bytes]:
     return keys
 
 
-async def test_shards_that_start_at_once_under_different_dsns_get_one_key(dsn: str) -> None:
+async def test_shards_that_start_at_once_with_other_dsns_get_one_key(dsn: str) -> None:
     dsns = [
         f"{dsn}{'&' if '?' in dsn else '?'}application_name=shard-{number}"
         for number in range(SHARDS)
@@ -45,7 +45,7 @@ async def test_shards_that_start_at_once_under_different_dsns_get_one_key(dsn: s
     assert await load_at_once([dsn]) == keys[:1]
 
 
-async def test_the_key_of_another_database_with_the_same_dsn_is_another(
+async def test_another_database_with_the_same_dsn_has_another_key(
     database: Database, dsn: str
 ) -> None:
     async def forget(connection: Connection) -> None:
@@ -87,7 +87,7 @@ async def test_the_table_holds_one_whole_key(
         await database.run(work)
 
 
-async def test_a_database_of_the_release_before_gets_a_key_after_migrating(empty_dsn: str) -> None:
+async def test_migrating_a_database_of_the_last_release_gives_it_a_key(empty_dsn: str) -> None:
     await migrate(empty_dsn)
     (key,) = await load_at_once([empty_dsn])
     assert len(key) == 32

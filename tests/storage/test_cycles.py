@@ -51,7 +51,7 @@ async def take_request(cast: Cast, slow: SlowCommit) -> None:
 
 
 @pytest.mark.parametrize("begin_cycle", [start, take_request])
-async def test_who_abandons_orphans_waits_for_a_start_that_is_not_committed_yet(
+async def test_abandoning_orphans_waits_for_an_uncommitted_start(
     cast: Cast,
     database: Database,
     slow: SlowCommit,

@@ -146,7 +146,7 @@ async def gateway_to(*servers: Server) -> AsyncIterator[Database]:
         await database.aclose()
 
 
-async def test_hosts_are_tried_in_turn_whether_they_refuse_say_nothing_or_only_read(
+async def test_hosts_that_refuse_are_silent_or_only_read_are_skipped(
     servers: tuple[Server, Server],
 ) -> None:
     first, second = servers
@@ -166,7 +166,7 @@ async def test_hosts_are_tried_in_turn_whether_they_refuse_say_nothing_or_only_r
             await database.aclose()
 
 
-async def test_a_server_that_may_write_no_more_is_left_by_the_listener_and_with_it_by_every_idle_connection(
+async def test_the_listener_makes_connections_leave_a_demoted_server(
     servers: tuple[Server, Server],
 ) -> None:
     first, second = servers
@@ -178,7 +178,7 @@ async def test_a_server_that_may_write_no_more_is_left_by_the_listener_and_with_
             assert await database.run(ask_where, readonly=True) == "second"
 
 
-async def test_a_write_that_a_demoted_server_refuses_takes_every_connection_to_the_new_one(
+async def test_a_write_refused_by_a_demoted_server_moves_connections(
     servers: tuple[Server, Server],
 ) -> None:
     first, second = servers
@@ -189,7 +189,7 @@ async def test_a_write_that_a_demoted_server_refuses_takes_every_connection_to_t
         assert database.statistics().expired == 1
 
 
-async def test_a_write_that_a_demoted_server_refuses_takes_the_listener_along_without_waiting_for_its_own_check(
+async def test_a_write_refused_by_a_demoted_server_moves_the_listener(
     servers: tuple[Server, Server],
 ) -> None:
     first, second = servers
@@ -200,7 +200,7 @@ async def test_a_write_that_a_demoted_server_refuses_takes_the_listener_along_wi
             await ear.hears("")
 
 
-async def test_a_server_that_falls_silent_costs_one_call_its_time_and_is_not_asked_again(
+async def test_a_server_that_falls_silent_costs_one_timeout_only(
     servers: tuple[Server, Server],
 ) -> None:
     first, second = servers

@@ -100,7 +100,7 @@ async def test_who_renews_while_it_is_being_declared_dead_lives_on(
     assert (await cast.stores.leases.look(successor)).members == {"shard-1", "shard-2"}
 
 
-async def test_a_renewal_that_meets_the_declaration_at_its_end_finds_itself_dead(
+async def test_a_renewal_that_waits_for_a_declaration_is_over(
     cast: Cast, database: Database, dsn: str
 ) -> None:
     successor, slow = (await begin(cast.stores, "shard-2")).session, SlowCommit(dsn)
@@ -123,7 +123,7 @@ async def test_a_renewal_that_meets_the_declaration_at_its_end_finds_itself_dead
     await slow.aclose()
 
 
-async def test_a_declaration_that_meets_a_renewal_at_its_end_finds_it_alive(
+async def test_a_declaration_that_waits_for_a_renewal_finds_it_alive(
     cast: Cast, database: Database
 ) -> None:
     successor = (await begin(cast.stores, "shard-2")).session
@@ -146,7 +146,7 @@ async def test_a_declaration_that_meets_a_renewal_at_its_end_finds_it_alive(
     )
 
 
-async def test_a_unit_that_stands_still_gives_the_declaration_back_and_hinders_nobody_else(
+async def test_a_unit_that_hangs_delays_its_own_declaration_only(
     cast: Cast, database: Database, dsn: str
 ) -> None:
     successor = (await begin(cast.stores, "shard-2")).session
@@ -188,7 +188,7 @@ async def test_a_claim_passes_by_what_somebody_else_is_changing(
             }
 
 
-async def test_three_claimers_of_a_thousand_leases_never_take_one_twice(
+async def test_three_claimers_of_a_thousand_leases_take_none_twice(
     cast: Cast, database: Database
 ) -> None:
     """A lease that another claimer took and committed after our statement began is no longer free, though its former

@@ -87,7 +87,7 @@ async def test_a_listener_needs_no_slot(listener: Database, nursery: trio.Nurser
     nursery.cancel_scope.cancel()
 
 
-async def test_after_a_lost_connection_the_listener_looks_and_hears_again(
+async def test_after_a_lost_connection_the_listener_works_again(
     listener: Database, database: Database, nursery: trio.Nursery
 ) -> None:
     ear, notices = Ear(), PostgresNotices(listener, Random(1))
@@ -133,7 +133,7 @@ async def test_a_listener_cancelled_at_any_moment_leaves_no_connection(
             pass
 
 
-async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed_by_it(
+async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed(
     listener: Database,
 ) -> None:
     """Both in one tick, as when the fence ends a session while its server goes down: asyncio.wait_for would hang on."""
@@ -164,7 +164,7 @@ async def test_nobody_there_is_away_and_asked_again_with_pauses(
         await absent.aclose()
 
 
-async def test_a_bug_in_the_ear_is_the_callers_and_leaves_no_connection(
+async def test_a_bug_in_the_callback_is_raised_and_ends_its_connection(
     listener: Database, database: Database
 ) -> None:
     def fail(_notice: str) -> None:

@@ -98,13 +98,13 @@ def bound_of(series: dict[int, list[int]]) -> float:
 
 @settings(max_examples=25, deadline=None)
 @given(plan=commands(DIVIDING_AN_HOUR))
-def test_fr_002_mixed_intervals_keep_the_bound_after_any_commands(plan: list[Command]) -> None:
+def test_fr_002_mixed_intervals_keep_the_bound_after_commands(plan: list[Command]) -> None:
     series = trio.run(play, plan)
     assert worst_second_of_all(series) <= bound_of(series)
 
 
 @settings(max_examples=25, deadline=None)
 @given(plan=ANY_THREE.flatmap(lambda three: commands(st.sampled_from(three))))
-def test_fr_002_any_three_intervals_keep_the_bound_however_they_meet(plan: list[Command]) -> None:
+def test_fr_002_any_three_intervals_keep_the_bound(plan: list[Command]) -> None:
     series = trio.run(play, plan)
     assert sum(worst_second(of, interval) for interval, of in series.items()) <= bound_of(series)

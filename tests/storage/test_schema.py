@@ -87,7 +87,7 @@ def test_the_newest_migration_is_the_version_this_code_expects() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == EXPECTED_VERSION
 
 
-async def test_migrating_brings_an_empty_database_to_the_expected_version(empty_dsn: str) -> None:
+async def test_migrating_an_empty_database_makes_the_expected_version(empty_dsn: str) -> None:
     assert await versions(empty_dsn) == (None, EXPECTED_VERSION)
     await migrate(empty_dsn)
     assert await versions(empty_dsn) == (EXPECTED_VERSION, EXPECTED_VERSION)
@@ -98,9 +98,7 @@ async def test_migrating_a_migrated_database_changes_nothing(dsn: str) -> None:
     assert (await versions(dsn)).is_known
 
 
-async def test_a_database_of_the_first_version_is_brought_along_with_what_it_holds(
-    empty_dsn: str, dsn: str
-) -> None:
+async def test_a_database_of_the_first_version_keeps_its_data(empty_dsn: str, dsn: str) -> None:
     def prepare() -> None:
         migrate_blocking(empty_dsn, "0001")
         execute(
@@ -129,7 +127,7 @@ async def test_a_database_of_the_first_version_is_brought_along_with_what_it_hol
         await database.aclose()
 
 
-async def test_a_migration_that_fails_leaves_those_before_it_and_the_next_start_goes_on(
+async def test_a_failed_migration_keeps_those_before_it_and_can_go_on(
     empty_dsn: str,
 ) -> None:
     def prepare() -> None:
@@ -161,7 +159,7 @@ WHERE NOT l.granted AND d.datname = current_database()
     ("version", "first", "then"),
     [("0002", "UPDATE sessions SET epoch = 1", EDGE), ("0003", READ_CYCLES, TOUCH_CYCLES)],
 )
-async def test_what_is_in_flight_goes_on_while_a_migration_waits_for_it(
+async def test_statements_in_flight_go_on_while_a_migration_waits(
     empty_dsn: str, version: str, first: str, then: str
 ) -> None:
     """A unit takes sessions before all other tables; who starts a cycle reads the others before it writes."""
@@ -206,7 +204,7 @@ def test_an_unknown_schema_is_refused_and_the_remedy_named(current: str | None) 
     assert refusal.value.permanent
 
 
-async def test_ordinals_are_given_anew_within_each_interval_in_their_order(empty_dsn: str) -> None:
+async def test_ordinals_are_given_anew_within_each_interval_in_order(empty_dsn: str) -> None:
     """Before 0006 all workspaces shared one series, inactive ones too."""
     rows = [
         ("a", 300, True),
@@ -251,9 +249,7 @@ async def test_ordinals_are_given_anew_within_each_interval_in_their_order(empty
         "ordinal = 1",  # the other one's
     ],
 )
-def test_the_schema_holds_that_active_workspaces_have_ordinals_of_their_own(
-    dsn: str, change: str
-) -> None:
+def test_the_schema_demands_unique_ordinals_of_active_workspaces(dsn: str, change: str) -> None:
     insert = "INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since) VALUES"
     execute(dsn, f"{insert} ('a', 'A', 0, now()), ('b', 'B', 1, now())")
     with pytest.raises((asyncpg.CheckViolationError, asyncpg.UniqueViolationError)):
@@ -268,7 +264,7 @@ OLD_LEASES = (
 )
 
 
-async def test_leases_take_the_spelling_of_events_and_keep_their_tokens(empty_dsn: str) -> None:
+async def test_leases_take_the_spelling_of_events_and_keep_tokens(empty_dsn: str) -> None:
     def prepare() -> list[tuple[object, ...]]:
         migrate_blocking(empty_dsn, "0006")
         insert = "INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since) VALUES"

@@ -159,7 +159,7 @@ async def test_pgbouncer_that_ignores_our_settings_is_refused_for_good(dsn: str)
 
 
 @needs_pgbouncer
-async def test_pgbouncer_by_the_session_serves_when_the_role_brings_the_timeouts(
+async def test_pgbouncer_by_session_works_if_the_role_has_timeouts(
     bounded_dsn: str,
 ) -> None:
     async with (

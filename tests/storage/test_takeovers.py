@@ -200,7 +200,7 @@ async def populate(stores: Stores) -> None:
         await stores.registry.put_devices(workspace_id, [draft(bus) for bus in BUSES])
 
 
-async def test_no_takeover_leaves_a_gap_a_double_or_a_word_from_the_dead(
+async def test_no_takeover_leaves_a_gap_a_double_or_a_late_write(
     shards: list[Shard], database: Database
 ) -> None:
     history, stores = History(), make_postgres_stores(database)

@@ -94,7 +94,7 @@ def test_the_twin_knows_every_statement_of_the_unit_and_no_other() -> None:
     assert steps == {*STEPS, "read_snapshots"}
 
 
-async def test_rows_at_another_version_than_the_unit_read_are_not_written(
+async def test_rows_of_another_version_than_was_read_are_not_written(
     world: World, store: MemoryStore
 ) -> None:
     statements = UnitStatements(UnitTables(store.tables), lambda: world.now, RowLocks())
@@ -137,7 +137,7 @@ async def test_who_listens_to_a_twin_hears_of_its_coming_back(store: MemoryStore
 
 
 @pytest.mark.parametrize(("after", "version"), [(True, 1), (False, 0)])
-async def test_a_lost_commit_was_carried_out_or_not_and_the_last_unit_tells(
+async def test_the_last_unit_tells_if_a_lost_commit_was_carried_out(
     world: World, store: MemoryStore, *, after: bool, version: int
 ) -> None:
     store.lose_commit(after=after)
@@ -205,7 +205,7 @@ async def test_writers_wait_for_a_paused_unit_but_not_for_ever(
 
 
 @pytest.mark.parametrize("failing", STEPS)
-async def test_a_unit_that_fails_at_any_statement_leaves_nothing_behind(
+async def test_a_unit_that_fails_at_any_statement_leaves_nothing(
     world: World, store: MemoryStore, failing: str
 ) -> None:
     parts = await everything_at_once(world)
@@ -226,7 +226,7 @@ async def test_a_unit_that_fails_at_any_statement_leaves_nothing_behind(
     assert await world.outcomes() == ["running"]
 
 
-async def test_a_cancelled_unit_leaves_nothing_behind_and_gives_up_its_turn(
+async def test_a_cancelled_unit_leaves_nothing_and_gives_up_its_turn(
     world: World, store: MemoryStore
 ) -> None:
     pen = Pen("append_events")
@@ -244,7 +244,7 @@ async def test_a_cancelled_unit_leaves_nothing_behind_and_gives_up_its_turn(
     ]
 
 
-async def test_without_a_partition_for_the_day_events_are_refused_and_nobodys_data_is_to_blame(
+async def test_a_missing_partition_refuses_events_but_blames_no_data(
     world: World, clock: TickingClock
 ) -> None:
     clock.now += timedelta(days=2)
@@ -254,7 +254,7 @@ async def test_without_a_partition_for_the_day_events_are_refused_and_nobodys_da
     assert await world.send(world.update("bus-1", world.now, soc_percent=50.0)) == ["accepted"]
 
 
-async def test_retention_drops_whole_days_of_events_and_the_history_ends_there(
+async def test_retention_drops_whole_days_and_the_history_ends_there(
     world: World, clock: TickingClock
 ) -> None:
     await world.send(world.update("bus-1", world.now, soc_percent=50.0))

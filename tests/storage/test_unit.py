@@ -252,7 +252,7 @@ def test_a_row_written_while_the_unit_waited_is_read_again() -> None:
     assert dialogue.run(submission(update())) == [["stale"]]
 
 
-def test_a_snapshot_of_another_version_than_its_state_aborts_the_unit() -> None:
+def test_a_snapshot_whose_version_differs_from_its_state_aborts() -> None:
     dialogue = Dialogue(
         lock_devices=[device_row(version=4, snapshot_version=3)],
         read_snapshots=[(WORKSPACE, "bus-1", 5, "{}")],
@@ -261,7 +261,7 @@ def test_a_snapshot_of_another_version_than_its_state_aborts_the_unit() -> None:
         dialogue.run(submission(update()))
 
 
-def test_items_of_another_epoch_are_in_the_ledger_and_mark_no_device() -> None:
+def test_items_of_another_epoch_are_recorded_and_mark_no_device() -> None:
     owner = Ownership(workspace_resource("harbour"), "shard-1", 6, 1)
     dialogue = Dialogue()
     dialogue.run(submission(ownership=owner, invalid=(bad_item(),)))

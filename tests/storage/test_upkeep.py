@@ -39,7 +39,7 @@ def test_only_whole_days_before_the_oldest_kept_are_expired() -> None:
     assert find_expired(names(-3, -2, -1, 0), TODAY - timedelta(days=1)) == names(-3, -2)
 
 
-async def test_a_new_database_is_not_ready_until_its_partitions_are_made(
+async def test_a_new_database_is_not_ready_before_it_has_partitions(
     postgres_stores: Stores,
 ) -> None:
     assert await postgres_stores.reads.check_ready() == -1
@@ -63,7 +63,7 @@ async def test_a_partition_made_apart_gets_the_index_of_its_table(
     assert await database.run(lambda connection: connection.fetchval(statement)) == 1
 
 
-async def test_old_partitions_cycles_and_rejections_are_dropped_and_young_ones_kept(
+async def test_only_old_partitions_cycles_and_rejections_are_dropped(
     postgres_stores: Stores, database: Database
 ) -> None:
     cast = await populate(postgres_stores)
@@ -128,7 +128,7 @@ async def test_retention_finds_what_is_old_by_an_index(
     assert "Index Cond" in plan.partition(index)[2]
 
 
-async def test_the_newest_good_cycle_and_rejections_of_one_reason_are_found_by_an_index(
+async def test_an_index_finds_the_newest_good_cycle_and_one_reason(
     database: Database,
 ) -> None:
     classes: list[list[Any]] = [[]] * 8
@@ -157,7 +157,7 @@ OLD_REJECTIONS = """
 """
 
 
-async def test_one_chore_that_fails_does_not_keep_retention_from_the_others(
+async def test_a_chore_that_fails_does_not_keep_others_from_running(
     postgres_stores: Stores, database: Database
 ) -> None:
     await database.run(lambda connection: connection.execute(OLD_REJECTIONS))

@@ -49,7 +49,7 @@ def kill_cluster(pid: int) -> None:
 # Start and stop
 
 
-async def test_a_first_start_makes_a_database_and_a_stop_leaves_no_process(empty_dir: Path) -> None:
+async def test_a_first_start_makes_a_database_and_a_stop_ends_it(empty_dir: Path) -> None:
     async with running(server_on(empty_dir)) as server:
         assert await query(server, "SELECT current_database()") == ["lastheard"]
         assert await query(server, "SHOW server_encoding") == ["UTF8"]
@@ -59,7 +59,7 @@ async def test_a_first_start_makes_a_database_and_a_stop_leaves_no_process(empty
     assert processes_of(empty_dir) == []
 
 
-async def test_clients_reach_it_by_its_dsn_whatever_their_environment_says(
+async def test_clients_reach_it_by_its_dsn_in_any_environment(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPORT", "1")
@@ -77,7 +77,7 @@ async def test_clients_reach_it_by_its_dsn_whatever_their_environment_says(
         assert await trio.to_thread.run_sync(asyncio.run, who(server.dsn)) == "postgres@lastheard"
 
 
-async def test_a_production_server_is_durable_and_closed_to_the_network(data_dir: Path) -> None:
+async def test_a_real_server_is_durable_and_closed_to_the_network(data_dir: Path) -> None:
     async with open_embedded(data_dir) as server:
         socket = Path(str(server.statistics().socket))
         rows = [
@@ -144,7 +144,7 @@ async def test_a_second_starter_is_told_who_holds_the_folder(data_dir: Path) -> 
         assert await first.is_alive()
 
 
-async def test_after_our_own_crash_the_server_is_adopted_and_then_stopped(
+async def test_after_our_own_crash_the_server_is_adopted_then_stopped(
     data_dir: Path, log: LogCapture
 ) -> None:
     orphan = await crash_after_start(data_dir)
@@ -196,7 +196,7 @@ async def crash_after_start(data_dir: Path) -> int:
 # Crashes (T4)
 
 
-async def test_after_a_crash_of_the_server_it_is_started_again_with_every_acknowledged_row(
+async def test_a_crashed_server_restarts_with_every_acknowledged_row(
     data_dir: Path,
 ) -> None:
     async with open_embedded(data_dir) as server, trio.open_nursery() as nursery:
@@ -265,7 +265,7 @@ def stranger(request: pytest.FixtureRequest) -> Iterator[tuple[str, subprocess.P
         process.kill()
 
 
-async def test_a_stale_pid_file_neither_stops_a_start_nor_hurts_whom_it_names(
+async def test_a_stale_pid_file_harms_no_start_and_no_other_process(
     data_dir: Path, stranger: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
     kind, process = stranger
@@ -277,7 +277,7 @@ async def test_a_stale_pid_file_neither_stops_a_start_nor_hurts_whom_it_names(
     assert (process.poll() is None) == (kind == "a living process")
 
 
-async def test_a_pid_file_that_names_the_server_of_another_folder_hurts_neither(
+async def test_a_pid_file_with_another_folders_server_harms_neither(
     data_dir: Path,
 ) -> None:
     async with running(server_on(data_dir / "other")) as other:
@@ -301,7 +301,7 @@ def leave_pid_file(data_dir: Path, claimed: str) -> None:
         shutil.chown(home / name, *(lambda info: (info.st_uid, info.st_gid))(home.stat()))
 
 
-async def test_a_server_whose_pid_file_was_overwritten_is_ended_before_the_next_one_starts(
+async def test_a_server_whose_pid_file_is_lost_ends_before_the_next(
     data_dir: Path, log: LogCapture
 ) -> None:
     orphan = await crash_after_start(data_dir)
@@ -316,7 +316,7 @@ async def test_a_server_whose_pid_file_was_overwritten_is_ended_before_the_next_
 # Cancellation
 
 
-async def test_a_start_cancelled_at_any_instant_leaves_no_process_and_no_half_made_cluster(
+async def test_a_cancelled_start_leaves_no_process_or_partial_cluster(
     empty_dir: Path,
 ) -> None:
     for instant in CANCEL_AFTER_SECONDS:

@@ -36,7 +36,7 @@ only_root = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("name", ["x" * 120, "a folder, with 'signs'"])
-async def test_a_folder_whose_socket_path_would_not_do_gets_a_short_one(
+async def test_a_folder_with_a_long_socket_path_gets_a_short_one(
     empty_dir: Path, name: str
 ) -> None:
     async with running(server_on(empty_dir / name)) as server:
@@ -48,7 +48,7 @@ async def test_a_folder_whose_socket_path_would_not_do_gets_a_short_one(
 
 
 @only_root
-async def test_as_root_a_closed_folder_is_left_closed_and_the_data_lives_elsewhere(
+async def test_as_root_a_closed_folder_stays_closed_and_has_no_data(
     empty_dir: Path,
 ) -> None:
     closed = empty_dir / "closed"
