@@ -23,7 +23,7 @@ from domain.registry import DeviceDraft, NotFound
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from ports.registry import Registry
@@ -133,7 +133,6 @@ async def configure_fleet(
     credentials_dir: Path,
     policy: Policy,
     poll_interval_seconds: int,
-    extra_vehicles: Sequence[str] = (),
 ) -> int:
     """Configure a tenant as a workspace: its connection, its credential's file, its devices.
 
@@ -159,9 +158,7 @@ async def configure_fleet(
             credential=_write_secret(credentials_dir / tenant.name, tenant.credential),
         )
     )
-    vehicles = await list_vehicles(simulated, tenant) + [
-        (vid, f"{vid} (not fitted)") for vid in extra_vehicles
-    ]
+    vehicles = await list_vehicles(simulated, tenant)
     await _retire_all(registry, workspace_id)
     drafts = [
         DeviceDraft(

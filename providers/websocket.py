@@ -22,7 +22,7 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.answers import describe_answer, error_code_of, media_type_of, no_error_code
 from providers.faults import MAX_REASON, describe_target, fault_for_refusal, fault_for_status
-from providers.websocket_frames import IdleFrames, open_connection
+from providers.websocket_frames import IdleFrames, SocketLimits, open_connection
 from runtime.exception_groups import first_leaf
 from runtime.outbound import OutboundRefused
 
@@ -178,9 +178,7 @@ class WebSocketOpener:
             extra_headers=[
                 (name.encode(), value.encode()) for name, value in self._endpoint.headers.items()
             ],
-            message_queue_size=MESSAGE_QUEUE_SIZE,
-            max_message_size=MAX_MESSAGE_SIZE,
-            receive_buffer_size=RECEIVE_BUFFER_BYTES,
+            limits=SocketLimits(MESSAGE_QUEUE_SIZE, MAX_MESSAGE_SIZE, RECEIVE_BUFFER_BYTES),
         )
 
     async def _say_goodbye(self, connection: WebSocketConnection) -> None:

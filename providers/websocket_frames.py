@@ -8,7 +8,7 @@ time. Second, the body of a refused handshake is collected without end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 from trio_websocket import WebSocketConnection
@@ -31,6 +31,14 @@ class IdleFrames(Exception):
     """The server sends more frames without a message than any purpose needs."""
 
 
+class SocketLimits(NamedTuple):
+    """Bounds of one connection. When the queue is full, the library stops reading."""
+
+    queued_messages: int
+    message_bytes: int  # the largest message
+    receive_bytes: int  # one read of the socket
+
+
 async def open_connection(
     nursery: trio.Nursery,
     stream: trio.abc.Stream,
@@ -38,9 +46,7 @@ async def open_connection(
     path: str,
     *,
     extra_headers: Sequence[tuple[bytes, bytes]],
-    message_queue_size: int,
-    max_message_size: int,
-    receive_buffer_size: int,
+    limits: SocketLimits,
 ) -> WebSocketConnection:
     """Shake hands as a client and return the connection. The caller's deadline applies.
 
@@ -54,9 +60,9 @@ async def open_connection(
         path=path,
         client_subprotocols=None,
         client_extra_headers=list(extra_headers),
-        message_queue_size=message_queue_size,
-        max_message_size=max_message_size,
-        receive_buffer_size=receive_buffer_size,
+        message_queue_size=limits.queued_messages,
+        max_message_size=limits.message_bytes,
+        receive_buffer_size=limits.receive_bytes,
     )
     nursery.start_soon(connection._reader_task)
     await connection._open_handshake.wait()  # the caller's deadline applies

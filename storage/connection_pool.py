@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from storage.connecting import Connection, SessionBounds
+    from storage.timeouts import Timeouts
 
 E = TypeVar("E", bound=Exception)
 
@@ -62,16 +63,13 @@ class ConnectionPool:
         bounds: SessionBounds,
         counts: DatabaseCounts,
         family: list[ConnectionPool],
-        *,
-        connect_timeout: float,
-        command_timeout: float,
+        timeouts: Timeouts,
     ) -> None:
         """`family`: all pools on the same server; this one joins them."""
         self._dsn = dsn
         self._bounds = bounds
         self._counts = counts
-        self._connect_timeout = connect_timeout
-        self._command_timeout = command_timeout
+        self._timeouts = timeouts
         self._hosts: list[str] = []  # of the DSN; the one that accepted last is first
         self._idle: list[PooledConnection] = []
         self._generation = 0
@@ -102,8 +100,8 @@ class ConnectionPool:
             connection = await open_session(
                 self._hosts,
                 self._bounds,
-                connect_timeout=self._connect_timeout,
-                command_timeout=self._command_timeout,
+                connect_timeout=self._timeouts.connect,
+                command_timeout=self._timeouts.command,
             )
         except ValueError as error:
             refusal = DatabaseRefused("dsn", str(error), permanent=True)

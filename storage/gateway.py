@@ -7,8 +7,8 @@ banned: a cancelled trio scope cancels the wrapped `__aexit__` before its first 
 connection is lost for good.
 
 Cancellation over the bridge is cooperative, so each wait is bounded inside asyncio as well:
-connecting, acquiring, every command (`command_timeout` here, `statement_timeout` a second less on
-the server), and the clean-up afterwards.
+connecting, acquiring, every command (here, and a second less on the server), and the clean-up
+afterwards. storage/timeouts.py has the figures.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from storage.faults import DatabaseAway
 from storage.hosts import each_host
 from storage.listening import listen_until_demoted
 from storage.pool_statistics import DatabaseStatistics
+from storage.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from storage.transactions import READ, WRITE, Transactions
 
 if TYPE_CHECKING:
@@ -82,33 +83,26 @@ class Database:
         *,
         pool_size: int = 4,
         application_name: str = "lastheard",
-        connect_timeout: float = 5.0,
-        acquire_timeout: float = 5.0,
-        statement_timeout: float = 5.0,
-        command_timeout: float = 6.0,
-        lock_timeout: float = 2.0,
-        cleanup_timeout: float = 1.0,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
         family: list[ConnectionPool] | None = None,
     ) -> None:
-        """All times are in seconds.
+        """`family`: the pools of the other Databases on the same server; this one's joins them.
 
-        `cleanup_timeout`: how long a cancelled or failed call may take to leave its session clean,
-        or to learn how its COMMIT ended. After that its connection is closed. `family`: the pools
-        of the other Databases on the same server; this one's joins them. If one of them finds the
-        server gone or demoted, that holds for all.
+        If one of them finds the server gone or demoted, that holds for all.
         """
         self._slots = trio.CapacityLimiter(pool_size)
-        self._acquire_timeout = acquire_timeout
+        self._acquire_seconds = timeouts.acquire
         self._counts = DatabaseCounts()
         self._pool = ConnectionPool(
             dsn,
-            SessionBounds(application_name, statement_timeout, lock_timeout),
+            SessionBounds(application_name, timeouts.statement, timeouts.lock),
             self._counts,
             [] if family is None else family,
-            connect_timeout=connect_timeout,
-            command_timeout=command_timeout,
+            timeouts,
         )
-        self._transactions = Transactions(self._pool, self._counts, cleanup_timeout=cleanup_timeout)
+        self._transactions = Transactions(
+            self._pool, self._counts, cleanup_seconds=timeouts.cleanup
+        )
 
     async def run(
         self,
@@ -128,7 +122,7 @@ class Database:
         breaks, nobody knows whether its last statement took effect.
 
         Raises DatabaseAway (CommitInDoubt is one), DatabaseRefused or UnitPoisoned. Cancellable: it
-        then returns within `cleanup_timeout`. If a COMMIT had been sent and is answered within that
+        then returns within the time for cleanup. If a COMMIT had been sent and is answered within that
         time, it returns the answer of `work`.
         """
         self._require_open()
@@ -190,8 +184,8 @@ class Database:
             raise RuntimeError("this Database has been closed")
 
     async def _take_slot(self) -> None:
-        with trio.move_on_after(self._acquire_timeout) as waiting:
+        with trio.move_on_after(self._acquire_seconds) as waiting:
             await self._slots.acquire()
         if waiting.cancelled_caught:
-            message = f"no connection became free within {self._acquire_timeout:g} s"
+            message = f"no connection became free within {self._acquire_seconds:g} s"
             raise self._counts.note(DatabaseAway(message, retry_after=0.5))

@@ -1,7 +1,7 @@
 """One call's work on one connection: its attempts, its transaction, and the cleaning up.
 
 Owns COMMIT, and what is known when its answer is lost. All of it runs in asyncio, where every wait
-has a bound of its own: each command (`command_timeout`, and `statement_timeout` on the server), and
+has a bound of its own: each command (`command`, and `statement` on the server), and
 the clean-up. A connection is used again only after a round trip has shown that its session is in
 order.
 """
@@ -39,11 +39,11 @@ class Transactions:
     """Performs calls on the connections of one pool."""
 
     def __init__(
-        self, pool: ConnectionPool, counts: DatabaseCounts, *, cleanup_timeout: float
+        self, pool: ConnectionPool, counts: DatabaseCounts, *, cleanup_seconds: float
     ) -> None:
         self._pool = pool
         self._counts = counts
-        self._cleanup_timeout = cleanup_timeout
+        self._cleanup_seconds = cleanup_seconds
 
     async def perform(
         self, work: Callable[[Connection], Awaitable[T]], begin: str | None, *, fresh: bool
@@ -98,7 +98,7 @@ class Transactions:
             try:
                 status = await asyncio.shield(sent)
             except asyncio.CancelledError:
-                status = await asyncio.wait_for(sent, self._cleanup_timeout)
+                status = await asyncio.wait_for(sent, self._cleanup_seconds)
         except FAILURES as error:
             if changes and not was_answered(error):
                 self._counts.commits_unknown += 1
@@ -112,7 +112,7 @@ class Transactions:
     async def _clean_up(self, pooled: PooledConnection, error: BaseException) -> None:
         """Keep the connection of a call that failed, or close it.
 
-        It is kept if one round trip within `cleanup_timeout` proves the session clean.
+        It is kept if one round trip within `cleanup_seconds` proves the session clean.
         """
         lost = is_lost(sqlstate_of(error))
         if lost or isinstance(error, (TimeoutError, CommitInDoubt)):
@@ -125,7 +125,7 @@ class Transactions:
         try:
             if not in_doubt:
                 rollback = pooled.connection.execute("ROLLBACK")
-                await asyncio.wait_for(rollback, self._cleanup_timeout)
+                await asyncio.wait_for(rollback, self._cleanup_seconds)
                 clean = True
         except FAILURES:
             pass

@@ -12,6 +12,7 @@ import trio
 
 from lastheard.simulation import run_simulator
 from storage.gateway import Database
+from storage.timeouts import Timeouts
 from tests.processes.fleets import make_fleets, make_key
 from tests.processes.shard import PREFIX, Shard, open_shard
 
@@ -98,7 +99,7 @@ async def keys_locked(dsn: str) -> AsyncIterator[None]:
         await other.run(hold, in_transaction=False, deadline_seconds=60)
 
     async with (
-        aclosing(Database(dsn, pool_size=1, command_timeout=60)) as other,
+        aclosing(Database(dsn, pool_size=1, timeouts=Timeouts(command=60))) as other,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(run)

@@ -16,6 +16,7 @@ from storage.embedded import EmbeddedPostgres
 from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
 from storage.notices import CHANNEL, PostgresNotices
+from storage.timeouts import Timeouts
 from tests.conftest import execute, fetch
 from tests.postgres import FAST_SETTINGS, public_folder
 from tests.storage.proxy import open_proxy
@@ -161,7 +162,7 @@ async def test_hosts_that_refuse_are_silent_or_only_read_are_skipped(
         ):
             silent.freeze()
             dsn = several(refusing.getsockname()[1], silent.port, reading.port, good.port)
-            database = Database(dsn, connect_timeout=2)
+            database = Database(dsn, timeouts=Timeouts(connect=2))
             assert await database.run(write_where) == "second"
             await database.aclose()
 
@@ -210,7 +211,7 @@ async def test_a_server_that_falls_silent_costs_one_timeout_only(
         open_proxy(second.dsn) as good,
     ):
         dsn = several(falling_silent.port, good.port)
-        database = Database(dsn, pool_size=3, connect_timeout=4, command_timeout=0.5)
+        database = Database(dsn, pool_size=3, timeouts=Timeouts(connect=4, command=0.5))
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(

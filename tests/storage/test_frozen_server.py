@@ -9,6 +9,7 @@ import trio
 
 from storage.faults import CommitInDoubt, DatabaseAway
 from storage.gateway import Database, open_bridge
+from storage.timeouts import Timeouts
 from tests.storage.proxy import open_proxy
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ def impatient(dsn: str, *, command_timeout: float = 0.3) -> Database:
     return Database(
         dsn,
         pool_size=1,
-        connect_timeout=0.3,
-        command_timeout=command_timeout,
-        acquire_timeout=0.3,
-        cleanup_timeout=0.2,
+        timeouts=Timeouts(connect=0.3, command=command_timeout, acquire=0.3, cleanup=0.2),
     )
 
 

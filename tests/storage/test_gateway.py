@@ -13,6 +13,7 @@ from ports.ingest import UnitPoisoned
 from storage.bridge import BridgeStatistics
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.gateway import Database, open_bridge
+from storage.timeouts import Timeouts
 from storage.transactions import WRITE
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ CREATE = "CREATE TABLE notes (note_id integer PRIMARY KEY, text text)"
 async def single(dsn: str) -> AsyncIterator[Database]:
     """A Database with one connection, so that a lost one is noticed at once, and a table."""
     async with open_bridge():
-        database = Database(dsn, pool_size=1, cleanup_timeout=0.5)
+        database = Database(dsn, pool_size=1, timeouts=Timeouts(cleanup=0.5))
         await database.run(lambda connection: connection.execute(CREATE))
         yield database
         await database.aclose()
@@ -166,7 +167,7 @@ async def test_every_other_refusal_is_an_environment_fault(
 
 async def test_a_statement_over_its_time_is_stopped_by_the_server(dsn: str) -> None:
     async with open_bridge():
-        database = Database(dsn, pool_size=1, statement_timeout=0.05)
+        database = Database(dsn, pool_size=1, timeouts=Timeouts(statement=0.05))
         with pytest.raises(DatabaseAway, match="57014"):
             await database.run(lambda connection: connection.execute("SELECT pg_sleep(5)"))
         assert database.statistics().opened == 1
@@ -175,7 +176,7 @@ async def test_a_statement_over_its_time_is_stopped_by_the_server(dsn: str) -> N
 
 async def test_a_caller_waits_for_a_connection_only_so_long(dsn: str) -> None:
     async with open_bridge():
-        database = Database(dsn, pool_size=1, acquire_timeout=0.05)
+        database = Database(dsn, pool_size=1, timeouts=Timeouts(acquire=0.05))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
                 database.run, lambda connection: connection.execute("SELECT pg_sleep(5)")
@@ -306,7 +307,7 @@ async def test_a_call_cancelled_at_any_moment_returns_its_connection(
 ) -> None:
     """From the first bytes of connecting to the answer of COMMIT, every 0.25 ms."""
     async with open_bridge():
-        database = Database(dsn, pool_size=1, cleanup_timeout=0.5)
+        database = Database(dsn, pool_size=1, timeouts=Timeouts(cleanup=0.5))
         with trio.move_on_after(fraction * 0.000_25):
             await database.run(lambda connection: connection.execute("SELECT pg_sleep(0.001)"))
         with trio.fail_after(1):

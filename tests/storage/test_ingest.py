@@ -14,6 +14,7 @@ import trio
 from ports.ingest import CommitUnknown, UnitPoisoned
 from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
+from storage.timeouts import Timeouts
 from tests.conftest import Stores, make_postgres_stores
 from tests.storage.fixtures import WORKSPACE, Cast, begin, draft, populate, submission
 from tests.storage.proxy import Proxy, open_proxy
@@ -130,7 +131,7 @@ async def test_a_missing_partition_is_an_environment_fault(cast: Cast, database:
 @pytest.fixture
 async def lossy(dsn: str) -> AsyncIterator[tuple[Proxy, Cast]]:
     async with open_proxy(dsn) as proxy, open_bridge():
-        database = Database(proxy.dsn, pool_size=2, command_timeout=1, cleanup_timeout=0.5)
+        database = Database(proxy.dsn, pool_size=2, timeouts=Timeouts(command=1, cleanup=0.5))
         yield proxy, await populate(make_postgres_stores(database))
         await database.aclose()
 
@@ -232,7 +233,7 @@ async def test_two_writers_on_the_same_devices_leave_no_gap(cast: Cast, database
 async def test_a_device_locked_for_too_long_gives_the_unit_back(
     cast: Cast, database: Database, dsn: str
 ) -> None:
-    impatient = Database(dsn, pool_size=1, lock_timeout=0.1)
+    impatient = Database(dsn, pool_size=1, timeouts=Timeouts(lock=0.1))
     locked = trio.Event()
 
     async def hold(connection: Connection) -> None:

@@ -15,6 +15,7 @@ from storage.faults import DatabaseAway
 from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
 from storage.queries import sql
+from storage.timeouts import Timeouts
 from tests.conftest import make_postgres_stores
 from tests.storage.fixtures import WORKSPACE, Cast, begin, populate
 from tests.storage.pauses import SlowCommit, wait_until_somebody_waits_for_a_lock
@@ -151,7 +152,7 @@ async def test_a_unit_that_hangs_delays_its_own_declaration_only(
 ) -> None:
     successor = (await begin(cast.stores, "shard-2")).session
     await execute(database, EXPIRE)
-    impatient = Database(dsn, pool_size=1, lock_timeout=0.3)
+    impatient = Database(dsn, pool_size=1, timeouts=Timeouts(lock=0.3))
     async with trio.open_nursery() as nursery:
 
         async def declare() -> None:

@@ -12,6 +12,7 @@ import trio.testing
 from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
 from storage.notices import CHANNEL, BoxStatistics, NoticeBox, PostgresNotices
+from storage.timeouts import Timeouts
 from tests.storage.proxy import open_proxy
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ async def test_after_a_lost_connection_the_listener_works_again(
 async def test_a_dead_connection_is_noticed_by_the_check(dsn: str, nursery: trio.Nursery) -> None:
     """Nothing ends it: no packet comes any more. Only asking tells."""
     async with open_proxy(dsn) as proxy, open_bridge():
-        listener = Database(proxy.dsn, pool_size=1, connect_timeout=0.5, command_timeout=0.3)
+        listener = Database(proxy.dsn, pool_size=1, timeouts=Timeouts(connect=0.5, command=0.3))
         ear, notices = Ear(), PostgresNotices(listener, Random(1), check_seconds=0.1)
         async with trio.open_nursery() as inner:
             inner.start_soon(notices.listen, ear)
