@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
     from hypercorn.trio.worker_context import WorkerContext
 
-    from api.connection_table import ConnectionEntry, ConnectionTable
-    from api.traffic import HttpTraffic
+    from api.connection_table import ConnectionEntry
+    from api.server import ListenerParts
 
 # In the scope's state: the function that notes in the table that a request came with a good key.
 SHOW_KEY = "lastheard.show_key"
@@ -50,9 +50,7 @@ class Connection(TCPServer):
         context: WorkerContext,
         stream: trio.SocketStream,
         *,
-        write_seconds: float,
-        traffic: HttpTraffic,
-        table: ConnectionTable,
+        parts: ListenerParts,
         entry: ConnectionEntry,
     ) -> None:
         # Hypercorn's annotation names TLS streams only, but its code takes plain ones too. TLS ends
@@ -60,10 +58,10 @@ class Connection(TCPServer):
         state = ConnectionState({SHOW_KEY: self._show_key})
         super().__init__(app, config, context, state, cast("Any", stream))
         self._socket = stream.socket
-        self._write_seconds = write_seconds
-        self._traffic = traffic
+        self._write_seconds = parts.limits.write_seconds
+        self._traffic = parts.traffic
         self._reading = trio.CancelScope()
-        self._table = table
+        self._table = parts.table
         self._entry = entry
         self._tasks: trio.CancelScope | None = None
         self._over = False

@@ -78,6 +78,17 @@ PROBE_LIMITS = ServerLimits(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ListenerParts:
+    """The limits, counters and table that all connections of one listener share."""
+
+    limits: ServerLimits
+    traffic: HttpTraffic
+    table: ConnectionTable
+    # Closes a connection, of this listener or of another, when no file descriptor is left.
+    make_room: Callable[[], bool]
+
+
 async def serve_http(
     app: QuartTrio,
     *,
@@ -85,10 +96,7 @@ async def serve_http(
     port: int,
     stop: trio.Event,
     graceful_seconds: float,
-    limits: ServerLimits | None = None,
-    traffic: HttpTraffic | None = None,
-    table: ConnectionTable | None = None,
-    make_room: Callable[[], bool] | None = None,
+    parts: ListenerParts | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `stop` is set. The started value is the bound port; 0 picks a free one.
@@ -100,16 +108,12 @@ async def serve_http(
     `graceful_seconds`; then they are cancelled and answered with a 503 (api/frame.py). A client
     that does not read can add `write_seconds` to that. Cancelling this function skips the grace.
 
-    `table` has the listener's connections; by default a new one without exempt addresses.
-    `make_room` is called when the process has no file descriptor left for a connection; by default
-    it is the table's.
+    `parts` are by default new ones with the default limits.
     """
     _refuse_lifespan_functions(app)
-    limits = limits or ServerLimits()
-    traffic = traffic or HttpTraffic()
-    table = table or make_connection_table(limits, traffic)
-    server = _Server(app, limits, traffic, table, make_room or table.make_room)
-    listeners = await trio.open_tcp_listeners(port, host=host, backlog=limits.backlog)
+    parts = parts or make_listener_parts(ServerLimits(), HttpTraffic())
+    server = _Server(app, parts)
+    listeners = await trio.open_tcp_listeners(port, host=host, backlog=parts.limits.backlog)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             for listener in listeners:
@@ -121,16 +125,20 @@ async def serve_http(
         connections.cancel_scope.deadline = trio.current_time() + graceful_seconds
 
 
-def make_connection_table(
+def make_listener_parts(
     limits: ServerLimits, traffic: HttpTraffic, proxies: TrustedProxies | None = None
-) -> ConnectionTable:
-    """Return a table for one listener. Trusted proxies are exempt from the limit per address."""
-    return ConnectionTable(
+) -> ListenerParts:
+    """Return the parts of a listener that makes room among its own connections.
+
+    Trusted proxies are exempt from the limit per address.
+    """
+    table = ConnectionTable(
         max_connections=limits.max_connections,
         max_per_address=limits.max_connections_per_address,
         traffic=traffic,
         exempt=(proxies or TrustedProxies()).trusts,
     )
+    return ListenerParts(limits, traffic, table, table.make_room)
 
 
 def _refuse_lifespan_functions(app: QuartTrio) -> None:
@@ -148,17 +156,13 @@ class _Server:
     def __init__(
         self,
         app: QuartTrio,
-        limits: ServerLimits,
-        traffic: HttpTraffic,
-        table: ConnectionTable,
-        make_room: Callable[[], bool],
+        parts: ListenerParts,
     ) -> None:
         self._app = ASGIWrapper(cast("ASGIFramework", app))
-        self._limits = limits
-        self._traffic = traffic
-        self._table = table
-        self._make_room = make_room
-        self._config = _hypercorn_config(limits)
+        self._parts = parts
+        self._traffic = parts.traffic
+        self._table = parts.table
+        self._config = _hypercorn_config(parts.limits)
         self._context = WorkerContext(None)
 
     async def accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
@@ -174,7 +178,9 @@ class _Server:
                     self._accept_batch(listening, connections)
                 except OSError as error:
                     self._note_accept_failure(error)
-                    made_room = error.errno in (errno.EMFILE, errno.ENFILE) and self._make_room()
+                    made_room = (
+                        error.errno in (errno.EMFILE, errno.ENFILE) and self._parts.make_room()
+                    )
                     await trio.sleep(0 if made_room else ACCEPT_RETRY_SECONDS)
 
     def _accept_batch(self, listening: socket.socket, connections: trio.Nursery) -> None:
@@ -206,9 +212,7 @@ class _Server:
             self._config,
             self._context,
             stream,
-            write_seconds=self._limits.write_seconds,
-            traffic=self._traffic,
-            table=self._table,
+            parts=self._parts,
             entry=entry,
         )
 

@@ -5,12 +5,13 @@ Owns the translation of settings into limits. api/gate.py and api/connection_tab
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from api.addresses import TrustedProxies
 from api.gate import GateLimits
 from api.in_flight import InFlightLimits
-from api.server import PROBE_LIMITS, ServerLimits, make_connection_table
+from api.server import PROBE_LIMITS, ServerLimits, make_listener_parts
 from lastheard.listeners import Address, Listener
 
 if TYPE_CHECKING:
@@ -28,25 +29,12 @@ def make_listeners(
         max_connections=settings.http_max_connections,
         max_connections_per_address=settings.http_max_connections_per_address,
     )
-    table = make_connection_table(limits, traffic, make_proxies(settings))
-    probe_table = make_connection_table(PROBE_LIMITS, probe_traffic)
-    api = Listener(
-        "http",
-        _api_address(settings),
-        traffic=traffic,
-        limits=limits,
-        table=table,
-        make_room=table.make_room,
-    )
+    parts = make_listener_parts(limits, traffic, make_proxies(settings))
+    api = Listener("http", _api_address(settings), parts)
     # When no descriptor is left, a connection to the API is closed for a probe's.
-    probes = Listener(
-        "probes",
-        _probe_address(settings),
-        traffic=probe_traffic,
-        limits=PROBE_LIMITS,
-        table=probe_table,
-        make_room=table.make_room,
-    )
+    probe_parts = make_listener_parts(PROBE_LIMITS, probe_traffic)
+    probe_parts = replace(probe_parts, make_room=parts.make_room)
+    probes = Listener("probes", _probe_address(settings), probe_parts)
     return api, probes
 
 

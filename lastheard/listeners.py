@@ -18,13 +18,9 @@ from runtime.faults import EnvironmentFault
 from runtime.supervisor import Restart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from quart_trio import QuartTrio
 
-    from api.connection_table import ConnectionTable
-    from api.server import ServerLimits
-    from api.traffic import HttpTraffic
+    from api.server import ListenerParts
     from runtime.supervisor import Supervisor
 
 GRACEFUL_SECONDS = 3.0
@@ -52,30 +48,14 @@ class AddressUnavailable(EnvironmentFault):
 
 
 class Listener:
-    """One address that is served until `stop` is set. `port` is the bound port, and 0 before.
+    """One address that is served until `stop` is set. `port` is the bound port, and 0 before."""
 
-    `make_room` closes a connection, of this listener or of another, when the process has no
-    descriptor left.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        address: Address,
-        *,
-        traffic: HttpTraffic,
-        limits: ServerLimits,
-        table: ConnectionTable,
-        make_room: Callable[[], bool],
-    ) -> None:
+    def __init__(self, name: str, address: Address, parts: ListenerParts) -> None:
         self.port = 0
         self.stop = trio.Event()
         self._name = name
         self._address = address
-        self._traffic = traffic
-        self._limits = limits
-        self._table = table
-        self._make_room = make_room
+        self._parts = parts
 
     async def start(self, root: Supervisor, app: QuartTrio, *, essential: bool) -> None:
         """Serve `app` as a child of `root`. Returns when the address is bound.
@@ -90,10 +70,7 @@ class Listener:
             host=self._address.host,
             stop=self.stop,
             graceful_seconds=GRACEFUL_SECONDS,
-            traffic=self._traffic,
-            limits=self._limits,
-            table=self._table,
-            make_room=self._make_room,
+            parts=self._parts,
         )
 
         async def serve() -> None:

@@ -16,7 +16,7 @@ from api.bodies import json_response
 from api.frame import FrameLimits, install_frame
 from api.gate import OpenGate
 from api.problems import install_problem_handlers
-from api.server import ServerLimits, make_connection_table, serve_http
+from api.server import ServerLimits, make_listener_parts, serve_http
 from api.traffic import HttpTraffic
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ async def served(
     max_in_flight: int = 128,
 ) -> AsyncIterator[Served]:
     state = Served()
-    state.table = make_connection_table(server or ServerLimits(), state.traffic)
+    parts = make_listener_parts(server or ServerLimits(), state.traffic)
+    state.table = parts.table
     app = make_app(state, frame, max_in_flight)
     serve: Any = partial(
         serve_http,
@@ -96,9 +97,7 @@ async def served(
         port=0,
         stop=state.stop,
         graceful_seconds=graceful_seconds,
-        limits=server,
-        traffic=state.traffic,
-        table=state.table,
+        parts=parts,
     )
 
     async def run(task_status: trio.TaskStatus[int]) -> None:
