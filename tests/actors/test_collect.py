@@ -47,7 +47,7 @@ async def stored_cursor(harness: Harness) -> str | None:
     return fleet.cursors.get(STEADY)
 
 
-async def test_pages_are_fetched_in_turn_and_the_cursor_is_stored_with_its_page(
+async def test_each_page_is_stored_with_its_cursor_one_after_the_other(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -99,7 +99,7 @@ async def test_no_cursor_is_stored_before_all_the_data_it_covers(
     assert (cursor == "c-2") == (not shard.ingest.statistics().pending)
 
 
-async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_the_cursor_stays(
+async def test_a_run_that_fails_on_a_later_page_keeps_the_pages_before(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -113,7 +113,7 @@ async def test_a_run_that_fails_on_a_later_page_keeps_its_data_and_the_cursor_st
 
 
 @pytest.mark.parametrize("end", [1000.0, refused()], ids=["deadline", "fault"])
-async def test_a_run_that_is_cut_off_has_moved_the_cursor_as_far_as_its_pages_said(
+async def test_a_run_that_is_cut_off_keeps_the_cursor_of_its_last_page(
     harness: Harness,
     shard: Shard,
     nursery: trio.Nursery,
@@ -184,7 +184,7 @@ async def test_of_devices_nobody_configured_a_hundred_are_kept(
     assert collected.devices_answered == 1
 
 
-async def test_a_big_page_is_cut_and_what_commits_with_it_stays_with_the_last_part(
+async def test_a_big_page_is_cut_and_the_last_part_has_the_cursor(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -197,7 +197,7 @@ async def test_a_big_page_is_cut_and_what_commits_with_it_stays_with_the_last_pa
     assert await stored_cursor(harness) == "c-1"
 
 
-async def test_devices_the_provider_answered_about_are_confirmed_with_or_without_news(
+async def test_devices_in_an_answer_are_confirmed_with_or_without_news(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -211,7 +211,7 @@ async def test_devices_the_provider_answered_about_are_confirmed_with_or_without
     assert harness.edges() == [(STEADY, "call_succeeded", None)]
 
 
-async def test_malformed_records_are_one_row_of_the_ledger_with_a_sample(
+async def test_malformed_records_are_one_ledger_row_with_a_sample(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -224,7 +224,7 @@ async def test_malformed_records_are_one_row_of_the_ledger_with_a_sample(
     assert collected.malformed == 7
 
 
-async def test_a_page_that_waits_for_room_is_not_a_page_that_was_asked_for(
+async def test_a_page_that_waits_for_room_is_not_fetched_again(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Who looks from outside, when the deadline comes, can tell whom it waited for."""

@@ -26,7 +26,7 @@ def connect_with(provider: ScriptedProvider) -> Connector:
     return Connector({"scripted": provider}, resolve_secret)
 
 
-async def test_a_reference_is_resolved_each_time_a_connection_is_opened(
+async def test_a_reference_is_resolved_whenever_a_connection_is_opened(
     provider: ScriptedProvider,
 ) -> None:
     connector = connect_with(provider)
@@ -64,7 +64,7 @@ async def test_what_a_provider_does_not_offer_is_none(provider: ScriptedProvider
         ({"credential": "env:KEY"}, "env:KEY is not set"),
     ],
 )
-async def test_a_connection_that_cannot_be_opened_is_a_permanent_fault_that_says_why(
+async def test_a_connection_that_cannot_be_opened_is_a_permanent_fault(
     provider: ScriptedProvider,
     transport: Literal["poll", "stream"],
     changes: dict[str, object],

@@ -34,7 +34,7 @@ async def test_connections_and_devices_are_found_by_provider(
     assert (live and live.transport, nobody) == ("stream", None)
 
 
-async def test_a_newer_configuration_replaces_the_view_and_leaves_what_was_handed_out(
+async def test_a_newer_configuration_replaces_the_view_as_a_whole(
     view: FleetView, autojump_clock: MockClock
 ) -> None:
     before = view.devices_of(LIVE)

@@ -82,7 +82,7 @@ def handed_over(events: Events) -> list[str]:
     return [event["workspace_id"] for event in events if event["event"] == "workspace_handed_over"]
 
 
-async def test_after_a_crash_of_the_shard_actor_nothing_is_released_that_waits_for_a_verdict(
+async def test_a_crash_of_the_shard_releases_nothing_without_verdict(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     _, leases, ingest = await run_shard(harness, shard, nursery, events)
@@ -103,7 +103,7 @@ async def test_after_a_crash_of_the_shard_actor_nothing_is_released_that_waits_f
     nursery.cancel_scope.cancel()
 
 
-async def test_after_a_crash_of_the_shard_actor_a_cycle_that_is_over_stays_over(
+async def test_a_cycle_that_is_over_stays_over_after_a_shard_crash(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     leases = CrashingLook(harness.store)
@@ -119,7 +119,7 @@ async def test_after_a_crash_of_the_shard_actor_a_cycle_that_is_over_stays_over(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_hand_over_that_is_cut_off_keeps_the_lease_and_what_there_is(
+async def test_a_hand_over_that_is_cut_off_keeps_lease_and_data(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     actor, _, ingest = await run_shard(harness, shard, nursery, events)
@@ -151,7 +151,7 @@ async def test_frames_are_counted_when_a_hand_over_is_cut_off(
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"expected_update_seconds": 60.0}])
-async def test_a_stream_that_is_exchanged_while_trust_comes_back_neither_runs_on_nor_twice(
+async def test_a_stream_exchanged_while_trust_returns_runs_just_once(
     harness: Harness,
     shard: Shard,
     nursery: trio.Nursery,

@@ -63,7 +63,7 @@ async def test_a_pollers_wait_is_ended_by_its_callers_deadline(autojump_clock: M
     assert deadline.cancelled_caught
 
 
-async def test_a_socket_gives_frames_in_order_and_then_the_fault_that_ended_it(
+async def test_a_socket_gives_frames_in_order_and_then_its_fault(
     autojump_clock: MockClock,
 ) -> None:
     streamer = ScriptedStreamer(outage("not yet"))

@@ -101,7 +101,7 @@ async def test_what_is_ignored_says_why(intake: FrameIntake, autojump_clock: Moc
     assert intake.statistics().ignored_by == {"echo": 2, "no_readings": 1, "future_timestamp": 1}
 
 
-async def test_at_most_a_hundred_devices_nobody_configured_wait_at_a_time(
+async def test_at_most_a_hundred_unconfigured_devices_wait_at_a_time(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     take(intake, *(frame(f"stranger-{number}", 0, soc_percent=1.0) for number in range(150)))
@@ -116,7 +116,7 @@ async def test_at_most_a_hundred_devices_nobody_configured_wait_at_a_time(
     ]
 
 
-async def test_refused_frames_go_to_the_ledger_with_their_number_and_a_sample(
+async def test_refused_frames_go_to_the_ledger_with_count_and_sample(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     future = frame("ferry-1", 301, soc_percent=1.0)
@@ -131,7 +131,7 @@ async def test_refused_frames_go_to_the_ledger_with_their_number_and_a_sample(
     assert intake.next_submission(float("inf")) is None
 
 
-async def test_what_the_provider_reports_as_an_error_is_counted_and_kept_apart(
+async def test_error_frames_of_the_provider_are_counted_apart(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     """Beside a malformed frame, whose sample would say nothing of it."""
@@ -150,7 +150,7 @@ async def test_what_the_provider_reports_as_an_error_is_counted_and_kept_apart(
     ]
 
 
-async def test_a_frame_that_the_interpreter_crashes_on_can_be_found_in_the_ledger(
+async def test_a_frame_that_crashes_the_interpreter_is_in_the_ledger(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     with pytest.raises(ZeroDivisionError):
@@ -162,14 +162,14 @@ async def test_a_frame_that_the_interpreter_crashes_on_can_be_found_in_the_ledge
     assert [(item.reason, item.sample) for item in sent.invalid] == [(Reason.INVALID, b"bug")]
 
 
-async def test_a_future_reading_does_not_push_out_the_good_one_that_waits(
+async def test_a_future_reading_does_not_replace_a_good_one_that_waits(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     take(intake, frame("ferry-1", 0, soc_percent=50.0), frame("ferry-1", 9_999, soc_percent=99.0))
     assert values(intake.next_submission(float("inf"))) == {"x-ferry-1": {"soc_percent": 50.0}}
 
 
-async def test_a_reading_of_now_is_never_from_the_future_however_long_nothing_was_flushed(
+async def test_a_reading_of_now_is_not_of_the_future_after_a_long_wait(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     """After a long disconnection the first frames arrive before the first flush."""

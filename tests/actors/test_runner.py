@@ -77,7 +77,7 @@ async def outcomes(harness: Harness) -> list[tuple[int, str]]:
     return [(row.key.attempt, str(row.outcome)) for row in await harness.cycles()]
 
 
-async def test_a_slot_whose_end_waits_for_the_database_is_not_collected_again_after_a_pause(
+async def test_a_slot_whose_end_waits_for_commit_is_collected_once(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with owning(harness, shard) as runner:
@@ -91,7 +91,7 @@ async def test_a_slot_whose_end_waits_for_the_database_is_not_collected_again_af
         nursery.cancel_scope.cancel()
 
 
-async def test_a_flush_over_its_budget_keeps_the_workspace_and_what_it_holds(
+async def test_a_flush_over_its_budget_keeps_workspace_and_data(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with owning(harness, shard) as runner:
@@ -106,7 +106,7 @@ async def test_a_flush_over_its_budget_keeps_the_workspace_and_what_it_holds(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_hand_over_waits_for_the_verdict_of_all_that_was_submitted(
+async def test_a_hand_over_waits_for_the_verdict_of_every_submission(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """There is room in the lane, so nothing is left in the actors; it is the commit that does not come."""
@@ -144,7 +144,7 @@ async def test_a_hand_over_waits_for_what_a_stream_has_merged(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_verdict_that_does_not_come_in_time_keeps_the_workspace(
+async def test_a_verdict_that_comes_too_late_keeps_the_workspace(
     harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
     async with owning(harness, shard) as runner:
@@ -155,7 +155,7 @@ async def test_a_verdict_that_does_not_come_in_time_keeps_the_workspace(
         await shard.provider.streamers[LIVE].wait_connected(times=2)
 
 
-async def test_a_stream_that_is_exchanged_during_a_hand_over_does_not_run_on_without_an_owner(
+async def test_a_stream_exchanged_during_a_hand_over_does_not_run_on(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with owning(harness, shard) as runner:

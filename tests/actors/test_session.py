@@ -50,7 +50,7 @@ class FarAway:
         return server_time
 
 
-async def test_a_session_whose_answers_leave_the_clock_uncertain_is_not_trusted(
+async def test_a_session_with_an_uncertain_clock_is_not_trusted(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """It stays the live one all the same: what needs no owner goes on."""

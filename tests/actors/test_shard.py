@@ -92,7 +92,7 @@ def taken_up(events: Events) -> Counter[tuple[str, int]]:
     )
 
 
-async def test_what_is_handed_over_during_a_round_is_not_taken_up_again_under_the_old_token(
+async def test_a_hand_over_that_ends_during_a_round_is_not_taken_back(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     leases = SlowClaims(harness.store)
@@ -112,7 +112,7 @@ async def test_what_is_handed_over_during_a_round_is_not_taken_up_again_under_th
     nursery.cancel_scope.cancel()
 
 
-async def test_a_join_moves_its_share_step_by_step_however_often_somebody_says_look(
+async def test_a_join_moves_its_share_in_steps_whatever_the_notices(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     actor = make_actor(harness, shard, SlowClaims(harness.store))
@@ -142,7 +142,7 @@ def lease_of(harness: Harness, workspace_id: str) -> SessionRef | None:
     return None if lease is None else lease.owner
 
 
-async def test_a_lease_is_not_released_before_everything_of_its_workspace_has_a_verdict(
+async def test_a_lease_is_released_only_after_every_verdict(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     actor = make_actor(harness, shard, SlowClaims(harness.store))
@@ -199,7 +199,7 @@ async def test_workspaces_that_share_a_credential_go_to_one_shard(
     nursery.cancel_scope.cancel()
 
 
-async def test_a_workspace_that_is_given_the_credential_of_others_moves_to_where_they_are(
+async def test_a_workspace_moves_to_those_that_share_its_credential(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     await harness.store.begin_session(OTHER, ttl_seconds=3600)

@@ -87,7 +87,7 @@ def seeds(shard: Shard, streamer: ScriptedStreamer) -> list[bool]:
     return [attempt in fetched for attempt in streamer.attempts]
 
 
-async def test_without_a_renewal_in_time_streams_close_and_no_cycle_starts_until_there_is_one(
+async def test_without_a_renewal_streams_close_and_no_cycle_starts(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     _, renewals = await run_shard(harness, shard, nursery, events)
@@ -110,7 +110,7 @@ async def test_without_a_renewal_in_time_streams_close_and_no_cycle_starts_until
     nursery.cancel_scope.cancel()
 
 
-async def test_what_a_shard_holds_outlasts_an_absence_of_the_database_beyond_its_trust(
+async def test_held_updates_outlast_a_long_absence_of_the_database(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     """One update is in the batch in hand, one was refused by a full lane, and one is in the buffer behind that."""
@@ -143,7 +143,7 @@ async def test_what_a_shard_holds_outlasts_an_absence_of_the_database_beyond_its
 # --- judging others
 
 
-async def test_who_was_away_itself_buries_nobody_before_the_others_could_renew(
+async def test_after_its_absence_a_shard_lets_the_others_renew_first(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     actor, renewals = await run_shard(harness, shard, nursery, events)
@@ -164,7 +164,7 @@ async def test_who_was_away_itself_buries_nobody_before_the_others_could_renew(
     nursery.cancel_scope.cancel()
 
 
-async def test_who_is_leaving_buries_nobody(
+async def test_a_draining_shard_declares_nobody_dead(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
     actor, _ = await run_shard(harness, shard, nursery, events)

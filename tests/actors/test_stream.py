@@ -209,7 +209,7 @@ async def test_a_full_lane_makes_frames_coalesce_until_there_is_room(
         check_frames(actor)
 
 
-async def test_everything_stays_bounded_while_the_database_is_away_for_an_hour(
+async def test_everything_stays_bounded_in_an_hour_without_database(
     harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     """The reader reads on, the socket is never the buffer, and a flapping connection leaves only its newest edges."""

@@ -66,7 +66,7 @@ async def test_a_provider_that_asks_for_time_gets_it(
 
 
 @pytest.mark.parametrize(("lasted", "longest"), [(31.0, 0.5), (5.0, 60.0)])
-async def test_only_a_connection_that_lasted_makes_the_next_attempt_quick_again(
+async def test_only_after_a_connection_that_lasted_is_the_next_quick(
     shard: Shard,
     streamer: ScriptedStreamer,
     lasted: float,
@@ -108,7 +108,7 @@ async def test_edges_of_the_connection_are_facts(
     assert edges == ["call_succeeded", "stream_opened", "stream_closed", "stream_opened"]
 
 
-async def test_refused_credentials_are_a_fact_whether_at_the_door_or_later(
+async def test_refused_credentials_are_a_fact_at_once_or_later(
     harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     streamer.refusals = [refused()]
@@ -122,7 +122,7 @@ async def test_refused_credentials_are_a_fact_whether_at_the_door_or_later(
     assert failed == ["credentials", "credentials"]
 
 
-async def test_an_error_that_the_provider_reports_is_logged_once_and_its_frame_kept(
+async def test_an_error_frame_is_logged_once_and_kept(
     harness: Harness,
     shard: Shard,
     streamer: ScriptedStreamer,
@@ -141,7 +141,7 @@ async def test_an_error_that_the_provider_reports_is_logged_once_and_its_frame_k
     assert {row.sample for row in kept} == {b"denied"}
 
 
-async def test_bad_frames_among_good_ones_are_one_trouble_until_there_was_none_for_a_minute(
+async def test_bad_frames_are_one_trouble_until_a_minute_without_any(
     shard: Shard, streamer: ScriptedStreamer, events: Events, autojump_clock: MockClock
 ) -> None:
     async with running(shard):
@@ -182,7 +182,7 @@ async def test_a_lost_connection_is_no_failed_call(
 # --- configuration
 
 
-async def test_it_subscribes_again_when_the_devices_change_and_not_otherwise(
+async def test_it_subscribes_again_only_when_the_devices_change(
     harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     view = await shard.view()
@@ -205,7 +205,7 @@ async def test_it_subscribes_again_when_the_devices_change_and_not_otherwise(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_device_that_is_added_while_it_subscribes_is_not_forgotten(
+async def test_a_device_added_while_it_subscribes_is_not_forgotten(
     harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
     view = await shard.view()
@@ -243,7 +243,7 @@ async def test_a_device_that_is_added_while_it_subscribes_is_not_forgotten(
         ProviderConnection(HARBOUR, LIVE, "scripted", "poll", "https://live.example", None),
     ],
 )
-async def test_a_connection_that_cannot_be_opened_is_a_fact_and_is_tried_again(
+async def test_a_connection_that_cannot_be_opened_is_tried_again(
     harness: Harness, shard: Shard, connection: ProviderConnection, autojump_clock: MockClock
 ) -> None:
     await harness.store.put_provider(connection)
@@ -265,7 +265,7 @@ async def test_a_stream_without_a_state_endpoint_reads_at_once(
     assert seed.calls == []
 
 
-async def test_submissions_leave_their_lifecycle_records_under_one_trace_id(
+async def test_a_submission_is_logged_under_one_trace_id(
     shard: Shard, streamer: ScriptedStreamer, events: Events, autojump_clock: MockClock
 ) -> None:
     await shard.harness.store.put_provider(streamed(settings={"no_state": True}))

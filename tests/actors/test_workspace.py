@@ -83,7 +83,7 @@ async def test_regular_starts_of_two_hundred_workspaces_are_spread(
 # --- after a boot
 
 
-async def test_a_boot_in_the_middle_of_a_slot_makes_up_for_it_at_a_moment_of_its_own(
+async def test_a_boot_within_a_slot_makes_up_for_it_at_its_own_moment(
     harness: Harness, shard: Shard, island: FleetView, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(20)
@@ -108,7 +108,7 @@ async def test_a_boot_near_the_end_of_a_slot_records_it_as_missed(
     assert await story(harness, ISLAND) == [("schedule", 1, "missed"), ("schedule", 1, "completed")]
 
 
-async def test_a_completed_slot_is_not_repeated_by_a_restart_or_another_shard(
+async def test_a_completed_slot_is_repeated_by_no_restart_and_no_shard(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     other = await harness.boot("shard-2")
@@ -120,7 +120,7 @@ async def test_a_completed_slot_is_not_repeated_by_a_restart_or_another_shard(
     assert await story(harness) == [("schedule", 1, "completed")]
 
 
-async def test_slots_that_nobody_served_are_recorded_as_missed_by_the_next_owner(
+async def test_the_next_owner_records_slots_without_a_cycle_as_missed(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -158,7 +158,7 @@ async def test_of_a_long_absence_the_newest_slots_are_recorded(
 # --- the database is away
 
 
-async def test_a_cycle_never_starts_outside_its_slot_and_slots_of_an_outage_are_missed(
+async def test_no_cycle_starts_outside_its_slot_after_an_outage(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -194,7 +194,7 @@ async def test_a_short_outage_only_delays_the_start_within_its_slot(
     assert at(INTERVAL + 90) <= second.started_at <= at(INTERVAL + 96)
 
 
-async def test_a_cycle_that_the_database_keeps_waiting_at_its_end_delays_no_other_slot(
+async def test_a_cycle_whose_end_waits_delays_no_other_slot(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # --- somebody asks, somebody changes
 
 
-async def test_a_run_that_is_asked_for_starts_at_once_under_the_trace_id_of_who_asked(
+async def test_a_requested_run_starts_at_once_under_its_trace_id(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -55,7 +55,7 @@ async def test_a_run_that_is_asked_for_starts_at_once_under_the_trace_id_of_who_
     )
 
 
-async def test_a_run_that_was_asked_for_while_nobody_owned_the_workspace_is_taken_up(
+async def test_a_run_requested_while_there_was_no_owner_is_taken_up(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -65,7 +65,7 @@ async def test_a_run_that_was_asked_for_while_nobody_owned_the_workspace_is_take
     assert ("manual", 1, "completed") in await story(harness)
 
 
-async def test_a_run_waits_for_the_configuration_it_was_asked_for_with(
+async def test_a_run_waits_for_the_configuration_it_was_requested_with(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Somebody adds a connection and asks at once, and an actor that has just begun knows of the request only."""
@@ -83,7 +83,7 @@ async def test_a_run_waits_for_the_configuration_it_was_asked_for_with(
     assert {STEADY, "new"} <= manual.summary["connections"].keys()
 
 
-async def test_a_run_that_is_asked_for_just_before_a_regular_start_costs_no_slot(
+async def test_a_run_requested_just_before_a_start_costs_no_slot(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """It gets a fifth of the interval, and the regular cycle waits for it."""
@@ -105,7 +105,7 @@ async def test_a_run_that_is_asked_for_just_before_a_regular_start_costs_no_slot
     assert slots_in_a_row([(await harness.cycles())[0], after])
 
 
-async def test_a_change_of_the_configuration_does_not_cancel_a_late_start(
+async def test_a_change_of_configuration_does_not_cancel_a_late_start(
     harness: Harness, shard: Shard, island: FleetView, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(20)
@@ -136,7 +136,7 @@ async def test_a_device_that_is_added_is_asked_about_in_the_next_cycle(
     ]
 
 
-async def test_another_interval_counts_at_once_and_invents_no_missed_slots(
+async def test_another_interval_counts_at_once_and_misses_no_slot(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -185,7 +185,7 @@ async def test_another_interval_repeats_no_cycle_that_just_began(
     assert second.started_at == schedule.next_start(at(1), HARBOUR, 0, 900).start_at
 
 
-async def test_a_workspace_switched_off_and_on_goes_on_from_its_new_place(
+async def test_a_workspace_switched_off_and_on_follows_its_new_place(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Somebody else took its ordinal meanwhile.
@@ -216,7 +216,7 @@ async def test_a_workspace_switched_off_and_on_goes_on_from_its_new_place(
     ]
 
 
-async def test_a_workspace_switched_off_and_on_at_once_is_not_collected_twice(
+async def test_switching_off_and_on_at_once_does_not_collect_twice(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -230,7 +230,7 @@ async def test_a_workspace_switched_off_and_on_at_once_is_not_collected_twice(
     assert await story(harness) == [("schedule", 1, "completed")]
 
 
-async def test_a_run_that_was_asked_for_while_it_was_off_starts_when_it_is_on(
+async def test_a_run_requested_while_it_was_off_starts_when_it_is_on(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The actor has heard of the request before, and of nothing more than the activation since."""
@@ -250,7 +250,7 @@ async def test_a_run_that_was_asked_for_while_it_was_off_starts_when_it_is_on(
     assert await story(harness) == [("schedule", 1, "completed"), ("manual", 1, "completed")]
 
 
-async def test_the_time_a_workspace_was_off_is_not_missed_by_its_next_owner(
+async def test_the_next_owner_misses_no_slot_of_the_time_it_was_off(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -265,7 +265,7 @@ async def test_the_time_a_workspace_was_off_is_not_missed_by_its_next_owner(
     assert {outcome for _, _, outcome in await story(harness)} == {"completed"}
 
 
-async def test_another_credential_need_not_wait_for_what_the_former_one_was_told(
+async def test_another_credential_does_not_wait_for_the_former_quota(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -286,7 +286,7 @@ async def test_another_credential_need_not_wait_for_what_the_former_one_was_told
     assert len(poller.calls) == 2
 
 
-async def test_a_late_cycle_that_is_too_long_is_cut_off_once_and_not_in_every_slot_after_it(
+async def test_a_late_cycle_that_is_too_long_is_cut_off_only_once(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Its fetching ends in time for the commits, even slow ones, before the next slot."""
@@ -328,7 +328,7 @@ class LongPoller(ScriptedPoller):
 # --- takeovers
 
 
-async def test_a_handed_over_cycle_is_attempted_again_by_the_next_owner(
+async def test_the_next_owner_attempts_a_handed_over_cycle_again(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     other = await harness.boot("shard-2")
@@ -345,7 +345,7 @@ async def test_a_handed_over_cycle_is_attempted_again_by_the_next_owner(
     assert first.key.slot_start_at == second.key.slot_start_at
 
 
-async def test_an_orphan_of_a_shard_that_died_is_abandoned_and_attempted_again(
+async def test_a_dead_shards_cycle_is_abandoned_and_attempted_again(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     slot = regular(0, 1, after=at(0))[0].slot_start_at

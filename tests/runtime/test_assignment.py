@@ -44,7 +44,7 @@ def named_for(member: str, count: int = 1) -> list[str]:
 # --- one look
 
 
-def test_what_is_free_is_claimed_by_the_member_that_should_have_it_and_by_no_other() -> None:
+def test_a_free_resource_is_claimed_by_its_desired_owner_alone() -> None:
     resources = free(*FLEETS)
     claims = [decide_assignment(me, MEMBERS, resources, ttl_seconds=TTL).claim for me in MEMBERS]
     assert sorted(name for claim in claims for name in claim) == sorted(FLEETS)
@@ -52,7 +52,7 @@ def test_what_is_free_is_claimed_by_the_member_that_should_have_it_and_by_no_oth
 
 
 @pytest.mark.parametrize(("seconds", "claimed"), [(TTL, False), (TTL + 0.1, True)])
-def test_what_is_free_for_longer_than_a_ttl_may_be_adopted_by_anybody(
+def test_any_member_may_adopt_what_is_free_for_longer_than_a_ttl(
     seconds: float, claimed: bool
 ) -> None:
     (name,) = named_for("beech")
@@ -64,7 +64,7 @@ def test_what_is_free_for_longer_than_a_ttl_may_be_adopted_by_anybody(
     )
 
 
-def test_what_another_owns_is_never_claimed() -> None:
+def test_a_resource_that_another_owns_is_never_claimed() -> None:
     (name,) = named_for("ash")
     owned = [SeenResource(name, name, "beech", 1000.0)]
     assert decide_assignment("ash", ("ash", "beech"), owned, ttl_seconds=TTL) == Assignment(
@@ -72,7 +72,7 @@ def test_what_another_owns_is_never_claimed() -> None:
     )
 
 
-def test_a_draining_member_gives_everything_up_and_claims_nothing() -> None:
+def test_a_draining_member_hands_everything_over_and_claims_none() -> None:
     resources = [
         SeenResource("a", "a", "ash"),
         SeenResource("b", "b", "ash"),
@@ -83,22 +83,20 @@ def test_a_draining_member_gives_everything_up_and_claims_nothing() -> None:
     assert decided == Assignment((), ("a", "b"))
 
 
-def test_a_member_that_is_not_counted_among_the_living_does_nothing() -> None:
+def test_a_member_that_is_not_live_does_nothing() -> None:
     resources = [SeenResource("a", "a", "ash"), *free("b", seconds=99.0)]
     assert decide_assignment("ash", ("beech",), resources, ttl_seconds=TTL) == Assignment((), ())
 
 
 @pytest.mark.parametrize(("owned", "moves"), [(0, 1), (1, 1), (39, 1), (40, 2), (1000, 50)])
-def test_voluntary_moves_are_a_twentieth_of_what_is_owned_and_at_least_one(
-    owned: int, moves: int
-) -> None:
+def test_voluntary_moves_are_a_twentieth_and_at_least_one(owned: int, moves: int) -> None:
     assert max_voluntary_moves(owned) == moves
     misplaced = [SeenResource(name, name, "ash") for name in named_for("beech", owned)]
     decided = decide_assignment("ash", ("ash", "beech"), misplaced, ttl_seconds=TTL)
     assert len(decided.hand_over) == min(moves, owned)
 
 
-def test_nothing_is_given_up_for_a_member_that_does_not_come_for_what_is_free() -> None:
+def test_nothing_is_handed_over_to_a_member_that_claims_late() -> None:
     first, second = named_for("beech", 2)
     late = [SeenResource(first, first, "ash"), *free(second, seconds=TTL / 3 + 0.1)]
     assert decide_assignment("ash", ("ash", "beech"), late, ttl_seconds=TTL).hand_over == ()
@@ -111,7 +109,7 @@ def test_nothing_is_given_up_for_a_member_that_does_not_come_for_what_is_free() 
 # --- what one member remembers
 
 
-def test_a_member_that_boots_takes_no_more_than_its_own_of_what_was_free_for_hours() -> None:
+def test_a_member_that_boots_claims_only_its_own_share() -> None:
     """Both are up, and one looks first: by the database's account everything has been free for long."""
     hours = dict.fromkeys(FLEETS, 7200.0)
     rounds: Rounds[str] = Rounds("ash", TTL)
@@ -120,7 +118,7 @@ def test_a_member_that_boots_takes_no_more_than_its_own_of_what_was_free_for_hou
     assert 0 < len(decided.claim) < len(FLEETS)
 
 
-def test_what_was_adopted_is_kept_for_a_while_and_then_offered_again() -> None:
+def test_an_adopted_resource_is_kept_and_after_a_while_offered() -> None:
     (name,) = [
         name for name in FLEETS if desired_owner(f"resource:{name}", ("ash", "beech")) == "beech"
     ][:1]
@@ -153,7 +151,7 @@ def test_an_adoption_says_nothing_about_other_members() -> None:
 
 
 @pytest.mark.parametrize("leave", [Cluster.kill, Cluster.drain])
-def test_what_a_leaver_owned_is_owned_again_within_a_ttl_and_two_rounds(
+def test_a_leavers_share_has_owners_within_a_ttl_and_two_rounds(
     leave: Callable[[Cluster, str], None],
 ) -> None:
     cluster = stable_cluster(MEMBERS, FLEETS)
@@ -189,7 +187,7 @@ def test_a_change_of_membership_moves_no_more_than_it_must(
 
 
 @pytest.mark.parametrize("absent_rounds", [1, 3, ROUNDS_PER_TTL - 2])
-def test_a_member_that_crashes_and_is_back_within_a_ttl_moves_nothing(absent_rounds: int) -> None:
+def test_a_member_back_from_a_crash_within_a_ttl_moves_nothing(absent_rounds: int) -> None:
     cluster = stable_cluster(MEMBERS, FLEETS)
     for _ in range(5):
         owners = cluster.owners()
@@ -202,7 +200,7 @@ def test_a_member_that_crashes_and_is_back_within_a_ttl_moves_nothing(absent_rou
     assert cluster.voluntary == []
 
 
-def test_a_member_that_leaves_and_joins_again_and_again_moves_little() -> None:
+def test_a_flapping_member_moves_little() -> None:
     """Each leave costs what it had by then; each round in between gives it one lease a member at most."""
     cluster = stable_cluster(MEMBERS, FLEETS)
     cluster.drain("beech")
@@ -322,7 +320,7 @@ TestChangingCluster = ChangingCluster.TestCase
 TestChangingCluster.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-def test_thousands_of_changes_end_with_everything_owned_where_it_should_be() -> None:
+def test_thousands_of_changes_end_with_desired_owners() -> None:
     random = Random(20260501)
     cluster = stable_cluster(MEMBERS, FLEETS)
     for _ in range(4_000):
@@ -344,7 +342,7 @@ def test_thousands_of_changes_end_with_everything_owned_where_it_should_be() -> 
 # --- groups
 
 
-def test_who_shares_nothing_is_a_group_alone() -> None:
+def test_a_resource_that_shares_nothing_is_a_group_alone() -> None:
     assert group_by_shared({"a": ["k1"], "b": [], "c": ["k2"]}) == {
         "a": "resource:a",
         "b": "resource:b",
@@ -352,7 +350,7 @@ def test_who_shares_nothing_is_a_group_alone() -> None:
     }
 
 
-def test_who_shares_through_others_is_in_one_group() -> None:
+def test_resources_that_share_through_others_are_one_group() -> None:
     groups = group_by_shared({"a": ["k1"], "b": ["k1", "k2"], "c": ["k2"], "d": ["k3"]})
     assert groups == {"a": "key:k1", "b": "key:k1", "c": "key:k1", "d": "resource:d"}
 
@@ -373,7 +371,7 @@ def test_the_order_in_which_resources_are_named_does_not_matter(
 
 @given(keys_of_resources)
 @settings(deadline=None)
-def test_two_resources_share_a_group_exactly_when_a_chain_of_keys_joins_them(
+def test_a_group_is_exactly_what_a_chain_of_keys_joins(
     keys_of: dict[str, frozenset[str]],
 ) -> None:
     groups = group_by_shared(keys_of)

@@ -34,7 +34,7 @@ def test_a_reset_begins_at_the_base_again() -> None:
 
 
 @given(seed=st.integers(), retry_after=st.none() | st.floats(-10, 1e6), attempts=st.integers(1, 50))
-def test_a_delay_lies_between_the_floor_and_the_floor_plus_the_cap(
+def test_a_delay_lies_between_the_floor_and_floor_plus_cap(
     seed: int, retry_after: float | None, attempts: int
 ) -> None:
     backoff = Backoff(Random(seed), 0.5, 30.0)
@@ -43,7 +43,7 @@ def test_a_delay_lies_between_the_floor_and_the_floor_plus_the_cap(
         assert floor <= backoff.next_delay(retry_after) <= floor + 30.0
 
 
-def test_clients_told_the_same_retry_after_do_not_return_together() -> None:
+def test_clients_with_one_retry_after_do_not_return_together() -> None:
     delays = {Backoff(Random(seed), 1.0, 30.0).next_delay(60.0) for seed in range(50)}
     assert len(delays) == 50
 

@@ -37,7 +37,7 @@ async def test_a_virtual_clock_follows_virtual_time_and_can_be_stepped(
     assert (clock.wall(), clock.monotonic()) == (at(30), 90.0)
 
 
-async def test_a_shared_clock_refuses_to_guess_before_its_first_observation(
+async def test_a_shared_clock_does_not_guess_before_its_first_sample(
     autojump_clock: MockClock,
 ) -> None:
     shared = SharedClock(VirtualClock(NOON))
@@ -49,7 +49,7 @@ async def test_a_shared_clock_refuses_to_guess_before_its_first_observation(
     assert shared.statistics().uncertainty_seconds is None
 
 
-async def test_database_time_is_the_servers_time_at_the_midpoint_of_the_round_trip(
+async def test_database_time_is_read_at_the_midpoint_of_the_round_trip(
     autojump_clock: MockClock,
 ) -> None:
     shared = SharedClock(VirtualClock(NOON))
@@ -100,7 +100,7 @@ async def test_an_aged_sample_gives_way_to_one_that_is_tighter_by_now(
     assert shared.statistics().steps == 0
 
 
-async def test_a_sample_that_contradicts_the_held_one_wins_because_a_clock_stepped(
+async def test_a_sample_that_contradicts_the_held_one_wins(
     autojump_clock: MockClock,
 ) -> None:
     shared = SharedClock(VirtualClock(NOON))

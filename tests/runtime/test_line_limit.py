@@ -53,7 +53,7 @@ def test_one_line_of_a_kind_a_minute_says_how_many_there_were(
     assert limit.suppressed == 99
 
 
-def test_lines_of_known_callers_all_pass_and_say_what_was_kept_back(limit: LineLimit) -> None:
+def test_lines_of_known_callers_all_pass_and_count_dropped_ones(limit: LineLimit) -> None:
     for _ in range(3):
         passes(limit, "a", without_key=True)
     assert [passes(limit, "a") for _ in range(2)] == [

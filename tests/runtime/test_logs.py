@@ -111,7 +111,7 @@ def test_chatty_libraries_log_from_warning(library: str, stream: io.StringIO) ->
     assert [line["event"] for line in lines(stream)] == ["odd"]
 
 
-def test_a_record_that_cannot_be_formatted_does_not_spill_its_arguments(
+def test_a_record_that_cannot_be_formatted_hides_its_arguments(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logging.getLogger().handlers.clear()  # pytest's own handler raises what ours must survive
@@ -326,7 +326,7 @@ async def test_a_second_outage_is_an_edge_of_its_own(
     assert edge.statistics().is_failing is False
 
 
-def test_an_error_is_described_in_one_bounded_line_without_secrets() -> None:
+def test_an_error_becomes_one_bounded_line_without_secrets() -> None:
     error = ConnectionError("x" * 1000)
     error.__cause__ = OSError("inner")
     assert len(describe_error(error)) < 530

@@ -25,7 +25,7 @@ async def test_items_of_a_lane_come_out_in_the_order_they_went_in() -> None:
     assert await mailbox.receive_batch(100) == ["a", "b", "c"]
 
 
-async def test_a_batch_takes_whole_items_up_to_its_size_but_at_least_one() -> None:
+async def test_a_batch_takes_whole_items_up_to_its_size_at_least_one() -> None:
     mailbox = one_lane()
     for item, size in [("a", 3), ("b", 3), ("c", 4)]:
         mailbox.send_nowait("poll", item, size)
@@ -49,7 +49,7 @@ async def test_an_empty_item_counts_for_one_unit() -> None:
         mailbox.send_nowait("poll", "c", 0)
 
 
-async def test_an_item_larger_than_its_lane_is_admitted_only_when_the_lane_is_empty() -> None:
+async def test_an_item_larger_than_its_lane_needs_an_empty_lane() -> None:
     mailbox = one_lane(capacity=10)
     mailbox.send_nowait("poll", "small", 1)
     with pytest.raises(LaneFull):
@@ -129,7 +129,7 @@ async def test_a_sender_behind_a_large_one_does_not_overtake_it(park: Park) -> N
     assert parked.outcomes == {"large": "cancelled", "small": "cancelled"}  # both still wait
 
 
-async def test_a_sender_who_gives_up_leaves_no_item_and_lets_the_next_one_in(
+async def test_a_cancelled_sender_leaves_no_item_and_lets_the_next_in(
     park: Park,
 ) -> None:
     mailbox = one_lane(capacity=4)
@@ -143,7 +143,7 @@ async def test_a_sender_who_gives_up_leaves_no_item_and_lets_the_next_one_in(
     assert await mailbox.receive_batch(100) == ["first", "small"]
 
 
-async def test_a_sender_cancelled_in_the_moment_of_its_admission_has_sent(
+async def test_a_sender_cancelled_while_it_is_admitted_has_sent(
     park: Park,
 ) -> None:
     mailbox = one_lane(capacity=1)
@@ -200,7 +200,7 @@ async def test_a_receiver_in_a_cancelled_scope_takes_nothing_out() -> None:
 
 
 @pytest.mark.parametrize("cancel_first", [True, False])
-async def test_a_receiver_cancelled_while_an_item_arrives_either_has_it_or_leaves_it(
+async def test_a_cancelled_receiver_takes_an_item_or_leaves_it(
     cancel_first: bool, nursery: trio.Nursery
 ) -> None:
     mailbox = one_lane()
@@ -222,7 +222,7 @@ async def test_a_receiver_cancelled_while_an_item_arrives_either_has_it_or_leave
     assert (got, waiting) == (([], 1) if cancel_first else (["a"], 0))
 
 
-async def test_send_and_receive_are_checkpoints_even_when_nothing_blocks() -> None:
+async def test_send_and_receive_are_checkpoints_also_without_blocking() -> None:
     mailbox = one_lane()
     with trio.testing.assert_checkpoints():
         await mailbox.send("poll", "a", 1)

@@ -18,9 +18,7 @@ def owners(members: set[str]) -> dict[str, str | None]:
 
 @given(memberships, names)
 @settings(deadline=None)
-def test_a_member_that_joins_takes_its_share_and_moves_nothing_between_others(
-    members: set[str], name: str
-) -> None:
+def test_a_join_moves_nothing_between_the_other_members(members: set[str], name: str) -> None:
     before, after = owners(members), owners(members | {name})
     assert all(after[key] in (before[key], name) for key in KEYS)
 

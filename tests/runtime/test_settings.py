@@ -53,7 +53,7 @@ def problems(toml_path: Path | None = None, /, **env: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_variables_stand_over_the_file_and_the_file_over_defaults(toml: Path) -> None:
+def test_variables_win_over_the_file_and_the_file_over_defaults(toml: Path) -> None:
     toml.write_text('shard_id = "file"\nhosts = ["a"]\n[http]\nhost = "::1"\nport = 81\n')
     settings = load_settings(
         House, toml_path=toml, env={"LASTHEARD_HTTP__PORT": "82", "PATH": "/bin"}
@@ -69,7 +69,7 @@ def test_variables_stand_over_the_file_and_the_file_over_defaults(toml: Path) ->
     assert type(settings) is House
 
 
-def test_lists_and_mappings_come_from_variables_as_json_or_by_name() -> None:
+def test_lists_and_mappings_are_read_as_json_or_by_name() -> None:
     env = {
         "LASTHEARD_SHARD_ID": "s",
         "LASTHEARD_HOSTS": '["a", "b"]',
@@ -79,7 +79,7 @@ def test_lists_and_mappings_come_from_variables_as_json_or_by_name() -> None:
     assert (settings.hosts, settings.labels) == (["a", "b"], {"zone": "eu"})
 
 
-def test_the_real_environment_is_read_only_when_no_other_is_given(
+def test_the_real_environment_is_read_only_without_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LASTHEARD_SHARD_ID", "real")
@@ -88,7 +88,7 @@ def test_the_real_environment_is_read_only_when_no_other_is_given(
         load_settings(House, toml_path=None, env={})
 
 
-def test_a_wrong_value_is_named_by_variable_and_key_with_what_would_be_right() -> None:
+def test_a_wrong_value_is_named_with_variable_key_and_remedy() -> None:
     assert problems(SHARD_ID="s", HTTP__PORT="eighty") == (
         "LASTHEARD_HTTP__PORT (TOML key http.port): 'eighty' from the environment is wrong: Input should be a valid "
         "integer, unable to parse string as an integer - the port to listen on (default 8080)",
@@ -129,7 +129,7 @@ def test_an_unknown_variable_suggests_the_closest_known_one(variable: str, meant
     assert found == (f"LASTHEARD_{variable}: no such setting; did you mean LASTHEARD_{meant}?",)
 
 
-def test_an_unknown_key_far_from_every_known_one_suggests_nothing(toml: Path) -> None:
+def test_an_unknown_key_unlike_every_known_one_suggests_nothing(toml: Path) -> None:
     toml.write_text('shard_id = "s"\nzzz = 1\n')
     assert problems(toml) == (f"TOML key zzz in {toml}: no such setting",)
 
@@ -163,7 +163,7 @@ def test_secrets_that_references_name_are_not_settings() -> None:
 @pytest.mark.parametrize(
     "given", ["hunter2", "postgres://app:hunter2@db/fleet", "hunter2:", "env:"]
 )
-def test_a_secret_given_instead_of_its_reference_is_refused_and_not_repeated(given: str) -> None:
+def test_a_secret_instead_of_a_reference_is_refused_unrepeated(given: str) -> None:
     (problem,) = problems(SHARD_ID="s", DSN=given)
     assert "LASTHEARD_DSN (TOML key dsn): [redacted] from the environment is wrong" in problem
     assert "env:NAME or file:PATH" in problem
@@ -178,14 +178,14 @@ def test_the_error_carries_no_secret_in_its_context() -> None:
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-def test_broken_json_in_a_variable_is_a_wrong_value_like_any_other() -> None:
+def test_broken_json_in_a_variable_is_a_wrong_value() -> None:
     (problem,) = problems(SHARD_ID="s", HOSTS="a, b")
     assert problem.startswith(
         "LASTHEARD_HOSTS (TOML key hosts): 'a, b' from the environment is wrong: Input should be"
     )
 
 
-def test_a_rule_over_several_settings_is_reported_in_its_own_words() -> None:
+def test_a_rule_over_several_settings_has_its_own_message() -> None:
     found = problems(SHARD_ID="s", LOG_FORMAT="console", HTTP__HOST="0.0.0.0")
     assert found == ("the settings together: console logs are for one machine only",)
 
@@ -209,7 +209,7 @@ def test_the_text_lists_every_problem() -> None:
         load_settings(House, toml_path=None, env={"LASTHEARD_X": "1"})
 
 
-def test_a_reference_reads_a_variable_or_a_file_without_its_last_newline(tmp_path: Path) -> None:
+def test_a_reference_reads_a_variable_or_a_file_less_its_newline(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text("hunter2\n\n")
     assert SecretReference("env:KEY").resolve({"KEY": "abc\r\n"}) == "abc"
@@ -227,9 +227,7 @@ def test_a_reference_reads_anew_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfehunter2", b"hunter2" * 10_000])
-def test_an_unusable_secret_is_named_by_its_reference_and_never_shown(
-    content: bytes, tmp_path: Path
-) -> None:
+def test_an_unusable_secret_is_named_by_its_reference_only(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
     with pytest.raises(SecretUnavailable) as caught:

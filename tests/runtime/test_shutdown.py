@@ -159,7 +159,7 @@ def stuck_process() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_a_loop_that_is_stuck_is_ended_by_the_watchdog_with_every_stack(
+def test_the_watchdog_ends_a_stuck_loop_with_every_stack(
     stuck_process: subprocess.Popen[str],
 ) -> None:
     output, errors = stuck_process.communicate(timeout=20)

@@ -76,7 +76,7 @@ async def test_restarts_are_delayed_a_little_and_not_in_step(
     assert 0 < max(delays) <= 0.1
 
 
-async def test_past_the_intensity_a_child_is_parked_and_its_siblings_go_on(
+async def test_a_child_past_its_intensity_is_parked_and_siblings_go_on(
     supervisor: Supervisor, events: Events, autojump_clock: MockClock
 ) -> None:
     crashing, steady = Actor(*bugs(100)), Actor()
@@ -111,7 +111,7 @@ async def test_a_parked_child_is_retried_slowly_with_an_empty_window(
     assert actor.started_at[6] - actor.started_at[5] == pytest.approx(300)
 
 
-async def test_a_child_parked_for_less_than_the_window_starts_with_an_empty_one_all_the_same(
+async def test_a_parked_child_starts_again_with_an_empty_window(
     random: Random, events: Events, autojump_clock: MockClock
 ) -> None:
     actor = Actor(*bugs(100))
@@ -121,7 +121,7 @@ async def test_a_child_parked_for_less_than_the_window_starts_with_an_empty_one_
     assert len(actor.started_at) == 12  # twice the first run and five restarts
 
 
-async def test_the_delay_grows_with_each_crash_and_starts_anew_after_parking(
+async def test_the_delay_grows_with_each_crash_and_parking_resets_it(
     events: Events, autojump_clock: MockClock
 ) -> None:
     actor = Actor(*bugs(7))
@@ -153,7 +153,7 @@ async def test_crashes_spread_wider_than_the_window_never_park(
     assert not [event for event in events if event["event"] == "actor_parked"]
 
 
-async def test_an_essential_child_past_its_limit_ends_the_block_with_its_cause(
+async def test_an_essential_child_past_its_limit_ends_the_block(
     supervisor: Supervisor, events: Events, autojump_clock: MockClock
 ) -> None:
     sibling = Actor()
@@ -182,7 +182,7 @@ async def test_an_essential_temporary_child_has_no_second_chance(
         await serve()
 
 
-async def test_an_inner_supervisor_that_gives_up_is_a_crash_of_the_child_that_opened_it(
+async def test_a_failed_inner_supervisor_is_a_crash_of_its_child(
     supervisor: Supervisor, random: Random, events: Events, autojump_clock: MockClock
 ) -> None:
     generations: list[Actor] = []
@@ -214,7 +214,7 @@ async def test_a_permanent_child_that_returns_is_restarted_and_counted(
         assert child.last_error.type == "ReturnedUnexpectedly"
 
 
-async def test_a_transient_child_is_restarted_after_a_crash_but_may_return(
+async def test_a_transient_child_restarts_after_a_crash_but_may_return(
     supervisor: Supervisor, events: Events, autojump_clock: MockClock
 ) -> None:
     actor = Actor(Bug("x"), None)

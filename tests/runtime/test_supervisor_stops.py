@@ -51,7 +51,7 @@ async def test_stopping_what_is_not_there_has_ended_in_time(
         assert await supervisor.stop("nobody", budget_seconds=1)
 
 
-async def test_a_child_that_outlives_its_budget_is_reported_and_ends_later(
+async def test_a_child_over_its_budget_is_reported_and_ends_later(
     supervisor: Supervisor, events: Events, autojump_clock: MockClock
 ) -> None:
     async def flush_slowly() -> None:
@@ -94,7 +94,7 @@ async def test_a_crash_during_the_stop_is_logged_and_not_restarted(
     assert crashes_logged(events) == ["a"]
 
 
-async def test_a_run_that_returns_instead_of_passing_on_its_stop_is_not_restarted(
+async def test_a_run_that_returns_when_stopped_is_not_restarted(
     supervisor: Supervisor, events: Events, autojump_clock: MockClock
 ) -> None:
     starts = []
@@ -133,7 +133,7 @@ async def test_a_mixed_group_is_a_crash_and_a_cancellation(
     assert crashes_logged(events) == ["a"]
 
 
-async def test_an_outer_cancellation_reaches_every_child_and_is_not_swallowed(
+async def test_an_outer_cancellation_reaches_every_child_and_passes_on(
     supervisor: Supervisor, autojump_clock: MockClock
 ) -> None:
     actor = Actor()
@@ -170,7 +170,7 @@ async def test_an_exception_of_the_block_passes_as_it_is(
     assert actor.was_cancelled
 
 
-async def test_when_the_block_fails_on_its_way_out_of_an_essential_failure_both_are_told(
+async def test_an_essential_failure_and_the_blocks_own_are_both_raised(
     supervisor: Supervisor, events: Events, autojump_clock: MockClock
 ) -> None:
     async def serve() -> None:
@@ -210,7 +210,7 @@ async def test_a_supervisor_must_be_open_to_start_and_opens_once(
         supervisor.start("a", Actor(), restart=PERMANENT)
 
 
-async def test_a_child_logs_as_itself_and_not_as_the_request_that_started_it(
+async def test_a_child_does_not_log_as_the_request_that_started_it(
     supervisor: Supervisor, autojump_clock: MockClock
 ) -> None:
     request: ContextVar[str] = ContextVar("request", default="none")

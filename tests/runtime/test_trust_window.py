@@ -51,7 +51,7 @@ async def test_a_renewal_whose_answer_came_too_late_opens_nothing(
     assert not window.is_open
 
 
-async def test_renewals_extend_the_window_for_whoever_waits_for_its_end(
+async def test_renewals_extend_the_window_for_tasks_that_await_its_end(
     window: TrustWindow, autojump_clock: MockClock
 ) -> None:
     async def renew() -> None:
@@ -66,7 +66,7 @@ async def test_renewals_extend_the_window_for_whoever_waits_for_its_end(
     assert trio.current_time() == pytest.approx(20 + GOOD_FOR)
 
 
-async def test_an_older_renewal_that_is_answered_last_takes_nothing_away(
+async def test_an_older_renewal_answered_last_does_not_shorten_trust(
     window: TrustWindow, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(10)
@@ -93,7 +93,7 @@ async def test_the_end_of_a_session_closes_the_window_at_once(
     assert trio.current_time() == 3
 
 
-async def test_a_renewal_after_the_end_opens_it_again_and_wakes_all_who_wait(
+async def test_a_renewal_after_the_end_opens_it_and_wakes_every_waiter(
     window: TrustWindow, autojump_clock: MockClock
 ) -> None:
     window.renewed(trio.current_time())
@@ -112,7 +112,7 @@ async def test_a_renewal_after_the_end_opens_it_again_and_wakes_all_who_wait(
     assert opened_at == [7, 7]
 
 
-async def test_a_renewal_that_came_too_late_does_not_wake_who_waits_for_trust(
+async def test_a_renewal_that_came_too_late_wakes_no_waiter(
     window: TrustWindow, autojump_clock: MockClock
 ) -> None:
     with trio.move_on_after(60) as waiting:
