@@ -45,7 +45,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Time between two renewals of the session, and between two voluntary hand-overs, in seconds."""
+    """Seconds between two renewals of the session, and between two voluntary hand-overs."""
 
     beat_seconds: float
     round_seconds: float

@@ -24,6 +24,7 @@ def raise_descriptor_limit(wanted: int) -> int:
             "descriptors_short",
             limit=limit,
             wanted=wanted,
-            remedy="raise the limit of open files (ulimit -n, LimitNOFILE), or lower LASTHEARD_HTTP_MAX_CONNECTIONS",
+            remedy="raise the limit of open files (ulimit -n, LimitNOFILE), "
+            "or lower LASTHEARD_HTTP_MAX_CONNECTIONS",
         )
     return limit

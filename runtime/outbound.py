@@ -150,14 +150,14 @@ class Allowance:
                 return
             case Reach.NEVER:
                 raise OutboundRefused(
-                    f"{address} is never dialled: it is a link-local, metadata, reserved or translated "
-                    f"address, and {SETTING} cannot allow it"
+                    f"{address} is never dialled: it is a link-local, metadata, reserved or "
+                    f"translated address, and {SETTING} cannot allow it"
                 )
             case Reach.PRIVATE:
                 if not self._names(host, address):
                     raise OutboundRefused(
-                        f"{address} is a private or loopback address: it is dialled only if {SETTING} "
-                        "names the host or its network"
+                        f"{address} is a private or loopback address: it is dialled only if "
+                        f"{SETTING} names the host or its network"
                     )
 
     def judge_literal(self, host: str) -> None:
@@ -183,12 +183,16 @@ def _plain_name(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
+def _is_within(network: Network, other: Network) -> bool:
+    return type(network) is type(other) and network.subnet_of(other)  # type: ignore[arg-type]
+
+
 def _parse_entry(entry: str) -> Network | str:
     try:
         network = ipaddress.ip_network(entry)
     except ValueError as error:
         return _parse_name(entry, error)
-    if any(isinstance(never, type(network)) and network.subnet_of(never) for never in _NEVER):  # type: ignore[arg-type]
+    if any(_is_within(network, never) for never in _NEVER):
         raise ValueError(f"{entry} can never be allowed: leave it out")
     return network
 

@@ -20,14 +20,20 @@ REDACTED = "[redacted]"
 MAX_TEXT_LENGTH = 32_768  # longer texts are cut, and say so
 MAX_DEPTH = 12  # a cycle or a deeper document ends as text
 
-_SENSITIVE_WORD = r"authorization|api[-_]?key|token|secret|passw(?:or)?d|passphrase|pwd|credential|cookie|private[-_]?key"
+_SENSITIVE_WORD = (
+    r"authorization|api[-_]?key|token|secret|passw(?:or)?d|passphrase|pwd|credential|cookie"
+    r"|private[-_]?key"
+)
 _SENSITIVE_KEY = re.compile(_SENSITIVE_WORD, re.IGNORECASE)
 # Facts about a secret: when it expires, which one it is, where it is stored. The values of such
 # keys still pass the patterns below.
 _ABOUT_A_SECRET = re.compile(
     r"(?:_at|_id|_name|_kind|_type|_count|_state|_seconds|_ref|_reference)$", re.IGNORECASE
 )
-_QUOTED_OR_RUN = r"""(?:\\"(?:(?!\\").){0,4000}\\"|"(?:[^"\\]|\\.){0,4000}"|'(?:[^'\\]|\\.){0,4000}'|[^\s"',;&)}\]]+)"""
+_QUOTED_OR_RUN = (
+    r"""(?:\\"(?:(?!\\").){0,4000}\\"|"(?:[^"\\]|\\.){0,4000}"""
+    r""""|'(?:[^'\\]|\\.){0,4000}'|[^\s"',;&)}\]]+)"""
+)
 
 _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # Our own keys, lh_<id>_<secret>: prefix and id stay, because people look keys up by them.
@@ -57,7 +63,8 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             rf"""((?:{_SENSITIVE_WORD})[\w-]{{0,40}}\\?["']?\s{{0,4}}[:=]\s{{0,4}}(?:b(?=["']))?)"""
-            rf"""(?!\[redacted\]|None\b|null\b|true\b|false\b)(?:(?:basic|bearer|digest|token)\s+)?{_QUOTED_OR_RUN}""",
+            r"""(?!\[redacted\]|None\b|null\b|true\b|false\b)"""
+            rf"""(?:(?:basic|bearer|digest|token)\s+)?{_QUOTED_OR_RUN}""",
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",
@@ -65,7 +72,8 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # Header pairs in a repr: (b'authorization', b'…').
     (
         re.compile(
-            rf"""(["'][\w-]{{0,40}}(?:{_SENSITIVE_WORD})[\w-]{{0,40}}["']\s?,\s?b?)(?:"[^"]*"|'[^']*')""",
+            rf"""(["'][\w-]{{0,40}}(?:{_SENSITIVE_WORD})[\w-]{{0,40}}["']\s?,\s?b?)"""
+            r"""(?:"[^"]*"|'[^']*')""",
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",

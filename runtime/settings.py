@@ -209,8 +209,10 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     result = dict(below)
     for key, value in above.items():
         under = result.get(key)
-        both_tables = isinstance(under, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(under, value) if both_tables else value  # type: ignore[arg-type]  # narrowed by both_tables
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            result[key] = _merged(under, value)
+        else:
+            result[key] = value
     return result
 
 
@@ -222,10 +224,8 @@ def _unknown_keys(
         path = (*above, key)
         if not names.knows(path):
             known = [names.key(each) for each in names.fields]
-            yield (
-                path,
-                f"TOML key {names.key(path)} in {file}: {names.explain_unknown(path, names.key(path), known)}",
-            )
+            fault = names.explain_unknown(path, names.key(path), known)
+            yield path, f"TOML key {names.key(path)} in {file}: {fault}"
         elif isinstance(value, Mapping) and not names.is_open(path):
             yield from _unknown_keys(names, value, file, path)
 

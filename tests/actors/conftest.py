@@ -1,4 +1,4 @@
-"""What every test of the actors starts from.
+"""Fixtures of the actors' tests: the database, one shard, its stream, and a second workspace.
 
 Tests that use it also ask for `autojump_clock` by name.
 """
@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from actors.ingest import IngestActor
 from tests.actors.deferring import CYCLE_ID, KEY
-from tests.actors.harness import LIVE, Harness, ScriptedStreamer, Shard, build_harness, polled
+from tests.actors.harness import LIVE, Harness, Shard, build_harness, polled
+from tests.actors.scripted import ScriptedStreamer
 from tests.actors.watching import Watched
 from tests.actors.working import ISLAND
 
@@ -65,7 +66,10 @@ async def island(harness: Harness, shard: Shard, nursery: trio.Nursery) -> Fleet
 
 @pytest.fixture
 async def running(harness: Harness, shard: Shard, nursery: trio.Nursery) -> Shard:
-    """The shard with its ingest actor running, a cycle of the harbour under way, and an island with a bus-1 too."""
+    """The shard with its ingest actor running and a cycle of the harbour under way.
+
+    The island has a bus-1, too.
+    """
     await harness.add_workspace(ISLAND)
     await harness.add_connection(polled(workspace_id=ISLAND), "bus-1")
     assert (await harness.store.start_cycle(shard.session, KEY, CYCLE_ID, "trace-c")).started

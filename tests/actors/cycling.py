@@ -11,12 +11,8 @@ from actors.lanes import LANES
 from domain.model import CycleKey, CycleOutcome, CycleTrigger
 from domain.resource import workspace_resource
 from domain.schedule import cycle_id
-from tests.actors.harness import (
-    HARBOUR,
-    INTERVAL,
-    at,
-    update,
-)
+from tests.actors.harness import HARBOUR, update
+from tests.actors.instants import INTERVAL, at
 
 if TYPE_CHECKING:
     from tests.actors.harness import Shard

@@ -1,4 +1,7 @@
-"""What the tests of deferred submissions share: a cycle, a cursor, and how long a lock may go unnoticed."""
+"""A cycle and a cursor for the tests of deferred submissions.
+
+And how long a released lock may go unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from domain.model import CursorAdvance, CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id
-from tests.actors.harness import HARBOUR, NOON, STEADY, at
+from tests.actors.harness import HARBOUR, STEADY
+from tests.actors.instants import NOON, at
 
 if TYPE_CHECKING:
     from tests.actors.harness import Harness

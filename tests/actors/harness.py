@@ -1,17 +1,15 @@
-"""The fixed cast of the actors' tests: providers that play a script, and a shard's insides over the twin.
+"""The harness of the actors' tests: one shard's insides over the in-memory twin.
 
-Workspace `harbour` polls `steady` (devices bus-1 and bus-2) and streams from `live` (ferry-1 and ferry-2); external ids
-are `x-` and the device id. Virtual time begins at NOON, with trio's clock at 0. Everything is as service.py composes
-it, except for the database, the providers and the clock.
+Workspace `harbour` polls `steady` (devices bus-1 and bus-2) and streams from `live` (ferry-1 and
+ferry-2). External ids are `x-` and the device id. Virtual time begins at NOON, with trio's clock at
+0. Everything is as service.py composes it, except for the database, the providers and the clock.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -24,7 +22,6 @@ from actors.tools import ActorTools
 from actors.workspace import WorkspaceActor
 from domain.model import (
     CanonicalUpdate,
-    FaultClass,
     Ownership,
     Policy,
     ProviderConnection,
@@ -35,194 +32,22 @@ from domain.model import (
 )
 from domain.registry import DeviceDraft, Stored
 from domain.resource import workspace_resource
-from domain.schedule import slot_of
-from ports.providers import FrameVerdict, Page, ProviderFault, Sample
 from runtime.clock import SharedClock, SystemClock, VirtualClock
-from runtime.flag import Flag
 from runtime.reply import Reply
 from storage.memory import MemoryStore
-from tests.actors.polling import ScriptedPoller
+from tests.actors.instants import INTERVAL, NOON, at
+from tests.actors.scripted import ScriptedProvider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from domain.model import Value
-    from ports.providers import Poller, Streamer, StreamSocket
     from ports.reads import CycleRow
 
-INTERVAL = 300
-# Nearly: the first moment of one of the harbour's slots.
-NOON = slot_of(datetime(2026, 5, 1, 12, 0, tzinfo=UTC) + timedelta(seconds=INTERVAL), 0, INTERVAL)
 HARBOUR = "harbour"
 STEADY, LIVE = "steady", "live"
 BUSES, FERRIES = ("bus-1", "bus-2"), ("ferry-1", "ferry-2")
 TTL_SECONDS = 15.0
-
-
-def at(seconds: float) -> datetime:
-    """The instant at which trio's clock reads so much."""
-    return NOON + timedelta(seconds=seconds)
-
-
-def outage(message: str = "nobody answers", retry_after: float | None = None) -> ProviderFault:
-    return ProviderFault(FaultClass.OUTAGE, message, retry_after=retry_after)
-
-
-def refused() -> ProviderFault:
-    return ProviderFault(FaultClass.CREDENTIALS, "who are you?", permanent=True)
-
-
-# --- A polled provider ------------------------------------------------------------------------------------------
-
-
-def sample(device_id: str, seconds: float, **values: Value) -> Sample:
-    """One record about one device, observed so many seconds after noon."""
-    readings = tuple(Reading(signal, value, at(seconds)) for signal, value in values.items())
-    return Sample(f"x-{device_id}", readings)
-
-
-# --- A streaming provider ---------------------------------------------------------------------------------------
-
-
-def frame(device_id: str, seconds: float, /, **values: Value) -> str:
-    """What ScriptedStreamer understands: readings of one device, observed so many seconds after noon."""
-    return f"x-{device_id} {seconds} " + " ".join(
-        f"{signal}={value!r}" for signal, value in values.items()
-    )
-
-
-ECHO, DENIED, GARBAGE, BUG = "echo", "denied", "garbage", "bug"
-
-
-class ScriptedSocket:
-    """A ports.providers.StreamSocket, with its far end: `say` sends a frame, `drop` ends the connection."""
-
-    def __init__(self) -> None:
-        self.subscriptions: list[list[str]] = []
-        self.subscribed = trio.Event()
-        self.pings: list[float] = []
-        self.answers_pings = True
-        self.received = 0
-        self._send, self._receive = trio.open_memory_channel[str | Exception](10_000)
-
-    async def subscribe(self, external_ids: Sequence[str]) -> None:
-        await trio.lowlevel.checkpoint()
-        self.subscriptions.append(list(external_ids))
-        self.subscribed.set()
-
-    async def receive(self) -> str | bytes:
-        entry = await self._receive.receive()
-        if isinstance(entry, Exception):
-            raise entry
-        self.received += 1
-        return entry
-
-    async def ping(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self.pings.append(trio.current_time())
-        if not self.answers_pings:
-            await trio.sleep(10)
-            raise outage("no pong within 10 s")
-
-    def say(self, *frames: str) -> None:
-        for one in frames:
-            self._send.send_nowait(one)
-
-    def drop(self, fault: Exception | None = None) -> None:
-        self._send.send_nowait(fault or outage("the connection was closed"))
-
-
-class ScriptedStreamer:
-    """ports.providers.Streamer. Connecting raises the next of `refusals` while there are any."""
-
-    def __init__(self, *refusals: ProviderFault) -> None:
-        self.refusals = list(refusals)
-        self.attempts: list[float] = []
-        self.sockets: list[ScriptedSocket] = []
-        self._connected = Flag()
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[StreamSocket]:
-        self.attempts.append(trio.current_time())
-        await trio.lowlevel.checkpoint()
-        if self.refusals:
-            raise self.refusals.pop(0)
-        socket = ScriptedSocket()
-        self.sockets.append(socket)
-        self._connected.wake()
-        yield socket
-
-    async def wait_connected(self, times: int = 1) -> ScriptedSocket:
-        """The socket of that connection, as soon as it has subscribed.
-
-        Bounded by the test's virtual patience.
-        """
-        with trio.fail_after(7200):
-            while len(self.sockets) < times:
-                await self._connected.wait()
-            await self.sockets[times - 1].subscribed.wait()
-        return self.sockets[times - 1]
-
-    def interpret(self, frame: str | bytes) -> FrameVerdict:
-        text = frame if isinstance(frame, str) else frame.decode()
-        match text:
-            case "echo":
-                return FrameVerdict(None, (), ignored="echo")
-            case "denied":
-                return FrameVerdict(None, (), fault=FaultClass.CREDENTIALS, ignored="error")
-            case "garbage":
-                return FrameVerdict(None, (), malformed="not a frame")
-            case "bug":
-                raise ZeroDivisionError("a bug in the interpreter")
-        external_id, seconds, *values = text.split(" ")
-        pairs = (value.partition("=") for value in values)
-        readings = tuple(
-            Reading(signal, float(number), at(float(seconds))) for signal, _, number in pairs
-        )
-        return FrameVerdict(external_id, readings)
-
-
-# --- Both, by configuration -------------------------------------------------------------------------------------
-
-
-class ScriptedProvider:
-    """ports.providers.Provider.
-
-    What it opens is what a test has put there, by provider_id; a default otherwise.
-    """
-
-    provider_type = "scripted"
-    transports: frozenset[Literal["poll", "stream"]] = frozenset(("poll", "stream"))
-    destination_settings: frozenset[str] | None = None
-
-    def __init__(self) -> None:
-        self.pollers: dict[str, ScriptedPoller] = {}
-        self.streamers: dict[str, ScriptedStreamer] = {}
-        self.secrets: list[str | None] = []
-
-    def check_settings(self, settings: Mapping[str, Any]) -> None:
-        if settings.get("broken"):
-            raise ValueError("settings: `broken` must not be set")
-
-    def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
-        raise ProviderFault(FaultClass.PROTOCOL, "no envelopes here")
-
-    def open_poller(self, connection: ProviderConnection, secret: str | None) -> Poller | None:
-        self.check_settings(connection.settings)
-        self.secrets.append(secret)
-        if connection.settings.get("no_state"):
-            return None
-        return self.pollers.setdefault(connection.provider_id, ScriptedPoller())
-
-    def open_streamer(self, connection: ProviderConnection, secret: str | None) -> Streamer | None:
-        self.check_settings(connection.settings)
-        self.secrets.append(secret)
-        if connection.transport == "poll":
-            return None
-        return self.streamers.setdefault(connection.provider_id, ScriptedStreamer())
-
-
-# --- A shard's insides ------------------------------------------------------------------------------------------
 
 
 async def resolve_secret(reference: str) -> str:

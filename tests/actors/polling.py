@@ -30,8 +30,10 @@ class Call:
 
 
 class ScriptedPoller:
-    """ports.providers.Poller. Each fetch plays the next entry of `script`: a page, a fault to raise, or seconds to wait
-    before the one after it. When the script is over it answers about every device and has no news.
+    """ports.providers.Poller. Each fetch plays the next entry of `script`.
+
+    An entry is a page, a fault to raise, or seconds to wait before the entry after it. After the
+    last one, the answer names every device and has no news.
     """
 
     def __init__(self, *script: Page | Exception | float) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from actors.stream import StreamActor
-    from tests.actors.harness import ScriptedStreamer, Shard
+    from tests.actors.harness import Shard
+    from tests.actors.scripted import ScriptedStreamer
 
 
 @asynccontextmanager

@@ -14,8 +14,10 @@ from domain.resource import workspace_resource
 from ports.providers import ProviderFault
 from runtime.logs import get_logger
 from storage.faults import DatabaseAway
-from tests.actors.harness import HARBOUR, STEADY, at, outage, refused, sample
+from tests.actors.harness import HARBOUR, STEADY
+from tests.actors.instants import at
 from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import outage, refused, sample
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -120,7 +122,7 @@ async def test_a_run_that_is_cut_off_keeps_the_cursor_of_its_last_page(
     end: Exception | float,
     autojump_clock: MockClock,
 ) -> None:
-    """With the data that it covers: also with a page that brought nothing, and not with one that names none."""
+    """A page that brought nothing stores its cursor, too; a page that names none stores none."""
     nursery.start_soon(shard.ingest.run)
     pages = [
         page(sample("bus-1", 1, soc_percent=10), next_page="two", cursor="c-1"),

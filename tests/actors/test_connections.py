@@ -10,7 +10,8 @@ from actors.connections import Connector
 from domain.model import FaultClass, ProviderConnection
 from ports.providers import ProviderFault
 from runtime.faults import EnvironmentFault
-from tests.actors.harness import HARBOUR, ScriptedProvider, polled, resolve_secret, streamed
+from tests.actors.harness import HARBOUR, polled, resolve_secret, streamed
+from tests.actors.scripted import ScriptedProvider
 
 
 async def unresolvable(reference: str) -> str:

@@ -12,8 +12,9 @@ import trio
 from actors.collect import Collection
 from actors.lanes import LANES
 from runtime.logs import get_logger
-from tests.actors.harness import STEADY, sample, update
+from tests.actors.harness import STEADY, update
 from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import sample
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

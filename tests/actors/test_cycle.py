@@ -14,18 +14,10 @@ from domain.model import CycleOutcome, FaultClass
 from domain.resource import workspace_resource
 from ports.providers import ProviderFault
 from tests.actors.cycling import fill_poll_lane, make_cycle, run_cycle, script
-from tests.actors.harness import (
-    HARBOUR,
-    LIVE,
-    STEADY,
-    at,
-    outage,
-    polled,
-    refused,
-    sample,
-    streamed,
-)
+from tests.actors.harness import HARBOUR, LIVE, STEADY, polled, streamed
+from tests.actors.instants import at
 from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import outage, refused, sample
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -9,12 +9,9 @@ import trio
 from actors.cycle import PollState
 from domain.model import CycleOutcome
 from tests.actors.cycling import make_cycle, run_cycle, script
-from tests.actors.harness import (
-    STEADY,
-    refused,
-    sample,
-)
+from tests.actors.harness import STEADY
 from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import refused, sample
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -16,12 +16,12 @@ from tests.actors.harness import (
     STEADY,
     Harness,
     Shard,
-    at,
     owned_by,
     said,
     until,
     update,
 )
+from tests.actors.instants import at
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:

@@ -13,17 +13,8 @@ from actors.lanes import LANES
 from domain.model import Confirmation
 from runtime.mailbox import LaneFull
 from tests.actors.deferring import ENOUGH_SECONDS, advance, end_of_cycle
-from tests.actors.harness import (
-    HARBOUR,
-    Harness,
-    Shard,
-    at,
-    owned_by,
-    said,
-    submission,
-    until,
-    update,
-)
+from tests.actors.harness import HARBOUR, Harness, Shard, owned_by, said, submission, until, update
+from tests.actors.instants import at
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:

@@ -9,16 +9,8 @@ import trio
 from domain.model import Confirmation
 from domain.resource import workspace_resource
 from tests.actors.deferring import ENOUGH_SECONDS, advance, cursor_of
-from tests.actors.harness import (
-    HARBOUR,
-    STEADY,
-    Harness,
-    Shard,
-    at,
-    owned_by,
-    said,
-    update,
-)
+from tests.actors.harness import HARBOUR, STEADY, Harness, Shard, owned_by, said, update
+from tests.actors.instants import at
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:

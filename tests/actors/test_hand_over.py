@@ -1,4 +1,4 @@
-"""A lease is released when nothing of its workspace is left here and not before, whatever happens meanwhile."""
+"""A lease is released only when nothing of its workspace is left here, whatever happens."""
 
 from __future__ import annotations
 
@@ -11,15 +11,8 @@ import pytest
 import trio
 
 from runtime.supervisor import Restart, Supervisor
-from tests.actors.harness import (
-    FERRIES,
-    HARBOUR,
-    frame,
-    owned_by,
-    streamed,
-    until,
-    update,
-)
+from tests.actors.harness import FERRIES, HARBOUR, owned_by, streamed, until, update
+from tests.actors.scripted import frame
 from tests.actors.test_runner import connect, hold_a_frame, load, owning
 from tests.actors.test_shard import SlowClaims, make_actor, taken_up
 from tests.actors.working import story
@@ -57,7 +50,10 @@ class CrashingLook(SlowClaims):
 async def run_shard(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events
 ) -> tuple[ShardActor, CrashingLook, trio.CancelScope]:
-    """A supervised shard actor that owns the harbour and has run its cycle; the scope ends the ingest actor."""
+    """A supervised shard actor that owns the harbour and has run its cycle.
+
+    The scope ends the ingest actor.
+    """
     leases, ingest = CrashingLook(harness.store), trio.CancelScope()
     actor = make_actor(harness, shard, leases)
 

@@ -1,4 +1,4 @@
-"""The scripted providers keep the promises of ports/providers.py, so that what the actors do with them counts."""
+"""The scripted providers keep the promises of ports/providers.py, as real providers do."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ import trio
 
 from domain.signals import CATALOGUE
 from ports.providers import ProviderFault
-from tests.actors.harness import (
+from tests.actors.harness import FERRIES, polled, streamed
+from tests.actors.instants import at
+from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import (
     DENIED,
     ECHO,
-    FERRIES,
     GARBAGE,
     ScriptedProvider,
     ScriptedStreamer,
-    at,
     frame,
     outage,
-    polled,
     sample,
-    streamed,
 )
-from tests.actors.polling import ScriptedPoller, page
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -14,17 +14,9 @@ from trio.testing import MockClock
 from actors.intake import FrameIntake
 from domain.model import FaultClass, Reason
 from ports.providers import FrameVerdict
-from tests.actors.harness import (
-    BUG,
-    DENIED,
-    ECHO,
-    GARBAGE,
-    LIVE,
-    ScriptedStreamer,
-    at,
-    build_harness,
-    frame,
-)
+from tests.actors.harness import LIVE, build_harness
+from tests.actors.instants import at
+from tests.actors.scripted import BUG, DENIED, ECHO, GARBAGE, ScriptedStreamer, frame
 
 if TYPE_CHECKING:
     from domain.model import Submission

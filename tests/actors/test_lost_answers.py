@@ -9,7 +9,8 @@ import trio
 
 from actors.workspace import WorkspaceActor
 from storage.faults import DatabaseAway
-from tests.actors.harness import HARBOUR, INTERVAL
+from tests.actors.harness import HARBOUR
+from tests.actors.instants import INTERVAL
 from tests.actors.working import story
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from domain.model import (
     Submission,
 )
 from ports.ingest import UnitPoisoned
-from tests.actors.harness import HARBOUR, NOON, STEADY, owned_by, said, submission, update
+from tests.actors.harness import HARBOUR, STEADY, owned_by, said, submission, update
+from tests.actors.instants import NOON
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence

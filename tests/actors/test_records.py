@@ -19,7 +19,8 @@ from domain.model import (
 )
 from domain.resource import workspace_resource
 from runtime.logs import get_logger
-from tests.actors.harness import HARBOUR, NOON, update
+from tests.actors.harness import HARBOUR, update
+from tests.actors.instants import NOON
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -1,4 +1,4 @@
-"""What runs under a lease: paused, handed over, given a newer configuration, and all of it at one time."""
+"""The runner: pauses, stops, flushes and reconfigures a workspace, and all of it at one time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from tests.actors.harness import (
     FERRIES,
     HARBOUR,
     LIVE,
-    ScriptedStreamer,
-    frame,
     owned_by,
     streamed,
     submission,
     until,
     update,
 )
+from tests.actors.scripted import ScriptedStreamer, frame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,7 +64,7 @@ def fill_stream_lane(shard: Shard) -> None:
 
 
 async def hold_a_frame(shard: Shard) -> ScriptedStreamer:
-    """The harbour's stream with one frame merged, which finds no room until the ingest actor runs."""
+    """The harbour's stream with one merged frame, which has no room until the ingest actor runs."""
     streamer = await connect(shard)
     fill_stream_lane(shard)
     streamer.sockets[0].say(frame(FERRIES[0], 2, speed_kmh=20))
@@ -109,7 +108,7 @@ async def test_a_flush_over_its_budget_keeps_workspace_and_data(
 async def test_a_hand_over_waits_for_the_verdict_of_every_submission(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """There is room in the lane, so nothing is left in the actors; it is the commit that does not come."""
+    """The lane has room, so nothing is left in the actors; only the commit does not come."""
     flushed: list[bool] = []
     async with owning(harness, shard) as runner:
         streamer = await connect(shard)

@@ -13,8 +13,10 @@ from actors.scrubbing import ScrubbedPoller, ScrubbedStreamer
 from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
 from ports.providers import ProviderFault, Sample
 from runtime.scrubbing import Scrubber
-from tests.actors.harness import LIVE, ScriptedStreamer, at, frame, outage, streamed
+from tests.actors.harness import LIVE, streamed
+from tests.actors.instants import at
 from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import ScriptedStreamer, frame, outage
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

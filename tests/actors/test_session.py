@@ -1,4 +1,4 @@
-"""The session's keeper: what an answer is worth when it says too little about the database's clock."""
+"""The session's keeper: a slow answer says too little about the database's clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class FarAway:
-    """Sessions of the twin, every answer of which takes so many seconds: half of them there, half of them back."""
+    """Sessions of the twin. Each answer takes so many seconds, half of them on the way there."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""The shard actor among others: what a round may make of what it saw, when the world has moved on meanwhile."""
+"""The shard actor among others: its rounds stay right when something changes after their look."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ async def test_workspaces_that_share_a_credential_go_to_one_shard(
     shard_id: str,
     ours: set[str],
 ) -> None:
-    """Each by itself would be another's; what nobody claims is adopted, but not before a TTL is over."""
+    """By itself each would be another's. An unclaimed one is adopted only after a TTL."""
     await harness.store.begin_session(OTHER, ttl_seconds=3600)
     for name in (ALDER, BIRCH):
         await harness.add_workspace(name)

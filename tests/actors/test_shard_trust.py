@@ -1,4 +1,4 @@
-"""A shard that cannot renew its session in time: it collects nothing, keeps what it has, and judges nobody else."""
+"""A shard that cannot renew in time collects nothing, keeps its data and declares nobody dead."""
 
 from __future__ import annotations
 
@@ -8,17 +8,9 @@ import trio
 
 from ports.ownership import VitalSigns
 from storage.faults import DatabaseAway
-from tests.actors.harness import (
-    FERRIES,
-    HARBOUR,
-    INTERVAL,
-    LIVE,
-    STEADY,
-    TTL_SECONDS,
-    frame,
-    until,
-    update,
-)
+from tests.actors.harness import FERRIES, HARBOUR, LIVE, STEADY, TTL_SECONDS, until, update
+from tests.actors.instants import INTERVAL
+from tests.actors.scripted import frame
 from tests.actors.test_runner import connect, fill_stream_lane
 from tests.actors.test_shard import OTHER, SlowClaims, make_actor, taken_up
 from tests.actors.working import story
@@ -32,7 +24,8 @@ if TYPE_CHECKING:
     from actors.statistics import StreamStatistics
     from domain.model import SessionRef
     from storage.memory import MemoryStore
-    from tests.actors.harness import Harness, ScriptedStreamer, Shard
+    from tests.actors.harness import Harness, Shard
+    from tests.actors.scripted import ScriptedStreamer
     from tests.actors.test_shard import Events
 
 BEAT_SECONDS = TTL_SECONDS / 3
@@ -113,7 +106,7 @@ async def test_without_a_renewal_streams_close_and_no_cycle_starts(
 async def test_held_updates_outlast_a_long_absence_of_the_database(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    """One update is in the batch in hand, one was refused by a full lane, and one is in the buffer behind that."""
+    """One update is in the batch in hand, one was refused by a full lane, one is in the buffer."""
     actor, _ = await run_shard(harness, shard, nursery, events)
     socket = shard.provider.streamers[LIVE].sockets[0]
     harness.store.go_away()

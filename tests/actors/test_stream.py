@@ -10,19 +10,9 @@ import trio.testing
 
 from actors.lanes import LANES
 from actors.stream import MAX_UNSENT_EDGES
-from tests.actors.harness import (
-    ECHO,
-    GARBAGE,
-    HARBOUR,
-    ScriptedStreamer,
-    frame,
-    outage,
-    refused,
-    sample,
-    until,
-    update,
-)
+from tests.actors.harness import HARBOUR, until, update
 from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import ECHO, GARBAGE, ScriptedStreamer, frame, outage, refused, sample
 from tests.actors.streaming import check_frames, running
 
 if TYPE_CHECKING:
@@ -81,7 +71,7 @@ async def test_what_the_connection_brought_is_handed_over_when_it_ends(
 async def test_the_seed_goes_before_live_frames(
     harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
-    """The gap's older values come first, so that history has them; live frames wait in the buffer meanwhile."""
+    """The gap's older values come first, so that history has them; live frames wait meanwhile."""
     seed = ScriptedPoller(
         20.0, page(sample("ferry-1", -30, soc_percent=40), sample("ferry-1", -20, soc_percent=41))
     )
@@ -140,7 +130,8 @@ async def test_every_frame_is_counted_once_over_many_connections(
             socket.say(*lot, *lot)
             sent += 2 * len(lot)
             socket.drop()
-            await until(lambda: len(streamer.sockets) > times)  # noqa: B023 - asked before the next turn
+            # asked before the next turn
+            await until(lambda: len(streamer.sockets) > times)  # noqa: B023
             check_frames(actor)
         assert actor.statistics().frames.received == sent
         counted = shard.ingest.statistics()
@@ -178,7 +169,7 @@ async def test_after_the_actor_was_stopped_the_rest_is_handed_over(
 
 
 async def fill_stream_lane(harness: Harness, shard: Shard) -> None:
-    """The database goes away and the lane, behind a batch in the actor's hand, takes nothing more."""
+    """The database goes away; a batch is in the actor's hand, and the lane behind it is full."""
     harness.store.go_away()
     shard.send(update("ferry-2", 1, soc_percent=1))
     await trio.testing.wait_all_tasks_blocked()
@@ -212,7 +203,7 @@ async def test_a_full_lane_makes_frames_coalesce_until_there_is_room(
 async def test_everything_stays_bounded_in_an_hour_without_database(
     harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
-    """The reader reads on, the socket is never the buffer, and a flapping connection leaves only its newest edges."""
+    """The reader reads on, so the socket is never the buffer. Only the newest edges are kept."""
     async with running(shard, window_seconds=5.0) as actor:
         await streamer.wait_connected()
         await fill_stream_lane(harness, shard)

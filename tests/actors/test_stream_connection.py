@@ -1,4 +1,4 @@
-"""The stream actor's connection: how it comes back, what it says of itself, and that it follows the configuration."""
+"""The stream actor's connection: it comes back, records its facts and follows the configuration."""
 
 from __future__ import annotations
 
@@ -10,18 +10,9 @@ import trio
 import trio.testing
 
 from domain.model import FaultClass, ProviderConnection
-from tests.actors.harness import (
-    DENIED,
-    ECHO,
-    HARBOUR,
-    LIVE,
-    ScriptedStreamer,
-    frame,
-    outage,
-    refused,
-    streamed,
-)
+from tests.actors.harness import HARBOUR, LIVE, streamed
 from tests.actors.polling import ScriptedPoller
+from tests.actors.scripted import DENIED, ECHO, ScriptedStreamer, frame, outage, refused
 from tests.actors.streaming import gaps, running
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from actors.submissions import MAX_UNKNOWN_DEVICES, UnknownDevices, make_update, split
 from domain.model import CursorAdvance, Device, Ownership, Reading, Submission
 from domain.resource import workspace_resource
-from tests.actors.harness import HARBOUR, NOON, STEADY, update
+from tests.actors.harness import HARBOUR, STEADY, update
+from tests.actors.instants import NOON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,10 @@ import trio
 
 from domain import schedule
 from domain.model import CycleKey, CycleOutcome, CycleTrigger
-from tests.actors.harness import INTERVAL, STEADY, at, sample
+from tests.actors.harness import STEADY
+from tests.actors.instants import INTERVAL, at
 from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import sample
 from tests.actors.working import ISLAND, SLOT, regular, slots_in_a_row, story, working
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ async def test_every_slot_gets_its_cycle_at_its_own_instant(
         await trio.sleep(5 * INTERVAL)
     rows = [row for row in await harness.cycles() if row.key.trigger is CycleTrigger.SCHEDULE]
     expected = regular(0, 5, after=at(0))
-    assert [schedule.Start(row.key.slot_start_at, row.started_at) for row in rows] == expected  # type: ignore[arg-type]
+    assert [(row.key.slot_start_at, row.started_at) for row in rows] == expected
     assert [row.outcome for row in rows] == [CycleOutcome.COMPLETED] * 5
 
 

@@ -1,4 +1,4 @@
-"""The workspace actor when somebody asks for a run, changes the configuration, or takes over."""
+"""The workspace actor: requested runs, changed configurations and takeovers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
 from domain.resource import workspace_resource
 from ports.providers import ProviderFault
 from runtime.instants import format_instant
-from tests.actors.harness import HARBOUR, INTERVAL, STEADY, at, polled, sample, until
+from tests.actors.harness import HARBOUR, STEADY, polled, until
+from tests.actors.instants import INTERVAL, at
 from tests.actors.polling import ScriptedPoller, page
+from tests.actors.scripted import sample
 from tests.actors.working import ISLAND, regular, sleep_until, slots_in_a_row, story, working
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from tests.actors.harness import Harness, Shard
 
 
-# --- somebody asks, somebody changes
+# --- requests and changes
 
 
 async def test_a_requested_run_starts_at_once_under_its_trace_id(
@@ -68,7 +70,7 @@ async def test_a_run_requested_while_there_was_no_owner_is_taken_up(
 async def test_a_run_waits_for_the_configuration_it_was_requested_with(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Somebody adds a connection and asks at once, and an actor that has just begun knows of the request only."""
+    """A connection is added and a run requested at once; the actor knows of the request only."""
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     await harness.add_connection(polled("new"))
@@ -188,7 +190,7 @@ async def test_another_interval_repeats_no_cycle_that_just_began(
 async def test_a_workspace_switched_off_and_on_follows_its_new_place(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Somebody else took its ordinal meanwhile.
+    """Another workspace took its ordinal meanwhile.
 
     Nothing ran while it was off, and nothing was missed.
     """
@@ -233,7 +235,7 @@ async def test_switching_off_and_on_at_once_does_not_collect_twice(
 async def test_a_run_requested_while_it_was_off_starts_when_it_is_on(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The actor has heard of the request before, and of nothing more than the activation since."""
+    """The actor learned of the request before the activation, and of nothing else after it."""
     nursery.start_soon(shard.ingest.run)
     view = await shard.view()
     async with working(shard, view):

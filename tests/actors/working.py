@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from domain import schedule
-from tests.actors.harness import HARBOUR, INTERVAL, at
+from tests.actors.harness import HARBOUR
+from tests.actors.instants import INTERVAL, at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

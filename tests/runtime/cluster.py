@@ -1,7 +1,8 @@
-"""A model of shards sharing resources, stepping in rounds: what runtime/assignment.py decides, carried out.
+"""A model of shards that share resources and carry out what runtime/assignment.py decides.
 
-The table is the database's: leases by session, claims served first come, a session over when it ended, was followed by
-another boot of its shard, or was declared dead after its heartbeat. No clock and no tasks: a test says what happens.
+The model has the database's table of leases. Claims are served in their order. A session is over
+when it ended, when another boot of its shard followed, or when it was declared dead after its
+heartbeat expired. There is no clock and no task: a test says what happens.
 """
 
 from __future__ import annotations
@@ -91,7 +92,10 @@ class Cluster:
     def step(
         self, *, shuffle: Callable[[list[str]], object] = list.sort, at_once: bool = False
     ) -> None:
-        """One round of every member, one after the other; `at_once`: all have looked before the first one acts."""
+        """One round of every member, one after the other.
+
+        `at_once`: all have looked before the first one acts.
+        """
         self.now += ROUND
         order = list(self.up)
         shuffle(order)
@@ -142,7 +146,7 @@ class Cluster:
         self.check()
 
     def check(self) -> None:
-        """Never two owners: no two processes run a resource, and whoever runs one holds its lease."""
+        """No two processes run one resource, and a process that runs one holds its lease."""
         running = [resource for member in self.up.values() for resource in member.runs]
         assert len(running) == len(set(running))
         for member in self.up.values():

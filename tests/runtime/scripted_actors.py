@@ -18,7 +18,7 @@ class Bug(Exception):
 
 
 class Actor:
-    """A run function that plays a script: each entry of `crashes` is raised by one run, then it runs for ever."""
+    """A run function. Each run raises the next of `crashes`; after the last it runs for ever."""
 
     def __init__(self, *crashes: Exception | None, after_seconds: float = 0.0) -> None:
         self.script = list(crashes)

@@ -110,7 +110,7 @@ def test_nothing_is_handed_over_to_a_member_that_claims_late() -> None:
 
 
 def test_a_member_that_boots_claims_only_its_own_share() -> None:
-    """Both are up, and one looks first: by the database's account everything has been free for long."""
+    """Both are up and one looks first. In the database everything has been free for long."""
     hours = dict.fromkeys(FLEETS, 7200.0)
     rounds: Rounds[str] = Rounds("ash", TTL)
     decided = rounds.decide(0.0, ("ash", "beech"), (), hours, {})
@@ -201,7 +201,7 @@ def test_a_member_back_from_a_crash_within_a_ttl_moves_nothing(absent_rounds: in
 
 
 def test_a_flapping_member_moves_little() -> None:
-    """Each leave costs what it had by then; each round in between gives it one lease a member at most."""
+    """A leave costs what it had by then; a round between gives it one lease a member at most."""
     cluster = stable_cluster(MEMBERS, FLEETS)
     cluster.drain("beech")
     cluster.step()
@@ -217,7 +217,10 @@ def test_a_flapping_member_moves_little() -> None:
 
 @pytest.mark.parametrize("count", [40, 400])
 def test_a_member_that_cannot_claim_leaves_no_orphan(count: int) -> None:
-    """Nothing stays free for longer than a TTL and two rounds, and in sum it costs little: the others stop giving."""
+    """Nothing stays free for longer than a TTL and two rounds.
+
+    In sum that is little, because the others stop handing over.
+    """
     cluster = stable_cluster(("ash", "beech"), [f"r{number}" for number in range(count)])
     cluster.join("cedar", mute=True)
     free_rounds = 0
@@ -278,7 +281,7 @@ def keep_quiet(cluster: Cluster, *, at_once: bool = False) -> None:
 
 
 class ChangingCluster(RuleBasedStateMachine):
-    """Anything happens to anybody at any time; the model itself checks that nothing has two owners."""
+    """Anything happens to any member at any time; the model checks that nothing has two owners."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,7 +289,7 @@ class ChangingCluster(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(MEMBERS))
     def join(self, name: str) -> None:
-        """Also of a process that is still there: a second one with its name, or a boot right after a crash."""
+        """Also while the former process is there: a second one with its name, or a quick reboot."""
         self.cluster.join(name)
 
     @precondition(lambda self: self.cluster.up)
@@ -390,7 +393,10 @@ def test_a_group_is_exactly_what_a_chain_of_keys_joins(
 def test_a_group_keeps_its_name_when_a_resource_joins_or_leaves(
     keys_of: dict[str, frozenset[str]], keys: frozenset[str]
 ) -> None:
-    """Whatever else the newcomer has (its private keys may come first by name), unless it makes another key shared."""
+    """Also if private keys of the newcomer come first by name.
+
+    A newcomer that makes another key shared may change a name.
+    """
     before, after = group_by_shared(keys_of), group_by_shared({**keys_of, "newcomer": keys})
     shared = {key for key in keys if sum(key in others for others in keys_of.values()) > 1}
     if (

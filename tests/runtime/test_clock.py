@@ -1,4 +1,4 @@
-"""Clocks: virtual time follows trio's, and database time is known as well as the last round trips allow."""
+"""Clocks: virtual time follows trio's; round trips bound the error of database time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dialler connects to the address that was judged, to nothing else, and never waits without end."""
+"""The dialler connects only to the address that was judged, and never waits without end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAKER_6 = "2606:4700::1111"
 
 
 class Network:
-    """What names lead to, look by look (the last answer stays), and which addresses were dialled."""
+    """The addresses of names, look by look (the last answer stays), and what was dialled."""
 
     def __init__(self, *looks: Sequence[str]) -> None:
         self._looks = [[ip_address(text) for text in look] for look in looks]
@@ -119,7 +119,7 @@ async def test_the_systems_resolver_agrees_on_odd_spellings(host: str) -> None:
 
 
 async def test_the_second_look_does_not_lead_to_loopback() -> None:
-    """Rebinding: public when it is asked about, loopback when somebody would resolve the name again."""
+    """Rebinding: the name is public at the first look, and loopback at the second."""
     network = Network([MAKER], [LOOPBACK])
     await _dial(network)
     with pytest.raises(OutboundRefused, match=LOOPBACK):

@@ -1,4 +1,4 @@
-"""Logs: one line per event whoever writes it, edges instead of retries, and no secret in any line."""
+"""Logs: one line for each event of any logger, edges instead of retries, and no secrets."""
 
 from __future__ import annotations
 

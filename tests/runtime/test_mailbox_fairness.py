@@ -29,7 +29,10 @@ async def test_a_send_nowait_does_not_overtake_parked_senders(park: Park) -> Non
 async def contend(
     mailbox: Mailbox[str], *, rounds: int, drain: int, size: int, pushes: int
 ) -> dict[str, int]:
-    """Ten senders that always park, one that never does but tries often, and a receiver: how many items each got in."""
+    """Return how many items each sender got in.
+
+    Ten senders always park; one never does but tries often. One receiver takes the items.
+    """
     through = {"parked": 0, "nowait": 0}
 
     async def keep_sending() -> None:
@@ -105,7 +108,10 @@ async def test_nothing_is_held_back_when_no_send_nowait_was_refused(park: Park) 
 async def drained_shares(
     weights: dict[str, int], sizes: dict[str, int], total: int, max_size: int
 ) -> dict[str, int]:
-    """How much of each lane is among the first `total` units served, while every lane still has something waiting."""
+    """Return how much of each lane is among the first `total` units served.
+
+    Every lane has something waiting all the time.
+    """
     mailbox: Mailbox[tuple[str, int]] = Mailbox(
         {name: LaneLimits(10_000, weight) for name, weight in weights.items()}
     )

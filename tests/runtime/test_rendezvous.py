@@ -1,4 +1,4 @@
-"""Rendezvous hashing: what a member that joins or leaves moves, and that everybody computes the same."""
+"""Rendezvous hashing: a join or a leave moves little, and every shard computes the same."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_without_members_nobody_is_desired() -> None:
 
 
 def test_every_process_of_every_version_computes_the_same() -> None:
-    """A changed hash would let shards of two versions disagree about every resource for the length of a rollout."""
+    """With another hash, shards of two versions would disagree for the length of a rollout."""
     members = ("ash", "beech", "cedar")
     assert [desired_owner(f"workspace-{number}", members) for number in range(8)] == [
         "ash",
@@ -61,7 +61,7 @@ def test_every_process_of_every_version_computes_the_same() -> None:
 
 
 def test_names_that_run_together_are_kept_apart() -> None:
-    """("a", "bc") and ("ab", "c") are different pairs: their scores say different things about different keys."""
+    """("a", "bc") and ("ab", "c") are different pairs, so their scores must differ."""
     first = [desired_owner(f"b{number}", ("a", "x")) == "a" for number in range(64)]
     second = [desired_owner(str(number), ("ab", "xb")) == "ab" for number in range(64)]
     assert first != second

@@ -1,4 +1,4 @@
-"""Settings: what is wrong is said once, under both of its names, with what would be right, and without secrets."""
+"""Settings: a fault is reported once, under both names, with a remedy and without secrets."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def test_the_real_environment_is_read_only_without_another(
 
 def test_a_wrong_value_is_named_with_variable_key_and_remedy() -> None:
     assert problems(SHARD_ID="s", HTTP__PORT="eighty") == (
-        "LASTHEARD_HTTP__PORT (TOML key http.port): 'eighty' from the environment is wrong: Input should be a valid "
+        "LASTHEARD_HTTP__PORT (TOML key http.port): 'eighty' from the environment is wrong: "
+        "Input should be a valid "
         "integer, unable to parse string as an integer - the port to listen on (default 8080)",
     )
 
@@ -105,7 +106,8 @@ def test_a_wrong_value_in_the_file_names_the_file(toml: Path) -> None:
 
 def test_a_missing_setting_says_so_under_both_names() -> None:
     assert problems() == (
-        "LASTHEARD_SHARD_ID (TOML key shard_id): is required, and neither the environment nor the file has it",
+        "LASTHEARD_SHARD_ID (TOML key shard_id): is required, "
+        "and neither the environment nor the file has it",
     )
 
 

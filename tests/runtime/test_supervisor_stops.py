@@ -1,4 +1,4 @@
-"""The supervisor: stops and cancellations go where they belong, and children start as themselves."""
+"""The supervisor: stops and cancellations reach children, and children start as themselves."""
 
 from __future__ import annotations
 
