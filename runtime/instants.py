@@ -25,4 +25,4 @@ def format_instant(instant: datetime, precision: Precision = "auto") -> str:
     if instant.tzinfo is None:
         raise TypeError(f"{instant!r} has no time zone; every instant is aware and in UTC")
     utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
-    return f"{utc.isoformat(timespec=precision)[:-6]}Z"  # without the "+00:00"
+    return f"{utc.isoformat('T', precision)[:-6]}Z"  # without the "+00:00"
