@@ -43,7 +43,7 @@ SETTINGS = {
 
 
 class Sizes(NamedTuple):
-    """How many devices each workspace has."""
+    """The number of devices in each workspace."""
 
     vehicles: int
     devices: int

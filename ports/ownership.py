@@ -162,7 +162,7 @@ class Notices(Protocol):
 
 
 class OwnershipStores(NamedTuple):
-    """Everything that a shard decides ownership from."""
+    """The stores from which a shard decides about ownership."""
 
     sessions: SessionStore
     leases: LeaseStore

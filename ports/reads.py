@@ -112,7 +112,7 @@ class Reads(Protocol):
     async def load_health(
         self, workspaces: frozenset[str] | None, query: HealthQuery
     ) -> HealthPage:
-        """Active devices of active workspaces.
+        """Return the facts of active devices of active workspaces.
 
         `workspaces=None` means all (the worklist across workspaces).
         """
@@ -120,7 +120,7 @@ class Reads(Protocol):
     async def list_snapshots(
         self, workspace_id: str, *, after: str | None, limit: int
     ) -> tuple[datetime, list[SnapshotRow]]:
-        """Database time of the read, and rows in device order."""
+        """Return the database time of the read, and the rows in device order."""
 
     async def get_snapshot(
         self, workspace_id: str, device_id: str
@@ -128,19 +128,22 @@ class Reads(Protocol):
     async def list_events(
         self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int
     ) -> list[EventRow]:
-        """Newest first, by the time they were recorded at."""
+        """Return events, newest first by the time they were recorded at."""
 
     async def list_cycles(
         self, workspace_id: str, *, before: CycleKey | None, limit: int
     ) -> list[CycleRow]:
-        """Newest slot first."""
+        """Return cycles, newest slot first."""
 
     async def get_cycle(self, workspace_id: str, cycle_id: str) -> CycleRow | None: ...
     async def list_rejections(
         self, workspace_id: str, *, before: int | None, reason: str | None, limit: int
     ) -> list[RejectionRow]: ...
     async def load_shards(self) -> list[Mapping[str, Any]]:
-        """Sessions with their heartbeats, as plain JSON-able mappings."""
+        """Return all sessions with their heartbeats, as mappings that JSON can hold."""
 
     async def check_ready(self) -> int:
-        """Days of event partitions that exist ahead; raises when the database does not answer."""
+        """Return for how many days ahead there are event partitions.
+
+        Raises EnvironmentFault when the database does not answer.
+        """

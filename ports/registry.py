@@ -48,7 +48,7 @@ class Registry(Protocol):
     async def put_devices(
         self, workspace_id: str, drafts: Sequence[DeviceDraft]
     ) -> list[Stored | NotFound | Conflict] | NotFound:
-        """All or none: when any draft is refused nothing is stored.
+        """Store all drafts, or none if one is refused.
 
         A retired device is activated anew.
         """
@@ -62,7 +62,7 @@ class Registry(Protocol):
     ) -> list[Device]: ...
 
     async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound:
-        """Ask for a run now; the cycle_id.
+        """Request a run now; return the cycle_id.
 
         A request that still waits is answered again, not doubled.
         """

@@ -64,7 +64,7 @@ def running_postgres() -> Iterator[str]:
 
 
 def find_binaries(major: int) -> Binaries:
-    """Of the wheel, or of this machine. Raises VersionAbsent."""
+    """Return the programs of the wheel, or of this machine. Raises VersionAbsent."""
     if carries_major(major):
         return find_wheel_binaries(major)
     given = os.environ.get("LASTHEARD_TEST_PG_BIN")

@@ -1,4 +1,4 @@
-"""Which references a provider connection may have, and that no reference blocks another one."""
+"""The references that a provider connection may have. None of them blocks another one."""
 
 from __future__ import annotations
 

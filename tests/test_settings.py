@@ -123,7 +123,7 @@ def test_a_dsn_that_the_driver_reads_is_taken(dsn: str) -> None:
     ],
 )
 async def test_a_dsn_that_reaches_the_driver_unchecked_is_not_repeated(dsn: str) -> None:
-    """As a library would be used: the settings have not looked at it."""
+    """The driver refuses the DSN here, because the settings have not looked at it."""
 
     async def work(connection: Connection) -> None:
         raise AssertionError("there is no such server")

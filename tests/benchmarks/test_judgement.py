@@ -1,4 +1,4 @@
-"""Who goes first, what rounds say together, and what is judged by it."""
+"""The order of the sides, the ratios of several rounds, and their judgement by the aims."""
 
 from __future__ import annotations
 

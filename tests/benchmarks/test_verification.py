@@ -34,7 +34,7 @@ Rows = list[tuple[str, int, str]]
 
 
 def as_json(readings: Readings) -> str:
-    """As PostgreSQL gives a document back."""
+    """Return a document as PostgreSQL gives it back."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return orjson.dumps(
         {
@@ -45,7 +45,7 @@ def as_json(readings: Readings) -> str:
 
 
 def stored(change_events: Callable[[Rows], Rows] = lambda rows: rows) -> Stored:
-    """What a faultless run leaves behind, with this change."""
+    """Return what a faultless run stores, with one change."""
     events = [
         (device_id, event.sequence, as_json(event.readings))
         for device_id, history in sorted(EXPECTED.events.items())
