@@ -68,20 +68,21 @@ class DeviceBatch:
             return
         flagged = [(*key, key in wanted) for key in keys]
         rows = yield Statement("lock_devices", columns(flagged))
+        outdated = []
         for row in map(LockedDevice._make, rows):
             key = (row.workspace_id, row.device_id)
             self._rows[key] = row
             self._folds[key] = _open_fold(row)
-        yield from self._renew_documents()
+            if row.version != row.snapshot_version:
+                outdated.append(key)
+        if outdated:
+            yield from self._renew_documents(outdated)
 
-    def _renew_documents(self) -> Steps:
+    def _renew_documents(self, outdated: Sequence[Key]) -> Steps:
         """Read the snapshots of outdated rows again.
 
         Another unit wrote those rows while this one waited for their locks (see lock_devices).
         """
-        outdated = [key for key, row in self._rows.items() if row.version != row.snapshot_version]
-        if not outdated:
-            return
         rows = yield Statement("read_snapshots", columns(outdated))
         for snapshot in map(StoredSnapshot._make, rows):
             fold = self._folds[snapshot.workspace_id, snapshot.device_id]
