@@ -56,6 +56,13 @@ def streamer(shard: Shard) -> ScriptedStreamer:
 
 
 @pytest.fixture
+async def harbour(shard: Shard, nursery: trio.Nursery) -> FleetView:
+    """As `shard` sees it, with its ingest actor running."""
+    nursery.start_soon(shard.ingest.run)
+    return await shard.view()
+
+
+@pytest.fixture
 async def island(harness: Harness, shard: Shard, nursery: trio.Nursery) -> FleetView:
     """As `shard` sees it, with its ingest actor running."""
     await harness.add_workspace(ISLAND)

@@ -35,14 +35,12 @@ if TYPE_CHECKING:
 
 
 async def test_a_requested_run_starts_at_once_under_its_trace_id(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(100)
         cycle_id = await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(INTERVAL)
     rows = await harness.cycles()
     assert await story(harness) == [
@@ -68,17 +66,15 @@ async def test_a_run_requested_while_there_was_no_owner_is_taken_up(
 
 
 async def test_a_run_waits_for_the_configuration_it_was_requested_with(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
     """A connection is added and a run requested at once; the actor knows of the request only."""
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
     await harness.add_connection(polled("new"))
     await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(5)
         assert ("manual", 1, "requested") in await story(harness)
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(5)
     (manual,) = [row for row in await harness.cycles() if row.key.trigger is CycleTrigger.MANUAL]
     assert manual.outcome is CycleOutcome.COMPLETED
@@ -86,16 +82,14 @@ async def test_a_run_waits_for_the_configuration_it_was_requested_with(
 
 
 async def test_a_run_requested_just_before_a_start_costs_no_slot(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
     """It gets a fifth of the interval, and the regular cycle waits for it."""
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(INTERVAL - 1)
         shard.provider.pollers[STEADY].script = [10_000.0]
         await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(INTERVAL)
     assert await story(harness) == [
         ("schedule", 1, "completed"),
@@ -122,14 +116,12 @@ async def test_a_change_of_configuration_does_not_cancel_a_late_start(
 
 
 async def test_a_device_that_is_added_is_asked_about_in_the_next_cycle(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(10)
         await harness.add_connection(polled(), "bus-3")
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(INTERVAL)
     calls = shard.provider.pollers[STEADY].calls
     assert [call.external_ids for call in calls] == [
@@ -139,14 +131,12 @@ async def test_a_device_that_is_added_is_asked_about_in_the_next_cycle(
 
 
 async def test_another_interval_counts_at_once_and_misses_no_slot(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(200)
         await harness.add_workspace(HARBOUR, interval=60)
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(180)
     rows = await harness.cycles()
     assert CycleOutcome.MISSED not in [row.outcome for row in rows]
@@ -157,30 +147,26 @@ async def test_another_interval_counts_at_once_and_misses_no_slot(
 
 
 async def test_another_interval_during_a_cycle_invents_no_missed_slots(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
     shard.provider.pollers[STEADY] = ScriptedPoller(230.0)
-    async with working(shard, view):
+    async with working(shard, harbour):
         await until(lambda: bool(shard.provider.pollers[STEADY].calls))
         await trio.sleep(100)
         await harness.add_workspace(HARBOUR, interval=60)
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(300)
     assert CycleOutcome.MISSED not in [row.outcome for row in await harness.cycles()]
 
 
 async def test_another_interval_repeats_no_cycle_that_just_began(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
     """The cycle lies in what is now the present slot of the other interval."""
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(1)
         await harness.add_workspace(HARBOUR, interval=900)
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(900)
     first, second = await harness.cycles()
     assert first.key.trigger is second.key.trigger is CycleTrigger.SCHEDULE
@@ -188,25 +174,23 @@ async def test_another_interval_repeats_no_cycle_that_just_began(
 
 
 async def test_a_workspace_switched_off_and_on_follows_its_new_place(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
     """Another workspace took its ordinal meanwhile.
 
     Nothing ran while it was off, and nothing was missed.
     """
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view) as actor:
+    async with working(shard, harbour) as actor:
         await trio.sleep(10)
         await harness.add_workspace(HARBOUR, active=False)
         await harness.add_workspace("newcomer")
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(4 * INTERVAL)
         assert actor.statistics().next_start_at is None
         assert await story(harness) == [("schedule", 1, "completed")]
         await harness.add_workspace(HARBOUR)
-        await shard.reload(view)
-        assert view.workspace.ordinal == 1
+        await shard.reload(harbour)
+        assert harbour.workspace.ordinal == 1
         await trio.sleep(2 * INTERVAL)
     rows = await harness.cycles()
     assert {row.outcome for row in rows} == {CycleOutcome.COMPLETED}
@@ -219,35 +203,31 @@ async def test_a_workspace_switched_off_and_on_follows_its_new_place(
 
 
 async def test_switching_off_and_on_at_once_does_not_collect_twice(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(10)
         for active in (False, True):
             await harness.add_workspace(HARBOUR, active=active)
-            await shard.reload(view)
+            await shard.reload(harbour)
         await trio.sleep(INTERVAL - 20)
     assert await story(harness) == [("schedule", 1, "completed")]
 
 
 async def test_a_run_requested_while_it_was_off_starts_when_it_is_on(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
     """The actor learned of the request before the activation, and of nothing else after it."""
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(10)
         await harness.add_workspace(HARBOUR, active=False)
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(1)
         await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(1)
         await harness.add_workspace(HARBOUR)
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(5)
     assert await story(harness) == [("schedule", 1, "completed"), ("manual", 1, "completed")]
 
@@ -268,22 +248,20 @@ async def test_the_next_owner_misses_no_slot_of_the_time_it_was_off(
 
 
 async def test_another_credential_does_not_wait_for_the_former_quota(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
     refusal = ProviderFault(FaultClass.QUOTA, "too many", retry_after=86_400.0)
     shard.provider.pollers[STEADY] = poller = ScriptedPoller(
         refusal, page(sample("bus-1", 5, soc_percent=10))
     )
-    async with working(shard, view):
+    async with working(shard, harbour):
         await trio.sleep(INTERVAL + 10)
         assert len(poller.calls) == 1
         await harness.add_connection(
             replace(polled(), credential="env:LASTHEARD_SECRET_OTHER_ACCOUNT")
         )
         await harness.store.request_cycle(HARBOUR, "trace-of-the-operator")
-        await shard.reload(view)
+        await shard.reload(harbour)
         await trio.sleep(10)
     assert len(poller.calls) == 2
 
@@ -388,14 +366,12 @@ async def test_a_session_that_is_over_starts_nothing(
 
 
 async def test_it_tells_what_it_has_done_and_when_it_is_next(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+    harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
-    nursery.start_soon(shard.ingest.run)
-    view = await shard.view()
-    async with working(shard, view) as actor:
+    async with working(shard, harbour) as actor:
         await trio.sleep(10)
         assert actor.statistics() == WorkspaceStatistics(
             outcomes={"completed": 1},
             next_start_at=format_instant(regular(0, 2, after=at(0))[1].start_at),
-            config_version=view.workspace.config_version,
+            config_version=harbour.workspace.config_version,
         )
