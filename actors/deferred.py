@@ -189,7 +189,7 @@ class DeferredSubmissions:
         )
 
     def take_all(self) -> list[Submission]:
-        """Remove and return everything, in order. For giving up."""
+        """Remove and return everything, in order, because nothing more will be committed."""
         left = [*self._ready, *self._waiting]
         self._ready.clear()
         self._waiting.clear()

@@ -1,7 +1,7 @@
-"""What one round of the shard does, decided from what was seen.
+"""The decision of one round of the shard: what was seen, and the plan that follows.
 
 This module owns the decision, which is pure; shard.py carries it out. runtime/assignment.py owns
-the rule which leases to want. docs/ownership.md explains the words.
+the rule which resources to claim and to hand over. docs/ownership.md explains the words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MIN_PAUSE_SECONDS = 0.05  # between two rounds
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a round knows when it decides. Times are monotonic seconds.
+    """The facts that a round decides from. Times are monotonic seconds.
 
     `running` are the resources whose actors run here. `leaving` are those that are being handed
     over, and `left` those whose hand-over ended since shortly before the look, which may still show
@@ -53,7 +53,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """What to do in this round, in this order.
+    """The actions of one round, in their order.
 
     `declare_dead`: declare expired sessions dead, look again, and decide anew. `hand_over` and
     `take_up` map resources to the tokens of their leases. `stop` are resources that run here
@@ -70,7 +70,7 @@ class RoundPlan:
 
 
 def decide_round(seen: Seen, assignment: Assignment[Resource], pace: Pace) -> RoundPlan:
-    """Return what to do now. `assignment` says which leases to want, by the same look."""
+    """Return what to do now. `assignment` was decided from the same look."""
     look = seen.look
     is_time_to_move = seen.draining or seen.now >= seen.next_moves_at
     moves = assignment.hand_over if is_time_to_move else ()

@@ -268,7 +268,7 @@ class Mailbox(Generic[T]):
     def resume(self, lane: str, size: int) -> None:
         """Free the room of an item that was set aside, and admit waiting senders to it.
 
-        Call it when the item is worked on or given up.
+        Call it when the item is worked on or discarded.
         """
         box = self._lanes[lane]
         box.size -= max(size, 1)
@@ -276,7 +276,7 @@ class Mailbox(Generic[T]):
         self._admit_parked(box, box.guest_room)
 
     def take_all(self) -> list[T]:
-        """Take all items at once, to give up what will not be received any more. Never blocks."""
+        """Take all items at once, because no more will be received. Never blocks."""
         return self._take(self.waiting_size) if self._waiting_items else []
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ def draft(device_id: str, provider_id: str) -> DeviceDraft:
 
 @dataclass
 class Shard:
-    """What one process holds: its session, its ingest actor, its way to the providers.
+    """The parts of one process: its session, its ingest actor, its way to the providers.
 
     Made by `Harness.boot`.
     """
@@ -116,7 +116,7 @@ class Shard:
         view.replace(fleet)
 
     def send(self, *updates: CanonicalUpdate, **rest: Any) -> Reply[Receipt | None]:
-        """Into the mailbox; the reply that its receipt resolves."""
+        """Submit the updates; return the reply that the receipt resolves."""
         sent, reply = submission(*updates, **rest)
         self.ingest.submit_nowait(sent)
         return reply
@@ -185,7 +185,7 @@ class Harness:
         return {signal: value for signal, (value, _) in found[1].document.items()}
 
     async def sequences(self, device_id: str, workspace_id: str = HARBOUR) -> list[int]:
-        """Of the events, oldest first."""
+        """Sequences of the events, oldest first."""
         events = await self.store.list_events(workspace_id, device_id, before=None, limit=10_000)
         return [event.sequence for event in reversed(events)]
 
@@ -205,7 +205,7 @@ class Harness:
 
 
 async def build_harness() -> Harness:
-    """With the harbour in it. Needs a MockClock that begins at 0."""
+    """Return a harness with the harbour in it. Needs a MockClock that begins at 0."""
     assert trio.current_time() < 1.0, "the test must ask for autojump_clock"
     harness = Harness(MemoryStore(VirtualClock(NOON)))
     await harness.add_workspace(HARBOUR)
@@ -234,8 +234,8 @@ def owned_by(session: SessionRef, workspace_id: str = HARBOUR) -> Ownership:
 
 
 def said(receipt: Receipt | None) -> list[str]:
-    """What became of each update, as `outcome` or `outcome:reason`."""
-    assert receipt is not None, "given up without a verdict"
+    """Return the result of each update, as `outcome` or `outcome:reason`."""
+    assert receipt is not None, "there is no verdict"
     return [f"{r.outcome}:{r.reason}" if r.reason else str(r.outcome) for r in receipt.results]
 
 

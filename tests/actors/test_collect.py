@@ -76,7 +76,7 @@ async def test_each_page_is_stored_with_its_cursor_one_after_the_other(
 async def test_no_cursor_is_stored_before_all_the_data_it_covers(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock, units: int
 ) -> None:
-    """Whenever the process ends. The first page has more updates than one unit takes."""
+    """The process may end after any unit. The first page has more updates than one unit takes."""
     begun = 0
 
     async def end_after_so_many(statement: Statement) -> None:
@@ -161,7 +161,7 @@ async def test_a_page_is_asked_for_again_after_an_outage(
     ],
     ids=["outage", "credentials", "quota", "wants to be left alone"],
 )
-async def test_only_what_may_pass_soon_is_tried_again_and_not_for_ever(
+async def test_only_a_passing_fault_is_tried_again_and_not_for_ever(
     shard: Shard, fault: ProviderFault, calls: int, autojump_clock: MockClock
 ) -> None:
     poller = ScriptedPoller(*[fault] * 9)
@@ -171,7 +171,7 @@ async def test_only_what_may_pass_soon_is_tried_again_and_not_for_ever(
     assert len(poller.calls) == calls
 
 
-async def test_of_devices_nobody_configured_a_hundred_are_kept(
+async def test_at_most_a_hundred_unconfigured_devices_are_kept(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -229,7 +229,7 @@ async def test_malformed_records_are_one_ledger_row_with_a_sample(
 async def test_a_page_that_waits_for_room_is_not_fetched_again(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Who looks from outside, when the deadline comes, can tell whom it waited for."""
+    """So at the deadline it can be told whether the provider or the lane kept the run waiting."""
     collection = await make_collection(shard)
     nursery.start_soon(
         collection.run, ScriptedPoller(3.0, page(sample("bus-1", 1, soc_percent=10))), None

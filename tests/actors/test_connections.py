@@ -50,7 +50,7 @@ async def test_a_connection_without_a_credential_has_no_secret(provider: Scripte
     assert provider.secrets == [None]
 
 
-async def test_what_a_provider_does_not_offer_is_none(provider: ScriptedProvider) -> None:
+async def test_a_client_that_a_provider_does_not_offer_is_none(provider: ScriptedProvider) -> None:
     connector = connect_with(provider)
     assert await connector.open_streamer(polled()) is None
     assert await connector.open_poller(streamed(settings={"no_state": True})) is None

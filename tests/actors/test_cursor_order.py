@@ -83,7 +83,7 @@ async def test_a_cursor_goes_with_the_last_part_of_its_page(
     ]
 
 
-async def test_what_is_true_of_the_whole_run_goes_with_its_last_part(
+async def test_facts_of_the_whole_run_go_with_its_last_part(
     shard: Shard, autojump_clock: MockClock
 ) -> None:
     ingest = Watched(shard)

@@ -1,4 +1,4 @@
-"""What the actors of one workspace run by, and how they hear of a change."""
+"""The configuration that the actors of one workspace use, and how they hear of a change."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_a_newer_configuration_replaces_the_view_as_a_whole(
     assert list(before) == ["x-ferry-1", "x-ferry-2"]
 
 
-async def test_everybody_who_waits_hears_of_a_change_once(
+async def test_every_waiting_task_hears_of_a_change_once(
     view: FleetView, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     heard: list[int] = []
@@ -65,7 +65,7 @@ async def test_everybody_who_waits_hears_of_a_change_once(
     assert heard == [2, 2, 3, 3]
 
 
-async def test_a_change_that_came_while_nobody_listened_is_not_lost(
+async def test_a_change_without_a_waiting_task_is_not_lost(
     view: FleetView, autojump_clock: MockClock
 ) -> None:
     seen = view.version

@@ -63,7 +63,7 @@ frames = st.one_of(known, unknown, empty, st.sampled_from([ECHO, GARBAGE, DENIED
 
 @given(st.lists(frames, max_size=60), st.integers(1, 30))
 @settings(deadline=None, max_examples=60)
-def test_every_frame_is_counted_once_whatever_it_is(frames: list[str], flush_every: int) -> None:
+def test_every_kind_of_frame_is_counted_once(frames: list[str], flush_every: int) -> None:
     async def send() -> None:
         shard = await (await build_harness()).boot()
         intake = FrameIntake(LIVE, await shard.view(), shard.clock)
@@ -88,7 +88,7 @@ def test_every_frame_is_counted_once_whatever_it_is(frames: list[str], flush_eve
     trio.run(send, clock=MockClock(autojump_threshold=0))
 
 
-async def test_what_is_ignored_says_why(intake: FrameIntake, autojump_clock: MockClock) -> None:
+async def test_an_ignored_frame_says_why(intake: FrameIntake, autojump_clock: MockClock) -> None:
     take(intake, ECHO, ECHO, "x-ferry-1 0", frame("ferry-1", 301, soc_percent=1.0))
     assert intake.statistics().ignored_by == {"echo": 2, "no_readings": 1, "future_timestamp": 1}
 

@@ -1,4 +1,4 @@
-"""One round of the shard, as a table: what was seen, and what follows from it."""
+"""One round of the shard, as a table: each row is a situation and the plan that follows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_PLAN = RoundPlan(
 
 @dataclass(frozen=True)
 class Situation:
-    """What a row differs in from a shard that owns nothing and finds nothing."""
+    """How a row differs from a shard that owns nothing and finds nothing."""
 
     mine: Mapping[Resource, int]
     retired: Mapping[Resource, int]

@@ -56,7 +56,7 @@ async def connect(shard: Shard) -> ScriptedStreamer:
 
 
 def fill_stream_lane(shard: Shard) -> None:
-    """Nothing more goes in until the ingest actor runs."""
+    """Fill the lane of streams, so that it takes no more until the ingest actor runs."""
     lane = shard.ingest.statistics().mailbox.lanes["stream"]
     room = lane.capacity - lane.waiting_size
     sent, _ = submission(*[update(FERRIES[1], 1, speed_kmh=1)] * room)
@@ -128,7 +128,7 @@ async def test_a_hand_over_waits_for_the_verdict_of_every_submission(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_hand_over_waits_for_what_a_stream_has_merged(
+async def test_a_hand_over_waits_for_a_streams_merged_values(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with owning(harness, shard) as runner:

@@ -92,7 +92,7 @@ async def test_between_two_sessions_a_shard_is_not_trusted(
     assert (keeper.statistics().trusted, keeper.statistics().rejoined) == (True, 1)
 
 
-async def test_a_session_that_was_declared_dead_is_over_with_its_next_renewal(
+async def test_a_session_declared_dead_is_over_at_its_next_renewal(
     harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
     current = CurrentSession()

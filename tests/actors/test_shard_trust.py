@@ -75,7 +75,7 @@ def contacts(shard: Shard) -> tuple[int, int, int]:
 
 
 def seeds(shard: Shard, streamer: ScriptedStreamer) -> list[bool]:
-    """Of each attempt to connect: was the state fetched at once?"""
+    """Return for each attempt to connect whether the state was fetched at once."""
     fetched = {call.at for call in shard.provider.pollers[LIVE].calls}
     return [attempt in fetched for attempt in streamer.attempts]
 

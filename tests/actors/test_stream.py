@@ -54,7 +54,7 @@ async def test_an_update_waits_for_its_window_and_hardly_longer(
         assert await harness.sequences("ferry-1") == [1]
 
 
-async def test_what_the_connection_brought_is_handed_over_when_it_ends(
+async def test_a_connection_that_ends_submits_its_merged_values(
     harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     async with running(shard, window_seconds=100.0):

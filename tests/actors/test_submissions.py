@@ -47,7 +47,7 @@ def test_parts_keep_content_and_order_and_none_is_too_large(count: int) -> None:
     assert [part.cursor for part in parts] == [None] * (len(parts) - 1) + [whole.cursor]
 
 
-def test_what_is_small_enough_is_not_cut() -> None:
+def test_a_small_submission_is_not_cut() -> None:
     whole = make(500)
     assert split(whole) == [whole]
     assert sizes(split(make(501))) == [500, 1]

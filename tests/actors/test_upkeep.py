@@ -49,7 +49,7 @@ async def test_it_makes_up_for_a_database_that_was_away(
     assert (names.count("upkeep_failed"), names.count("upkeep_recovered")) == (1, 1)
 
 
-async def test_what_is_older_than_its_retention_is_dropped_and_counted(
+async def test_rows_past_their_retention_are_dropped_and_counted(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)

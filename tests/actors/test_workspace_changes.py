@@ -365,7 +365,7 @@ async def test_a_session_that_is_over_starts_nothing(
     assert await harness.cycles() == []
 
 
-async def test_it_tells_what_it_has_done_and_when_it_is_next(
+async def test_statistics_show_the_outcomes_and_the_next_start(
     harness: Harness, shard: Shard, harbour: FleetView, autojump_clock: MockClock
 ) -> None:
     async with working(shard, harbour) as actor:

@@ -116,7 +116,7 @@ class Cluster:
             self.carry_out(member, decided)
 
     def decide(self, member: Member, *, draining: bool = False) -> Assignment[str]:
-        """From one consistent look. What this session holds but does not run is run again."""
+        """Return the member's decision, from one consistent look."""
         name = member.session.member
         mine = {resource for resource, owner in self.leases.items() if owner == member.session}
         assert member.runs == mine, "a lease was lost without anybody's doing"
@@ -168,7 +168,7 @@ class Cluster:
         }
 
     def orphans(self) -> set[str]:
-        """What nobody owns, except for what changes hands in this very round."""
+        """Resources without an owner, except for those that change hands in this round."""
         return {
             name
             for name, owner in self.leases.items()

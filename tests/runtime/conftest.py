@@ -1,4 +1,4 @@
-"""What the tests of the machinery share: captured log events, and seeds."""
+"""Fixtures of the machinery's tests: captured log events, seeds, and a supervisor."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ def test_a_member_that_can_claim_again_gets_its_share() -> None:
 
 
 def test_equal_members_own_nearly_equal_shares() -> None:
-    """Within four standard deviations of what throwing dice would give."""
+    """Shares lie within four standard deviations of a random choice."""
     resources = [f"resource:workspace-{number}" for number in range(4_000)]
     for count in (2, 5, 10):
         members = [f"shard-{number}" for number in range(count)]

@@ -1,4 +1,4 @@
-"""What is found inside nested groups of exceptions."""
+"""Exceptions are found inside nested groups."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_auto_is_text_on_a_terminal_and_json_elsewhere(
     assert "started" in output.getvalue()
 
 
-def test_a_closed_stream_does_not_crash_who_logs(stream: io.StringIO) -> None:
+def test_a_closed_stream_does_not_crash_the_caller(stream: io.StringIO) -> None:
     stream.close()
     get_logger("a").info("nobody reads this")
 
@@ -231,7 +231,7 @@ def test_no_secret_is_readable_inside_nested_exceptions(format_: Any, way: str) 
     assert SECRET not in output.getvalue()
 
 
-def test_what_is_no_secret_stays_readable(stream: io.StringIO) -> None:
+def test_text_without_a_secret_stays_readable(stream: io.StringIO) -> None:
     fields = {
         "fence_token": 7,
         "token_expires_at": "2026-03-01T12:00:00Z",
@@ -259,7 +259,7 @@ def test_what_is_no_secret_stays_readable(stream: io.StringIO) -> None:
         "'a" * 50_000,
     ],
 )
-def test_no_text_from_outside_holds_up_whoever_logs_it(text: str) -> None:
+def test_no_text_from_outside_makes_logging_slow(text: str) -> None:
     began = time.perf_counter()
     cut = redact_text(text)
     assert (

@@ -90,7 +90,7 @@ async def test_a_receiver_waits_for_the_first_item(nursery: trio.Nursery) -> Non
     assert batches == [["a", "b"]]
 
 
-async def test_two_receivers_share_what_comes(nursery: trio.Nursery) -> None:
+async def test_two_receivers_share_the_items(nursery: trio.Nursery) -> None:
     mailbox = one_lane()
     taken: list[str] = []
 
@@ -290,7 +290,7 @@ async def test_the_oldest_wait_counts_from_the_send_even_while_parked(
     assert mailbox.oldest_waiting_seconds() == 10.0
 
 
-async def test_statistics_say_what_is_where() -> None:
+async def test_statistics_count_the_items_of_every_lane() -> None:
     mailbox = one_lane(capacity=5)
     mailbox.send_nowait("poll", "a", 2)
     mailbox.send_nowait("poll", "b", 3)

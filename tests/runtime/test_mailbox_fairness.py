@@ -78,7 +78,7 @@ async def test_a_hold_is_for_as_much_as_was_asked_and_no_more(park: Park) -> Non
         mailbox.send_nowait("poll", "pushy", 1)  # there is room, but it is the big one's turn
 
 
-async def test_a_hold_ends_when_nobody_asks_again(park: Park) -> None:
+async def test_a_hold_ends_without_another_request(park: Park) -> None:
     mailbox = one_lane(capacity=2)
     for item in "ab":
         mailbox.send_nowait("poll", item, 1)

@@ -62,7 +62,7 @@ operations = st.lists(
 
 @dataclass
 class World:
-    """What must be true of the mailbox, kept beside it."""
+    """The facts that must be true of the mailbox, kept beside it."""
 
     nursery: trio.Nursery
     mailbox: Mailbox[tuple[str, int]] = field(default_factory=lambda: Mailbox(LANES))
@@ -149,7 +149,7 @@ class World:
             assert awaited == sorted(awaited), "parked senders were not served in their order"
 
     async def drain(self) -> None:
-        """Whatever is inside or parked comes out in the end, without help."""
+        """Every item inside or parked comes out in the end, without help."""
         while self.accepted - {item for _, item in self.received} or self.sending:
             self.received += await self.mailbox.receive_batch(5)
             await trio.testing.wait_all_tasks_blocked()

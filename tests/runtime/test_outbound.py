@@ -106,7 +106,7 @@ def test_no_mapped_address_is_ever_dialled(address: object) -> None:
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_no_setting_opens_what_is_never_dialled(address: str) -> None:
+def test_no_setting_allows_an_address_that_is_never_dialled(address: str) -> None:
     with pytest.raises(OutboundRefused, match=f"{SETTING} cannot allow"):
         EVERYTHING.judge("depot.example", ip_address(address))
 

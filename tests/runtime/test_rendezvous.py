@@ -41,7 +41,7 @@ def test_the_order_of_members_does_not_matter(members: set[str]) -> None:
     ]
 
 
-def test_without_members_nobody_is_desired() -> None:
+def test_without_members_there_is_no_desired_owner() -> None:
     assert desired_owner("workspace-1", ()) is None
 
 

@@ -123,7 +123,7 @@ def test_a_short_password_of_a_pair_is_found_only_with_its_user() -> None:
     assert Scrubber("fleet:abcd").text("abcd of fleet:abcd") == "[redacted] of [redacted]"
 
 
-def test_what_stands_around_a_secret_stays() -> None:
+def test_the_text_around_a_secret_stays() -> None:
     text = "50%25 of the caf\\u00e9 said hunter2, and no more"
     assert Scrubber("hunter2").text(text) == text.replace("hunter2", "[redacted]")
 

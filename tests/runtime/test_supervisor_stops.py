@@ -44,7 +44,7 @@ async def test_a_child_can_be_stopped_in_any_state(
     assert child.state is ChildState.STOPPED
 
 
-async def test_stopping_what_is_not_there_has_ended_in_time(
+async def test_stopping_an_unknown_child_counts_as_ended_in_time(
     supervisor: Supervisor, autojump_clock: MockClock
 ) -> None:
     async with supervisor.open():
@@ -144,7 +144,7 @@ async def test_an_outer_cancellation_reaches_every_child_and_passes_on(
     assert (outer.cancelled_caught, actor.was_cancelled) == (True, True)
 
 
-async def test_leaving_the_block_cancels_what_was_not_stopped(
+async def test_leaving_the_block_cancels_children_that_still_run(
     supervisor: Supervisor, autojump_clock: MockClock
 ) -> None:
     actor = Actor()

@@ -32,7 +32,7 @@ async def test_an_instant_that_has_passed_is_reached_at_once(autojump_clock: Moc
     assert trio.current_time() == 0.0
 
 
-async def test_what_comes_first_ends_it(autojump_clock: MockClock) -> None:
+async def test_a_condition_before_the_instant_ends_the_wait(autojump_clock: MockClock) -> None:
     async def something() -> None:
         await trio.sleep(50)
 
