@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from domain.model import CycleKey, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
 from ports.cycles import CycleStart
-from storage.queries import sql
+from storage.queries import bound, sql
 from storage.rows import to_cycle_key
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ class PostgresCycleStore:
                 if found is None or (found["completed"] and key.trigger is not CycleTrigger.MANUAL):
                     return refused
                 start = next_attempt(key, cycle_id, found["last_attempt"])
-                row = (*start.key, start.cycle_id, trace_id, *session)
-                if await connection.fetchrow(sql("start_cycle"), *row):
+                row = {**start.key._asdict(), **session._asdict()}
+                ids = {"cycle_id": start.cycle_id, "trace_id": trace_id}
+                if await connection.fetchrow(*bound("start_cycle", **row, **ids)):
                     return start
             return refused
 
@@ -62,7 +63,13 @@ class PostgresCycleStore:
         async def work(connection: Connection) -> None:
             if await _hold(connection, session, workspace_id):
                 await connection.execute(
-                    sql("record_missed"), workspace_id, list(slots), ids, *session
+                    *bound(
+                        "record_missed",
+                        workspace_id=workspace_id,
+                        slots=list(slots),
+                        cycle_ids=ids,
+                        **session._asdict(),
+                    )
                 )
 
         await self._database.run(work)

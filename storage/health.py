@@ -20,7 +20,7 @@ from domain.health_state import State, cutoffs
 from domain.model import Device
 from domain.thresholds import resolve_thresholds
 from ports.reads import HealthPage
-from storage.queries import sql
+from storage.queries import bound, sql
 from storage.rows import (
     Prefixed,
     to_connection,
@@ -30,10 +30,10 @@ from storage.rows import (
     to_override,
     to_workspace,
 )
-from storage.unit_steps import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from domain.model import ProviderConnection, Workspace
     from ports.reads import HealthQuery
@@ -51,6 +51,22 @@ _COLLECTOR = (
 )
 
 
+class _Class(NamedTuple):
+    """Devices of one connection with equal thresholds, as page_health takes them.
+
+    The override that makes the class, and how far its cutoffs lie before any instant.
+    """
+
+    workspace_id: str
+    provider_id: str
+    delayed_after: float
+    stale_after: float
+    grace: float
+    delayed_behind: timedelta
+    stale_behind: timedelta
+    grace_behind: timedelta
+
+
 class _Configuration(NamedTuple):
     """The answer of the first statement. `classes` are the columns that page_health takes.
 
@@ -60,7 +76,7 @@ class _Configuration(NamedTuple):
     changes: int
     workspaces: dict[str, Workspace]
     connections: dict[tuple[str, str], ProviderConnection]
-    classes: Sequence[list[Any]]
+    classes: Mapping[str, list[Any]]
 
 
 async def load_health(
@@ -76,8 +92,9 @@ async def load_health(
     async def work(connection: Connection) -> HealthPage | None:
         classes = await connection.fetch(sql("list_threshold_classes"), allowed)
         configuration = _read_configuration(classes)
-        wanted = (*configuration.classes, *_position(query), allowed, query.now)
-        rows = await connection.fetch(sql("page_health"), *wanted)
+        position = _position(query)
+        wanted = {**configuration.classes, **position, "workspaces": allowed, "now": query.now}
+        rows = await connection.fetch(*bound("page_health", **wanted))
         unchanged = rows[0]["changes"] == configuration.changes
         return _to_page(rows, configuration) if unchanged else None
 
@@ -94,30 +111,42 @@ def _read_configuration(rows: Sequence[Any]) -> _Configuration:
     connections: dict[tuple[str, str], ProviderConnection] = {}
     classes = []
     for row in rows:
-        workspace_id, provider_id = link = row["workspace_id"], row["provider_id"]
+        link = workspace_id, _ = row["workspace_id"], row["provider_id"]
         if workspace_id is None:
             continue
         if workspace_id not in workspaces:
             workspaces[workspace_id] = to_workspace(Prefixed(row, "w_"))
         if link not in connections:
             connections[link] = to_connection(Prefixed(row, "p_"))
-        limits = _limits(row, workspaces[workspace_id], connections[link])
-        classes.append((workspace_id, provider_id, *limits))
-    arrays = columns(classes) if classes else [[]] * 8
-    return _Configuration(rows[0]["changes"], workspaces, connections, arrays)
+        classes.append(_to_class(row, workspaces[workspace_id], connections[link]))
+    return _Configuration(rows[0]["changes"], workspaces, connections, _named_columns(classes))
 
 
-def _limits(row: Any, workspace: Workspace, connection: ProviderConnection) -> tuple[Any, ...]:
-    """Return the override that makes the class, and how far its cutoffs lie before any instant."""
+def _named_columns(classes: Sequence[_Class]) -> dict[str, list[Any]]:
+    return {name: [getattr(each, name) for each in classes] for name in _Class._fields}
+
+
+def _to_class(row: Any, workspace: Workspace, connection: ProviderConnection) -> _Class:
     override = to_override(row)
     names = (workspace.workspace_id, "", connection.provider_id, "", "", "")
     anyone = Device(*names, _ANY_TIME, None, override)
     limits = cutoffs(resolve_thresholds(workspace, connection, anyone), _ANY_TIME)
     own = (override.delayed_after_seconds, override.stale_after_seconds, override.grace_seconds)
-    return (*(_INHERIT if v is None else v for v in own), *(_ANY_TIME - limit for limit in limits))
+    delayed_after, stale_after, grace = (_INHERIT if one is None else one for one in own)
+    delayed_behind, stale_behind, grace_behind = (_ANY_TIME - limit for limit in limits)
+    return _Class(
+        workspace_id=workspace.workspace_id,
+        provider_id=connection.provider_id,
+        delayed_after=delayed_after,
+        stale_after=stale_after,
+        grace=grace,
+        delayed_behind=delayed_behind,
+        stale_behind=stale_behind,
+        grace_behind=grace_behind,
+    )
 
 
-def _position(query: HealthQuery) -> tuple[Any, ...]:
+def _position(query: HealthQuery) -> dict[str, Any]:
     """States, order and keyset of page_health.
 
     By device the first part of the key is the same for all.
@@ -125,10 +154,14 @@ def _position(query: HealthQuery) -> tuple[Any, ...]:
     states = None if query.states is None else [state.value for state in query.states]
     silence = query.order == "silence"
     after = query.after
-    if after is None:
-        return (states, silence, None, None, None, query.limit)
-    since = after.since if silence else None
-    return (states, silence, since, after.workspace_id, after.device_id, query.limit)
+    return {
+        "states": states,
+        "by_silence": silence,
+        "after_since": after.since if after and silence else None,
+        "after_workspace_id": after and after.workspace_id,
+        "after_device_id": after and after.device_id,
+        "limit": query.limit,
+    }
 
 
 def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ports.keys import FoundAccess, KeyRecord
-from storage.queries import sql
+from storage.queries import bound, sql
 from storage.rows import to_workspace
 
 if TYPE_CHECKING:
@@ -36,12 +36,19 @@ class PostgresKeys:
     async def create_key(self, record: KeyRecord) -> None:
         """Idempotent; the same key_id again replaces what is stored."""
         allowed = None if record.workspaces is None else sorted(record.workspaces)
-        values = (record.key_id, record.name, record.secret_hash, sorted(record.scopes), allowed)
+        call = bound(
+            "create_key",
+            key_id=record.key_id,
+            name=record.name,
+            secret_hash=record.secret_hash,
+            scopes=sorted(record.scopes),
+            workspaces=allowed,
+            expires_at=record.expires_at,
+            revoked_at=record.revoked_at,
+        )
 
         async def work(connection: Connection) -> None:
-            await connection.execute(
-                sql("create_key"), *values, record.expires_at, record.revoked_at
-            )
+            await connection.execute(*call)
 
         await self._database.run(work)
 

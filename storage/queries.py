@@ -1,15 +1,18 @@
 """The SQL statements: named blocks in storage/sql/*.sql, read once.
 
 A block begins with `-- name: lock_devices`; the comment below that line says why the statement is
-as it is. Names are unique over all files. Values are always parameters. The few statements that
-need a computed identifier are in storage/upkeep.py.
+as it is. Names are unique over all files. Values are always parameters: `$1` to `$4`, or `:name` in
+a statement that has more, which storage/parameters.py numbers once. The few statements that need a
+computed identifier are in storage/upkeep.py.
 """
 
 from __future__ import annotations
 
 import re
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from storage.parameters import Parameters, number_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,8 +58,26 @@ def sql(name: str) -> str:
     return STATEMENTS[name]
 
 
+def bind(name: str, /, **values: Any) -> tuple[Any, ...]:
+    """Return the arguments of a statement with named parameters, in order.
+
+    Raises TypeError for a missing or an unknown name.
+    """
+    return PARAMETERS[name].bind(values)
+
+
+def bound(name: str, /, **values: Any) -> tuple[Any, ...]:
+    """Return the statement and its arguments, as the driver's calls take them: see `bind`."""
+    return (STATEMENTS[name], *PARAMETERS[name].bind(values))
+
+
 def _without_comments(statement: str) -> str:
     return "\n".join(line for line in statement.splitlines() if not line.lstrip().startswith("--"))
 
 
-STATEMENTS: Mapping[str, str] = parse_blocks(read_sources())
+_NUMBERED: Mapping[str, tuple[str, Parameters]] = {
+    name: number_parameters(name, statement)
+    for name, statement in parse_blocks(read_sources()).items()
+}
+STATEMENTS: Mapping[str, str] = {name: text for name, (text, _) in _NUMBERED.items()}
+PARAMETERS: Mapping[str, Parameters] = {name: found for name, (_, found) in _NUMBERED.items()}

@@ -9,7 +9,7 @@ import orjson
 
 from runtime.instants import format_instant
 from storage.health import load_health
-from storage.queries import sql
+from storage.queries import bound, sql
 from storage.rows import to_cycle, to_event, to_rejection, to_snapshot
 from storage.upkeep import count_days_ahead, read_partitions
 
@@ -57,20 +57,28 @@ class PostgresReads:
     async def list_events(
         self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int
     ) -> list[EventRow]:
-        position = before or (None, None)
-        return [
-            to_event(row)
-            for row in await self._fetch("list_events", workspace_id, device_id, *position, limit)
-        ]
+        rows = await self._fetch_bound(
+            "list_events",
+            workspace_id=workspace_id,
+            device_id=device_id,
+            before_recorded_at=before and before.recorded_at,
+            before_sequence=before and before.sequence,
+            limit=limit,
+        )
+        return [to_event(row) for row in rows]
 
     async def list_cycles(
         self, workspace_id: str, *, before: CycleKey | None, limit: int
     ) -> list[CycleRow]:
-        position = (None, None, None) if before is None else before[1:]
-        return [
-            to_cycle(row)
-            for row in await self._fetch("list_cycles", workspace_id, *position, limit)
-        ]
+        rows = await self._fetch_bound(
+            "list_cycles",
+            workspace_id=workspace_id,
+            before_slot_start_at=before and before.slot_start_at,
+            before_trigger=before and before.trigger,
+            before_attempt=before and before.attempt,
+            limit=limit,
+        )
+        return [to_cycle(row) for row in rows]
 
     async def get_cycle(self, workspace_id: str, cycle_id: str) -> CycleRow | None:
         rows = await self._fetch("get_cycle", workspace_id, cycle_id)
@@ -91,8 +99,14 @@ class PostgresReads:
         return count_days_ahead(today, names)
 
     async def _fetch(self, name: str, *args: Any) -> list[Any]:
+        return await self._run(sql(name), *args)
+
+    async def _fetch_bound(self, name: str, /, **values: Any) -> list[Any]:
+        return await self._run(*bound(name, **values))
+
+    async def _run(self, statement: str, *args: Any) -> list[Any]:
         async def work(connection: Connection) -> list[Any]:
-            return await connection.fetch(sql(name), *args)
+            return await connection.fetch(statement, *args)
 
         # It sees one snapshot: a transaction would cost two more round trips and add nothing.
         return await self._database.run(work, in_transaction=False)

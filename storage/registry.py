@@ -23,9 +23,8 @@ from domain.registry import (
     list_changed_devices,
 )
 from domain.schedule import cycle_id
-from storage.queries import sql
+from storage.queries import bound, sql
 from storage.rows import to_connection, to_device, to_workspace
-from storage.unit_steps import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +40,7 @@ class PostgresRegistry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    # --- Workspaces -----------------------------------------------------------------------------------------------
+    # --- Workspaces
 
     async def put_workspace(
         self,
@@ -55,7 +54,13 @@ class PostgresRegistry:
         if refusal := check_workspace(poll_interval_seconds, policy):
             return refusal
         wanted = (name, active, poll_interval_seconds, policy)
-        values = (workspace_id, name, active, poll_interval_seconds, *_policy_values(policy))
+        values = {
+            "workspace_id": workspace_id,
+            "name": name,
+            "active": active,
+            "poll_interval_seconds": poll_interval_seconds,
+            **_policy_values(policy),
+        }
 
         async def create(connection: Connection) -> Stored | None:
             """Return None if it was created meanwhile.
@@ -64,7 +69,7 @@ class PostgresRegistry:
             which this transaction has.
             """
             ordinal = await _take_ordinal(connection, poll_interval_seconds) if active else None
-            made = await connection.fetchrow(sql("create_workspace"), *values, ordinal)
+            made = await connection.fetchrow(*bound("create_workspace", **values, ordinal=ordinal))
             return Stored(created=True) if made else None
 
         async def work(connection: Connection) -> Stored | None:
@@ -78,7 +83,9 @@ class PostgresRegistry:
                 )
                 takes = active and not keeps
                 ordinal = await _take_ordinal(connection, poll_interval_seconds) if takes else None
-                await connection.execute(sql("update_workspace"), *values, ordinal, keeps)
+                await connection.execute(
+                    *bound("update_workspace", **values, ordinal=ordinal, keeps_ordinal=keeps)
+                )
             return Stored(created=False)
 
         answer = await self._database.run(work)
@@ -99,7 +106,7 @@ class PostgresRegistry:
             to_workspace(row) for row in await self._fetch("list_workspaces", allowed, after, limit)
         ]
 
-    # --- Provider connections -------------------------------------------------------------------------------------
+    # --- Provider connections
 
     async def put_provider(self, connection: ProviderConnection) -> Stored | NotFound | Conflict:
         if refusal := check_provider(connection):
@@ -111,7 +118,7 @@ class PostgresRegistry:
                 return NotFound("workspace")
             row = await link.fetchrow(sql("get_provider"), *key)
             if row is None or to_connection(row) != connection:
-                await link.execute(sql("put_provider"), *_provider_values(connection))
+                await link.execute(*bound("put_provider", **_provider_values(connection)))
                 await link.execute(sql("make_connection_state"), *key)
                 await link.execute(sql("bump_config"), connection.workspace_id)
             return Stored(created=row is None)
@@ -130,7 +137,7 @@ class PostgresRegistry:
             for row in await self._fetch("list_providers", workspace_id, after, limit)
         ]
 
-    # --- Devices --------------------------------------------------------------------------------------------------
+    # --- Devices
 
     async def put_devices(
         self, workspace_id: str, drafts: Sequence[DeviceDraft]
@@ -186,7 +193,7 @@ class PostgresRegistry:
         rows = await self._fetch("list_devices", workspace_id, include_retired, after, limit)
         return [to_device(row) for row in rows]
 
-    # --- Run now --------------------------------------------------------------------------------------------------
+    # --- Run now
 
     async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound:
         async def work(connection: Connection) -> str | NotFound:
@@ -205,7 +212,7 @@ class PostgresRegistry:
 
         return await self._database.run(work)
 
-    # --- Details --------------------------------------------------------------------------------------------------
+    # --- Details
 
     async def _fetch(self, name: str, *args: Any) -> list[Any]:
         async def work(connection: Connection) -> list[Any]:
@@ -238,47 +245,48 @@ async def _write_devices(
 ) -> None:
     if not devices:
         return
-    ids, *rest = columns(
-        (
-            device.device_id,
-            device.provider_id,
-            device.external_id,
-            device.vehicle_id,
-            device.vehicle_name,
-            device.activated_at,
-            device.override.delayed_after_seconds,
-            device.override.stale_after_seconds,
-            device.override.grace_seconds,
-        )
-        for device in devices
+    overrides = [device.override for device in devices]
+    ids = [device.device_id for device in devices]
+    call = bound(
+        "put_devices",
+        workspace_id=workspace_id,
+        device_id=ids,
+        provider_id=[device.provider_id for device in devices],
+        external_id=[device.external_id for device in devices],
+        vehicle_id=[device.vehicle_id for device in devices],
+        vehicle_name=[device.vehicle_name for device in devices],
+        activated_at=[device.activated_at for device in devices],
+        delayed_after_seconds=[override.delayed_after_seconds for override in overrides],
+        stale_after_seconds=[override.stale_after_seconds for override in overrides],
+        grace_seconds=[override.grace_seconds for override in overrides],
     )
-    await connection.execute(sql("put_devices"), workspace_id, ids, *rest)
+    await connection.execute(*call)
     await connection.execute(sql("make_device_states"), workspace_id, ids)
     await connection.execute(sql("make_snapshots"), workspace_id, ids)
     await connection.execute(sql("bump_config"), workspace_id)
 
 
-def _policy_values(policy: Policy) -> tuple[float, ...]:
-    return (
-        policy.freshness_target_seconds,
-        policy.delayed_after_seconds,
-        policy.stale_after_seconds,
-        policy.grace_seconds,
-    )
+def _policy_values(policy: Policy) -> dict[str, float]:
+    return {
+        "freshness_target_seconds": policy.freshness_target_seconds,
+        "delayed_after_seconds": policy.delayed_after_seconds,
+        "stale_after_seconds": policy.stale_after_seconds,
+        "grace_seconds": policy.grace_seconds,
+    }
 
 
-def _provider_values(connection: ProviderConnection) -> tuple[Any, ...]:
-    return (
-        connection.workspace_id,
-        connection.provider_id,
-        connection.provider_type,
-        connection.transport,
-        connection.base_url,
-        connection.credential,
-        orjson.dumps(dict(connection.settings)).decode(),
-        connection.active,
-        connection.expected_update_seconds,
-        connection.override.delayed_after_seconds,
-        connection.override.stale_after_seconds,
-        connection.override.grace_seconds,
-    )
+def _provider_values(connection: ProviderConnection) -> dict[str, Any]:
+    return {
+        "workspace_id": connection.workspace_id,
+        "provider_id": connection.provider_id,
+        "provider_type": connection.provider_type,
+        "transport": connection.transport,
+        "base_url": connection.base_url,
+        "credential": connection.credential,
+        "settings": orjson.dumps(dict(connection.settings)).decode(),
+        "active": connection.active,
+        "expected_update_seconds": connection.expected_update_seconds,
+        "delayed_after_seconds": connection.override.delayed_after_seconds,
+        "stale_after_seconds": connection.override.stale_after_seconds,
+        "grace_seconds": connection.override.grace_seconds,
+    }

@@ -11,7 +11,8 @@ CREATE TABLE workspaces (
     active                   boolean NOT NULL DEFAULT true,
     ordinal                  integer CONSTRAINT workspaces_ordinal_check CHECK (ordinal >= 0),
     poll_interval_seconds    integer NOT NULL DEFAULT 300
-                             CONSTRAINT workspaces_poll_interval_check CHECK (poll_interval_seconds BETWEEN 2 AND 3600),
+                             CONSTRAINT workspaces_poll_interval_check
+                             CHECK (poll_interval_seconds BETWEEN 2 AND 3600),
     freshness_target_seconds double precision NOT NULL DEFAULT 300,
     delayed_after_seconds    double precision NOT NULL DEFAULT 360,
     stale_after_seconds      double precision NOT NULL DEFAULT 900,
@@ -33,16 +34,22 @@ CREATE TABLE providers (
     workspace_id            text NOT NULL CONSTRAINT providers_workspace_fkey REFERENCES workspaces,
     provider_id             text NOT NULL,
     provider_type           text NOT NULL,
-    transport               text NOT NULL CONSTRAINT providers_transport_check CHECK (transport IN ('poll', 'stream')),
+    transport               text NOT NULL
+                            CONSTRAINT providers_transport_check
+                            CHECK (transport IN ('poll', 'stream')),
     base_url                text NOT NULL,
     credential              text,
     settings                jsonb NOT NULL DEFAULT '{}',
     active                  boolean NOT NULL DEFAULT true,
     expected_update_seconds double precision
-                            CONSTRAINT providers_expected_update_check CHECK (expected_update_seconds > 0),
-    delayed_after_seconds   double precision CONSTRAINT providers_delayed_check CHECK (delayed_after_seconds > 0),
-    stale_after_seconds     double precision CONSTRAINT providers_stale_check CHECK (stale_after_seconds > 0),
-    grace_seconds           double precision CONSTRAINT providers_grace_check CHECK (grace_seconds > 0),
+                            CONSTRAINT providers_expected_update_check
+                            CHECK (expected_update_seconds > 0),
+    delayed_after_seconds   double precision
+                            CONSTRAINT providers_delayed_check CHECK (delayed_after_seconds > 0),
+    stale_after_seconds     double precision
+                            CONSTRAINT providers_stale_check CHECK (stale_after_seconds > 0),
+    grace_seconds           double precision
+                            CONSTRAINT providers_grace_check CHECK (grace_seconds > 0),
     created_at              timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (workspace_id, provider_id)
 );
@@ -52,18 +59,23 @@ CREATE TABLE providers (
 CREATE TABLE connection_state (
     workspace_id      text NOT NULL,
     provider_id       text NOT NULL,
-    call_status       text CONSTRAINT connection_state_call_check CHECK (call_status IN ('succeeded', 'failed')),
+    call_status       text
+                      CONSTRAINT connection_state_call_check
+                      CHECK (call_status IN ('succeeded', 'failed')),
     last_success_at   timestamptz,
     last_failure_at   timestamptz,
     failing_since     timestamptz, -- null while calls succeed
     fault             text,        -- class of the last failure: domain.model.FaultClass
     fault_detail      text,
-    stream_status     text CONSTRAINT connection_state_stream_check CHECK (stream_status IN ('open', 'closed')),
+    stream_status     text
+                      CONSTRAINT connection_state_stream_check
+                      CHECK (stream_status IN ('open', 'closed')),
     stream_changed_at timestamptz,
     cursor            text,
     cursor_at         timestamptz,
     PRIMARY KEY (workspace_id, provider_id),
-    CONSTRAINT connection_state_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
+    CONSTRAINT connection_state_provider_fkey
+        FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 ) WITH (fillfactor = 70);
 
 -- Edges only: the first failure, a recovery, a stream opened or closed, another class of fault.
@@ -72,7 +84,8 @@ CREATE TABLE connection_events (
     provider_id  text NOT NULL,
     at           timestamptz NOT NULL,
     kind         text NOT NULL CONSTRAINT connection_events_kind_check
-                 CHECK (kind IN ('call_succeeded', 'call_failed', 'stream_opened', 'stream_closed')),
+                 CHECK (kind IN ('call_succeeded', 'call_failed',
+                                 'stream_opened', 'stream_closed')),
     fault        text,
     detail       text,
     event_id     bigint GENERATED ALWAYS AS IDENTITY,
@@ -91,15 +104,18 @@ CREATE TABLE devices (
     vehicle_name          text NOT NULL,
     activated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     retired_at            timestamptz,
-    delayed_after_seconds double precision CONSTRAINT devices_delayed_check CHECK (delayed_after_seconds > 0),
-    stale_after_seconds   double precision CONSTRAINT devices_stale_check CHECK (stale_after_seconds > 0),
+    delayed_after_seconds double precision
+                          CONSTRAINT devices_delayed_check CHECK (delayed_after_seconds > 0),
+    stale_after_seconds   double precision
+                          CONSTRAINT devices_stale_check CHECK (stale_after_seconds > 0),
     grace_seconds         double precision CONSTRAINT devices_grace_check CHECK (grace_seconds > 0),
     created_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT devices_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 );
 -- One active device for each external id of a provider connection. Updates find their device by it.
-CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_id) WHERE retired_at IS NULL;
+CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_id)
+    WHERE retired_at IS NULL;
 
 -- The narrow row that health filters and sorts by. Created with the device. No index covers a
 -- column that changes, and pages keep free room, so that a new row version stays on its page (HOT).
@@ -107,11 +123,13 @@ CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, 
 CREATE TABLE device_state (
     workspace_id            text NOT NULL,
     device_id               text NOT NULL,
-    version                 bigint NOT NULL DEFAULT 0, -- number of accepted updates = sequence of the newest event
+    -- number of accepted updates = sequence of the newest event
+    version                 bigint NOT NULL DEFAULT 0,
     last_update_received_at timestamptz,
     last_observed_at        timestamptz, -- the provider's clock: newest reading of the snapshot
     last_changed_at         timestamptz,
-    last_confirmed_at       timestamptz, -- the provider answered about this device, with or without news
+    -- the provider answered about this device, with or without news
+    last_confirmed_at       timestamptz,
     last_rejected_at        timestamptz,
     last_rejection_reason   text,
     PRIMARY KEY (workspace_id, device_id),
@@ -152,7 +170,9 @@ CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at
 CREATE TABLE poll_cycles (
     workspace_id  text NOT NULL CONSTRAINT poll_cycles_workspace_fkey REFERENCES workspaces,
     slot_start_at timestamptz NOT NULL,
-    trigger       text NOT NULL CONSTRAINT poll_cycles_trigger_check CHECK (trigger IN ('schedule', 'late', 'manual')),
+    trigger       text NOT NULL
+                  CONSTRAINT poll_cycles_trigger_check
+                  CHECK (trigger IN ('schedule', 'late', 'manual')),
     attempt       integer NOT NULL CONSTRAINT poll_cycles_attempt_check CHECK (attempt > 0),
     cycle_id      text NOT NULL,
     trace_id      text NOT NULL,
@@ -162,14 +182,15 @@ CREATE TABLE poll_cycles (
     started_at    timestamptz,
     ended_at      timestamptz,
     outcome       text NOT NULL CONSTRAINT poll_cycles_outcome_check
-                  CHECK (outcome IN ('requested', 'running', 'completed', 'partial', 'failed', 'timed_out',
-                                     'skipped', 'missed', 'abandoned')),
+                  CHECK (outcome IN ('requested', 'running', 'completed', 'partial', 'failed',
+                                     'timed_out', 'skipped', 'missed', 'abandoned')),
     summary       jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (workspace_id, slot_start_at, trigger, attempt),
     CONSTRAINT poll_cycles_cycle_id_key UNIQUE (workspace_id, cycle_id)
 );
 -- The few cycles that are not over: requests to start, orphans to abandon.
-CREATE INDEX poll_cycles_open_index ON poll_cycles (workspace_id) WHERE outcome IN ('requested', 'running');
+CREATE INDEX poll_cycles_open_index ON poll_cycles (workspace_id)
+    WHERE outcome IN ('requested', 'running');
 -- For retention. A block range index would not serve, although rows arrive in the order of time:
 -- new rows take the room of rows that retention deleted, and then every range holds rows of every
 -- age.
@@ -197,7 +218,8 @@ CREATE TABLE rejections (
     PRIMARY KEY (workspace_id, rejection_id)
 );
 CREATE INDEX rejections_recorded_index ON rejections (recorded_at); -- for retention
-CREATE INDEX rejections_reason_index ON rejections (workspace_id, reason, rejection_id); -- pages of one reason
+-- pages of one reason
+CREATE INDEX rejections_reason_index ON rejections (workspace_id, reason, rejection_id);
 
 -- Updates that PostgreSQL refused or that a rule crashed on, kept whole for a person to inspect
 -- (sample: at most 4 kB).
@@ -220,7 +242,8 @@ CREATE INDEX quarantine_recorded_index ON quarantine (recorded_at); -- for reten
 CREATE TABLE sessions (
     shard_id   text PRIMARY KEY,
     epoch      bigint NOT NULL,
-    state      text NOT NULL CONSTRAINT sessions_state_check CHECK (state IN ('live', 'ended', 'dead')),
+    state      text NOT NULL
+               CONSTRAINT sessions_state_check CHECK (state IN ('live', 'ended', 'dead')),
     last_unit  bigint NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at   timestamptz,
@@ -238,9 +261,10 @@ CREATE TABLE heartbeats (
 ) WITH (fillfactor = 70);
 
 -- Which session owns a resource. The resource of a workspace (its cycle and its streams) is
--- 'workspace:' || workspace_id, as in events. A row is created at the first claim and never deleted,
--- so that its token keeps growing. Only acquiring and releasing write the row; a session is kept alive by its heartbeat alone. A session owns nothing once its
--- row in sessions is not live or has a greater epoch, whatever its leases say.
+-- 'workspace:' || workspace_id, as in events. A row is created at the first claim and never
+-- deleted, so that its token keeps growing. Only acquiring and releasing write the row; a session
+-- is kept alive by its heartbeat alone. A session owns nothing once its row in sessions is not live
+-- or has a greater epoch, whatever its leases say.
 CREATE TABLE leases (
     resource    text PRIMARY KEY
                 CONSTRAINT leases_resource_check CHECK (resource LIKE 'workspace:_%'),
@@ -268,7 +292,8 @@ CREATE TABLE keys (
 -- so a cursor tells nothing about any other secret. To replace the key, delete the row and restart
 -- every shard.
 CREATE TABLE cursor_key (
-    singleton  boolean PRIMARY KEY DEFAULT true CONSTRAINT cursor_key_singleton_check CHECK (singleton),
+    singleton  boolean PRIMARY KEY DEFAULT true
+               CONSTRAINT cursor_key_singleton_check CHECK (singleton),
     key        bytea NOT NULL CONSTRAINT cursor_key_length_check CHECK (octet_length(key) = 32),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

@@ -19,7 +19,7 @@ from ports.ingest import SessionFenced
 from storage.unit_connections import ConnectionFold, edge_rows
 from storage.unit_devices import DeviceBatch
 from storage.unit_ledger import quarantine_facts, quarantine_row
-from storage.unit_rows import ConnectionRow
+from storage.unit_rows import ConnectionRow, CycleEndRow
 from storage.unit_steps import Statement, append, columns, dump_json
 
 if TYPE_CHECKING:
@@ -112,14 +112,13 @@ def _write_connections(live: Sequence[Submission], now: datetime) -> Steps:
 
 def _end_cycles(ends: Sequence[CycleEnd], session: SessionRef) -> Steps:
     rows = [
-        (
-            end.key.workspace_id,
-            end.cycle_id,
-            end.ended_at,
-            end.outcome.value,
-            dump_json(end.summary),
+        CycleEndRow(
+            workspace_id=end.key.workspace_id,
+            cycle_id=end.cycle_id,
+            ended_at=end.ended_at,
+            outcome=end.outcome.value,
+            summary=dump_json(end.summary),
         )
         for end in sorted(ends, key=lambda end: (end.key.workspace_id, end.cycle_id))
     ]
-    if rows:
-        yield Statement("end_cycles", (*columns(rows), session.shard_id, session.epoch))
+    yield from append("end_cycles", rows, shard_id=session.shard_id, epoch=session.epoch)

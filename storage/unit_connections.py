@@ -7,9 +7,10 @@ I/O.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from domain.model import ConnectionFact, ConnectionFactKind, CursorAdvance
+from storage.unit_rows import ConnectionEdgeRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,19 +68,19 @@ class ConnectionFold:
             self.row = self.row._replace(stream_status=status, stream_changed_at=fact.at)
 
 
-def edge_rows(folds: Iterable[ConnectionFold]) -> list[tuple[Any, ...]]:
+def edge_rows(folds: Iterable[ConnectionFold]) -> list[ConnectionEdgeRow]:
     """Return the rows for connection_events.
 
     Within each connection they are in the order in which they happened.
     """
     return [
-        (
-            fact.workspace_id,
-            fact.provider_id,
-            fact.at,
-            fact.kind.value,
-            fact.fault and fact.fault.value,
-            fact.detail,
+        ConnectionEdgeRow(
+            workspace_id=fact.workspace_id,
+            provider_id=fact.provider_id,
+            at=fact.at,
+            kind=fact.kind.value,
+            fault=fact.fault and fact.fault.value,
+            detail=fact.detail,
         )
         for fold in folds
         for fact in fold.edges

@@ -8,7 +8,7 @@ would be split further.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from domain.acceptance import DeviceFold, judge
 from domain.model import Outcome, Reason, Result
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]  # workspace_id, device_id
     ExternalKey = tuple[str, str, str]  # workspace_id, provider_id, external_id
+    # a fold, the version that was read, and last_confirmed_at
+    ChangedState = tuple[DeviceFold, int, datetime | None]
+    # the device, the event, and the claim under which it was collected
+    Accepted = tuple[DeviceFold, AcceptedEvent, Ownership | None]
 
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # no query can carry NUL or a lone surrogate
 
@@ -47,7 +51,7 @@ class DeviceBatch:
         self._rows: dict[Key, LockedDevice] = {}  # as they were locked
         self._folds: dict[Key, DeviceFold] = {}
         self._confirmed: dict[Key, datetime] = {}
-        self._accepted: list[tuple[DeviceFold, AcceptedEvent, Ownership | None]] = []
+        self._accepted: list[Accepted] = []
         self.ledger = Ledger()
 
     def load(self, submissions: Sequence[Submission]) -> Steps:
@@ -132,20 +136,21 @@ class DeviceBatch:
     def write(self, session: SessionRef) -> Steps:
         """Write device_state, snapshots and events of the devices that changed."""
         rows = self._rows
-        states = [row for key, fold in self._folds.items() if (row := self._state_row(key, fold))]
+        states = [
+            state for key, fold in self._folds.items() if (state := self._changed_state(key, fold))
+        ]
         if states:
-            written = yield Statement("write_device_states", columns(states))
+            written = yield _write_states(states)
             _expect(written, len(states), "device_state")
-        snapshots = [
-            (*key, rows[key].version, fold.version, dump_json(fold.document))
+        moved = [
+            (fold, rows[key].version)
             for key, fold in self._folds.items()
             if fold.version != rows[key].version
         ]
-        if snapshots:
-            written = yield Statement("write_snapshots", columns(snapshots))
-            _expect(written, len(snapshots), "snapshots")
-            events = [_event_row(*accepted) for accepted in self._accepted]
-            yield Statement("append_events", (*columns(events), session.shard_id, session.epoch))
+        if moved:
+            written = yield _write_snapshots(moved)
+            _expect(written, len(moved), "snapshots")
+            yield _append_events(self._accepted, session)
 
     # --- details
 
@@ -189,8 +194,8 @@ class DeviceBatch:
             return item.device_id
         return self._resolved.get((item.workspace_id, item.provider_id, item.external_id))
 
-    def _state_row(self, key: Key, fold: DeviceFold) -> tuple[Any, ...] | None:
-        """Return the new row of device_state, or None if nothing in it changed."""
+    def _changed_state(self, key: Key, fold: DeviceFold) -> ChangedState | None:
+        """Return the new state of the device, or None if nothing in it changed."""
         row = self._rows[key]
         confirmed_at = row.last_confirmed_at
         if confirmation := self._confirmed.get(key):
@@ -201,18 +206,7 @@ class DeviceBatch:
             and fold.last_rejected_at == row.last_rejected_at
         ):
             return None
-        return (
-            fold.workspace_id,
-            fold.device_id,
-            row.version,
-            fold.version,
-            fold.last_update_received_at,
-            fold.last_observed_at,
-            fold.last_changed_at,
-            confirmed_at,
-            fold.last_rejected_at,
-            fold.last_rejection_reason,
-        )
+        return fold, row.version, confirmed_at
 
 
 def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[ExternalKey]]:
@@ -264,19 +258,59 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
     )
 
 
-def _event_row(fold: DeviceFold, event: AcceptedEvent, owner: Ownership | None) -> tuple[Any, ...]:
-    """Return the row for append_events."""
-    update = event.update
-    return (
-        fold.workspace_id,
-        fold.device_id,
-        event.sequence,
-        update.received_at,
-        dump_json({signal: (value, observed_at) for signal, value, observed_at in event.readings}),
-        update.provider_id,
-        update.trace_id,
-        owner and owner.resource,
-        owner and owner.token,
+# One list for each column: cheaper than a named row for each device and event.
+
+
+def _write_states(states: Sequence[ChangedState]) -> Statement:
+    folds = [fold for fold, _, _ in states]
+    return Statement.bound(
+        "write_device_states",
+        workspace_id=[fold.workspace_id for fold in folds],
+        device_id=[fold.device_id for fold in folds],
+        old_version=[old_version for _, old_version, _ in states],
+        version=[fold.version for fold in folds],
+        last_update_received_at=[fold.last_update_received_at for fold in folds],
+        last_observed_at=[fold.last_observed_at for fold in folds],
+        last_changed_at=[fold.last_changed_at for fold in folds],
+        last_confirmed_at=[confirmed_at for _, _, confirmed_at in states],
+        last_rejected_at=[fold.last_rejected_at for fold in folds],
+        last_rejection_reason=[fold.last_rejection_reason for fold in folds],
+    )
+
+
+def _write_snapshots(moved: Sequence[tuple[DeviceFold, int]]) -> Statement:
+    """Return the statement for these folds, each with the version that was read."""
+    return Statement.bound(
+        "write_snapshots",
+        workspace_id=[fold.workspace_id for fold, _ in moved],
+        device_id=[fold.device_id for fold, _ in moved],
+        old_version=[old_version for _, old_version in moved],
+        version=[fold.version for fold, _ in moved],
+        document=[dump_json(fold.document) for fold, _ in moved],
+    )
+
+
+def _append_events(accepted: Sequence[Accepted], session: SessionRef) -> Statement:
+    updates = [event.update for _, event, _ in accepted]
+    return Statement.bound(
+        "append_events",
+        workspace_id=[fold.workspace_id for fold, _, _ in accepted],
+        device_id=[fold.device_id for fold, _, _ in accepted],
+        sequence=[event.sequence for _, event, _ in accepted],
+        received_at=[update.received_at for update in updates],
+        readings=[_dump_readings(event) for _, event, _ in accepted],
+        provider_id=[update.provider_id for update in updates],
+        trace_id=[update.trace_id for update in updates],
+        resource=[owner and owner.resource for _, _, owner in accepted],
+        token=[owner and owner.token for _, _, owner in accepted],
+        shard_id=session.shard_id,
+        epoch=session.epoch,
+    )
+
+
+def _dump_readings(event: AcceptedEvent) -> str:
+    return dump_json(
+        {signal: (value, observed_at) for signal, value, observed_at in event.readings}
     )
 
 

@@ -7,11 +7,12 @@ fail: text is made storable, and samples are cut to 4 kB of bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 from domain.model import MAX_SAMPLE_BYTES, Reason
+from storage.unit_rows import QuarantineRow, RefusalRow
 
 if TYPE_CHECKING:
     from domain.model import CanonicalUpdate, InvalidItem, Result, Submission
@@ -49,7 +50,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._refusals: dict[_Kind, _Refusals] = {}
-        self.quarantined: list[tuple[Any, ...]] = []
+        self.quarantined: list[QuarantineRow] = []
 
     def add(self, submission: Submission, update: CanonicalUpdate, result: Result) -> None:
         """Add a refused update: one whose outcome is neither `accepted` nor `duplicate`."""
@@ -91,44 +92,44 @@ class Ledger:
     def quarantine(self, update: CanonicalUpdate, reason: str, detail: str) -> None:
         self.quarantined.append(quarantine_row(update, reason, detail))
 
-    def rows(self) -> list[tuple[Any, ...]]:
+    def rows(self) -> list[RefusalRow]:
         """Return the rows for append_rejections, aggregated.
 
         They are in the order in which the first refusal of each kind was added.
         """
         return [
-            (
-                storable(kind.workspace_id),
-                kind.origin,
-                storable(kind.provider_id),
-                storable(kind.device_id),
-                storable(kind.external_id),
-                str(kind.outcome),
-                kind.reason,
-                storable(refusals.detail),
-                refusals.occurrences,
-                storable(refusals.trace_id),
-                refusals.sample,
+            RefusalRow(
+                workspace_id=storable(kind.workspace_id),
+                origin=kind.origin,
+                provider_id=storable(kind.provider_id),
+                device_id=storable(kind.device_id),
+                external_id=storable(kind.external_id),
+                outcome=str(kind.outcome),
+                reason=kind.reason,
+                detail=storable(refusals.detail),
+                occurrences=refusals.occurrences,
+                trace_id=storable(refusals.trace_id),
+                sample=refusals.sample,
             )
             for kind, refusals in self._refusals.items()
         ]
 
 
-def quarantine_row(update: CanonicalUpdate, reason: str, detail: str) -> tuple[Any, ...]:
+def quarantine_row(update: CanonicalUpdate, reason: str, detail: str) -> QuarantineRow:
     """Return the update's row for append_quarantine."""
-    return (
-        storable(update.workspace_id),
-        storable(update.provider_id),
-        storable(update.device_id),
-        storable(update.external_id),
-        reason,
-        storable(detail),
-        storable(update.trace_id),
-        sample_of(update),
+    return QuarantineRow(
+        workspace_id=storable(update.workspace_id),
+        provider_id=storable(update.provider_id),
+        device_id=storable(update.device_id),
+        external_id=storable(update.external_id),
+        reason=reason,
+        detail=storable(detail),
+        trace_id=storable(update.trace_id),
+        sample=sample_of(update),
     )
 
 
-def quarantine_facts(submission: Submission, detail: str) -> tuple[Any, ...]:
+def quarantine_facts(submission: Submission, detail: str) -> QuarantineRow:
     """Return the row for append_quarantine of a submission without updates.
 
     The database refused its cursor, cycle or facts.
@@ -141,9 +142,16 @@ def quarantine_facts(submission: Submission, detail: str) -> tuple[Any, ...]:
     )
     workspace_id = next((item.workspace_id for item in concerned if item), "")
     sample = repr(submission).encode("utf-8", "backslashreplace")[:MAX_SAMPLE_BYTES]
-    reason = Reason.DATA_ERROR.value
-    trace_id = storable(submission.trace_id)
-    return (storable(workspace_id), None, None, None, reason, storable(detail), trace_id, sample)
+    return QuarantineRow(
+        workspace_id=storable(workspace_id),
+        provider_id=None,
+        device_id=None,
+        external_id=None,
+        reason=Reason.DATA_ERROR.value,
+        detail=storable(detail),
+        trace_id=storable(submission.trace_id),
+        sample=sample,
+    )
 
 
 def storable(text: str | None) -> str | None:

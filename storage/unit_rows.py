@@ -1,7 +1,8 @@
-"""The columns of the rows that the unit's statements return, by name.
+"""The columns of the rows that the unit's statements return and take, by name.
 
 A row arrives as a tuple in the order of its statement's columns; these types give it names.
-tests/storage/test_unit_rows.py compares them with what PostgreSQL describes, and with the twin.
+tests/storage/test_unit_rows.py compares them with what PostgreSQL describes, and with the twin. A
+row that a statement takes has the names of the statement's parameters.
 """
 
 from __future__ import annotations
@@ -73,3 +74,53 @@ class LockedRow(NamedTuple):
     workspace_id: str
     name: str
     holder: str
+
+
+class ConnectionEdgeRow(NamedTuple):
+    """One row that append_connection_events takes."""
+
+    workspace_id: str
+    provider_id: str
+    at: datetime
+    kind: str
+    fault: str | None
+    detail: str | None
+
+
+class CycleEndRow(NamedTuple):
+    """One row that end_cycles takes, beside the session."""
+
+    workspace_id: str
+    cycle_id: str
+    ended_at: datetime
+    outcome: str
+    summary: str
+
+
+class RefusalRow(NamedTuple):
+    """One row that append_rejections takes."""
+
+    workspace_id: str | None
+    origin: str
+    provider_id: str | None
+    device_id: str | None
+    external_id: str | None
+    outcome: str
+    reason: str | None
+    detail: str | None
+    occurrences: int
+    trace_id: str | None
+    sample: bytes | None
+
+
+class QuarantineRow(NamedTuple):
+    """One row that append_quarantine takes."""
+
+    workspace_id: str | None
+    provider_id: str | None
+    device_id: str | None
+    external_id: str | None
+    reason: str
+    detail: str | None
+    trace_id: str | None
+    sample: bytes

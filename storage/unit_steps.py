@@ -8,30 +8,49 @@ import orjson
 
 from ports.ingest import UnitPoisoned
 from storage.faults import CLIENT_SIDE
+from storage.queries import bind
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from typing import Protocol
+
+    class NamedRow(Protocol):
+        """A NamedTuple."""
+
+        @property
+        def _fields(self) -> tuple[str, ...]: ...
+        def __iter__(self) -> Iterator[Any]: ...
 
     Rows = Sequence[Any]  # rows as tuples in the order of the statement's columns
     Steps = Generator["Statement", Rows, None]
 
 
 class Statement(NamedTuple):
-    """A block of storage/sql with its parameters, by name."""
+    """The name of a block of storage/sql, and its arguments in order."""
 
     name: str
     args: tuple[Any, ...]
 
+    @staticmethod
+    def bound(name: str, /, **values: Any) -> Statement:
+        """Return a statement with named parameters. Raises TypeError for a wrong name."""
+        return Statement(name, bind(name, **values))
 
-def columns(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+
+def columns(rows: Iterable[Iterable[Any]]) -> tuple[list[Any], ...]:
     """Return the rows as the arrays that `unnest` takes. There must be at least one row."""
     return tuple(map(list, zip(*rows, strict=True)))
 
 
-def append(name: str, rows: Sequence[tuple[Any, ...]]) -> Steps:
-    """Yield one statement with one array for each column; nothing if there are no rows."""
+def append(name: str, rows: Sequence[NamedRow], /, **others: Any) -> Steps:
+    """Yield one statement with an array for each field of the rows; nothing if there are no rows.
+
+    The rows are of one type, whose fields are parameters of the statement. `others` are the rest.
+    """
     if rows:
-        yield Statement(name, columns(rows))
+        yield Statement.bound(
+            name, **dict(zip(rows[0]._fields, columns(rows), strict=True)), **others
+        )
 
 
 def dump_json(document: Any) -> str:

@@ -145,7 +145,7 @@ class Engine:
         self._counts["commits_lost" if fate is not CommitFate.ANSWERED else "units"] += 1
         return fate
 
-    # --- Trouble ------------------------------------------------------------------------------------------------
+    # --- Trouble
 
     def go_away(self, calls: float) -> None:
         self._away_for = calls

@@ -43,7 +43,7 @@ class MemoryRegistry:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    # --- Workspaces ---------------------------------------------------------------------------------------------
+    # --- Workspaces
 
     async def put_workspace(
         self,
@@ -95,7 +95,7 @@ class MemoryRegistry:
             limit,
         )
 
-    # --- Provider connections -----------------------------------------------------------------------------------
+    # --- Provider connections
 
     async def put_provider(self, connection: ProviderConnection) -> Stored | NotFound | Conflict:
         if refusal := check_provider(connection):
@@ -124,7 +124,7 @@ class MemoryRegistry:
         stored = self._engine.tables.providers.of(workspace_id)
         return _page({provider_id: row for (_, provider_id), row in stored.items()}, after, limit)
 
-    # --- Devices ------------------------------------------------------------------------------------------------
+    # --- Devices
 
     async def put_devices(
         self, workspace_id: str, drafts: Sequence[DeviceDraft]
@@ -175,7 +175,7 @@ class MemoryRegistry:
         }
         return _page(shown, after, limit)
 
-    # --- Run now ------------------------------------------------------------------------------------------------
+    # --- Run now
 
     async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound:
         async with self._engine.writing() as tables:
@@ -190,7 +190,7 @@ class MemoryRegistry:
             self._bump_config(tables, workspace_id)
             return requested.cycle_id
 
-    # --- Details ------------------------------------------------------------------------------------------------
+    # --- Details
 
     def _give_place(self, tables: Tables, workspace: Workspace) -> Workspace:
         """Return the workspace with the lowest free ordinal of its interval.

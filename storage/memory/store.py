@@ -79,7 +79,7 @@ class MemoryStore(
         self.leases: LeaseStore = self
         self.notices: Notices = self
 
-    # --- Trouble on demand --------------------------------------------------------------------------------------
+    # --- Trouble on demand
 
     def go_away(self, *, for_next: int | None = None) -> None:
         """Make calls of every store raise DatabaseAway.
@@ -133,7 +133,7 @@ class MemoryStore(
         """
         self._engine.before_statement = hook
 
-    # --- To look inside -----------------------------------------------------------------------------------------
+    # --- To look inside
 
     @property
     def tables(self) -> Tables:

@@ -14,11 +14,12 @@ from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
 from ports.reads import EventRow, RejectionRow
 from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.tables import ConnectionState, DeviceState, Edge, Quarantined, Snapshot
+from storage.queries import PARAMETERS
 from storage.rows import to_document
 from storage.unit_rows import ConnectionRow, LockedDevice, ResolvedDevice, StoredSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from storage.memory.locks import RowLocks
@@ -43,8 +44,11 @@ class UnitStatements:
         Raises UnitPoisoned or DatabaseRefused as PostgreSQL would.
         """
         _refuse_unsendable(statement.args)
-        rows: Rows = getattr(self, statement.name)(*statement.args)
-        return rows
+        method: Callable[..., Rows] = getattr(self, statement.name)
+        names = PARAMETERS[statement.name].names
+        if names:
+            return method(**dict(zip(names, statement.args, strict=True)))
+        return method(*statement.args)
 
     def fence(self, shard_id: str, epoch: int, unit: int) -> Rows:
         session = self._tables.sessions.get((shard_id,))
@@ -95,51 +99,41 @@ class UnitStatements:
             if (snapshot := self._tables.snapshots.get(key))
         ]
 
-    def write_device_states(self, *columns: list[Any]) -> Rows:
+    def write_device_states(self, **columns: list[Any]) -> Rows:
         written = 0
-        for workspace_id, device_id, old_version, *state in zip(*columns, strict=True):
-            key = (workspace_id, device_id)
+        for row in _rows(columns):
+            key = (row.pop("workspace_id"), row.pop("device_id"))
+            old_version = row.pop("old_version")
             stored = self._tables.device_state.get(key)
             if stored is not None and stored.version == old_version:
-                self._tables.device_state.put(key, DeviceState(*state))
+                self._tables.device_state.put(key, DeviceState(**row))
                 written += 1
         return [(written,)]
 
-    def write_snapshots(self, *columns: list[Any]) -> Rows:
+    def write_snapshots(self, **columns: list[Any]) -> Rows:
         written = 0
-        for workspace_id, device_id, old_version, version, document in zip(*columns, strict=True):
-            key = (workspace_id, device_id)
+        for row in _rows(columns):
+            key = (row["workspace_id"], row["device_id"])
             stored = self._tables.snapshots.get(key)
-            if stored is not None and stored.version == old_version:
-                self._tables.snapshots.put(key, Snapshot(version, _check_json(document)))
+            if stored is not None and stored.version == row["old_version"]:
+                document = _check_json(row["document"])
+                self._tables.snapshots.put(key, Snapshot(row["version"], document))
                 written += 1
         return [(written,)]
 
-    def append_events(self, *args: Any) -> Rows:
-        *columns, shard_id, epoch = args
+    def append_events(self, *, shard_id: str, epoch: int, **columns: list[Any]) -> Rows:
         now = self._now()
         if now.date() not in self._tables.committed.partitions:
             raise explain_error("23514", None, 'no partition of relation "events" found for row')
-        for row in zip(*columns, strict=True):
-            (
-                workspace_id,
-                device_id,
-                sequence,
-                received_at,
-                readings,
-                provider_id,
-                trace_id,
-                resource,
-                token,
-            ) = row
-            key = (workspace_id, device_id, sequence)
+        for row in _rows(columns):
+            key = (row.pop("workspace_id"), row.pop("device_id"), row["sequence"])
             # PostgreSQL has no such constraint, because its locks ensure this. Here a breach is
             # found at once.
             if self._tables.events.get(key) is not None:
-                raise AssertionError(f"sequence {sequence} of {device_id} twice")
-            document = to_document(_check_json(readings))
-            origin = (provider_id, trace_id, shard_id, epoch, resource, token)
-            self._tables.events.put(key, EventRow(sequence, now, received_at, document, *origin))
+                raise AssertionError(f"{key} twice")
+            row["readings"] = to_document(_check_json(row["readings"]))
+            event = EventRow(recorded_at=now, shard_id=shard_id, epoch=epoch, **row)
+            self._tables.events.put(key, event)
         return []
 
     # --- Connections and cycles
@@ -152,30 +146,29 @@ class UnitStatements:
             if (state := self._tables.connection_state.get(key)) is not None
         ]
 
-    def write_connections(self, *columns: list[Any]) -> Rows:
-        for workspace_id, provider_id, *state in zip(*columns, strict=True):
-            self._tables.connection_state.put((workspace_id, provider_id), ConnectionState(*state))
+    def write_connections(self, **columns: list[Any]) -> Rows:
+        for row in _rows(columns):
+            key = (row.pop("workspace_id"), row.pop("provider_id"))
+            self._tables.connection_state.put(key, ConnectionState(**row))
         return []
 
-    def append_connection_events(self, *columns: list[Any]) -> Rows:
-        for facts in zip(*columns, strict=True):
-            edge = Edge(*facts)
+    def append_connection_events(self, **columns: list[Any]) -> Rows:
+        for row in _rows(columns):
+            edge = Edge(**row)
             key = (edge.workspace_id, next(self._tables.committed.numbers))
             self._tables.connection_events.put(key, edge)
         return []
 
-    def end_cycles(self, *args: Any) -> Rows:
-        *columns, shard_id, epoch = args
-        for workspace_id, cycle_id, ended_at, outcome, summary in zip(*columns, strict=True):
-            facts = orjson.loads(_check_json(summary))
-            key = self._tables.committed.cycle_ids.get((workspace_id, cycle_id))
+    def end_cycles(self, *, shard_id: str, epoch: int, **columns: list[Any]) -> Rows:
+        for end in _rows(columns):
+            facts = orjson.loads(_check_json(end["summary"]))
+            key = self._tables.committed.cycle_ids.get((end["workspace_id"], end["cycle_id"]))
             cycle = self._tables.poll_cycles.get(key) if key else None
             if cycle is None or (cycle.row.shard_id, cycle.epoch) != (shard_id, epoch):
                 continue
             if cycle.row.outcome is CycleOutcome.RUNNING:
-                row = cycle.row._replace(
-                    ended_at=ended_at, outcome=CycleOutcome(outcome), summary=facts
-                )
+                outcome = CycleOutcome(end["outcome"])
+                row = cycle.row._replace(ended_at=end["ended_at"], outcome=outcome, summary=facts)
                 self._tables.poll_cycles.put(row.key, cycle._replace(row=row))
         return []
 
@@ -195,25 +188,32 @@ class UnitStatements:
 
     # --- What was refused
 
-    def append_rejections(self, *columns: list[Any]) -> Rows:
+    def append_rejections(self, **columns: list[Any]) -> Rows:
         now = self._now()
-        for workspace_id, *facts in zip(*columns, strict=True):
+        for facts in _rows(columns):
+            workspace_id = facts.pop("workspace_id")
             number = next(self._tables.committed.numbers)
-            row = RejectionRow(number, now, *facts)
+            row = RejectionRow(rejection_id=number, recorded_at=now, **facts)
             _check(row.occurrences > 0, "rejections_occurrences_check")
             _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "rejections_sample_check")
             self._tables.rejections.put((workspace_id, number), row)
         return []
 
-    def append_quarantine(self, *columns: list[Any]) -> Rows:
+    def append_quarantine(self, **columns: list[Any]) -> Rows:
         now = self._now()
-        for facts in zip(*columns, strict=True):
-            row = Quarantined(now, *facts)
+        for facts in _rows(columns):
+            row = Quarantined(recorded_at=now, **facts)
             _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "quarantine_sample_check")
             self._tables.quarantine.put(
                 (row.workspace_id, next(self._tables.committed.numbers)), row
             )
         return []
+
+
+def _rows(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows that `unnest` would make of these columns, by name."""
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))
 
 
 def _triples(

@@ -5,7 +5,8 @@
 -- Three random UUIDs hold 366 random bits; their hash keeps 256. If two shards start at once, the
 -- second waits for the first and adds nothing.
 INSERT INTO cursor_key (key)
-SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+              || uuid_send(gen_random_uuid()))
 ON CONFLICT (singleton) DO NOTHING;
 
 -- name: load_cursor_key

@@ -15,18 +15,24 @@ FROM poll_cycles WHERE workspace_id = $1 AND slot_start_at = $2;
 
 -- name: start_cycle
 -- DO NOTHING: another shard took this attempt after find_attempts, and the caller looks again.
-INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, shard_id, epoch, started_at,
-                         outcome)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp(), 'running')
+INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id,
+                         shard_id, epoch, started_at, outcome)
+VALUES (:workspace_id, :slot_start_at, :trigger, :attempt, :cycle_id, :trace_id,
+        :shard_id, :epoch, clock_timestamp(), 'running')
 ON CONFLICT DO NOTHING
 RETURNING 1;
 
 -- name: record_missed
 -- Only slots that have no cycle of any kind.
-INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, shard_id, epoch, outcome)
-SELECT $1, i.slot_start_at, 'schedule', 1, i.cycle_id, i.cycle_id, $4, $5, 'missed'
-FROM unnest($2::timestamptz[], $3::text[]) AS i (slot_start_at, cycle_id)
-WHERE NOT EXISTS (SELECT FROM poll_cycles c WHERE c.workspace_id = $1 AND c.slot_start_at = i.slot_start_at)
+INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id,
+                         shard_id, epoch, outcome)
+SELECT :workspace_id, i.slot_start_at, 'schedule', 1, i.cycle_id, i.cycle_id,
+       :shard_id, :epoch, 'missed'
+FROM unnest(:slots::timestamptz[], :cycle_ids::text[]) AS i (slot_start_at, cycle_id)
+WHERE NOT EXISTS (
+    SELECT FROM poll_cycles c
+    WHERE c.workspace_id = :workspace_id AND c.slot_start_at = i.slot_start_at
+)
 ON CONFLICT DO NOTHING;
 
 -- name: abandon_orphans
@@ -48,7 +54,8 @@ ORDER BY slot_start_at DESC LIMIT 1;
 -- SKIP LOCKED: during a hand-over two shards may look at once, and one of them should go on. A run
 -- is requested for the configuration of that moment, so the request waits for an owner that has
 -- read the present version ($4).
-UPDATE poll_cycles SET outcome = 'running', started_at = clock_timestamp(), shard_id = $2, epoch = $3
+UPDATE poll_cycles
+SET outcome = 'running', started_at = clock_timestamp(), shard_id = $2, epoch = $3
 WHERE (workspace_id, cycle_id) = (
     SELECT workspace_id, cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested'
     AND EXISTS (SELECT FROM workspaces w WHERE w.workspace_id = $1 AND w.config_version = $4)

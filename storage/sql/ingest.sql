@@ -52,9 +52,11 @@ WITH written AS (
         last_observed_at = i.last_observed_at, last_changed_at = i.last_changed_at,
         last_confirmed_at = i.last_confirmed_at, last_rejected_at = i.last_rejected_at,
         last_rejection_reason = i.last_rejection_reason
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[],
-                $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[],
-                $10::text[])
+    FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
+                :version::bigint[], :last_update_received_at::timestamptz[],
+                :last_observed_at::timestamptz[], :last_changed_at::timestamptz[],
+                :last_confirmed_at::timestamptz[], :last_rejected_at::timestamptz[],
+                :last_rejection_reason::text[])
         AS i (workspace_id, device_id, old_version, version, last_update_received_at,
               last_observed_at, last_changed_at, last_confirmed_at, last_rejected_at,
               last_rejection_reason)
@@ -70,7 +72,8 @@ SELECT count(*) FROM written;
 WITH written AS (
     UPDATE snapshots n
     SET version = i.version, document = i.document
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::jsonb[])
+    FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
+                :version::bigint[], :document::jsonb[])
         AS i (workspace_id, device_id, old_version, version, document)
     WHERE n.workspace_id = i.workspace_id AND n.device_id = i.device_id
       AND n.version = i.old_version
@@ -84,9 +87,10 @@ SELECT count(*) FROM written;
 INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings,
                     provider_id, trace_id, shard_id, epoch, resource, token)
 SELECT workspace_id, device_id, sequence, clock_timestamp(), received_at, readings, provider_id,
-       trace_id, $10, $11, resource, token
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::jsonb[], $6::text[],
-            $7::text[], $8::text[], $9::bigint[])
+       trace_id, :shard_id, :epoch, resource, token
+FROM unnest(:workspace_id::text[], :device_id::text[], :sequence::bigint[],
+            :received_at::timestamptz[], :readings::jsonb[], :provider_id::text[],
+            :trace_id::text[], :resource::text[], :token::bigint[])
     AS i (workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource,
           token);
 
@@ -104,13 +108,15 @@ FOR UPDATE OF c;
 -- Whole rows, as folded from what lock_connections returned.
 UPDATE connection_state c
 SET call_status = i.call_status, last_success_at = i.last_success_at,
-    last_failure_at = i.last_failure_at, failing_since = i.failing_since,
-    fault = i.fault, fault_detail = i.fault_detail,
+    last_failure_at = i.last_failure_at, failing_since = i.failing_since, fault = i.fault,
+    fault_detail = i.fault_detail,
     stream_status = i.stream_status, stream_changed_at = i.stream_changed_at,
     cursor = i.cursor, cursor_at = i.cursor_at
-FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],
-            $6::timestamptz[], $7::text[], $8::text[], $9::text[], $10::timestamptz[],
-            $11::text[], $12::timestamptz[])
+FROM unnest(:workspace_id::text[], :provider_id::text[], :call_status::text[],
+            :last_success_at::timestamptz[], :last_failure_at::timestamptz[],
+            :failing_since::timestamptz[], :fault::text[], :fault_detail::text[],
+            :stream_status::text[], :stream_changed_at::timestamptz[], :cursor::text[],
+            :cursor_at::timestamptz[])
     AS i (workspace_id, provider_id, call_status, last_success_at, last_failure_at, failing_since,
           fault, fault_detail, stream_status, stream_changed_at, cursor, cursor_at)
 WHERE c.workspace_id = i.workspace_id AND c.provider_id = i.provider_id;
@@ -118,31 +124,35 @@ WHERE c.workspace_id = i.workspace_id AND c.provider_id = i.provider_id;
 -- name: append_connection_events
 -- Edges only, so that few rows suffice to answer health as of any past instant.
 INSERT INTO connection_events (workspace_id, provider_id, at, kind, fault, detail)
-SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[]);
+SELECT * FROM unnest(:workspace_id::text[], :provider_id::text[], :at::timestamptz[], :kind::text[],
+                     :fault::text[], :detail::text[]);
 
 -- name: end_cycles
 -- Only a cycle that this session still runs. A cycle that a successor marked as abandoned stays
 -- abandoned.
 UPDATE poll_cycles c
 SET outcome = i.outcome, ended_at = i.ended_at, summary = i.summary
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::jsonb[])
+FROM unnest(:workspace_id::text[], :cycle_id::text[], :ended_at::timestamptz[], :outcome::text[],
+            :summary::jsonb[])
     AS i (workspace_id, cycle_id, ended_at, outcome, summary)
 WHERE c.workspace_id = i.workspace_id AND c.cycle_id = i.cycle_id
-  AND c.shard_id = $6 AND c.epoch = $7 AND c.outcome = 'running';
+  AND c.shard_id = :shard_id AND c.epoch = :epoch AND c.outcome = 'running';
 
 -- name: append_rejections
 -- The ledger, aggregated by the unit. Duplicates are not recorded.
 INSERT INTO rejections (workspace_id, origin, provider_id, device_id, external_id, outcome, reason,
                         detail, occurrences, trace_id, sample)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::text[], $8::text[], $9::bigint[], $10::text[], $11::bytea[]);
+SELECT * FROM unnest(:workspace_id::text[], :origin::text[], :provider_id::text[],
+                     :device_id::text[], :external_id::text[], :outcome::text[], :reason::text[],
+                     :detail::text[], :occurrences::bigint[], :trace_id::text[], :sample::bytea[]);
 
 -- name: append_quarantine
 -- One row for each update, because a person inspects them one by one.
 INSERT INTO quarantine (workspace_id, provider_id, device_id, external_id, reason, detail, trace_id,
                         sample)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::text[], $8::bytea[]);
+SELECT * FROM unnest(:workspace_id::text[], :provider_id::text[], :device_id::text[],
+                     :external_id::text[], :reason::text[], :detail::text[], :trace_id::text[],
+                     :sample::bytea[]);
 
 -- name: load_last_unit
 -- FOR UPDATE waits for the backend whose COMMIT was not answered; after that the result is final.

@@ -4,9 +4,11 @@
 -- name: look_at_members
 -- Every live session with its heartbeat. clock_timestamp() is read once, so that one look judges
 -- all sessions at the same instant.
-SELECT clock.now, s.shard_id, s.epoch, h.draining, extract(epoch FROM h.expires_at - clock.now)::float8 AS seconds_left
+SELECT clock.now, s.shard_id, s.epoch, h.draining,
+       extract(epoch FROM h.expires_at - clock.now)::float8 AS seconds_left
 FROM (SELECT clock_timestamp() AS now) AS clock
-LEFT JOIN (sessions s JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch) ON s.state = 'live';
+LEFT JOIN (sessions s JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch)
+    ON s.state = 'live';
 
 -- name: look_at_leases
 -- The leases of this session, and the active workspaces that no live session holds. A lease is
@@ -21,8 +23,9 @@ WITH seen AS (
     LEFT JOIN sessions s ON s.shard_id = l.shard_id
 )
 SELECT workspace_id, active, owned, token,
-       extract(epoch FROM $3 - coalesce(CASE WHEN shard_id IS NULL THEN released_at ELSE owner_ended_at END, created_at)
-              )::float8 AS free_seconds
+       extract(epoch FROM $3 - coalesce(
+           CASE WHEN shard_id IS NULL THEN released_at ELSE owner_ended_at END, created_at
+       ))::float8 AS free_seconds
 FROM seen
 WHERE CASE WHEN owned THEN shard_id = $1 AND epoch = $2 ELSE active END;
 
@@ -34,8 +37,11 @@ WHERE CASE WHEN owned THEN shard_id = $1 AND epoch = $2 ELSE active END;
 SELECT s.shard_id
 FROM sessions s JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
 WHERE s.state = 'live' AND h.expires_at <= clock_timestamp() AND s.shard_id <> $1
-  AND EXISTS (SELECT FROM sessions m JOIN heartbeats b ON b.shard_id = m.shard_id AND b.epoch = m.epoch
-              WHERE m.shard_id = $1 AND m.epoch = $2 AND m.state = 'live' AND b.expires_at > clock_timestamp())
+  AND EXISTS (
+      SELECT FROM sessions m JOIN heartbeats b ON b.shard_id = m.shard_id AND b.epoch = m.epoch
+      WHERE m.shard_id = $1 AND m.epoch = $2 AND m.state = 'live'
+        AND b.expires_at > clock_timestamp()
+  )
 ORDER BY s.shard_id
 FOR NO KEY UPDATE OF s;
 
@@ -84,7 +90,8 @@ WITH free AS MATERIALIZED (
     FOR UPDATE OF l SKIP LOCKED
 )
 UPDATE leases l
-SET shard_id = $2, epoch = $3, token = l.token + 1, acquired_at = clock_timestamp(), released_at = NULL
+SET shard_id = $2, epoch = $3, token = l.token + 1, acquired_at = clock_timestamp(),
+    released_at = NULL
 FROM taken
 WHERE l.resource = taken.resource
 RETURNING l.resource, l.token;
@@ -94,7 +101,8 @@ RETURNING l.resource, l.token;
 -- release may run twice after a lost answer.
 WITH held AS (
     SELECT l.resource
-    FROM leases l JOIN unnest($3::text[], $4::bigint[]) AS i (resource, token) USING (resource, token)
+    FROM leases l
+    JOIN unnest($3::text[], $4::bigint[]) AS i (resource, token) USING (resource, token)
     WHERE l.shard_id = $1 AND l.epoch = $2
     ORDER BY l.resource
     FOR UPDATE OF l
@@ -109,7 +117,9 @@ SELECT count(*) FROM released;
 -- name: load_credentials
 -- References, never secrets. A workspace without credentials has an empty list.
 SELECT w.workspace_id,
-       coalesce(array_agg(DISTINCT p.credential) FILTER (WHERE p.credential IS NOT NULL), '{}') AS credentials
+       coalesce(
+           array_agg(DISTINCT p.credential) FILTER (WHERE p.credential IS NOT NULL), '{}'
+       ) AS credentials
 FROM workspaces w LEFT JOIN providers p ON p.workspace_id = w.workspace_id AND p.active
 WHERE w.active
 GROUP BY w.workspace_id;

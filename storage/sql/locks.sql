@@ -7,7 +7,8 @@
 WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[]) AS k (workspace_id, device_id)
 ), free AS (
-    SELECT s.workspace_id, s.device_id FROM wanted JOIN device_state s USING (workspace_id, device_id)
+    SELECT s.workspace_id, s.device_id
+    FROM wanted JOIN device_state s USING (workspace_id, device_id)
     FOR UPDATE OF s SKIP LOCKED
 )
 SELECT s.workspace_id, s.device_id AS name, s.xmax::text AS holder
@@ -32,7 +33,8 @@ WHERE (n.workspace_id, n.device_id) NOT IN (SELECT workspace_id, device_id FROM 
 WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
 ), free AS (
-    SELECT c.workspace_id, c.provider_id FROM wanted JOIN connection_state c USING (workspace_id, provider_id)
+    SELECT c.workspace_id, c.provider_id
+    FROM wanted JOIN connection_state c USING (workspace_id, provider_id)
     FOR UPDATE OF c SKIP LOCKED
 )
 SELECT c.workspace_id, c.provider_id AS name, c.xmax::text AS holder

@@ -39,7 +39,7 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- name: page_health
 -- The comparisons of domain.health_state.state_of over the narrow table, once for counts and page;
 -- documents only for the page. Strictly before a cutoff is over the limit. The instant is given
--- ($16), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
+-- (now), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
 -- since the counts stand beside an empty page too.
 -- What is known of a workspace's collector stands in one of its rows only (is_first): two index
 -- look-ups, its newest good and its newest started cycle; and who has its lease, with the heartbeat
@@ -47,24 +47,28 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- joined from a table of collectors: the planner expects one row of it and loops over all.
 -- OFFSET 0 keeps the condition inside, so that other rows look up nothing.
 WITH moment AS MATERIALIZED (
-    SELECT coalesce($16::timestamptz, clock_timestamp()) AS evaluated_at
+    SELECT coalesce(:now::timestamptz, clock_timestamp()) AS evaluated_at
 ), stamp AS (
     SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
-    FROM workspaces v WHERE $15::text[] IS NULL OR v.workspace_id = ANY ($15)
+    FROM workspaces v WHERE :workspaces::text[] IS NULL OR v.workspace_id = ANY (:workspaces)
 ), classes AS MATERIALIZED (
     SELECT c.workspace_id, c.provider_id, c.delayed_after, c.stale_after, c.grace,
            moment.evaluated_at - c.delayed_behind AS delayed_before,
            moment.evaluated_at - c.stale_behind AS stale_before,
            moment.evaluated_at - c.grace_behind AS grace_before
-    FROM moment CROSS JOIN unnest($1::text[], $2::text[], $3::float8[], $4::float8[], $5::float8[],
-                                  $6::interval[], $7::interval[], $8::interval[])
+    FROM moment
+    CROSS JOIN unnest(:workspace_id::text[], :provider_id::text[], :delayed_after::float8[],
+                      :stale_after::float8[], :grace::float8[], :delayed_behind::interval[],
+                      :stale_behind::interval[], :grace_behind::interval[])
         AS c (workspace_id, provider_id, delayed_after, stale_after, grace,
               delayed_behind, stale_behind, grace_behind)
 ), judged AS MATERIALIZED (
     SELECT d.workspace_id, d.device_id,
-           CASE WHEN $10::boolean THEN coalesce(s.last_update_received_at, d.activated_at) ELSE 'epoch' END AS rank,
+           CASE WHEN :by_silence::boolean THEN coalesce(s.last_update_received_at, d.activated_at)
+                ELSE 'epoch' END AS rank,
            CASE WHEN s.last_update_received_at IS NULL THEN
-                    CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data' ELSE 'awaiting-first-data' END
+                    CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data'
+                         ELSE 'awaiting-first-data' END
                 WHEN s.last_update_received_at < c.stale_before THEN 'stale'
                 WHEN s.last_update_received_at < c.delayed_before THEN 'delayed'
                 ELSE 'healthy' END AS state
@@ -74,23 +78,26 @@ WITH moment AS MATERIALIZED (
                   AND coalesce(d.stale_after_seconds, -1) = c.stale_after
                   AND coalesce(d.grace_seconds, -1) = c.grace
     JOIN device_state s ON s.workspace_id = d.workspace_id AND s.device_id = d.device_id
-    WHERE d.retired_at IS NULL AND ($15::text[] IS NULL OR d.workspace_id = ANY ($15))
+    WHERE d.retired_at IS NULL
+      AND (:workspaces::text[] IS NULL OR d.workspace_id = ANY (:workspaces))
 ), counts AS (
     SELECT coalesce(jsonb_object_agg(state, n), '{}') AS counts
     FROM (SELECT state, count(*) AS n FROM judged GROUP BY state) AS grouped
 ), page AS MATERIALIZED (
     SELECT * FROM judged
-    WHERE ($9::text[] IS NULL OR state = ANY ($9))
-      AND ($12::text IS NULL OR (rank, workspace_id, device_id) > (coalesce($11::timestamptz, 'epoch'), $12, $13::text))
+    WHERE (:states::text[] IS NULL OR state = ANY (:states))
+      AND (:after_workspace_id::text IS NULL
+           OR (rank, workspace_id, device_id) > (coalesce(:after_since::timestamptz, 'epoch'),
+                                                 :after_workspace_id, :after_device_id::text))
     ORDER BY rank, workspace_id, device_id
-    LIMIT $14
+    LIMIT :limit
 ), marked AS MATERIALIZED (
     SELECT page.*, row_number() OVER (PARTITION BY workspace_id) = 1 AS is_first FROM page
 )
 SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
 FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
-    SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at, s.last_observed_at, s.last_changed_at,
-           s.last_confirmed_at, s.last_rejected_at, s.last_rejection_reason,
+    SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at, s.last_observed_at,
+           s.last_changed_at, s.last_confirmed_at, s.last_rejected_at, s.last_rejection_reason,
            c.call_status, c.last_success_at, c.last_failure_at, c.failing_since, c.fault,
            c.fault_detail, c.stream_status, c.stream_changed_at,
            page.is_first, o.*
@@ -150,22 +157,26 @@ JOIN snapshots n USING (workspace_id, device_id)
 WHERE d.workspace_id = $1 AND d.device_id = $2;
 
 -- name: list_events
--- By recorded_at, which the index and the partitions are ordered by. Within a device it grows with sequence unless the
--- server's clock was set back (a failover), so a page begins after both.
-SELECT sequence, recorded_at, received_at, readings, provider_id, trace_id, shard_id, epoch, resource, token
+-- By recorded_at, which orders the index and the partitions. Within a device it grows with sequence
+-- unless the server's clock was set back (a failover), so a page begins after both.
+SELECT sequence, recorded_at, received_at, readings, provider_id, trace_id, shard_id, epoch,
+       resource, token
 FROM events
-WHERE workspace_id = $1 AND device_id = $2
-  AND ($3::timestamptz IS NULL OR (recorded_at, sequence) < ($3, $4::bigint))
+WHERE workspace_id = :workspace_id AND device_id = :device_id
+  AND (:before_recorded_at::timestamptz IS NULL
+       OR (recorded_at, sequence) < (:before_recorded_at, :before_sequence::bigint))
 ORDER BY recorded_at DESC, sequence DESC
-LIMIT $5;
+LIMIT :limit;
 
 -- name: list_cycles
 -- Newest slot first, in the order of the primary key read backwards.
 SELECT * FROM poll_cycles
-WHERE workspace_id = $1
-  AND ($2::timestamptz IS NULL OR (slot_start_at, trigger, attempt) < ($2, $3::text, $4::integer))
+WHERE workspace_id = :workspace_id
+  AND (:before_slot_start_at::timestamptz IS NULL
+       OR (slot_start_at, trigger, attempt)
+          < (:before_slot_start_at, :before_trigger::text, :before_attempt::integer))
 ORDER BY slot_start_at DESC, trigger DESC, attempt DESC
-LIMIT $5;
+LIMIT :limit;
 
 -- name: get_cycle
 -- By the id that logs and answers carry.
@@ -174,6 +185,7 @@ SELECT * FROM poll_cycles WHERE workspace_id = $1 AND cycle_id = $2;
 -- name: list_rejections
 -- Newest first.
 SELECT * FROM rejections
-WHERE workspace_id = $1 AND ($2::bigint IS NULL OR rejection_id < $2) AND ($3::text IS NULL OR reason = $3)
+WHERE workspace_id = $1 AND ($2::bigint IS NULL OR rejection_id < $2)
+  AND ($3::text IS NULL OR reason = $3)
 ORDER BY rejection_id DESC
 LIMIT $4;

@@ -23,23 +23,27 @@ WHERE NOT EXISTS (SELECT FROM series WHERE ordinal = candidate);
 -- name: create_workspace
 -- A workspace without an ordinal is inactive, and its scheduled_since is null.
 INSERT INTO workspaces (workspace_id, name, active, poll_interval_seconds, freshness_target_seconds,
-                        delayed_after_seconds, stale_after_seconds, grace_seconds, ordinal, scheduled_since)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::integer,
-        CASE WHEN $9::integer IS NOT NULL THEN clock_timestamp() END)
+                        delayed_after_seconds, stale_after_seconds, grace_seconds, ordinal,
+                        scheduled_since)
+VALUES (:workspace_id, :name, :active, :poll_interval_seconds, :freshness_target_seconds,
+        :delayed_after_seconds, :stale_after_seconds, :grace_seconds, :ordinal::integer,
+        CASE WHEN :ordinal::integer IS NOT NULL THEN clock_timestamp() END)
 ON CONFLICT (workspace_id) DO NOTHING
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: update_workspace
--- $10 says whether the workspace keeps its ordinal and scheduled_since, and so its phase. Otherwise
--- the ordinal becomes $9, which may be null.
+-- keeps_ordinal says whether the workspace keeps its ordinal and scheduled_since, and so its phase.
+-- Otherwise its ordinal becomes the given one, which may be null.
 UPDATE workspaces
-SET name = $2, active = $3, poll_interval_seconds = $4, freshness_target_seconds = $5,
-    delayed_after_seconds = $6, stale_after_seconds = $7, grace_seconds = $8,
-    ordinal = CASE WHEN $10 THEN ordinal ELSE $9::integer END,
-    scheduled_since = CASE WHEN $10 THEN scheduled_since
-                           WHEN $9::integer IS NOT NULL THEN clock_timestamp() END,
+SET name = :name, active = :active, poll_interval_seconds = :poll_interval_seconds,
+    freshness_target_seconds = :freshness_target_seconds,
+    delayed_after_seconds = :delayed_after_seconds, stale_after_seconds = :stale_after_seconds,
+    grace_seconds = :grace_seconds,
+    ordinal = CASE WHEN :keeps_ordinal THEN ordinal ELSE :ordinal::integer END,
+    scheduled_since = CASE WHEN :keeps_ordinal THEN scheduled_since
+                           WHEN :ordinal::integer IS NOT NULL THEN clock_timestamp() END,
     config_version = config_version + 1
-WHERE workspace_id = $1
+WHERE workspace_id = :workspace_id
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: bump_config
@@ -61,15 +65,19 @@ LIMIT $3;
 
 -- name: put_provider
 -- The whole row. The caller has compared it with the stored row.
-INSERT INTO providers AS p (workspace_id, provider_id, provider_type, transport, base_url, credential, settings, active,
-                            expected_update_seconds, delayed_after_seconds, stale_after_seconds, grace_seconds)
-VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12)
+INSERT INTO providers AS p (workspace_id, provider_id, provider_type, transport, base_url,
+                            credential, settings, active, expected_update_seconds,
+                            delayed_after_seconds, stale_after_seconds, grace_seconds)
+VALUES (:workspace_id, :provider_id, :provider_type, :transport, :base_url,
+        :credential, :settings::jsonb, :active, :expected_update_seconds,
+        :delayed_after_seconds, :stale_after_seconds, :grace_seconds)
 ON CONFLICT (workspace_id, provider_id) DO UPDATE
-SET provider_type = excluded.provider_type, transport = excluded.transport, base_url = excluded.base_url,
-    credential = excluded.credential, settings = excluded.settings, active = excluded.active,
+SET provider_type = excluded.provider_type, transport = excluded.transport,
+    base_url = excluded.base_url, credential = excluded.credential, settings = excluded.settings,
+    active = excluded.active,
     expected_update_seconds = excluded.expected_update_seconds,
-    delayed_after_seconds = excluded.delayed_after_seconds, stale_after_seconds = excluded.stale_after_seconds,
-    grace_seconds = excluded.grace_seconds;
+    delayed_after_seconds = excluded.delayed_after_seconds,
+    stale_after_seconds = excluded.stale_after_seconds, grace_seconds = excluded.grace_seconds;
 
 -- name: make_connection_state
 -- Created with the provider, so that the ingest unit only has to update it.
@@ -99,29 +107,36 @@ WHERE d.workspace_id = $1 AND d.retired_at IS NULL;
 
 -- name: put_devices
 -- Whole rows, decided in Python. A device that was retired becomes active again.
-INSERT INTO devices AS d (workspace_id, device_id, provider_id, external_id, vehicle_id, vehicle_name, activated_at,
-                          delayed_after_seconds, stale_after_seconds, grace_seconds)
-SELECT $1, i.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-                           $8::float8[], $9::float8[], $10::float8[]) AS i
+INSERT INTO devices AS d (workspace_id, device_id, provider_id, external_id, vehicle_id,
+                          vehicle_name, activated_at, delayed_after_seconds, stale_after_seconds,
+                          grace_seconds)
+SELECT :workspace_id, i.*
+FROM unnest(:device_id::text[], :provider_id::text[], :external_id::text[], :vehicle_id::text[],
+            :vehicle_name::text[], :activated_at::timestamptz[], :delayed_after_seconds::float8[],
+            :stale_after_seconds::float8[], :grace_seconds::float8[]) AS i
 ON CONFLICT (workspace_id, device_id) DO UPDATE
-SET provider_id = excluded.provider_id, external_id = excluded.external_id, vehicle_id = excluded.vehicle_id,
-    vehicle_name = excluded.vehicle_name, activated_at = excluded.activated_at, retired_at = NULL,
-    delayed_after_seconds = excluded.delayed_after_seconds, stale_after_seconds = excluded.stale_after_seconds,
-    grace_seconds = excluded.grace_seconds;
+SET provider_id = excluded.provider_id, external_id = excluded.external_id,
+    vehicle_id = excluded.vehicle_id, vehicle_name = excluded.vehicle_name,
+    activated_at = excluded.activated_at, retired_at = NULL,
+    delayed_after_seconds = excluded.delayed_after_seconds,
+    stale_after_seconds = excluded.stale_after_seconds, grace_seconds = excluded.grace_seconds;
 
 -- name: make_device_states
 -- Created with the device, so that the ingest unit only has to update it. A known device keeps its
 -- version.
-INSERT INTO device_state (workspace_id, device_id) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING;
+INSERT INTO device_state (workspace_id, device_id) SELECT $1, unnest($2::text[])
+ON CONFLICT DO NOTHING;
 
 -- name: make_snapshots
 -- Created with the device, so that the ingest unit only has to update it. A known device keeps its
 -- snapshot.
-INSERT INTO snapshots (workspace_id, device_id) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING;
+INSERT INTO snapshots (workspace_id, device_id) SELECT $1, unnest($2::text[])
+ON CONFLICT DO NOTHING;
 
 -- name: retire_device
 -- A device is never deleted: its history and its version stay. The first retired_at is kept.
-UPDATE devices SET retired_at = clock_timestamp() WHERE workspace_id = $1 AND device_id = $2 AND retired_at IS NULL
+UPDATE devices SET retired_at = clock_timestamp()
+WHERE workspace_id = $1 AND device_id = $2 AND retired_at IS NULL
 RETURNING *;
 
 -- name: get_device
@@ -137,9 +152,11 @@ LIMIT $4;
 
 -- name: find_requested_cycle
 -- A request that still waits is returned again, so that there is never a second one.
-SELECT cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested' ORDER BY requested_at LIMIT 1;
+SELECT cycle_id FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'requested'
+ORDER BY requested_at LIMIT 1;
 
 -- name: request_cycle
 -- The slot begins at the moment of the request, which keeps it apart from the scheduled slots.
-INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, requested_at, outcome)
+INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id,
+                         requested_at, outcome)
 VALUES ($1, $2, 'manual', 1, $3, $4, $2, 'requested');

@@ -7,10 +7,11 @@
 -- began without receiving the answer. After a failover that lost data, the stored epoch may be
 -- smaller, or the row may be missing. The epoch grows all the same, so that no two sessions have
 -- the same name.
-INSERT INTO sessions AS s (shard_id, epoch, state, boot_id) VALUES ($1, coalesce($2::bigint, 0) + 1, 'live', $3)
+INSERT INTO sessions AS s (shard_id, epoch, state, boot_id)
+VALUES ($1, coalesce($2::bigint, 0) + 1, 'live', $3)
 ON CONFLICT (shard_id) DO UPDATE
-SET epoch = greatest(s.epoch, $2) + 1, state = 'live', last_unit = 0, started_at = clock_timestamp(), ended_at = NULL,
-    boot_id = excluded.boot_id
+SET epoch = greatest(s.epoch, $2) + 1, state = 'live', last_unit = 0,
+    started_at = clock_timestamp(), ended_at = NULL, boot_id = excluded.boot_id
 WHERE $2 IS NULL OR s.epoch <= $2 OR s.boot_id = $3
 RETURNING epoch;
 
@@ -19,8 +20,8 @@ RETURNING epoch;
 INSERT INTO heartbeats (shard_id, epoch, beat_at, expires_at)
 VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (shard_id) DO UPDATE
-SET epoch = excluded.epoch, beat_at = excluded.beat_at, expires_at = excluded.expires_at, statistics = '{}',
-    draining = false
+SET epoch = excluded.epoch, beat_at = excluded.beat_at, expires_at = excluded.expires_at,
+    statistics = '{}', draining = false
 RETURNING beat_at;
 
 -- name: beat
@@ -28,7 +29,8 @@ RETURNING beat_at;
 -- the same row first, this statement waits for it, then finds expires_at before beat_at and renews
 -- nothing. draining keeps its value.
 UPDATE heartbeats h
-SET beat_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $3), statistics = $4::jsonb
+SET beat_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $3),
+    statistics = $4::jsonb
 FROM sessions s
 WHERE h.shard_id = $1 AND h.epoch = $2 AND s.shard_id = $1 AND s.epoch = $2 AND s.state = 'live'
   AND h.expires_at >= h.beat_at
@@ -71,7 +73,7 @@ SELECT provider_id, cursor FROM connection_state WHERE workspace_id = $1 AND cur
 
 -- name: load_shards
 -- Latest expiry first, so that live shards come first.
-SELECT s.shard_id, s.epoch, s.state, s.last_unit, s.started_at, s.ended_at, h.beat_at, h.expires_at, h.statistics,
-       h.draining
+SELECT s.shard_id, s.epoch, s.state, s.last_unit, s.started_at, s.ended_at, h.beat_at,
+       h.expires_at, h.statistics, h.draining
 FROM sessions s LEFT JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
 ORDER BY h.expires_at DESC NULLS LAST, s.shard_id;

@@ -40,7 +40,7 @@ MUTANTS: Final = [
 
 # Conditions that say again what another says already, for the planner's sake: taking one out
 # changes no answer.
-REDUNDANT: Final = {("page_health", "d.workspace_id = ANY ($15)")}
+REDUNDANT: Final = {("page_health", "d.workspace_id = ANY ($2)")}
 
 _once = cache(run_scenario)
 

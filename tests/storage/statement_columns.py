@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 
-from storage.queries import sql
+from storage.queries import PARAMETERS, sql
 
 _NAMES = re.compile(r"\bAS [ik] \(([^)]*)\)|^INSERT INTO \w+ \(([^)]*)\)", re.MULTILINE)
 
 
 def columns_taken(statement: str) -> list[str]:
-    """Return the names of the arrays that a statement of the unit takes, in their order.
+    """Return the names of what a statement of the unit takes, in their order.
 
-    They stand behind its `unnest`, as in `AS i (workspace_id, device_id)`. Where `unnest` gives
-    whole rows, they are the columns of the INSERT.
+    They are the names of its parameters. A statement whose parameters have numbers gives the names
+    behind its `unnest`, as in `AS k (workspace_id, device_id)`.
     """
+    if PARAMETERS[statement].names:
+        return list(PARAMETERS[statement].names)
     found = list(_NAMES.finditer(sql(statement)))
     names: str = (found[-1][1] or found[-1][2]) if found else ""
     return [name.strip() for name in names.split(",") if name.strip()]

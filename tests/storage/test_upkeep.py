@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from storage.faults import DatabaseRefused
-from storage.queries import sql
+from storage.queries import bound, sql
 from storage.upkeep import PostgresUpkeepStore, count_days_ahead, find_expired, partition_name
 from tests.storage.fixtures import WORKSPACE, populate
 
@@ -128,12 +128,21 @@ async def test_retention_finds_what_is_old_by_an_index(
     assert "Index Cond" in plan.partition(index)[2]
 
 
+CLASS_COLUMNS = (
+    *("workspace_id", "provider_id", "delayed_after", "stale_after", "grace"),
+    *("delayed_behind", "stale_behind", "grace_behind"),
+)
+
+
 async def test_an_index_finds_the_newest_good_cycle_and_one_reason(
     database: Database,
 ) -> None:
-    classes: list[list[Any]] = [[]] * 8
-    rest = (None, False, None, None, None, 10, ["harbour"], None)
-    assert "poll_cycles_good_index" in await explain(database, sql("page_health"), *classes, *rest)
+    no_classes: dict[str, Any] = {name: [] for name in CLASS_COLUMNS}
+    after = {"after_since": None, "after_workspace_id": None, "after_device_id": None}
+    page: dict[str, Any] = {"by_silence": False, "limit": 10, "workspaces": ["harbour"]}
+    rest = {"states": None, "now": None, **after, **page}
+    plan = await explain(database, *bound("page_health", **no_classes, **rest))
+    assert "poll_cycles_good_index" in plan
     rejections = await explain(database, sql("list_rejections"), "harbour", None, "stale", 10)
     assert "using rejections_reason_index" in rejections
     assert "Sort" not in rejections

@@ -193,4 +193,4 @@ async def test_an_event_names_the_claim_under_which_it_was_collected(world: Worl
         submission(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0), ownership=mine)
     )
     (event,) = await world.stores.reads.list_events(HARBOUR, "bus-1", before=None, limit=10)
-    assert (event.resource, event.token) == ("workspace/harbour", 7)
+    assert (event.resource, event.token) == (HARBOUR_LEASE, 7)
