@@ -227,7 +227,7 @@ class IngestActor:
 
     @property
     def lanes_have_room(self) -> bool:
-        """Whether every lane of the mailbox has room. The shard is not ready without it."""
+        """Return whether every lane of the mailbox has room. The shard is not ready without it."""
         return self._mailbox.has_room
 
     def oldest_waiting_seconds(self) -> float:

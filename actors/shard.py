@@ -317,7 +317,7 @@ class ShardActor:
 
     @property
     def has_session(self) -> bool:
-        """Whether this shard has a live session. It is not ready without one."""
+        """Return whether this shard has a live session. It is not ready without one."""
         return self._current.session is not None
 
     def _vital_signs(self) -> VitalSigns:

@@ -303,7 +303,7 @@ class Mailbox(Generic[T]):
 
     @property
     def has_room(self) -> bool:
-        """Whether every lane has room for something."""
+        """Return whether every lane has room for something."""
         return all(box.size < box.capacity for box in self._in_order)
 
     @property

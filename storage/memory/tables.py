@@ -218,7 +218,8 @@ class Tables:
             del self.holders[external_key(former)]
         if device.retired_at is None:
             holder = self.holders.setdefault(external_key(device), device.device_id)
-            assert holder == device.device_id, f"devices_external_key: {holder} holds it"  # noqa: S101 a guard
+            message = f"devices_external_key: {holder} holds it"
+            assert holder == device.device_id, message  # noqa: S101 a guard
         self.devices.put(key, device)
         if former is None:
             self.device_state.put(key, DeviceState())
