@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 # `make chaos` sets the TTL to its default in production.
 TTL_SECONDS: Final = float(os.environ.get("LASTHEARD_CHAOS_TTL", "3"))
-# With these names each shard gets two or three fleets.
-SHARDS: Final = ("shard-1", "shard-2", "shard-3")
-VICTIM: Final = "shard-2"  # with all three shards: two streams, a polled fleet and the depot
-SLOW_FLEET: Final = "fleet-07"  # polled, and owned by the victim
+# With these names each shard should own three fleets.
+SHARDS: Final = ("shard-1", "shard-10", "shard-19")
+VICTIM: Final = "shard-19"  # with all three shards: two streams, a polled fleet and the depot
+SLOW_FLEET: Final = "fleet-09"  # polled, and owned by the victim
 TAKEOVER_SECONDS: Final = TTL_SECONDS + 10.0
 AGAIN_SECONDS: Final = TAKEOVER_SECONDS + 20.0  # planned moves are made one after the other
 FLEETS: Final = (
