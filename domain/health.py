@@ -115,14 +115,14 @@ def _old_after(signal: str, scale: float, thresholds: Thresholds) -> float:
 
 def _gather_evidence(facts: HealthFacts, now: datetime) -> Mapping[str, Any]:
     """Return the facts that a person checks next. Instants stay datetimes; the API formats them."""
-    workspace, link, collector = facts.workspace, facts.link, facts.collector
+    workspace, record, collector = facts.workspace, facts.connection_record, facts.collector
     error = None
-    if link.last_failure_at is not None:
+    if record.last_failure_at is not None:
         error = {
-            "class": None if link.fault is None else str(link.fault),
-            "detail": link.fault_detail,
-            "at": link.last_failure_at,
-            "failing_since": link.failing_since,
+            "class": None if record.fault is None else str(record.fault),
+            "detail": record.fault_detail,
+            "at": record.last_failure_at,
+            "failing_since": record.failing_since,
         }
     return {
         "last_good_cycle_at": collector.last_good_cycle_at,
@@ -134,7 +134,7 @@ def _gather_evidence(facts: HealthFacts, now: datetime) -> Mapping[str, Any]:
         "next_poll_at": _find_next_poll(workspace, now),
         "provider_answered_at": facts.last_confirmed_at,
         "connection_active": facts.connection.active,
-        "stream_status": link.stream_status,
+        "stream_status": record.stream_status,
         "last_error": error,
         "last_rejected_at": facts.last_rejected_at,
         "last_rejection_reason": facts.last_rejection_reason,

@@ -47,7 +47,7 @@ class HealthFacts(NamedTuple):
     workspace: Workspace
     connection: ProviderConnection
     device: Device
-    link: ConnectionRecord
+    connection_record: ConnectionRecord
     collector: CollectorRecord
     version: int
     document: Mapping[str, tuple[Value, datetime]]  # signal -> (value, observed_at)

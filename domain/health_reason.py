@@ -92,23 +92,23 @@ def _find_connection_fault(facts: HealthFacts) -> HealthReason | None:
 
     As of the last call: credentials refused, quota exhausted, stream disconnected, or failed.
     """
-    failed = facts.link.call_status == "failed"
-    if failed and facts.link.fault == FaultClass.CREDENTIALS:
+    failed = facts.connection_record.call_status == "failed"
+    if failed and facts.connection_record.fault == FaultClass.CREDENTIALS:
         return HealthReason.CREDENTIALS_REJECTED
-    if failed and facts.link.fault == FaultClass.QUOTA:
+    if failed and facts.connection_record.fault == FaultClass.QUOTA:
         return HealthReason.QUOTA_EXHAUSTED
-    if facts.connection.transport == "stream" and _is_disconnected(facts.link):
+    if facts.connection.transport == "stream" and _is_disconnected(facts.connection_record):
         return HealthReason.STREAM_DISCONNECTED
     return HealthReason.PROVIDER_OUTAGE if failed else None
 
 
-def _is_disconnected(link: ConnectionRecord) -> bool:
+def _is_disconnected(record: ConnectionRecord) -> bool:
     """Return whether the stream is closed, or never opened although a call was made.
 
     A new connection without any call does not count: it needs a moment to open.
     """
-    return link.stream_status == "closed" or (
-        link.stream_status is None and link.call_status is not None
+    return record.stream_status == "closed" or (
+        record.stream_status is None and record.call_status is not None
     )
 
 

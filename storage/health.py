@@ -24,9 +24,9 @@ from storage.queries import bound, sql
 from storage.rows import (
     Prefixed,
     to_connection,
+    to_connection_record,
     to_device,
     to_document,
-    to_link,
     to_override,
     to_workspace,
 )
@@ -111,14 +111,14 @@ def _read_configuration(rows: Sequence[Any]) -> _Configuration:
     connections: dict[tuple[str, str], ProviderConnection] = {}
     classes = []
     for row in rows:
-        link = workspace_id, _ = row["workspace_id"], row["provider_id"]
+        key = workspace_id, _ = row["workspace_id"], row["provider_id"]
         if workspace_id is None:
             continue
         if workspace_id not in workspaces:
             workspaces[workspace_id] = to_workspace(Prefixed(row, "w_"))
-        if link not in connections:
-            connections[link] = to_connection(Prefixed(row, "p_"))
-        classes.append(_to_class(row, workspaces[workspace_id], connections[link]))
+        if key not in connections:
+            connections[key] = to_connection(Prefixed(row, "p_"))
+        classes.append(_to_class(row, workspaces[workspace_id], connections[key]))
     return _Configuration(rows[0]["changes"], workspaces, connections, _named_columns(classes))
 
 
@@ -184,7 +184,7 @@ def _to_facts(row: Any, configuration: _Configuration, collector: CollectorRecor
         workspace=configuration.workspaces[device.workspace_id],
         connection=configuration.connections[device.workspace_id, device.provider_id],
         device=device,
-        link=to_link(row),
+        connection_record=to_connection_record(row),
         collector=collector,
         version=row["version"],
         document=to_document(row["document"]),

@@ -113,14 +113,14 @@ class PostgresRegistry:
             return refusal
         key = (connection.workspace_id, connection.provider_id)
 
-        async def work(link: Connection) -> Stored | NotFound:
-            if await link.fetchrow(sql("lock_workspace"), connection.workspace_id) is None:
+        async def work(database: Connection) -> Stored | NotFound:
+            if await database.fetchrow(sql("lock_workspace"), connection.workspace_id) is None:
                 return NotFound("workspace")
-            row = await link.fetchrow(sql("get_provider"), *key)
+            row = await database.fetchrow(sql("get_provider"), *key)
             if row is None or to_connection(row) != connection:
-                await link.execute(*bound("put_provider", **_provider_values(connection)))
-                await link.execute(sql("make_connection_state"), *key)
-                await link.execute(sql("bump_config"), connection.workspace_id)
+                await database.execute(*bound("put_provider", **_provider_values(connection)))
+                await database.execute(sql("make_connection_state"), *key)
+                await database.execute(sql("bump_config"), connection.workspace_id)
             return Stored(created=row is None)
 
         return await self._database.run(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -154,15 +155,9 @@ def to_rejection(row: Row) -> RejectionRow:
     return RejectionRow(*(row[name] for name in RejectionRow._fields))
 
 
-def to_link(row: Row) -> ConnectionRecord:
-    fault = row["fault"]
-    return ConnectionRecord(
-        call_status=row["call_status"],
-        last_success_at=row["last_success_at"],
-        last_failure_at=row["last_failure_at"],
-        failing_since=row["failing_since"],
-        fault=None if fault is None else FaultClass(fault),
-        fault_detail=row["fault_detail"],
-        stream_status=row["stream_status"],
-        stream_changed_at=row["stream_changed_at"],
-    )
+def to_connection_record(row: Row) -> ConnectionRecord:
+    """Return the facts of connection_state. ConnectionRecord names the columns that readers need."""
+    facts = {field.name: row[field.name] for field in fields(ConnectionRecord)}
+    if facts["fault"] is not None:
+        facts["fault"] = FaultClass(facts["fault"])
+    return ConnectionRecord(**facts)

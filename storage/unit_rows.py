@@ -52,20 +52,20 @@ class StoredSnapshot(NamedTuple):
 
 
 class ConnectionRow(NamedTuple):
-    """One row of lock_connections, and one of those that write_connections takes."""
+    """One row of connection_state, as lock_connections returns it and write_connections takes it."""
 
     workspace_id: str
     provider_id: str
-    call_status: str | None
-    last_success_at: datetime | None
-    last_failure_at: datetime | None
-    failing_since: datetime | None
-    fault: str | None
-    fault_detail: str | None
-    stream_status: str | None
-    stream_changed_at: datetime | None
-    cursor: str | None
-    cursor_at: datetime | None
+    call_status: str | None = None
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    failing_since: datetime | None = None
+    fault: str | None = None
+    fault_detail: str | None = None
+    stream_status: str | None = None
+    stream_changed_at: datetime | None = None
+    cursor: str | None = None
+    cursor_at: datetime | None = None
 
 
 class LockedRow(NamedTuple):

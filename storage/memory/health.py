@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.health_facts import CollectorRecord, ConnectionRecord, HealthFacts
+from domain.health_facts import CollectorRecord, HealthFacts
 from domain.health_state import State, cutoffs, state_of
-from domain.model import CycleOutcome, FaultClass
+from domain.model import CycleOutcome
 from domain.resource import workspace_resource
 from domain.thresholds import resolve_thresholds
 from ports.reads import HealthPage
-from storage.memory.tables import ConnectionState, DeviceState, LeaseRow, Snapshot
-from storage.rows import to_document
+from storage.memory.tables import DeviceState, LeaseRow, Snapshot
+from storage.rows import to_connection_record, to_document
+from storage.unit_rows import ConnectionRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,14 +101,13 @@ def _rank(item: _Judged, query: HealthQuery) -> tuple[datetime | str, ...]:
 def _facts(tables: Tables, item: _Judged, collector: CollectorRecord) -> HealthFacts:
     device, stored = item.device, item.stored
     snapshot = tables.snapshots.get((device.workspace_id, device.device_id)) or Snapshot()
-    link = (
-        tables.connection_state.get((device.workspace_id, device.provider_id)) or ConnectionState()
-    )
+    key = (device.workspace_id, device.provider_id)
+    stored_connection = tables.connection_state.get(key) or ConnectionRow(*key)
     return HealthFacts(
         workspace=item.workspace,
         connection=item.connection,
         device=device,
-        link=_link(link),
+        connection_record=to_connection_record(stored_connection._asdict()),
         collector=collector,
         version=stored.version,
         document=to_document(snapshot.document),
@@ -118,13 +118,6 @@ def _facts(tables: Tables, item: _Judged, collector: CollectorRecord) -> HealthF
         last_rejected_at=stored.last_rejected_at,
         last_rejection_reason=stored.last_rejection_reason,
     )
-
-
-def _link(state: ConnectionState) -> ConnectionRecord:
-    facts = state._asdict()
-    fault = None if state.fault is None else FaultClass(state.fault)
-    del facts["cursor"], facts["cursor_at"]
-    return ConnectionRecord(**{**facts, "fault": fault})
 
 
 def _collector(tables: Tables, workspace_id: str) -> CollectorRecord:

@@ -23,7 +23,8 @@ from domain.registry import (
 )
 from domain.schedule import cycle_id, lowest_free
 from ports.reads import CycleRow
-from storage.memory.tables import ConnectionState, PollCycleRow
+from storage.memory.tables import PollCycleRow
+from storage.unit_rows import ConnectionRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +110,7 @@ class MemoryRegistry:
                 settings = orjson.loads(orjson.dumps(dict(connection.settings)))
                 tables.providers.put(key, replace(connection, settings=settings))
                 if stored is None:
-                    tables.connection_state.put(key, ConnectionState())
+                    tables.connection_state.put(key, ConnectionRow(*key))
                 self._bump_config(tables, connection.workspace_id)
             return Stored(created=stored is None)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from domain.resource import Resource
     from ports.keys import KeyRecord
     from ports.reads import CycleRow, EventRow, RejectionRow
+    from storage.unit_rows import ConnectionRow
 
 K = TypeVar("K", bound=tuple[Any, ...])
 R = TypeVar("R")
@@ -44,24 +45,6 @@ class Snapshot(NamedTuple):
 
     version: int = 0
     document: str = "{}"
-
-
-class ConnectionState(NamedTuple):
-    """One row of connection_state without its key.
-
-    The fields have the order of the columns of lock_connections.
-    """
-
-    call_status: str | None = None
-    last_success_at: datetime | None = None
-    last_failure_at: datetime | None = None
-    failing_since: datetime | None = None
-    fault: str | None = None
-    fault_detail: str | None = None
-    stream_status: str | None = None
-    stream_changed_at: datetime | None = None
-    cursor: str | None = None
-    cursor_at: datetime | None = None
 
 
 class Edge(NamedTuple):
@@ -182,7 +165,7 @@ class Tables:
 
     workspaces: Table[tuple[str], Workspace] = field(default_factory=Table)
     providers: Table[tuple[str, str], ProviderConnection] = field(default_factory=Table)
-    connection_state: Table[tuple[str, str], ConnectionState] = field(default_factory=Table)
+    connection_state: Table[tuple[str, str], ConnectionRow] = field(default_factory=Table)
     connection_events: Table[tuple[str, int], Edge] = field(default_factory=Table)
     devices: Table[tuple[str, str], Device] = field(default_factory=Table)
     device_state: Table[tuple[str, str], DeviceState] = field(default_factory=Table)

@@ -13,7 +13,7 @@ import orjson
 from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
 from ports.reads import EventRow, RejectionRow
 from storage.faults import CLIENT_SIDE, explain_error
-from storage.memory.tables import ConnectionState, DeviceState, Edge, Quarantined, Snapshot
+from storage.memory.tables import DeviceState, Edge, Quarantined, Snapshot
 from storage.queries import PARAMETERS
 from storage.rows import to_document
 from storage.unit_rows import ConnectionRow, LockedDevice, ResolvedDevice, StoredSnapshot
@@ -140,16 +140,13 @@ class UnitStatements:
 
     def lock_connections(self, workspaces: list[str], providers: list[str]) -> Rows:
         keys = sorted(zip(workspaces, providers, strict=True))
-        return [
-            ConnectionRow(*key, **state._asdict())
-            for key in keys
-            if (state := self._tables.connection_state.get(key)) is not None
-        ]
+        return [row for key in keys if (row := self._tables.connection_state.get(key)) is not None]
 
     def write_connections(self, **columns: list[Any]) -> Rows:
         for row in _rows(columns):
-            key = (row.pop("workspace_id"), row.pop("provider_id"))
-            self._tables.connection_state.put(key, ConnectionState(**row))
+            stored = ConnectionRow(**row)
+            key = (stored.workspace_id, stored.provider_id)
+            self._tables.connection_state.put(key, stored)
         return []
 
     def append_connection_events(self, **columns: list[Any]) -> Rows:

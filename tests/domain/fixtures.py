@@ -78,7 +78,7 @@ def facts(**changes: Any) -> HealthFacts:
         workspace=HARBOUR_LINES,
         connection=TRAM_AND_BUS,
         device=BUS_7,
-        link=ConnectionRecord(
+        connection_record=ConnectionRecord(
             call_status="succeeded", last_success_at=ago(minutes=1), stream_status="open"
         ),
         collector=CollectorRecord(

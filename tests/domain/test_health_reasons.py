@@ -35,7 +35,7 @@ def collector(known: HealthFacts, **changes: Any) -> HealthFacts:
 
 
 def link(known: HealthFacts, **changes: Any) -> HealthFacts:
-    return known._replace(link=replace(known.link, **changes))
+    return known._replace(connection_record=replace(known.connection_record, **changes))
 
 
 def reason(known: HealthFacts) -> HealthReason:
@@ -255,7 +255,10 @@ def test_every_verdict_carries_what_a_person_checks_next() -> None:
 
 def test_nothing_known_is_a_verdict_too() -> None:
     verdict = judge_health(
-        never_heard(minutes=65)._replace(link=ConnectionRecord(), collector=CollectorRecord()), NOW
+        never_heard(minutes=65)._replace(
+            connection_record=ConnectionRecord(), collector=CollectorRecord()
+        ),
+        NOW,
     )
     assert (verdict.state, verdict.reason) == (
         State.CONFIGURED_NO_DATA,

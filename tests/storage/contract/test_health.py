@@ -192,7 +192,7 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) ->
     assert expires_at is not None
     assert expires_at.isoformat().replace("+00:00", "Z") == shard["expires_at"]
     collector = CollectorRecord(ended_at, cycle.started_at, "running", "shard-1", expires_at, 0.5)
-    assert (facts.link, facts.collector) == (ConnectionRecord(), collector)
+    assert (facts.connection_record, facts.collector) == (ConnectionRecord(), collector)
     at = world.ago(minutes=3)
     assert (facts.version, facts.document) == (1, {"soc_percent": (50.0, at)})
     assert (facts.last_update_received_at, facts.last_observed_at, facts.last_changed_at) == (

@@ -39,7 +39,7 @@ def fact(kind: ConnectionFactKind, at: datetime, fault: FaultClass | None = None
 
 async def link(world: World) -> ConnectionRecord:
     page = await world.health(HARBOUR, limit=1)
-    return page.rows[0].link
+    return page.rows[0].connection_record
 
 
 # --- Beside the updates
