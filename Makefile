@@ -68,7 +68,7 @@ chaos: $(READY) ## the same with the default TTL, then a seeded bad day of three
 fuzz-api: $(READY) ## schemathesis over the served API description, two minutes: FUZZ_SECONDS, FUZZ_SEED
 	@$(BIN)/python -m pytest -q -s tests/processes/fuzz_api.py $(FLAGS)
 
-test-fast: $(READY) ## the tests that need neither PostgreSQL nor processes: a minute or two
+test-fast: $(READY) ## the tests that need neither PostgreSQL nor processes: about a minute
 	@$(BIN)/python -m pytest -q -m "not postgres and not processes and not cluster and not image" $(FLAGS)
 
 check: $(READY) ## ruff, formatting, mypy strict

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -85,13 +86,15 @@ def postgres_template(postgres_server: str) -> str:
 @pytest.fixture
 def empty_dsn(postgres_server: str) -> Iterator[str]:
     """A database of this test's own, without schema."""
-    yield from _own_database(postgres_server, "")
+    with _own_database(postgres_server, "") as dsn:
+        yield dsn
 
 
 @pytest.fixture
 def dsn(postgres_server: str, postgres_template: str) -> Iterator[str]:
     """A migrated database of this test's own."""
-    yield from _own_database(postgres_server, f"TEMPLATE {postgres_template}")
+    with database_copied(postgres_server, postgres_template) as dsn:
+        yield dsn
 
 
 @pytest.fixture
@@ -155,6 +158,14 @@ def fetch(dsn: str, statement: str) -> list[Any]:
     return rows
 
 
+@contextmanager
+def database_copied(server: str, template: str) -> Iterator[str]:
+    """The DSN of a copy of this database, which exists for the length of the block."""
+    with _own_database(server, f"TEMPLATE {template}") as dsn:
+        yield dsn
+
+
+@contextmanager
 def _own_database(server: str, options: str) -> Iterator[str]:
     name = f"lastheard_test_{next(_numbers)}"
     execute(

@@ -1,15 +1,16 @@
-"""The whole API over the in-memory twin, with the real ingest actor behind it and a clock that tests move.
+"""The whole API over PostgreSQL, with the real ingest actor behind it and a clock that tests move.
 
-The cast: workspace `north` with a streaming connection `live` and a polled one `hourly` that promises a record an hour,
-`south` as somebody else's. Keys: `all` holds every scope for every workspace, `north` every scope for north alone, and
-one key for each single scope.
+The cast: workspace `north` with a streaming connection `live` and a polled one `hourly`, which
+promises a record an hour. `south` has the same and belongs to somebody else. Keys: `all` holds
+every scope for every workspace, `north` every scope for north alone, and there is one key for each
+single scope.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -33,20 +34,21 @@ from domain.schedule import cycle_id, slot_of
 from lastheard.credentials import CredentialReader
 from ports.ownership import VitalSigns
 from runtime.outbound import Allowance
+from runtime.reply import Reply
 from tests.api.provider import MurmuredProvider, SpokenProvider
+from tests.api.standing_time import START
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import trio
     from quart.typing import TestClientProtocol
 
-    from domain.model import SessionRef
+    from domain.model import Receipt, SessionRef
     from ports.providers import Provider
-    from storage.memory import MemoryStore
+    from tests.api.standing_time import DatabaseClock
+    from tests.conftest import Stores
 
-START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 BUSES = ("bus-1", "bus-2", "bus-3")
 
 
@@ -73,27 +75,9 @@ class Answer:
         return [part.get("pointer") or part["parameter"] for part in self.json["errors"]]
 
 
-class DatabaseClock:
-    """The twin's time.
-
-    It stands still until a test lets time pass, so ages are exact to the second.
-    """
-
-    def __init__(self) -> None:
-        self._now = START
-
-    def wall(self) -> datetime:
-        return self._now
-
-    now = wall
-
-    def let_pass(self, seconds: float) -> None:
-        self._now += timedelta(seconds=seconds)
-
-
 @dataclass
 class Nudged:
-    """Counts how often the API said that something changed."""
+    """How often the API said that something changed."""
 
     times: int = 0
 
@@ -102,18 +86,18 @@ class Nudged:
 
 
 class Harness:
-    """The service's HTTP side and what it stands on."""
+    """The service's HTTP side and what it stands on. `tokens` are the API keys by name."""
 
     def __init__(
-        self, store: MemoryStore, clock: DatabaseClock, session: SessionRef, credentials: Path
+        self, stores: Stores, clock: DatabaseClock, session: SessionRef, credentials: Path
     ) -> None:
-        self.store = store
+        self.stores = stores
         self.credentials_folder = credentials
         self.session = session
         self.clock = clock
         self.current = CurrentSession()
         self.current.replace(session)
-        self.ingest = IngestActor(store, self.current, random=random.Random(1))
+        self.ingest = IngestActor(stores.ingest, self.current, random=random.Random(1))
         self.nudged = Nudged()
         self.ready = {"ingest": True, "lanes": True}
         self.tokens: dict[str, str] = {}
@@ -127,9 +111,9 @@ class Harness:
         }
         plain: dict[str, Any] = {
             "outbound": Allowance.parse("127.0.0.1"),
-            "registry": self.store,
-            "reads": self.store,
-            "keys": self.store,
+            "registry": self.stores.registry,
+            "reads": self.stores.reads,
+            "keys": self.stores.keys,
             "ingest": self.ingest,
             "nudges": self.nudged,
             "providers": providers,
@@ -175,7 +159,7 @@ class Harness:
         self, name: str, scopes: list[str], workspaces: list[str] | None, **rest: Any
     ) -> None:
         record, self.tokens[name] = mint_key(name, scopes, workspaces, rest.get("expires_at"))
-        await self.store.create_key(record._replace(revoked_at=rest.get("revoked_at")))
+        await self.stores.keys.create_key(record._replace(revoked_at=rest.get("revoked_at")))
 
     # --- What happens meanwhile
 
@@ -197,33 +181,41 @@ class Harness:
         }
         return await self.ask("POST", "/ingest", json={"updates": [update]})
 
+    async def commit(self, submission: Submission) -> None:
+        """Submit it, and wait until it is committed."""
+        reply: Reply[Receipt | None] = Reply()
+        await self.ingest.submit(replace(submission, resolve=reply.resolve))
+        assert await reply.wait() is not None
+
     async def run_cycle(self, workspace: str = "north") -> str:
-        """A cycle of ours that found nothing new: the collector is alive, whatever the devices do."""
-        stored = await self.store.get_workspace(workspace)
+        """Run a cycle that finds nothing new: the collector is alive, whatever the devices do."""
+        stored = await self.stores.registry.get_workspace(workspace)
         assert stored is not None
         now = self.clock.now()
         slot = slot_of(now, stored.ordinal or 0, stored.poll_interval_seconds)
         key = CycleKey(workspace, slot, CycleTrigger.SCHEDULE, 1)
-        await self.store.beat(self.session, ttl_seconds=86_400, statistics=VitalSigns())
-        start = await self.store.start_cycle(self.session, key, cycle_id(key), "trace-cycle")
+        await self.stores.sessions.beat(self.session, ttl_seconds=86_400, statistics=VitalSigns())
+        start = await self.stores.cycles.start_cycle(
+            self.session, key, cycle_id(key), "trace-cycle"
+        )
         end = CycleEnd(start.key, start.cycle_id, now, CycleOutcome.COMPLETED, {"devices": 0})
-        await self.ingest.submit(Submission("poll", "trace-cycle", cycle=end))
+        await self.commit(Submission("poll", "trace-cycle", cycle=end))
         return start.cycle_id
 
     # --- The cast
 
-    async def populate(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(self.ingest.run)
+    async def populate(self) -> None:
+        """Store the cast."""
         await self.add_key("all", list(Scope), None)
         await self.add_key("north", list(Scope), ["north", "nowhere"])
         for scope in Scope:
             await self.add_key(scope, [scope], None)
-        await self.store.ensure_partitions(days_ahead=7)
+        await self.stores.upkeep.ensure_partitions(days_ahead=7)
         for workspace in ("north", "south"):
             await self._populate_workspace(workspace)
 
     async def _populate_workspace(self, workspace: str) -> None:
-        await self.store.put_workspace(
+        await self.stores.registry.put_workspace(
             workspace,
             name=workspace.title(),
             active=True,
@@ -247,9 +239,9 @@ class Harness:
             None,
             expected_update_seconds=3600.0,
         )
-        await self.store.put_provider(live)
-        await self.store.put_provider(hourly)
-        await self.store.put_devices(workspace, [draft(bus) for bus in BUSES])
+        await self.stores.registry.put_provider(live)
+        await self.stores.registry.put_provider(hourly)
+        await self.stores.registry.put_devices(workspace, [draft(bus) for bus in BUSES])
 
 
 def draft(device_id: str, **rest: Any) -> DeviceDraft:

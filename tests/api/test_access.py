@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from api.app import PREFIX, declare_operations
-from tests.api.harness import START, Harness
+from tests.api.standing_time import START
 
 if TYPE_CHECKING:
-    from tests.api.harness import Answer
+    from tests.api.harness import Answer, Harness
 
 AT = START.isoformat()
 

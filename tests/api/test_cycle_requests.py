@@ -19,14 +19,14 @@ EVENT = {"version": "0", "detail-type": "Scheduled Event", "source": "aws.events
 
 
 async def put_workspace(harness: Harness, name: str, interval: int, *, active: bool = True) -> None:
-    await harness.store.put_workspace(
+    await harness.stores.registry.put_workspace(
         name, name=name, active=active, poll_interval_seconds=interval, policy=Policy()
     )
 
 
 async def expect_regular(harness: Harness, name: str) -> dict[str, str]:
     """Return the answer that promises the workspace's next regular cycle."""
-    stored = await harness.store.get_workspace(name)
+    stored = await harness.stores.registry.get_workspace(name)
     assert stored is not None
     assert stored.ordinal is not None
     start = next_start(harness.clock.now(), name, stored.ordinal, stored.poll_interval_seconds)
@@ -82,7 +82,7 @@ async def test_a_recorded_cycle_is_shown_instead_of_its_promise(harness: Harness
     key = CycleKey(
         "north", datetime.fromisoformat(promised["slot_start_at"]), CycleTrigger.SCHEDULE, 1
     )
-    await harness.store.start_cycle(harness.session, key, promised["cycle_id"], "trace")
+    await harness.stores.cycles.start_cycle(harness.session, key, promised["cycle_id"], "trace")
     shown = await harness.get(f"{PATH}/{promised['cycle_id']}")
     assert (shown["outcome"], shown["trace_id"]) == ("running", "trace")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.harness import BUSES, START, Harness, instant, later
+from tests.api.harness import BUSES, Harness, instant, later
+from tests.api.standing_time import START
 
 BODY: dict[str, Any] = {
     "provider_id": "live",

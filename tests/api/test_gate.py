@@ -11,31 +11,33 @@ import trio
 from api.addresses import TrustedProxies
 from api.gate import HELD_SECONDS, MAX_HELD, GateLimits, KeyGate, OpenGate
 from api.in_flight import InFlightLimits
-from api.keys import mint_key
+from api.keys import Scope, mint_key
 from api.problems import Problem
 from api.token_cache import REFUSED_SECONDS
 from api.traffic import HttpTraffic
 from runtime.faults import EnvironmentFault
+from tests.api.standing_time import DatabaseClock
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from trio.testing import MockClock
 
     from api.in_flight import Caller
     from ports.keys import FoundAccess, KeyRecord
-    from tests.api.harness import Harness
 
 WRONG = f"lh_{'0' * 16}_{'0' * 64}"
 SMALL = InFlightLimits(total=6, per_key=3, without_key=2, per_address=1)
 
 
-class CountedKeys:
-    """The harness's keys.
+class StoredKeys:
+    """A ports.keys.Keys in memory, since a clock that jumps cannot wait for a real database.
 
-    `asked` counts by key id; while `away` is set, or `hangs`, nobody gets an answer.
+    `asked` counts by key id. While `away` or `hangs` is set, nobody gets an answer.
     """
 
-    def __init__(self, harness: Harness) -> None:
-        self._store = harness.store
+    def __init__(self) -> None:
+        self._records: dict[str, KeyRecord] = {}
         self.asked: Counter[str] = Counter()
         self.away = False
         self.hangs = False
@@ -46,30 +48,40 @@ class CountedKeys:
             raise EnvironmentFault("the database is away")
         if self.hangs:
             await trio.sleep_forever()
-        return await self._store.find_key(key_id)
+        await trio.lowlevel.checkpoint()
+        return self._records.get(key_id)
 
     async def find_access(self, key_id: str, workspace_id: str | None) -> FoundAccess:
         raise AssertionError("a gate asks for keys alone")
 
     async def create_key(self, record: KeyRecord) -> None:
-        await self._store.create_key(record)
+        self._records[record.key_id] = record
+
+    def revoke(self, key_id: str, at: datetime) -> None:
+        self._records[key_id] = self._records[key_id]._replace(revoked_at=at)
 
 
 class Door:
-    """One gate, and requests in front of it."""
+    """One gate, and requests in front of it. It knows a key for each scope."""
 
-    def __init__(self, harness: Harness, limits: GateLimits) -> None:
-        self.keys = CountedKeys(harness)
+    def __init__(self, limits: GateLimits) -> None:
+        self.keys = StoredKeys()
         self.traffic = HttpTraffic()
-        self.tokens = harness.tokens
+        self.clock = DatabaseClock()
+        self.tokens: dict[str, str] = {}
         self.gate = KeyGate(
             self.keys,
-            harness.clock,
+            self.clock,
             self.traffic,
             limits,
             proxies=TrustedProxies(),
             open_paths=["/healthz"],
         )
+
+    async def add_keys(self) -> None:
+        for scope in Scope:
+            record, self.tokens[scope] = mint_key(scope, [scope], None, None)
+            await self.keys.create_key(record)
 
     async def admit(self, token: str | None, *, at: str = "192.0.2.1", path: str = "/x") -> Caller:
         headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
@@ -87,8 +99,10 @@ class Door:
 
 
 @pytest.fixture
-def door(harness: Harness) -> Door:
-    return Door(harness, GateLimits(places=SMALL, requests_per_second=100, wrong_keys_per_second=5))
+async def door() -> Door:
+    door = Door(GateLimits(places=SMALL, requests_per_second=100, wrong_keys_per_second=5))
+    await door.add_keys()
+    return door
 
 
 async def test_a_wrong_key_is_looked_up_once_and_then_refused_from_memory(
@@ -177,24 +191,22 @@ async def test_an_open_path_wants_no_key_and_judges_none(
 
 
 async def test_a_key_refused_behind_the_gate_is_looked_up_again(
-    harness: Harness, door: Door, autojump_clock: MockClock
+    door: Door, autojump_clock: MockClock
 ) -> None:
     caller = await door.admit(door.tokens["read"])
     assert door.keys.asked.total() == 1
-    record = await harness.store.find_key(caller.key_id or "")
-    assert record is not None
-    await harness.store.create_key(record._replace(revoked_at=harness.clock.now()))
+    door.keys.revoke(caller.key_id or "", door.clock.now())
     door.gate.leave(caller, 401)
     assert await door.ask(door.tokens["read"]) == 401
     assert door.keys.asked.total() == 2
 
 
 async def test_a_key_made_after_its_refusal_is_admitted_within_seconds(
-    harness: Harness, door: Door, autojump_clock: MockClock
+    door: Door, autojump_clock: MockClock
 ) -> None:
     record, token = mint_key("late", ["read"], None, None)
     assert await door.ask(token) == 401
-    await harness.store.create_key(record)
+    await door.keys.create_key(record)
     await trio.sleep(REFUSED_SECONDS)
     assert await door.ask(token) == 200
 

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
-from tests.api.harness import BUSES, START, Harness, draft, instant
+from tests.api.harness import BUSES, Harness, draft, instant
+from tests.api.standing_time import START
 
 MINUTE = 60.0
 
@@ -125,7 +126,7 @@ async def test_a_cursor_is_refused_by_another_list_and_by_other_filters(harness:
 async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet_stale(
     harness: Harness,
 ) -> None:
-    await harness.store.put_devices(
+    await harness.stores.registry.put_devices(
         "north", [draft("truck", provider_id="hourly", external_id="x-truck")]
     )
     update = {
@@ -217,5 +218,5 @@ async def _fail_calls(harness: Harness, fault: FaultClass) -> None:
     await harness.run_cycle()
     opened = ConnectionFact("north", "live", ConnectionFactKind.STREAM_OPENED, harness.clock.now())
     failed = opened._replace(kind=ConnectionFactKind.CALL_FAILED, fault=fault, detail="refused")
-    await harness.ingest.submit(Submission("poll", "trace-fault", facts=(opened, failed)))
+    await harness.commit(Submission("poll", "trace-fault", facts=(opened, failed)))
     await trio.testing.wait_all_tasks_blocked()

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from domain.model import InvalidItem, Reason, Submission
-from tests.api.harness import BUSES, START, Harness, instant
+from tests.api.harness import BUSES, Harness, instant
+from tests.api.standing_time import START
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +48,10 @@ async def test_snapshots_are_listed_in_pages_with_ages_at_one_instant(harness: H
 async def test_snapshots_are_shown_however_many_connections_the_workspace_has(
     harness: Harness,
 ) -> None:
-    live = await harness.store.get_provider("north", "live")
+    live = await harness.stores.registry.get_provider("north", "live")
     assert live is not None
     for number in range(1001):
-        await harness.store.put_provider(replace(live, provider_id=f"a-{number:04}"))
+        await harness.stores.registry.put_provider(replace(live, provider_id=f"a-{number:04}"))
     assert len((await harness.get("/workspaces/north/snapshots"))["items"]) == len(BUSES)
     assert (await harness.get("/workspaces/north/snapshots/bus-1"))["device_id"] == "bus-1"
 
@@ -182,7 +183,7 @@ async def test_a_sample_is_text_only_when_it_is_utf8(
 
 
 async def _refuse(harness: Harness, items: Sequence[InvalidItem]) -> None:
-    await harness.ingest.submit(Submission("stream", "trace-bad", invalid=tuple(items)))
+    await harness.commit(Submission("stream", "trace-bad", invalid=tuple(items)))
     await trio.testing.wait_all_tasks_blocked()
 
 

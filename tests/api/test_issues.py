@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.harness import BUSES, START, Harness, draft, instant
+from tests.api.harness import BUSES, Harness, draft, instant
+from tests.api.standing_time import START
 
 HOUR = 3600.0
 
@@ -120,7 +121,7 @@ async def test_worklist_pages_show_every_issue_once_at_one_instant_while_time_pa
     whole = await harness.get("/worklist")
     first = await harness.get("/worklist?limit=4")
     harness.let_pass(HOUR)
-    await harness.store.put_devices(
+    await harness.stores.registry.put_devices(
         "south", [draft("bus-0", activated_at=START - timedelta(days=1))]
     )
     second = await harness.get(f"/worklist?limit=4&cursor={first['next_cursor']}")
@@ -163,7 +164,7 @@ async def test_json_stays_the_answer_for_whoever_takes_anything(harness: Harness
 
 async def test_csv_holds_more_than_one_page_of_the_store(harness: Harness) -> None:
     many = [draft(f"d-{index:04}") for index in range(1100)]
-    await harness.store.put_devices("north", many)
+    await harness.stores.registry.put_devices("north", many)
     harness.let_pass(2 * HOUR)
     rows = await _read_csv(harness, "/workspaces/north/issues?format=csv")
     assert len({row["device_id"] for row in rows}) == len(rows) == 1103
@@ -173,7 +174,9 @@ async def test_csv_that_does_not_hold_all_leads_to_the_rest(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.issues.MAX_CSV_ROWS", 1000)
-    await harness.store.put_devices("north", [draft(f"d-{index:04}") for index in range(1100)])
+    await harness.stores.registry.put_devices(
+        "north", [draft(f"d-{index:04}") for index in range(1100)]
+    )
     harness.let_pass(2 * HOUR)
     path = "/worklist?workspace_id=north&workspace_id=south&state=configured-no-data"
     first = await harness.ask("GET", path, headers={"Accept": "text/csv"})
@@ -194,14 +197,16 @@ async def test_a_csv_of_exactly_the_most_rows_leads_nowhere(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.issues.MAX_CSV_ROWS", 500)
-    await harness.store.put_devices("north", [draft(f"d-{index:04}") for index in range(497)])
+    await harness.stores.registry.put_devices(
+        "north", [draft(f"d-{index:04}") for index in range(497)]
+    )
     harness.let_pass(2 * HOUR)
     answer = await harness.ask("GET", "/workspaces/north/issues?format=csv")
     assert (answer.body.count(b"\r\n"), "link" in answer.headers) == (501, False)
 
 
 async def test_a_vehicle_name_does_not_become_a_formula(harness: Harness) -> None:
-    await harness.store.put_devices(
+    await harness.stores.registry.put_devices(
         "north", [draft("bus-1", vehicle_name='=HYPERLINK("https://example.org")')]
     )
     harness.let_pass(2 * HOUR)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import trio
 
 from api.app import create_app
 from runtime.faults import EnvironmentFault
+from storage.gateway import Database
+from tests.conftest import make_postgres_stores
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from trio.testing import MockClock
 
-    from tests.api.harness import Harness
+    from tests.api.harness import Answer, Harness
 
 
 class _HangingDatabase:
     """Reads of a database that takes a question and never answers."""
 
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+
     async def check_ready(self) -> int:
+        self.asked.set()
         await trio.sleep_forever()
         raise AssertionError("unreachable")
 
@@ -54,14 +61,18 @@ async def test_without_partitions_for_two_days_it_is_not_ready(harness: Harness)
 async def test_a_database_that_is_away_makes_it_not_ready_and_requests_503(
     harness: Harness,
 ) -> None:
-    harness.store.go_away()
-    ready = await harness.ask("GET", "/readyz", key=None)
+    async with aclosing(Database("postgresql://postgres@127.0.0.1:1/nobody-listens")) as away:
+        stores = make_postgres_stores(away)
+        harness.client = create_app(
+            harness.make_services(registry=stores.registry, reads=stores.reads, keys=stores.keys)
+        ).test_client()
+        ready = await harness.ask("GET", "/readyz", key=None)
+        answer = await harness.ask("GET", "/workspaces")
     assert (ready.status, ready.json["checks"]["database"], ready.headers["retry-after"]) == (
         503,
         False,
         "5",
     )
-    answer = await harness.ask("GET", "/workspaces")
     assert (answer.status, answer.problem, answer.headers["retry-after"]) == (
         503,
         "dependency-away",
@@ -70,12 +81,20 @@ async def test_a_database_that_is_away_makes_it_not_ready_and_requests_503(
 
 
 async def test_a_database_that_hangs_makes_it_not_ready_in_time(
-    harness: Harness, autojump_clock: MockClock
+    harness: Harness, mock_clock: MockClock
 ) -> None:
-    harness.client = create_app(harness.make_services(reads=_HangingDatabase())).test_client()
-    with trio.fail_after(4):
-        answer = await harness.ask("GET", "/readyz", key=None)
-    assert (answer.status, answer.json["checks"]["database"]) == (503, False)
+    reads = _HangingDatabase()
+    harness.client = create_app(harness.make_services(reads=reads)).test_client()
+    answers: list[Answer] = []
+
+    async def ask() -> None:
+        answers.append(await harness.ask("GET", "/readyz", key=None))
+
+    async with trio.open_nursery() as asking:
+        asking.start_soon(ask)
+        await reads.asked.wait()
+        mock_clock.jump(4)
+    assert (answers[0].status, answers[0].json["checks"]["database"]) == (503, False)
 
 
 async def test_before_the_databases_time_is_known_requests_are_503_and_it_is_alive(

@@ -10,7 +10,8 @@ import pytest
 
 from api.app import create_app
 from runtime.mailbox import LaneFull
-from tests.api.harness import START, Answer, Harness, instant, later
+from tests.api.harness import Answer, Harness, instant, later
+from tests.api.standing_time import START
 
 if TYPE_CHECKING:
     from domain.model import Submission

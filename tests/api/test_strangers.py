@@ -19,6 +19,7 @@ from tests.api.serving import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from api.traffic import HttpTraffic
     from tests.api.harness import Harness
 
 LIMITS = GateLimits(
@@ -28,10 +29,11 @@ WRONG = f"lh_{'0' * 16}_{'0' * 64}"
 
 
 class Api:
-    """A running API, and raw requests to it."""
+    """A running API, what it counts, and raw requests to it."""
 
-    def __init__(self, harness: Harness, port: int) -> None:
+    def __init__(self, harness: Harness, traffic: HttpTraffic, port: int) -> None:
         self._harness = harness
+        self._traffic = traffic
         self._port = port
 
     async def begin(self, start: str, key: str | None, *lines: str) -> trio.SocketStream:
@@ -47,6 +49,11 @@ class Api:
         async with await self.begin(f"GET {path}", key, *lines) as stream:
             return await status_of(stream)
 
+    async def wait_for_places_taken(self, wanted: int) -> None:
+        with trio.fail_after(PATIENCE_SECONDS):
+            while self._traffic.in_flight != wanted:  # noqa: ASYNC110 - a counter has no event
+                await trio.sleep(0.01)
+
 
 async def status_of(stream: trio.SocketStream) -> int:
     with trio.fail_after(PATIENCE_SECONDS):
@@ -61,7 +68,7 @@ async def open_api(harness: Harness, proxies: TrustedProxies | None = None) -> A
         serve_http, create_app(services), host="127.0.0.1", port=0, stop=stop, graceful_seconds=0.2
     )
     async with trio.open_nursery() as nursery:
-        yield Api(harness, await nursery.start(partial(serve, traffic=services.traffic)))
+        yield Api(harness, services.traffic, await nursery.start(serve))
         stop.set()
 
 
@@ -76,9 +83,8 @@ async def test_slow_bodies_of_one_key_cost_another_no_answer(harness: Harness) -
         slow = [await api.begin(*head) for _ in range(3)]
         for stream in slow:
             await stream.send_all(b'{"updates')
-        with trio.fail_after(PATIENCE_SECONDS):
-            while await api.status("ingest") != 503:  # noqa: ASYNC110 - the bodies' places have no event
-                await trio.sleep(0.01)
+        await api.wait_for_places_taken(len(slow))
+        assert await api.status("ingest") == 503
         assert [await api.status("read") for _ in range(5)] == [200] * 5
         for stream in slow:
             await stream.aclose()
@@ -90,7 +96,7 @@ async def test_a_body_that_a_stranger_never_sends_holds_no_place(harness: Harnes
             held = await api.begin(f"POST {PREFIX}/ingest", key, "Content-Length: 100")
             assert await status_of(held) == status
             await held.aclose()
-        assert harness.services.traffic.in_flight == 0
+        await api.wait_for_places_taken(0)
         assert await api.status("read") == 200
 
 

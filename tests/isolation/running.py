@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from storage import queries
-from tests.conftest import database_dsn, execute, fetch
+from tests.conftest import database_dsn, execute
 from tests.isolation.fleets import BASE, OURS, THEIRS, Harness, fill_database
+from tests.refilling import keep_rows
 
 if TYPE_CHECKING:
     from storage.gateway import Database
@@ -69,17 +70,8 @@ def fill_databases(server: str, template: str, standing: Standing) -> Databases:
     alone, beside = (_make_database(server, template, name) for name in ("alone", "beside"))
     trio.run(fill_database, alone, False)
     trio.run(fill_database, beside, True)
-    tables = [row[0] for row in fetch(alone, _TABLES)]
-    for dsn in (alone, beside):
-        copies = [f"CREATE TABLE kept.{table} AS TABLE public.{table}" for table in tables]
-        execute(dsn, "CREATE SCHEMA kept", *copies)
-    return Databases(alone, beside, _going_back(tables), standing)
-
-
-_TABLES = """
-    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
-    AND relkind IN ('r', 'p') AND NOT relispartition
-"""
+    go_back = {keep_rows(dsn) for dsn in (alone, beside)}
+    return Databases(alone, beside, go_back.pop(), standing)
 
 
 def _make_database(server: str, template: str, name: str) -> str:
@@ -87,13 +79,6 @@ def _make_database(server: str, template: str, name: str) -> str:
     drop = f"DROP DATABASE IF EXISTS {full_name} WITH (FORCE)"
     execute(server, drop, f"CREATE DATABASE {full_name} TEMPLATE {template}")
     return database_dsn(server, full_name)
-
-
-def _going_back(tables: Iterable[str]) -> str:
-    """One round trip, one transaction. As a replica, so that the order of the tables is free."""
-    refill = "DELETE FROM {0}; INSERT INTO {0} OVERRIDING SYSTEM VALUE SELECT * FROM kept.{0};"
-    steps = "".join(refill.format(table) for table in tables)
-    return f"SET LOCAL session_replication_role = replica; {steps}"
 
 
 def run_scenario(databases: Databases, scenario: Scenario, *, beside: bool) -> Run:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from api.keys import Scope
 from storage.gateway import Database, open_bridge
-from tests.api.harness import DatabaseClock
-from tests.api.harness import Harness as ApiHouse
+from tests.api.harness import Harness as ApiHarness
+from tests.api.standing_time import DatabaseClock
 from tests.conftest import make_postgres_stores
 from tests.isolation.fleets import OURS, SESSION, THEIRS, Harness
 from tests.isolation.requests import NOBODYS, ONLY_THEIRS, Ask, read_operations, variants
@@ -53,7 +53,7 @@ class Endpoints:
     byte of `THEIRS` was another, or `NOBODY` had a row.
     """
 
-    def __init__(self, api: ApiHouse, inside: Harness, databases: Databases) -> None:
+    def __init__(self, api: ApiHarness, inside: Harness, databases: Databases) -> None:
         self._api = api
         self._inside = inside
         self._go_back = databases.go_back
@@ -106,23 +106,13 @@ async def endpoints(
         inside = Harness(database, make_postgres_stores(database))
         clock = DatabaseClock()
         clock.let_pass((datetime.now(UTC) - clock.now()).total_seconds())
-        api = ApiHouse(cast("Any", EveryStore(inside)), clock, SESSION, tmp_path)
+        api = ApiHarness(inside.stores, clock, SESSION, tmp_path)
         nursery.start_soon(api.ingest.run)
         endpoints = Endpoints(api, inside, databases)
         await endpoints.go_back()  # the first question is for the description, and needs a key
         yield endpoints
         nursery.cancel_scope.cancel()
         await database.aclose()
-
-
-class EveryStore:
-    """All stores as one object, as the in-memory twin is."""
-
-    def __init__(self, inside: Harness) -> None:
-        self._stores = list(vars(inside.stores).values())
-
-    def __getattr__(self, name: str) -> Any:
-        return next(getattr(store, name) for store in self._stores if hasattr(store, name))
 
 
 def told(answer: Answer, name: str) -> tuple[int, dict[str, str], str]:
