@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 FORM: Final = "postgresql://user:password@host[,host]/database"
 UNUSABLE: Final = (
-    "the DSN cannot be used as it is: check its hosts, ports, parameters and the files they name, and write "
+    "the DSN cannot be used as it is: check its hosts, ports, parameters and the files they name, "
+    "and write "
     "every / ? # [ ] @ % in user and password percent-encoded"
 )
 _ENCODED: Final = "in user and password write / as %2F, ? as %3F, # as %23, @ as %40, % as %25"
@@ -69,12 +70,17 @@ def check_dsn(dsn: str) -> None:
 def _faults(rest: str) -> Iterator[str]:
     """Yield the faults in an order in which each check can rely on those before it."""
     if re.search(r"[\s\x00-\x1f\x7f]", rest):
-        yield "it holds a space, a line break or a control character: write it percent-encoded, a space as %20"
+        yield (
+            "it holds a space, a line break or a control character: write it percent-encoded, "
+            "a space as %20"
+        )
     if "#" in rest:
         yield f"it holds a #, which ends an address: {_ENCODED}"
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", rest):
         yield f"it holds a % that does not begin a percent-encoded character: {_ENCODED}"
-    authority, behind = re.fullmatch(r"([^/?]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]  # matches all
+    found = re.fullmatch(r"([^/?]*)(.*)", rest, re.DOTALL)
+    assert found is not None  # noqa: S101 the pattern matches any text
+    authority, behind = found.groups()
     if "@" in behind:
         yield f"an @ comes after the first / or ?, which ends the hosts: {_ENCODED}"
     login, _, hosts = authority.rpartition("@")
@@ -103,8 +109,10 @@ def _faults_of_parameters(query: str) -> Iterator[str]:
         name, equals, value = parameter.partition("=")
         if not equals or name not in _KNOWN:
             yield (
-                f"parameter {number} behind the ? is not known: known are {', '.join(sorted(_KNOWN))} "
-                "(other settings of a session: options=-c%20name%3Dvalue). Within a value write & as %26"
+                f"parameter {number} behind the ? is not known: known are "
+                f"{', '.join(sorted(_KNOWN))} "
+                "(other settings of a session: options=-c%20name%3Dvalue). Within a value write & "
+                "as %26"
             )
         elif name in _CHOICES and unquote(value) not in _CHOICES[name]:
             yield f"{name} must be one of {', '.join(_CHOICES[name])}"
@@ -125,5 +133,8 @@ def _fault_of_parser(dsn: str) -> str | None:
         urlsplit(dsn)
         unquote(dsn, errors="strict")
     except ValueError:
-        return "it holds characters that cannot stand in an address: write them percent-encoded, as UTF-8"
+        return (
+            "it holds characters that cannot stand in an address: "
+            "write them percent-encoded, as UTF-8"
+        )
     return None

@@ -92,13 +92,23 @@ RETRY_AFTER_SECONDS = {
 SESSION_UNBOUNDED = "LH001"  # ours, raised by the round trip that opens a session
 # Errors of a pooler, or errors that a pooler causes. Waiting does not mend them.
 _POOLER_ADVICE = {
-    "08P01": "A connection pooler stands before PostgreSQL and does not pass Lastheard's session settings on.",
+    "08P01": (
+        "A connection pooler stands before PostgreSQL and does not pass Lastheard's session "
+        "settings on."
+    ),
     SESSION_UNBOUNDED: "The session's timeouts did not arrive: a connection pooler dropped them.",
-    "26000": "A connection pooler hands connections out by the transaction, and prepared statements are lost.",
-    "42P05": "A connection pooler hands connections out by the transaction, and prepared statements collide.",
+    "26000": (
+        "A connection pooler hands connections out by the transaction, and prepared statements "
+        "are lost."
+    ),
+    "42P05": (
+        "A connection pooler hands connections out by the transaction, and prepared statements "
+        "collide."
+    ),
 }
 _POOLER_REMEDY = (
-    "Connect to PostgreSQL directly, or pool by the session and give the settings to the role with ALTER ROLE: "
+    "Connect to PostgreSQL directly, or pool by the session and give the settings to the role "
+    "with ALTER ROLE: "
     "docs/operations.md, PgBouncer"
 )
 _PERMANENT = frozenset({"28000", "28P01", "3D000", "42501"})  # password, role, database, privilege

@@ -122,7 +122,8 @@ class Database:
         breaks, nobody knows whether its last statement took effect.
 
         Raises DatabaseAway (CommitInDoubt is one), DatabaseRefused or UnitPoisoned. Cancellable: it
-        then returns within the time for cleanup. If a COMMIT had been sent and is answered within that
+        then returns within the time for cleanup. If a COMMIT had been sent and is answered within
+        that
         time, it returns the answer of `work`.
         """
         self._require_open()

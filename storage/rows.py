@@ -156,7 +156,7 @@ def to_rejection(row: Row) -> RejectionRow:
 
 
 def to_connection_record(row: Row) -> ConnectionRecord:
-    """Return the facts of connection_state. ConnectionRecord names the columns that readers need."""
+    """Return what is stored of a connection. ConnectionRecord names the columns."""
     facts = {field.name: row[field.name] for field in fields(ConnectionRecord)}
     if facts["fault"] is not None:
         facts["fault"] = FaultClass(facts["fault"])

@@ -52,7 +52,7 @@ class StoredSnapshot(NamedTuple):
 
 
 class ConnectionRow(NamedTuple):
-    """One row of connection_state, as lock_connections returns it and write_connections takes it."""
+    """One row of connection_state, of lock_connections and for write_connections."""
 
     workspace_id: str
     provider_id: str

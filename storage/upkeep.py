@@ -157,5 +157,6 @@ async def _make_partition(connection: Connection, day: date) -> None:
         f"CREATE TABLE {name} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
     )
     await connection.execute(
-        f"ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"
+        f"ALTER TABLE events ATTACH PARTITION {name} "
+        f"FOR VALUES FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"
     )

