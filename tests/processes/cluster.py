@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 
 # `make chaos` sets the TTL to its default in production.
 TTL_SECONDS: Final = float(os.environ.get("LASTHEARD_CHAOS_TTL", "3"))
-# With these names each shard should own three fleets.
+# With these names each shard should own three fleets; test_shares.py says so.
 SHARDS: Final = ("shard-1", "shard-10", "shard-19")
 VICTIM: Final = "shard-19"  # with all three shards: two streams, a polled fleet and the depot
+NEWCOMER: Final = "shard-15"
+STREAMED_FLEET: Final = "fleet-02"  # owned by the victim
 SLOW_FLEET: Final = "fleet-09"  # polled, and owned by the victim
 TAKEOVER_SECONDS: Final = TTL_SECONDS + 10.0
 AGAIN_SECONDS: Final = TAKEOVER_SECONDS + 20.0  # planned moves are made one after the other

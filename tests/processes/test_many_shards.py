@@ -19,6 +19,7 @@ from runtime.rendezvous import desired_owner
 from tests.processes.cluster import (
     AGAIN_SECONDS,
     FENCED,
+    NEWCOMER,
     SHARDS,
     SLOW_FLEET,
     TAKEOVER_SECONDS,
@@ -48,7 +49,6 @@ pytestmark = [
 
 # Well below the TTL of that test, so that it can only pass if the stop hands over.
 PLANNED_SECONDS: Final = 10.0
-NEWCOMER: Final = "shard-15"
 
 
 async def test_the_work_of_a_killed_shard_goes_on_elsewhere(

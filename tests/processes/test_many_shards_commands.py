@@ -14,6 +14,7 @@ from tests.processes.cluster import (
     AGAIN_SECONDS,
     SHARDS,
     SLOW_FLEET,
+    STREAMED_FLEET,
     TTL_SECONDS,
     VICTIM,
     Cluster,
@@ -38,7 +39,7 @@ pytestmark = [
     pytest.mark.timeout(90 + 15 * TTL_SECONDS),
 ]
 
-STREAMED_FLEET: Final = "fleet-02"  # owned by the victim
+
 NOTICE_SECONDS: Final = 2.0  # 1 s is promised
 HEARTBEAT_SECONDS: Final = 7.0  # without notices 5 s are promised
 DEVICE_BODY: Final = ("provider_id", "external_id", "vehicle_id", "vehicle_name")
