@@ -26,11 +26,7 @@ IO_BUILTINS: Final = frozenset(
 )
 MAX_TEST_NAME: Final = 60
 # Folders of tests whose names are still longer. The aim is none.
-LONG_NAMES_IN: Final = (
-    "tests/actors/",
-    "tests/api/",
-    "tests/runtime/",
-)
+LONG_NAMES_IN: Final = ("tests/api/",)
 CATCHES_EVERYTHING: Final = ("BaseException", "builtins.BaseException", "trio.Cancelled")
 
 

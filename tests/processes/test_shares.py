@@ -22,7 +22,7 @@ def share_of(shard_id: str, *members: str) -> set[str]:
     }
 
 
-def test_the_victim_owns_two_streams_a_polled_fleet_and_the_depot() -> None:
+def test_the_victim_owns_two_streams_a_poll_and_the_depot() -> None:
     share = share_of(VICTIM, *SHARDS)
     assert share == {STREAMED_FLEET, "fleet-04", SLOW_FLEET, DEPOT}
     assert len(share.intersection(STREAMED)) == 2

@@ -97,7 +97,7 @@ def test_no_secret_survives_two_encodings(secret: str, inner: str, outer: str, l
         assert kept.startswith((before + b"[redacted]")[:limit])
 
 
-def test_many_secrets_in_a_row_do_not_pull_the_end_of_the_window_in() -> None:
+def test_many_secrets_in_a_row_do_not_shorten_the_window() -> None:
     """Replaced by something shorter, they make room: for what lies before the cut, not for what lies behind."""
     secret = "s" * 30 + "k" * 30
     kept = Scrubber(secret).sample((secret + ",") * 1000, 4096)
