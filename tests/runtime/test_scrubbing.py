@@ -98,7 +98,7 @@ def test_no_secret_survives_two_encodings(secret: str, inner: str, outer: str, l
 
 
 def test_many_secrets_in_a_row_do_not_shorten_the_window() -> None:
-    """Replaced by something shorter, they make room: for what lies before the cut, not for what lies behind."""
+    """Shorter replacements make room for text before the cut, and not for text after it."""
     secret = "s" * 30 + "k" * 30
     kept = Scrubber(secret).sample((secret + ",") * 1000, 4096)
     assert set(kept.decode().split(",")) == {"[redacted]"}
