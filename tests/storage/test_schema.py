@@ -257,9 +257,9 @@ def test_the_schema_demands_unique_ordinals_of_active_workspaces(dsn: str, chang
 
 
 OLD_LEASES = (
-    # 'a' takes the name that 'workspace:a' had.
-    "INSERT INTO leases (resource, token) VALUES ('workspace:a', 3)",
+    # The first row is renamed first, to the name that the second still has.
     "INSERT INTO leases (resource, token, shard_id, epoch) VALUES ('a', 5, 'shard-1', 7)",
+    "INSERT INTO leases (resource, token) VALUES ('workspace:a', 3)",
     "INSERT INTO sessions (shard_id, epoch, state) VALUES ('shard-1', 7, 'live')",
 )
 
