@@ -80,7 +80,7 @@ class Inside(Protocol):
         """
 
     async def set_clock_back(self, seconds: float) -> None:
-        """Set the database's clock back, as a failover may. Stored events then are in the future."""
+        """Set the database's clock back, as a failover may: stored events are in the future."""
 
 
 @dataclass
