@@ -35,7 +35,7 @@ class Cast:
         return self.noon + timedelta(seconds=seconds)
 
     def update(self, device_id: str | None, seconds: float, /, **values: Any) -> CanonicalUpdate:
-        """Readings observed and received `seconds` after noon; `external_id`, `vehicle_id`, … may be overridden."""
+        """Return readings observed and received `seconds` after noon; fields may be given."""
         given = {name: values.pop(name) for name in CanonicalUpdate._fields if name in values}
         instant = self.at(seconds)
         readings = tuple(Reading(signal, value, instant) for signal, value in values.items())

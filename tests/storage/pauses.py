@@ -1,4 +1,4 @@
-"""Transactions that stand still before their COMMIT, and how to see that somebody waits for them."""
+"""Transactions that pause before their COMMIT, and a way to see that others wait for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAITING = (
 
 
 class SlowCommit(Database):
-    """Its calls do their work and then wait for `commit` before they commit; `worked` is set meanwhile."""
+    """Calls that do their work, set `worked`, and wait for `commit` before they commit."""
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn, pool_size=1)

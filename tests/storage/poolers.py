@@ -1,4 +1,4 @@
-"""What may stand where the DSN points, other than PostgreSQL itself: poolers, and servers that are too old."""
+"""Servers that a DSN may lead to instead of PostgreSQL: poolers, and releases that are too old."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ def welcoming(version: str) -> Callable[[trio.SocketStream], Awaitable[None]]:
 
 
 def forgetful(dsn: str) -> Callable[[trio.SocketStream], Awaitable[None]]:
-    """Drops what a client sends at the start, as PgBouncer with `ignore_startup_parameters`; passes all else on."""
+    """A proxy that drops start-up parameters, as PgBouncer does with `ignore_startup_parameters`.
+
+    It passes everything else on.
+    """
     query = parse_qs(urlsplit(dsn).query)
     path = f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
 

@@ -39,14 +39,18 @@ class Answers:
 
 
 class Proxy:
-    """`freeze` stops forwarding both ways; connections stay open. `cut_at` ends the connection whose client says the
-    word: `before` the server hears it, or after, once it has answered. `round_trips` counts how
-    often a client waited for the server, on all connections together, the login included.
+    """A proxy before PostgreSQL that freezes, cuts connections and counts round trips.
+
+    `freeze` stops forwarding both ways; connections stay open. `cut_at` ends the connection whose
+    client says the word: `before` the server hears it, or after, once it has answered.
+    `round_trips` counts how often a client waited for the server, on all connections together, the
+    login included.
     """
 
     def __init__(self, dsn: str) -> None:
         parts = urlsplit(dsn)
-        self._socket = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.{parse_qs(parts.query).get('port', ['5432'])[0]}"
+        query = parse_qs(parts.query)
+        self._socket = f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
         self._parts = parts
         self._thawed = trio.Event()
         self._thawed.set()

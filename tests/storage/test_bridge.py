@@ -1,4 +1,4 @@
-"""What the loop under the driver complains about: bugs are counted and logged, abandoned connections are not."""
+"""Complaints of the driver's loop: bugs are counted and logged, abandoned connections are not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.gateway import open_bridge
 
 
 async def abandon(error: Exception) -> None:
-    """Leave a failed future behind that nobody waits for, as the driver does when connecting is given up."""
+    """Leave a failed future behind, as the driver does when connecting is given up."""
     future = asyncio.get_running_loop().create_future()
     future.set_exception(error)
     del future

@@ -1,4 +1,4 @@
-"""The key that signs page cursors: one for all shards, random, and of no use to guess anything else."""
+"""The key that signs page cursors: one for all shards, random, and derived from no secret."""
 
 from __future__ import annotations
 

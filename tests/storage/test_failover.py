@@ -49,7 +49,7 @@ class Server:
         await self._server.stop()
 
     async def start_as_standby(self) -> None:
-        """It replays what nobody sends, answers reads, and refuses writes, as a former primary would."""
+        """Make the server a standby: like a former primary, it answers reads only."""
         self._signal.touch()
         owner = self._signal.parent.stat()
         os.chown(self._signal, owner.st_uid, owner.st_gid)

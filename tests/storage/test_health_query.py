@@ -1,4 +1,4 @@
-"""The health page in SQL against the rule in Python: the same state for every device, whatever the thresholds."""
+"""The health page in SQL gives every device the state that the rule in Python gives."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def cast(postgres_stores: Stores) -> Cast:
 
 
 async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
-    """Devices with random overrides, last heard of exactly at, just before and just after what may be their limits."""
+    """Make devices with random overrides, last heard of at, just before and just after limits."""
     random = Random(7)
     registry = cast.stores.registry
     rare = replace(connection(expected_update_seconds=900.0), provider_id="rare")
@@ -61,7 +61,8 @@ async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
     async def write(link: Connection) -> None:
         await link.execute(
             "UPDATE device_state s SET last_update_received_at = i.at "
-            "FROM unnest($1::text[], $2::timestamptz[]) AS i (device_id, at) WHERE s.device_id = i.device_id",
+            "FROM unnest($1::text[], $2::timestamptz[]) AS i (device_id, at) "
+            "WHERE s.device_id = i.device_id",
             ids,
             heard,
         )

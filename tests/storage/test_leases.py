@@ -1,4 +1,4 @@
-"""Leases and sessions on PostgreSQL itself: what waits for whom, what passes by, and what a race must not do."""
+"""Leases and sessions on PostgreSQL: what waits for what, and what a race must not do."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def fetch(database: Database, statement: str) -> list[tuple[Any, ...]]:
 
 @asynccontextmanager
 async def transaction(database: Database, statement: str, *args: object) -> AsyncIterator[None]:
-    """A transaction that has carried out the statement and commits at the end of the block, as a paused unit would."""
+    """Carry out the statement, and commit at the end of the block, as a paused unit would."""
     began, go_on = trio.Event(), asyncio.Event()
 
     async def work(connection: Connection) -> None:
@@ -192,8 +192,10 @@ async def test_a_claim_passes_by_what_somebody_else_is_changing(
 async def test_three_claimers_of_a_thousand_leases_take_none_twice(
     cast: Cast, database: Database
 ) -> None:
-    """A lease that another claimer took and committed after our statement began is no longer free, though its former
-    owner is still gone."""
+    """A lease that another claimer took after our statement began is no longer free.
+
+    That its former owner is still gone changes nothing.
+    """
     await execute(database, MAKE_MANY)
     claimers = [(await begin(cast.stores, f"claimer-{number}")).session for number in range(3)]
     for _ in range(8):

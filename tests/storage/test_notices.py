@@ -1,4 +1,4 @@
-"""Hints over LISTEN and NOTIFY: what is told, what a lost connection costs, and that nothing piles up."""
+"""Notices over LISTEN and NOTIFY: content, lost connections, and that nothing piles up."""
 
 from __future__ import annotations
 
@@ -137,7 +137,10 @@ async def test_a_listener_cancelled_at_any_moment_leaves_no_connection(
 async def test_a_cancellation_that_meets_a_wake_up_is_not_swallowed(
     listener: Database,
 ) -> None:
-    """Both in one tick, as when the fence ends a session while its server goes down: asyncio.wait_for would hang on."""
+    """Both come in one tick, as when a session ends while its server goes down.
+
+    asyncio.wait_for would go on waiting.
+    """
     ear = Ear()
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -177,7 +180,7 @@ async def test_a_bug_in_the_callback_is_raised_and_ends_its_connection(
     assert listener.statistics().listening == 0
 
 
-# --- The box ----------------------------------------------------------------------------------------------------------
+# --- The box --------------------------------------------------------------------------------------
 
 
 async def test_a_box_tells_each_notice_once_in_the_order_of_arrival() -> None:

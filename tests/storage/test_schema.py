@@ -1,4 +1,4 @@
-"""schema.sql is what people read, the migrations are what runs: they must make the same database."""
+"""schema.sql, which people read, and the migrations, which run, make the same database."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ SCHEMA = Path(storage.migrations.__file__).parents[1] / "schema.sql"
 # Everything of a catalogue that a difference could hide in, as comparable text.
 CATALOGUE = """
 SELECT 'column' AS kind, format('%s.%s %s %s default %s identity %s', c.relname, a.attname,
-       format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attidentity) AS what
+       format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
+       a.attidentity) AS what
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (c.oid, a.attnum)
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
@@ -104,8 +105,10 @@ async def test_a_database_of_the_first_version_keeps_its_data(empty_dsn: str, ds
         execute(
             empty_dsn,
             "INSERT INTO workspaces (workspace_id, name, ordinal) VALUES ('harbour', 'Harbour', 0)",
-            "INSERT INTO sessions (shard_id, epoch, state, last_unit) VALUES ('shard-1', 7, 'live', 42)",
-            "INSERT INTO heartbeats (shard_id, epoch, expires_at) VALUES ('shard-1', 7, now() + interval '1 hour')",
+            "INSERT INTO sessions (shard_id, epoch, state, last_unit) "
+            "VALUES ('shard-1', 7, 'live', 42)",
+            "INSERT INTO heartbeats (shard_id, epoch, expires_at) "
+            "VALUES ('shard-1', 7, now() + interval '1 hour')",
         )
 
     await trio.to_thread.run_sync(prepare)
@@ -145,7 +148,10 @@ async def test_a_failed_migration_keeps_those_before_it_and_can_go_on(
     assert (await versions(empty_dsn)).is_known
 
 
-EDGE = "INSERT INTO connection_events (workspace_id, provider_id, at, kind) VALUES ('w', 'p', now(), 'call_failed')"
+EDGE = (
+    "INSERT INTO connection_events (workspace_id, provider_id, at, kind) "
+    "VALUES ('w', 'p', now(), 'call_failed')"
+)
 READ_CYCLES = "SELECT cycle_id FROM poll_cycles"
 TOUCH_CYCLES = "UPDATE poll_cycles SET outcome = outcome"
 # Not pg_stat_activity, which stands still within a transaction.
@@ -162,7 +168,7 @@ WHERE NOT l.granted AND d.datname = current_database()
 async def test_statements_in_flight_go_on_while_a_migration_waits(
     empty_dsn: str, version: str, first: str, then: str
 ) -> None:
-    """A unit takes sessions before all other tables; who starts a cycle reads the others before it writes."""
+    """A unit locks sessions before all other tables; a cycle's start reads the others first."""
 
     async def work(connection: Connection) -> None:
         await connection.execute(first)
@@ -217,7 +223,10 @@ async def test_ordinals_are_given_anew_within_each_interval_in_order(empty_dsn: 
 
     def prepare() -> list[tuple[object, ...]]:
         migrate_blocking(empty_dsn, "0005")
-        insert = "INSERT INTO workspaces (workspace_id, name, ordinal, poll_interval_seconds, active) VALUES "
+        insert = (
+            "INSERT INTO workspaces (workspace_id, name, ordinal, poll_interval_seconds, active) "
+            "VALUES "
+        )
         execute(
             empty_dsn,
             *(
@@ -226,7 +235,8 @@ async def test_ordinals_are_given_anew_within_each_interval_in_order(empty_dsn: 
             ),
         )
         migrate_blocking(empty_dsn)
-        select = """SELECT workspace_id, ordinal, scheduled_since IS NOT NULL AS scheduled, config_version
+        select = """SELECT workspace_id, ordinal, scheduled_since IS NOT NULL AS scheduled,
+                           config_version
                     FROM workspaces ORDER BY workspace_id"""
         return [tuple(row.values()) for row in fetch(empty_dsn, select)]
 

@@ -1,4 +1,4 @@
-"""Which servers are taken and which are refused: supported versions, versions that are too old, and poolers."""
+"""Servers that are taken or refused: supported releases, releases too old, and poolers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNSUPPORTED = "unsupported startup parameter: statement_timeout"
 
 @pytest.fixture
 def bounded_dsn(dsn: str) -> str:
-    """A database that brings the timeouts, as docs/operations.md tells to give them to the role behind a pooler."""
+    """Give the timeouts to the role, as docs/operations.md says for a database behind a pooler."""
     name = urlsplit(dsn).path[1:]
     bounds = (
         "statement_timeout = '5s'",
@@ -174,7 +174,7 @@ async def test_pgbouncer_by_session_works_if_the_role_has_timeouts(
 
 @needs_pgbouncer
 async def test_pgbouncer_by_the_transaction_is_refused_for_good(bounded_dsn: str) -> None:
-    """Noticed once a session is served by another server connection than the one that has its statements."""
+    """It is noticed when a session is served by a server connection without its statements."""
     by_transaction = {"ignore_startup_parameters": IGNORING, "pool_mode": "transaction"}
     async with (
         open_bridge(),
@@ -197,7 +197,10 @@ async def test_pgbouncer_by_the_transaction_is_refused_for_good(bounded_dsn: str
 
 
 async def until_asleep(dsn: str) -> None:
-    asleep = "SELECT count(*)::text FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(%'"
+    asleep = (
+        "SELECT count(*)::text FROM pg_stat_activity "
+        "WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(%'"
+    )
     async with aclosing(Database(dsn, pool_size=1)) as direct:
         with trio.fail_after(5):
             while await ask(direct, asleep) != "1":  # noqa: ASYNC110 the server offers no event

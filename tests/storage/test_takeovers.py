@@ -1,5 +1,7 @@
-"""Three shards write to the same devices, own and lose them, and are declared dead at random; then a checker asks the
-history. The proof that fence, claims and locks hold together, on the real engine.
+"""Three shards write to the same devices, own and lose them, and are declared dead at random.
+
+Then a checker asks the history. This proves on the real engine that fence, claims and locks hold
+together.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ UNITS_BETWEEN_DEATHS = 12
 
 # Every device: as many events as its version says, numbered from one without a gap.
 BROKEN = """
-    SELECT workspace_id, device_id FROM device_state s LEFT JOIN events e USING (workspace_id, device_id)
+    SELECT workspace_id, device_id
+    FROM device_state s LEFT JOIN events e USING (workspace_id, device_id)
     GROUP BY workspace_id, device_id, s.version
     HAVING count(sequence) <> s.version OR coalesce(max(sequence), 0) <> s.version
         OR count(DISTINCT sequence) <> s.version
@@ -52,8 +55,10 @@ TWO_OWNERS = """
 """
 # A former owner's event after one of its successor's.
 TOKEN_WENT_BACK = """
-    SELECT 1 FROM (SELECT token, lag(token) OVER (PARTITION BY workspace_id, device_id ORDER BY sequence) AS before
-                   FROM events WHERE token IS NOT NULL) AS owned
+    SELECT 1
+    FROM (SELECT token, lag(token) OVER (
+                     PARTITION BY workspace_id, device_id ORDER BY sequence) AS before
+          FROM events WHERE token IS NOT NULL) AS owned
     WHERE token < before
 """
 AFTER_DEATH = "SELECT 1 FROM events WHERE shard_id = $1 AND epoch = $2 AND recorded_at > $3"
@@ -147,7 +152,7 @@ class Shard:
 async def kill_at_random(
     stores: Stores, database: Database, history: History, random: Random
 ) -> None:
-    """A fourth member that lets a victim's heartbeat run out and declares it dead, between units, again and again."""
+    """Let a victim's heartbeat run out and declare it dead, between units, again and again."""
     undertaker = (await begin(stores, "undertaker")).session
     while len(history.deaths) < DEATHS:
         await history.wait_for_units(random.randrange(UNITS_BETWEEN_DEATHS))

@@ -1,4 +1,4 @@
-"""What the twin alone can do: trouble on demand, all or nothing at every statement; and that it lacks no statement."""
+"""The twin alone: trouble on demand, all or nothing at every statement, none missing."""
 
 from __future__ import annotations
 

@@ -59,7 +59,10 @@ async def test_a_partition_made_apart_gets_the_index_of_its_table(
     postgres_stores: Stores, database: Database
 ) -> None:
     await postgres_stores.upkeep.ensure_partitions(days_ahead=0)
-    statement = "SELECT count(*) FROM pg_indexes WHERE tablename LIKE 'events_2%' AND indexdef LIKE '%recorded_at%'"
+    statement = (
+        "SELECT count(*) FROM pg_indexes "
+        "WHERE tablename LIKE 'events_2%' AND indexdef LIKE '%recorded_at%'"
+    )
     assert await database.run(lambda connection: connection.fetchval(statement)) == 1
 
 
@@ -77,13 +80,15 @@ async def test_only_old_partitions_cycles_and_rejections_are_dropped(
                 f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
             )
             await connection.execute(
-                "INSERT INTO rejections (workspace_id, recorded_at, origin, outcome, occurrences, trace_id) "
+                "INSERT INTO rejections "
+                "(workspace_id, recorded_at, origin, outcome, occurrences, trace_id) "
                 "VALUES ($1, $2, 'poll', 'stale', 1, 't')",
                 WORKSPACE,
                 cast.noon - timedelta(days=days),
             )
             await connection.execute(
-                "INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, outcome) "
+                "INSERT INTO poll_cycles "
+                "(workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, outcome) "
                 "VALUES ($1, $2, 'schedule', 1, $3, 't', 'completed')",
                 WORKSPACE,
                 cast.noon - timedelta(days=days),

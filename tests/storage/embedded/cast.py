@@ -1,4 +1,4 @@
-"""What the tests of the embedded PostgreSQL share: servers, questions to them, and a look at their processes."""
+"""Helpers of the embedded PostgreSQL's tests: servers, questions to them, and their processes."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL on the real engine and the real clock: starts, crashes, strangers, cancellations."""
+"""The embedded PostgreSQL, really run: starts, crashes, foreign processes and cancellations."""
 
 import asyncio
 import os
@@ -182,9 +182,11 @@ async def test_a_start_that_runs_out_of_time_says_what_it_waited_for(data_dir: P
 async def crash_after_start(data_dir: Path) -> int:
     """Start a server in another process and kill that process; returns the orphan's process id."""
     script = (
-        "import os, signal, sys, trio; from pathlib import Path; from storage.embedded import EmbeddedPostgres\n"
+        "import os, signal, sys, trio; from pathlib import Path\n"
+        "from storage.embedded import EmbeddedPostgres\n"
         "server = EmbeddedPostgres(Path(sys.argv[1]))\n"
-        "trio.run(server.start); print(server.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "trio.run(server.start); print(server.pid, flush=True); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
     command = [sys.executable, "-c", script, str(data_dir)]
     with trio.fail_after(PATIENCE_SECONDS):
@@ -252,8 +254,9 @@ async def until_started_again(server: EmbeddedPostgres) -> None:
 
 @pytest.fixture(params=["a living process", "a zombie", "nobody", "no number"])
 def stranger(request: pytest.FixtureRequest) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A process that has nothing to do with us, of the user that PostgreSQL runs as: PostgreSQL's own check would
-    take it for a living server.
+    """A foreign process of the user that PostgreSQL runs as.
+
+    PostgreSQL's own check would take it for a living server.
     """
     owner = choose_owner()
     program = "exec sleep 300" if request.param == "a living process" else "exit 0"
@@ -291,7 +294,10 @@ async def test_a_pid_file_with_another_folders_server_harms_neither(
 
 
 def leave_pid_file(data_dir: Path, claimed: str) -> None:
-    """What a killed server leaves: its pid file, and the lock of its socket, with an id that is another's now."""
+    """Leave what a killed server leaves: its pid file and the lock of its socket.
+
+    Both hold a process id that is another process's now.
+    """
     home = data_dir / "postgres"
     (home / "cluster" / "postmaster.pid").write_text(
         f"{claimed}\n{home}/cluster\n1700000000\n5432\n{home}\n\n  16777343         1\nready   \n"
@@ -352,7 +358,8 @@ def test_what_a_killed_test_run_left_behind_is_ended_by_the_next(
     monkeypatch.delenv("LASTHEARD_TEST_DSN", raising=False)
     script = (
         "import os, signal; from tests.postgres import running_postgres\n"
-        "with running_postgres() as dsn: print(dsn, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "with running_postgres() as dsn:\n"
+        "    print(dsn, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=False, timeout=PATIENCE_SECONDS

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL and the machine it runs on: whose folders, whose binaries, and refusals that explain."""
+"""The embedded PostgreSQL and its machine: folders, binaries, and refusals that explain."""
 
 import os
 import subprocess
