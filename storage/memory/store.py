@@ -1,7 +1,6 @@
-"""The twin as a whole: every store protocol over one set of tables, and trouble on demand.
+"""The twin as a whole: what the actors need of ports/ on one set of tables, and trouble on demand.
 
-The protocols are those of ports/. For tests only (FR-013): nothing in
-lastheard/ may import it.
+For tests only (FR-013): nothing in lastheard/ may import it.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from storage.memory.cycles import MemoryCycleStore
 from storage.memory.engine import Engine
+from storage.memory.fleets import MemoryFleets
 from storage.memory.ingest import MemoryIngestStore
-from storage.memory.keys import MemoryKeys
 from storage.memory.leases import MemoryLeaseStore, MemoryNotices
 from storage.memory.reads import MemoryReads
-from storage.memory.registry import MemoryRegistry
 from storage.memory.sessions import MemorySessionStore
 from storage.memory.upkeep import MemoryUpkeepStore
 
@@ -26,10 +24,7 @@ if TYPE_CHECKING:
     from domain.model import CanonicalUpdate
     from ports.cycles import CycleStore
     from ports.ingest import IngestStore
-    from ports.keys import Keys
     from ports.ownership import LeaseStore, Notices, SessionStore
-    from ports.reads import Reads
-    from ports.registry import Registry
     from ports.upkeep import UpkeepStore
     from storage.memory.engine import EngineStatistics, Hook, WallClock
     from storage.memory.tables import Tables
@@ -50,17 +45,17 @@ class MemoryStore(
     MemorySessionStore,
     MemoryCycleStore,
     MemoryUpkeepStore,
-    MemoryRegistry,
+    MemoryFleets,
     MemoryReads,
-    MemoryKeys,
     MemoryLeaseStore,
     MemoryNotices,
 ):
     """A database in memory.
 
     `clock.wall()` is database time; it may need a running trio loop, and calls have one. The store
-    implements every protocol itself. `ingest`, `sessions`, … name its sides for callers that want
-    one of them.
+    implements the protocols itself. `ingest`, `sessions`, … name its sides for callers that want
+    one of them. `registry` and `reads` are parts of the API's protocols: they fill the twin with
+    fleets, and show what is stored.
 
     Partitions for `days_ahead` days exist from the first call on, as after a start; None leaves
     that to the caller. After those days the twin refuses events until somebody calls
@@ -73,9 +68,8 @@ class MemoryStore(
         self.sessions: SessionStore = self
         self.cycles: CycleStore = self
         self.upkeep: UpkeepStore = self
-        self.registry: Registry = self
-        self.reads: Reads = self
-        self.keys: Keys = self
+        self.registry: MemoryFleets = self
+        self.reads: MemoryReads = self
         self.leases: LeaseStore = self
         self.notices: Notices = self
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from domain.model import CycleKey, Device, ProviderConnection, SessionRef, Workspace
     from domain.resource import Resource
-    from ports.keys import KeyRecord
     from ports.reads import CycleRow, EventRow, RejectionRow
     from storage.unit_rows import ConnectionRow
 
@@ -177,7 +176,6 @@ class Tables:
     sessions: Table[tuple[str], SessionRow] = field(default_factory=Table)
     heartbeats: Table[tuple[str], HeartbeatRow] = field(default_factory=Table)
     leases: Table[tuple[Resource], LeaseRow] = field(default_factory=Table)
-    keys: Table[tuple[str], KeyRecord] = field(default_factory=Table)
     made_at: dict[str, datetime] = field(
         default_factory=dict
     )  # created_at of workspaces, which no reader is told

@@ -1,6 +1,6 @@
 """Ordinals under any sequence of commands: together they keep the schedule's bound (FR-002).
 
-On the twin, which takes ordinals as PostgreSQL does (contract/test_registry.py).
+On the twin, which takes ordinals as PostgreSQL does (contract/test_ordinals.py).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def play(plan: Sequence[Command]) -> dict[int, list[int]]:
     for command in plan:
         for number in range(command.first, min(command.first + command.number_of, WORKSPACES)):
             await put(store, number, command)
-        series = await read_series(store)
+        series = read_series(store)
         for ordinals in series.values():
             assert len(set(ordinals)) == len(ordinals)
     return series
@@ -63,8 +63,8 @@ async def play(plan: Sequence[Command]) -> dict[int, list[int]]:
 
 async def put(store: MemoryStore, number: int, command: Command) -> None:
     name = f"w-{number}"
-    before = await read_series(store)
-    stored = await store.registry.get_workspace(name)
+    before = read_series(store)
+    stored = store.tables.workspaces.get((name,))
     await store.registry.put_workspace(
         name,
         name=name,
@@ -72,7 +72,7 @@ async def put(store: MemoryStore, number: int, command: Command) -> None:
         poll_interval_seconds=command.interval,
         policy=Policy(),
     )
-    now = await store.registry.get_workspace(name)
+    now = store.tables.workspaces.get((name,))
     assert now is not None
     assert (now.ordinal is not None) is command.active
     if command.active and (
@@ -82,11 +82,9 @@ async def put(store: MemoryStore, number: int, command: Command) -> None:
         assert now.ordinal == min(set(range(len(taken) + 1)) - set(taken))
 
 
-async def read_series(store: MemoryStore) -> dict[int, list[int]]:
+def read_series(store: MemoryStore) -> dict[int, list[int]]:
     series = defaultdict(list)
-    for workspace in await store.registry.list_workspaces(
-        workspaces=None, after=None, limit=WORKSPACES
-    ):
+    for workspace in dict(store.tables.workspaces.items()).values():
         if workspace.ordinal is not None:
             series[workspace.poll_interval_seconds].append(workspace.ordinal)
     return dict(series)

@@ -12,7 +12,6 @@ import trio.testing
 from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
 from ports.ingest import CommitUnknown, UnitPoisoned
 from ports.ownership import VitalSigns
-from ports.reads import HealthQuery
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.memory import MemoryStore
 from storage.memory.locks import RowLocks
@@ -21,7 +20,7 @@ from storage.memory.unit import UnitStatements
 from storage.queries import parse_blocks, read_sources
 from storage.unit_steps import Statement, columns
 from tests.storage.contract.cast import HARBOUR, TickingClock, World, populate, slot, submission
-from tests.storage.contract.conftest import InsideTwin, make_twin_stores
+from tests.storage.contract.conftest import InsideTwin
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -83,7 +82,7 @@ def store(clock: TickingClock) -> MemoryStore:
 
 @pytest.fixture
 async def world(store: MemoryStore) -> World:
-    return await populate(make_twin_stores(store), InsideTwin(store))
+    return await populate(store, InsideTwin(store))
 
 
 def test_the_twin_knows_every_statement_of_the_unit_and_no_other() -> None:
@@ -273,4 +272,3 @@ async def test_retention_drops_whole_days_and_the_history_ends_there(
 async def test_a_new_twin_has_its_partitions_like_a_shard_that_started(clock: TickingClock) -> None:
     store = MemoryStore(clock)
     assert await store.reads.check_ready() == 7
-    assert (await store.load_health(None, HealthQuery())).rows == []

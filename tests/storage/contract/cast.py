@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from domain.model import (
     CanonicalUpdate,
@@ -30,14 +30,17 @@ from domain.registry import DeviceDraft, Stored
 from domain.resource import workspace_resource
 from domain.schedule import cycle_id
 from ports.reads import HealthQuery
+from storage.unit_rows import LockedDevice
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from domain.model import Workspace
     from ports.cycles import CycleStart
     from ports.ownership import SessionStart
-    from ports.reads import HealthPage, SnapshotRow
+    from ports.reads import CycleRow, HealthPage, SnapshotRow
     from tests.conftest import Stores
+    from tests.storage.contract.stores import ContractStores
 
 HARBOUR, ISLAND = "harbour", "island"
 HARBOUR_LEASE, ISLAND_LEASE = workspace_resource(HARBOUR), workspace_resource(ISLAND)
@@ -56,6 +59,16 @@ class TickingClock:
         return self.now
 
 
+class SessionRow(NamedTuple):
+    """What is stored of a shard's newest session and its heartbeat."""
+
+    state: str
+    ended_at: datetime | None
+    beat_at: datetime
+    expires_at: datetime
+    draining: bool
+
+
 class Inside(Protocol):
     """State that no protocol shows, read from the tables themselves."""
 
@@ -64,6 +77,8 @@ class Inside(Protocol):
 
     async def quarantined(self) -> list[tuple[Any, ...]]:
         """Return device_id, reason and sample of every row of quarantine, in order."""
+
+    async def session_row(self, shard_id: str) -> SessionRow: ...
 
     async def ask(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
         """Return the rows of this statement of the unit."""
@@ -87,7 +102,7 @@ class Inside(Protocol):
 class World:
     """Stores with the cast in them, and a live session of `shard-1`. `populate` makes it."""
 
-    stores: Stores
+    stores: ContractStores
     inside: Inside
     session: SessionRef
     now: datetime
@@ -186,6 +201,29 @@ class World:
         events = await self.stores.reads.list_events(HARBOUR, device_id, before=None, limit=1000)
         return [event.sequence for event in events]
 
+    async def workspace(self, workspace_id: str) -> Workspace:
+        fleet = await self.stores.sessions.load_fleet(workspace_id)
+        assert fleet is not None
+        return fleet.workspace
+
+    async def cycle(self, cycle_id: str) -> CycleRow:
+        """Return the harbour's cycle of this id."""
+        cycles = await self.stores.reads.list_cycles(HARBOUR, before=None, limit=100)
+        (found,) = [cycle for cycle in cycles if cycle.cycle_id == cycle_id]
+        return found
+
+    async def device_row(self, device_id: str) -> LockedDevice:
+        """Return what is stored of a device of the harbour."""
+        (row,) = await self.inside.ask("lock_devices", [HARBOUR], [device_id], [True])
+        return LockedDevice._make(row)
+
+
+@dataclass
+class PostgresWorld(World):
+    """The same on PostgreSQL, with all of the registry and the reads."""
+
+    stores: Stores
+
     async def health(self, *workspaces: str, **query: Any) -> HealthPage:
         """Return the health facts of those workspaces, or of all, at `now`."""
         pinned = {"now": self.now, **query}
@@ -194,10 +232,23 @@ class World:
         )
 
 
-async def populate(stores: Stores, inside: Inside) -> World:
+async def populate(stores: ContractStores, inside: Inside) -> World:
     """Partitions, a session, and the cast."""
-    await stores.upkeep.ensure_partitions(days_ahead=1)
     world = World(stores, inside, *(await begin(stores, "shard-1")))
+    await store_cast(world)
+    return world
+
+
+async def populate_postgres(stores: Stores, inside: Inside) -> PostgresWorld:
+    """The same on PostgreSQL."""
+    world = PostgresWorld(stores, inside, *(await begin(stores, "shard-1")))
+    await store_cast(world)
+    return world
+
+
+async def store_cast(world: World) -> None:
+    stores = world.stores
+    await stores.upkeep.ensure_partitions(days_ahead=1)
     for workspace_id in (HARBOUR, ISLAND):
         await world.put_workspace(workspace_id)
         await stores.registry.put_provider(connection("steady", workspace_id))
@@ -211,10 +262,9 @@ async def populate(stores: Stores, inside: Inside) -> World:
     assert await stores.registry.put_devices(ISLAND, [world.draft("bus-1")]) == [
         Stored(created=True)
     ]
-    return world
 
 
-async def begin(stores: Stores, shard_id: str, ttl_seconds: float = 15) -> SessionStart:
+async def begin(stores: ContractStores, shard_id: str, ttl_seconds: float = 15) -> SessionStart:
     start = await stores.sessions.begin_session(shard_id, ttl_seconds=ttl_seconds)
     assert start is not None
     return start

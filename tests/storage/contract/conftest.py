@@ -1,4 +1,7 @@
-"""Every test of this folder that asks for `world` runs twice: on the twin and on PostgreSQL."""
+"""Tests of this folder that ask for `world` run twice: on the twin and on PostgreSQL.
+
+Files whose ports PostgreSQL alone has override `place`, and ask for a `PostgresWorld`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.queries import sql
 from storage.unit_steps import Statement
-from tests.conftest import Stores, make_postgres_stores
-from tests.storage.contract.cast import TickingClock, populate
+from tests.conftest import make_postgres_stores
+from tests.storage.contract.cast import SessionRow, TickingClock, populate, populate_postgres
 from tests.storage.holding import holding
 
 if TYPE_CHECKING:
@@ -38,11 +41,11 @@ async def world(place: str | None) -> AsyncIterator[World]:
     if place is None:
         clock = TickingClock()
         store = MemoryStore(clock, days_ahead=None)
-        yield await populate(make_twin_stores(store), InsideTwin(store, clock))
+        yield await populate(store, InsideTwin(store, clock))
         return
     async with open_bridge():
         database = Database(place)
-        yield await populate(make_postgres_stores(database), InsidePostgres(database))
+        yield await populate_postgres(make_postgres_stores(database), InsidePostgres(database))
         await database.aclose()
 
 
@@ -53,19 +56,6 @@ LOCKED = {
     "connection_state": "workspace_id = $1 AND provider_id = $2 FOR UPDATE",
     "poll_cycles": "workspace_id = $1 AND cycle_id = $2 FOR UPDATE",
 }
-
-
-def make_twin_stores(store: MemoryStore) -> Stores:
-    telling = (store.registry, store.reads, store.keys)
-    return Stores(
-        store.ingest,
-        store.sessions,
-        store.cycles,
-        store.upkeep,
-        *telling,
-        store.leases,
-        store.notices,
-    )
 
 
 class InsideTwin:
@@ -82,6 +72,14 @@ class InsideTwin:
     async def quarantined(self) -> list[tuple[Any, ...]]:
         rows = sorted(self._tables.quarantine.items(), key=lambda item: item[0][1])
         return [(row.device_id, row.reason, row.sample) for _, row in rows]
+
+    async def session_row(self, shard_id: str) -> SessionRow:
+        session = self._tables.sessions.get((shard_id,))
+        heartbeat = self._tables.heartbeats.get((shard_id,))
+        assert session is not None
+        assert heartbeat is not None
+        beat = (heartbeat.beat_at, heartbeat.expires_at, heartbeat.draining)
+        return SessionRow(session.state, session.ended_at, *beat)
 
     async def ask(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
         engine = self._store._engine
@@ -115,6 +113,14 @@ class InsidePostgres:
         return await self._fetch(
             "SELECT device_id, reason, sample FROM quarantine ORDER BY quarantine_id"
         )
+
+    async def session_row(self, shard_id: str) -> SessionRow:
+        (row,) = await self._fetch(
+            "SELECT s.state, s.ended_at, h.beat_at, h.expires_at, h.draining"
+            " FROM sessions s JOIN heartbeats h USING (shard_id) WHERE shard_id = $1",
+            shard_id,
+        )
+        return SessionRow._make(row)
 
     async def ask(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
         return await self._fetch(sql(statement), *args, readonly=False)

@@ -31,7 +31,7 @@ async def take(world: World, session: SessionRef | None = None) -> CycleStart | 
 async def test_a_started_cycle_is_running_under_its_session(world: World) -> None:
     start = await world.start(slot())
     assert start[:3] == (True, slot(), cycle_id(slot()))
-    cycle = await world.stores.reads.get_cycle(HARBOUR, start.cycle_id)
+    cycle = await world.cycle(start.cycle_id)
     assert cycle is not None
     assert (cycle.outcome, cycle.shard_id, cycle.trace_id, cycle.summary) == (
         "running",
@@ -109,7 +109,7 @@ async def test_exactly_the_running_cycles_are_abandoned(world: World) -> None:
     assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == 2
     assert sorted(await world.outcomes()) == ["abandoned", "abandoned", "completed", "requested"]
     assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == 0
-    cycle = await world.stores.reads.get_cycle(HARBOUR, orphan.cycle_id)
+    cycle = await world.cycle(orphan.cycle_id)
     assert cycle is not None
     assert cycle.ended_at is not None
 
@@ -125,7 +125,7 @@ async def test_a_missed_slot_is_recorded_once_and_a_tried_one_is_not(world: Worl
     for _ in range(2):
         await world.stores.cycles.record_missed(world.session, HARBOUR, slots)
     assert await world.outcomes() == ["missed", "running", "missed"]
-    missed = await world.stores.reads.get_cycle(HARBOUR, cycle_id(slot()))
+    missed = await world.cycle(cycle_id(slot()))
     assert missed is not None
     assert (missed.key, missed.trace_id, missed.started_at) == (slot(), missed.cycle_id, None)
 

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ports.reads import HealthPage
-    from tests.storage.contract.cast import World
+    from tests.storage.contract.cast import PostgresWorld
+
+
+@pytest.fixture
+def place(dsn: str) -> str:
+    """The twin does not have these ports."""
+    return dsn
+
 
 HEALTHY, DELAYED, STALE = State.HEALTHY, State.DELAYED, State.STALE
 NO_DATA, AWAITING = State.CONFIGURED_NO_DATA, State.AWAITING_FIRST_DATA
@@ -40,7 +47,7 @@ def counted(**states: int) -> dict[State, int]:
     return dict.fromkeys(State, 0) | {State[name]: number for name, number in states.items()}
 
 
-async def hear(world: World, **minutes: float) -> None:
+async def hear(world: PostgresWorld, **minutes: float) -> None:
     """Commit updates of harbour devices, so many minutes ago. `bus_1` is bus-1."""
     heard = {name.replace("_", "-"): world.ago(minutes=ago) for name, ago in minutes.items()}
     outcomes = await world.send(
@@ -49,7 +56,7 @@ async def hear(world: World, **minutes: float) -> None:
     assert outcomes == ["accepted"] * len(heard)
 
 
-async def test_every_active_device_is_counted_in_exactly_one_state(world: World) -> None:
+async def test_every_active_device_is_counted_in_exactly_one_state(world: PostgresWorld) -> None:
     await hear(world, bus_1=3, bus_2=9, tram_1=22)
     page = await world.health(HARBOUR, ISLAND)
     # The ferry's connection promises one record an hour, so two hours of silence are not late.
@@ -69,7 +76,7 @@ async def test_every_active_device_is_counted_in_exactly_one_state(world: World)
     ],
 )
 async def test_the_boundaries_of_freshness_are_exact(
-    world: World, age: timedelta, state: State
+    world: PostgresWorld, age: timedelta, state: State
 ) -> None:
     await world.send(world.update("bus-1", world.now - age, soc_percent=50.0))
     page = await world.health(HARBOUR, states=frozenset({state}))
@@ -77,7 +84,9 @@ async def test_the_boundaries_of_freshness_are_exact(
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(3600, AWAITING), (3601, NO_DATA)])
-async def test_the_boundary_of_grace_is_exact(world: World, seconds: int, state: State) -> None:
+async def test_the_boundary_of_grace_is_exact(
+    world: PostgresWorld, seconds: int, state: State
+) -> None:
     draft = world.draft("bus-8", activated_at=world.ago(seconds=seconds))
     await world.stores.registry.put_devices(HARBOUR, [draft])
     page = await world.health(HARBOUR, states=frozenset({state}))
@@ -96,7 +105,7 @@ async def test_the_boundary_of_grace_is_exact(world: World, seconds: int, state:
     ],
 )
 async def test_thresholds_come_from_the_nearest_place_that_sets_them(
-    world: World, of_device: float | None, of_connection: dict[str, Any], state: State
+    world: PostgresWorld, of_device: float | None, of_connection: dict[str, Any], state: State
 ) -> None:
     await hear(world, tram_1=22)
     await world.stores.registry.put_provider(connection("liar", **of_connection))
@@ -106,14 +115,14 @@ async def test_thresholds_come_from_the_nearest_place_that_sets_them(
     assert (HARBOUR, "tram-1") in devices(page)
 
 
-async def test_a_filter_narrows_the_rows_and_not_the_counts(world: World) -> None:
+async def test_a_filter_narrows_the_rows_and_not_the_counts(world: PostgresWorld) -> None:
     await hear(world, bus_1=3, bus_2=22)
     page = await world.health(HARBOUR, states=frozenset({STALE, NO_DATA}))
     assert devices(page) == [(HARBOUR, "bus-2"), (HARBOUR, "tram-1")]
     assert sum(page.counts.values()) == 4
 
 
-async def test_the_worklist_is_silent_longest_first_across_workspaces(world: World) -> None:
+async def test_the_worklist_is_silent_longest_first_across_workspaces(world: PostgresWorld) -> None:
     await hear(world, bus_1=30, bus_2=40)
     late = world.draft("bus-9", activated_at=world.ago(minutes=35))
     await world.stores.registry.put_devices(ISLAND, [late])
@@ -129,7 +138,7 @@ async def test_the_worklist_is_silent_longest_first_across_workspaces(world: Wor
 
 
 @pytest.mark.parametrize("order", ["device", "silence"])
-async def test_pages_follow_on_without_gap_or_overlap(world: World, order: Any) -> None:
+async def test_pages_follow_on_without_gap_or_overlap(world: PostgresWorld, order: Any) -> None:
     await hear(world, bus_1=30, bus_2=30, tram_1=30)
     whole = await world.health(order=order)
     found: list[tuple[str, str]] = []
@@ -143,13 +152,15 @@ async def test_pages_follow_on_without_gap_or_overlap(world: World, order: Any) 
     assert len(found) == 5
 
 
-async def test_beyond_the_last_page_the_counts_still_stand(world: World) -> None:
+async def test_beyond_the_last_page_the_counts_still_stand(world: PostgresWorld) -> None:
     page = await world.health(after=WorklistPosition(world.now, "zoo", "zebra"))
     assert page.rows == []
     assert page.counts == counted(CONFIGURED_NO_DATA=4, AWAITING_FIRST_DATA=1)
 
 
-async def test_what_is_inactive_or_retired_or_not_allowed_is_not_there(world: World) -> None:
+async def test_what_is_inactive_or_retired_or_not_allowed_is_not_there(
+    world: PostgresWorld,
+) -> None:
     await world.put_workspace(ISLAND, active=False)
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     everywhere, nowhere = await world.health(), await world.health("nowhere")
@@ -158,17 +169,17 @@ async def test_what_is_inactive_or_retired_or_not_allowed_is_not_there(world: Wo
     assert devices(await world.health(ISLAND)) == []
 
 
-async def test_a_key_for_no_workspace_sees_nothing(world: World) -> None:
+async def test_a_key_for_no_workspace_sees_nothing(world: PostgresWorld) -> None:
     page = await world.stores.reads.load_health(frozenset(), HealthQuery())
     assert (page.rows, page.counts) == ([], counted())
 
 
-async def test_without_a_pinned_instant_the_databases_time_holds(world: World) -> None:
+async def test_without_a_pinned_instant_the_databases_time_holds(world: PostgresWorld) -> None:
     page = await world.health(now=None)
     assert timedelta(0) < page.evaluated_at - world.now < timedelta(minutes=5)
 
 
-async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) -> None:
+async def test_a_row_brings_everything_that_its_verdict_may_use(world: PostgresWorld) -> None:
     await world.stores.sessions.beat(
         world.session, ttl_seconds=15, statistics=VitalSigns(oldest_waiting_seconds=0.5)
     )
@@ -207,7 +218,7 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: World) ->
 
 
 async def test_deferred_submissions_count_for_their_own_workspace_only(
-    world: World,
+    world: PostgresWorld,
 ) -> None:
     """One shard has two workspaces. A row of the harbour has been locked for two minutes."""
     vital_signs = VitalSigns(oldest_waiting_seconds=0.5, deferred_seconds={HARBOUR: 120.25})
@@ -221,7 +232,7 @@ async def test_deferred_submissions_count_for_their_own_workspace_only(
 
 
 async def test_the_owner_is_told_by_the_lease_not_by_the_newest_cycle(
-    world: World,
+    world: PostgresWorld,
 ) -> None:
     """A completed slot is not repeated, so a new owner may run no cycle for a whole interval."""
     leases, former = world.stores.leases, world.session
@@ -239,6 +250,6 @@ async def test_the_owner_is_told_by_the_lease_not_by_the_newest_cycle(
     assert owned.owner_expires_at > world.now
 
 
-async def test_a_workspace_that_nobody_collected_has_no_collector(world: World) -> None:
+async def test_a_workspace_that_nobody_collected_has_no_collector(world: PostgresWorld) -> None:
     await world.stores.cycles.record_missed(world.session, HARBOUR, [slot().slot_start_at])
     assert (await world.health(HARBOUR)).rows[0].collector == CollectorRecord()

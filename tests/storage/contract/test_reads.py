@@ -5,15 +5,25 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import orjson
+import pytest
+
 from domain.model import CycleTrigger
+from ports.ownership import VitalSigns
 from ports.reads import EventPosition
 from tests.storage.contract.cast import HARBOUR, ISLAND, slot
 
 if TYPE_CHECKING:
-    from tests.storage.contract.cast import World
+    from tests.storage.contract.cast import PostgresWorld
 
 
-async def test_snapshots_are_in_device_order_and_of_active_devices(world: World) -> None:
+@pytest.fixture
+def place(dsn: str) -> str:
+    """The twin does not have these ports."""
+    return dsn
+
+
+async def test_snapshots_are_in_device_order_and_of_active_devices(world: PostgresWorld) -> None:
     await world.stores.registry.retire_device(HARBOUR, "bus-2")
     listed = world.stores.reads.list_snapshots
     read_at, rows = await listed(HARBOUR, after=None, limit=10)
@@ -24,13 +34,13 @@ async def test_snapshots_are_in_device_order_and_of_active_devices(world: World)
     assert timedelta(0) < read_at - world.now < timedelta(minutes=5)
 
 
-async def test_a_retired_device_still_has_its_snapshot(world: World) -> None:
+async def test_a_retired_device_still_has_its_snapshot(world: PostgresWorld) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     assert await world.values("bus-1") == {"soc_percent": 50.0}
 
 
-async def test_what_does_not_exist_is_none(world: World) -> None:
+async def test_what_does_not_exist_is_none(world: PostgresWorld) -> None:
     reads, registry = world.stores.reads, world.stores.registry
     assert await reads.get_snapshot(ISLAND, "bus-2") is None
     assert await reads.get_cycle(HARBOUR, "no-such-cycle") is None
@@ -40,7 +50,7 @@ async def test_what_does_not_exist_is_none(world: World) -> None:
     assert await reads.list_events(HARBOUR, "bus-77", before=None, limit=10) == []
 
 
-async def test_values_come_back_as_they_were_sent(world: World) -> None:
+async def test_values_come_back_as_they_were_sent(world: PostgresWorld) -> None:
     sent = {"soc_percent": 50, "odometer_km": 123456.789, "charging": True, "power_kw": -1e-7}
     await world.send(world.update("bus-1", world.ago(minutes=3), **sent))
     values = await world.values("bus-1")
@@ -48,7 +58,7 @@ async def test_values_come_back_as_they_were_sent(world: World) -> None:
     assert values["charging"] is True
 
 
-async def test_events_are_newest_first_and_page_by_time_and_sequence(world: World) -> None:
+async def test_events_are_newest_first_and_page_by_time_and_sequence(world: PostgresWorld) -> None:
     for minute in range(9, 4, -1):
         await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=50.0))
         await world.send(world.update("bus-2", world.ago(minutes=minute), soc_percent=50.0))
@@ -66,7 +76,7 @@ async def test_events_are_newest_first_and_page_by_time_and_sequence(world: Worl
 
 
 async def test_event_pages_are_complete_after_the_clock_was_set_back(
-    world: World,
+    world: PostgresWorld,
 ) -> None:
     for minute in (99, 98):
         await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=50.0))
@@ -81,7 +91,7 @@ async def test_event_pages_are_complete_after_the_clock_was_set_back(
     assert seen == [2, 1, 4, 3]
 
 
-async def test_cycles_are_newest_slot_first_and_page_by_their_key(world: World) -> None:
+async def test_cycles_are_newest_slot_first_and_page_by_their_key(world: PostgresWorld) -> None:
     keys = [
         slot(1),
         slot(0, attempt=2),
@@ -97,7 +107,7 @@ async def test_cycles_are_newest_slot_first_and_page_by_their_key(world: World) 
     assert await cycles(ISLAND, before=None, limit=10) == []
 
 
-async def test_rejections_are_newest_first_and_can_be_told_by_reason(world: World) -> None:
+async def test_rejections_are_newest_first_and_can_be_told_by_reason(world: PostgresWorld) -> None:
     at = world.ago(minutes=3)
     lie = world.update("tram-1", at, vehicle_id="v-other", soc_percent=50.0)
     for update in (lie, lie._replace(device_id="tram-7"), lie):
@@ -111,3 +121,31 @@ async def test_rejections_are_newest_first_and_can_be_told_by_reason(world: Worl
         oldest,
     ]
     assert await listed(ISLAND, before=None, reason=None, limit=10) == []
+
+
+async def test_a_cycle_is_found_by_its_id_as_it_is_listed(world: PostgresWorld) -> None:
+    start = await world.start(slot())
+    (listed,) = await world.stores.reads.list_cycles(HARBOUR, before=None, limit=10)
+    assert await world.stores.reads.get_cycle(HARBOUR, start.cycle_id) == listed
+
+
+async def test_shards_are_listed_with_vital_signs_the_liveliest_first(world: PostgresWorld) -> None:
+    await world.begin("shard-0", ttl_seconds=5)
+    vital_signs = VitalSigns(oldest_waiting_seconds=0.5)
+    await world.stores.sessions.beat(world.session, ttl_seconds=60, statistics=vital_signs)
+    shards = await world.stores.reads.load_shards()
+    assert [(shard["shard_id"], shard["state"], shard["statistics"]) for shard in shards] == [
+        ("shard-1", "live", orjson.loads(orjson.dumps(vital_signs))),
+        ("shard-0", "live", {}),
+    ]
+    vital = {
+        "statistics",
+        "last_unit",
+        "started_at",
+        "ended_at",
+        "beat_at",
+        "expires_at",
+        "draining",
+    }
+    assert set(shards[0]) == {"shard_id", "epoch", "state", *vital}
+    assert str(shards[0]["beat_at"]).endswith("Z")

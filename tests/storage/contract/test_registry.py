@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 
 from domain.model import Policy, PolicyOverride
 from domain.registry import Conflict, NotFound, Stored
@@ -15,7 +14,14 @@ from tests.storage.contract.cast import HARBOUR, ISLAND, connection
 
 if TYPE_CHECKING:
     from domain.model import Workspace
-    from tests.storage.contract.cast import World
+    from tests.storage.contract.cast import PostgresWorld
+
+
+@pytest.fixture
+def place(dsn: str) -> str:
+    """The twin does not have these ports."""
+    return dsn
+
 
 SAME, NEW = Stored(created=False), Stored(created=True)
 
@@ -23,101 +29,19 @@ SAME, NEW = Stored(created=False), Stored(created=True)
 # --- Workspaces
 
 
-async def test_new_workspaces_take_the_lowest_free_ordinals_in_turn(world: World) -> None:
-    assert await world.put_workspace("aerodrome") == NEW
-    assert await ordinals(world) == {HARBOUR: 0, ISLAND: 1, "aerodrome": 2}
-
-
-async def test_each_interval_has_a_series_of_its_own(world: World) -> None:
-    await world.put_workspace("quick-1", poll_interval_seconds=60)
-    await world.put_workspace("quick-2", poll_interval_seconds=60)
-    await world.put_workspace("aerodrome")
-    assert await ordinals(world) == {
-        HARBOUR: 0,
-        ISLAND: 1,
-        "aerodrome": 2,
-        "quick-1": 0,
-        "quick-2": 1,
-    }
-
-
-async def test_deactivation_frees_an_ordinal_and_the_lowest_is_taken(
-    world: World,
-) -> None:
-    for name in ("a", "b", "c"):
-        await world.put_workspace(name)
-    for name in ("b", HARBOUR):
-        await world.put_workspace(name, active=False)
-    assert await ordinals(world) == {HARBOUR: None, ISLAND: 1, "a": 2, "b": None, "c": 4}
-    await world.put_workspace("new")
-    await world.put_workspace(HARBOUR)
-    await world.put_workspace("b")
-    assert await ordinals(world) == {"new": 0, ISLAND: 1, "a": 2, HARBOUR: 3, "c": 4, "b": 5}
-
-
-async def test_a_workspace_put_inactive_has_no_ordinal_until_activated(world: World) -> None:
-    await world.put_workspace("resting", active=False, poll_interval_seconds=60)
-    await world.put_workspace("resting", active=False, poll_interval_seconds=300)
-    assert (await ordinals(world))["resting"] is None
-    await world.put_workspace("resting")
-    assert (await ordinals(world))["resting"] == 2
-
-
-async def test_another_interval_moves_a_workspace_to_another_series(world: World) -> None:
-    for number in range(3):
-        await world.put_workspace(f"quick-{number}", poll_interval_seconds=60)
-    await world.put_workspace("quick-1", poll_interval_seconds=300)
-    await world.put_workspace(ISLAND, poll_interval_seconds=60)
-    assert await ordinals(world) == {
-        HARBOUR: 0,
-        ISLAND: 1,
-        "quick-0": 0,
-        "quick-1": 2,
-        "quick-2": 2,
-    }
-
-
-async def test_a_workspace_says_since_when_it_has_its_ordinal(world: World) -> None:
-    first = await get(world, ISLAND)
-    assert first.scheduled_since is not None
-    await world.put_workspace(ISLAND, name="Another name")
-    assert (await get(world, ISLAND)).scheduled_since == first.scheduled_since
-    await world.put_workspace(ISLAND, active=False)
-    assert (await get(world, ISLAND)).scheduled_since is None
-    await world.put_workspace(ISLAND)
-    second = await get(world, ISLAND)
-    assert second.scheduled_since is not None
-    assert second.scheduled_since > first.scheduled_since
-
-
-async def test_activations_at_once_take_an_ordinal_each(world: World) -> None:
-    names = [f"fleet-{number}" for number in range(8)]
-    for name in names[::2]:
-        await world.put_workspace(name, active=False)
-    async with trio.open_nursery() as nursery:
-        for name in names:  # creates and activates in turn
-            nursery.start_soon(world.put_workspace, name)
-    assert sorted((await ordinals(world)).values()) == list(range(10))
-
-
-async def ordinals(world: World) -> dict[str, Any]:
-    stored = await world.stores.registry.list_workspaces(workspaces=None, after=None, limit=100)
-    return {workspace.workspace_id: workspace.ordinal for workspace in stored}
-
-
-async def get(world: World, workspace_id: str) -> Workspace:
+async def get(world: PostgresWorld, workspace_id: str) -> Workspace:
     workspace = await world.stores.registry.get_workspace(workspace_id)
     assert workspace is not None
     return workspace
 
 
-async def test_the_same_workspace_again_changes_nothing(world: World) -> None:
+async def test_the_same_workspace_again_changes_nothing(world: PostgresWorld) -> None:
     before = await world.stores.registry.get_workspace(HARBOUR)
     assert await world.put_workspace(HARBOUR) == SAME
     assert await world.stores.registry.get_workspace(HARBOUR) == before
 
 
-async def test_a_changed_workspace_keeps_its_ordinal_and_tells_actors(world: World) -> None:
+async def test_a_changed_workspace_keeps_its_ordinal_and_tells_actors(world: PostgresWorld) -> None:
     before = await get(world, ISLAND)
     assert await world.put_workspace(ISLAND, policy=Policy(grace_seconds=60.0)) == SAME
     wanted = replace(
@@ -136,7 +60,7 @@ async def test_a_changed_workspace_keeps_its_ordinal_and_tells_actors(world: Wor
     ],
 )
 async def test_a_workspace_that_the_tables_would_refuse_is_a_conflict(
-    world: World, changes: dict[str, Any], field: str
+    world: PostgresWorld, changes: dict[str, Any], field: str
 ) -> None:
     refusal = await world.put_workspace("aerodrome", **changes)
     assert isinstance(refusal, Conflict)
@@ -145,7 +69,7 @@ async def test_a_workspace_that_the_tables_would_refuse_is_a_conflict(
 
 
 async def test_a_list_of_workspaces_has_the_visible_ones_after_a_place(
-    world: World,
+    world: PostgresWorld,
 ) -> None:
     await world.put_workspace("Zoo")
     registry = world.stores.registry
@@ -165,7 +89,7 @@ async def test_a_list_of_workspaces_has_the_visible_ones_after_a_place(
 # --- Provider connections
 
 
-async def test_a_provider_connection_comes_back_as_it_was_put(world: World) -> None:
+async def test_a_provider_connection_comes_back_as_it_was_put(world: PostgresWorld) -> None:
     wanted = replace(
         connection(
             "fresh",
@@ -180,7 +104,7 @@ async def test_a_provider_connection_comes_back_as_it_was_put(world: World) -> N
     assert await world.stores.registry.get_provider(HARBOUR, "fresh") == wanted
 
 
-async def test_only_a_different_connection_is_a_change(world: World) -> None:
+async def test_only_a_different_connection_is_a_change(world: PostgresWorld) -> None:
     before = await world.config_version()
     assert await world.stores.registry.put_provider(connection("steady")) == SAME
     assert await world.config_version() == before
@@ -188,7 +112,7 @@ async def test_only_a_different_connection_is_a_change(world: World) -> None:
     assert await world.config_version() == before + 1
 
 
-async def test_a_connection_needs_a_workspace_and_sensible_thresholds(world: World) -> None:
+async def test_a_connection_needs_a_workspace_and_sensible_thresholds(world: PostgresWorld) -> None:
     registry = world.stores.registry
     assert await registry.put_provider(connection("steady", "nowhere")) == NotFound("workspace")
     refusal = await registry.put_provider(connection("fresh", expected_update_seconds=0.0))
@@ -200,7 +124,7 @@ async def test_a_connection_needs_a_workspace_and_sensible_thresholds(world: Wor
 # --- Devices
 
 
-async def test_devices_are_stored_all_or_none(world: World) -> None:
+async def test_devices_are_stored_all_or_none(world: PostgresWorld) -> None:
     before = await world.config_version()
     drafts = [
         world.draft("bus-8"),
@@ -214,13 +138,13 @@ async def test_devices_are_stored_all_or_none(world: World) -> None:
     assert await world.config_version() == before
 
 
-async def test_devices_of_an_unknown_workspace_are_not_found(world: World) -> None:
+async def test_devices_of_an_unknown_workspace_are_not_found(world: PostgresWorld) -> None:
     assert await world.stores.registry.put_devices("nowhere", [world.draft("bus-8")]) == NotFound(
         "workspace"
     )
 
 
-async def test_the_same_devices_again_change_nothing(world: World) -> None:
+async def test_the_same_devices_again_change_nothing(world: PostgresWorld) -> None:
     before, version = (
         await world.stores.registry.get_device(HARBOUR, "bus-1"),
         await world.config_version(),
@@ -231,14 +155,14 @@ async def test_the_same_devices_again_change_nothing(world: World) -> None:
     assert await world.config_version() == version
 
 
-async def test_a_device_without_an_activation_time_is_active_from_now(world: World) -> None:
+async def test_a_device_without_an_activation_time_is_active_from_now(world: PostgresWorld) -> None:
     await world.stores.registry.put_devices(HARBOUR, [world.draft("bus-8", activated_at=None)])
     device = await world.stores.registry.get_device(HARBOUR, "bus-8")
     assert device is not None
     assert timedelta(0) < device.activated_at - world.now < timedelta(minutes=5)
 
 
-async def test_an_external_id_has_one_active_device_of_a_connection(world: World) -> None:
+async def test_an_external_id_has_one_active_device_of_a_connection(world: PostgresWorld) -> None:
     (refusal,) = await put(world, world.draft("bus-8", external_id="x-bus-1"))
     assert isinstance(refusal, Conflict)
     assert refusal.field == "external_id"
@@ -248,14 +172,14 @@ async def test_an_external_id_has_one_active_device_of_a_connection(world: World
     ]
 
 
-async def test_two_devices_of_one_command_cannot_share_an_external_id(world: World) -> None:
+async def test_two_devices_of_one_command_cannot_share_an_external_id(world: PostgresWorld) -> None:
     answers = await put(
         world, world.draft("bus-8", external_id="x"), world.draft("bus-9", external_id="x")
     )
     assert [type(answer) for answer in answers] == [Stored, Conflict]
 
 
-async def test_retiring_or_renaming_a_device_frees_its_external_id(world: World) -> None:
+async def test_retiring_or_renaming_a_device_frees_its_external_id(world: PostgresWorld) -> None:
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     assert await put(world, world.draft("bus-8", external_id="x-bus-1")) == [NEW]
     assert await put(world, world.draft("bus-2", external_id="x-other")) == [SAME]
@@ -265,7 +189,7 @@ async def test_retiring_or_renaming_a_device_frees_its_external_id(world: World)
 
 
 async def test_a_taken_external_id_stays_if_its_former_device_returns(
-    world: World,
+    world: PostgresWorld,
 ) -> None:
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     assert await put(world, world.draft("bus-8", external_id="x-bus-1")) == [NEW]
@@ -279,7 +203,7 @@ async def test_a_taken_external_id_stays_if_its_former_device_returns(
     assert isinstance(refusal, Conflict)
 
 
-async def test_retiring_again_keeps_the_first_instant(world: World) -> None:
+async def test_retiring_again_keeps_the_first_instant(world: PostgresWorld) -> None:
     first = await world.stores.registry.retire_device(HARBOUR, "bus-1")
     version = await world.config_version()
     assert not isinstance(first, NotFound)
@@ -290,7 +214,7 @@ async def test_retiring_again_keeps_the_first_instant(world: World) -> None:
 
 
 async def test_a_retired_device_put_again_is_active_and_versions_go_on(
-    world: World,
+    world: PostgresWorld,
 ) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
@@ -303,7 +227,7 @@ async def test_a_retired_device_put_again_is_active_and_versions_go_on(
     assert (await world.snapshot("bus-1")).version == 2
 
 
-async def test_a_list_of_devices_is_in_key_order_without_retired_ones(world: World) -> None:
+async def test_a_list_of_devices_is_in_key_order_without_retired_ones(world: PostgresWorld) -> None:
     await put(world, world.draft("Bus-1"), world.draft("bus-10"))
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     listed = world.stores.registry.list_devices
@@ -316,7 +240,7 @@ async def test_a_list_of_devices_is_in_key_order_without_retired_ones(world: Wor
 # --- Run now
 
 
-async def test_a_request_that_still_waits_is_answered_again(world: World) -> None:
+async def test_a_request_that_still_waits_is_answered_again(world: PostgresWorld) -> None:
     registry = world.stores.registry
     before = await world.config_version()
     first = await registry.request_cycle(HARBOUR, "trace-a")
@@ -332,9 +256,9 @@ async def test_a_request_that_still_waits_is_answered_again(world: World) -> Non
     )
 
 
-async def test_a_run_of_an_unknown_workspace_is_not_found(world: World) -> None:
+async def test_a_run_of_an_unknown_workspace_is_not_found(world: PostgresWorld) -> None:
     assert await world.stores.registry.request_cycle("nowhere", "trace-a") == NotFound("workspace")
 
 
-async def put(world: World, *drafts: Any) -> Any:
+async def put(world: PostgresWorld, *drafts: Any) -> Any:
     return await world.stores.registry.put_devices(HARBOUR, drafts)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import orjson
 import pytest
 
-from domain.model import CursorAdvance, SessionRef
+from domain.model import CursorAdvance, Policy, SessionRef, Workspace
 from ports.ownership import VitalSigns
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection, submission
 
@@ -74,8 +74,7 @@ async def test_draining_lasts_until_the_session_ends_and_no_longer(
     world: World,
 ) -> None:
     async def draining() -> bool:
-        (shard,) = await world.stores.reads.load_shards()
-        return bool(shard["draining"])
+        return (await world.inside.session_row("shard-1")).draining
 
     await world.stores.sessions.start_draining(world.session)
     assert await beat(world, world.session)
@@ -97,41 +96,16 @@ async def test_an_ended_session_is_over_and_its_heartbeat_with_it(world: World) 
     session = await world.begin("shard-1", ttl_seconds=3600)
     await world.stores.sessions.end_session(session)
     assert not await beat(world, session)
-    (shard,) = await world.stores.reads.load_shards()
-    assert shard["state"] == "ended"
-    expires_at = datetime.fromisoformat(shard["expires_at"])
-    assert (
-        timedelta(0)
-        <= expires_at - datetime.fromisoformat(shard["ended_at"])
-        < timedelta(minutes=5)
-    )
+    shard = await world.inside.session_row("shard-1")
+    assert shard.state == "ended"
+    assert shard.ended_at is not None
+    assert timedelta(0) <= shard.expires_at - shard.ended_at < timedelta(minutes=5)
 
 
 async def test_ending_a_session_of_former_times_changes_nothing(world: World) -> None:
     again = await world.begin("shard-1")
     await world.stores.sessions.end_session(world.session)
     assert await beat(world, again)
-
-
-async def test_shards_are_listed_with_vital_signs_the_liveliest_first(world: World) -> None:
-    await world.begin("shard-0", ttl_seconds=5)
-    await beat(world, world.session, ttl_seconds=60)
-    shards = await world.stores.reads.load_shards()
-    assert [(shard["shard_id"], shard["state"], shard["statistics"]) for shard in shards] == [
-        ("shard-1", "live", orjson.loads(orjson.dumps(VITAL_SIGNS))),
-        ("shard-0", "live", {}),
-    ]
-    vital = {
-        "statistics",
-        "last_unit",
-        "started_at",
-        "ended_at",
-        "beat_at",
-        "expires_at",
-        "draining",
-    }
-    assert set(shards[0]) == {"shard_id", "epoch", "state", *vital}
-    assert str(shards[0]["beat_at"]).endswith("Z")
 
 
 async def test_config_versions_are_those_of_all_workspaces(world: World) -> None:
@@ -149,7 +123,9 @@ async def test_a_fleet_has_its_connections_cursors_and_active_devices(
     await world.commit(submission(cursor=CursorAdvance(HARBOUR, "slow", "page-7")))
     fleet = await world.stores.sessions.load_fleet(HARBOUR)
     assert fleet is not None
-    assert fleet.workspace == await world.stores.registry.get_workspace(HARBOUR)
+    assert replace(fleet.workspace, scheduled_since=None) == Workspace(
+        *(HARBOUR, "Harbour", True, 0, 300, Policy()), await world.config_version()
+    )
     assert [(item.provider_id, item.active) for item in fleet.connections] == [
         ("liar", False),
         ("slow", True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +22,7 @@ from domain.model import (
     SessionRef,
 )
 from ports.ingest import SessionFenced, UnitPoisoned
+from storage.unit_rows import ConnectionRow
 from tests.storage.contract.cast import HARBOUR, HARBOUR_LEASE, said, slot, submission
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ def fact(kind: ConnectionFactKind, at: datetime, fault: FaultClass | None = None
 
 
 async def link(world: World) -> ConnectionRecord:
-    page = await world.health(HARBOUR, limit=1)
-    return page.rows[0].connection_record
+    """Return what is stored of the connection `steady`."""
+    (row,) = await world.inside.ask("lock_connections", [HARBOUR], ["steady"])
+    facts = ConnectionRow._make(row)._asdict()
+    fault = None if facts["fault"] is None else FaultClass(facts["fault"])
+    names = [field.name for field in fields(ConnectionRecord)]
+    return ConnectionRecord(**{**{name: facts[name] for name in names}, "fault": fault})
 
 
 # --- Beside the updates
@@ -57,7 +62,7 @@ async def test_a_cursor_moves_with_the_data_it_covers(world: World) -> None:
 async def test_a_cycle_ends_with_its_data(world: World) -> None:
     start = await world.start(slot())
     ended_at = await world.end(start, devices=4)
-    cycle = await world.stores.reads.get_cycle(HARBOUR, start.cycle_id)
+    cycle = await world.cycle(start.cycle_id)
     assert cycle is not None
     assert (cycle.outcome, cycle.ended_at, cycle.summary) == ("completed", ended_at, {"devices": 4})
 
@@ -131,8 +136,7 @@ async def test_a_confirmation_moves_forward_only_and_brings_no_news(world: World
     later, earlier = world.ago(minutes=1), world.ago(minutes=2)
     for at in (later, earlier):
         await world.commit(submission(confirmation=Confirmation(HARBOUR, ("bus-1", "bus-77"), at)))
-    facts = (await world.health(HARBOUR)).rows[0]
-    assert facts.device.device_id == "bus-1"
+    facts = await world.device_row("bus-1")
     assert (facts.last_confirmed_at, facts.version, facts.last_update_received_at) == (
         later,
         0,
@@ -182,9 +186,7 @@ async def test_a_malformed_item_is_in_the_ledger_and_its_devices_facts(
         "no time in it",
         item.sample[:4096],
     )
-    (tram,) = [
-        facts for facts in (await world.health(HARBOUR)).rows if facts.device.device_id == "tram-1"
-    ]
+    tram = await world.device_row("tram-1")
     assert tram.last_rejection_reason == "invalid"
 
 
@@ -198,9 +200,7 @@ async def test_a_bad_item_is_no_newer_than_a_good_one_beside_it(world: World) ->
         HARBOUR, before=None, reason="invalid", limit=10
     )
     assert row.device_id == "bus-1"
-    (bus,) = [
-        facts for facts in (await world.health(HARBOUR)).rows if facts.device.device_id == "bus-1"
-    ]
+    bus = await world.device_row("bus-1")
     assert (bus.last_update_received_at, bus.last_rejected_at, bus.last_rejection_reason) == (
         at,
         at,

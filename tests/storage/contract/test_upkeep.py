@@ -1,4 +1,4 @@
-"""API keys as stored, partitions ahead and retention behind."""
+"""Partitions ahead and retention behind."""
 
 from __future__ import annotations
 
@@ -7,47 +7,10 @@ from typing import TYPE_CHECKING
 
 from domain.model import ConnectionFact, ConnectionFactKind
 from ports.ingest import UnitPoisoned
-from ports.keys import KeyRecord
 from tests.storage.contract.cast import HARBOUR, slot, submission
 
 if TYPE_CHECKING:
     from tests.storage.contract.cast import World
-
-
-async def test_a_key_comes_back_as_it_was_stored(world: World) -> None:
-    record = KeyRecord(
-        "k1",
-        "Accounts",
-        b"\x00\xff",
-        frozenset({"read", "control"}),
-        frozenset({HARBOUR}),
-        world.now,
-        None,
-    )
-    await world.stores.keys.create_key(record)
-    assert await world.stores.keys.find_key("k1") == record
-    assert await world.stores.keys.find_key("k2") is None
-
-
-async def test_a_key_and_a_workspace_are_found_together(world: World) -> None:
-    record = KeyRecord("k1", "Accounts", b"hash", frozenset({"read"}), None, None, None)
-    keys, workspace = world.stores.keys, await world.stores.registry.get_workspace(HARBOUR)
-    await keys.create_key(record)
-    assert workspace is not None
-    assert await keys.find_access("k1", HARBOUR) == (record, workspace)
-    assert await keys.find_access("k2", HARBOUR) == (None, workspace)
-    assert await keys.find_access("k1", "nowhere") == (record, None)
-    assert await keys.find_access("k1", None) == (record, None)
-
-
-async def test_the_same_key_again_replaces_what_is_stored(world: World) -> None:
-    record = KeyRecord("k1", "Accounts", b"old", frozenset({"read"}), None, None, None)
-    renewed = KeyRecord(
-        "k1", "Books", b"new", frozenset({"ingest"}), frozenset({HARBOUR}), world.now, world.now
-    )
-    for each in (record, renewed):
-        await world.stores.keys.create_key(each)
-    assert await world.stores.keys.find_key("k1") == renewed
 
 
 async def test_partitions_are_made_once_ahead_and_without_a_gap(world: World) -> None:

@@ -1,0 +1,91 @@
+"""The stores that PostgreSQL and the twin both have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from domain.model import Device, Policy, ProviderConnection
+    from domain.registry import Answer, DeviceDraft, NotFound
+    from ports.cycles import CycleStore
+    from ports.ingest import IngestStore
+    from ports.ownership import LeaseStore, Notices, SessionStore
+    from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
+    from ports.upkeep import UpkeepStore
+
+
+class Fleets(Protocol):
+    """The part of ports.registry.Registry that makes and changes fleets."""
+
+    async def put_workspace(
+        self,
+        workspace_id: str,
+        *,
+        name: str,
+        active: bool,
+        poll_interval_seconds: int,
+        policy: Policy,
+    ) -> Answer: ...
+
+    async def put_provider(self, connection: ProviderConnection) -> Answer: ...
+
+    async def put_devices(
+        self, workspace_id: str, drafts: Sequence[DeviceDraft]
+    ) -> Sequence[Answer] | NotFound: ...
+
+    async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound: ...
+
+    async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound: ...
+
+
+class Views(Protocol):
+    """The part of ports.reads.Reads that shows what units and cycles have written."""
+
+    async def get_snapshot(
+        self, workspace_id: str, device_id: str
+    ) -> tuple[datetime, SnapshotRow] | None: ...
+
+    async def list_events(
+        self, workspace_id: str, device_id: str, *, before: None, limit: int
+    ) -> list[EventRow]: ...
+
+    async def list_cycles(
+        self, workspace_id: str, *, before: None, limit: int
+    ) -> list[CycleRow]: ...
+
+    async def list_rejections(
+        self, workspace_id: str, *, before: None, reason: str | None, limit: int
+    ) -> list[RejectionRow]: ...
+
+    async def check_ready(self) -> int: ...
+
+
+class ContractStores(Protocol):
+    """What the actors stand on, and what fills it and shows what is stored."""
+
+    @property
+    def ingest(self) -> IngestStore: ...
+
+    @property
+    def sessions(self) -> SessionStore: ...
+
+    @property
+    def cycles(self) -> CycleStore: ...
+
+    @property
+    def upkeep(self) -> UpkeepStore: ...
+
+    @property
+    def registry(self) -> Fleets: ...
+
+    @property
+    def reads(self) -> Views: ...
+
+    @property
+    def leases(self) -> LeaseStore: ...
+
+    @property
+    def notices(self) -> Notices: ...
