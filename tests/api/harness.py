@@ -54,7 +54,7 @@ BUSES = ("bus-1", "bus-2", "bus-3")
 
 @dataclass
 class Answer:
-    """One response. `json` is its body, whatever kind of JSON it is."""
+    """One response. `json` is its body as JSON."""
 
     status: int
     headers: Mapping[str, str]
@@ -66,7 +66,7 @@ class Answer:
 
     @property
     def problem(self) -> str:
-        """The slug of the problem's type."""
+        """Return the slug of the problem's type."""
         assert self.headers["content-type"] == "application/problem+json"
         return str(self.json["type"].removeprefix("urn:lastheard:problem:"))
 
@@ -77,7 +77,7 @@ class Answer:
 
 @dataclass
 class Nudged:
-    """How often the API said that something changed."""
+    """A count of the changes that the API reported."""
 
     times: int = 0
 
@@ -86,7 +86,7 @@ class Nudged:
 
 
 class Harness:
-    """The service's HTTP side and what it stands on. `tokens` are the API keys by name."""
+    """The API, its stores, its ingest actor and its clock. `tokens` has the keys' tokens by name."""
 
     def __init__(
         self, stores: Stores, clock: DatabaseClock, session: SessionRef, credentials: Path
@@ -142,13 +142,13 @@ class Harness:
         return Answer(response.status_code, dict(response.headers), bytes(body))
 
     async def get(self, path: str, **rest: Any) -> Any:
-        """The JSON of a GET that succeeds."""
+        """Return the JSON of a GET, which must succeed."""
         answer = await self.ask("GET", path, **rest)
         assert answer.status == 200, answer.body
         return answer.json
 
     async def walk(self, path: str, **rest: Any) -> list[Any]:
-        """All pages of a list."""
+        """Return all pages of a list."""
         pages = [await self.get(path, **rest)]
         while pages[-1]["next_cursor"] is not None:
             sign = "&" if "?" in path else "?"
@@ -167,7 +167,7 @@ class Harness:
         self.clock.let_pass(seconds)
 
     async def report(self, device_id: str, *, workspace: str = "north", **signals: Any) -> Answer:
-        """The device sends now; `observed_at` may say that it saw the values earlier."""
+        """Send readings of the device now. `observed_at` may be earlier."""
         observed_at = signals.pop("observed_at", self.clock.now())
         readings = [
             {"signal": name, "value": value, "observed_at": observed_at.isoformat()}
@@ -256,5 +256,5 @@ def instant(text: str) -> datetime:
 
 
 def later(seconds: float) -> datetime:
-    """So many seconds after the harness was opened."""
+    """Return the instant so many seconds after the test's time began."""
     return START + timedelta(seconds=seconds)

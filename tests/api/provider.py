@@ -1,4 +1,4 @@
-"""A provider type for tests: it never connects, and reads messages of one line, `vid label value time`."""
+"""A provider type for tests. It never connects; a message is lines of `vid label value time`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SpokenSettings(BaseModel):
 
 
 class SpokenProvider:
-    """Streams and polls, as far as configuration is concerned."""
+    """A type that may be configured to stream and to poll."""
 
     provider_type: str = "spoken"
     transports: frozenset[Literal["poll", "stream"]] = frozenset({"poll", "stream"})

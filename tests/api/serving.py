@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 5.0  # how long a test waits for what must happen, on a busy 
 
 @dataclass
 class Served:
-    """A running server: where it listens, what it counted, what its handlers met."""
+    """A running server: its port, its counters, and events of its handlers."""
 
     port: int = 0
     traffic: HttpTraffic = field(default_factory=HttpTraffic)
@@ -47,7 +47,7 @@ class Served:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
     async def exchange(self, *pieces: bytes) -> bytes:
-        """Send, then read until the server closes."""
+        """Send the pieces, then read until the server closes."""
         stream = await self.connect()
         async with stream:
             for piece in pieces:

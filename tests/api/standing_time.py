@@ -1,6 +1,6 @@
 """A PostgreSQL in which time stands still until a test moves it.
 
-`freeze` adds a schema with its own `clock_timestamp()` and `now()`. Connections of `FrozenDatabase`
+`FREEZE` adds a schema with its own `clock_timestamp()` and `now()`. Connections of `FrozenDatabase`
 have it before pg_catalog in their search path, so the SQL of storage/ finds these functions. They
 return a setting of the session, which each call makes from the test's clock.
 """

@@ -1,4 +1,4 @@
-"""Every operation, asked by whom it is not for: no key, a key without the scope, a key for other workspaces."""
+"""Every operation without a key, without its scope, and with a key for other workspaces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AT = START.isoformat()
 
 
 class Case(NamedTuple):
-    """How to ask one operation so that it succeeds. {w} is the workspace."""
+    """A request to one operation that succeeds. {w} is the workspace."""
 
     name: str
     method: str
@@ -112,7 +112,7 @@ async def test_without_a_key_it_is_401(harness: Harness, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", EVERY)
-async def test_without_the_scope_it_is_403_naming_it_and_no_other_scope_stands_in(
+async def test_without_its_scope_an_operation_is_403_naming_the_scope(
     harness: Harness, case: Case
 ) -> None:
     for scope in {"read", "ingest", "control", "admin"} - {case.scope}:
@@ -128,7 +128,7 @@ async def test_with_the_scope_it_answers(harness: Harness, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", OF_A_WORKSPACE)
-async def test_a_workspace_outside_the_key_is_answered_like_one_that_does_not_exist(
+async def test_a_workspace_outside_the_key_is_answered_like_none(
     harness: Harness, case: Case
 ) -> None:
     foreign, absent = (
@@ -140,7 +140,7 @@ async def test_a_workspace_outside_the_key_is_answered_like_one_that_does_not_ex
     assert (await case.ask(harness, "north", "north")).status == case.status
 
 
-async def test_a_limited_key_can_make_only_the_workspaces_that_it_lists(harness: Harness) -> None:
+async def test_a_limited_key_makes_only_the_workspaces_it_lists(harness: Harness) -> None:
     assert (
         await harness.ask("PUT", "/workspaces/south", key="north", json={"name": "Mine"})
     ).status == 404
@@ -162,7 +162,7 @@ async def test_a_cycle_of_a_foreign_workspace_is_404(harness: Harness) -> None:
     assert (await harness.ask("GET", path, key=None)).status == 401
 
 
-async def test_a_limited_key_sees_its_own_rows_of_lists_across_workspaces_and_no_runtime(
+async def test_a_limited_key_sees_its_own_rows_of_lists_and_no_runtime(
     harness: Harness,
 ) -> None:
     harness.let_pass(3601)
@@ -198,7 +198,7 @@ async def test_what_is_no_known_key_is_401(harness: Harness, header: str) -> Non
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-async def test_a_key_stops_at_the_next_request_after_it_expired_or_was_revoked(
+async def test_a_key_stops_with_the_request_after_its_end(
     harness: Harness,
 ) -> None:
     await harness.add_key("brief", ["read"], None, expires_at=START + timedelta(seconds=60))
@@ -225,7 +225,7 @@ async def test_a_malformed_id_is_answered_like_what_does_not_exist(
     assert await _registered(harness) == before
 
 
-async def test_an_unknown_path_is_a_404_problem_and_a_wrong_method_a_405(harness: Harness) -> None:
+async def test_an_unknown_path_is_404_and_a_wrong_method_405(harness: Harness) -> None:
     assert (await harness.ask("GET", "/nothing", key=None)).problem == "not-found"
     assert (await harness.ask("DELETE", "/workspaces/north")).problem == "method-not-allowed"
 
@@ -237,12 +237,12 @@ async def _registered(harness: Harness) -> list[Any]:
 
 
 def _with_each_id_replaced(path: str, value: str) -> list[str]:
-    """The path once for each id in it, with `value` in its place."""
+    """Return the path once for each id in it, with `value` in place of that id."""
     return [path.replace(name, value) for name in ("{w}", "bus-1", "live") if name in path]
 
 
 def _comparable(answer: Answer, workspace: str) -> tuple[Any, ...]:
-    """All of an answer but what names the request itself."""
+    """Return all of an answer except for the ids of the request."""
     document = {name: value for name, value in answer.json.items() if name != "trace_id"}
     headers = {
         name: value

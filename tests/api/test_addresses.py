@@ -1,4 +1,4 @@
-"""A forwarding header is believed as far as trusted proxies wrote it, and from nobody else."""
+"""Of a forwarding header only what trusted proxies wrote is believed."""
 
 from __future__ import annotations
 

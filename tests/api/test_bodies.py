@@ -1,4 +1,4 @@
-"""A request is judged whole, and told where it is wrong; an answer never says a time without its zone."""
+"""Every fault of a body is told with its field; every instant in an answer has a zone."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.lists(st.integers(0, 3) | st.text("a/~", max_size=2), max_size=5))
-def test_a_pointer_leads_into_the_document_or_to_what_is_missing_in_an_object(
+def test_a_pointer_names_the_wrong_field_or_the_missing_one(
     document: Any, loc: list[str | int]
 ) -> None:
     steps = [
@@ -193,7 +193,7 @@ def test_a_pointer_leads_into_the_document_or_to_what_is_missing_in_an_object(
         document = document[int(step)] if isinstance(document, list) else document[step]
 
 
-async def test_a_query_becomes_its_model_and_repeated_parameters_a_list() -> None:
+async def test_a_query_becomes_its_model_with_repeats_as_a_list() -> None:
     assert await get("state=stale&state=delayed&limit=7&since=2026-03-01T12:00:00Z") == (
         200,
         {"state": ["stale", "delayed"], "limit": 7, "since": "2026-03-01T12:00:00Z"},
@@ -254,7 +254,8 @@ async def test_a_refused_body_is_told_which_fields_are_invalid() -> None:
     assert one["detail"] == "1 field is invalid: /readings."
     _, many = await post('{"readings": [{}, {}], "kind": "stream"}')
     assert many["detail"] == (
-        "7 fields are invalid: /readings/0/signal, /readings/0/value, /readings/0/observed_at and 4 more."
+        "7 fields are invalid: /readings/0/signal, /readings/0/value, /readings/0/observed_at"
+        " and 4 more."
     )
     assert len(many["errors"]) == 7
 

@@ -1,4 +1,4 @@
-"""Rates hold for every name, in a bounded amount of memory, and forgetting a bucket never gains its name anything."""
+"""Rates hold for every name in bounded memory; a name gains nothing when its bucket is dropped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_names_have_buckets_of_their_own() -> None:
     assert [taken(buckets, name, 100.0, 20) for name in "ab"] == [10, 10]
 
 
-def test_a_flood_of_names_shares_one_bucket_and_pushes_out_no_empty_one() -> None:
+def test_a_flood_of_names_shares_one_bucket_and_drops_none() -> None:
     buckets = RateBuckets(10, max_buckets=5)
     assert taken(buckets, "known", 100.0, 20) == 10
     flood = sum(taken(buckets, f"n{number}", 100.0, 10) for number in range(1000))

@@ -1,4 +1,4 @@
-"""Which connection goes when there is no room for a new one."""
+"""The order in which connections are closed to make room for a new one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.traffic import HttpTraffic
 
 @dataclass
 class Scene:
-    """A table whose connections only say that they were closed."""
+    """A table of connections that only record their closing."""
 
     max_connections: int = 4
     max_per_address: int = 100
@@ -34,7 +34,7 @@ class Scene:
         return entry
 
     def serve(self, entry: ConnectionEntry | None, *, key: bool) -> None:
-        """A request comes in and is answered."""
+        """Let a request come in and be answered."""
         self.begin(entry, key=key)
         assert entry is not None
         self.table.end_request(entry, self.now)
@@ -68,7 +68,7 @@ def test_the_one_that_waits_longest_for_a_head_goes_first() -> None:
     assert (scene.traffic.connections_evicted, scene.traffic.connections_open) == (2, 4)
 
 
-def test_one_that_has_shown_a_good_key_goes_after_all_that_wait_without() -> None:
+def test_connections_with_a_good_key_are_closed_last() -> None:
     scene = Scene()
     scene.serve(scene.connect("known"), key=True)
     for number in range(10):

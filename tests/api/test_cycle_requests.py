@@ -147,10 +147,10 @@ async def test_a_request_that_is_not_understood_runs_nothing(
     assert await cycles(harness) == []
 
 
-async def test_fr_002_a_thousand_requests_at_one_instant_start_within_the_bound(
+async def test_fr_002_a_thousand_requests_start_within_the_bound(
     harness: Harness,
 ) -> None:
-    """Each workspace once, and a third of them every minute."""
+    """Each workspace is asked for once. A third of them has an interval of a minute."""
     intervals = {f"fleet-{number}": 60 if number % 3 == 0 else 300 for number in range(1_000)}
     for name, interval in intervals.items():
         await put_workspace(harness, name, interval)

@@ -1,4 +1,4 @@
-"""The import: all or none, every error at its place, JSON and CSV by the same rules."""
+"""The import stores all devices or none, names each error's place, and treats CSV like JSON."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ async def test_no_device_is_called_import(harness: Harness) -> None:
 
 async def test_a_csv_with_a_header_is_imported(harness: Harness) -> None:
     text = (
-        "\ufeffvehicle_name, device_id,provider_id,external_id,vehicle_id,grace_seconds,activated_at\r\n"
+        "\ufeffvehicle_name, device_id,provider_id,external_id,vehicle_id,grace_seconds,"
+        "activated_at\r\n"
         '"Bus 7, north",d-7,live,vid-7,v-7,90,2026-05-01T13:00:00+02:00\r\n'
         "\r\n"
         "Bus 8,d-8,live,vid-8,v-8,,\r\n"
@@ -201,7 +202,7 @@ async def test_another_media_type_is_told_both_that_are_taken(harness: Harness) 
     assert (answer.status, answer.headers["accept"]) == (415, "application/json, text/csv")
 
 
-async def test_an_import_has_a_larger_bound_than_other_bodies_and_still_one(
+async def test_an_import_has_a_bound_larger_than_other_bodies(
     harness: Harness,
 ) -> None:
     answer = await _import_csv(harness, HEADER + "x" * (MAX_IMPORT_BYTES - len(HEADER) + 1))

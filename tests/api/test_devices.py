@@ -1,4 +1,4 @@
-"""Devices: configured, changed, retired, activated anew."""
+"""Devices are configured, changed, retired and activated anew."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_its_grace_may_have_begun_before(harness: Harness) -> None:
     assert made.json["activated_at"] == "2026-05-01T11:00:00Z"
 
 
-async def test_it_cannot_begin_in_the_future_beyond_what_clocks_differ_by(harness: Harness) -> None:
+async def test_a_device_cannot_begin_further_ahead_than_clocks_differ(harness: Harness) -> None:
     path = "/workspaces/north/devices/bus-7"
     refused = await harness.ask("PUT", path, json={**BODY, "activated_at": later(301).isoformat()})
     assert (refused.status, refused.problem, refused.pointers) == (
@@ -60,7 +60,7 @@ async def test_it_cannot_begin_in_the_future_beyond_what_clocks_differ_by(harnes
     ).status == 201
 
 
-async def test_a_retired_device_keeps_its_first_instant_and_is_listed_on_request_only(
+async def test_a_retired_device_is_listed_on_request_with_its_instant(
     harness: Harness,
 ) -> None:
     first = await harness.ask("DELETE", "/workspaces/north/devices/bus-2")

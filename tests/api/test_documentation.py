@@ -1,4 +1,4 @@
-"""The description of the whole API: valid, complete, and true of what is answered."""
+"""The description of the whole API is valid, complete and true of the answers."""
 
 from __future__ import annotations
 

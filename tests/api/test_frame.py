@@ -54,9 +54,7 @@ async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large() -> None:
     assert status_of(answer) == 413
 
 
-async def test_a_client_that_sends_all_of_a_large_body_before_it_reads_still_gets_its_refusal() -> (
-    None
-):
+async def test_a_client_that_reads_after_a_large_body_gets_its_refusal() -> None:
     async with served() as http:
         answer = await http.exchange(post(4_000_000, b"x" * 4_000_000))
     assert status_of(answer) == 413
@@ -80,7 +78,7 @@ async def test_a_body_that_trickles_in_is_a_408() -> None:
     assert b"urn:lastheard:problem:request-timeout" in answer
 
 
-async def test_a_handler_over_its_deadline_is_cancelled_and_answers_503() -> None:
+async def test_a_handler_over_its_deadline_is_cancelled_with_503() -> None:
     async with served(frame=FrameLimits(request_deadline_seconds=0.1)) as http:
         answer = await http.exchange(GET_SLOW.replace(b"Host", b"Connection: close\r\nHost"))
         assert http.slow_cancelled.is_set()
@@ -120,7 +118,7 @@ async def test_a_place_in_flight_is_free_again_after_each_kind_of_end() -> None:
         assert http.traffic.responses == {"2xx": 1, "4xx": 1, "5xx": 1}
 
 
-async def test_over_h2_a_body_too_large_costs_its_stream_and_not_the_connection() -> None:
+async def test_over_h2_a_body_too_large_costs_only_its_stream() -> None:
     async with served(frame=SMALL) as http, await http.connect() as stream:
         client = H2Connection()
         client.initiate_connection()
@@ -140,7 +138,7 @@ async def test_over_h2_a_body_too_large_costs_its_stream_and_not_the_connection(
 
 
 async def _status_over_h2(client: H2Connection, stream: trio.SocketStream) -> str:
-    """The status of the next response, once it has come whole."""
+    """Return the status of the next response, after all of it has arrived."""
     status = ""
     with trio.fail_after(PATIENCE_SECONDS):
         while True:
@@ -165,7 +163,7 @@ async def test_an_unfit_trace_id_is_replaced_by_one_of_ours() -> None:
         assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-Id"])
 
 
-async def test_a_request_logs_its_own_ids_and_none_of_whoever_started_its_task() -> None:
+async def test_a_request_logs_its_own_ids_and_none_of_its_tasks_parent() -> None:
     client = make_app(Served()).test_client()
     with structlog.contextvars.bound_contextvars(trace_id="another", cycle_id="c-1"):
         response = await client.get("/context", headers={"X-Request-Id": "t-1"})

@@ -1,4 +1,4 @@
-"""A right key has a rate and places of its own; everybody else shares little and is refused cheaply."""
+"""A right key has its own rate and places; all others share few, and a refusal costs little."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Door:
         return await self.gate.admit(scope)
 
     async def ask(self, token: str | None, **rest: Any) -> int:
-        """The status of the refusal; 200 for a request that got a place, and gave it back."""
+        """Return the status of the refusal, or 200 if the request got a place and gave it back."""
         try:
             self.gate.leave(await self.admit(token, **rest), 200)
         except Problem as refusal:
@@ -105,7 +105,7 @@ async def door() -> Door:
     return door
 
 
-async def test_a_wrong_key_is_looked_up_once_and_then_refused_from_memory(
+async def test_a_wrong_key_is_looked_up_once_then_refused_from_memory(
     door: Door, autojump_clock: MockClock
 ) -> None:
     assert [await door.ask(WRONG) for _ in range(4)] == [401] * 4
@@ -211,7 +211,7 @@ async def test_a_key_made_after_its_refusal_is_admitted_within_seconds(
     assert await door.ask(token) == 200
 
 
-async def test_a_right_key_is_looked_up_once_however_many_requests_begin_with_it(
+async def test_many_first_requests_of_a_right_key_share_its_look_up(
     door: Door, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
@@ -220,7 +220,7 @@ async def test_a_right_key_is_looked_up_once_however_many_requests_begin_with_it
     assert door.keys.asked.total() <= 2  # as many as are looked up at once
 
 
-async def test_unknown_keys_of_one_address_do_not_keep_anothers_first_request_waiting(
+async def test_unknown_keys_of_one_address_do_not_delay_another(
     door: Door, autojump_clock: MockClock
 ) -> None:
     order = []
@@ -237,7 +237,7 @@ async def test_unknown_keys_of_one_address_do_not_keep_anothers_first_request_wa
     assert order.index("known") < 20
 
 
-async def test_while_the_database_hangs_unknown_keys_are_503_and_known_ones_get_their_place(
+async def test_while_the_database_hangs_only_unknown_keys_are_503(
     door: Door, autojump_clock: MockClock
 ) -> None:
     assert await door.ask(door.tokens["read"]) == 200

@@ -1,4 +1,4 @@
-"""The health report (FR-005): acceptance behaviours 5 to 8 of the specification at the HTTP border."""
+"""The health report (FR-005) over HTTP: acceptance behaviours 5 to 8 of the specification."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_acceptance_6_a_device_with_history_by_its_age(
         (65 * MINUTE, "configured-no-data", "never_reported"),
     ],
 )
-async def test_acceptance_6_and_8_a_device_without_history_by_its_grace_to_the_second(
+async def test_acceptance_6_and_8_a_device_without_history_by_grace(
     harness: Harness, configured_for_seconds: float, state: str, reason: str
 ) -> None:
     harness.let_pass(configured_for_seconds)
@@ -64,7 +64,7 @@ async def test_acceptance_6_and_8_a_device_without_history_by_its_grace_to_the_s
     assert item["last_update_received_at"] is None
 
 
-async def test_acceptance_5_every_reader_sees_the_same_values_and_times(harness: Harness) -> None:
+async def test_acceptance_5_every_reader_sees_equal_values_and_times(harness: Harness) -> None:
     await harness.report("bus-1", soc_percent=61.5)
     one = await harness.get("/workspaces/north/snapshots/bus-1")
     listed = (await harness.get("/workspaces/north/snapshots"))["items"][0]
@@ -112,7 +112,7 @@ async def test_pages_are_judged_at_the_instant_of_the_first(harness: Harness) ->
     assert second["next_cursor"] is None
 
 
-async def test_a_cursor_is_refused_by_another_list_and_by_other_filters(harness: Harness) -> None:
+async def test_another_list_and_other_filters_refuse_a_cursor(harness: Harness) -> None:
     cursor = (await harness.get("/workspaces/north/health?limit=2"))["next_cursor"]
     for path in ("/workspaces/south/health", "/workspaces/north/health?state=stale", "/worklist"):
         answer = await harness.ask("GET", f"{path}{'&' if '?' in path else '?'}cursor={cursor}")
@@ -123,7 +123,7 @@ async def test_a_cursor_is_refused_by_another_list_and_by_other_filters(harness:
         )
 
 
-async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet_stale(
+async def test_a_record_an_hour_does_not_turn_the_fleet_stale(
     harness: Harness,
 ) -> None:
     await harness.stores.registry.put_devices(
@@ -149,7 +149,7 @@ async def test_a_provider_that_promises_a_record_an_hour_does_not_turn_its_fleet
     }
 
 
-async def test_a_device_that_still_sends_its_position_is_healthy_and_its_old_soc_is_named(
+async def test_a_device_that_sends_is_healthy_and_its_old_soc_is_named(
     harness: Harness,
 ) -> None:
     await harness.report("bus-1", soc_percent=12.0, observed_at=START - timedelta(hours=7))
@@ -175,7 +175,7 @@ async def test_a_device_that_still_sends_its_position_is_healthy_and_its_old_soc
     }
 
 
-async def test_a_failure_of_a_whole_workspace_is_said_once_with_who_is_affected(
+async def test_an_outage_of_a_workspace_is_one_issue_with_its_devices(
     harness: Harness,
 ) -> None:
     for bus in BUSES:
@@ -214,7 +214,7 @@ async def test_a_retired_device_is_not_reported(harness: Harness) -> None:
 
 
 async def _fail_calls(harness: Harness, fault: FaultClass) -> None:
-    """Our cycle ran, the stream is open, and the provider refused the call."""
+    """Record a cycle that ran, a stream that is open, and a call that the provider refused."""
     await harness.run_cycle()
     opened = ConnectionFact("north", "live", ConnectionFactKind.STREAM_OPENED, harness.clock.now())
     failed = opened._replace(kind=ConnectionFactKind.CALL_FAILED, fault=fault, detail="refused")

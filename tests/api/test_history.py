@@ -1,4 +1,4 @@
-"""What was collected, accepted and refused, as it is read back: snapshots, events, cycles, rejections."""
+"""Snapshots, events, cycles and rejections as the API shows them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_snapshots_are_listed_in_pages_with_ages_at_one_instant(harness: H
     assert {item["values"]["soc_percent"]["age_seconds"] for item in items} == {30.0}
 
 
-async def test_snapshots_are_shown_however_many_connections_the_workspace_has(
+async def test_snapshots_are_shown_with_any_number_of_connections(
     harness: Harness,
 ) -> None:
     live = await harness.stores.registry.get_provider("north", "live")
@@ -88,7 +88,7 @@ async def test_events_are_read_newest_first_in_pages(harness: Harness) -> None:
     }
 
 
-async def test_pages_of_events_go_on_where_they_were_after_the_clock_was_set_back(
+async def test_pages_of_events_survive_a_clock_that_is_set_back(
     harness: Harness,
 ) -> None:
     start = harness.clock.now()
@@ -107,7 +107,7 @@ async def test_pages_of_events_go_on_where_they_were_after_the_clock_was_set_bac
     assert [page["items"][0]["sequence"] for page in pages] == [2, 1, 4, 3]
 
 
-async def test_run_now_is_202_with_the_cycle_and_asking_again_does_not_double_it(
+async def test_run_now_is_202_and_asking_again_gives_the_same_cycle(
     harness: Harness,
 ) -> None:
     now = {"when": "now"}
@@ -138,7 +138,7 @@ async def test_cycles_are_read_newest_first_in_pages(harness: Harness) -> None:
     assert cycles[0]["shard_id"] == "shard-1"
 
 
-async def test_acceptance_4_an_unresolved_identity_is_refused_and_visible_with_a_sample(
+async def test_acceptance_4_an_unresolved_identity_is_refused_visibly(
     harness: Harness,
 ) -> None:
     await harness.report("bus-1", soc_percent=50.0)

@@ -1,4 +1,4 @@
-"""`POST /ingest`: one result per item after commit, and what is said when there is none."""
+"""`POST /ingest` answers with one result an item after the commit, or with the reason for none."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_every_item_has_its_result_in_order(harness: Harness) -> None:
     assert results[7]["device_id"] == "bus-2"
 
 
-async def test_a_bad_item_gets_its_own_result_and_the_ledger_while_the_rest_is_ingested(
+async def test_a_bad_item_goes_to_the_ledger_and_the_rest_is_ingested(
     harness: Harness,
 ) -> None:
     naive = [{"signal": "soc_percent", "value": 80, "observed_at": "2026-05-01T12:00:00"}]
@@ -133,7 +133,7 @@ async def test_a_bad_reading_costs_only_itself(harness: Harness, bad: Any, point
     assert (await harness.get("/workspaces/north/rejections"))["items"] == []
 
 
-async def test_readings_dropped_at_the_door_and_by_acceptance_are_named_together(
+async def test_all_dropped_readings_are_named_whoever_dropped_them(
     harness: Harness,
 ) -> None:
     far = {"signal": "odometer_km", "value": -5, "observed_at": START.isoformat()}
@@ -152,7 +152,7 @@ async def test_readings_dropped_at_the_door_and_by_acceptance_are_named_together
     ].count("bus-1") == 1
 
 
-async def test_an_item_that_has_more_wrong_than_readings_is_refused_whole(harness: Harness) -> None:
+async def test_an_item_with_a_fault_beside_readings_is_refused_whole(harness: Harness) -> None:
     good = {"signal": "soc_percent", "value": 50, "observed_at": START.isoformat()}
     readings = [good, good | {"value": None}]
     nameless, unknown_member = await _send(
@@ -166,7 +166,7 @@ async def test_an_item_that_has_more_wrong_than_readings_is_refused_whole(harnes
     }
 
 
-async def test_a_device_whose_items_are_all_malformed_is_one_whose_updates_are_rejected(
+async def test_a_device_with_only_malformed_items_has_rejected_updates(
     harness: Harness,
 ) -> None:
     harness.let_pass(10)
@@ -254,7 +254,7 @@ async def test_a_body_over_a_mebibyte_is_413_and_other_media_415(harness: Harnes
     assert (form.status, form.problem) == (415, "unsupported-media-type")
 
 
-async def test_an_unseen_workspace_is_answered_like_an_unknown_device_and_nothing_reaches_it(
+async def test_an_unseen_workspace_is_like_none_and_gets_nothing(
     harness: Harness,
 ) -> None:
     foreign, absent, bad = await _send(
@@ -278,7 +278,7 @@ async def test_age_uses_our_receipt_and_not_the_clients(harness: Harness) -> Non
     assert instant(snapshot["last_update_received_at"]) == START + timedelta(seconds=30)
 
 
-async def test_the_trace_of_an_item_or_else_of_the_request_reaches_the_event(
+async def test_an_event_has_the_trace_of_its_item_or_of_the_request(
     harness: Harness,
 ) -> None:
     updates = {"updates": [_update(trace_id="mine-7"), _update("bus-2")]}
@@ -291,7 +291,7 @@ async def test_the_trace_of_an_item_or_else_of_the_request_reaches_the_event(
 
 
 class _Refusing:
-    """An ingest that takes nothing, or takes and gives up."""
+    """An ingest that refuses submissions, or takes them and gives no verdict."""
 
     def __init__(self, refusal: Exception | None) -> None:
         self._refusal = refusal
@@ -311,7 +311,7 @@ class _Refusing:
         (None, "outcome-unknown", "1"),
     ],
 )
-async def test_what_was_not_taken_or_was_given_up_is_503_with_retry_after(
+async def test_updates_without_a_verdict_are_503_with_retry_after(
     harness: Harness, refusal: Exception | None, problem: str, retry_after: str
 ) -> None:
     harness.client = create_app(harness.make_services(ingest=_Refusing(refusal))).test_client()
@@ -323,7 +323,7 @@ async def test_what_was_not_taken_or_was_given_up_is_503_with_retry_after(
     )
 
 
-async def test_an_answer_that_cannot_be_waited_for_is_outcome_unknown_and_a_retry_is_safe(
+async def test_a_late_verdict_is_outcome_unknown_and_a_retry_is_safe(
     harness: Harness, mock_clock: MockClock
 ) -> None:
     """The clock moves by jumps alone, because one that jumps by itself outruns the database."""

@@ -1,4 +1,4 @@
-"""Issues and the worklist (FR-007): who to call about, silent longest first, as JSON and as CSV."""
+"""Issues and the worklist (FR-007), the longest silent device first, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def _read_csv(harness: Harness, path: str, **rest: Any) -> list[dict[str, 
     return list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
 
 
-async def test_acceptance_7_stale_and_configured_no_data_with_reason_and_recency(
+async def test_acceptance_7_issues_have_their_reason_and_recency(
     harness: Harness,
 ) -> None:
     await harness.report("bus-2", soc_percent=80.0)
@@ -55,7 +55,7 @@ async def test_acceptance_7_stale_and_configured_no_data_with_reason_and_recency
     ]
 
 
-async def test_acceptance_7_without_issues_the_shape_is_the_same_and_empty(
+async def test_acceptance_7_without_issues_the_list_is_empty(
     harness: Harness,
 ) -> None:
     for bus in BUSES:
@@ -81,7 +81,7 @@ async def test_acceptance_7_without_issues_the_shape_is_the_same_and_empty(
     assert len(full["items"]) == 3
 
 
-async def test_acceptance_8_the_first_request_after_the_grace_has_the_device_and_when_it_ended(
+async def test_acceptance_8_a_device_is_an_issue_once_its_grace_ended(
     harness: Harness,
 ) -> None:
     harness.let_pass(HOUR)
@@ -93,7 +93,7 @@ async def test_acceptance_8_the_first_request_after_the_grace_has_the_device_and
     assert instant(items[0]["grace_exceeded_at"]) == START + timedelta(seconds=HOUR)
 
 
-async def test_the_worklist_is_sorted_silent_longest_first_across_workspaces(
+async def test_the_worklist_begins_with_the_longest_silent_of_all(
     harness: Harness,
 ) -> None:
     harness.let_pass(10)
@@ -114,7 +114,7 @@ async def test_the_worklist_is_sorted_silent_longest_first_across_workspaces(
     assert items[0]["workspace_name"] == "North"
 
 
-async def test_worklist_pages_show_every_issue_once_at_one_instant_while_time_passes(
+async def test_worklist_pages_show_each_issue_once_as_of_one_instant(
     harness: Harness,
 ) -> None:
     harness.let_pass(HOUR + 1)

@@ -1,4 +1,4 @@
-"""What a key is, and when it opens the door."""
+"""The form of a key, and the conditions under which it is accepted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.keys import Token, hash_secret, mint_key, parse_token, why_refused
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def test_a_minted_token_is_recognised_and_only_the_hash_of_its_secret_is_kept() -> None:
+def test_of_a_minted_token_only_the_hash_of_its_secret_is_kept() -> None:
     record, text = mint_key("depot reader", ["read"], ["north"], None)
     token = parse_token(text)
     assert token is not None
@@ -36,7 +36,7 @@ def test_two_keys_share_nothing() -> None:
         (["read"], [], "no workspace"),
     ],
 )
-def test_a_key_that_would_open_nothing_or_the_unknown_is_not_minted(
+def test_a_key_for_nothing_or_for_the_unknown_is_not_minted(
     scopes: list[str], workspaces: list[str] | None, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
@@ -71,7 +71,7 @@ def test_a_key_is_refused_from_the_instant_it_expires() -> None:
     assert why_refused(record, token, NOW) == "The key has expired."
 
 
-def test_someone_without_the_secret_cannot_tell_a_revoked_key_from_none() -> None:
+def test_without_the_secret_a_revoked_key_looks_like_none() -> None:
     record, text = mint_key("x", ["read"], None, None)
     revoked = record._replace(revoked_at=NOW)
     token = parse_token(text)

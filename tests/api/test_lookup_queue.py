@@ -1,4 +1,4 @@
-"""Turns to look a key up: few at once, address by address, and the longest queue is cut."""
+"""Few keys are looked up at once, addresses take turns, and the longest queue is cut."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Scene:
-    """A queue in which each turn takes a second; `order` is in which order turns ended, `refused` who had none."""
+    """A queue in which each turn takes a second.
+
+    `order` has the names in the order in which their turns ended, `refused` those that got no turn.
+    """
 
     def __init__(self, **limits: float) -> None:
         chosen: dict[str, Any] = {"at_once": 1, "waiting": 100, "seconds": 60, **limits}
@@ -61,7 +64,7 @@ async def test_of_one_address_the_request_that_came_first_is_next(
     assert order == [0, 1, 2, 3]
 
 
-async def test_a_request_cancelled_as_it_gives_way_leaves_the_others_theirs(
+async def test_a_request_cancelled_while_giving_way_costs_no_other(
     autojump_clock: MockClock,
 ) -> None:
     scene = Scene(waiting=2)

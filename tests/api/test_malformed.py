@@ -1,4 +1,4 @@
-"""Bytes that are not what a protocol asks for cost their sender the connection, and nobody else anything."""
+"""Malformed bytes cost their sender the connection, and nobody else anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pattern for resources, on a small example: declared once, served and described."""
+"""A small resource, declared once, is served and described."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NoteQuery(PageQuery):
 
 
 def declare_notes(operations: Operations) -> None:
-    """A resource: handlers close over what they need, and are declared where they stand."""
+    """Declare a resource. Its handlers are closures over what they need."""
 
     @operations.declare(
         "GET", "/notes/{device_id}", scope="read", query=NoteQuery, response=NotePage, tag="notes"
@@ -78,7 +78,10 @@ def make_operations() -> Operations:
 
 
 def make_app() -> QuartTrio:
-    """With a stand-in for authentication: what it decides comes from the matched operation, and defaults to no."""
+    """Make an app whose authentication is a stand-in.
+
+    Its decision comes from the operation that matched, and is no by default.
+    """
     app, operations = QuartTrio(__name__, static_folder=None), make_operations()
 
     @app.before_request
@@ -127,7 +130,7 @@ async def test_the_scope_of_the_declaration_is_what_opens_an_operation() -> None
     assert (await client.get("/nowhere")).status_code == 404
 
 
-def test_an_operation_is_described_with_its_parameters_models_and_scheme() -> None:
+def test_an_operation_is_described_whole() -> None:
     listed = describe()["paths"]["/api/notes/{device_id}"]["get"]
     assert (listed["operationId"], listed["summary"], listed["description"]) == (
         "list_notes",

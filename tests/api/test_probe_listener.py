@@ -1,4 +1,4 @@
-"""The listener for probes answers them, nothing else, and whatever the API's listener is going through."""
+"""The listener for probes answers probes only, whatever the state of the API's listener is."""
 
 from __future__ import annotations
 

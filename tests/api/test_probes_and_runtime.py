@@ -1,4 +1,4 @@
-"""Alive, ready, and what the shards are doing."""
+"""The probes, and the report on the shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _HangingDatabase:
-    """Reads of a database that takes a question and never answers."""
+    """Reads of a database that never answers a query."""
 
     def __init__(self) -> None:
         self.asked = trio.Event()
@@ -58,7 +58,7 @@ async def test_without_partitions_for_two_days_it_is_not_ready(harness: Harness)
     assert (answer.status, answer.json["checks"]["partitions"]) == (503, False)
 
 
-async def test_a_database_that_is_away_makes_it_not_ready_and_requests_503(
+async def test_while_the_database_is_away_it_is_not_ready_and_503(
     harness: Harness,
 ) -> None:
     async with aclosing(Database("postgresql://postgres@127.0.0.1:1/nobody-listens")) as away:
@@ -97,7 +97,7 @@ async def test_a_database_that_hangs_makes_it_not_ready_in_time(
     assert (answers[0].status, answers[0].json["checks"]["database"]) == (503, False)
 
 
-async def test_before_the_databases_time_is_known_requests_are_503_and_it_is_alive(
+async def test_before_the_databases_time_is_known_requests_are_503(
     harness: Harness,
 ) -> None:
     harness.client = create_app(harness.make_services(clock=_ClockUnknown())).test_client()

@@ -1,4 +1,4 @@
-"""What a client is told when its request is refused, and what it is never told."""
+"""A refusal tells its client the reason, and nothing of the service's insides."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_problem_has_the_members_of_the_rfc_and_its_extensions() -> None
     }
 
 
-async def test_retry_after_is_in_whole_seconds_rounded_up_and_never_zero() -> None:
+async def test_retry_after_is_in_whole_seconds_and_never_zero() -> None:
     for seconds, shown in ((0.0, 1), (0.2, 1), (1.0, 1), (1.01, 2)):
         _, headers, body = await answer_to(Problem(OVERLOADED, retry_after_seconds=seconds))
         assert (headers["Retry-After"], body["retry_after"]) == (str(shown), shown)
@@ -76,7 +76,7 @@ async def test_an_unknown_path_is_a_problem() -> None:
     assert (await response.get_json())["type"] == "urn:lastheard:problem:not-found"
 
 
-async def test_a_method_that_a_path_lacks_is_answered_with_those_it_has() -> None:
+async def test_a_wrong_method_is_answered_with_those_allowed() -> None:
     response = await make_client(MethodNotAllowed()).delete("/")
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
@@ -88,14 +88,14 @@ async def test_a_status_without_a_type_of_ours_is_about_blank() -> None:
     assert (status, body) == (418, {"type": "about:blank", "title": "I'm a Teapot", "status": 418})
 
 
-def test_what_an_abort_says_is_the_detail_and_the_stock_sentence_is_not() -> None:
+def test_the_text_of_an_abort_is_the_detail_unless_it_is_stock() -> None:
     with pytest.raises(HTTPException) as said:
         abort(404, "No workspace of that name.")
     assert problem_for(said.value).detail == "No workspace of that name."
     assert problem_for(NotFound()).detail is None
 
 
-async def test_a_crash_shows_an_incident_id_that_is_in_the_log_and_nothing_else() -> None:
+async def test_a_crash_shows_only_an_incident_id_that_the_log_has() -> None:
     with structlog.testing.capture_logs() as logs:
         status, _, body = await answer_to(ZeroDivisionError("password=hunter2"))
     assert status == 500
@@ -106,9 +106,7 @@ async def test_a_crash_shows_an_incident_id_that_is_in_the_log_and_nothing_else(
     assert body["instance"] == f"urn:lastheard:incident:{line['incident_id']}"
 
 
-async def test_a_value_of_ours_that_does_not_validate_is_our_crash_and_not_the_clients_fault() -> (
-    None
-):
+async def test_an_invalid_value_of_ours_is_a_crash_not_a_clients_fault() -> None:
     class Answer(BaseModel):
         age_seconds: float
 
@@ -141,7 +139,7 @@ async def test_a_problem_out_of_a_nursery_is_still_that_problem() -> None:
     assert (status, body["detail"]) == (409, "Two at once.")
 
 
-async def test_an_error_while_a_response_is_finished_is_a_crash_with_an_incident() -> None:
+async def test_an_error_while_a_response_is_finished_is_a_crash() -> None:
     app = QuartTrio(__name__)
 
     @app.get("/")

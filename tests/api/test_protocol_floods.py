@@ -1,4 +1,4 @@
-"""Frames without requests, and requests whose length two readers would judge differently, end their connection."""
+"""Floods of frames without requests, and requests of ambiguous length, end their connection."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Client:
         await self._stream.send_all(self.h2.data_to_send() + data)
 
     async def until(self, kind: type[h2.events.Event]) -> h2.events.Event:
-        """The first such event; what arrives meanwhile is acknowledged."""
+        """Return the first event of that type. Data that arrives meanwhile is acknowledged."""
         with trio.fail_after(SECONDS):
             while data := await self._stream.receive_some(65_536):
                 for event in self.h2.receive_data(data):

@@ -1,4 +1,4 @@
-"""`POST /provider-ingest`: a forwarded raw message takes the same path as one of our own."""
+"""`POST /provider-ingest` treats a forwarded message like one that a stream received."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AT = START.isoformat()
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the connection's credential names."""
+    """Set the secret that the connection's credential names."""
     monkeypatch.setenv("LASTHEARD_SECRET_NORTH", "north:opens-everything")
     return "opens-everything"
 
@@ -39,11 +39,12 @@ async def _forward(harness: Harness, message: Any, key: str = "all", **rest: Any
     return await harness.ask("POST", "/provider-ingest", json=envelope, key=key)
 
 
-async def test_acceptance_3_an_envelope_and_an_update_meet_the_same_acceptance(
+async def test_acceptance_3_envelopes_and_updates_are_accepted_alike(
     harness: Harness,
 ) -> None:
     await harness.report("bus-2", soc_percent=50.0)
-    message = f"say x-bus-1 soc_percent 80 {AT}\nx-bus-2 soc_percent 50 {AT}\nx-bus-9 soc_percent 1 {AT}\nmumble"
+    reports = [f"say x-bus-1 soc_percent 80 {AT}", f"x-bus-2 soc_percent 50 {AT}"]
+    message = "\n".join([*reports, f"x-bus-9 soc_percent 1 {AT}", "mumble"])
     answer = await _forward(harness, message)
     assert answer.status == 200
     assert [result["reason"] or result["outcome"] for result in answer.json["results"]] == [
@@ -66,7 +67,7 @@ async def test_acceptance_3_an_envelope_and_an_update_meet_the_same_acceptance(
 
 
 @pytest.mark.parametrize("message", ["bonjour", {"say": "x-bus-1"}])
-async def test_a_message_that_the_provider_does_not_know_is_refused_and_visible(
+async def test_a_message_unknown_to_its_provider_is_refused_visibly(
     harness: Harness, message: Any
 ) -> None:
     answer = await _forward(harness, message)
@@ -115,7 +116,7 @@ async def test_a_number_of_more_than_64_bits_is_no_reason_to_fall(harness: Harne
     assert item["sample"]["text"] == f'{{"say":{2**70},"é":"x"}}'
 
 
-async def test_a_message_of_more_samples_than_go_at_once_is_committed_in_parts_and_in_order(
+async def test_a_large_message_is_committed_in_parts_and_in_order(
     harness: Harness,
 ) -> None:
     lines = [f"x-bus-1 soc_percent {n % 100} {later(n - 1100).isoformat()}" for n in range(1100)]
@@ -128,7 +129,7 @@ async def test_a_message_of_more_samples_than_go_at_once_is_committed_in_parts_a
     assert [(item["reason"], item["occurrences"]) for item in items] == [("invalid", 1)]
 
 
-async def test_a_lane_that_fills_between_two_parts_does_not_deny_the_first(
+async def test_a_lane_that_fills_between_parts_does_not_deny_the_first(
     harness: Harness,
 ) -> None:
     lines = [f"x-bus-1 soc_percent 50 {later(n - 600).isoformat()}" for n in range(600)]
@@ -144,7 +145,7 @@ async def test_a_lane_that_fills_between_two_parts_does_not_deny_the_first(
 
 
 class _TakesOnePart:
-    """The ingest, until its lane is full after the first submission."""
+    """An ingest whose lane is full after the first submission."""
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
@@ -157,7 +158,7 @@ class _TakesOnePart:
         self._ingest.submit_nowait(submission)
 
 
-async def test_an_unknown_workspace_or_connection_is_404_and_a_foreign_one_too(
+async def test_unknown_and_foreign_workspaces_and_connections_are_404(
     harness: Harness,
 ) -> None:
     assert (await _forward(harness, "say", workspaceId="nowhere")).status == 404

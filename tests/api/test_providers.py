@@ -1,4 +1,4 @@
-"""Provider connections: secrets stay out, settings are the provider's to judge."""
+"""Provider connections hold no secrets, and their provider judges their settings."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_connections_are_listed_in_pages(harness: Harness) -> None:
         ({"overrides": {"grace_seconds": -1}}, ["/overrides/grace_seconds"]),
     ],
 )
-async def test_what_is_wrong_is_refused_at_its_place_and_never_repeated(
+async def test_a_wrong_value_is_refused_by_its_field_and_not_repeated(
     harness: Harness, change: dict[str, Any], pointers: list[str]
 ) -> None:
     answer = await harness.ask("PUT", "/workspaces/north/providers/second", json=BODY | change)
@@ -109,7 +109,7 @@ async def test_what_is_wrong_is_refused_at_its_place_and_never_repeated(
     assert (await harness.ask("GET", "/workspaces/north/providers/second")).status == 404
 
 
-async def test_a_forbidden_address_is_refused_with_the_setting_that_says_so(
+async def test_the_refusal_of_an_address_names_the_setting(
     harness: Harness,
 ) -> None:
     async def put(base_url: str) -> tuple[int, str]:
@@ -125,7 +125,7 @@ async def test_a_forbidden_address_is_refused_with_the_setting_that_says_so(
         assert (await put(base_url))[0] in (200, 201)
 
 
-async def test_a_reference_out_of_bounds_is_refused_with_what_may_be_named(
+async def test_the_refusal_of_a_reference_says_what_may_be_named(
     harness: Harness,
 ) -> None:
     said = set()
@@ -147,7 +147,7 @@ async def test_a_reference_out_of_bounds_is_refused_with_what_may_be_named(
         ("env:LASTHEARD_SECRET_ABSENT", "no such variable"),
     ],
 )
-async def test_a_secret_that_is_not_there_yet_is_accepted_with_a_warning(
+async def test_a_secret_that_is_missing_is_accepted_with_a_warning(
     harness: Harness, credential: str, says: str
 ) -> None:
     os.mkfifo(harness.credentials_folder / "north" / "pipe")
@@ -192,7 +192,7 @@ STAYS: tuple[dict[str, Any], ...] = (
 async def put_over(
     harness: Harness, stored: dict[str, Any] | None, key: str, sent: dict[str, Any]
 ) -> tuple[int, str]:
-    """What a key is answered for a body over what an admin stored: the status, and the pointer of what is refused."""
+    """Put the body over what an admin stored; return the status and the pointer of the refusal."""
     if stored is not None:
         assert (await harness.ask("PUT", SECOND, json=stored)).status == 201
     before = await harness.ask("GET", SECOND)
@@ -229,7 +229,7 @@ async def test_moving_a_connection_wants_its_credential_named_again(
     ("key", "credential"),
     [("all", ADMINS), ("all", OWN), ("all", None), ("north", OWN), ("north", None)],
 )
-async def test_a_connection_moves_with_a_credential_that_the_key_may_name(
+async def test_a_connection_moves_with_a_credential_of_the_key(
     harness: Harness, key: str, credential: str | None, move: dict[str, Any]
 ) -> None:
     stored = PRESENT | {"credential": ADMINS}
@@ -238,7 +238,7 @@ async def test_a_connection_moves_with_a_credential_that_the_key_may_name(
     )
 
 
-async def test_every_setting_moves_a_connection_whose_type_does_not_say_which_do(
+async def test_a_type_that_names_no_destination_moves_by_any_setting(
     harness: Harness,
 ) -> None:
     stored = PRESENT | {"provider_type": "murmured", "credential": ADMINS}
@@ -255,7 +255,7 @@ async def test_a_connection_that_stays_keeps_its_secret(
     assert await put_over(harness, stored, key, stored | change) == STORED
 
 
-async def test_a_limited_key_may_switch_a_connection_on_again_where_it_is(harness: Harness) -> None:
+async def test_a_limited_key_may_reactivate_a_connection_where_it_is(harness: Harness) -> None:
     stored = PRESENT | {"credential": ADMINS, "active": False}
     assert await put_over(harness, stored, "north", stored | {"active": True}) == STORED
     moved = stored | {"active": True, "base_url": "https://evil.example"}
@@ -286,7 +286,7 @@ async def test_a_limited_key_names_only_secrets_of_its_workspace(
 
 
 async def test_a_secret_is_not_taken_along_in_two_steps(harness: Harness) -> None:
-    """Moved without a credential first, the connection does not get the old one back."""
+    """A connection that moved without its credential does not get the old one back."""
     stored, evil = PRESENT | {"credential": ADMINS}, {"base_url": "https://evil.example"}
     assert await put_over(harness, stored, "north", stored | evil | {"credential": None}) == STORED
     assert await put_over(harness, None, "north", stored | evil) == (403, "/credential")

@@ -95,6 +95,6 @@ async def test_select_1_is_one_round_trip(counted: Counted) -> None:
 
 @pytest.mark.parametrize("path", MOST)
 async def test_a_request_makes_few_round_trips(counted: Counted, path: str) -> None:
-    """On a warm connection, with a key that the gate remembers."""
+    """The connection is warm, and the gate has the key in memory."""
     await counted.ask(path)
     assert await counted.ask(path) <= MOST[path]

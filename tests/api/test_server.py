@@ -1,4 +1,4 @@
-"""One connection's trouble, whatever it is, stays that connection's."""
+"""Trouble of one connection never reaches another."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ async def test_the_started_value_is_the_port_the_system_chose() -> None:
         assert await http.is_alive()
 
 
-async def test_an_upgrade_followed_by_stray_bytes_ends_that_connection_only() -> None:
+async def test_stray_bytes_after_an_upgrade_end_that_connection_only() -> None:
     async with served(server=ServerLimits(keep_alive_seconds=0.2)) as http:
         assert (await http.exchange(UPGRADE + b"x\r\n")).startswith(b"HTTP/1.1 400 ")
         assert await http.is_alive()
         assert http.traffic.contained_failures == 0
 
 
-async def test_a_frame_after_a_refused_upgrade_ends_that_connection_only() -> None:
+async def test_a_frame_after_a_refused_upgrade_ends_its_connection() -> None:
     async with served(server=ServerLimits(keep_alive_seconds=0.2)) as http:
         async with await http.connect() as stream:
             await stream.send_all(UPGRADE.replace(b"/ws", b"/ws-refused"))
@@ -81,7 +81,7 @@ async def _wait_for_event(
                 return
 
 
-async def test_failing_connections_are_counted_whole_and_logged_once_a_minute() -> None:
+async def test_failing_connections_are_counted_and_logged_by_minute() -> None:
     written = io.StringIO()
     configure_logging(format="json", stream=written)
     async with served(frame=FrameLimits(drain_seconds=0.01)) as http:
@@ -93,7 +93,7 @@ async def test_failing_connections_are_counted_whole_and_logged_once_a_minute() 
 
 
 async def _send_a_body_after_the_answer(http: Served) -> None:
-    """Over h2, to a stream that has ended: Hypercorn's code fails on it."""
+    """Send a body over h2 to a stream that has ended. Hypercorn's code fails on it."""
     client = H2Connection()
     client.initiate_connection()
     client.send_headers(
@@ -108,7 +108,7 @@ async def _send_a_body_after_the_answer(http: Served) -> None:
                 pass
 
 
-async def test_a_client_that_stops_reading_is_cut_off_after_the_write_deadline() -> None:
+async def test_a_client_that_stops_reading_is_cut_off_in_time() -> None:
     async with served(server=ServerLimits(write_seconds=0.2)) as http:
         async with await http.connect() as stream:
             await stream.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -129,7 +129,7 @@ async def test_a_client_that_stops_reading_does_not_hold_the_shutdown() -> None:
         assert trio.current_time() - started < 0.2 + 0.3 + 1.0  # and a second for a busy machine
 
 
-async def test_at_the_stop_a_request_in_flight_is_cancelled_after_its_grace_and_told_so() -> None:
+async def test_at_the_stop_a_request_in_flight_is_told_of_its_end() -> None:
     async with served(graceful_seconds=0.1) as http, await http.connect() as stream:
         await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
         await http.slow_started.wait()
@@ -140,7 +140,7 @@ async def test_at_the_stop_a_request_in_flight_is_cancelled_after_its_grace_and_
         assert http.slow_cancelled.is_set()
 
 
-async def test_at_the_stop_an_idle_connection_closes_without_waiting_for_the_grace() -> None:
+async def test_at_the_stop_an_idle_connection_closes_at_once() -> None:
     async with served(graceful_seconds=60.0) as http, await http.connect() as stream:
         await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")
         await stream.receive_some(4096)
@@ -155,20 +155,20 @@ async def test_a_client_that_asks_to_close_sees_the_connection_closed() -> None:
         assert answer.endswith(b'{"ok":true}')
 
 
-async def test_a_connection_that_served_a_request_is_closed_after_its_idle_time() -> None:
+async def test_a_connection_is_closed_after_its_idle_time() -> None:
     async with served(server=ServerLimits(keep_alive_seconds=0.1)) as http:
         assert (await http.exchange(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")).endswith(
             b'{"ok":true}'
         )
 
 
-async def test_a_client_that_disconnects_before_its_idle_time_frees_its_place_at_once() -> None:
+async def test_a_client_that_disconnects_frees_its_place_at_once() -> None:
     async with served(server=ServerLimits(keep_alive_seconds=60.0)) as http:
         await (await http.connect()).aclose()
         await http.wait_for_count("connections_open", 0)
 
 
-async def test_many_requests_at_once_from_a_client_that_never_reads_do_not_keep_its_place() -> None:
+async def test_many_requests_and_no_reading_do_not_keep_a_place() -> None:
     async with served() as http:
         async with await http.connect() as stream:
             await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n" * 50)
@@ -197,7 +197,7 @@ async def test_cancelling_the_server_ends_it_without_grace() -> None:
     assert http.slow_cancelled.is_set()
 
 
-async def test_headers_that_trickle_in_are_not_waited_for_beyond_the_idle_time() -> None:
+async def test_headers_that_trickle_in_have_the_idle_time_at_most() -> None:
     async with (
         served(server=ServerLimits(keep_alive_seconds=0.3)) as http,
         await http.connect() as stream,
@@ -213,7 +213,7 @@ async def _send_slowly(stream: trio.SocketStream, data: bytes) -> None:
             await trio.sleep(0.02)  # on the real clock: the pace of the sender is what is tested
 
 
-async def test_at_the_limit_the_connection_that_waits_longest_is_closed() -> None:
+async def test_at_the_limit_the_longest_waiting_connection_is_closed() -> None:
     async with served(server=ServerLimits(max_connections=2)) as http:
         first, second = await http.connect(), await http.connect()
         async with first, second:
@@ -228,7 +228,7 @@ async def test_at_the_limit_the_connection_that_waits_longest_is_closed() -> Non
 
 @pytest.mark.parametrize("rounds", range(16))
 async def test_a_connection_may_be_closed_at_any_instant(rounds: int) -> None:
-    """So many rounds of the loop after bytes have come: while it waits, reads, answers."""
+    """It is closed some rounds of the loop after bytes arrived: waiting, reading or answering."""
     async with served() as http, await http.connect() as stream:
         await http.wait_for_count("connections_open", 1)
         await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HT")
@@ -240,8 +240,8 @@ async def test_a_connection_may_be_closed_at_any_instant(rounds: int) -> None:
         assert http.traffic.contained_failures == 0
 
 
-async def test_connections_closed_in_favour_of_others_cost_nobody_else_anything() -> None:
-    """Also those that have just been accepted, and those that are reading or answering at that moment."""
+async def test_connections_closed_for_others_cost_nobody_else_anything() -> None:
+    """This holds for connections just accepted, and for those that read or answer just then."""
 
     async def ask_much(http: Served) -> None:
         with suppress(OSError, trio.BrokenResourceError):
@@ -260,7 +260,7 @@ async def test_connections_closed_in_favour_of_others_cost_nobody_else_anything(
         assert http.traffic.contained_failures == 0
 
 
-async def test_an_address_at_its_limit_is_refused_at_first_and_then_closes_its_own(
+async def test_an_address_at_its_limit_is_refused_then_closes_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with (

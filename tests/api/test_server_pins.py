@@ -1,4 +1,4 @@
-"""What api/server.py and api/connection.py take from Hypercorn is still what they were written against."""
+"""The pieces of Hypercorn that api/server.py and api/connection.py rely on have not changed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ PINNED = [
     (
         ProtocolWrapper,
         "caf949187e9b4a81",
-        "Protocol makes protocols of its own in its place, in the same order of arguments, and refuses h2c",
+        "Protocol makes protocols of its own in its place, in the same order of arguments,"
+        " and refuses h2c",
     ),
     (H11Protocol._check_protocol, "f95f6b38f43c62aa", "Http1 hides the Upgrade field from it"),
     (
@@ -89,6 +90,7 @@ def test_hypercorn_is_still_what_the_server_was_written_against(
 ) -> None:
     found = hashlib.sha256(inspect.getsource(piece).encode()).hexdigest()[:16]
     assert found == digest, (
-        f"hypercorn's {piece.__qualname__} changed. Read it beside api/server.py and api/connection.py: {advice}. "
-        f"Run tests/api/test_server.py and tests/api/test_malformed.py, then pin the new source as {found!r}."
+        f"hypercorn's {piece.__qualname__} changed. Read it beside api/server.py and"
+        f" api/connection.py: {advice}. Run tests/api/test_server.py and"
+        f" tests/api/test_malformed.py, then pin the new source as {found!r}."
     )

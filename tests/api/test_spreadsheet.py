@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet opens: no cell may become a formula."""
+"""No cell of our CSV becomes a formula in a spreadsheet."""
 
 from __future__ import annotations
 

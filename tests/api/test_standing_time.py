@@ -1,4 +1,4 @@
-"""The clock that tests of the API move: all SQL reads it, and no column's default reads another."""
+"""SQL and the defaults of columns read the clock that the test moves, and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole API behind its gate, on a real socket: what one caller does costs no other an answer."""
+"""The whole API behind its gate on a real socket: no caller costs another an answer."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_a_body_that_a_stranger_never_sends_holds_no_place(harness: Harnes
         assert await api.status("read") == 200
 
 
-async def test_wrong_keys_behind_a_proxy_count_for_the_address_that_it_forwards(
+async def test_wrong_keys_behind_a_proxy_count_for_the_clients_address(
     harness: Harness,
 ) -> None:
     async with open_api(harness, TrustedProxies([ip_network("127.0.0.1/32")])) as api:

@@ -1,4 +1,4 @@
-"""Workspaces: configured by PUT, shown as stored."""
+"""Workspaces are configured by PUT, and shown as stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tests.api.harness import Harness
 
 
-async def test_a_new_workspace_is_201_with_defaults_and_the_same_again_is_200(
+async def test_a_new_workspace_is_201_and_the_same_again_200(
     harness: Harness,
 ) -> None:
     made = await harness.ask("PUT", "/workspaces/depot", json={"name": "Depot"})

@@ -25,8 +25,6 @@ IO_BUILTINS: Final = frozenset(
     ("open", "print", "input", "breakpoint", "eval", "exec", "__import__")
 )
 MAX_TEST_NAME: Final = 60
-# Folders of tests whose names are still longer. The aim is none.
-LONG_NAMES_IN: Final = ("tests/api/",)
 CATCHES_EVERYTHING: Final = ("BaseException", "builtins.BaseException", "trio.Cancelled")
 
 
@@ -37,9 +35,6 @@ def too_long(module: Module) -> list[str]:
 
 def long_test_name(module: Module) -> list[str]:
     """Find tests, also methods of classes, whose name is too long to be read once."""
-    path = str(module.path)
-    if path.startswith(LONG_NAMES_IN):
-        return []
     return [
         f"{node.lineno}: {node.name} has {len(node.name)} characters; {MAX_TEST_NAME} are allowed"
         for node in ast.walk(module.tree)

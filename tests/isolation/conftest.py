@@ -1,4 +1,4 @@
-"""The two filled databases of tests/isolation/fleets.py, once a run."""
+"""The two filled databases of tests/isolation/fleets.py, made once a run."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@
 connections `live` and `spare`, the devices bus-1, bus-2 and the retired bus-9, equal versions, and
 cycles with equal ids. `THEIRS` has more besides: a connection, a device, a cycle and a request that
 `OURS` lacks, so that a statement that looks too far finds something. In the database *alone*,
-`THEIRS` is an empty workspace: what `OURS` answers there is what it has to answer.
+`THEIRS` is an empty workspace, so the answers about `OURS` there are the right ones.
 
-Instants are counted back from three hours ago; what is younger than an hour was written by the
+Instants are counted back from three hours ago. A younger instant than an hour was written by the
 statement under test.
 """
 
@@ -71,7 +71,7 @@ class Harness:
         return await self.stores.registry.put_workspace(workspace_id, **{**plain, **changes})
 
     async def commit(self, *submissions: Submission) -> Any:
-        """As the next unit; the results of every submission."""
+        """Commit as the next unit, and return the results of every submission."""
         self.unit += 1
         receipts = await self.stores.ingest.commit_unit(SESSION, self.unit, submissions)
         return [receipt.results for receipt in receipts]
@@ -126,8 +126,9 @@ def update(workspace_id: str, hours: float, soc_percent: float, **rest: Any) -> 
 
 
 def news(workspace_id: str, hours: float, soc_percent: float) -> Submission:
-    """A submission that touches every table of the ingest unit: by device id and external id, and
-    with a refusal.
+    """Return a submission that touches every table of the ingest unit.
+
+    It names devices by device id and by external id, and has an update that is refused.
     """
     return Submission(
         "poll",
@@ -153,7 +154,7 @@ def news(workspace_id: str, hours: float, soc_percent: float) -> Submission:
 
 
 async def fill_database(dsn: str, beside: bool) -> None:
-    """Everything above. `beside` is False: `THEIRS` stays an empty workspace."""
+    """Fill the database. Unless `beside` is true, `THEIRS` stays an empty workspace."""
     async with open_bridge():
         database = Database(dsn)
         try:
@@ -202,7 +203,8 @@ async def _fill_what_only_they_have(harness: Harness) -> None:
     await harness.end_cycle(THEIRS, 1, "cycle-9")
     await cycles.record_missed(SESSION, THEIRS, [ago(0)])
     await harness.execute(
-        "INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, requested_at,"
+        "INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id,"
+        " trace_id, requested_at,"
         " outcome) VALUES ($1, $2, 'manual', 1, 'run-1', 'trace-1', $2, 'requested')",
         THEIRS,
         ago(2),

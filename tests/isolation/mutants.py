@@ -1,8 +1,8 @@
 """Every statement with one of its conditions on the workspace taken out.
 
-Textual: joins with USING are first spelt out as ON, so that each condition stands by itself. A
-condition that compares with a parameter keeps the parameter, so that the server still knows its
-type.
+The text is changed. Joins with USING are first spelt out as ON, so that each condition stands by
+itself. A condition that compares with a parameter keeps the parameter, so that the server still
+knows its type.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Mutant(NamedTuple):
 
 
 def mutants_of(name: str, statement: str) -> Iterator[Mutant]:
-    """One for each condition on the workspace."""
+    """Return one mutant for each condition on the workspace."""
     spelt = spell_out(statement)
     found = sorted(
         (match.start(), match, replacement)
@@ -50,8 +50,9 @@ def mutants_of(name: str, statement: str) -> Iterator[Mutant]:
 
 
 def spell_out(statement: str) -> str:
-    """The same statement with ON in place of USING: `JOIN b USING (k)` becomes `JOIN b ON b.k =
-    a.k`.
+    """Return the statement with ON in place of USING.
+
+    `JOIN b USING (k)` becomes `JOIN b ON b.k = a.k`.
     """
 
     def spell(join: re.Match[str]) -> str:

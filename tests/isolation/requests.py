@@ -81,7 +81,7 @@ class Ask:
         return "{" + name + "}" in f"{self.path} {self.query} {self.body}"
 
     def of(self, workspace_id: str, **ids: str) -> Ask:
-        """The same request about this workspace, and about these ids within it."""
+        """Return the same request about this workspace, and about these ids within it."""
         return replace(self, names={**IDS, **ids, "workspace_id": workspace_id})
 
     def fill(self, text: str) -> str:
@@ -91,7 +91,7 @@ class Ask:
 
 
 def read_operations(document: Mapping[str, Any]) -> Iterator[Ask]:
-    """Every operation that asks for a key."""
+    """Yield every operation that needs a key."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if operation["security"]:
@@ -116,7 +116,7 @@ def _read_operation(path: str, method: str, operation: Mapping[str, Any]) -> Ask
 
 
 def variants(ask: Ask) -> Iterator[Ask]:
-    """The request spoilt in ways that a handler notices early or late."""
+    """Yield the request with faults that a handler notices early or late."""
     if ask.parameters:
         yield replace(ask, query="?limit=0&cursor=nonsense")
     if "workspace_id" in ask.parameters:

@@ -40,8 +40,9 @@ Dump = list[str]
 
 
 class Run(NamedTuple):
-    """The answer, and the tables after it. Of `THEIRS` every byte, with who wrote and locked each
-    row (xmin, xmax).
+    """The answer, and the tables after it.
+
+    Of `THEIRS` they have every byte, and which transactions wrote and locked each row.
     """
 
     answer: Any
@@ -52,8 +53,10 @@ class Run(NamedTuple):
 
 
 class Databases(NamedTuple):
-    """DSNs of the two filled databases, the SQL that makes either what it was filled with, and what
-    runs work on them.
+    """The DSNs of the two filled databases.
+
+    `go_back` is SQL that brings either back to what it was filled with. `standing` runs work on
+    them.
     """
 
     alone: str
@@ -63,7 +66,7 @@ class Databases(NamedTuple):
 
 
 def fill_databases(server: str, template: str, standing: Standing) -> Databases:
-    """The two databases.
+    """Fill the two databases.
 
     Each keeps a copy of what it was filled with, and every run begins there.
     """
@@ -101,7 +104,7 @@ async def _run(database: Database, go_back: str, scenario: Scenario) -> Run:
 
 @contextmanager
 def recording() -> Iterator[set[str]]:
-    """The names of the statements that were asked for inside the block."""
+    """Collect the names of the statements that are run inside the block."""
     asked: set[str] = set()
 
     class Recording(dict[str, str]):
@@ -126,8 +129,9 @@ def statements_replaced(statements: Mapping[str, str]) -> Iterator[None]:
 
 
 async def tables_of_workspaces(harness: Harness) -> list[tuple[str, str]]:
-    """Every table with rows of a workspace, and the column that names it; from the catalogue, so
-    none is forgotten.
+    """Return every table with rows of a workspace, and the column that names the workspace.
+
+    They come from the catalogue, so none is forgotten.
     """
     rows = await harness.fetch(""" SELECT c.relname::text, a.attname::text FROM pg_class c JOIN
     pg_attribute a ON a.attrelid = c.oid WHERE c.relnamespace = 'public'::regnamespace AND c.relkind
@@ -137,12 +141,14 @@ async def tables_of_workspaces(harness: Harness) -> list[tuple[str, str]]:
 
 
 async def dump(harness: Harness, workspace_id: str, *, locks: bool) -> Dump:
-    """All rows of the workspace as text, one a line; `locks`: with who wrote and locked each, and
-    every byte of it.
+    """Return all rows of the workspace as text, one a line.
+
+    With `locks`, each row has all its bytes, and which transactions wrote and locked it.
     """
     marks = "t.xmin::text || ' ' || t.xmax::text" if locks else "''"
     query = " UNION ALL ".join(
-        f"SELECT '{table}', {marks}, to_jsonb(t)::text FROM {table} t WHERE {column} = {NAMED_BY[column]}"
+        f"SELECT '{table}', {marks}, to_jsonb(t)::text FROM {table} t"
+        f" WHERE {column} = {NAMED_BY[column]}"
         for table, column in await tables_of_workspaces(harness)
     )
     rows = await harness.fetch(
@@ -180,8 +186,9 @@ def _mask(value: Any) -> Any:
 
 
 def comparable(value: Any) -> Any:
-    """Named tuples, dataclasses and mappings as plain values; instants of the run itself as
-    `recent`.
+    """Return named tuples, dataclasses and mappings as plain values.
+
+    Instants of the run itself become `recent`.
     """
     match value:
         case datetime():

@@ -1,9 +1,9 @@
-"""What is done for `OURS`, and which statements each of these scenarios runs: the table of cases.
+"""The scenarios: work that is done for `OURS`, each with the statements that it runs.
 
 To add a statement of storage/sql, add its name to the `@drives` of a scenario that makes a store
 run it, or write a scenario: an async function that gets the harness, acts for `OURS` through the
 stores, and returns what they answered. It should also ask for something that only `THEIRS` has,
-since a statement without `workspace_id` betrays itself there. `prepared` is SQL that brings both
+because a statement without `workspace_id` finds it. `prepared` is SQL that brings both
 databases into the state from which the scenario begins.
 """
 
@@ -233,8 +233,10 @@ async def set_poison_aside(harness: Harness) -> Any:
 
 
 _OUR_ROWS = """ SELECT 1 FROM device_state s, snapshots n, connection_state c, poll_cycles p
-WHERE s.workspace_id = $1 AND s.device_id = 'bus-1' AND n.workspace_id = $1 AND n.device_id = 'bus-2'
-  AND c.workspace_id = $1 AND c.provider_id = 'live' AND p.workspace_id = $1 AND p.cycle_id = 'cycle-2'
+WHERE s.workspace_id = $1 AND s.device_id = 'bus-1'
+  AND n.workspace_id = $1 AND n.device_id = 'bus-2'
+  AND c.workspace_id = $1 AND c.provider_id = 'live'
+  AND p.workspace_id = $1 AND p.cycle_id = 'cycle-2'
 FOR UPDATE
 """
 
@@ -244,7 +246,7 @@ FOR UPDATE
     *("find_locked_connections", "find_locked_cycles"),
 )
 async def find_our_locked_rows(harness: Harness) -> Any:
-    """Those that somebody holds, those that nobody holds, and those that only they have."""
+    """Look for rows that are held, rows that are not, and rows that only `THEIRS` has."""
     devices = [(DEVICE, OURS, name) for name in ("bus-1", "bus-2", "bus-8")]
     named = [(EXTERNAL, OURS, "live", f"x-{name}") for name in ("bus-1", "bus-8")]
     links = [(CONNECTION, OURS, name) for name in ("live", "spare", "only-theirs")]
@@ -294,7 +296,7 @@ async def report_our_health(harness: Harness) -> Any:
 
 @drives(*_HEALTH)
 async def report_everybodys_health(harness: Harness) -> Any:
-    """Our rows of it: each is judged by facts of our own, whoever stands beside it."""
+    """Return the rows of `OURS`. Each is judged by facts of `OURS` alone."""
     page = await harness.stores.reads.load_health(None, HealthQuery(limit=99))
     return [facts for facts in page.rows if facts.device.workspace_id == OURS]
 

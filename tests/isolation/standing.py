@@ -34,7 +34,7 @@ class Job(NamedTuple):
 
 
 class Standing:
-    """Runs work on one trio loop, in a thread of its own, one piece after the other."""
+    """A trio loop in a thread of its own, which runs one piece of work after the other."""
 
     def __init__(self) -> None:
         self._started: SimpleQueue[trio.lowlevel.TrioToken] = SimpleQueue()
@@ -43,7 +43,7 @@ class Standing:
 
     @contextmanager
     def running(self) -> Iterator[Standing]:
-        """For the length of the block."""
+        """Run the loop for the length of the block."""
         thread = threading.Thread(target=trio.run, args=(self._serve,), daemon=True)
         thread.start()
         self._token = self._started.get(timeout=START_SECONDS)
@@ -54,7 +54,10 @@ class Standing:
             thread.join(START_SECONDS)
 
     def run(self, work: Callable[..., Awaitable[T]], dsn: str, *arguments: Any) -> T:
-        """Call `work` with the gateway to this database; its answer, or its exception."""
+        """Call `work` with the gateway to this database, and return its answer.
+
+        Raises its exception.
+        """
         job = Job(partial(self._work, work, dsn, arguments), SimpleQueue())
         trio.from_thread.run_sync(self._jobs.send_nowait, job, trio_token=self._token)
         result: T = job.answer.get(timeout=WORK_SECONDS).unwrap()

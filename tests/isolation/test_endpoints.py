@@ -1,12 +1,13 @@
 """No operation of the API tells or changes anything of a workspace that the key does not see.
 
-The operations come from the served OpenAPI document. Each is asked, well and badly, with a key for
-`OURS`: about `THEIRS` it must answer what it answers about a workspace that does not exist: status,
-headers and body, byte for byte; about an id within `OURS` that only `THEIRS` has, what it answers
-about an id that nobody has. The names have equal lengths, so that nothing needs to be normalised
-but the names themselves. After each request not a byte of `THEIRS` has changed.
+The operations come from the served OpenAPI document. Each is asked with a key for `OURS`, with a
+good request and with bad ones. About `THEIRS` it must give the answer about a workspace that does
+not exist: the same status, headers and body, byte for byte. About an id within `OURS` that only
+`THEIRS` has, it must give the answer about an id that nobody has. The names have equal lengths, so
+only the names themselves need to be normalised. After each request not a byte of `THEIRS` has
+changed.
 
-A new operation is tested without further ado; requests.py says what to add when it takes a body.
+A new operation is tested without any change here, unless it takes a body (requests.py).
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ MAKES_A_WORKSPACE: Final = {"put_workspace"}
 
 
 class Endpoints:
-    """The API over the database in which both workspaces are. `touched`: requests after which a
-    byte of `THEIRS` was another, or `NOBODY` had a row.
+    """The API over the database with both workspaces.
+
+    `touched` has the requests after which a byte of `THEIRS` had changed or `NOBODY` had a row.
     """
 
     def __init__(self, api: ApiHarness, inside: Harness, databases: Databases) -> None:
@@ -64,12 +66,12 @@ class Endpoints:
         return list(read_operations(await self._api.get("/openapi.json", key="unlimited")))
 
     async def variants(self) -> list[Ask]:
-        """Every operation as it should be asked and as it should not."""
+        """Return a good request and bad ones for every operation."""
         asks = await self.operations()
         return asks + [spoilt for ask in asks for spoilt in variants(ask)]
 
     async def ask(self, ask: Ask, key: str = "limited") -> Answer:
-        """On the database as it was filled."""
+        """Send the request on the database as it was filled."""
         if self._written:
             await self.go_back()
         self._written = ask.method not in READING
@@ -116,7 +118,7 @@ async def endpoints(
 
 
 def told(answer: Answer, name: str) -> tuple[int, dict[str, str], str]:
-    """All of an answer but the name that the request itself brought in, and instants of its own."""
+    """Return all of an answer except for the name in the request and instants of the answer."""
     body = answer.body.decode().replace(name, "{name}")
     return answer.status, dict(answer.headers), INSTANT.sub("{instant}", body)
 
@@ -136,7 +138,7 @@ async def test_another_workspace_is_answered_like_none(endpoints: Endpoints) -> 
 async def test_it_is_the_answer_that_others_get_about_no_workspace(
     endpoints: Endpoints, key: str
 ) -> None:
-    """Also of a key that lists the workspace that does not exist, and of one that sees all."""
+    """Keys that list the workspace that does not exist, or see all, get it too."""
     differences = []
     for ask in [one for one in await endpoints.operations() if one.mentions("workspace_id")]:
         theirs = told(await endpoints.ask(ask.of(THEIRS)), THEIRS)
@@ -176,7 +178,7 @@ async def test_lists_across_workspaces_name_only_those_of_the_key(
 async def test_every_request_succeeds_for_a_key_of_the_workspace(
     endpoints: Endpoints,
 ) -> None:
-    """Otherwise the tests above would compare two refusals of something else."""
+    """Otherwise the tests above would compare refusals that have other reasons."""
     answers = [
         (ask, await endpoints.ask(ask.of(OURS), "unlimited"))
         for ask in await endpoints.operations()

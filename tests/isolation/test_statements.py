@@ -48,7 +48,8 @@ _once = cache(run_scenario)
 @pytest.mark.parametrize("name", sorted(OF_A_WORKSPACE))
 def test_every_statement_of_a_workspace_has_a_case(name: str) -> None:
     assert any(name in scenario.statements for scenario in SCENARIOS.values()), (
-        f"No scenario drives the statement {name}: add its name to `@drives` in tests/isolation/scenarios.py,"
+        f"No scenario drives the statement {name}:"
+        " add its name to `@drives` in tests/isolation/scenarios.py,"
         " at a scenario that makes a store run it for OURS."
     )
 
@@ -107,16 +108,14 @@ def _notices(databases: Databases, scenario: Scenario, mutant: Mutant) -> bool:
 
 
 def _is_no_sql(error: Exception, mutant: Mutant) -> bool:
-    """False for whatever a running statement may cause. Fails for a mutant that the server cannot
-    read.
-    """
+    """Return False for errors of a statement that runs. Fails for one that cannot be parsed."""
     if isinstance(error, DatabaseRefused) and error.sqlstate.startswith("42"):
         pytest.fail(f"{error}: teach tests/isolation/mutants.py to write SQL here: {mutant.sql}")
     return False
 
 
 def test_the_other_workspace_has_a_row_in_every_table(databases: Databases) -> None:
-    """A table in which `THEIRS` has nothing proves nothing."""
+    """A table without rows of `THEIRS` would prove nothing."""
 
     async def count(database: Database) -> dict[str, int]:
         return await rows_by_table(Harness.over(database), THEIRS)
