@@ -86,7 +86,7 @@ class Nudged:
 
 
 class Harness:
-    """The API, its stores, its ingest actor and its clock. `tokens` has the keys' tokens by name."""
+    """The API with its stores, ingest actor and clock. `tokens` has the keys' tokens by name."""
 
     def __init__(
         self, stores: Stores, clock: DatabaseClock, session: SessionRef, credentials: Path

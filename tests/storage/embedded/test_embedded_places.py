@@ -122,7 +122,7 @@ async def test_an_ordinary_user_runs_it_as_himself(empty_dir: Path) -> None:
         ran = await trio.run_process(
             [sys.executable, "-c", script, str(empty_dir)], capture_stdout=True
         )
-    assert f"'user_id': {nobody.uid}".encode() in ran.stdout
+    assert f"user_id={nobody.uid}".encode() in ran.stdout
     assert (empty_dir / "postgres").stat().st_uid == nobody.uid
 
 
