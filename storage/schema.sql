@@ -20,6 +20,7 @@ CREATE TABLE workspaces (
     config_version           bigint NOT NULL DEFAULT 1, -- raised by changes that actors must see
     created_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
     scheduled_since          timestamptz,
+    active_changed_at        timestamptz, -- of the newest activation or deactivation; null: never
     CONSTRAINT workspaces_thresholds_check
         CHECK (0 < freshness_target_seconds AND freshness_target_seconds <= delayed_after_seconds
                AND delayed_after_seconds < stale_after_seconds AND grace_seconds > 0),
@@ -36,7 +37,7 @@ CREATE TABLE providers (
     provider_type           text NOT NULL,
     transport               text NOT NULL
                             CONSTRAINT providers_transport_check
-                            CHECK (transport IN ('poll', 'stream')),
+                            CHECK (transport IN ('poll', 'stream', 'push')),
     base_url                text NOT NULL,
     credential              text,
     settings                jsonb NOT NULL DEFAULT '{}',
@@ -51,11 +52,14 @@ CREATE TABLE providers (
     grace_seconds           double precision
                             CONSTRAINT providers_grace_check CHECK (grace_seconds > 0),
     created_at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+    active_changed_at       timestamptz, -- of the newest activation or deactivation; null: never
     PRIMARY KEY (workspace_id, provider_id)
 );
 
 -- The present state of a connection. Created with the provider and written within the fenced unit.
--- The cursor moves only together with the data that it covers.
+-- The cursor moves only together with the data that it covers. Calls (a poll, a state call) and the
+-- stream keep their last results apart. "Begun" is when the call was begun: what an answer says is
+-- true of no earlier moment than that.
 CREATE TABLE connection_state (
     workspace_id      text NOT NULL,
     provider_id       text NOT NULL,
@@ -73,6 +77,22 @@ CREATE TABLE connection_state (
     stream_changed_at timestamptz,
     cursor            text,
     cursor_at         timestamptz,
+    call_begun_at     timestamptz, -- of the newest call that ended, answered or failed
+    call_ended_at     timestamptz,
+    complete_begun_at timestamptz, -- of the newest run that read everything since its cursor
+    complete_at       timestamptz,
+    roster_begun_at   timestamptz, -- of the newest answer that names every vehicle of the account
+    roster_at         timestamptz,
+    not_asked_at      timestamptz, -- a cycle ended without asking, and no Retry-After was running
+    stream_fault      text,        -- class of the stream's last failure: domain.model.FaultClass
+    stream_fault_detail text,
+    stream_down_since timestamptz, -- null once a socket has been open for 60 s and brought data
+    data_at           timestamptz, -- receipt of the newest data, and of which device it was
+    data_device_id    text,
+    other_data_at     timestamptz, -- receipt of the newest data of any other device
+    readable_at       timestamptz, -- newest answer or frame that could be read
+    unreadable_at     timestamptz, -- newest answer or frame that could not be read at all
+    sender_at         timestamptz, -- push: when somebody last sent
     PRIMARY KEY (workspace_id, provider_id),
     CONSTRAINT connection_state_provider_fkey
         FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
@@ -110,12 +130,33 @@ CREATE TABLE devices (
                           CONSTRAINT devices_stale_check CHECK (stale_after_seconds > 0),
     grace_seconds         double precision CONSTRAINT devices_grace_check CHECK (grace_seconds > 0),
     created_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    assignment            integer NOT NULL DEFAULT 1, -- the present or last one of assignments
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT devices_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 );
 -- One active device for each external id of a provider connection. Updates find their device by it.
 CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_id)
     WHERE retired_at IS NULL;
+
+-- The spans in which a device was active for one vehicle with one unit (provider, external id).
+-- Kept for ever. The newest one of a device is also in its row of devices, for the hot paths.
+CREATE TABLE assignments (
+    workspace_id text NOT NULL,
+    device_id    text NOT NULL,
+    assignment   integer NOT NULL -- 1, 2, 3 … of the device
+                 CONSTRAINT assignments_assignment_check CHECK (assignment > 0),
+    provider_id  text NOT NULL,
+    external_id  text NOT NULL,
+    vehicle_id   text NOT NULL,
+    vehicle_name text NOT NULL,
+    effective_at timestamptz NOT NULL, -- from then on the unit sat in the vehicle, as stated
+    entered_at   timestamptz NOT NULL DEFAULT clock_timestamp(), -- when that was stated
+    ended_at     timestamptz,          -- null: the present one
+    PRIMARY KEY (workspace_id, device_id, assignment),
+    CONSTRAINT assignments_device_fkey
+        FOREIGN KEY (workspace_id, device_id) REFERENCES devices
+);
+CREATE INDEX assignments_external_index ON assignments (workspace_id, provider_id, external_id);
 
 -- The narrow row that health filters and sorts by. Created with the device. No index covers a
 -- column that changes, and pages keep free room, so that a new row version stays on its page (HOT).
@@ -130,8 +171,16 @@ CREATE TABLE device_state (
     last_changed_at         timestamptz,
     -- the provider answered about this device, with or without news
     last_confirmed_at       timestamptz,
-    last_rejected_at        timestamptz,
+    last_rejected_at        timestamptz, -- receipt of the newest data that was refused whole
     last_rejection_reason   text,
+    statement               text         -- the provider's newest statement about the device
+                            CONSTRAINT device_state_statement_check
+                            CHECK (statement IN ('named', 'left_out', 'error')),
+    statement_begun_at      timestamptz, -- when the call of that statement was begun
+    statement_at            timestamptz, -- and when it was answered
+    statement_detail        text,        -- the words of an error
+    last_outdated_at        timestamptz, -- receipt of the newest data of which everything was older
+    held_back_seconds       double precision, -- how long the newest accepted data was held back
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT device_state_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
@@ -162,7 +211,8 @@ CREATE TABLE events (
     shard_id     text NOT NULL,
     epoch        bigint NOT NULL,
     resource     text,   -- what the shard owned when it collected; null for updates over HTTP
-    token        bigint
+    token        bigint,
+    assignment   integer NOT NULL DEFAULT 1 -- of the device, when it was accepted
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at);
 
