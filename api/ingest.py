@@ -42,6 +42,7 @@ from domain.model import (
     Reason,
     Submission,
 )
+from domain.position import pair_positions
 
 MAX_READINGS = 100
 _MAX_FAULTS = 10
@@ -218,8 +219,11 @@ def _to_update(item: UpdateItem, received_at: datetime, trace_id: str) -> Canoni
         item.device_id,
         item.external_id,
         item.vehicle_id,
-        tuple(
-            Reading(reading.signal, reading.value, reading.observed_at) for reading in item.readings
+        pair_positions(
+            [
+                Reading(reading.signal, reading.value, reading.observed_at)
+                for reading in item.readings
+            ]
         ),
         received_at,
         trace_id,

@@ -6,7 +6,7 @@ as the verdict.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import Field
 from quart import Response, request
@@ -21,7 +21,8 @@ from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.health import SignalAge, age_signals
-from domain.model import ProviderConnection, Value, Workspace
+from domain.held import to_instant
+from domain.model import ProviderConnection, Workspace
 from domain.signals import CATALOGUE
 from domain.thresholds import resolve_thresholds
 from ports.reads import SnapshotRow
@@ -32,13 +33,23 @@ _TAG = "snapshots"
 
 
 class SignalAnswer(AnswerModel):
-    """One value. `old`: it may no longer be true, whatever the device's own state."""
+    """One value. `old`: it may no longer be true, whatever the device's own state.
+
+    `ended`: it is sent only while another signal says so, and that is over.
+    """
 
     value: bool | int | float | str
     unit: str | None
-    observed_at: Instant = Field(description="by the provider's clock")
-    age_seconds: float
-    mark: Literal["current", "old"]
+    observed_at: Instant = Field(description="as stated, by the provider's clock")
+    received_at: Instant = Field(description="our receipt of this value")
+    reception_at: Instant | None = Field(
+        description="the provider's own receipt of it, where it states one"
+    )
+    changed_at: Instant | None = Field(
+        description="when an observation last brought another value; null if that is not known"
+    )
+    age_seconds: float = Field(description="from the earlier of observed_at and received_at")
+    mark: Literal["current", "old", "ended"]
 
 
 class SnapshotAnswer(AnswerModel):
@@ -136,12 +147,14 @@ def _present(
 
 
 def _present_signal(age: SignalAge) -> SignalAnswer:
-    entry = CATALOGUE.get(age.signal)
-    value: Value = age.value
+    entry, held = CATALOGUE.get(age.signal), age.held
     return SignalAnswer(
-        value=value,
+        value=cast("bool | int | float | str", held.value),  # halves stand for a position
         unit=None if entry is None else entry.unit,
-        observed_at=age.observed_at,
+        observed_at=held.observed_at,
+        received_at=to_instant(held.receipt),
+        reception_at=None if held.reception is None else to_instant(held.reception),
+        changed_at=None if held.changed is None else to_instant(held.changed),
         age_seconds=age.age_seconds,
-        mark="old" if age.mark == "old" else "current",
+        mark=cast('Literal["current", "old", "ended"]', age.mark),
     )

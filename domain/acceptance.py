@@ -3,28 +3,30 @@
 This module owns the acceptance rule of spec.md. Deciding is pure: the caller loads the device,
 applies the result and guards it in SQL.
 
-The newest value of each signal wins; at equal times the stored value stays. `judge` runs for every
-update that is sent. It walks the readings once, decides everything, and only then changes the fold:
-an exception leaves the fold as it was.
+The newest value of each signal wins, as domain.order says; at equal times the stored value stays.
+`judge` runs for every update that is sent. It compares the readings (domain.comparison), decides
+everything, and only then changes the fold: an exception leaves the fold as it was.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from domain.model import Outcome, Reading, Reason, Result
-from domain.signals import PLAIN_VALUES, InvalidValue, check_value
+from domain.comparison import compare_readings
+from domain.model import Outcome, Reason, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from domain.model import CanonicalUpdate, Value
+    from domain.comparison import Comparison
+    from domain.held import Document
+    from domain.model import CanonicalUpdate, Dropped, Reading
+
+FUTURE_GUARD_SECONDS: Final = 300.0
 
 MAX_NAMED = 5  # dropped readings that `detail` names one by one
-MAX_NAME = 40
 
 
 class AcceptedEvent(NamedTuple):
@@ -42,7 +44,11 @@ class AcceptedEvent(NamedTuple):
 class DeviceFold:
     """One device's registry facts and state while a unit folds its updates into it.
 
-    Updates are folded in mailbox order.
+    Updates are folded in mailbox order. `last_rejected_at` is the receipt of the newest update that
+    was refused whole, `last_outdated_at` of the newest of which everything was older than what is
+    held. `answered_begun_at` is when the newest call was begun whose answer named the device, before
+    this unit. `held_back_seconds` is how long the newest accepted data is proven to have been held
+    back by the provider; None if nothing proves it.
     """
 
     workspace_id: str
@@ -52,31 +58,35 @@ class DeviceFold:
     vehicle_id: str
     active: bool
     version: int
-    document: dict[str, tuple[Value, datetime]]  # signal -> (value, observed_at)
+    document: Document
     last_update_received_at: datetime | None
     last_observed_at: datetime | None
     last_changed_at: datetime | None
     last_rejected_at: datetime | None = None
     last_rejection_reason: str | None = None
+    last_outdated_at: datetime | None = None
+    held_back_seconds: float | None = None
+    answered_begun_at: datetime | None = None
     events: list[AcceptedEvent] = field(default_factory=list)
 
 
 def judge(
     update: CanonicalUpdate,
     device: DeviceFold | None,
-    now: datetime,
     *,
-    future_guard_seconds: float = 300.0,
+    future_guard_seconds: float = FUTURE_GUARD_SECONDS,
 ) -> Result:
-    """Decide one update and fold it into its device. `now` is database time.
+    """Decide one update and fold it into its device.
 
     - Accepted: the fold's document, times, version and events move on.
-    - Rejected as `identity_conflict`, `invalid` or `future_timestamp`: only the rejection facts
-      move.
+    - Refused whole (`identity_conflict`, `invalid`, `future_timestamp`): only the rejection facts
+      move. If all of it is refused, or repeated, or "not available", it brings no news.
+    - Stale: if everything in it was older, `last_outdated_at` moves.
     - Any other result leaves the fold unchanged.
 
-    `detail` names the readings that were dropped, also for an accepted update. Instants in the fold
-    and `now` must be aware and in UTC.
+    Of several updates with one receipt, the last decides whether the device is refused or outdated.
+    `dropped` has the readings that were refused, also those of an accepted update. Instants must be
+    aware, and in UTC in the fold.
     """
     # To the sender, a retired device and another workspace's device are as unknown as a missing
     # one.
@@ -88,117 +98,118 @@ def judge(
         or (update.device_id is not None and update.device_id != device.device_id)
         or (update.vehicle_id is not None and update.vehicle_id != device.vehicle_id)
     ):
-        return _reject(update, device, Reason.IDENTITY_CONFLICT, _describe_conflict(update, device))
-    compared = _compare_readings(update.readings, device.document, now, future_guard_seconds)
+        detail = _describe_conflict(update, device)
+        _note_refusal(update, device, Reason.IDENTITY_CONFLICT)
+        return Result(
+            Outcome.REJECTED, Reason.IDENTITY_CONFLICT, device.device_id, device.version, detail
+        )
+    compared = compare_readings(update, device.document, future_guard_seconds)
     if compared.advanced:
         return _accept(update, device, compared)
-    if len(compared.dropped) == len(update.readings):  # true for an update without readings, too
-        return _reject(
-            update,
-            device,
-            _reason_for(compared.dropped),
-            _describe_dropped(compared.dropped) or "no readings",
-        )
-    outcome = (
-        Outcome.CONFLICT
-        if compared.conflicts
-        else Outcome.STALE
-        if compared.older
-        else Outcome.DUPLICATE
-    )
-    return Result(
-        outcome, None, device.device_id, device.version, _describe_dropped(compared.dropped)
-    )
+    return _pass_over(update, device, compared)
 
 
-class _Dropped(NamedTuple):
-    signal: str
-    reason: Reason
-    why: str
-
-
-class _Comparison(NamedTuple):
-    """The readings of one update compared with a document."""
-
-    newer: dict[str, tuple[Value, datetime]]
-    advanced: list[Reading]
-    dropped: list[_Dropped]
-    changed: bool  # an advancing reading brings another value
-    conflicts: bool  # a reading ties in time with another value
-    older: bool
-
-
-def _compare_readings(
-    readings: tuple[Reading, ...],
-    document: Mapping[str, tuple[Value, datetime]],
-    now: datetime,
-    future_guard_seconds: float,
-) -> _Comparison:
-    """Compare each reading, in order, with the newest value so far. Changes no argument.
-
-    A reading is dropped, or advances its signal, or is older, equal or in conflict.
-
-    The ingest actor spends most of its CPU time in this loop. Therefore names are kept in locals, a
-    quick check comes before the careful one, and a valid reading costs no function call.
-    """
-    newer: dict[str, tuple[Value, datetime]] = {}
-    advanced: list[Reading] = []
-    dropped: list[_Dropped] = []
-    changed = conflicts = older = False
-    for reading in readings:
-        signal, value, observed_at = reading
-        plain = PLAIN_VALUES.get(signal)
-        if (
-            plain is None
-            or value.__class__ not in plain[0]
-            # The check of the class has excluded text.
-            or not plain[1] <= value <= plain[2]  # type: ignore[operator]
-            or observed_at.tzinfo is not UTC
-            or observed_at > now
-        ):
-            examined = _examine(reading, now, future_guard_seconds)
-            if isinstance(examined, _Dropped):
-                dropped.append(examined)
-                continue
-            reading = examined
-            signal, value, observed_at = examined
-        held = newer.get(signal) or document.get(signal)
-        if held is None or observed_at > held[1]:
-            newer[signal] = (value, observed_at)
-            advanced.append(reading)
-            if held is None or value != held[0]:
-                changed = True
-        elif observed_at < held[1]:
-            older = True
-        elif value != held[0]:
-            conflicts = True
-    return _Comparison(newer, advanced, dropped, changed, conflicts, older)
-
-
-def _accept(update: CanonicalUpdate, device: DeviceFold, compared: _Comparison) -> Result:
+def _accept(update: CanonicalUpdate, device: DeviceFold, compared: Comparison) -> Result:
     # 1. Make everything that can fail. Step 2 consists of assignments only.
     version = device.version + 1
     event = AcceptedEvent(version, update, tuple(compared.advanced))
-    result = Result(
-        Outcome.ACCEPTED, None, device.device_id, version, _describe_dropped(compared.dropped)
-    )
-    # a list costs half as much as a generator
-    observed_at = max([observed for _, observed in compared.newer.values()])
-    observed_at = _later(device.last_observed_at, observed_at)
+    result = _result(Outcome.ACCEPTED, None, device.device_id, version, compared)
+    assert compared.newest is not None  # noqa: S101 for the type checker: a reading advances
+    observed_at = _later(device.last_observed_at, compared.newest)
     received_at = _later(device.last_update_received_at, update.received_at)
     changed_at = (
         _later(device.last_changed_at, update.received_at)
         if compared.changed
         else device.last_changed_at
     )
+    held_back = device.held_back_seconds
+    if received_at is update.received_at:
+        held_back = _measure_hold(update, device, compared.newest)
     # 2. Change the fold.
     device.document.update(compared.newer)
     device.version = version
     device.last_observed_at = observed_at
     device.last_update_received_at = received_at
     device.last_changed_at = changed_at
+    device.held_back_seconds = held_back
     device.events.append(event)
+    if device.last_rejected_at is not None or device.last_outdated_at is not None:
+        _forget_trouble(update, device)
     return result
+
+
+def _pass_over(update: CanonicalUpdate, device: DeviceFold, compared: Comparison) -> Result:
+    """Return the result of an update of which nothing advances, and note what it says."""
+    if compared.conflicts or compared.older or compared.equal:
+        outcome = (
+            Outcome.CONFLICT
+            if compared.conflicts
+            else Outcome.STALE
+            if compared.older
+            else Outcome.DUPLICATE
+        )
+        _forget_trouble(update, device)
+        is_outdated = compared.older and not compared.equal and not compared.conflicts
+        last = device.last_outdated_at
+        if is_outdated and (last is None or update.received_at > last):
+            device.last_outdated_at = update.received_at
+        return _result(outcome, None, device.device_id, device.version, compared)
+    reason = _reason_for(compared.dropped)  # also without any reading
+    if reason is not Reason.NOT_AVAILABLE:
+        _note_refusal(update, device, reason)
+    result = _result(Outcome.REJECTED, reason, device.device_id, device.version, compared)
+    return result if result.detail else result._replace(detail="no readings")
+
+
+def _result(
+    outcome: Outcome,
+    reason: Reason | None,
+    device_id: str,
+    version: int,
+    compared: Comparison,
+) -> Result:
+    return Result(
+        outcome,
+        reason,
+        device_id,
+        version,
+        _describe_dropped(compared.dropped),
+        tuple(compared.dropped),
+        tuple(compared.conflicts),
+        compared.ahead,
+    )
+
+
+def _measure_hold(
+    update: CanonicalUpdate, device: DeviceFold, observed_at: datetime
+) -> float | None:
+    """Return for how many seconds the update is proven to have been held back; None if unknown.
+
+    The proof is the provider's own reception, or a call that was begun after the data was observed
+    and whose answer named the device without it.
+    """
+    if update.reception_at is not None:
+        return max(0.0, (update.received_at - update.reception_at).total_seconds())
+    if device.answered_begun_at is None:
+        return None
+    held_back = (device.answered_begun_at - observed_at).total_seconds()
+    return held_back if held_back > 0 else None
+
+
+def _note_refusal(update: CanonicalUpdate, device: DeviceFold, reason: Reason) -> None:
+    """Note that the update was refused whole: health tells `updates_rejected` from silence."""
+    if device.last_rejected_at is None or update.received_at >= device.last_rejected_at:
+        _forget_trouble(update, device)
+        device.last_rejected_at = update.received_at
+        device.last_rejection_reason = reason.value
+
+
+def _forget_trouble(update: CanonicalUpdate, device: DeviceFold) -> None:
+    """Remove what an earlier update of the same receipt noted: the last one decides."""
+    if device.last_rejected_at == update.received_at:
+        device.last_rejected_at = device.last_rejection_reason = None
+    if device.last_outdated_at == update.received_at:
+        device.last_outdated_at = None
 
 
 def _later(stored: datetime | None, offered: datetime) -> datetime:
@@ -209,56 +220,24 @@ def _later(stored: datetime | None, offered: datetime) -> datetime:
     return offered if stored is None or offered > stored else stored
 
 
-def _examine(reading: Reading, now: datetime, future_guard_seconds: float) -> Reading | _Dropped:
-    """Check a reading that failed the quick check, and return it cleaned or dropped.
-
-    Such readings hold text, an unusual type, another time zone or a time in the future.
-    """
-    signal, value, observed_at = reading
-    cleaned = check_value(signal, value)
-    if isinstance(cleaned, InvalidValue):
-        return _Dropped(signal, Reason.INVALID, cleaned.why)
-    if observed_at.tzinfo is not UTC:
-        if observed_at.utcoffset() is None:
-            return _Dropped(signal, Reason.INVALID, "observed_at has no time zone")
-        try:
-            observed_at = observed_at.astimezone(UTC)
-        except OverflowError:
-            return _Dropped(signal, Reason.INVALID, "observed_at is outside the calendar")
-    if observed_at > now and observed_at - now > timedelta(seconds=future_guard_seconds):
-        return _Dropped(signal, Reason.FUTURE_TIMESTAMP, "observed in the future")
-    return Reading(signal, cleaned, observed_at)
-
-
-def _reject(update: CanonicalUpdate, device: DeviceFold, reason: Reason, detail: str) -> Result:
-    """Reject an update of a known device, and note the rejection in the fold.
-
-    Health uses the note to tell `updates_rejected` from silence.
-    """
-    result = Result(Outcome.REJECTED, reason, device.device_id, device.version, detail)
-    if device.last_rejected_at is None or update.received_at >= device.last_rejected_at:
-        device.last_rejected_at = update.received_at
-        device.last_rejection_reason = reason.value
-    return result
-
-
-def _reason_for(dropped: list[_Dropped]) -> Reason:
+def _reason_for(dropped: Sequence[Dropped]) -> Reason:
     """Return the one reason for an update of which every reading was dropped.
 
-    `future_timestamp` comes before `invalid`, because a wrong clock can be corrected.
+    `future_timestamp` comes before `invalid`, because a wrong clock can be corrected. Answers
+    without news count only if there is nothing else.
     """
-    ahead = any(item.reason is Reason.FUTURE_TIMESTAMP for item in dropped)
-    return Reason.FUTURE_TIMESTAMP if ahead else Reason.INVALID
+    reasons = {item.reason for item in dropped}
+    for reason in (Reason.FUTURE_TIMESTAMP, Reason.INVALID):
+        if reason in reasons:
+            return reason
+    return min(reasons, default=Reason.INVALID)
 
 
-def _describe_dropped(dropped: list[_Dropped]) -> str | None:
-    """Name the first dropped readings, each with its reason; None if none was dropped.
-
-    Signal names come from outside: `ascii` keeps NUL and lone surrogates out of stored text.
-    """
+def _describe_dropped(dropped: Sequence[Dropped]) -> str | None:
+    """Name the first dropped readings, each with its reason; None if none was dropped."""
     if not dropped:
         return None
-    named = [f"{ascii(item.signal)[1:-1][:MAX_NAME]}: {item.why}" for item in dropped[:MAX_NAMED]]
+    named = [f"{item.signal}: {item.why}" for item in dropped[:MAX_NAMED]]
     if len(dropped) > MAX_NAMED:
         named.append(f"and {len(dropped) - MAX_NAMED} more")
     return "; ".join(named)

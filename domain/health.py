@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from domain.health_facts import age_seconds
 from domain.health_reason import find_reason
 from domain.health_state import State, cutoffs, state_of
+from domain.held import to_micros
 from domain.schedule import next_start
 from domain.signals import CATALOGUE
 from domain.thresholds import DEFAULT_STALE_AFTER_SECONDS, STALE_PERIODS, resolve_thresholds
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from domain.health_facts import HealthFacts
     from domain.health_reason import HealthReason
-    from domain.model import Value, Workspace
+    from domain.held import Held
+    from domain.model import Workspace
     from domain.thresholds import Thresholds
 
 UNCATALOGUED_OLD_AFTER_SECONDS = 3600.0
@@ -33,8 +35,7 @@ class SignalAge(NamedTuple):
     """One stored value with its age, and whether it is too old to go by."""
 
     signal: str
-    value: Value
-    observed_at: datetime
+    held: Held
     age_seconds: float
     mark: str  # "current" | "old"
 
@@ -81,18 +82,22 @@ def judge_health(facts: HealthFacts, now: datetime) -> Verdict:
 
 
 def age_signals(
-    document: Mapping[str, tuple[Value, datetime]],
+    document: Mapping[str, Held],
     workspace: Workspace,
     thresholds: Thresholds,
     now: datetime,
 ) -> tuple[SignalAge, ...]:
-    """Return each value with its own age, in name order. A value at its limit is current."""
+    """Return each value with its own age, in name order. A value at its limit is current.
+
+    The age counts from the earlier of the stated time and our receipt.
+    """
     scale = min(1.0, workspace.policy.stale_after_seconds / DEFAULT_STALE_AFTER_SECONDS)
     ages = []
-    for signal, (value, observed_at) in sorted(document.items()):
-        age = age_seconds(observed_at, now)
+    moment = to_micros(now)
+    for signal, held in sorted(document.items()):
+        age = max(0, moment - held.observed) / 1e6
         mark = "old" if age > _old_after(signal, scale, thresholds) else "current"
-        ages.append(SignalAge(signal, value, observed_at, age, mark))
+        ages.append(SignalAge(signal, held, age, mark))
     return tuple(ages)
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from domain.model import Device, FaultClass, ProviderConnection, Value, Workspace
+    from domain.held import Held
+    from domain.model import Device, FaultClass, ProviderConnection, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class HealthFacts(NamedTuple):
     connection_record: ConnectionRecord
     collector: CollectorRecord
     version: int
-    document: Mapping[str, tuple[Value, datetime]]  # signal -> (value, observed_at)
+    document: Mapping[str, Held]
     last_update_received_at: datetime | None
     last_observed_at: datetime | None
     last_changed_at: datetime | None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from domain.resource import Resource
 
-Value = bool | int | float | str
+Value = bool | int | float | str | tuple[float, float]  # a pair is a position
 
 MAX_UPDATES_PER_SUBMISSION = 500
 MAX_SAMPLE_BYTES = 4096
@@ -36,7 +36,8 @@ class CanonicalUpdate(NamedTuple):
 
     `device_id` or `external_id` (within workspace and provider) identifies the device. A vehicle_id
     or provider_id that disagrees with the registry is an identity conflict. `received_at` is our
-    receipt, in database time.
+    receipt, in database time; `reception_at` is the provider's, where it says one. `receipts` has
+    the receipt of each reading, where they came at different times; None stands for `received_at`.
     """
 
     workspace_id: str
@@ -47,6 +48,8 @@ class CanonicalUpdate(NamedTuple):
     readings: tuple[Reading, ...]
     received_at: datetime
     trace_id: str
+    reception_at: datetime | None = None
+    receipts: tuple[datetime, ...] | None = None
 
 
 class Outcome(StrEnum):
@@ -61,25 +64,48 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """The reason for which an update was rejected or quarantined."""
+    """The reason for which an update or a reading was rejected, or an update quarantined.
+
+    `not_available` and `outside_assignment` are answers without news: they are counted and never
+    held against the device.
+    """
 
     UNKNOWN_DEVICE = "unknown_device"
     IDENTITY_CONFLICT = "identity_conflict"
     INVALID = "invalid"
     FUTURE_TIMESTAMP = "future_timestamp"
+    MALFORMED = "malformed"  # it could not be read
+    OUTSIDE_ASSIGNMENT = "outside_assignment"
+    NOT_AVAILABLE = "not_available"
     FENCED = "fenced"
     DATA_ERROR = "data_error"
     JUDGE_ERROR = "judge_error"
 
 
+class Dropped(NamedTuple):
+    """A reading that was refused. `signal` and `why` are short ASCII, so they can be stored."""
+
+    signal: str
+    reason: Reason
+    why: str
+
+
 class Result(NamedTuple):
-    """The answer for one update, in the order of its submission."""
+    """The answer for one update, in the order of its submission.
+
+    `dropped` has its refused readings, of an accepted update too; `detail` names the first of them.
+    `conflicts` are signals whose reading ties in time with another value. `ahead` counts accepted
+    readings that are ahead of their receipt: the same reading may be accepted again.
+    """
 
     outcome: Outcome
     reason: Reason | None = None
     device_id: str | None = None
     version: int | None = None
     detail: str | None = None
+    dropped: tuple[Dropped, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    ahead: int = 0
 
 
 class SessionRef(NamedTuple):

@@ -1,8 +1,8 @@
 """The signal catalogue: every canonical signal with its unit, its limits and its old age.
 
-This module owns the names, units and ranges of signals, and the check of one value. It knows no
-provider's labels: providers/*/wire.py maps those. A name outside the catalogue cannot enter a
-snapshot.
+This module owns the names, units and ranges of signals, and the check of one value. The codes for
+"not available" are in not_available.py. It knows no provider's labels: providers/*/wire.py maps
+those. A name outside the catalogue cannot enter a snapshot.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import math
 from sys import float_info
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from domain.model import Reason
+from domain.not_available import CODES, WORDS, is_code, is_no_position
+from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +33,9 @@ class Signal(NamedTuple):
 
     `minimum` and `maximum` are inclusive, and None for text and booleans. `old_after_seconds` is
     the age past which the value is marked old; domain.health scales it, and raises it where a
-    provider reports rarely. `vss_path` is the leaf of the COVESA Vehicle Signal Specification with
+    provider reports rarely. `while_signal` names the boolean signal while which this one is sent: a
+    vehicle that stops sending it is not silent, and its value has ended once that signal is false.
+    None means periodic. `vss_path` is the leaf of the COVESA Vehicle Signal Specification with
     the same meaning, or None. The specification's unit may differ: it counts distances in metres
     below the odometer, and power in W.
     """
@@ -42,15 +48,20 @@ class Signal(NamedTuple):
     old_after_seconds: float
     vss_path: str | None
     description: str
+    while_signal: str | None = None
 
 
 class InvalidValue(NamedTuple):
-    """An expected result: the value is not valid for the signal.
+    """An expected result: the value is not valid for the signal, or says "not available".
 
     `why` is plain ASCII of our own, so it can be stored.
     """
 
     why: str
+    reason: Reason = Reason.INVALID
+
+
+NOT_AVAILABLE = InvalidValue("not available", Reason.NOT_AVAILABLE)
 
 
 _BATTERY = "Vehicle.Powertrain.TractionBattery"
@@ -64,20 +75,22 @@ def _number(
     old_after: float,
     vss_path: str | None,
     description: str,
+    while_signal: str | None = None,
 ) -> Signal:
-    return Signal(name, unit, "number", limits[0], limits[1], old_after, vss_path, description)
+    low, high = limits
+    return Signal(name, unit, "number", low, high, old_after, vss_path, description, while_signal)
 
 
 def _boolean(name: str, old_after: float, vss_path: str | None, description: str) -> Signal:
     return Signal(name, "", "boolean", None, None, old_after, vss_path, description)
 
 
-def _text(name: str, old_after: float, vss_path: str | None, description: str) -> Signal:
-    return Signal(name, "", "text", None, None, old_after, vss_path, description)
+def _text(name: str, old_after: float, description: str, while_signal: str | None = None) -> Signal:
+    return Signal(name, "", "text", None, None, old_after, None, description, while_signal)
 
 
-# Limits refuse values that no vehicle can mean (a sensor's "not available" code, a wrong unit), not
-# values that are merely unusual. Old ages: 15 minutes for what moves with the vehicle, an hour for
+# Limits refuse values that no vehicle can mean (such as a wrong unit), not values that are merely
+# unusual. Old ages: 15 minutes for what moves with the vehicle, an hour for
 # what moves with its battery, six hours for counters and for what is sent only on a change.
 _SIGNALS = (
     _number(
@@ -146,17 +159,30 @@ _SIGNALS = (
         f"{_BATTERY}.Charging.IsCharging",
         "Energy flows from a charger into the vehicle.",
     ),
-    _text("charging_status", _HOUR, None, "The provider's own word for what charging is doing."),
+    _text("charging_status", _HOUR, "The provider's own word for what charging is doing."),
     _boolean(
         "plugged_in",
         _SHIFT,
         f"{_BATTERY}.Charging.ChargingPort.AnyPosition.IsChargingCableConnected",
         "A charging connector is attached.",
     ),
+    # rFMS 4: batteryPackChargingPower and estimatedTimeBatteryPackChargingCompleted describe a
+    # charge that goes on, and unsupported or unavailable fields are left out. ViriCiti has neither.
     _number(
-        "charging_power_kw", "kW", (0, 5_000), _HOUR, None, "Power that the charger delivers now."
+        "charging_power_kw",
+        "kW",
+        (0, 5_000),
+        _HOUR,
+        None,
+        "Power that the charger delivers now.",
+        while_signal="charging",
     ),
-    _text("charging_complete_at", _HOUR, None, "When charging is expected to end: RFC 3339, UTC."),
+    _text(
+        "charging_complete_at",
+        _HOUR,
+        "When charging is expected to end: RFC 3339, UTC.",
+        while_signal="charging",
+    ),
     _number(
         "range_km",
         "km",
@@ -233,27 +259,75 @@ def _plain_limits(signal: Signal) -> tuple[tuple[type, ...], float, float]:
         return ((bool,), 0, 1)
     lowest = -float_info.max if signal.minimum is None else signal.minimum
     highest = float_info.max if signal.maximum is None else signal.maximum
-    return ((float, int), lowest, highest)
+    # "Not available" codes within the range are left to the careful check, with all above them.
+    codes = [code.lowest for code in CODES.get(signal.name, ()) if code.lowest <= highest]
+    return ((float, int), lowest, min([highest, *(code - 0.001 for code in codes)]))
 
 
 # For the hot path: signal -> (exact types, lowest, highest). A value of exactly one of these types
 # and within the limits is valid as it is (NaN and infinity are outside every limit). Every other
-# value goes to `check_value`.
+# value goes to `check_value`. Half a position is never valid, so halves are left out.
 PLAIN_VALUES: Mapping[str, tuple[tuple[type, ...], float, float]] = {
-    signal.name: _plain_limits(signal) for signal in _SIGNALS if signal.kind != "text"
+    signal.name: _plain_limits(signal)
+    for signal in _SIGNALS
+    if signal.kind != "text" and signal.name not in HALVES
 }
 
 
 def check_value(signal: str, value: Any) -> Value | InvalidValue:
-    """Return the value as it may be stored, or why it is invalid. Never raises for any value."""
+    """Return the value as it may be stored, or why it is invalid. Never raises for any value.
+
+    None stands for a code that only the provider's own wire format knows: not available. The value
+    of `position` is a pair; the halves of a position are checked as numbers of their own.
+    """
+    if signal == POSITION:
+        return _check_position(value)
     entry = CATALOGUE.get(signal)
     if entry is None:
         return InvalidValue("unknown signal")
+    if value is None:
+        return NOT_AVAILABLE
     if entry.kind == "boolean":
         return value if isinstance(value, bool) else InvalidValue("not a boolean")
     if entry.kind == "text":
-        return _check_text(value)
+        return NOT_AVAILABLE if _is_word(signal, value) else _check_text(value)
     return _check_number(entry, value)
+
+
+def is_plain_position(value: Any) -> bool:
+    """Return whether the value is a valid position as it is: the quick check of the hot path."""
+    if value.__class__ is not tuple or len(value) != 2:
+        return False
+    latitude, longitude = value
+    return (
+        latitude.__class__ is float
+        and longitude.__class__ is float
+        and -90.0 <= latitude <= 90.0
+        and -180.0 <= longitude <= 180.0
+        and (latitude != 0.0 or longitude != 0.0)
+    )
+
+
+def _check_position(value: Any) -> Value | InvalidValue:
+    """Check both halves of a position; if either is no value, there is no position."""
+    if value is None:
+        return NOT_AVAILABLE
+    if not isinstance(value, tuple) or len(value) != 2:
+        return InvalidValue("not a pair of latitude and longitude")
+    latitude, longitude = (
+        check_value(LATITUDE, value[0]),
+        check_value(LONGITUDE, value[1]),
+    )
+    for name, half in ((LATITUDE, latitude), (LONGITUDE, longitude)):
+        if isinstance(half, InvalidValue):
+            return half if half is NOT_AVAILABLE else InvalidValue(f"{name} is {half.why}")
+    if is_no_position(latitude, longitude):  # type: ignore[arg-type]  # both are numbers
+        return NOT_AVAILABLE
+    return (latitude, longitude)  # type: ignore[return-value]
+
+
+def _is_word(signal: str, value: Any) -> bool:
+    return isinstance(value, str) and value in WORDS.get(signal, ())
 
 
 def _check_number(entry: Signal, value: Any) -> Value | InvalidValue:
@@ -262,6 +336,8 @@ def _check_number(entry: Signal, value: Any) -> Value | InvalidValue:
         return InvalidValue("not a number")
     if not -math.inf < value < math.inf:  # math.isfinite raises OverflowError for a huge int
         return InvalidValue("not a finite number")
+    if is_code(entry.name, value):
+        return NOT_AVAILABLE
     if entry.minimum is not None and value < entry.minimum:
         return InvalidValue(f"below {entry.minimum:g} {entry.unit}")
     if entry.maximum is not None and value > entry.maximum:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from domain.health_facts import HealthFacts
     from domain.health_state import State
+    from domain.held import Held
     from domain.model import (
         CycleKey,
         CycleOutcome,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class SnapshotRow(NamedTuple):
     device: Device
     version: int
-    document: Mapping[str, tuple[Any, datetime]]  # signal -> (value, observed_at)
+    document: Mapping[str, Held]
     last_update_received_at: datetime | None
     last_changed_at: datetime | None
 

@@ -20,13 +20,13 @@ from domain.health_state import State, cutoffs
 from domain.model import Device
 from domain.thresholds import resolve_thresholds
 from ports.reads import HealthPage
+from storage.documents import read_values
 from storage.queries import bound, sql
 from storage.rows import (
     Prefixed,
     to_connection,
     to_connection_record,
     to_device,
-    to_document,
     to_override,
     to_workspace,
 )
@@ -187,7 +187,7 @@ def _to_facts(row: Any, configuration: _Configuration, collector: CollectorRecor
         connection_record=to_connection_record(row),
         collector=collector,
         version=row["version"],
-        document=to_document(row["document"]),
+        document=read_values(row["document"]),
         last_update_received_at=row["last_update_received_at"],
         last_observed_at=row["last_observed_at"],
         last_changed_at=row["last_changed_at"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,11 +20,10 @@ from domain.model import (
     Workspace,
 )
 from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
+from storage.documents import read_readings, read_values
 
 if TYPE_CHECKING:
     from typing import Protocol
-
-    from domain.model import Value
 
     class Row(Protocol):
         def __getitem__(self, name: str, /) -> Any: ...
@@ -96,20 +94,11 @@ def to_device(row: Row) -> Device:
     )
 
 
-def to_document(text: str) -> dict[str, tuple[Value, datetime]]:
-    """Parse a stored document, such as {"soc_percent": [88.5, "2026-05-01T10:00:00Z"]}.
-
-    The instants have the UTC singleton as timezone, which fromisoformat gives since Python 3.11.
-    """
-    parse = datetime.fromisoformat
-    return {signal: (value, parse(at)) for signal, (value, at) in orjson.loads(text).items()}
-
-
 def to_snapshot(row: Row) -> SnapshotRow:
     return SnapshotRow(
         to_device(row),
         row["version"],
-        to_document(row["document"]),
+        read_values(row["document"]),
         row["last_update_received_at"],
         row["last_changed_at"],
     )
@@ -120,7 +109,7 @@ def to_event(row: Row) -> EventRow:
         row["sequence"],
         row["recorded_at"],
         row["received_at"],
-        to_document(row["readings"]),
+        read_readings(row["readings"]),
         row["provider_id"],
         row["trace_id"],
         row["shard_id"],

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from domain.acceptance import DeviceFold, judge
 from domain.model import Outcome, Reason, Result
-from storage.rows import to_document
+from storage.documents import dump_document, dump_readings, read_document
 from storage.unit_ledger import Ledger
 from storage.unit_rows import LockedDevice, ResolvedDevice, StoredSnapshot
-from storage.unit_steps import Statement, columns, dump_json
+from storage.unit_steps import Statement, columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,12 +95,12 @@ class DeviceBatch:
                     f"snapshot of {snapshot.device_id} is at {snapshot.version}, "
                     f"its state at {fold.version}"
                 )
-            fold.document = to_document(snapshot.document)
+            fold.document = read_document(snapshot.document)
 
     def judge(self, submission: Submission) -> tuple[Result, ...]:
         """Fold one submission's updates into their devices, and return the results in order."""
         results = []
-        folds, resolved, now = self._folds, self._resolved, self._now
+        folds, resolved = self._folds, self._resolved
         for update in submission.updates:
             device_id = update.device_id
             if device_id is None:
@@ -110,7 +110,7 @@ class DeviceBatch:
                 )
             fold = folds.get((update.workspace_id, device_id)) if device_id else None
             try:
-                result = judge(update, fold, now)
+                result = judge(update, fold)
             except Exception as error:
                 result = self._quarantine(update, error)
             else:
@@ -249,7 +249,7 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
         row.vehicle_id,
         row.active,
         row.version,
-        to_document(row.document) if row.document else {},
+        read_document(row.document),
         row.last_update_received_at,
         row.last_observed_at,
         row.last_changed_at,
@@ -286,7 +286,7 @@ def _write_snapshots(moved: Sequence[tuple[DeviceFold, int]]) -> Statement:
         device_id=[fold.device_id for fold, _ in moved],
         old_version=[old_version for _, old_version in moved],
         version=[fold.version for fold, _ in moved],
-        document=[dump_json(fold.document) for fold, _ in moved],
+        document=[dump_document(fold.document) for fold, _ in moved],
     )
 
 
@@ -298,19 +298,13 @@ def _append_events(accepted: Sequence[Accepted], session: SessionRef) -> Stateme
         device_id=[fold.device_id for fold, _, _ in accepted],
         sequence=[event.sequence for _, event, _ in accepted],
         received_at=[update.received_at for update in updates],
-        readings=[_dump_readings(event) for _, event, _ in accepted],
+        readings=[dump_readings(event.readings) for _, event, _ in accepted],
         provider_id=[update.provider_id for update in updates],
         trace_id=[update.trace_id for update in updates],
         resource=[owner and owner.resource for _, _, owner in accepted],
         token=[owner and owner.token for _, _, owner in accepted],
         shard_id=session.shard_id,
         epoch=session.epoch,
-    )
-
-
-def _dump_readings(event: AcceptedEvent) -> str:
-    return dump_json(
-        {signal: (value, observed_at) for signal, value, observed_at in event.readings}
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from domain.model import Reading
+from domain.position import LATITUDE, LONGITUDE, POSITION
 from ports.providers import Page, Sample
 from providers.answers import error_code_in
 from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
@@ -258,8 +259,11 @@ class _Record:
             self._number(position, "longitude"),
         )
         if latitude is not None and longitude is not None:
-            self._add("latitude_deg", latitude, at)
-            self._add("longitude_deg", longitude, at)
+            self._add(POSITION, (latitude, longitude), at)
+        elif latitude is not None:  # acceptance refuses half a position visibly
+            self._add(LATITUDE, latitude, at)
+        elif longitude is not None:
+            self._add(LONGITUDE, longitude, at)
         self._numbers(position, _POSITION_NUMBERS, at)
         if needs_speed:
             self._numbers(position, {"speed": ("speed_kmh", 1)}, at)

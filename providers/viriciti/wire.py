@@ -18,16 +18,17 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from domain.model import FaultClass, Reading
+from domain.position import LATITUDE, POSITION
 from ports.providers import FrameVerdict
 from providers.answers import error_code_in
 
 POWER: Final = "power"
 GPS: Final = "gps"
 
-# label -> signal; a position is one label and two signals. The vendor's units are the signals'
-# units.
+# label -> signal; a position is one label, one reading, and two signals on every wire. The vendor's
+# units are the signals' units.
 LABELS: Final[dict[str, str]] = {
-    GPS: "latitude_deg",
+    GPS: LATITUDE,
     "speed": "speed_kmh",
     "odo": "odometer_km",
     "soc": "soc_percent",
@@ -159,7 +160,7 @@ def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
         return "gps is not 'lat|lon'"
     if not isfinite(north + east):  # "nan" and "inf" are numbers to Python
         return "gps is not 'lat|lon'"
-    return (Reading("latitude_deg", north, at), Reading("longitude_deg", east, at))
+    return (Reading(POSITION, (north, east), at),)
 
 
 def _read_power(

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ports.reads import EventPosition, SnapshotRow
+from storage.documents import read_values
 from storage.memory.tables import DeviceState, Snapshot
-from storage.rows import to_document
 from storage.upkeep import count_days_ahead, partition_name
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _snapshot_row(tables: Tables, device: Device) -> SnapshotRow:
     key = (device.workspace_id, device.device_id)
     state = tables.device_state.get(key) or DeviceState()
     snapshot = tables.snapshots.get(key) or Snapshot()
-    document = to_document(snapshot.document)
+    document = read_values(snapshot.document)
     return SnapshotRow(
         device, snapshot.version, document, state.last_update_received_at, state.last_changed_at
     )

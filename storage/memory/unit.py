@@ -12,10 +12,10 @@ import orjson
 
 from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
 from ports.reads import EventRow, RejectionRow
+from storage.documents import read_readings
 from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.tables import DeviceState, Edge, Quarantined, Snapshot
 from storage.queries import PARAMETERS
-from storage.rows import to_document
 from storage.unit_rows import ConnectionRow, LockedDevice, ResolvedDevice, StoredSnapshot
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class UnitStatements:
             # found at once.
             if self._tables.events.get(key) is not None:
                 raise AssertionError(f"{key} twice")
-            row["readings"] = to_document(_check_json(row["readings"]))
+            row["readings"] = read_readings(_check_json(row["readings"]))
             event = EventRow(recorded_at=now, shard_id=shard_id, epoch=epoch, **row)
             self._tables.events.put(key, event)
         return []

@@ -182,7 +182,7 @@ class Harness:
         """The snapshot's."""
         found = await self.store.get_snapshot(workspace_id, device_id)
         assert found is not None
-        return {signal: value for signal, (value, _) in found[1].document.items()}
+        return {signal: held.value for signal, held in found[1].document.items()}
 
     async def sequences(self, device_id: str, workspace_id: str = HARBOUR) -> list[int]:
         """Sequences of the events, oldest first."""

@@ -170,6 +170,9 @@ async def test_a_device_that_sends_is_healthy_and_its_old_soc_is_named(
         "value": 12.0,
         "unit": "%",
         "observed_at": "2026-05-01T05:00:00Z",
+        "received_at": "2026-05-01T12:00:00Z",
+        "reception_at": None,
+        "changed_at": "2026-05-01T05:00:00Z",
         "age_seconds": 25200.0,
         "mark": "old",
     }

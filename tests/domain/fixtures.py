@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from domain.acceptance import DeviceFold
 from domain.health_facts import CollectorRecord, ConnectionRecord, HealthFacts
+from domain.held import Held, to_instant, to_micros
 from domain.model import CanonicalUpdate, Device, Policy, ProviderConnection, Reading, Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from domain.model import Value
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -54,8 +57,20 @@ def update(*readings: Reading, received_at: datetime = NOW, **claims: Any) -> Ca
     return plain._replace(**claims)
 
 
-def fold(**facts: Any) -> DeviceFold:
-    """Bus 7 as a unit loads it; nothing accepted yet unless `facts` say so."""
+def held(value: Value, at: datetime) -> Held:
+    """A value that was received when it was observed, and changed then."""
+    moment = to_micros(at)
+    return Held(value, moment, moment, None, moment)
+
+
+def values_of(device: DeviceFold) -> dict[str, tuple[Value, datetime]]:
+    """The values that a fold holds, each with its stated time."""
+    entries = {signal: Held.of(entry) for signal, entry in device.document.items()}
+    return {signal: (one.value, to_instant(one.stated)) for signal, one in entries.items()}
+
+
+def fold(document: Mapping[str, tuple[Value, datetime]] | None = None, **facts: Any) -> DeviceFold:
+    """Bus 7 as a unit loads it; nothing accepted yet unless the document and `facts` say so."""
     loaded: dict[str, Any] = {
         "workspace_id": "harbour-lines",
         "device_id": "bus-7",
@@ -64,7 +79,7 @@ def fold(**facts: Any) -> DeviceFold:
         "vehicle_id": "vehicle-7",
         "active": True,
         "version": 0,
-        "document": {},
+        "document": {signal: held(*parts).entry for signal, parts in (document or {}).items()},
         "last_update_received_at": None,
         "last_observed_at": None,
         "last_changed_at": None,
@@ -72,8 +87,13 @@ def fold(**facts: Any) -> DeviceFold:
     return DeviceFold(**{**loaded, **facts})
 
 
-def facts(**changes: Any) -> HealthFacts:
+def facts(
+    document: Mapping[str, tuple[Value, datetime]] | None = None, **changes: Any
+) -> HealthFacts:
     """A device in order: one value, collected, received and observed a minute ago."""
+    if document is None:
+        document = {"soc_percent": (88.5, ago(minutes=1))}
+    values = {signal: held(*parts) for signal, parts in document.items()}
     plain = HealthFacts(
         workspace=HARBOUR_LINES,
         connection=TRAM_AND_BUS,
@@ -90,7 +110,7 @@ def facts(**changes: Any) -> HealthFacts:
             oldest_waiting_seconds=0.1,
         ),
         version=1,
-        document={"soc_percent": (88.5, ago(minutes=1))},
+        document=values,
         last_update_received_at=ago(minutes=1),
         last_observed_at=ago(minutes=1),
         last_changed_at=ago(minutes=1),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.acceptance import judge
 from domain.coalesce import MAX_SIGNALS_PER_DEVICE, CoalescingBuffer, Merged
-from tests.domain.fixtures import NOW, ago, fold, reading, update
+from tests.domain.fixtures import NOW, ago, fold, reading, update, values_of
 
 if TYPE_CHECKING:
     from domain.model import Reading
@@ -193,16 +193,16 @@ def test_the_buffer_does_not_change_the_final_snapshot(sent: list[Frame], pauses
 
     def flush() -> None:
         for name, readings, _ in buffer.drain(100):
-            judge(update(*readings, external_id=name), coalesced[name], NOW)
+            judge(update(*readings, external_id=name), coalesced[name])
 
     for index, (name, readings, received) in enumerate(sent):
-        judge(update(*readings, external_id=name), straight[name], NOW)
+        judge(update(*readings, external_id=name), straight[name])
         buffer.merge(name, readings, received)
         if index in pauses:
             flush()
     flush()
-    assert {name: device.document for name, device in coalesced.items()} == {
-        name: device.document for name, device in straight.items()
+    assert {name: values_of(device) for name, device in coalesced.items()} == {
+        name: values_of(device) for name, device in straight.items()
     }
 
 

@@ -22,6 +22,7 @@ from tests.domain.fixtures import (
     TRAM_AND_BUS,
     ago,
     facts,
+    held,
     never_heard,
     silent_for,
 )
@@ -190,9 +191,8 @@ def test_a_signal_of_a_rare_reporter_gets_three_of_its_periods() -> None:
         document={"soc_percent": (40, ago(hours=3))},
     )
     assert marks(known) == {"soc_percent": "current"}
-    assert marks(known._replace(document={"soc_percent": (40, ago(hours=3, seconds=1))})) == {
-        "soc_percent": "old"
-    }
+    older = {"soc_percent": held(40, ago(hours=3, seconds=1))}
+    assert marks(known._replace(document=older)) == {"soc_percent": "old"}
 
 
 def test_shortened_thresholds_shorten_the_age_of_signals() -> None:

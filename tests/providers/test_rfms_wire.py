@@ -95,8 +95,7 @@ def test_a_full_status_is_one_sample_in_our_units() -> None:
                 Reading("charging", True, AT),
                 Reading("plugged_in", True, AT),
                 Reading("charging_complete_at", "2026-03-01T13:30:00Z", AT),
-                Reading("latitude_deg", 57.71727, POSITION_AT),
-                Reading("longitude_deg", 11.921161, POSITION_AT),
+                Reading("position", (57.71727, 11.921161), POSITION_AT),
                 Reading("heading_deg", 30, POSITION_AT),
                 Reading("altitude_m", 32, POSITION_AT),
             ),
@@ -149,8 +148,7 @@ def test_the_positions_speed_replaces_a_missing_wheel_speed() -> None:
     }
     page = _read(_status(snapshotData={"gnssPosition": position, "wheelBasedSpeed": None}))
     assert page.samples[0].readings == (
-        Reading("latitude_deg", 0, POSITION_AT),
-        Reading("longitude_deg", 0.0, POSITION_AT),
+        Reading("position", (0, 0.0), POSITION_AT),
         Reading("speed_kmh", 51.5, POSITION_AT),
     )
 
@@ -164,8 +162,14 @@ def test_the_positions_speed_replaces_a_missing_wheel_speed() -> None:
             {"speed": 51.5, "heading": 30, "altitude": 4, "positionDateTime": CREATED},
             [("heading_deg", 30), ("altitude_m", 4), ("speed_kmh", 51.5)],
         ),
-        ({"latitude": 57.7, "speed": 51.5, "positionDateTime": CREATED}, [("speed_kmh", 51.5)]),
-        ({"latitude": None, "longitude": 11.9, "positionDateTime": CREATED}, []),
+        (
+            {"latitude": 57.7, "speed": 51.5, "positionDateTime": CREATED},
+            [("latitude_deg", 57.7), ("speed_kmh", 51.5)],  # acceptance refuses the half
+        ),
+        (
+            {"latitude": None, "longitude": 11.9, "positionDateTime": CREATED},
+            [("longitude_deg", 11.9)],
+        ),
         ({}, []),
     ],
 )
@@ -230,7 +234,7 @@ def test_a_record_without_vin_or_time_is_only_counted(record: object) -> None:
         {"estimatedDistanceToEmpty": 150_900},
         {"estimatedTimeBatteryPackChargingCompleted": "2026-03-01T14:30:00"},
         {"gnssPosition": [57.7, 11.9]},
-        {"gnssPosition": {"latitude": "57.7", "longitude": 11.9, "positionDateTime": CREATED}},
+        {"gnssPosition": {"latitude": "57.7", "longitude": None, "positionDateTime": CREATED}},
         {
             "gnssPosition": {
                 "latitude": 57.7,

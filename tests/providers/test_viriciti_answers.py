@@ -28,10 +28,7 @@ def test_a_state_answer_is_one_sample_for_each_vehicle_with_news() -> None:
         samples=(
             Sample(
                 "bus_1",
-                (
-                    Reading("latitude_deg", 52.1, much_earlier),
-                    Reading("longitude_deg", 5.1, much_earlier),
-                ),
+                (Reading("position", (52.1, 5.1), much_earlier),),
             ),
             Sample("bus_2", (Reading("soc_percent", 64.2, AT), Reading("odometer_km", 0, earlier))),
         ),

@@ -58,7 +58,7 @@ class Cast:
         """The snapshot's values."""
         found = await self.stores.reads.get_snapshot(WORKSPACE, device_id)
         assert found is not None
-        return {signal: value for signal, (value, _) in found[1].document.items()}
+        return {signal: held.value for signal, held in found[1].document.items()}
 
     async def sequences(self, device_id: str) -> list[int]:
         events = await self.stores.reads.list_events(WORKSPACE, device_id, before=None, limit=1000)

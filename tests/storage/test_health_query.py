@@ -144,7 +144,8 @@ async def test_the_facts_carry_a_verdict(cast: Cast) -> None:
     await cast.send(cast.update("bus-1", 0, soc_percent=50.0))
     facts = (await load(cast, now=cast.at(60))).rows[0]
     assert judge_health(facts, cast.at(60)).state is State.HEALTHY
-    assert facts.document == {"soc_percent": (50.0, cast.at(0))}
+    held = facts.document["soc_percent"]
+    assert (held.value, held.observed_at) == (50.0, cast.at(0))
 
 
 class Meddled:

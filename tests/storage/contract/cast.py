@@ -192,8 +192,7 @@ class World:
 
     async def values(self, device_id: str) -> dict[str, Any]:
         return {
-            signal: value
-            for signal, (value, _) in (await self.snapshot(device_id)).document.items()
+            signal: held.value for signal, held in (await self.snapshot(device_id)).document.items()
         }
 
     async def sequences(self, device_id: str) -> list[int]:

@@ -21,7 +21,8 @@ async def test_an_accepted_update_moves_snapshot_state_and_history(world: World)
     ]
     row = await world.snapshot("bus-1")
     document = {"soc_percent": (50.0, at), "charging": (True, at)}
-    assert (row.version, row.document, row.last_update_received_at, row.last_changed_at) == (
+    values = {signal: (held.value, held.observed_at) for signal, held in row.document.items()}
+    assert (row.version, values, row.last_update_received_at, row.last_changed_at) == (
         1,
         document,
         at,
@@ -70,8 +71,9 @@ async def test_a_late_frame_adds_only_the_signal_that_was_missing(world: World) 
     late = world.update("bus-1", world.ago(minutes=9), soc_percent=60.0, charging=False)
     assert await world.send(late) == ["accepted"]
     row = await world.snapshot("bus-1")
-    assert row.document["soc_percent"] == (50.0, world.ago(minutes=3))
-    assert row.document["charging"] == (False, world.ago(minutes=9))
+    soc, charging = row.document["soc_percent"], row.document["charging"]
+    assert (soc.value, soc.observed_at) == (50.0, world.ago(minutes=3))
+    assert (charging.value, charging.observed_at) == (False, world.ago(minutes=9))
     assert row.last_update_received_at == world.ago(minutes=3)
 
 

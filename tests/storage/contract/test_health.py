@@ -205,7 +205,8 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: PostgresW
     collector = CollectorRecord(ended_at, cycle.started_at, "running", "shard-1", expires_at, 0.5)
     assert (facts.connection_record, facts.collector) == (ConnectionRecord(), collector)
     at = world.ago(minutes=3)
-    assert (facts.version, facts.document) == (1, {"soc_percent": (50.0, at)})
+    held = facts.document["soc_percent"]
+    assert (facts.version, held.value, held.observed_at) == (1, 50.0, at)
     assert (facts.last_update_received_at, facts.last_observed_at, facts.last_changed_at) == (
         at,
         at,

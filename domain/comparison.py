@@ -1,0 +1,172 @@
+"""The comparison of one update's readings with the held values of its device.
+
+This module owns the hot path of acceptance: which readings are dropped, which advance their signal,
+and which do not. Comparing changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple
+
+from domain.held import AHEAD_MICROS, Held, to_micros
+from domain.model import Dropped, Reading, Reason
+from domain.order import Order, compare
+from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION, wire_names
+from domain.signals import CATALOGUE, PLAIN_VALUES, InvalidValue, check_value, is_plain_position
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from domain.held import Document
+    from domain.model import CanonicalUpdate, Value
+
+MAX_NAME = 40
+
+_NEWER, _OLDER, _EQUAL = Order.NEWER, Order.OLDER, Order.EQUAL
+
+
+class Comparison(NamedTuple):
+    """The readings of one update compared with a document."""
+
+    newer: Document
+    advanced: list[Reading]
+    dropped: list[Dropped]
+    conflicts: list[str]  # signals of readings that tie in time with another value
+    older: int  # readings
+    equal: int  # readings that repeat what is held
+    ahead: int  # advancing readings that are ahead of their receipt
+    changed: bool  # an advancing reading brings another value
+    newest: datetime | None  # the earlier of time and receipt of the newest advancing reading
+
+
+def compare_readings(
+    update: CanonicalUpdate, document: Document, future_guard_seconds: float
+) -> Comparison:
+    """Compare each reading, in order, with the newest value so far. Changes no argument.
+
+    The ingest actor spends most of its CPU time here and in `_sort_out`. Therefore names are kept
+    in locals, and two plain readings (without a reception, and not later than their receipt) are
+    ordered without a call.
+    """
+    newer: Document = {}
+    advanced: list[Reading] = []
+    conflicts: list[str] = []
+    changed, newest_at, last_at, last_receipt_at = False, None, None, None
+    older = equal = ahead = newest = stated = receipt = 0
+    reception = None if update.reception_at is None else to_micros(update.reception_at)
+    valid, dropped = _sort_out(update, future_guard_seconds)
+    for reading, receipt_at in valid:
+        signal, value, observed_at = reading
+        if receipt_at is not last_receipt_at:
+            receipt, last_receipt_at = to_micros(receipt_at), receipt_at
+        if observed_at != last_at:
+            stated, last_at = to_micros(observed_at), observed_at
+        moved: int | None = None
+        held = newer.get(signal) or document.get(signal)
+        if held is not None:
+            if reception is None and stated <= receipt and held[2] >= 0:
+                order = _NEWER if stated > held[1] else _OLDER if stated < held[1] else _EQUAL
+            else:
+                order = _order(Held(value, stated, receipt, reception), Held.of(held))
+            if order is _OLDER:
+                older += 1
+                continue
+            if order is _EQUAL and value == held[0]:
+                equal += 1
+                continue
+            if order is _EQUAL:
+                conflicts += wire_names(signal)
+                continue
+        observed = stated if stated < receipt else receipt
+        if held is None or value != held[0]:
+            changed, moved = True, observed - stated
+        elif held[4] is not None:
+            moved = held[1] + held[4] - stated
+        if observed > newest or newest_at is None:
+            newest, newest_at = observed, observed_at if stated <= receipt else receipt_at
+        ahead += stated - receipt > AHEAD_MICROS
+        received = None if reception is None else reception - stated
+        newer[signal] = (value, stated, receipt - stated, received, moved)
+        advanced.append(reading)
+    return Comparison(newer, advanced, dropped, conflicts, older, equal, ahead, changed, newest_at)
+
+
+def _sort_out(
+    update: CanonicalUpdate, future_guard_seconds: float
+) -> tuple[list[tuple[Reading, datetime]], list[Dropped]]:
+    """Return the valid readings, each with its receipt, and the dropped ones.
+
+    A quick check comes before the careful one.
+    """
+    valid: list[tuple[Reading, datetime]] = []
+    dropped: list[Dropped] = []
+    receipts = update.receipts or repeat(update.received_at)
+    for item in zip(update.readings, receipts):  # noqa: B905  # one is endless
+        (signal, value, observed_at), receipt_at = item
+        plain = PLAIN_VALUES.get(signal)
+        if (
+            plain is not None
+            and value.__class__ in plain[0]
+            # The check of the class has excluded text and pairs.
+            and plain[1] <= value <= plain[2]  # type: ignore[operator]
+            and observed_at.tzinfo is UTC
+            and observed_at <= receipt_at
+        ):
+            valid.append(item)
+            continue
+        examined = _examine(item[0], receipt_at, future_guard_seconds)
+        if isinstance(examined, Dropped):
+            dropped += [examined._replace(signal=name) for name in wire_names(examined.signal)]
+        else:
+            valid.append((examined, receipt_at))
+    return valid, dropped
+
+
+def _order(arriving: Held, held: Held) -> Order:
+    """Return the order of the arriving reading; equal time and value are EQUAL in any case."""
+    if arriving.stated == held.stated and arriving.value == held.value:
+        return _EQUAL
+    return compare(arriving, held)
+
+
+def _examine(
+    reading: Reading, receipt_at: datetime, future_guard_seconds: float
+) -> Reading | Dropped:
+    """Check a reading that failed the quick check, and return it cleaned or dropped.
+
+    Such readings hold a position, text, an unusual type, another time zone or a time after receipt.
+    The guard counts from the receipt, so the verdict is the same however long an update waited.
+    """
+    signal, value, observed_at = reading
+    if not is_plain_position(value):
+        checked = _check(signal, value)
+        if isinstance(checked, Dropped):
+            return checked
+        value = checked
+    if observed_at.tzinfo is not UTC:
+        if observed_at.utcoffset() is None:
+            return Dropped(signal, Reason.INVALID, "observed_at has no time zone")
+        try:
+            observed_at = observed_at.astimezone(UTC)
+        except OverflowError:
+            return Dropped(signal, Reason.INVALID, "observed_at is outside the calendar")
+    if observed_at - receipt_at > timedelta(seconds=future_guard_seconds):
+        return Dropped(signal, Reason.FUTURE_TIMESTAMP, "observed in the future")
+    if value is reading.value and observed_at is reading.observed_at:
+        return reading
+    return Reading(signal, value, observed_at)
+
+
+def _check(signal: str, value: Value) -> Value | Dropped:
+    if signal not in CATALOGUE and signal != POSITION:
+        # The name comes from outside: `ascii` keeps NUL and lone surrogates out of stored text.
+        signal = ascii(signal)[1:-1][:MAX_NAME]
+    checked = check_value(signal, value)
+    if isinstance(checked, InvalidValue):
+        return Dropped(signal, checked.reason, checked.why)
+    if signal in HALVES:
+        other = LONGITUDE if signal == LATITUDE else LATITUDE
+        return Dropped(signal, Reason.INVALID, f"half a position: no {other} of the same time")
+    return checked

@@ -1,0 +1,90 @@
+"""The codes by which vehicles and vendors say "not available" in place of a value.
+
+Owns the table of codes, per signal, in the catalogue's units, and where needed per provider type.
+A reading with such a code is no news: it is counted, the last good value stays, and it is never
+held against the device. A code is listed only if no vehicle can mean it as a value.
+
+Sources: SAE J1939-71 (the number of each SPN is beside its signal; FMS and rFMS take their values
+from there). Of each J1939 number the raw values from 0xFB.. on are no values: parameter-specific,
+reserved, error (0xFE..) and not available (0xFF..). Counters of 32 bits in metres or Wh: all ones,
+unsigned and signed.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Codes(NamedTuple):
+    """One range of codes, both ends inclusive."""
+
+    lowest: float
+    highest: float
+
+
+def _j1939(bits: int, scale: float, offset: float = 0.0) -> Codes:
+    """Return the raw values of a J1939 number that are no values, as `raw * scale + offset`."""
+    return Codes((0xFB << (bits - 8)) * scale + offset, ((1 << bits) - 1) * scale + offset)
+
+
+# A counter of metres or Wh, all ones, in km or kWh: 4294967.295 and 2147483.647. Exact, because an
+# odometer may pass near it.
+_ALL_ONES = tuple(Codes(ones / 1000, ones / 1000) for ones in (0xFFFF_FFFF, 0x7FFF_FFFF))
+_POSITION = (_j1939(32, 1e-7, -210.0),)  # SPN 584 and 585, 211.1081216 to 219.4967295 deg
+
+CODES: Mapping[str, tuple[Codes, ...]] = MappingProxyType(
+    {
+        # SPN 5464, 0.4 % a bit: 100.4 to 102.0. SPN 5466, 0.0015625 % a bit: to 102.3984375.
+        "soc_percent": (_j1939(8, 0.4), _j1939(16, 0.0015625)),
+        # SPN 917, 5 m a bit: from 21055406.08 km. SPN 245, 0.125 km a bit: from 526385152 km.
+        "odometer_km": (*_ALL_ONES, _j1939(32, 0.005), _j1939(32, 0.125)),
+        # SPN 84 (wheels) and 517 (navigation), 1/256 km/h a bit: 251 to 255.99609375.
+        "speed_kmh": (_j1939(16, 1 / 256),),
+        "latitude_deg": _POSITION,
+        "longitude_deg": _POSITION,
+        # SPN 165, 1/128 deg a bit: 502 to 511.9921875.
+        "heading_deg": (_j1939(16, 1 / 128),),
+        # SPN 580: 0xFFFF alone. The whole range is listed for rfms below: roads go up to 5,900 m.
+        "altitude_m": (Codes(5691.875, 5691.875),),
+        "charging_power_kw": _ALL_ONES,
+        "range_km": _ALL_ONES,
+        "total_energy_used_kwh": _ALL_ONES,
+    }
+)
+
+# SPN 580, 0.125 m a bit, from -2500 m: 5532 to 5691.875. Its highest value is 5531.875 m, so a
+# vehicle whose altitude comes from J1939 cannot mean these.
+PROVIDER_CODES: Mapping[tuple[str, str], tuple[Codes, ...]] = MappingProxyType(
+    {("rfms", "altitude_m"): (_j1939(16, 0.125, -2500.0),)}
+)
+
+WORDS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {"charging_status": frozenset({"NOT_AVAILABLE"})}
+)
+
+_ROUNDING = 1e-6  # a code that went through a float of another unit
+
+
+def is_code(signal: str, value: float, provider_type: str | None = None) -> bool:
+    """Return whether the number is a "not available" code of the signal.
+
+    Codes that only one provider type has are checked if `provider_type` names it.
+    """
+    codes = CODES.get(signal, ())
+    if provider_type is not None:
+        codes += PROVIDER_CODES.get((provider_type, signal), ())
+    return any(low - _ROUNDING <= value <= high + _ROUNDING for low, high in codes)
+
+
+def is_no_position(latitude: float, longitude: float) -> bool:
+    """Return whether the pair is a "not available" code: 0/0, or a code in one of its halves.
+
+    0/0 lies in the sea, and is what receivers send without a fix. One half may well be 0.
+    """
+    return (latitude == 0 and longitude == 0) or (
+        is_code("latitude_deg", latitude) or is_code("longitude_deg", longitude)
+    )
