@@ -30,6 +30,11 @@ from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
 from storage.sessions import PostgresSessionStore
 
+try:
+    from domain import position
+except ImportError:  # old commits judge the halves of a position one by one
+    position = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -139,6 +144,8 @@ def _submissions(updates: Sequence[Update], session: SessionRef) -> list[Submiss
 
 def _to_canonical(update: Update) -> CanonicalUpdate:
     readings = tuple(Reading(signal, value, _at(at)) for signal, value, at in update.readings)
+    if position is not None:
+        readings = position.pair_positions(readings)
     return CanonicalUpdate(
         UPDATES,
         PROVIDER,

@@ -264,12 +264,25 @@ def check_health(answer: Mapping[str, Any], states: Mapping[str, str]) -> list[s
 
 
 def parse_readings(text: str) -> Readings:
-    """Return a stored document or event as signal -> value and time; the rest is not compared."""
-    return {name: (entry[0], _milliseconds(entry[1])) for name, entry in orjson.loads(text).items()}
+    """Return a stored document or event as signal -> value and time; the rest is not compared.
+
+    A tree before the position was one reading stored its halves as two.
+    """
+    found = {
+        name: (entry[0], _milliseconds(entry[1])) for name, entry in orjson.loads(text).items()
+    }
+    position = found.pop("position", None)
+    if position is not None:
+        (latitude, longitude), at = position
+        found |= {"latitude_deg": (latitude, at), "longitude_deg": (longitude, at)}
+    return found
 
 
-def _milliseconds(text: str) -> int:
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+def _milliseconds(stored: str | int) -> int:
+    """Return a stored instant: RFC 3339 in events and old documents, microseconds in documents."""
+    if isinstance(stored, int):
+        return stored // 1000
+    return (datetime.fromisoformat(stored) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _differing(found: Mapping[str, int], wanted: Mapping[str, int]) -> list[str]:

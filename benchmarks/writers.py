@@ -23,6 +23,7 @@ from benchmarks import cores
 from benchmarks.place import count_written, fetch
 from benchmarks.verification import NotVerified
 from domain.model import CanonicalUpdate, Ownership, Policy, ProviderConnection, Reading, Submission
+from domain.position import pair_positions
 from domain.registry import DeviceDraft
 from domain.resource import workspace_resource
 from runtime import garbage
@@ -129,8 +130,8 @@ def make_units(
 
 def _update(workspace_id: str, number: int, devices: int) -> CanonicalUpdate:
     at = BEGAN_AT + timedelta(milliseconds=number)
-    readings = tuple(
-        Reading(signal, (number + place) % 89 + 0.5, at) for place, signal in enumerate(SIGNALS)
+    readings = pair_positions(
+        [Reading(signal, (number + place) % 89 + 0.5, at) for place, signal in enumerate(SIGNALS)]
     )
     name = device_of(number % devices)
     return CanonicalUpdate(workspace_id, PROVIDER, name, name, None, readings, at, "bench")

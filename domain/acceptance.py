@@ -46,8 +46,8 @@ class DeviceFold:
 
     Updates are folded in mailbox order. `last_rejected_at` is the receipt of the newest update that
     was refused whole, `last_outdated_at` of the newest of which everything was older than what is
-    held. `answered_begun_at` is when the newest call was begun whose answer named the device, before
-    this unit. `held_back_seconds` is how long the newest accepted data is proven to have been held
+    held. `answered_begun_at` is when the newest call before this unit was begun whose answer named
+    the device. `held_back_seconds` is how long the newest accepted data is proven to have been held
     back by the provider; None if nothing proves it.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,13 +24,16 @@ DEVICES = """
 """
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 async def fetch_history(dsn: str) -> tuple[list[Event], list[DeviceRow]]:
     """Return all events and devices of a database that no process writes to any more."""
     events = await trio.to_thread.run_sync(fetch, dsn, EVENTS)
     devices = await trio.to_thread.run_sync(fetch, dsn, DEVICES)
     return (
         [Event(**{**row, "readings": _document(row["readings"])}) for row in events],
-        [DeviceRow(**{**row, "document": _document(row["document"])}) for row in devices],
+        [DeviceRow(**{**row, "document": _values(row["document"])}) for row in devices],
     )
 
 
@@ -45,6 +48,14 @@ def generation_of(child: Child, *, killed: bool) -> Generation:
         for record in child.events("telematics_update_accepted")
     ]
     return Generation(epochs[0], logged, killed)
+
+
+def _values(text: str) -> dict[str, Any]:
+    """Return a stored document with its stated times, without the product's code."""
+    return {
+        signal: (entry[0], _EPOCH + timedelta(microseconds=entry[1]))
+        for signal, entry in orjson.loads(text).items()
+    }
 
 
 def _document(text: str) -> dict[str, Any]:
