@@ -185,13 +185,16 @@ CREATE TABLE device_state (
     CONSTRAINT device_state_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- The single authoritative current state of a device: {"soc_percent": [88.5,
--- "2026-05-01T10:00:00Z"], …}. Created with the device.
+-- The single authoritative current state of a device, one entry for each signal: [value, stated time
+-- in microseconds since 1970, and relative to it our receipt, the provider's reception or null, and
+-- the last change of the value or null]. json, not jsonb: only the service reads it
+-- (docs/decisions/0023). A document that was not written since migration 0009 has entries of two
+-- members, [88.5, "2026-05-01T10:00:00Z"]. Created with the device.
 CREATE TABLE snapshots (
     workspace_id text NOT NULL,
     device_id    text NOT NULL,
     version      bigint NOT NULL DEFAULT 0,
-    document     jsonb NOT NULL DEFAULT '{}',
+    document     json NOT NULL DEFAULT '{}',
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT snapshots_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);

@@ -204,6 +204,7 @@ class DeviceBatch:
             fold.version == row.version
             and confirmed_at == row.last_confirmed_at
             and fold.last_rejected_at == row.last_rejected_at
+            and fold.last_outdated_at == row.last_outdated_at
         ):
             return None
         return fold, row.version, confirmed_at
@@ -255,6 +256,8 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
         row.last_changed_at,
         row.last_rejected_at,
         row.last_rejection_reason,
+        row.last_outdated_at,
+        row.held_back_seconds,
     )
 
 
@@ -275,6 +278,8 @@ def _write_states(states: Sequence[ChangedState]) -> Statement:
         last_confirmed_at=[confirmed_at for _, _, confirmed_at in states],
         last_rejected_at=[fold.last_rejected_at for fold in folds],
         last_rejection_reason=[fold.last_rejection_reason for fold in folds],
+        last_outdated_at=[fold.last_outdated_at for fold in folds],
+        held_back_seconds=[fold.held_back_seconds for fold in folds],
     )
 
 

@@ -40,6 +40,8 @@ class LockedDevice(NamedTuple):
     last_confirmed_at: datetime | None
     last_rejected_at: datetime | None
     last_rejection_reason: str | None
+    last_outdated_at: datetime | None
+    held_back_seconds: float | None
 
 
 class StoredSnapshot(NamedTuple):

@@ -37,6 +37,8 @@ class DeviceState(NamedTuple):
     last_confirmed_at: datetime | None = None
     last_rejected_at: datetime | None = None
     last_rejection_reason: str | None = None
+    last_outdated_at: datetime | None = None
+    held_back_seconds: float | None = None
 
 
 class Snapshot(NamedTuple):

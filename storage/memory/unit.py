@@ -116,8 +116,7 @@ class UnitStatements:
             key = (row["workspace_id"], row["device_id"])
             stored = self._tables.snapshots.get(key)
             if stored is not None and stored.version == row["old_version"]:
-                document = _check_json(row["document"])
-                self._tables.snapshots.put(key, Snapshot(row["version"], document))
+                self._tables.snapshots.put(key, Snapshot(row["version"], row["document"]))
                 written += 1
         return [(written,)]
 

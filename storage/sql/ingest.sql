@@ -28,7 +28,7 @@ SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.vehicle_id,
        d.retired_at IS NULL AS active, s.version, n.version AS snapshot_version,
        CASE WHEN k.wanted THEN n.document END AS document,
        s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_confirmed_at,
-       s.last_rejected_at, s.last_rejection_reason
+       s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at, s.held_back_seconds
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, wanted)
 JOIN device_state s USING (workspace_id, device_id)
 JOIN devices d USING (workspace_id, device_id)
@@ -51,15 +51,17 @@ WITH written AS (
     SET version = i.version, last_update_received_at = i.last_update_received_at,
         last_observed_at = i.last_observed_at, last_changed_at = i.last_changed_at,
         last_confirmed_at = i.last_confirmed_at, last_rejected_at = i.last_rejected_at,
-        last_rejection_reason = i.last_rejection_reason
+        last_rejection_reason = i.last_rejection_reason,
+        last_outdated_at = i.last_outdated_at, held_back_seconds = i.held_back_seconds
     FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
                 :version::bigint[], :last_update_received_at::timestamptz[],
                 :last_observed_at::timestamptz[], :last_changed_at::timestamptz[],
                 :last_confirmed_at::timestamptz[], :last_rejected_at::timestamptz[],
-                :last_rejection_reason::text[])
+                :last_rejection_reason::text[], :last_outdated_at::timestamptz[],
+                :held_back_seconds::float8[])
         AS i (workspace_id, device_id, old_version, version, last_update_received_at,
               last_observed_at, last_changed_at, last_confirmed_at, last_rejected_at,
-              last_rejection_reason)
+              last_rejection_reason, last_outdated_at, held_back_seconds)
     WHERE s.workspace_id = i.workspace_id AND s.device_id = i.device_id
       AND s.version = i.old_version
     RETURNING 1
@@ -67,13 +69,12 @@ WITH written AS (
 SELECT count(*) FROM written;
 
 -- name: write_snapshots
--- Write the whole document. It is small and was merged in memory, and a partial update of jsonb
--- would write as much.
+-- Write the whole document. It is small and was merged in memory.
 WITH written AS (
     UPDATE snapshots n
     SET version = i.version, document = i.document
     FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
-                :version::bigint[], :document::jsonb[])
+                :version::bigint[], :document::json[])
         AS i (workspace_id, device_id, old_version, version, document)
     WHERE n.workspace_id = i.workspace_id AND n.device_id = i.device_id
       AND n.version = i.old_version

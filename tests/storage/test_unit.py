@@ -62,6 +62,8 @@ def device_row(device_id: str = "bus-1", **rest: Any) -> LockedDevice:
         last_confirmed_at=None,
         last_rejected_at=None,
         last_rejection_reason=None,
+        last_outdated_at=None,
+        held_back_seconds=None,
     )._replace(**rest)
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from domain.held import Held, to_micros
 from domain.model import Outcome, Ownership, Reading, Reason, Result
+from storage.unit_rows import LockedDevice
 from tests.storage.contract.cast import DEVICES, HARBOUR, HARBOUR_LEASE, ISLAND, said, submission
 
 if TYPE_CHECKING:
@@ -196,3 +198,44 @@ async def test_an_event_names_the_claim_under_which_it_was_collected(world: Worl
     )
     (event,) = await world.stores.reads.list_events(HARBOUR, "bus-1", before=None, limit=10)
     assert (event.resource, event.token) == (HARBOUR_LEASE, 7)
+
+
+async def test_each_value_keeps_its_times(world: World) -> None:
+    stated, later = world.ago(minutes=9), world.ago(minutes=7)
+    first = world.update("bus-1", stated, soc_percent=50.0)
+    await world.send(
+        first._replace(received_at=world.ago(minutes=5), reception_at=world.ago(minutes=8))
+    )
+    await world.send(world.update("bus-1", later, soc_percent=50.0, charging=True))
+    document = (await world.snapshot("bus-1")).document
+    assert document == {
+        "soc_percent": Held(50.0, to_micros(later), to_micros(later), None, to_micros(stated)),
+        "charging": Held(True, *(to_micros(later),) * 2, None, to_micros(later)),
+    }
+
+
+async def test_a_position_is_stored_as_one_and_read_as_two(world: World) -> None:
+    at = world.ago(minutes=3)
+    here = world.update("bus-1", at)._replace(readings=(Reading("position", (52.09, 5.11), at),))
+    await world.send(here)
+    values = {"latitude_deg": 52.09, "longitude_deg": 5.11}
+    assert await world.values("bus-1") == values
+    (event,) = await world.stores.reads.list_events(HARBOUR, "bus-1", before=None, limit=10)
+    assert event.readings == {name: (half, at) for name, half in values.items()}
+
+
+async def test_only_old_data_is_remembered_as_outdated(world: World) -> None:
+    await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+    late = world.update("bus-1", world.ago(minutes=9), soc_percent=60.0)
+    received = world.ago(minutes=1)
+    assert await world.send(late._replace(received_at=received)) == ["stale"]
+    (row,) = await world.inside.ask("lock_devices", [HARBOUR], ["bus-1"], [True])
+    assert LockedDevice._make(row).last_outdated_at == received
+
+
+async def test_how_long_data_was_held_back_is_stored(world: World) -> None:
+    late = world.update("bus-1", world.ago(minutes=20), soc_percent=60.0)
+    received, reception = world.ago(minutes=1), world.ago(minutes=11)
+    await world.send(late._replace(received_at=received, reception_at=reception))
+    (row,) = await world.inside.ask("lock_devices", [HARBOUR], ["bus-1"], [True])
+    assert LockedDevice._make(row).held_back_seconds == 600.0

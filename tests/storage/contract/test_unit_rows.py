@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from domain.held import to_micros
 from domain.model import (
     Confirmation,
     ConnectionFact,
@@ -34,9 +35,9 @@ async def test_a_locked_device_has_its_facts_by_name(world: World) -> None:
     await world.commit(submission(news, invalid=(item,), confirmation=confirmation))
     (row,) = await world.inside.ask("lock_devices", [HARBOUR], ["bus-1"], [True])
     locked = LockedDevice._make(row)
-    assert orjson.loads(locked.document or "") == {
-        "soc_percent": [50.0, world.ago(minutes=10).isoformat().replace("+00:00", "Z")]
-    }
+    stated = to_micros(world.ago(minutes=10))
+    waited = to_micros(received) - stated
+    assert orjson.loads(locked.document or "") == {"soc_percent": [50.0, stated, waited, None, 0]}
     assert locked == LockedDevice(
         workspace_id=HARBOUR,
         device_id="bus-1",
@@ -53,6 +54,8 @@ async def test_a_locked_device_has_its_facts_by_name(world: World) -> None:
         last_confirmed_at=confirmed,
         last_rejected_at=refused,
         last_rejection_reason="invalid",
+        last_outdated_at=None,
+        held_back_seconds=None,
     )
     (snapshot,) = await world.inside.ask("read_snapshots", [HARBOUR], ["bus-1"])
     assert StoredSnapshot._make(snapshot) == (HARBOUR, "bus-1", 1, locked.document)
