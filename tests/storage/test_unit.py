@@ -197,7 +197,7 @@ def test_updates_of_a_device_make_a_snapshot_and_an_event_each() -> None:
     assert dialogue.sent("write_snapshots", "old_version", "version", "document") == (
         [0],
         [2],
-        ['{"soc_percent":[51.0,"2026-05-01T12:00:01Z"]}'],
+        ['{"soc_percent":[51.0,1777636801000000,-1000000,null,-1000000]}'],
     )
     assert dialogue.sent("append_events", "sequence") == ([1, 2],)
 
