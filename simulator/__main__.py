@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from simulator.config import ConfigInvalid, SimulatorConfig, build_config
 from simulator.demo import demo_config
+from simulator.everything import EverythingPace, everything_config
 from simulator.faults import FaultsInvalid, describe_faults
 from simulator.run import run
 from simulator.server import CannotListen
@@ -31,6 +32,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--demo", action="store_true", help="the five demonstration fleets; only --seed counts"
+    )
+    parser.add_argument(
+        "--everything",
+        action="store_true",
+        help="eight accounts with every fault; only --devices, --seed and --pace count",
+    )
+    parser.add_argument(
+        "--pace",
+        type=float,
+        default=1.0,
+        help="with --everything: troubles come so many times as often",
     )
     parser.add_argument("--devices", type=int, default=100)
     parser.add_argument("--tenants", type=int, default=1)
@@ -60,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 def _config(flags: argparse.Namespace) -> SimulatorConfig:
     if flags.demo:
         return demo_config(flags.seed)
+    if flags.everything:
+        return everything_config(flags.devices, flags.seed, EverythingPace().times(flags.pace))
     return build_config(
         devices=flags.devices,
         tenants=flags.tenants,

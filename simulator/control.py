@@ -6,6 +6,8 @@ this test tool holds no secret.
 GET  /sim/statistics[?brief=true]   counts by tenant, and unless brief by vehicle and label
 GET  /sim/connections               the log of stream connections
 GET  /sim/last                      the newest value that was sent of every signal
+GET  /sim/story                     what was wrong with which vehicle, from when to when, and whose
+                                    it was, by tenant
 POST /sim/faults                    {"tenant"?, "faults"?: "name=value,…",
                                      "reporting"?: {vehicle_id: {…}}}
 POST /sim/disconnect                {"tenant"?, "abrupt"?: bool}
@@ -20,6 +22,7 @@ import orjson
 
 from simulator.exchange import Request, VendorAnswer, json_answer
 from simulator.faults import FaultsInvalid, parse_faults
+from simulator.quirks import Quirk
 from simulator.reporting import Reporting
 from simulator.session import Ending
 
@@ -42,6 +45,8 @@ def answer(simulator: Simulator, request: Request) -> VendorAnswer:
             return json_answer(
                 200, {provider.tenant.name: provider.last() for provider in simulator.providers}
             )
+        case "GET", "/sim/story":
+            return json_answer(200, simulator.story())
         case "POST", "/sim/faults":
             return _changed(simulator, request, change_faults)
         case "POST", "/sim/disconnect":
@@ -100,7 +105,8 @@ def read_reporting(wanted: dict[str, Any]) -> Reporting:
         allowed = ", ".join(one.name for one in fields(Reporting))
         raise FaultsInvalid(f"unknown reporting {sorted(strangers)}; allowed: {allowed}")
     stopped = tuple(wanted.get("stopped_labels", {}).items())
-    return Reporting(**{**wanted, "stopped_labels": stopped})
+    quirk = Quirk(wanted["quirk"]) if wanted.get("quirk") is not None else None
+    return Reporting(**{**wanted, "stopped_labels": stopped, "quirk": quirk})
 
 
 def disconnect(

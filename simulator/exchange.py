@@ -21,6 +21,7 @@ IDLE_SECONDS: Final = 75.0  # a keep-alive connection without a request is close
 _CHUNK_BYTES: Final = 65_536
 _REASONS: Final = {
     200: b"OK",
+    204: b"No Content",
     400: b"Bad Request",
     401: b"Unauthorized",
     403: b"Forbidden",
@@ -158,7 +159,9 @@ class Exchange:
     async def send(self, answer: VendorAnswer) -> None:
         """Send the answer. Raises ClientGone if the client does not take all of it in time."""
         body = b"" if self._is_head else answer.body
-        headers = {**answer.headers, "Content-Length": str(len(body))}
+        headers = dict(answer.headers)
+        if answer.status != 204:  # which must not have a length (RFC 9110 §8.6)
+            headers["Content-Length"] = str(len(body))
         head = h11.Response(
             status_code=answer.status,
             headers=list(headers.items()),

@@ -7,18 +7,13 @@ out: the stream, the log of statuses and the HTTP answers ask here and act thems
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
-from math import ceil
-from random import Random
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from simulator.chance import draw, seed_from
-from simulator.reporting import CHATTY, Reporting
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from simulator.chance import draw
+from simulator.windows import Trouble, Window
 
 _F = TypeVar("_F")
 
@@ -57,6 +52,10 @@ def _seconds(default: float, help_text: str) -> Any:
     return field(default=default, metadata={"kind": "seconds", "help": help_text})
 
 
+def _switch(help_text: str) -> Any:
+    return field(default=0.0, metadata={"kind": "0 or 1", "help": help_text})
+
+
 def _limits(*shares: tuple[float, _F]) -> tuple[tuple[float, _F], ...]:
     total = 0.0
     limits = []
@@ -70,6 +69,8 @@ def _limits(*shares: tuple[float, _F]) -> tuple[tuple[float, _F], ...]:
 def _check(name: str, kind: str, value: float) -> None:
     if kind == "fraction" and not 0.0 <= value <= 1.0:
         raise FaultsInvalid(f"{name}={value:g} is a fraction and must lie between 0 and 1")
+    if kind == "0 or 1" and value not in (0.0, 1.0):
+        raise FaultsInvalid(f"{name}={value:g} is a switch: 0 or 1")
     if not value >= 0.0:
         raise FaultsInvalid(f"{name}={value:g} is in seconds and must not be negative")
 
@@ -117,6 +118,56 @@ class Faults:
     http_503: float = _fraction("of answers")
     http_drop: float = _fraction("of requests: the connection is closed without an answer")
     retry_after: float = _seconds(5.0, "the wait that a 429 or 503 asks for")
+    # Quirks of single vehicles; the names are those of simulator.quirks.Quirk.
+    malformed_records: float = _fraction(
+        "of vehicles send records with an unreadable time, all of them"
+    )
+    clock_ahead: float = _fraction("of vehicles have a clock that is far ahead")
+    clock_ahead_seconds: float = _seconds(3600.0, "how far")
+    clock_fast: float = _fraction("of vehicles have a clock that is a little fast")
+    clock_fast_seconds: float = _seconds(240.0, "how much")
+    clock_behind: float = _fraction("of vehicles have a clock that is behind")
+    clock_set_back: float = _fraction("of vehicles set their clock back, at quirks_after")
+    clock_behind_seconds: float = _seconds(900.0, "how far behind or back")
+    repeats: float = _fraction("of vehicles repeat one record for ever, from quirks_after on")
+    left_out: float = _fraction("of vehicles leave the account, at quirks_after")
+    vehicle_errors: float = _fraction(
+        "of vehicles fall silent at quirks_after, and the state endpoint has an error for them "
+        "(rFMS: only silent)"
+    )
+    loose_types: float = _fraction("of vehicles have numbers as text, and times in odd forms")
+    position_without_time: float = _fraction("of vehicles leave positionDateTime out (rFMS)")
+    refused_signal: float = _fraction("of vehicles always send a state of charge of 140 percent")
+    bad_bytes: float = _fraction(
+        "of vehicles send NaN, 1e400, half a surrogate pair or (rFMS) a Latin-1 byte"
+    )
+    half_position: float = _fraction("of vehicles send a longitude of 655.35")
+    fill_values: float = _fraction("of vehicles send position 0/0 and counters of all ones")
+    same_second: float = _fraction("of vehicles send two records in each second's name (rFMS)")
+    first_record_old: float = _fraction("of vehicles send one old record, and no more")
+    first_record_age: float = _seconds(90 * 86_400.0, "how old")
+    other_case: float = _fraction("of vehicles send their id in the other case")
+    empties_buffer: float = _fraction(
+        "of vehicles first send old records, as a unit does that came from another vehicle"
+    )
+    buffer_age: float = _seconds(7200.0, "how old these are")
+    quirks_after: float = _seconds(15.0, "when the quirks begin that begin later")
+    # Troubles of a whole account, again and again.
+    outage_every: float = _seconds(0.0, "the account is away about this often; 0 is never")
+    outage_for: float = _seconds(30.0, "how long: every answer is 503 and streams are cut")
+    quota_every: float = _seconds(0.0, "the account's quota is used up this often; 0 is never")
+    quota_for: float = _seconds(30.0, "how long: every answer is 429 and streams are cut")
+    refusal_every: float = _seconds(0.0, "the credential is refused this often; 0 is never")
+    refusal_for: float = _seconds(30.0, "how long: every answer is 401 and streams are cut")
+    held_back_seconds: float = _seconds(0.0, "the vendor keeps everything back for so long")
+    # Answers that are legal, and odd.
+    legal_forms: float = _fraction(
+        "of answers take a rare legal form: 204 or no list for nothing new, byte order mark, "
+        "several gzip members, a content coding that is none"
+    )
+    unwrapped: float = _switch("statuses come without their vehicleStatusResponse (rFMS)")
+    created_order: float = _switch("pages are in the order of creation, without links (rFMS)")
+    unsorted_pages: float = _switch("pages are in no order, without links (rFMS)")
     starts_at: float = _seconds(0.0, "faults begin")
     ends_at: float = _seconds(float("inf"), "faults end")
     vehicles: tuple[str, ...] = field(
@@ -152,6 +203,19 @@ class Faults:
             (self.http_500, AnswerFault.BROKEN),
             (self.http_503, AnswerFault.AWAY),
             (self.http_drop, AnswerFault.DROPPED),
+        )
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """The account's recurring troubles; at an instant of two, the first counts."""
+        return tuple(
+            window
+            for window in (
+                Window(Trouble.OUTAGE, self.outage_every, self.outage_for),
+                Window(Trouble.QUOTA, self.quota_every, self.quota_for),
+                Window(Trouble.REFUSAL, self.refusal_every, self.refusal_for),
+            )
+            if window.every
         )
 
     def is_active(self, elapsed: float) -> bool:
@@ -219,40 +283,6 @@ def describe_faults() -> str:
     """Return one line for each fault, for a command's help."""
     return "\n".join(
         f"{one.name} ({one.metadata['kind']}): {one.metadata['help']}" for one in fields(Faults)
-    )
-
-
-def assign_reporting(faults: Faults, seed: int, vehicle_ids: Sequence[str]) -> dict[str, Reporting]:
-    """Choose by the seed which vehicles misbehave, and how.
-
-    The groups are disjoint, so each vehicle has one cause. A fraction refers to all vehicles that
-    the faults concern, rounded up; later groups take from the vehicles that are left.
-    """
-    concerned = [vehicle_id for vehicle_id in vehicle_ids if faults.concerns(vehicle_id)]
-    order = sorted(concerned)
-    Random(seed_from(seed, "reporting")).shuffle(order)
-    chosen: dict[str, Reporting] = {}
-    for share, manners in _groups(faults):
-        count = ceil(share * len(concerned) - 1e-9)
-        chosen.update(dict.fromkeys(order[:count], manners))
-        del order[:count]
-    return chosen
-
-
-def _groups(faults: Faults) -> tuple[tuple[float, Reporting], ...]:
-    until = faults.silent_after + faults.silent_for if faults.silent_for else None
-    return (
-        (faults.never, replace(CHATTY, never=True)),
-        (
-            faults.silent,
-            replace(CHATTY, silent_after_seconds=faults.silent_after, silent_until_seconds=until),
-        ),
-        (faults.rhythm, replace(CHATTY, every_seconds=faults.rhythm_every)),
-        (
-            faults.signal_stops,
-            replace(CHATTY, stopped_labels=(("soc", faults.signal_stops_after),)),
-        ),
-        (faults.late, replace(CHATTY, late_seconds=faults.late_seconds)),
     )
 
 

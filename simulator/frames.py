@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
+from simulator.distortions import distort_point, dump_point
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulator.fleet import Value
+    from simulator.quirks import Quirk
     from simulator.stream import FrameReceiver
 
 _TEXT_FRAME: Final = 0x81  # FIN and opcode 1
@@ -29,7 +32,10 @@ NOISE: Final = (b'"hello"', b"42", b"[]", b"null", b"keep-alive", b'["vehicles"]
 
 
 class FrameKind(StrEnum):
-    """Why a frame was sent. The kinds in DATA_KINDS carry a true reading."""
+    """Why a frame was sent. The kinds in DATA_KINDS carry a true reading.
+
+    ODD are all frames of a vehicle with a quirk.
+    """
 
     DATA = "data"
     DUPLICATE = "duplicate"
@@ -38,6 +44,7 @@ class FrameKind(StrEnum):
     FUTURE = "future"
     MALFORMED = "malformed"
     NON_OBJECT = "non_object"
+    ODD = "odd"
     CONTROL = "control"
 
 
@@ -106,6 +113,12 @@ class SimulatedSignal:
         """Return the data point cut off in the middle, so that no JSON parser accepts it."""
         text = self.text_at(time_ms)
         return Frame(text_frame(text[: len(text) * 2 // 3]), FrameKind.MALFORMED, self, time_ms)
+
+    def odd_frame_at(self, time_ms: int, quirk: Quirk, turn: int) -> Frame:
+        """Return the data point as a vehicle with this quirk has it."""
+        point = {"vid": self.vehicle_id, "label": self.label, **self.reading(time_ms)}
+        text = dump_point(distort_point(quirk, self.label, point, turn))
+        return Frame(text_frame(text), FrameKind.ODD, self, time_ms)
 
     def written(self, time_ms: int) -> None:
         self.sent += 1

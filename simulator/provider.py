@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from simulator import rfms, viriciti
+from simulator.answer_forms import choose_form, dress
+from simulator.chance import draw
 from simulator.config import Vendor
 from simulator.exchange import Request, VendorAnswer
 from simulator.faults import (
@@ -26,6 +28,7 @@ from simulator.rfms import RfmsFleet
 from simulator.rfms_query import Refusal
 from simulator.session import Ending
 from simulator.stream import LiveStream
+from simulator.windows import STATUSES, trouble_at
 
 if TYPE_CHECKING:
     from simulator.config import Tenant
@@ -96,9 +99,12 @@ class SimulatedProvider:
                 self.fleet.log.tick(elapsed, wall)
             case LiveStream():
                 self.fleet.tick(elapsed, wall)
+                is_in_trouble = self._trouble(elapsed) is not None
                 for session in self.sessions:
                     session.flush()
-                    if elapsed >= session.disconnect_at:
+                    if is_in_trouble:
+                        session.end(Ending.CUT_BY_FAULT)
+                    elif elapsed >= session.disconnect_at:
                         session.end(session.planned_ending)
 
     # Answers
@@ -106,6 +112,14 @@ class SimulatedProvider:
     def latency(self, elapsed: float) -> float:
         faults = self.roster.faults
         return faults.latency if faults.is_active(elapsed) else 0.0
+
+    def _trouble(self, elapsed: float) -> tuple[AnswerFault, float] | None:
+        """Return the fault of every answer at this instant and its end, or None."""
+        faults = self.roster.faults
+        if not faults.windows or not faults.is_active(elapsed):
+            return None
+        found = trouble_at(faults.windows, elapsed)
+        return None if found is None else (AnswerFault(str(STATUSES[found[0]])), found[1])
 
     def answer(self, request: Request, elapsed: float, wall: float) -> VendorAnswer | None:
         """Return the answer, or None if the connection is to be closed without one."""
@@ -116,7 +130,7 @@ class SimulatedProvider:
             self._count(request, "dropped")
             return None
         answer = (
-            self._refusal(fault, wall)
+            self._refusal(fault, elapsed, wall)
             if fault is not None
             else self._true_answer(request, elapsed, wall)
         )
@@ -127,6 +141,9 @@ class SimulatedProvider:
         self._answers += 1
         if not self.roster.faults.is_active(elapsed):
             return None
+        trouble = self._trouble(elapsed)
+        if trouble is not None:
+            return trouble[0]
         return answer_fault(self.roster.faults, self.roster.seed, self._answers)
 
     def _count(self, request: Request, result: str) -> None:
@@ -135,9 +152,24 @@ class SimulatedProvider:
 
     def _true_answer(self, request: Request, elapsed: float, wall: float) -> VendorAnswer:
         if isinstance(self.fleet, LiveStream):
-            return viriciti.answer(self.fleet, request)
-        answer = self.fleet.answer(request, wall)
-        return self._perhaps_spoil(answer, elapsed) if answer.status == 200 else answer
+            answer = viriciti.answer(self.fleet, request)
+        else:
+            answer = self.fleet.answer(request, wall)
+            answer = self._perhaps_spoil(answer, elapsed) if answer.status == 200 else answer
+        return self._perhaps_dress(answer, request, elapsed) if answer.status == 200 else answer
+
+    def _perhaps_dress(
+        self, answer: VendorAnswer, request: Request, elapsed: float
+    ) -> VendorAnswer:
+        """Return the answer, perhaps in a rare form that is legal."""
+        faults, number = self.roster.faults, self._answers
+        if not faults.legal_forms or not faults.is_active(elapsed):
+            return answer
+        if draw(self.roster.seed, -6, number) >= faults.legal_forms:
+            return answer
+        form = choose_form(answer, request, number)
+        self.injected[f"form_{form.value}"] += 1
+        return dress(answer, form)
 
     def _perhaps_spoil(self, answer: VendorAnswer, elapsed: float) -> VendorAnswer:
         """Return the answer, perhaps spoilt: cut off, or replaced by JSON that is no object.
@@ -158,13 +190,16 @@ class SimulatedProvider:
         self.injected[f"answer_{fault.value}"] += 1
         return VendorAnswer(answer.status, body, answer.headers)
 
-    def _refusal(self, fault: AnswerFault, wall: float) -> VendorAnswer:
+    def _refusal(self, fault: AnswerFault, elapsed: float, wall: float) -> VendorAnswer:
         """Return the refusal for an injected fault.
 
         A stream provider sends Retry-After. rFMS has no such header and says when the window
         resets.
         """
         status, wait = int(fault.value), self.roster.faults.retry_after
+        trouble = self._trouble(elapsed)
+        if trouble is not None:
+            wait = min(wait, max(1.0, trouble[1] - elapsed))
         may_retry = fault in (AnswerFault.TOO_MANY, AnswerFault.AWAY)
         if self.tenant.vendor is Vendor.VIRICITI:
             return viriciti.refusal(status, "injected fault", wait if may_retry else None)
@@ -185,7 +220,8 @@ class SimulatedProvider:
         if fault is None:
             return None
         self.injected[f"handshake_{fault.value}"] += 1
-        return self._refusal(AnswerFault.AWAY if fault is AnswerFault.DROPPED else fault, wall)
+        refusal = AnswerFault.AWAY if fault is AnswerFault.DROPPED else fault
+        return self._refusal(refusal, elapsed, wall)
 
     def open_stream(
         self, session: StreamSession, elapsed: float, wall: float, monotonic: float
@@ -231,6 +267,7 @@ class SimulatedProvider:
             generated, sent = dict(fleet.log.generated), dict(fleet.sent)
             counts |= {"statuses": generated, "statuses_kept": len(fleet.log.entries)}
             counts["statuses_sent"] = sum(sent.values())
+            counts["sent_with_quirk"] = dict(fleet.sent_with_quirk)
             return counts if brief else counts | {"sent": sent}
         written = {str(kind): number for kind, number in fleet.written.items()}
         counts |= {
@@ -238,6 +275,7 @@ class SimulatedProvider:
             "frames_discarded": fleet.discarded,
             "streams_open": len(self.sessions),
         }
+        counts["sent_with_quirk"] = dict(fleet.written_with_quirk)
         counts["readings_sent"] = sum(fleet.written[kind] for kind in DATA_KINDS)
         return counts if brief else counts | {"sent": self._sent_by_label(fleet)}
 

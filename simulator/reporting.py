@@ -10,8 +10,10 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from simulator.quirks import BUFFERED_RECORDS, SENDS_NOTHING, Quirk, stated_instant
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # Successive multiples modulo 1 fill the unit interval almost evenly, whatever the number of
 # vehicles.
@@ -31,6 +33,8 @@ class Reporting:
     every_seconds: it sends all its labels at once, this often, instead of at its own rate.
     stopped_labels: (label, seconds) after which this signal is missing while the others go on.
     late_seconds: it keeps its readings and delivers them in bursts, this often, with the old times.
+    quirk: what is wrong with its records, from quirk_after_seconds on. quirk_seconds is the quirk's
+    own number: how far a clock is off, how old a record is.
     """
 
     never: bool = False
@@ -39,13 +43,37 @@ class Reporting:
     every_seconds: float | None = None
     stopped_labels: tuple[tuple[str, float], ...] = ()
     late_seconds: float | None = None
+    quirk: Quirk | None = None
+    quirk_after_seconds: float = 0.0
+    quirk_seconds: float = 0.0
 
     def is_silent(self, seconds: float) -> bool:
-        if self.never:
+        if self.never or (self.quirk in SENDS_NOTHING and self.has_begun(seconds)):
             return True
         if self.silent_after_seconds is None or seconds < self.silent_after_seconds:
             return False
         return self.silent_until_seconds is None or seconds < self.silent_until_seconds
+
+    def has_begun(self, seconds: float) -> bool:
+        """Return whether the quirk has begun."""
+        return seconds >= self.quirk_after_seconds
+
+    def reports(self, turn: Turn, seconds: float, *, is_first: bool) -> Iterator[Turn]:
+        """Yield the reports of one turn, at the times that the vehicle states.
+
+        `seconds` since this manner began; `is_first` is the first turn since then.
+        """
+        if self.quirk is Quirk.FIRST_RECORD_OLD and not is_first:
+            return
+        if self.quirk is Quirk.EMPTIES_BUFFER and is_first:
+            for number in range(BUFFERED_RECORDS):
+                yield turn._replace(due=turn.due - self.quirk_seconds + number)
+        if self.quirk is None:
+            yield turn
+        else:
+            begun = seconds - self.quirk_after_seconds
+            due = stated_instant(self.quirk, turn.due, begun, self.quirk_seconds)
+            yield turn._replace(due=due)
 
     def has_stopped(self, label: str, seconds: float) -> bool:
         return any(name == label and seconds >= after for name, after in self.stopped_labels)

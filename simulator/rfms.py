@@ -9,6 +9,10 @@ Choices where the standard leaves room:
   where no data has been received" is an empty list).
 - An Accept header must name the version exactly; any other (also `*/*`) is 406.
 - A missing token is 400 and a wrong one 401, as in the standard's own examples.
+- With `created_order` or `unsorted_pages` a page has no link, as of a maker that does not sort by
+  reception. A client then goes on from a receivedDateTime.
+- With `held_back_seconds` the server answers as if it were that much earlier, its own time
+  included.
 - Paging by "last receivedDateTime + 1 second" works too, and loses the rest of the second in which
   a page ended: this weakness of the standard is kept on purpose. Following moreDataAvailableLink
   loses nothing.
@@ -18,9 +22,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from simulator.answer_forms import unwrap
+from simulator.chance import draw
+from simulator.distortions import render
 from simulator.exchange import Request, VendorAnswer, json_answer
 from simulator.rfms_log import StatusLog, iso_utc, vehicle_body
 from simulator.rfms_query import Refusal, StatusQuery, next_link, read_query
@@ -77,6 +85,7 @@ class RfmsFleet:
         self.tenant = tenant
         self.log = StatusLog(tenant, seed)
         self.sent: Counter[str] = Counter()
+        self.sent_with_quirk: Counter[str] = Counter()
         self.last_sent: dict[str, dict[str, float]] = {}
         self._vins = sorted(self.log.roster.vehicles)
         self._windows: dict[str, RateWindow] = {}
@@ -108,21 +117,23 @@ class RfmsFleet:
         if isinstance(content, Refusal):
             return refuse(content, headers)
         body, sent = content
-        return json_answer(
+        answer = json_answer(
             200,
             body,
             content_type=media_type,
             headers=headers,
             when_sent=lambda: self._account(sent),
         )
+        return replace(answer, body=render(answer.body))
 
     # /rfms/vehicles
 
     def _vehicles(self, request: Request, _wall: float) -> tuple[dict[str, Any], Sequence[Status]]:
         buses, vehicles = self.log.roster.buses, self.log.roster.vehicles
-        first = bisect_right(self._vins, request.query.get("lastVin", ""))
-        page = self._vins[first : first + self.tenant.page_size]
-        is_more = first + len(page) < len(self._vins)
+        present = [vin for vin in self._vins if not self.log.roster.is_left_out(vehicles[vin])]
+        first = bisect_right(present, request.query.get("lastVin", ""))
+        page = present[first : first + self.tenant.page_size]
+        is_more = first + len(page) < len(present)
         body: dict[str, Any] = {
             "vehicleResponse": {"vehicles": [vehicle_body(buses[vehicles[vin]]) for vin in page]},
             "moreDataAvailable": is_more,
@@ -143,7 +154,9 @@ class RfmsFleet:
             return query
         if query.vin is not None and query.vin not in self.log.roster.vehicles:
             return Refusal(404, "UnknownVin", "The provided VIN cannot be found")
-        found = self._latest(query) if query.latest_only else self._history(query)
+        faults = self.log.roster.faults
+        wall -= faults.held_back_seconds
+        found = self._latest(query, wall) if query.latest_only else self._history(query, wall)
         page = found[: self.tenant.page_size]
         body: dict[str, Any] = {
             "vehicleStatusResponse": {
@@ -152,23 +165,31 @@ class RfmsFleet:
             "moreDataAvailable": len(found) > len(page),
             "requestServerDateTime": iso_utc(wall),
         }
-        if len(found) > len(page):
+        if len(found) > len(page) and not self._is_out_of_order:
             changes = self._place(query, page[-1])
             body["moreDataAvailableLink"] = next_link(STATUSES_PATH, request.query, changes)
-        return body, page
+        return unwrap(body) if faults.unwrapped else body, page
 
-    def _latest(self, query: StatusQuery) -> list[Status]:
+    @property
+    def _is_out_of_order(self) -> bool:
+        faults = self.log.roster.faults
+        return bool(faults.created_order or faults.unsorted_pages)
+
+    def _latest(self, query: StatusQuery, wall: float) -> list[Status]:
+        latest = self.log.latest_at(wall)
         found: list[Status] = []  # at most one more than a page
         for number in range(bisect_right(self._vins, query.last_vin or ""), len(self._vins)):
-            status = self.log.latest.get(self.log.roster.vehicles[self._vins[number]])
+            status = latest.get(self.log.roster.vehicles[self._vins[number]])
             if status is not None and self._matches(query, status):
                 found.append(status)
             if len(found) > self.tenant.page_size:
                 break
         return found
 
-    def _history(self, query: StatusQuery) -> list[Status]:
+    def _history(self, query: StatusQuery, wall: float) -> list[Status]:
         horizon = self.log.horizon
+        stop = min(query.stop, wall) if self.log.roster.faults.held_back_seconds else query.stop
+        query = replace(query, stop=stop)
         if query.by_created:
             entries = sorted(self.log.entries, key=lambda status: (status.created, status.sequence))
             return [
@@ -179,7 +200,21 @@ class RfmsFleet:
                 and (query.after is None or (status.created, status.sequence) > query.after)
                 and self._matches(query, status)
             ]
+        if self._is_out_of_order:
+            return self._out_of_order(query, max(query.start, horizon))
         return self._received_page(query, max(query.start, horizon))
+
+    def _out_of_order(self, query: StatusQuery, start: float) -> list[Status]:
+        """Return everything received from `start` on: by creation, or in an order of no meaning."""
+        found = [
+            status
+            for status in self.log.entries
+            if start <= status.received < query.stop and self._matches(query, status)
+        ]
+        if self.log.roster.faults.created_order:
+            return sorted(found, key=lambda status: (status.created, status.sequence))
+        seed = self.log.roster.seed
+        return sorted(found, key=lambda status: draw(seed, -5, status.sequence))
 
     def _received_page(self, query: StatusQuery, start: float) -> list[Status]:
         key = (start, 0) if query.after is None else (query.after[0], query.after[1] + 1)
@@ -202,6 +237,8 @@ class RfmsFleet:
         """
         if query.vin is not None and self.log.vin(status) != query.vin:
             return False
+        if self.log.roster.is_left_out(status.vehicle):
+            return False
         if query.triggers and status.trigger not in query.triggers:
             return False
         return not query.contents or "SNAPSHOT" in query.contents
@@ -216,6 +253,10 @@ class RfmsFleet:
         for status in page:
             vin = self.log.vin(status)
             self.sent[vin] += 1
+            quirk = self.log.roster.quirk_of(status.vehicle)
+            if quirk is not None:
+                self.sent_with_quirk[str(quirk)] += 1
+                continue
             last = self.last_sent.setdefault(vin, {})
             for name in self.log.values(status):
                 last[name] = max(last.get(name, 0.0), status.created)

@@ -11,8 +11,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from simulator.distortions import distort_status
 from simulator.faults import FrameFault
 from simulator.fleet import Bus, Mode
+from simulator.quirks import Quirk
 from simulator.roster import HeldReadings, Roster
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ class StatusLog:
         self.generated: Counter[str] = Counter()
         self._sequence = 0
         self._received = 0.0
+        self._repeated: dict[int, float] = {}
         self._modes: dict[int, Mode] = {}
         self._overtaken: dict[int, UnreceivedStatus] = {}
         self._kept: HeldReadings[UnreceivedStatus] = HeldReadings()
@@ -123,6 +126,8 @@ class StatusLog:
         self._received = max(self._received, wall)
         for turn in self.roster.turns(elapsed):
             created = wall - (elapsed - turn.due)
+            if self.roster.quirk_of(turn.vehicle) is Quirk.REPEATS:  # exactly, also on two clocks
+                created = self._repeated.setdefault(turn.vehicle, created)
             for draft in self._drafts(turn, created):
                 if self.roster.late_seconds(turn.vehicle) is not None:
                     self._kept.keep(turn.vehicle, draft, elapsed)
@@ -149,6 +154,8 @@ class StatusLog:
             yield UnreceivedStatus(vehicle, CONNECTION_CHANGE, created, absent)
             yield UnreceivedStatus(vehicle, CHARGING_CHANGE, created, absent)
         yield UnreceivedStatus(vehicle, TIMER, created, absent)
+        if self.roster.quirk_of(vehicle) is Quirk.SAME_SECOND:
+            yield UnreceivedStatus(vehicle, CHARGING_CHANGE, created, absent)
 
     def _report(self, draft: UnreceivedStatus, fault: FrameFault | None) -> None:
         """Add the record, with its fault.
@@ -203,11 +210,25 @@ class StatusLog:
         """The instant of reception before which records are dropped, now or soon."""
         return self._received - self.tenant.retention_seconds
 
+    def latest_at(self, wall: float) -> Mapping[int, Status]:
+        """Return each vehicle's newest record that was received by this instant."""
+        if wall >= self._received:
+            return self.latest
+        found: dict[int, Status] = {}
+        for status in self.entries:
+            if status.received > wall:
+                break
+            known = found.get(status.vehicle)
+            if known is None or status.created >= known.created:
+                found[status.vehicle] = status
+        return found
+
     def body(self, status: Status) -> dict[str, Any]:
         """Return the record as rFMS 4.0 writes it; values that are not available are left out."""
         bus, at = self.roster.buses[status.vehicle], status.created
         values = self.values(status)
-        return {
+        quirk = self.roster.quirk_of(status.vehicle)
+        body = {
             "vin": bus.spec.vehicle_id,
             "triggerType": {"type": status.trigger, "context": "RFMS"},
             "createdDateTime": iso_utc(at),
@@ -215,6 +236,7 @@ class StatusLog:
             **{name: values[name] for name in _TOTALS if name in values},
             "snapshotData": {name: values[name] for name in _SNAPSHOT if name in values},
         }
+        return body if quirk is None else distort_status(quirk, body, status.sequence)
 
     def values(self, status: Status) -> dict[str, Any]:
         """Return every available value by its rFMS name.

@@ -7,11 +7,13 @@ decide how a report looks on the wire. Synchronous; elapsed seconds come from ou
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from simulator.chance import seed_from
-from simulator.faults import FrameFault, assign_reporting, frame_fault
+from simulator.faults import FrameFault, frame_fault
 from simulator.fleet import Bus, city
+from simulator.manners import assign_reporting
+from simulator.quirks import Quirk
 from simulator.reporting import CHATTY, Reporting, Timetable
 
 if TYPE_CHECKING:
@@ -26,6 +28,15 @@ _T = TypeVar("_T")
 
 # Readings kept per vehicle; beyond that the oldest are dropped, as a telematics unit would do.
 MAX_KEPT: Final = 10_000
+MAX_CHANGES: Final = 100_000  # of manners and faults; beyond that the oldest are forgotten
+
+
+class Change(NamedTuple):
+    """A manner that a vehicle (or faults that a whole fleet) had from `elapsed` on."""
+
+    elapsed: float
+    vehicle_id: str | None
+    manner: Reporting | Faults
 
 
 class Roster:
@@ -48,7 +59,10 @@ class Roster:
         self._period_of = period_of
         self._manners: list[Reporting] = []
         self._since = [0.0] * len(self.buses)
+        self._heard: set[int] = set()  # vehicles with a turn since their manner began
         self._timetable = Timetable(())
+        self.elapsed = 0.0  # as of the last tick
+        self.changes: deque[Change] = deque(maxlen=MAX_CHANGES)
         self.change_faults(tenant.faults, 0.0)
 
     def change_faults(self, faults: Faults, elapsed: float) -> None:
@@ -57,6 +71,7 @@ class Roster:
         Vehicles without manners of their own get new ones; all seconds count from now.
         """
         self.faults = faults
+        self.elapsed = max(self.elapsed, elapsed)
         drawn = assign_reporting(faults, self.seed, list(self.vehicles))
         own = [bus.spec.reporting for bus in self.buses]
         self._manners = [
@@ -64,6 +79,13 @@ class Roster:
             for number, bus in enumerate(self.buses)
         ]
         self._since = [elapsed] * len(self.buses)
+        self._heard.clear()
+        self.changes.append(Change(elapsed, None, faults))
+        self.changes.extend(
+            Change(elapsed, bus.spec.vehicle_id, manner)
+            for bus, manner in zip(self.buses, self._manners, strict=True)
+            if manner != CHATTY or elapsed > 0
+        )
         self._restart(elapsed)
 
     def change_reporting(self, vehicle_id: str, reporting: Reporting, elapsed: float) -> None:
@@ -73,7 +95,10 @@ class Roster:
         """
         number = self.vehicles[vehicle_id]
         self._manners[number] = reporting
+        self.elapsed = max(self.elapsed, elapsed)
         self._since[number] = elapsed
+        self._heard.discard(number)
+        self.changes.append(Change(elapsed, vehicle_id, reporting))
         self._restart(elapsed)
 
     def _restart(self, elapsed: float) -> None:
@@ -88,11 +113,32 @@ class Roster:
         return manners.every_seconds or self._period_of(self.buses[vehicle].spec)
 
     def turns(self, elapsed: float) -> Iterator[Turn]:
-        """Yield the turns that fell due since the last call, without those of silent vehicles."""
+        """Yield the turns that fell due since the last call, without those of silent vehicles.
+
+        `due` is when the vehicle says that it reports, by its own clock.
+        """
+        self.elapsed = elapsed
         for turn in self._timetable.due(elapsed):
             manners = self._manners[turn.vehicle]
-            if manners is CHATTY or not manners.is_silent(turn.due - self._since[turn.vehicle]):
+            if manners is CHATTY:
                 yield turn
+                continue
+            seconds = turn.due - self._since[turn.vehicle]
+            if not manners.is_silent(seconds):
+                is_first = turn.vehicle not in self._heard
+                self._heard.add(turn.vehicle)
+                yield from manners.reports(turn, seconds, is_first=is_first)
+
+    def quirk_of(self, vehicle: int) -> Quirk | None:
+        """Return the vehicle's quirk if it has begun, as of the last tick."""
+        manners = self._manners[vehicle]
+        if manners.quirk is None or not manners.has_begun(self.elapsed - self._since[vehicle]):
+            return None
+        return manners.quirk
+
+    def is_left_out(self, vehicle: int) -> bool:
+        """Return whether the account does not have this vehicle any more."""
+        return self.quirk_of(vehicle) is Quirk.LEFT_OUT
 
     def sends_all_labels(self, vehicle: int) -> bool:
         """Return whether the vehicle reports so seldom that it sends all its labels at once."""

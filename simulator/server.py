@@ -21,6 +21,7 @@ from simulator.config import Vendor
 from simulator.exchange import ClientGone, Exchange, Request, VendorAnswer, json_answer
 from simulator.provider import SimulatedProvider, StreamLogEntry
 from simulator.session import StreamSession
+from simulator.story import tell
 
 if TYPE_CHECKING:
     from typing import Never
@@ -76,6 +77,16 @@ class Simulator:
             "streams_logged": len(self.connections),
             "tenants": tenants,
         }
+
+    def story(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the true story of every tenant, as one object for each episode."""
+        told = {}
+        for provider in self.providers:
+            name = provider.tenant.name
+            streams = [entry for entry in self.connections if entry.tenant == name]
+            episodes = tell(provider.roster, self._started_at, streams)
+            told[name] = [episode._asdict() for episode in episodes]
+        return told
 
     async def keep_time(self) -> Never:
         """Let all fleets report at every tick, for ever.

@@ -8,11 +8,12 @@ then knows the reading, but sends it to no session.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from simulator.faults import FrameFault
 from simulator.frames import DATA_KINDS, Frame, FrameKind, SimulatedSignal, noise_frame
+from simulator.quirks import Quirk
 from simulator.roster import HeldReadings, Roster
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from simulator.config import Tenant
     from simulator.fleet import Bus, VehicleSpec
     from simulator.reporting import Turn
+
+MAX_IN_PIPELINE: Final = 1_000_000  # readings that the vendor keeps back; beyond it the oldest go
+
+
+class _KeptBack(NamedTuple):
+    """A reading that the vendor has and does not hand out before `release_at`."""
+
+    release_at: float
+    signal: SimulatedSignal
+    time_ms: int
 
 
 class FrameReceiver(Protocol):
@@ -36,11 +47,14 @@ class LiveStream:
         self.tenant = tenant
         self.roster = Roster(tenant, seed, _seconds_per_frame)
         self.written: Counter[FrameKind] = Counter()
+        self.written_with_quirk: Counter[str] = Counter()
         self.discarded = 0
         self.signals: list[SimulatedSignal] = []
         self._by_vehicle = [self._add_signals(bus) for bus in self.roster.buses]
         self._kept: HeldReadings[tuple[SimulatedSignal, int]] = HeldReadings()
         self._overtaken: dict[SimulatedSignal, int] = {}
+        self._repeated: dict[SimulatedSignal, int] = {}
+        self._pipeline: deque[_KeptBack] = deque(maxlen=MAX_IN_PIPELINE)
 
     def _add_signals(self, bus: Bus) -> tuple[SimulatedSignal, ...]:
         first = len(self.signals)
@@ -58,15 +72,24 @@ class LiveStream:
     def tick(self, elapsed: float, wall: float) -> None:
         """Deliver the frames that fell due. `wall` is the same instant in epoch seconds."""
         roster = self.roster
+        held_back = roster.faults.held_back_seconds
         for turn in roster.turns(elapsed):
             time_ms = int((wall - (elapsed - turn.due)) * 1000)
+            quirk = roster.quirk_of(turn.vehicle)
             for signal in self._reporting_signals(turn):
                 if roster.late_seconds(turn.vehicle) is not None:
                     self._kept.keep(turn.vehicle, (signal, time_ms), elapsed)
+                elif quirk is not None:
+                    self._report_odd(signal, time_ms, quirk, turn.number)
+                elif held_back:
+                    self._pipeline.append(_KeptBack(elapsed + held_back, signal, time_ms))
                 else:
                     self._report(signal, time_ms, roster.fault_of(turn, signal.index), turn.number)
         for signal, time_ms in self._kept.bursts(roster, elapsed):
             self._send(signal, time_ms, FrameKind.LATE)
+        while self._pipeline and self._pipeline[0].release_at <= elapsed:
+            kept = self._pipeline.popleft()
+            self._send(kept.signal, kept.time_ms, FrameKind.LATE)
 
     def _reporting_signals(self, turn: Turn) -> Iterable[SimulatedSignal]:
         """Return the signal whose turn it is; all signals of a vehicle that sends all at once."""
@@ -103,6 +126,13 @@ class LiveStream:
         if overtaken is not None:
             self._send(signal, overtaken, FrameKind.OUT_OF_ORDER)
 
+    def _report_odd(self, signal: SimulatedSignal, time_ms: int, quirk: Quirk, turn: int) -> None:
+        if quirk is Quirk.REPEATS:  # to the millisecond, which two clocks together would not give
+            time_ms = self._repeated.setdefault(signal, time_ms)
+        signal.known_ms = max(signal.known_ms, time_ms)
+        if signal.sessions:
+            _deliver(signal, signal.odd_frame_at(time_ms, quirk, turn))
+
     def _send(self, signal: SimulatedSignal, time_ms: int, kind: FrameKind) -> None:
         """Note a true reading at the provider, and deliver it to the sessions that subscribed."""
         signal.known_ms = max(signal.known_ms, time_ms)
@@ -129,6 +159,9 @@ class LiveStream:
         """Count these frames, which have been handed to a socket."""
         for frame in batch:
             self.written[frame.kind] += 1
+            if frame.kind is FrameKind.ODD and frame.signal is not None:
+                quirk = self.roster.quirk_of(self.roster.vehicles[frame.signal.vehicle_id])
+                self.written_with_quirk[str(quirk)] += 1
             if frame.signal is not None and frame.kind in DATA_KINDS:
                 frame.signal.written(frame.time_ms)
 

@@ -6,13 +6,17 @@ here. The vendor does not document its error bodies; these are made up.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from simulator.distortions import distort_point, render
 from simulator.exchange import Request, VendorAnswer, json_answer
+from simulator.quirks import Quirk
 
 if TYPE_CHECKING:
+    from simulator.frames import SimulatedSignal
     from simulator.stream import LiveStream
 
 ASSETS_PATH: Final = "/api/v1/my/assets"
@@ -47,8 +51,12 @@ def answer(live: LiveStream, request: Request) -> VendorAnswer:
 
 
 def assets(live: LiveStream) -> list[dict[str, str]]:
-    """Return the fleet's vehicles. `name` is the operator's own bus number."""
-    return [{"vid": bus.spec.vehicle_id, "name": bus.spec.name} for bus in live.roster.buses]
+    """Return the account's vehicles. `name` is the operator's own bus number."""
+    return [
+        {"vid": bus.spec.vehicle_id, "name": bus.spec.name}
+        for number, bus in enumerate(live.roster.buses)
+        if not live.roster.is_left_out(number)
+    ]
 
 
 def _answer_state(live: LiveStream, body: bytes) -> VendorAnswer:
@@ -60,23 +68,40 @@ def _answer_state(live: LiveStream, body: bytes) -> VendorAnswer:
         isinstance(labels, list) for labels in asked.values()
     ):
         return refusal(400, "the body must map a vid to its labels")
-    return json_answer(
+    answer = json_answer(
         200,
-        {
-            vid: state(live, vid, labels)
-            for vid, labels in asked.items()
-            if vid in live.roster.vehicles
-        },
+        {vid: state(live, vid, labels) for vid, labels in asked.items() if _is_known(live, vid)},
     )
+    return replace(answer, body=render(answer.body))
+
+
+def _is_known(live: LiveStream, vid: str) -> bool:
+    """Return whether the account has a vehicle of exactly this id."""
+    number = live.roster.vehicles.get(vid)
+    unknown = (Quirk.LEFT_OUT, Quirk.OTHER_CASE)
+    return number is not None and live.roster.quirk_of(number) not in unknown
 
 
 def state(live: LiveStream, vehicle_id: str, labels: list[str]) -> dict[str, Any]:
     """Return the last known readings, each with its own time.
 
-    A label that the vehicle has but never sent is {}; one that it does not have is missing.
+    A label that the vehicle has but never sent is {}; one that it does not have is missing. For a
+    vehicle that the vendor cannot read just now there is an error instead.
     """
+    quirk = live.roster.quirk_of(live.roster.vehicles[vehicle_id])
+    if quirk is Quirk.VEHICLE_ERRORS:
+        return {"error": {"code": 504, "message": "upstream timeout"}}
     return {
-        signal.label: signal.reading(signal.known_ms) if signal.known_ms else {}
+        signal.label: _last_reading(signal, quirk)
         for signal in live.signals_of(vehicle_id)
         if signal.label in labels
     }
+
+
+def _last_reading(signal: SimulatedSignal, quirk: Quirk | None) -> dict[str, Any]:
+    if not signal.known_ms:
+        return {}
+    reading = signal.reading(signal.known_ms)
+    if quirk is None:
+        return reading
+    return distort_point(quirk, signal.label, reading, turn=signal.known_ms)

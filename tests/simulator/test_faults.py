@@ -14,13 +14,13 @@ from simulator.faults import (
     FaultsInvalid,
     FrameFault,
     answer_fault,
-    assign_reporting,
     describe_faults,
     frame_fault,
     is_abrupt,
     parse_faults,
     seconds_to_disconnect,
 )
+from simulator.manners import assign_reporting
 from simulator.reporting import Reporting
 
 FLEET = [f"bus_{number:04d}" for number in range(1, 41)]
@@ -50,7 +50,7 @@ def test_a_flag_is_read(text: str, faults: Faults) -> None:
     [
         (
             "duplicate=0.05",
-            "unknown fault 'duplicate'. Did you mean 'duplicates'? Allowed: disconnect_abrupt",
+            "unknown fault 'duplicate'. Did you mean 'duplicates'? Allowed: bad_bytes",
         ),
         ("gremlins=1", "unknown fault 'gremlins'. Allowed:"),
         ("duplicates", "written name=value"),
