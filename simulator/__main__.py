@@ -36,13 +36,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--everything",
         action="store_true",
-        help="eight accounts with every fault; only --devices, --seed and --pace count",
+        help="eight accounts with every fault; only --devices, --seed, --pace and --without count",
     )
     parser.add_argument(
         "--pace",
         type=float,
         default=1.0,
         help="with --everything: troubles come so many times as often",
+    )
+    parser.add_argument(
+        "--without", default="", help="with --everything: faults to leave out, joined by '+'"
     )
     parser.add_argument("--devices", type=int, default=100)
     parser.add_argument("--tenants", type=int, default=1)
@@ -73,7 +76,8 @@ def _config(flags: argparse.Namespace) -> SimulatorConfig:
     if flags.demo:
         return demo_config(flags.seed)
     if flags.everything:
-        return everything_config(flags.devices, flags.seed, EverythingPace().times(flags.pace))
+        pace = EverythingPace().times(flags.pace)
+        return everything_config(flags.devices, flags.seed, pace, flags.without.split("+"))
     return build_config(
         devices=flags.devices,
         tenants=flags.tenants,

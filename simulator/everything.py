@@ -8,11 +8,14 @@ reader of them blames the right side.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from simulator.chance import seed_from
 from simulator.config import ConfigInvalid, SimulatorConfig, Tenant, Vendor, plain_fleet
 from simulator.faults import parse_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 ACCOUNTS: Final = 8
 MIN_VEHICLES: Final = 23  # one for each misbehaviour, and two without any
@@ -56,10 +59,14 @@ class EverythingPace:
 
 
 def everything_config(
-    devices: int = 200, seed: int = 0, pace: EverythingPace | None = None
+    devices: int = 200,
+    seed: int = 0,
+    pace: EverythingPace | None = None,
+    without: Collection[str] = (),
 ) -> SimulatorConfig:
     """Return eight accounts over which `devices` are split evenly, four for each vendor.
 
+    `without`: names of faults that are left out.
     Raises ConfigInvalid if they are too few for every misbehaviour in every account.
     """
     if devices < ACCOUNTS * MIN_VEHICLES:
@@ -73,7 +80,8 @@ def everything_config(
         count = devices // ACCOUNTS + (number < devices % ACCOUNTS)
         vehicles = plain_fleet(seed, vendor, number, count, pace.rate, pace.report_interval)
         credential = f"everything-{name}-{seed_from(seed, name):016x}"
-        faults = parse_faults(_flags({**_quirks(vendor, pace), **own}))
+        values = {**_quirks(vendor, pace), **own}
+        faults = parse_faults(_flags({n: v for n, v in values.items() if n not in without}))
         tenants.append(
             Tenant(
                 name=name,

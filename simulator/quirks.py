@@ -33,9 +33,8 @@ class Quirk(StrEnum):
     EMPTIES_BUFFER = "empties_buffer"
 
 
-# The side that is at fault while a vehicle with this quirk is late. One that is not in this table
-# goes on reporting, so it is never late because of its quirk; should a reader refuse its records,
-# what the vendor wrote is the cause.
+# The side that is at fault for a quirk. For one that is not in this table it is the provider: its
+# records are in a form that is no good, or that few readers know.
 PARTIES: Final[dict[Quirk, str]] = {
     Quirk.CLOCK_AHEAD: "device",
     Quirk.CLOCK_SET_BACK: "device",
@@ -51,6 +50,19 @@ PROVIDER: Final = "provider"
 BEGIN_LATER: Final = frozenset(
     {Quirk.CLOCK_SET_BACK, Quirk.REPEATS, Quirk.LEFT_OUT, Quirk.VEHICLE_ERRORS}
 )
+# Nothing usable comes of a vehicle with one of these. The others go on reporting.
+STOP_DATA: Final = frozenset(
+    {
+        Quirk.MALFORMED_RECORDS,
+        Quirk.CLOCK_AHEAD,
+        Quirk.CLOCK_SET_BACK,
+        Quirk.REPEATS,
+        Quirk.LEFT_OUT,
+        Quirk.VEHICLE_ERRORS,
+        Quirk.BAD_BYTES,
+        Quirk.FIRST_RECORD_OLD,
+    }
+)
 # While these last, the vehicle itself sends nothing.
 SENDS_NOTHING: Final = frozenset({Quirk.LEFT_OUT, Quirk.VEHICLE_ERRORS})
 
@@ -58,7 +70,7 @@ BUFFERED_RECORDS: Final = 5  # that a unit with EMPTIES_BUFFER sends before its 
 
 
 def party_of(quirk: Quirk) -> str:
-    """Return the side at fault while a vehicle with this quirk is late."""
+    """Return the side that is at fault for this quirk."""
     return PARTIES.get(quirk, PROVIDER)
 
 

@@ -7,10 +7,10 @@ A test compares a service's verdicts with it. Pure.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from simulator.faults import Faults
-from simulator.quirks import party_of
+from simulator.quirks import STOP_DATA, Quirk, party_of
 from simulator.windows import PARTIES
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Episode(NamedTuple):
     """One cause from `since` to `until`, in seconds since the epoch. `until` is None if it lasts.
 
-    `vehicle_id` is None if the whole account is concerned. `party` is the side at fault while a
-    vehicle is late because of it: provider, customer or device.
+    `vehicle_id` is None if the whole account is concerned. `party` is the side at fault: provider,
+    customer or device. `stops_data` says whether nothing usable comes meanwhile, so that a vehicle
+    is late because of it.
     """
 
     vehicle_id: str | None
@@ -33,12 +34,20 @@ class Episode(NamedTuple):
     party: str
     since: float
     until: float | None
+    stops_data: bool
 
 
 def tell(roster: Roster, started_at: float, streams: Iterable[StreamLogEntry]) -> list[Episode]:
     """Return every episode of a fleet so far. `started_at` is when the simulator started."""
     told = [
-        Episode(vehicle_id, cause, party, started_at + since, _wall(started_at, until))
+        Episode(
+            vehicle_id,
+            cause,
+            party,
+            started_at + since,
+            _wall(started_at, until),
+            _stops_data(cause),
+        )
         for vehicle_id, cause, party, since, until in _of_changes(roster)
     ]
     return told + list(_of_streams(streams))
@@ -46,6 +55,19 @@ def tell(roster: Roster, started_at: float, streams: Iterable[StreamLogEntry]) -
 
 def _wall(started_at: float, until: float) -> float | None:
     return None if until == inf else started_at + until
+
+
+# What these send can be used, if it is read as the documents say.
+_HARMLESS: Final = frozenset(
+    {
+        *("late", "held_back", "answer_faults"),
+        *map(str, set(Quirk) - STOP_DATA),
+    }
+)
+
+
+def _stops_data(cause: str) -> bool:
+    return cause not in _HARMLESS and not cause.startswith("signal_stops")
 
 
 _Told = tuple[str | None, str, str, float, float]
@@ -110,8 +132,8 @@ def _of_streams(streams: Iterable[StreamLogEntry]) -> Iterator[Episode]:
     closed_at: float | None = None
     for entry in streams:
         if closed_at is not None:
-            yield Episode(None, "disconnect", "provider", closed_at, entry.opened_at)
+            yield Episode(None, "disconnect", "provider", closed_at, entry.opened_at, True)
         by_fault = entry.ending in ("closed_by_fault", "cut_by_fault")
         closed_at = entry.closed_at if by_fault else None
     if closed_at is not None:
-        yield Episode(None, "disconnect", "provider", closed_at, None)
+        yield Episode(None, "disconnect", "provider", closed_at, None, True)

@@ -56,7 +56,7 @@ async def test_a_trouble_is_every_answer(
     assert refused.status_code == status
 
 
-async def test_a_trouble_cuts_open_streams() -> None:
+async def test_a_trouble_cuts_open_streams(until: Callable[..., Awaitable[None]]) -> None:
     async with (
         running(harbour(faults="outage_every=0.5,outage_for=60")) as simulator,
         listening(simulator) as heard,
@@ -64,6 +64,7 @@ async def test_a_trouble_cuts_open_streams() -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await heard.get_message()
+        await until(lambda: simulator.connections[0].ending is not None)
         assert simulator.connections[0].ending == "cut_by_fault"
 
 
@@ -74,27 +75,30 @@ def told(flags: str, *, seconds: float = 100.0) -> list[Episode]:
 
 
 @pytest.mark.parametrize(
-    ("flags", "cause", "party", "since", "until"),
+    ("flags", "cause", "party", "since", "until", "stops_data"),
     [
-        ("never=1", "never", "device", 0, None),
-        ("silent=1,silent_after=15", "silent", "device", 15, None),
-        ("silent=1,silent_after=15,silent_for=5", "silent", "device", 15, 20),
-        ("left_out=1,quirks_after=30", "left_out", "customer", 30, None),
-        ("clock_ahead=1,quirks_after=30", "clock_ahead", "device", 0, None),
-        ("malformed_records=1", "malformed_records", "provider", 0, None),
+        ("never=1", "never", "device", 0, None, True),
+        ("silent=1,silent_after=15", "silent", "device", 15, None, True),
+        ("silent=1,silent_after=15,silent_for=5", "silent", "device", 15, 20, True),
+        ("left_out=1,quirks_after=30", "left_out", "customer", 30, None, True),
+        ("clock_ahead=1,quirks_after=30", "clock_ahead", "device", 0, None, True),
+        ("loose_types=1", "loose_types", "provider", 0, None, False),
+        ("late=1", "late", "device", 0, None, False),
+        ("signal_stops=1,signal_stops_after=9", "signal_stops soc", "device", 9, None, False),
+        ("malformed_records=1", "malformed_records", "provider", 0, None, True),
     ],
 )
 def test_a_vehicle_has_its_episode(
-    flags: str, cause: str, party: str, since: float, until: float | None
+    flags: str, cause: str, party: str, since: float, until: float | None, stops_data: bool
 ) -> None:
     end = None if until is None else NOON + until
-    assert told(flags) == [Episode("bus_0001", cause, party, NOON + since, end)]
+    assert told(flags) == [Episode("bus_0001", cause, party, NOON + since, end, stops_data)]
 
 
 def test_an_account_has_its_troubles() -> None:
     assert told("refusal_every=60,refusal_for=20", seconds=130) == [
-        Episode(None, "refusal", "customer", NOON + 60, NOON + 80),
-        Episode(None, "refusal", "customer", NOON + 120, NOON + 140),
+        Episode(None, "refusal", "customer", NOON + 60, NOON + 80, True),
+        Episode(None, "refusal", "customer", NOON + 120, NOON + 140, True),
     ]
 
 
@@ -102,8 +106,8 @@ def test_a_change_ends_an_episode() -> None:
     roster = Roster(harbour(1, faults="never=1"), 7, lambda _: 1.0)
     roster.change_reporting("bus_0001", Reporting(quirk=Quirk.REPEATS), 40.0)
     assert tell(roster, NOON, ()) == [
-        Episode("bus_0001", "never", "device", NOON, NOON + 40),
-        Episode("bus_0001", "repeats", "device", NOON + 40, None),
+        Episode("bus_0001", "never", "device", NOON, NOON + 40, True),
+        Episode("bus_0001", "repeats", "device", NOON + 40, None, True),
     ]
 
 
@@ -112,7 +116,7 @@ def test_the_gap_between_two_streams_is_an_episode() -> None:
     first = StreamLogEntry("harbour", 1, 10.0, 10.0, closed_at=20.0, ending="cut_by_fault")
     second = StreamLogEntry("harbour", 2, 23.0, 23.0, closed_at=30.0, ending="client_closed")
     assert tell(roster, NOON, (first, second)) == [
-        Episode(None, "disconnect", "provider", 20.0, 23.0)
+        Episode(None, "disconnect", "provider", 20.0, 23.0, True)
     ]
 
 

@@ -1,0 +1,139 @@
+"""The truth about each device of a run, and so which sides may be blamed at an instant.
+
+Pure. The simulator tells its episodes, the run adds those of our own side. Two allowances follow
+from the rule itself (docs/health.md): a cause that has just begun cannot be known at once, and a
+device stays late for a moment after its cause has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+OURS, PROVIDER, CUSTOMER, DEVICE, UNKNOWN, NONE = PARTIES = (
+    "ours",
+    "provider",
+    "customer",
+    "device",
+    "unknown",
+    "none",
+)
+NO_CAUSE: Final = "no cause"
+
+
+class Limits(NamedTuple):
+    """The thresholds of a run, in seconds."""
+
+    delayed: float = 6.0
+    stale: float = 15.0
+    grace: float = 60.0
+    interval: float = 3.0
+    roster: float = 10.0  # how long a vehicle that left its account may go unnoticed
+    backlog: float = 30.0
+
+    @property
+    def due(self) -> float:
+        return 2.2 * self.interval
+
+    @property
+    def overdue(self) -> float:
+        """How long after its last start a cycle is overdue."""
+        return 1.2 * self.interval + 5.0
+
+    @property
+    def tail(self) -> float:
+        """How long a device may stay late after its cause: until it was asked for and answered."""
+        return self.due + 2 * self.interval
+
+    @property
+    def settles(self) -> float:
+        """How long after a change of truth a reason may still change."""
+        return self.stale + self.due + self.tail
+
+
+class Cause(NamedTuple):
+    """What is wrong with a device from `since` to `until` (None: for good).
+
+    `is_shared`: the device's account or our own side has it, not the device alone. `also` are sides
+    that may be named as well for the first `also_seconds`, because the rule cannot know better.
+    """
+
+    name: str
+    party: str
+    since: float
+    until: float | None
+    is_shared: bool
+    stops_data: bool = True
+    also: frozenset[str] = frozenset()
+    also_seconds: float = 0.0
+
+    def is_active(self, at: float, tail: float = 0.0) -> bool:
+        return self.since <= at and (self.until is None or at < self.until + tail)
+
+
+class Expectation(NamedTuple):
+    """The row of the table to which a late device belongs, and the sides that may be named."""
+
+    cause: str
+    parties: frozenset[str]
+
+
+class Truth:
+    """The causes of one device."""
+
+    def __init__(self, causes: Iterable[Cause], limits: Limits) -> None:
+        self._causes = sorted(causes, key=lambda cause: cause.since)
+        self._limits = limits
+
+    def expect(self, at: float) -> Expectation:
+        """Return what a verdict that says *late* must say at this instant.
+
+        With a cause of the device's own and a shared one, either may be named: both are true.
+        """
+        tail = self._limits.tail
+        active = [cause for cause in self._causes if cause.is_active(at, tail)]
+        stopping = [cause for cause in active if cause.stops_data]
+        causes = stopping or active
+        if not causes:
+            return Expectation(NO_CAUSE, frozenset({OURS, UNKNOWN}))
+        own = [cause for cause in causes if not cause.is_shared]
+        parties: set[str] = set()
+        for cause in causes:
+            parties.add(cause.party)
+            if at < cause.since + cause.also_seconds:
+                parties |= cause.also
+            if not cause.is_active(at):
+                parties.add(UNKNOWN)
+        return Expectation((own or causes)[-1].name, frozenset(parties))
+
+    def edges(self) -> list[float]:
+        """Return the instants at which the truth changes."""
+        ends = [cause.until for cause in self._causes if cause.until is not None]
+        return sorted([cause.since for cause in self._causes] + ends)
+
+
+def read_story(
+    episodes: Sequence[Mapping[str, object]], limits: Limits
+) -> dict[str | None, list[Cause]]:
+    """Return the simulator's episodes of one account by vehicle; None is the whole account."""
+    causes: dict[str | None, list[Cause]] = {}
+    for episode in episodes:
+        vehicle = episode["vehicle_id"]
+        name = str(episode["cause"])
+        until = episode["until"]
+        cause = Cause(
+            name,
+            str(episode["party"]),
+            float(str(episode["since"])),
+            None if until is None else float(str(until)),
+            is_shared=vehicle is None,
+            stops_data=bool(episode["stops_data"]),
+        )
+        if name == "left_out":  # until the next roster nobody can tell it from a silent device
+            cause = cause._replace(
+                also=frozenset({DEVICE, UNKNOWN}), also_seconds=limits.roster + limits.due
+            )
+        causes.setdefault(None if vehicle is None else str(vehicle), []).append(cause)
+    return causes
