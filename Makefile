@@ -18,7 +18,7 @@ PAIRS ?= 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare lock clean fuzz-api image test-image coverage figures docs
+	bench-mutants bench-compare verdicts lock clean fuzz-api image test-image coverage figures docs
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -97,6 +97,9 @@ bench-mutants: $(READY) ## seven faults, each of which must turn bench-quick red
 
 bench-compare: $(READY) ## core time and health p95 against another commit: make bench-compare BASE=HEAD PAIRS=8
 	@$(BIN)/python -m benchmarks.compare --base $(BASE) --pairs $(PAIRS) $(FLAGS)
+
+verdicts: $(READY) ## who is blamed for what, in ten minutes with every fault: FLAGS=--short for two
+	@$(BIN)/python -m benchmarks.verdicts $(FLAGS)
 
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-options \
 	--strip-extras --allow-unsafe

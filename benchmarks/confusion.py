@@ -22,6 +22,10 @@ MIN_SHARE: Final = 0.98
 MAX_RESTLESS_SHARE: Final = 0.02
 MAX_CHANGES: Final = 2
 MAX_SHARE_WITHOUT_CAUSE: Final = 0.02
+MIN_LATE_SECONDS: Final = (
+    60.0  # a share of less says nothing; the overall share has it all the same
+)
+MAX_SHOWN: Final = 10
 MAX_STEP_SECONDS: Final = 5.0  # a longer gap between two samples counts as this much
 
 Device = tuple[str, str]  # workspace, external id
@@ -175,7 +179,7 @@ def _misses(finding: Finding) -> list[str]:
         f"{row.cause}: {row.share:.1%} of {row.late:.0f} late device-seconds blame the right side, "
         f"not {MIN_SHARE_OF_CAUSE:.0%}"
         for row in finding.rows
-        if row.cause != NO_CAUSE and row.share < MIN_SHARE_OF_CAUSE
+        if row.cause != NO_CAUSE and row.late >= MIN_LATE_SECONDS and row.share < MIN_SHARE_OF_CAUSE
     ]
     if finding.overall < MIN_SHARE:
         misses.append(f"overall: {finding.overall:.2%}, not {MIN_SHARE:.0%}")
@@ -196,12 +200,20 @@ def _misses(finding: Finding) -> list[str]:
 
 
 def _long_blames(blames: Iterable[tuple[float, float, Device]]) -> list[str]:
-    return [
+    """Return a sentence for each device that was blamed for too long, the longest first."""
+    longest: dict[Device, tuple[float, float]] = {}
+    for seconds, bound, device in sorted(blames):
+        if seconds > bound:
+            longest[device] = seconds, bound
+    found = sorted(longest.items(), key=lambda item: -item[1][0])
+    misses = [
         f"{device[0]}/{device[1]} was blamed for {seconds:.0f} s for the fault of another side, "
         f"longer than {bound:.1f} s"
-        for seconds, bound, device in sorted(blames, reverse=True)
-        if seconds > bound
+        for device, (seconds, bound) in found[:MAX_SHOWN]
     ]
+    if len(found) > MAX_SHOWN:
+        misses.append(f"{len(found) - MAX_SHOWN} more devices were blamed for too long")
+    return misses
 
 
 def show(finding: Finding) -> str:

@@ -90,7 +90,8 @@ class Truth:
     def expect(self, at: float) -> Expectation:
         """Return what a verdict that says *late* must say at this instant.
 
-        With a cause of the device's own and a shared one, either may be named: both are true.
+        With a cause of the device's own and a shared one, either may be named: both are true. A
+        device that is late although data comes from it may be late because of us.
         """
         tail = self._limits.tail
         active = [cause for cause in self._causes if cause.is_active(at, tail)]
@@ -99,7 +100,7 @@ class Truth:
         if not causes:
             return Expectation(NO_CAUSE, frozenset({OURS, UNKNOWN}))
         own = [cause for cause in causes if not cause.is_shared]
-        parties: set[str] = set()
+        parties: set[str] = set() if stopping else {OURS, UNKNOWN}
         for cause in causes:
             parties.add(cause.party)
             if at < cause.since + cause.also_seconds:

@@ -182,12 +182,14 @@ async def _configure(shards: Shards, simulated: Simulated, limits: Limits, folde
         "stale_after_seconds": limits.stale,
         "grace_seconds": limits.grace,
     }
-    for account in simulated.tenants:
+    # All are listed before any of them can leave its account.
+    listed = [(account, await list_vehicles(simulated, account)) for account in simulated.tenants]
+    for account, vehicles in listed:
         await configure_account(
             shards,
             simulated,
             account,
-            await list_vehicles(simulated, account),
+            vehicles,
             thresholds=thresholds,
             interval=int(limits.interval),
             folder=folder,

@@ -71,6 +71,9 @@ EmbeddedOption = Annotated[
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="data folder (default: .lastheard)")
 ]
+EverythingOption = Annotated[
+    bool, typer.Option("--everything", help="eight fleets with every fault of the simulator")
+]
 WorkspaceArgument = Annotated[str, typer.Argument(help="workspace_id")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, one page of the API per line")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="CSV with a header")]
@@ -86,6 +89,7 @@ def demo(
             help="end after so many seconds with a summary; from 60 on, every state must occur",
         ),
     ] = None,
+    everything: EverythingOption = False,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -108,7 +112,7 @@ def demo(
         outbound_allow="127.0.0.1",  # where the simulated fleets listen
         log_level=os.environ.get("LASTHEARD_LOG_LEVEL", "error"),
     )
-    _run(settings, partial(run_demo, settings, seconds=seconds))
+    _run(settings, partial(run_demo, settings, seconds=seconds, everything=everything))
 
 
 def _given_or_free_port(variable: str) -> str:
@@ -176,27 +180,33 @@ def simulate(
     rate: Annotated[float, typer.Option(help="frames per second and vehicle")] = 1.0,
     faults: Annotated[str, typer.Option(help="name=value,name=value; see below")] = "",
     seed: Annotated[int, typer.Option(help="the same seed gives the same fleet")] = 0,
+    everything: EverythingOption = False,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on; 0 picks a free one")] = 0,
 ) -> None:
     """Run the simulated fleets alone, until Ctrl-C. Prints addresses and credentials as JSON.
 
-    A service that collects from them needs LASTHEARD_OUTBOUND_ALLOW=127.0.0.1.
+    A service that collects from them needs LASTHEARD_OUTBOUND_ALLOW=127.0.0.1. With --everything
+    only --devices (184 or more) and --seed count.
     """
     from simulator.config import ConfigInvalid, build_config
+    from simulator.everything import everything_config
     from simulator.faults import FaultsInvalid
     from simulator.run import run
     from simulator.server import CannotListen
 
     try:
-        simulated = build_config(
-            devices=devices,
-            tenants=tenants,
-            rfms_tenants=rfms_tenants,
-            rate=rate,
-            faults=faults,
-            seed=seed,
-        )
+        if everything:
+            simulated = everything_config(devices, seed)
+        else:
+            simulated = build_config(
+                devices=devices,
+                tenants=tenants,
+                rfms_tenants=rfms_tenants,
+                rate=rate,
+                faults=faults,
+                seed=seed,
+            )
     except (ConfigInvalid, FaultsInvalid) as error:
         _fail(str(error))
     try:

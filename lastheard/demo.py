@@ -35,17 +35,22 @@ POLICY = Policy(
     freshness_target_seconds=8, delayed_after_seconds=9, stale_after_seconds=22, grace_seconds=20
 )
 POLL_INTERVAL_SECONDS = 5
+MANY_DEVICES = 200
 ALL_STATES_SECONDS = 60.0  # with some patience for a slow machine
 
 
-async def run_demo(settings: Settings, *, seconds: float | None) -> int:
-    """Run until a signal, or for so many seconds after the start. Return the exit code."""
+async def run_demo(settings: Settings, *, seconds: float | None, everything: bool = False) -> int:
+    """Run until a signal, or for so many seconds after the start. Return the exit code.
+
+    `everything`: the fleets have every fault of the simulator, not a few mild ones.
+    """
+    fleets = ("--everything", "--devices", str(MANY_DEVICES)) if everything else ("--demo",)
 
     async def main(signal: StopSignal) -> int:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         view = DemoView()
         view.say(f"starting PostgreSQL in {settings.data_dir} (the first time takes a few seconds)")
-        async with open_database(settings) as dsn, run_simulator("--demo") as simulated:
+        async with open_database(settings) as dsn, run_simulator(*fleets) as simulated:
             view.say(
                 f"simulated fleets at {simulated.http_url}: "
                 f"{', '.join(t.name for t in simulated.tenants)}"

@@ -33,7 +33,7 @@ LOOSE = Cause("loose_types", "provider", 0.0, None, is_shared=False, stops_data=
         ([SILENT, OUTAGE], 250, Expectation("silent", frozenset({"device", "provider"}))),
         ([PAUSED], 401, Expectation("paused", frozenset({"ours", "unknown"}))),
         ([PAUSED], 420, Expectation("paused", frozenset({"ours"}))),
-        ([LOOSE], 150, Expectation("loose_types", frozenset({"provider"}))),
+        ([LOOSE], 150, Expectation("loose_types", frozenset({"provider", "ours", "unknown"}))),
         ([LOOSE, OUTAGE], 250, Expectation("outage", frozenset({"provider"}))),
     ],
 )

@@ -129,3 +129,10 @@ async def test_a_port_in_use_ends_it_with_a_sentence() -> None:
 async def test_the_demo_s_fleets_come_up() -> None:
     async with started([sys.executable, "-m", "simulator", "--demo", "--seed", "3"]) as (_, facts):
         assert [each["provider"] for each in facts["tenants"]] == ["viriciti"] * 3 + ["rfms"] * 2
+
+
+async def test_the_fleets_with_every_fault_come_up() -> None:
+    command = [sys.executable, "-m", "simulator", "--everything", "--devices", "200"]
+    async with started([*command, "--pace", "4", "--without", "never+silent"]) as (_, facts):
+        assert [each["provider"] for each in facts["tenants"]] == ["viriciti"] * 4 + ["rfms"] * 4
+        assert sum(each["vehicles"] for each in facts["tenants"]) == 200
