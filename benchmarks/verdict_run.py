@@ -1,78 +1,34 @@
 """One run of the service against simulated accounts with every fault, sampled and judged.
 
-Owns the timetable of our own side's faults, and the samples. Two shards share the accounts, so that
-one can be paused or killed while the other still answers.
+Owns the order: database, shards, simulator, configuration, samples, judgement. Two shards share the
+accounts, so that one can be paused or killed while the other still answers.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
-from datetime import datetime
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import asyncpg
 import httpx
 import orjson
 import trio
 
-from benchmarks.confusion import Finding, Sample, judge
+from benchmarks.confusion import Finding, judge
 from benchmarks.place import open_place
-from benchmarks.truth import OURS, UNKNOWN, Cause, Limits, Truth, read_story
-from benchmarks.verdict_service import Shards, configure_account
+from benchmarks.truth import Limits
+from benchmarks.verdict_acts import SHARDS, Plan, misconfigure, trouble_ourselves
+from benchmarks.verdict_record import Record, truths_of
+from benchmarks.verdict_service import Account, Shards, configure_account
 from lastheard.simulation import list_vehicles, run_simulator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.confusion import Device
     from lastheard.simulation import Simulated
 
-SHARDS: Final = ("verdicts-1", "verdicts-2")
-VICTIM: Final = SHARDS[1]
 TTL_SECONDS: Final = 10.0
-# The sides of the reasons, for a service whose verdicts do not name one.
-PARTIES: Final[Mapping[str, str]] = {
-    "switched_off": "customer",
-    "collector_late": "ours",
-    "ingest_backlog": "ours",
-    "misconfigured": "ours",
-    "credentials_rejected": "customer",
-    "quota_exhausted": "provider",
-    "provider_outage": "provider",
-    "stream_disconnected": "provider",
-    "provider_delay": "provider",
-    "updates_rejected": "device",
-    "outdated_data": "device",
-    "unknown_to_provider": "customer",
-    "sender_silent": "customer",
-    "awaiting_first_data": "unknown",
-    "no_answer_yet": "unknown",
-    "never_reported": "device",
-    "device_silent": "device",
-    "signal_silent": "device",
-    "reporting": "none",
-}
-
-
-class Plan(NamedTuple):
-    """The size of a run. `pace`: troubles come so many times as often as in the long run.
-
-    `without`: names of faults that are left out, joined by '+'. `save`: a file for the samples and
-    the story, for a closer look.
-    """
-
-    seconds: float = 600.0
-    devices: int = 200
-    every: float = 2.0  # between two samples of a device
-    seed: int = 0
-    pace: float = 1.0
-    has_backlog: bool = True
-    save: str | None = None
-    without: str = ""
 
 
 class Result(NamedTuple):
@@ -81,59 +37,6 @@ class Result(NamedTuple):
     finding: Finding
     counts: Sequence[str]
     uncounted: Sequence[str]
-
-
-class _Record:
-    """What the run knows while it goes on: the samples, and the faults of our own side."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.samples: list[Sample] = []
-        self.owners: dict[str, str | None] = {}
-        self.ours: dict[str, list[Cause]] = {}
-
-    def begin(self, workspace: str, name: str, until: float | None, hidden: float) -> None:
-        cause = Cause(
-            name,
-            OURS,
-            time(),
-            until,
-            is_shared=True,
-            also=frozenset({UNKNOWN}),
-            also_seconds=hidden,
-        )
-        self.ours.setdefault(workspace, []).append(cause)
-
-    def note(self, workspace: str, report: Mapping[str, Any]) -> None:
-        """Keep the verdicts of a health report, and end a gap of ours when a new cycle began."""
-        at = _instant(report["evaluated_at"])
-        for item in report["items"]:
-            reason = item["reason"]
-            self.samples.append(
-                Sample(
-                    at,
-                    (workspace, item["external_id"]),
-                    item["state"],
-                    reason,
-                    item.get("party") or PARTIES[reason],
-                    item["thresholds"]["delayed_after_seconds"],
-                )
-            )
-        evidence = report["items"][0]["evidence"]
-        self.owners[workspace] = evidence["owner"]
-        started = evidence["last_cycle_started_at"]
-        if started is not None:
-            self._end_gap(workspace, _instant(started), at)
-
-    def _end_gap(self, workspace: str, started: float, at: float) -> None:
-        causes = self.ours.get(workspace, [])
-        for number, cause in enumerate(causes):
-            if cause.until is None and started > cause.since + 0.5:
-                causes[number] = cause._replace(until=at)
-
-
-def _instant(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 async def run(plan: Plan, limits: Limits | None = None) -> Result:
@@ -152,9 +55,9 @@ async def run(plan: Plan, limits: Limits | None = None) -> Result:
                     await shards.start(name)
                 # The simulator comes last: its vehicles go wrong from its start on.
                 async with run_simulator(*flags) as simulated:
-                    await _configure(shards, simulated, limits, Path(folder))
-                    record = _Record(limits)
-                    await _watch(plan, shards, simulated, record, dsn)
+                    accounts = await _configure(shards, simulated, limits, Path(folder))
+                    record = Record(limits)
+                    await _watch(plan, shards, accounts, record, dsn)
                     return await _conclude(shards, simulated, record, plan.save)
 
 
@@ -175,43 +78,64 @@ def _settings(dsn: str, folder: str) -> dict[str, str]:
     return {**foreign, **{f"LASTHEARD_{name.upper()}": text for name, text in ours.items()}}
 
 
-async def _configure(shards: Shards, simulated: Simulated, limits: Limits, folder: Path) -> None:
+async def _configure(
+    shards: Shards, simulated: Simulated, limits: Limits, folder: Path
+) -> dict[str, Account]:
     thresholds = {
         "freshness_target_seconds": limits.delayed - 1,
         "delayed_after_seconds": limits.delayed,
         "stale_after_seconds": limits.stale,
         "grace_seconds": limits.grace,
     }
-    # All are listed before any of them can leave its account.
-    listed = [(account, await list_vehicles(simulated, account)) for account in simulated.tenants]
-    for account, vehicles in listed:
+    accounts = await _list_accounts(simulated, folder)
+    for account in accounts.values():
         await configure_account(
-            shards,
-            simulated,
-            account,
-            vehicles,
-            thresholds=thresholds,
-            interval=int(limits.interval),
-            folder=folder,
+            shards, account, thresholds=thresholds, interval=int(limits.interval)
         )
+    return accounts
+
+
+async def _list_accounts(simulated: Simulated, folder: Path) -> dict[str, Account]:
+    """List all vehicles, before any of them can leave its account."""
+    story = await _ask(simulated, "/sim/story")
+    accounts = {}
+    for fleet in simulated.tenants:
+        secret = trio.Path(folder / fleet.name)
+        await secret.write_text(fleet.credential)
+        moved = frozenset(
+            str(each["vehicle_id"])
+            for each in story[fleet.name]
+            if each["cause"] == "empties_buffer"
+        )
+        vehicles = await list_vehicles(simulated, fleet)
+        reference = f"file:{folder / fleet.name}"
+        accounts[fleet.name] = Account(fleet, vehicles, moved, simulated.http_url, reference)
+    return accounts
+
+
+async def _ask(simulated: Simulated, path: str) -> Any:
+    async with httpx.AsyncClient(base_url=simulated.http_url, timeout=20, trust_env=False) as http:
+        answer = await http.get(path)
+        answer.raise_for_status()
+        return answer.json()
 
 
 async def _watch(
-    plan: Plan, shards: Shards, simulated: Simulated, record: _Record, dsn: str
+    plan: Plan, shards: Shards, accounts: Mapping[str, Account], record: Record, dsn: str
 ) -> None:
     """Sample every verdict until the time is over, while our own side gets its faults."""
-    names = [account.name for account in simulated.tenants]
     with trio.move_on_after(plan.seconds):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_trouble_ourselves, plan, shards, record, dsn)
+            nursery.start_soon(trouble_ourselves, plan, shards, record, dsn)
+            nursery.start_soon(misconfigure, plan, shards, accounts, record)
             while True:
                 began = trio.current_time()
-                for name in names:
+                for name in accounts:
                     await _sample(shards, name, record)
                 await trio.sleep_until(began + plan.every)
 
 
-async def _sample(shards: Shards, name: str, record: _Record) -> None:
+async def _sample(shards: Shards, name: str, record: Record) -> None:
     """Take one sample of a workspace. While no shard answers there is none."""
     if not shards.answering:
         await trio.sleep(0.1)
@@ -222,82 +146,18 @@ async def _sample(shards: Shards, name: str, record: _Record) -> None:
         await trio.sleep(0.1)
 
 
-async def _trouble_ourselves(plan: Plan, shards: Shards, record: _Record, dsn: str) -> None:
-    """Pause a shard, kill one, hold rows locked, and stop everything, one after the other."""
-    part = plan.seconds / 12
-    length = max(12.0, part / 2)
-    await trio.sleep(2.5 * part)
-    _begin_gaps(record, "shard paused", VICTIM)
-    shards.pause(VICTIM)
-    await trio.sleep(length)
-    shards.go_on(VICTIM)
-    await trio.sleep(2 * part)
-    _begin_gaps(record, "shard killed", VICTIM)
-    await shards.kill(VICTIM)
-    await trio.sleep(length)
-    await shards.start(VICTIM)
-    if plan.has_backlog:
-        await trio.sleep(1.5 * part)
-        await _hold_rows(record, dsn, length + record.limits.backlog)
-    await trio.sleep(part)
-    _begin_gaps(record, "all stopped", None)
-    for name in SHARDS:
-        await shards.end(name)
-    await trio.sleep(length)
-    for name in SHARDS:
-        await shards.start(name)
-
-
-def _begin_gaps(record: _Record, name: str, owner: str | None) -> None:
-    """Note a gap of ours for the workspaces of a shard; of every shard if it is None."""
-    for workspace, found in record.owners.items():
-        if owner is None or found == owner:
-            record.begin(workspace, name, None, record.limits.overdue)
-
-
-async def _hold_rows(record: _Record, dsn: str, seconds: float) -> None:
-    """Lock the rows of one workspace for so long, so that its updates wait."""
-    workspace = sorted(record.owners)[-1]
-    hidden = record.limits.backlog + record.limits.interval
-    record.begin(workspace, "updates wait", time() + seconds, hidden)
-
-    async def hold() -> None:
-        connection = await asyncpg.connect(dsn, timeout=10)
-        try:
-            async with connection.transaction():
-                await connection.fetch(
-                    "SELECT 1 FROM device_state WHERE workspace_id = $1 FOR UPDATE", workspace
-                )
-                await asyncio.sleep(seconds)
-        finally:
-            await connection.close()
-
-    await trio.to_thread.run_sync(lambda: asyncio.run(hold()), abandon_on_cancel=True)
-
-
 async def _conclude(
-    shards: Shards, simulated: Simulated, record: _Record, save: str | None
+    shards: Shards, simulated: Simulated, record: Record, save: str | None
 ) -> Result:
-    async with httpx.AsyncClient(base_url=simulated.http_url, timeout=20, trust_env=False) as http:
-        story = (await http.get("/sim/story")).json()
-        sent = (await http.get("/sim/statistics?brief=true")).json()
+    story = await _ask(simulated, "/sim/story")
+    sent = await _ask(simulated, "/sim/statistics?brief=true")
     if save is not None:
         kept = {"samples": record.samples, "story": story, "ours": record.ours}
         await trio.Path(save).write_bytes(orjson.dumps(kept, default=list))
-    truths = _truths(story, record)
+    truths = truths_of(story, record)
     finding = judge(record.samples, truths, record.limits)
     counts, uncounted = await _compare_counts(shards, sent)
     return Result(finding, counts, uncounted)
-
-
-def _truths(story: Mapping[str, Any], record: _Record) -> dict[Device, Truth]:
-    truths: dict[Device, Truth] = {}
-    for workspace, episodes in story.items():
-        causes = read_story(episodes, record.limits)
-        shared = [*causes.get(None, ()), *record.ours.get(workspace, ())]
-        for device in {sample.device for sample in record.samples if sample.device[0] == workspace}:
-            truths[device] = Truth([*causes.get(device[1], ()), *shared], record.limits)
-    return truths
 
 
 async def _compare_counts(shards: Shards, sent: Mapping[str, Any]) -> tuple[list[str], list[str]]:

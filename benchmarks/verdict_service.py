@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from signal import SIGCONT, SIGKILL, SIGSTOP
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import orjson
@@ -17,17 +18,17 @@ import trio
 from benchmarks.workers import Worker, WorkerFailed, open_worker, run_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
-    from lastheard.simulation import Simulated, SimulatedFleet
+    from lastheard.simulation import SimulatedFleet
 
 PREFIX = "/api/telematics-mvp"
 SCOPES = ("read", "ingest", "control", "admin")
 START_SECONDS = 60.0
 ANSWER_SECONDS = 20.0
+LONG_BEFORE = timedelta(hours=3)  # older than the records that a moved unit still has
 # -P keeps the working directory off the path: it is a folder of strangers.
 COMMAND = (sys.executable, "-P", "-m", "lastheard")
 
@@ -114,55 +115,75 @@ class Shards:
     async def put(self, path: str, body: Any) -> None:
         _expect_success(await self._clients[self.answering[0]].put(path, json=body))
 
+    async def delete(self, path: str) -> None:
+        _expect_success(await self._clients[self.answering[0]].delete(path))
+
     async def post(self, path: str, body: Any) -> Any:
         answer = _expect_success(await self._clients[self.answering[0]].post(path, json=body))
         return orjson.loads(answer.content)
 
 
-async def configure_account(
-    shards: Shards,
-    simulated: Simulated,
-    account: SimulatedFleet,
-    vehicles: list[tuple[str, str]],
-    *,
-    thresholds: Mapping[str, float],
-    interval: int,
-    folder: Path,
-) -> None:
-    """Configure one simulated account as a workspace of its own, over HTTP."""
-    secret = folder / account.name
-    secret.write_text(account.credential)
-    is_stream = account.provider == "viriciti"
-    await shards.put(
-        f"/workspaces/{account.name}",
-        {
-            "name": account.name,
-            "poll_interval_seconds": interval,
-            "thresholds": thresholds,
-        },
-    )
-    await shards.put(
-        f"/workspaces/{account.name}/providers/{account.provider}",
-        {
-            "provider_type": account.provider,
+class Account(NamedTuple):
+    """One simulated account, as a workspace of its own. `moved` are units of other vehicles."""
+
+    fleet: SimulatedFleet
+    vehicles: Sequence[tuple[str, str]]
+    moved: frozenset[str]
+    http_url: str
+    credential: str  # by reference
+
+    @property
+    def name(self) -> str:
+        return self.fleet.name
+
+    @property
+    def path(self) -> str:
+        return f"/workspaces/{self.name}/providers/{self.fleet.provider}"
+
+    def connection(self, **changes: object) -> dict[str, object]:
+        """Return the body of the account's connection."""
+        is_stream = self.fleet.provider == "viriciti"
+        return {
+            "provider_type": self.fleet.provider,
             "transport": "stream" if is_stream else "poll",
-            "base_url": simulated.http_url if is_stream else f"{simulated.http_url}/rfms",
-            "credential": f"file:{secret.resolve()}",
+            "base_url": self.http_url if is_stream else f"{self.http_url}/rfms",
+            "credential": self.credential,
             # The simulated vehicles report more often than the vendor's documents promise.
             "expected_update_seconds": 1,
-        },
-    )
+            **changes,
+        }
+
+    def device(self, external_id: str, vehicle_id: str, name: str) -> dict[str, object]:
+        return {
+            "provider_id": self.fleet.provider,
+            "external_id": external_id,
+            "vehicle_id": vehicle_id,
+            "vehicle_name": name,
+        }
+
+
+async def configure_account(
+    shards: Shards, account: Account, *, thresholds: Mapping[str, float], interval: int
+) -> None:
+    """Configure the account over HTTP. A moved unit was in another vehicle for hours before."""
+    workspace = f"/workspaces/{account.name}"
+    body = {"name": account.name, "poll_interval_seconds": interval, "thresholds": thresholds}
+    await shards.put(workspace, body)
+    await shards.put(account.path, account.connection())
+    for external_id in account.moved:
+        before = f"{workspace}/devices/before-{external_id}"
+        device = account.device(external_id, f"other-{external_id}", "before")
+        began = datetime.now(UTC) - LONG_BEFORE
+        await shards.put(before, {**device, "activated_at": began.isoformat()})
+        await shards.delete(before)
     devices = [
         {
             "device_id": external_id,
-            "provider_id": account.provider,
-            "external_id": external_id,
-            "vehicle_id": f"vehicle-{external_id}",
-            "vehicle_name": name,
+            **account.device(external_id, f"vehicle-{external_id}", name),
         }
-        for external_id, name in vehicles
+        for external_id, name in account.vehicles
     ]
-    await shards.post(f"/workspaces/{account.name}/devices/import", {"devices": devices})
+    await shards.post(f"{workspace}/devices/import", {"devices": devices})
 
 
 async def _wait_started(worker: Worker) -> int:

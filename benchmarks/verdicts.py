@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from benchmarks.confusion import show
-from benchmarks.verdict_run import Plan, run
+from benchmarks.verdict_acts import Plan
+from benchmarks.verdict_run import run
 from runtime.logs import configure_logging
 
 if TYPE_CHECKING:
