@@ -1,4 +1,4 @@
-"""The true story of one fleet: what was wrong with which vehicle, from when to when, and whose it was.
+"""The true story of one fleet: what was wrong with which vehicle, when, and whose fault it was.
 
 Owns the telling: it turns the faults that were set, and the connections that ended, into episodes.
 A test compares a service's verdicts with it. Pure.
