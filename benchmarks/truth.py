@@ -58,6 +58,7 @@ class Cause(NamedTuple):
 
     `is_shared`: the device's account or our own side has it, not the device alone. `also` are sides
     that may be named as well for the first `also_seconds`, because the rule cannot know better.
+    `after` are those that may be named for a moment after the end.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Cause(NamedTuple):
     stops_data: bool = True
     also: frozenset[str] = frozenset()
     also_seconds: float = 0.0
+    after: frozenset[str] = frozenset({UNKNOWN})
 
     def is_active(self, at: float, tail: float = 0.0) -> bool:
         return self.since <= at and (self.until is None or at < self.until + tail)
@@ -106,7 +108,7 @@ class Truth:
             if at < cause.since + cause.also_seconds:
                 parties |= cause.also
             if not cause.is_active(at):
-                parties.add(UNKNOWN)
+                parties |= cause.after
         return Expectation((own or causes)[-1].name, frozenset(parties))
 
     def edges(self) -> list[float]:

@@ -67,6 +67,7 @@ class Record:
             is_shared=True,
             also=frozenset({UNKNOWN}),
             also_seconds=hidden,
+            after=frozenset({OURS, UNKNOWN}),  # until we have asked again
         )
         self.ours.setdefault(workspace, []).append(cause)
 

@@ -161,8 +161,13 @@ class SimulatedProvider:
     def _perhaps_dress(
         self, answer: VendorAnswer, request: Request, elapsed: float
     ) -> VendorAnswer:
-        """Return the answer, perhaps in a rare form that is legal."""
+        """Return an answer with data, perhaps in a rare form that is legal.
+
+        Lists of vehicles keep their form: they serve the configuration of a run.
+        """
         faults, number = self.roster.faults, self._answers
+        if request.path not in (viriciti.STATE_PATH, rfms.STATUSES_PATH):
+            return answer
         if not faults.legal_forms or not faults.is_active(elapsed):
             return answer
         if draw(self.roster.seed, -6, number) >= faults.legal_forms:

@@ -56,6 +56,16 @@ async def test_a_trouble_is_every_answer(
     assert refused.status_code == status
 
 
+async def test_data_comes_in_rare_forms_and_lists_do_not() -> None:
+    async with running(harbour(faults="legal_forms=1")) as simulator, client(simulator) as http:
+        provider = simulator.providers[0]
+        key = {"x-api-key": provider.tenant.credential}
+        for _ in range(8):
+            await http.post("/api/v2/state", headers=key, json={"bus_0001": ["soc"]})
+            assert len((await http.get("/api/v1/my/assets", headers=key)).json()) == 3
+    assert sum(provider.injected.values()) == 8
+
+
 async def test_a_trouble_cuts_open_streams(until: Callable[..., Awaitable[None]]) -> None:
     async with (
         running(harbour(faults="outage_every=0.5,outage_for=60")) as simulator,
