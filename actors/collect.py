@@ -49,6 +49,7 @@ class Collected:
     updates: int = 0
     ignored: int = 0
     malformed: int = 0
+    superseded: int = 0
     devices_answered: int = 0
     unknown_dropped: int = 0
     asked_at: float | None = None  # monotonic; first request for the page that is still awaited
@@ -133,6 +134,7 @@ class Collection:
                 sample.readings,
                 received_at,
                 self._trace_id,
+                sample.reception_at,
             )
             for sample in page.samples
             if self._unknown.admits(sample.external_id, self._devices)
@@ -141,13 +143,15 @@ class Collection:
         return updates
 
     def _count(self, page: Page, updates: int) -> None:
-        self._answered.update(page.answered & self._devices.keys())
+        named = self._devices.keys() if page.is_complete else page.answered & self._devices.keys()
+        self._answered.update(named)
         counts = self.collected
         counts.pages += 1
         counts.records += page.records
         counts.updates += updates
         counts.ignored += page.ignored
         counts.malformed += page.malformed_count
+        counts.superseded += page.superseded
         counts.devices_answered = len(self._answered)
         counts.unknown_dropped = self._unknown.dropped
 
@@ -204,20 +208,29 @@ class Collection:
         )
 
     def _ledger_items(self, page: Page) -> tuple[InvalidItem, ...]:
-        """Return one ledger row for the page's malformed records, with the first as its sample."""
-        if not page.malformed_count:
-            return ()
-        sample = page.malformed[0] if page.malformed else b""
-        return (
+        """Return a ledger item for each device and wrong field of the page's malformed records."""
+        received_at = self._clock.now()
+        return tuple(
             InvalidItem(
                 *self._address,
-                None,
-                Reason.INVALID,
-                "malformed record",
-                sample,
-                page.malformed_count,
-            ),
+                record.external_id,
+                Reason.MALFORMED,
+                record.detail,
+                record.sample,
+                record.occurrences,
+                device_id=self._device_id(record.external_id),
+                received_at=received_at,
+                signal=signal,
+                refused_whole=record.refused_whole,
+            )
+            for record in page.malformed
+            if record.external_id is None or self._unknown.admits(record.external_id, self._devices)
+            for signal in record.signals or (None,)
         )
+
+    def _device_id(self, external_id: str | None) -> str | None:
+        device = self._devices.get(external_id) if external_id else None
+        return None if device is None else device.device_id
 
 
 def _is_worth_a_retry(fault: ProviderFault) -> bool:

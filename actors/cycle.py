@@ -252,6 +252,7 @@ class Cycle:
             "unconfirmed": updates - sum(outcomes.values()),
             "malformed": self._malformed
             + sum(collected.malformed for collected in self._collected.values()),
+            "superseded": sum(collected.superseded for collected in self._collected.values()),
             "unknown_dropped": sum(
                 collected.unknown_dropped for collected in self._collected.values()
             ),

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from domain.model import MAX_SAMPLE_BYTES, Reading
-from ports.providers import Page, ProviderFault, Sample
+from ports.providers import BadRecord, Page, ProviderFault, Sample
 from runtime.exception_groups import leaves
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ScrubbedPoller:
     ) -> Page:
         """See Poller.fetch.
 
-        Of the page's malformed records the first is kept, as a sample of at most 4 kB.
+        Samples of the page's malformed records are cut to 4 kB.
         """
         with scrubbed_faults(self._scrubber):
             fetched = await self.poller.fetch(external_ids, cursor, page)
@@ -97,14 +97,32 @@ def _scrub_page(page: Page, known: Collection[str], scrubber: Scrubber) -> Page:
     return page._replace(
         samples=tuple(_scrub_sample(sample, known, scrubber) for sample in page.samples),
         cursor=None if page.cursor is None or scrubber.finds_in(page.cursor) else page.cursor,
-        malformed=tuple(scrubber.sample(record, MAX_SAMPLE_BYTES) for record in page.malformed[:1]),
+        malformed=tuple(_scrub_record(record, known, scrubber) for record in page.malformed),
+        errors={
+            _scrub_name(external_id, known, scrubber): scrubber.text(detail)
+            for external_id, detail in page.errors.items()
+        },
+    )
+
+
+def _scrub_record(record: BadRecord, known: Collection[str], scrubber: Scrubber) -> BadRecord:
+    name = record.external_id
+    return record._replace(
+        external_id=name and _scrub_name(name, known, scrubber),
+        detail=scrubber.text(record.detail),
+        sample=scrubber.sample(record.sample, MAX_SAMPLE_BYTES),
     )
 
 
 def _scrub_sample(sample: Sample, known: Collection[str], scrubber: Scrubber) -> Sample:
-    external_id = sample.external_id
-    name = external_id if external_id in known else scrubber.text(external_id)
-    return Sample(name, scrub_readings(sample.readings, scrubber))
+    return sample._replace(
+        external_id=_scrub_name(sample.external_id, known, scrubber),
+        readings=scrub_readings(sample.readings, scrubber),
+    )
+
+
+def _scrub_name(external_id: str, known: Collection[str], scrubber: Scrubber) -> str:
+    return external_id if external_id in known else scrubber.text(external_id)
 
 
 def _scrub_value(value: Any, scrubber: Scrubber) -> Any:

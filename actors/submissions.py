@@ -7,7 +7,7 @@ Pure: no I/O, no waiting.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from domain.model import MAX_UPDATES_PER_SUBMISSION, CanonicalUpdate, Submission
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from domain.model import Device, Reading
+    from domain.model import Device, InvalidItem, Reading
+
+T = TypeVar("T")
 
 # Unconfigured devices that are kept per run for the ledger; a shared account may show thousands.
 MAX_UNKNOWN_DEVICES = 100
@@ -28,6 +30,7 @@ def make_update(
     readings: tuple[Reading, ...],
     received_at: datetime,
     trace_id: str,
+    reception_at: datetime | None = None,
 ) -> CanonicalUpdate:
     """Return an update of one device. `connection` is (workspace_id, provider_id).
 
@@ -42,28 +45,40 @@ def make_update(
         readings,
         received_at,
         trace_id,
+        reception_at,
     )
 
 
 def split(submission: Submission) -> Sequence[Submission]:
-    """Return parts of at most 500 updates, in order.
+    """Return parts of at most 500 updates and 500 invalid items, in order.
 
-    Cursor, cycle, facts, confirmation and invalid items go with the last.
+    Invalid items come after all updates. Cursor, cycle, facts and confirmation go with the last
+    part.
     """
-    updates = submission.updates
-    if len(updates) <= MAX_UPDATES_PER_SUBMISSION:
+    updates, invalid = submission.updates, submission.invalid
+    if len(updates) <= MAX_UPDATES_PER_SUBMISSION >= len(invalid):
         return [submission]
-    cuts = range(0, len(updates), MAX_UPDATES_PER_SUBMISSION)
+    chunks: list[tuple[tuple[CanonicalUpdate, ...], tuple[InvalidItem, ...]]]
+    chunks = [(chunk, ()) for chunk in _chunks(updates)] or [((), ())]
+    first_invalid, *more_invalid = _chunks(invalid) or [()]
+    chunks[-1] = (chunks[-1][0], first_invalid)
+    chunks += [((), chunk) for chunk in more_invalid]
     parts = [
         Submission(
             origin=submission.origin,
             trace_id=submission.trace_id,
             ownership=submission.ownership,
-            updates=updates[cut : cut + MAX_UPDATES_PER_SUBMISSION],
+            updates=chunk,
+            invalid=bad,
         )
-        for cut in cuts[:-1]
+        for chunk, bad in chunks[:-1]
     ]
-    return [*parts, replace(submission, updates=updates[cuts[-1] :])]
+    return [*parts, replace(submission, updates=chunks[-1][0], invalid=chunks[-1][1])]
+
+
+def _chunks(items: tuple[T, ...]) -> list[tuple[T, ...]]:
+    cuts = range(0, len(items), MAX_UPDATES_PER_SUBMISSION)
+    return [items[cut : cut + MAX_UPDATES_PER_SUBMISSION] for cut in cuts]
 
 
 class UnknownDevices:

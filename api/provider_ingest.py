@@ -35,7 +35,7 @@ from domain.model import (
     Reason,
     Submission,
 )
-from ports.providers import Page, Provider, ProviderFault
+from ports.providers import BadRecord, Page, Provider, ProviderFault
 
 _WITHHELD = (
     b"withheld: the connection's secret cannot be read, so it cannot be taken out of the sample"
@@ -111,18 +111,18 @@ async def _ingest(
         detail = f"This version does not know the provider type {connection.provider_type}."
         raise Problem(INVALID_BODY, errors=[FaultyPart(pointer="/providerType", detail=detail)])
     received_at = services.clock.now()
-    page, refused = _interpret(provider, connection, _raw_bytes(envelope))
-    page = page._replace(malformed=await _samples_of(services, connection, page.malformed))
+    page = _interpret(provider, connection, _raw_bytes(envelope))
+    page = page._replace(malformed=await _scrubbed(services, connection, page.malformed))
     _log_received(services, envelope, page)
     updates = _to_updates(connection, page, received_at)
-    invalid = _to_invalid(connection, page, refused or "a record that could not be read")
+    invalid = _to_invalid(connection, page, received_at)
     results: list[UpdateResult] = []
     for part in _to_submissions(updates, invalid):
         results += await commit(services, part, taken=len(results))
     results += [
-        UpdateResult(outcome=Outcome.REJECTED, reason=Reason.INVALID, detail=item.detail)
-        for item in invalid
-        for _ in range(item.occurrences)
+        UpdateResult(outcome=Outcome.REJECTED, reason=Reason.MALFORMED, detail=record.detail)
+        for record in page.malformed
+        for _ in range(record.occurrences)
     ]
     return EnvelopeAnswer(results=results, records=page.records, ignored=page.ignored)
 
@@ -137,23 +137,19 @@ def _dump(message: dict[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
-def _interpret(
-    provider: Provider, connection: ProviderConnection, raw: bytes
-) -> tuple[Page, str | None]:
-    """Return the message's page, and the fault if it is no message of this provider, else None."""
+def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -> Page:
+    """Return the message's page. A message that is not of this provider is a malformed record."""
     try:
-        return provider.interpret(connection, raw), None
+        return provider.interpret(connection, raw)
     except ProviderFault as fault:
-        page = Page(
-            samples=(), answered=frozenset(), records=1, malformed=(raw,), malformed_count=1
-        )
-        return page, f"{fault.fault}: {fault}"
+        record = BadRecord(None, f"{fault.fault}: {fault}", raw)
+        return Page((), frozenset(), records=1, malformed=(record,), malformed_count=1)
 
 
-async def _samples_of(
-    services: ApiServices, connection: ProviderConnection, records: Sequence[bytes]
-) -> tuple[bytes, ...]:
-    """Return the records as the ledger keeps them: the connection's secret removed, then cut.
+async def _scrubbed(
+    services: ApiServices, connection: ProviderConnection, records: Sequence[BadRecord]
+) -> tuple[BadRecord, ...]:
+    """Return the records with samples as the ledger keeps them: without the secret, then cut.
 
     In this order, since a cut through the secret would hide it from the removal. If the secret
     cannot be read, each sample is `_WITHHELD`.
@@ -162,12 +158,13 @@ async def _samples_of(
         return ()
     scrubber = await services.credentials.scrubber_of(connection.credential)
     if scrubber is None:
-        return (_WITHHELD,) * len(records)
-    samples = []
+        return tuple(record._replace(sample=_WITHHELD) for record in records)
+    scrubbed = []
     for record in records:
         await trio.lowlevel.checkpoint()  # one record can take some milliseconds
-        samples.append(scrubber.sample(record, MAX_SAMPLE_BYTES))
-    return tuple(samples)
+        sample = scrubber.sample(record.sample, MAX_SAMPLE_BYTES)
+        scrubbed.append(record._replace(sample=sample))
+    return tuple(scrubbed)
 
 
 def _to_updates(
@@ -184,6 +181,7 @@ def _to_updates(
             sample.readings,
             received_at,
             trace_id,
+            sample.reception_at,
         )
         for sample in page.samples
     ]
@@ -208,21 +206,25 @@ def _to_submissions(
     ]
 
 
-def _to_invalid(connection: ProviderConnection, page: Page, detail: str) -> tuple[InvalidItem, ...]:
-    """Return one ledger item for each sample; the last one counts records without a sample too."""
-    samples = page.malformed or ((b"",) if page.malformed_count else ())
-    beyond = max(0, page.malformed_count - len(samples))
+def _to_invalid(
+    connection: ProviderConnection, page: Page, received_at: datetime
+) -> tuple[InvalidItem, ...]:
+    """Return a ledger item for each device and wrong field of the page's malformed records."""
     return tuple(
         InvalidItem(
             connection.workspace_id,
             connection.provider_id,
-            None,
-            Reason.INVALID,
-            detail,
-            sample,
-            occurrences=1 + (beyond if index == len(samples) - 1 else 0),
+            record.external_id,
+            Reason.MALFORMED,
+            record.detail,
+            record.sample,
+            record.occurrences,
+            received_at=received_at,
+            signal=signal,
+            refused_whole=record.refused_whole,
         )
-        for index, sample in enumerate(samples)
+        for record in page.malformed
+        for signal in record.signals or (None,)
     )
 
 

@@ -257,7 +257,9 @@ class InvalidItem(NamedTuple):
     """An item that could not become an update. It goes to the ledger with a sample.
 
     `device_id` or `external_id` identifies the device, as in an update, if it could be read.
-    `received_at` is our receipt, in database time; None stands for the time of the unit.
+    `received_at` is our receipt, in database time; None stands for the time of the unit. `signal` is
+    what the refused part would have given, if only a part was refused. `refused_whole` says that
+    the newest record of the device gave nothing, so the refusal is held against it.
     """
 
     workspace_id: str
@@ -269,6 +271,8 @@ class InvalidItem(NamedTuple):
     occurrences: int = 1
     device_id: str | None = None
     received_at: datetime | None = None
+    signal: str | None = None
+    refused_whole: bool = True
 
 
 class Receipt(NamedTuple):

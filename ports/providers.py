@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from runtime.faults import EnvironmentFault
@@ -9,6 +10,7 @@ from runtime.faults import EnvironmentFault
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
     from domain.model import (
         FaultClass,
@@ -38,21 +40,52 @@ class ProviderFault(EnvironmentFault):
 
 
 class Sample(NamedTuple):
-    """Readings that one record of a provider gives for one device."""
+    """Readings that one record of a provider gives for one device.
+
+    `reception_at` is when the vendor itself received the record, where the vendor says so.
+    """
 
     external_id: str
     readings: tuple[Reading, ...]
+    reception_at: datetime | None = None
+
+
+class BadRecord(NamedTuple):
+    """Records of one device that were malformed in the same way.
+
+    `external_id` is None if it could not be read. `detail` names the wrong field and never quotes
+    its value. `signals` are those that the wrong fields would have given. `sample` is the first
+    such record, not yet scrubbed and cut; empty if the page has enough samples.
+
+    `refused_whole` says that the device's newest record in this page is one of these and gave no
+    reading.
+    """
+
+    external_id: str | None
+    detail: str
+    sample: bytes
+    signals: tuple[str, ...] = ()
+    occurrences: int = 1
+    refused_whole: bool = True
 
 
 class Page(NamedTuple):
-    """One answer of a polled provider. Counts are of records.
+    """One answer of a polled provider. Counts are of records, `superseded` of readings.
 
-    `samples` are oldest first. `answered` names the devices that the provider answered about, with
-    or without news. `next_page` is opaque: pass it to the next `fetch`; None ends the run.
+    `samples` are oldest first. `answered` names the devices that the answer names, with or without
+    news. `next_page` is opaque: pass it to the next `fetch`; None ends the run.
 
     `cursor`, when present, is where a run may begin once this page and those before it are stored.
     It is committed with this page, so a run that is cut off later has moved so far. A provider that
     knows its cursor only with its last page names none before.
+
+    Of a run's pages only the last is marked. `is_roster` says that the run named every vehicle of
+    the account, or everything that was asked for. `is_complete` says that everything since the
+    cursor was read, so devices that the run did not name have no news. `errors` are the provider's
+    reports of an error for single devices, by external id.
+
+    `superseded` counts readings that are left out because a later record of the same answer gives
+    another value for the same time.
     """
 
     samples: tuple[Sample, ...]
@@ -61,8 +94,12 @@ class Page(NamedTuple):
     cursor: str | None = None
     records: int = 0
     ignored: int = 0
-    malformed: tuple[bytes, ...] = ()  # malformed records, at most 20, not yet scrubbed and cut
+    malformed: tuple[BadRecord, ...] = ()  # at most one for each device and detail
     malformed_count: int = 0
+    is_roster: bool = False
+    is_complete: bool = False
+    errors: Mapping[str, str] = MappingProxyType({})
+    superseded: int = 0
 
 
 class Poller(Protocol):
@@ -71,7 +108,11 @@ class Poller(Protocol):
     async def fetch(
         self, external_ids: Sequence[str], cursor: str | None, page: str | None
     ) -> Page:
-        """Send one request. Raises ProviderFault. The caller's deadline cancels it."""
+        """Send one request. Raises ProviderFault. The caller's deadline cancels it.
+
+        A run without a cursor takes the latest state of every vehicle: it is a roster if it gets to
+        its end. A run that is made only as a roster ignores the cursors of its pages.
+        """
 
 
 class FrameVerdict(NamedTuple):

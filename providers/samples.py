@@ -15,11 +15,53 @@ from typing import Final
 import orjson
 
 from domain.model import FaultClass
-from ports.providers import ProviderFault
+from ports.providers import BadRecord, ProviderFault
 
 MAX_SAMPLES: Final = 20  # of one page
 _MAX_LEVELS: Final = 20
 _MAX_ITEMS: Final = 4096
+
+
+class BadRecords:
+    """The malformed records of one page, gathered by device and detail.
+
+    Of a page at most MAX_SAMPLES records keep a sample. `count` is of records.
+    """
+
+    def __init__(self) -> None:
+        self._gathered: dict[tuple[str | None, str], BadRecord] = {}
+        self._samples = 0
+        self.count = 0
+
+    def add(
+        self,
+        external_id: str | None,
+        detail: str,
+        record: object,
+        signals: tuple[str, ...] = (),
+        *,
+        refused_whole: bool = True,
+    ) -> None:
+        """Count a record. As a sample it is written as JSON, or taken as it is if it is bytes."""
+        self.count += 1
+        key = (external_id, detail)
+        known = self._gathered.get(key)
+        if known is not None:
+            self._gathered[key] = known._replace(
+                occurrences=known.occurrences + 1,
+                refused_whole=known.refused_whole or refused_whole,
+            )
+            return
+        sample = b""
+        if self._samples < MAX_SAMPLES:
+            self._samples += 1
+            sample = record if isinstance(record, bytes) else sample_of(record)
+        self._gathered[key] = BadRecord(
+            external_id, detail, sample, signals, refused_whole=refused_whole
+        )
+
+    def records(self) -> tuple[BadRecord, ...]:
+        return tuple(self._gathered.values())
 
 
 def sample_of(record: object) -> bytes:

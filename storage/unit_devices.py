@@ -173,7 +173,7 @@ class DeviceBatch:
         return Result(Outcome.QUARANTINED, Reason.JUDGE_ERROR, update.device_id, None, detail)
 
     def _refuse_invalid(self, submission: Submission) -> None:
-        """Record invalid items in the ledger, and on the device if the item names one.
+        """Record invalid items in the ledger, and on the device if it was refused whole.
 
         The device then shows that it sends and that we refuse (`updates_rejected`). The time is the
         receipt, as for a refusal by acceptance, so an accepted update with the same receipt is not
@@ -183,7 +183,7 @@ class DeviceBatch:
             device_id = self._find_device(item)
             self.ledger.add_invalid(submission, item, device_id)
             fold = self._folds.get((item.workspace_id, device_id)) if device_id else None
-            if fold is None or not fold.active:
+            if fold is None or not fold.active or not item.refused_whole:
                 continue
             at = item.received_at or self._now
             if fold.last_rejected_at is None or at >= fold.last_rejected_at:

@@ -57,10 +57,11 @@ class RfmsPoller:
     ) -> Page:
         """Fetch one page: all records received since the cursor.
 
-        Without a usable cursor, fetch the latest status of every vehicle. A run that got everything
-        since its cursor was answered about every listed vehicle, also those without news. A run
-        that ended at max_pages, or of latest statuses, was answered only about those it found.
+        Without a usable cursor, fetch the latest status of every vehicle: a roster, once the run
+        gets to its end. A run that got everything since its cursor is complete; one that ended at
+        max_pages is not.
         """
+        del external_ids
         step = (
             self._paging.first_step(cursor, self._http.clock.wall())
             if page is None
@@ -70,11 +71,10 @@ class RfmsPoller:
         fetched = await self._http.fetch(self._call(step))
         answer = fetched.read(read_page, read_error_code)
         following = self._paging.next_step(step, answer)
-        is_complete_answer = not answer.announces_more and step.mode == "since"
+        is_read = not answer.announces_more
         return to_page(answer)._replace(
-            answered=answer.answered | frozenset(external_ids)
-            if is_complete_answer
-            else answer.answered,
+            is_complete=is_read and step.mode == "since",
+            is_roster=is_read and step.mode == "latest",
             next_page=None if following is None else following.encode(),
             cursor=self._paging.cursor_after(step, answer),
         )

@@ -14,9 +14,9 @@ import orjson
 
 from domain.model import Reading
 from domain.position import LATITUDE, LONGITUDE, POSITION
-from ports.providers import Page, Sample
+from ports.providers import BadRecord, Page, Sample
 from providers.answers import error_code_in
-from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
+from providers.samples import BadRecords, malformed_answer
 from runtime.instants import format_instant
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class StatusPage(NamedTuple):
     answered: frozenset[str]
     records: int
     ignored: int
-    malformed: tuple[bytes, ...]
+    malformed: tuple[BadRecord, ...]
     malformed_count: int
     has_more: bool
     link: str | None
@@ -138,8 +138,7 @@ class _PageReader:
         self._answered: set[str] = set()
         self._records = 0
         self._ignored = 0
-        self._malformed: list[bytes] = []
-        self._malformed_count = 0
+        self._bad = BadRecords()
         self._last_vin: str | None = None
         self._newest_received_at: datetime | None = None
         self._oldest_received_at: datetime | None = None
@@ -152,12 +151,13 @@ class _PageReader:
         created_at = parse_instant(fields.get("createdDateTime"))
         self._note(vin, parse_instant(fields.get("receivedDateTime")))
         if vin is None or created_at is None:
-            self._count_malformed(status)
+            wrong = "createdDateTime" if vin is not None else "vin"
+            self._bad.add(vin, f"{wrong} cannot be read", status)
             return
         record = _Record(created_at)
         record.read(fields)
         if record.is_flawed:
-            self._count_malformed(status)
+            self._bad.add(vin, "a field cannot be read", status, refused_whole=not record.readings)
         if record.readings:
             self._dated.append((created_at, Sample(vin, tuple(record.readings))))
         elif not record.is_flawed:
@@ -174,11 +174,6 @@ class _PageReader:
             self._newest_received_at = max(received_at, newest)
             self._oldest_received_at = min(received_at, self._oldest_received_at or received_at)
 
-    def _count_malformed(self, status: object) -> None:
-        self._malformed_count += 1
-        if len(self._malformed) < MAX_SAMPLES:
-            self._malformed.append(sample_of(status))
-
     def page(self, *, has_more: bool, link: str | None, server_time: datetime | None) -> StatusPage:
         self._dated.sort(key=lambda dated: dated[0])
         return StatusPage(
@@ -186,8 +181,8 @@ class _PageReader:
             answered=frozenset(self._answered),
             records=self._records,
             ignored=self._ignored,
-            malformed=tuple(self._malformed),
-            malformed_count=self._malformed_count,
+            malformed=self._bad.records(),
+            malformed_count=self._bad.count,
             has_more=has_more,
             link=link,
             last_vin=self._last_vin,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from domain.model import FaultClass, Reading
-from ports.providers import Page, ProviderFault, Sample
-from providers.samples import MAX_SAMPLES, malformed_answer, sample_of
+from ports.providers import BadRecord, Page, ProviderFault, Sample
+from providers.samples import BadRecords, malformed_answer
 from providers.viriciti.wire import (
     DEFAULT_RULES,
     MAX_VID_LENGTH,
@@ -36,8 +36,7 @@ class _StateReader:
         self.samples: list[Sample] = []
         self.records = 0
         self.ignored = 0
-        self.malformed: list[bytes] = []
-        self.malformed_count = 0
+        self.bad = BadRecords()
 
     def read_vehicle(self, vid: str, labels: dict[str, Any]) -> None:
         readings = [
@@ -61,13 +60,8 @@ class _StateReader:
         if outcome in WORDS:
             self.ignored += 1
         else:
-            self.count_malformed({vid: {label: entry}})
+            self.bad.add(vid, str(outcome), {vid: {label: entry}}, refused_whole=False)
         return ()
-
-    def count_malformed(self, record: object) -> None:
-        self.malformed_count += 1
-        if len(self.malformed) < MAX_SAMPLES:
-            self.malformed.append(sample_of(record))
 
 
 def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFAULT_RULES) -> Page:
@@ -93,15 +87,16 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
             reader.read_vehicle(vid, labels)
         else:
             reader.records += 1
-            reader.count_malformed({vid: labels})
+            name = vid if _is_name(vid) else None
+            reader.bad.add(name, "the vehicle's labels are not an object", {vid: labels})
     samples = sorted(reader.samples, key=_newest)
     return Page(
         samples=tuple(samples),
         answered=frozenset(answered),
         records=reader.records,
         ignored=reader.ignored,
-        malformed=tuple(reader.malformed),
-        malformed_count=reader.malformed_count,
+        malformed=reader.bad.records(),
+        malformed_count=reader.bad.count,
     )
 
 
@@ -125,7 +120,8 @@ def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
     if verdict.readings:
         sample = Sample(verdict.external_id, verdict.readings)
         return Page((sample,), frozenset({sample.external_id}), records=1)
-    return Page((), frozenset(), records=1, malformed=(message,), malformed_count=1)
+    record = BadRecord(verdict.external_id, str(verdict.malformed), message)
+    return Page((), frozenset(), records=1, malformed=(record,), malformed_count=1)
 
 
 def _is_name(vid: str) -> bool:

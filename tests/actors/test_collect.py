@@ -11,7 +11,7 @@ import trio
 from actors.collect import MAX_WAIT_SECONDS, Collected, Collection
 from domain.model import FaultClass
 from domain.resource import workspace_resource
-from ports.providers import ProviderFault
+from ports.providers import BadRecord, ProviderFault
 from runtime.logs import get_logger
 from storage.faults import DatabaseAway
 from tests.actors.harness import HARBOUR, STEADY
@@ -213,17 +213,39 @@ async def test_devices_in_an_answer_are_confirmed_with_or_without_news(
     assert harness.edges() == [(STEADY, "call_succeeded", None)]
 
 
-async def test_malformed_records_are_one_ledger_row_with_a_sample(
+async def test_malformed_records_are_held_against_their_device(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
-    collected = await collect(
-        shard, ScriptedPoller(page(malformed=(b"<first>", b"<second>"), malformed_count=7))
+    bad = (
+        BadRecord("x-bus-1", "createdDateTime is missing", b"<first>", occurrences=6),
+        BadRecord("x-bus-2", "no number", b"<part>", ("soc_percent",), refused_whole=False),
+        BadRecord(None, "vin is missing", b""),
     )
+    collected = await collect(shard, ScriptedPoller(page(malformed=bad, malformed_count=8)))
     await all_judged(shard)
-    (row,) = await harness.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
-    assert (row.occurrences, row.sample, row.reason) == (7, b"<first>", "invalid")
-    assert collected.malformed == 7
+    rows = await harness.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
+    assert sorted((row.device_id or "", row.occurrences, row.sample) for row in rows) == [
+        ("", 1, None),
+        ("bus-1", 6, b"<first>"),
+        ("bus-2", 1, b"<part>"),
+    ]
+    assert {row.reason for row in rows} == {"malformed"}
+    states = dict(harness.store.tables.device_state.items())
+    assert states[HARBOUR, "bus-1"].last_rejection_reason == "malformed"
+    assert states[HARBOUR, "bus-2"].last_rejected_at is None
+    assert collected.malformed == 8
+
+
+async def test_a_complete_run_confirms_devices_without_news(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    await trio.sleep(5)
+    await collect(shard, ScriptedPoller(page(is_complete=True)))
+    await all_judged(shard)
+    states = dict(harness.store.tables.device_state.items())
+    assert states[HARBOUR, "bus-1"].last_confirmed_at == at(5)
 
 
 async def test_a_page_that_waits_for_room_is_not_fetched_again(

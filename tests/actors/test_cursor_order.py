@@ -11,6 +11,7 @@ import trio
 
 from actors.collect import Collection
 from actors.lanes import LANES
+from ports.providers import BadRecord
 from runtime.logs import get_logger
 from tests.actors.harness import STEADY, update
 from tests.actors.polling import ScriptedPoller, page
@@ -88,7 +89,8 @@ async def test_facts_of_the_whole_run_go_with_its_last_part(
 ) -> None:
     ingest = Watched(shard)
     collection = await make_collection(shard, ingest)
-    malformed = page(*pages_of(501)[0].samples, malformed=(b"<bad>",), malformed_count=1)
+    bad = BadRecord(None, "not an object", b"<bad>")
+    malformed = page(*pages_of(501)[0].samples, malformed=(bad,), malformed_count=1)
     await collection.run(ScriptedPoller(malformed), "c-0")
     first, last = ingest.taken
     assert (first.confirmation, first.facts, first.invalid) == (None, (), ())

@@ -62,6 +62,7 @@ async def test_a_cycle_that_every_connection_answered_is_completed(
         "outcomes": {"accepted": 1, "rejected": 1},
         "unconfirmed": 0,
         "malformed": 0,
+        "superseded": 0,
         "unknown_dropped": 0,
     }
 

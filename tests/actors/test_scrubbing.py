@@ -11,7 +11,7 @@ import trio
 
 from actors.scrubbing import ScrubbedPoller, ScrubbedStreamer
 from domain.model import MAX_SAMPLE_BYTES, FaultClass, Reading
-from ports.providers import ProviderFault, Sample
+from ports.providers import BadRecord, ProviderFault, Sample
 from runtime.scrubbing import Scrubber
 from tests.actors.harness import LIVE, streamed
 from tests.actors.instants import at
@@ -40,19 +40,28 @@ async def test_a_fault_of_a_poll_holds_no_secret() -> None:
 
 async def test_names_texts_and_samples_of_a_page_hold_no_secret() -> None:
     readings = (Reading("charging_status", SECRET, at(0)), Reading("soc_percent", 5.0, at(0)))
-    records = (b"x" * (MAX_SAMPLE_BYTES - 5) + SECRET.encode(), SECRET.encode())
+    long = b"x" * (MAX_SAMPLE_BYTES - 5)
+    records = (
+        BadRecord("x-bus-1", f"of {SECRET}", long + SECRET.encode()),
+        BadRecord(SECRET, "no time", SECRET.encode()),
+    )
     fetched = await _poller(
         page(
             Sample("x-bus-1", readings),
             Sample(SECRET, readings),
             malformed=records,
             malformed_count=2,
+            errors={SECRET: SECRET},
             next_page=SECRET,
         )
     ).fetch(["x-bus-1"], None, None)
     scrubbed = (Reading("charging_status", "[redacted]", at(0)), readings[1])
     assert fetched.samples == (Sample("x-bus-1", scrubbed), Sample("[redacted]", scrubbed))
-    assert fetched.malformed == (b"x" * (MAX_SAMPLE_BYTES - 5) + b"[reda",)
+    assert fetched.malformed == (
+        BadRecord("x-bus-1", "of [redacted]", long + b"[reda"),
+        BadRecord("[redacted]", "no time", b"[redacted]"),
+    )
+    assert fetched.errors == {"[redacted]": "[redacted]"}
     assert (fetched.malformed_count, fetched.next_page) == (
         2,
         SECRET,

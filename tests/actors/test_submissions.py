@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.submissions import MAX_UNKNOWN_DEVICES, UnknownDevices, make_update, split
-from domain.model import CursorAdvance, Device, Ownership, Reading, Submission
+from domain.model import (
+    CursorAdvance,
+    Device,
+    InvalidItem,
+    Ownership,
+    Reading,
+    Reason,
+    Submission,
+)
 from domain.resource import workspace_resource
 from tests.actors.harness import HARBOUR, STEADY, update
 from tests.actors.instants import NOON
@@ -68,3 +77,18 @@ def test_a_hundred_unknown_devices_are_always_let_through() -> None:
         assert admitted == [True] * MAX_UNKNOWN_DEVICES + [False] * 20
     assert unknown.dropped == 40
     assert unknown.admits("x-bus-1", known)
+
+
+@given(st.integers(0, 1_200), st.integers(0, 1_200))
+def test_invalid_items_follow_the_updates_in_parts_of_500(updates: int, invalid: int) -> None:
+    items = tuple(
+        InvalidItem(HARBOUR, STEADY, str(number), Reason.MALFORMED, "", b"")
+        for number in range(invalid)
+    )
+    parts = split(replace(make(updates), invalid=items))
+    assert tuple(item for part in parts for item in part.invalid) == items
+    assert sum(len(part.updates) for part in parts) == updates
+    assert max(len(part.invalid) for part in parts) <= 500
+    first_bad = next((n for n, part in enumerate(parts) if part.invalid), len(parts))
+    assert not any(part.updates for part in parts[first_bad + 1 :])
+    assert [part.cursor is not None for part in parts] == [False] * (len(parts) - 1) + [True]

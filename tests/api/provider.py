@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from domain.model import FaultClass, Reading
-from ports.providers import Page, ProviderFault, Sample
+from ports.providers import BadRecord, Page, ProviderFault, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ class SpokenProvider:
                     Sample(vid, (Reading(label, float(value), datetime.fromisoformat(time)),))
                 )
             except ValueError:
-                malformed.append(line)
+                malformed.append(BadRecord(None, "not a reading", line))
         return Page(
             samples=tuple(samples),
             answered=frozenset(sample.external_id for sample in samples),

@@ -51,7 +51,7 @@ async def test_acceptance_3_envelopes_and_updates_are_accepted_alike(
         "accepted",
         "duplicate",
         "unknown_device",
-        "invalid",
+        "malformed",
     ]
     assert (answer.json["records"], answer.json["ignored"]) == (4, 0)
     snapshot = await harness.get("/workspaces/north/snapshots/bus-1")
@@ -62,7 +62,7 @@ async def test_acceptance_3_envelopes_and_updates_are_accepted_alike(
         (item["origin"], item["reason"], item["sample"]["text"] == "mumble") for item in refused
     } == {
         ("envelope", "unknown_device", False),
-        ("envelope", "invalid", True),
+        ("envelope", "malformed", True),
     }
 
 
@@ -71,7 +71,7 @@ async def test_a_message_unknown_to_its_provider_is_refused_visibly(
     harness: Harness, message: Any
 ) -> None:
     answer = await _forward(harness, message)
-    assert [result["reason"] for result in answer.json["results"]] == ["invalid"]
+    assert [result["reason"] for result in answer.json["results"]] == ["malformed"]
     assert "this is not spoken here" in answer.json["results"][0]["detail"]
     assert len((await harness.get("/workspaces/north/rejections"))["items"]) == 1
 
@@ -110,7 +110,7 @@ async def test_a_number_of_more_than_64_bits_is_no_reason_to_fall(harness: Harne
     answer = await _forward(harness, {"say": 2**70, "é": "x"})
     assert (answer.status, [result["reason"] for result in answer.json["results"]]) == (
         200,
-        ["invalid"],
+        ["malformed"],
     )
     (item,) = (await harness.get("/workspaces/north/rejections"))["items"]
     assert item["sample"]["text"] == f'{{"say":{2**70},"é":"x"}}'
@@ -126,7 +126,7 @@ async def test_a_large_message_is_committed_in_parts_and_in_order(
     assert outcomes == [("accepted", n + 1) for n in range(1100)] + [("rejected", None)]
     assert answer.json["records"] == 1101
     items = (await harness.get("/workspaces/north/rejections"))["items"]
-    assert [(item["reason"], item["occurrences"]) for item in items] == [("invalid", 1)]
+    assert [(item["reason"], item["occurrences"]) for item in items] == [("malformed", 1)]
 
 
 async def test_a_lane_that_fills_between_parts_does_not_deny_the_first(

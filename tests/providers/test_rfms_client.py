@@ -98,6 +98,7 @@ async def test_a_first_run_takes_the_latest_statuses_page_by_page(provider: Rfms
     ]
     assert [page.answered for page in pages] == [frozenset("AB"), frozenset("C")]
     assert [page.cursor for page in pages] == [None, SERVER_TIME]
+    assert [(page.is_complete, page.is_roster) for page in pages] == [(False, False), (False, True)]
 
 
 async def test_a_later_run_asks_since_its_cursor_and_follows_links(
@@ -119,7 +120,7 @@ async def test_a_later_run_asks_since_its_cursor_and_follows_links(
     assert len(pages) == 2
 
 
-async def test_a_complete_later_run_confirms_every_listed_vehicle(provider: Rfms) -> None:
+async def test_a_complete_later_run_says_so_with_its_last_page(provider: Rfms) -> None:
     def answer(asked: Asked) -> Reply:
         if "page=2" in asked.target:
             return _reply()
@@ -129,7 +130,8 @@ async def test_a_complete_later_run_confirms_every_listed_vehicle(provider: Rfms
 
     async with http_server(answer) as base:
         pages = await _run(_poller(provider, base), CURSOR, ("A", "PARKED"))
-    assert [page.answered for page in pages] == [frozenset({"A"}), frozenset({"A", "PARKED"})]
+    assert [page.answered for page in pages] == [frozenset({"A"}), frozenset()]
+    assert [(page.is_complete, page.is_roster) for page in pages] == [(False, False), (True, False)]
 
 
 async def test_every_call_carries_token_version_and_an_id_of_its_own(provider: Rfms) -> None:
@@ -271,7 +273,7 @@ async def test_a_long_history_is_caught_up_with_run_by_run(provider: Rfms) -> No
             pages = await _run(poller, cursor, ("PARKED",))
             assert pages[-1].cursor is not None
             assert pages[-1].cursor > cursor
-            assert ("PARKED" in pages[-1].answered) == (pages[-1].cursor == SERVER_TIME)
+            assert pages[-1].is_complete == (pages[-1].cursor == SERVER_TIME)
             read += [sample.external_id for page in pages for sample in page.samples]
             cursor = pages[-1].cursor
     assert sorted(set(read)) == [f"V{minute:02d}" for minute in range(60)]

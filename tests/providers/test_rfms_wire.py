@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.model import FaultClass, ProviderConnection, Reading
 from domain.signals import InvalidValue, check_value
-from ports.providers import Page, ProviderFault, Sample
+from ports.providers import ProviderFault, Sample
 from providers.http import HttpPool
 from providers.rfms import Rfms
 from providers.rfms.wire import StatusPage, parse_instant, read_page
@@ -221,7 +221,8 @@ def test_records_come_out_oldest_first() -> None:
 def test_a_record_without_vin_or_time_is_only_counted(record: object) -> None:
     page = _read(record, _status(hrTotalVehicleDistance=5000))
     assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
-    assert (page.records, page.malformed_count, page.malformed) == (2, 1, (orjson.dumps(record),))
+    assert (page.records, page.malformed_count) == (2, 1)
+    assert [bad.sample for bad in page.malformed] == [orjson.dumps(record)]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +258,9 @@ def test_samples_of_malformed_records_are_few_and_whole() -> None:
     """Cut here, one could hold half a secret: actors/scrubbing.py cuts them."""
     page = _read(*["x" * 10_000] * (MAX_SAMPLES + 5))
     assert page.malformed_count == MAX_SAMPLES + 5
-    assert [len(sample) for sample in page.malformed] == [10_002] * MAX_SAMPLES
+    assert [(bad.occurrences, len(bad.sample)) for bad in page.malformed] == [
+        (MAX_SAMPLES + 5, 10_002)
+    ]
 
 
 @pytest.mark.parametrize("levels", [300, 1000])
@@ -270,7 +273,8 @@ def test_a_record_nested_too_deeply_costs_no_other_record(
         % (b"[" * levels + b"]" * levels, good)
     )
     assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
-    assert (page.malformed_count, page.malformed) == (1, (b"[" * 21 + b"..." + b"]" * 21,))
+    assert page.malformed_count == 1
+    assert page.malformed[0].sample == b"[" * 21 + b"..." + b"]" * 21
 
 
 def test_paging_facts_come_from_all_records_in_order() -> None:
@@ -317,8 +321,10 @@ def test_a_forwarded_page_is_read_like_one_of_ours() -> None:
     )
     connection = ProviderConnection("acme", "rfms-1", "rfms", "poll", "https://maker.example", None)
     sample = Sample(VIN, (Reading("odometer_km", 5.0, AT),))
-    page = Page((sample,), frozenset({VIN}), records=2, malformed=(b"{}",), malformed_count=1)
-    assert Rfms(HttpPool(loopback_dialler())).interpret(connection, body) == page
+    page = Rfms(HttpPool(loopback_dialler())).interpret(connection, body)
+    assert page.samples == (sample,)
+    assert (page.answered, page.records, page.malformed_count) == (frozenset({VIN}), 2, 1)
+    assert [record.sample for record in page.malformed] == [b"{}"]
 
 
 def test_an_empty_page_is_a_page() -> None:

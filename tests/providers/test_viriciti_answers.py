@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.model import FaultClass, Reading
-from ports.providers import Page, ProviderFault, Sample
+from ports.providers import BadRecord, Page, ProviderFault, Sample
 from providers.samples import MAX_SAMPLES
 from providers.viriciti.answers import interpret_message, interpret_state
 from providers.viriciti.wire import interpret
@@ -55,16 +55,18 @@ def test_a_bad_label_is_counted_and_the_others_are_kept(entry: object) -> None:
         orjson.dumps({"bus_1": {"soc": entry, "odo": {"time": MS, "value": 7}}}), ["bus_1"]
     )
     assert page.samples == (Sample("bus_1", (Reading("odometer_km", 7, AT),)),)
-    assert (page.malformed_count, page.malformed) == (1, (orjson.dumps({"bus_1": {"soc": entry}}),))
+    (record,) = page.malformed
+    assert (page.malformed_count, record.external_id) == (1, "bus_1")
+    assert (record.sample, record.refused_whole) == (
+        orjson.dumps({"bus_1": {"soc": entry}}),
+        False,
+    )
 
 
 def test_a_vehicle_that_is_no_object_is_not_confirmed() -> None:
     page = interpret_state(b'{"bus_1": "offline"}', ["bus_1"])
-    assert (page.answered, page.malformed_count, page.malformed) == (
-        frozenset(),
-        1,
-        (b'{"bus_1":"offline"}',),
-    )
+    record = BadRecord("bus_1", "the vehicle's labels are not an object", b'{"bus_1":"offline"}')
+    assert (page.answered, page.malformed_count, page.malformed) == (frozenset(), 1, (record,))
 
 
 def test_samples_of_malformed_records_are_few_and_whole() -> None:
@@ -72,9 +74,8 @@ def test_samples_of_malformed_records_are_few_and_whole() -> None:
     vids = [f"bus_{number}" for number in range(MAX_SAMPLES + 5)]
     page = interpret_state(orjson.dumps(dict.fromkeys(vids, "x" * 10_000)), vids)
     assert page.malformed_count == MAX_SAMPLES + 5
-    assert [len(sample) for sample in page.malformed] == [
-        len(vid) + 10_007 for vid in vids[:MAX_SAMPLES]
-    ]
+    sizes = [len(vid) + 10_007 for vid in vids[:MAX_SAMPLES]]
+    assert [len(record.sample) for record in page.malformed] == [*sizes, *[0] * 5]
 
 
 @pytest.mark.parametrize("levels", [300, 1000])
@@ -86,7 +87,7 @@ def test_a_record_nested_too_deeply_costs_no_other_record(
     page = interpret_state(body, ["bus_1"])
     assert page.samples == (Sample("bus_1", (Reading("odometer_km", 7, AT),)),)
     assert page.malformed_count == 1
-    assert page.malformed[0].startswith(
+    assert page.malformed[0].sample.startswith(
         b"{'bus_1': {'soc': {'time': %d, 'value': {'a': {'a': " % MS
     )
 
@@ -126,7 +127,11 @@ def test_a_forwarded_echo_is_ignored_and_bad_data_counted() -> None:
     assert interpret_message(b'{"vehicles":{}}') == Page((), frozenset(), records=1, ignored=1)
     bad = frame(value="88.5")
     assert interpret_message(bad) == Page(
-        (), frozenset(), records=1, malformed=(bad,), malformed_count=1
+        (),
+        frozenset(),
+        records=1,
+        malformed=(BadRecord("bus_004", str(interpret(bad).malformed), bad),),
+        malformed_count=1,
     )
 
 
