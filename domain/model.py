@@ -257,9 +257,9 @@ class InvalidItem(NamedTuple):
     """An item that could not become an update. It goes to the ledger with a sample.
 
     `device_id` or `external_id` identifies the device, as in an update, if it could be read.
-    `received_at` is our receipt, in database time; None stands for the time of the unit. `signal` is
-    what the refused part would have given, if only a part was refused. `refused_whole` says that
-    the newest record of the device gave nothing, so the refusal is held against it.
+    `received_at` is our receipt, in database time; None stands for the time of the unit. `signal`
+    is what the refused part would have given, if only a part was refused. `refused_whole` says
+    that the newest record of the device gave nothing, so the refusal is held against it.
     """
 
     workspace_id: str

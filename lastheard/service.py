@@ -87,7 +87,11 @@ class Service:
 
         # Providers: one dialler and one HTTP pool for all, one object per type.
         self._dialler = Dialler(settings.allowance)
-        self._http_pool = HttpPool(self._dialler, max_connections=settings.max_provider_connections)
+        self._http_pool = HttpPool(
+            self._dialler,
+            max_connections=settings.max_provider_connections,
+            max_response_bytes=settings.max_answer_bytes,
+        )
         self._providers = _make_providers(self._http_pool)
         self._credentials = CredentialReader(settings.credentials_folder)
 

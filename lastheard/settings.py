@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.addresses import ForwardedHeader  # noqa: TC001 - pydantic needs it when the class is made
+from providers.http import MAX_ANSWER_BYTES
 from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
 from storage.dsn import check_dsn
@@ -211,6 +212,14 @@ class Settings(BaseSettings):
             "at most",
         ),
     ] = 100
+    max_answer_bytes: Annotated[
+        int,
+        Field(
+            ge=65_536,
+            le=1_073_741_824,
+            description="largest answer of a provider over HTTP, unpacked; it is held in memory",
+        ),
+    ] = MAX_ANSWER_BYTES
 
     outbound_allow: Annotated[
         str,

@@ -27,11 +27,15 @@ _ERROR_CODE: Final = re.compile(r"(?=.{2,40}\Z)[A-Za-z]+(?:[_.-][A-Za-z]+)*[_.-]
 
 
 class Answer(NamedTuple):
-    """A whole answer with a good status, its body decompressed."""
+    """A whole answer with a good status, its body unpacked.
+
+    `coding` is a content coding that was ignored because it is not known.
+    """
 
     status: int
     media_type: str | None
     body: bytes
+    coding: str | None = None
 
     def read(
         self, reader: Callable[[bytes], Read], read_error_code: Callable[[bytes], str | None]
@@ -43,13 +47,19 @@ class Answer(NamedTuple):
         try:
             return reader(self.body)
         except ProviderFault as fault:
-            facts = describe_answer(self.media_type, len(self.body), read_error_code(self.body))
+            code = read_error_code(self.body)
+            facts = describe_answer(self.media_type, len(self.body), code, coding=self.coding)
             fault.args = (f"{fault} (answered {self.status}: {facts})",)
             raise
 
 
 def describe_answer(
-    media_type: str | None, length: int, error_code: str | None, *, is_cut: bool = False
+    media_type: str | None,
+    length: int,
+    error_code: str | None,
+    *,
+    is_cut: bool = False,
+    coding: str | None = None,
 ) -> str:
     """Return the facts of an answer in words: `application/json, 57 bytes, error RateExceeded`."""
     size = f"more than {length} bytes" if is_cut else f"{length} bytes"
@@ -58,6 +68,7 @@ def describe_answer(
         for part in (
             media_type,
             size if length else "no body",
+            coding and f"content coding {coding}",
             error_code and f"error {error_code}",
         )
         if part

@@ -13,7 +13,6 @@ is replaced.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections import Counter
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -27,6 +26,14 @@ import trio
 from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.answers import Answer, describe_answer, media_type_of, no_error_code
+from providers.bodies import (
+    BodyTooLargeError,
+    DamagedBodyError,
+    ignored_coding,
+    to_utf8,
+    unpack,
+    unpack_what_can_be,
+)
 from providers.faults import describe_target, fault_for_error, fault_for_refusal, fault_for_status
 from providers.transport import DialledTransport
 from runtime.clock import Clock, SystemClock
@@ -47,9 +54,8 @@ MAX_ERROR_BODY_BYTES: Final = 16_384  # enough for the error code in it
 SHARES: Final = 4  # one workspace's calls hold at most this part of all: a quarter
 CLIENTS_PER_CALL: Final = 2  # the second only if the first has lost its slots
 
-_PLAIN: Final = "identity"
-_PACKED: Final = ("gzip", "x-gzip", "deflate")
-_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
+MAX_ANSWER_BYTES: Final = 16 * MIB
+MAX_ANSWER_SETTING: Final = "LASTHEARD_MAX_ANSWER_BYTES"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +116,7 @@ class HttpPool:
         dialler: Dialler,
         *,
         max_connections: int = 64,
-        max_response_bytes: int = 16 * MIB,
+        max_response_bytes: int = MAX_ANSWER_BYTES,
         pool_wait_seconds: float = 5.0,
         ca_file: str | None = None,
         clock: Clock | None = None,
@@ -173,7 +179,7 @@ class HttpPool:
         return share
 
     async def fetch(self, call: Call) -> Answer:
-        """Return a 2xx answer, its body decompressed, at most max_response_bytes.
+        """Return a 2xx answer, its body unpacked and in UTF-8, at most max_response_bytes.
 
         Raises ProviderFault. The wait for the call's turn has no deadline here, only the caller's.
         Each call before it ends by its own deadline, so the queue moves, and a full pool of ours
@@ -241,14 +247,17 @@ class HttpPool:
             # as well, although closing does not wait for the peer.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 await response.aclose()
+        media_type = media_type_of(response.headers)
+        encoding = response.headers.get("content-encoding", "")
         if not response.is_success:
-            code = None if is_cut else call.read_error_code(_readable(response, body))
-            facts = describe_answer(media_type_of(response.headers), len(body), code, is_cut=is_cut)
+            readable = unpack_what_can_be(body, encoding, MAX_ERROR_BODY_BYTES)
+            code = None if is_cut else call.read_error_code(readable)
+            facts = describe_answer(media_type, len(body), code, is_cut=is_cut)
             raise fault_for_status(
                 response.status_code, response.headers, place, facts, self.clock.wall()
             )
-        plain = self._decompress(response, body, place)
-        return Answer(response.status_code, media_type_of(response.headers), plain)
+        plain = self._unpack(response, body, place)
+        return Answer(response.status_code, media_type, plain, ignored_coding(encoding))
 
     async def _read(self, response: httpx.Response, place: str) -> tuple[bytes, bool]:
         """Return the raw body, and whether it was cut.
@@ -275,36 +284,27 @@ class HttpPool:
             raise self._too_long(place)
         return bytes(body), is_too_long
 
-    def _decompress(self, response: httpx.Response, body: bytes, place: str) -> bytes:
-        """Return the decompressed body. Raises ProviderFault.
+    def _unpack(self, response: httpx.Response, body: bytes, place: str) -> bytes:
+        """Return the body as UTF-8, without its content codings. Raises ProviderFault.
 
-        At most max_response_bytes are made, however small the compressed body was.
+        At most max_response_bytes are unpacked, however small the packed body was.
         """
-        encoding = _encoding_of(response)
-        if encoding == _PLAIN:
-            return body
-        if encoding not in _PACKED:
-            raise ProviderFault(
-                FaultClass.PROTOCOL, f"{place} answered in an encoding nobody asked for"
-            )
-        inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
         try:
-            plain = inflater.decompress(body, self._max_response_bytes)
-        except zlib.error as error:
-            raise ProviderFault(
-                FaultClass.PROTOCOL, f"{place} answered with a damaged {encoding} body"
-            ) from error
-        if inflater.unconsumed_tail:
-            raise self._too_long(place)
-        if not inflater.eof:
-            raise ProviderFault(
-                FaultClass.PROTOCOL, f"{place} answered with a {encoding} body that is cut off"
+            plain = unpack(
+                body, response.headers.get("content-encoding", ""), self._max_response_bytes
             )
-        return plain
+        except BodyTooLargeError:
+            raise self._too_long(place) from None
+        except DamagedBodyError as error:
+            raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered with {error}") from error
+        return to_utf8(plain, response.headers.get("content-type", ""))
 
     def _too_long(self, place: str) -> ProviderFault:
+        """Return the fault of an answer beyond the limit. The limit is ours, not the provider's."""
         return ProviderFault(
-            FaultClass.PROTOCOL, f"{place} answered with more than {self._max_response_bytes} bytes"
+            FaultClass.CONFIGURATION,
+            f"{place} answered with more than {self._max_response_bytes} bytes: raise "
+            f"{MAX_ANSWER_SETTING}, or poll more often or for less content",
         )
 
     # Clients
@@ -356,23 +356,3 @@ class HttpPool:
         self._retired.discard(shared)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
             await shared.client.aclose()
-
-
-def _encoding_of(response: httpx.Response) -> str:
-    encoding: str = response.headers.get("content-encoding", _PLAIN)
-    return encoding.lower()
-
-
-def _readable(response: httpx.Response, body: bytes) -> bytes:
-    """Return an error's body, unpacked; empty when that cannot be done."""
-    encoding = _encoding_of(response)
-    if encoding == _PLAIN:
-        return body
-    try:
-        return (
-            zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, MAX_ERROR_BODY_BYTES)
-            if encoding in _PACKED
-            else b""
-        )
-    except zlib.error:
-        return b""
