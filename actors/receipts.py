@@ -34,6 +34,9 @@ class Receipts:
         self._judged = Flag()
         self._outcomes: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._conflicting = 0
+        self._ahead = 0
         # Of resources that this shard ever owned: at most all workspaces.
         self._by_resource: dict[Resource, Counter[str]] = {}
 
@@ -71,6 +74,11 @@ class Receipts:
         self._reasons.update(
             [result.reason for result in receipt.results if result.reason is not None]
         )
+        for result in receipt.results:
+            if result.dropped or result.conflicts or result.ahead:
+                self._dropped.update([item.reason for item in result.dropped])
+                self._conflicting += len(result.conflicts)
+                self._ahead += result.ahead
         if submission.ownership is not None:
             resource = submission.ownership.resource
             self._by_resource.setdefault(resource, Counter()).update(outcomes)
@@ -99,6 +107,9 @@ class Receipts:
             submitted=self._submitted,
             outcomes=dict(self._outcomes),
             reasons=dict(self._reasons),
+            dropped_readings=dict(self._dropped),
+            conflicting_readings=self._conflicting,
+            ahead_readings=self._ahead,
             by_resource={
                 resource: dict(outcomes) for resource, outcomes in self._by_resource.items()
             },

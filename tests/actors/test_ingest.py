@@ -183,6 +183,20 @@ async def test_outcomes_are_counted_by_reason_and_by_resource(
     assert counted.by_resource == {"workspace:harbour": {"accepted": 1, "rejected": 1}}
 
 
+async def test_dropped_readings_of_accepted_updates_are_counted(
+    shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    await shard.send(
+        update("bus-1", 1, soc_percent=102.0, speed_kmh=-5.0, odometer_km=7.0),
+        update("bus-1", 1, odometer_km=8.0),
+    ).wait()
+    counted = shard.ingest.statistics()
+    assert counted.outcomes == {"accepted": 1, "conflict": 1}
+    assert counted.dropped_readings == {"not_available": 1, "invalid": 1}
+    assert (counted.conflicting_readings, counted.ahead_readings) == (1, 0)
+
+
 async def test_a_resource_is_judged_with_its_last_submission(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

@@ -57,6 +57,7 @@ CHILDREN = {
         "domain.model.Reading",
         "domain.model.SessionRef",
         "domain.model.Submission",
+        "domain.position",
         "runtime.garbage",
         "runtime.logs.configure_logging",
         "storage.gateway.Database",
