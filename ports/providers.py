@@ -118,7 +118,8 @@ class Poller(Protocol):
 class FrameVerdict(NamedTuple):
     """Content of one frame.
 
-    `readings` is empty for echoes, keep-alives and unknown labels (`ignored` says why).
+    `readings` is empty for echoes, keep-alives and unknown labels (`ignored` says why). A malformed
+    frame names its device and its signal wherever they can be read.
     """
 
     external_id: str | None
@@ -126,6 +127,7 @@ class FrameVerdict(NamedTuple):
     ignored: str | None = None  # e.g. "echo", "unknown_label", "not_ours"
     malformed: str | None = None  # why it could not be understood
     fault: FaultClass | None = None  # the provider reported an error
+    signal: str | None = None  # what a malformed frame would have given
 
 
 class StreamSocket(Protocol):

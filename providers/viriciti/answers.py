@@ -1,31 +1,37 @@
 """ViriCiti beside the stream: state endpoint's answers, and messages that others forward. Pure.
 
-Owns their shapes and counts. wire.py reads each single data point, so that a value is read alike
-whichever way it came.
+Owns their shapes and counts, and what an answer says about a vehicle: that there is news, none, or
+an error. wire.py reads each single data point, so that a value is read alike whichever way it came.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from domain.model import FaultClass, Reading
 from ports.providers import BadRecord, Page, ProviderFault, Sample
 from providers.samples import BadRecords, malformed_answer
+from providers.viriciti.errors import error_in_answer, error_of_vehicle
 from providers.viriciti.wire import (
+    BAD_VID,
     DEFAULT_RULES,
-    MAX_VID_LENGTH,
     UNKNOWN_SHAPE,
     WORDS,
     Rules,
     interpret,
     read_point,
+    read_vid,
+    signal_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
+
+
+VEHICLE_ERROR: Final = "the provider reports an error for the vehicle"
 
 
 class _StateReader:
@@ -34,42 +40,94 @@ class _StateReader:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self.samples: list[Sample] = []
+        self.answered: set[str] = set()
+        self.errors: dict[str, str] = {}
         self.records = 0
         self.ignored = 0
         self.bad = BadRecords()
 
-    def read_vehicle(self, vid: str, labels: dict[str, Any]) -> None:
-        readings = [
-            reading
-            for label, entry in labels.items()
-            for reading in self._read_label(vid, label, entry)
-        ]
+    def read_vehicle(self, vid: str, labels: object) -> None:
+        """Read one member of the answer.
+
+        Null and empty objects are an answer without news, as empty labels are.
+        """
+        error = error_of_vehicle(labels)
+        if error is not None:
+            self._note_error(vid, error, labels)
+        else:
+            self.answered.add(vid)
+        if not labels:
+            self.ignore()
+        elif type(labels) is dict:
+            self._read_labels(vid, labels)
+        elif error is None:
+            self.records += 1
+            self.bad.add(vid, "the vehicle's labels are not an object", {vid: labels})
+
+    def ignore(self) -> None:
+        self.records += 1
+        self.ignored += 1
+
+    def note_missing(self, vids: Collection[str], error: str) -> None:
+        """Note vehicles that are missing from an answer which reports an error."""
+        for vid in vids:
+            if vid not in self.answered and vid not in self.errors:
+                self.errors[vid] = error
+
+    def _note_error(self, vid: str, error: str, labels: object) -> None:
+        """Note the provider's error for a vehicle. It is counted, and is no refusal of data."""
+        self.records += 1
+        self.errors[vid] = error
+        self.bad.add(vid, VEHICLE_ERROR, {vid: labels}, refused_whole=False)
+
+    def _read_labels(self, vid: str, labels: dict[str, Any]) -> None:
+        readings: list[Reading] = []
+        wrong: dict[str, str] = {}
+        for label, entry in labels.items():
+            outcome = self._read_label(label, entry)
+            if isinstance(outcome, tuple):
+                readings += outcome
+            else:
+                wrong[label] = outcome
+        for label, why in wrong.items():
+            signal = signal_of(label)
+            record = {vid: {label: labels[label]}}
+            is_whole = not readings and vid in self.answered
+            signals = () if signal is None else (signal,)
+            self.bad.add(vid, f"{label}: {why}", record, signals, refused_whole=is_whole)
         if readings:
             self.samples.append(Sample(vid, tuple(readings)))
 
-    def _read_label(self, vid: str, label: str, entry: object) -> tuple[Reading, ...]:
-        self.records += 1
-        if entry is None or entry == {}:
-            self.ignored += 1
+    def _read_label(self, label: str, entry: object) -> tuple[Reading, ...] | str:
+        """Return the readings of one label, or else what is wrong with it."""
+        if not entry and (entry is None or type(entry) in (dict, list)):
+            self.ignore()
             return ()
-        outcome: tuple[Reading, ...] | str = "not an object"
-        if type(entry) is dict:
-            outcome = read_point(label, entry.get("time"), entry.get("value"), self._rules)
-        if isinstance(outcome, tuple):
-            return outcome
+        if signal_of(label) is None:
+            self.ignore()
+            return ()
+        self.records += 1
+        if type(entry) is not dict:
+            return "not an object"
+        if "value" not in entry:
+            return "value is missing"
+        outcome = read_point(label, entry.get("time"), entry["value"], self._rules)
         if outcome in WORDS:
             self.ignored += 1
-        else:
-            self.bad.add(vid, str(outcome), {vid: {label: entry}}, refused_whole=False)
-        return ()
+            return ()
+        return outcome
 
 
 def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFAULT_RULES) -> Page:
     """Read one answer of `POST /api/v2/state`. Sets neither `next_page` nor `cursor`.
 
     A missing or empty label is no news. A vehicle in the answer, with or without labels, was
-    answered about; a missing one was not. Vehicles that were not asked for are ignored. Raises
-    ProviderFault when the answer is not a JSON object.
+    answered about, unless it has an error there. A missing one was not; if the answer reports an
+    error beside its vehicles, that error is about the missing ones. Vehicles that were not asked
+    for are ignored.
+
+    Raises ProviderFault when the answer is not a JSON object, or when it has members and none of
+    them was asked for: an error report, or another form. It would look like a fleet that left.
     """
     try:
         message = orjson.loads(body)
@@ -77,26 +135,32 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
         raise malformed_answer("the state answer is not JSON") from error
     if type(message) is not dict:
         raise malformed_answer("the state answer is not an object")
-    reader, wanted, answered = _StateReader(rules), set(requested), set()
+    reader, wanted = _StateReader(rules), set(requested)
     for vid, labels in message.items():
         if vid not in wanted:
+            reader.ignore()
+        elif read_vid(vid) is None:
             reader.records += 1
-            reader.ignored += 1
-        elif type(labels) is dict and _is_name(vid):
-            answered.add(vid)
-            reader.read_vehicle(vid, labels)
+            reader.bad.add(None, BAD_VID, {vid: labels})
         else:
-            reader.records += 1
-            name = vid if _is_name(vid) else None
-            reader.bad.add(name, "the vehicle's labels are not an object", {vid: labels})
-    samples = sorted(reader.samples, key=_newest)
+            reader.read_vehicle(vid, labels)
+    reported = error_in_answer(message, wanted)
+    if reported is not None:
+        reader.note_missing(wanted, reported)
+    if message and not message.keys() & wanted:
+        raise malformed_answer("the state answer names no vehicle that was asked for")
+    return _to_page(reader)
+
+
+def _to_page(reader: _StateReader) -> Page:
     return Page(
-        samples=tuple(samples),
-        answered=frozenset(answered),
+        samples=tuple(sorted(reader.samples, key=_newest)),
+        answered=frozenset(reader.answered),
         records=reader.records,
         ignored=reader.ignored,
         malformed=reader.bad.records(),
         malformed_count=reader.bad.count,
+        errors=reader.errors,
     )
 
 
@@ -106,30 +170,29 @@ def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
     Raises ProviderFault when it is neither, or when it is the provider's report of an error.
     """
     verdict = interpret(message, rules)
-    if verdict == UNKNOWN_SHAPE and _is_state(body := orjson.loads(message)):
+    if verdict.malformed == UNKNOWN_SHAPE and _is_state(body := orjson.loads(message)):
         return interpret_state(message, body.keys(), rules)
     if verdict.fault is not None:
         raise ProviderFault(verdict.fault, "the message is an error report of the provider")
-    if verdict.ignored is not None:
-        return Page((), frozenset(), records=1, ignored=1)
-    if verdict.external_id is None:
+    if verdict.external_id is None and verdict.malformed is not None:
         raise ProviderFault(
             FaultClass.PROTOCOL,
             f"the message has no form that this provider is known to send: {verdict.malformed}",
         )
+    if verdict.external_id is None or verdict.ignored is not None:
+        return Page((), frozenset(), records=1, ignored=1)
     if verdict.readings:
         sample = Sample(verdict.external_id, verdict.readings)
         return Page((sample,), frozenset({sample.external_id}), records=1)
-    record = BadRecord(verdict.external_id, str(verdict.malformed), message)
+    signals = () if verdict.signal is None else (verdict.signal,)
+    record = BadRecord(verdict.external_id, str(verdict.malformed), message, signals)
     return Page((), frozenset(), records=1, malformed=(record,), malformed_count=1)
 
 
-def _is_name(vid: str) -> bool:
-    return 0 < len(vid) <= MAX_VID_LENGTH and "\0" not in vid
-
-
 def _is_state(body: dict[str, Any]) -> bool:
-    return all(type(labels) is dict for labels in body.values())
+    """Return whether every member can be a vehicle, and one is an object."""
+    kinds = {type(labels) for labels in body.values() if labels}
+    return kinds == {dict}
 
 
 def _newest(sample: Sample) -> datetime:

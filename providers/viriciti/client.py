@@ -135,7 +135,7 @@ class StatePoller:
     """Polls the last known readings of the fleet, so many vehicles a call.
 
     A page token is the number of the next chunk. Stateless, so there is no cursor: every run asks
-    about every vehicle.
+    about every vehicle, and is a roster once it got to its end.
     """
 
     def __init__(
@@ -171,8 +171,9 @@ class StatePoller:
         answer = fetched.read(
             lambda body: interpret_state(body, vids, self._rules), read_error_code
         )
-        has_more = len(external_ids) > (chunk + 1) * size
-        return answer._replace(next_page=str(chunk + 1) if has_more else None)
+        if len(external_ids) > (chunk + 1) * size:
+            return answer._replace(next_page=str(chunk + 1))
+        return answer._replace(is_roster=True)
 
     def _call(self, vids: Sequence[str]) -> Call:
         return Call(

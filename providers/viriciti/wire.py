@@ -6,11 +6,13 @@ vehicle passes `interpret`.
 
 The vendor documents neither error payloads, nor the exact echo of a subscription, nor close codes.
 They are recognised loosely here, and everything else is counted as malformed rather than guessed
-at.
+at. A malformed frame names its vehicle wherever the vid can be read, so that the refusal is held
+against that vehicle.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, Final, NamedTuple
@@ -19,8 +21,10 @@ import orjson
 
 from domain.model import FaultClass, Reading
 from domain.position import LATITUDE, POSITION
+from domain.signals import PLAIN_VALUES
 from ports.providers import FrameVerdict
 from providers.answers import error_code_in
+from providers.viriciti.loose import FIRST_MS, read_milliseconds, read_number
 
 POWER: Final = "power"
 GPS: Final = "gps"
@@ -43,11 +47,13 @@ LABELS: Final[dict[str, str]] = {
 }
 DOMAINS: Final = frozenset({"vehicles", "chargestations", "incidents"})
 MAX_VID_LENGTH: Final = 128
+MAX_SEARCHED: Final = 65_536  # of a frame that is not read; the vid stands near its beginning
 UNKNOWN_LABEL: Final = "unknown_label"
 NO_NEWS: Final = "no_news"
 WORDS: Final = frozenset({UNKNOWN_LABEL, NO_NEWS})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_, _LEAST_KW, _MOST_KW = PLAIN_VALUES["power_kw"]
 _ABOUT_THE_KEY: Final = (
     "api key",
     "apikey",
@@ -74,13 +80,12 @@ class Rules(NamedTuple):
 
 DEFAULT_RULES: Final = Rules()
 
-_NOT_JSON: Final = FrameVerdict(None, (), malformed="not JSON")
-_NOT_AN_OBJECT: Final = FrameVerdict(None, (), malformed="not an object")
-_NO_PAYLOAD: Final = FrameVerdict(None, (), malformed="payload is not an object")
-UNKNOWN_SHAPE: Final = FrameVerdict(None, (), malformed="unknown shape")
-_INCOMPLETE: Final = FrameVerdict(None, (), malformed="vid, label, time or value is missing")
-_BAD_VID: Final = FrameVerdict(None, (), malformed="vid is not a name")
+UNKNOWN_SHAPE: Final = "unknown shape"
+BAD_VID: Final = "vid is not a name"
+_INCOMPLETE: Final = "vid, label, time or value is missing"
 _ECHO: Final = FrameVerdict(None, (), ignored="echo")
+_VID: Final = re.compile(r'"vid"\s*:\s*"([^"\\\x00-\x1f]{1,128})"')
+_LABEL: Final = re.compile(r'"label"\s*:\s*"([a-z_.]{1,40})"')
 
 
 def interpret(frame: str | bytes, rules: Rules = DEFAULT_RULES) -> FrameVerdict:
@@ -93,14 +98,14 @@ def interpret(frame: str | bytes, rules: Rules = DEFAULT_RULES) -> FrameVerdict:
     try:
         message = orjson.loads(frame)
     except ValueError:
-        return _interpret_text(frame)
+        return _interpret_text(frame, rules)
     if type(message) is not dict:
-        return _NOT_AN_OBJECT
+        return _unreadable(frame, "not an object")
     if message.get("type") != "vehicles":
         return _interpret_other(message, frame, rules)
     payload = message.get("payload")
     if type(payload) is not dict:
-        return _NO_PAYLOAD
+        return _unreadable(frame, "payload is not an object")
     return _interpret_point(payload, rules)
 
 
@@ -113,15 +118,36 @@ def _interpret_point(payload: dict[str, Any], rules: Rules) -> FrameVerdict:
             payload["value"],
         )
     except KeyError:
-        return _ECHO if _is_subscription(payload) else _INCOMPLETE
+        return _ECHO if _is_subscription(payload) else _interpret_incomplete(payload)
     if type(vid) is not str or not vid or len(vid) > MAX_VID_LENGTH or "\0" in vid:
-        return _BAD_VID
+        vid = read_vid(vid)
+        if vid is None:
+            return FrameVerdict(None, (), malformed=BAD_VID, signal=signal_of(label))
     readings = read_point(label, time, value, rules)
     if isinstance(readings, tuple):
         return FrameVerdict(vid, readings)
     if readings in WORDS:
         return FrameVerdict(vid, (), readings)
-    return FrameVerdict(vid, (), None, readings)
+    return FrameVerdict(vid, (), malformed=readings, signal=signal_of(label))
+
+
+def _interpret_incomplete(payload: dict[str, Any]) -> FrameVerdict:
+    vid, signal = read_vid(payload.get("vid")), signal_of(payload.get("label"))
+    return FrameVerdict(vid, (), malformed=_INCOMPLETE, signal=signal)
+
+
+def read_vid(vid: object) -> str | None:
+    """Return the vid; None if it is not a name that can be stored. A whole number is a name."""
+    if type(vid) is int:
+        return str(vid)
+    if type(vid) is not str or not 0 < len(vid) <= MAX_VID_LENGTH or "\0" in vid:
+        return None
+    return vid
+
+
+def signal_of(label: object) -> str | None:
+    """Return the signal that a label gives; None for a label that gives none."""
+    return LABELS.get(label) if type(label) is str else None
 
 
 def read_point(
@@ -135,8 +161,10 @@ def read_point(
         return UNKNOWN_LABEL
     if value is None:
         return NO_NEWS
-    if type(time) is not int:  # `isinstance` would let a bool through
-        return "time is not a whole number of milliseconds"
+    if type(time) is not int or time < FIRST_MS:  # `isinstance` would let a bool through
+        time = read_milliseconds(time)
+        if time is None:
+            return "time is not an instant"
     try:
         at = _EPOCH + timedelta(0, 0, time * 1000)  # whole microseconds: a float would round them
     except OverflowError:
@@ -144,13 +172,17 @@ def read_point(
     if label == GPS:
         return _read_position(value, at)
     if type(value) is not float and type(value) is not int:
-        return "value is not a number"
+        value = read_number(value)
+        if value is None:
+            return "value is not a number"
     if label == POWER:
         return _read_power(value * rules.power_sign, at, rules.charging_below_kw)
     return (Reading(signal, value, at),)
 
 
 def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
+    if type(value) is dict:
+        value = _pair_in(value)
     if type(value) is not str:
         return "gps is not 'lat|lon'"
     latitude, _, longitude = value.partition("|")
@@ -163,15 +195,24 @@ def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
     return (Reading(POSITION, (north, east), at),)
 
 
+def _pair_in(value: dict[str, Any]) -> str | None:
+    """Return 'lat|lon' of an object, which the vendor documents for its telematics gateway."""
+    north, east = value.get("lat"), value.get("lon")
+    if {type(north), type(east)} <= {int, float, str}:
+        return f"{north}|{east}"
+    return None
+
+
 def _read_power(
     power_kw: float, at: datetime, charging_below_kw: float | None
 ) -> tuple[Reading, ...]:
     """Return the power, and whether the vehicle charges.
 
     "Not charging" is told, too: a vehicle that was only ever said to charge would charge for ever.
+    Nothing is told by a power that acceptance will refuse.
     """
     power = Reading("power_kw", power_kw, at)
-    if charging_below_kw is None:
+    if charging_below_kw is None or not _LEAST_KW <= power_kw <= _MOST_KW:
         return (power,)
     return (power, Reading("charging", power_kw < charging_below_kw, at))
 
@@ -182,17 +223,18 @@ def _read_power(
 def _interpret_other(message: dict[str, Any], frame: str | bytes, rules: Rules) -> FrameVerdict:
     kind = message.get("type")
     if kind is None:
-        return _interpret_bare(message, rules)
+        return _interpret_bare(message, frame, rules)
     if kind == "error":
-        return FrameVerdict(None, (), ignored="provider_error", fault=_fault_of(frame))
+        vid = _vid_in(frame)
+        return FrameVerdict(vid, (), ignored="provider_error", fault=_fault_of(frame))
     if kind == "acl":
         return FrameVerdict(None, (), ignored="acl")
     if type(kind) is str:
         return FrameVerdict(None, (), ignored="not_ours" if kind in DOMAINS else "unknown_type")
-    return UNKNOWN_SHAPE
+    return _unreadable(frame, UNKNOWN_SHAPE)
 
 
-def _interpret_bare(message: dict[str, Any], rules: Rules) -> FrameVerdict:
+def _interpret_bare(message: dict[str, Any], frame: str | bytes, rules: Rules) -> FrameVerdict:
     """Read a message without a type: keep-alive, v1's greeting, echo, or v1's data point."""
     if not message:
         return FrameVerdict(None, (), ignored="keep_alive")
@@ -200,7 +242,9 @@ def _interpret_bare(message: dict[str, Any], rules: Rules) -> FrameVerdict:
         return FrameVerdict(None, (), ignored="greeting")
     if "label" in message and "value" in message:
         return _interpret_point(message, rules)
-    return _ECHO if message.keys() <= DOMAINS or _is_subscription(message) else UNKNOWN_SHAPE
+    if message.keys() <= DOMAINS or _is_subscription(message):
+        return _ECHO
+    return _unreadable(frame, UNKNOWN_SHAPE)
 
 
 def _is_subscription(message: dict[str, Any]) -> bool:
@@ -229,8 +273,41 @@ def read_error_code(body: bytes) -> str | None:
     return error_code_in(body, "error", "code")
 
 
-def _interpret_text(frame: str | bytes) -> FrameVerdict:
+# Frames that are not read
+
+
+def _interpret_text(frame: str | bytes, rules: Rules) -> FrameVerdict:
+    """Return the verdict on a frame that is not JSON: it is read again only without its mark."""
+    unmarked = _without_mark(frame)
+    if len(_without_mark(unmarked)) == len(unmarked) < len(frame):
+        return interpret(unmarked, rules)
     text = frame if isinstance(frame, str) else frame[:16].decode("utf-8", "replace")
     if text[:16].lstrip().lower().startswith(_DEBUG_ANSWERS):
         return FrameVerdict(None, (), ignored="debug_answer")
-    return _NOT_JSON
+    return _unreadable(frame, "not JSON")
+
+
+def _without_mark(frame: str | bytes) -> str | bytes:
+    """Return the frame without its byte order mark."""
+    if isinstance(frame, str):
+        return frame.removeprefix("\ufeff")
+    return frame.removeprefix(b"\xef\xbb\xbf")
+
+
+def _unreadable(frame: str | bytes, why: str) -> FrameVerdict:
+    """Return the verdict on a frame of which at most the vid and the label can be told."""
+    labels = set(_LABEL.findall(_searched(frame)))
+    signal = LABELS.get(labels.pop()) if len(labels) == 1 else None
+    return FrameVerdict(_vid_in(frame), (), malformed=why, signal=signal)
+
+
+def _vid_in(frame: str | bytes) -> str | None:
+    """Return the one vid that stands in the frame; None if there is none, or more than one."""
+    vids = set(_VID.findall(_searched(frame)))
+    vid = vids.pop() if len(vids) == 1 else None
+    return vid if vid is not None and vid.isprintable() else None
+
+
+def _searched(frame: str | bytes) -> str:
+    head = frame[:MAX_SEARCHED]
+    return head if isinstance(head, str) else head.decode("utf-8", "surrogateescape")

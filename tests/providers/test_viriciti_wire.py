@@ -15,7 +15,7 @@ from domain.position import POSITION
 from domain.signals import CATALOGUE, InvalidValue, check_value
 from ports.providers import FrameVerdict
 from providers.viriciti.wire import LABELS, Rules, interpret
-from tests.providers.viriciti_shapes import AT, frame, is_dumpable, json_values, nested, point
+from tests.providers.viriciti_shapes import AT, MS, frame, is_dumpable, json_values, nested, point
 
 
 @pytest.mark.parametrize(
@@ -127,22 +127,17 @@ def test_an_unknown_label_is_counted_not_an_error() -> None:
     )
 
 
+POINT = b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":%b}}'
+
+
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        (b'{"type":"vehicles","payload":{"vid":"bus_004","la', "not JSON"),
         (b"keep-alive", "not JSON"),
         (b"", "not JSON"),
         (b"\xff\xfe", "not JSON"),
         ("\ud800", "not JSON"),
-        (
-            b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":NaN}}',
-            "not JSON",
-        ),
-        (
-            b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value":1e999}}',
-            "not JSON",
-        ),
+        (b"\xef\xbb\xbf" * 2 + b"{}", "not JSON"),
         (b"42", "not an object"),
         (b"[]", "not an object"),
         (b"null", "not an object"),
@@ -150,20 +145,111 @@ def test_an_unknown_label_is_counted_not_an_error() -> None:
         (b'{"type":"vehicles"}', "payload is not an object"),
         (b'{"type":"vehicles","payload":[]}', "payload is not an object"),
         (b'{"type":"vehicles","payload":{}}', "vid, label, time or value is missing"),
-        (
-            b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1}}',
-            "vid, label, time or value is missing",
-        ),
         (b'{"type":7}', "unknown shape"),
-        (b'{"label":"soc","time":1,"asset":{"fleet":"f","name":"b"}}', "unknown shape"),
-        (frame(vid=4), "vid is not a name"),
-        (frame(vid=""), "vid is not a name"),
-        (frame(vid="b\0s"), "vid is not a name"),
-        (frame(vid="b" * 129), "vid is not a name"),
+        (b'[{"vid":"b"},{"vid":"c"}]', "not an object"),
+        (b'{"vid":"b\\u0073","value":NaN}', "not JSON"),
     ],
 )
 def test_what_cannot_be_understood_is_malformed(raw: str | bytes, why: str) -> None:
     assert interpret(raw) == FrameVerdict(None, (), malformed=why)
+
+
+@pytest.mark.parametrize("vid", ["", None, True, 4.5, ["b"], "b\0s", "b" * 129])
+def test_a_vid_that_is_no_name_is_malformed(vid: object) -> None:
+    assert interpret(frame(vid=vid)) == FrameVerdict(
+        None, (), malformed="vid is not a name", signal="soc_percent"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "why", "signal"),
+    [
+        (POINT % b"NaN", "not JSON", "soc_percent"),
+        (POINT % b"-Infinity", "not JSON", "soc_percent"),
+        (POINT % b"1e999", "not JSON", "soc_percent"),
+        (POINT % b"1e400", "not JSON", "soc_percent"),
+        (POINT % b'"M\xfcnchen"', "not JSON", "soc_percent"),
+        (POINT % b'"\\ud800"', "not JSON", "soc_percent"),
+        (POINT % b'"a\x01b"', "not JSON", "soc_percent"),
+        (POINT % b'"\xed\xa0\x80"', "not JSON", "soc_percent"),
+        ((POINT % b'"M\xfcnchen"').decode("utf-8", "surrogateescape"), "not JSON", "soc_percent"),
+        ((POINT % b"NaN").decode(), "not JSON", "soc_percent"),
+        (b"\xef\xbb\xbf" + POINT % b"NaN", "not JSON", "soc_percent"),
+        (b'{"type":"vehicles","payload":{"vid":"b","la', "not JSON", None),
+        (POINT[:-4] + b"1}", "not JSON", "soc_percent"),
+        (b'[{"vid":"b","label":"speed"}]', "not an object", "speed_kmh"),
+        (b'{"type":"vehicles","payload":[{"vid":"b"}]}', "payload is not an object", None),
+        (
+            b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1}}',
+            "vid, label, time or value is missing",
+            "soc_percent",
+        ),
+        (
+            b'{"type":"vehicles","payload":{"vid":"b","value":1}}',
+            "vid, label, time or value is missing",
+            None,
+        ),
+        (b'{"label":"soc","time":1,"asset":{"vid":"b"}}', "unknown shape", "soc_percent"),
+    ],
+)
+def test_a_frame_that_is_lost_names_its_vehicle(
+    raw: str | bytes, why: str, signal: str | None
+) -> None:
+    assert interpret(raw) == FrameVerdict("b", (), malformed=why, signal=signal)
+
+
+def test_an_error_about_one_vehicle_names_it() -> None:
+    raw = b'{"type":"error","payload":{"vid":"bus_9","message":"no data"}}'
+    assert interpret(raw) == FrameVerdict(
+        "bus_9", (), ignored="provider_error", fault=FaultClass.PROTOCOL
+    )
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", "\ufeff"])
+def test_a_byte_order_mark_costs_nothing(mark: Any) -> None:
+    raw = frame() if isinstance(mark, bytes) else frame().decode()
+    assert interpret(mark + raw) == interpret(raw)
+    assert interpret(mark + raw).readings
+
+
+@pytest.mark.parametrize(
+    ("changes", "reading"),
+    [
+        ({"value": "61.5"}, Reading("soc_percent", 61.5, AT)),
+        ({"value": " 61 "}, Reading("soc_percent", 61, AT)),
+        ({"value": "1.5e1"}, Reading("soc_percent", 15.0, AT)),
+        ({"label": "current", "value": "-.5"}, Reading("battery_current_a", -0.5, AT)),
+        ({"time": str(MS)}, Reading("soc_percent", 88.5, AT)),
+        ({"time": float(MS)}, Reading("soc_percent", 88.5, AT)),
+        ({"time": MS / 1000}, Reading("soc_percent", 88.5, AT)),
+        ({"time": MS // 1000}, Reading("soc_percent", 88.5, AT.replace(microsecond=0))),
+        ({"time": str(MS // 1000)}, Reading("soc_percent", 88.5, AT.replace(microsecond=0))),
+        ({"time": "2019-08-21T18:22:43.290z"}, Reading("soc_percent", 88.5, AT)),
+        ({"time": "2019-08-21 20:22:43,29+0200"}, Reading("soc_percent", 88.5, AT)),
+    ],
+)
+def test_a_type_that_can_mean_only_one_thing_is_read(
+    changes: dict[str, Any], reading: Reading
+) -> None:
+    assert interpret(frame(**changes)) == FrameVerdict("bus_004", (reading,))
+
+
+@pytest.mark.parametrize(
+    "value", [{"lat": 52.1, "lon": 5}, {"lat": "52.1", "lon": "5"}, "52.1 |5 "]
+)
+def test_a_position_is_read_in_each_form_that_is_documented(value: object) -> None:
+    assert interpret(frame(label="gps", value=value)) == interpret(
+        frame(label="gps", value="52.1|5")
+    )
+
+
+def test_a_whole_number_is_a_name_too() -> None:
+    assert interpret(frame(vid=1430)).external_id == "1430"
+
+
+def test_an_implausible_power_says_nothing_about_charging() -> None:
+    verdict = interpret(frame(label="power", value=-32_768))
+    assert verdict.readings == (Reading("power_kw", -32_768, AT),)
 
 
 @pytest.mark.parametrize(
@@ -171,27 +257,40 @@ def test_what_cannot_be_understood_is_malformed(raw: str | bytes, why: str) -> N
     [
         ({"label": None}, "label is not a name"),
         ({"label": ["soc"]}, "label is not a name"),
-        ({"time": "2019-08-21T18:22:43Z"}, "time is not a whole number of milliseconds"),
-        ({"time": True}, "time is not a whole number of milliseconds"),
-        ({"time": 1.5}, "time is not a whole number of milliseconds"),
-        ({"time": None}, "time is not a whole number of milliseconds"),
+        ({"time": "now"}, "time is not an instant"),
+        ({"time": "2019-08-21T18:22:43"}, "time is not an instant"),
+        ({"time": "2019-02-30T18:22:43Z"}, "time is not an instant"),
+        ({"time": True}, "time is not an instant"),
+        ({"time": 1.5}, "time is not an instant"),
+        ({"time": None}, "time is not an instant"),
+        ({"time": "1" * 400}, "time is not an instant"),
         ({"time": 253_402_300_800_000}, "time is out of range"),
         ({"time": 2**64 - 1}, "time is out of range"),
         ({"time": -(2**63)}, "time is out of range"),
         ({"value": True}, "value is not a number"),
-        ({"value": "88.5"}, "value is not a number"),
+        ({"value": "88,5"}, "value is not a number"),
+        ({"value": "1_0"}, "value is not a number"),
+        ({"value": "88.5 %"}, "value is not a number"),
+        ({"value": "NaN"}, "value is not a number"),
+        ({"value": ""}, "value is not a number"),
+        ({"value": "9" * 400}, "value is not a number"),
         ({"value": [88.5]}, "value is not a number"),
         ({"label": "gps", "value": 52.1}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "52.1"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "52.1|"}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": "52.1,5.1"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "nan|5.1"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "52.1|inf"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "52.1|5.1|7"}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": {"lat": 52.1}}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": {"lat": 52.1, "lon": True}}, "gps is not 'lat|lon'"),
         ({"label": "power", "value": False}, "value is not a number"),
     ],
 )
 def test_a_malformed_data_point_still_names_its_vehicle(changes: dict[str, Any], why: str) -> None:
-    assert interpret(frame(**changes)) == FrameVerdict("bus_004", (), malformed=why)
+    label = changes.get("label", "soc")
+    signal = LABELS.get(label) if isinstance(label, str) else None
+    assert interpret(frame(**changes)) == FrameVerdict("bus_004", (), malformed=why, signal=signal)
 
 
 @pytest.mark.parametrize(
