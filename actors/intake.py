@@ -13,29 +13,37 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import orjson
+
+from actors.readability import Readability
+from actors.refusals import Refusal, Refusals
 from actors.scrubbing import scrub_readings
 from actors.statistics import FrameStatistics
 from actors.submissions import make_update
 from domain.coalesce import CoalescingBuffer
 from domain.model import (
-    MAX_SAMPLE_BYTES,
     MAX_UPDATES_PER_SUBMISSION,
+    ConnectionFact,
     FaultClass,
-    InvalidItem,
     Reason,
     Submission,
 )
+from domain.order import AHEAD_TOLERANCE
+from domain.signals import InvalidValue, check_value
 from runtime.scrubbing import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from actors.fleet import FleetView
+    from domain.coalesce import Merged
     from domain.model import CanonicalUpdate, Device, Reading
     from ports.providers import FrameVerdict
     from runtime.clock import SharedClock
 
 FUTURE_GUARD = timedelta(minutes=5)
+SAME_RECEIPT_SECONDS = 1.0
 
 
 class FrameIntake:
@@ -48,17 +56,17 @@ class FrameIntake:
         self._provider_id = provider_id
         self._view = view
         self._clock = clock
-        self.buffer = CoalescingBuffer(view.devices_of(provider_id))
+        self.buffer = CoalescingBuffer(
+            view.devices_of(provider_id), instant_of=clock.at, refuse=self._refuse_reading
+        )
         self.received = 0
         self.merged = 0
         self.malformed = 0
         self.ignored: Counter[str] = Counter()
         self.faults: Counter[FaultClass] = Counter()
         self._reported = 0  # frames named in a lifecycle record so far
-        # Refused frames of the present window: count, first sample, detail. Errors that the
-        # provider reported have entries of their own.
-        self._bad: dict[tuple[Reason, FaultClass | None], tuple[int, bytes, str]] = {}
-        self._bad_since = 0.0  # monotonic time of the window's first refused frame
+        self._refusals = Refusals(view.workspace_id, provider_id, clock)
+        self._readability = Readability()
         self._horizon = clock.now() + FUTURE_GUARD
         self._in_hand = 0
         self.scrubber = Scrubber()  # of the open connection, else of the last one
@@ -79,32 +87,53 @@ class FrameIntake:
             raise
         external_id, readings = verdict[0], verdict[1]
         if readings and external_id is not None:
-            if any(reading[2] > self._horizon for reading in readings) and self._has_future(
-                readings
-            ):
-                self._note_bad(
-                    Reason.FUTURE_TIMESTAMP,
-                    frame,
-                    f"{external_id}: observed in the future",
-                    received,
-                )
-                self.ignored["future_timestamp"] += 1
-            elif self.buffer.merge(external_id, readings, received):
-                self.merged += 1
+            horizon = self._horizon
+            for reading in readings:
+                if reading[2] > horizon and self._is_future(reading):
+                    self._refuse_future(external_id, reading, frame, received)
+                    break
             else:
-                self.ignored["too_many_unknown_devices"] += 1
+                if self.buffer.merge(external_id, readings, received):
+                    self.merged += 1
+                else:
+                    self.ignored["too_many_unknown_devices"] += 1
         else:
             self._note_empty(verdict, frame, received)
         self._in_hand = 0
         return verdict
 
-    def _has_future(self, readings: tuple[Reading, ...]) -> bool:
+    def _is_future(self, reading: Reading) -> bool:
         """Return whether a suspect reading is in the future, by a new horizon.
 
         The old horizon stands still while nothing is flushed, perhaps for long.
         """
         self._horizon = self._clock.now() + FUTURE_GUARD
-        return any(reading[2] > self._horizon for reading in readings)
+        return reading[2] > self._horizon
+
+    # --- refusals
+
+    def _refuse_future(
+        self, external_id: str, reading: Reading, frame: str | bytes, received: float
+    ) -> None:
+        """Refuse a frame as acceptance would.
+
+        Its readings must not enter the buffer: there they would stand as the newest and push good
+        ones out.
+        """
+        refusal = Refusal(Reason.FUTURE_TIMESTAMP, external_id, reading[0])
+        self._refuse(refusal, "observed in the future", frame, received)
+        self.ignored["future_timestamp"] += 1
+
+    def _refuse_reading(self, external_id: str, reading: Reading, received: float) -> None:
+        """Refuse an invalid reading that the buffer does not hand on to acceptance."""
+        checked = check_value(reading[0], reading[1])
+        why = checked.why if isinstance(checked, InvalidValue) else "invalid"
+        refusal = Refusal(Reason.INVALID, external_id, reading[0])
+        self._refuse(refusal, f"{reading[0]}: {why}", _sample_of(reading), received)
+
+    def _refuse(self, refusal: Refusal, detail: str, sample: str | bytes, received: float) -> None:
+        devices = self._view.devices_of(self._provider_id)
+        self._refusals.add(refusal, detail, sample, received, devices, self.scrubber)
 
     def _note_crash(self, frame: str | bytes, received: float) -> None:
         """Count a frame on which the interpreter crashed, and keep it as a sample.
@@ -113,94 +142,85 @@ class FrameIntake:
         """
         self._in_hand = 0
         self.malformed += 1
-        self._note_bad(Reason.INVALID, frame, "the interpreter crashed on this frame", received)
+        detail = "the interpreter crashed on this frame"
+        self._refuse(Refusal(Reason.MALFORMED), detail, frame, received)
 
     def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
+        """Count a frame without readings. A refused one is held against its vehicle."""
+        external_id = verdict.external_id
         if verdict.fault is not None:
             self.faults[verdict.fault] += 1
+            refusal = Refusal(Reason.MALFORMED, external_id, fault=verdict.fault)
             detail = f"the provider reported an error ({verdict.fault})"
-            self._note_bad(Reason.INVALID, frame, detail, received, verdict.fault)
+            self._refuse(refusal, detail, frame, received)
         elif verdict.malformed is not None:
-            self._note_bad(Reason.INVALID, frame, verdict.malformed, received)
+            refusal = Refusal(Reason.MALFORMED, external_id, verdict.signal)
+            self._refuse(refusal, verdict.malformed, frame, received)
+            if external_id is None:
+                self._readability.note_unreadable(verdict.malformed, received, self.merged)
         if verdict.malformed is not None:
             self.malformed += 1
         else:
             self.ignored[verdict.ignored or "no_readings"] += 1
 
-    def _note_bad(
-        self,
-        reason: Reason,
-        frame: str | bytes,
-        detail: str,
-        received: float,
-        fault: FaultClass | None = None,
-    ) -> None:
-        """Count a refused frame for the ledger, and keep the first as a sample.
-
-        A future reading must not enter the buffer: it would stand there as the newest and push good
-        ones out.
-        """
-        if not self._bad:
-            self._bad_since = received
-        count, sample, first_detail = self._bad.get((reason, fault), (0, b"", detail))
-        if not count:
-            sample = self.scrubber.sample(frame, MAX_SAMPLE_BYTES)
-            first_detail = self.scrubber.text(detail)
-        self._bad[reason, fault] = (count + 1, sample, first_detail)
+    # --- towards the mailbox
 
     def next_submission(self, opened_before: float) -> Submission | None:
         """Return the devices whose window opened before this monotonic instant, at most 500.
 
-        None when there is nothing. Refused frames have a window, too; when it is over they go to
-        the ledger, one row and one sample for each reason, reports of errors apart.
+        None when there is nothing. Refusals have a window, too; when it is over they go to the
+        ledger, at most 500 items at a time.
         """
         self._horizon = self._clock.now() + FUTURE_GUARD
+        devices = self._view.devices_of(self._provider_id)
         merged = self.buffer.drain(MAX_UPDATES_PER_SUBMISSION, opened_before=opened_before)
-        bad = self._take_bad() if self._bad and self._bad_since < opened_before else ()
-        if not merged and not bad:
+        invalid = self._refusals.take(opened_before, devices)
+        facts = self._facts()
+        if not (merged or invalid or facts):
             return None
         address = (self._view.workspace_id, self._provider_id)
-        devices = self._view.devices_of(self._provider_id)
         trace_id = uuid.uuid4().hex
         updates = tuple(
-            self._to_update(
-                address, external_id, devices.get(external_id), readings, received, trace_id
-            )
-            for external_id, readings, received in merged
+            self._to_update(address, item, devices.get(item.external_id), trace_id)
+            for item in merged
         )
         return Submission(
             origin="stream",
             trace_id=trace_id,
             updates=updates,
             ownership=self._view.ownership,
-            invalid=bad,
+            invalid=invalid,
+            facts=facts,
         )
 
     def _to_update(
-        self,
-        address: tuple[str, str],
-        external_id: str,
-        device: Device | None,
-        readings: tuple[Reading, ...],
-        received: float,
-        trace_id: str,
+        self, address: tuple[str, str], merged: Merged, device: Device | None, trace_id: str
     ) -> CanonicalUpdate:
         """Return the update of one device, without the connection's secret.
 
         Names and texts that the provider chose pass the scrubber. The name of a known device is
         ours.
         """
+        external_id = merged.external_id
         name = self.scrubber.text(external_id) if device is None else external_id
-        readings = scrub_readings(readings, self.scrubber)
-        return make_update(address, name, device, readings, self._clock.at(received), trace_id)
+        readings = scrub_readings(merged.readings, self.scrubber)
+        received_at = self._clock.at(merged.received)
+        update = make_update(address, name, device, readings, received_at, trace_id)
+        receipts = _receipts_of(merged, received_at)
+        return update if receipts is None else update._replace(receipts=receipts)
 
-    def _take_bad(self) -> tuple[InvalidItem, ...]:
-        bad, self._bad = self._bad, {}
-        return tuple(
-            InvalidItem(
-                self._view.workspace_id, self._provider_id, None, reason, detail, sample, count
-            )
-            for (reason, _), (count, sample, detail) in bad.items()
+    def _facts(self) -> tuple[ConnectionFact, ...]:
+        """Return the fact that frames cannot be read, or can be read again, if it is due."""
+        change = self._readability.take_change(self.merged)
+        if change is None:
+            return ()
+        kind, received, detail = change
+        at = self._clock.now() if received is None else self._clock.at(received)
+        detail = detail and self.scrubber.text(detail)
+        return (
+            ConnectionFact(
+                self._view.workspace_id, self._provider_id, kind, at, FaultClass.PROTOCOL, detail
+            ),
         )
 
     def newly_received(self) -> int:
@@ -217,6 +237,32 @@ class FrameIntake:
             ignored_by=dict(self.ignored),
             malformed=self.malformed,
             faults={str(fault): count for fault, count in self.faults.items()},
+            refused=self._refusals.counts(),
             pending=self._in_hand,
             buffer=self.buffer.statistics(),
         )
+
+
+def _sample_of(reading: Reading) -> bytes:
+    try:
+        return orjson.dumps(reading)
+    except TypeError:
+        return repr(reading).encode("utf-8", "backslashreplace")
+
+
+def _receipts_of(merged: Merged, received_at: datetime) -> tuple[datetime, ...] | None:
+    """Return each reading's own receipt; None if `received_at` may stand for all of them.
+
+    It may if they are no further apart than a window usually is, and no reading is so far ahead of
+    its receipt that the order depends on it. Instants of their own would cost several percent of an
+    update.
+    """
+    received = merged.received
+    apart = received - min(merged.receipts)
+    if apart == 0:
+        return None
+    if apart <= SAME_RECEIPT_SECONDS:
+        not_ahead = received_at - timedelta(0, apart) + AHEAD_TOLERANCE
+        if max([reading[2] for reading in merged.readings]) <= not_ahead:
+            return None
+    return tuple([received_at - timedelta(0, received - receipt) for receipt in merged.receipts])

@@ -69,6 +69,7 @@ class FrameStatistics:
     ignored_by: Mapping[str, int]  # `ignored` by its cause
     malformed: int
     faults: Mapping[str, int]  # errors that the provider reported, by domain.model.FaultClass
+    refused: Mapping[str, Mapping[str, int]]  # by domain.model.Reason and signal ("": not told)
     pending: int  # now; 1 while a frame is interpreted
     buffer: BufferStatistics
 

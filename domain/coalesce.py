@@ -12,10 +12,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from domain.order import Order, Times, compare
 from domain.signals import PLAIN_VALUES, InvalidValue, check_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from domain.model import Reading
 
@@ -24,11 +26,16 @@ MAX_SIGNALS_PER_DEVICE = 64
 
 
 class Merged(NamedTuple):
-    """One device's merged frames of a window. `received` is the newest frame's monotonic time."""
+    """One device's merged frames of a window.
+
+    `receipts` are the monotonic times at which the readings' frames came, in the order of the
+    readings. `received` is the newest of them.
+    """
 
     external_id: str
     readings: tuple[Reading, ...]
     received: float
+    receipts: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +55,21 @@ class BufferStatistics:
     outrun: int  # readings older than the one that waited
     repeated: int  # readings equal to the one that waited
     ties: int  # readings with another value at the same time
-    invalid: int  # readings that met one of another validity, or were invalid themselves
+    invalid: int  # invalid readings that were not handed on; each was told to `refuse`
     signal_overflow: int  # readings of more signals than a device may have
 
 
 class _Entry:
-    __slots__ = ("opened", "received", "signals")
+    __slots__ = ("opened", "receipts", "signals")
 
     def __init__(self, received: float) -> None:
         self.signals: dict[str, Reading] = {}
+        self.receipts: dict[str, float] = {}  # of the readings; the same signals in the same order
         self.opened = received  # the device's window starts with its first frame
-        self.received = received
+
+    def merged(self, external_id: str) -> Merged:
+        receipts = tuple(self.receipts.values())
+        return Merged(external_id, tuple(self.signals.values()), max(receipts), receipts)
 
 
 class CoalescingBuffer:
@@ -70,17 +81,30 @@ class CoalescingBuffer:
     most `max_unknown` wait at a time, so that the ledger can show which ids arrive. Frames of
     further unknown devices are ignored and counted as `overflow`.
 
-    A reading replaces the waiting one if its observed_at is newer. At equal times the waiting one
-    stays, as it does in the snapshot. A different value at an equal time is counted in `ties`:
-    acceptance would answer `conflict`, but it only sees the first value. A value that is invalid
-    for its signal never replaces a valid one: acceptance would drop it, and the valid one would be
-    lost. If no valid value waits, the invalid one is kept, so that acceptance rejects it visibly.
+    A reading replaces the waiting one if it is newer by domain.order, as in the snapshot; each
+    keeps its own receipt. At equal times the waiting one stays. A different value at an equal time
+    is counted in `ties`: acceptance would answer `conflict`, but it only sees the first value.
+
+    A value that is invalid for its signal never replaces a valid one: acceptance would drop it, and
+    the valid one would be lost. If no valid value waits, the newest invalid one is kept, so that
+    acceptance rejects it visibly. Every other invalid reading is told to `refuse`, with its device
+    and its receipt.
 
     Every frame is counted once: frames = merged + ignored (no readings, or overflow).
     """
 
-    def __init__(self, known_ids: Iterable[str], *, max_unknown: int = MAX_UNKNOWN_IDS) -> None:
+    def __init__(
+        self,
+        known_ids: Iterable[str],
+        *,
+        instant_of: Callable[[float], datetime],
+        refuse: Callable[[str, Reading, float], object],
+        max_unknown: int = MAX_UNKNOWN_IDS,
+    ) -> None:
+        """`instant_of` gives the database time of a monotonic time."""
         self._known = frozenset(known_ids)
+        self._instant_of = instant_of
+        self._refuse = refuse
         self._max_unknown = max_unknown
         self._entries: dict[str, _Entry] = {}
         self._order: deque[str] = deque()  # in the order of their first frames
@@ -109,8 +133,7 @@ class CoalescingBuffer:
     def merge(self, external_id: str, readings: tuple[Reading, ...], received: float) -> bool:
         """Merge one frame's readings; return False if the frame was ignored.
 
-        `received` is the frame's monotonic time in seconds. It becomes the device's only if the
-        frame brought a newer reading: age counts from the newest reading.
+        `received` is the frame's monotonic time in seconds: the receipt of its readings.
         """
         entry = self._entries.get(external_id)
         if entry is None:
@@ -123,18 +146,19 @@ class CoalescingBuffer:
         self._merged += 1
         signals = entry.signals
         for reading in readings:
-            held = signals.get(reading[0])
+            signal = reading[0]
+            held = signals.get(signal)
             if held is None:
                 if len(signals) >= MAX_SIGNALS_PER_DEVICE:
                     self._signal_overflow += 1
                     continue
-            elif reading[2] > held[2] and _is_valid(reading):
+            # A later stated time is newer, whichever of the two is ahead of its receipt.
+            elif reading[2] > held[2] and _are_valid(reading, held):
                 self._superseded += 1
-            elif not self._replaces(held, reading):
+            elif not self._replaces(external_id, entry, reading, received):
                 continue
-            signals[reading[0]] = reading
-            if received > entry.received:
-                entry.received = received
+            signals[signal] = reading
+            entry.receipts[signal] = received
         return True
 
     def drain(self, limit: int, *, opened_before: float = math.inf) -> list[Merged]:
@@ -149,7 +173,7 @@ class CoalescingBuffer:
         while order and len(drained) < limit and entries[order[0]].opened < opened_before:
             external_id = order.popleft()
             entry = entries.pop(external_id)
-            drained.append(Merged(external_id, tuple(entry.signals.values()), entry.received))
+            drained.append(entry.merged(external_id))
             self._unknown -= external_id not in self._known
         self._drained += len(drained)
         return drained
@@ -190,24 +214,55 @@ class CoalescingBuffer:
         self._peak = max(self._peak, len(self._entries))
         return entry
 
-    def _replaces(self, held: Reading, reading: Reading) -> bool:
-        """Return whether the reading replaces the held one, and count why.
+    def _replaces(self, external_id: str, entry: _Entry, reading: Reading, received: float) -> bool:
+        """Return whether the reading replaces the one that waits, and count why.
 
-        Called for the rare cases: the reading is not newer, or one of the two is invalid.
+        Called for the rare cases: the reading is not stated later, or one of the two is invalid.
         """
-        if not _is_valid(reading):
-            self._invalid += 1
-            return reading[2] > held[2] and not _is_valid(held)
-        if not _is_valid(held):
-            self._invalid += 1
+        held, held_receipt = entry.signals[reading[0]], entry.receipts[reading[0]]
+        if _is_valid(reading) and _is_valid(held):
+            return self._is_newer(reading, received, held, held_receipt)
+        self._invalid += 1
+        if _is_valid(reading) or (reading[2] > held[2] and not _is_valid(held)):
+            self._refuse(external_id, held, held_receipt)
             return True
-        if reading[2] < held[2]:
-            self._outrun += 1
-        elif reading[1] == held[1]:
+        self._refuse(external_id, reading, received)
+        return False
+
+    def _is_newer(
+        self, reading: Reading, received: float, held: Reading, held_receipt: float
+    ) -> bool:
+        if reading[1] == held[1] and reading[2] == held[2]:
             self._repeated += 1
+            return False
+        instant_of = self._instant_of
+        order = compare(
+            Times(reading[2], instant_of(received)), Times(held[2], instant_of(held_receipt))
+        )
+        if order is Order.NEWER:
+            self._superseded += 1
+            return True
+        if order is Order.OLDER:
+            self._outrun += 1
         else:
             self._ties += 1
         return False
+
+
+def _are_valid(reading: Reading, held: Reading) -> bool:
+    """Return whether both readings of one signal are valid."""
+    plain = PLAIN_VALUES.get(reading[0])
+    if plain is not None:
+        kinds, lowest, highest = plain
+        value, other = reading[1], held[1]
+        if (
+            value.__class__ in kinds
+            and other.__class__ in kinds
+            and lowest <= value <= highest  # type: ignore[operator]
+            and lowest <= other <= highest  # type: ignore[operator]
+        ):
+            return True
+    return _is_valid(reading) and _is_valid(held)
 
 
 def _is_valid(reading: Reading) -> bool:

@@ -142,6 +142,8 @@ class ConnectionFactKind(StrEnum):
     CALL_FAILED = "call_failed"
     STREAM_OPENED = "stream_opened"
     STREAM_CLOSED = "stream_closed"
+    UNREADABLE = "unreadable"  # a frame arrived of which not even the device could be told
+    READABLE = "readable"  # the first frame after such ones that could be read
 
 
 class ConnectionFact(NamedTuple):

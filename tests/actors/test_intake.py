@@ -19,6 +19,8 @@ from tests.actors.instants import at
 from tests.actors.scripted import BUG, DENIED, ECHO, GARBAGE, ScriptedStreamer, frame
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from domain.model import Submission
     from tests.actors.harness import Shard
 
@@ -80,10 +82,13 @@ def test_every_kind_of_frame_is_counted_once(frames: list[str], flush_every: int
         assert (counted.received, counted.pending) == (len(frames), 0)
         if sent := intake.next_submission(float("inf")):
             refused += sum(item.occurrences for item in sent.invalid)
-        ignored_but_kept = counted.ignored_by.get("future_timestamp", 0) + sum(
-            counted.faults.values()
+        assert refused == sum(sum(signals.values()) for signals in counted.refused.values())
+        kept_frames = (
+            counted.malformed
+            + counted.ignored_by.get("future_timestamp", 0)
+            + sum(counted.faults.values())
         )
-        assert refused == counted.malformed + ignored_but_kept
+        assert refused == kept_frames + counted.buffer.invalid
 
     trio.run(send, clock=MockClock(autojump_threshold=0))
 
@@ -117,7 +122,7 @@ async def test_refused_frames_go_to_the_ledger_with_count_and_sample(
     assert sent is not None
     assert sent.updates == ()
     assert [(item.reason, item.occurrences, item.sample) for item in sent.invalid] == [
-        (Reason.INVALID, 3, b"garbage"),
+        (Reason.MALFORMED, 3, b"garbage"),
         (Reason.FUTURE_TIMESTAMP, 1, future.encode()),
     ]
     assert intake.next_submission(float("inf")) is None
@@ -151,7 +156,7 @@ async def test_a_frame_that_crashes_the_interpreter_is_in_the_ledger(
     assert intake.statistics().pending == 0
     sent = intake.next_submission(float("inf"))
     assert sent is not None
-    assert [(item.reason, item.sample) for item in sent.invalid] == [(Reason.INVALID, b"bug")]
+    assert [(item.reason, item.sample) for item in sent.invalid] == [(Reason.MALFORMED, b"bug")]
 
 
 async def test_a_future_reading_does_not_replace_a_good_one_that_waits(
@@ -197,6 +202,43 @@ async def test_a_merged_update_was_received_with_its_newest_frame(
     assert update.received_at == at(0.75)
     assert values(sent) == {"x-ferry-1": {"soc_percent": 1.0, "speed_kmh": 30.0}}
     assert update.received_at - update.readings[0].observed_at == timedelta(seconds=0.75)
+    assert update.receipts is None
+
+
+async def test_readings_that_waited_for_long_keep_their_own_receipts(
+    intake: FrameIntake, autojump_clock: MockClock
+) -> None:
+    """While the database is away, a window lasts for minutes."""
+    take(intake, frame("ferry-1", 0, soc_percent=1.0, odometer_km=5.0))
+    await trio.sleep(90)
+    take(intake, frame("ferry-1", 90, speed_kmh=30.0), frame("ferry-1", 90, odometer_km=6.0))
+    assert receipts_of(intake.next_submission(float("inf"))) == {
+        "soc_percent": at(0),
+        "odometer_km": at(90),
+        "speed_kmh": at(90),
+    }
+
+
+async def test_a_reading_ahead_of_its_receipt_keeps_it_to_the_fraction(
+    intake: FrameIntake, autojump_clock: MockClock
+) -> None:
+    take(intake, frame("ferry-1", 10.3, soc_percent=1.0))
+    await trio.sleep(0.5)
+    take(intake, frame("ferry-1", 0.4, speed_kmh=30.0))
+    assert receipts_of(intake.next_submission(float("inf"))) == {
+        "soc_percent": at(0),
+        "speed_kmh": at(0.5),
+    }
+
+
+def receipts_of(submission: Submission | None) -> dict[str, datetime]:
+    assert submission is not None
+    (update,) = submission.updates
+    assert update.receipts is not None
+    return {
+        reading.signal: receipt
+        for reading, receipt in zip(update.readings, update.receipts, strict=True)
+    }
 
 
 async def test_frames_are_named_once_in_lifecycle_records(

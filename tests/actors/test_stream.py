@@ -162,7 +162,7 @@ async def test_after_the_actor_was_stopped_the_rest_is_handed_over(
             shard.ingest.statistics().outcomes["accepted"] == 2
         )  # and the first of those that filled the lane
         refused = await harness.store.list_rejections(
-            HARBOUR, before=None, reason="invalid", limit=9
+            HARBOUR, before=None, reason="malformed", limit=9
         )
         assert [row.sample for row in refused] == [b"garbage"]
         nursery.cancel_scope.cancel()

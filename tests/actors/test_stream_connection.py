@@ -128,7 +128,7 @@ async def test_an_error_frame_is_logged_once_and_kept(
         assert actor.statistics().frames.faults == {"credentials": 2}
     logged = [event["fault"] for event in events if event["event"] == "stream_frames_failed"]
     assert logged == ["credentials"]
-    kept = await harness.store.list_rejections(HARBOUR, before=None, reason="invalid", limit=9)
+    kept = await harness.store.list_rejections(HARBOUR, before=None, reason="malformed", limit=9)
     assert {row.sample for row in kept} == {b"denied"}
 
 

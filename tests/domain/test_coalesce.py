@@ -10,17 +10,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.acceptance import judge
-from domain.coalesce import MAX_SIGNALS_PER_DEVICE, CoalescingBuffer, Merged
+from domain.coalesce import (
+    MAX_SIGNALS_PER_DEVICE,
+    MAX_UNKNOWN_IDS,
+    CoalescingBuffer,
+    Merged,
+)
+from domain.order import Order, Times, compare
 from tests.domain.fixtures import NOW, ago, fold, reading, update, values_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
     from domain.model import Reading
 
     Frame = tuple[str, tuple[Reading, ...], float]
 
 
+def instant_of(monotonic: float) -> datetime:
+    """NOW is the monotonic time 0."""
+    return ago(seconds=-monotonic)
+
+
+class Refused(list[tuple[str, object, float]]):
+    """The readings that a buffer told to refuse: device, value and receipt."""
+
+    def __call__(self, external_id: str, item: Reading, received: float) -> None:
+        self.append((external_id, item.value, received))
+
+
+def buffer_of(
+    known: Iterable[str], *, max_unknown: int = MAX_UNKNOWN_IDS, refused: Refused | None = None
+) -> CoalescingBuffer:
+    refuse = Refused() if refused is None else refused
+    return CoalescingBuffer(known, instant_of=instant_of, refuse=refuse, max_unknown=max_unknown)
+
+
 def test_the_newest_value_of_each_signal_is_what_a_window_leaves() -> None:
-    buffer = CoalescingBuffer(["bus-7"])
+    buffer = buffer_of(["bus-7"])
     buffer.merge("bus-7", (reading("speed_kmh", 10, ago(seconds=2)),), 1.0)
     buffer.merge("bus-7", (reading("soc_percent", 88, ago(seconds=2)),), 1.1)
     buffer.merge("bus-7", (reading("speed_kmh", 12, ago(seconds=1)),), 1.2)
@@ -30,13 +58,14 @@ def test_the_newest_value_of_each_signal_is_what_a_window_leaves() -> None:
             "bus-7",
             (reading("speed_kmh", 12, ago(seconds=1)), reading("soc_percent", 88, ago(seconds=2))),
             1.2,
+            (1.2, 1.1),
         )
     ]
     assert len(buffer) == 0
 
 
 def test_an_old_frame_does_not_make_waiting_values_look_fresher() -> None:
-    buffer = CoalescingBuffer(["bus-7"])
+    buffer = buffer_of(["bus-7"])
     buffer.merge("bus-7", (reading("speed_kmh", 12, NOW),), 1.0)
     buffer.merge("bus-7", (reading("speed_kmh", 12, NOW),), 1.8)
     buffer.merge("bus-7", (reading("speed_kmh", 9, ago(minutes=1)),), 1.9)
@@ -47,16 +76,16 @@ def test_an_old_frame_does_not_make_waiting_values_look_fresher() -> None:
 
 
 def test_a_contradiction_at_one_instant_keeps_the_first_value() -> None:
-    buffer = CoalescingBuffer(["bus-7"])
+    buffer = buffer_of(["bus-7"])
     buffer.merge("bus-7", (reading("soc_percent", 88, NOW),), 1.0)
     buffer.merge("bus-7", (reading("soc_percent", 12, NOW),), 1.1)
 
     assert buffer.statistics().ties == 1
-    assert buffer.drain(1) == [Merged("bus-7", (reading("soc_percent", 88, NOW),), 1.0)]
+    assert buffer.drain(1) == [Merged("bus-7", (reading("soc_percent", 88, NOW),), 1.0, (1.0,))]
 
 
 def test_whoever_waits_longest_is_drained_first() -> None:
-    buffer = CoalescingBuffer(["a", "b", "c"])
+    buffer = buffer_of(["a", "b", "c"])
     for received, external_id in enumerate("bcab"):
         buffer.merge(external_id, (reading("speed_kmh", received, NOW),), float(received))
 
@@ -66,7 +95,7 @@ def test_whoever_waits_longest_is_drained_first() -> None:
 
 
 def test_a_device_is_drained_when_its_own_window_is_over() -> None:
-    buffer = CoalescingBuffer(["a", "b"])
+    buffer = buffer_of(["a", "b"])
     for external_id, received in [("a", 1.0), ("b", 1.5), ("a", 1.9)]:
         buffer.merge(external_id, (reading("speed_kmh", 1, ago(seconds=-received)),), received)
 
@@ -78,23 +107,28 @@ def test_a_device_is_drained_when_its_own_window_is_over() -> None:
 @pytest.mark.parametrize("order", [1, -1])
 def test_an_invalid_value_does_not_replace_a_valid_one(order: int) -> None:
     good, bad = reading("soc_percent", 88, ago(seconds=1)), reading("soc_percent", 255, NOW)
-    buffer = CoalescingBuffer(["bus-7"])
+    refused = Refused()
+    buffer = buffer_of(["bus-7"], refused=refused)
     for item in [good, bad][::order]:
         buffer.merge("bus-7", (item,), 1.0)
 
-    assert buffer.drain(1) == [Merged("bus-7", (good,), 1.0)]
+    assert buffer.drain(1) == [Merged("bus-7", (good,), 1.0, (1.0,))]
     assert buffer.statistics().invalid == 1
+    assert refused == [("bus-7", 255, 1.0)]
 
 
 def test_an_invalid_value_alone_is_handed_on() -> None:
-    buffer = CoalescingBuffer(["bus-7"])
+    refused = Refused()
+    buffer = buffer_of(["bus-7"], refused=refused)
     buffer.merge("bus-7", (reading("soc_percent", 255, ago(seconds=1)),), 1.0)
     buffer.merge("bus-7", (reading("soc_percent", 254, NOW),), 1.1)
-    assert buffer.drain(1) == [Merged("bus-7", (reading("soc_percent", 254, NOW),), 1.1)]
+    buffer.merge("bus-7", (reading("soc_percent", 253, ago(seconds=1)),), 1.2)
+    assert buffer.drain(1) == [Merged("bus-7", (reading("soc_percent", 254, NOW),), 1.1, (1.1,))]
+    assert refused == [("bus-7", 255, 1.0), ("bus-7", 253, 1.2)]
 
 
 def test_unknown_ids_are_limited_until_they_are_drained() -> None:
-    buffer = CoalescingBuffer(["known"], max_unknown=2)
+    buffer = buffer_of(["known"], max_unknown=2)
     something = (reading("speed_kmh", 1, NOW),)
     taken = [
         buffer.merge(external_id, something, 0.0) for external_id in ("x", "y", "z", "x", "known")
@@ -107,7 +141,7 @@ def test_unknown_ids_are_limited_until_they_are_drained() -> None:
 
 
 def test_a_device_that_becomes_known_frees_an_unknown_place() -> None:
-    buffer = CoalescingBuffer([], max_unknown=1)
+    buffer = buffer_of([], max_unknown=1)
     something = (reading("speed_kmh", 1, NOW),)
     buffer.merge("new", something, 0.0)
     buffer.replace_known(["new"])
@@ -117,7 +151,7 @@ def test_a_device_that_becomes_known_frees_an_unknown_place() -> None:
 
 
 def test_a_device_no_longer_known_takes_an_unknown_place() -> None:
-    buffer = CoalescingBuffer(["retired"], max_unknown=1)
+    buffer = buffer_of(["retired"], max_unknown=1)
     something = (reading("speed_kmh", 1, NOW),)
     buffer.merge("retired", something, 0.0)
     buffer.replace_known([])
@@ -126,7 +160,7 @@ def test_a_device_no_longer_known_takes_an_unknown_place() -> None:
 
 
 def test_signals_of_one_device_are_bounded() -> None:
-    buffer = CoalescingBuffer(["bus-7"])
+    buffer = buffer_of(["bus-7"])
     buffer.merge(
         "bus-7", tuple(reading(f"signal_{n}", n) for n in range(MAX_SIGNALS_PER_DEVICE + 5)), 0.0
     )
@@ -135,7 +169,7 @@ def test_signals_of_one_device_are_bounded() -> None:
 
 
 def test_a_frame_without_readings_is_ignored_known_or_not() -> None:
-    buffer = CoalescingBuffer(["bus-7"])
+    buffer = buffer_of(["bus-7"])
     assert [buffer.merge("bus-7", (), 0.0), buffer.merge("x", (), 0.0)] == [False, False]
     buffer.merge("bus-7", (reading("speed_kmh", 1),), 0.0)
     assert buffer.merge("bus-7", (), 5.0) is False
@@ -162,37 +196,80 @@ def frames_of(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
+def frames_at(offsets: st.SearchStrategy[float]) -> st.SearchStrategy[Any]:
+    """Frames of one device, whose stated times are so many seconds after their receipts."""
+    return st.lists(
+        st.builds(
+            lambda received, offset, value: (
+                "a",
+                (reading("soc_percent", value, instant_of(received + offset)),),
+                float(received),
+            ),
+            st.integers(0, 30),
+            offsets,
+            st.integers(0, 2),
+        ),
+        max_size=12,
+    ).map(lambda sent: sorted(sent, key=lambda one: one[2]))
+
+
 frames = frames_of(st.integers(0, 2))
+frames_with_wrong_clocks = frames_at(st.sampled_from([-60, -5, 0, 5, 10, 11, 20, 240]))
 frames_with_nonsense = frames_of(st.integers(0, 2) | st.sampled_from([-1, True, float("nan")]))
 
 
-@given(frames)
-def test_the_buffer_equals_a_last_writer_model(sent: list[Frame]) -> None:
-    buffer = CoalescingBuffer(["a", "b"])
-    model: dict[str, dict[str, Any]] = {}
-    receipts: dict[str, list[float]] = {}
+def fold_of(sent: list[Frame]) -> dict[str, dict[str, tuple[Reading, float]]]:
+    """Each device's newest readings and their receipts, one by one by domain.order."""
+    folded: dict[str, dict[str, tuple[Reading, float]]] = {}
+    for external_id, readings, received in sent:
+        for item in readings:
+            known = folded.setdefault(external_id, {})
+            held = known.get(item.signal)
+            if held is None or is_newer(item, received, *held):
+                known[item.signal] = (item, received)
+    return folded
+
+
+def is_newer(item: Reading, received: float, held: Reading, held_receipt: float) -> bool:
+    if (item.value, item.observed_at) == (held.value, held.observed_at):
+        return False
+    arriving = Times(item.observed_at, instant_of(received))
+    return compare(arriving, Times(held.observed_at, instant_of(held_receipt))) is Order.NEWER
+
+
+@given(frames | frames_with_wrong_clocks)
+def test_the_buffer_folds_by_the_order_of_readings(sent: list[Frame]) -> None:
+    buffer = buffer_of(["a", "b"])
     for external_id, readings, received in sent:
         buffer.merge(external_id, readings, received)
-        for item in readings:
-            known = model.setdefault(external_id, {})
-            if item.signal not in known or item.observed_at > known[item.signal].observed_at:
-                known[item.signal] = item
-                receipts.setdefault(external_id, []).append(received)
 
-    expected = [
-        Merged(name, tuple(known.values()), max(receipts[name])) for name, known in model.items()
-    ]
+    expected = []
+    for name, known in fold_of(sent).items():
+        receipts = tuple(received for _, received in known.values())
+        readings = tuple(item for item, _ in known.values())
+        expected.append(Merged(name, readings, max(receipts), receipts))
     assert buffer.drain(100) == expected
+
+
+def test_a_clock_that_is_fast_does_not_hold_back_the_present() -> None:
+    buffer = buffer_of(["bus-7"])
+    for value, stated, received in ((80, 240, 0.0), (81, -1, 5.0), (82, 5, 5.5), (83, 3, 6.0)):
+        buffer.merge("bus-7", (reading("soc_percent", value, instant_of(stated)),), received)
+
+    assert buffer.drain(1) == [
+        Merged("bus-7", (reading("soc_percent", 82, instant_of(5)),), 5.5, (5.5,))
+    ]
+    assert (buffer.statistics().superseded, buffer.statistics().outrun) == (1, 2)
 
 
 @given(frames_with_nonsense, st.sets(st.integers(0, 30)))
 def test_the_buffer_does_not_change_the_final_snapshot(sent: list[Frame], pauses: set[int]) -> None:
-    buffer = CoalescingBuffer(["a", "b", "stranger", "other stranger"])
+    buffer = buffer_of(["a", "b", "stranger", "other stranger"])
     straight = {name: fold(external_id=name) for name in ("a", "b", "stranger", "other stranger")}
     coalesced = deepcopy(straight)
 
     def flush() -> None:
-        for name, readings, _ in buffer.drain(100):
+        for name, readings, *_ in buffer.drain(100):
             judge(update(*readings, external_id=name), coalesced[name])
 
     for index, (name, readings, received) in enumerate(sent):
@@ -208,7 +285,7 @@ def test_the_buffer_does_not_change_the_final_snapshot(sent: list[Frame], pauses
 
 @given(frames, st.integers(1, 3))
 def test_every_frame_and_every_device_is_accounted_for(sent: list[Frame], limit: int) -> None:
-    buffer = CoalescingBuffer(["a"], max_unknown=1)
+    buffer = buffer_of(["a"], max_unknown=1)
     taken, drained = 0, 0
     for external_id, readings, received in sent:
         taken += buffer.merge(external_id, readings, received)
