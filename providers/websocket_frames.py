@@ -15,6 +15,8 @@ from trio_websocket import WebSocketConnection
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import Message, Ping, Pong, RejectData
 
+from providers.websocket_text import take_any_text
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
@@ -77,6 +79,13 @@ class BoundedProtocol(WSConnection):
         self._refusal_bytes = 0
         self._frames_left = float(MAX_FRAMES_AT_ONCE)
         self._counted_at = trio.current_time()
+
+    def receive_data(self, data: bytes | None) -> None:
+        """Take bytes of the socket. With the last of the handshake, the connection begins."""
+        was_open = self.connection is not None
+        super().receive_data(data)
+        if not was_open and self.connection is not None:
+            take_any_text(self.connection)
 
     def events(self) -> Generator[Event, None, None]:
         """Yield the connection's events. Raises IdleFrames."""

@@ -11,6 +11,7 @@ import trio
 import trio_websocket
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
+from wsproto.frame_protocol import MessageDecoder
 
 from domain.model import FaultClass, ProviderConnection
 from ports.providers import ProviderFault
@@ -86,6 +87,44 @@ async def test_a_large_message_in_many_parts_arrives(http: HttpPool) -> None:
                 assert await socket.receive() == "x" * (parts + 2)
 
 
+LATIN_1 = b'{"type":"vehicles","payload":{"vid":"bus_1","label":"soc","value":"M\xfcller"}}'
+
+
+def _text(payload: bytes, opcode: int = 0x81) -> bytes:
+    return bytes([opcode, len(payload)]) + payload
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(_text(LATIN_1), id="one frame"),
+        pytest.param(
+            _text(LATIN_1[:70], 0x01) + _text(LATIN_1[70:75], 0x00) + _text(LATIN_1[75:], 0x80),
+            id="three parts",
+        ),
+        pytest.param(_text(LATIN_1[:-1] + b"\xe2\x82", 0x81), id="cut within a character"),
+    ],
+)
+async def test_a_byte_that_is_not_utf8_costs_its_own_frame(http: HttpPool, sent: bytes) -> None:
+    good = b'{"vid":"bus_2","label":"soc","time":1566411763290,"value":5}'
+    async with tcp_server(_sending(sent + _text(good))) as port:
+        streamer = _streamer(http, port)
+        with trio.fail_after(5):
+            async with streamer.connect() as socket:
+                verdicts = [streamer.interpret(await socket.receive()) for _ in range(2)]
+    lost, read = verdicts
+    assert (lost.external_id, lost.malformed, lost.signal) == ("bus_1", "not JSON", "soc_percent")
+    assert (read.external_id, read.readings[0].value) == ("bus_2", 5)
+
+
+async def test_a_protocol_error_still_ends_the_connection(http: HttpPool) -> None:
+    async with tcp_server(_sending(_text(b"lost part", 0x80))) as port:
+        with trio.fail_after(5), pytest.raises(ProviderFault) as caught:
+            async with _streamer(http, port).connect() as socket:
+                await socket.receive()
+    assert caught.value.fault is FaultClass.PROTOCOL
+
+
 async def test_a_refusal_without_end_is_read_to_its_bound(http: HttpPool) -> None:
     async def refuse(stream: trio.SocketStream) -> None:
         await stream.receive_some(READ_BYTES)
@@ -106,3 +145,9 @@ def test_a_connection_is_opened_as_the_library_does() -> None:
     """If this fails, compare wrap_client_stream with open_connection, and pin the new text."""
     source = inspect.getsource(trio_websocket.wrap_client_stream)
     assert hashlib.sha256(source.encode()).hexdigest()[:16] == "e83f031906abdf22"
+
+
+def test_text_is_decoded_as_the_library_does() -> None:
+    """If this fails, compare MessageDecoder with TolerantDecoder, and pin the new text."""
+    source = inspect.getsource(MessageDecoder)
+    assert hashlib.sha256(source.encode()).hexdigest()[:16] == "038365303d22c0a0"
