@@ -13,10 +13,12 @@ import orjson
 from domain.model import FaultClass, Reading
 from ports.providers import BadRecord, Page, ProviderFault, Sample
 from providers.samples import BadRecords, malformed_answer
+from providers.viriciti.damaged import is_damaged, read_tolerantly
 from providers.viriciti.errors import error_in_answer, error_of_vehicle
 from providers.viriciti.wire import (
     BAD_VID,
     DEFAULT_RULES,
+    NOT_JSON,
     UNKNOWN_SHAPE,
     WORDS,
     Rules,
@@ -37,8 +39,10 @@ VEHICLE_ERROR: Final = "the provider reports an error for the vehicle"
 class _StateReader:
     """Counts while it reads. A record is one label of one vehicle, as in a frame."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, damaged: frozenset[str]) -> None:
+        """`damaged`: the vehicles whose labels are looked at one by one; see damaged.py."""
         self._rules = rules
+        self._damaged = damaged
         self.samples: list[Sample] = []
         self.answered: set[str] = set()
         self.errors: dict[str, str] = {}
@@ -84,22 +88,30 @@ class _StateReader:
         readings: list[Reading] = []
         wrong: dict[str, str] = {}
         for label, entry in labels.items():
-            outcome = self._read_label(label, entry)
+            outcome = self._read_label(vid, label, entry)
             if isinstance(outcome, tuple):
                 readings += outcome
             else:
                 wrong[label] = outcome
-        for label, why in wrong.items():
-            signal = signal_of(label)
-            record = {vid: {label: labels[label]}}
-            is_whole = not readings and vid in self.answered
-            signals = () if signal is None else (signal,)
-            self.bad.add(vid, f"{label}: {why}", record, signals, refused_whole=is_whole)
+        self._refuse_labels(vid, labels, wrong, is_whole=not readings and vid in self.answered)
         if readings:
             self.samples.append(Sample(vid, tuple(readings)))
 
-    def _read_label(self, label: str, entry: object) -> tuple[Reading, ...] | str:
+    def _refuse_labels(
+        self, vid: str, labels: dict[str, Any], wrong: dict[str, str], *, is_whole: bool
+    ) -> None:
+        for label, why in wrong.items():
+            signal = signal_of(label)
+            detail, signals = (why, ()) if signal is None else (f"{label}: {why}", (signal,))
+            self.bad.add(
+                vid, detail, {vid: {label: labels[label]}}, signals, refused_whole=is_whole
+            )
+
+    def _read_label(self, vid: str, label: str, entry: object) -> tuple[Reading, ...] | str:
         """Return the readings of one label, or else what is wrong with it."""
+        if vid in self._damaged and is_damaged({label: entry}):
+            self.records += 1
+            return NOT_JSON
         if not entry and (entry is None or type(entry) in (dict, list)):
             self.ignore()
             return ()
@@ -129,13 +141,8 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     Raises ProviderFault when the answer is not a JSON object, or when it has members and none of
     them was asked for: an error report, or another form. It would look like a fleet that left.
     """
-    try:
-        message = orjson.loads(body)
-    except ValueError as error:
-        raise malformed_answer("the state answer is not JSON") from error
-    if type(message) is not dict:
-        raise malformed_answer("the state answer is not an object")
-    reader, wanted = _StateReader(rules), set(requested)
+    message, damaged = _read_object(body)
+    reader, wanted = _StateReader(rules, damaged), set(requested)
     for vid, labels in message.items():
         if vid not in wanted:
             reader.ignore()
@@ -150,6 +157,21 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     if message and not message.keys() & wanted:
         raise malformed_answer("the state answer names no vehicle that was asked for")
     return _to_page(reader)
+
+
+def _read_object(body: bytes) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the answer's members, and the names of the damaged ones. Raises ProviderFault."""
+    damaged: frozenset[str] = frozenset()
+    try:
+        message = orjson.loads(body)
+    except ValueError:
+        try:
+            message, damaged = read_tolerantly(body)
+        except ValueError as error:
+            raise malformed_answer("the state answer is not JSON") from error
+    if type(message) is not dict:
+        raise malformed_answer("the state answer is not an object")
+    return message, damaged
 
 
 def _to_page(reader: _StateReader) -> Page:
@@ -170,8 +192,10 @@ def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
     Raises ProviderFault when it is neither, or when it is the provider's report of an error.
     """
     verdict = interpret(message, rules)
-    if verdict.malformed == UNKNOWN_SHAPE and _is_state(body := orjson.loads(message)):
-        return interpret_state(message, body.keys(), rules)
+    if verdict.external_id is None and verdict.malformed in (UNKNOWN_SHAPE, NOT_JSON):
+        vids = _vids_in(message)
+        if vids:
+            return interpret_state(message, vids, rules)
     if verdict.fault is not None:
         raise ProviderFault(verdict.fault, "the message is an error report of the provider")
     if verdict.external_id is None and verdict.malformed is not None:
@@ -189,10 +213,14 @@ def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
     return Page((), frozenset(), records=1, malformed=(record,), malformed_count=1)
 
 
-def _is_state(body: dict[str, Any]) -> bool:
-    """Return whether every member can be a vehicle, and one is an object."""
+def _vids_in(message: bytes) -> Collection[str]:
+    """Return the members of a state answer, which are objects or empty; nothing if it is none."""
+    try:
+        body, _ = _read_object(message)
+    except ProviderFault:
+        return ()
     kinds = {type(labels) for labels in body.values() if labels}
-    return kinds == {dict}
+    return body.keys() if kinds == {dict} else ()
 
 
 def _newest(sample: Sample) -> datetime:

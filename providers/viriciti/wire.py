@@ -81,6 +81,7 @@ class Rules(NamedTuple):
 DEFAULT_RULES: Final = Rules()
 
 UNKNOWN_SHAPE: Final = "unknown shape"
+NOT_JSON: Final = "not JSON"
 BAD_VID: Final = "vid is not a name"
 _INCOMPLETE: Final = "vid, label, time or value is missing"
 _ECHO: Final = FrameVerdict(None, (), ignored="echo")
@@ -284,7 +285,7 @@ def _interpret_text(frame: str | bytes, rules: Rules) -> FrameVerdict:
     text = frame if isinstance(frame, str) else frame[:16].decode("utf-8", "replace")
     if text[:16].lstrip().lower().startswith(_DEBUG_ANSWERS):
         return FrameVerdict(None, (), ignored="debug_answer")
-    return _unreadable(frame, "not JSON")
+    return _unreadable(frame, NOT_JSON)
 
 
 def _without_mark(frame: str | bytes) -> str | bytes:
