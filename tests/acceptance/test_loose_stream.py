@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.acceptance.harness import QUICK, eventually, open_harness
 from tests.acceptance.loose_vendor import Fleet, LooseVendor, Text, now_ms, open_loose_vendor
+from tests.acceptance.shard import said
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from tests.acceptance.harness import Harness
@@ -66,6 +69,68 @@ async def test_what_one_vehicle_sends_costs_that_vehicle_only(dsn: str, tmp_path
     assert vendor.opened == dict.fromkeys(FLEETS, 1)  # no frame cost the connection
 
 
+async def test_a_clock_ahead_is_one_verdict_on_every_path(dsn: str, tmp_path: Path) -> None:
+    """The stream, the state endpoint, an envelope, and /ingest."""
+
+    def state() -> bytes:
+        return b'{"bus_1":{"soc":{"time":%d,"value":61.5}}}' % now_ms(ahead_seconds=3600)
+
+    fleets = {
+        "stream": Fleet([future]),
+        "state": Fleet(state=state),
+        "envelope": Fleet(),
+        "ingest": Fleet(),
+    }
+    async with open_loose_vendor(fleets) as vendor, open_harness(dsn, tmp_path) as harness:
+        for slug in fleets:
+            await add_fleet(harness, vendor, slug)
+
+        async def shown() -> dict[str, tuple[tuple[str, str], set[tuple[str, str]]]]:
+            await forward(harness, "envelope", future())
+            await harness.shard.ingest(ahead(await harness.now()))
+            return {
+                slug: (
+                    (await harness.shard.verdicts(slug))["bus_1"],
+                    await ledger(harness, slug),
+                )
+                for slug in fleets
+            }
+
+        verdict = (EXPECTED["bus_1"], {("bus_1", "future_timestamp")})
+        await eventually(shown, dict.fromkeys(fleets, verdict))
+
+
+async def test_a_forwarded_frame_is_held_against_its_vehicle(dsn: str, tmp_path: Path) -> None:
+    timeout = b'{"bus_1":{"error":{"code":504}},"bus_2":{"soc":{"time":%d,"value":60.0}}}'
+    async with (
+        open_loose_vendor({"pushed": Fleet()}) as vendor,
+        open_harness(dsn, tmp_path) as harness,
+    ):
+        await add_fleet(harness, vendor, "pushed")
+        results = [
+            await forward(harness, "pushed", message)
+            for message in (
+                frame("bus_1", '"now"'),
+                frame("bus_1", value="NaN"),
+                frame("bus_1", rest=b',"name":"\\ud800"'),
+                frame("bus_2", '"%d"', '"61.5"'),
+                timeout % now_ms(ahead_seconds=1),
+            )
+        ]
+        told = await ledger(harness, "pushed")
+        state = "SELECT device_id FROM device_state WHERE last_rejection_reason = 'malformed'"
+        held_against = [row["device_id"] for row in await harness.fetch(state)]
+    assert results == [
+        ["rejected:malformed"],
+        ["rejected:malformed"],
+        ["rejected:malformed"],
+        ["accepted"],
+        ["accepted", "rejected:malformed"],
+    ]
+    assert told == {("bus_1", "malformed")}
+    assert held_against == ["bus_1"]
+
+
 async def test_types_that_can_mean_one_thing_are_taken(dsn: str, tmp_path: Path) -> None:
     loose: list[Text] = [
         partial(frame, "bus_1", '"%d"', '"61.5"'),
@@ -96,6 +161,29 @@ async def test_an_error_for_a_vehicle_is_no_answer_about_it(dsn: str, tmp_path: 
         items = {item["device_id"]: item for item in await health(harness, "erring")}
     assert items["bus_2"]["reason"] == "reporting"
     assert items["bus_1"]["reason"] not in ("device_silent", "never_reported", "updates_rejected")
+
+
+def ahead(now: datetime) -> dict[str, Any]:
+    observed_at = (now + timedelta(hours=1)).isoformat()
+    reading = {"signal": "soc_percent", "value": 61.5, "observed_at": observed_at}
+    return {
+        "workspace_id": "ingest",
+        "provider_id": "viriciti",
+        "external_id": "bus_1",
+        "readings": [reading],
+    }
+
+
+async def forward(harness: Harness, slug: str, message: bytes) -> list[str]:
+    envelope = {
+        "workspaceId": slug,
+        "providerType": "viriciti",
+        "providerId": "viriciti",
+        "receivedAt": "2026-05-01T09:00:00Z",
+        "rawMessage": message.decode(),
+    }
+    answer = await harness.shard.post("/provider-ingest", envelope)
+    return [said(result) for result in answer["results"]]
 
 
 async def add_fleet(harness: Harness, vendor: LooseVendor, slug: str) -> None:
