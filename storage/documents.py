@@ -49,9 +49,6 @@ def read_values(text: str) -> dict[str, Held]:
 
 def dump_document(document: Document) -> str:
     """Return the document as it is stored. Raises UnitPoisoned, see dump_json."""
-    if POSITION in document:
-        for name in HALVES:  # of a document of before
-            document.pop(name, None)
     return dump_json(document)
 
 
@@ -78,13 +75,13 @@ def _renew(document: Document) -> Document:
     """Return a document of before in today's form.
 
     The receipt of such a value was not kept: its stated time stands for it. Halves of a position
-    with equal times become one. Others stay apart until a position arrives.
+    with equal times become one. Others are left out: the vehicle may never have been where they
+    point to.
     """
     renewed: Document = {}
     for signal, (value, at) in document.items():
         renewed[signal] = Held(value, *(to_micros(datetime.fromisoformat(at)),) * 2).entry
-    latitude, longitude = renewed.get(LATITUDE), renewed.get(LONGITUDE)
+    latitude, longitude = renewed.pop(LATITUDE, None), renewed.pop(LONGITUDE, None)
     if latitude and longitude and latitude[1] == longitude[1]:
         renewed[POSITION] = ((latitude[0], longitude[0]), *latitude[1:])
-        del renewed[LATITUDE], renewed[LONGITUDE]
     return renewed

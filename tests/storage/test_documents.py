@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import orjson
 from hypothesis import given
@@ -72,14 +72,13 @@ def test_old_halves_of_one_instant_become_one_position() -> None:
     assert read_values(stored)["longitude_deg"].value == 5.11
 
 
-def test_old_halves_of_two_instants_stay_until_a_position() -> None:
-    stored = old(latitude_deg=(52.09, ISO), longitude_deg=(5.11, "2026-11-28T10:05:00Z"))
-    document = read_document(stored)
-    assert document.keys() == {"latitude_deg", "longitude_deg"}
-    assert read_values(stored)["longitude_deg"].observed_at == AT + timedelta(minutes=1)
-
-    document["position"] = Held((1.0, 2.0), MOMENT, MOMENT).entry
-    assert orjson.loads(dump_document(document)).keys() == {"position"}
+def test_old_halves_of_two_instants_are_no_position() -> None:
+    stored = old(
+        latitude_deg=(52.09, ISO),
+        longitude_deg=(5.11, "2026-11-28T10:05:00Z"),
+        soc_percent=(1, ISO),
+    )
+    assert read_document(stored).keys() == read_values(stored).keys() == {"soc_percent"}
 
 
 def test_a_text_that_looks_like_an_old_entry_is_a_text() -> None:
