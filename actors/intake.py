@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from actors.readability import Readability
-from actors.refusals import Refusal, Refusals
+from actors.refusals import RefusalKind, Refusals
 from actors.scrubbing import scrub_readings
 from actors.statistics import FrameStatistics
 from actors.submissions import make_update
@@ -120,7 +120,7 @@ class FrameIntake:
         Its readings must not enter the buffer: there they would stand as the newest and push good
         ones out.
         """
-        refusal = Refusal(Reason.FUTURE_TIMESTAMP, external_id, reading[0])
+        refusal = RefusalKind(Reason.FUTURE_TIMESTAMP, external_id, reading[0])
         self._refuse(refusal, "observed in the future", frame, received)
         self.ignored["future_timestamp"] += 1
 
@@ -128,10 +128,12 @@ class FrameIntake:
         """Refuse an invalid reading that the buffer does not hand on to acceptance."""
         checked = check_value(reading[0], reading[1])
         why = checked.why if isinstance(checked, InvalidValue) else "invalid"
-        refusal = Refusal(Reason.INVALID, external_id, reading[0])
+        refusal = RefusalKind(Reason.INVALID, external_id, reading[0])
         self._refuse(refusal, f"{reading[0]}: {why}", _sample_of(reading), received)
 
-    def _refuse(self, refusal: Refusal, detail: str, sample: str | bytes, received: float) -> None:
+    def _refuse(
+        self, refusal: RefusalKind, detail: str, sample: str | bytes, received: float
+    ) -> None:
         devices = self._view.devices_of(self._provider_id)
         self._refusals.add(refusal, detail, sample, received, devices, self.scrubber)
 
@@ -143,18 +145,18 @@ class FrameIntake:
         self._in_hand = 0
         self.malformed += 1
         detail = "the interpreter crashed on this frame"
-        self._refuse(Refusal(Reason.MALFORMED), detail, frame, received)
+        self._refuse(RefusalKind(Reason.MALFORMED), detail, frame, received)
 
     def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
         """Count a frame without readings. A refused one is held against its vehicle."""
         external_id = verdict.external_id
         if verdict.fault is not None:
             self.faults[verdict.fault] += 1
-            refusal = Refusal(Reason.MALFORMED, external_id, fault=verdict.fault)
+            refusal = RefusalKind(Reason.MALFORMED, external_id, fault=verdict.fault)
             detail = f"the provider reported an error ({verdict.fault})"
             self._refuse(refusal, detail, frame, received)
         elif verdict.malformed is not None:
-            refusal = Refusal(Reason.MALFORMED, external_id, verdict.signal)
+            refusal = RefusalKind(Reason.MALFORMED, external_id, verdict.signal)
             self._refuse(refusal, verdict.malformed, frame, received)
             if external_id is None:
                 self._readability.note_unreadable(verdict.malformed, received, self.merged)

@@ -32,7 +32,7 @@ MAX_UNKNOWN_IDS = 100  # of a window
 MAX_SAMPLES = 100  # of a window; scrubbing one takes longer than reading its frame
 
 
-class Refusal(NamedTuple):
+class RefusalKind(NamedTuple):
     """The facts by which refusals are gathered. `fault` is of an error that the provider reports.
 
     `external_id` is None if the vehicle could not be told; `signal` is None if no single one was
@@ -59,7 +59,7 @@ class Refusals:
     def __init__(self, workspace_id: str, provider_id: str, clock: SharedClock) -> None:
         self._address = (workspace_id, provider_id)
         self._clock = clock
-        self._gathered: dict[Refusal, _Gathered] = {}
+        self._gathered: dict[RefusalKind, _Gathered] = {}
         self._unknown: set[str] = set()
         self._samples = 0
         self._since = 0.0  # monotonic time of the window's first refusal
@@ -67,7 +67,7 @@ class Refusals:
 
     def add(
         self,
-        refusal: Refusal,
+        refusal: RefusalKind,
         detail: str,
         sample: str | bytes,
         received: float,
@@ -94,8 +94,8 @@ class Refusals:
         self._gathered[refusal] = _Gathered(1, scrubber.text(detail), kept, received)
 
     def _with_room(
-        self, refusal: Refusal, devices: Mapping[str, Device], scrubber: Scrubber
-    ) -> Refusal:
+        self, refusal: RefusalKind, devices: Mapping[str, Device], scrubber: Scrubber
+    ) -> RefusalKind:
         """Return the refusal as it is kept: with a name that there is room for, or without."""
         name = refusal.external_id
         if name is None or name in devices:
@@ -123,7 +123,7 @@ class Refusals:
         return items
 
     def _item(
-        self, refusal: Refusal, gathered: _Gathered, devices: Mapping[str, Device]
+        self, refusal: RefusalKind, gathered: _Gathered, devices: Mapping[str, Device]
     ) -> InvalidItem:
         name = refusal.external_id
         device = None if name is None else devices.get(name)

@@ -75,7 +75,7 @@ def test_a_bad_label_is_counted_and_the_others_are_kept(entry: object) -> None:
 
 
 @pytest.mark.parametrize("labels", [5, True, [1]])
-def test_labels_that_are_no_object_are_held_against_their_vehicle(labels: object) -> None:
+def test_labels_that_are_no_object_are_refused(labels: object) -> None:
     body = orjson.dumps({"bus_1": labels})
     page = interpret_state(body, ["bus_1"])
     record = BadRecord("bus_1", "the vehicle's labels are not an object", body)

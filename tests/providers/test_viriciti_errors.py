@@ -80,7 +80,7 @@ def test_an_answer_that_names_nobody_asked_for_is_a_fault(body: Any) -> None:
     assert caught.value.unreadable
 
 
-def test_an_error_beside_vehicles_is_about_those_that_are_missing() -> None:
+def test_an_error_beside_vehicles_is_about_the_missing_ones() -> None:
     body = orjson.dumps({"error": TIMEOUT, "bus_2": SOC})
     page = interpret_state(body, ["bus_1", "bus_2"])
     assert page.answered == {"bus_2"}
