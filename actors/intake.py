@@ -125,11 +125,11 @@ class FrameIntake:
         self.ignored["future_timestamp"] += 1
 
     def _refuse_reading(self, external_id: str, reading: Reading, received: float) -> None:
-        """Refuse an invalid reading that the buffer does not hand on to acceptance."""
+        """Refuse a reading that the buffer does not hand on, with the words of acceptance."""
         checked = check_value(reading[0], reading[1])
-        why = checked.why if isinstance(checked, InvalidValue) else "invalid"
-        refusal = RefusalKind(Reason.INVALID, external_id, reading[0])
-        self._refuse(refusal, f"{reading[0]}: {why}", _sample_of(reading), received)
+        if isinstance(checked, InvalidValue):
+            refusal = RefusalKind(checked.reason, external_id, reading[0])
+            self._refuse(refusal, f"{reading[0]}: {checked.why}", _sample_of(reading), received)
 
     def _refuse(
         self, refusal: RefusalKind, detail: str, sample: str | bytes, received: float

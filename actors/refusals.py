@@ -137,8 +137,8 @@ class Refusals:
             device_id=None if device is None else device.device_id,
             received_at=self._clock.at(gathered.received),
             signal=refusal.signal,
-            # An error report of the provider is no data that the device sent.
-            refused_whole=refusal.fault is None,
+            # Neither an error report of the provider nor "not available" is data that was refused.
+            refused_whole=refusal.fault is None and refusal.reason is not Reason.NOT_AVAILABLE,
         )
 
     def __len__(self) -> int:

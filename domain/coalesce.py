@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.order import Order, Times, compare
-from domain.signals import PLAIN_VALUES, InvalidValue, check_value
+from domain.position import POSITION
+from domain.signals import PLAIN_VALUES, InvalidValue, check_value, is_plain_position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,7 +87,8 @@ class CoalescingBuffer:
     is counted in `ties`: acceptance would answer `conflict`, but it only sees the first value.
 
     A value that is invalid for its signal never replaces a valid one: acceptance would drop it, and
-    the valid one would be lost. If no valid value waits, the newest invalid one is kept, so that
+    the valid one would be lost. A position is one reading, so both its halves are replaced or
+    neither. If no valid value waits, the newest invalid one is kept, so that
     acceptance rejects it visibly. Every other invalid reading is told to `refuse`, with its device
     and its receipt.
 
@@ -272,4 +274,6 @@ def _is_valid(reading: Reading) -> bool:
         kinds, lowest, highest = plain
         if value.__class__ in kinds and lowest <= value <= highest:  # type: ignore[operator]
             return True
+    elif reading[0] == POSITION and is_plain_position(value):
+        return True
     return not isinstance(check_value(reading[0], value), InvalidValue)

@@ -42,5 +42,5 @@ class TolerantDecoder(MessageDecoder):
 
 
 def take_any_text(connection: Connection) -> None:
-    """Let an open connection take text that is not UTF-8. Call it before the first frame is read."""
+    """Let a connection take text that is not UTF-8. Call it before its first frame is read."""
     connection._proto._message_decoder = TolerantDecoder()

@@ -147,7 +147,9 @@ def read_vid(vid: object) -> str | None:
 
 
 def signal_of(label: object) -> str | None:
-    """Return the signal that a label gives; None for a label that gives none."""
+    """Return the signal of the reading that a label gives; None for a label that gives none."""
+    if label == GPS:
+        return POSITION
     return LABELS.get(label) if type(label) is str else None
 
 
@@ -298,7 +300,7 @@ def _without_mark(frame: str | bytes) -> str | bytes:
 def _unreadable(frame: str | bytes, why: str) -> FrameVerdict:
     """Return the verdict on a frame of which at most the vid and the label can be told."""
     labels = set(_LABEL.findall(_searched(frame)))
-    signal = LABELS.get(labels.pop()) if len(labels) == 1 else None
+    signal = signal_of(labels.pop()) if len(labels) == 1 else None
     return FrameVerdict(_vid_in(frame), (), malformed=why, signal=signal)
 
 

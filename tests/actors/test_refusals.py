@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from actors.intake import FrameIntake
-from domain.model import ConnectionFactKind, FaultClass, InvalidItem, Reason
+from domain.model import ConnectionFactKind, FaultClass, InvalidItem, Reading, Reason
+from domain.position import POSITION
 from ports.providers import FrameVerdict
 from tests.actors.harness import HARBOUR, LIVE
 from tests.actors.instants import at
@@ -36,6 +37,10 @@ def take(intake: FrameIntake, *frames: str) -> None:
 def take_bad(intake: FrameIntake, external_id: str | None, text: str = "bad", **rest: Any) -> None:
     verdict = FrameVerdict(external_id, (), **({"malformed": "time is not an instant"} | rest))
     intake.take(lambda _: verdict, text, trio.current_time())
+
+
+def take_readings(intake: FrameIntake, readings: tuple[Reading, ...], received: float) -> None:
+    intake.take(lambda _: FrameVerdict("x-ferry-1", readings), "a frame", received)
 
 
 def refused(intake: FrameIntake) -> list[tuple[Any, ...]]:
@@ -94,6 +99,35 @@ async def test_an_invalid_reading_that_meets_a_valid_one_is_not_lost(
         ("ferry-1", "soc_percent: above 100 %", 2)
     ]
     assert b"255" in sent.invalid[0].sample
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "is_held_against"),
+    [
+        ((48.2, 655.35), "invalid", True),
+        ((148.2, 5.1), "invalid", True),
+        ((48.2, float("nan")), "invalid", True),
+        ((0.0, 0.0), "not_available", False),
+    ],
+)
+async def test_a_position_is_refused_as_a_whole(
+    intake: FrameIntake,
+    value: tuple[float, float],
+    reason: str,
+    is_held_against: bool,
+    autojump_clock: MockClock,
+) -> None:
+    for second, pair in enumerate([(52.09, 5.11), value]):
+        readings = (Reading(POSITION, pair, at(second)),)
+        take_readings(intake, readings, float(second))
+    sent = intake.next_submission(float("inf"))
+    assert sent is not None
+    assert [update.readings for update in sent.updates] == [
+        (Reading(POSITION, (52.09, 5.11), at(0)),)
+    ]
+    assert [(item.signal, item.reason, item.refused_whole) for item in sent.invalid] == [
+        (POSITION, reason, is_held_against)
+    ]
 
 
 async def test_refusals_of_different_signals_are_told_apart(

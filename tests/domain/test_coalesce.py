@@ -17,6 +17,7 @@ from domain.coalesce import (
     Merged,
 )
 from domain.order import Order, Times, compare
+from domain.position import POSITION
 from tests.domain.fixtures import NOW, ago, fold, reading, update, values_of
 
 if TYPE_CHECKING:
@@ -102,6 +103,18 @@ def test_a_device_is_drained_when_its_own_window_is_over() -> None:
     assert buffer.drain(9, opened_before=1.0) == []
     assert [item.external_id for item in buffer.drain(9, opened_before=1.1)] == ["a"]
     assert [item.external_id for item in buffer.drain(9, opened_before=2.0)] == ["b"]
+
+
+def test_both_halves_of_a_position_are_replaced_or_neither() -> None:
+    refused = Refused()
+    buffer = buffer_of(["bus-7"], refused=refused)
+    places = [(52.09, 5.11), (52.1, 5.12), (48.2, 655.35), (0.0, 0.0)]
+    for second, place in enumerate(places):
+        buffer.merge("bus-7", (reading(POSITION, place, ago(seconds=9 - second)),), float(second))
+
+    (drained,) = buffer.drain(1)
+    assert drained.readings == (reading(POSITION, (52.1, 5.12), ago(seconds=8)),)
+    assert [value for _, value, _ in refused] == [(48.2, 655.35), (0.0, 0.0)]
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -289,7 +289,7 @@ def test_an_implausible_power_says_nothing_about_charging() -> None:
 )
 def test_a_malformed_data_point_still_names_its_vehicle(changes: dict[str, Any], why: str) -> None:
     label = changes.get("label", "soc")
-    signal = LABELS.get(label) if isinstance(label, str) else None
+    signal = POSITION if label == "gps" else LABELS.get(label) if isinstance(label, str) else None
     assert interpret(frame(**changes)) == FrameVerdict("bus_004", (), malformed=why, signal=signal)
 
 
