@@ -2,8 +2,8 @@
 
 Owns the second reading of an answer that is no strict JSON. NaN, a number beyond all bounds, half a
 surrogate pair, a byte that is not UTF-8 or a control character in one vehicle's labels must not
-cost the others. The standard library's reader takes all of these. What it read is then written again,
-member by member, to find the damaged ones.
+cost the others. The standard library's reader takes all of these. What it read is then written
+again, member by member, to find the damaged ones.
 
 It takes about 40% of the time that reading the labels takes, in one piece with it. So an answer
 above MAX_BYTES is not read again.
