@@ -14,7 +14,7 @@ from domain.model import ConnectionFactKind
 UNREADABLE_EVERY_SECONDS = 10.0  # a stream of garbage must not write a fact in every window
 
 
-class Change(NamedTuple):
+class ReadabilityChange(NamedTuple):
     """What is new. `received` is the frame's monotonic time; None stands for now."""
 
     kind: ConnectionFactKind
@@ -35,7 +35,7 @@ class Readability:
         self._unreadable = (received, detail)
         self._merged = merged
 
-    def take_change(self, merged: int) -> Change | None:
+    def take_change(self, merged: int) -> ReadabilityChange | None:
         """Return what is new; None if nothing is.
 
         `merged` is the count of merged frames: one more says that frames can be read.
@@ -49,10 +49,10 @@ class Readability:
         if received - self._told_at < UNREADABLE_EVERY_SECONDS:
             return None
         self._unreadable, self._told_at, self._is_told = None, received, True
-        return Change(ConnectionFactKind.UNREADABLE, received, detail)
+        return ReadabilityChange(ConnectionFactKind.UNREADABLE, received, detail)
 
-    def _take_end(self) -> Change | None:
+    def _take_end(self) -> ReadabilityChange | None:
         if not self._is_told:
             return None
         self._is_told = False
-        return Change(ConnectionFactKind.READABLE, None, None)
+        return ReadabilityChange(ConnectionFactKind.READABLE, None, None)
