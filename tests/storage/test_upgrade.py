@@ -68,7 +68,7 @@ def at(clock: str) -> datetime:
     return datetime.fromisoformat(f"2026-11-28T{clock}").replace(tzinfo=UTC)
 
 
-async def test_every_device_gets_one_assignment_as_long_as_it_was_active(upgraded: str) -> None:
+async def test_each_device_gets_one_assignment_for_its_active_span(upgraded: str) -> None:
     rows = await trio.to_thread.run_sync(
         fetch,
         upgraded,
