@@ -30,7 +30,7 @@ class Limits(NamedTuple):
     stale: float = 15.0
     grace: float = 60.0
     interval: float = 3.0
-    roster: float = 10.0  # how long a vehicle that left its account may go unnoticed
+    roster: float = 6.0  # how often every vehicle of an account is asked for while one is stale
     backlog: float = 30.0
 
     @property
@@ -136,7 +136,8 @@ def read_story(
         )
         if name == "left_out":  # until the next roster nobody can tell it from a silent device
             cause = cause._replace(
-                also=frozenset({DEVICE, UNKNOWN}), also_seconds=limits.roster + limits.due
+                also=frozenset({DEVICE, UNKNOWN}),
+                also_seconds=limits.stale + limits.roster + limits.due,
             )
         causes.setdefault(None if vehicle is None else str(vehicle), []).append(cause)
     return causes
