@@ -7,6 +7,7 @@ device stays late for a moment after its cause has ended.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -134,10 +135,20 @@ def read_story(
             is_shared=vehicle is None,
             stops_data=bool(episode["stops_data"]),
         )
-        if name == "left_out":  # until the next roster nobody can tell it from a silent device
-            cause = cause._replace(
-                also=frozenset({DEVICE, UNKNOWN}),
-                also_seconds=limits.stale + limits.roster + limits.due,
-            )
+        also, also_seconds = _cannot_be_known(name, limits)
+        cause = cause._replace(also=also, also_seconds=also_seconds)
         causes.setdefault(None if vehicle is None else str(vehicle), []).append(cause)
     return causes
+
+
+def _cannot_be_known(name: str, limits: Limits) -> tuple[frozenset[str], float]:
+    """Return the sides that may be named as well for a vehicle's own cause, and for how long.
+
+    A vehicle that left its account is like a silent one until the next roster. One that never
+    reported is in no answer of latest statuses, like one that is not in the account.
+    """
+    if name == "left_out":
+        return frozenset({DEVICE, UNKNOWN}), limits.stale + limits.roster + limits.due
+    if name == "never":
+        return frozenset({CUSTOMER}), inf
+    return frozenset(), 0.0

@@ -42,15 +42,38 @@ def test_the_truth_says_whom_to_name(causes: list[Cause], at: float, expected: E
 
 
 def test_a_story_is_read_by_vehicle() -> None:
-    episode = {"cause": "never", "party": "device", "since": 1.0, "until": None, "stops_data": True}
+    episode = {"cause": "silent", "party": "device", "since": 1.0, "until": None, "stops_data": True}
     account = {**episode, "cause": "outage", "party": "provider", "until": 9.0}
     story = read_story(
         [{**episode, "vehicle_id": "bus_0001"}, {**account, "vehicle_id": None}], LIMITS
     )
     assert story == {
-        "bus_0001": [Cause("never", "device", 1.0, None, is_shared=False)],
+        "bus_0001": [Cause("silent", "device", 1.0, None, is_shared=False)],
         None: [Cause("outage", "provider", 1.0, 9.0, is_shared=True)],
     }
+
+
+@pytest.mark.parametrize(
+    ("cause", "party", "at", "parties"),
+    [
+        ("left_out", "customer", 10, {"customer", "device", "unknown"}),
+        ("left_out", "customer", 60, {"customer"}),
+        ("never", "device", 1000, {"device", "customer"}),
+    ],
+)
+def test_some_causes_look_like_others(
+    cause: str, party: str, at: float, parties: set[str]
+) -> None:
+    episode = {
+        "vehicle_id": "bus_0001",
+        "cause": cause,
+        "party": party,
+        "since": 0.0,
+        "until": None,
+        "stops_data": True,
+    }
+    causes = read_story([episode], LIMITS)["bus_0001"]
+    assert Truth(causes, LIMITS).expect(at).parties == parties
 
 
 def late(
