@@ -42,8 +42,9 @@ def test_the_truth_says_whom_to_name(causes: list[Cause], at: float, expected: E
 
 
 def test_a_story_is_read_by_vehicle() -> None:
-    episode = {"cause": "silent", "party": "device", "since": 1.0, "until": None, "stops_data": True}
-    account = {**episode, "cause": "outage", "party": "provider", "until": 9.0}
+    common = {"since": 1.0, "stops_data": True}
+    episode = {**common, "cause": "silent", "party": "device", "until": None}
+    account = {**common, "cause": "outage", "party": "provider", "until": 9.0}
     story = read_story(
         [{**episode, "vehicle_id": "bus_0001"}, {**account, "vehicle_id": None}], LIMITS
     )
@@ -61,9 +62,7 @@ def test_a_story_is_read_by_vehicle() -> None:
         ("never", "device", 1000, {"device", "customer"}),
     ],
 )
-def test_some_causes_look_like_others(
-    cause: str, party: str, at: float, parties: set[str]
-) -> None:
+def test_some_causes_look_like_others(cause: str, party: str, at: float, parties: set[str]) -> None:
     episode = {
         "vehicle_id": "bus_0001",
         "cause": cause,
