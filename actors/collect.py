@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
+from actors.run_statements import RunStatements
 from actors.submissions import UnknownDevices, make_update, split
 from domain.model import (
-    Confirmation,
-    ConnectionFact,
-    ConnectionFactKind,
     CursorAdvance,
     FaultClass,
     InvalidItem,
@@ -29,11 +27,14 @@ from runtime.backoff import Backoff
 from runtime.reply import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Collection as AnyCollection
+    from datetime import datetime
+
     from structlog.typing import FilteringBoundLogger
 
     from actors.fleet import FleetView
     from actors.tools import ActorTools
-    from domain.model import CanonicalUpdate, ProviderConnection
+    from domain.model import CanonicalUpdate, Device, ProviderConnection, ProviderStatement
     from ports.providers import Page, Poller
 
 MAX_ATTEMPTS_PER_PAGE = 3
@@ -51,8 +52,11 @@ class Collected:
     malformed: int = 0
     superseded: int = 0
     devices_answered: int = 0
+    device_errors: int = 0  # errors in the place of one device's data
     unknown_dropped: int = 0
     asked_at: float | None = None  # monotonic; first request for the page that is still awaited
+    call_begun_at: datetime | None = None  # the newest request, whatever became of it
+    roster_begun_at: datetime | None = None  # the run that ended was a roster answer
     cursor: str | None = None  # where the next run begins, once all replies are receipts
     replies: list[Reply[Receipt | None]] = field(default_factory=list)
 
@@ -88,21 +92,44 @@ class Collection:
         self._answered: set[str] = set()
         self.collected = Collected()
 
+    @property
+    def devices(self) -> AnyCollection[Device]:
+        """The devices that were configured when this object was made: those that are asked for."""
+        return self._devices.values()
+
     async def run(self, poller: Poller, cursor: str | None) -> Collected:
         """Fetch and submit every page.
 
         Raises ProviderFault. The pages before it stay submitted, and the cursor has moved as far as
         those pages said.
         """
+        await self._run(poller, cursor, keeps_cursor=False)
+        return self.collected
+
+    async def run_roster(self, poller: Poller) -> Collected:
+        """Ask for the newest status of every vehicle, beside the regular run, and submit it.
+
+        Raises ProviderFault. The regular run's cursor stays where it is: the newest statuses leave
+        out what came before them.
+        """
+        await self._run(poller, None, keeps_cursor=True)
+        return self.collected
+
+    async def _run(self, poller: Poller, cursor: str | None, *, keeps_cursor: bool) -> None:
+        begun_at = self._clock.now()
+        run = RunStatements(self._address, self._devices, begun_at)
         external_ids = sorted(self._devices)
         token = None
         while True:
             page = await self._fetch(poller, external_ids, cursor, token)
-            token = page.next_page
-            await self._submit(self._read(page), page, last=token is None)
+            if keeps_cursor:
+                page = page._replace(cursor=None)
+            await self._submit(page, run)
             self.collected.cursor = page.cursor or self.collected.cursor
+            token = page.next_page
             if token is None:
-                return self.collected
+                self.collected.roster_begun_at = begun_at if page.is_roster else None
+                return
 
     async def _fetch(
         self, poller: Poller, external_ids: list[str], cursor: str | None, token: str | None
@@ -113,6 +140,7 @@ class Collection:
         """
         self.collected.asked_at = trio.current_time()
         for attempt in range(1, MAX_ATTEMPTS_PER_PAGE + 1):
+            self.collected.call_begun_at = self._clock.now()
             try:
                 page = await poller.fetch(external_ids, cursor, token)
             except ProviderFault as fault:
@@ -124,8 +152,7 @@ class Collection:
                 return page
         raise AssertionError("the last attempt returns or raises")
 
-    def _read(self, page: Page) -> tuple[CanonicalUpdate, ...]:
-        received_at = self._clock.now()
+    def _read(self, page: Page, received_at: datetime) -> tuple[CanonicalUpdate, ...]:
         updates = tuple(
             make_update(
                 self._address,
@@ -143,8 +170,7 @@ class Collection:
         return updates
 
     def _count(self, page: Page, updates: int) -> None:
-        named = self._devices.keys() if page.is_complete else page.answered & self._devices.keys()
-        self._answered.update(named)
+        self._answered.update(page.answered & self._devices.keys())
         counts = self.collected
         counts.pages += 1
         counts.records += page.records
@@ -153,13 +179,16 @@ class Collection:
         counts.malformed += page.malformed_count
         counts.superseded += page.superseded
         counts.devices_answered = len(self._answered)
+        counts.device_errors += len(page.errors)
         counts.unknown_dropped = self._unknown.dropped
 
-    async def _submit(
-        self, updates: tuple[CanonicalUpdate, ...], page: Page, *, last: bool
-    ) -> None:
-        invalid = self._ledger_items(page)
-        if not (updates or invalid or page.cursor or last):
+    async def _submit(self, page: Page, run: RunStatements) -> None:
+        """Submit a page. With the last one goes what only a run that has ended can say."""
+        received_at, last = self._clock.now(), page.next_page is None
+        updates = self._read(page, received_at)
+        invalid = self._ledger_items(page, received_at)
+        statements = self._statements_of(page, run, received_at)
+        if not (updates or invalid or statements or page.cursor or last):
             return
         self._record(page, len(updates))
         submission = Submission(
@@ -167,17 +196,23 @@ class Collection:
             trace_id=self._trace_id,
             updates=updates,
             ownership=self._view.ownership,
+            statements=statements,
+            facts=run.facts(page, received_at) if last else (),
             invalid=invalid,
         )
         if page.cursor is not None:
             submission.cursor = CursorAdvance(*self._address, page.cursor)
-        if last:
-            self._close(submission)
         for part in split(submission):
             reply: Reply[Receipt | None] = Reply()
             part.resolve = reply.resolve
             await self._ingest.submit(part)
             self.collected.replies.append(reply)
+
+    def _statements_of(
+        self, page: Page, run: RunStatements, at: datetime
+    ) -> tuple[ProviderStatement, ...]:
+        statements = run.read(page, self.collected.call_begun_at or at, at)
+        return statements if page.next_page else statements + run.left_out(page, at)
 
     def _record(self, page: Page, updates: int) -> None:
         """Log that the page arrived.
@@ -196,20 +231,8 @@ class Collection:
             ignored=page.ignored,
         )
 
-    def _close(self, submission: Submission) -> None:
-        """Add the confirmation and the successful call, true only once every page has arrived."""
-        (workspace_id, provider_id), now = self._address, self._clock.now()
-        device_ids = tuple(
-            sorted(self._devices[external_id].device_id for external_id in self._answered)
-        )
-        submission.confirmation = Confirmation(workspace_id, device_ids, now)
-        submission.facts = (
-            ConnectionFact(workspace_id, provider_id, ConnectionFactKind.CALL_SUCCEEDED, now),
-        )
-
-    def _ledger_items(self, page: Page) -> tuple[InvalidItem, ...]:
+    def _ledger_items(self, page: Page, received_at: datetime) -> tuple[InvalidItem, ...]:
         """Return a ledger item for each device and wrong field of the page's malformed records."""
-        received_at = self._clock.now()
         return tuple(
             InvalidItem(
                 *self._address,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.collect import Collection
+from actors.rosters import DEFAULT_ROSTERS, Rosters
 from domain.model import (
     ConnectionFact,
     ConnectionFactKind,
@@ -37,14 +38,20 @@ if TYPE_CHECKING:
     from ports.providers import Poller
 
 MAX_DETAIL_CHARACTERS = 500
+ROSTER_SHARE = 0.8  # of the time for collecting; what comes later is left for the next cycle
 PATIENCE_SECONDS = 1.0  # a provider that was asked more recently than this is not blamed
 
 
 class PollState:
-    """Cache of what a workspace knows of its connections from one cycle to the next."""
+    """Cache of what a workspace knows of its connections from one cycle to the next.
 
-    def __init__(self, cursors: Mapping[str, str]) -> None:
+    `silent` are the connections with a device that is stale or was never heard.
+    """
+
+    def __init__(self, cursors: Mapping[str, str], rosters: Rosters | None = None) -> None:
         self.cursors = dict(cursors)
+        self.rosters = rosters or Rosters({}, DEFAULT_ROSTERS)
+        self.silent: frozenset[str] = frozenset()
         self._not_before: dict[str, tuple[ProviderConnection, float]] = {}
         self._edges: dict[str, EdgeLog] = {}
 
@@ -99,6 +106,9 @@ class Cycle:
         self._invalid: list[InvalidItem] = []
         self._malformed = 0  # answers malformed as a whole; `Collected` counts single records
         self._results: dict[str, str] = {}
+        self._rosters: dict[str, str] = {}
+        self._waiting: set[str] = set()  # not to be called now, because the provider asked for it
+        self._roster_deadline = float("inf")  # monotonic
         self._collected: dict[str, Collected] = {}
         self._log = get_logger("cycle").bind(
             workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id
@@ -129,14 +139,19 @@ class Cycle:
             trigger=str(self._start.key.trigger),
             cycle_started_at=self._clock.now(),
         )
+        self._roster_deadline = trio.current_time() + ROSTER_SHARE * fetch_seconds
         with trio.move_on_after(fetch_seconds) as deadline:
             async with trio.open_nursery() as nursery:
-                for connection in self._view.fleet.connections:
-                    if connection.active:
-                        nursery.start_soon(self._collect, connection)
+                for connection in self._polled():
+                    nursery.start_soon(self._collect, connection)
         if deadline.cancelled_caught:
             self._note_deadline(fetch_seconds)
         return _decide_outcome(list(self._results.values()), timed_out=deadline.cancelled_caught)
+
+    def _polled(self) -> list[ProviderConnection]:
+        """Return the connections that may have something to poll."""
+        connections = self._view.fleet.connections
+        return [one for one in connections if one.active and one.transport != "push"]
 
     # --- one connection
 
@@ -144,6 +159,7 @@ class Cycle:
         provider_id = connection.provider_id
         waiting = self._state.waiting_seconds(connection)
         if waiting:
+            self._waiting.add(provider_id)
             self._results[provider_id] = f"waiting {waiting:.0f} s: the provider asked for it"
             return
         try:
@@ -152,14 +168,16 @@ class Cycle:
             if poller is None:
                 del self._results[provider_id]
                 return
-            await self._collect_from(connection, poller)
+            collection = await self._collect_from(connection, poller)
         except ProviderFault as fault:
+            self._results[provider_id] = _describe(fault)
             self._note_fault(connection, fault)
         else:
             self._state.edge_of(connection).recovered()
             self._results[provider_id] = "ok"
+            await self._ask_roster(connection, poller, collection)
 
-    async def _collect_from(self, connection: ProviderConnection, poller: Poller) -> None:
+    async def _collect_from(self, connection: ProviderConnection, poller: Poller) -> Collection:
         collection = Collection(
             connection,
             self._view,
@@ -169,16 +187,44 @@ class Cycle:
         )
         self._collected[connection.provider_id] = collection.collected
         await collection.run(poller, self._state.cursors.get(connection.provider_id))
+        return collection
+
+    async def _ask_roster(
+        self, connection: ProviderConnection, poller: Poller, collection: Collection
+    ) -> None:
+        """Ask for a roster answer if one is due and the regular run was none.
+
+        A run without a cursor asks for every vehicle itself. A roster that fails, or does not end
+        within its share of the cycle, does not make the cycle fail: its data was collected.
+        """
+        provider_id, rosters = connection.provider_id, self._state.rosters
+        now, is_silent = self._clock.now(), connection.provider_id in self._state.silent
+        if collection.collected.roster_begun_at is None:
+            has_cursor = provider_id in self._state.cursors
+            due = rosters.is_due(provider_id, collection.devices, now, is_silent=is_silent)
+            if not (has_cursor and due):
+                return
+            rosters.note_attempt(provider_id, now)
+            self._rosters[provider_id] = "unfinished"
+            with trio.CancelScope(deadline=self._roster_deadline):
+                try:
+                    await collection.run_roster(poller)
+                    self._rosters[provider_id] = "ok"
+                except ProviderFault as fault:
+                    self._rosters[provider_id] = _describe(fault)
+                    self._note_fault(connection, fault)
+        if (begun_at := collection.collected.roster_begun_at) is not None:
+            rosters.note_answer(provider_id, begun_at, collection.devices)
 
     def _note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
         provider_id = connection.provider_id
         self._state.postpone(connection, fault.retry_after)
         self._state.edge_of(connection).failed(fault, fault=str(fault.fault))
-        self._results[provider_id] = f"{fault.fault}: {fault}"[:MAX_DETAIL_CHARACTERS]
         self._facts.append(self._failure(provider_id, fault.fault, str(fault)))
         if fault.unreadable:
             self._malformed += 1
             self._invalid.append(self._unreadable_answer(provider_id, fault))
+            self._facts.append(self._fact(provider_id, ConnectionFactKind.UNREADABLE))
 
     def _unreadable_answer(self, provider_id: str, fault: ProviderFault) -> InvalidItem:
         """Return the ledger's item for an answer that could not be read.
@@ -215,14 +261,34 @@ class Cycle:
             self._results[provider_id] = detail
 
     def _failure(self, provider_id: str, fault: FaultClass, detail: str) -> ConnectionFact:
-        return ConnectionFact(
-            self._view.workspace_id,
-            provider_id,
-            ConnectionFactKind.CALL_FAILED,
-            self._clock.now(),
-            fault,
-            detail[:MAX_DETAIL_CHARACTERS],
+        collected = self._collected.get(provider_id)
+        return self._fact(provider_id, ConnectionFactKind.CALL_FAILED)._replace(
+            fault=fault,
+            detail=detail[:MAX_DETAIL_CHARACTERS],
+            begun_at=None if collected is None else collected.call_begun_at,
         )
+
+    def _fact(self, provider_id: str, kind: ConnectionFactKind) -> ConnectionFact:
+        return ConnectionFact(self._view.workspace_id, provider_id, kind, self._clock.now())
+
+    def _facts_of_silence(self) -> tuple[ConnectionFact, ...]:
+        """Return a fact for each connection that this cycle has not called.
+
+        A connection that the provider asked us not to call is none of these, nor is one whose
+        configuration failed before the call: that is told as a failed call.
+        """
+        told = {fact.provider_id for fact in self._facts}
+        return tuple(
+            self._fact(connection.provider_id, ConnectionFactKind.NOT_ASKED)
+            for connection in self._polled()
+            if connection.provider_id in self._results
+            and connection.provider_id not in told | self._waiting
+            and not self._has_called(connection.provider_id)
+        )
+
+    def _has_called(self, provider_id: str) -> bool:
+        collected = self._collected.get(provider_id)
+        return collected is not None and collected.call_begun_at is not None
 
     # --- the end
 
@@ -256,6 +322,8 @@ class Cycle:
             "unknown_dropped": sum(
                 collected.unknown_dropped for collected in self._collected.values()
             ),
+            "device_errors": sum(collected.device_errors for collected in self._collected.values()),
+            **({"rosters": self._rosters} if self._rosters else {}),
         }
 
     async def _submit_end(self, outcome: CycleOutcome, summary: Mapping[str, Any]) -> None:
@@ -282,12 +350,16 @@ class Cycle:
             origin="poll",
             trace_id=self._trace_id,
             ownership=self._view.ownership,
-            facts=tuple(self._facts),
+            facts=(*self._facts, *self._facts_of_silence()),
             invalid=tuple(self._invalid),
             cycle=CycleEnd(
                 self._start.key, self._start.cycle_id, self._clock.now(), outcome, summary
             ),
         )
+
+
+def _describe(fault: ProviderFault) -> str:
+    return f"{fault.fault}: {fault}"[:MAX_DETAIL_CHARACTERS]
 
 
 def _decide_outcome(results: list[str], *, timed_out: bool) -> CycleOutcome:

@@ -274,7 +274,8 @@ def _workspaces_of(submission: Submission) -> frozenset[str]:
     names = {item.workspace_id for item in submission.updates}
     names.update(item.workspace_id for item in submission.invalid)
     names.update(fact.workspace_id for fact in submission.facts)
-    beside = (submission.cursor, submission.confirmation, submission.cycle and submission.cycle.key)
+    names.update(statement.workspace_id for statement in submission.statements)
+    beside = (submission.cursor, submission.cycle and submission.cycle.key)
     return frozenset(names | {item.workspace_id for item in beside if item is not None})
 
 

@@ -5,8 +5,11 @@ Owns the view, not the truth: the database has the truth, and every unit checks 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from domain.model import NO_OVERRIDE
+from domain.thresholds import resolve_thresholds
 from runtime.flag import Flag
 
 if TYPE_CHECKING:
@@ -62,3 +65,20 @@ class FleetView:
     def devices_of(self, provider_id: str) -> dict[str, Device]:
         """Return the active devices by external id. The dict is replaced, never changed."""
         return self._devices.get(provider_id, {})
+
+    def stale_limits(self) -> dict[str, float]:
+        """Return the stale threshold of each active connection that is asked, in seconds.
+
+        A device's own threshold is left out: the limit only says when to look closer.
+        """
+        return {
+            one.provider_id: self._stale_limit(one, next(iter(devices.values())))
+            for one in self.fleet.connections
+            if one.active
+            and one.transport != "push"
+            and (devices := self.devices_of(one.provider_id))
+        }
+
+    def _stale_limit(self, connection: ProviderConnection, device: Device) -> float:
+        plain = replace(device, override=NO_OVERRIDE)
+        return resolve_thresholds(self.workspace, connection, plain).stale_after_seconds

@@ -164,7 +164,7 @@ def _halves(pieces: list[_Piece], *, whole: bool) -> list[list[_Piece]] | None:
 def _cut(submission: Submission, *, whole: bool) -> tuple[Submission, Submission] | None:
     """Return two submissions that together say the same; None if it cannot be cut.
 
-    Everything that commits with the updates (cursor, cycle, facts, confirmation, invalid items)
+    Everything that commits with the updates (cursor, cycle, facts, statements, invalid items)
     stays with the second. It is cut off even from the last update, so that a cursor moves past data
     that went to quarantine instead of fetching it for ever.
     """
@@ -182,7 +182,7 @@ def _part(submission: Submission, middle: int) -> tuple[Submission, Submission]:
         cursor=None,
         cycle=None,
         facts=(),
-        confirmation=None,
+        statements=(),
         invalid=(),
     )
     return first, replace(submission, updates=submission.updates[middle:])
@@ -193,7 +193,7 @@ def _has_facts(submission: Submission) -> bool:
         submission.cursor
         or submission.cycle
         or submission.facts
-        or submission.confirmation
+        or submission.statements
         or submission.invalid
     )
 

@@ -16,6 +16,7 @@ import trio
 from actors.collect import Collection
 from actors.intake import FrameIntake
 from actors.statistics import StreamStatistics
+from actors.stream_news import StreamNews
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
 from ports.providers import ProviderFault
 from runtime.backoff import Backoff
@@ -25,6 +26,7 @@ from runtime.mailbox import LaneFull, MailboxClosed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from actors.fleet import FleetView
     from actors.tools import ActorTools
@@ -73,6 +75,7 @@ class StreamActor:
         self._frames_edge = EdgeLog(self._log, "stream_frames")
         self._bad_frame_at = float("-inf")  # monotonic
         self._intake = FrameIntake(provider_id, view, tools.clock)
+        self._news = StreamNews(view.workspace_id, provider_id)
         # Submissions that a full lane refused, to be sent first: at most one with updates, and
         # edges of the connection.
         self._unsent: list[Submission] = []
@@ -96,6 +99,11 @@ class StreamActor:
             except ProviderFault as fault:
                 self._note_loss(fault)
                 retry_after = fault.retry_after
+            except BaseException:
+                # We are stopping, or there is a bug: the provider has not closed the connection.
+                if self._was_open:
+                    self._submit_fact(ConnectionFactKind.STREAM_CLOSED)
+                raise
             await trio.sleep(self._backoff.next_delay(retry_after))
 
     # --- the connection's life
@@ -200,6 +208,9 @@ class StreamActor:
                     await collection.run(poller, None)
             except ProviderFault as fault:
                 self._log.warning("stream_seed_failed", error=str(fault), fault=str(fault.fault))
+                self._submit_fact(
+                    ConnectionFactKind.CALL_FAILED, fault, collection.collected.call_begun_at
+                )
         if budget.cancelled_caught:
             self._log.warning(
                 "stream_seed_failed", error=f"not finished within {SEED_BUDGET_SECONDS:.0f} s"
@@ -211,6 +222,9 @@ class StreamActor:
         while True:
             await trio.sleep(self._window_seconds / SLICES_PER_WINDOW)
             self._flush(trio.current_time() - self._window_seconds)
+            # While something waits for room, the news wait too and are told as one.
+            if not self._unsent:
+                self._queue_facts(self._news.take_due(trio.current_time(), self._clock.now()))
 
     def _flush(self, opened_before: float) -> None:
         """Submit every device whose window opened before `opened_before`.
@@ -222,6 +236,7 @@ class StreamActor:
             if submission is None:
                 return
             self._record(submission)
+            self._news.note_data(submission.updates)
             self._unsent.append(submission)
 
     async def wait_flushed(self) -> None:
@@ -276,6 +291,7 @@ class StreamActor:
         self._was_open = True
         self._open_since = trio.current_time()
         self._edge.recovered()
+        self._news.note_open(self._open_since)
         self._submit_fact(ConnectionFactKind.STREAM_OPENED)
         self._log.info("stream_opened", connections=self._connections)
 
@@ -291,23 +307,18 @@ class StreamActor:
             self._backoff.reset()
         self._open_since = None
         self._flush(float("inf"))
-        self._submit_fact(ConnectionFactKind.STREAM_CLOSED)
 
     def _note_loss(self, fault: ProviderFault) -> None:
-        """Log a fault, and submit it as a fact of its own where no other fact tells it.
-
-        The end of an open connection is a fact already. A fact of its own tells why no connection
-        was opened, or that the provider refused us.
-        """
+        """Note that the connection was lost, or that none could be opened, and why."""
         self._edge.failed(fault, fault=str(fault.fault))
-        if not self._was_open or fault.fault in (
-            FaultClass.CREDENTIALS,
-            FaultClass.QUOTA,
-            FaultClass.CONFIGURATION,
-        ):
-            self._submit_fact(ConnectionFactKind.CALL_FAILED, fault)
+        self._submit_fact(ConnectionFactKind.STREAM_FAILED, fault)
 
-    def _submit_fact(self, kind: ConnectionFactKind, fault: ProviderFault | None = None) -> None:
+    def _submit_fact(
+        self,
+        kind: ConnectionFactKind,
+        fault: ProviderFault | None = None,
+        begun_at: datetime | None = None,
+    ) -> None:
         fact = ConnectionFact(
             self._view.workspace_id,
             self._provider_id,
@@ -315,14 +326,21 @@ class StreamActor:
             self._clock.now(),
             None if fault is None else fault.fault,
             None if fault is None else str(fault)[:500],
+            begun_at,
         )
+        self._queue_facts((fact,))
+
+    def _queue_facts(self, facts: tuple[ConnectionFact, ...]) -> None:
+        """Submit facts, if there are any, behind what was not yet sent. Does not block."""
+        if not facts:
+            return
         self._forget_oldest_edge()
         self._unsent.append(
             Submission(
                 origin="stream",
                 trace_id=uuid.uuid4().hex,
                 ownership=self._view.ownership,
-                facts=(fact,),
+                facts=facts,
             )
         )
         self._send_unsent()
@@ -332,7 +350,7 @@ class StreamActor:
 
         Of a flapping connection only the newest edges are kept.
         """
-        edges = [submission for submission in self._unsent if submission.facts]
+        edges = [one for one in self._unsent if not (one.updates or one.invalid)]
         if len(edges) >= MAX_UNSENT_EDGES:
             self._unsent.remove(edges[0])
 

@@ -52,8 +52,8 @@ def make_update(
 def split(submission: Submission) -> Sequence[Submission]:
     """Return parts of at most 500 updates and 500 invalid items, in order.
 
-    Invalid items come after all updates. Cursor, cycle, facts and confirmation go with the last
-    part.
+    Invalid items come after all updates. Cursor, cycle, facts and statements go with the
+    last part.
     """
     updates, invalid = submission.updates, submission.invalid
     if len(updates) <= MAX_UPDATES_PER_SUBMISSION >= len(invalid):

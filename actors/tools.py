@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from actors.rosters import DEFAULT_ROSTERS, RosterPolicy
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -24,3 +26,4 @@ class ActorTools:
     ingest: IngestActor  # takes what was collected
     clock: SharedClock  # database time
     random: Random  # jitter
+    rosters: RosterPolicy = DEFAULT_ROSTERS  # when providers are asked for every vehicle

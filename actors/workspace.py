@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import trio
 
 from actors.cycle import Cycle, PollState
+from actors.rosters import Rosters
 from actors.statistics import WorkspaceStatistics
 from domain import schedule
 from domain.model import CycleKey, CycleTrigger, Submission
@@ -66,7 +67,7 @@ class WorkspaceActor:
         self._tools = tools
         self._ingest = tools.ingest
         self._clock = tools.clock
-        self._state = PollState(view.fleet.cursors)
+        self._state = PollState(view.fleet.cursors, Rosters(view.fleet.rosters, tools.rosters))
         self._backoff = Backoff(tools.random, base_seconds=0.2, cap_seconds=5.0)
         self._log = get_logger("workspace").bind(workspace_id=view.workspace_id)
         self._edge = EdgeLog(self._log, "cycle_record")
@@ -309,9 +310,30 @@ class WorkspaceActor:
             self._state,
             self._tools,
         )
+        self._state.silent = await self._find_silent()
         fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
         outcome = await cycle.run(fetch_seconds, commit_seconds=schedule.COMMIT_SHARE * interval)
         self._outcomes[outcome] += 1
+
+    async def _find_silent(self) -> frozenset[str]:
+        """Return the connections with a silent device that may be asked for a roster now.
+
+        A device is silent if it was never heard, or not for its connection's stale threshold. If
+        the database does not answer, there are none: a roster can wait.
+        """
+        now, rosters = self._clock.now(), self._state.rosters
+        limits = {
+            provider_id: limit
+            for provider_id, limit in self._view.stale_limits().items()
+            if rosters.may_ask_for_silent(provider_id, now)
+        }
+        if not limits:
+            return frozenset()
+        try:
+            return await self._cycles.find_silent_connections(self._view.workspace_id, limits)
+        except EnvironmentFault as fault:
+            self._edge.failed(fault)
+            return frozenset()
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Try a database call until it succeeds, and return its value.

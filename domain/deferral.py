@@ -5,7 +5,7 @@ split. If one row that it needs is locked, it waits together with everything tha
 cursor that commits before its data would lose that data in a crash. A later submission waits too if
 it would overtake a waiting one:
 
-- an update, a refused item or a confirmation waits for earlier data of the same device;
+- an update, a refused item or a statement waits for earlier data of the same device;
 - a cursor or a connection fact waits for earlier cursors and facts of the same connection;
 - a cursor also waits for earlier data of its connection, collected the same way, because it may
   cover that data;
@@ -87,10 +87,10 @@ def split_by_locks(
 
 
 def _rows_beside_data(submission: Submission) -> Iterator[Key]:
-    """Yield the rows that commit with the updates: confirmed devices, connections, the cycle."""
-    if confirmation := submission.confirmation:
-        for device_id in confirmation.device_ids:
-            yield DEVICE, confirmation.workspace_id, device_id
+    """Yield the rows beside the updates: devices of statements, connections, the cycle."""
+    for statement in submission.statements:
+        for device_id in statement.device_ids:
+            yield DEVICE, statement.workspace_id, device_id
     for fact in submission.facts:
         yield CONNECTION, fact.workspace_id, fact.provider_id
     if cursor := submission.cursor:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Value = bool | int | float | str | tuple[float, float]  # a pair is a position
 
+Transport = Literal["poll", "stream", "push"]
+
 MAX_UPDATES_PER_SUBMISSION = 500
 MAX_SAMPLE_BYTES = 4096
 
@@ -138,18 +140,28 @@ class FaultClass(StrEnum):
 
 
 class ConnectionFactKind(StrEnum):
+    """The kinds of facts about a connection. Calls and the socket of a stream are kept apart."""
+
     CALL_SUCCEEDED = "call_succeeded"
     CALL_FAILED = "call_failed"
+    COMPLETE = "complete"  # everything since the cursor was read, with calls begun at `begun_at`
+    ROSTER = "roster"  # an answer that named every vehicle was read
+    NOT_ASKED = "not_asked"  # a cycle of ours ended without a call
     STREAM_OPENED = "stream_opened"
-    STREAM_CLOSED = "stream_closed"
-    UNREADABLE = "unreadable"  # a frame arrived of which not even the device could be told
-    READABLE = "readable"  # the first frame after such ones that could be read
+    STREAM_CLOSED = "stream_closed"  # by us
+    STREAM_FAILED = "stream_failed"  # not by us: it was lost, or could not be opened
+    STREAM_STEADY = "stream_steady"  # open for a minute, and it brought data
+    DATA = "data"  # a stream or a sender brought data of `device_id`
+    READABLE = "readable"
+    UNREADABLE = "unreadable"  # nothing that came could be read, nor its device be told
+    SENT = "sent"  # a client sent something for this connection
 
 
 class ConnectionFact(NamedTuple):
     """Something that happened between us and a provider.
 
-    Storage keeps the current fact, and an event for each edge.
+    `begun_at` is when the call was begun of which `at` is the end. Storage keeps the newest fact of
+    each kind, and an event for each edge.
     """
 
     workspace_id: str
@@ -158,6 +170,8 @@ class ConnectionFact(NamedTuple):
     at: datetime
     fault: FaultClass | None = None
     detail: str | None = None
+    begun_at: datetime | None = None
+    device_id: str | None = None
 
 
 class CursorAdvance(NamedTuple):
@@ -168,12 +182,27 @@ class CursorAdvance(NamedTuple):
     cursor: str
 
 
-class Confirmation(NamedTuple):
-    """A provider's answer about these devices at this instant, with or without new data."""
+class StatementKind(StrEnum):
+    """What a provider said about a device in an answer that could be read."""
+
+    NAMED = "named"  # a record names it, with or without news
+    LEFT_OUT = "left_out"  # an answer that names every vehicle does not name it
+    ERROR = "error"  # the answer holds an error in place of its data
+
+
+class ProviderStatement(NamedTuple):
+    """A provider's statement about devices, in an answer to a call begun at `begun_at`.
+
+    Of several statements about a device, the one with the newest `begun_at` counts. `at` is when
+    the call ended. `detail` is the provider's error.
+    """
 
     workspace_id: str
+    kind: StatementKind
     device_ids: tuple[str, ...]
+    begun_at: datetime
     at: datetime
+    detail: str | None = None
 
 
 class CycleOutcome(StrEnum):
@@ -229,7 +258,7 @@ class Submission:
     cursor: CursorAdvance | None = None
     cycle: CycleEnd | None = None
     facts: tuple[ConnectionFact, ...] = ()
-    confirmation: Confirmation | None = None
+    statements: tuple[ProviderStatement, ...] = ()
     invalid: tuple[InvalidItem, ...] = ()
     resolve: Callable[[Receipt | None], object] | None = None
 
@@ -244,7 +273,7 @@ class Submission:
 
         Its receipt then only says that everything before it is committed.
         """
-        facts = self.cursor or self.cycle or self.facts or self.confirmation
+        facts = self.cursor or self.cycle or self.facts or self.statements
         return not (self.updates or self.invalid or facts)
 
     def is_stale(self, session: SessionRef) -> bool:
@@ -283,7 +312,7 @@ class Receipt(NamedTuple):
     unit: int
     committed_at: datetime
     results: tuple[Result, ...]
-    # False if fenced or poison: cursor, facts, confirmation and cycle's end were not written
+    # False if fenced or poison: cursor, facts, statements and cycle's end were not written
     facts_written: bool = True
 
 
@@ -331,13 +360,14 @@ class Workspace:
 class ProviderConnection:
     """One workspace's access to one provider.
 
-    `credential` is a reference (env:NAME, file:PATH), never the secret.
+    `credential` is a reference (env:NAME, file:PATH), never the secret. Over transport `push`
+    clients send to us: `base_url` is empty, and there is no credential.
     """
 
     workspace_id: str
     provider_id: str
     provider_type: str
-    transport: Literal["poll", "stream"]
+    transport: Transport
     base_url: str
     credential: str | None
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from domain.model import (
@@ -49,6 +49,14 @@ class CycleStore(Protocol):
 
     async def load_last_slot(self, workspace_id: str) -> datetime | None:
         """Return slot_start_at of the newest recorded cycle."""
+
+    async def find_silent_connections(
+        self, workspace_id: str, stale_after_seconds: Mapping[str, float]
+    ) -> frozenset[str]:
+        """Return those of these connections with an active device that is stale or was never heard.
+
+        The limits are by provider_id.
+        """
 
     async def take_requested_cycle(
         self, session: SessionRef, workspace_id: str, config_version: int

@@ -82,12 +82,14 @@ class SessionStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A workspace with its connections, their stored cursors and its active devices."""
+    """A workspace with its connections, what is stored of their runs, and its active devices."""
 
     workspace: Workspace
     connections: tuple[ProviderConnection, ...]
     cursors: Mapping[str, str]  # provider_id -> cursor
     devices: tuple[Device, ...]
+    # provider_id -> when the call was begun that brought the newest roster answer
+    rosters: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Look(NamedTuple):

@@ -17,7 +17,7 @@ from storage.queries import bound, sql
 from storage.rows import to_cycle_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from domain.model import SessionRef
@@ -94,6 +94,17 @@ class PostgresCycleStore:
             return slot
 
         return await self._database.run(work, readonly=True)
+
+    async def find_silent_connections(
+        self, workspace_id: str, stale_after_seconds: Mapping[str, float]
+    ) -> frozenset[str]:
+        limits = list(stale_after_seconds), list(stale_after_seconds.values())
+
+        async def work(connection: Connection) -> frozenset[str]:
+            rows = await connection.fetch(sql("find_silent_connections"), workspace_id, *limits)
+            return frozenset(row["provider_id"] for row in rows)
+
+        return await self._database.run(work, in_transaction=False)
 
     async def take_requested_cycle(
         self, session: SessionRef, workspace_id: str, config_version: int

@@ -99,8 +99,13 @@ class PostgresSessionStore:
             return Fleet(
                 to_workspace(workspace),
                 tuple(map(to_connection, connections)),
-                {row["provider_id"]: row["cursor"] for row in cursors},
+                {row["provider_id"]: row["cursor"] for row in cursors if row["cursor"]},
                 tuple(map(to_device, devices)),
+                {
+                    row["provider_id"]: row["roster_begun_at"]
+                    for row in cursors
+                    if row["roster_begun_at"]
+                },
             )
 
         return await self._database.run(work, readonly=True)

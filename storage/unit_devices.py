@@ -15,6 +15,7 @@ from domain.model import Outcome, Reason, Result
 from storage.documents import dump_document, dump_readings, read_document
 from storage.unit_ledger import Ledger
 from storage.unit_rows import LockedDevice, ResolvedDevice, StoredSnapshot
+from storage.unit_statements import NewestStatements, stored_statement
 from storage.unit_steps import Statement, columns
 
 if TYPE_CHECKING:
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
     from domain.acceptance import AcceptedEvent
     from domain.model import CanonicalUpdate, InvalidItem, Ownership, SessionRef, Submission
+    from storage.unit_statements import StoredStatement
     from storage.unit_steps import Rows, Steps
 
     Key = tuple[str, str]  # workspace_id, device_id
     ExternalKey = tuple[str, str, str]  # workspace_id, provider_id, external_id
-    # a fold, the version that was read, and last_confirmed_at
-    ChangedState = tuple[DeviceFold, int, datetime | None]
+    # a fold, the version that was read, and the newest statement
+    ChangedState = tuple[DeviceFold, int, StoredStatement]
     # the device, the event, and the claim under which it was collected
     Accepted = tuple[DeviceFold, AcceptedEvent, Ownership | None]
 
@@ -50,24 +52,24 @@ class DeviceBatch:
         self._resolved: dict[ExternalKey, str] = {}  # to device ids
         self._rows: dict[Key, LockedDevice] = {}  # as they were locked
         self._folds: dict[Key, DeviceFold] = {}
-        self._confirmed: dict[Key, datetime] = {}
+        self._statements = NewestStatements()
         self._accepted: list[Accepted] = []
         self.ledger = Ledger()
 
     def load(self, submissions: Sequence[Submission]) -> Steps:
         """Find and lock every device that this unit may write.
 
-        Those are the devices that are updated, confirmed, or named by an invalid item.
+        Those are the devices of updates, statements and invalid items.
         """
         wanted, externals = _gather_keys(submissions)
-        self._note_confirmations(submissions)
+        self._statements.note(submissions)
         if externals:
             rows = yield Statement("resolve_external_ids", columns(sorted(externals)))
             for device in map(ResolvedDevice._make, rows):
                 external = (device.workspace_id, device.provider_id, device.external_id)
                 self._resolved[external] = device.device_id
                 wanted.add((device.workspace_id, device.device_id))
-        keys = sorted(wanted | self._confirmed.keys())
+        keys = sorted(wanted | self._statements.keys())
         if not keys:
             return
         flagged = [(*key, key in wanted) for key in keys]
@@ -154,15 +156,6 @@ class DeviceBatch:
 
     # --- details
 
-    def _note_confirmations(self, submissions: Sequence[Submission]) -> None:
-        for submission in submissions:
-            if confirmation := submission.confirmation:
-                for device_id in confirmation.device_ids:
-                    key = (confirmation.workspace_id, device_id)
-                    self._confirmed[key] = max(
-                        confirmation.at, self._confirmed.get(key, confirmation.at)
-                    )
-
     def _quarantine(self, update: CanonicalUpdate, error: Exception) -> Result:
         trace = error.__traceback__
         while trace and trace.tb_next:
@@ -197,17 +190,15 @@ class DeviceBatch:
     def _changed_state(self, key: Key, fold: DeviceFold) -> ChangedState | None:
         """Return the new state of the device, or None if nothing in it changed."""
         row = self._rows[key]
-        confirmed_at = row.last_confirmed_at
-        if confirmation := self._confirmed.get(key):
-            confirmed_at = confirmation if confirmed_at is None else max(confirmed_at, confirmation)
+        statement = self._statements.replacement_for(row)
         if (
-            fold.version == row.version
-            and confirmed_at == row.last_confirmed_at
+            statement is None
+            and fold.version == row.version
             and fold.last_rejected_at == row.last_rejected_at
             and fold.last_outdated_at == row.last_outdated_at
         ):
             return None
-        return fold, row.version, confirmed_at
+        return fold, row.version, statement or stored_statement(row)
 
 
 def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[ExternalKey]]:
@@ -266,6 +257,7 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
 
 def _write_states(states: Sequence[ChangedState]) -> Statement:
     folds = [fold for fold, _, _ in states]
+    statements = [statement for _, _, statement in states]
     return Statement.bound(
         "write_device_states",
         workspace_id=[fold.workspace_id for fold in folds],
@@ -275,11 +267,14 @@ def _write_states(states: Sequence[ChangedState]) -> Statement:
         last_update_received_at=[fold.last_update_received_at for fold in folds],
         last_observed_at=[fold.last_observed_at for fold in folds],
         last_changed_at=[fold.last_changed_at for fold in folds],
-        last_confirmed_at=[confirmed_at for _, _, confirmed_at in states],
         last_rejected_at=[fold.last_rejected_at for fold in folds],
         last_rejection_reason=[fold.last_rejection_reason for fold in folds],
         last_outdated_at=[fold.last_outdated_at for fold in folds],
         held_back_seconds=[fold.held_back_seconds for fold in folds],
+        statement=[statement.kind for statement in statements],
+        statement_begun_at=[statement.begun_at for statement in statements],
+        statement_at=[statement.at for statement in statements],
+        statement_detail=[statement.detail for statement in statements],
     )
 
 

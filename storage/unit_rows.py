@@ -23,7 +23,7 @@ class ResolvedDevice(NamedTuple):
 
 
 class LockedDevice(NamedTuple):
-    """One row of lock_devices. `document` is None if the unit only confirms the device."""
+    """One row of lock_devices. `document` is None if the unit only has statements about it."""
 
     workspace_id: str
     device_id: str
@@ -31,17 +31,21 @@ class LockedDevice(NamedTuple):
     external_id: str
     vehicle_id: str
     active: bool
+    activated_at: datetime
     version: int
     snapshot_version: int
     document: str | None
     last_update_received_at: datetime | None
     last_observed_at: datetime | None
     last_changed_at: datetime | None
-    last_confirmed_at: datetime | None
     last_rejected_at: datetime | None
     last_rejection_reason: str | None
     last_outdated_at: datetime | None
     held_back_seconds: float | None
+    statement: str | None
+    statement_begun_at: datetime | None
+    statement_at: datetime | None
+    statement_detail: str | None
 
 
 class StoredSnapshot(NamedTuple):
@@ -68,6 +72,22 @@ class ConnectionRow(NamedTuple):
     stream_changed_at: datetime | None = None
     cursor: str | None = None
     cursor_at: datetime | None = None
+    call_begun_at: datetime | None = None
+    call_ended_at: datetime | None = None
+    complete_begun_at: datetime | None = None
+    complete_at: datetime | None = None
+    roster_begun_at: datetime | None = None
+    roster_at: datetime | None = None
+    not_asked_at: datetime | None = None
+    stream_fault: str | None = None
+    stream_fault_detail: str | None = None
+    stream_down_since: datetime | None = None
+    data_at: datetime | None = None
+    data_device_id: str | None = None
+    other_data_at: datetime | None = None
+    readable_at: datetime | None = None
+    unreadable_at: datetime | None = None
+    sender_at: datetime | None = None
 
 
 class LockedRow(NamedTuple):

@@ -5,6 +5,7 @@ Here too, a session that is over changes nothing.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from domain.model import CycleKey, CycleOutcome, CycleTrigger
@@ -17,7 +18,7 @@ from storage.memory.sessions import is_live
 from storage.memory.tables import PollCycleRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from domain.model import SessionRef
@@ -102,6 +103,22 @@ class MemoryCycleStore:
             (key.slot_start_at for key in keys if key.trigger is not CycleTrigger.MANUAL),
             default=None,
         )
+
+    async def find_silent_connections(
+        self, workspace_id: str, stale_after_seconds: Mapping[str, float]
+    ) -> frozenset[str]:
+        await self._engine.arrive()
+        tables, now = self._engine.tables, self._engine.now()
+        silent = set()
+        for key, device in tables.devices.of(workspace_id).items():
+            limit = stale_after_seconds.get(device.provider_id)
+            if limit is None or device.retired_at is not None:
+                continue
+            state = tables.device_state.get(key)
+            heard_at = state and state.last_update_received_at
+            if heard_at is None or heard_at < now - timedelta(seconds=limit):
+                silent.add(device.provider_id)
+        return frozenset(silent)
 
     async def take_requested_cycle(
         self, session: SessionRef, workspace_id: str, config_version: int

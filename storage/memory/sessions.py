@@ -115,10 +115,16 @@ class MemorySessionStore:
             for (_, provider_id), state in states
             if state.cursor is not None
         }
+        rosters = {
+            provider_id: state.roster_begun_at
+            for (_, provider_id), state in states
+            if state.roster_begun_at is not None
+        }
         connections = sorted(tables.providers.of(workspace_id).items())
         devices = sorted(tables.devices.of(workspace_id).items())
         active = tuple(device for _, device in devices if device.retired_at is None)
-        return Fleet(workspace, tuple(connection for _, connection in connections), cursors, active)
+        configured = tuple(connection for _, connection in connections)
+        return Fleet(workspace, configured, cursors, active, rosters)
 
 
 def is_live(tables: Tables, session: SessionRef) -> bool:

@@ -34,11 +34,14 @@ class DeviceState(NamedTuple):
     last_update_received_at: datetime | None = None
     last_observed_at: datetime | None = None
     last_changed_at: datetime | None = None
-    last_confirmed_at: datetime | None = None
     last_rejected_at: datetime | None = None
     last_rejection_reason: str | None = None
     last_outdated_at: datetime | None = None
     held_back_seconds: float | None = None
+    statement: str | None = None
+    statement_begun_at: datetime | None = None
+    statement_at: datetime | None = None
+    statement_detail: str | None = None
 
 
 class Snapshot(NamedTuple):

@@ -84,6 +84,7 @@ class UnitStatements:
                     device.external_id,
                     device.vehicle_id,
                     active=device.retired_at is None,
+                    activated_at=device.activated_at,
                     snapshot_version=snapshot.version,
                     document=snapshot.document if with_document else None,
                     **state._asdict(),

@@ -62,3 +62,16 @@ WHERE (workspace_id, cycle_id) = (
     ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id;
+
+-- name: find_silent_connections
+-- Connections with an active device that is stale or was never heard. $2 are provider ids, $3 the
+-- stale threshold of each, in seconds. Runs at most once a cycle, beside the unit.
+SELECT k.provider_id
+FROM unnest($2::text[], $3::float8[]) AS k (provider_id, stale_after_seconds)
+WHERE EXISTS (
+    SELECT FROM devices d JOIN device_state s USING (workspace_id, device_id)
+    WHERE d.workspace_id = $1 AND d.provider_id = k.provider_id AND d.retired_at IS NULL
+      AND (s.last_update_received_at IS NULL
+           OR s.last_update_received_at
+              < clock_timestamp() - make_interval(secs => k.stale_after_seconds))
+);

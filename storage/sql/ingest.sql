@@ -25,10 +25,11 @@ WHERE d.retired_at IS NULL;
 -- at the start. The two versions then differ, and storage/unit_devices.py reads those snapshots
 -- again.
 SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.vehicle_id,
-       d.retired_at IS NULL AS active, s.version, n.version AS snapshot_version,
+       d.retired_at IS NULL AS active, d.activated_at, s.version, n.version AS snapshot_version,
        CASE WHEN k.wanted THEN n.document END AS document,
-       s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_confirmed_at,
-       s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at, s.held_back_seconds
+       s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_rejected_at,
+       s.last_rejection_reason, s.last_outdated_at, s.held_back_seconds, s.statement,
+       s.statement_begun_at, s.statement_at, s.statement_detail
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, wanted)
 JOIN device_state s USING (workspace_id, device_id)
 JOIN devices d USING (workspace_id, device_id)
@@ -44,24 +45,28 @@ FROM unnest($1::text[], $2::text[]) AS k (workspace_id, device_id)
 JOIN snapshots n USING (workspace_id, device_id);
 
 -- name: write_device_states
--- One new row version for each device, whether it had accepted, confirmed or rejected updates. The
--- comparison with the old version is an assertion.
+-- One new row version for each device, whether it had accepted or rejected updates or a statement.
+-- The comparison with the old version is an assertion.
 WITH written AS (
     UPDATE device_state s
     SET version = i.version, last_update_received_at = i.last_update_received_at,
         last_observed_at = i.last_observed_at, last_changed_at = i.last_changed_at,
-        last_confirmed_at = i.last_confirmed_at, last_rejected_at = i.last_rejected_at,
+        last_rejected_at = i.last_rejected_at,
         last_rejection_reason = i.last_rejection_reason,
-        last_outdated_at = i.last_outdated_at, held_back_seconds = i.held_back_seconds
+        last_outdated_at = i.last_outdated_at, held_back_seconds = i.held_back_seconds,
+        statement = i.statement, statement_begun_at = i.statement_begun_at,
+        statement_at = i.statement_at, statement_detail = i.statement_detail
     FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
                 :version::bigint[], :last_update_received_at::timestamptz[],
                 :last_observed_at::timestamptz[], :last_changed_at::timestamptz[],
-                :last_confirmed_at::timestamptz[], :last_rejected_at::timestamptz[],
-                :last_rejection_reason::text[], :last_outdated_at::timestamptz[],
-                :held_back_seconds::float8[])
+                :last_rejected_at::timestamptz[], :last_rejection_reason::text[],
+                :last_outdated_at::timestamptz[], :held_back_seconds::float8[],
+                :statement::text[], :statement_begun_at::timestamptz[],
+                :statement_at::timestamptz[], :statement_detail::text[])
         AS i (workspace_id, device_id, old_version, version, last_update_received_at,
-              last_observed_at, last_changed_at, last_confirmed_at, last_rejected_at,
-              last_rejection_reason, last_outdated_at, held_back_seconds)
+              last_observed_at, last_changed_at, last_rejected_at, last_rejection_reason,
+              last_outdated_at, held_back_seconds, statement, statement_begun_at, statement_at,
+              statement_detail)
     WHERE s.workspace_id = i.workspace_id AND s.device_id = i.device_id
       AND s.version = i.old_version
     RETURNING 1
@@ -99,7 +104,10 @@ FROM unnest(:workspace_id::text[], :device_id::text[], :sequence::bigint[],
 -- Rows are created with the provider, so a connection that was never configured returns no row.
 SELECT c.workspace_id, c.provider_id, c.call_status, c.last_success_at, c.last_failure_at,
        c.failing_since, c.fault, c.fault_detail, c.stream_status, c.stream_changed_at, c.cursor,
-       c.cursor_at
+       c.cursor_at, c.call_begun_at, c.call_ended_at, c.complete_begun_at, c.complete_at,
+       c.roster_begun_at, c.roster_at, c.not_asked_at, c.stream_fault, c.stream_fault_detail,
+       c.stream_down_since, c.data_at, c.data_device_id, c.other_data_at, c.readable_at,
+       c.unreadable_at, c.sender_at
 FROM unnest($1::text[], $2::text[]) AS k (workspace_id, provider_id)
 JOIN connection_state c USING (workspace_id, provider_id)
 ORDER BY c.workspace_id, c.provider_id
@@ -112,14 +120,32 @@ SET call_status = i.call_status, last_success_at = i.last_success_at,
     last_failure_at = i.last_failure_at, failing_since = i.failing_since, fault = i.fault,
     fault_detail = i.fault_detail,
     stream_status = i.stream_status, stream_changed_at = i.stream_changed_at,
-    cursor = i.cursor, cursor_at = i.cursor_at
+    cursor = i.cursor, cursor_at = i.cursor_at,
+    call_begun_at = i.call_begun_at, call_ended_at = i.call_ended_at,
+    complete_begun_at = i.complete_begun_at, complete_at = i.complete_at,
+    roster_begun_at = i.roster_begun_at, roster_at = i.roster_at,
+    not_asked_at = i.not_asked_at,
+    stream_fault = i.stream_fault, stream_fault_detail = i.stream_fault_detail,
+    stream_down_since = i.stream_down_since,
+    data_at = i.data_at, data_device_id = i.data_device_id, other_data_at = i.other_data_at,
+    readable_at = i.readable_at, unreadable_at = i.unreadable_at, sender_at = i.sender_at
 FROM unnest(:workspace_id::text[], :provider_id::text[], :call_status::text[],
             :last_success_at::timestamptz[], :last_failure_at::timestamptz[],
             :failing_since::timestamptz[], :fault::text[], :fault_detail::text[],
             :stream_status::text[], :stream_changed_at::timestamptz[], :cursor::text[],
-            :cursor_at::timestamptz[])
+            :cursor_at::timestamptz[], :call_begun_at::timestamptz[],
+            :call_ended_at::timestamptz[], :complete_begun_at::timestamptz[],
+            :complete_at::timestamptz[], :roster_begun_at::timestamptz[],
+            :roster_at::timestamptz[], :not_asked_at::timestamptz[], :stream_fault::text[],
+            :stream_fault_detail::text[], :stream_down_since::timestamptz[],
+            :data_at::timestamptz[], :data_device_id::text[], :other_data_at::timestamptz[],
+            :readable_at::timestamptz[], :unreadable_at::timestamptz[],
+            :sender_at::timestamptz[])
     AS i (workspace_id, provider_id, call_status, last_success_at, last_failure_at, failing_since,
-          fault, fault_detail, stream_status, stream_changed_at, cursor, cursor_at)
+          fault, fault_detail, stream_status, stream_changed_at, cursor, cursor_at, call_begun_at,
+          call_ended_at, complete_begun_at, complete_at, roster_begun_at, roster_at, not_asked_at,
+          stream_fault, stream_fault_detail, stream_down_since, data_at, data_device_id,
+          other_data_at, readable_at, unreadable_at, sender_at)
 WHERE c.workspace_id = i.workspace_id AND c.provider_id = i.provider_id;
 
 -- name: append_connection_events

@@ -97,7 +97,10 @@ WITH moment AS MATERIALIZED (
 SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
 FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
     SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at, s.last_observed_at,
-           s.last_changed_at, s.last_confirmed_at, s.last_rejected_at, s.last_rejection_reason,
+           s.last_changed_at,
+           CASE WHEN s.statement = 'named' THEN greatest(s.statement_at, c.complete_at) END
+               AS last_confirmed_at,
+           s.last_rejected_at, s.last_rejection_reason,
            c.call_status, c.last_success_at, c.last_failure_at, c.failing_since, c.fault,
            c.fault_detail, c.stream_status, c.stream_changed_at,
            page.is_first, o.*

@@ -39,6 +39,8 @@ SET name = :name, active = :active, poll_interval_seconds = :poll_interval_secon
     freshness_target_seconds = :freshness_target_seconds,
     delayed_after_seconds = :delayed_after_seconds, stale_after_seconds = :stale_after_seconds,
     grace_seconds = :grace_seconds,
+    active_changed_at = CASE WHEN active = :active THEN active_changed_at
+                             ELSE clock_timestamp() END,
     ordinal = CASE WHEN :keeps_ordinal THEN ordinal ELSE :ordinal::integer END,
     scheduled_since = CASE WHEN :keeps_ordinal THEN scheduled_since
                            WHEN :ordinal::integer IS NOT NULL THEN clock_timestamp() END,
@@ -75,6 +77,8 @@ ON CONFLICT (workspace_id, provider_id) DO UPDATE
 SET provider_type = excluded.provider_type, transport = excluded.transport,
     base_url = excluded.base_url, credential = excluded.credential, settings = excluded.settings,
     active = excluded.active,
+    active_changed_at = CASE WHEN p.active = excluded.active THEN p.active_changed_at
+                             ELSE clock_timestamp() END,
     expected_update_seconds = excluded.expected_update_seconds,
     delayed_after_seconds = excluded.delayed_after_seconds,
     stale_after_seconds = excluded.stale_after_seconds, grace_seconds = excluded.grace_seconds;

@@ -68,8 +68,8 @@ SELECT 1 FROM sessions WHERE shard_id = $1 AND epoch = $2 AND state = 'live' FOR
 SELECT workspace_id, config_version FROM workspaces;
 
 -- name: load_cursors
--- Where each connection's next run begins.
-SELECT provider_id, cursor FROM connection_state WHERE workspace_id = $1 AND cursor IS NOT NULL;
+-- Where each connection's next run begins, and when its newest roster answer was asked for.
+SELECT provider_id, cursor, roster_begun_at FROM connection_state WHERE workspace_id = $1;
 
 -- name: load_shards
 -- Latest expiry first, so that live shards come first.

@@ -199,7 +199,7 @@ async def test_a_big_page_is_cut_and_the_last_part_has_the_cursor(
     assert await stored_cursor(harness) == "c-1"
 
 
-async def test_devices_in_an_answer_are_confirmed_with_or_without_news(
+async def test_an_answer_names_devices_with_or_without_news(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)
@@ -207,7 +207,7 @@ async def test_devices_in_an_answer_are_confirmed_with_or_without_news(
     await collect(shard, ScriptedPoller(page(answered=frozenset(["x-bus-2", "x-stranger"]))))
     await all_judged(shard)
     states = {
-        key[1]: state.last_confirmed_at for key, state in harness.store.tables.device_state.items()
+        key[1]: state.statement_at for key, state in harness.store.tables.device_state.items()
     }
     assert states == {"bus-1": None, "bus-2": at(5), "ferry-1": None, "ferry-2": None}
     assert harness.edges() == [(STEADY, "call_succeeded", None)]
@@ -235,17 +235,6 @@ async def test_malformed_records_are_held_against_their_device(
     assert states[HARBOUR, "bus-1"].last_rejection_reason == "malformed"
     assert states[HARBOUR, "bus-2"].last_rejected_at is None
     assert collected.malformed == 8
-
-
-async def test_a_complete_run_confirms_devices_without_news(
-    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    nursery.start_soon(shard.ingest.run)
-    await trio.sleep(5)
-    await collect(shard, ScriptedPoller(page(is_complete=True)))
-    await all_judged(shard)
-    states = dict(harness.store.tables.device_state.items())
-    assert states[HARBOUR, "bus-1"].last_confirmed_at == at(5)
 
 
 async def test_a_page_that_waits_for_room_is_not_fetched_again(

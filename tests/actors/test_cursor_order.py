@@ -93,10 +93,10 @@ async def test_facts_of_the_whole_run_go_with_its_last_part(
     malformed = page(*pages_of(501)[0].samples, malformed=(bad,), malformed_count=1)
     await collection.run(ScriptedPoller(malformed), "c-0")
     first, last = ingest.taken
-    assert (first.confirmation, first.facts, first.invalid) == (None, (), ())
-    assert (len(last.facts), len(last.invalid)) == (1, 1)
-    assert last.confirmation is not None
-    assert last.confirmation.device_ids == ("bus-1",)
+    assert (first.statements, first.facts, first.invalid) == ((), (), ())
+    assert [fact.kind for fact in last.facts] == ["call_succeeded", "readable"]
+    assert len(last.invalid) == 1
+    assert [(one.kind, one.device_ids) for one in last.statements] == [("named", ("bus-1",))]
 
 
 async def test_updates_keep_the_order_of_their_page(

@@ -64,6 +64,7 @@ async def test_a_cycle_that_every_connection_answered_is_completed(
         "malformed": 0,
         "superseded": 0,
         "unknown_dropped": 0,
+        "device_errors": 0,
     }
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.cycle import PollState
+from actors.rosters import DEFAULT_ROSTERS, Rosters
 from domain.model import CycleOutcome
 from tests.actors.cycling import make_cycle, run_cycle, script
 from tests.actors.harness import STEADY
+from tests.actors.instants import at
 from tests.actors.polling import ScriptedPoller, page
 from tests.actors.scripted import refused, sample
 
@@ -27,7 +29,7 @@ async def test_the_next_cycle_begins_where_the_last_commit_was(
         page(cursor="c-1"), page(next_page="two", cursor="c-2"), refused(), page(cursor="c-3")
     )
     script(shard, steady=poller)
-    state = PollState({STEADY: "c-0"})
+    state = PollState({STEADY: "c-0"}, Rosters({STEADY: at(0)}, DEFAULT_ROSTERS))
     for number in range(4):
         await run_cycle(shard, number, state)
     assert [call.cursor for call in poller.calls] == ["c-0", "c-1", "c-1", "c-2", "c-3"]

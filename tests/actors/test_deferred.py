@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from domain.model import Confirmation, ConnectionFact, ConnectionFactKind, CursorAdvance
+from domain.model import ConnectionFact, ConnectionFactKind, CursorAdvance
 from storage.memory.locks import UNIT_LOCK_SECONDS
 from tests.actors.deferring import CYCLE_ID, ENOUGH_SECONDS, advance, cursor_of, end_of_cycle
 from tests.actors.harness import (
@@ -23,6 +23,7 @@ from tests.actors.harness import (
 )
 from tests.actors.instants import at
 from tests.actors.working import ISLAND
+from tests.statements import named
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -54,7 +55,7 @@ async def test_a_locked_row_delays_only_what_needs_it(
         update("bus-1", 1, soc_percent=10),
         cursor=advance("page-1"),
         cycle=end_of_cycle(),
-        confirmation=Confirmation(HARBOUR, ("bus-1",), at(1)),
+        statements=(named(HARBOUR, ("bus-1",), at(1)),),
     )
     others = [
         running.send(update("bus-2", 1, soc_percent=20)),

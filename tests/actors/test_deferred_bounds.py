@@ -10,12 +10,12 @@ import trio
 from actors.deferred import MAX_WORKSPACE_SIZE, MAX_WORKSPACE_UPDATES
 from actors.ingest import MAX_UNIT_UPDATES
 from actors.lanes import LANES
-from domain.model import Confirmation
 from runtime.mailbox import LaneFull
 from tests.actors.deferring import ENOUGH_SECONDS, advance, end_of_cycle
 from tests.actors.harness import HARBOUR, Harness, Shard, owned_by, said, submission, until, update
 from tests.actors.instants import at
 from tests.actors.working import ISLAND
+from tests.statements import named
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Events = list[MutableMapping[str, Any]]
 
-BUS_IS_THERE = Confirmation(HARBOUR, ("bus-1",), at(1))
+BUS_IS_THERE = named(HARBOUR, ("bus-1",), at(1))
 
 
 async def test_what_waits_counts_against_its_lane(
@@ -94,10 +94,10 @@ async def test_cycle_ends_behind_a_locked_row_do_not_fill_the_lane(
     await until(lambda: running.ingest.statistics().deferred.submissions == 1)
     ends = []
     for _ in range(MAX_WORKSPACE_SIZE - 1):  # they are let in where updates are refused already
-        ends.append(running.send(origin="poll", ownership=mine, confirmation=BUS_IS_THERE))
+        ends.append(running.send(origin="poll", ownership=mine, statements=(BUS_IS_THERE,)))
         await trio.sleep(0.05)
     with pytest.raises(LaneFull, match="locked"):
-        running.send(origin="poll", ownership=mine, confirmation=BUS_IS_THERE)
+        running.send(origin="poll", ownership=mine, statements=(BUS_IS_THERE,))
     assert LANES["poll"].capacity >= 5 * MAX_WORKSPACE_SIZE
     waiting, last = submission(origin="poll", ownership=mine, cycle=end_of_cycle())
     with trio.move_on_after(30) as deadline:

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from domain.model import Confirmation
 from domain.resource import workspace_resource
 from tests.actors.deferring import ENOUGH_SECONDS, advance, cursor_of
 from tests.actors.harness import HARBOUR, STEADY, Harness, Shard, owned_by, said, update
 from tests.actors.instants import at
 from tests.actors.working import ISLAND
+from tests.statements import named
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from storage.unit_steps import Statement
 
-BUS_IS_THERE = Confirmation(HARBOUR, ("bus-1",), at(1))
+BUS_IS_THERE = named(HARBOUR, ("bus-1",), at(1))
 
 
 async def test_the_answer_about_the_free_part_may_be_lost(

@@ -34,6 +34,7 @@ class ForgetfulCycles:
         self._losses = losses
         self.record_missed, self.abandon_orphans = store.record_missed, store.abandon_orphans
         self.load_last_slot = store.load_last_slot
+        self.find_silent_connections = store.find_silent_connections
 
     async def start_cycle(self, *args: Any) -> CycleStart:
         return await self._lose(self._store.start_cycle(*args))

@@ -96,7 +96,7 @@ async def test_edges_of_the_connection_are_facts(
         await streamer.wait_connected(2)
         await trio.sleep(1)
         edges = [kind for provider_id, kind, _ in harness.edges() if provider_id == LIVE]
-    assert edges == ["call_succeeded", "stream_opened", "stream_closed", "stream_opened"]
+    assert edges == ["stream_opened", "call_succeeded", "stream_closed", "stream_opened"]
 
 
 async def test_refused_credentials_are_a_fact_at_once_or_later(
@@ -109,7 +109,7 @@ async def test_refused_credentials_are_a_fact_at_once_or_later(
         socket.say(DENIED)
         await streamer.wait_connected(2)
         await trio.sleep(1)
-    failed = [fault for _, kind, fault in harness.edges() if kind == "call_failed"]
+    failed = [fault for _, kind, fault in harness.edges() if kind == "stream_closed"]
     assert failed == ["credentials", "credentials"]
 
 
@@ -158,7 +158,7 @@ async def test_a_provider_that_was_never_reached_is_a_fact_too(
     streamer.refusals = [outage() for _ in range(100)]
     async with running(shard):
         await trio.sleep(60)
-        assert harness.edges() == [(LIVE, "call_failed", "outage")]
+        assert harness.edges() == [(LIVE, "stream_closed", "outage")]
 
 
 async def test_a_lost_connection_is_no_failed_call(
@@ -241,7 +241,7 @@ async def test_a_connection_that_cannot_be_opened_is_tried_again(
     async with running(shard) as actor:
         await trio.sleep(300)
         assert actor.statistics().failures > 5
-    assert harness.edges() == [(LIVE, "call_failed", FaultClass.CONFIGURATION.value)]
+    assert harness.edges() == [(LIVE, "stream_closed", FaultClass.CONFIGURATION.value)]
 
 
 async def test_a_stream_without_a_state_endpoint_reads_at_once(

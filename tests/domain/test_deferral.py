@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, claim_of, split_by_locks
 from domain.model import (
     CanonicalUpdate,
-    Confirmation,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
@@ -29,11 +28,13 @@ from domain.model import (
     Submission,
 )
 from domain.resource import workspace_resource
+from tests.statements import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from domain.deferral import Key
+    from domain.model import ProviderStatement
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 W, P = "harbour", "steady"
@@ -73,8 +74,8 @@ def end(cycle: str = "cycle-1") -> CycleEnd:
     return CycleEnd(KEY, cycle, NOON, CycleOutcome.COMPLETED, {})
 
 
-def confirmed(*device_ids: str) -> Confirmation:
-    return Confirmation(W, device_ids, NOON)
+def about(*device_ids: str) -> tuple[ProviderStatement, ...]:
+    return (named(W, device_ids, NOON),)
 
 
 def part(queue: Sequence[Submission], *locked: Key) -> tuple[list[Submission], list[Submission]]:
@@ -98,7 +99,7 @@ def part(queue: Sequence[Submission], *locked: Key) -> tuple[list[Submission], l
             {(DEVICE, W, "bus-1"), (EXTERNAL, W, P, "x-2")},
         ),
         (
-            sent(confirmation=confirmed("bus-1", "bus-2")),
+            sent(statements=about("bus-1", "bus-2")),
             {(DEVICE, W, "bus-1"), (DEVICE, W, "bus-2")},
         ),
         (
@@ -138,9 +139,9 @@ STUCK = of("locked", "x-locked")
         (sent(STUCK, of(None, "x-1")), sent(of("bus-2", provider="other")), False),
         (sent(STUCK, of(None, "x-1")), sent(of("bus-2", "x-2")), False),
         (sent(STUCK, invalid=(bad("bus-1"),)), sent(of("bus-1")), True),
-        (sent(STUCK, of("bus-1")), sent(confirmation=confirmed("bus-1")), True),
-        # A confirmation moves forward only, whatever comes first.
-        (sent(STUCK, confirmation=confirmed("bus-1")), sent(of("bus-1")), False),
+        (sent(STUCK, of("bus-1")), sent(statements=about("bus-1")), True),
+        # A statement moves forward only, whatever comes first.
+        (sent(STUCK, statements=about("bus-1")), sent(of("bus-1")), False),
         (sent(STUCK, cursor=cursor()), sent(cursor=cursor()), True),
         (sent(STUCK, cursor=cursor()), sent(cursor=cursor("other")), False),
         (sent(STUCK, facts=(fact(),)), sent(facts=(fact(),)), True),
@@ -191,7 +192,7 @@ submissions = st.builds(
         cursor=moves and cursor(moves),
         facts=(fact(tells),) if tells else (),
         cycle=end() if ends and is_polled else None,
-        confirmation=confirmed(*confirms) if confirms else None,
+        statements=about(*confirms) if confirms else (),
     ),
     st.lists(both | by_device | by_external, max_size=3),
     st.none() | providers,

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from domain.model import (
     CanonicalUpdate,
-    Confirmation,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
@@ -39,6 +38,7 @@ from domain.registry import DeviceDraft
 from domain.resource import workspace_resource
 from storage.gateway import Database, open_bridge
 from tests.conftest import Stores, make_postgres_stores
+from tests.statements import named
 
 if TYPE_CHECKING:
     from storage.gateway import Connection
@@ -141,7 +141,7 @@ def news(workspace_id: str, hours: float, soc_percent: float) -> Submission:
         ),
         ownership=Ownership(workspace_resource(workspace_id), *SESSION, 1),
         cursor=CursorAdvance(workspace_id, "live", f"{workspace_id}-{hours}"),
-        confirmation=Confirmation(workspace_id, ("bus-1", "bus-2"), ago(hours)),
+        statements=(named(workspace_id, ("bus-1", "bus-2"), ago(hours)),),
         facts=(
             ConnectionFact(workspace_id, "live", ConnectionFactKind.CALL_SUCCEEDED, ago(hours)),
         ),

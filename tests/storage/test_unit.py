@@ -9,7 +9,6 @@ import pytest
 
 from domain.model import (
     CanonicalUpdate,
-    Confirmation,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
@@ -28,7 +27,8 @@ from domain.resource import workspace_resource
 from ports.ingest import SessionFenced, UnitPoisoned
 from storage.unit import ingest_unit, quarantine_unit
 from storage.unit_devices import VersionMismatch
-from storage.unit_rows import LockedDevice
+from storage.unit_rows import ConnectionRow, LockedDevice
+from tests.statements import named
 from tests.storage.fixtures import PROVIDER, WORKSPACE, said, submission
 from tests.storage.statement_columns import columns_taken
 
@@ -53,17 +53,21 @@ def device_row(device_id: str = "bus-1", **rest: Any) -> LockedDevice:
         external_id=f"x-{device_id}",
         vehicle_id=f"vehicle-{device_id}",
         active=True,
+        activated_at=NOON,
         version=0,
         snapshot_version=0,
         document="{}",
         last_update_received_at=None,
         last_observed_at=None,
         last_changed_at=None,
-        last_confirmed_at=None,
         last_rejected_at=None,
         last_rejection_reason=None,
         last_outdated_at=None,
         held_back_seconds=None,
+        statement=None,
+        statement_begun_at=None,
+        statement_at=None,
+        statement_detail=None,
     )._replace(**rest)
 
 
@@ -118,12 +122,12 @@ def everything() -> Submission:
         cursor=CursorAdvance(WORKSPACE, PROVIDER, "42"),
         facts=(ConnectionFact(WORKSPACE, PROVIDER, ConnectionFactKind.CALL_SUCCEEDED, NOON),),
         cycle=CycleEnd(key, "cycle-1", NOON, CycleOutcome.COMPLETED, {}),
-        confirmation=Confirmation(WORKSPACE, ("bus-1",), NOON),
+        statements=(named(WORKSPACE, ("bus-1",), NOON),),
     )
 
 
 def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
-    dialogue = Dialogue(lock_connections=[(WORKSPACE, PROVIDER, *[None] * 10)])
+    dialogue = Dialogue(lock_connections=[ConnectionRow(WORKSPACE, PROVIDER)])
     dialogue.run(everything())
     assert list(dialogue.said) == [
         "fence",
@@ -141,7 +145,7 @@ def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
 
 
 def test_a_statement_gets_an_array_for_each_of_its_columns() -> None:
-    dialogue = Dialogue(lock_connections=[(WORKSPACE, PROVIDER, *[None] * 10)])
+    dialogue = Dialogue(lock_connections=[ConnectionRow(WORKSPACE, PROVIDER)])
     dialogue.run(everything())
     sent = {
         name: len([arg for arg in args if isinstance(arg, list)])
@@ -175,19 +179,19 @@ def test_devices_are_locked_in_key_order_and_once_each() -> None:
     assert dialogue.said["lock_devices"] == ([WORKSPACE] * 2, ["bus-1", "bus-2"], [True, True])
 
 
-def test_confirmed_devices_are_locked_without_their_documents() -> None:
-    confirmation = Confirmation(WORKSPACE, ("bus-2", "bus-1"), NOON)
+def test_devices_of_statements_are_locked_without_documents() -> None:
+    statement = named(WORKSPACE, ("bus-2", "bus-1"), NOON)
     dialogue = Dialogue(lock_devices=[device_row("bus-1"), device_row("bus-2")])
-    dialogue.run(submission(update("bus-2"), confirmation=confirmation))
+    dialogue.run(submission(update("bus-2"), statements=(statement,)))
     assert dialogue.said["lock_devices"] == ([WORKSPACE] * 2, ["bus-1", "bus-2"], [False, True])
 
 
-def test_an_update_and_its_confirmation_make_one_row_version() -> None:
+def test_an_update_and_a_statement_make_one_row_version() -> None:
     dialogue = Dialogue()
-    dialogue.run(submission(update(), confirmation=Confirmation(WORKSPACE, ("bus-1",), NOON)))
+    dialogue.run(submission(update(), statements=(named(WORKSPACE, ("bus-1",), NOON),)))
     assert dialogue.sent(
-        "write_device_states", "device_id", "old_version", "version", "last_confirmed_at"
-    ) == (["bus-1"], [0], [1], [NOON])
+        "write_device_states", "device_id", "version", "statement", "statement_at"
+    ) == (["bus-1"], [1], ["named"], [NOON])
 
 
 def test_updates_of_a_device_make_a_snapshot_and_an_event_each() -> None:

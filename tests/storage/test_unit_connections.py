@@ -6,25 +6,41 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.model import ConnectionFact, ConnectionFactKind, FaultClass
-from storage.unit_connections import ConnectionFold, edge_rows
+from domain.model import (
+    CanonicalUpdate,
+    ConnectionFact,
+    ConnectionFactKind,
+    FaultClass,
+    Outcome,
+    Result,
+    Submission,
+)
+from storage.unit_connections import ConnectionFold, edge_rows, facts_of
 from storage.unit_rows import ConnectionRow
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OK, FAILED = ConnectionFactKind.CALL_SUCCEEDED, ConnectionFactKind.CALL_FAILED
 OPENED, CLOSED = ConnectionFactKind.STREAM_OPENED, ConnectionFactKind.STREAM_CLOSED
+LOST, STEADY = ConnectionFactKind.STREAM_FAILED, ConnectionFactKind.STREAM_STEADY
+NOT_ASKED, DATA, SENT = (
+    ConnectionFactKind.NOT_ASKED,
+    ConnectionFactKind.DATA,
+    ConnectionFactKind.SENT,
+)
 QUOTA, OUTAGE = FaultClass.QUOTA, FaultClass.OUTAGE
 
 History = list[tuple[ConnectionFactKind, FaultClass | None]]
 
 
+def after(seconds: int) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
 def fold(*history: tuple[ConnectionFactKind, FaultClass | None]) -> ConnectionFold:
     """Fold one fact a second, from noon on."""
-    folded = ConnectionFold(ConnectionRow("harbour", "live", *[None] * 10))
+    folded = ConnectionFold(ConnectionRow("harbour", "live"))
     for second, (kind, fault) in enumerate(history):
-        folded.apply(
-            ConnectionFact("harbour", "live", kind, NOON + timedelta(seconds=second), fault)
-        )
+        folded.apply(ConnectionFact("harbour", "live", kind, after(second), fault))
     return folded
 
 
@@ -47,13 +63,13 @@ def fold(*history: tuple[ConnectionFactKind, FaultClass | None]) -> ConnectionFo
         ),
         pytest.param(
             [(OPENED, None), (OPENED, None), (CLOSED, None)],
-            [(0, "call_succeeded"), (0, "stream_opened"), (2, "stream_closed")],
-            id="a stream that opened has answered",
+            [(0, "stream_opened"), (2, "stream_closed")],
+            id="a stream goes on",
         ),
         pytest.param(
             [(FAILED, OUTAGE), (OPENED, None)],
-            [(0, "call_failed"), (1, "call_succeeded"), (1, "stream_opened")],
-            id="a stream that opens after a failed call recovers",
+            [(0, "call_failed"), (1, "stream_opened")],
+            id="a stream that opens is no call",
         ),
     ],
 )
@@ -65,12 +81,11 @@ def test_only_changes_are_edges(history: History, edges: list[tuple[int, str]]) 
 def test_an_edge_row_has_the_facts_fault_and_detail() -> None:
     failed = ConnectionFact("harbour", "live", FAILED, NOON, QUOTA, "answered 429")
     opened = ConnectionFact("harbour", "live", OPENED, NOON)
-    folded = ConnectionFold(ConnectionRow("harbour", "live", *[None] * 10))
+    folded = ConnectionFold(ConnectionRow("harbour", "live"))
     folded.apply(failed)
     folded.apply(opened)
     assert edge_rows([folded]) == [
         ("harbour", "live", NOON, "call_failed", "quota", "answered 429"),
-        ("harbour", "live", NOON, "call_succeeded", None, None),
         ("harbour", "live", NOON, "stream_opened", None, None),
     ]
 
@@ -92,7 +107,104 @@ def test_a_success_ends_the_run_and_keeps_the_last_failure() -> None:
     assert row.last_failure_at == NOON
 
 
-def test_a_closing_stream_does_not_fail_the_last_call() -> None:
-    row = fold((OPENED, None), (CLOSED, OUTAGE)).row
-    assert (row.call_status, row.stream_status) == ("succeeded", "closed")
-    assert row.stream_changed_at == NOON + timedelta(seconds=1)
+def test_a_stream_and_calls_keep_separate_last_results() -> None:
+    row = fold((FAILED, OUTAGE), (OPENED, None), (LOST, QUOTA), (OK, None)).row
+    assert (row.call_status, row.fault) == ("succeeded", "outage")
+    assert (row.stream_status, row.stream_fault) == ("closed", "quota")
+    assert (row.stream_changed_at, row.stream_down_since) == (after(2), after(2))
+
+
+def test_the_trouble_of_a_stream_lasts_until_it_is_steady() -> None:
+    history = ((LOST, OUTAGE), (OPENED, None), (LOST, OUTAGE), (OPENED, None))
+    assert fold(*history).row.stream_down_since == NOON
+    row = fold(*history, (STEADY, None)).row
+    assert (row.stream_status, row.stream_fault, row.stream_down_since) == ("open", None, None)
+
+
+def test_a_stream_that_we_close_is_in_no_trouble() -> None:
+    row = fold((OPENED, None), (CLOSED, None)).row
+    assert (row.stream_status, row.stream_fault, row.stream_down_since) == ("closed", None, None)
+
+
+@pytest.mark.parametrize(
+    ("history", "edges"),
+    [
+        ([(LOST, OUTAGE), (LOST, OUTAGE)], [(0, "outage")]),
+        ([(LOST, OUTAGE), (LOST, QUOTA)], [(0, "outage"), (1, "quota")]),
+        ([(OPENED, None), (LOST, OUTAGE)], [(0, None), (1, "outage")]),
+        ([(OPENED, None), (CLOSED, None), (LOST, OUTAGE)], [(0, None), (1, None), (2, "outage")]),
+    ],
+)
+def test_a_lost_stream_is_an_edge_with_its_fault(
+    history: History, edges: list[tuple[int, str | None]]
+) -> None:
+    rows = edge_rows([fold(*history)])
+    assert [((row.at - NOON).seconds, row.fault) for row in rows] == edges
+
+
+def test_a_call_that_ends_was_asked() -> None:
+    begun = ConnectionFact("harbour", "live", OK, after(5), begun_at=after(3))
+    folded = fold((NOT_ASKED, None))
+    assert folded.row.not_asked_at == NOON
+    folded.apply(begun)
+    row = folded.row
+    assert (row.call_begun_at, row.call_ended_at, row.not_asked_at) == (after(3), after(5), None)
+
+
+@pytest.mark.parametrize("name", ["complete", "roster"])
+def test_the_answer_whose_call_was_begun_last_counts(name: str) -> None:
+    kind = ConnectionFactKind(name)
+    folded = fold()
+    for begun, ended in ((4, 5), (2, 9)):
+        folded.apply(ConnectionFact("harbour", "live", kind, after(ended), begun_at=after(begun)))
+    row = folded.row._asdict()
+    assert (row[f"{name}_begun_at"], row[f"{name}_at"]) == (after(4), after(5))
+
+
+@pytest.mark.parametrize(
+    ("came", "newest"),
+    [
+        ([("bus-1", 1)], (1, "bus-1", None)),
+        ([("bus-1", 1), ("bus-1", 2)], (2, "bus-1", None)),
+        ([("bus-1", 1), ("bus-2", 2)], (2, "bus-2", 1)),
+        ([("bus-2", 2), ("bus-1", 1)], (2, "bus-2", 1)),
+        ([("bus-1", 1), ("bus-2", 2), ("bus-2", 4)], (4, "bus-2", 1)),
+        ([("bus-1", 1), ("bus-2", 2), ("bus-1", 3)], (3, "bus-1", 2)),
+    ],
+)
+def test_the_newest_data_is_kept_of_two_devices(
+    came: list[tuple[str, int]], newest: tuple[int, str, int | None]
+) -> None:
+    folded = fold()
+    for device_id, second in came:
+        folded.apply(ConnectionFact("harbour", "live", DATA, after(second), device_id=device_id))
+    data, device_id, other = newest
+    row = folded.row
+    assert (row.data_at, row.data_device_id) == (after(data), device_id)
+    assert row.other_data_at == (None if other is None else after(other))
+    assert row.readable_at == after(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [("readable", "readable_at"), ("unreadable", "unreadable_at"), ("sent", "sender_at")],
+)
+def test_the_newest_time_is_kept(kind: str, column: str) -> None:
+    folded = fold()
+    for second in (3, 1):
+        fact = ConnectionFact("harbour", "live", ConnectionFactKind(kind), after(second))
+        folded.apply(fact)
+    assert folded.row._asdict()[column] == after(3)
+    assert folded.edges == []
+
+
+def test_what_a_client_sent_is_data_of_its_devices() -> None:
+    sent = ConnectionFact("harbour", "push", SENT, NOON)
+    updates = [
+        CanonicalUpdate("harbour", provider, None, name, None, (), NOON, "trace")
+        for provider, name in (("push", "x-1"), ("other", "x-2"), ("push", "x-3"), ("push", "x-1"))
+    ]
+    submission = Submission("http", "trace", tuple(updates), facts=(sent,))
+    results = [Result(Outcome.ACCEPTED, device_id=name) for name in ("bus-1", "bus-2", None)]
+    found = list(facts_of(submission, [*results, results[0]]))
+    assert found == [sent, sent._replace(kind=DATA, device_id="bus-1")]

@@ -9,7 +9,6 @@ import trio
 
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, claim_of
 from domain.model import (
-    Confirmation,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
@@ -18,6 +17,7 @@ from domain.model import (
 )
 from domain.schedule import cycle_id
 from ports.ingest import RowsLocked
+from tests.statements import named
 from tests.storage.contract.cast import HARBOUR, ISLAND, slot, submission
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ async def test_asking_changes_nothing_and_holds_nothing(world: World) -> None:
     await world.commit(
         submission(
             world.update("bus-1", at, soc_percent=51.0),
-            confirmation=Confirmation(HARBOUR, ("bus-1",), at),
+            statements=(named(HARBOUR, ("bus-1",), at),),
             facts=(ConnectionFact(HARBOUR, "steady", ConnectionFactKind.CALL_SUCCEEDED, at),),
         )
     )

@@ -9,7 +9,6 @@ import pytest
 
 from domain.health_facts import ConnectionRecord
 from domain.model import (
-    Confirmation,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
@@ -23,6 +22,7 @@ from domain.model import (
 )
 from ports.ingest import SessionFenced, UnitPoisoned
 from storage.unit_rows import ConnectionRow
+from tests.statements import named
 from tests.storage.contract.cast import HARBOUR, HARBOUR_LEASE, said, slot, submission
 
 if TYPE_CHECKING:
@@ -113,12 +113,12 @@ async def test_a_connection_stores_since_when_and_how_it_fails(
     await world.commit(submission(facts=failures))
     failing = ConnectionRecord("failed", None, last, first, FaultClass.QUOTA, "quota it is")
     assert await link(world) == failing
-    opened = world.ago(minutes=3)
-    await world.commit(submission(facts=(fact(OPENED, opened),)))
+    opened, answered = world.ago(minutes=3), world.ago(minutes=2)
+    await world.commit(submission(facts=(fact(OPENED, opened), fact(SUCCEEDED, answered))))
     recovered = replace(
         failing,
         call_status="succeeded",
-        last_success_at=opened,
+        last_success_at=answered,
         failing_since=None,
         stream_status="open",
         stream_changed_at=opened,
@@ -132,12 +132,12 @@ async def test_facts_of_an_unknown_connection_are_ignored(world: World) -> None:
     assert await world.inside.edges() == []
 
 
-async def test_a_confirmation_moves_forward_only_and_brings_no_news(world: World) -> None:
+async def test_a_statement_moves_forward_only_and_brings_no_news(world: World) -> None:
     later, earlier = world.ago(minutes=1), world.ago(minutes=2)
     for at in (later, earlier):
-        await world.commit(submission(confirmation=Confirmation(HARBOUR, ("bus-1", "bus-77"), at)))
+        await world.commit(submission(statements=(named(HARBOUR, ("bus-1", "bus-77"), at),)))
     facts = await world.device_row("bus-1")
-    assert (facts.last_confirmed_at, facts.version, facts.last_update_received_at) == (
+    assert (facts.statement_at, facts.version, facts.last_update_received_at) == (
         later,
         0,
         None,

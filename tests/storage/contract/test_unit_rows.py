@@ -8,7 +8,6 @@ import orjson
 
 from domain.held import to_micros
 from domain.model import (
-    Confirmation,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
@@ -17,6 +16,7 @@ from domain.model import (
     Reason,
 )
 from storage.unit_rows import ConnectionRow, LockedDevice, LockedRow, ResolvedDevice, StoredSnapshot
+from tests.statements import named
 from tests.storage.contract.cast import HARBOUR, submission
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 async def test_a_locked_device_has_its_facts_by_name(world: World) -> None:
-    received, refused, confirmed = (world.ago(minutes=minutes) for minutes in (9, 8, 7))
+    received, refused, answered = (world.ago(minutes=minutes) for minutes in (9, 8, 7))
     news = world.update("bus-1", world.ago(minutes=10), soc_percent=50.0, received_at=received)
     item = InvalidItem(
         *(HARBOUR, "steady", None, Reason.INVALID, "no value", b"{}"),
         device_id="bus-1",
         received_at=refused,
     )
-    confirmation = Confirmation(HARBOUR, ("bus-1",), confirmed)
-    await world.commit(submission(news, invalid=(item,), confirmation=confirmation))
+    statement = named(HARBOUR, ("bus-1",), answered)
+    await world.commit(submission(news, invalid=(item,), statements=(statement,)))
     (row,) = await world.inside.ask("lock_devices", [HARBOUR], ["bus-1"], [True])
     locked = LockedDevice._make(row)
     stated = to_micros(world.ago(minutes=10))
@@ -45,17 +45,21 @@ async def test_a_locked_device_has_its_facts_by_name(world: World) -> None:
         external_id="x-bus-1",
         vehicle_id="v-bus-1",
         active=True,
+        activated_at=locked.activated_at,
         version=1,
         snapshot_version=1,
         document=locked.document,
         last_update_received_at=received,
         last_observed_at=world.ago(minutes=10),
         last_changed_at=received,
-        last_confirmed_at=confirmed,
         last_rejected_at=refused,
         last_rejection_reason="invalid",
         last_outdated_at=None,
         held_back_seconds=None,
+        statement="named",
+        statement_begun_at=answered,
+        statement_at=answered,
+        statement_detail=None,
     )
     (snapshot,) = await world.inside.ask("read_snapshots", [HARBOUR], ["bus-1"])
     assert StoredSnapshot._make(snapshot) == (HARBOUR, "bus-1", 1, locked.document)
@@ -76,7 +80,6 @@ async def test_a_locked_connection_has_its_facts_by_name(world: World) -> None:
         workspace_id=HARBOUR,
         provider_id="steady",
         call_status="failed",
-        last_success_at=opened,
         last_failure_at=failed,
         failing_since=failed,
         fault="quota",
@@ -85,6 +88,8 @@ async def test_a_locked_connection_has_its_facts_by_name(world: World) -> None:
         stream_changed_at=closed,
         cursor="page-7",
         cursor_at=receipt.committed_at,
+        call_begun_at=failed,
+        call_ended_at=failed,
     )
 
 

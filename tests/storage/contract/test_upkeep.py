@@ -54,6 +54,5 @@ async def test_retention_drops_edges_and_quarantine_with_the_events(
     assert set(young.values()) == {0}
     await world.inside.let_pass(91 * 86_400)
     old = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
-    # Two edges: a connection that opened has also answered.
-    assert (old["connection_events"], old["quarantine"]) == (2, 1)
+    assert (old["connection_events"], old["quarantine"]) == (1, 1)
     assert await world.inside.edges() == await world.inside.quarantined() == []
