@@ -7,7 +7,7 @@ provider.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, create_model
@@ -25,7 +25,7 @@ from api.problems import FaultyPart, Problem
 from api.provider_credentials import ConfigurationWarning, check_credential, refuse_credential
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, Overrides, Seconds
-from domain.model import ProviderConnection
+from domain.model import ProviderConnection, Transport
 from domain.registry import Conflict, NotFound
 from ports.providers import Provider
 from runtime.outbound import Allowance, OutboundRefused
@@ -47,6 +47,7 @@ _NO_ADDRESS = (
 )
 _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _BASE_URL = rf"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[!-\"$->@-~]*)?$"
+_NO_BASE_URL = "^$|"
 _FILE = r"file:[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*"
 _REFERENCE = re.compile(rf"(env:[A-Za-z_][A-Za-z0-9_]*|{_FILE})")
 # The OpenAPI document shows which variables may be named; `Credentials` refuses the others.
@@ -73,11 +74,12 @@ class ProviderBody(RequestModel):
     """A connection's configuration. A PUT replaces all of it: what is left out gets its default."""
 
     provider_type: str = Field(max_length=64)
-    transport: Literal["poll", "stream"]
+    transport: Transport
     base_url: str = Field(
+        "",
         max_length=2000,
-        description="http(s) address without user, password or query",
-        json_schema_extra={"pattern": _BASE_URL},
+        description="http(s) address without user, password or query; none with transport push",
+        json_schema_extra={"pattern": _NO_BASE_URL + _BASE_URL},
     )
     credential: CredentialReference | None = None
     settings: dict[str, Any] = Field(
@@ -213,7 +215,7 @@ def _refuse_faults(
     body: ProviderBody, providers: Mapping[str, Provider], outbound: Allowance
 ) -> Provider:
     """Return the body's provider type. Raises Problem with every fault of the body itself."""
-    faults = [*_faults_of_base_url(body.base_url, outbound), *_faults_of_settings(body.settings)]
+    faults = [*_faults_of_way(body, outbound), *_faults_of_settings(body.settings)]
     provider = providers.get(body.provider_type)
     if provider is None:
         known = ", ".join(sorted(providers))
@@ -228,6 +230,17 @@ def _refuse_faults(
     if faults:
         raise Problem(INVALID_BODY, errors=faults)
     return provider
+
+
+def _faults_of_way(body: ProviderBody, outbound: Allowance) -> Iterator[FaultyPart]:
+    """Yield the faults of the address, and of a push connection that has one or a credential."""
+    if body.transport != "push":
+        yield from _faults_of_base_url(body.base_url, outbound)
+        return
+    for name in ("base_url", "credential"):
+        if getattr(body, name):
+            detail = "A push connection has none: clients send its data with their own keys."
+            yield FaultyPart(pointer=f"/{name}", detail=detail)
 
 
 def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:

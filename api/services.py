@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from api.addresses import TrustedProxies
 from api.frame import FrameLimits
 from api.gate import GateLimits
+from api.senders import Senders
 from api.traffic import HttpTraffic
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class ApiServices:
     log: FilteringBoundLogger
     ingest_timeout_seconds: float = 10.0
     min_poll_interval_seconds: int = 60  # demos and tests lower it to 2
+    senders: Senders = field(default_factory=Senders)
     traffic: HttpTraffic = field(default_factory=HttpTraffic)
     probe_traffic: HttpTraffic = field(default_factory=HttpTraffic)
     limits: FrameLimits = field(default_factory=FrameLimits)

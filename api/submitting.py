@@ -58,6 +58,7 @@ async def commit(
     so_far = f"only the first {taken} updates were" if taken else "nothing was"
     reply: Reply[Receipt | None] = Reply()
     submission.resolve = reply.resolve
+    submission.facts = services.senders.facts_of(submission, services.clock.now())
     try:
         services.ingest.submit_nowait(submission)
     except LaneFull:

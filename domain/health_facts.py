@@ -28,6 +28,7 @@ class ConnectionRecord:
     fault_detail: str | None = None
     stream_status: str | None = None  # "open" | "closed"
     stream_changed_at: datetime | None = None
+    stream_fault: FaultClass | None = None  # of the socket, until a socket is steady
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,12 +90,16 @@ def _find_own_fault(facts: HealthFacts, now: datetime) -> HealthReason | None:
 def _find_connection_fault(facts: HealthFacts) -> HealthReason | None:
     """Return the reason if the connection to the provider is at fault, else None.
 
-    As of the last call: credentials refused, quota exhausted, stream disconnected, or failed.
+    As of the last call and the last socket: credentials refused, quota exhausted, stream
+    disconnected, or failed.
     """
     failed = facts.connection_record.call_status == "failed"
-    if failed and facts.connection_record.fault == FaultClass.CREDENTIALS:
+    faults = {facts.connection_record.stream_fault}
+    if failed:
+        faults.add(facts.connection_record.fault)
+    if FaultClass.CREDENTIALS in faults:
         return HealthReason.CREDENTIALS_REJECTED
-    if failed and facts.connection_record.fault == FaultClass.QUOTA:
+    if FaultClass.QUOTA in faults:
         return HealthReason.QUOTA_EXHAUSTED
     if facts.connection.transport == "stream" and _is_disconnected(facts.connection_record):
         return HealthReason.STREAM_DISCONNECTED

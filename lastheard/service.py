@@ -15,6 +15,7 @@ import trio
 
 from actors.connections import Connector
 from actors.ingest import IngestActor
+from actors.rosters import RosterPolicy
 from actors.runner import WorkspaceRunner
 from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
@@ -28,6 +29,7 @@ from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
 from lastheard.process_statistics import ProcessStatistics
 from ports.ownership import OwnershipStores
 from providers.http import HttpPool
+from providers.push import Push
 from providers.rfms import Rfms
 from providers.viriciti import ViriCiti
 from runtime import garbage
@@ -130,7 +132,8 @@ class Service:
             PostgresNotices(collecting),
         )
         connector = Connector(self._providers, self._credentials.resolve)
-        tools = ActorTools(connector, self.ingest, self._clock, random)
+        rosters = RosterPolicy(settings.roster_seconds, settings.roster_while_silent_seconds)
+        tools = ActorTools(connector, self.ingest, self._clock, random, rosters)
         runner = WorkspaceRunner(
             PostgresCycleStore(collecting), tools, window_seconds=settings.stream_window_seconds
         )
@@ -318,5 +321,5 @@ class Service:
 
 def _make_providers(http: HttpPool) -> dict[str, Provider]:
     """Return the known provider types by name. A new one is added here."""
-    known: tuple[Provider, ...] = (ViriCiti(http), Rfms(http))
+    known: tuple[Provider, ...] = (ViriCiti(http), Rfms(http), Push())
     return {provider.provider_type: provider for provider in known}

@@ -186,6 +186,21 @@ class Settings(BaseSettings):
             description="shortest poll interval a workspace may have; demos and tests use 2",
         ),
     ] = 60
+    roster_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="age of the newest answer that names every vehicle of an account, past "
+            "which a poll asks for another; 0: not because of its age",
+        ),
+    ] = 43_200.0
+    roster_while_silent_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="the same while a device is stale or was never heard; 0: not because of it",
+        ),
+    ] = 1800.0
     ttl_seconds: Annotated[
         float,
         Field(

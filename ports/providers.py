@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from runtime.faults import EnvironmentFault
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         FaultClass,
         ProviderConnection,
         Reading,
+        Transport,
     )
 
 
@@ -154,7 +155,7 @@ class Provider(Protocol):
     """A provider type, found by `provider_type`. service.py puts them in a table."""
 
     provider_type: str
-    transports: frozenset[Literal["poll", "stream"]]
+    transports: frozenset[Transport]
     destination_settings: frozenset[str] | None
     """The settings that choose the host or path the secret is sent to; None: all of them."""
 

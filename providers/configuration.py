@@ -62,13 +62,14 @@ def join_path(base: httpx.URL, path: str) -> httpx.URL:
 def header_secret(secret: str | None) -> str:
     """Return the secret as a header can carry it, without the line end that files have.
 
-    Raises ProviderFault (credentials) if there is no secret or a header cannot carry it.
+    Raises ProviderFault (configuration) if there is no secret or a header cannot carry it: the
+    provider has not refused anything.
     """
     stripped = (secret or "").strip()
     if not stripped:
-        raise _unusable("this connection has no credential: set it to env:NAME or file:PATH")
+        raise _wrong("this connection has no credential: set it to env:NAME or file:PATH")
     if not (stripped.isascii() and stripped.isprintable()):
-        raise _unusable(
+        raise _wrong(
             "the credential holds characters that a header cannot carry: check how it was copied"
         )
     return stripped
@@ -76,7 +77,3 @@ def header_secret(secret: str | None) -> str:
 
 def _wrong(message: str) -> ProviderFault:
     return ProviderFault(FaultClass.CONFIGURATION, message, permanent=True)
-
-
-def _unusable(message: str) -> ProviderFault:
-    return ProviderFault(FaultClass.CREDENTIALS, message, permanent=True)

@@ -40,6 +40,7 @@ MESSAGE_QUEUE_SIZE: Final = 16
 
 _TOO_BIG: Final = 1009
 _NOT_AS_AGREED: Final = frozenset({1002, 1003, 1007})  # protocol error, unsupported data, bad text
+_NOT_FOUND: Final = 404
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
 
@@ -215,9 +216,10 @@ class WebSocketOpener:
         return self._fault_of(failure, phase)
 
     def _fault_of(self, failure: BaseException, phase: _Phase) -> ProviderFault:
-        """Return the fault for a failed connection: 401, 403 and 429 mean the same as over HTTP.
+        """Return the fault for a failed connection.
 
-        Any other refusal is an outage, because proxies and restarts answer anything.
+        Some statuses mean the same as over HTTP: 401, 403, 429, 404 (the path is wrong), and
+        redirects. Any other refusal is an outage, because proxies and restarts answer anything.
         """
         if isinstance(failure, IdleFrames):
             return ProviderFault(
@@ -241,7 +243,8 @@ class WebSocketOpener:
         fault = fault_for_status(
             failure.status_code, headers, self._place, facts, self._http.clock.wall()
         )
-        if fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA):
+        is_misplaced = failure.status_code == _NOT_FOUND or 300 <= failure.status_code < 400
+        if is_misplaced or fault.fault in (FaultClass.CREDENTIALS, FaultClass.QUOTA):
             return fault
         return ProviderFault(FaultClass.OUTAGE, str(fault), retry_after=fault.retry_after)
 

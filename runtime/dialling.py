@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from runtime.outbound import Address, Allowance, OutboundRefused, literal_address
+from runtime.outbound import Address, Allowance, OutboundRefused, UnknownName, literal_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,8 @@ class Dialler:
     async def dial(self, host: str, port: int) -> trio.SocketStream:
         """Connect to the first permitted address that answers, within 15 s at most.
 
-        Raises OutboundRefused if no address is permitted, and OSError if none can be reached.
+        Raises OutboundRefused if no address is permitted or no name server knows the name, and
+        OSError if none can be reached.
         """
         self._counts["asked"] += 1
         permitted = self._permitted(host, await self._addresses_of(host, port))
@@ -142,6 +143,11 @@ class Dialler:
         limiter = self._known_limiter if host in self._known else self._limiter
         try:
             found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=limiter)
+        except socket.gaierror as error:
+            self._known.pop(host, None)
+            if error.errno == socket.EAI_NONAME:
+                raise UnknownName(f"no name server knows {host}") from error
+            raise
         except BaseException:
             self._known.pop(host, None)
             raise

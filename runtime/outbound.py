@@ -47,6 +47,10 @@ class OutboundRefused(EnvironmentFault):
     permanent = True
 
 
+class UnknownName(OutboundRefused):
+    """A host name that the name servers do not know, so there is no address to dial."""
+
+
 def _networks(*texts: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
 

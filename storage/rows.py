@@ -147,6 +147,7 @@ def to_rejection(row: Row) -> RejectionRow:
 def to_connection_record(row: Row) -> ConnectionRecord:
     """Return what is stored of a connection. ConnectionRecord names the columns."""
     facts = {field.name: row[field.name] for field in fields(ConnectionRecord)}
-    if facts["fault"] is not None:
-        facts["fault"] = FaultClass(facts["fault"])
+    for name in ("fault", "stream_fault"):
+        if facts[name] is not None:
+            facts[name] = FaultClass(facts[name])
     return ConnectionRecord(**facts)

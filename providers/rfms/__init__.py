@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from providers.configuration import parse_base_url, stored_settings
 from providers.rfms.client import RfmsPoller
@@ -12,7 +12,7 @@ from providers.rfms.wire import read_page, to_page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from domain.model import ProviderConnection
+    from domain.model import ProviderConnection, Transport
     from ports.providers import Page
     from providers.http import HttpPool
 
@@ -24,7 +24,7 @@ class Rfms:
     """
 
     provider_type: str = "rfms"
-    transports: frozenset[Literal["poll", "stream"]] = frozenset({"poll"})
+    transports: frozenset[Transport] = frozenset({"poll", "push"})
     destination_settings: frozenset[str] | None = frozenset({"statuses_path"})
 
     def __init__(self, http: HttpPool) -> None:

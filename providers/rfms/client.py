@@ -107,5 +107,5 @@ def _authorize(secret: str | None, settings: RfmsSettings) -> str:
         message = (
             "this connection uses basic authentication: its credential must read user:password"
         )
-        raise ProviderFault(FaultClass.CREDENTIALS, message, permanent=True)
+        raise ProviderFault(FaultClass.CONFIGURATION, message, permanent=True)
     return f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"

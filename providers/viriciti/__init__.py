@@ -5,7 +5,7 @@ Their last known state can be requested, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from providers.configuration import header_secret, parse_base_url, stored_settings
 from providers.viriciti.answers import interpret_message
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from domain.model import ProviderConnection
+    from domain.model import ProviderConnection, Transport
     from ports.providers import Page
     from providers.http import HttpPool
 
@@ -32,7 +32,7 @@ class ViriCiti:
     """
 
     provider_type: str = "viriciti"
-    transports: frozenset[Literal["poll", "stream"]] = frozenset({"stream"})
+    transports: frozenset[Transport] = frozenset({"stream", "push"})
     destination_settings: frozenset[str] | None = frozenset()
 
     def __init__(self, http: HttpPool) -> None:

@@ -102,7 +102,7 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
                AS last_confirmed_at,
            s.last_rejected_at, s.last_rejection_reason,
            c.call_status, c.last_success_at, c.last_failure_at, c.failing_since, c.fault,
-           c.fault_detail, c.stream_status, c.stream_changed_at,
+           c.fault_detail, c.stream_status, c.stream_changed_at, c.stream_fault,
            page.is_first, o.*
     FROM marked page
     JOIN devices d USING (workspace_id, device_id)

@@ -6,7 +6,7 @@ polling.py has the poller.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -19,7 +19,7 @@ from tests.actors.polling import ScriptedPoller
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from domain.model import ProviderConnection, Value
+    from domain.model import ProviderConnection, Transport, Value
     from ports.providers import Poller, Streamer, StreamSocket
 
 
@@ -154,7 +154,7 @@ class ScriptedProvider:
     """
 
     provider_type = "scripted"
-    transports: frozenset[Literal["poll", "stream"]] = frozenset(("poll", "stream"))
+    transports: frozenset[Transport] = frozenset(("poll", "stream"))
     destination_settings: frozenset[str] | None = None
 
     def __init__(self) -> None:

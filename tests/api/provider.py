@@ -13,7 +13,7 @@ from ports.providers import BadRecord, Page, ProviderFault, Sample
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from domain.model import ProviderConnection
+    from domain.model import ProviderConnection, Transport
 
 
 class SpokenSettings(BaseModel):
@@ -27,7 +27,7 @@ class SpokenProvider:
     """A type that may be configured to stream and to poll."""
 
     provider_type: str = "spoken"
-    transports: frozenset[Literal["poll", "stream"]] = frozenset({"poll", "stream"})
+    transports: frozenset[Transport] = frozenset({"poll", "stream", "push"})
     destination_settings: frozenset[str] | None = frozenset({"tongue"})
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:

@@ -27,6 +27,10 @@ SWITCHED_OFF = f"""
     UPDATE workspaces SET active = false, ordinal = NULL, scheduled_since = NULL
     WHERE workspace_id = '{OURS}'
 """
+ALL_HEARD = f"""
+    UPDATE device_state SET last_update_received_at = clock_timestamp()
+    WHERE workspace_id = '{OURS}'
+"""
 
 Work = Callable[[Harness], Awaitable[Any]]
 
@@ -179,6 +183,12 @@ async def abandon_what_nobody_ends(harness: Harness) -> Any:
 @drives("load_last_slot")
 async def read_the_last_slot(harness: Harness) -> Any:
     return await harness.stores.cycles.load_last_slot(OURS)
+
+
+@drives("find_silent_connections", prepared=(ALL_HEARD,))
+async def look_for_silent_devices(harness: Harness) -> Any:
+    limits = {"live": 3600.0, "only-theirs": 3600.0}
+    return await harness.stores.cycles.find_silent_connections(OURS, limits)
 
 
 @drives("end_cycles")

@@ -59,5 +59,5 @@ def test_a_secret_unfit_for_headers_is_a_fault_without_quoting(
 ) -> None:
     with pytest.raises(ProviderFault) as caught:
         header_secret(secret)
-    assert (caught.value.fault, caught.value.permanent) == (FaultClass.CREDENTIALS, True)
+    assert (caught.value.fault, caught.value.permanent) == (FaultClass.CONFIGURATION, True)
     assert not secret or secret.strip() == "" or secret not in str(caught.value)

@@ -173,7 +173,7 @@ def test_basic_authentication_needs_both(secret: str | None) -> None:
         Rfms(HttpPool(loopback_dialler())).open_poller(
             _connection("https://maker.example", auth="basic"), secret
         )
-    assert caught.value.fault is FaultClass.CREDENTIALS
+    assert caught.value.fault is FaultClass.CONFIGURATION
 
 
 async def test_workspaces_that_share_a_credential_ask_one_at_a_time(provider: Rfms) -> None:
@@ -315,6 +315,6 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], named: str) -> None:
 
 def test_rfms_does_not_stream() -> None:
     provider = Rfms(HttpPool(loopback_dialler()))
-    assert provider.transports == {"poll"}
+    assert provider.transports == {"poll", "push"}
     connection = _connection("https://maker.example")
     assert provider.open_streamer(connection, TOKEN) is None  # type: ignore[func-returns-value]

@@ -23,7 +23,12 @@ PAGE = b'{"vehicleStatusResponse":{"vehicleStatuses":[]},"moreDataAvailable":fal
 def _poller(provider: Provider, workspace_id: str, base: str, number: int) -> Poller:
     name = f"{provider.provider_type}-{number}"
     connection = ProviderConnection(
-        workspace_id, name, provider.provider_type, min(provider.transports), base, f"env:{name}"
+        workspace_id,
+        name,
+        provider.provider_type,
+        min(provider.transports - {"push"}),
+        base,
+        f"env:{name}",
     )
     poller = provider.open_poller(connection, f"secret-{name}")
     assert poller is not None

@@ -105,9 +105,9 @@ def test_no_settings_are_good_settings() -> None:
     ViriCiti(HttpPool(loopback_dialler())).check_settings({})
 
 
-def test_a_missing_key_is_a_fault_of_the_credentials() -> None:
+def test_a_missing_key_is_a_fault_of_the_configuration() -> None:
     provider = ViriCiti(HttpPool(loopback_dialler()))
     for open_connection in (provider.open_poller, provider.open_streamer):
         with pytest.raises(ProviderFault) as caught:
             open_connection(_connection("https://sdk.example"), None)
-        assert caught.value.fault is FaultClass.CREDENTIALS
+        assert caught.value.fault is FaultClass.CONFIGURATION

@@ -67,7 +67,8 @@ async def test_the_settings_reach_the_interpretation(provider: ViriCiti) -> None
         (401, FaultClass.CREDENTIALS, True, None),
         (403, FaultClass.CREDENTIALS, True, None),
         (429, FaultClass.QUOTA, False, 4.5),
-        (404, FaultClass.OUTAGE, False, None),
+        (404, FaultClass.CONFIGURATION, True, None),
+        (400, FaultClass.OUTAGE, False, None),
         (502, FaultClass.OUTAGE, False, 4.5),
     ],
 )

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from runtime.dialling import CONNECT_SECONDS, MAX_ADDRESSES, MAX_LOOKUPS, RESOLVE_SECONDS, Dialler
-from runtime.outbound import Allowance, OutboundRefused
+from runtime.outbound import Allowance, OutboundRefused, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -201,6 +201,20 @@ async def test_resolving_ends_at_its_deadline(autojump_clock: MockClock) -> None
     assert trio.current_time() == RESOLVE_SECONDS
 
 
+@pytest.mark.parametrize(
+    ("code", "raised"), [(socket.EAI_NONAME, UnknownName), (socket.EAI_AGAIN, socket.gaierror)]
+)
+async def test_only_a_name_that_nobody_knows_is_misconfigured(
+    monkeypatch: pytest.MonkeyPatch, code: int, raised: type[Exception]
+) -> None:
+    def look_up(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(code, "no address")
+
+    monkeypatch.setattr("runtime.dialling.socket.getaddrinfo", look_up)
+    with pytest.raises(raised):
+        await Dialler(Allowance()).dial("maker.example", 443)
+
+
 async def test_lookups_that_hang_take_a_bounded_number_of_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -298,6 +312,6 @@ async def test_only_so_many_names_are_remembered(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "a" * 64 + ".example", "..", "maker example"])
-async def test_a_name_that_is_none_is_an_os_error(host: str) -> None:
-    with pytest.raises(OSError, match=r".+"):
+async def test_a_name_that_is_none_is_a_fault_with_a_text(host: str) -> None:
+    with pytest.raises((OSError, UnknownName), match=r".+"):
         await Dialler(Allowance()).dial(host, 443)
