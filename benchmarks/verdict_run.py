@@ -21,6 +21,7 @@ from benchmarks.truth import Limits
 from benchmarks.verdict_acts import SHARDS, Plan, misconfigure, trouble_ourselves
 from benchmarks.verdict_record import Record, truths_of
 from benchmarks.verdict_service import Account, Shards, configure_account
+from lastheard.settings import Settings
 from lastheard.simulation import list_vehicles, run_simulator
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def run(plan: Plan, limits: Limits | None = None) -> Result:
     with tempfile.TemporaryDirectory(prefix="lastheard-verdicts-") as folder:
         async with open_place() as place:
             dsn = await place.new_database()
-            async with Shards(_settings(dsn, folder)) as shards:
+            async with Shards(_settings(dsn, folder, limits)) as shards:
                 await shards.prepare()
                 for name in SHARDS:
                     await shards.start(name)
@@ -62,7 +63,7 @@ async def run(plan: Plan, limits: Limits | None = None) -> Result:
                     return await _conclude(shards, simulated, record, plan.save)
 
 
-def _settings(dsn: str, folder: str) -> dict[str, str]:
+def _settings(dsn: str, folder: str, limits: Limits) -> dict[str, str]:
     ours = {
         "dsn": dsn,
         "data_dir": folder,
@@ -74,7 +75,10 @@ def _settings(dsn: str, folder: str) -> dict[str, str]:
         "outbound_allow": "127.0.0.1",
         "min_poll_interval_seconds": "2",
         "ttl_seconds": f"{TTL_SECONDS:g}",
+        "roster_while_silent_seconds": f"{limits.roster:g}",
     }
+    # A service that does not know a setting refuses it.
+    ours = {name: text for name, text in ours.items() if name in Settings.model_fields}
     foreign = {name: text for name, text in os.environ.items() if not name.startswith("LASTHEARD_")}
     return {**foreign, **{f"LASTHEARD_{name.upper()}": text for name, text in ours.items()}}
 
