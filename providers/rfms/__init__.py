@@ -35,8 +35,8 @@ class Rfms:
 
     def interpret(self, connection: ProviderConnection, message: bytes) -> Page:
         """Read a page of vehicle statuses that somebody else received."""
-        del connection
-        return to_page(read_page(message))
+        settings = stored_settings(RfmsSettings, connection)
+        return to_page(read_page(message, settings.zone))
 
     def open_poller(self, connection: ProviderConnection, secret: str | None) -> RfmsPoller:
         settings = stored_settings(RfmsSettings, connection)

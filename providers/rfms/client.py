@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import base64
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.configuration import header_secret
 from providers.http import Call
 from providers.rfms.paging import RunPlanner, Step
-from providers.rfms.wire import read_error_code, read_page, to_page
+from providers.rfms.wire import NOTHING_NEW, read_error_code, read_page, to_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ports.providers import Page
     from providers.http import HttpPool
     from providers.rfms.settings import RfmsSettings
+    from providers.rfms.wire import StatusPage
+
+NO_CONTENT: Final = 204
 
 
 class RfmsPoller:
@@ -46,6 +49,7 @@ class RfmsPoller:
         self._base = base_url
         self._settings = settings
         self._authorization = _authorize(secret, settings)
+        self._zone = settings.zone
         self._paging = RunPlanner(base_url, settings)
         self._limiter = http.credential_limiter(
             f"{base_url.netloc.decode('ascii')} {self._authorization}"
@@ -58,8 +62,7 @@ class RfmsPoller:
         """Fetch one page: all records received since the cursor.
 
         Without a usable cursor, fetch the latest status of every vehicle: a roster, once the run
-        gets to its end. A run that got everything since its cursor is complete; one that ended at
-        max_pages is not.
+        gets to its end. A run that surely got everything since its cursor is complete.
         """
         del external_ids
         step = (
@@ -68,16 +71,31 @@ class RfmsPoller:
             else Step.decode(page)
         )
         step.check(self._settings.max_pages)
-        fetched = await self._http.fetch(self._call(step))
-        answer = fetched.read(read_page, read_error_code)
+        step, answer = await self._ask(step)
         following = self._paging.next_step(step, answer)
-        is_read = not answer.announces_more
         return to_page(answer)._replace(
-            is_complete=is_read and step.mode == "since",
-            is_roster=is_read and step.mode == "latest",
+            is_complete=self._paging.is_complete(step, answer),
+            is_roster=self._paging.is_roster(step, answer),
             next_page=None if following is None else following.encode(),
             cursor=self._paging.cursor_after(step, answer),
         )
+
+    async def _ask(self, step: Step) -> tuple[Step, StatusPage]:
+        """Return the answer, and the step that was asked for: without stoptime if it is refused."""
+        try:
+            fetched = await self._http.fetch(self._call(step))
+        except ProviderFault as fault:
+            open_ended = self._paging.open_ended(step)
+            if open_ended is None or fault.fault is not FaultClass.CONFIGURATION:
+                raise
+            step = open_ended
+            fetched = await self._http.fetch(self._call(step))
+        if fetched.status == NO_CONTENT:
+            return step, NOTHING_NEW
+        return step, fetched.read(self._read, read_error_code)
+
+    def _read(self, body: bytes) -> StatusPage:
+        return read_page(body, self._zone)
 
     def _call(self, step: Step) -> Call:
         return Call(

@@ -203,7 +203,8 @@ async def test_workspaces_that_share_a_credential_ask_one_at_a_time(provider: Rf
         (Reply(406), FaultClass.CONFIGURATION, True),
         (Reply(503), FaultClass.OUTAGE, False),
         (Reply(200, b"<html>"), FaultClass.PROTOCOL, False),
-        (Reply(200, b"[]"), FaultClass.PROTOCOL, False),
+        (Reply(200, b""), FaultClass.PROTOCOL, False),
+        (Reply(200, b'{"error":"Closed"}'), FaultClass.PROTOCOL, False),
     ],
 )
 async def test_a_failed_call_has_its_fault(

@@ -13,7 +13,9 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.configuration import parse_base_url
 from providers.rfms.paging import RunPlanner, Step
+from providers.rfms.record_order import RecordOrder
 from providers.rfms.settings import RfmsSettings
+from providers.rfms.spans import Span
 from providers.rfms.wire import StatusPage
 
 if TYPE_CHECKING:
@@ -23,12 +25,20 @@ NOW = datetime(2026, 3, 15, 12, 0, 0, tzinfo=UTC)
 BASE = "https://maker.example/rfms4"
 LATEST = "/rfms4/vehiclestatuses?latestOnly=true"
 SINCE_TEN = "/rfms4/vehiclestatuses?starttime=2026-03-15T10%3A00%3A00Z&datetype=received"
-PAGE = StatusPage((), frozenset(), 0, 0, (), 0, False, None, None, None, None)
+PAGE = StatusPage()
 MORE = PAGE._replace(has_more=True)
 
 
 def _paging(base: str = BASE, settings: RfmsSettings | None = None) -> RunPlanner:
     return RunPlanner(parse_base_url(base), settings or RfmsSettings())
+
+
+def _records(
+    newest: datetime, *, oldest: datetime | None = None, in_order: bool = True
+) -> StatusPage:
+    """A page that announces more after records of these times of reception."""
+    order = RecordOrder(newest, oldest or newest, newest, None, in_order)
+    return MORE._replace(order=order)
 
 
 def _at(hour: int, minute: int = 0, second: int = 0) -> datetime:
@@ -90,16 +100,25 @@ def test_latest_statuses_go_on_after_the_last_vin() -> None:
 def test_without_a_link_the_last_second_is_asked_for_again() -> None:
     paging = _paging()
     first = paging.first_step("2026-03-15T10:00:00Z", NOW)
-    second = paging.next_step(first, MORE._replace(newest_received_at=_at(10, 5, 9)))
+    second = paging.next_step(first, _records(_at(10, 5, 9)))
     assert second is not None
     assert second.target.endswith(_since("10:05:09"))
 
 
-@pytest.mark.parametrize("newest", [_at(10, 0, 0), _at(9, 0, 0)])
+def test_records_from_before_the_starttime_are_a_circle() -> None:
+    paging = _paging()
+    first = paging.first_step("2026-03-15T10:00:00Z", NOW)
+    second = paging.next_step(first, _records(_at(9)))
+    assert second is not None
+    with pytest.raises(ProviderFault, match="before the starttime"):
+        second.check(max_pages=200)
+
+
+@pytest.mark.parametrize("newest", [_at(10, 0, 0)])
 def test_a_page_that_leads_nowhere_is_left_by_one_second(newest: datetime) -> None:
     paging = _paging()
     first = paging.first_step("2026-03-15T10:00:00Z", NOW)
-    second = paging.next_step(first, MORE._replace(newest_received_at=newest))
+    second = paging.next_step(first, _records(newest))
     assert second is not None
     assert second.target.endswith(_since("10:00:01"))
 
@@ -120,9 +139,7 @@ def test_a_page_that_leads_nowhere_is_left_by_one_second(newest: datetime) -> No
 def test_a_link_is_followed_from_the_host_not_the_base(mode: str, link: str, target: str) -> None:
     paging = _paging()
     first = paging.first_step(None if mode == "latest" else "2026-03-15T10:00:00Z", NOW)
-    step = paging.next_step(
-        first, MORE._replace(link=link, last_vin="V", newest_received_at=_at(10))
-    )
+    step = paging.next_step(first, _records(_at(10))._replace(link=link, last_vin="V"))
     assert step is not None
     assert (step.target, step.problem) == (target, None)
 
@@ -212,19 +229,19 @@ def test_the_next_run_begins_at_the_first_pages_server_time() -> None:
 @pytest.mark.parametrize(
     ("page", "cursor"),
     [
-        (MORE._replace(newest_received_at=_at(10, 5, 9)), "2026-03-15T10:05:09Z"),
+        (_records(_at(10, 5, 9)), "2026-03-15T10:05:09Z"),
         (
-            MORE._replace(newest_received_at=_at(10, 5, 9), server_time=_at(11)),
+            _records(_at(10, 5, 9))._replace(server_time=_at(11)),
             "2026-03-15T10:05:09Z",
         ),
         (
-            MORE._replace(newest_received_at=_at(10, 5, 9), server_time=_at(10, 5, 8)),
+            _records(_at(10, 5, 9))._replace(server_time=_at(10, 5, 8)),
             "2026-03-15T10:05:08Z",
         ),
-        (MORE._replace(newest_received_at=_at(10)), None),  # the second at which the run began
-        (MORE._replace(newest_received_at=_at(9)), None),
-        (MORE._replace(newest_received_at=_at(10, 5), server_time=_at(9)), None),
-        (MORE._replace(newest_received_at=_at(10, 5), is_in_order=False), None),
+        (_records(_at(10)), None),  # the second at which the run began
+        (_records(_at(9)), None),
+        (_records(_at(10, 5))._replace(server_time=_at(9)), None),
+        (_records(_at(10, 5), in_order=False), None),
         (MORE, None),
     ],
 )
@@ -238,9 +255,9 @@ def test_a_run_since_its_cursor_moves_with_pages_in_order(
 
 def test_a_run_along_links_counts_a_page_once_the_next_goes_on() -> None:
     pages = [
-        MORE._replace(oldest_received_at=_at(10, 0), newest_received_at=_at(10, 10)),
-        MORE._replace(oldest_received_at=_at(10, 10), newest_received_at=_at(10, 20)),
-        MORE._replace(oldest_received_at=_at(10, 21), newest_received_at=_at(10, 30)),
+        _records(_at(10, 10), oldest=_at(10, 0)),
+        _records(_at(10, 20), oldest=_at(10, 10)),
+        _records(_at(10, 30), oldest=_at(10, 21)),
     ]
     assert _cursors_along_links(pages) == [None, "2026-03-15T10:10:00Z", "2026-03-15T10:20:00Z"]
 
@@ -248,18 +265,13 @@ def test_a_run_along_links_counts_a_page_once_the_next_goes_on() -> None:
 @pytest.mark.parametrize(
     "second",
     [
-        MORE._replace(newest_received_at=_at(10, 30), is_in_order=False),
-        MORE._replace(newest_received_at=_at(10, 9)),  # before the page that came before it
-        MORE._replace(
-            oldest_received_at=_at(10), newest_received_at=_at(10, 30)
-        ),  # vehicle by vehicle, say
+        _records(_at(10, 30), in_order=False),
+        _records(_at(10, 9)),  # before the page that came before it
+        _records(_at(10, 30), oldest=_at(10)),  # vehicle by vehicle, say
     ],
 )
 def test_linked_pages_in_another_order_do_not_move_a_run(second: StatusPage) -> None:
-    assert (
-        _cursors_along_links([MORE._replace(newest_received_at=_at(10, 10)), second, MORE, second])
-        == [None] * 4
-    )
+    assert _cursors_along_links([_records(_at(10, 10)), second, MORE, second]) == [None] * 4
 
 
 def _cursors_along_links(pages: Sequence[StatusPage]) -> list[str | None]:
@@ -277,19 +289,17 @@ def _cursors_along_links(pages: Sequence[StatusPage]) -> list[str | None]:
 
 
 @pytest.mark.parametrize(
-    ("newest", "ends"),
-    [(_at(10, 5), True), (_at(10), False)],
+    ("newest", "cursor"),
+    [(_at(10, 5), "2026-03-15T10:05:00Z"), (_at(10), "latest")],
     ids=["has moved", "one second is longer than the run"],
 )
-def test_a_run_that_has_moved_may_end_at_its_page_cap(newest: datetime, ends: bool) -> None:
+def test_a_run_since_its_cursor_ends_at_its_page_cap(newest: datetime, cursor: str) -> None:
     paging = _paging(settings=RfmsSettings(max_pages=1))
-    step = paging.next_step(
-        paging.first_step("2026-03-15T10:00:00Z", NOW), MORE._replace(newest_received_at=newest)
-    )
-    assert (step is None) == ends
-    if step is not None:
-        with pytest.raises(ProviderFault, match="page cap"):
-            step.check(max_pages=1)
+    first = paging.first_step("2026-03-15T10:00:00Z", NOW)
+    page = _records(newest)
+    assert paging.next_step(first, page) is None
+    assert (paging.cursor_after(first, page), paging.is_complete(first, page)) == (cursor, False)
+    assert paging.first_step("latest", NOW).target == LATEST
 
 
 def test_a_server_that_does_not_say_its_time_moves_no_cursor() -> None:
@@ -299,6 +309,6 @@ def test_a_server_that_does_not_say_its_time_moves_no_cursor() -> None:
 
 def test_a_token_carries_a_step_over() -> None:
     step = Step(
-        mode="since", target="/x?y", pages=3, start="s", cursor="c", seen=("a", "b"), problem=None
+        mode="since", target="/x?y", pages=3, span=Span(7, 5, 9), cursor="c", seen=("a", "b")
     )
     assert Step.decode(step.encode()) == step

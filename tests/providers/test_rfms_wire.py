@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import orjson
@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 
 from domain.model import FaultClass, ProviderConnection, Reading
 from domain.signals import InvalidValue, check_value
-from ports.providers import ProviderFault, Sample
+from ports.providers import BadRecord, ProviderFault, Sample
 from providers.http import HttpPool
 from providers.rfms import Rfms
-from providers.rfms.wire import StatusPage, parse_instant, read_page
+from providers.rfms.wire import StatusPage, read_page
 from providers.samples import MAX_SAMPLES
 from tests.providers.servers import loopback_dialler
 
 CREATED = "2026-03-01T12:00:00Z"
 AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 POSITION_AT = datetime(2026, 3, 1, 11, 59, 50, tzinfo=UTC)
+RECEIVED_AT = datetime(2026, 3, 1, 12, 0, 7, tzinfo=UTC)
 VIN = "YS2R8X40005399401"
 
 json_values = st.recursive(
@@ -99,6 +100,7 @@ def test_a_full_status_is_one_sample_in_our_units() -> None:
                 Reading("heading_deg", 30, POSITION_AT),
                 Reading("altitude_m", 32, POSITION_AT),
             ),
+            RECEIVED_AT,
         ),
     )
 
@@ -156,8 +158,14 @@ def test_the_positions_speed_replaces_a_missing_wheel_speed() -> None:
 @pytest.mark.parametrize(
     ("position", "readings"),
     [
-        ({"latitude": 57.7, "longitude": 11.9, "speed": 51.5}, []),  # when was it there
-        ({"latitude": 57.7, "longitude": 11.9, "speed": 51.5, "positionDateTime": None}, []),
+        (  # no time of its own: its record's
+            {"latitude": 57.7, "longitude": 11.9, "speed": 51.5},
+            [("position", (57.7, 11.9)), ("speed_kmh", 51.5)],
+        ),
+        (
+            {"latitude": 57.7, "longitude": 11.9, "positionDateTime": None},
+            [("position", (57.7, 11.9))],
+        ),
         (
             {"speed": 51.5, "heading": 30, "altitude": 4, "positionDateTime": CREATED},
             [("heading_deg", 30), ("altitude_m", 4), ("speed_kmh", 51.5)],
@@ -215,43 +223,236 @@ def test_records_come_out_oldest_first() -> None:
         _status(createdDateTime="yesterday"),
         _status(createdDateTime="2026-03-01T12:00:00"),
         _status(createdDateTime="0001-01-01T00:00:00+23:00"),
-        _status(createdDateTime=1_772_366_400),
+        _status(createdDateTime=12_345),
     ],
 )
 def test_a_record_without_vin_or_time_is_only_counted(record: object) -> None:
     page = _read(record, _status(hrTotalVehicleDistance=5000))
-    assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
+    assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),), RECEIVED_AT),)
     assert (page.records, page.malformed_count) == (2, 1)
     assert [bad.sample for bad in page.malformed] == [orjson.dumps(record)]
 
 
 @pytest.mark.parametrize(
-    "snapshot",
+    ("snapshot", "detail", "signals"),
     [
-        "none",
-        {"hybridBatteryPackRemainingCharge": "76"},
-        {"hybridBatteryPackRemainingCharge": True},
-        {"batteryPackChargingStatus": 3},
-        {"estimatedDistanceToEmpty": 150_900},
-        {"estimatedTimeBatteryPackChargingCompleted": "2026-03-01T14:30:00"},
-        {"gnssPosition": [57.7, 11.9]},
-        {"gnssPosition": {"latitude": "57.7", "longitude": None, "positionDateTime": CREATED}},
-        {
-            "gnssPosition": {
-                "latitude": 57.7,
-                "longitude": 11.9,
-                "positionDateTime": "2026-03-01T12:00:00",
-            }
-        },
-        {"gnssPosition": {"latitude": 57.7, "longitude": 11.9, "positionDateTime": 1_772_366_400}},
+        ("none", "snapshotData is not an object", ()),
+        (
+            {"hybridBatteryPackRemainingCharge": "full"},
+            "hybridBatteryPackRemainingCharge is not a number",
+            ("soc_percent",),
+        ),
+        (
+            {"hybridBatteryPackRemainingCharge": True, "wheelBasedSpeed": "1,000"},
+            "wheelBasedSpeed is not a number; hybridBatteryPackRemainingCharge is not a number",
+            ("speed_kmh", "soc_percent"),
+        ),
+        (
+            {"batteryPackChargingStatus": 3},
+            "batteryPackChargingStatus is not a word",
+            ("charging_status", "charging"),
+        ),
+        (
+            {"batteryPackChargingConnectionStatus": "PLUGGED"},
+            "batteryPackChargingConnectionStatus is not one of the standard's words",
+            ("plugged_in",),
+        ),
+        (
+            {"estimatedDistanceToEmpty": 150_900},
+            "estimatedDistanceToEmpty is not an object",
+            ("range_km",),
+        ),
+        (
+            {"estimatedTimeBatteryPackChargingCompleted": "2026-03-01T14:30:00"},
+            "estimatedTimeBatteryPackChargingCompleted is not a time with a zone",
+            ("charging_complete_at",),
+        ),
+        (
+            {"gnssPosition": [57.7, 11.9]},
+            "gnssPosition is not an object",
+            ("latitude_deg", "longitude_deg"),
+        ),
+        (
+            {"gnssPosition": {"latitude": "57.7 N", "longitude": 11.9}},
+            "latitude is not a number",
+            ("latitude_deg", "longitude_deg"),
+        ),
+        (
+            {
+                "gnssPosition": {
+                    "latitude": 57.7,
+                    "longitude": 11.9,
+                    "positionDateTime": "2026-03-01T12:00:00",
+                }
+            },
+            "positionDateTime is not a time with a zone",
+            ("latitude_deg", "longitude_deg"),
+        ),
     ],
 )
 def test_a_wrong_field_costs_no_other_reading_of_its_record(
-    snapshot: object,
+    snapshot: object, detail: str, signals: tuple[str, ...]
 ) -> None:
-    page = _read(_status(hrTotalVehicleDistance=5000, snapshotData=snapshot))
-    assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
+    status = _status(hrTotalVehicleDistance=5000, snapshotData=snapshot)
+    page = _read(status)
+    assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),), RECEIVED_AT),)
     assert (page.records, page.malformed_count, page.ignored) == (1, 1, 0)
+    sample = orjson.dumps(status)
+    assert page.malformed == (BadRecord(VIN, detail, sample, signals, refused_whole=False),)
+
+
+def test_loose_types_are_read_where_they_can_mean_one_thing() -> None:
+    status = _status(
+        createdDateTime="2026-03-01 12:00:00z",
+        receivedDateTime="2026-03-01T13:00:07.000+0100",
+        hrTotalVehicleDistance="5000",
+        snapshotData={
+            "hybridBatteryPackRemainingCharge": "61.5",
+            "batteryPackChargingStatus": "charging_dc",
+            "batteryPackChargingConnectionStatus": " Connected ",
+            "batteryPackChargingPower": "NOT_AVAILABLE",
+            "gnssPosition": {"latitude": "52.09", "longitude": "5,11", "heading": "120"},
+        },
+    )
+    page = _read(status)
+    assert page.malformed == ()
+    assert page.samples == (
+        Sample(
+            VIN,
+            (
+                Reading("odometer_km", 5.0, AT),
+                Reading("soc_percent", 61.5, AT),
+                Reading("charging_status", "CHARGING_DC", AT),
+                Reading("charging", True, AT),
+                Reading("plugged_in", True, AT),
+                Reading("position", (52.09, 5.11), AT),
+                Reading("heading_deg", 120.0, AT),
+            ),
+            RECEIVED_AT,
+        ),
+    )
+
+
+def test_a_reception_that_cannot_be_read_is_counted() -> None:
+    page = _read(_status(receivedDateTime="today", hrTotalVehicleDistance=5000))
+    assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
+    assert [record.detail for record in page.malformed] == [
+        "receivedDateTime is not a time with a zone"
+    ]
+
+
+def test_times_without_a_zone_are_read_in_the_stated_one() -> None:
+    status = _status(
+        createdDateTime="2026-03-01T14:00:00",
+        receivedDateTime="2026-03-01T14:00:07",
+        hrTotalVehicleDistance=5000,
+    )
+    body = orjson.dumps({"vehicleStatusResponse": {"vehicleStatuses": [status]}})
+    assert read_page(body).samples == ()
+    sample = Sample(VIN, (Reading("odometer_km", 5.0, AT),), RECEIVED_AT)
+    assert read_page(body, timezone(timedelta(hours=2))).samples == (sample,)
+
+
+def test_a_refusal_is_held_only_by_the_newest_record() -> None:
+    bad = {"createdDateTime": "soon", "hrTotalVehicleDistance": 4000}
+    early, late = "2026-03-01T12:00:01Z", "2026-03-01T12:00:09Z"
+    good = _status(hrTotalVehicleDistance=5000)
+    for statuses, refused_whole in (
+        ((_status(**bad, receivedDateTime=early), good), False),
+        ((good, _status(**bad, receivedDateTime=early)), False),
+        ((good, _status(**bad, receivedDateTime=late)), True),
+        ((_status(**bad, receivedDateTime=late), good), True),
+        ((good, _status(**bad, receivedDateTime=None)), True),
+        ((_status(**bad),), True),
+        ((_status(**bad, vin="OTHER"), good), True),
+    ):
+        assert [record.refused_whole for record in _read(*statuses).malformed] == [refused_whole]
+
+
+def test_the_record_received_later_stands_within_a_second() -> None:
+    idle = {
+        "batteryPackChargingStatus": "NOT_CHARGING",
+        "batteryPackChargingConnectionStatus": "DISCONNECTED",
+        "hybridBatteryPackRemainingCharge": 50,
+    }
+    busy = {
+        "batteryPackChargingStatus": "CHARGING_DC",
+        "batteryPackChargingConnectionStatus": "CONNECTED",
+        "hybridBatteryPackRemainingCharge": 50,
+    }
+    later = "2026-03-01T12:00:08Z"
+    for statuses in (
+        (_status(snapshotData=idle), _status(snapshotData=busy)),
+        (_status(snapshotData=busy, receivedDateTime=later), _status(snapshotData=idle)),
+    ):
+        page = _read(*statuses)
+        values: dict[str, set[Any]] = {}
+        for sample in page.samples:
+            for signal, value, _ in sample.readings:
+                values.setdefault(signal, set()).add(value)
+        assert values == {
+            "charging_status": {"CHARGING_DC"},
+            "charging": {True},
+            "plugged_in": {True},
+            "soc_percent": {50},
+        }
+        assert page.superseded == 3
+
+
+def test_records_of_one_second_of_two_vehicles_stay_apart() -> None:
+    page = _read(
+        _status(vin="A", hrTotalVehicleDistance=1000), _status(vin="B", hrTotalVehicleDistance=2000)
+    )
+    assert (len(page.samples), page.superseded) == (2, 0)
+
+
+_DAMAGES = {
+    "nan": (b"4321", b"NaN"),
+    "infinity": (b"4321", b"-Infinity"),
+    "beyond": (b"4321", b"1e400"),
+    "leading zero": (b"4321", b"04321"),
+    "comma": (b"4321", b"4,5"),
+    "no value": (b"4321", b""),
+    "surrogate": (b"@@", b"\\ud800"),
+    "latin-1": (b"@@", b"M\xfcller"),
+    "control": (b"@@", b"a\x01b"),
+    "newline": (b"@@", b"a\nb"),
+    "nul": (b"@@", b"a\x00b"),
+    "bad escape": (b"@@", b"\\x"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), _DAMAGES.values(), ids=_DAMAGES)
+def test_the_bytes_of_one_record_cost_no_other(old: bytes, new: bytes) -> None:
+    page = {
+        "vehicleStatusResponse": {
+            "vehicleStatuses": [
+                _status(hrTotalVehicleDistance=5000),
+                _status(vin="BAD", hrTotalVehicleDistance=4321, driver1Id={"name": "@@ ]}"}),
+                _status(vin="LAST", hrTotalVehicleDistance=6000),
+            ]
+        },
+        "moreDataAvailable": True,
+    }
+    body = orjson.dumps(page)
+    assert body.count(old) == 1
+    read = read_page(body.replace(old, new))
+    assert {"BAD", VIN, "LAST"} == read.answered
+    assert {sample.external_id for sample in read.samples} >= {VIN, "LAST"}
+    assert (read.records, read.malformed_count, read.has_more) == (3, 1, True)
+    (record,) = read.malformed
+    assert record.external_id == "BAD"
+    assert new in record.sample
+
+
+def test_a_damaged_field_costs_no_other_field_of_its_record() -> None:
+    status = _status(hrTotalVehicleDistance=4321, totalElectricEnergyUsed=7000)
+    body = orjson.dumps({"vehicleStatusResponse": {"vehicleStatuses": [status]}})
+    page = read_page(body.replace(b"4321", b"NaN"))
+    assert page.samples[0].readings == (Reading("total_energy_used_kwh", 7.0, AT),)
+    assert [(bad.detail, bad.signals, bad.refused_whole) for bad in page.malformed] == [
+        ("hrTotalVehicleDistance is not a number", ("odometer_km",), False)
+    ]
 
 
 def test_samples_of_malformed_records_are_few_and_whole() -> None:
@@ -272,7 +473,7 @@ def test_a_record_nested_too_deeply_costs_no_other_record(
         b'{"vehicleStatusResponse":{"vehicleStatuses":[%b,%b]}}'
         % (b"[" * levels + b"]" * levels, good)
     )
-    assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),)),)
+    assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),), RECEIVED_AT),)
     assert page.malformed_count == 1
     assert page.malformed[0].sample == b"[" * 21 + b"..." + b"]" * 21
 
@@ -290,11 +491,10 @@ def test_paging_facts_come_from_all_records_in_order() -> None:
         "/rfms/vehiclestatuses?lastVin=B",
         "B",
     )
-    assert page.newest_received_at == datetime(2026, 3, 1, 12, 0, 9, tzinfo=UTC)
+    assert page.order.newest_received_at == datetime(2026, 3, 1, 12, 0, 9, tzinfo=UTC)
     assert page.server_time == datetime(2026, 3, 1, 12, 1, 0, 500_000, tzinfo=UTC)
     assert page.answered == frozenset({"A", "B"})
-    assert not page.is_in_order
-    assert _read(_status(), _status(receivedDateTime=None), _status()).is_in_order
+    assert not page.order.by_reception
 
 
 @pytest.mark.parametrize(
@@ -302,9 +502,13 @@ def test_paging_facts_come_from_all_records_in_order() -> None:
     [
         b"",
         b"<html>",
-        b"[]",
-        b"{}",
-        b'{"vehicleStatusResponse":[]}',
+        b"7",
+        b"null",
+        b'{"error":"x"}',
+        b'{"error":"x","vehicleStatusResponse":{}}',
+        b'{"vehicleStatusResponse":{"error":"x"}}',
+        b'{"vehicleStatusResponse":{"vehiclePositions":[]}}',
+        b'{"vehicleStatusResponse":7}',
         b'{"vehicleStatusResponse":{"vehicleStatuses":{}}}',
         b'{"VehicleStatus":[]}',  # rFMS 2.1, which has no state of charge
     ],
@@ -320,34 +524,82 @@ def test_a_forwarded_page_is_read_like_one_of_ours() -> None:
         {"vehicleStatusResponse": {"vehicleStatuses": [_status(hrTotalVehicleDistance=5000), {}]}}
     )
     connection = ProviderConnection("acme", "rfms-1", "rfms", "poll", "https://maker.example", None)
-    sample = Sample(VIN, (Reading("odometer_km", 5.0, AT),))
+    sample = Sample(VIN, (Reading("odometer_km", 5.0, AT),), RECEIVED_AT)
     page = Rfms(HttpPool(loopback_dialler())).interpret(connection, body)
     assert page.samples == (sample,)
     assert (page.answered, page.records, page.malformed_count) == (frozenset({VIN}), 2, 1)
     assert [record.sample for record in page.malformed] == [b"{}"]
 
 
-def test_an_empty_page_is_a_page() -> None:
-    page = _read()
-    assert (page.samples, page.records, page.has_more, page.server_time) == ((), 0, False, None)
+@pytest.mark.parametrize(
+    ("body", "is_listed"),
+    [
+        (b"{}", False),
+        (b"[]", True),
+        (b'{"moreDataAvailable":false,"requestServerDateTime":"2026-03-01T12:00:00Z"}', False),
+        (b'{"vehicleStatusResponse":{}}', False),
+        (b'{"vehicleStatusResponse":null}', False),
+        (b'{"vehicleStatusResponse":[]}', True),
+        (b'{"vehicleStatusResponse":{"vehicleStatuses":null}}', False),
+        (b'{"vehicleStatusResponse":{"vehicleStatuses":[]}}', True),
+        (b'{"vehicleStatuses":[],"moreDataAvailable":false}', True),
+    ],
+)
+def test_an_answer_without_records_is_a_page(body: bytes, is_listed: bool) -> None:
+    page = read_page(body)
+    assert (page.samples, page.records, page.announces_more, page.is_listed) == (
+        (),
+        0,
+        False,
+        is_listed,
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "instant"),
+    "form",
     [
-        ("2026-03-01T12:00:00Z", AT),
-        ("2026-03-01T14:00:00+0200", AT),
-        ("2026-03-01T12:00:00.1234567Z", AT.replace(microsecond=123_456)),
-        ("2026-03-01T12:00:00", None),
-        ("2026-03-01", None),
-        ("9999-12-31T23:59:59-01:00", None),
-        ("", None),
-        (None, None),
-        (0, None),
+        b"[%b]",
+        b'{"vehicleStatuses":[%b]}',
+        b'{"vehicleStatusResponse":[%b]}',
+        b'{"vehicleStatusResponse":{"vehicleStatuses":[%b]}}',
     ],
 )
-def test_an_instant_needs_its_zone(text: object, instant: datetime | None) -> None:
-    assert parse_instant(text) == instant
+def test_a_list_is_read_in_each_wrapping(form: bytes) -> None:
+    record = orjson.dumps(_status(hrTotalVehicleDistance=5000))
+    sample = Sample(VIN, (Reading("odometer_km", 5.0, AT),), RECEIVED_AT)
+    assert read_page(form % record).samples == (sample,)
+    damaged = b'{"vin":"BAD","createdDateTime":NaN}'
+    page = read_page(form % (record + b"," + damaged))
+    assert page.samples == (sample,)
+    assert [bad.external_id for bad in page.malformed] == ["BAD"]
+
+
+@pytest.mark.parametrize(
+    ("more", "has_more"),
+    [(True, True), ("true", True), (1, True), ("1", True), ("False", False), (0, False)],
+)
+def test_more_pages_are_announced_in_several_types(more: object, has_more: bool) -> None:
+    page = _read(moreDataAvailable=more)
+    assert (page.has_more, page.problem, page.announces_more) == (has_more, None, has_more)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"moreDataAvailable": ""},
+        {"moreDataAvailable": "ja"},
+        {"moreDataAvailable": 2},
+        {"moreDataAvailable": []},
+        {"moreDataAvailableLink": 7},
+        {"moreDataAvailableLink": True},
+        {"moreDataAvailableLink": {"href": "/x"}},
+    ],
+)
+def test_paging_that_cannot_be_read_is_never_the_end(fields: dict[str, Any]) -> None:
+    page = _read(_status(hrTotalVehicleDistance=5000), **fields)
+    assert len(page.samples) == 1
+    assert page.announces_more
+    assert page.problem is not None
 
 
 _FIELDS = {

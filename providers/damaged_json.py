@@ -1,0 +1,124 @@
+"""JSON answers of which single records are damaged: the other records are read. Pure.
+
+Owns the second reading of an answer whose first, strict reading failed. NaN, a number beyond all
+bounds, half a surrogate pair, a byte that is not UTF-8 or a control character in one record must
+not cost the others. The list is cut into its records by their brackets and strings. Each record is
+read strictly, and if that fails by the standard library's reader, which takes most of these forms.
+
+It is bounded for any bytes: at most MAX_BRACKETS brackets and MAX_DAMAGED damaged records are read,
+and an answer with more is damaged as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+MAX_BRACKETS: Final = 1_000_000
+MAX_DAMAGED: Final = 20_000
+_BARE_LIST: Final = re.compile(r"[ \t\r\n]*\[")
+# One match leads to the next bracket. Strings are skipped whole, so that a bracket in a text is not
+# taken for structure. A string without an end is skipped, too: looking for its end again from each
+# quote in it would take quadratic time.
+_TO_BRACKET: Final = re.compile(
+    r"""(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+([{}\[\]]|\Z)""", re.DOTALL
+)
+_BETWEEN: Final = " \t\r\n,"
+
+
+class Damaged(NamedTuple):
+    """A record that is no strict JSON. `value` is what could be read of it, None if nothing."""
+
+    value: Any
+    raw: bytes
+
+    def text_of(self, name: str) -> str | None:
+        """Return the text of this member, also if the record could not be read as a whole."""
+        found = re.search(rb'"%b"\s*:\s*"([^"\\]{1,256})"' % re.escape(name.encode()), self.raw)
+        return None if found is None else found[1].decode("utf-8", "replace")
+
+
+def read_damaged(body: bytes, *list_names: str) -> Any:
+    """Return the answer; in the list of one of these names, damaged records are `Damaged`.
+
+    A bare list is read, too. Raises ValueError if there is no such list, or if what is around its
+    records is damaged.
+    """
+    # A byte that is not UTF-8 becomes half a surrogate pair, and the same byte again below.
+    text = body.decode("utf-8", "surrogateescape")
+    names = "|".join(map(re.escape, list_names))
+    opening = re.search(rf'"(?:{names})"\s*:\s*\[', text) or _BARE_LIST.match(text)
+    if opening is None:
+        raise ValueError(f"there is no list {names}")
+    records, end = _read_list(text, opening.end())
+    around = text[: opening.end()] + text[end:]
+    answer = json.loads(around, strict=False)
+    _list_in(answer, list_names).extend(records)
+    return answer
+
+
+def _read_list(text: str, position: int) -> tuple[list[Any], int]:
+    """Return the records from here on, and the place of the bracket that closes the list."""
+    reader = _Records()
+    start, depth = position, 0
+    for number, match in enumerate(_TO_BRACKET.finditer(text, position)):
+        bracket, place = match[1], match.start(1)
+        if not bracket or number == MAX_BRACKETS:
+            break
+        if bracket in "{[":
+            if not depth:
+                reader.add(text[start:place].strip(_BETWEEN))
+                start = place
+            depth += 1
+        elif depth:
+            depth -= 1
+            if not depth:
+                reader.add(text[start : place + 1])
+                start = place + 1
+        elif bracket == "]":
+            reader.add(text[start:place].strip(_BETWEEN))
+            return reader.records, place
+    raise ValueError("the list of records is not closed, or too long")
+
+
+class _Records:
+    """The records that were cut out of the list."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+        self._damaged = 0
+
+    def add(self, text: str) -> None:
+        """Read a record. Raises ValueError if too many are damaged."""
+        if not text:
+            return
+        raw = text.encode("utf-8", "surrogateescape")
+        try:
+            self.records.append(orjson.loads(raw))
+        except ValueError:
+            self._damaged += 1
+            if self._damaged > MAX_DAMAGED:
+                raise
+            self.records.append(Damaged(_read_loosely(text), raw))
+
+
+def _read_loosely(text: str) -> Any:
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _list_in(answer: Any, names: tuple[str, ...]) -> list[Any]:
+    """Return the list of these names, at the top or one level below, or the answer if it is one."""
+    if isinstance(answer, list):
+        return answer
+    places = [answer, *answer.values()] if isinstance(answer, dict) else []
+    for place in places:
+        for name in names if isinstance(place, dict) else ():
+            if isinstance(found := place.get(name), list):
+                return found
+    raise ValueError("the list is in another place")
