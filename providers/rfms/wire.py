@@ -115,7 +115,7 @@ def _open(page: Any) -> tuple[list[Any] | None, dict[str, Any]]:
     answer without a list says that nothing is new, if it says nothing else. Raises ProviderFault
     for any other answer.
     """
-    if isinstance(page, list):
+    if isinstance(page, list) and all(isinstance(status, dict | Damaged) for status in page):
         return page, {}
     if not isinstance(page, dict):
         raise malformed_answer(_NO_LIST)
