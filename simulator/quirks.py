@@ -75,7 +75,7 @@ def party_of(quirk: Quirk) -> str:
 
 
 def stated_instant(quirk: Quirk, instant: float, since_begin: float, by: float) -> float:
-    """Return the time that the vehicle states for a report at `instant`.
+    """Return the time that the vehicle states for a report at `instant`, repetitions apart.
 
     `since_begin` are the seconds since the quirk began (negative before that), `by` is its own
     number of seconds.
@@ -87,7 +87,5 @@ def stated_instant(quirk: Quirk, instant: float, since_begin: float, by: float) 
             return instant + by
         case Quirk.CLOCK_BEHIND | Quirk.CLOCK_SET_BACK | Quirk.FIRST_RECORD_OLD:
             return instant - by
-        case Quirk.REPEATS:
-            return instant - since_begin  # the instant at which the repetition began, for ever
         case _:
             return instant
