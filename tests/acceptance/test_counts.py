@@ -18,7 +18,7 @@ FRAME_FAULTS = (
 )
 RECORD_FAULTS = (
     "malformed_records=0.1,clock_ahead=0.1,position_without_time=0.1,refused_signal=0.1,"
-    "half_position=0.1,fill_values=0.1,loose_types=0.1,same_second=0.1"
+    "half_position=0.1,fill_values=0.1,loose_types=0.1,same_second=0.1,bad_bytes=0.1,legal_forms=0.3"
 )
 ENOUGH = 300
 
