@@ -88,6 +88,7 @@ class Collection:
         self._trace_id = trace_id
         self._origin = origin
         self._devices = view.devices_of(connection.provider_id)
+        self._spelling = view.spelling_of(connection.provider_id)
         self._unknown = UnknownDevices()
         self._answered: set[str] = set()
         self.collected = Collected()
@@ -149,7 +150,7 @@ class Collection:
                 await trio.sleep(self._backoff.next_delay(fault.retry_after))
             else:
                 self.collected.asked_at = None
-                return page
+                return self._spelling.of_page(page)
         raise AssertionError("the last attempt returns or raises")
 
     def _read(self, page: Page, received_at: datetime) -> tuple[CanonicalUpdate, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from actors.spelling import Spelling
 from domain.model import NO_OVERRIDE
 from domain.thresholds import resolve_thresholds
 from runtime.flag import Flag
@@ -31,6 +32,12 @@ class FleetView:
         self._devices: dict[str, dict[str, Device]] = {}
         for device in fleet.devices:
             self._devices.setdefault(device.provider_id, {})[device.external_id] = device
+        self._spellings = {
+            connection.provider_id: Spelling(
+                self.devices_of(connection.provider_id), is_vin=connection.ids_are_vins
+            )
+            for connection in fleet.connections
+        }
 
     def replace(self, fleet: Fleet) -> None:
         """Take a newer configuration and wake the tasks that wait for one.
@@ -82,3 +89,7 @@ class FleetView:
     def _stale_limit(self, connection: ProviderConnection, device: Device) -> float:
         plain = replace(device, override=NO_OVERRIDE)
         return resolve_thresholds(self.workspace, connection, plain).stale_after_seconds
+
+    def spelling_of(self, provider_id: str) -> Spelling:
+        """Return how to write the external ids that this connection sends."""
+        return self._spellings.get(provider_id) or Spelling((), is_vin=False)

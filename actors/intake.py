@@ -204,6 +204,9 @@ class FrameIntake:
         ours.
         """
         external_id = merged.external_id
+        if device is None:
+            external_id = self._view.spelling_of(self._provider_id).of(external_id)
+            device = self._view.devices_of(self._provider_id).get(external_id)
         name = self.scrubber.text(external_id) if device is None else external_id
         readings = scrub_readings(merged.readings, self.scrubber)
         received_at = self._clock.at(merged.received)

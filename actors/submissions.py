@@ -34,13 +34,14 @@ def make_update(
 ) -> CanonicalUpdate:
     """Return an update of one device. `connection` is (workspace_id, provider_id).
 
-    An unconfigured device has no device_id and keeps its external id for the ledger.
+    The external id of a configured device is written as it was configured. An unconfigured device
+    has no device_id and keeps its external id for the ledger, without spaces at its ends.
     """
     return CanonicalUpdate(
         connection[0],
         connection[1],
         None if device is None else device.device_id,
-        external_id,
+        external_id.strip() if device is None else device.external_id,
         None,
         readings,
         received_at,

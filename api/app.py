@@ -14,6 +14,7 @@ from quart_trio.wrappers import TrioRequest
 from api.auth import install_authorization
 from api.cycles import declare_cycles
 from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_device_import
+from api.device_swap import declare_device_swap
 from api.devices import declare_devices
 from api.docs_page import declare_documentation
 from api.events import declare_events
@@ -57,6 +58,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_providers,
     declare_devices,
     declare_device_import,
+    declare_device_swap,
     declare_snapshots,
     declare_health,
     declare_issues,

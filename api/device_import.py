@@ -54,11 +54,15 @@ class DeviceImport(RequestModel):
 
 
 class ImportAnswer(AnswerModel):
-    """The number of devices in the list, and how many of them were created and updated."""
+    """The number of devices in the list, and how many of them were created and updated.
+
+    `swapped` counts those of the updated ones that got another unit or vehicle.
+    """
 
     devices: int
     created: int
     updated: int
+    swapped: int
 
 
 def declare_device_import(operations: Operations, services: ApiServices) -> None:
@@ -79,6 +83,9 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
         are device_id, provider_id, external_id, vehicle_id, vehicle_name; optional are
         delayed_after_seconds, stale_after_seconds, grace_seconds, activated_at. An error's pointer
         into a CSV counts every row after the header, blank ones too: /devices/0 is the first.
+
+        A row that names another unit or vehicle of an active device is a swap that happens now, and
+        is counted as `swapped`. For one that happened before, use the device's own swap.
         """
         body, places = await _read_csv() if request.mimetype == "text/csv" else await _read_json()
         _refuse_repeated(body.devices, places)
@@ -87,10 +94,17 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
             workspace_id,
             [item.to_draft(item.device_id) for item in body.devices],
             pointers=[f"/devices/{place}" for place in places],
+            may_swap=True,
         )
         created = sum(1 for answer in stored if answer.created)
+        swapped = sum(1 for answer in stored if answer.swapped)
         return json_response(
-            ImportAnswer(devices=len(stored), created=created, updated=len(stored) - created)
+            ImportAnswer(
+                devices=len(stored),
+                created=created,
+                updated=len(stored) - created,
+                swapped=swapped,
+            )
         )
 
 

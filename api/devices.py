@@ -69,6 +69,9 @@ class DeviceAnswer(AnswerModel):
     activated_at: Instant
     retired_at: Instant | None
     overrides: Overrides
+    assignment: int = Field(
+        description="counts the device's assignments: each swap and each new activation begins one"
+    )
 
 
 class DeviceList(AnswerModel):
@@ -106,7 +109,7 @@ def _declare_list(operations: Operations, services: ApiServices) -> None:
         page, last = cut_page(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.device_id,))
         return json_response(
-            DeviceList(items=[_present(row) for row in page], next_cursor=following)
+            DeviceList(items=[present_device(row) for row in page], next_cursor=following)
         )
 
 
@@ -117,7 +120,7 @@ def _declare_get(operations: Operations, services: ApiServices) -> None:
         device = await services.registry.get_device(workspace_id, device_id)
         if device is None:
             raise no_such_device(device_id)
-        return json_response(_present(device))
+        return json_response(present_device(device))
 
 
 def _declare_put(operations: Operations, services: ApiServices) -> None:
@@ -134,8 +137,9 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
     async def put_device(workspace_id: str, device_id: str) -> Response:
         """Configure a device: 201 when it is new, 200 when it existed.
 
-        A retired device is activated again. To swap a vehicle's device, retire the old one and
-        configure the new one for the same vehicle.
+        A retired device is activated again, and begins a new assignment: its event history goes on,
+        but no value or time of before is shown as present. An active device keeps its unit and its
+        vehicle: 409 for another one, which `POST …/devices/{device_id}/swap` gives it.
         """
         body = await read_json(request, DeviceBody)
         (stored,) = await store_drafts(
@@ -144,7 +148,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         device = await services.registry.get_device(workspace_id, device_id)
         if device is None:
             raise no_such_device(device_id)
-        return json_response(_present(device), 201 if stored.created else 200)
+        return json_response(present_device(device), 201 if stored.created else 200)
 
 
 def _declare_retire(operations: Operations, services: ApiServices) -> None:
@@ -158,7 +162,7 @@ def _declare_retire(operations: Operations, services: ApiServices) -> None:
         if isinstance(device, NotFound):
             raise no_such_device(device_id)
         services.nudges.registry_changed()
-        return json_response(_present(device))
+        return json_response(present_device(device))
 
 
 def no_such_device(device_id: str) -> Problem:
@@ -166,15 +170,22 @@ def no_such_device(device_id: str) -> Problem:
 
 
 async def store_drafts(
-    services: ApiServices, workspace_id: str, drafts: Sequence[DeviceDraft], pointers: Sequence[str]
+    services: ApiServices,
+    workspace_id: str,
+    drafts: Sequence[DeviceDraft],
+    pointers: Sequence[str],
+    *,
+    may_swap: bool = False,
 ) -> list[Stored]:
     """Store all drafts or none. `pointers` has the place of each draft in the body.
+
+    `may_swap` says whether a draft may give an active device another unit or vehicle.
 
     Raises Problem: 422 when a draft begins in the future or names a connection that does not exist;
     otherwise 409 when a draft contradicts what is stored.
     """
     _refuse_future(services, drafts, pointers)
-    answers = await services.registry.put_devices(workspace_id, drafts)
+    answers = await services.registry.put_devices(workspace_id, drafts, may_swap=may_swap)
     if isinstance(answers, NotFound):
         raise no_such_workspace(workspace_id)
     faults = [
@@ -213,7 +224,7 @@ def _fault_of(answer: NotFound | Conflict, pointer: str) -> FaultyPart:
     return locate_conflict(answer, group="overrides", members=Overrides, within=pointer)
 
 
-def _present(device: Device) -> DeviceAnswer:
+def present_device(device: Device) -> DeviceAnswer:
     return DeviceAnswer(
         workspace_id=device.workspace_id,
         device_id=device.device_id,
@@ -225,4 +236,5 @@ def _present(device: Device) -> DeviceAnswer:
         activated_at=device.activated_at,
         retired_at=device.retired_at,
         overrides=Overrides.of(device.override),
+        assignment=device.assignment,
     )

@@ -1,5 +1,6 @@
 """Event history: the accepted updates of one device, newest first by `recorded_at`. Append-only."""
 
+from pydantic import Field
 from quart import Response, request
 
 from api.bodies import Instant, json_response, read_query
@@ -43,6 +44,13 @@ class EventAnswer(AnswerModel):
     provider_id: str
     trace_id: str
     collected_by: CollectorAnswer
+    assignment: int = Field(description="the assignment under which it was accepted")
+    vehicle_id: str | None = Field(description="the vehicle of that assignment")
+    external_id: str | None = Field(description="the unit of that assignment")
+    outside_assignment: bool = Field(
+        description="the assignment had ended when it was accepted: the swap was entered later, so "
+        "the readings are not of this unit and vehicle"
+    )
 
 
 class EventList(AnswerModel):
@@ -74,7 +82,7 @@ def declare_events(operations: Operations, services: ApiServices) -> None:
         page, last = cut_page(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.recorded_at, last.sequence))
         return json_response(
-            EventList(items=[_present(row) for row in page], next_cursor=following)
+            EventList(items=[present_event(row) for row in page], next_cursor=following)
         )
 
 
@@ -86,7 +94,7 @@ def _position_before(paging: Paging, token: str | None, kind: str) -> EventPosit
     return EventPosition(recorded_at, sequence)  # type: ignore[arg-type]  # signed
 
 
-def _present(row: EventRow) -> EventAnswer:
+def present_event(row: EventRow) -> EventAnswer:
     return EventAnswer(
         sequence=row.sequence,
         recorded_at=row.recorded_at,
@@ -100,4 +108,8 @@ def _present(row: EventRow) -> EventAnswer:
         collected_by=CollectorAnswer(
             shard_id=row.shard_id, epoch=row.epoch, resource=row.resource, token=row.token
         ),
+        assignment=row.assignment,
+        vehicle_id=row.vehicle_id,
+        external_id=row.external_id,
+        outside_assignment=row.is_outside,
     )

@@ -176,7 +176,7 @@ def _to_updates(
             connection.workspace_id,
             connection.provider_id,
             None,
-            sample.external_id,
+            sample.external_id.strip(),
             None,
             sample.readings,
             received_at,
@@ -214,7 +214,7 @@ def _to_invalid(
         InvalidItem(
             connection.workspace_id,
             connection.provider_id,
-            record.external_id,
+            record.external_id and record.external_id.strip(),
             Reason.MALFORMED,
             record.detail,
             record.sample,

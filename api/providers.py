@@ -191,7 +191,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         """
         body = await read_json(request, body_model)
         provider = _refuse_faults(body, services.providers, services.outbound)
-        connection = _to_domain(workspace_id, provider_id, body)
+        connection = _to_domain(workspace_id, provider_id, body, provider)
         refuse_credential(
             connection,
             await services.registry.get_provider(workspace_id, provider_id),
@@ -308,7 +308,9 @@ def _faults_found_by(provider: Provider, settings: dict[str, Any]) -> list[Fault
     return []
 
 
-def _to_domain(workspace_id: str, provider_id: str, body: ProviderBody) -> ProviderConnection:
+def _to_domain(
+    workspace_id: str, provider_id: str, body: ProviderBody, provider: Provider
+) -> ProviderConnection:
     return ProviderConnection(
         workspace_id=workspace_id,
         provider_id=provider_id,
@@ -320,6 +322,7 @@ def _to_domain(workspace_id: str, provider_id: str, body: ProviderBody) -> Provi
         active=body.active,
         expected_update_seconds=body.expected_update_seconds,
         override=body.overrides.to_domain(),
+        ids_are_vins=provider.ids_are_vins,
     )
 
 

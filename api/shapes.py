@@ -5,7 +5,7 @@ A body or an answer of one resource stands beside its handlers; this file has th
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from api.auth import ID_PATTERN
 from api.bodies import RequestModel
@@ -15,14 +15,28 @@ from domain.thresholds import OVERRIDABLE, is_in_order
 # No control characters: PostgreSQL refuses NUL, and a line break in a name breaks logs and CSV.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
+_TRIMMED = StringConstraints(strip_whitespace=True)
+
 Identifier = Annotated[
     str, Field(pattern=ID_PATTERN, description="1 to 64 letters, digits and . _ : -")
 ]
 ExternalId = Annotated[
-    str, Field(max_length=128, pattern=_PRINTABLE, description="the provider's own name for it")
+    str,
+    _TRIMMED,
+    Field(
+        max_length=128,
+        pattern=_PRINTABLE,
+        description="the provider's own name for it; spaces at its ends are removed",
+    ),
 ]
 VehicleId = Annotated[
-    str, Field(max_length=128, pattern=_PRINTABLE, description="as the customer knows it")
+    str,
+    _TRIMMED,
+    Field(
+        max_length=128,
+        pattern=_PRINTABLE,
+        description="as the customer knows it; spaces at its ends are removed",
+    ),
 ]
 Name = Annotated[str, Field(max_length=200, pattern=_PRINTABLE)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]

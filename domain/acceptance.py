@@ -13,16 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from domain.comparison import compare_readings
-from domain.model import Outcome, Reason, Result
+from domain.assignments import find_outside
+from domain.comparison import MAX_NAME, compare_readings
+from domain.identity import external_key
+from domain.model import Dropped, Outcome, Reason, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from domain.assignments import VehicleSpan
     from domain.comparison import Comparison
     from domain.held import Document
-    from domain.model import CanonicalUpdate, Dropped, Reading
+    from domain.model import CanonicalUpdate, Reading
 
 FUTURE_GUARD_SECONDS: Final = 300.0
 
@@ -67,7 +70,22 @@ class DeviceFold:
     last_outdated_at: datetime | None = None
     held_back_seconds: float | None = None
     answered_begun_at: datetime | None = None
+    ids_are_vins: bool = False
+    assignment: int = 1
+    entered_at: datetime | None = None  # of the assignment; None: from the beginning
+    other_spans: tuple[VehicleSpan, ...] = ()  # when the external id sat in another vehicle
     events: list[AcceptedEvent] = field(default_factory=list)
+
+    def has_external_id(self, external_id: str) -> bool:
+        """Return whether the external id is this device's, perhaps in another spelling."""
+        is_vin = self.ids_are_vins
+        return external_id == self.external_id or external_key(
+            external_id, is_vin=is_vin
+        ) == external_key(self.external_id, is_vin=is_vin)
+
+    def knew(self, instant: datetime) -> bool:
+        """Return whether the present assignment was entered by then."""
+        return self.entered_at is None or instant >= self.entered_at
 
 
 def judge(
@@ -82,6 +100,8 @@ def judge(
     - Refused whole (`identity_conflict`, `invalid`, `future_timestamp`): only the rejection facts
       move. If all of it is refused, or repeated, or "not available", it brings no news.
     - Stale: if everything in it was older, `last_outdated_at` moves.
+    - What came before the present assignment was entered moves no such fact, and neither does an
+      update of which everything is of another vehicle (`outside_assignment`).
     - Any other result leaves the fold unchanged.
 
     Of several updates with one receipt, the last decides whether the device is refused or outdated.
@@ -92,9 +112,16 @@ def judge(
     # one.
     if device is None or not device.active or update.workspace_id != device.workspace_id:
         return Result(Outcome.REJECTED, Reason.UNKNOWN_DEVICE)
+    outside: tuple[Reading, ...] = ()
+    if device.other_spans:
+        places = find_outside(update.readings, device.other_spans)
+        outside = tuple(update.readings[place] for place in places)
+        if outside and len(outside) == len(update.readings):
+            return _refuse_outside(device, outside)
+        update = _leave_out(update, places)
     if (
         update.provider_id != device.provider_id
-        or (update.external_id is not None and update.external_id != device.external_id)
+        or (update.external_id is not None and not device.has_external_id(update.external_id))
         or (update.device_id is not None and update.device_id != device.device_id)
         or (update.vehicle_id is not None and update.vehicle_id != device.vehicle_id)
     ):
@@ -104,9 +131,43 @@ def judge(
             Outcome.REJECTED, Reason.IDENTITY_CONFLICT, device.device_id, device.version, detail
         )
     compared = compare_readings(update, device.document, future_guard_seconds)
+    if outside:
+        compared.dropped.extend(map(_drop_outside, outside))
     if compared.advanced:
         return _accept(update, device, compared)
     return _pass_over(update, device, compared)
+
+
+def _refuse_outside(device: DeviceFold, outside: tuple[Reading, ...]) -> Result:
+    """Refuse an update of which everything is of another vehicle.
+
+    The fold stays as it is: to the device, this is an answer without news.
+    """
+    dropped = tuple(map(_drop_outside, outside))
+    return Result(
+        Outcome.REJECTED,
+        Reason.OUTSIDE_ASSIGNMENT,
+        device.device_id,
+        device.version,
+        _describe_dropped(dropped),
+        dropped,
+    )
+
+
+def _leave_out(update: CanonicalUpdate, places: frozenset[int]) -> CanonicalUpdate:
+    """Return the update without the readings at these places, and without their receipts."""
+    kept = [place for place in range(len(update.readings)) if place not in places]
+    receipts = update.receipts
+    return update._replace(
+        readings=tuple(update.readings[place] for place in kept),
+        receipts=None if receipts is None else tuple(receipts[place] for place in kept),
+    )
+
+
+def _drop_outside(reading: Reading) -> Dropped:
+    signal = ascii(reading.signal)[1:-1][:MAX_NAME]  # as domain/comparison.py names it
+    why = "observed while the unit sat in another vehicle"
+    return Dropped(signal, Reason.OUTSIDE_ASSIGNMENT, why)
 
 
 def _accept(update: CanonicalUpdate, device: DeviceFold, compared: Comparison) -> Result:
@@ -151,7 +212,8 @@ def _pass_over(update: CanonicalUpdate, device: DeviceFold, compared: Comparison
         _forget_trouble(update, device)
         is_outdated = compared.older and not compared.equal and not compared.conflicts
         last = device.last_outdated_at
-        if is_outdated and (last is None or update.received_at > last):
+        is_known = device.knew(update.received_at)
+        if is_outdated and is_known and (last is None or update.received_at > last):
             device.last_outdated_at = update.received_at
         return _result(outcome, None, device.device_id, device.version, compared)
     reason = _reason_for(compared.dropped)  # also without any reading
@@ -198,7 +260,8 @@ def _measure_hold(
 
 def _note_refusal(update: CanonicalUpdate, device: DeviceFold, reason: Reason) -> None:
     """Note that the update was refused whole: health tells `updates_rejected` from silence."""
-    if device.last_rejected_at is None or update.received_at >= device.last_rejected_at:
+    newest = device.last_rejected_at
+    if device.knew(update.received_at) and (newest is None or update.received_at >= newest):
         _forget_trouble(update, device)
         device.last_rejected_at = update.received_at
         device.last_rejection_reason = reason.value
@@ -246,7 +309,7 @@ def _describe_dropped(dropped: Sequence[Dropped]) -> str | None:
 def _describe_conflict(update: CanonicalUpdate, device: DeviceFold) -> str:
     claims = (
         ("provider_id", update.provider_id, device.provider_id),
-        ("external_id", update.external_id, device.external_id),
+        ("external_id", _other_external_id(update, device), None),
         ("device_id", update.device_id, device.device_id),
         ("vehicle_id", update.vehicle_id, device.vehicle_id),
     )
@@ -256,3 +319,9 @@ def _describe_conflict(update: CanonicalUpdate, device: DeviceFold) -> str:
         if claimed is not None and claimed != registered
     ]
     return f"disagrees with the registry: {', '.join(wrong)}"
+
+
+def _other_external_id(update: CanonicalUpdate, device: DeviceFold) -> str | None:
+    """Return the external id of the update if it is not the device's, in any spelling."""
+    external_id = update.external_id
+    return None if external_id is None or device.has_external_id(external_id) else external_id

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from domain.assignments import VehicleSpan
     from domain.resource import Resource
 
 Value = bool | int | float | str | tuple[float, float]  # a pair is a position
@@ -374,13 +375,15 @@ class ProviderConnection:
     active: bool = True
     expected_update_seconds: float | None = None
     override: PolicyOverride = NO_OVERRIDE
+    ids_are_vins: bool = False  # external ids are compared without regard to case
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """The telematics unit configured for one vehicle.
 
-    Active from activated_at until retired_at.
+    Active from activated_at until retired_at. `assignment` is the present one's number, or the
+    last one's. `other_spans` is when the external id sat in another vehicle.
     """
 
     workspace_id: str
@@ -392,3 +395,6 @@ class Device:
     activated_at: datetime
     retired_at: datetime | None = None
     override: PolicyOverride = NO_OVERRIDE
+    ids_are_vins: bool = False
+    assignment: int = 1
+    other_spans: tuple[VehicleSpan, ...] = ()

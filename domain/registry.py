@@ -1,19 +1,17 @@
-"""The rules of configuration: which commands are refused, and what a command changes.
+"""The rules of configuration: the answers to commands, and which commands are refused.
 
-The database's constraints are a second guard.
+The database's constraints are a second guard. The rules for devices are in `device_changes`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.model import Device, PolicyOverride
+from domain.model import PolicyOverride
 from domain.thresholds import check_override, check_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Sequence
     from datetime import datetime
 
     from domain.model import Policy, ProviderConnection, Workspace
@@ -23,9 +21,13 @@ MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 2, 3600
 
 
 class Stored(NamedTuple):
-    """A command was carried out; `created` tells a new thing from a changed one."""
+    """A command was carried out; `created` tells a new thing from a changed one.
+
+    `swapped` says that an active device got another unit or vehicle.
+    """
 
     created: bool
+    swapped: bool = False
 
 
 class NotFound(NamedTuple):
@@ -59,6 +61,26 @@ class DeviceDraft(NamedTuple):
     stale_after_seconds: float | None = None
     grace_seconds: float | None = None
     activated_at: datetime | None = None
+    effective_at: datetime | None = None  # of a swap
+
+    @property
+    def override(self) -> PolicyOverride:
+        return PolicyOverride(
+            self.delayed_after_seconds, self.stale_after_seconds, self.grace_seconds
+        )
+
+
+class Swap(NamedTuple):
+    """Another unit or vehicle for an active device. None leaves a part as it is.
+
+    `effective_at` is when the swap happened: now, if it is not given.
+    """
+
+    provider_id: str | None = None
+    external_id: str | None = None
+    vehicle_id: str | None = None
+    vehicle_name: str | None = None
+    effective_at: datetime | None = None
 
 
 def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | None:
@@ -66,7 +88,7 @@ def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | No
     if not MIN_INTERVAL_SECONDS <= poll_interval_seconds <= MAX_INTERVAL_SECONDS:
         limits = f"from {MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS} seconds"
         return Conflict(f"must be {limits}", "poll_interval_seconds")
-    return _refuse(check_policy(policy))
+    return refuse_faults(check_policy(policy))
 
 
 def keeps_ordinal(stored: Workspace, *, active: bool, poll_interval_seconds: int) -> bool:
@@ -84,100 +106,9 @@ def check_provider(connection: ProviderConnection) -> Conflict | None:
     expected = connection.expected_update_seconds
     if expected is not None and not expected > 0:
         return Conflict("must be above 0", "expected_update_seconds")
-    return _refuse(check_override(connection.override))
+    return refuse_faults(check_override(connection.override))
 
 
-def judge_drafts(
-    drafts: Sequence[DeviceDraft],
-    providers: AbstractSet[str],
-    stored: Mapping[str, Device],
-    holders: Mapping[tuple[str, str], str],
-) -> list[Answer]:
-    """Return one answer for each draft. Nothing may be stored unless every answer is `Stored`.
-
-    `holders` maps (provider_id, external_id) of each active device to its device_id. An external id
-    that another device of the same command gives up still counts as taken: the caller has to send
-    two commands.
-    """
-    answers: list[Answer] = []
-    seen_ids: set[str] = set()
-    seen_names: set[tuple[str, str]] = set()
-    for draft in drafts:
-        name = (draft.provider_id, draft.external_id)
-        answers.append(
-            _judge_draft(draft, providers, stored, holders.get(name), seen_ids, seen_names)
-        )
-        seen_ids.add(draft.device_id)
-        seen_names.add(name)
-    return answers
-
-
-def _judge_draft(
-    draft: DeviceDraft,
-    providers: AbstractSet[str],
-    stored: Mapping[str, Device],
-    holder: str | None,
-    seen_ids: AbstractSet[str],
-    seen_names: AbstractSet[tuple[str, str]],
-) -> Answer:
-    if draft.provider_id not in providers:
-        return NotFound(f"provider {draft.provider_id}")
-    if draft.device_id in seen_ids:
-        return Conflict(f"device {draft.device_id} is given twice", "device_id")
-    if (draft.provider_id, draft.external_id) in seen_names:
-        return Conflict(f"external id {draft.external_id} is given twice", "external_id")
-    if holder is not None and holder != draft.device_id:
-        return Conflict(
-            f"external id {draft.external_id} belongs to active device {holder}", "external_id"
-        )
-    return _refuse(check_override(_override_of(draft))) or Stored(
-        created=draft.device_id not in stored
-    )
-
-
-def apply_draft(
-    workspace_id: str, draft: DeviceDraft, stored: Device | None, now: datetime
-) -> Device:
-    """Return the device that the draft makes.
-
-    A new device, or one that was retired, is active from now unless the draft says when.
-    """
-    starts = now if stored is None or stored.retired_at is not None else stored.activated_at
-    return Device(
-        workspace_id=workspace_id,
-        device_id=draft.device_id,
-        provider_id=draft.provider_id,
-        external_id=draft.external_id,
-        vehicle_id=draft.vehicle_id,
-        vehicle_name=draft.vehicle_name,
-        activated_at=draft.activated_at or starts,
-        override=_override_of(draft),
-    )
-
-
-def list_changed_devices(
-    workspace_id: str, drafts: Sequence[DeviceDraft], stored: Mapping[str, Device], now: datetime
-) -> list[Device]:
-    """Return the devices that the drafts make, except those stored like that already."""
-    reached = [
-        apply_draft(workspace_id, draft, stored.get(draft.device_id), now) for draft in drafts
-    ]
-    return [device for device in reached if device != stored.get(device.device_id)]
-
-
-def retire(device: Device, now: datetime) -> Device:
-    """Return the device as retired now.
-
-    A device that is retired already keeps its first instant.
-    """
-    return device if device.retired_at is not None else replace(device, retired_at=now)
-
-
-def _override_of(draft: DeviceDraft) -> PolicyOverride:
-    return PolicyOverride(
-        draft.delayed_after_seconds, draft.stale_after_seconds, draft.grace_seconds
-    )
-
-
-def _refuse(faults: Sequence[ThresholdFault]) -> Conflict | None:
+def refuse_faults(faults: Sequence[ThresholdFault]) -> Conflict | None:
+    """Return the refusal for the first fault, or None if there is none."""
     return Conflict(faults[0].detail, faults[0].field) if faults else None

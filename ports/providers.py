@@ -158,6 +158,8 @@ class Provider(Protocol):
     transports: frozenset[Transport]
     destination_settings: frozenset[str] | None
     """The settings that choose the host or path the secret is sent to; None: all of them."""
+    ids_are_vins: bool
+    """Whether its external ids are VINs, which are compared without regard to case."""
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError (or pydantic.ValidationError) with the wrong setting and the remedy."""

@@ -38,6 +38,10 @@ class EventRow(NamedTuple):
     epoch: int
     resource: Resource | None
     token: int | None
+    assignment: int = 1
+    vehicle_id: str | None = None  # of the assignment, like external_id
+    external_id: str | None = None
+    is_outside: bool = False  # it was accepted after the end of its assignment
 
 
 class EventPosition(NamedTuple):

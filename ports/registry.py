@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from domain.assignments import DeviceAssignment
     from domain.model import Device, Policy, ProviderConnection, Workspace
-    from domain.registry import Conflict, DeviceDraft, NotFound, Stored
+    from domain.registry import Conflict, DeviceDraft, NotFound, Stored, Swap
+    from ports.reads import EventRow
     from runtime.scrubbing import Scrubber
+
+MAX_SWAP_EVENTS: Final = 10_000  # counting stops there
+MAX_LISTED_EVENTS: Final = 100
+
+
+class Swapped(NamedTuple):
+    """A device after a swap, and what was accepted under its former assignment after its end.
+
+    `event_count` is exact below MAX_SWAP_EVENTS. `events` has the newest MAX_LISTED_EVENTS.
+    `former` is None if the device has had one assignment only.
+    """
+
+    device: Device
+    assignment: DeviceAssignment
+    former: DeviceAssignment | None
+    event_count: int = 0
+    events: tuple[EventRow, ...] = ()
 
 
 class Registry(Protocol):
@@ -46,11 +65,20 @@ class Registry(Protocol):
         """`limit=None` means all."""
 
     async def put_devices(
-        self, workspace_id: str, drafts: Sequence[DeviceDraft]
+        self, workspace_id: str, drafts: Sequence[DeviceDraft], *, may_swap: bool = False
     ) -> list[Stored | NotFound | Conflict] | NotFound:
         """Store all drafts, or none if one is refused.
 
-        A retired device is activated anew.
+        A retired device is activated anew: that begins another assignment. An active device gets
+        another unit or vehicle only if the caller `may_swap`; otherwise its draft is a Conflict.
+        """
+
+    async def swap_device(
+        self, workspace_id: str, device_id: str, swap: Swap
+    ) -> Swapped | NotFound | Conflict:
+        """Give an active device another unit or vehicle under the same device_id.
+
+        May be sent again: a swap to what the device has already changes nothing.
         """
 
     async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound:

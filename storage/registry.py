@@ -18,19 +18,19 @@ from domain.registry import (
     Stored,
     check_provider,
     check_workspace,
-    judge_drafts,
     keeps_ordinal,
-    list_changed_devices,
 )
 from domain.schedule import cycle_id
 from storage.queries import bound, sql
+from storage.registry_devices import put_devices, rekey_devices, retire_device, swap_device
 from storage.rows import to_connection, to_device, to_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from domain.model import Device, Policy, ProviderConnection, Workspace
-    from domain.registry import DeviceDraft
+    from domain.registry import DeviceDraft, Swap
+    from ports.registry import Swapped
     from storage.gateway import Connection, Database
 
 
@@ -113,11 +113,16 @@ class PostgresRegistry:
             return refusal
         key = (connection.workspace_id, connection.provider_id)
 
-        async def work(database: Connection) -> Stored | NotFound:
+        async def work(database: Connection) -> Stored | NotFound | Conflict:
             if await database.fetchrow(sql("lock_workspace"), connection.workspace_id) is None:
                 return NotFound("workspace")
             row = await database.fetchrow(sql("get_provider"), *key)
             if row is None or to_connection(row) != connection:
+                is_vin = connection.ids_are_vins
+                if row is not None and row["ids_are_vins"] != is_vin:
+                    refusal = await rekey_devices(database, *key, ids_are_vins=is_vin)
+                    if refusal is not None:
+                        return refusal
                 await database.execute(*bound("put_provider", **_provider_values(connection)))
                 await database.execute(sql("make_connection_state"), *key)
                 await database.execute(sql("bump_config"), connection.workspace_id)
@@ -140,46 +145,28 @@ class PostgresRegistry:
     # --- Devices
 
     async def put_devices(
-        self, workspace_id: str, drafts: Sequence[DeviceDraft]
+        self, workspace_id: str, drafts: Sequence[DeviceDraft], *, may_swap: bool = False
     ) -> list[Stored | NotFound | Conflict] | NotFound:
         async def work(connection: Connection) -> list[Stored | NotFound | Conflict] | NotFound:
             if await connection.fetchrow(sql("lock_workspace"), workspace_id) is None:
                 return NotFound("workspace")
-            ids = [draft.device_id for draft in drafts]
-            names = (
-                [draft.provider_id for draft in drafts],
-                [draft.external_id for draft in drafts],
-            )
-            providers = await connection.fetch(sql("list_providers"), workspace_id, None, None)
-            rows = await connection.fetch(sql("find_devices"), workspace_id, ids)
-            holders = await connection.fetch(sql("find_external_holders"), workspace_id, *names)
-            stored = {row["device_id"]: to_device(row) for row in rows}
-            answers = judge_drafts(
-                drafts,
-                {row["provider_id"] for row in providers},
-                stored,
-                {(row["provider_id"], row["external_id"]): row["device_id"] for row in holders},
-            )
-            if all(isinstance(answer, Stored) for answer in answers):
-                now = await connection.fetchval(sql("read_clock"))
-                await _write_devices(
-                    connection,
-                    workspace_id,
-                    list_changed_devices(workspace_id, drafts, stored, now),
-                )
-            return answers
+            return await put_devices(connection, workspace_id, drafts, may_swap=may_swap)
+
+        return await self._database.run(work)
+
+    async def swap_device(
+        self, workspace_id: str, device_id: str, swap: Swap
+    ) -> Swapped | NotFound | Conflict:
+        async def work(connection: Connection) -> Swapped | NotFound | Conflict:
+            await connection.fetchrow(sql("lock_workspace"), workspace_id)
+            return await swap_device(connection, workspace_id, device_id, swap)
 
         return await self._database.run(work)
 
     async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound:
         async def work(connection: Connection) -> Device | NotFound:
             await connection.fetchrow(sql("lock_workspace"), workspace_id)
-            row = await connection.fetchrow(sql("retire_device"), workspace_id, device_id)
-            if row is not None:
-                await connection.execute(sql("bump_config"), workspace_id)
-            else:
-                row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)
-            return NotFound("device") if row is None else to_device(row)
+            return await retire_device(connection, workspace_id, device_id)
 
         return await self._database.run(work)
 
@@ -240,32 +227,6 @@ async def _take_ordinal(connection: Connection, poll_interval_seconds: int) -> i
     return ordinal
 
 
-async def _write_devices(
-    connection: Connection, workspace_id: str, devices: Sequence[Device]
-) -> None:
-    if not devices:
-        return
-    overrides = [device.override for device in devices]
-    ids = [device.device_id for device in devices]
-    call = bound(
-        "put_devices",
-        workspace_id=workspace_id,
-        device_id=ids,
-        provider_id=[device.provider_id for device in devices],
-        external_id=[device.external_id for device in devices],
-        vehicle_id=[device.vehicle_id for device in devices],
-        vehicle_name=[device.vehicle_name for device in devices],
-        activated_at=[device.activated_at for device in devices],
-        delayed_after_seconds=[override.delayed_after_seconds for override in overrides],
-        stale_after_seconds=[override.stale_after_seconds for override in overrides],
-        grace_seconds=[override.grace_seconds for override in overrides],
-    )
-    await connection.execute(*call)
-    await connection.execute(sql("make_device_states"), workspace_id, ids)
-    await connection.execute(sql("make_snapshots"), workspace_id, ids)
-    await connection.execute(sql("bump_config"), workspace_id)
-
-
 def _policy_values(policy: Policy) -> dict[str, float]:
     return {
         "freshness_target_seconds": policy.freshness_target_seconds,
@@ -286,6 +247,7 @@ def _provider_values(connection: ProviderConnection) -> dict[str, Any]:
         "settings": orjson.dumps(dict(connection.settings)).decode(),
         "active": connection.active,
         "expected_update_seconds": connection.expected_update_seconds,
+        "ids_are_vins": connection.ids_are_vins,
         "delayed_after_seconds": connection.override.delayed_after_seconds,
         "stale_after_seconds": connection.override.stale_after_seconds,
         "grace_seconds": connection.override.grace_seconds,

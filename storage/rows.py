@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from domain.assignments import DeviceAssignment, VehicleSpan
 from domain.health_facts import ConnectionRecord
 from domain.model import (
     CycleKey,
@@ -77,6 +79,7 @@ def to_connection(row: Row) -> ProviderConnection:
         active=row["active"],
         expected_update_seconds=row["expected_update_seconds"],
         override=to_override(row),
+        ids_are_vins=row["ids_are_vins"],
     )
 
 
@@ -91,7 +94,28 @@ def to_device(row: Row) -> Device:
         activated_at=row["activated_at"],
         retired_at=row["retired_at"],
         override=to_override(row),
+        ids_are_vins=row["ids_are_vins"],
+        assignment=row["assignment"],
+        other_spans=to_spans(row["other_spans"]),
     )
+
+
+def to_assignment(row: Row) -> DeviceAssignment:
+    return DeviceAssignment(**{field.name: row[field.name] for field in fields(DeviceAssignment)})
+
+
+def to_spans(text: str | None) -> tuple[VehicleSpan, ...]:
+    """Parse stored spans, such as [["2026-05-01T10:00:00Z", "2026-05-01T11:00:00Z"]]."""
+    if text is None:
+        return ()
+    parse = datetime.fromisoformat
+    return tuple(VehicleSpan(parse(start), parse(end)) for start, end in orjson.loads(text))
+
+
+def dump_spans(spans: tuple[VehicleSpan, ...]) -> str | None:
+    """Return the spans as they are stored; null if there are none, as for almost every device."""
+    pairs = list(map(tuple, spans))  # orjson does not know named tuples
+    return orjson.dumps(pairs, option=orjson.OPT_UTC_Z).decode() if pairs else None
 
 
 def to_snapshot(row: Row) -> SnapshotRow:
@@ -116,6 +140,10 @@ def to_event(row: Row) -> EventRow:
         row["epoch"],
         row["resource"],
         row["token"],
+        row["assignment"],
+        row["vehicle_id"],
+        row["external_id"],
+        row["is_outside"],
     )
 
 

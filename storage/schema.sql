@@ -53,6 +53,7 @@ CREATE TABLE providers (
                             CONSTRAINT providers_grace_check CHECK (grace_seconds > 0),
     created_at              timestamptz NOT NULL DEFAULT clock_timestamp(),
     active_changed_at       timestamptz, -- of the newest activation or deactivation; null: never
+    ids_are_vins            boolean NOT NULL DEFAULT false, -- as its type says
     PRIMARY KEY (workspace_id, provider_id)
 );
 
@@ -131,11 +132,14 @@ CREATE TABLE devices (
     grace_seconds         double precision CONSTRAINT devices_grace_check CHECK (grace_seconds > 0),
     created_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
     assignment            integer NOT NULL DEFAULT 1, -- the present or last one of assignments
+    ids_are_vins          boolean NOT NULL DEFAULT false,
+    external_key          text NOT NULL, -- by which ids are compared: domain/identity.py
+    other_spans           jsonb, -- [[from, until], …]: the id sat in another vehicle
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT devices_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 );
 -- One active device for each external id of a provider connection. Updates find their device by it.
-CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_id)
+CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_key)
     WHERE retired_at IS NULL;
 
 -- The spans in which a device was active for one vehicle with one unit (provider, external id).
@@ -147,6 +151,7 @@ CREATE TABLE assignments (
                  CONSTRAINT assignments_assignment_check CHECK (assignment > 0),
     provider_id  text NOT NULL,
     external_id  text NOT NULL,
+    external_key text NOT NULL,
     vehicle_id   text NOT NULL,
     vehicle_name text NOT NULL,
     effective_at timestamptz NOT NULL, -- from then on the unit sat in the vehicle, as stated
@@ -156,7 +161,8 @@ CREATE TABLE assignments (
     CONSTRAINT assignments_device_fkey
         FOREIGN KEY (workspace_id, device_id) REFERENCES devices
 );
-CREATE INDEX assignments_external_index ON assignments (workspace_id, provider_id, external_id);
+-- Every vehicle in which an external id ever sat.
+CREATE INDEX assignments_external_index ON assignments (workspace_id, provider_id, external_key);
 
 -- The narrow row that health filters and sorts by. Created with the device. No index covers a
 -- column that changes, and pages keep free room, so that a new row version stays on its page (HOT).
@@ -181,6 +187,9 @@ CREATE TABLE device_state (
     statement_detail        text,        -- the words of an error
     last_outdated_at        timestamptz, -- receipt of the newest data of which everything was older
     held_back_seconds       double precision, -- how long the newest accepted data was held back
+    -- Of the present assignment: a unit that waited for this row finds out that the device changed.
+    assignment              integer NOT NULL DEFAULT 1,
+    entered_at              timestamptz, -- null: the first one, for which everything counts
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT device_state_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);

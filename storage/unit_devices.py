@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from domain.acceptance import DeviceFold, judge
 from domain.model import Outcome, Reason, Result
 from storage.documents import dump_document, dump_readings, read_document
+from storage.rows import to_spans
 from storage.unit_ledger import Ledger
-from storage.unit_rows import LockedDevice, ResolvedDevice, StoredSnapshot
+from storage.unit_rows import LockedDevice, RereadDevice, ResolvedDevice
 from storage.unit_statements import NewestStatements, stored_statement
 from storage.unit_steps import Statement, columns
 
@@ -79,25 +80,34 @@ class DeviceBatch:
             key = (row.workspace_id, row.device_id)
             self._rows[key] = row
             self._folds[key] = _open_fold(row)
-            if row.version != row.snapshot_version:
+            is_same = row.assignment == row.registered_assignment
+            if row.version != row.snapshot_version or not is_same:
                 outdated.append(key)
         if outdated:
-            yield from self._renew_documents(outdated)
+            yield from self._renew(outdated)
 
-    def _renew_documents(self, outdated: Sequence[Key]) -> Steps:
-        """Read the snapshots of outdated rows again.
+    def _renew(self, outdated: Sequence[Key]) -> Steps:
+        """Read the snapshots of outdated rows again, and which unit and vehicle the devices have.
 
-        Another unit wrote those rows while this one waited for their locks (see lock_devices).
+        Another unit wrote those rows, or a command began another assignment, while this unit waited
+        for their locks (see lock_devices).
         """
-        rows = yield Statement("read_snapshots", columns(outdated))
-        for snapshot in map(StoredSnapshot._make, rows):
-            fold = self._folds[snapshot.workspace_id, snapshot.device_id]
-            if snapshot.version != fold.version:
+        rows = yield Statement("reread_devices", columns(outdated))
+        for device in map(RereadDevice._make, rows):
+            fold = self._folds[device.workspace_id, device.device_id]
+            found, expected = (
+                (device.version, device.registered_assignment),
+                (fold.version, fold.assignment),
+            )
+            if found != expected:
                 raise VersionMismatch(
-                    f"snapshot of {snapshot.device_id} is at {snapshot.version}, "
-                    f"its state at {fold.version}"
+                    f"snapshot and registry of {device.device_id} are at {found}, "
+                    f"its state at {expected}"
                 )
-            fold.document = read_document(snapshot.document)
+            fold.document = read_document(device.document)
+            fold.provider_id, fold.external_id = device.provider_id, device.external_id
+            fold.ids_are_vins, fold.vehicle_id = device.ids_are_vins, device.vehicle_id
+            fold.active, fold.other_spans = device.active, to_spans(device.other_spans)
 
     def judge(self, submission: Submission) -> tuple[Result, ...]:
         """Fold one submission's updates into their devices, and return the results in order."""
@@ -111,6 +121,14 @@ class DeviceBatch:
                     (update.workspace_id, update.provider_id, external_id)
                 )
             fold = folds.get((update.workspace_id, device_id)) if device_id else None
+            if (
+                fold is not None
+                and (
+                    update.external_id != fold.external_id or update.provider_id != fold.provider_id
+                )
+                and _is_outdated(submission, update)
+            ):
+                fold = None
             try:
                 result = judge(update, fold)
             except Exception as error:
@@ -179,6 +197,8 @@ class DeviceBatch:
             if fold is None or not fold.active or not item.refused_whole:
                 continue
             at = item.received_at or self._now
+            if not fold.knew(at):
+                continue
             if fold.last_rejected_at is None or at >= fold.last_rejected_at:
                 fold.last_rejected_at, fold.last_rejection_reason = at, item.reason.value
 
@@ -224,6 +244,19 @@ def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[Exter
     }
 
 
+def _is_outdated(submission: Submission, update: CanonicalUpdate) -> bool:
+    """Return whether our own collector named a device that has another unit by now.
+
+    It names both ids as they were configured when it looked. The unit is nobody's any more, as far
+    as we know, and the device must not be blamed for it.
+    """
+    return (
+        submission.ownership is not None
+        and update.device_id is not None
+        and update.external_id is not None
+    )
+
+
 def is_sendable(key: tuple[str, ...]) -> bool:
     """Return whether a statement can carry this key. If it cannot, no row has the key."""
     text = "".join(key)
@@ -249,6 +282,10 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
         row.last_rejection_reason,
         row.last_outdated_at,
         row.held_back_seconds,
+        ids_are_vins=row.ids_are_vins,
+        assignment=row.assignment,
+        entered_at=row.entered_at,
+        other_spans=to_spans(row.other_spans),
     )
 
 
@@ -303,6 +340,7 @@ def _append_events(accepted: Sequence[Accepted], session: SessionRef) -> Stateme
         trace_id=[update.trace_id for update in updates],
         resource=[owner and owner.resource for _, _, owner in accepted],
         token=[owner and owner.token for _, _, owner in accepted],
+        assignment=[fold.assignment for fold, _, _ in accepted],
         shard_id=session.shard_id,
         epoch=session.epoch,
     )

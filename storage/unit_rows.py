@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ResolvedDevice(NamedTuple):
-    """One row of resolve_external_ids."""
+    """One row of resolve_external_ids. The external id has the spelling that was asked for."""
 
     workspace_id: str
     provider_id: str
@@ -29,9 +29,14 @@ class LockedDevice(NamedTuple):
     device_id: str
     provider_id: str
     external_id: str
+    ids_are_vins: bool
     vehicle_id: str
     active: bool
     activated_at: datetime
+    registered_assignment: int
+    other_spans: str | None
+    assignment: int
+    entered_at: datetime | None
     version: int
     snapshot_version: int
     document: str | None
@@ -48,13 +53,20 @@ class LockedDevice(NamedTuple):
     statement_detail: str | None
 
 
-class StoredSnapshot(NamedTuple):
-    """One row of read_snapshots."""
+class RereadDevice(NamedTuple):
+    """One row of reread_devices."""
 
     workspace_id: str
     device_id: str
     version: int
     document: str
+    provider_id: str
+    external_id: str
+    ids_are_vins: bool
+    vehicle_id: str
+    active: bool
+    registered_assignment: int
+    other_spans: str | None
 
 
 class ConnectionRow(NamedTuple):

@@ -54,7 +54,8 @@ class NewestStatements:
         before the call of the stored statement.
         """
         found = self._newest.get((row.workspace_id, row.device_id))
-        if found is None or not row.active or found[0] < row.activated_at:
+        entered_at = row.entered_at or row.activated_at  # null: of the first assignment
+        if found is None or not row.active or found[0] < entered_at:
             return None
         stored_at = row.statement_begun_at
         return found[1] if stored_at is None or found[0] >= stored_at else None

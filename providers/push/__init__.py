@@ -19,6 +19,7 @@ class Push:
     provider_type: str = "push"
     transports: frozenset[Transport] = frozenset({"push"})
     destination_settings: frozenset[str] | None = frozenset()
+    ids_are_vins: bool = False
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError if there is a setting: there are none."""

@@ -26,6 +26,7 @@ class Rfms:
     provider_type: str = "rfms"
     transports: frozenset[Transport] = frozenset({"poll", "push"})
     destination_settings: frozenset[str] | None = frozenset({"statuses_path"})
+    ids_are_vins: bool = True
 
     def __init__(self, http: HttpPool) -> None:
         self._http = http

@@ -34,6 +34,7 @@ class ViriCiti:
     provider_type: str = "viriciti"
     transports: frozenset[Transport] = frozenset({"stream", "push"})
     destination_settings: frozenset[str] | None = frozenset()
+    ids_are_vins: bool = False
 
     def __init__(self, http: HttpPool) -> None:
         self._http = http

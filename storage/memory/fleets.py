@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from domain.device_changes import Registered, plan_changes, retire
 from domain.model import CycleKey, CycleTrigger, Workspace
-from domain.registry import Stored, keeps_ordinal, list_changed_devices, retire
+from domain.registry import Stored, keeps_ordinal
 from domain.schedule import cycle_id, lowest_free
 from ports.reads import CycleRow
-from storage.memory.tables import PollCycleRow
+from storage.memory.tables import DeviceState, PollCycleRow, Snapshot
 from storage.unit_rows import ConnectionRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from domain.assignments import DeviceAssignment
+    from domain.device_changes import DeviceChange, UnitKey
     from domain.model import Device, Policy, ProviderConnection
     from domain.registry import DeviceDraft
     from storage.memory.engine import Engine
@@ -80,16 +83,13 @@ class MemoryFleets:
 
     async def put_devices(self, workspace_id: str, drafts: Sequence[DeviceDraft]) -> list[Stored]:
         async with self._engine.writing() as tables:
-            stored = {
-                device_id: device
-                for (_, device_id), device in tables.devices.of(workspace_id).items()
-            }
-            changed = list_changed_devices(workspace_id, drafts, stored, self._engine.now())
-            for device in changed:
-                tables.put_device(device)
-            if changed:
+            known = _load_registered(tables, workspace_id)
+            changes = plan_changes(workspace_id, drafts, known, self._engine.now())
+            for change in changes:
+                _write_change(tables, change)
+            if changes:
                 self._bump_config(tables, workspace_id)
-            return [Stored(created=draft.device_id not in stored) for draft in drafts]
+            return [Stored(created=draft.device_id not in known.devices) for draft in drafts]
 
     async def retire_device(self, workspace_id: str, device_id: str) -> Device:
         async with self._engine.writing() as tables:
@@ -98,6 +98,7 @@ class MemoryFleets:
             retired = retire(stored, self._engine.now())
             if retired != stored:
                 tables.put_device(retired)
+                _end_assignment(tables, stored, retired.retired_at)
                 self._bump_config(tables, workspace_id)
             return retired
 
@@ -133,6 +134,46 @@ class MemoryFleets:
             (workspace_id,), replace(workspace, config_version=workspace.config_version + 1)
         )
         self._engine.notify(f"workspace:{workspace_id}")
+
+
+def _load_registered(tables: Tables, workspace_id: str) -> Registered:
+    devices = {
+        device_id: device for (_, device_id), device in tables.devices.of(workspace_id).items()
+    }
+    assignments: dict[UnitKey, list[DeviceAssignment]] = {}
+    for one in tables.assignments.of(workspace_id).values():
+        assignments.setdefault((one.provider_id, one.external_key), []).append(one)
+    providers = {
+        provider_id: connection.ids_are_vins
+        for (_, provider_id), connection in tables.providers.of(workspace_id).items()
+    }
+    # Holders and present assignments only matter where drafts are judged.
+    return Registered(providers, devices, {}, assignments, {})
+
+
+def _write_change(tables: Tables, change: DeviceChange) -> None:
+    """Store the device. An assignment that begins has no history, and its version goes on."""
+    device, begun = change.device, change.begun
+    key = (device.workspace_id, device.device_id)
+    stored = tables.devices.get(key)
+    if stored is not None and change.ends_at is not None:
+        _end_assignment(tables, stored, change.ends_at)
+    tables.put_device(device)
+    if begun is None:
+        return
+    tables.assignments.put((*key, begun.assignment), begun)
+    if begun.assignment > 1:
+        version = (tables.device_state.get(key) or DeviceState()).version
+        fresh = DeviceState(version, assignment=begun.assignment, entered_at=begun.entered_at)
+        tables.device_state.put(key, fresh)
+        tables.snapshots.put(key, Snapshot(version))
+
+
+def _end_assignment(tables: Tables, device: Device, ended_at: datetime | None) -> None:
+    key = (device.workspace_id, device.device_id, device.assignment)
+    present = tables.assignments.get(key)
+    assert present is not None, f"{device.device_id} was never put"  # noqa: S101 for tests only
+    tables.assignments.put(key, replace(present, ended_at=ended_at))
 
 
 def _requested_cycle(workspace_id: str, trace_id: str, now: datetime) -> CycleRow:

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from domain.identity import key_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
+    from domain.assignments import DeviceAssignment
     from domain.model import CycleKey, Device, ProviderConnection, SessionRef, Workspace
     from domain.resource import Resource
     from ports.reads import CycleRow, EventRow, RejectionRow
@@ -25,10 +28,7 @@ R = TypeVar("R")
 
 
 class DeviceState(NamedTuple):
-    """One row of device_state.
-
-    The fields have the order of the columns of lock_devices and write_device_states.
-    """
+    """One row of device_state. A unit never writes the last two fields."""
 
     version: int = 0
     last_update_received_at: datetime | None = None
@@ -42,6 +42,8 @@ class DeviceState(NamedTuple):
     statement_begun_at: datetime | None = None
     statement_at: datetime | None = None
     statement_detail: str | None = None
+    assignment: int = 1
+    entered_at: datetime | None = None
 
 
 class Snapshot(NamedTuple):
@@ -172,6 +174,7 @@ class Tables:
     connection_state: Table[tuple[str, str], ConnectionRow] = field(default_factory=Table)
     connection_events: Table[tuple[str, int], Edge] = field(default_factory=Table)
     devices: Table[tuple[str, str], Device] = field(default_factory=Table)
+    assignments: Table[tuple[str, str, int], DeviceAssignment] = field(default_factory=Table)
     device_state: Table[tuple[str, str], DeviceState] = field(default_factory=Table)
     snapshots: Table[tuple[str, str], Snapshot] = field(default_factory=Table)
     events: Table[tuple[str, str, int], EventRow] = field(default_factory=Table)
@@ -186,7 +189,7 @@ class Tables:
     )  # created_at of workspaces, which no reader is told
     holders: dict[tuple[str, str, str], str] = field(
         default_factory=dict
-    )  # active external ids -> device_id
+    )  # external keys of active devices -> device_id
     cycle_ids: dict[tuple[str, str], CycleKey] = field(default_factory=dict)
     partitions: set[date] = field(default_factory=set)
     # For identity columns. Like theirs, these numbers are never rolled back.
@@ -248,4 +251,4 @@ class UnitTables:
 
 
 def external_key(device: Device) -> tuple[str, str, str]:
-    return (device.workspace_id, device.provider_id, device.external_id)
+    return (device.workspace_id, device.provider_id, key_of(device))

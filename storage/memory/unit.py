@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from domain.identity import external_key
 from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
 from ports.reads import EventRow, RejectionRow
 from storage.documents import read_readings
 from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.tables import DeviceState, Edge, Quarantined, Snapshot
 from storage.queries import PARAMETERS
-from storage.unit_rows import ConnectionRow, LockedDevice, ResolvedDevice, StoredSnapshot
+from storage.rows import dump_spans
+from storage.unit_rows import ConnectionRow, LockedDevice, RereadDevice, ResolvedDevice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,10 +62,16 @@ class UnitStatements:
     # --- Devices
 
     def resolve_external_ids(self, *names: list[str]) -> Rows:
-        holders = self._tables.committed.holders
-        return [
-            ResolvedDevice(*name, holders[name]) for name in _triples(*names) if name in holders
-        ]
+        tables = self._tables.committed
+        rows = []
+        for name in _triples(*names):
+            workspace_id, provider_id, external_id = name
+            connection = tables.providers.get((workspace_id, provider_id))
+            is_vin = connection is not None and connection.ids_are_vins
+            key = (workspace_id, provider_id, external_key(external_id, is_vin=is_vin))
+            if holder := tables.holders.get(key):
+                rows.append(ResolvedDevice(*name, holder))
+        return rows
 
     def lock_devices(self, workspaces: list[str], devices: list[str], wanted: list[bool]) -> Rows:
         rows = []
@@ -82,9 +90,12 @@ class UnitStatements:
                     device_id,
                     device.provider_id,
                     device.external_id,
+                    device.ids_are_vins,
                     device.vehicle_id,
                     active=device.retired_at is None,
                     activated_at=device.activated_at,
+                    registered_assignment=device.assignment,
+                    other_spans=dump_spans(device.other_spans),
                     snapshot_version=snapshot.version,
                     document=snapshot.document if with_document else None,
                     **state._asdict(),
@@ -92,13 +103,27 @@ class UnitStatements:
             )
         return rows
 
-    def read_snapshots(self, workspaces: list[str], devices: list[str]) -> Rows:
-        keys = zip(workspaces, devices, strict=True)
-        return [
-            StoredSnapshot(*key, *snapshot)
-            for key in keys
-            if (snapshot := self._tables.snapshots.get(key))
-        ]
+    def reread_devices(self, workspaces: list[str], devices: list[str]) -> Rows:
+        rows = []
+        for key in zip(workspaces, devices, strict=True):
+            snapshot = self._tables.snapshots.get(key)
+            device = self._tables.committed.devices.get(key)
+            if snapshot is None or device is None:
+                continue
+            rows.append(
+                RereadDevice(
+                    *key,
+                    *snapshot,
+                    device.provider_id,
+                    device.external_id,
+                    device.ids_are_vins,
+                    device.vehicle_id,
+                    active=device.retired_at is None,
+                    registered_assignment=device.assignment,
+                    other_spans=dump_spans(device.other_spans),
+                )
+            )
+        return rows
 
     def write_device_states(self, **columns: list[Any]) -> Rows:
         written = 0
@@ -107,7 +132,7 @@ class UnitStatements:
             old_version = row.pop("old_version")
             stored = self._tables.device_state.get(key)
             if stored is not None and stored.version == old_version:
-                self._tables.device_state.put(key, DeviceState(**row))
+                self._tables.device_state.put(key, stored._replace(**row))
                 written += 1
         return [(written,)]
 

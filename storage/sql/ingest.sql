@@ -12,20 +12,23 @@ WHERE shard_id = $1 AND epoch = $2 AND state = 'live'
 RETURNING clock_timestamp(), set_config('lock_timeout', '500ms', true);
 
 -- name: resolve_external_ids
--- Runs only if an update or an invalid item names its device by the provider's id. The partial
--- unique index serves it.
-SELECT d.workspace_id, d.provider_id, d.external_id, d.device_id
+-- Runs only if an update or an invalid item names its device by the provider's id. Returns that
+-- spelling of the id. The partial unique index serves it. "C": of letters, only ASCII has a case
+-- that does not count.
+SELECT k.workspace_id, k.provider_id, k.external_id, d.device_id
 FROM unnest($1::text[], $2::text[], $3::text[]) AS k (workspace_id, provider_id, external_id)
-JOIN devices d USING (workspace_id, provider_id, external_id)
-WHERE d.retired_at IS NULL;
+JOIN devices d ON d.workspace_id = k.workspace_id AND d.provider_id = k.provider_id
+    AND d.external_key = ANY (ARRAY[k.external_id, upper(k.external_id COLLATE "C")])
+WHERE d.retired_at IS NULL AND (d.ids_are_vins OR d.external_key = k.external_id);
 
 -- name: lock_devices
 -- Lock every row of device_state that this unit may write, in one sweep in key order. After a wait
 -- for a lock, PostgreSQL returns the newest device_state row beside the snapshots row that it saw
--- at the start. The two versions then differ, and storage/unit_devices.py reads those snapshots
--- again.
-SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.vehicle_id,
-       d.retired_at IS NULL AS active, d.activated_at, s.version, n.version AS snapshot_version,
+-- at the start, and the devices row of then. The versions or the assignments then differ, and
+-- storage/unit_devices.py reads those rows again.
+SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.ids_are_vins, d.vehicle_id,
+       d.retired_at IS NULL AS active, d.activated_at, d.assignment AS registered_assignment,
+       d.other_spans, s.assignment, s.entered_at, s.version, n.version AS snapshot_version,
        CASE WHEN k.wanted THEN n.document END AS document,
        s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_rejected_at,
        s.last_rejection_reason, s.last_outdated_at, s.held_back_seconds, s.statement,
@@ -37,12 +40,16 @@ JOIN snapshots n USING (workspace_id, device_id)
 ORDER BY s.workspace_id, s.device_id
 FOR UPDATE OF s;
 
--- name: read_snapshots
+-- name: reread_devices
 -- A new statement sees what was committed while lock_devices waited. No other unit can change these
--- rows now, because this one holds the locks on device_state.
-SELECT n.workspace_id, n.device_id, n.version, n.document
+-- snapshots now, and no command can begin another assignment, because this one holds the locks on
+-- device_state.
+SELECT n.workspace_id, n.device_id, n.version, n.document, d.provider_id, d.external_id,
+       d.ids_are_vins, d.vehicle_id, d.retired_at IS NULL AS active,
+       d.assignment AS registered_assignment, d.other_spans
 FROM unnest($1::text[], $2::text[]) AS k (workspace_id, device_id)
-JOIN snapshots n USING (workspace_id, device_id);
+JOIN snapshots n USING (workspace_id, device_id)
+JOIN devices d USING (workspace_id, device_id);
 
 -- name: write_device_states
 -- One new row version for each device, whether it had accepted or rejected updates or a statement.
@@ -91,14 +98,14 @@ SELECT count(*) FROM written;
 -- clock_timestamp() is read here, after the locks were taken. So recorded_at grows with sequence
 -- within a device, across all shards, as long as the server's clock is not set back.
 INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings,
-                    provider_id, trace_id, shard_id, epoch, resource, token)
+                    provider_id, trace_id, shard_id, epoch, resource, token, assignment)
 SELECT workspace_id, device_id, sequence, clock_timestamp(), received_at, readings, provider_id,
-       trace_id, :shard_id, :epoch, resource, token
+       trace_id, :shard_id, :epoch, resource, token, assignment
 FROM unnest(:workspace_id::text[], :device_id::text[], :sequence::bigint[],
             :received_at::timestamptz[], :readings::jsonb[], :provider_id::text[],
-            :trace_id::text[], :resource::text[], :token::bigint[])
+            :trace_id::text[], :resource::text[], :token::bigint[], :assignment::integer[])
     AS i (workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource,
-          token);
+          token, assignment);
 
 -- name: lock_connections
 -- Rows are created with the provider, so a connection that was never configured returns no row.

@@ -21,7 +21,8 @@ SELECT stamp.changes, c.*,
        p.credential AS p_credential, p.settings AS p_settings, p.active AS p_active,
        p.expected_update_seconds AS p_expected_update_seconds,
        p.delayed_after_seconds AS p_delayed_after_seconds,
-       p.stale_after_seconds AS p_stale_after_seconds, p.grace_seconds AS p_grace_seconds
+       p.stale_after_seconds AS p_stale_after_seconds, p.grace_seconds AS p_grace_seconds,
+       p.ids_are_vins AS p_ids_are_vins
 FROM (
     SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
     FROM workspaces v WHERE $1::text[] IS NULL OR v.workspace_id = ANY ($1)
@@ -162,13 +163,29 @@ WHERE d.workspace_id = $1 AND d.device_id = $2;
 -- name: list_events
 -- By recorded_at, which orders the index and the partitions. Within a device it grows with sequence
 -- unless the server's clock was set back (a failover), so a page begins after both.
-SELECT sequence, recorded_at, received_at, readings, provider_id, trace_id, shard_id, epoch,
-       resource, token
-FROM events
-WHERE workspace_id = :workspace_id AND device_id = :device_id
+-- Unit and vehicle are those of the event's assignment. An event is outside if its assignment had
+-- ended when it was accepted: the swap was entered later.
+SELECT e.sequence, e.recorded_at, e.received_at, e.readings, e.provider_id, e.trace_id, e.shard_id,
+       e.epoch, e.resource, e.token, e.assignment, a.vehicle_id, a.external_id,
+       coalesce(e.recorded_at >= a.ended_at, false) AS is_outside
+FROM events e
+LEFT JOIN assignments a ON a.workspace_id = e.workspace_id AND a.device_id = e.device_id
+                       AND a.assignment = e.assignment
+WHERE e.workspace_id = :workspace_id AND e.device_id = :device_id
   AND (:before_recorded_at::timestamptz IS NULL
-       OR (recorded_at, sequence) < (:before_recorded_at, :before_sequence::bigint))
-ORDER BY recorded_at DESC, sequence DESC
+       OR (e.recorded_at, e.sequence) < (:before_recorded_at, :before_sequence::bigint))
+ORDER BY e.recorded_at DESC, e.sequence DESC
+LIMIT :limit;
+
+-- name: list_events_after_end
+-- Newest first: those that count_events_after_end counts.
+SELECT e.sequence, e.recorded_at, e.received_at, e.readings, e.provider_id, e.trace_id, e.shard_id,
+       e.epoch, e.resource, e.token, e.assignment, a.vehicle_id, a.external_id,
+       true AS is_outside
+FROM events e JOIN assignments a USING (workspace_id, device_id, assignment)
+WHERE e.workspace_id = :workspace_id AND e.device_id = :device_id AND e.assignment = :assignment
+  AND e.recorded_at >= :ended_at
+ORDER BY e.recorded_at DESC, e.sequence DESC
 LIMIT :limit;
 
 -- name: list_cycles

@@ -69,14 +69,15 @@ LIMIT $3;
 -- The whole row. The caller has compared it with the stored row.
 INSERT INTO providers AS p (workspace_id, provider_id, provider_type, transport, base_url,
                             credential, settings, active, expected_update_seconds,
-                            delayed_after_seconds, stale_after_seconds, grace_seconds)
+                            delayed_after_seconds, stale_after_seconds, grace_seconds,
+                            ids_are_vins)
 VALUES (:workspace_id, :provider_id, :provider_type, :transport, :base_url,
         :credential, :settings::jsonb, :active, :expected_update_seconds,
-        :delayed_after_seconds, :stale_after_seconds, :grace_seconds)
+        :delayed_after_seconds, :stale_after_seconds, :grace_seconds, :ids_are_vins)
 ON CONFLICT (workspace_id, provider_id) DO UPDATE
 SET provider_type = excluded.provider_type, transport = excluded.transport,
     base_url = excluded.base_url, credential = excluded.credential, settings = excluded.settings,
-    active = excluded.active,
+    active = excluded.active, ids_are_vins = excluded.ids_are_vins,
     active_changed_at = CASE WHEN p.active = excluded.active THEN p.active_changed_at
                              ELSE clock_timestamp() END,
     expected_update_seconds = excluded.expected_update_seconds,
@@ -103,39 +104,126 @@ LIMIT $3;
 SELECT * FROM devices WHERE workspace_id = $1 AND device_id = ANY ($2::text[]);
 
 -- name: find_external_holders
--- The active devices that hold an external id of a bulk command.
-SELECT d.provider_id, d.external_id, d.device_id
-FROM unnest($2::text[], $3::text[]) AS k (provider_id, external_id)
-JOIN devices d USING (provider_id, external_id)
+-- The active devices that hold an external key of a bulk command.
+SELECT d.provider_id, d.external_key, d.device_id
+FROM unnest($2::text[], $3::text[]) AS k (provider_id, external_key)
+JOIN devices d USING (provider_id, external_key)
 WHERE d.workspace_id = $1 AND d.retired_at IS NULL;
+
+-- name: find_assignments
+-- Every assignment of the units of a bulk command, whichever device had it.
+SELECT DISTINCT a.*
+FROM unnest($2::text[], $3::text[]) AS k (provider_id, external_key)
+JOIN assignments a USING (provider_id, external_key)
+WHERE a.workspace_id = $1;
+
+-- name: find_present_assignments
+-- The newest assignment of each device of a bulk command.
+SELECT a.*
+FROM devices d JOIN assignments a USING (workspace_id, device_id, assignment)
+WHERE d.workspace_id = $1 AND d.device_id = ANY ($2::text[]);
+
+-- name: list_assignments
+-- Of one connection, by any device.
+SELECT * FROM assignments WHERE workspace_id = $1 AND provider_id = $2;
+
+-- name: get_assignments
+-- Newest first: those of one device that have these numbers.
+SELECT workspace_id, device_id, assignment, provider_id, external_id, external_key, vehicle_id,
+       vehicle_name, effective_at, entered_at, ended_at
+FROM assignments
+WHERE workspace_id = $1 AND device_id = $2 AND assignment = ANY ($3::integer[])
+ORDER BY assignment DESC;
 
 -- name: put_devices
 -- Whole rows, decided in Python. A device that was retired becomes active again.
 INSERT INTO devices AS d (workspace_id, device_id, provider_id, external_id, vehicle_id,
                           vehicle_name, activated_at, delayed_after_seconds, stale_after_seconds,
-                          grace_seconds)
+                          grace_seconds, ids_are_vins, external_key, assignment, other_spans)
 SELECT :workspace_id, i.*
 FROM unnest(:device_id::text[], :provider_id::text[], :external_id::text[], :vehicle_id::text[],
             :vehicle_name::text[], :activated_at::timestamptz[], :delayed_after_seconds::float8[],
-            :stale_after_seconds::float8[], :grace_seconds::float8[]) AS i
+            :stale_after_seconds::float8[], :grace_seconds::float8[], :ids_are_vins::boolean[],
+            :external_key::text[], :assignment::integer[], :other_spans::jsonb[]) AS i
 ON CONFLICT (workspace_id, device_id) DO UPDATE
 SET provider_id = excluded.provider_id, external_id = excluded.external_id,
     vehicle_id = excluded.vehicle_id, vehicle_name = excluded.vehicle_name,
     activated_at = excluded.activated_at, retired_at = NULL,
     delayed_after_seconds = excluded.delayed_after_seconds,
-    stale_after_seconds = excluded.stale_after_seconds, grace_seconds = excluded.grace_seconds;
+    stale_after_seconds = excluded.stale_after_seconds, grace_seconds = excluded.grace_seconds,
+    ids_are_vins = excluded.ids_are_vins, external_key = excluded.external_key,
+    assignment = excluded.assignment, other_spans = excluded.other_spans;
+
+-- name: lock_device_states
+-- In key order, as a unit locks them, so that the two cannot deadlock. A unit that holds one of
+-- these rows commits first, and its events belong to the assignment that ends.
+SELECT 1 FROM device_state WHERE workspace_id = $1 AND device_id = ANY ($2::text[])
+ORDER BY device_id FOR UPDATE;
+
+-- name: end_assignments
+-- Only one that lasts: the first end is kept.
+UPDATE assignments a SET ended_at = i.ended_at
+FROM unnest($2::text[], $3::timestamptz[]) AS i (device_id, ended_at)
+WHERE a.workspace_id = $1 AND a.device_id = i.device_id AND a.ended_at IS NULL;
+
+-- name: begin_assignments
+-- After end_assignments, so that a device never has two that last.
+INSERT INTO assignments (workspace_id, device_id, assignment, provider_id, external_id, external_key,
+                         vehicle_id, vehicle_name, effective_at, entered_at)
+SELECT :workspace_id, i.*
+FROM unnest(:device_id::text[], :assignment::integer[], :provider_id::text[], :external_id::text[],
+            :external_key::text[], :vehicle_id::text[], :vehicle_name::text[],
+            :effective_at::timestamptz[], :entered_at::timestamptz[]) AS i;
+
+-- name: correct_assignments
+-- Spelling and name only: the unit and the vehicle of an assignment never change.
+UPDATE assignments a
+SET external_id = d.external_id, vehicle_name = d.vehicle_name
+FROM devices d
+WHERE a.workspace_id = $1 AND d.workspace_id = $1 AND d.device_id = ANY ($2::text[])
+  AND a.device_id = d.device_id AND a.assignment = d.assignment;
 
 -- name: make_device_states
--- Created with the device, so that the ingest unit only has to update it. A known device keeps its
--- version.
-INSERT INTO device_state (workspace_id, device_id) SELECT $1, unnest($2::text[])
-ON CONFLICT DO NOTHING;
+-- Created with the device, so that the ingest unit only has to update it. For a known device, a new
+-- assignment begins without history: its version goes on, and nothing else does.
+INSERT INTO device_state AS s (workspace_id, device_id, assignment, entered_at)
+SELECT $1, i.* FROM unnest($2::text[], $3::integer[], $4::timestamptz[]) AS i
+ON CONFLICT (workspace_id, device_id) DO UPDATE
+SET assignment = excluded.assignment, entered_at = excluded.entered_at,
+    last_update_received_at = NULL, last_observed_at = NULL, last_changed_at = NULL,
+    last_confirmed_at = NULL, last_rejected_at = NULL, last_rejection_reason = NULL,
+    statement = NULL, statement_begun_at = NULL, statement_at = NULL, statement_detail = NULL,
+    last_outdated_at = NULL, held_back_seconds = NULL;
 
 -- name: make_snapshots
--- Created with the device, so that the ingest unit only has to update it. A known device keeps its
--- snapshot.
+-- Created with the device, so that the ingest unit only has to update it. A new assignment of a
+-- known device begins without values: its version goes on.
 INSERT INTO snapshots (workspace_id, device_id) SELECT $1, unnest($2::text[])
-ON CONFLICT DO NOTHING;
+ON CONFLICT (workspace_id, device_id) DO UPDATE SET document = '{}';
+
+-- name: count_events_after_end
+-- Accepted under an assignment after its end, because the swap was entered later. A device may have
+-- any number of them, so the count stops at the limit.
+SELECT count(*) FROM (
+    SELECT FROM events e
+    WHERE e.workspace_id = :workspace_id AND e.device_id = :device_id
+      AND e.assignment = :assignment AND e.recorded_at >= :ended_at
+    LIMIT :limit
+) AS after_end;
+
+-- name: rekey_devices
+-- Of a connection whose type says otherwise than before whether external ids are VINs.
+UPDATE devices d SET ids_are_vins = :ids_are_vins, external_key = i.external_key
+FROM unnest(:device_id::text[], :external_key::text[]) AS i (device_id, external_key)
+WHERE d.workspace_id = :workspace_id AND d.device_id = i.device_id;
+
+-- name: rekey_assignments
+-- Of a connection whose type says otherwise than before whether external ids are VINs.
+UPDATE assignments a SET external_key = i.external_key
+FROM unnest(:device_id::text[], :assignment::integer[], :external_key::text[])
+    AS i (device_id, assignment, external_key)
+WHERE a.workspace_id = :workspace_id AND a.device_id = i.device_id
+  AND a.assignment = i.assignment;
 
 -- name: retire_device
 -- A device is never deleted: its history and its version stay. The first retired_at is kept.

@@ -156,6 +156,7 @@ class ScriptedProvider:
     provider_type = "scripted"
     transports: frozenset[Transport] = frozenset(("poll", "stream"))
     destination_settings: frozenset[str] | None = None
+    ids_are_vins: bool = False
 
     def __init__(self) -> None:
         self.pollers: dict[str, ScriptedPoller] = {}

@@ -29,6 +29,7 @@ class SpokenProvider:
     provider_type: str = "spoken"
     transports: frozenset[Transport] = frozenset({"poll", "stream", "push"})
     destination_settings: frozenset[str] | None = frozenset({"tongue"})
+    ids_are_vins: bool = False
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         SpokenSettings.model_validate(dict(settings))
@@ -65,3 +66,4 @@ class MurmuredProvider(SpokenProvider):
 
     provider_type: str = "murmured"
     destination_settings: frozenset[str] | None = None
+    ids_are_vins: bool = True

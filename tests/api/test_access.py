@@ -45,6 +45,7 @@ DEVICE = {
     "vehicle_id": "vehicle-bus-1",
     "vehicle_name": "Bus 1",
 }
+SWAP = {"external_id": "x-other"}
 PROVIDER = {
     "provider_type": "spoken",
     "transport": "poll",
@@ -68,6 +69,7 @@ CASES = (
     Case("get_device", "GET", "/workspaces/{w}/devices/bus-1", "read"),
     Case("put_device", "PUT", "/workspaces/{w}/devices/bus-1", "control", DEVICE),
     Case("retire_device", "DELETE", "/workspaces/{w}/devices/bus-1", "control"),
+    Case("swap_device", "POST", "/workspaces/{w}/devices/bus-1/swap", "control", SWAP),
     Case("import_devices", "POST", "/workspaces/{w}/devices/import", "control", {"devices": []}),
     Case("list_snapshots", "GET", "/workspaces/{w}/snapshots", "read"),
     Case("get_snapshot", "GET", "/workspaces/{w}/snapshots/bus-1", "read"),

@@ -48,7 +48,7 @@ async def test_ten_thousand_devices_go_in_one_request(harness: Harness) -> None:
     answer = await harness.ask("POST", PATH, json={"devices": items})
     assert (answer.status, answer.json) == (
         200,
-        {"devices": MAX_DEVICES, "created": MAX_DEVICES, "updated": 0},
+        {"devices": MAX_DEVICES, "created": MAX_DEVICES, "updated": 0, "swapped": 0},
     )
     assert await _count(harness) == MAX_DEVICES + 3
     one_more = await harness.ask("POST", PATH, json={"devices": [*items, _item(MAX_DEVICES)]})
@@ -56,11 +56,24 @@ async def test_ten_thousand_devices_go_in_one_request(harness: Harness) -> None:
 
 
 async def test_known_devices_are_changed_and_new_ones_made(harness: Harness) -> None:
-    known = _item(1, device_id="bus-1", external_id="x-bus-1", vehicle_name="Renamed")
+    vehicle = {"vehicle_id": "vehicle-bus-1", "vehicle_name": "Renamed"}
+    known = _item(1, device_id="bus-1", external_id="x-bus-1", **vehicle)
     answer = await harness.ask("POST", PATH, json={"devices": [known, _item(2)]})
-    assert answer.json == {"devices": 2, "created": 1, "updated": 1}
+    assert answer.json == {"devices": 2, "created": 1, "updated": 1, "swapped": 0}
     assert (await harness.get("/workspaces/north/devices/bus-1"))["vehicle_name"] == "Renamed"
     assert harness.nudged.times == 1
+
+
+async def test_a_row_with_another_unit_or_vehicle_is_a_swap(harness: Harness) -> None:
+    await harness.report("bus-1", soc_percent=50.0)
+    rows = "bus-1,live,x-new,vehicle-bus-1,Bus 1\nbus-2,live,x-bus-2,vehicle-9,Bus 9\n"
+    answer = await _import_csv(harness, f"{HEADER}\n{rows}")
+    assert answer.json == {"devices": 2, "created": 0, "updated": 2, "swapped": 2}
+    device = await harness.get("/workspaces/north/devices/bus-1")
+    assert (device["external_id"], device["assignment"]) == ("x-new", 2)
+    assert (await harness.get("/workspaces/north/snapshots/bus-1"))["values"] == {}
+    again = await _import_csv(harness, f"{HEADER}\n{rows}")
+    assert again.json == {"devices": 2, "created": 0, "updated": 2, "swapped": 0}
 
 
 async def test_one_bad_item_stores_none_and_each_error_has_its_place(harness: Harness) -> None:
@@ -115,7 +128,10 @@ async def test_a_csv_with_a_header_is_imported(harness: Harness) -> None:
         "Bus 8,d-8,live,vid-8,v-8,,\r\n"
     )
     answer = await _import_csv(harness, text)
-    assert (answer.status, answer.json) == (200, {"devices": 2, "created": 2, "updated": 0})
+    assert (answer.status, answer.json) == (
+        200,
+        {"devices": 2, "created": 2, "updated": 0, "swapped": 0},
+    )
     seven, eight = [await harness.get(f"/workspaces/north/devices/d-{number}") for number in (7, 8)]
     assert (seven["vehicle_name"], seven["overrides"]["grace_seconds"]) == ("Bus 7, north", 90.0)
     assert (seven["activated_at"], eight["overrides"]["grace_seconds"]) == (

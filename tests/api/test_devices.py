@@ -35,6 +35,7 @@ async def test_a_device_is_stored_as_given_and_active_from_now(harness: Harness)
                 "stale_after_seconds": None,
                 "grace_seconds": 60.0,
             },
+            "assignment": 1,
         },
     )
     assert await harness.get("/workspaces/north/devices/bus-7") == made.json
@@ -80,8 +81,22 @@ async def test_a_retired_device_is_activated_anew(harness: Harness) -> None:
     again = await harness.ask(
         "PUT", "/workspaces/north/devices/bus-2", json={**BODY, "external_id": "x-bus-2"}
     )
-    assert (again.status, again.json["retired_at"]) == (200, None)
+    assert (again.status, again.json["retired_at"], again.json["assignment"]) == (200, None, 2)
     assert instant(again.json["activated_at"]) == later(60)
+
+
+async def test_spaces_at_the_ends_of_ids_are_removed(harness: Harness) -> None:
+    body = {**BODY, "external_id": " X1 ", "vehicle_id": " fleet no. 7"}
+    made = await harness.ask("PUT", "/workspaces/north/devices/bus-7", json=body)
+    assert (made.json["external_id"], made.json["vehicle_id"]) == ("X1", "fleet no. 7")
+    refused = await harness.ask(
+        "PUT", "/workspaces/north/devices/bus-8", json={**BODY, "external_id": "X1"}
+    )
+    assert (refused.status, refused.pointers) == (409, ["/external_id"])
+    blank = await harness.ask(
+        "PUT", "/workspaces/north/devices/bus-8", json={**BODY, "external_id": "  "}
+    )
+    assert (blank.status, blank.pointers) == (422, ["/external_id"])
 
 
 async def test_an_external_id_belongs_to_one_active_device(harness: Harness) -> None:

@@ -85,6 +85,10 @@ async def test_events_are_read_newest_first_in_pages(harness: Harness) -> None:
         "provider_id": "live",
         "trace_id": events[2]["trace_id"],
         "collected_by": {"shard_id": "shard-1", "epoch": 1, "resource": None, "token": None},
+        "assignment": 1,
+        "vehicle_id": "vehicle-bus-1",
+        "external_id": "x-bus-1",
+        "outside_assignment": False,
     }
 
 

@@ -7,16 +7,7 @@ from dataclasses import replace
 import pytest
 
 from domain.model import Policy, PolicyOverride, ProviderConnection
-from domain.registry import (
-    Answer,
-    Conflict,
-    DeviceDraft,
-    NotFound,
-    Stored,
-    check_provider,
-    check_workspace,
-    judge_drafts,
-)
+from domain.registry import Conflict, check_provider, check_workspace
 
 STEADY = ProviderConnection(
     workspace_id="harbour",
@@ -26,7 +17,6 @@ STEADY = ProviderConnection(
     base_url="wss://steady.example",
     credential=None,
 )
-BUS = DeviceDraft("bus-1", "steady", "x-1", "B 1", "Bus 1")
 
 
 @pytest.mark.parametrize(
@@ -62,28 +52,3 @@ def test_both_limits_of_the_interval_are_allowed(seconds: int) -> None:
 )
 def test_a_connections_conflict_names_the_field(connection: ProviderConnection, field: str) -> None:
     assert check_provider(connection) == Conflict("must be above 0", field)
-
-
-@pytest.mark.parametrize(
-    ("draft", "answer"),
-    [
-        (BUS, Conflict("device bus-1 is given twice", "device_id")),
-        (
-            BUS._replace(device_id="bus-2"),
-            Conflict("external id x-1 is given twice", "external_id"),
-        ),
-        (
-            BUS._replace(device_id="bus-2", external_id="x-9"),
-            Conflict("external id x-9 belongs to active device bus-9", "external_id"),
-        ),
-        (
-            BUS._replace(device_id="bus-2", external_id="x-2", grace_seconds=0.0),
-            Conflict("must be above 0", "grace_seconds"),
-        ),
-        (BUS._replace(device_id="bus-2", provider_id="nobody"), NotFound("provider nobody")),
-        (BUS._replace(device_id="bus-2", external_id="x-2"), Stored(created=True)),
-    ],
-)
-def test_each_draft_is_judged_after_those_before_it(draft: DeviceDraft, answer: Answer) -> None:
-    holders = {("steady", "x-9"): "bus-9"}
-    assert judge_drafts([BUS, draft], {"steady"}, {}, holders) == [Stored(created=True), answer]

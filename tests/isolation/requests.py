@@ -43,7 +43,9 @@ BODIES: Final[Mapping[str, Any]] = {
         "base_url": "https://new.example",
         "credential": "env:LASTHEARD_SECRET_NEW",
     },
-    "put_device": _DEVICE,
+    # An active device keeps its unit and its vehicle.
+    "put_device": {**_DEVICE, "external_id": "x-{device_id}", "vehicle_id": "{workspace_id}"},
+    "swap_device": {"external_id": "x-swapped"},
     "run_cycle_now": {"when": "now"},
     "import_devices": {"devices": [{**_DEVICE, "device_id": "{device_id}"}]},
     "ingest": {

@@ -15,6 +15,7 @@ from typing import Any
 
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
 from domain.model import Submission
+from domain.registry import Swap
 from domain.resource import workspace_resource
 from ports.ingest import UnitPoisoned
 from ports.reads import HealthQuery, WorklistPosition
@@ -95,26 +96,50 @@ async def read_providers(harness: Harness) -> Any:
 
 @drives(
     *("lock_workspace", "list_providers", "find_devices", "find_external_holders", "put_devices"),
-    *("make_device_states", "make_snapshots", "bump_config"),
+    *("find_assignments", "find_present_assignments", "lock_device_states", "begin_assignments"),
+    *("correct_assignments", "make_device_states", "make_snapshots", "bump_config"),
 )
 async def put_devices(harness: Harness) -> Any:
     put = harness.stores.registry.put_devices
     refused = await put(OURS, [draft("bus-1", provider_id="only-theirs")])
     stored = await put(
-        OURS, [draft("bus-1", vehicle_name="changed"), draft("bus-8"), draft("bus-9")]
+        OURS,
+        [
+            draft("bus-1", vehicle_id=OURS, vehicle_name="changed"),
+            draft("bus-8"),
+            draft("bus-9", vehicle_id=OURS),
+        ],
     )
     return refused, stored
 
 
 @drives(
     "find_external_holders",
-    prepared=("UPDATE devices SET external_id = 'x-7' WHERE device_id = 'bus-8'",),
+    prepared=("UPDATE devices SET external_key = 'x-7' WHERE device_id = 'bus-8'",),
 )
 async def take_an_external_id_that_they_use(harness: Harness) -> Any:
     return await harness.stores.registry.put_devices(OURS, [draft("bus-7", external_id="x-7")])
 
 
-@drives("retire_device", "get_device", "lock_workspace", "bump_config")
+@drives(
+    *("get_device", "end_assignments", "begin_assignments", "make_device_states"),
+    *("make_snapshots", "get_assignments", "count_events_after_end", "list_events_after_end"),
+)
+async def swap_devices(harness: Harness) -> Any:
+    change, swap = Swap(external_id="x-1", effective_at=ago(8)), harness.stores.registry.swap_device
+    return [await swap(OURS, name, change) for name in ("bus-1", "bus-8")]
+
+
+@drives("rekey_devices", "rekey_assignments", "list_assignments", "list_devices")
+async def compare_ids_by_another_rule(harness: Harness) -> Any:
+    changed = [provider(OURS, name, ids_are_vins=True) for name in ("live", "only-theirs")]
+    stored = [await harness.stores.registry.put_provider(connection) for connection in changed]
+    return stored, await harness.commit(
+        Submission("http", "t", (update(OURS, 2, 20, device_id=None, external_id="X-BUS-1"),))
+    )
+
+
+@drives("retire_device", "end_assignments", "get_device", "lock_workspace", "bump_config")
 async def retire_devices(harness: Harness) -> Any:
     return [
         await harness.stores.registry.retire_device(OURS, name)
@@ -268,15 +293,19 @@ async def find_our_locked_rows(harness: Harness) -> Any:
 # --- By themselves --------------------------------------------------------------------------------
 
 # Statements whose row too many a store would not show: it takes the first, or the last of a key.
-# The unit asks for read_snapshots only after it waited for another's lock.
+# The unit asks for reread_devices only after it waited for another's lock.
 _PAIRS = ([OURS, OURS], ["bus-1", "bus-8"])
 _LINKS = ([OURS, OURS], ["live", "only-theirs"])
 _ROWS: dict[str, tuple[Any, ...]] = {
     "lock_devices": (*_PAIRS, [True, True]),
-    "read_snapshots": _PAIRS,
+    "reread_devices": _PAIRS,
     "resolve_external_ids": (*_LINKS, ["x-bus-1", "x-bus-8"]),
     "lock_connections": _LINKS,
     "get_snapshot": (OURS, "bus-1"),
+    "get_assignments": (OURS, "bus-1", [1, 2]),
+    "list_assignments": (OURS, "live"),
+    "find_assignments": (OURS, *_LINKS[1:], ["x-bus-1", "x-bus-8"]),
+    "find_present_assignments": (OURS, ["bus-1", "bus-8"]),
     "list_threshold_classes": ([OURS],),
     "find_access": ("nobodys-key", OURS),
 }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from domain.model import Submission
 
 
-# Of a unit that does everything, in order. read_snapshots is for rows that another unit wrote while
+# Of a unit that does everything, in order. reread_devices is for rows that another unit wrote while
 # this one waited: on the twin writers take turns, so there are none.
 STEPS = (
     *(
@@ -90,7 +90,7 @@ def test_the_twin_knows_every_statement_of_the_unit_and_no_other() -> None:
     steps = sources["ingest.sql"] - {"load_last_unit"}
     methods = {name for name in vars(UnitStatements) if not name.startswith("_")}
     assert methods - {"execute"} == steps | sources["locks.sql"]
-    assert steps == {*STEPS, "read_snapshots"}
+    assert steps == {*STEPS, "reread_devices"}
 
 
 async def test_rows_of_another_version_than_was_read_are_not_written(

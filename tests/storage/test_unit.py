@@ -27,8 +27,9 @@ from domain.resource import workspace_resource
 from ports.ingest import SessionFenced, UnitPoisoned
 from storage.unit import ingest_unit, quarantine_unit
 from storage.unit_devices import VersionMismatch
-from storage.unit_rows import ConnectionRow, LockedDevice
+from storage.unit_rows import ConnectionRow
 from tests.statements import named
+from tests.storage.device_rows import device_row, reread_row
 from tests.storage.fixtures import PROVIDER, WORKSPACE, said, submission
 from tests.storage.statement_columns import columns_taken
 
@@ -41,33 +42,6 @@ def update(device_id: str | None = "bus-1", soc: float = 50.0, **rest: Any) -> C
     readings = (Reading("soc_percent", soc, NOON),)
     return CanonicalUpdate(
         WORKSPACE, PROVIDER, device_id, None, None, readings, NOON, "trace-1"
-    )._replace(**rest)
-
-
-def device_row(device_id: str = "bus-1", **rest: Any) -> LockedDevice:
-    """Return the row of an active device that never reported, as lock_devices does."""
-    return LockedDevice(
-        workspace_id=WORKSPACE,
-        device_id=device_id,
-        provider_id=PROVIDER,
-        external_id=f"x-{device_id}",
-        vehicle_id=f"vehicle-{device_id}",
-        active=True,
-        activated_at=NOON,
-        version=0,
-        snapshot_version=0,
-        document="{}",
-        last_update_received_at=None,
-        last_observed_at=None,
-        last_changed_at=None,
-        last_rejected_at=None,
-        last_rejection_reason=None,
-        last_outdated_at=None,
-        held_back_seconds=None,
-        statement=None,
-        statement_begun_at=None,
-        statement_at=None,
-        statement_detail=None,
     )._replace(**rest)
 
 
@@ -157,7 +131,7 @@ def test_a_statement_gets_an_array_for_each_of_its_columns() -> None:
         name: len([column for column in columns if column not in of_the_session])
         for name, columns in taken.items()
     }
-    assert sent["append_events"] == 9
+    assert sent["append_events"] == 10
 
 
 def test_a_submission_of_nothing_costs_the_fence_alone() -> None:
@@ -258,7 +232,7 @@ def test_a_row_written_while_the_unit_waited_is_read_again() -> None:
     document = '{"soc_percent": [90.0, "2026-05-01T13:00:00Z"]}'
     dialogue = Dialogue(
         lock_devices=[device_row(version=4, snapshot_version=3)],
-        read_snapshots=[(WORKSPACE, "bus-1", 4, document)],
+        reread_devices=[reread_row(4, document)],
     )
     assert dialogue.run(submission(update())) == [["stale"]]
 
@@ -266,9 +240,9 @@ def test_a_row_written_while_the_unit_waited_is_read_again() -> None:
 def test_a_snapshot_whose_version_differs_from_its_state_aborts() -> None:
     dialogue = Dialogue(
         lock_devices=[device_row(version=4, snapshot_version=3)],
-        read_snapshots=[(WORKSPACE, "bus-1", 5, "{}")],
+        reread_devices=[reread_row(5, "{}")],
     )
-    with pytest.raises(VersionMismatch, match="snapshot of bus-1 is at 5, its state at 4"):
+    with pytest.raises(VersionMismatch, match=r"bus-1 are at \(5, 1\), its state at \(4, 1\)"):
         dialogue.run(submission(update()))
 
 

@@ -11,8 +11,8 @@ from storage.unit_rows import (
     ConnectionRow,
     LockedDevice,
     LockedRow,
+    RereadDevice,
     ResolvedDevice,
-    StoredSnapshot,
 )
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = {
     "resolve_external_ids": ResolvedDevice._fields,
     "lock_devices": LockedDevice._fields,
-    "read_snapshots": StoredSnapshot._fields,
+    "reread_devices": RereadDevice._fields,
     "lock_connections": ConnectionRow._fields,
     "find_locked_device_states": LockedRow._fields,
     "find_locked_snapshots": LockedRow._fields,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from domain.model import Policy, PolicyOverride
-from domain.registry import Conflict, NotFound, Stored
+from domain.registry import Conflict, NotFound, Stored, Swap
+from ports.registry import Swapped
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection
 
 if TYPE_CHECKING:
@@ -179,10 +180,10 @@ async def test_two_devices_of_one_command_cannot_share_an_external_id(world: Pos
     assert [type(answer) for answer in answers] == [Stored, Conflict]
 
 
-async def test_retiring_or_renaming_a_device_frees_its_external_id(world: PostgresWorld) -> None:
+async def test_retiring_or_swapping_a_device_frees_its_external_id(world: PostgresWorld) -> None:
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
     assert await put(world, world.draft("bus-8", external_id="x-bus-1")) == [NEW]
-    assert await put(world, world.draft("bus-2", external_id="x-other")) == [SAME]
+    assert await swap(world, "bus-2", external_id="x-other") is not None
     assert await put(world, world.draft("bus-9", external_id="x-bus-2")) == [NEW]
     (refusal,) = await put(world, world.draft("bus-1"))
     assert isinstance(refusal, Conflict)
@@ -192,7 +193,8 @@ async def test_a_taken_external_id_stays_if_its_former_device_returns(
     world: PostgresWorld,
 ) -> None:
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
-    assert await put(world, world.draft("bus-8", external_id="x-bus-1")) == [NEW]
+    heir = world.draft("bus-8", external_id="x-bus-1", vehicle_id="v-bus-1")
+    assert await put(world, heir) == [NEW]
     assert await put(world, world.draft("bus-1", external_id="x-other")) == [SAME]
     unnamed = world.update(
         "bus-1", world.ago(minutes=1), device_id=None, external_id="x-bus-1", soc_percent=50.0
@@ -262,3 +264,9 @@ async def test_a_run_of_an_unknown_workspace_is_not_found(world: PostgresWorld) 
 
 async def put(world: PostgresWorld, *drafts: Any) -> Any:
     return await world.stores.registry.put_devices(HARBOUR, drafts)
+
+
+async def swap(world: PostgresWorld, device_id: str, **changes: Any) -> Swapped:
+    swapped = await world.stores.registry.swap_device(HARBOUR, device_id, Swap(**changes))
+    assert isinstance(swapped, Swapped), swapped
+    return swapped

@@ -15,7 +15,7 @@ from domain.model import (
     InvalidItem,
     Reason,
 )
-from storage.unit_rows import ConnectionRow, LockedDevice, LockedRow, ResolvedDevice, StoredSnapshot
+from storage.unit_rows import ConnectionRow, LockedDevice, LockedRow, RereadDevice, ResolvedDevice
 from tests.statements import named
 from tests.storage.contract.cast import HARBOUR, submission
 
@@ -43,9 +43,14 @@ async def test_a_locked_device_has_its_facts_by_name(world: World) -> None:
         device_id="bus-1",
         provider_id="steady",
         external_id="x-bus-1",
+        ids_are_vins=False,
         vehicle_id="v-bus-1",
         active=True,
         activated_at=locked.activated_at,
+        registered_assignment=1,
+        other_spans=None,
+        assignment=1,
+        entered_at=None,
         version=1,
         snapshot_version=1,
         document=locked.document,
@@ -61,8 +66,11 @@ async def test_a_locked_device_has_its_facts_by_name(world: World) -> None:
         statement_at=answered,
         statement_detail=None,
     )
-    (snapshot,) = await world.inside.ask("read_snapshots", [HARBOUR], ["bus-1"])
-    assert StoredSnapshot._make(snapshot) == (HARBOUR, "bus-1", 1, locked.document)
+    (again,) = await world.inside.ask("reread_devices", [HARBOUR], ["bus-1"])
+    assert RereadDevice._make(again) == (
+        *(HARBOUR, "bus-1", 1, locked.document, "steady", "x-bus-1", False, "v-bus-1", True),
+        *(1, None),
+    )
 
 
 async def test_a_locked_connection_has_its_facts_by_name(world: World) -> None:
