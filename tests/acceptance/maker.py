@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.providers.servers import Asked, Reply, http_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tests.acceptance.harness import Harness
 
@@ -28,19 +28,24 @@ THRESHOLDS: Final = {
 
 
 class Maker:
-    """The maker's server. `records` is its answer."""
+    """The maker's server. `records` is its answer, unless `reply` gives another one."""
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.reply: Callable[[bytes, Asked], Reply] = _as_json
         self.url = ""
 
-    def answer(self, _: Asked) -> Reply:
+    def answer(self, asked: Asked) -> Reply:
         body = {
             "vehicleStatusResponse": {"vehicleStatuses": self.records},
             "moreDataAvailable": False,
             "requestServerDateTime": said(0),
         }
-        return Reply(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        return self.reply(json.dumps(body).encode(), asked)
+
+
+def _as_json(body: bytes, _: Asked) -> Reply:
+    return Reply(200, body, {"Content-Type": "application/json"})
 
 
 @asynccontextmanager
@@ -50,8 +55,8 @@ async def open_maker() -> AsyncIterator[Maker]:
         yield maker
 
 
-async def configure_maker(harness: Harness, maker: Maker) -> None:
-    """Configure one truck of the maker, polled every two seconds."""
+async def configure_maker(harness: Harness, maker: Maker, *vins: str) -> None:
+    """Configure trucks of the maker, polled every two seconds. Without names there is one."""
     secret = harness.folder / "maker.secret"
     secret.write_text("token")
     shard = harness.shard
@@ -64,7 +69,7 @@ async def configure_maker(harness: Harness, maker: Maker) -> None:
         base_url=maker.url,
         credential=f"file:{secret}",
     )
-    await shard.add_devices(WORKSPACE, "maker", [VIN])
+    await shard.add_devices(WORKSPACE, "maker", vins or [VIN])
     await shard.add_workspace(WORKSPACE, interval=2, thresholds=THRESHOLDS)
 
 
