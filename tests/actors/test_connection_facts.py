@@ -91,7 +91,7 @@ async def test_a_cycle_that_did_not_ask_says_so_until_a_call_ends(
     assert stored(harness).not_asked_at is None
 
 
-async def test_a_provider_that_asked_for_time_is_not_one_we_did_not_ask(
+async def test_a_provider_that_asked_for_time_is_not_called_unasked(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     nursery.start_soon(shard.ingest.run)

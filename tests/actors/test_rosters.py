@@ -62,7 +62,7 @@ def test_a_new_device_makes_a_roster_due_at_once() -> None:
     assert not due(rosters, 1, BUS)
 
 
-def test_a_device_that_was_not_asked_for_is_new_whenever_it_began() -> None:
+def test_a_device_that_was_not_asked_for_is_new() -> None:
     rosters = Rosters({}, DEFAULT_ROSTERS)
     rosters.note_answer(STEADY, at(0), [BUS])
     assert not due(rosters, 1, BUS)

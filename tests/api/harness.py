@@ -33,6 +33,7 @@ from domain.registry import DeviceDraft
 from domain.schedule import cycle_id, slot_of
 from lastheard.credentials import CredentialReader
 from ports.ownership import VitalSigns
+from providers.push import Push
 from runtime.outbound import Allowance
 from runtime.reply import Reply
 from tests.api.provider import MurmuredProvider, SpokenProvider
@@ -108,6 +109,7 @@ class Harness:
         providers: dict[str, Provider] = {
             "spoken": SpokenProvider(),
             "murmured": MurmuredProvider(),
+            "push": Push(),
         }
         plain: dict[str, Any] = {
             "outbound": Allowance.parse("127.0.0.1"),

@@ -164,3 +164,9 @@ async def test_the_last_slot_is_that_of_the_schedule(world: World) -> None:
 async def test_a_cycle_needs_its_workspace(world: World) -> None:
     with pytest.raises(DatabaseRefused):
         await world.start(slot()._replace(workspace_id="nowhere"))
+
+
+async def test_connections_with_a_silent_device_are_found(world: World) -> None:
+    find = world.stores.cycles.find_silent_connections
+    assert await find(HARBOUR, {"steady": 3600.0, "nobody": 3600.0}) == {"steady"}
+    assert await find(HARBOUR, {}) == frozenset()

@@ -1,0 +1,106 @@
+"""Push connections: no address, no credential, and a trace of who sends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from api.senders import FACT_EVERY_SECONDS, MAX_CONNECTIONS, Senders
+from domain.model import CanonicalUpdate, Submission
+from tests.conftest import fetch
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Populated
+    from tests.api.harness import Harness
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+PUSHED = "/workspaces/north/providers/pushed"
+
+
+def sent(*provider_ids: str) -> Submission:
+    updates = (
+        CanonicalUpdate("north", name, "bus-1", None, None, (), NOON, "t") for name in provider_ids
+    )
+    return Submission("http", "t", updates=tuple(updates))
+
+
+def told(senders: Senders, seconds: float, *provider_ids: str) -> list[str]:
+    facts = senders.facts_of(sent(*provider_ids), NOON + timedelta(seconds=seconds))
+    return [fact.provider_id for fact in facts]
+
+
+def test_a_connection_is_told_of_once_in_ten_seconds() -> None:
+    senders = Senders()
+    assert told(senders, 0, "pushed", "pushed", "other") == ["pushed", "other"]
+    assert told(senders, FACT_EVERY_SECONDS - 1, "pushed") == []
+    assert told(senders, FACT_EVERY_SECONDS, "pushed") == ["pushed"]
+
+
+def test_the_memory_of_senders_is_bounded() -> None:
+    senders = Senders()
+    told(senders, 0, "first")
+    told(senders, 0, *map(str, range(MAX_CONNECTIONS)))
+    assert told(senders, 1, "first") == ["first"]
+
+
+@pytest.mark.parametrize("provider_type", ["push", "spoken"])
+async def test_a_push_connection_needs_neither_address_nor_secret(
+    harness: Harness, provider_type: str
+) -> None:
+    body = {"provider_type": provider_type, "transport": "push"}
+    made = await harness.ask("PUT", PUSHED, json=body)
+    assert made.status == 201
+    assert (made.json["base_url"], made.json["credential"], made.json["transport"]) == (
+        "",
+        None,
+        "push",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"base_url": "https://maker.example"}, "/base_url"),
+        ({"credential": "env:LASTHEARD_SECRET_NORTH"}, "/credential"),
+        ({"settings": {"any": 1}}, "/settings"),
+        ({"transport": "poll", "base_url": "https://maker.example"}, "/transport"),
+        ({"provider_type": "spoken", "transport": "poll"}, "/base_url"),
+    ],
+)
+async def test_what_a_push_connection_cannot_have_is_refused(
+    harness: Harness, change: dict[str, Any], pointer: str
+) -> None:
+    body = {"provider_type": "push", "transport": "push", **change}
+    refused = await harness.ask("PUT", PUSHED, json=body)
+    assert (refused.status, refused.pointers) == (422, [pointer])
+
+
+async def test_what_a_client_sends_is_a_fact_of_its_connection(
+    harness: Harness, populated: Populated
+) -> None:
+    body = {"provider_type": "push", "transport": "push"}
+    await harness.ask("PUT", PUSHED, json=body)
+    device = {
+        "provider_id": "pushed",
+        "external_id": "x-1",
+        "vehicle_id": "v-pushed",
+        "vehicle_name": "Pushed",
+    }
+    assert (await harness.ask("PUT", "/workspaces/north/devices/p-1", json=device)).status == 201
+    reading = {"signal": "soc_percent", "value": 50, "observed_at": NOON.isoformat()}
+    update = {"workspace_id": "north", "provider_id": "pushed", "external_id": "x-1"}
+    answer = await harness.ask(
+        "POST", "/ingest", json={"updates": [{**update, "readings": [reading]}]}
+    )
+    assert answer.json["results"][0]["outcome"] == "accepted"
+    (row,) = await trio.to_thread.run_sync(
+        fetch,
+        populated.dsn,
+        "SELECT sender_at, data_at, data_device_id FROM connection_state "
+        "WHERE workspace_id = 'north' AND provider_id = 'pushed'",
+    )
+    assert row["sender_at"] == row["data_at"] == harness.clock.now()
+    assert row["data_device_id"] == "p-1"
