@@ -22,7 +22,12 @@ AT = datetime(2026, 11, 28, 10, 4, tzinfo=UTC)
 ISO = "2026-11-28T10:04:00Z"
 MOMENT = to_micros(AT)
 micros = st.integers(to_micros(datetime(1, 1, 1, tzinfo=UTC)), to_micros(AT))
-values = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text()
+values = (
+    st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 
 
 @given(
