@@ -69,14 +69,21 @@ WORDS: Mapping[str, frozenset[str]] = MappingProxyType(
 _ROUNDING = 1e-6  # a code that went through a float of another unit
 
 
-def is_code(signal: str, value: float, provider_type: str | None = None) -> bool:
-    """Return whether the number is a "not available" code of the signal.
+def is_code(signal: str, value: float) -> bool:
+    """Return whether the number is a "not available" code of the signal, for every provider."""
+    return _is_among(CODES.get(signal, ()), value)
 
-    Codes that only one provider type has are checked if `provider_type` names it.
+
+def with_common_code(provider_type: str, signal: str, value: float) -> float:
+    """Return the value, or the signal's code for every provider if it is one of this provider's.
+
+    For wire formats: acceptance does not know which provider type an update comes from.
     """
-    codes = CODES.get(signal, ())
-    if provider_type is not None:
-        codes += PROVIDER_CODES.get((provider_type, signal), ())
+    codes = PROVIDER_CODES.get((provider_type, signal))
+    return CODES[signal][0].lowest if codes and _is_among(codes, value) else value
+
+
+def _is_among(codes: tuple[Codes, ...], value: float) -> bool:
     return any(low - _ROUNDING <= value <= high + _ROUNDING for low, high in codes)
 
 

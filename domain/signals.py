@@ -277,16 +277,13 @@ PLAIN_VALUES: Mapping[str, tuple[tuple[type, ...], float, float]] = {
 def check_value(signal: str, value: Any) -> Value | InvalidValue:
     """Return the value as it may be stored, or why it is invalid. Never raises for any value.
 
-    None stands for a code that only the provider's own wire format knows: not available. The value
-    of `position` is a pair; the halves of a position are checked as numbers of their own.
+    The value of `position` is a pair; the halves of a position are checked as numbers of their own.
     """
     if signal == POSITION:
         return _check_position(value)
     entry = CATALOGUE.get(signal)
     if entry is None:
         return InvalidValue("unknown signal")
-    if value is None:
-        return NOT_AVAILABLE
     if entry.kind == "boolean":
         return value if isinstance(value, bool) else InvalidValue("not a boolean")
     if entry.kind == "text":
@@ -310,8 +307,6 @@ def is_plain_position(value: Any) -> bool:
 
 def _check_position(value: Any) -> Value | InvalidValue:
     """Check both halves of a position; if either is no value, there is no position."""
-    if value is None:
-        return NOT_AVAILABLE
     if not isinstance(value, tuple) or len(value) != 2:
         return InvalidValue("not a pair of latitude and longitude")
     latitude, longitude = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from domain.model import Reading
+from domain.not_available import with_common_code
 from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION
 from providers.loose_types import read_instant, read_number
 from runtime.instants import format_instant
@@ -156,7 +157,8 @@ class RecordReader:
         for field, (signal, divisor) in table.items():
             number = self._number(fields, field, (signal,))
             if number is not None:
-                self._add(signal, number if divisor == 1 else number / divisor, at)
+                value = number if divisor == 1 else number / divisor
+                self._add(signal, with_common_code("rfms", signal, value), at)
 
     def _number(
         self, fields: Mapping[str, Any], field: str, signals: tuple[str, ...]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from domain.acceptance import judge
 from domain.model import Dropped, Outcome, Reason
-from domain.not_available import CODES, is_code
+from domain.not_available import CODES, with_common_code
 from domain.signals import CATALOGUE, InvalidValue, check_value
 from tests.domain.fixtures import NOW, ago, fold, reading, update, values_of
 
@@ -33,12 +35,10 @@ from tests.domain.fixtures import NOW, ago, fold, reading, update, values_of
         ("heading_deg", 511.9921875),
         ("altitude_m", 5691.875),
         ("charging_status", "NOT_AVAILABLE"),
-        ("charging", None),
-        ("position", None),
     ],
 )
 def test_a_code_is_no_news(signal: str, code: float) -> None:
-    before = {signal: (50, ago(minutes=5))}
+    before: dict[str, Any] = {signal: (50, ago(minutes=5))}
     device = fold(document=before, version=1)
 
     result = judge(update(reading(signal, code)), device)
@@ -89,9 +89,10 @@ def test_a_code_beside_a_bad_value_is_a_refusal() -> None:
 
 
 def test_a_provider_may_have_codes_of_its_own() -> None:
-    assert is_code("altitude_m", 5532, "rfms")
-    assert not is_code("altitude_m", 5531.875, "rfms")
-    assert not is_code("altitude_m", 5532, "viriciti")
+    assert with_common_code("rfms", "altitude_m", 5532) == 5691.875
+    assert with_common_code("rfms", "altitude_m", 5531.875) == 5531.875
+    assert with_common_code("rfms", "speed_kmh", 5532) == 5532
+    assert with_common_code("viriciti", "altitude_m", 5532) == 5532
 
 
 def test_every_code_in_the_table_is_recognised() -> None:

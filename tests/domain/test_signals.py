@@ -40,6 +40,7 @@ def test_a_value_within_its_limits_is_taken_as_it_is(signal: str, value: Any) ->
         ("soc_percent", -0.1, "below 0 %"),
         ("soc_percent", True, "not a number"),
         ("soc_percent", "88", "not a number"),
+        ("soc_percent", None, "not a number"),
         ("soc_percent", math.nan, "not a finite number"),
         ("soc_percent", math.inf, "not a finite number"),
         ("soc_percent", 10**400, "above 100 %"),

@@ -2,8 +2,8 @@
 
 A document keeps more times for each value now. As jsonb that costs PostgreSQL four times as much
 for each update as text does, and is moved out of line. The table is rewritten under an exclusive
-lock: one row for each device, about a second for 100,000 of them. Documents keep their content; the
-code reads their old form too, and the next update of each device writes the new one.
+lock: one row for each device, 4 s for 100,000 of them on a busy machine. Documents keep their
+content; the code reads their old form too, and the next update of each device writes the new one.
 
 Frozen. storage/schema.sql says what each table and column is for.
 """
