@@ -1,8 +1,8 @@
 """The worklist (FR-007): devices that stopped reporting or never did, with vehicle and reason.
 
 `/issues` lists those of one workspace, `/worklist` those of all workspaces that the key sees. Both
-have the same items in the same order, silent longest first. When there is nothing to do, the items
-are an empty list.
+have the same items in the same order: by our receipt or by the vehicle's own time, whichever says
+that it has been away longer. When there is nothing to do, the items are an empty list.
 """
 
 import hashlib
@@ -32,6 +32,7 @@ from api.verdicts import (
     page_query,
     verdict_fields,
 )
+from domain.health_facts import age_seconds
 from domain.health_state import State
 from ports.reads import HealthQuery
 
@@ -53,6 +54,9 @@ _COLUMNS = (
     "configured_at",
     "grace_exceeded_at",
     "evaluated_at",
+    "party",
+    "away_for_seconds",
+    "last_observed_at",
 )
 
 
@@ -66,7 +70,8 @@ class IssueState(StrEnum):
 class IssueAnswer(VerdictAnswer):
     """A device to ask about.
 
-    `silent_for_seconds` counts from its last update or else from configured_at.
+    `silent_for_seconds` counts from our receipt of its last update, or else from configured_at.
+    `away_for_seconds` counts by the vehicle's own time. The list is sorted by the longer of both.
     """
 
     workspace_name: str
@@ -76,7 +81,7 @@ class IssueAnswer(VerdictAnswer):
 
 
 class IssueReport(AnswerModel):
-    """Silent longest first. `counts` cover all active devices of the workspace."""
+    """Away longest first. `counts` cover all active devices of the workspace."""
 
     workspace_id: str
     evaluated_at: Instant
@@ -87,7 +92,7 @@ class IssueReport(AnswerModel):
 
 
 class Worklist(AnswerModel):
-    """Silent longest first. `counts` cover all active devices of the workspaces asked about."""
+    """Away longest first. `counts` cover all active devices of the workspaces asked about."""
 
     evaluated_at: Instant
     counts: dict[State, int]
@@ -133,13 +138,13 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         tag="issues",
     )
     async def list_issues(workspace_id: str) -> Response:
-        """List a workspace's stale and configured-no-data devices, silent longest first.
+        """List a workspace's stale and configured-no-data devices, away longest first.
 
         JSON or CSV.
         """
         query = read_query(request, IssueQuery)
         only = frozenset({workspace_id})
-        kind = f"issues {workspace_id} {sorted(query.states)}"
+        kind = f"issues away {workspace_id} {sorted(query.states)}"
         wanted = _issue_query(query, paging, kind)
         if _wants_csv(query):
             rows, last = await _load_rows(services, only, wanted)
@@ -173,7 +178,7 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         tag="issues",
     )
     async def list_worklist() -> Response:
-        """List the issues of all workspaces that the key sees, silent longest first.
+        """List the issues of all workspaces that the key sees, away longest first.
 
         JSON or CSV.
         """
@@ -216,7 +221,7 @@ def _workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
 def _worklist_kind(query: WorklistQuery) -> str:
     """Hashed, because a hundred workspace ids would not fit into a cursor."""
     filters = f"{sorted(query.workspace_id)} {sorted(query.states)}"
-    return f"worklist {hashlib.sha256(filters.encode()).hexdigest()[:32]}"
+    return f"worklist away {hashlib.sha256(filters.encode()).hexdigest()[:32]}"
 
 
 def _wants_csv(query: IssueQuery) -> bool:
@@ -268,7 +273,7 @@ def _present(judged: JudgedDevice, page: JudgedPage) -> IssueAnswer:
         workspace_name=judged.facts.workspace.name,
         configured_at=judged.facts.device.activated_at,
         grace_exceeded_at=judged.verdict.grace_exceeded_at,
-        silent_for_seconds=max(0.0, (page.evaluated_at - judged.position.since).total_seconds()),
+        silent_for_seconds=age_seconds(judged.facts.silent_since, page.evaluated_at),
     )
 
 

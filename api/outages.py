@@ -1,8 +1,8 @@
 """A failure of a whole workspace, reported once instead of once for each device.
 
 Owns the rule: it is an outage when no device of the workspace is healthy and every device is silent
-for a reason on our side or the provider's. One device that reports, or that is silent for a reason
-of its own, contradicts an outage.
+for a reason of its connection: on our side, in the account, or on the provider's side. One device
+that reports, or that is silent for a reason of its own, contradicts an outage.
 """
 
 from collections import Counter
@@ -16,20 +16,10 @@ from api.bodies import Instant
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.verdicts import JudgedDevice, JudgedPage, load_judged
-from domain.health_reason import HealthReason
+from domain.health_reason import CONNECTION_REASONS, HealthReason, Party
 from domain.health_state import State
 from ports.reads import HealthQuery
 
-NOT_THE_DEVICES_FAULT = frozenset(
-    {
-        HealthReason.COLLECTOR_LATE,
-        HealthReason.INGEST_BACKLOG,
-        HealthReason.CREDENTIALS_REJECTED,
-        HealthReason.QUOTA_EXHAUSTED,
-        HealthReason.STREAM_DISCONNECTED,
-        HealthReason.PROVIDER_OUTAGE,
-    }
-)
 OUTAGE_DESCRIPTION = (
     "set on the first page when no device is healthy, and collector or provider is the reason"
 )
@@ -43,6 +33,7 @@ class WorkspaceOutage(AnswerModel):
     """
 
     reason: HealthReason
+    party: Party
     reasons: dict[str, int]
     affected_devices: int
     provider_ids: list[str]
@@ -88,7 +79,7 @@ async def _survey(
 
 
 def _all_excused(items: Iterable[JudgedDevice]) -> bool:
-    return all(item.verdict.reason in NOT_THE_DEVICES_FAULT for item in items)
+    return all(item.verdict.reason in CONNECTION_REASONS for item in items)
 
 
 def _describe(items: Sequence[JudgedDevice]) -> WorkspaceOutage:
@@ -102,6 +93,7 @@ def _describe(items: Sequence[JudgedDevice]) -> WorkspaceOutage:
     ]
     return WorkspaceOutage(
         reason=reason,
+        party=example.verdict.party,
         reasons={str(name): count for name, count in reasons.most_common()},
         affected_devices=len(items),
         provider_ids=sorted({item.facts.device.provider_id for item in items}),

@@ -6,7 +6,7 @@ as the verdict.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, cast
+from typing import cast
 
 from pydantic import Field
 from quart import Response, request
@@ -20,7 +20,7 @@ from api.operations import Operations
 from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from domain.health import SignalAge, age_signals
+from domain.health_signals import Mark, SignalAge, age_signals
 from domain.held import to_instant
 from domain.model import ProviderConnection, Workspace
 from domain.signals import CATALOGUE
@@ -35,7 +35,8 @@ _TAG = "snapshots"
 class SignalAnswer(AnswerModel):
     """One value. `old`: it may no longer be true, whatever the device's own state.
 
-    `ended`: it is sent only while another signal says so, and that is over.
+    `ended`: it is no present value. It was sent only while another signal said so, and that is
+    over.
     """
 
     value: bool | int | float | str
@@ -49,7 +50,7 @@ class SignalAnswer(AnswerModel):
         description="when an observation last brought another value; null if that is not known"
     )
     age_seconds: float = Field(description="from the earlier of observed_at and received_at")
-    mark: Literal["current", "old", "ended"]
+    mark: Mark
 
 
 class SnapshotAnswer(AnswerModel):
@@ -156,5 +157,5 @@ def _present_signal(age: SignalAge) -> SignalAnswer:
         reception_at=None if held.reception is None else to_instant(held.reception),
         changed_at=None if held.changed is None else to_instant(held.changed),
         age_seconds=age.age_seconds,
-        mark=cast('Literal["current", "old", "ended"]', age.mark),
+        mark=age.mark,
     )

@@ -16,8 +16,9 @@ from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.health import Verdict, judge_health
+from domain.health_evidence import find_answered_at
 from domain.health_facts import HealthFacts
-from domain.health_reason import HealthReason
+from domain.health_reason import HealthReason, Party
 from domain.health_state import State
 from domain.thresholds import Thresholds
 from ports.reads import HealthPage, HealthQuery, WorklistPosition
@@ -32,6 +33,9 @@ class ThresholdsAnswer(AnswerModel):
     grace_seconds: float
     expected_update_seconds: float | None
     source: str
+    period_seconds: float = Field(
+        description="how often news can come: the expected period, and the interval of polls"
+    )
 
 
 class VerdictAnswer(AnswerModel):
@@ -45,10 +49,18 @@ class VerdictAnswer(AnswerModel):
     external_id: str
     state: State
     reason: HealthReason
+    party: Party = Field(description="whose fault the reason is; none for a device that reports")
     freshness_age_seconds: float | None = Field(
         description="since last_update_received_at; null if no update was ever received"
     )
     last_update_received_at: Instant | None
+    away_for_seconds: float | None = Field(
+        description="since the vehicle's own time of its newest data, or since our receipt of it "
+        "if that was earlier; null if no update was ever received"
+    )
+    last_observed_at: Instant | None = Field(
+        description="the vehicle's own time of its newest data"
+    )
     last_confirmed_at: Instant | None = Field(
         description="when the provider last answered about the device, with or without new data"
     )
@@ -68,10 +80,9 @@ class JudgedDevice(NamedTuple):
 
     @property
     def position(self) -> WorklistPosition:
-        """The device's place in the worklist: by its last update, else by its activation."""
+        """The device's place in the worklist: away longest first."""
         device = self.facts.device
-        since = self.facts.last_update_received_at or device.activated_at
-        return WorklistPosition(since, device.workspace_id, device.device_id)
+        return WorklistPosition(self.facts.away_since, device.workspace_id, device.device_id)
 
 
 class JudgedPage(NamedTuple):
@@ -134,9 +145,12 @@ def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
         "external_id": device.external_id,
         "state": verdict.state,
         "reason": verdict.reason,
+        "party": verdict.party,
         "freshness_age_seconds": verdict.freshness_age_seconds,
         "last_update_received_at": facts.last_update_received_at,
-        "last_confirmed_at": facts.last_confirmed_at,
+        "away_for_seconds": verdict.away_for_seconds,
+        "last_observed_at": facts.last_observed_at,
+        "last_confirmed_at": find_answered_at(facts),
         "provider_lag_seconds": verdict.provider_lag_seconds,
         "old_signals": list(verdict.old_signals),
         "thresholds": present_thresholds(verdict.thresholds),

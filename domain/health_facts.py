@@ -1,6 +1,7 @@
 """The stored facts from which the verdict on a device is made.
 
-Storage fills these records, and the health rule reads them. They decide nothing.
+Storage fills these records, and the health rule reads them. They decide nothing. A fact that is
+None is not known, and nothing is concluded from it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """connection_state as stored. All fields are None before the connection's first call."""
+    """connection_state as stored. Calls and the socket of a stream keep separate last results."""
 
+    # The newest call that ended, answered or failed.
     call_status: str | None = None  # "succeeded" | "failed"
+    call_begun_at: datetime | None = None
+    call_ended_at: datetime | None = None
     last_success_at: datetime | None = None
     last_failure_at: datetime | None = None
     failing_since: datetime | None = None
     fault: FaultClass | None = None
     fault_detail: str | None = None
+    # The newest complete incremental answer, and the newest roster answer.
+    complete_begun_at: datetime | None = None
+    complete_at: datetime | None = None
+    roster_begun_at: datetime | None = None
+    roster_at: datetime | None = None
+    not_asked_at: datetime | None = None  # end of a cycle that did not ask; None once it was asked
+    # The socket of a stream.
     stream_status: str | None = None  # "open" | "closed"
     stream_changed_at: datetime | None = None
-    stream_fault: FaultClass | None = None  # of the socket, until a socket is steady
+    stream_fault: FaultClass | None = None
+    stream_fault_detail: str | None = None
+    stream_down_since: datetime | None = None  # until a socket is open for 60 s and brought data
+    # What came: the newest data and its device, the newest of any other device, its readability.
+    data_at: datetime | None = None
+    data_device_id: str | None = None
+    other_data_at: datetime | None = None
+    readable_at: datetime | None = None
+    unreadable_at: datetime | None = None
+    sender_at: datetime | None = None  # the newest request of a client that pushes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,8 @@ class CollectorRecord:
     last_good_cycle_at: datetime | None = None  # end of the newest completed or partial cycle
     last_cycle_started_at: datetime | None = None
     last_cycle_outcome: str | None = None
+    last_slot_start_at: datetime | None = None  # the slot of the newest cycle that started
+    earlier_cycle_started_at: datetime | None = None  # newest start in any slot before that one
     owner: str | None = None  # the shard that holds the workspace's lease; None if it is free
     owner_expires_at: datetime | None = None  # when that session's heartbeat expires
     oldest_waiting_seconds: float | None = None  # from that heartbeat's statistics
@@ -56,9 +78,17 @@ class HealthFacts(NamedTuple):
     last_update_received_at: datetime | None
     last_observed_at: datetime | None
     last_changed_at: datetime | None
-    last_confirmed_at: datetime | None
+    # The newest statement of the provider about the device.
+    statement: str | None  # "named" | "left_out" | "error"
+    statement_begun_at: datetime | None
+    statement_at: datetime | None
+    statement_detail: str | None
+    # The newest update that was refused whole, and the newest that was older than what is held.
     last_rejected_at: datetime | None
     last_rejection_reason: str | None
+    last_outdated_at: datetime | None
+    held_back_seconds: float | None  # proven for the newest data; None if nothing proves it
+    connection_changed_at: datetime | None = None  # the connection was switched on or off
 
     @property
     def lag_seconds(self) -> float | None:
@@ -70,6 +100,44 @@ class HealthFacts(NamedTuple):
             return None
         return (self.last_update_received_at - self.last_observed_at).total_seconds()
 
+    @property
+    def silent_since(self) -> datetime:
+        """Return when the device was last heard, or when it was activated if it never was."""
+        return self.last_update_received_at or self.device.activated_at
+
+    @property
+    def away_since(self) -> datetime:
+        """Return the earlier of `silent_since` and the vehicle's own newest time.
+
+        The worklist is sorted by it.
+        """
+        return min(self.silent_since, self.last_observed_at or self.silent_since)
+
+    @property
+    def is_pushed(self) -> bool:
+        """Return whether clients send the data of this connection to us."""
+        return self.connection.transport == "push"
+
+    @property
+    def is_asked(self) -> bool:
+        """Return whether calls are made over this connection: polls, or state calls of a stream.
+
+        A stream has a state endpoint if a call over it ever ended.
+        """
+        record = self.connection_record
+        return self.connection.transport == "poll" or (
+            self.connection.transport == "stream"
+            and (record.call_status is not None or record.roster_at is not None)
+        )
+
+    @property
+    def others_data_at(self) -> datetime | None:
+        """Return when the newest data of any other device came over the connection."""
+        record = self.connection_record
+        if record.data_device_id == self.device.device_id:
+            return record.other_data_at
+        return record.data_at
+
 
 def age_seconds(instant: datetime, now: datetime) -> float:
     """Return the seconds since the instant, never negative.
@@ -77,3 +145,13 @@ def age_seconds(instant: datetime, now: datetime) -> float:
     A receipt stamped a moment after `now` counts as new.
     """
     return max(0.0, (now - instant).total_seconds())
+
+
+def is_within(instant: datetime | None, seconds: float, now: datetime) -> bool:
+    """Return whether the instant is known and at most so many seconds ago."""
+    return instant is not None and age_seconds(instant, now) <= seconds
+
+
+def is_later(one: datetime | None, other: datetime | None) -> bool:
+    """Return whether the first instant is known and later than the second, or that is unknown."""
+    return one is not None and (other is None or one > other)

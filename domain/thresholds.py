@@ -16,20 +16,25 @@ if TYPE_CHECKING:
 
 OVERRIDABLE: Final = tuple(field.name for field in fields(PolicyOverride))
 DEFAULT_STALE_AFTER_SECONDS: Final = Policy().stale_after_seconds
-# A connection that reports every hour is delayed after 72 minutes and stale after 3 hours.
+# A stream that reports every hour is delayed after 72 minutes and stale after 3 hours.
 DELAYED_PERIODS: Final = 1.2
 STALE_PERIODS: Final = 3.0
 
 
 class Thresholds(NamedTuple):
-    """The limits that applied to one device, in seconds of age. `source` is their origin."""
+    """The limits that applied to one device, in seconds of age. `source` is their origin.
+
+    `period_seconds` is how often news can come: the expected period, and the poll interval of a
+    polled connection.
+    """
 
     freshness_target_seconds: float
     delayed_after_seconds: float
     stale_after_seconds: float
     grace_seconds: float
     expected_update_seconds: float | None
-    source: str  # "workspace" | "provider" | "device" | "expected_update_seconds"
+    source: str  # workspace | provider | device | expected_update_seconds | poll_interval_seconds
+    period_seconds: float = 0.0
 
 
 class ThresholdFault(NamedTuple):
@@ -80,10 +85,11 @@ def resolve_thresholds(
 ) -> Thresholds:
     """Return the limits for one device, each from the nearest place that sets it.
 
-    The order is device, provider connection, workspace. For a connection that by contract reports
-    rarely, the limits are at least 1.2 times (delayed) and 3 times (stale, grace) its period. Stale
-    is never below delayed: relaxing only the delayed limit relaxes both. `source` names the nearest
-    place that supplied any of the three, or the period if it raised any.
+    The order is device, provider connection, workspace. The limits are at least 1.2 times (delayed)
+    and 3 times (stale) the period in which news can come. An expected period raises the grace as
+    well, the poll interval alone does not. Stale is never below delayed: relaxing only the delayed
+    limit relaxes both. `source` names the nearest place that supplied any of the three, or what
+    made the period if that raised any.
     """
     near, middle, policy = device.override, connection.override, workspace.policy
     delayed = _nearest(
@@ -97,18 +103,33 @@ def resolve_thresholds(
         "device" if near != NO_OVERRIDE else "provider" if middle != NO_OVERRIDE else "workspace"
     )
     expected = connection.expected_update_seconds
-    if expected is not None:
-        raised = (
-            max(delayed, DELAYED_PERIODS * expected),
-            max(stale, STALE_PERIODS * expected),
-            max(grace, STALE_PERIODS * expected),
-        )
-        if raised != (delayed, stale, grace):
-            source = "expected_update_seconds"
-        delayed, stale, grace = raised
-    return Thresholds(
-        policy.freshness_target_seconds, delayed, max(delayed, stale), grace, expected, source
+    period = period_seconds(workspace, connection)
+    raised = (
+        max(delayed, DELAYED_PERIODS * period),
+        max(stale, STALE_PERIODS * period),
+        grace if expected is None else max(grace, STALE_PERIODS * period),
     )
+    if raised != (delayed, stale, grace):
+        source = "poll_interval_seconds" if expected is None else "expected_update_seconds"
+    delayed, stale, grace = raised
+    return Thresholds(
+        policy.freshness_target_seconds,
+        delayed,
+        max(delayed, stale),
+        grace,
+        expected,
+        source,
+        period,
+    )
+
+
+def period_seconds(workspace: Workspace, connection: ProviderConnection) -> float:
+    """Return how often news can come: the provider's own period and ours of asking, added up.
+
+    A record may become ready just after a poll, and is then fetched by the next one.
+    """
+    interval = workspace.poll_interval_seconds if connection.transport == "poll" else 0
+    return (connection.expected_update_seconds or 0.0) + interval
 
 
 def _nearest(near: float | None, middle: float | None, far: float) -> float:

@@ -38,12 +38,13 @@ _CSV_COLUMNS = (
     "last_confirmed_at",
     "provider_lag_seconds",
 )
+_LAST_CSV_COLUMNS = ("party", "away_for_seconds", "last_observed_at")
 
 
 def health_table(
     title: str, items: Iterable[Mapping[str, Any]], *, with_workspace: bool = False
 ) -> Table:
-    """Return one line per device: its names, state, reason and age."""
+    """Return one line per device: its names, state, reason, whose fault it is, and its ages."""
     table = _empty(title)
     if with_workspace:
         table.add_column("workspace")
@@ -52,12 +53,16 @@ def health_table(
         "device",
         "state",
         "reason",
+        "whose",
         "age",
+        "away",
         "last update received",
         "old signals",
     ):
         table.add_column(
-            column, justify="right" if column == "age" else "left", no_wrap=column != "old signals"
+            column,
+            justify="right" if column in {"age", "away"} else "left",
+            no_wrap=column != "old signals",
         )
     for item in items:
         state = str(item["state"])
@@ -68,7 +73,9 @@ def health_table(
             str(item["device_id"]),
             Text(state, STATE_STYLE.get(state, "white")),
             str(item["reason"]),
+            str(item.get("party", "-")),
             duration(item.get("freshness_age_seconds")),
+            duration(item.get("away_for_seconds")),
             _instant(item.get("last_update_received_at")),
             _short(item.get("old_signals") or ()),
         )
@@ -86,11 +93,12 @@ def health_csv(pages: Iterable[Mapping[str, Any]]) -> str:
             *(item[column] for column in _CSV_COLUMNS),
             "; ".join(item["old_signals"]),
             page["evaluated_at"],
+            *(item[column] for column in _LAST_CSV_COLUMNS),
         ]
         for page in pages
         for item in page["items"]
     ]
-    return write_csv((*_CSV_COLUMNS, "old_signals", "evaluated_at"), rows)
+    return write_csv((*_CSV_COLUMNS, "old_signals", "evaluated_at", *_LAST_CSV_COLUMNS), rows)
 
 
 def _short(signals: Sequence[str]) -> str:

@@ -83,7 +83,7 @@ class RejectionRow(NamedTuple):
 
 
 class WorklistPosition(NamedTuple):
-    """Keyset of issue lists: silent longest first."""
+    """Keyset of issue lists: away longest first. `since` is HealthFacts.away_since."""
 
     since: datetime
     workspace_id: str

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from domain.health_facts import ConnectionRecord
     from domain.model import ProviderConnection, Workspace
     from ports.reads import HealthQuery
     from storage.gateway import Connection, Database
@@ -45,9 +46,25 @@ _COLLECTOR = (
     "last_good_cycle_at",
     "last_cycle_started_at",
     "last_cycle_outcome",
+    "last_slot_start_at",
+    "earlier_cycle_started_at",
     "owner",
     "owner_expires_at",
     "oldest_waiting_seconds",
+)
+# Columns of device_state that HealthFacts takes under the same names.
+_DEVICE_FACTS = (
+    "last_update_received_at",
+    "last_observed_at",
+    "last_changed_at",
+    "statement",
+    "statement_begun_at",
+    "statement_at",
+    "statement_detail",
+    "last_rejected_at",
+    "last_rejection_reason",
+    "last_outdated_at",
+    "held_back_seconds",
 )
 
 
@@ -76,6 +93,7 @@ class _Configuration(NamedTuple):
     changes: int
     workspaces: dict[str, Workspace]
     connections: dict[tuple[str, str], ProviderConnection]
+    changed_at: dict[tuple[str, str], datetime | None]  # connections were switched on or off
     classes: Mapping[str, list[Any]]
 
 
@@ -109,6 +127,7 @@ def _read_configuration(rows: Sequence[Any]) -> _Configuration:
     """From the classes of devices with equal thresholds; one row at least, which may name none."""
     workspaces: dict[str, Workspace] = {}
     connections: dict[tuple[str, str], ProviderConnection] = {}
+    changed_at: dict[tuple[str, str], datetime | None] = {}
     classes = []
     for row in rows:
         key = workspace_id, _ = row["workspace_id"], row["provider_id"]
@@ -118,8 +137,11 @@ def _read_configuration(rows: Sequence[Any]) -> _Configuration:
             workspaces[workspace_id] = to_workspace(Prefixed(row, "w_"))
         if key not in connections:
             connections[key] = to_connection(Prefixed(row, "p_"))
+            changed_at[key] = row["p_active_changed_at"]
         classes.append(_to_class(row, workspaces[workspace_id], connections[key]))
-    return _Configuration(rows[0]["changes"], workspaces, connections, _named_columns(classes))
+    return _Configuration(
+        rows[0]["changes"], workspaces, connections, changed_at, _named_columns(classes)
+    )
 
 
 def _named_columns(classes: Sequence[_Class]) -> dict[str, list[Any]]:
@@ -169,8 +191,16 @@ def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
     counted = orjson.loads(first["counts"])
     counts = dict.fromkeys(State, 0) | {State(name): n for name, n in counted.items()}
     collectors = {row["workspace_id"]: _to_collector(row) for row in rows if row["is_first"]}
-    devices = (row for row in rows if row["device_id"] is not None)
-    found = [_to_facts(row, configuration, collectors[row["workspace_id"]]) for row in devices]
+    records = {
+        (row["workspace_id"], row["provider_id"]): to_connection_record(row)
+        for row in rows
+        if row["is_first_of_connection"]
+    }
+    found = [
+        _to_facts(row, configuration, collectors, records)
+        for row in rows
+        if row["device_id"] is not None
+    ]
     return HealthPage(first["evaluated_at"], counts, found)
 
 
@@ -178,20 +208,22 @@ def _to_collector(row: Any) -> CollectorRecord:
     return CollectorRecord(*(row[name] for name in _COLLECTOR))
 
 
-def _to_facts(row: Any, configuration: _Configuration, collector: CollectorRecord) -> HealthFacts:
+def _to_facts(
+    row: Any,
+    configuration: _Configuration,
+    collectors: Mapping[str, CollectorRecord],
+    records: Mapping[tuple[str, str], ConnectionRecord],
+) -> HealthFacts:
     device = to_device(row)
+    key = (device.workspace_id, device.provider_id)
     return HealthFacts(
         workspace=configuration.workspaces[device.workspace_id],
-        connection=configuration.connections[device.workspace_id, device.provider_id],
+        connection=configuration.connections[key],
         device=device,
-        connection_record=to_connection_record(row),
-        collector=collector,
+        connection_record=records[key],
+        collector=collectors[device.workspace_id],
         version=row["version"],
         document=read_values(row["document"]),
-        last_update_received_at=row["last_update_received_at"],
-        last_observed_at=row["last_observed_at"],
-        last_changed_at=row["last_changed_at"],
-        last_confirmed_at=row["last_confirmed_at"],
-        last_rejected_at=row["last_rejected_at"],
-        last_rejection_reason=row["last_rejection_reason"],
+        **{name: row[name] for name in _DEVICE_FACTS},
+        connection_changed_at=configuration.changed_at[key],
     )

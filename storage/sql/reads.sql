@@ -22,7 +22,7 @@ SELECT stamp.changes, c.*,
        p.expected_update_seconds AS p_expected_update_seconds,
        p.delayed_after_seconds AS p_delayed_after_seconds,
        p.stale_after_seconds AS p_stale_after_seconds, p.grace_seconds AS p_grace_seconds,
-       p.ids_are_vins AS p_ids_are_vins
+       p.ids_are_vins AS p_ids_are_vins, p.active_changed_at AS p_active_changed_at
 FROM (
     SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
     FROM workspaces v WHERE $1::text[] IS NULL OR v.workspace_id = ANY ($1)
@@ -42,11 +42,13 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- documents only for the page. Strictly before a cutoff is over the limit. The instant is given
 -- (now), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
 -- since the counts stand beside an empty page too.
--- What is known of a workspace's collector stands in one of its rows only (is_first): two index
--- look-ups, its newest good and its newest started cycle; and who has its lease, with the heartbeat
--- of that session: not who ran the newest cycle, for a new owner may not have begun one yet. Not
--- joined from a table of collectors: the planner expects one row of it and loops over all.
--- OFFSET 0 keeps the condition inside, so that other rows look up nothing.
+-- The worklist's order is HealthFacts.away_since; least() ignores nulls.
+-- What is known of a connection stands in one of its rows only (is_first_of_connection), and what is
+-- known of a workspace's collector in one of the workspace's rows (is_first): three index
+-- look-ups, its newest good cycle, its newest started one and the start before that slot; and who
+-- has its lease, with the heartbeat of that session: not who ran the newest cycle, for a new owner
+-- may not have begun one yet. Not joined from a table of collectors: the planner expects one row of
+-- it and loops over all. OFFSET 0 keeps the condition inside, so that other rows look up nothing.
 WITH moment AS MATERIALIZED (
     SELECT coalesce(:now::timestamptz, clock_timestamp()) AS evaluated_at
 ), stamp AS (
@@ -64,8 +66,9 @@ WITH moment AS MATERIALIZED (
         AS c (workspace_id, provider_id, delayed_after, stale_after, grace,
               delayed_behind, stale_behind, grace_behind)
 ), judged AS MATERIALIZED (
-    SELECT d.workspace_id, d.device_id,
-           CASE WHEN :by_silence::boolean THEN coalesce(s.last_update_received_at, d.activated_at)
+    SELECT d.workspace_id, d.device_id, d.provider_id,
+           CASE WHEN :by_silence::boolean
+                THEN least(coalesce(s.last_update_received_at, d.activated_at), s.last_observed_at)
                 ELSE 'epoch' END AS rank,
            CASE WHEN s.last_update_received_at IS NULL THEN
                     CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data'
@@ -93,27 +96,33 @@ WITH moment AS MATERIALIZED (
     ORDER BY rank, workspace_id, device_id
     LIMIT :limit
 ), marked AS MATERIALIZED (
-    SELECT page.*, row_number() OVER (PARTITION BY workspace_id) = 1 AS is_first FROM page
+    SELECT page.*, row_number() OVER (PARTITION BY workspace_id) = 1 AS is_first,
+           row_number() OVER (PARTITION BY workspace_id, provider_id) = 1 AS is_first_of_connection
+    FROM page
 )
 SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
 FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
     SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at, s.last_observed_at,
-           s.last_changed_at,
-           CASE WHEN s.statement = 'named' THEN greatest(s.statement_at, c.complete_at) END
-               AS last_confirmed_at,
-           s.last_rejected_at, s.last_rejection_reason,
-           c.call_status, c.last_success_at, c.last_failure_at, c.failing_since, c.fault,
-           c.fault_detail, c.stream_status, c.stream_changed_at, c.stream_fault,
-           page.is_first, o.*
+           s.last_changed_at, s.statement, s.statement_begun_at, s.statement_at,
+           s.statement_detail, s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at,
+           s.held_back_seconds,
+           c.call_status, c.call_begun_at, c.call_ended_at, c.last_success_at, c.last_failure_at,
+           c.failing_since, c.fault, c.fault_detail, c.complete_begun_at, c.complete_at,
+           c.roster_begun_at, c.roster_at, c.not_asked_at, c.stream_status, c.stream_changed_at,
+           c.stream_fault, c.stream_fault_detail, c.stream_down_since, c.data_at,
+           c.data_device_id, c.other_data_at, c.readable_at, c.unreadable_at, c.sender_at,
+           page.is_first, page.is_first_of_connection, o.*
     FROM marked page
     JOIN devices d USING (workspace_id, device_id)
     JOIN device_state s USING (workspace_id, device_id)
     JOIN snapshots n USING (workspace_id, device_id)
     LEFT JOIN connection_state c
         ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
+       AND page.is_first_of_connection
     LEFT JOIN LATERAL (
         SELECT good.ended_at AS last_good_cycle_at, newest.started_at AS last_cycle_started_at,
-               newest.outcome AS last_cycle_outcome, l.shard_id AS owner,
+               newest.outcome AS last_cycle_outcome, newest.slot_start_at AS last_slot_start_at,
+               earlier.started_at AS earlier_cycle_started_at, l.shard_id AS owner,
                h.expires_at AS owner_expires_at,
                greatest((h.statistics ->> 'oldest_waiting_seconds')::float8,
                         (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8)
@@ -125,10 +134,16 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
             ORDER BY slot_start_at DESC LIMIT 1
         ) AS good ON true
         LEFT JOIN LATERAL (
-            SELECT started_at, outcome FROM poll_cycles y
+            SELECT started_at, outcome, slot_start_at FROM poll_cycles y
             WHERE y.workspace_id = k.workspace_id AND y.started_at IS NOT NULL
             ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
         ) AS newest ON true
+        LEFT JOIN LATERAL (
+            SELECT started_at FROM poll_cycles y
+            WHERE y.workspace_id = k.workspace_id AND y.started_at IS NOT NULL
+              AND y.slot_start_at < newest.slot_start_at
+            ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
+        ) AS earlier ON true
         LEFT JOIN leases l ON l.resource = 'workspace:' || k.workspace_id
         LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch
     ) AS o ON true

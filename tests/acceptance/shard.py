@@ -171,9 +171,9 @@ class Shard:
     ) -> None:
         """Configure a workspace with an inactive connection, which only clients send data to."""
         plain = {
-            "provider_type": "rfms",
-            "transport": "poll",
-            "base_url": "http://127.0.0.1:9/rfms",
+            "provider_type": "viriciti",
+            "transport": "stream",
+            "base_url": "http://127.0.0.1:9",
             "active": False,
         }
         await self.add_workspace(workspace_id, thresholds=thresholds)

@@ -53,7 +53,8 @@ ROWS = [
     Row("stale", "device_silent", heard=901),
     Row("delayed", "updates_rejected", heard=540, rejected=30),
     Row("delayed", "device_silent", heard=540, rejected=541),  # accepted after that
-    Row("delayed", "provider_delay", heard=540, lag=361),
+    Row("healthy", "provider_delay", heard=180, lag=361),
+    Row("delayed", "device_silent", heard=540, lag=361),
     Row("stale", "device_silent", heard=1320),
     Row("awaiting-first-data", "awaiting_first_data", activated=600),
     Row("awaiting-first-data", "awaiting_first_data", activated=3600),
@@ -72,12 +73,12 @@ CLEAR_ROWS = [  # so far from every limit that a slow answer does not change the
     Row("awaiting-first-data", "awaiting_first_data", activated=600),
 ]
 HOURLY_ROWS = [
-    Row("healthy", "reporting", heard=4320),
-    Row("delayed", "device_silent", heard=4321),
-    Row("delayed", "device_silent", heard=10_800),
-    Row("stale", "device_silent", heard=10_801),
-    Row("awaiting-first-data", "awaiting_first_data", activated=10_800),
-    Row("configured-no-data", "never_reported", activated=10_801),
+    Row("healthy", "reporting", heard=4680),
+    Row("delayed", "device_silent", heard=4681),
+    Row("delayed", "device_silent", heard=11_700),
+    Row("stale", "device_silent", heard=11_701),
+    Row("awaiting-first-data", "awaiting_first_data", activated=11_700),
+    Row("configured-no-data", "never_reported", activated=11_701),
 ]
 
 
@@ -242,7 +243,7 @@ async def _configure_rows(harness: Harness, rows: list[Row], connection: dict[st
     """
     shard = harness.shard
     (tenant,) = (each.tenant for each in harness.simulator.providers)
-    await shard.add_workspace("harbour")
+    await shard.add_workspace("harbour", interval=300)
     await shard.add_provider("harbour", "rfms", **harness.connection_of(tenant) | connection)
     first = device("rfms", "a-device-for-the-first-page")
     others = [
@@ -264,18 +265,23 @@ async def _last_outcome(shard: Shard) -> str:
 
 
 async def _set_times(harness: Harness, rows: list[Row], instant: datetime) -> None:
-    """Store the times of the rows, as the collector would have."""
+    """Store the times of the rows, as the collector would have.
+
+    The provider named every device three seconds ago.
+    """
     for number, row in enumerate(rows):
         heard_at = None if row.heard is None else instant - timedelta(seconds=row.heard)
         observed_at = None if heard_at is None else heard_at - timedelta(seconds=row.lag)
         rejected_at = None if row.rejected is None else instant - timedelta(seconds=row.rejected)
         await harness.execute(
             "UPDATE device_state SET last_update_received_at = $2, last_observed_at = $3,"
-            " last_rejected_at = $4 WHERE device_id = $1",
+            " last_rejected_at = $4, statement = 'named', statement_begun_at = $5,"
+            " statement_at = $5 WHERE device_id = $1",
             _name(number),
             heard_at,
             observed_at,
             rejected_at,
+            instant - timedelta(seconds=3),
         )
         activated_at = instant - timedelta(seconds=row.activated)
         await harness.execute(
@@ -307,7 +313,7 @@ def _without_instant(report: dict[str, Any]) -> dict[str, Any]:
 
 def _stable(item: dict[str, Any]) -> dict[str, Any]:
     """Return the item without the fields that change from one request to the next."""
-    moving = ("silent_for_seconds", "freshness_age_seconds", "evidence")
+    moving = ("silent_for_seconds", "away_for_seconds", "freshness_age_seconds", "evidence")
     return {name: value for name, value in item.items() if name not in moving}
 
 

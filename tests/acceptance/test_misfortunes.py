@@ -35,9 +35,8 @@ MISFORTUNES = [
     Misfortune(polled("exhausted"), "http_429=1,retry_after=3", "quota_exhausted", "quota"),
     Misfortune(polled("away"), "http_503=1", "provider_outage", "outage"),
     Misfortune(polled("dropping"), "http_drop=1", "provider_outage", "outage"),
-    Misfortune(
-        streamed("stream-away"), "http_503=1,retry_after=1", "stream_disconnected", "outage"
-    ),
+    # Its state calls fail as well, and a failed call comes first.
+    Misfortune(streamed("stream-away"), "http_503=1,retry_after=1", "provider_outage", "outage"),
     Misfortune(streamed("stream-locked"), "http_401=1", "credentials_rejected", "credentials"),
 ]
 

@@ -6,6 +6,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from simulator.reporting import Reporting
 from tests.acceptance.fleets import polled, streamed
 from tests.acceptance.harness import QUICK, eventually, open_harness
@@ -30,11 +32,12 @@ BRISK = QUICK | {
 }
 HOURLY_THRESHOLDS = {
     "freshness_target_seconds": BRISK["freshness_target_seconds"],
-    "delayed_after_seconds": 4320.0,
-    "stale_after_seconds": 10800.0,
-    "grace_seconds": 10800.0,
+    "delayed_after_seconds": pytest.approx(1.2 * 3602),
+    "stale_after_seconds": 3.0 * 3602,
+    "grace_seconds": 3.0 * 3602,
     "expected_update_seconds": 3600.0,
     "source": "expected_update_seconds",
+    "period_seconds": 3602.0,
 }
 
 

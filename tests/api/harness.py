@@ -21,12 +21,16 @@ from actors.session import CurrentSession
 from api.app import PREFIX, ApiServices, create_app
 from api.keys import Scope, mint_key
 from domain.model import (
+    ConnectionFact,
+    ConnectionFactKind,
     CycleEnd,
     CycleKey,
     CycleOutcome,
     CycleTrigger,
     Policy,
     ProviderConnection,
+    ProviderStatement,
+    StatementKind,
     Submission,
 )
 from domain.registry import DeviceDraft
@@ -189,8 +193,11 @@ class Harness:
         await self.ingest.submit(replace(submission, resolve=reply.resolve))
         assert await reply.wait() is not None
 
-    async def run_cycle(self, workspace: str = "north") -> str:
-        """Run a cycle that finds nothing new: the collector is alive, whatever the devices do."""
+    async def run_cycle(self, workspace: str = "north", *, is_answered: bool = True) -> str:
+        """Run a cycle that finds nothing new.
+
+        If it is answered, the provider names every device of `live`.
+        """
         stored = await self.stores.registry.get_workspace(workspace)
         assert stored is not None
         now = self.clock.now()
@@ -201,7 +208,13 @@ class Harness:
             self.session, key, cycle_id(key), "trace-cycle"
         )
         end = CycleEnd(start.key, start.cycle_id, now, CycleOutcome.COMPLETED, {"devices": 0})
-        await self.commit(Submission("poll", "trace-cycle", cycle=end))
+        submission = Submission("poll", "trace-cycle", cycle=end)
+        if is_answered:
+            answer = ConnectionFact(workspace, "live", ConnectionFactKind.CALL_SUCCEEDED, now)
+            submission.facts = (answer,)
+            named = ProviderStatement(workspace, StatementKind.NAMED, BUSES, now, now)
+            submission.statements = (named,)
+        await self.commit(submission)
         return start.cycle_id
 
     # --- The cast

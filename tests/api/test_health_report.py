@@ -141,11 +141,12 @@ async def test_a_record_an_hour_does_not_turn_the_fleet_stale(
     assert (item["state"], item["reason"]) == ("healthy", "reporting")
     assert item["thresholds"] == {
         "freshness_target_seconds": 300.0,
-        "delayed_after_seconds": 4320.0,
-        "stale_after_seconds": 10800.0,
-        "grace_seconds": 10800.0,
+        "delayed_after_seconds": 4680.0,
+        "stale_after_seconds": 11700.0,
+        "grace_seconds": 11700.0,
         "expected_update_seconds": 3600.0,
         "source": "expected_update_seconds",
+        "period_seconds": 3900.0,
     }
 
 
@@ -178,6 +179,52 @@ async def test_a_device_that_sends_is_healthy_and_its_old_soc_is_named(
     }
 
 
+async def test_a_first_record_of_ninety_days_ago_is_a_delay(harness: Harness) -> None:
+    """The device is fresh by our receipt. By the vehicle's own time it has been away since."""
+    long_ago = START - timedelta(days=90)
+    await harness.report("bus-1", odometer_km=1000.0, observed_at=long_ago)
+    harness.let_pass(MINUTE)
+    item = await _health_of(harness, "bus-1")
+    assert (item["state"], item["reason"], item["party"]) == (
+        "healthy",
+        "provider_delay",
+        "unknown",
+    )
+    assert item["away_for_seconds"] == 90 * 86_400 + MINUTE
+    assert item["freshness_age_seconds"] == MINUTE
+    assert instant(item["evidence"]["last_update_received_at"]) == START
+    assert instant(item["evidence"]["last_observed_at"]) == long_ago
+
+
+async def test_without_an_answer_of_the_provider_nobody_is_blamed(harness: Harness) -> None:
+    await harness.report("bus-1", soc_percent=80.0)
+    harness.let_pass(20 * MINUTE)
+    await harness.run_cycle(is_answered=False)
+    silent = await _health_of(harness, "bus-1")
+    assert (silent["reason"], silent["party"]) == ("no_answer_yet", "unknown")
+    await harness.run_cycle()
+    silent = await _health_of(harness, "bus-1")
+    assert (silent["reason"], silent["party"]) == ("device_silent", "device")
+    assert silent["last_confirmed_at"] == silent["evidence"]["provider_answered_at"]
+
+
+async def test_a_recent_answer_outlives_a_call_that_fails(harness: Harness) -> None:
+    """The outage stands in the evidence until the answer is due."""
+    await harness.report("bus-1", soc_percent=80.0)
+    harness.let_pass(20 * MINUTE)
+    await harness.run_cycle()
+    await _fail_calls(harness, FaultClass.OUTAGE)
+    silent = await _health_of(harness, "bus-1")
+    assert (silent["reason"], silent["party"]) == ("device_silent", "device")
+    (cause,) = silent["evidence"]["causes"]
+    assert (cause["reason"], cause["party"]) == ("provider_outage", "provider")
+    for _ in range(2):
+        harness.let_pass(331)
+        await _fail_calls(harness, FaultClass.OUTAGE)
+    silent = await _health_of(harness, "bus-1")
+    assert (silent["reason"], silent["party"]) == ("provider_outage", "provider")
+
+
 async def test_an_outage_of_a_workspace_is_one_issue_with_its_devices(
     harness: Harness,
 ) -> None:
@@ -188,6 +235,7 @@ async def test_an_outage_of_a_workspace_is_one_issue_with_its_devices(
     for path in ("/workspaces/north/health?limit=1", "/workspaces/north/issues"):
         outage = (await harness.get(path))["workspace_outage"]
         assert (outage["reason"], outage["affected_devices"]) == ("credentials_rejected", 3)
+        assert outage["party"] == "customer"
         assert (outage["reasons"], outage["provider_ids"]) == (
             {"credentials_rejected": 3},
             ["live"],
@@ -218,7 +266,7 @@ async def test_a_retired_device_is_not_reported(harness: Harness) -> None:
 
 async def _fail_calls(harness: Harness, fault: FaultClass) -> None:
     """Record a cycle that ran, a stream that is open, and a call that the provider refused."""
-    await harness.run_cycle()
+    await harness.run_cycle(is_answered=False)
     opened = ConnectionFact("north", "live", ConnectionFactKind.STREAM_OPENED, harness.clock.now())
     failed = opened._replace(kind=ConnectionFactKind.CALL_FAILED, fault=fault, detail="refused")
     await harness.commit(Submission("poll", "trace-fault", facts=(opened, failed)))

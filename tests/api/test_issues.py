@@ -114,6 +114,29 @@ async def test_the_worklist_begins_with_the_longest_silent_of_all(
     assert items[0]["workspace_name"] == "North"
 
 
+async def test_the_worklist_is_sorted_by_the_vehicles_own_time_too(
+    harness: Harness,
+) -> None:
+    """bus-1 came last, with a record of ninety days ago: by our receipt it would stand last."""
+    await harness.report("bus-2", soc_percent=1.0)
+    await harness.report("bus-3", soc_percent=1.0)
+    harness.let_pass(HOUR)
+    await harness.report("bus-1", soc_percent=1.0, observed_at=START - timedelta(days=90))
+    harness.let_pass(2 * HOUR)
+    whole = (await harness.get("/workspaces/north/issues"))["items"]
+    assert [item["device_id"] for item in whole] == ["bus-1", "bus-2", "bus-3"]
+    first = whole[0]
+    assert (first["silent_for_seconds"], first["away_for_seconds"]) == (
+        2 * HOUR,
+        90 * 86_400 + 3 * HOUR,
+    )
+    pages = await harness.walk("/workspaces/north/issues?limit=1")
+    assert [item for page in pages for item in page["items"]] == whole
+    rows = await _read_csv(harness, "/workspaces/north/issues?format=csv")
+    assert [row["party"] for row in rows] == [item["party"] for item in whole]
+    assert rows[0]["away_for_seconds"] == "7786800.000"
+
+
 async def test_worklist_pages_show_each_issue_once_as_of_one_instant(
     harness: Harness,
 ) -> None:

@@ -90,7 +90,10 @@ def fold(document: Mapping[str, tuple[Value, datetime]] | None = None, **facts: 
 def facts(
     document: Mapping[str, tuple[Value, datetime]] | None = None, **changes: Any
 ) -> HealthFacts:
-    """A device in order: one value, collected, received and observed a minute ago."""
+    """A device in order: one value, collected, received and observed a minute ago.
+
+    Its provider was asked half a minute ago, and named it.
+    """
     if document is None:
         document = {"soc_percent": (88.5, ago(minutes=1))}
     values = {signal: held(*parts) for signal, parts in document.items()}
@@ -99,12 +102,21 @@ def facts(
         connection=TRAM_AND_BUS,
         device=BUS_7,
         connection_record=ConnectionRecord(
-            call_status="succeeded", last_success_at=ago(minutes=1), stream_status="open"
+            call_status="succeeded",
+            call_begun_at=ago(seconds=30),
+            call_ended_at=ago(seconds=29),
+            last_success_at=ago(seconds=29),
+            roster_begun_at=ago(seconds=30),
+            roster_at=ago(seconds=29),
+            stream_status="open",
+            stream_changed_at=ago(hours=3),
         ),
         collector=CollectorRecord(
             last_good_cycle_at=ago(minutes=1),
             last_cycle_started_at=ago(minutes=1, seconds=5),
             last_cycle_outcome="completed",
+            last_slot_start_at=ago(minutes=1, seconds=6),
+            earlier_cycle_started_at=ago(minutes=6, seconds=5),
             owner="shard-a",
             owner_expires_at=NOW + timedelta(seconds=10),
             oldest_waiting_seconds=0.1,
@@ -114,9 +126,14 @@ def facts(
         last_update_received_at=ago(minutes=1),
         last_observed_at=ago(minutes=1),
         last_changed_at=ago(minutes=1),
-        last_confirmed_at=ago(minutes=1),
+        statement="named",
+        statement_begun_at=ago(seconds=30),
+        statement_at=ago(seconds=29),
+        statement_detail=None,
         last_rejected_at=None,
         last_rejection_reason=None,
+        last_outdated_at=None,
+        held_back_seconds=None,
     )
     return plain._replace(**changes)
 
@@ -141,5 +158,37 @@ def never_heard(**parts: float) -> HealthFacts:
         last_update_received_at=None,
         last_observed_at=None,
         last_changed_at=None,
-        last_confirmed_at=None,
     )
+
+
+def unasked(known: HealthFacts) -> HealthFacts:
+    """The same, but nobody has answered about the device yet."""
+    return known._replace(statement=None, statement_begun_at=None, statement_at=None)
+
+
+def polled(known: HealthFacts, interval: int = 300) -> HealthFacts:
+    """The same over a polled connection, which has no socket."""
+    return link(
+        known._replace(
+            connection=replace(known.connection, transport="poll"),
+            workspace=replace(known.workspace, poll_interval_seconds=interval),
+        ),
+        stream_status=None,
+        stream_changed_at=None,
+    )
+
+
+def pushed(known: HealthFacts, **record: Any) -> HealthFacts:
+    """The same, but clients push its data, and nobody is asked."""
+    return unasked(known)._replace(
+        connection=replace(known.connection, transport="push"),
+        connection_record=ConnectionRecord(**record),
+    )
+
+
+def collector(known: HealthFacts, **changes: Any) -> HealthFacts:
+    return known._replace(collector=replace(known.collector, **changes))
+
+
+def link(known: HealthFacts, **changes: Any) -> HealthFacts:
+    return known._replace(connection_record=replace(known.connection_record, **changes))

@@ -28,6 +28,8 @@ from tests.domain.fixtures import (
 )
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from domain.health_facts import HealthFacts
 
 MICROSECOND = 0.000_001
@@ -222,3 +224,40 @@ def test_no_signal_is_old_while_the_device_is_on_time() -> None:
 
 def test_a_signal_that_left_the_catalogue_still_ages() -> None:
     assert marks(facts(document={"retired_signal": (1, ago(hours=2))})) == {"retired_signal": "old"}
+
+
+def test_a_signal_of_a_charge_ends_with_the_charge() -> None:
+    """The vendor sends power only while it charges. The bus was unplugged two hours ago."""
+    charge = {"charging_power_kw": (150.0, ago(hours=3)), "range_km": (200, ago(minutes=1))}
+    over = charge | {"charging": (False, ago(seconds=50)), "soc_percent": (99, ago(seconds=50))}
+    verdict = judge_health(facts(document=over), NOW)
+    assert (verdict.state, verdict.reason) == (State.HEALTHY, HealthReason.REPORTING)
+    assert {item.signal: item.mark for item in verdict.signals} == {
+        "charging": "current",
+        "charging_power_kw": "ended",
+        "range_km": "current",
+        "soc_percent": "current",
+    }
+
+
+@pytest.mark.parametrize(
+    ("charging", "mark"),
+    [
+        ((False, ago(minutes=3)), "ended"),
+        ((False, ago(minutes=4)), "current"),
+        ((True, ago(minutes=2)), "current"),
+        (None, "current"),
+    ],
+)
+def test_a_charge_is_over_when_the_vehicle_has_said_so_since(charging: Any, mark: str) -> None:
+    power: dict[str, Any] = {"charging_power_kw": (150.0, ago(minutes=3))}
+    known = facts(document=power | ({} if charging is None else {"charging": charging}))
+    assert marks(known)["charging_power_kw"] == mark
+
+
+def test_a_signal_of_a_charge_makes_nobody_silent() -> None:
+    """Nothing says whether it still charges: the value is old, and no periodic signal is."""
+    known = facts(document={"charging_power_kw": (150.0, ago(hours=3))})
+    verdict = judge_health(known, NOW)
+    assert (verdict.reason, verdict.old_signals) == (HealthReason.REPORTING, ())
+    assert marks(known) == {"charging_power_kw": "old"}

@@ -62,7 +62,38 @@ def test_the_nearest_place_that_sets_a_threshold_decides(
     limits: tuple[float, float, float],
     source: str,
 ) -> None:
-    assert resolve(provider, device, expected) == Thresholds(300.0, *limits, expected, source)
+    applied = Thresholds(300.0, *limits, expected, source)
+    resolved = resolve(provider, device, expected)
+    assert resolved == applied._replace(period_seconds=expected or 0.0)
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected", "limits", "source"),
+    [
+        (60, None, (360, 900, 3600), "workspace"),
+        (300, None, (360, 900, 3600), "workspace"),
+        (600, None, (720, 1800, 3600), "poll_interval_seconds"),
+        (3600, None, (4320, 10800, 3600), "poll_interval_seconds"),
+        (300, 3600, (4680, 11700, 11700), "expected_update_seconds"),
+        (300, 100, (480, 1200, 3600), "expected_update_seconds"),
+    ],
+)
+def test_polls_that_come_rarely_raise_the_limits(
+    interval: int, expected: float | None, limits: tuple[float, float, float], source: str
+) -> None:
+    """The defaults hold at 300 s, and nothing alternates at 600. The grace is left alone."""
+    workspace = replace(HARBOUR_LINES, poll_interval_seconds=interval)
+    connection = replace(TRAM_AND_BUS, transport="poll", expected_update_seconds=expected)
+    period = interval + (expected or 0.0)
+    resolved = resolve_thresholds(workspace, connection, BUS_7)
+    assert resolved == Thresholds(300.0, *limits, expected, source)._replace(period_seconds=period)
+
+
+@pytest.mark.parametrize("transport", ["stream", "push"])
+def test_what_comes_unasked_does_not_wait_for_a_poll(transport: Any) -> None:
+    workspace = replace(HARBOUR_LINES, poll_interval_seconds=3600)
+    limits = resolve_thresholds(workspace, replace(TRAM_AND_BUS, transport=transport), BUS_7)
+    assert limits == Thresholds(300.0, 360, 900, 3600, None, "workspace")
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,12 @@ async def _fill_what_only_they_have(harness: Harness) -> None:
     registry, cycles = harness.stores.registry, harness.stores.cycles
     await registry.put_provider(provider(THEIRS, "only-theirs"))
     await registry.put_devices(THEIRS, [draft("bus-8", vehicle_name=THEIRS)])
+    await harness.start_cycle(THEIRS, 4.5, "cycle-8")
+    await harness.end_cycle(THEIRS, 4.5, "cycle-8")
+    # It started when no cycle of ours did.
+    await harness.execute(
+        "UPDATE poll_cycles SET started_at = slot_start_at WHERE cycle_id = 'cycle-8'"
+    )
     await harness.start_cycle(THEIRS, 1, "cycle-9")
     await harness.end_cycle(THEIRS, 1, "cycle-9")
     await cycles.record_missed(SESSION, THEIRS, [ago(0)])

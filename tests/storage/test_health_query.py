@@ -40,7 +40,7 @@ async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
     """Make devices with random overrides, last heard of at, just before and just after limits."""
     random = Random(7)
     registry = cast.stores.registry
-    rare = replace(connection(expected_update_seconds=900.0), provider_id="rare")
+    rare = replace(connection(expected_update_seconds=900.0), provider_id="rare", transport="poll")
     await registry.put_provider(replace(rare, override=PolicyOverride(stale_after_seconds=1200.0)))
     drafts = [
         draft(
@@ -57,14 +57,17 @@ async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
     await registry.put_devices(WORKSPACE, drafts)
     ids = [item.device_id for item in drafts]
     heard = [_moment(cast, random) for _ in ids]
+    lags = [timedelta(seconds=random.choice([-30, 0, 60, 86_400])) for _ in ids]
+    observed = [None if at is None else at - lag for at, lag in zip(heard, lags, strict=True)]
 
     async def write(link: Connection) -> None:
         await link.execute(
-            "UPDATE device_state s SET last_update_received_at = i.at "
-            "FROM unnest($1::text[], $2::timestamptz[]) AS i (device_id, at) "
-            "WHERE s.device_id = i.device_id",
+            "UPDATE device_state s SET last_update_received_at = i.at, last_observed_at = i.seen "
+            "FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) "
+            "AS i (device_id, at, seen) WHERE s.device_id = i.device_id",
             ids,
             heard,
+            observed,
         )
 
     await database.run(write)
@@ -72,7 +75,7 @@ async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
 
 def _moment(cast: Cast, random: Random) -> datetime | None:
     age = random.choice(
-        [None, 0, 59, 60, 61, 359, 360, 361, 899, 900, 901, 1080, 2700, 2701, 3600, 9000]
+        [None, 0, 60, 61, 360, 361, 900, 901, 1080, 1440, 1441, 2700, 3600, 3601, 9000]
     )
     return None if age is None else cast.noon - timedelta(seconds=age)
 
@@ -121,7 +124,8 @@ async def test_pages_join_into_the_whole_list_without_overlap(
 
 
 def _since(facts: HealthFacts) -> datetime:
-    return facts.last_update_received_at or facts.device.activated_at
+    heard_at = facts.last_update_received_at or facts.device.activated_at
+    return min(heard_at, facts.last_observed_at or heard_at)
 
 
 async def test_a_page_behind_the_last_still_counts(cast: Cast) -> None:

@@ -145,8 +145,7 @@ async def test_pages_follow_on_without_gap_or_overlap(world: PostgresWorld, orde
     after = None
     while rows := (await world.health(order=order, limit=2, after=after)).rows:
         last = rows[-1]
-        since = last.last_update_received_at or last.device.activated_at
-        after = WorklistPosition(since, last.device.workspace_id, last.device.device_id)
+        after = WorklistPosition(last.away_since, last.device.workspace_id, last.device.device_id)
         found += [(row.device.workspace_id, row.device.device_id) for row in rows]
     assert found == devices(whole)
     assert len(found) == 5
@@ -184,16 +183,19 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: PostgresW
         world.session, ttl_seconds=15, statistics=VitalSigns(oldest_waiting_seconds=0.5)
     )
     await world.stores.leases.claim(world.session, [HARBOUR_LEASE])
-    ended_at = await world.end(await world.start(slot()), CycleOutcome.PARTIAL)
+    first = await world.start(slot())
+    ended_at = await world.end(first, CycleOutcome.PARTIAL)
     newest = await world.start(slot(1))
     await hear(world, bus_1=3)
     await world.send(
         world.update("bus-1", world.ago(minutes=1), vehicle_id="v-other", soc_percent=1.0)
     )
     cycle = await world.stores.reads.get_cycle(HARBOUR, newest.cycle_id)
+    earlier = await world.stores.reads.get_cycle(HARBOUR, first.cycle_id)
     (shard,) = await world.stores.reads.load_shards()
     facts = (await world.health(HARBOUR)).rows[0]
     assert cycle is not None
+    assert earlier is not None
     assert (facts.workspace, facts.connection, facts.device) == (
         await world.stores.registry.get_workspace(HARBOUR),
         await world.stores.registry.get_provider(HARBOUR, "steady"),
@@ -202,7 +204,16 @@ async def test_a_row_brings_everything_that_its_verdict_may_use(world: PostgresW
     expires_at = facts.collector.owner_expires_at
     assert expires_at is not None
     assert expires_at.isoformat().replace("+00:00", "Z") == shard["expires_at"]
-    collector = CollectorRecord(ended_at, cycle.started_at, "running", "shard-1", expires_at, 0.5)
+    collector = CollectorRecord(
+        last_good_cycle_at=ended_at,
+        last_cycle_started_at=cycle.started_at,
+        last_cycle_outcome="running",
+        last_slot_start_at=slot(1).slot_start_at,
+        earlier_cycle_started_at=earlier.started_at,
+        owner="shard-1",
+        owner_expires_at=expires_at,
+        oldest_waiting_seconds=0.5,
+    )
     assert (facts.connection_record, facts.collector) == (ConnectionRecord(), collector)
     at = world.ago(minutes=3)
     held = facts.document["soc_percent"]

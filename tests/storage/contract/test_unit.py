@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,10 +41,11 @@ def fact(kind: ConnectionFactKind, at: datetime, fault: FaultClass | None = None
 async def link(world: World) -> ConnectionRecord:
     """Return what is stored of the connection `steady`."""
     (row,) = await world.inside.ask("lock_connections", [HARBOUR], ["steady"])
-    facts = ConnectionRow._make(row)._asdict()
+    facts: dict[str, Any] = ConnectionRow._make(row)._asdict()
     fault = None if facts["fault"] is None else FaultClass(facts["fault"])
     names = [field.name for field in fields(ConnectionRecord)]
-    return ConnectionRecord(**{**{name: facts[name] for name in names}, "fault": fault})
+    record: dict[str, Any] = {name: facts[name] for name in names}
+    return ConnectionRecord(**{**record, "fault": fault})
 
 
 # --- Beside the updates
@@ -111,13 +112,23 @@ async def test_a_connection_stores_since_when_and_how_it_fails(
     first, last = world.ago(minutes=5), world.ago(minutes=4)
     failures = (fact(FAILED, first, FaultClass.OUTAGE), fact(FAILED, last, FaultClass.QUOTA))
     await world.commit(submission(facts=failures))
-    failing = ConnectionRecord("failed", None, last, first, FaultClass.QUOTA, "quota it is")
+    failing = ConnectionRecord(
+        call_status="failed",
+        call_begun_at=last,
+        call_ended_at=last,
+        last_failure_at=last,
+        failing_since=first,
+        fault=FaultClass.QUOTA,
+        fault_detail="quota it is",
+    )
     assert await link(world) == failing
     opened, answered = world.ago(minutes=3), world.ago(minutes=2)
     await world.commit(submission(facts=(fact(OPENED, opened), fact(SUCCEEDED, answered))))
     recovered = replace(
         failing,
         call_status="succeeded",
+        call_begun_at=answered,
+        call_ended_at=answered,
         last_success_at=answered,
         failing_since=None,
         stream_status="open",

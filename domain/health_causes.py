@@ -1,0 +1,285 @@
+"""The causes that hold now for a device that is not fresh, in the order of the rule.
+
+A cause is a stored fact that explains the silence. Which of them is the reason is decided in
+health_decision.py. Pure, from stored facts alone.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from domain.health_answer import due_seconds, is_since_activation, max_seconds_without_news
+from domain.health_facts import age_seconds, is_later, is_within
+from domain.health_reason import Cause, HealthReason, Party, cause
+from domain.model import FaultClass, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from domain.health_facts import HealthFacts
+    from domain.thresholds import Thresholds
+
+MAX_WAITING_SECONDS = 30.0
+CYCLE_TOLERANCE = 1.2
+CYCLE_TOLERANCE_SECONDS = 5.0
+STREAM_STABLE_SECONDS = 60.0  # a socket that was open for so long is no longer new
+
+_FAULTS: Final[Mapping[FaultClass | None, HealthReason]] = MappingProxyType(
+    {
+        FaultClass.CONFIGURATION: HealthReason.MISCONFIGURED,
+        FaultClass.CREDENTIALS: HealthReason.CREDENTIALS_REJECTED,
+        FaultClass.QUOTA: HealthReason.QUOTA_EXHAUSTED,
+    }
+)
+# Of what was refused: the party at fault. Anything else was refused by a fault of ours.
+_REFUSALS: Final[Mapping[str | None, Party]] = MappingProxyType(
+    {
+        Reason.INVALID.value: Party.DEVICE,
+        Reason.FUTURE_TIMESTAMP.value: Party.DEVICE,
+        Reason.DATA_ERROR.value: Party.DEVICE,
+        Reason.MALFORMED.value: Party.PROVIDER,
+        Reason.IDENTITY_CONFLICT.value: Party.CUSTOMER,
+        Reason.UNKNOWN_DEVICE.value: Party.CUSTOMER,
+        None: Party.UNKNOWN,
+    }
+)
+
+
+def find_causes(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> tuple[Cause, ...]:
+    """Return every cause that holds now, in the order of the rule. Each reason occurs once."""
+    found = (
+        _find_switched_off(facts),
+        _find_late_collector(facts, now),
+        _find_backlog(facts),
+        *_find_connection_causes(facts, thresholds, now),
+        _find_refusal(facts, thresholds, now),
+        _find_unknown(facts, now),
+        _find_silent_sender(facts, thresholds, now),
+    )
+    causes = {each.reason: each for each in reversed(found) if each is not None}
+    return tuple(reversed(causes.values()))
+
+
+def find_end_of_gap(facts: HealthFacts) -> datetime | None:
+    """Return when our side was back, if the newest cycle that started had come too late.
+
+    The time counts from the start before it, or from when the workspace took its place in the
+    schedule, whichever is later. The next start in time ends the matter.
+    """
+    collector = facts.collector
+    newest, earlier = collector.last_cycle_started_at, collector.earlier_cycle_started_at
+    if newest is None or earlier is None:
+        return None
+    running_since = max(earlier, facts.workspace.scheduled_since or earlier)
+    return newest if newest - running_since > _max_between_starts(facts) else None
+
+
+# --- ours
+
+
+def _find_switched_off(facts: HealthFacts) -> Cause | None:
+    if not facts.workspace.active:
+        return cause(HealthReason.SWITCHED_OFF, detail="the workspace is inactive")
+    if not facts.connection.active:
+        since = facts.connection_changed_at
+        return cause(HealthReason.SWITCHED_OFF, since, "the connection is inactive")
+    return None
+
+
+def _find_late_collector(facts: HealthFacts, now: datetime) -> Cause | None:
+    """Return `collector_late` if our own side does not collect, or has not yet caught up.
+
+    Cycles do not collect what clients push to us, so only a gap of ours concerns it.
+    """
+    collector = facts.collector
+    if not facts.is_pushed:
+        # Without a start the time counts from the device's activation.
+        last_start_at = collector.last_cycle_started_at or facts.device.activated_at
+        running_since = max(last_start_at, facts.workspace.scheduled_since or last_start_at)
+        if now - running_since > _max_between_starts(facts):
+            return _late(running_since, "no cycle has started in time")
+        expires_at = collector.owner_expires_at
+        if expires_at is not None and expires_at < now:
+            return _late(expires_at, "the shard that owns the workspace is gone")
+        not_asked_at = facts.connection_record.not_asked_at
+        if not_asked_at is not None:
+            return _late(not_asked_at, "the newest cycle ended without having asked the provider")
+        if _is_closed_by_us(facts):
+            closed_at = facts.connection_record.stream_changed_at
+            return _late(closed_at, "the socket was closed by us and is not open again")
+    if _is_in_gap(facts, now):
+        return _late(collector.earlier_cycle_started_at, "no answer has come since our own gap")
+    return None
+
+
+def _is_closed_by_us(facts: HealthFacts) -> bool:
+    """Return whether a socket is closed that was neither lost nor refused."""
+    record = facts.connection_record
+    return (
+        facts.connection.transport == "stream"
+        and record.stream_status == "closed"
+        and record.stream_fault is None
+        and record.stream_down_since is None
+    )
+
+
+def _late(since: datetime | None, detail: str) -> Cause:
+    return cause(HealthReason.COLLECTOR_LATE, since, detail)
+
+
+def _max_between_starts(facts: HealthFacts) -> timedelta:
+    interval = facts.workspace.poll_interval_seconds
+    return timedelta(seconds=interval * CYCLE_TOLERANCE + CYCLE_TOLERANCE_SECONDS)
+
+
+def _is_in_gap(facts: HealthFacts, now: datetime) -> bool:
+    """Return whether a gap of ours has not ended: nobody knows yet what happened during it.
+
+    A call that ended ends it, answered or failed. Where no calls are made, data of another device
+    or a socket that has been open for 60 s ends it. At the latest it is over after due.
+    """
+    back_at, record = find_end_of_gap(facts), facts.connection_record
+    if back_at is None or age_seconds(back_at, now) > due_seconds(facts.workspace):
+        return False
+    if facts.is_asked:
+        # A stream asks when it connects, which may be before the cycle, but in the same slot.
+        slot_start_at = facts.collector.last_slot_start_at or back_at
+        return record.call_ended_at is None or record.call_ended_at < slot_start_at
+    if is_later(facts.others_data_at, back_at):
+        return False
+    opened_at = max(record.stream_changed_at or back_at, back_at)
+    return record.stream_status != "open" or age_seconds(opened_at, now) < STREAM_STABLE_SECONDS
+
+
+def _find_backlog(facts: HealthFacts) -> Cause | None:
+    waiting = facts.collector.oldest_waiting_seconds
+    if waiting is None or waiting <= MAX_WAITING_SECONDS:
+        return None
+    detail = f"the oldest update has waited {waiting:.0f} s to be stored"
+    return cause(HealthReason.INGEST_BACKLOG, detail=detail)
+
+
+# --- the connection
+
+
+def _find_connection_causes(
+    facts: HealthFacts, thresholds: Thresholds, now: datetime
+) -> list[Cause]:
+    """Return the causes of the connection, in the order of the rule: calls before the socket."""
+    found = (
+        _find_failed_call(facts),
+        _find_lost_socket(facts, now),
+        _find_unreadable(facts, thresholds, now),
+    )
+    order = list(HealthReason)
+    return sorted(
+        (each for each in found if each is not None), key=lambda each: order.index(each.reason)
+    )
+
+
+def _find_failed_call(facts: HealthFacts) -> Cause | None:
+    record = facts.connection_record
+    if record.call_status != "failed":
+        return None
+    reason = _FAULTS.get(record.fault, HealthReason.PROVIDER_OUTAGE)
+    return cause(reason, record.failing_since or record.last_failure_at, record.fault_detail)
+
+
+def _find_lost_socket(facts: HealthFacts, now: datetime) -> Cause | None:
+    """Return the cause if a stream has no connection, or has one that has not proved itself.
+
+    The trouble lasts until a socket has been open for 60 s and brought data. One that brings
+    nothing ends it after due.
+    """
+    record = facts.connection_record
+    if facts.connection.transport != "stream" or _is_closed_by_us(facts):
+        return None
+    since, detail = record.stream_down_since, record.stream_fault_detail
+    if record.stream_status == "open":
+        opened_at = record.stream_changed_at
+        if since is None or not is_within(opened_at, due_seconds(facts.workspace), now):
+            return None
+        return cause(HealthReason.STREAM_DISCONNECTED, since, detail)
+    if record.stream_status is None and record.stream_fault is None and since is None:
+        return None  # it was not tried yet
+    reason = _FAULTS.get(record.stream_fault, HealthReason.STREAM_DISCONNECTED)
+    return cause(reason, since or record.stream_changed_at, detail)
+
+
+def _find_unreadable(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> Cause | None:
+    record = facts.connection_record
+    limit = max_seconds_without_news(facts, thresholds)
+    if not is_later(record.unreadable_at, record.readable_at):
+        return None
+    if not is_within(record.unreadable_at, limit, now):
+        return None
+    detail = "nothing that came could be read"
+    return cause(HealthReason.PROVIDER_OUTAGE, record.unreadable_at, detail)
+
+
+# --- the device and its customer
+
+
+def _find_refusal(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> Cause | None:
+    """Return the cause if the newest thing from the device was refused, or older than what we hold.
+
+    It holds for the larger of the stale threshold and due.
+    """
+    limit = max_seconds_without_news(facts, thresholds)
+    rejected_at = _newest_unaccepted(facts, facts.last_rejected_at, limit, now)
+    outdated_at = _newest_unaccepted(facts, facts.last_outdated_at, limit, now)
+    if rejected_at is not None and (outdated_at is None or rejected_at >= outdated_at):
+        refused = facts.last_rejection_reason
+        party = _REFUSALS.get(refused, Party.OURS)
+        return Cause(HealthReason.UPDATES_REJECTED, party, rejected_at, refused)
+    if outdated_at is not None:
+        return cause(HealthReason.OUTDATED_DATA, outdated_at)
+    return None
+
+
+def _newest_unaccepted(
+    facts: HealthFacts, instant: datetime | None, limit: float, now: datetime
+) -> datetime | None:
+    is_newest = is_later(instant, facts.last_update_received_at)
+    holds = is_newest and is_since_activation(facts, instant) and is_within(instant, limit, now)
+    return instant if holds else None
+
+
+def _find_unknown(facts: HealthFacts, now: datetime) -> Cause | None:
+    """Return the cause if the newest statement leaves the device out, or is an error for it.
+
+    Rosters are asked rarely: a later answer of the provider that is at most due old confirms the
+    statement, since it would have cancelled it.
+    """
+    record = facts.connection_record
+    if facts.statement not in {"left_out", "error"}:
+        return None
+    if not is_since_activation(facts, facts.statement_begun_at):
+        return None
+    if not is_later(facts.statement_begun_at, facts.last_update_received_at):
+        return None
+    due = due_seconds(facts.workspace)
+    confirmed = (facts.statement_at, record.complete_at, record.roster_at)
+    if not any(is_within(instant, due, now) for instant in confirmed):
+        return None
+    party = Party.PROVIDER if facts.statement == "error" else Party.CUSTOMER
+    detail = facts.statement_detail
+    return Cause(HealthReason.UNKNOWN_TO_PROVIDER, party, facts.statement_at, detail)
+
+
+def _find_silent_sender(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> Cause | None:
+    """Return the cause if nobody has pushed anything for longer than the stale threshold.
+
+    The time counts from the activation of device and connection at the earliest.
+    """
+    if not facts.is_pushed:
+        return None
+    record = facts.connection_record
+    known = (record.sender_at, record.data_at, facts.connection_changed_at)
+    since = max(instant for instant in (*known, facts.device.activated_at) if instant is not None)
+    if is_within(since, thresholds.stale_after_seconds, now):
+        return None
+    return cause(HealthReason.SENDER_SILENT, since)

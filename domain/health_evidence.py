@@ -1,0 +1,106 @@
+"""The evidence beside a verdict: the facts that a person checks next.
+
+Instants stay datetimes; the API formats them. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from domain.health_answer import due_seconds, find_answers
+from domain.health_facts import age_seconds
+from domain.schedule import next_start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from domain.health_facts import HealthFacts
+    from domain.health_reason import Cause
+    from domain.model import FaultClass, Workspace
+
+
+def gather_evidence(facts: HealthFacts, causes: Iterable[Cause], now: datetime) -> dict[str, Any]:
+    """Return the evidence for one verdict: our side, the connection, the device, the causes."""
+    record, collector = facts.connection_record, facts.collector
+    return {
+        "causes": [each._asdict() for each in causes],
+        "last_good_cycle_at": collector.last_good_cycle_at,
+        "last_cycle_started_at": collector.last_cycle_started_at,
+        "last_cycle_outcome": collector.last_cycle_outcome,
+        "owner": collector.owner,
+        "owner_expires_at": collector.owner_expires_at,
+        "oldest_waiting_seconds": collector.oldest_waiting_seconds,
+        "next_poll_at": _find_next_poll(facts.workspace, now),
+        "due_seconds": due_seconds(facts.workspace),
+        "provider_answered_at": find_answered_at(facts),
+        "statement": _show_statement(facts),
+        "last_roster_at": record.roster_at,
+        "connection_active": facts.connection.active,
+        "stream_status": record.stream_status,
+        "stream_down_since": record.stream_down_since,
+        "last_sender_at": record.sender_at,
+        "last_error": _show_error(
+            record.fault, record.fault_detail, record.last_failure_at, record.failing_since
+        ),
+        "last_stream_error": _show_error(
+            record.stream_fault,
+            record.stream_fault_detail,
+            record.stream_down_since,
+            record.stream_down_since,
+        ),
+        "last_update_received_at": facts.last_update_received_at,
+        "last_observed_at": facts.last_observed_at,
+        "away_for_seconds": find_away_seconds(facts, now),
+        "held_back_seconds": facts.held_back_seconds,
+        "last_rejected_at": facts.last_rejected_at,
+        "last_rejection_reason": facts.last_rejection_reason,
+        "last_outdated_at": facts.last_outdated_at,
+    }
+
+
+def find_answered_at(facts: HealthFacts) -> datetime | None:
+    """Return when the provider last answered about the device, with or without news."""
+    return max((answer.ended_at for answer in find_answers(facts)), default=None)
+
+
+def find_away_seconds(facts: HealthFacts, now: datetime) -> float | None:
+    """Return for how long the vehicle has been away by its own time; None if it never sent.
+
+    A vehicle whose clock is ahead has been away since our receipt.
+    """
+    observed_at, received_at = facts.last_observed_at, facts.last_update_received_at
+    if observed_at is None:
+        return None
+    return age_seconds(min(observed_at, received_at or observed_at), now)
+
+
+def _show_statement(facts: HealthFacts) -> Mapping[str, Any] | None:
+    if facts.statement is None:
+        return None
+    return {
+        "kind": facts.statement,
+        "asked_at": facts.statement_begun_at,
+        "at": facts.statement_at,
+        "detail": facts.statement_detail,
+    }
+
+
+def _show_error(
+    fault: FaultClass | None, detail: str | None, at: datetime | None, since: datetime | None
+) -> Mapping[str, Any] | None:
+    if at is None:
+        return None
+    return {
+        "class": None if fault is None else str(fault),
+        "detail": detail,
+        "at": at,
+        "failing_since": since,
+    }
+
+
+def _find_next_poll(workspace: Workspace, now: datetime) -> datetime | None:
+    if not workspace.active or workspace.ordinal is None:
+        return None
+    interval = workspace.poll_interval_seconds
+    return next_start(now, workspace.workspace_id, workspace.ordinal, interval).start_at
