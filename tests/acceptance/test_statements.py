@@ -22,6 +22,8 @@ from tests.providers.servers import Asked, Reply, http_server
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.acceptance.harness import Harness
+
 GONE = "TESTVIN0000000009"
 
 
@@ -32,12 +34,19 @@ async def statements(dsn: str) -> dict[str, Any]:
     return {row["device_id"]: (row["statement"], row["statement_detail"]) for row in rows}
 
 
+async def verdict_of(harness: Harness, device_id: str) -> Any:
+    items = (await harness.shard.health(WORKSPACE))["items"]
+    return next(item for item in items if item["device_id"] == device_id)
+
+
 async def test_a_truck_outside_the_account_is_left_out(dsn: str, tmp_path: Path) -> None:
     async with open_maker() as maker, open_harness(dsn, tmp_path) as harness:
         maker.records = [record(1, {"hybridBatteryPackRemainingCharge": 61.5})]
         await configure_maker(harness, maker, VIN, GONE)
         expected = {VIN: ("named", None), GONE: ("left_out", None)}
         await eventually(lambda: statements(dsn), expected, within=60)
+        verdict = await verdict_of(harness, GONE)
+    assert (verdict["reason"], verdict["party"]) == ("unknown_to_provider", "customer")
 
 
 async def test_an_error_for_one_bus_confirms_nothing_of_it(dsn: str, tmp_path: Path) -> None:
@@ -70,5 +79,7 @@ async def test_an_error_for_one_bus_confirms_nothing_of_it(dsn: str, tmp_path: P
 
         await eventually(kinds, {"bus_1": "error", "bus_2": "named"}, within=60)
         detail = (await statements(dsn))["bus_1"][1]
+        verdict = await verdict_of(harness, "bus_1")
+    assert (verdict["reason"], verdict["party"]) == ("unknown_to_provider", "provider")
     assert detail is not None
     assert "504" in detail
