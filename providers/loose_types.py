@@ -13,11 +13,14 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-# A comma before exactly three digits may separate thousands.
+# A comma before exactly three digits may separate thousands, so it is not read.
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]{1,15},(?:[0-9]{1,2}|[0-9]{4,15})")
 _MAX_NUMBER_LENGTH: Final = 40
 _TWO_TO_63: Final = 2**63  # what an integer of the wire may be
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+_DIGITS: Final = re.compile(r"[0-9]{9,13}(?:\.[0-9]*)?")
+# Python takes any character between date and time, also another digit.
+_DATE_AND_TIME: Final = re.compile(r"[0-9W-]{7,10}[Tt ][0-9]")
 _SHORTEST_INSTANT: Final = len("20260301T1200Z")
 _MAX_INSTANT_LENGTH: Final = 60
 _ZONE_WORD: Final = re.compile(r"[ ]*(?:z|utc|gmt)", re.IGNORECASE)
@@ -25,8 +28,8 @@ _SPACE_BEFORE_OFFSET: Final = re.compile(r"(?<=[0-9])[ ]+(?=[+-][0-9:]+$)")
 _TRAILING_WORD: Final = re.compile(r"[ ]*[a-z]+$", re.IGNORECASE)
 _OFFSET: Final = re.compile(r"([+-])([01][0-9]):?([0-5][0-9])")
 # Seconds and milliseconds since the epoch cannot be mistaken for each other between these.
-_EPOCH_2000: Final = 946_684_800
-_EPOCH_2100: Final = 4_102_444_800
+EPOCH_2000: Final = 946_684_800
+EPOCH_2100: Final = 4_102_444_800
 
 
 def read_number(value: object) -> float | None:
@@ -41,7 +44,7 @@ def read_number(value: object) -> float | None:
     if not isinstance(value, str) or len(value) > _MAX_NUMBER_LENGTH:
         return None
     text = value.strip()
-    if _DECIMAL_COMMA.fullmatch(text):
+    if "," in text and _DECIMAL_COMMA.fullmatch(text):
         text = text.replace(",", ".")
     if not _NUMBER.fullmatch(text):
         return None
@@ -63,8 +66,8 @@ def read_instant(value: object, zone: tzinfo | None = None) -> datetime | None:
 
     Text is ISO 8601 in any of its forms, also with a space in place of the T, a small z, or "UTC".
     Text without a zone is in `zone`; without one it says no instant, and neither does an hour that
-    the zone has twice or not at all. A number is seconds or milliseconds since the epoch, in the
-    years 2000 to 2099.
+    the zone has twice or not at all. A number, also as text, is seconds or milliseconds since the
+    epoch, in the years 2000 to 2099.
     """
     try:
         if isinstance(value, str):
@@ -97,11 +100,16 @@ def parse_zone(text: str) -> tzinfo:
 def _instant_of_text(value: str, zone: tzinfo | None) -> datetime | None:
     if len(value) > _MAX_INSTANT_LENGTH:
         return None
+    text = value.strip()
+    if _DIGITS.fullmatch(text):
+        return _instant_of_number(float(text))
+    if not _DATE_AND_TIME.match(text):
+        return None
     try:
-        instant = datetime.fromisoformat(value)
+        instant = datetime.fromisoformat(text)
     except ValueError:
-        instant = datetime.fromisoformat(_in_standard_form(value.strip()))
-    if len(value) < _SHORTEST_INSTANT and instant.tzinfo is None:
+        instant = datetime.fromisoformat(_in_standard_form(text))
+    if len(text) < _SHORTEST_INSTANT and instant.tzinfo is None:
         return None  # a date without a time
     if instant.tzinfo is not None:
         return instant.astimezone(UTC)
@@ -122,6 +130,6 @@ def _localised(instant: datetime, zone: tzinfo) -> datetime | None:
 
 def _instant_of_number(value: float) -> datetime | None:
     for unit in (1, 1000):
-        if _EPOCH_2000 <= value / unit < _EPOCH_2100:
+        if EPOCH_2000 <= value / unit < EPOCH_2100:
             return datetime.fromtimestamp(value / unit, UTC)
     return None

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from math import isfinite
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -24,7 +23,7 @@ from domain.position import LATITUDE, POSITION
 from domain.signals import PLAIN_VALUES
 from ports.providers import FrameVerdict
 from providers.answers import error_code_in
-from providers.viriciti.loose import FIRST_MS, read_milliseconds, read_number
+from providers.loose_types import EPOCH_2000, EPOCH_2100, read_instant, read_number
 
 POWER: Final = "power"
 GPS: Final = "gps"
@@ -164,14 +163,16 @@ def read_point(
         return UNKNOWN_LABEL
     if value is None:
         return NO_NEWS
-    if type(time) is not int or time < FIRST_MS:  # `isinstance` would let a bool through
-        time = read_milliseconds(time)
-        if time is None:
+    # `isinstance` would let a bool through. As milliseconds, such numbers are weeks of early 1970.
+    if type(time) is not int or EPOCH_2000 <= time < EPOCH_2100:
+        at = read_instant(time)
+        if at is None:
             return "time is not an instant"
-    try:
-        at = _EPOCH + timedelta(0, 0, time * 1000)  # whole microseconds: a float would round them
-    except OverflowError:
-        return "time is out of range"
+    else:
+        try:
+            at = _EPOCH + timedelta(0, 0, time * 1000)  # microseconds: a float would round them
+        except OverflowError:
+            return "time is out of range"
     if label == GPS:
         return _read_position(value, at)
     if type(value) is not float and type(value) is not int:
@@ -184,26 +185,18 @@ def read_point(
 
 
 def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
-    if type(value) is dict:
-        value = _pair_in(value)
-    if type(value) is not str:
+    latitude: object
+    longitude: object
+    if type(value) is str:
+        latitude, _, longitude = value.partition("|")
+    elif type(value) is dict:  # the vendor documents it for its telematics gateway
+        latitude, longitude = value.get("lat"), value.get("lon")
+    else:
         return "gps is not 'lat|lon'"
-    latitude, _, longitude = value.partition("|")
-    try:
-        north, east = float(latitude), float(longitude)
-    except ValueError:
-        return "gps is not 'lat|lon'"
-    if not isfinite(north + east):  # "nan" and "inf" are numbers to Python
+    north, east = read_number(latitude), read_number(longitude)
+    if north is None or east is None:
         return "gps is not 'lat|lon'"
     return (Reading(POSITION, (north, east), at),)
-
-
-def _pair_in(value: dict[str, Any]) -> str | None:
-    """Return 'lat|lon' of an object, which the vendor documents for its telematics gateway."""
-    north, east = value.get("lat"), value.get("lon")
-    if {type(north), type(east)} <= {int, float, str}:
-        return f"{north}|{east}"
-    return None
 
 
 def _read_power(

@@ -41,7 +41,7 @@ EXPECTED = {
 FLEETS: dict[str, tuple[Text, str]] = {
     "time-in-words": (partial(frame, "bus_1", '"now"'), "malformed"),
     "time-without-zone": (partial(frame, "bus_1", '"2026-03-01T12:00:00"'), "malformed"),
-    "value-in-words": (partial(frame, "bus_1", value='"61,5"'), "malformed"),
+    "comma-of-two-meanings": (partial(frame, "bus_1", value='"1,234"'), "malformed"),
     "truth-value": (partial(frame, "bus_1", value="true"), "malformed"),
     "not-a-number": (partial(frame, "bus_1", value="NaN"), "malformed"),
     "beyond-numbers": (partial(frame, "bus_1", value="1e400"), "malformed"),
@@ -134,14 +134,14 @@ async def test_a_forwarded_frame_is_held_against_its_vehicle(dsn: str, tmp_path:
 async def test_types_that_can_mean_one_thing_are_taken(dsn: str, tmp_path: Path) -> None:
     loose: list[Text] = [
         partial(frame, "bus_1", '"%d"', '"61.5"'),
-        lambda: frame("bus_2", str(now_ms() / 1000), "61"),
+        lambda: frame("bus_2", str(now_ms() / 1000), '"61,25"'),
     ]
     async with (
         open_loose_vendor({"loose": Fleet(loose)}) as vendor,
         open_harness(dsn, tmp_path) as harness,
     ):
         await add_fleet(harness, vendor, "loose")
-        expected = {"bus_1": {"soc_percent": 61.5}, "bus_2": {"soc_percent": 61.0}}
+        expected = {"bus_1": {"soc_percent": 61.5}, "bus_2": {"soc_percent": 61.25}}
         await eventually(lambda: values(harness, "loose"), expected)
         assert await ledger(harness, "loose") == set()
 

@@ -161,7 +161,7 @@ def test_a_forwarded_state_answer_is_read_like_one_of_ours() -> None:
 
 def test_a_forwarded_echo_is_ignored_and_bad_data_counted() -> None:
     assert interpret_message(b'{"vehicles":{}}') == Page((), frozenset(), records=1, ignored=1)
-    bad = frame(value="88,5")
+    bad = frame(value="1,234")
     assert interpret_message(bad) == Page(
         (),
         frozenset(),

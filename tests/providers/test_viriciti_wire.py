@@ -217,6 +217,7 @@ def test_a_byte_order_mark_costs_nothing(mark: Any) -> None:
     [
         ({"value": "61.5"}, Reading("soc_percent", 61.5, AT)),
         ({"value": " 61 "}, Reading("soc_percent", 61, AT)),
+        ({"value": "61,5"}, Reading("soc_percent", 61.5, AT)),
         ({"value": "1.5e1"}, Reading("soc_percent", 15.0, AT)),
         ({"label": "current", "value": "-.5"}, Reading("battery_current_a", -0.5, AT)),
         ({"time": str(MS)}, Reading("soc_percent", 88.5, AT)),
@@ -225,6 +226,7 @@ def test_a_byte_order_mark_costs_nothing(mark: Any) -> None:
         ({"time": MS // 1000}, Reading("soc_percent", 88.5, AT.replace(microsecond=0))),
         ({"time": str(MS // 1000)}, Reading("soc_percent", 88.5, AT.replace(microsecond=0))),
         ({"time": "2019-08-21T18:22:43.290z"}, Reading("soc_percent", 88.5, AT)),
+        ({"time": 86_400_000}, Reading("soc_percent", 88.5, datetime(1970, 1, 2, tzinfo=UTC))),
         ({"time": "2019-08-21 20:22:43,29+0200"}, Reading("soc_percent", 88.5, AT)),
     ],
 )
@@ -235,7 +237,14 @@ def test_a_type_that_can_mean_only_one_thing_is_read(
 
 
 @pytest.mark.parametrize(
-    "value", [{"lat": 52.1, "lon": 5}, {"lat": "52.1", "lon": "5"}, "52.1 |5 "]
+    "value",
+    [
+        {"lat": 52.1, "lon": 5},
+        {"lat": "52.1", "lon": "5"},
+        "52.1 |5 ",
+        "52,1|5,0",
+        {"lat": "52,1", "lon": 5},
+    ],
 )
 def test_a_position_is_read_in_each_form_that_is_documented(value: object) -> None:
     assert interpret(frame(label="gps", value=value)) == interpret(
@@ -268,7 +277,7 @@ def test_an_implausible_power_says_nothing_about_charging() -> None:
         ({"time": 2**64 - 1}, "time is out of range"),
         ({"time": -(2**63)}, "time is out of range"),
         ({"value": True}, "value is not a number"),
-        ({"value": "88,5"}, "value is not a number"),
+        ({"value": "1,234"}, "value is not a number"),
         ({"value": "1_0"}, "value is not a number"),
         ({"value": "88.5 %"}, "value is not a number"),
         ({"value": "NaN"}, "value is not a number"),
@@ -279,6 +288,8 @@ def test_an_implausible_power_says_nothing_about_charging() -> None:
         ({"label": "gps", "value": "52.1"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "52.1|"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "52.1,5.1"}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": "1_0|5.1"}, "gps is not 'lat|lon'"),
+        ({"label": "gps", "value": "52,090|5,110"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "nan|5.1"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "52.1|inf"}, "gps is not 'lat|lon'"),
         ({"label": "gps", "value": "52.1|5.1|7"}, "gps is not 'lat|lon'"),
