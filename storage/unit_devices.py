@@ -282,6 +282,7 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
         row.last_rejection_reason,
         row.last_outdated_at,
         row.held_back_seconds,
+        answered_begun_at=row.statement_begun_at if row.statement == "named" else None,
         ids_are_vins=row.ids_are_vins,
         assignment=row.assignment,
         entered_at=row.entered_at,

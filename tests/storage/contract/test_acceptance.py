@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from domain.held import Held, to_micros
-from domain.model import Outcome, Ownership, Reading, Reason, Result
+from domain.model import (
+    Outcome,
+    Ownership,
+    ProviderStatement,
+    Reading,
+    Reason,
+    Result,
+    StatementKind,
+)
 from storage.unit_rows import LockedDevice
 from tests.storage.contract.cast import DEVICES, HARBOUR, HARBOUR_LEASE, ISLAND, said, submission
 
@@ -239,3 +247,13 @@ async def test_how_long_data_was_held_back_is_stored(world: World) -> None:
     await world.send(late._replace(received_at=received, reception_at=reception))
     (row,) = await world.inside.ask("lock_devices", [HARBOUR], ["bus-1"], [True])
     assert LockedDevice._make(row).held_back_seconds == 600.0
+
+
+async def test_an_answer_without_the_data_proves_it_was_held_back(world: World) -> None:
+    asked, answered = world.ago(minutes=5), world.ago(minutes=4)
+    named = ProviderStatement(HARBOUR, StatementKind.NAMED, ("bus-1",), asked, answered)
+    await world.commit(submission(statements=(named,)))
+    late = world.update("bus-1", world.ago(minutes=20), soc_percent=60.0)
+    await world.send(late._replace(received_at=world.ago(minutes=1)))
+    (row,) = await world.inside.ask("lock_devices", [HARBOUR], ["bus-1"], [True])
+    assert LockedDevice._make(row).held_back_seconds == 15 * 60
