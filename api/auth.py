@@ -19,6 +19,8 @@ from api.challenges import CHALLENGE, credentials_missing, credentials_refused, 
 from api.keys import why_refused
 from api.problem_types import MISSING_SCOPE, NOT_FOUND
 from api.problems import Problem
+from api.traces import current_trace_id
+from domain.changes import Author
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
@@ -64,6 +66,11 @@ def install_authorization(app: QuartTrio, operations: Operations, services: ApiS
 def current_access() -> Access:
     """The access of the request being served."""
     return cast("Access", g.access)
+
+
+def current_author() -> Author:
+    """Return the key and the trace id of the request, for the history of what it changes."""
+    return Author(current_access().key_id, current_trace_id())
 
 
 def current_workspace() -> Workspace:

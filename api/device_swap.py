@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from quart import Response, request
 
+from api.auth import current_author
 from api.bodies import Instant, RequestModel, json_response, read_json
 from api.conflicts import locate_conflict
 from api.devices import DeviceAnswer, no_such_device, present_device
@@ -102,7 +103,9 @@ def declare_device_swap(operations: Operations, services: ApiServices) -> None:
         the device has already changes nothing, and is answered like the first.
         """
         body = await read_json(request, SwapBody)
-        swapped = await services.registry.swap_device(workspace_id, device_id, body.to_swap())
+        swapped = await services.registry.swap_device(
+            workspace_id, device_id, body.to_swap(), by=current_author()
+        )
         if isinstance(swapped, NotFound):
             raise _refuse_unknown(swapped, device_id)
         if isinstance(swapped, Conflict):

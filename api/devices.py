@@ -10,7 +10,7 @@ from datetime import timedelta
 from pydantic import Field
 from quart import Response, request
 
-from api.auth import no_such_workspace
+from api.auth import current_author, no_such_workspace
 from api.bodies import MAX_FAULTY_PARTS, Instant, RequestModel, json_response, read_json, read_query
 from api.conflicts import locate_conflict
 from api.cursors import PageQuery
@@ -158,7 +158,7 @@ def _declare_retire(operations: Operations, services: ApiServices) -> None:
 
         Idempotent: a device that is already retired keeps its retired_at.
         """
-        device = await services.registry.retire_device(workspace_id, device_id)
+        device = await services.registry.retire_device(workspace_id, device_id, by=current_author())
         if isinstance(device, NotFound):
             raise no_such_device(device_id)
         services.nudges.registry_changed()
@@ -185,7 +185,9 @@ async def store_drafts(
     otherwise 409 when a draft contradicts what is stored.
     """
     _refuse_future(services, drafts, pointers)
-    answers = await services.registry.put_devices(workspace_id, drafts, may_swap=may_swap)
+    answers = await services.registry.put_devices(
+        workspace_id, drafts, may_swap=may_swap, by=current_author()
+    )
     if isinstance(answers, NotFound):
         raise no_such_workspace(workspace_id)
     faults = [

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError, create_model
 from quart import Response, request
 
-from api.auth import no_such_workspace
+from api.auth import current_author, no_such_workspace
 from api.bodies import RequestModel, json_response, pointer_to, read_json, read_query
 from api.conflicts import locate_conflict
 from api.cursors import PageQuery
@@ -200,7 +200,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
             is_named="credential" in body.model_fields_set,
         )
         warnings = await check_credential(body.credential, services.credentials)
-        stored = await services.registry.put_provider(connection)
+        stored = await services.registry.put_provider(connection, by=current_author())
         if isinstance(stored, NotFound):
             raise no_such_workspace(workspace_id)
         if isinstance(stored, Conflict):

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, create_model
 from quart import Response, request
 
-from api.auth import current_access, current_workspace, no_such_workspace
+from api.auth import current_access, current_author, current_workspace, no_such_workspace
 from api.bodies import RequestModel, json_response, read_json, read_query
 from api.conflicts import locate_conflict
 from api.cursors import PageQuery
@@ -146,6 +146,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
             active=body.active,
             poll_interval_seconds=body.poll_interval_seconds,
             policy=policy,
+            by=current_author(),
         )
         if isinstance(stored, Conflict):
             fault = locate_conflict(stored, group="thresholds", members=ThresholdsBody)

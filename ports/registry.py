@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from domain.changes import SYSTEM
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from domain.assignments import DeviceAssignment
+    from domain.changes import Author
     from domain.model import Device, Policy, ProviderConnection, Workspace
     from domain.registry import Conflict, DeviceDraft, NotFound, Stored, Swap
     from ports.reads import EventRow
@@ -36,6 +39,9 @@ class Registry(Protocol):
 
     They go to the database, never to process memory (FR-013).
 
+    A command that changes something writes what it changed, and `by` whom, into the history of
+    changes (ports/changes.py), in the same transaction.
+
     Lists are in key order after `after`, at most `limit`; `workspaces=None` means all.
     """
 
@@ -47,6 +53,7 @@ class Registry(Protocol):
         active: bool,
         poll_interval_seconds: int,
         policy: Policy,
+        by: Author = SYSTEM,
     ) -> Stored | Conflict: ...
     async def get_workspace(self, workspace_id: str) -> Workspace | None: ...
     async def list_workspaces(
@@ -54,7 +61,7 @@ class Registry(Protocol):
     ) -> list[Workspace]: ...
 
     async def put_provider(
-        self, connection: ProviderConnection
+        self, connection: ProviderConnection, *, by: Author = SYSTEM
     ) -> Stored | NotFound | Conflict: ...
     async def get_provider(
         self, workspace_id: str, provider_id: str
@@ -65,7 +72,12 @@ class Registry(Protocol):
         """`limit=None` means all."""
 
     async def put_devices(
-        self, workspace_id: str, drafts: Sequence[DeviceDraft], *, may_swap: bool = False
+        self,
+        workspace_id: str,
+        drafts: Sequence[DeviceDraft],
+        *,
+        may_swap: bool = False,
+        by: Author = SYSTEM,
     ) -> list[Stored | NotFound | Conflict] | NotFound:
         """Store all drafts, or none if one is refused.
 
@@ -74,14 +86,16 @@ class Registry(Protocol):
         """
 
     async def swap_device(
-        self, workspace_id: str, device_id: str, swap: Swap
+        self, workspace_id: str, device_id: str, swap: Swap, *, by: Author = SYSTEM
     ) -> Swapped | NotFound | Conflict:
         """Give an active device another unit or vehicle under the same device_id.
 
         May be sent again: a swap to what the device has already changes nothing.
         """
 
-    async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound:
+    async def retire_device(
+        self, workspace_id: str, device_id: str, *, by: Author = SYSTEM
+    ) -> Device | NotFound:
         """Idempotent: a retired device stays retired at its first instant."""
 
     async def get_device(self, workspace_id: str, device_id: str) -> Device | None: ...

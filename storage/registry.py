@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from domain.model import CycleKey, CycleTrigger
+from domain.changes import SYSTEM, provider_change, workspace_change
+from domain.model import CycleKey, CycleTrigger, Workspace
 from domain.registry import (
     Conflict,
     NotFound,
@@ -21,6 +22,7 @@ from domain.registry import (
     keeps_ordinal,
 )
 from domain.schedule import cycle_id
+from storage.changes import record_changes
 from storage.queries import bound, sql
 from storage.registry_devices import put_devices, rekey_devices, retire_device, swap_device
 from storage.rows import to_connection, to_device, to_workspace
@@ -28,7 +30,8 @@ from storage.rows import to_connection, to_device, to_workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from domain.model import Device, Policy, ProviderConnection, Workspace
+    from domain.changes import Author
+    from domain.model import Device, Policy, ProviderConnection
     from domain.registry import DeviceDraft, Swap
     from ports.registry import Swapped
     from storage.gateway import Connection, Database
@@ -50,9 +53,11 @@ class PostgresRegistry:
         active: bool,
         poll_interval_seconds: int,
         policy: Policy,
+        by: Author = SYSTEM,
     ) -> Stored | Conflict:
         if refusal := check_workspace(poll_interval_seconds, policy):
             return refusal
+        made = Workspace(workspace_id, name, active, None, poll_interval_seconds, policy)
         wanted = (name, active, poll_interval_seconds, policy)
         values = {
             "workspace_id": workspace_id,
@@ -69,8 +74,11 @@ class PostgresRegistry:
             which this transaction has.
             """
             ordinal = await _take_ordinal(connection, poll_interval_seconds) if active else None
-            made = await connection.fetchrow(*bound("create_workspace", **values, ordinal=ordinal))
-            return Stored(created=True) if made else None
+            row = await connection.fetchrow(*bound("create_workspace", **values, ordinal=ordinal))
+            if row is None:
+                return None
+            await record_changes(connection, workspace_id, by, [workspace_change(None, made)])
+            return Stored(created=True)
 
         async def work(connection: Connection) -> Stored | None:
             row = await connection.fetchrow(sql("lock_workspace"), workspace_id)
@@ -86,6 +94,8 @@ class PostgresRegistry:
                 await connection.execute(
                     *bound("update_workspace", **values, ordinal=ordinal, keeps_ordinal=keeps)
                 )
+                changes = [workspace_change(stored, made)]
+                await record_changes(connection, workspace_id, by, changes)
             return Stored(created=False)
 
         answer = await self._database.run(work)
@@ -108,7 +118,9 @@ class PostgresRegistry:
 
     # --- Provider connections
 
-    async def put_provider(self, connection: ProviderConnection) -> Stored | NotFound | Conflict:
+    async def put_provider(
+        self, connection: ProviderConnection, *, by: Author = SYSTEM
+    ) -> Stored | NotFound | Conflict:
         if refusal := check_provider(connection):
             return refusal
         key = (connection.workspace_id, connection.provider_id)
@@ -117,16 +129,19 @@ class PostgresRegistry:
             if await database.fetchrow(sql("lock_workspace"), connection.workspace_id) is None:
                 return NotFound("workspace")
             row = await database.fetchrow(sql("get_provider"), *key)
-            if row is None or to_connection(row) != connection:
+            stored = None if row is None else to_connection(row)
+            if stored != connection:
                 is_vin = connection.ids_are_vins
-                if row is not None and row["ids_are_vins"] != is_vin:
+                if stored is not None and stored.ids_are_vins != is_vin:
                     refusal = await rekey_devices(database, *key, ids_are_vins=is_vin)
                     if refusal is not None:
                         return refusal
                 await database.execute(*bound("put_provider", **_provider_values(connection)))
                 await database.execute(sql("make_connection_state"), *key)
+                changes = [provider_change(stored, connection)]
+                await record_changes(database, connection.workspace_id, by, changes)
                 await database.execute(sql("bump_config"), connection.workspace_id)
-            return Stored(created=row is None)
+            return Stored(created=stored is None)
 
         return await self._database.run(work)
 
@@ -145,28 +160,35 @@ class PostgresRegistry:
     # --- Devices
 
     async def put_devices(
-        self, workspace_id: str, drafts: Sequence[DeviceDraft], *, may_swap: bool = False
+        self,
+        workspace_id: str,
+        drafts: Sequence[DeviceDraft],
+        *,
+        may_swap: bool = False,
+        by: Author = SYSTEM,
     ) -> list[Stored | NotFound | Conflict] | NotFound:
         async def work(connection: Connection) -> list[Stored | NotFound | Conflict] | NotFound:
             if await connection.fetchrow(sql("lock_workspace"), workspace_id) is None:
                 return NotFound("workspace")
-            return await put_devices(connection, workspace_id, drafts, may_swap=may_swap)
+            return await put_devices(connection, workspace_id, drafts, may_swap=may_swap, by=by)
 
         return await self._database.run(work)
 
     async def swap_device(
-        self, workspace_id: str, device_id: str, swap: Swap
+        self, workspace_id: str, device_id: str, swap: Swap, *, by: Author = SYSTEM
     ) -> Swapped | NotFound | Conflict:
         async def work(connection: Connection) -> Swapped | NotFound | Conflict:
             await connection.fetchrow(sql("lock_workspace"), workspace_id)
-            return await swap_device(connection, workspace_id, device_id, swap)
+            return await swap_device(connection, workspace_id, device_id, swap, by=by)
 
         return await self._database.run(work)
 
-    async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound:
+    async def retire_device(
+        self, workspace_id: str, device_id: str, *, by: Author = SYSTEM
+    ) -> Device | NotFound:
         async def work(connection: Connection) -> Device | NotFound:
             await connection.fetchrow(sql("lock_workspace"), workspace_id)
-            return await retire_device(connection, workspace_id, device_id)
+            return await retire_device(connection, workspace_id, device_id, by=by)
 
         return await self._database.run(work)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from domain.changes import device_change
 from domain.device_changes import (
     DeviceChange,
     Registered,
@@ -22,6 +23,7 @@ from domain.device_changes import (
 from domain.identity import external_key, key_of
 from domain.registry import Conflict, NotFound, Stored
 from ports.registry import MAX_LISTED_EVENTS, MAX_SWAP_EVENTS, Swapped
+from storage.changes import record_changes
 from storage.queries import bound, sql
 from storage.rows import dump_spans, to_assignment, to_device, to_event
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from domain.changes import Author
     from domain.device_changes import UnitKey
     from domain.model import Device
     from domain.registry import Answer, DeviceDraft, Swap
@@ -36,7 +39,12 @@ if TYPE_CHECKING:
 
 
 async def put_devices(
-    connection: Connection, workspace_id: str, drafts: Sequence[DeviceDraft], *, may_swap: bool
+    connection: Connection,
+    workspace_id: str,
+    drafts: Sequence[DeviceDraft],
+    *,
+    may_swap: bool,
+    by: Author,
 ) -> list[Answer]:
     """Store all drafts, or none if one is refused."""
     known = await _load_registered(connection, workspace_id, drafts)
@@ -49,12 +57,17 @@ async def put_devices(
     changes = plan_changes(workspace_id, drafts, known, await _now(connection))
     if changes:
         await _write_changes(connection, workspace_id, changes)
+        entries = [
+            device_change(known.devices.get(change.device.device_id), change.device)
+            for change in changes
+        ]
+        await record_changes(connection, workspace_id, by, entries)
         await connection.execute(sql("bump_config"), workspace_id)
     return answers
 
 
 async def swap_device(
-    connection: Connection, workspace_id: str, device_id: str, swap: Swap
+    connection: Connection, workspace_id: str, device_id: str, swap: Swap, *, by: Author
 ) -> Swapped | NotFound | Conflict:
     """Begin the device's next assignment. A swap that was stored already is answered again."""
     row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)
@@ -64,18 +77,21 @@ async def swap_device(
     if refusal := refuse_retired(stored):
         return refusal
     draft = swap_draft(swap, stored)
-    (answer,) = await put_devices(connection, workspace_id, [draft], may_swap=True)
+    (answer,) = await put_devices(connection, workspace_id, [draft], may_swap=True, by=by)
     return await _describe_swap(connection, stored) if isinstance(answer, Stored) else answer
 
 
 async def retire_device(
-    connection: Connection, workspace_id: str, device_id: str
+    connection: Connection, workspace_id: str, device_id: str, *, by: Author
 ) -> Device | NotFound:
     """Retire the device, and end its assignment with it."""
     row = await connection.fetchrow(sql("retire_device"), workspace_id, device_id)
     if row is not None:
         ended_at = [row["retired_at"]]
         await connection.execute(sql("end_assignments"), workspace_id, [device_id], ended_at)
+        retired = to_device(row)
+        entry = device_change(replace(retired, retired_at=None), retired)
+        await record_changes(connection, workspace_id, by, [entry])
         await connection.execute(sql("bump_config"), workspace_id)
     else:
         row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)

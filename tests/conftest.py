@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from storage.changes import PostgresChangeHistory
 from storage.cycles import PostgresCycleStore
 from storage.gateway import Database, connect, open_bridge
 from storage.ingest import PostgresIngestStore
@@ -31,6 +32,7 @@ from tests.postgres import VersionAbsent, running_postgres
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from ports.changes import ChangeHistory
     from ports.cycles import CycleStore
     from ports.ingest import IngestStore
     from ports.keys import Keys
@@ -56,6 +58,7 @@ class Stores:
     keys: Keys
     leases: LeaseStore
     notices: Notices
+    changes: ChangeHistory
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -122,6 +125,7 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresKeys(database),
         PostgresLeaseStore(database),
         PostgresNotices(database),
+        PostgresChangeHistory(database),
     )
 
 

@@ -22,7 +22,7 @@ from tests.refilling import keep_rows
 
 if TYPE_CHECKING:
     from storage.gateway import Database
-    from tests.isolation.scenarios import Scenario
+    from tests.isolation.scenario import Scenario
     from tests.isolation.standing import Standing
 
 RECENT = BASE + timedelta(hours=2)
@@ -30,6 +30,7 @@ HANDED_OUT = {
     "rejection_id",
     "event_id",
     "quarantine_id",
+    "change_id",
     "cycle_id",
 }  # a cycle_id only of a run that was asked for
 
@@ -179,6 +180,8 @@ def _without_what_differs(row: str) -> str:
 
 
 def _mask(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _mask(item) for name, item in value.items()}
     try:
         return "recent" if datetime.fromisoformat(value) > RECENT else value
     except (TypeError, ValueError):

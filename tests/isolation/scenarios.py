@@ -9,8 +9,6 @@ databases into the state from which the scenario begins.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
@@ -21,6 +19,7 @@ from ports.ingest import UnitPoisoned
 from ports.reads import HealthQuery, WorklistPosition
 from storage.queries import sql
 from tests.isolation.fleets import NEW, OURS, SESSION, Harness, ago, draft, news, provider, update
+from tests.isolation.scenario import drives
 from tests.storage.holding import holding
 
 OUR_LEASE = workspace_resource(OURS)
@@ -32,31 +31,6 @@ ALL_HEARD = f"""
     UPDATE device_state SET last_update_received_at = clock_timestamp()
     WHERE workspace_id = '{OURS}'
 """
-
-Work = Callable[[Harness], Awaitable[Any]]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    name: str
-    work: Work
-    statements: frozenset[str]
-    prepared: tuple[str, ...]
-
-
-SCENARIOS: dict[str, Scenario] = {}
-
-
-def drives(*statements: str, prepared: tuple[str, ...] = ()) -> Callable[[Work], Work]:
-    """Make the function a scenario that runs these statements."""
-
-    def remember(work: Work) -> Work:
-        name = work.__name__
-        SCENARIOS[name] = Scenario(name, work, frozenset(statements), prepared)
-        return work
-
-    return remember
-
 
 # --- What is configured ---------------------------------------------------------------------------
 

@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+import tests.isolation.history_scenarios
+import tests.isolation.scenarios  # noqa: F401 both fill SCENARIOS
 from storage import queries
 from storage.faults import DatabaseRefused
 from tests.isolation.fleets import THEIRS, Harness
 from tests.isolation.mutants import mutants_of
 from tests.isolation.running import Databases, rows_by_table, run_scenario, statements_replaced
-from tests.isolation.scenarios import SCENARIOS
+from tests.isolation.scenario import SCENARIOS
 
 if TYPE_CHECKING:
     from storage.gateway import Database
     from tests.isolation.mutants import Mutant
-    from tests.isolation.scenarios import Scenario
+    from tests.isolation.scenario import Scenario
 
 OF_A_WORKSPACE: Final = {
     name: statement
@@ -49,7 +51,7 @@ _once = cache(run_scenario)
 def test_every_statement_of_a_workspace_has_a_case(name: str) -> None:
     assert any(name in scenario.statements for scenario in SCENARIOS.values()), (
         f"No scenario drives the statement {name}:"
-        " add its name to `@drives` in tests/isolation/scenarios.py,"
+        " add its name to `@drives` in tests/isolation/…scenarios.py,"
         " at a scenario that makes a store run it for OURS."
     )
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+import orjson
 import pytest
 import trio
 
+from domain.changes import ChangeKind, device_change, provider_change, workspace_change
 from domain.health_state import State
 from domain.resource import workspace_resource
 from ports.reads import HealthQuery
+from storage.changes import PostgresChangeHistory
 from storage.gateway import Database, open_bridge
 from storage.leases import PostgresLeaseStore
 from storage.migrations import migrate, migrate_blocking
@@ -27,7 +30,7 @@ from storage.sessions import PostgresSessionStore
 from tests.conftest import execute, fetch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 ROWS = Path(__file__).with_name("release_0_1_0.sql")
 # The old shard's last heartbeat; the rows leave it out, for its statistics are long.
@@ -98,6 +101,39 @@ async def test_devices_come_out_as_they_were(upgraded: str) -> None:
     assert found["bus-2"].retired_at == at("20:02:20.547264")
     assert found["bus-3"].activated_at == at("20:02:20.613281")
     assert found["truck-1"].external_id == "VIN00000000000001"
+
+
+async def test_the_history_of_changes_begins_with_what_is_configured(upgraded: str) -> None:
+    async with opened(upgraded) as database:
+        registry, history = PostgresRegistry(database), PostgresChangeHistory(database)
+        workspace = await registry.get_workspace("harbour")
+        providers = await registry.list_providers("harbour", after=None, limit=None)
+        devices = await registry.list_devices(
+            "harbour", include_retired=True, after=None, limit=100
+        )
+        assert workspace is not None
+        described = {
+            ChangeKind.WORKSPACE: [workspace_change(None, workspace)],
+            ChangeKind.PROVIDER: [provider_change(None, one) for one in providers],
+            ChangeKind.DEVICE: [device_change(None, one) for one in devices],
+        }
+        for kind, changes in described.items():
+            found = await history.find_as_of("harbour", kind, datetime.now(UTC))
+            assert {entry.who for entry in found} == {"upgrade"}
+            assert [_read(entry.after) for entry in found] == [_read(one.after) for one in changes]
+            assert await history.find_as_of("harbour", kind, at("20:10:00")) == []
+
+
+def _read(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with its instants as such."""
+    return {
+        name: datetime.fromisoformat(value) if name.endswith("_at") and value else value
+        for name, value in json_of(document).items()
+    }
+
+
+def json_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    return cast("dict[str, Any]", orjson.loads(orjson.dumps(document)))
 
 
 async def test_snapshots_keep_values_times_and_versions(upgraded: str) -> None:
