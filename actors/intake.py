@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 FUTURE_GUARD = timedelta(minutes=5)
-SAME_RECEIPT_SECONDS = 1.0
+SAME_ARRIVAL_SECONDS = 1.0
 
 
 class FrameIntake:
@@ -211,8 +211,8 @@ class FrameIntake:
         readings = scrub_readings(merged.readings, self.scrubber)
         received_at = self._clock.at(merged.received)
         update = make_update(address, name, device, readings, received_at, trace_id)
-        receipts = _receipts_of(merged, received_at)
-        return update if receipts is None else update._replace(receipts=receipts)
+        arrivals = _arrivals_of(merged, received_at)
+        return update if arrivals is None else update._replace(arrivals=arrivals)
 
     def _facts(self) -> tuple[ConnectionFact, ...]:
         """Return the fact that frames cannot be read, or can be read again, if it is due."""
@@ -255,19 +255,19 @@ def _sample_of(reading: Reading) -> bytes:
         return repr(reading).encode("utf-8", "backslashreplace")
 
 
-def _receipts_of(merged: Merged, received_at: datetime) -> tuple[datetime, ...] | None:
-    """Return each reading's own receipt; None if `received_at` may stand for all of them.
+def _arrivals_of(merged: Merged, received_at: datetime) -> tuple[datetime, ...] | None:
+    """Return each reading's own arrival; None if `received_at` may stand for all of them.
 
     It may if they are no further apart than a window usually is, and no reading is so far ahead of
-    its receipt that the order depends on it. Instants of their own would cost several percent of an
+    its arrival that the order depends on it. Instants of their own would cost several percent of an
     update.
     """
     received = merged.received
-    apart = received - min(merged.receipts)
+    apart = received - min(merged.arrivals)
     if apart == 0:
         return None
-    if apart <= SAME_RECEIPT_SECONDS:
+    if apart <= SAME_ARRIVAL_SECONDS:
         not_ahead = received_at - timedelta(0, apart) + AHEAD_TOLERANCE
         if max([reading[2] for reading in merged.readings]) <= not_ahead:
             return None
-    return tuple([received_at - timedelta(0, received - receipt) for receipt in merged.receipts])
+    return tuple([received_at - timedelta(0, received - arrival) for arrival in merged.arrivals])

@@ -1,7 +1,7 @@
 """Refusals of one stream: frames and readings that were refused, until they go to the ledger. Pure.
 
 Owns how they are gathered: one item for each device, reason and signal in a window, with a count,
-the newest receipt and the first sample. Never waits, and never grows without bound.
+the newest arrival and the first sample. Never waits, and never grows without bound.
 
 Overflow policy: devices of the view always have room. Of other names, the first hundred of a window
 are kept; refusals of further ones are counted without a name.

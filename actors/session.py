@@ -192,7 +192,7 @@ class SessionKeeper:
     def _trust_if_certain(self, sent_at: float) -> None:
         """Extend the trust window, unless the clock's offset is uncertain.
 
-        An uncertain offset makes every receipt time a guess; then it is better to collect nothing.
+        Without that, every time of arrival is a guess; then it is better to collect nothing.
         """
         if self._clock.is_certain:
             self.trust.renewed(sent_at)

@@ -42,7 +42,7 @@ class ReceiptStatistics:
     reasons: Mapping[str, int]  # by domain.model.Reason
     dropped_readings: Mapping[str, int]  # of accepted and refused updates, by Reason
     conflicting_readings: int  # that tie in time with another value
-    ahead_readings: int  # accepted ahead of their receipt: each may be accepted again
+    ahead_readings: int  # accepted ahead of their arrival: each may be accepted again
     by_resource: Mapping[Resource, Mapping[str, int]]  # outcomes, by the lease collected under
     pending: int  # now; without a verdict
 

@@ -2,7 +2,7 @@
 
 A body of the wrong shape is refused whole (422). Its items are judged one by one, and so are the
 readings of an item. A bad reading is dropped and named. An item without a good reading is rejected
-and goes to the ledger; the other items are ingested. `received_at` is the time of our own receipt,
+and goes to the ledger; the other items are ingested. `received_at` is the time of arrival,
 whatever the client sends.
 """
 
@@ -81,7 +81,7 @@ class UpdateItem(RequestModel):
     trace_id: Annotated[str, Field(max_length=64, pattern=r"^[\x20-\x7e]+$")] | None = None
     received_at: Instant | None = Field(
         None,
-        description="only logged: freshness age counts from our own receipt",
+        description="only logged: freshness age counts from the arrival",
     )
 
     @model_validator(mode="after")

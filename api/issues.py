@@ -1,7 +1,7 @@
 """The worklist (FR-007): devices that stopped reporting or never did, with vehicle and reason.
 
 `/issues` lists those of one workspace, `/worklist` those of all workspaces that the key sees. Both
-have the same items in the same order: by our receipt or by the vehicle's own time, whichever says
+have the same items in the same order: by arrival or by the vehicle's own time, whichever says
 that it has been away longer. When there is nothing to do, the items are an empty list.
 """
 
@@ -70,7 +70,7 @@ class IssueState(StrEnum):
 class IssueAnswer(VerdictAnswer):
     """A device to ask about.
 
-    `silent_for_seconds` counts from our receipt of its last update, or else from configured_at.
+    `silent_for_seconds` counts from the arrival of its last update, or else from configured_at.
     `away_for_seconds` counts by the vehicle's own time. The list is sorted by the longer of both.
     """
 

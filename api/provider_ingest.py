@@ -43,9 +43,9 @@ _WITHHELD = (
 
 
 class ProviderEnvelope(RequestModel):
-    """A provider's raw message and its origin. `receivedAt` is the time of the forwarder's receipt.
+    """A provider's raw message and its origin. `receivedAt` is when it came to the forwarder.
 
-    It is only logged: freshness age counts from our own receipt.
+    It is only logged: freshness age counts from the arrival here.
     """
 
     model_config = ConfigDict(alias_generator=to_camel)

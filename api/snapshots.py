@@ -42,9 +42,9 @@ class SignalAnswer(AnswerModel):
     value: bool | int | float | str
     unit: str | None
     observed_at: Instant = Field(description="as stated, by the provider's clock")
-    received_at: Instant = Field(description="our receipt of this value")
+    received_at: Instant = Field(description="when this value came to us")
     reception_at: Instant | None = Field(
-        description="the provider's own receipt of it, where it states one"
+        description="when the provider itself received it, where it states that"
     )
     changed_at: Instant | None = Field(
         description="when an observation last brought another value; null if that is not known"
@@ -60,7 +60,7 @@ class SnapshotAnswer(AnswerModel):
     vehicle_name: str
     version: int = Field(description="number of accepted updates")
     last_update_received_at: Instant | None = Field(
-        description="our receipt of the newest accepted reading"
+        description="when the newest accepted reading came to us"
     )
     last_changed_at: Instant | None
     freshness_age_seconds: float | None
@@ -153,7 +153,7 @@ def _present_signal(age: SignalAge) -> SignalAnswer:
         value=cast("bool | int | float | str", held.value),  # halves stand for a position
         unit=None if entry is None else entry.unit,
         observed_at=held.observed_at,
-        received_at=to_instant(held.receipt),
+        received_at=to_instant(held.arrival),
         reception_at=None if held.reception is None else to_instant(held.reception),
         changed_at=None if held.changed is None else to_instant(held.changed),
         age_seconds=age.age_seconds,

@@ -55,7 +55,7 @@ class VerdictAnswer(AnswerModel):
     )
     last_update_received_at: Instant | None
     away_for_seconds: float | None = Field(
-        description="since the vehicle's own time of its newest data, or since our receipt of it "
+        description="since the vehicle's own time of its newest data, or since its arrival "
         "if that was earlier; null if no update was ever received"
     )
     last_observed_at: Instant | None = Field(

@@ -47,7 +47,7 @@ class AcceptedEvent(NamedTuple):
 class DeviceFold:
     """One device's registry facts and state while a unit folds its updates into it.
 
-    Updates are folded in mailbox order. `last_rejected_at` is the receipt of the newest update that
+    Updates are folded in mailbox order. `last_rejected_at` is the arrival of the newest update that
     was refused whole, `last_outdated_at` of the newest of which everything was older than what is
     held. `answered_begun_at` is when the newest call before this unit was begun whose answer named
     the device. `held_back_seconds` is how long the newest accepted data is proven to have been held
@@ -104,7 +104,7 @@ def judge(
       update of which everything is of another vehicle (`outside_assignment`).
     - Any other result leaves the fold unchanged.
 
-    Of several updates with one receipt, the last decides whether the device is refused or outdated.
+    Of several updates with one arrival, the last decides whether the device is refused or outdated.
     `dropped` has the readings that were refused, also those of an accepted update. Instants must be
     aware, and in UTC in the fold.
     """
@@ -155,12 +155,12 @@ def _refuse_outside(device: DeviceFold, outside: tuple[Reading, ...]) -> Result:
 
 
 def _leave_out(update: CanonicalUpdate, places: frozenset[int]) -> CanonicalUpdate:
-    """Return the update without the readings at these places, and without their receipts."""
+    """Return the update without the readings at these places, and without their arrivals."""
     kept = [place for place in range(len(update.readings)) if place not in places]
-    receipts = update.receipts
+    arrivals = update.arrivals
     return update._replace(
         readings=tuple(update.readings[place] for place in kept),
-        receipts=None if receipts is None else tuple(receipts[place] for place in kept),
+        arrivals=None if arrivals is None else tuple(arrivals[place] for place in kept),
     )
 
 
@@ -268,7 +268,7 @@ def _note_refusal(update: CanonicalUpdate, device: DeviceFold, reason: Reason) -
 
 
 def _forget_trouble(update: CanonicalUpdate, device: DeviceFold) -> None:
-    """Remove what an earlier update of the same receipt noted: the last one decides."""
+    """Remove what an earlier update of the same arrival noted: the last one decides."""
     if device.last_rejected_at == update.received_at:
         device.last_rejected_at = device.last_rejection_reason = None
     if device.last_outdated_at == update.received_at:

@@ -29,14 +29,14 @@ MAX_SIGNALS_PER_DEVICE = 64
 class Merged(NamedTuple):
     """One device's merged frames of a window.
 
-    `receipts` are the monotonic times at which the readings' frames came, in the order of the
+    `arrivals` are the monotonic times at which the readings' frames came, in the order of the
     readings. `received` is the newest of them.
     """
 
     external_id: str
     readings: tuple[Reading, ...]
     received: float
-    receipts: tuple[float, ...]
+    arrivals: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,16 @@ class BufferStatistics:
 
 
 class _Entry:
-    __slots__ = ("opened", "receipts", "signals")
+    __slots__ = ("arrivals", "opened", "signals")
 
     def __init__(self, received: float) -> None:
         self.signals: dict[str, Reading] = {}
-        self.receipts: dict[str, float] = {}  # of the readings; the same signals in the same order
+        self.arrivals: dict[str, float] = {}  # of the readings; the same signals in the same order
         self.opened = received  # the device's window starts with its first frame
 
     def merged(self, external_id: str) -> Merged:
-        receipts = tuple(self.receipts.values())
-        return Merged(external_id, tuple(self.signals.values()), max(receipts), receipts)
+        arrivals = tuple(self.arrivals.values())
+        return Merged(external_id, tuple(self.signals.values()), max(arrivals), arrivals)
 
 
 class CoalescingBuffer:
@@ -83,14 +83,14 @@ class CoalescingBuffer:
     further unknown devices are ignored and counted as `overflow`.
 
     A reading replaces the waiting one if it is newer by domain.order, as in the snapshot; each
-    keeps its own receipt. At equal times the waiting one stays. A different value at an equal time
+    keeps its own arrival. At equal times the waiting one stays. A different value at an equal time
     is counted in `ties`: acceptance would answer `conflict`, but it only sees the first value.
 
     A value that is invalid for its signal never replaces a valid one: acceptance would drop it, and
     the valid one would be lost. A position is one reading, so both its halves are replaced or
     neither. If no valid value waits, the newest invalid one is kept, so that
     acceptance rejects it visibly. Every other invalid reading is told to `refuse`, with its device
-    and its receipt.
+    and its arrival.
 
     Every frame is counted once: frames = merged + ignored (no readings, or overflow).
     """
@@ -135,7 +135,7 @@ class CoalescingBuffer:
     def merge(self, external_id: str, readings: tuple[Reading, ...], received: float) -> bool:
         """Merge one frame's readings; return False if the frame was ignored.
 
-        `received` is the frame's monotonic time in seconds: the receipt of its readings.
+        `received` is the frame's monotonic time in seconds: the arrival of its readings.
         """
         entry = self._entries.get(external_id)
         if entry is None:
@@ -154,13 +154,13 @@ class CoalescingBuffer:
                 if len(signals) >= MAX_SIGNALS_PER_DEVICE:
                     self._signal_overflow += 1
                     continue
-            # A later stated time is newer, whichever of the two is ahead of its receipt.
+            # A later stated time is newer, whichever of the two is ahead of its arrival.
             elif reading[2] > held[2] and _are_valid(reading, held):
                 self._superseded += 1
             elif not self._replaces(external_id, entry, reading, received):
                 continue
             signals[signal] = reading
-            entry.receipts[signal] = received
+            entry.arrivals[signal] = received
         return True
 
     def drain(self, limit: int, *, opened_before: float = math.inf) -> list[Merged]:
@@ -221,25 +221,25 @@ class CoalescingBuffer:
 
         Called for the rare cases: the reading is not stated later, or one of the two is invalid.
         """
-        held, held_receipt = entry.signals[reading[0]], entry.receipts[reading[0]]
+        held, held_arrival = entry.signals[reading[0]], entry.arrivals[reading[0]]
         if _is_valid(reading) and _is_valid(held):
-            return self._is_newer(reading, received, held, held_receipt)
+            return self._is_newer(reading, received, held, held_arrival)
         self._invalid += 1
         if _is_valid(reading) or (reading[2] > held[2] and not _is_valid(held)):
-            self._refuse(external_id, held, held_receipt)
+            self._refuse(external_id, held, held_arrival)
             return True
         self._refuse(external_id, reading, received)
         return False
 
     def _is_newer(
-        self, reading: Reading, received: float, held: Reading, held_receipt: float
+        self, reading: Reading, received: float, held: Reading, held_arrival: float
     ) -> bool:
         if reading[1] == held[1] and reading[2] == held[2]:
             self._repeated += 1
             return False
         instant_of = self._instant_of
         order = compare(
-            Times(reading[2], instant_of(received)), Times(held[2], instant_of(held_receipt))
+            Times(reading[2], instant_of(received)), Times(held[2], instant_of(held_arrival))
         )
         if order is Order.NEWER:
             self._superseded += 1

@@ -34,9 +34,9 @@ class Comparison(NamedTuple):
     conflicts: list[str]  # signals of readings that tie in time with another value
     older: int  # readings
     equal: int  # readings that repeat what is held
-    ahead: int  # advancing readings that are ahead of their receipt
+    ahead: int  # advancing readings that are ahead of their arrival
     changed: bool  # an advancing reading brings another value
-    newest: datetime | None  # the earlier of time and receipt of the newest advancing reading
+    newest: datetime | None  # the earlier of time and arrival of the newest advancing reading
 
 
 def compare_readings(
@@ -50,11 +50,11 @@ def compare_readings(
     advanced: list[Reading] = []
     dropped: list[Dropped] = []
     conflicts: list[str] = []
-    changed, newest_at, last_at, last_receipt_at = False, None, None, None
-    older = equal = ahead = newest = stated = receipt = 0
+    changed, newest_at, last_at, last_arrived_at = False, None, None, None
+    older = equal = ahead = newest = stated = arrival = 0
     reception = None if update.reception_at is None else to_micros(update.reception_at)
-    receipts = update.receipts or repeat(update.received_at)
-    for reading, receipt_at in zip(update.readings, receipts):  # noqa: B905  # one is endless
+    arrivals = update.arrivals or repeat(update.received_at)
+    for reading, arrived_at in zip(update.readings, arrivals):  # noqa: B905  # one is endless
         signal, value, observed_at = reading
         plain = PLAIN_VALUES.get(signal)
         if (
@@ -63,24 +63,24 @@ def compare_readings(
             else plain is None
             or value.__class__ not in plain[0]
             or not plain[1] <= value <= plain[2]  # type: ignore[operator]  # no text, no pair
-        ) or (observed_at.tzinfo is not UTC or observed_at > receipt_at):
-            examined = _examine(reading, receipt_at, future_guard_seconds)
+        ) or (observed_at.tzinfo is not UTC or observed_at > arrived_at):
+            examined = _examine(reading, arrived_at, future_guard_seconds)
             if isinstance(examined, Dropped):
                 dropped += [examined._replace(signal=name) for name in wire_names(examined.signal)]
                 continue
             signal, value, observed_at = reading = examined
-        if receipt_at is not last_receipt_at:
-            receipt, last_receipt_at = to_micros(receipt_at), receipt_at
+        if arrived_at is not last_arrived_at:
+            arrival, last_arrived_at = to_micros(arrived_at), arrived_at
         if observed_at != last_at:
             stated, last_at = to_micros(observed_at), observed_at
         held = newer.get(signal) or document.get(signal)
-        observed = receipt if receipt < stated else stated
+        observed = arrival if arrival < stated else stated
         moved: int | None = observed - stated
         if held is None:
             changed = True
         else:
-            is_plain = reception is None and stated <= receipt and held[2] >= 0
-            lead = stated - held[1] if is_plain else _lead(value, stated, receipt, reception, held)
+            is_plain = reception is None and stated <= arrival and held[2] >= 0
+            lead = stated - held[1] if is_plain else _lead(value, stated, arrival, reception, held)
             if lead <= 0:
                 older += lead < 0
                 if lead == 0 and value == held[0]:
@@ -93,32 +93,32 @@ def compare_readings(
             else:
                 changed = True
         if newest_at is None or observed > newest:
-            newest, newest_at = observed, observed_at if stated <= receipt else receipt_at
-        ahead += stated - receipt > AHEAD_MICROS
+            newest, newest_at = observed, observed_at if stated <= arrival else arrived_at
+        ahead += stated - arrival > AHEAD_MICROS
         received = None if reception is None else reception - stated
-        newer[signal] = (value, stated, receipt - stated, received, moved)
+        newer[signal] = (value, stated, arrival - stated, received, moved)
         advanced.append(reading)
     return Comparison(newer, advanced, dropped, conflicts, older, equal, ahead, changed, newest_at)
 
 
-def _lead(value: Value, stated: int, receipt: int, reception: int | None, entry: Entry) -> int:
+def _lead(value: Value, stated: int, arrival: int, reception: int | None, entry: Entry) -> int:
     """Return 1, 0 or -1: the arriving reading is newer than the held one, equal, or older.
 
     Equal time and value are equal in any case.
     """
     if stated == entry[1] and value == entry[0]:
         return 0
-    order = compare(Held(value, stated, receipt, reception), Held.of(entry))
+    order = compare(Held(value, stated, arrival, reception), Held.of(entry))
     return 1 if order is Order.NEWER else -1 if order is Order.OLDER else 0
 
 
 def _examine(
-    reading: Reading, receipt_at: datetime, future_guard_seconds: float
+    reading: Reading, arrived_at: datetime, future_guard_seconds: float
 ) -> Reading | Dropped:
     """Check a reading that failed the quick check, and return it cleaned or dropped.
 
-    Such readings hold text, an unusual type, another time zone or a time after receipt.
-    The guard counts from the receipt, so the verdict is the same however long an update waited.
+    Such readings hold text, an unusual type, another time zone or a time after arrival.
+    The guard counts from the arrival, so the verdict is the same however long an update waited.
     """
     signal, value, observed_at = reading
     checked = _check(signal, value)
@@ -132,7 +132,7 @@ def _examine(
             observed_at = observed_at.astimezone(UTC)
         except OverflowError:
             return Dropped(signal, Reason.INVALID, "observed_at is outside the calendar")
-    if observed_at - receipt_at > timedelta(seconds=future_guard_seconds):
+    if observed_at - arrived_at > timedelta(seconds=future_guard_seconds):
         return Dropped(signal, Reason.FUTURE_TIMESTAMP, "observed in the future")
     if value is reading.value and observed_at is reading.observed_at:
         return reading

@@ -67,7 +67,7 @@ def find_answered_at(facts: HealthFacts) -> datetime | None:
 def find_away_seconds(facts: HealthFacts, now: datetime) -> float | None:
     """Return for how long the vehicle has been away by its own time; None if it never sent.
 
-    A vehicle whose clock is ahead has been away since our receipt.
+    A vehicle whose clock is ahead has been away since the arrival.
     """
     observed_at, received_at = facts.last_observed_at, facts.last_update_received_at
     if observed_at is None:

@@ -92,7 +92,7 @@ class HealthFacts(NamedTuple):
 
     @property
     def lag_seconds(self) -> float | None:
-        """Receipt minus observation of the newest data.
+        """Arrival minus observation of the newest data.
 
         Negative if the provider's clock is ahead of ours.
         """
@@ -142,7 +142,7 @@ class HealthFacts(NamedTuple):
 def age_seconds(instant: datetime, now: datetime) -> float:
     """Return the seconds since the instant, never negative.
 
-    A receipt stamped a moment after `now` counts as new.
+    A arrival stamped a moment after `now` counts as new.
     """
     return max(0.0, (now - instant).total_seconds())
 

@@ -42,7 +42,7 @@ def age_signals(
 ) -> tuple[SignalAge, ...]:
     """Return each value with its own age, in name order. A value at its limit is current.
 
-    The age counts from the earlier of the stated time and our receipt.
+    The age counts from the earlier of the stated time and the arrival.
     """
     scale = min(1.0, workspace.policy.stale_after_seconds / DEFAULT_STALE_AFTER_SECONDS)
     ages = []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from domain.model import Value
 
-    # (value, stated, receipt - stated, reception - stated or None, changed - stated or None)
+    # (value, stated, arrival - stated, reception - stated or None, changed - stated or None)
     Entry = Sequence[Any]
     Document = dict[str, Entry]  # by signal
 
@@ -40,18 +40,18 @@ class Held(NamedTuple):
 
     value: Value
     stated: int
-    receipt: int
+    arrival: int
     reception: int | None = None
     changed: int | None = None
 
     @staticmethod
     def of(entry: Entry) -> Held:
         """Return the held value of an entry."""
-        value, stated, receipt, reception, changed = entry
+        value, stated, arrival, reception, changed = entry
         return Held(
             value,
             stated,
-            stated + receipt,
+            stated + arrival,
             None if reception is None else stated + reception,
             None if changed is None else stated + changed,
         )
@@ -63,15 +63,15 @@ class Held(NamedTuple):
         return (
             self.value,
             stated,
-            self.receipt - stated,
+            self.arrival - stated,
             None if reception is None else reception - stated,
             None if changed is None else changed - stated,
         )
 
     @property
     def is_ahead(self) -> bool:
-        """Return whether the stated time is more than the tolerance after the receipt."""
-        return self.stated - self.receipt > AHEAD_MICROS
+        """Return whether the stated time is more than the tolerance after the arrival."""
+        return self.stated - self.arrival > AHEAD_MICROS
 
     @property
     def observed_at(self) -> datetime:
@@ -80,8 +80,8 @@ class Held(NamedTuple):
 
     @property
     def observed(self) -> int:
-        """Return the earlier of stated time and receipt: ages count from it."""
-        return min(self.stated, self.receipt)
+        """Return the earlier of stated time and arrival: ages count from it."""
+        return min(self.stated, self.arrival)
 
 
 def to_micros(instant: datetime) -> int:

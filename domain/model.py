@@ -38,9 +38,9 @@ class CanonicalUpdate(NamedTuple):
     """The readings of one device, ready for acceptance.
 
     `device_id` or `external_id` (within workspace and provider) identifies the device. A vehicle_id
-    or provider_id that disagrees with the registry is an identity conflict. `received_at` is our
-    receipt, in database time; `reception_at` is the provider's, where it says one. `receipts` has
-    the receipt of each reading, where they came at different times; None stands for `received_at`.
+    or provider_id that disagrees with the registry is an identity conflict. `received_at` is its
+    arrival, in database time; `reception_at` is the provider's, where it says one. `arrivals` has
+    the arrival of each reading, where they came at different times; None stands for `received_at`.
     """
 
     workspace_id: str
@@ -52,7 +52,7 @@ class CanonicalUpdate(NamedTuple):
     received_at: datetime
     trace_id: str
     reception_at: datetime | None = None
-    receipts: tuple[datetime, ...] | None = None
+    arrivals: tuple[datetime, ...] | None = None
 
 
 class Outcome(StrEnum):
@@ -98,7 +98,7 @@ class Result(NamedTuple):
 
     `dropped` has its refused readings, of an accepted update too; `detail` names the first of them.
     `conflicts` are signals whose reading ties in time with another value. `ahead` counts accepted
-    readings that are ahead of their receipt: the same reading may be accepted again.
+    readings that are ahead of their arrival: the same reading may be accepted again.
     """
 
     outcome: Outcome
@@ -289,7 +289,7 @@ class InvalidItem(NamedTuple):
     """An item that could not become an update. It goes to the ledger with a sample.
 
     `device_id` or `external_id` identifies the device, as in an update, if it could be read.
-    `received_at` is our receipt, in database time; None stands for the time of the unit. `signal`
+    `received_at` is its arrival, in database time; None stands for the time of the unit. `signal`
     is what the refused part would have given, if only a part was refused. `refused_whole` says
     that the newest record of the device gave nothing, so the refusal is held against it.
     """

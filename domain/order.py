@@ -3,7 +3,7 @@
 This module owns the rule of the specification (Health rule, "Order of readings"). Acceptance and
 coalescing both use it. It stores nothing and reads no clock.
 
-Each reading has up to three times: the *stated* time of observation, the *receipt* (when its bytes
+Each reading has up to three times: the *stated* time of observation, the *arrival* (when its bytes
 came to us), and the vendor's own *reception*, where the vendor says it. Without a reception, a
 clock that is minutes fast must not block the present. With one, no replay changes anything.
 """
@@ -27,7 +27,7 @@ class Timed(Protocol[_Instant_co]):
     @property
     def stated(self) -> _Instant_co: ...
     @property
-    def receipt(self) -> _Instant_co: ...
+    def arrival(self) -> _Instant_co: ...
     @property
     def reception(self) -> _Instant_co | None: ...
     @property
@@ -38,18 +38,18 @@ class Times(NamedTuple):
     """The times of one reading, as datetimes."""
 
     stated: datetime
-    receipt: datetime
+    arrival: datetime
     reception: datetime | None = None
 
     @property
     def is_ahead(self) -> bool:
-        """Return whether the stated time is more than the tolerance after the receipt."""
-        return self.stated - self.receipt > AHEAD_TOLERANCE
+        """Return whether the stated time is more than the tolerance after the arrival."""
+        return self.stated - self.arrival > AHEAD_TOLERANCE
 
     @property
     def observed(self) -> datetime:
-        """Return the earlier of stated time and receipt: ages count from it."""
-        return min(self.stated, self.receipt)
+        """Return the earlier of stated time and arrival: ages count from it."""
+        return min(self.stated, self.arrival)
 
 
 class Order(Enum):
@@ -64,7 +64,7 @@ def compare(arriving: Timed[_Instant], held: Timed[_Instant]) -> Order:
     """Return the order of the arriving reading against the held one.
 
     If both have the vendor's reception, the order is by the earlier of stated time and reception,
-    then by stated time. Otherwise two readings that are ahead of their receipt, or two that are
+    then by stated time. Otherwise two readings that are ahead of their arrival, or two that are
     not, are ordered by stated time. One that is not ahead is newer than a held one that is, if it
     is stated later than the held one was received. One that is ahead is compared with a held one
     that is not by stated time.
@@ -78,7 +78,7 @@ def compare(arriving: Timed[_Instant], held: Timed[_Instant]) -> Order:
         if first != second:
             return Order.NEWER if first > second else Order.OLDER
     elif held.is_ahead and not arriving.is_ahead:
-        return Order.NEWER if arriving.stated > held.receipt else Order.OLDER
+        return Order.NEWER if arriving.stated > held.arrival else Order.OLDER
     if arriving.stated == held.stated:
         return Order.EQUAL
     return Order.NEWER if arriving.stated > held.stated else Order.OLDER

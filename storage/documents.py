@@ -1,6 +1,6 @@
 """Documents: the stored form of a device's held values, and of the readings of an event.
 
-A document is {"soc_percent": [88.5, stated, receipt, reception, changed], …}: the entries of
+A document is {"soc_percent": [88.5, stated, arrival, reception, changed], …}: the entries of
 domain.held, the stated time in microseconds since 1970, the others relative to it
 (docs/decisions/0023). Documents of before have entries of two members, [88.5,
 "2026-05-01T10:00:00Z"], and the halves of a position as entries of their own. They are read as
@@ -74,7 +74,7 @@ def read_readings(text: str) -> dict[str, tuple[Value, datetime]]:
 def _renew(document: Document) -> Document:
     """Return a document of before in today's form.
 
-    The receipt of such a value was not kept: its stated time stands for it. Halves of a position
+    The arrival of such a value was not kept: its stated time stands for it. Halves of a position
     with equal times become one. Others are left out: the vehicle may never have been where they
     point to.
     """

@@ -88,9 +88,9 @@ CREATE TABLE connection_state (
     stream_fault      text,        -- class of the stream's last failure: domain.model.FaultClass
     stream_fault_detail text,
     stream_down_since timestamptz, -- null once a socket has been open for 60 s and brought data
-    data_at           timestamptz, -- receipt of the newest data, and of which device it was
+    data_at           timestamptz, -- arrival of the newest data, and of which device it was
     data_device_id    text,
-    other_data_at     timestamptz, -- receipt of the newest data of any other device
+    other_data_at     timestamptz, -- arrival of the newest data of any other device
     readable_at       timestamptz, -- newest answer or frame that could be read
     unreadable_at     timestamptz, -- newest answer or frame that could not be read at all
     sender_at         timestamptz, -- push: when somebody last sent
@@ -196,7 +196,7 @@ CREATE TABLE device_state (
     last_changed_at         timestamptz,
     -- the provider answered about this device, with or without news
     last_confirmed_at       timestamptz,
-    last_rejected_at        timestamptz, -- receipt of the newest data that was refused whole
+    last_rejected_at        timestamptz, -- arrival of the newest data that was refused whole
     last_rejection_reason   text,
     statement               text         -- the provider's newest statement about the device
                             CONSTRAINT device_state_statement_check
@@ -204,7 +204,7 @@ CREATE TABLE device_state (
     statement_begun_at      timestamptz, -- when the call of that statement was begun
     statement_at            timestamptz, -- and when it was answered
     statement_detail        text,        -- the words of an error
-    last_outdated_at        timestamptz, -- receipt of the newest data of which everything was older
+    last_outdated_at        timestamptz, -- arrival of the newest data of which everything was older
     held_back_seconds       double precision, -- how long the newest accepted data was held back
     -- Of the present assignment: a unit that waited for this row finds out that the device changed.
     assignment              integer NOT NULL DEFAULT 1,
@@ -214,7 +214,7 @@ CREATE TABLE device_state (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- The single authoritative current state of a device, one entry for each signal: [value, stated time
--- in microseconds since 1970, and relative to it our receipt, the provider's reception or null, and
+-- in microseconds since 1970, and relative to it the arrival, the provider's reception or null, and
 -- the last change of the value or null]. json, not jsonb: only the service reads it
 -- (docs/decisions/0023). A document that was not written since migration 0009 has entries of two
 -- members, [88.5, "2026-05-01T10:00:00Z"]. Created with the device.

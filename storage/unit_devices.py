@@ -187,7 +187,7 @@ class DeviceBatch:
         """Record invalid items in the ledger, and on the device if it was refused whole.
 
         The device then shows that it sends and that we refuse (`updates_rejected`). The time is the
-        receipt, as for a refusal by acceptance, so an accepted update with the same receipt is not
+        arrival, as for a refusal by acceptance, so an accepted update with the same arrival is not
         older than the refusal.
         """
         for item in submission.invalid:

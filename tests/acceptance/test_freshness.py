@@ -42,7 +42,7 @@ FRESH = {
 async def test_nfr_001_devices_are_fresh_95_percent_of_the_time(dsn: str, tmp_path: Path) -> None:
     """Poll 48 workspaces every 7 s, not 300; each has its own provider that answers after 2 s.
 
-    Age counts from our receipt. So between two polls it grows from 0 to one interval, whatever the
+    Age counts from the arrival. So between two polls it grows from 0 to one interval, whatever the
     latency. The target is one interval, as in production (300 s of 300 s). The extra minute that
     `delayed` allows for the cycle itself is left out: `delayed` begins at the target, so a device
     is within the target exactly when it is healthy. A latency of two sevenths of the interval is

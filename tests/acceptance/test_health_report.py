@@ -39,7 +39,7 @@ class Row(NamedTuple):
     activated: float = 86_400.0  # seconds since its activation
     grace: float | None = None  # the device's own grace, in seconds
     rejected: float | None = None  # seconds since its last refused data
-    lag: float = 0.0  # how old its data was at receipt, in seconds
+    lag: float = 0.0  # how old its data was at arrival, in seconds
 
 
 ROWS = [

@@ -202,42 +202,42 @@ async def test_a_merged_update_was_received_with_its_newest_frame(
     assert update.received_at == at(0.75)
     assert values(sent) == {"x-ferry-1": {"soc_percent": 1.0, "speed_kmh": 30.0}}
     assert update.received_at - update.readings[0].observed_at == timedelta(seconds=0.75)
-    assert update.receipts is None
+    assert update.arrivals is None
 
 
-async def test_readings_that_waited_for_long_keep_their_own_receipts(
+async def test_readings_that_waited_for_long_keep_their_own_arrivals(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     """While the database is away, a window lasts for minutes."""
     take(intake, frame("ferry-1", 0, soc_percent=1.0, odometer_km=5.0))
     await trio.sleep(90)
     take(intake, frame("ferry-1", 90, speed_kmh=30.0), frame("ferry-1", 90, odometer_km=6.0))
-    assert receipts_of(intake.next_submission(float("inf"))) == {
+    assert arrivals_of(intake.next_submission(float("inf"))) == {
         "soc_percent": at(0),
         "odometer_km": at(90),
         "speed_kmh": at(90),
     }
 
 
-async def test_a_reading_ahead_of_its_receipt_keeps_it_to_the_fraction(
+async def test_a_reading_ahead_of_its_arrival_keeps_it_to_the_fraction(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     take(intake, frame("ferry-1", 10.3, soc_percent=1.0))
     await trio.sleep(0.5)
     take(intake, frame("ferry-1", 0.4, speed_kmh=30.0))
-    assert receipts_of(intake.next_submission(float("inf"))) == {
+    assert arrivals_of(intake.next_submission(float("inf"))) == {
         "soc_percent": at(0),
         "speed_kmh": at(0.5),
     }
 
 
-def receipts_of(submission: Submission | None) -> dict[str, datetime]:
+def arrivals_of(submission: Submission | None) -> dict[str, datetime]:
     assert submission is not None
     (update,) = submission.updates
-    assert update.receipts is not None
+    assert update.arrivals is not None
     return {
-        reading.signal: receipt
-        for reading, receipt in zip(update.readings, update.receipts, strict=True)
+        reading.signal: arrival
+        for reading, arrival in zip(update.readings, update.arrivals, strict=True)
     }
 
 

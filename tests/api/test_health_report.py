@@ -180,7 +180,7 @@ async def test_a_device_that_sends_is_healthy_and_its_old_soc_is_named(
 
 
 async def test_a_first_record_of_ninety_days_ago_is_a_delay(harness: Harness) -> None:
-    """The device is fresh by our receipt. By the vehicle's own time it has been away since."""
+    """The device is fresh by arrival. By the vehicle's own time it has been away since."""
     long_ago = START - timedelta(days=90)
     await harness.report("bus-1", odometer_km=1000.0, observed_at=long_ago)
     harness.let_pass(MINUTE)

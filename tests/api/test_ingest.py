@@ -271,7 +271,7 @@ async def test_an_unseen_workspace_is_like_none_and_gets_nothing(
     assert (await harness.get("/workspaces/south/rejections"))["items"] == []
 
 
-async def test_age_uses_our_receipt_and_not_the_clients(harness: Harness) -> None:
+async def test_age_uses_our_arrival_and_not_the_clients(harness: Harness) -> None:
     harness.let_pass(30)
     await _send(harness, _update(received_at="2026-05-01T09:00:00Z"))
     snapshot = await harness.get("/workspaces/north/snapshots/bus-1")

@@ -117,7 +117,7 @@ async def test_the_worklist_begins_with_the_longest_silent_of_all(
 async def test_the_worklist_is_sorted_by_the_vehicles_own_time_too(
     harness: Harness,
 ) -> None:
-    """bus-1 came last, with a record of ninety days ago: by our receipt it would stand last."""
+    """bus-1 came last, with a record of ninety days ago: by arrival it would stand last."""
     await harness.report("bus-2", soc_percent=1.0)
     await harness.report("bus-3", soc_percent=1.0)
     harness.let_pass(HOUR)

@@ -47,7 +47,7 @@ def marks(device: DeviceFold) -> tuple[bool, bool]:
         ([REFUSED], True, False),
         ([PARTLY_REFUSED], False, False),
         ([CODE], False, False),
-        # The last of one receipt decides.
+        # The last of one arrival decides.
         ([REFUSED, NEWS], False, False),
         ([NEWS, REFUSED], True, False),
         ([REFUSED, REPEAT], False, False),
@@ -58,7 +58,7 @@ def marks(device: DeviceFold) -> tuple[bool, bool]:
         ([REFUSED, CODE], True, False),
     ],
 )
-def test_the_last_update_of_a_receipt_marks_the_device(
+def test_the_last_update_of_an_arrival_marks_the_device(
     sent: list[CanonicalUpdate], *, refused: bool, outdated: bool
 ) -> None:
     device = known()
@@ -67,7 +67,7 @@ def test_the_last_update_of_a_receipt_marks_the_device(
     assert marks(device) == (refused, outdated)
 
 
-def test_a_later_receipt_leaves_an_earlier_mark() -> None:
+def test_a_later_arrival_leaves_an_earlier_mark() -> None:
     device = known()
     judge(REFUSED._replace(received_at=ago(minutes=1)), device)
     judge(OLD._replace(received_at=ago(minutes=2)), device)

@@ -139,14 +139,14 @@ def test_no_instant_of_a_device_ever_moves_back(updates: list[CanonicalUpdate]) 
 
 
 @given(st.lists(updates_of(any_readings), max_size=12))
-def test_last_update_received_is_the_newest_accepted_receipt(
+def test_last_update_received_is_the_newest_accepted_arrival(
     updates: list[CanonicalUpdate],
 ) -> None:
     device = fold()
     results = feed(device, updates)
-    receipts = [
+    arrivals = [
         item.received_at
         for item, result in zip(updates, results, strict=True)
         if result.outcome is Outcome.ACCEPTED
     ]
-    assert device.last_update_received_at == max(receipts, default=None)
+    assert device.last_update_received_at == max(arrivals, default=None)

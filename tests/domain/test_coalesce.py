@@ -35,7 +35,7 @@ def instant_of(monotonic: float) -> datetime:
 
 
 class Refused(list[tuple[str, object, float]]):
-    """The readings that a buffer told to refuse: device, value and receipt."""
+    """The readings that a buffer told to refuse: device, value and arrival."""
 
     def __call__(self, external_id: str, item: Reading, received: float) -> None:
         self.append((external_id, item.value, received))
@@ -210,7 +210,7 @@ def frames_of(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def frames_at(offsets: st.SearchStrategy[float]) -> st.SearchStrategy[Any]:
-    """Frames of one device, whose stated times are so many seconds after their receipts."""
+    """Frames of one device, whose stated times are so many seconds after their arrivals."""
     return st.lists(
         st.builds(
             lambda received, offset, value: (
@@ -232,7 +232,7 @@ frames_with_nonsense = frames_of(st.integers(0, 2) | st.sampled_from([-1, True, 
 
 
 def fold_of(sent: list[Frame]) -> dict[str, dict[str, tuple[Reading, float]]]:
-    """Each device's newest readings and their receipts, one by one by domain.order."""
+    """Each device's newest readings and their arrivals, one by one by domain.order."""
     folded: dict[str, dict[str, tuple[Reading, float]]] = {}
     for external_id, readings, received in sent:
         for item in readings:
@@ -243,11 +243,11 @@ def fold_of(sent: list[Frame]) -> dict[str, dict[str, tuple[Reading, float]]]:
     return folded
 
 
-def is_newer(item: Reading, received: float, held: Reading, held_receipt: float) -> bool:
+def is_newer(item: Reading, received: float, held: Reading, held_arrival: float) -> bool:
     if (item.value, item.observed_at) == (held.value, held.observed_at):
         return False
     arriving = Times(item.observed_at, instant_of(received))
-    return compare(arriving, Times(held.observed_at, instant_of(held_receipt))) is Order.NEWER
+    return compare(arriving, Times(held.observed_at, instant_of(held_arrival))) is Order.NEWER
 
 
 @given(frames | frames_with_wrong_clocks)
@@ -258,9 +258,9 @@ def test_the_buffer_folds_by_the_order_of_readings(sent: list[Frame]) -> None:
 
     expected = []
     for name, known in fold_of(sent).items():
-        receipts = tuple(received for _, received in known.values())
+        arrivals = tuple(received for _, received in known.values())
         readings = tuple(item for item, _ in known.values())
-        expected.append(Merged(name, readings, max(receipts), receipts))
+        expected.append(Merged(name, readings, max(arrivals), arrivals))
     assert buffer.drain(100) == expected
 
 

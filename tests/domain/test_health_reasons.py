@@ -217,7 +217,7 @@ def test_a_late_device_is_never_delayed_by_its_provider() -> None:
     assert reason(silent_for(minutes=9)._replace(last_observed_at=ago(hours=3))) is R.DEVICE_SILENT
 
 
-def test_with_a_clock_ahead_it_is_away_since_our_receipt() -> None:
+def test_with_a_clock_ahead_it_is_away_since_our_arrival() -> None:
     known = silent_for(minutes=9)._replace(last_observed_at=ago(minutes=5))
     assert judge_health(known, NOW).away_for_seconds == 540.0
     assert judge_health(never_heard(minutes=65), NOW).away_for_seconds is None

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 POLL = 60
 
 
-def times(stated: float, receipt: float, reception: float | None = None) -> Times:
+def times(stated: float, arrival: float, reception: float | None = None) -> Times:
     """Times in seconds after NOW."""
-    instants = [None if s is None else NOW + timedelta(seconds=s) for s in (receipt, reception)]
+    instants = [None if s is None else NOW + timedelta(seconds=s) for s in (arrival, reception)]
     return Times(NOW + timedelta(seconds=stated), *instants)  # type: ignore[arg-type]
 
 
@@ -67,7 +67,7 @@ any_times = st.builds(times, seconds, seconds, st.none() | seconds)
 
 def to_held(one: Times, value: int) -> Held:
     reception = None if one.reception is None else to_micros(one.reception)
-    return Held(value, to_micros(one.stated), to_micros(one.receipt), reception)
+    return Held(value, to_micros(one.stated), to_micros(one.arrival), reception)
 
 
 @given(any_times, any_times)
@@ -96,7 +96,7 @@ def test_acceptance_orders_as_the_rule_says(arriving: Times, held: Times) -> Non
 def sent(one: Times, value: float) -> CanonicalUpdate:
     return update(
         reading("soc_percent", value, one.stated),
-        received_at=one.receipt,
+        received_at=one.arrival,
         reception_at=one.reception,
     )
 
@@ -194,18 +194,18 @@ def test_a_repeated_reading_ahead_is_a_duplicate() -> None:
     assert judge(later, device).outcome is Outcome.DUPLICATE
 
 
-def test_each_reading_counts_by_its_own_receipt() -> None:
+def test_each_reading_counts_by_its_own_arrival() -> None:
     device = fold()
     merged = update(
         reading("soc_percent", 80, ago(seconds=40)), reading("speed_kmh", 30, ago(seconds=1))
-    )._replace(receipts=(ago(seconds=55), NOW))
+    )._replace(arrivals=(ago(seconds=55), NOW))
 
     result = judge(merged, device)
 
-    assert result.ahead == 1  # by 15 s, at its own receipt
-    assert Held.of(device.document["soc_percent"]).receipt == to_micros(ago(seconds=55))
+    assert result.ahead == 1  # by 15 s, at its own arrival
+    assert Held.of(device.document["soc_percent"]).arrival == to_micros(ago(seconds=55))
 
 
-def test_the_future_guard_counts_from_the_receipt() -> None:
+def test_the_future_guard_counts_from_the_arrival() -> None:
     early = update(reading("soc_percent", 80, NOW), received_at=ago(minutes=6))
     assert judge(early, fold()).reason == "future_timestamp"

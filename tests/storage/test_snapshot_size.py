@@ -39,14 +39,14 @@ def full_update(cast: Cast, seconds: float, *, turn: int) -> CanonicalUpdate:
             for at in [cast.at(seconds + 7.000321 * (place - place % 2) * (signal[-4:] != "_deg"))]
         ]
     )
-    receipts = tuple(
+    arrivals = tuple(
         reading.observed_at + timedelta(seconds=600.123456 + place)
         for place, reading in enumerate(readings)
     )
     return cast.update("bus-1", seconds)._replace(
         readings=readings,
-        receipts=receipts,
-        received_at=max(receipts),
+        arrivals=arrivals,
+        received_at=max(arrivals),
         reception_at=cast.at(seconds + 300.654321),
     )
 

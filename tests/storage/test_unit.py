@@ -316,7 +316,7 @@ def bad_item(**rest: Any) -> InvalidItem:
     )._replace(**rest)
 
 
-def test_a_refused_item_marks_its_device_with_its_receipt() -> None:
+def test_a_refused_item_marks_its_device_with_its_arrival() -> None:
     dialogue, received_at = Dialogue(), NOON - timedelta(seconds=3)
     dialogue.run(submission(invalid=(bad_item(received_at=received_at),)))
     assert dialogue.sent(*REFUSAL) == ([received_at], ["invalid"])

@@ -87,7 +87,7 @@ async def test_a_late_frame_adds_only_the_signal_that_was_missing(world: World) 
     assert row.last_update_received_at == world.ago(minutes=3)
 
 
-async def test_an_unchanged_value_moves_the_receipt_but_not_the_change(
+async def test_an_unchanged_value_moves_the_arrival_but_not_the_change(
     world: World,
 ) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
