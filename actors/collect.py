@@ -7,6 +7,7 @@ uses it, too, with the stream lane. Deadlines are the caller's.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +55,8 @@ class Collected:
     devices_answered: int = 0
     device_errors: int = 0  # errors in the place of one device's data
     unknown_dropped: int = 0
+    # fields that could not be read, by signal and reason
+    refused_signals: Counter[tuple[str, str]] = field(default_factory=Counter)
     asked_at: float | None = None  # monotonic; first request for the page that is still awaited
     call_begun_at: datetime | None = None  # the newest request, whatever became of it
     roster_begun_at: datetime | None = None  # the run that ended was a roster answer
@@ -189,6 +192,9 @@ class Collection:
         updates = self._read(page, received_at)
         invalid = self._ledger_items(page, received_at)
         statements = self._statements_of(page, run, received_at)
+        for item in invalid:
+            if item.signal is not None:
+                self.collected.refused_signals[item.signal, str(item.reason)] += item.occurrences
         if not (updates or invalid or statements or page.cursor or last):
             return
         self._record(page, len(updates))

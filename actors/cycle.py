@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.collect import Collection
+from actors.records import count_dropped, nest_dropped
 from actors.rosters import DEFAULT_ROSTERS, Rosters
 from domain.model import (
     ConnectionFact,
@@ -110,6 +111,7 @@ class Cycle:
         self._waiting: set[str] = set()  # not to be called now, because the provider asked for it
         self._roster_deadline = float("inf")  # monotonic
         self._collected: dict[str, Collected] = {}
+        self._dropped: Counter[tuple[str, str]] = Counter()  # readings, by signal and reason
         self._log = get_logger("cycle").bind(
             workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id
         )
@@ -304,11 +306,13 @@ class Cycle:
                 for receipt in receipts:
                     if receipt is not None:
                         outcomes.update(str(result.outcome) for result in receipt.results)
+                        self._dropped += count_dropped(receipt)
                 if collected.cursor is not None and all(receipts):
                     self._state.cursors[provider_id] = collected.cursor
         return outcomes
 
     def _summary(self, outcomes: Counter[str]) -> dict[str, Any]:
+        dropped = sum((one.refused_signals for one in self._collected.values()), self._dropped)
         updates = sum(collected.updates for collected in self._collected.values())
         return {
             "connections": self._results,
@@ -323,6 +327,7 @@ class Cycle:
                 collected.unknown_dropped for collected in self._collected.values()
             ),
             "device_errors": sum(collected.device_errors for collected in self._collected.values()),
+            "refused_signals": nest_dropped(dropped),
             **({"rosters": self._rosters} if self._rosters else {}),
         }
 

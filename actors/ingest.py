@@ -87,6 +87,7 @@ class IngestActor:
             try:
                 await self._fill_batch()
             except MailboxClosed:
+                await self._committer.write_all_counts()
                 return
             await self._commit_batch()
 
@@ -99,6 +100,8 @@ class IngestActor:
         while not self._batch:
             if trio.current_time() >= self._deferred.next_look_at:
                 await self._look_at_locks()
+            if trio.current_time() >= self._committer.counts_due_at:
+                await self._committer.write_counts()
             self._batch, self._batch_since = self._deferred.take_ready(MAX_UNIT_UPDATES)
             if not self._batch:
                 await self._receive()
@@ -106,10 +109,12 @@ class IngestActor:
     async def _receive(self) -> None:
         """Take a batch from the mailbox.
 
-        Returns without one when it is time to look at the locks again. Raises MailboxClosed when
-        the mailbox is closed and empty and nothing is deferred.
+        Returns without one when it is time to look at the locks again, or to write refusals that
+        were only counted. Raises MailboxClosed when the mailbox is closed and empty and nothing is
+        deferred.
         """
-        with trio.CancelScope(deadline=self._deferred.next_look_at):
+        deadline = min(self._deferred.next_look_at, self._committer.counts_due_at)
+        with trio.CancelScope(deadline=deadline):
             try:
                 self._batch = await self._mailbox.receive_batch(MAX_UNIT_UPDATES)
             except MailboxClosed:
@@ -257,4 +262,5 @@ class IngestActor:
             oldest_waiting_seconds=self.oldest_waiting_seconds(),
             deferred=self._deferred.statistics(),
             mailbox=self._mailbox.statistics(),
+            refusals=self._committer.refusal_statistics(),
         )

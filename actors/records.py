@@ -10,6 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from domain.model import Outcome
+from domain.refusals import UNKNOWN_SIGNAL
+from domain.signals import CATALOGUE
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
 def log_outcomes(log: FilteringBoundLogger, submission: Submission, receipt: Receipt) -> None:
     """Log what became of a submission: how many updates were accepted and refused.
 
-    Refusals are told by reason. The end of a cycle is logged if the submission carried one.
+    Refusals are told by reason, dropped readings by signal and reason. The end of a cycle is logged
+    if the submission carried one.
     """
     fields = _identity(submission, receipt)
+    dropped = count_dropped(receipt)
+    if dropped:
+        fields["dropped_readings"] = nest_dropped(dropped)
     accepted = sum(1 for result in receipt.results if result.outcome is Outcome.ACCEPTED)
     if accepted:
         log.info("telematics_update_accepted", updates=accepted, **fields)
@@ -45,6 +51,24 @@ def count_refusals(receipt: Receipt) -> Counter[str]:
         for result in receipt.results
         if result.outcome is not Outcome.ACCEPTED
     )
+
+
+def count_dropped(receipt: Receipt) -> Counter[tuple[str, str]]:
+    """Return how many readings were refused, by signal and reason, of accepted updates too."""
+    return Counter(
+        (dropped.signal if dropped.signal in CATALOGUE else UNKNOWN_SIGNAL, str(dropped.reason))
+        for result in receipt.results
+        if result.dropped
+        for dropped in result.dropped
+    )
+
+
+def nest_dropped(dropped: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Return the counts as signal -> reason -> count, in the order of the names."""
+    nested: dict[str, dict[str, int]] = {}
+    for (signal, reason), count in sorted(dropped.items()):
+        nested.setdefault(signal, {})[reason] = count
+    return nested
 
 
 def _identity(submission: Submission, receipt: Receipt) -> dict[str, Any]:

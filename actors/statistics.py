@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from domain.coalesce import BufferStatistics
+    from domain.refusals import RefusalStatistics
     from domain.resource import Resource
     from runtime.assignment import RoundsStatistics
     from runtime.child_statistics import SupervisorStatistics
@@ -57,6 +58,7 @@ class IngestStatistics(ReceiptStatistics):
     oldest_waiting_seconds: float  # now; deferred submissions do not count
     deferred: DeferredStatistics
     mailbox: MailboxStatistics
+    refusals: RefusalStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

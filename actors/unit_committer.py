@@ -7,11 +7,13 @@ session, and never believe receipts whose commit was not confirmed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVarTuple
+import math
+from typing import TYPE_CHECKING, Final, TypeVarTuple
 
 import trio
 
 from actors.poison import commit_around_poison
+from domain.refusals import WRITE_SECONDS, RefusalCounts
 from ports.ingest import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
     from actors.session import CurrentSession
     from domain.model import Receipt, SessionRef, Submission
+    from domain.refusals import RefusalStatistics
     from ports.ingest import IngestStore
     from runtime.mailbox import Mailbox
 
 Arguments = TypeVarTuple("Arguments")
+
+RETRY_COUNTS_SECONDS: Final = 0.1  # between units of counts, so that the mailbox has its turn
 
 
 class UnitCommitter:
@@ -54,6 +59,10 @@ class UnitCommitter:
         self._backoff = Backoff(random, base_seconds=0.1, cap_seconds=5.0)
         self._numbered_session: SessionRef | None = None
         self._next_unit = 1
+        # The refusals that are counted and not yet written, and when a unit writes them at the
+        # latest, on trio's clock. A minute after the last unit, all of them are due.
+        self._counts = RefusalCounts()
+        self.counts_due_at = math.inf
         self.units = 0  # committed
         self.largest_unit = 0  # in updates
 
@@ -74,11 +83,39 @@ class UnitCommitter:
             self._log.warning(
                 "unit_poisoned", sqlstate=error.sqlstate, submissions=len(batch), error=str(error)
             )
-            return await commit_around_poison(batch, error, self)
+            # Only the batch is searched for poison: counts of earlier units wait.
+            self._counts.writes_due = False
+            try:
+                return await commit_around_poison(batch, error, self)
+            finally:
+                self._counts.writes_due = True
 
     async def commit(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
         """Commit a batch as one unit. Raises UnitPoisoned or RowsLocked."""
-        return await self._try_until_verdict(self._store.commit_unit, batch)
+        return await self._try_until_verdict(self._store.commit_unit, batch, self._counts)
+
+    async def write_counts(self) -> None:
+        """Commit a unit that writes refusals which are due. Tries while the database is away."""
+        try:
+            await self.commit([])
+        except RowsLocked as fault:
+            self.counts_due_at = trio.current_time() + RETRY_COUNTS_SECONDS
+            self.note_failure(fault)
+        except UnitPoisoned as error:
+            # A bug: keys and details are made storable. It must not stop the ingest.
+            self._log.error(
+                "refusal_counts_lost", occurrences=self._counts.give_up_waiting(), error=str(error)
+            )
+            self.counts_due_at = math.inf
+
+    async def write_all_counts(self) -> None:
+        """Write every refusal that is only counted, before the end. Rows that are locked stay."""
+        self._counts.writes_all = True
+        while waiting := self._counts.waiting:
+            await self.write_counts()
+            if self._counts.waiting >= waiting:
+                self._log.warning("refusal_counts_not_written", occurrences=waiting)
+                return
 
     async def quarantine(self, submission: Submission, error: UnitPoisoned) -> Receipt:
         """Put a submission into quarantine by a unit of its own, and return its receipt."""
@@ -101,6 +138,7 @@ class UnitCommitter:
         while True:
             try:
                 with self._current.writing():
+                    self._counts.unstage()
                     try:
                         receipts = await attempt(session, self._next_unit, *args)
                     except CommitUnknown as unknown:
@@ -155,9 +193,21 @@ class UnitCommitter:
 
     def _count_committed(self, receipts: Sequence[Receipt]) -> None:
         self._next_unit += 1
+        self._counts.confirm()
+        self.counts_due_at = self._next_write_of_counts()
         self.units += 1
         size = sum(len(receipt.results) for receipt in receipts)
         self.largest_unit = max(self.largest_unit, size)
         self.note_success()
         self._backoff.reset()
         self._on_commit()
+
+    def _next_write_of_counts(self) -> float:
+        """Return when counts that wait are written if no other unit does it before."""
+        if not self._counts.waiting:
+            return math.inf
+        more = self._counts.has_more_due
+        return trio.current_time() + (RETRY_COUNTS_SECONDS if more else WRITE_SECONDS)
+
+    def refusal_statistics(self) -> RefusalStatistics:
+        return self._counts.statistics()

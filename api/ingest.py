@@ -43,6 +43,7 @@ from domain.model import (
     Submission,
 )
 from domain.position import pair_positions
+from domain.refusals import UNKNOWN_SIGNAL
 
 MAX_READINGS = 100
 _MAX_FAULTS = 10
@@ -92,10 +93,16 @@ class UpdateItem(RequestModel):
 
 
 class GoodItem(NamedTuple):
-    """An item with at least one good reading. `dropped` has the faults of the bad ones."""
+    """An item with at least one good reading.
+
+    `dropped` has the faults of the bad ones, `bad_readings` the signal and the first fault of each,
+    and `item` the whole as it was sent.
+    """
 
     update: UpdateItem
     dropped: Sequence[FaultyPart] = ()
+    bad_readings: Sequence[tuple[str, FaultyPart]] = ()
+    item: Any = None
 
 
 class BadItem(NamedTuple):
@@ -110,6 +117,7 @@ def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem |
         return GoodItem(validate(value))
     except ValidationError as error:
         faults, bad = _faults_of(error, value), _bad_readings(error)
+        named = _name_readings(error, faults, value) if bad else []
     good = (
         [reading for index, reading in enumerate(value["readings"]) if index not in bad]
         if bad
@@ -118,7 +126,7 @@ def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem |
     if not good:
         return BadItem(value, faults)
     try:
-        return GoodItem(validate({**value, "readings": good}), faults)
+        return GoodItem(validate({**value, "readings": good}), faults, named, value)
     except ValidationError as error:  # by a validator that runs only when all members are valid
         return BadItem(value, [*_faults_of(error, value), *faults])
 
@@ -132,6 +140,25 @@ def _bad_readings(error: ValidationError) -> frozenset[int]:
     if any(len(place) < 2 or place[0] != "readings" for place in places):
         return frozenset()
     return frozenset(int(place[1]) for place in places)
+
+
+def _name_readings(
+    error: ValidationError, faults: Sequence[FaultyPart], item: Any
+) -> list[tuple[str, FaultyPart]]:
+    """Return signal and first fault of each bad reading; UNKNOWN_SIGNAL if it names none."""
+    first: dict[int, FaultyPart] = {}
+    places = error.errors(include_url=False, include_context=False, include_input=False)
+    for place, fault in zip(places, faults, strict=True):
+        first.setdefault(int(place["loc"][1]), fault)
+    readings = {index: item["readings"][index] for index in first}
+    signals = {
+        index: reading.get("signal") if isinstance(reading, dict) else None
+        for index, reading in readings.items()
+    }
+    return [
+        (name if isinstance(name := signals[index], str) else UNKNOWN_SIGNAL, fault)
+        for index, fault in first.items()
+    ]
 
 
 def _faults_of(error: ValidationError, item: Any) -> list[FaultyPart]:
@@ -197,16 +224,25 @@ def _to_submission(
 ) -> Submission:
     """Return the items that may be submitted: those of workspaces that the key sees.
 
-    A key must not write to another workspace, nor to its ledger.
+    A key must not write to another workspace, nor to its ledger. An item that is refused whole is
+    held against its device unless a good item of the device follows: the last one decides.
     """
-    updates, invalid = [], []
-    for item in items:
+    updates: list[CanonicalUpdate] = []
+    invalid: list[InvalidItem] = []
+    later: set[tuple[str | None, ...]] = set()  # devices with a good item behind this one
+    for item in reversed(items):
         if isinstance(item, BadItem):
             workspace_id = _text(item, "workspace_id")
             if workspace_id is not None and access.sees(workspace_id):
-                invalid.append(_to_invalid(item, workspace_id, received_at))
+                refused = _to_invalid(item, workspace_id, received_at)
+                invalid.append(refused._replace(refused_whole=_device_of(refused) not in later))
         elif access.sees(item.update.workspace_id):
-            updates.append(_to_update(item.update, received_at, item.update.trace_id or trace_id))
+            update = _to_update(item.update, received_at, item.update.trace_id or trace_id)
+            updates.append(update)
+            later.add(_device_of(update))
+            invalid += _to_dropped(item, update)
+    updates.reverse()
+    invalid.reverse()
     return Submission(
         origin="http", trace_id=trace_id, updates=tuple(updates), invalid=tuple(invalid)
     )
@@ -230,6 +266,30 @@ def _to_update(item: UpdateItem, received_at: datetime, trace_id: str) -> Canoni
     )
 
 
+def _device_of(item: CanonicalUpdate | InvalidItem) -> tuple[str | None, ...]:
+    return (item.workspace_id, item.provider_id, item.device_id, item.external_id)
+
+
+def _to_dropped(good: GoodItem, update: CanonicalUpdate) -> list[InvalidItem]:
+    """Return an item of the ledger for each reading that could not be read."""
+    if not good.bad_readings:
+        return []
+    dropped = InvalidItem(
+        workspace_id=update.workspace_id,
+        provider_id=update.provider_id,
+        external_id=update.external_id,
+        reason=Reason.INVALID,
+        detail="",
+        sample=_sample_of(good.item),
+        device_id=update.device_id,
+        received_at=update.received_at,
+        refused_whole=False,
+    )
+    return [
+        dropped._replace(signal=signal, detail=_say(fault)) for signal, fault in good.bad_readings
+    ]
+
+
 def _to_invalid(bad: BadItem, workspace_id: str, received_at: datetime) -> InvalidItem:
     return InvalidItem(
         workspace_id=workspace_id,
@@ -237,12 +297,15 @@ def _to_invalid(bad: BadItem, workspace_id: str, received_at: datetime) -> Inval
         external_id=_text(bad, "external_id"),
         reason=Reason.INVALID,
         detail=_first_fault(bad),
-        # Not orjson, which refuses a number of more than 64 bits: the item may be bad because of
-        # one.
-        sample=json.dumps(bad.item, ensure_ascii=False).encode(errors="replace")[:MAX_SAMPLE_BYTES],
+        sample=_sample_of(bad.item),
         device_id=_text(bad, "device_id"),
         received_at=received_at,
     )
+
+
+def _sample_of(item: Any) -> bytes:
+    # Not orjson, which refuses a number of more than 64 bits: the item may be bad because of one.
+    return json.dumps(item, ensure_ascii=False).encode(errors="replace")[:MAX_SAMPLE_BYTES]
 
 
 def _text(bad: BadItem, name: str) -> str | None:

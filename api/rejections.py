@@ -1,4 +1,4 @@
-"""The ledger: refused updates with reason and sample, newest first."""
+"""The ledger: refusals by reason and signal with a sample, newest first."""
 
 import base64
 
@@ -27,7 +27,13 @@ class SampleAnswer(AnswerModel):
 
 
 class RejectionAnswer(AnswerModel):
-    """One refusal. `occurrences` counts equal refusals of one device in one commit."""
+    """Refusals of one device or external id, for one reason and signal, in one hour.
+
+    With a signal, `occurrences` counts readings; without one, updates or records. A signal that is
+    not in the catalogue is `unknown`, and `detail` names it. The facts are those of the first
+    refusal. Later ones are counted up within a minute. `hour` is null in rows of an older release,
+    which have the refusals of one commit.
+    """
 
     rejection_id: int
     recorded_at: Instant
@@ -41,6 +47,9 @@ class RejectionAnswer(AnswerModel):
     occurrences: int
     trace_id: str
     sample: SampleAnswer | None
+    signal: str | None
+    hour: Instant | None
+    last_at: Instant
 
 
 class RejectionList(AnswerModel):
@@ -64,7 +73,7 @@ def declare_rejections(operations: Operations, services: ApiServices) -> None:
         tag="rejections",
     )
     async def list_rejections(workspace_id: str) -> Response:
-        """List refused updates, newest first."""
+        """List what was refused, newest first by the first refusal of each row."""
         query = read_query(request, RejectionQuery)
         reason = None if query.reason is None else str(query.reason)
         kind = f"rejections {workspace_id} {reason}"
@@ -95,6 +104,9 @@ def _present(row: RejectionRow) -> RejectionAnswer:
         occurrences=row.occurrences,
         trace_id=row.trace_id,
         sample=None if row.sample is None else _present_sample(row.sample),
+        signal=row.signal,
+        hour=row.hour,
+        last_at=row.last_at,
     )
 
 

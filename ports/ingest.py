@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         SessionRef,
         Submission,
     )
+    from domain.refusals import RefusalCounts
 
 
 class SessionFenced(Exception):
@@ -59,9 +60,17 @@ class IngestStore(Protocol):
     """The write side: one unit of work is one transaction."""
 
     async def commit_unit(
-        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+        self,
+        session: SessionRef,
+        unit: int,
+        submissions: Sequence[Submission],
+        counts: RefusalCounts | None = None,
     ) -> Sequence[Receipt]:
         """Commit everything or nothing; return one receipt per submission, in order.
+
+        `counts` has the refusals that earlier units counted and did not write. Those that are due
+        are written with this unit. What it leaves is staged there: the caller confirms it once the
+        commit is certain. Without `counts` every refusal is written with its unit.
 
         Raises SessionFenced, CommitUnknown, UnitPoisoned, RowsLocked, or another EnvironmentFault
         (retry with the same unit number). A deadlock or serialization failure has already been

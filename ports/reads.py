@@ -68,6 +68,11 @@ class CycleRow(NamedTuple):
 
 
 class RejectionRow(NamedTuple):
+    """Refusals of one key in one hour. The facts are those of the first.
+
+    `hour` is None in a row of an older release, which has the refusals of one commit.
+    """
+
     rejection_id: int
     recorded_at: datetime
     origin: str
@@ -80,6 +85,9 @@ class RejectionRow(NamedTuple):
     occurrences: int
     trace_id: str
     sample: bytes | None
+    signal: str | None
+    hour: datetime | None
+    last_at: datetime
 
 
 class WorklistPosition(NamedTuple):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
+    from domain.refusals import RefusalCounts
     from ports.ingest import UnitPoisoned
     from storage.gateway import Connection, Database
     from storage.unit_steps import Rows, Statement
@@ -38,10 +39,14 @@ class PostgresIngestStore:
         self._database = database
 
     async def commit_unit(
-        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+        self,
+        session: SessionRef,
+        unit: int,
+        submissions: Sequence[Submission],
+        counts: RefusalCounts | None = None,
     ) -> Sequence[Receipt]:
         async def work(connection: Connection) -> list[Receipt]:
-            return await drive(ingest_unit(session, unit, submissions), connection)
+            return await drive(ingest_unit(session, unit, submissions, counts), connection)
 
         with _commit_may_be_unknown():
             return await self._database.run(work)

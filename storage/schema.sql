@@ -280,8 +280,9 @@ CREATE INDEX poll_cycles_slot_index ON poll_cycles (slot_start_at);
 CREATE INDEX poll_cycles_good_index ON poll_cycles (workspace_id, slot_start_at)
     WHERE outcome IN ('completed', 'partial');
 
--- The ledger: what was refused and why, aggregated per unit, device and reason, with one sample (at
--- most 4 kB).
+-- The ledger: what was refused and why. One row for each device (or external id), reason, signal and
+-- origin an hour, with the first sample (at most 4 kB). Later refusals are counted up, at most once a minute
+-- for each row by each shard. Rows of before version 0.2 are one for each commit.
 CREATE TABLE rejections (
     workspace_id text NOT NULL, -- as the submission named it; it need not exist
     rejection_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -292,15 +293,26 @@ CREATE TABLE rejections (
     external_id  text,
     outcome      text NOT NULL,
     reason       text,
-    detail       text,
+    detail       text, -- of the first refusal, like trace_id and sample
+    -- of readings if there is a signal; of updates or records if there is none
     occurrences  bigint NOT NULL CONSTRAINT rejections_occurrences_check CHECK (occurrences > 0),
     trace_id     text NOT NULL,
     sample       bytea CONSTRAINT rejections_sample_check CHECK (octet_length(sample) <= 4096),
+    signal       text,
+    hour         timestamptz, -- its first moment; null, like last_at and digest, in rows of before
+    last_at      timestamptz, -- the commit of the last refusal that is counted here
+    -- 16 bytes that stand for hour, origin, ids, outcome, reason and signal: the index holds ids of
+    -- any length so
+    digest       bytea,
     PRIMARY KEY (workspace_id, rejection_id)
 );
 CREATE INDEX rejections_recorded_index ON rejections (recorded_at); -- for retention
 -- pages of one reason
 CREATE INDEX rejections_reason_index ON rejections (workspace_id, reason, rejection_id);
+CREATE UNIQUE INDEX rejections_digest_index ON rejections (workspace_id, hour, digest);
+-- the refused signals of a device
+CREATE INDEX rejections_device_index ON rejections (workspace_id, device_id, hour)
+    WHERE signal IS NOT NULL;
 
 -- Updates that PostgreSQL refused or that a rule crashed on, kept whole for a person to inspect
 -- (sample: at most 4 kB).

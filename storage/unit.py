@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from domain.model import CycleEnd, Outcome, Reason, Receipt, Result
+from domain.refusals import RefusalCounts
 from ports.ingest import SessionFenced
 from storage.unit_connections import ConnectionFold, edge_rows, facts_of
 from storage.unit_devices import DeviceBatch
@@ -34,9 +35,15 @@ FENCED = Result(Outcome.REJECTED, Reason.FENCED, detail="collected under a sessi
 
 
 def ingest_unit(
-    session: SessionRef, unit: int, submissions: Sequence[Submission]
+    session: SessionRef,
+    unit: int,
+    submissions: Sequence[Submission],
+    counts: RefusalCounts | None = None,
 ) -> Generator[Statement, Rows, list[Receipt]]:
     """Do one transaction's work and return one receipt for each submission, in order.
+
+    `counts` has the refusals that earlier units left to be written; what this unit leaves is staged
+    there. Without it, every refusal is written.
 
     Raises SessionFenced if the fence finds no row. A submission that was collected under another
     epoch than the session's is refused as `fenced`, with everything that was to commit with it; the
@@ -44,7 +51,7 @@ def ingest_unit(
     """
     now = yield from _pass_fence(session, unit)
     live = [submission for submission in submissions if not submission.is_stale(session)]
-    devices = DeviceBatch(now)
+    devices = DeviceBatch(now, counts or RefusalCounts())
     yield from devices.load(live)
     receipts = []
     for submission in submissions:
@@ -59,7 +66,7 @@ def ingest_unit(
     ]
     yield from _write_connections(judged_live, now)
     yield from _end_cycles([submission.cycle for submission in live if submission.cycle], session)
-    yield from append("append_rejections", devices.ledger.rows())
+    yield from devices.ledger.write()
     yield from append("append_quarantine", devices.ledger.quarantined)
     return receipts
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from domain.acceptance import DeviceFold, judge
 from domain.model import Outcome, Reason, Result
+from domain.refusals import REASONS_WITHOUT_NEWS
 from storage.documents import dump_document, dump_readings, read_document
 from storage.rows import to_spans
-from storage.unit_ledger import Ledger
+from storage.unit_ledger import Ledger, is_counted_by_signal
 from storage.unit_rows import LockedDevice, RereadDevice, ResolvedDevice
 from storage.unit_statements import NewestStatements, stored_statement
 from storage.unit_steps import Statement, columns
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from domain.acceptance import AcceptedEvent
     from domain.model import CanonicalUpdate, InvalidItem, Ownership, SessionRef, Submission
+    from domain.refusals import RefusalCounts
     from storage.unit_statements import StoredStatement
     from storage.unit_steps import Rows, Steps
 
@@ -48,14 +50,14 @@ class DeviceBatch:
     Call `load`, then `judge` for each submission in mailbox order, then `write`.
     """
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, counts: RefusalCounts) -> None:
         self._now = now
         self._resolved: dict[ExternalKey, str] = {}  # to device ids
         self._rows: dict[Key, LockedDevice] = {}  # as they were locked
         self._folds: dict[Key, DeviceFold] = {}
         self._statements = NewestStatements()
         self._accepted: list[Accepted] = []
-        self.ledger = Ledger()
+        self.ledger = Ledger(counts, now)
 
     def load(self, submissions: Sequence[Submission]) -> Steps:
         """Find and lock every device that this unit may write.
@@ -138,7 +140,7 @@ class DeviceBatch:
                 if outcome is Outcome.ACCEPTED:
                     assert fold is not None  # noqa: S101 for the type checker
                     self._accepted.append((fold, fold.events[-1], submission.ownership))
-                elif outcome is not Outcome.DUPLICATE:
+                if result.dropped or result.conflicts or not is_counted_by_signal(result):
                     self.ledger.add(submission, update, result)
             results.append(result)
         if submission.invalid:
@@ -194,13 +196,16 @@ class DeviceBatch:
             device_id = self._find_device(item)
             self.ledger.add_invalid(submission, item, device_id)
             fold = self._folds.get((item.workspace_id, device_id)) if device_id else None
-            if fold is None or not fold.active or not item.refused_whole:
+            is_held_against = item.refused_whole and item.reason not in REASONS_WITHOUT_NEWS
+            if fold is None or not fold.active or not is_held_against:
                 continue
             at = item.received_at or self._now
             if not fold.knew(at):
                 continue
             if fold.last_rejected_at is None or at >= fold.last_rejected_at:
                 fold.last_rejected_at, fold.last_rejection_reason = at, item.reason.value
+            if fold.last_outdated_at == at:  # of one receipt the last record decides
+                fold.last_outdated_at = None
 
     def _find_device(self, item: InvalidItem) -> str | None:
         if item.device_id is not None or item.external_id is None:

@@ -1,118 +1,179 @@
 """The ledger and quarantine rows of one unit: refusals and their reasons, with samples. Pure.
 
+Which refusals are written now, and which are only counted, is decided in domain/refusals.py.
+
 Everything here came from outside and was refused, so it must not make the unit that records it
 fail: text is made storable, and samples are cut to 4 kB of bytes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from hashlib import blake2b
+from typing import TYPE_CHECKING, overload
 
 import orjson
 
-from domain.model import MAX_SAMPLE_BYTES, Reason
+from domain.model import MAX_SAMPLE_BYTES, Outcome, Reason
+from domain.position import wire_names
+from domain.refusals import UNKNOWN_SIGNAL, RefusalCount, RefusalKey
+from domain.signals import CATALOGUE
 from storage.unit_rows import QuarantineRow, RefusalRow
+from storage.unit_steps import append
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from domain.model import CanonicalUpdate, InvalidItem, Result, Submission
+    from domain.refusals import RefusalCounts
+    from storage.unit_steps import Steps
 
 MAX_TEXT = 200
 
 
-class _Kind(NamedTuple):
-    """The facts by which refusals are aggregated."""
-
-    workspace_id: str
-    origin: str
-    provider_id: str
-    device_id: str | None
-    external_id: str | None
-    outcome: str
-    reason: str | None
-
-
-@dataclass(slots=True)
-class _Refusals:
-    """The refusals of one kind: the facts of the first, and how many there were."""
-
-    detail: str | None
-    occurrences: int
-    trace_id: str
-    sample: bytes | None
-
-
 class Ledger:
-    """Refusals, aggregated by origin, device, outcome and reason.
+    """Refusals of one unit, counted by device, outcome, reason and signal.
 
-    The first refusal of each kind gives the row its trace id, detail and sample.
+    The first refusal of each key gives the row its trace id, detail and sample. A sample is
+    made only for a key whose row may be new.
     """
 
-    def __init__(self) -> None:
-        self._refusals: dict[_Kind, _Refusals] = {}
+    def __init__(self, counts: RefusalCounts, now: datetime) -> None:
+        """`counts` has what earlier units counted; `now` is the time of the unit."""
+        self._counts = counts
+        self.now = now
+        self._hour = now.replace(minute=0, second=0, microsecond=0)
+        self.counted: dict[RefusalKey, RefusalCount] = {}
         self.quarantined: list[QuarantineRow] = []
 
     def add(self, submission: Submission, update: CanonicalUpdate, result: Result) -> None:
-        """Add a refused update: one whose outcome is neither `accepted` nor `duplicate`."""
-        kind = _Kind(
-            update.workspace_id,
-            submission.origin,
-            update.provider_id,
-            result.device_id or update.device_id,
-            update.external_id,
-            result.outcome,
-            result.reason and result.reason.value,
-        )
-        known = self._refusals.get(kind)
-        if known is None:
-            sample = sample_of(update)
-            self._refusals[kind] = _Refusals(result.detail, 1, update.trace_id, sample)
-        else:
-            known.occurrences += 1
+        """Add what was refused of an update: the whole of it, or single readings."""
+        device_id = result.device_id or update.device_id
+        known = (submission.origin, update.provider_id, device_id, update.external_id)
+        for signal, reason, why in result.dropped:
+            name = signal if signal in CATALOGUE else UNKNOWN_SIGNAL
+            key = self._key(update.workspace_id, known, "rejected", reason, name)
+            detail = why if name == signal else f"{signal}: {why}"
+            self._count_update(key, update, detail)
+        for signal in result.conflicts:
+            for name in wire_names(signal):
+                key = self._key(update.workspace_id, known, "conflict", None, name)
+                self._count_update(key, update, None)
+        if not is_counted_by_signal(result):
+            key = self._key(update.workspace_id, known, result.outcome, result.reason, None)
+            self._count_update(key, update, result.detail)
 
     def add_invalid(self, submission: Submission, item: InvalidItem, device_id: str | None) -> None:
         """Add an invalid item. `device_id` is the device it came from, if that is known."""
-        kind = _Kind(
-            item.workspace_id,
-            submission.origin,
-            item.provider_id,
-            device_id,
-            item.external_id,
-            "rejected",
-            item.reason.value,
-        )
-        known = self._refusals.get(kind)
-        if known is None:
-            sample = item.sample[:MAX_SAMPLE_BYTES] or None
-            trace_id = submission.trace_id
-            self._refusals[kind] = _Refusals(item.detail, item.occurrences, trace_id, sample)
-        else:
-            known.occurrences += item.occurrences
+        known = (submission.origin, item.provider_id, device_id, item.external_id)
+        signal = item.signal if item.signal is None or item.signal in CATALOGUE else UNKNOWN_SIGNAL
+        key = self._key(item.workspace_id, known, "rejected", item.reason, signal)
+        sample = item.sample[:MAX_SAMPLE_BYTES] or None
+        trace_id = submission.trace_id
+        self._count(key, trace_id, item.detail, sample, item.occurrences)
 
     def quarantine(self, update: CanonicalUpdate, reason: str, detail: str) -> None:
         self.quarantined.append(quarantine_row(update, reason, detail))
 
-    def rows(self) -> list[RefusalRow]:
-        """Return the rows for append_rejections, aggregated.
+    def write(self) -> Steps:
+        """Write what is due, and stage what that leaves until the unit is committed."""
+        plan = self._counts.plan(self.counted, self.now)
+        if not (plan.rows or plan.kept):
+            return
+        written: set[RefusalKey] = set()
+        if plan.rows:
+            keys = {(key.workspace_id, digest_of(key)): key for key in plan.rows}
+            rows = [_row(keys[place], place[1], plan.rows[keys[place]]) for place in sorted(keys)]
+            found = yield from append("append_rejections", rows)
+            written = {keys[workspace_id, digest] for workspace_id, digest in found}
+        self._counts.stage(plan, written)
 
-        They are in the order in which the first refusal of each kind was added.
+    # --- details
+
+    def _key(
+        self,
+        workspace_id: str,
+        known: tuple[str, str | None, str | None, str | None],
+        outcome: str,
+        reason: Reason | None,
+        signal: str | None,
+    ) -> RefusalKey:
+        """Return a key in the form in which it is stored.
+
+        `known` are the origin and the ids of connection and device.
         """
-        return [
-            RefusalRow(
-                workspace_id=storable(kind.workspace_id),
-                origin=kind.origin,
-                provider_id=storable(kind.provider_id),
-                device_id=storable(kind.device_id),
-                external_id=storable(kind.external_id),
-                outcome=str(kind.outcome),
-                reason=kind.reason,
-                detail=storable(refusals.detail),
-                occurrences=refusals.occurrences,
-                trace_id=storable(refusals.trace_id),
-                sample=refusals.sample,
-            )
-            for kind, refusals in self._refusals.items()
-        ]
+        origin, provider_id, device_id, external_id = known
+        return RefusalKey(
+            storable(workspace_id),
+            self._hour,
+            origin,
+            storable(provider_id),
+            storable(device_id),
+            storable(external_id),
+            str(outcome),
+            reason and reason.value,
+            signal,
+        )
+
+    def _count_update(self, key: RefusalKey, update: CanonicalUpdate, detail: str | None) -> None:
+        is_new = key not in self.counted and not self._counts.can_wait(key, self.now)
+        sample = sample_of(update) if is_new else None
+        self._count(key, update.trace_id, detail, sample, 1)
+
+    def _count(
+        self,
+        key: RefusalKey,
+        trace_id: str,
+        detail: str | None,
+        sample: bytes | None,
+        occurrences: int,
+    ) -> None:
+        known = self.counted.get(key)
+        if known is not None:
+            self.counted[key] = known.plus(occurrences, self.now)
+            return
+        if self._counts.can_wait(key, self.now):
+            sample = None
+        self.counted[key] = RefusalCount(
+            occurrences, self.now, storable(trace_id), storable(detail), sample
+        )
+
+
+def is_counted_by_signal(result: Result) -> bool:
+    """Return whether the rows of single readings say everything that the ledger keeps of it."""
+    match result.outcome:
+        case Outcome.ACCEPTED | Outcome.DUPLICATE:
+            return True
+        case Outcome.CONFLICT:
+            return bool(result.conflicts)
+        case Outcome.REJECTED:
+            return bool(result.dropped)
+        case _:
+            return False
+
+
+def digest_of(key: RefusalKey) -> bytes:
+    """Return 16 bytes that stand for the key within its workspace, whatever its length."""
+    return blake2b(repr(key[1:]).encode(), digest_size=16).digest()
+
+
+def _row(key: RefusalKey, digest: bytes, count: RefusalCount) -> RefusalRow:
+    return RefusalRow(
+        workspace_id=key.workspace_id,
+        origin=key.origin,
+        provider_id=key.provider_id,
+        device_id=key.device_id,
+        external_id=key.external_id,
+        outcome=key.outcome,
+        reason=key.reason,
+        detail=count.detail,
+        occurrences=count.occurrences,
+        trace_id=count.trace_id,
+        sample=count.sample,
+        signal=key.signal,
+        hour=key.hour,
+        last_at=count.last_at,
+        digest=digest,
+    )
 
 
 def quarantine_row(update: CanonicalUpdate, reason: str, detail: str) -> QuarantineRow:
@@ -154,6 +215,12 @@ def quarantine_facts(submission: Submission, detail: str) -> QuarantineRow:
     )
 
 
+@overload
+def storable(text: str) -> str: ...
+@overload
+def storable(text: None) -> None: ...
+@overload
+def storable(text: str | None) -> str | None: ...
 def storable(text: str | None) -> str | None:
     """Return the text in a form that PostgreSQL takes: without NUL and lone surrogates.
 

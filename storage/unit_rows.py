@@ -132,9 +132,9 @@ class CycleEndRow(NamedTuple):
 
 
 class RefusalRow(NamedTuple):
-    """One row that append_rejections takes."""
+    """One row that append_rejections takes, and counts up if there is one with its digest."""
 
-    workspace_id: str | None
+    workspace_id: str
     origin: str
     provider_id: str | None
     device_id: str | None
@@ -143,8 +143,12 @@ class RefusalRow(NamedTuple):
     reason: str | None
     detail: str | None
     occurrences: int
-    trace_id: str | None
+    trace_id: str
     sample: bytes | None
+    signal: str | None
+    hour: datetime
+    last_at: datetime
+    digest: bytes
 
 
 class QuarantineRow(NamedTuple):

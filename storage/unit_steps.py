@@ -42,15 +42,18 @@ def columns(rows: Iterable[Iterable[Any]]) -> tuple[list[Any], ...]:
     return tuple(map(list, zip(*rows, strict=True)))
 
 
-def append(name: str, rows: Sequence[NamedRow], /, **others: Any) -> Steps:
+def append(
+    name: str, rows: Sequence[NamedRow], /, **others: Any
+) -> Generator[Statement, Rows, Rows]:
     """Yield one statement with an array for each field of the rows; nothing if there are no rows.
 
     The rows are of one type, whose fields are parameters of the statement. `others` are the rest.
+    Returns the rows that the statement returns.
     """
-    if rows:
-        yield Statement.bound(
-            name, **dict(zip(rows[0]._fields, columns(rows), strict=True)), **others
-        )
+    if not rows:
+        return ()
+    values = dict(zip(rows[0]._fields, columns(rows), strict=True))
+    return (yield Statement.bound(name, **values, **others))
 
 
 def dump_json(document: Any) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
+    from domain.refusals import RefusalCounts
     from ports.ingest import UnitPoisoned
     from storage.memory.engine import Engine
     from storage.unit_steps import Rows, Statement
@@ -36,9 +37,13 @@ class MemoryIngestStore:
         self._engine = engine
 
     async def commit_unit(
-        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+        self,
+        session: SessionRef,
+        unit: int,
+        submissions: Sequence[Submission],
+        counts: RefusalCounts | None = None,
     ) -> Sequence[Receipt]:
-        return await self._commit(ingest_unit(session, unit, submissions), submissions)
+        return await self._commit(ingest_unit(session, unit, submissions, counts), submissions)
 
     async def quarantine(
         self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned

@@ -51,7 +51,7 @@ class MemoryReads:
         self, workspace_id: str, *, before: None, reason: str | None, limit: int
     ) -> list[RejectionRow]:
         tables = await self._arrive()
-        rows = [row for _, row in sorted(tables.rejections.of(workspace_id).items(), reverse=True)]
+        rows = sorted(tables.rejections.of(workspace_id).values(), reverse=True)
         return [row for row in rows if reason is None or row.reason == reason][:limit]
 
     async def check_ready(self) -> int:

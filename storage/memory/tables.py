@@ -179,7 +179,7 @@ class Tables:
     snapshots: Table[tuple[str, str], Snapshot] = field(default_factory=Table)
     events: Table[tuple[str, str, int], EventRow] = field(default_factory=Table)
     poll_cycles: Table[CycleKey, PollCycleRow] = field(default_factory=Table)
-    rejections: Table[tuple[str, int], RejectionRow] = field(default_factory=Table)
+    rejections: Table[tuple[str, bytes], RejectionRow] = field(default_factory=Table)
     quarantine: Table[tuple[str, int], Quarantined] = field(default_factory=Table)
     sessions: Table[tuple[str], SessionRow] = field(default_factory=Table)
     heartbeats: Table[tuple[str], HeartbeatRow] = field(default_factory=Table)

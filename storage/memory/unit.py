@@ -213,13 +213,19 @@ class UnitStatements:
     def append_rejections(self, **columns: list[Any]) -> Rows:
         now = self._now()
         for facts in _rows(columns):
-            workspace_id = facts.pop("workspace_id")
-            number = next(self._tables.committed.numbers)
-            row = RejectionRow(rejection_id=number, recorded_at=now, **facts)
+            key = (facts.pop("workspace_id"), facts.pop("digest"))
+            known = self._tables.rejections.get(key)
+            if known is None:
+                number = next(self._tables.committed.numbers)
+                row = RejectionRow(rejection_id=number, recorded_at=now, **facts)
+            else:
+                row = known._replace(
+                    occurrences=known.occurrences + facts["occurrences"], last_at=facts["last_at"]
+                )
             _check(row.occurrences > 0, "rejections_occurrences_check")
             _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "rejections_sample_check")
-            self._tables.rejections.put((workspace_id, number), row)
-        return []
+            self._tables.rejections.put(key, row)
+        return list(zip(columns["workspace_id"], columns["digest"], strict=True))
 
     def append_quarantine(self, **columns: list[Any]) -> Rows:
         now = self._now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from storage.upkeep import count_days_ahead, partition_name
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from storage.memory.engine import Engine
     from storage.memory.tables import Table, Tables
 
+K = TypeVar("K", bound=tuple[Any, ...])
 T = TypeVar("T")
 
 
@@ -66,9 +67,7 @@ class MemoryUpkeepStore:
             del tables.cycle_ids[row.key.workspace_id, row.cycle_id]
         return len(over)
 
-    def _drop_old(
-        self, table: Table[tuple[str, int], T], time_of: Callable[[T], datetime], days: int
-    ) -> int:
+    def _drop_old(self, table: Table[K, T], time_of: Callable[[T], datetime], days: int) -> int:
         before = self._engine.now() - timedelta(days=days)
         old = [key for key, row in table.items() if time_of(row) < before]
         for key in old:

@@ -218,8 +218,11 @@ LIMIT :limit;
 SELECT * FROM poll_cycles WHERE workspace_id = $1 AND cycle_id = $2;
 
 -- name: list_rejections
--- Newest first.
-SELECT * FROM rejections
+-- Newest first, by the first refusal of the hour.
+SELECT rejection_id, recorded_at, origin, provider_id, device_id, external_id, outcome, reason,
+       detail, occurrences, trace_id, sample, signal, hour,
+       coalesce(last_at, recorded_at) AS last_at
+FROM rejections
 WHERE workspace_id = $1 AND ($2::bigint IS NULL OR rejection_id < $2)
   AND ($3::text IS NULL OR reason = $3)
 ORDER BY rejection_id DESC

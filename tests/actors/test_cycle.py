@@ -65,6 +65,7 @@ async def test_a_cycle_that_every_connection_answered_is_completed(
         "superseded": 0,
         "unknown_dropped": 0,
         "device_errors": 0,
+        "refused_signals": {},
     }
 
 
@@ -134,17 +135,18 @@ async def test_the_text_of_a_failure_is_bounded(
 async def test_a_malformed_answer_is_counted_and_logged_once(
     harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
 ) -> None:
-    """Each cycle leaves a row in the ledger; the log tells only the begin and the end."""
+    """Each answer is counted in the ledger; the log tells only the begin and the end."""
     nursery.start_soon(shard.ingest.run)
     fault = ProviderFault(FaultClass.PROTOCOL, "the answer is not JSON", unreadable=True)
     script(shard, steady=ScriptedPoller(fault, fault, page()))
     state = PollState({})
     for number in range(3):
         await run_cycle(shard, number, state)
+    await trio.sleep(61)  # the second answer is counted up within a minute
     rows = await harness.store.list_rejections(HARBOUR, before=None, reason=None, limit=9)
-    assert [(row.provider_id, row.detail) for row in rows] == [
-        (STEADY, "malformed answer: the answer is not JSON")
-    ] * 2
+    assert [(row.provider_id, row.detail, row.occurrences) for row in rows] == [
+        (STEADY, "malformed answer: the answer is not JSON", 2)
+    ]
     assert {row.sample for row in rows} == {None}  # its body is not kept
     assert [row.summary["malformed"] for row in await harness.cycles()] == [1, 1, 0]
     edges = [event for event in events if str(event["event"]).startswith("provider_call_")]

@@ -10,6 +10,7 @@ from domain.model import (
     CycleKey,
     CycleOutcome,
     CycleTrigger,
+    Dropped,
     Outcome,
     Ownership,
     Reason,
@@ -104,3 +105,14 @@ def test_nothing_is_said_of_an_end_that_was_not_written(events: Events) -> None:
 def test_refusals_are_counted_by_reason_where_there_is_one() -> None:
     receipt = Receipt(1, NOON, (ACCEPTED, UNKNOWN, STALE, STALE))
     assert count_refusals(receipt) == {"unknown_device": 1, "stale": 2}
+
+
+def test_dropped_readings_are_told_by_signal_and_reason(events: Events) -> None:
+    dropped = (
+        Dropped("soc_percent", Reason.INVALID, "above 100"),
+        Dropped("flux", Reason.INVALID, "unknown signal"),
+    )
+    receipt = Receipt(1, NOON, (ACCEPTED._replace(dropped=dropped),) * 2)
+    log_outcomes(get_logger("test"), Submission("poll", "trace-1"), receipt)
+    (record,) = events
+    assert record["dropped_readings"] == {"soc_percent": {"invalid": 2}, "unknown": {"invalid": 2}}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
+    from domain.refusals import RefusalCounts
     from ports.ownership import SessionStart
     from storage.memory import MemoryStore
     from tests.actors.harness import Harness, Shard
@@ -44,9 +45,13 @@ class Hesitant:
         self.may_speak = trio.Event()
 
     async def commit_unit(
-        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+        self,
+        session: SessionRef,
+        unit: int,
+        submissions: Sequence[Submission],
+        counts: RefusalCounts | None = None,
     ) -> Sequence[Receipt]:
-        return await self._store.commit_unit(session, unit, submissions)
+        return await self._store.commit_unit(session, unit, submissions, counts)
 
     async def load_last_unit(self, session: SessionRef) -> int | None:
         self.asked.set()

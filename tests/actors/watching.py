@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
+    from domain.refusals import RefusalCounts
     from storage.memory import MemoryStore
 
 
@@ -24,13 +25,17 @@ class Watched:
         self.crashes: list[Exception] = []
 
     async def commit_unit(
-        self, session: SessionRef, unit: int, submissions: Sequence[Submission]
+        self,
+        session: SessionRef,
+        unit: int,
+        submissions: Sequence[Submission],
+        counts: RefusalCounts | None = None,
     ) -> Sequence[Receipt]:
         self.attempts.append((trio.current_time(), unit, len(submissions)))
         if self.crashes:
             await trio.lowlevel.checkpoint()
             raise self.crashes.pop()
-        return await self._store.commit_unit(session, unit, submissions)
+        return await self._store.commit_unit(session, unit, submissions, counts)
 
     async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
         return await self._store.find_locked(rows)

@@ -130,7 +130,9 @@ async def test_a_bad_reading_costs_only_itself(harness: Harness, bad: Any, point
         "soc_percent": 50,
         "speed_kmh": 9,
     }
-    assert (await harness.get("/workspaces/north/rejections"))["items"] == []
+    (refused,) = (await harness.get("/workspaces/north/rejections"))["items"]
+    assert (refused["device_id"], refused["signal"]) == ("bus-1", "odometer_km")
+    assert refused["detail"].startswith(f"{pointer}: ")
 
 
 async def test_all_dropped_readings_are_named_whoever_dropped_them(
@@ -344,3 +346,15 @@ async def test_a_late_verdict_is_outcome_unknown_and_a_retry_is_safe(
     assert (answers[0].status, answers[0].problem) == (503, "outcome-unknown")
     harness.current.replace(harness.session)
     assert _outcomes(await _send(harness, _update())) == ["duplicate"]
+
+
+async def test_a_reading_that_cannot_be_read_is_counted_by_its_signal(harness: Harness) -> None:
+    """The rest of its update is accepted, so it is not held against the device."""
+    soc = {"signal": "soc_percent", "value": 50, "observed_at": START.isoformat()}
+    bad = [soc | {"signal": "odometer_km", "value": None}, "no reading", soc | {"signal": 7}]
+    (result,) = await _send(harness, _update(readings=[soc, *bad]))
+    assert result["outcome"] == "accepted"
+    items = (await harness.get("/workspaces/north/rejections"))["items"]
+    told = {(item["reason"], item["signal"], item["occurrences"]) for item in items}
+    assert told == {("invalid", "odometer_km", 1), ("invalid", "unknown", 2)}
+    assert {item["device_id"] for item in items} == {"bus-1"}

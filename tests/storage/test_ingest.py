@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from domain.refusals import RefusalCounts
 from ports.ingest import CommitUnknown, UnitPoisoned
 from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
 from storage.timeouts import Timeouts
 from tests.conftest import Stores, make_postgres_stores
 from tests.storage.fixtures import WORKSPACE, Cast, begin, draft, populate, submission
+from tests.storage.holding import holding
 from tests.storage.proxy import Proxy, open_proxy
 
 if TYPE_CHECKING:
@@ -250,3 +252,38 @@ async def test_a_device_locked_for_too_long_gives_the_unit_back(
         assert away.value.retry_after == 0.1
         nursery.cancel_scope.cancel()
     await impatient.aclose()
+
+
+# --- The ledger
+
+
+async def test_a_locked_row_of_the_ledger_holds_up_no_data(cast: Cast, database: Database) -> None:
+    counts = RefusalCounts()
+
+    async def refuse(seconds: float) -> None:
+        refused = cast.update("bus-1", seconds, soc_percent=102.5, speed_kmh=9.0)
+        cast.unit += 1
+        arguments = (cast.session, cast.unit, [submission(refused)], counts)
+        await cast.stores.ingest.commit_unit(*arguments)
+        counts.confirm()
+
+    await refuse(0)
+    counts.writes_all = True
+    async with holding(database, "SELECT * FROM rejections FOR UPDATE"):
+        with trio.fail_after(0.4):  # the lock timeout of a unit is 0.5 s
+            await refuse(1)
+    assert await cast.sequences("bus-1") == [1, 2]
+    assert counts.waiting == 1
+    await refuse(2)
+    (row,) = await fetch(database, "SELECT occurrences FROM rejections")
+    assert (row, counts.waiting) == ((3,), 0)
+
+
+async def test_two_units_with_one_new_key_make_one_row(cast: Cast, database: Database) -> None:
+    """The second unit waits for the first, as for any row, and then counts up."""
+    other = await begin(cast.stores, "shard-2")
+    stranger = submission(cast.update("bus-9", 0, soc_percent=1.0))
+    async with trio.open_nursery() as nursery:
+        for session in (cast.session, other.session):
+            nursery.start_soon(cast.stores.ingest.commit_unit, session, 1, [stranger])
+    assert await fetch(database, "SELECT occurrences FROM rejections") in ([(1,)], [(2,)])

@@ -215,15 +215,12 @@ def test_the_ledger_has_a_row_for_each_device_and_reason() -> None:
     stranger = update(None, external_id="x-nobody")
     dialogue = Dialogue(lock_devices=[])
     dialogue.run(submission(stranger, stranger, update(None, external_id="x-other")))
-    assert dialogue.sent(
-        "append_rejections", "external_id", "outcome", "reason", "detail", "occurrences"
-    ) == (
-        ["x-nobody", "x-other"],
-        ["rejected"] * 2,
-        ["unknown_device"] * 2,
-        [None] * 2,
-        [2, 1],
-    )
+    columns = ("external_id", "outcome", "reason", "detail", "occurrences")
+    rows = zip(*dialogue.sent("append_rejections", *columns), strict=True)
+    assert sorted(rows) == [
+        ("x-nobody", "rejected", "unknown_device", None, 2),
+        ("x-other", "rejected", "unknown_device", None, 1),
+    ]
     ((sample, _),) = dialogue.sent("append_rejections", "sample")
     assert sample.startswith(b'{"workspace_id":"harbour"')
 
@@ -276,9 +273,8 @@ def test_a_name_that_no_query_can_carry_is_an_unknown_device(
     results = dialogue.run(submission(update(name), update(None, external_id=name), update()))
     assert results == [["rejected:unknown_device", "rejected:unknown_device", "accepted"]]
     assert dialogue.sent("lock_devices", "device_id") == (["bus-1"],)
-    ((kept, *_),) = dialogue.sent("append_rejections", "device_id")
-    assert "\x00" not in kept
-    assert kept.encode()
+    (kept,) = dialogue.sent("append_rejections", "device_id")
+    assert all(text is None or ("\x00" not in text and text.encode()) for text in kept)
 
 
 def test_a_readable_name_stands_in_the_ledger_as_it_was_sent() -> None:

@@ -110,7 +110,8 @@ async def test_cycles_are_newest_slot_first_and_page_by_their_key(world: Postgre
 async def test_rejections_are_newest_first_and_can_be_told_by_reason(world: PostgresWorld) -> None:
     at = world.ago(minutes=3)
     lie = world.update("tram-1", at, vehicle_id="v-other", soc_percent=50.0)
-    for update in (lie, lie._replace(device_id="tram-7"), lie):
+    again = lie._replace(external_id="x-other")
+    for update in (lie, lie._replace(device_id="tram-7"), again):
         await world.send(update)
     listed = world.stores.reads.list_rejections
     newest, middle, oldest = await listed(HARBOUR, before=None, reason=None, limit=10)
