@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from domain.assignments import find_outside
 from domain.comparison import MAX_NAME, compare_readings
+from domain.held import Held, to_micros
 from domain.identity import external_key
 from domain.model import Dropped, Outcome, Reason, Result
 
@@ -100,8 +101,9 @@ def judge(
     - Refused whole (`identity_conflict`, `invalid`, `future_timestamp`): only the rejection facts
       move. If all of it is refused, or repeated, or "not available", it brings no news.
     - Stale: if everything in it was older, `last_outdated_at` moves.
-    - What came before the present assignment was entered moves no such fact, and neither does an
-      update of which everything is of another vehicle (`outside_assignment`).
+    - What came before the present assignment was entered moves no such fact. Neither does an update
+      of which everything is of another vehicle (`outside_assignment`), nor one that the provider
+      had received before something that is held.
     - Any other result leaves the fold unchanged.
 
     Of several updates with one arrival, the last decides whether the device is refused or outdated.
@@ -212,7 +214,7 @@ def _pass_over(update: CanonicalUpdate, device: DeviceFold, compared: Comparison
         _forget_trouble(update, device)
         is_outdated = compared.older and not compared.equal and not compared.conflicts
         last = device.last_outdated_at
-        is_known = device.knew(update.received_at)
+        is_known = device.knew(update.received_at) and not _was_overtaken(update, device)
         if is_outdated and is_known and (last is None or update.received_at > last):
             device.last_outdated_at = update.received_at
         return _result(outcome, None, device.device_id, device.version, compared)
@@ -261,10 +263,24 @@ def _measure_hold(
 def _note_refusal(update: CanonicalUpdate, device: DeviceFold, reason: Reason) -> None:
     """Note that the update was refused whole: health tells `updates_rejected` from silence."""
     newest = device.last_rejected_at
-    if device.knew(update.received_at) and (newest is None or update.received_at >= newest):
+    is_known = device.knew(update.received_at) and not _was_overtaken(update, device)
+    if is_known and (newest is None or update.received_at >= newest):
         _forget_trouble(update, device)
         device.last_rejected_at = update.received_at
         device.last_rejection_reason = reason.value
+
+
+def _was_overtaken(update: CanonicalUpdate, device: DeviceFold) -> bool:
+    """Return whether the provider had received the update before something that is held.
+
+    A collector that goes on from an earlier cursor, as after a takeover, reads such updates once
+    more. That is our doing: the device has sent nothing since.
+    """
+    if update.reception_at is None:
+        return False
+    reception = to_micros(update.reception_at)
+    held = map(Held.of, device.document.values())
+    return any(one.reception is not None and one.reception >= reception for one in held)
 
 
 def _forget_trouble(update: CanonicalUpdate, device: DeviceFold) -> None:

@@ -76,6 +76,31 @@ def test_a_later_arrival_leaves_an_earlier_mark() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "reception", "is_marked"),
+    [
+        (OLD, ago(minutes=6), False),  # the provider had it before what is held
+        (OLD, ago(minutes=5), False),  # of the same delivery as what is held
+        (OLD, ago(minutes=4), True),  # a clock that was set back
+        (OLD, None, True),
+        (REFUSED, ago(minutes=6), False),
+        (REFUSED, ago(minutes=4), True),
+    ],
+)
+def test_what_was_overtaken_at_the_provider_leaves_no_mark(
+    sent: CanonicalUpdate, reception: datetime | None, *, is_marked: bool
+) -> None:
+    device = fold()
+    held = update(
+        reading("soc_percent", 50, ago(minutes=6)),
+        received_at=ago(minutes=4),
+        reception_at=ago(minutes=5),
+    )
+    judge(held, device)
+    judge(sent._replace(reception_at=reception), device)
+    assert any(marks(device)) is is_marked
+
+
+@pytest.mark.parametrize(
     ("facts", "reception", "seconds"),
     [
         ({}, None, None),
