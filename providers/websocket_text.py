@@ -4,16 +4,22 @@ The standard (RFC 6455, 8.1) and the library (wsproto 1.3) end the connection at
 one vehicle's name in Latin-1 would then cost the whole fleet its stream, again after each
 reconnect. So the message is handed on with each wrong byte as half a surrogate pair, which no
 reader of JSON takes: the frame is counted as malformed, and its vehicle can still be told.
+
+This replaces a private part of the library. Where another version of it has no such part, the
+connection stays strict (docs/decisions/0028-text-frames-that-are-not-utf-8.md).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsproto.frame_protocol import CloseReason, Frame, MessageDecoder, ParseFailed
 
 if TYPE_CHECKING:
+    from codecs import IncrementalDecoder
+
     from wsproto.connection import Connection
+    from wsproto.frame_protocol import Opcode
 
 
 class TolerantDecoder(MessageDecoder):
@@ -24,15 +30,14 @@ class TolerantDecoder(MessageDecoder):
         try:
             return super().process_frame(frame)
         except ParseFailed as failure:
-            if failure.code is not CloseReason.INVALID_FRAME_PAYLOAD_DATA:
+            decoder, opcode = self.decoder, self.opcode
+            is_text = failure.code is CloseReason.INVALID_FRAME_PAYLOAD_DATA
+            if not is_text or decoder is None or opcode is None:
                 raise
-            return self._take_anyway(frame)
+            return self._take_anyway(frame, decoder, opcode)
 
-    def _take_anyway(self, frame: Frame) -> Frame:
+    def _take_anyway(self, frame: Frame, decoder: IncrementalDecoder, opcode: Opcode) -> Frame:
         """Decode once more what was refused; the decoder still has what it had before."""
-        decoder, opcode = self.decoder, self.opcode
-        assert decoder is not None  # noqa: S101 the failure was its own
-        assert opcode is not None  # noqa: S101
         decoder.errors = "surrogateescape"  # also for the other parts of this message
         finished = frame.frame_finished and frame.message_finished
         text = decoder.decode(bytes(frame.payload), finished)  # type: ignore[arg-type]
@@ -43,4 +48,6 @@ class TolerantDecoder(MessageDecoder):
 
 def take_any_text(connection: Connection) -> None:
     """Let a connection take text that is not UTF-8. Call it before its first frame is read."""
-    connection._proto._message_decoder = TolerantDecoder()
+    protocol: Any = getattr(connection, "_proto", None)
+    if isinstance(getattr(protocol, "_message_decoder", None), MessageDecoder):
+        protocol._message_decoder = TolerantDecoder()

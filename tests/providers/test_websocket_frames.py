@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from typing import TYPE_CHECKING
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -18,10 +20,13 @@ from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
 from providers.websocket_frames import MAX_FRAMES_AT_ONCE, MAX_REFUSAL_BYTES
+from providers.websocket_text import take_any_text
 from tests.providers.servers import loopback_dialler, tcp_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from wsproto.connection import Connection
 
     from providers.viriciti.client import ViriCitiStreamer
 
@@ -145,6 +150,13 @@ def test_a_connection_is_opened_as_the_library_does() -> None:
     """If this fails, compare wrap_client_stream with open_connection, and pin the new text."""
     source = inspect.getsource(trio_websocket.wrap_client_stream)
     assert hashlib.sha256(source.encode()).hexdigest()[:16] == "e83f031906abdf22"
+
+
+@pytest.mark.parametrize("names", [{}, {"_proto": None}, {"_proto": SimpleNamespace(decoder=1)}])
+def test_a_connection_without_the_librarys_part_stays_strict(names: dict[str, Any]) -> None:
+    connection = SimpleNamespace(**deepcopy(names))
+    take_any_text(cast("Connection", connection))
+    assert connection == SimpleNamespace(**names)
 
 
 def test_text_is_decoded_as_the_library_does() -> None:
