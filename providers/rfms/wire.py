@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 MAX_VIN_LENGTH: Final = 64
 _WRAPPER: Final = "vehicleStatusResponse"
 _LIST: Final = "vehicleStatuses"
-_PAGING: Final = frozenset({"moreDataAvailable", "moreDataAvailableLink", "requestServerDateTime"})
+_MORE: Final = "moreDataAvailable"
+_PAGING: Final = frozenset({_MORE, "moreDataAvailableLink", "requestServerDateTime"})
 _INNER: Final = _PAGING | {_WRAPPER, _LIST}  # all that may stand around a list
 _ERRORS: Final = frozenset({"error", "errors", "error_description", "fault"})
 _NO_LIST: Final = f"the answer has no {_WRAPPER}.{_LIST} (rFMS 4)"
@@ -119,6 +120,7 @@ def _open(page: Any) -> tuple[list[Any] | None, dict[str, Any]]:
         return page, {}
     if not isinstance(page, dict):
         raise malformed_answer(_NO_LIST)
+    page = {name: value for name, value in page.items() if value or name not in _ERRORS}
     wrapped = page.get(_WRAPPER)
     if isinstance(wrapped, list):
         return wrapped, page
@@ -127,14 +129,22 @@ def _open(page: Any) -> tuple[list[Any] | None, dict[str, Any]]:
         raise malformed_answer(_NO_LIST)
     statuses = inner.get(_LIST)
     if isinstance(statuses, list):
-        return statuses, {**page, **inner}
+        return statuses, _paging_of(page, inner)
     if statuses is not None or not _INNER.issuperset(inner) or not _ERRORS.isdisjoint(page):
         raise malformed_answer(_NO_LIST)
-    return None, {**page, **inner}
+    return None, _paging_of(page, inner)
+
+
+def _paging_of(page: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
+    """Return the members about paging, from both levels: null hides nothing, nor does false."""
+    said = {**page, **{name: value for name, value in inner.items() if value is not None}}
+    if read_flag(page.get(_MORE)):
+        said[_MORE] = True
+    return said
 
 
 def _with_paging(page: StatusPage, fields: dict[str, Any], zone: tzinfo | None) -> StatusPage:
-    more, link = fields.get("moreDataAvailable"), fields.get("moreDataAvailableLink")
+    more, link = fields.get(_MORE), fields.get("moreDataAvailableLink")
     has_more, problem = False, None
     if more is not None:
         flag = read_flag(more)

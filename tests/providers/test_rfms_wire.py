@@ -272,3 +272,18 @@ def test_any_record_is_accounted_for_without_an_error(statuses: list[Any]) -> No
 def test_bytes_are_a_page_or_a_protocol_fault(body: bytes) -> None:
     with suppress(ProviderFault):
         assert read_page(body).records == 0
+
+
+@pytest.mark.parametrize("inner", [None, False, "false"])
+def test_more_data_is_announced_at_either_level(inner: object) -> None:
+    statuses = {"vehicleStatuses": [status_of()], "moreDataAvailable": inner}
+    outer = {"moreDataAvailable": True, "moreDataAvailableLink": "/next"}
+    statuses["moreDataAvailableLink"] = None
+    page = read_page(orjson.dumps({"vehicleStatusResponse": statuses} | outer))
+    assert (page.has_more, page.link, len(page.samples)) == (True, "/next", 0)
+
+
+@pytest.mark.parametrize("empty", [{"error": None}, {"errors": []}, {"fault": None, "error": ""}])
+def test_an_empty_error_is_no_error(empty: dict[str, Any]) -> None:
+    page = read_page(orjson.dumps({"vehicleStatusResponse": None} | empty))
+    assert (page.records, page.is_listed, page.announces_more) == (0, False, False)
