@@ -243,7 +243,8 @@ def _find_refusal(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> 
 def _newest_unaccepted(
     facts: HealthFacts, instant: datetime | None, limit: float, now: datetime
 ) -> datetime | None:
-    is_newest = is_later(instant, facts.last_update_received_at)
+    # Of one arrival the last record decides: acceptance removes the trouble that it puts right.
+    is_newest = instant is not None and not is_later(facts.last_update_received_at, instant)
     holds = is_newest and is_since_activation(facts, instant) and is_within(instant, limit, now)
     return instant if holds else None
 

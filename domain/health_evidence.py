@@ -56,6 +56,7 @@ def gather_evidence(facts: HealthFacts, causes: Iterable[Cause], now: datetime) 
         "last_rejected_at": facts.last_rejected_at,
         "last_rejection_reason": facts.last_rejection_reason,
         "last_outdated_at": facts.last_outdated_at,
+        "refused_signals": dict(facts.refused_signals),
     }
 
 

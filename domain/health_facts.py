@@ -7,6 +7,7 @@ None is not known, and nothing is concluded from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class HealthFacts(NamedTuple):
     last_outdated_at: datetime | None
     held_back_seconds: float | None  # proven for the newest data; None if nothing proves it
     connection_changed_at: datetime | None = None  # the connection was switched on or off
+    # Refused readings of the last two hours at most, by signal, as the ledger counts them.
+    refused_signals: Mapping[str, int] = MappingProxyType({})
 
     @property
     def lag_seconds(self) -> float | None:

@@ -226,4 +226,5 @@ def _to_facts(
         document=read_values(row["document"]),
         **{name: row[name] for name in _DEVICE_FACTS},
         connection_changed_at=configuration.changed_at[key],
+        refused_signals=orjson.loads(row["refused_signals"] or "{}"),
     )

@@ -111,7 +111,7 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
            c.roster_begun_at, c.roster_at, c.not_asked_at, c.stream_status, c.stream_changed_at,
            c.stream_fault, c.stream_fault_detail, c.stream_down_since, c.data_at,
            c.data_device_id, c.other_data_at, c.readable_at, c.unreadable_at, c.sender_at,
-           page.is_first, page.is_first_of_connection, o.*
+           page.is_first, page.is_first_of_connection, f.refused_signals, o.*
     FROM marked page
     JOIN devices d USING (workspace_id, device_id)
     JOIN device_state s USING (workspace_id, device_id)
@@ -119,6 +119,17 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
     LEFT JOIN connection_state c
         ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
        AND page.is_first_of_connection
+    LEFT JOIN LATERAL (
+        SELECT json_object_agg(r.signal, r.occurrences) AS refused_signals
+        FROM (
+            SELECT l.signal, sum(l.occurrences) AS occurrences
+            FROM rejections l
+            WHERE l.workspace_id = d.workspace_id AND l.device_id = d.device_id
+              AND l.signal IS NOT NULL
+              AND l.hour >= (SELECT evaluated_at FROM moment) - interval '2 hours'
+            GROUP BY l.signal
+        ) AS r
+    ) AS f ON true
     LEFT JOIN LATERAL (
         SELECT good.ended_at AS last_good_cycle_at, newest.started_at AS last_cycle_started_at,
                newest.outcome AS last_cycle_outcome, newest.slot_start_at AS last_slot_start_at,

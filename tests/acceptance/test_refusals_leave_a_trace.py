@@ -52,6 +52,7 @@ async def test_a_polled_signal_that_is_always_refused_is_seen(dsn: str, tmp_path
         assert "120" in row["sample"]["text"]
         (item,) = (await harness.shard.health(WORKSPACE))["items"]
         assert item["evidence"]["last_rejected_at"] is None  # the odometer was accepted
+        assert item["evidence"]["refused_signals"].keys() == {"soc_percent"}
 
 
 async def test_a_position_that_is_refused_names_both_halves(dsn: str, tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ class World:
                 name for name in HealthFacts._fields if name.startswith(("last_", "statement"))
             ),
             held_back_seconds=None,
+            refused_signals={},
         )
 
     @property

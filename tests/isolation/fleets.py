@@ -149,6 +149,11 @@ def news(workspace_id: str, hours: float, soc_percent: float) -> Submission:
             InvalidItem(
                 workspace_id, "live", "x-bus-2", Reason.INVALID, workspace_id, workspace_id.encode()
             ),
+            InvalidItem(
+                *(workspace_id, "live", "x-bus-2", Reason.MALFORMED, "no number", b"{}"),
+                occurrences=len(workspace_id),
+                signal="speed_kmh",
+            ),
         ),
     )
 
