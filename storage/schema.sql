@@ -213,6 +213,22 @@ CREATE TABLE device_state (
     CONSTRAINT device_state_device_fkey FOREIGN KEY (workspace_id, device_id) REFERENCES devices
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
+-- Edges only, of the device: the provider's statement about it became another kind (named, left_out,
+-- error), or what it sends began to be refused whole (refused, with the reason), to be only older
+-- than what is stored (outdated), or to be accepted again. Nothing is written while a state lasts.
+CREATE TABLE device_events (
+    workspace_id text NOT NULL,
+    device_id    text NOT NULL,
+    at           timestamptz NOT NULL,
+    kind         text NOT NULL CONSTRAINT device_events_kind_check
+                 CHECK (kind IN ('named', 'left_out', 'error',
+                                 'refused', 'outdated', 'accepted')),
+    detail       text,
+    event_id     bigint GENERATED ALWAYS AS IDENTITY,
+    PRIMARY KEY (workspace_id, device_id, event_id)
+);
+CREATE INDEX device_events_at_index ON device_events (at); -- for retention
+
 -- The single authoritative current state of a device, one entry for each signal: [value, stated time
 -- in microseconds since 1970, and relative to it the arrival, the provider's reception or null, and
 -- the last change of the value or null]. json, not jsonb: only the service reads it

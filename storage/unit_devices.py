@@ -15,10 +15,11 @@ from domain.model import Outcome, Reason, Result
 from domain.refusals import REASONS_WITHOUT_NEWS
 from storage.documents import dump_document, dump_readings, read_document
 from storage.rows import to_spans
+from storage.unit_edges import device_edges
 from storage.unit_ledger import Ledger, is_counted_by_signal
 from storage.unit_rows import LockedDevice, RereadDevice, ResolvedDevice
 from storage.unit_statements import NewestStatements, stored_statement
-from storage.unit_steps import Statement, columns
+from storage.unit_steps import Statement, append, columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,6 +165,11 @@ class DeviceBatch:
         if states:
             written = yield _write_states(states)
             _expect(written, len(states), "device_state")
+            changed = [
+                (rows[fold.workspace_id, fold.device_id], fold, statement)
+                for fold, _, statement in states
+            ]
+            yield from append("append_device_events", device_edges(changed))
         moved = [
             (fold, rows[key].version)
             for key, fold in self._folds.items()

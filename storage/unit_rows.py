@@ -121,6 +121,16 @@ class ConnectionEdgeRow(NamedTuple):
     detail: str | None
 
 
+class DeviceEdgeRow(NamedTuple):
+    """One row that append_device_events takes."""
+
+    workspace_id: str
+    device_id: str
+    at: datetime
+    kind: str
+    detail: str | None
+
+
 class CycleEndRow(NamedTuple):
     """One row that end_cycles takes, beside the session."""
 

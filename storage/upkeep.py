@@ -52,6 +52,7 @@ class PostgresUpkeepStore:
             "poll_cycles": partial(self._delete, "drop_old_cycles", cycle_days),
             "rejections": partial(self._delete, "drop_old_rejections", rejection_days),
             "connection_events": partial(self._delete, "drop_old_connection_events", event_days),
+            "device_events": partial(self._delete, "drop_old_device_events", event_days),
             "quarantine": partial(self._delete, "drop_old_quarantine", event_days),
         }
         dropped: dict[str, int] = {}

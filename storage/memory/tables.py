@@ -64,6 +64,16 @@ class Edge(NamedTuple):
     detail: str | None
 
 
+class DeviceEdge(NamedTuple):
+    """One row of device_events."""
+
+    workspace_id: str
+    device_id: str
+    at: datetime
+    kind: str
+    detail: str | None
+
+
 class PollCycleRow(NamedTuple):
     """One row of poll_cycles. Readers see `row`, but not `epoch`."""
 
@@ -176,6 +186,7 @@ class Tables:
     devices: Table[tuple[str, str], Device] = field(default_factory=Table)
     assignments: Table[tuple[str, str, int], DeviceAssignment] = field(default_factory=Table)
     device_state: Table[tuple[str, str], DeviceState] = field(default_factory=Table)
+    device_events: Table[tuple[str, int], DeviceEdge] = field(default_factory=Table)
     snapshots: Table[tuple[str, str], Snapshot] = field(default_factory=Table)
     events: Table[tuple[str, str, int], EventRow] = field(default_factory=Table)
     poll_cycles: Table[CycleKey, PollCycleRow] = field(default_factory=Table)
@@ -229,6 +240,7 @@ class UnitTables:
         self.committed = committed
         self.sessions = Overlay(committed.sessions)
         self.device_state = Overlay(committed.device_state)
+        self.device_events = Overlay(committed.device_events)
         self.snapshots = Overlay(committed.snapshots)
         self.events = Overlay(committed.events)
         self.connection_state = Overlay(committed.connection_state)
@@ -241,6 +253,7 @@ class UnitTables:
         """Apply every write at once: no other task runs in between."""
         self.sessions.apply()
         self.device_state.apply()
+        self.device_events.apply()
         self.snapshots.apply()
         self.events.apply()
         self.connection_state.apply()

@@ -15,7 +15,7 @@ from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
 from ports.reads import EventRow, RejectionRow
 from storage.documents import read_readings
 from storage.faults import CLIENT_SIDE, explain_error
-from storage.memory.tables import DeviceState, Edge, Quarantined, Snapshot
+from storage.memory.tables import DeviceEdge, DeviceState, Edge, Quarantined, Snapshot
 from storage.queries import PARAMETERS
 from storage.rows import dump_spans
 from storage.unit_rows import ConnectionRow, LockedDevice, RereadDevice, ResolvedDevice
@@ -135,6 +135,13 @@ class UnitStatements:
                 self._tables.device_state.put(key, stored._replace(**row))
                 written += 1
         return [(written,)]
+
+    def append_device_events(self, **columns: list[Any]) -> Rows:
+        for row in _rows(columns):
+            edge = DeviceEdge(**row)
+            key = (edge.workspace_id, next(self._tables.committed.numbers))
+            self._tables.device_events.put(key, edge)
+        return []
 
     def write_snapshots(self, **columns: list[Any]) -> Rows:
         written = 0

@@ -44,6 +44,9 @@ class MemoryUpkeepStore:
                 "connection_events": self._drop_old(
                     tables.connection_events, lambda row: row.at, event_days
                 ),
+                "device_events": self._drop_old(
+                    tables.device_events, lambda row: row.at, event_days
+                ),
                 "quarantine": self._drop_old(
                     tables.quarantine, lambda row: row.recorded_at, event_days
                 ),

@@ -80,6 +80,12 @@ WITH written AS (
 )
 SELECT count(*) FROM written;
 
+-- name: append_device_events
+-- Edges only, so that few rows suffice to answer health as of any past instant.
+INSERT INTO device_events (workspace_id, device_id, at, kind, detail)
+SELECT * FROM unnest(:workspace_id::text[], :device_id::text[], :at::timestamptz[], :kind::text[],
+                     :detail::text[]);
+
 -- name: write_snapshots
 -- Write the whole document. It is small and was merged in memory.
 WITH written AS (

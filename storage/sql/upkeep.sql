@@ -51,6 +51,16 @@ WITH dropped AS (
 )
 SELECT count(*) FROM dropped;
 
+-- name: drop_old_device_events
+-- In short batches and with now(), for the reasons of drop_old_cycles. The present state of a device
+-- is in device_state, however long ago it began.
+WITH dropped AS (
+    DELETE FROM device_events WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM device_events WHERE at < now() - make_interval(days => $1) LIMIT $2))
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;
+
 -- name: drop_old_quarantine
 -- In short batches and with now(), for the reasons of drop_old_cycles.
 WITH dropped AS (

@@ -217,10 +217,14 @@ async def read_cycles(harness: Harness) -> Any:
         "lock_connections",
         "write_connections",
         "append_connection_events",
+        "append_device_events",
         "append_rejections",
         "append_quarantine",
     ),
-    prepared=("UPDATE connection_state SET call_status = 'failed'",),
+    prepared=(
+        "UPDATE connection_state SET call_status = 'failed'",
+        "UPDATE device_state SET statement = 'left_out'",
+    ),
 )
 async def commit_news(harness: Harness) -> Any:
     return await harness.commit(news(OURS, 2, 20))

@@ -19,6 +19,7 @@ from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.queries import parse_blocks, read_sources
 from storage.unit_steps import Statement, columns
+from tests.statements import named
 from tests.storage.contract.cast import HARBOUR, TickingClock, World, populate, slot, submission
 from tests.storage.contract.conftest import InsideTwin
 
@@ -36,6 +37,7 @@ STEPS = (
         "resolve_external_ids",
         "lock_devices",
         "write_device_states",
+        "append_device_events",
         "write_snapshots",
         "append_events",
     ),
@@ -67,7 +69,9 @@ async def everything_at_once(world: World) -> Submission:
     broken = good._replace(readings=(("not", "a reading"),))  # type: ignore[arg-type]
     end = CycleEnd(start.key, start.cycle_id, world.now, CycleOutcome.COMPLETED, {})
     opened = ConnectionFact(HARBOUR, "steady", ConnectionFactKind.STREAM_OPENED, world.now)
-    return submission(good, good._replace(vehicle_id="v-other"), broken, cycle=end, facts=(opened,))
+    said = named(HARBOUR, ("bus-1",), world.now)
+    parts = (good, good._replace(vehicle_id="v-other"), broken)
+    return submission(*parts, cycle=end, facts=(opened,), statements=(said,))
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
         "resolve_external_ids",
         "lock_devices",
         "write_device_states",
+        "append_device_events",
         "write_snapshots",
         "append_events",
         "lock_connections",

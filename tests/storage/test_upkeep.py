@@ -120,6 +120,7 @@ RETENTION = {
     "drop_old_cycles": "poll_cycles_slot_index",
     "drop_old_rejections": "rejections_recorded_index",
     "drop_old_connection_events": "connection_events_at_index",
+    "drop_old_device_events": "device_events_at_index",
     "drop_old_quarantine": "quarantine_recorded_index",
 }
 

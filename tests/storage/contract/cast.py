@@ -75,6 +75,9 @@ class Inside(Protocol):
     async def edges(self) -> list[tuple[Any, ...]]:
         """Return provider_id, kind and fault of every row of connection_events, in order."""
 
+    async def device_edges(self) -> list[tuple[Any, ...]]:
+        """Return device_id, kind, detail and instant of every row of device_events, in order."""
+
     async def quarantined(self) -> list[tuple[Any, ...]]:
         """Return device_id, reason and sample of every row of quarantine, in order."""
 

@@ -69,6 +69,10 @@ class InsideTwin:
         rows = sorted(self._tables.connection_events.items(), key=lambda item: item[0][1])
         return [(row.provider_id, row.kind, row.fault) for _, row in rows]
 
+    async def device_edges(self) -> list[tuple[Any, ...]]:
+        rows = sorted(self._tables.device_events.items(), key=lambda item: item[0][1])
+        return [(row.device_id, row.kind, row.detail, row.at) for _, row in rows]
+
     async def quarantined(self) -> list[tuple[Any, ...]]:
         rows = sorted(self._tables.quarantine.items(), key=lambda item: item[0][1])
         return [(row.device_id, row.reason, row.sample) for _, row in rows]
@@ -109,6 +113,11 @@ class InsidePostgres:
             "SELECT provider_id, kind, fault FROM connection_events ORDER BY event_id"
         )
 
+    async def device_edges(self) -> list[tuple[Any, ...]]:
+        return await self._fetch(
+            "SELECT device_id, kind, detail, at FROM device_events ORDER BY event_id"
+        )
+
     async def quarantined(self) -> list[tuple[Any, ...]]:
         return await self._fetch(
             "SELECT device_id, reason, sample FROM quarantine ORDER BY quarantine_id"
@@ -133,6 +142,7 @@ class InsidePostgres:
             "leases": ("acquired_at", "released_at"),
             "workspaces": ("created_at",),
             "connection_events": ("at",),
+            "device_events": ("at",),
             "quarantine": ("recorded_at",),
         }
 
