@@ -142,15 +142,18 @@ def facts_of(submission: Submission, results: Sequence[Result]) -> Iterator[Conn
 def _sent_data(
     fact: ConnectionFact, submission: Submission, results: Sequence[Result]
 ) -> Iterator[ConnectionFact]:
-    """Yield a fact for two of the devices whose data came: whichever is asked for has another."""
+    """Yield a fact for two of the devices whose data came: whichever is asked for has another.
+
+    It has the data's own time of arrival: devices of one request must not answer for each other.
+    """
     address = (fact.workspace_id, fact.provider_id)
-    device_ids = dict.fromkeys(
-        result.device_id
+    arrivals = {
+        result.device_id: update.received_at
         for update, result in zip(submission.updates, results, strict=True)
         if (update.workspace_id, update.provider_id) == address and result.device_id is not None
-    )
-    for device_id in list(device_ids)[:2]:
-        yield fact._replace(kind=ConnectionFactKind.DATA, device_id=device_id)
+    }
+    for device_id, at in list(arrivals.items())[:2]:
+        yield fact._replace(kind=ConnectionFactKind.DATA, device_id=device_id, at=at)
 
 
 def _begun_at(fact: ConnectionFact) -> datetime:

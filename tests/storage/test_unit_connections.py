@@ -199,7 +199,7 @@ def test_the_newest_time_is_kept(kind: str, column: str) -> None:
 
 
 def test_what_a_client_sent_is_data_of_its_devices() -> None:
-    sent = ConnectionFact("harbour", "push", SENT, NOON)
+    sent = ConnectionFact("harbour", "push", SENT, after(1))
     updates = [
         CanonicalUpdate("harbour", provider, None, name, None, (), NOON, "trace")
         for provider, name in (("push", "x-1"), ("other", "x-2"), ("push", "x-3"), ("push", "x-1"))
@@ -207,4 +207,5 @@ def test_what_a_client_sent_is_data_of_its_devices() -> None:
     submission = Submission("http", "trace", tuple(updates), facts=(sent,))
     results = [Result(Outcome.ACCEPTED, device_id=name) for name in ("bus-1", "bus-2", None)]
     found = list(facts_of(submission, [*results, results[0]]))
-    assert found == [sent, sent._replace(kind=DATA, device_id="bus-1")]
+    # The data has its own time of arrival: a later one would make it an answer about the others.
+    assert found == [sent, sent._replace(kind=DATA, device_id="bus-1", at=NOON)]
