@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain.health_answer import due_seconds, find_answers
 from domain.health_facts import age_seconds
+from domain.identity import find_look_alikes
 from domain.schedule import next_start
 
 if TYPE_CHECKING:
@@ -53,11 +54,25 @@ def gather_evidence(facts: HealthFacts, causes: Iterable[Cause], now: datetime) 
         "last_observed_at": facts.last_observed_at,
         "away_for_seconds": find_away_seconds(facts, now),
         "held_back_seconds": facts.held_back_seconds,
+        "look_alike_ids": _find_look_alikes(facts),
         "last_rejected_at": facts.last_rejected_at,
         "last_rejection_reason": facts.last_rejection_reason,
         "last_outdated_at": facts.last_outdated_at,
         "refused_signals": dict(facts.refused_signals),
     }
+
+
+def _find_look_alikes(facts: HealthFacts) -> list[str]:
+    """Return ids that arrive over the connection and are nearly the id of a device never heard."""
+    if facts.last_update_received_at is not None:
+        return []
+    device = facts.device
+    arriving = [
+        external_id
+        for provider_id, external_id in facts.collector.unknown_ids
+        if provider_id == device.provider_id
+    ]
+    return list(find_look_alikes(device.external_id, arriving, is_vin=device.ids_are_vins))
 
 
 def find_answered_at(facts: HealthFacts) -> datetime | None:

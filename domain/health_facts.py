@@ -64,6 +64,8 @@ class CollectorRecord:
     owner: str | None = None  # the shard that holds the workspace's lease; None if it is free
     owner_expires_at: datetime | None = None  # when that session's heartbeat expires
     oldest_waiting_seconds: float | None = None  # from that heartbeat's statistics
+    # provider_id and external id of the newest refusals as `unknown_device`, at most 100
+    unknown_ids: tuple[tuple[str, str], ...] = ()
 
 
 class HealthFacts(NamedTuple):

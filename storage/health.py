@@ -205,7 +205,9 @@ def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
 
 
 def _to_collector(row: Any) -> CollectorRecord:
-    return CollectorRecord(*(row[name] for name in _COLLECTOR))
+    found = orjson.loads(row["unknown_ids"] or "[]")
+    unknown_ids = tuple((provider_id, external_id) for provider_id, external_id in found)
+    return CollectorRecord(**{name: row[name] for name in _COLLECTOR}, unknown_ids=unknown_ids)
 
 
 def _to_facts(

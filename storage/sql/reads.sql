@@ -44,11 +44,12 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- since the counts stand beside an empty page too.
 -- The worklist's order is HealthFacts.away_since; least() ignores nulls.
 -- What is known of a connection stands in one of its rows only (is_first_of_connection), and what is
--- known of a workspace's collector in one of the workspace's rows (is_first): three index
--- look-ups, its newest good cycle, its newest started one and the start before that slot; and who
--- has its lease, with the heartbeat of that session: not who ran the newest cycle, for a new owner
--- may not have begun one yet. Not joined from a table of collectors: the planner expects one row of
--- it and loops over all. OFFSET 0 keeps the condition inside, so that other rows look up nothing.
+-- known of a workspace's collector in one of the workspace's rows (is_first): four index look-ups,
+-- its newest good cycle, its newest started one, the start before that slot and the newest unknown
+-- ids; and who has its lease, with the heartbeat of that session: not who ran the newest cycle, for
+-- a new owner may not have begun one yet. Not joined from a table of collectors: the planner expects
+-- one row of it and loops over all. OFFSET 0 keeps the condition inside, so that other rows look up
+-- nothing.
 WITH moment AS MATERIALIZED (
     SELECT coalesce(:now::timestamptz, clock_timestamp()) AS evaluated_at
 ), stamp AS (
@@ -137,7 +138,8 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
                h.expires_at AS owner_expires_at,
                greatest((h.statistics ->> 'oldest_waiting_seconds')::float8,
                         (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8)
-                   AS oldest_waiting_seconds
+                   AS oldest_waiting_seconds,
+               unknown.ids AS unknown_ids
         FROM (SELECT page.workspace_id WHERE page.is_first OFFSET 0) AS k
         LEFT JOIN LATERAL (
             SELECT ended_at FROM poll_cycles y
@@ -155,6 +157,13 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
               AND y.slot_start_at < newest.slot_start_at
             ORDER BY slot_start_at DESC, trigger DESC, attempt DESC LIMIT 1
         ) AS earlier ON true
+        LEFT JOIN LATERAL (
+            SELECT jsonb_agg(DISTINCT jsonb_build_array(u.provider_id, u.external_id)) AS ids
+            FROM (SELECT r.provider_id, r.external_id FROM rejections r
+                  WHERE r.workspace_id = k.workspace_id AND r.reason = 'unknown_device'
+                  ORDER BY r.rejection_id DESC LIMIT 100) AS u
+            WHERE u.external_id IS NOT NULL
+        ) AS unknown ON true
         LEFT JOIN leases l ON l.resource = 'workspace:' || k.workspace_id
         LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch
     ) AS o ON true

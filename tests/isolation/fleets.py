@@ -136,7 +136,9 @@ def news(workspace_id: str, hours: float, soc_percent: float) -> Submission:
         updates=(
             update(workspace_id, hours, soc_percent),
             update(workspace_id, hours, soc_percent + 1, device_id=None, external_id="x-bus-2"),
-            update(workspace_id, hours, soc_percent, device_id="nobody"),
+            update(
+                workspace_id, hours, soc_percent, device_id=None, external_id=f"x-{workspace_id}"
+            ),
             update(workspace_id, hours, soc_percent, readings=(("not", "a reading"),)),
         ),
         ownership=Ownership(workspace_resource(workspace_id), *SESSION, 1),
