@@ -7,7 +7,7 @@ held.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -23,9 +23,17 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 3600.0
 DAYS_AHEAD = 7
-EVENT_DAYS = 90
-CYCLE_DAYS = 30
-REJECTION_DAYS = 30
+
+
+class Retention(NamedTuple):
+    """The days for which rows are kept. Edges and quarantine are kept as long as events."""
+
+    event_days: int = 90
+    cycle_days: int = 30
+    rejection_days: int = 30
+
+
+KEPT = Retention()  # unless the settings say otherwise
 
 
 class UpkeepActor:
@@ -34,8 +42,9 @@ class UpkeepActor:
     A missed night therefore does not matter.
     """
 
-    def __init__(self, store: UpkeepStore, random: Random) -> None:
+    def __init__(self, store: UpkeepStore, random: Random, retention: Retention = KEPT) -> None:
         self._store = store
+        self._retention = retention
         self._random = random
         self._backoff = Backoff(random, base_seconds=1.0, cap_seconds=60.0)
         self._log = get_logger("upkeep")
@@ -60,9 +69,7 @@ class UpkeepActor:
 
     async def _do_chores(self) -> None:
         self._days_ahead = await self._store.ensure_partitions(days_ahead=DAYS_AHEAD)
-        dropped = await self._store.drop_expired(
-            event_days=EVENT_DAYS, cycle_days=CYCLE_DAYS, rejection_days=REJECTION_DAYS
-        )
+        dropped = await self._store.drop_expired(**self._retention._asdict())
         for table, rows in dropped.items():
             self._dropped[table] = self._dropped.get(table, 0) + rows
         if any(dropped.values()):

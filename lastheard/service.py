@@ -20,7 +20,7 @@ from actors.runner import WorkspaceRunner
 from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
 from actors.tools import ActorTools
-from actors.upkeep import UpkeepActor
+from actors.upkeep import Retention, UpkeepActor
 from api.app import create_app, create_probe_app
 from api.services import ApiServices
 from api.traffic import HttpTraffic
@@ -103,7 +103,11 @@ class Service:
         self.ingest = IngestActor(
             PostgresIngestStore(self.database.ingest), self.current, random=random
         )
-        self._upkeep = UpkeepActor(self._upkeep_store, random)
+        self._upkeep = UpkeepActor(
+            self._upkeep_store,
+            random,
+            Retention(settings.event_days, settings.cycle_days, settings.rejection_days),
+        )
         self.shard = self._make_shard(random)
         self._supervisor = Supervisor("shard", random=random)
 

@@ -28,6 +28,8 @@ RETIRED = {"cursor_key": "The key that signs page cursors is in the database."}
 OWN_CONNECTIONS = 2  # of pool_size: one for the heartbeat and one for ingest (storage/pools.py)
 SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
+Days = Annotated[int, Field(ge=1, le=3650)]
+
 
 class Settings(BaseSettings):
     """The settings of one process. Immutable once loaded."""
@@ -201,6 +203,9 @@ class Settings(BaseSettings):
             description="the same while a device is stale or was never heard; 0: not because of it",
         ),
     ] = 1800.0
+    event_days: Days = Field(90, description="days for which events, edges and quarantine are kept")
+    cycle_days: Days = Field(30, description="days for which poll cycles are kept")
+    rejection_days: Days = Field(30, description="days for which the ledger of refusals is kept")
     ttl_seconds: Annotated[
         float,
         Field(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.statistics import UpkeepStatistics
-from actors.upkeep import UpkeepActor
+from actors.upkeep import Retention, UpkeepActor
 from tests.actors.harness import HARBOUR, update
 
 if TYPE_CHECKING:
@@ -64,6 +64,22 @@ async def test_rows_past_their_retention_are_dropped_and_counted(
     await trio.sleep(61 * DAY)
     assert await harness.sequences("bus-1") == []
     assert actor.statistics().dropped["rejections"] == 1
+
+
+async def test_rows_are_kept_for_as_long_as_the_settings_say(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    await shard.send(update("bus-1", 0, soc_percent=1), update("nobody", 0, soc_percent=1)).wait()
+    actor = UpkeepActor(harness.store, Random(1), Retention(event_days=3, rejection_days=2))
+    nursery.start_soon(actor.run)
+    await trio.sleep(1.9 * DAY)
+    assert actor.statistics().dropped["rejections"] == 0
+    await trio.sleep(0.2 * DAY)
+    assert actor.statistics().dropped["rejections"] == 1
+    assert await harness.sequences("bus-1") == [1]
+    await trio.sleep(3 * DAY)
+    assert await harness.sequences("bus-1") == []
 
 
 async def test_many_shards_do_not_queue_for_the_same_chore(
