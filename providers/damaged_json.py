@@ -4,6 +4,8 @@ Owns the second reading of an answer whose first, strict reading failed. NaN, a 
 bounds, half a surrogate pair, a byte that is not UTF-8 or a control character in one record must
 not cost the others. The list is cut into its records by their brackets and strings. Each record is
 read strictly, and if that fails by the standard library's reader, which takes most of these forms.
+A quote or a bracket too many in a record hides where the next ones begin. Then the list is cut in
+front of every object that begins with the same member as its first one.
 
 It is bounded for any bytes: at most MAX_BRACKETS brackets and MAX_DAMAGED damaged records are read,
 and an answer with more is damaged as a whole.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -27,6 +30,8 @@ _TO_BRACKET: Final = re.compile(
     r"""(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+([{}\[\]]|\Z)""", re.DOTALL
 )
 _BETWEEN: Final = " \t\r\n,"
+_FIRST_MEMBER: Final = re.compile(r'\s*\{\s*"([^"\\]{1,64})"\s*:')
+MAX_ENDS: Final = 20  # brackets that are tried as the end of a list, from the last one on
 
 
 class Damaged(NamedTuple):
@@ -53,11 +58,53 @@ def read_damaged(body: bytes, *list_names: str) -> Any:
     opening = re.search(rf'"(?:{names})"\s*:\s*\[', text) or _BARE_LIST.match(text)
     if opening is None:
         raise ValueError(f"there is no list {names}")
-    records, end = _read_list(text, opening.end())
-    around = text[: opening.end()] + text[end:]
-    answer = json.loads(around, strict=False)
+    begin = opening.end()
+    try:
+        records, end = _read_list(text, begin)
+        answer = json.loads(text[:begin] + text[end:], strict=False)
+    except ValueError:
+        answer, records = _read_by_first_member(text, begin)
+    else:
+        if not all(map(_is_read, records)):
+            # An unread record may have swallowed those behind it.
+            with suppress(ValueError):
+                cut_anew = _read_by_first_member(text, begin)[1]
+                records = max(cut_anew, records, key=lambda found: sum(map(_is_read, found)))
     _list_in(answer, list_names).extend(records)
     return answer
+
+
+def _is_read(record: Any) -> bool:
+    return type(record) is not Damaged or record.value is not None
+
+
+def _read_by_first_member(text: str, begin: int) -> tuple[Any, list[Any]]:
+    """Return the answer without its records, and the records.
+
+    They are cut where an object begins as the first one does.
+    """
+    answer, end = _read_around(text, begin)
+    first = _FIRST_MEMBER.match(text, begin)
+    if first is None:
+        raise ValueError("the list does not begin with a record")
+    begins = re.compile(rf'(?<=[\s,\[])\{{\s*"{re.escape(first[1])}"\s*:')
+    places = [match.start() for match in begins.finditer(text, begin, end)]
+    reader = _Records()
+    for place, stop in zip(places, [*places[1:], end], strict=True):
+        reader.add(text[place:stop].strip(_BETWEEN))
+    return answer, reader.records
+
+
+def _read_around(text: str, begin: int) -> tuple[Any, int]:
+    """Return the answer without its records, and the place of the bracket that closes the list."""
+    end = len(text)
+    for _ in range(MAX_ENDS):
+        end = text.rfind("]", begin, end)
+        if end < 0:
+            break
+        with suppress(ValueError):
+            return json.loads(text[:begin] + text[end:], strict=False), end
+    raise ValueError("the list of records is not closed")
 
 
 def _read_list(text: str, position: int) -> tuple[list[Any], int]:

@@ -29,7 +29,7 @@ _WRAPPER: Final = "vehicleStatusResponse"
 _LIST: Final = "vehicleStatuses"
 _MORE: Final = "moreDataAvailable"
 _PAGING: Final = frozenset({_MORE, "moreDataAvailableLink", "requestServerDateTime"})
-_INNER: Final = _PAGING | {_WRAPPER, _LIST}  # all that may stand around a list
+_INNER: Final = _PAGING | {_WRAPPER, _LIST}  # what the standard has around a list
 _ERRORS: Final = frozenset({"error", "errors", "error_description", "fault"})
 _NO_LIST: Final = f"the answer has no {_WRAPPER}.{_LIST} (rFMS 4)"
 
@@ -113,8 +113,8 @@ def _open(page: Any) -> tuple[list[Any] | None, dict[str, Any]]:
     """Return the list of statuses, None if there is none, and the members about paging.
 
     The standard wraps the list. A bare list, and one that is wrapped once less, say the same. An
-    answer without a list says that nothing is new, if it says nothing else. Raises ProviderFault
-    for any other answer.
+    answer without a list says that nothing is new, if it has a member of the standard, or none at
+    all, and neither an error nor another list. Raises ProviderFault for any other answer.
     """
     if isinstance(page, list) and all(isinstance(status, dict | Damaged) for status in page):
         return page, {}
@@ -130,7 +130,11 @@ def _open(page: Any) -> tuple[list[Any] | None, dict[str, Any]]:
     statuses = inner.get(_LIST)
     if isinstance(statuses, list):
         return statuses, _paging_of(page, inner)
-    if statuses is not None or not _INNER.issuperset(inner) or not _ERRORS.isdisjoint(page):
+    is_known = not page or not _INNER.isdisjoint(page)
+    has_error = any(place.get(name) for place in (page, inner) for name in _ERRORS)
+    rest = (inner[name] for name in inner.keys() - _INNER - _ERRORS)
+    has_other = any(isinstance(value, list | dict) for value in rest)
+    if statuses is not None or not is_known or has_error or has_other:
         raise malformed_answer(_NO_LIST)
     return None, _paging_of(page, inner)
 

@@ -13,7 +13,7 @@ import orjson
 from domain.model import FaultClass, Reading
 from ports.providers import BadRecord, Page, ProviderFault, Sample
 from providers.samples import BadRecords, malformed_answer
-from providers.viriciti.damaged import is_damaged, read_tolerantly
+from providers.viriciti.damaged import NotANumber, is_damaged, read_tolerantly
 from providers.viriciti.errors import error_in_answer, error_of_vehicle
 from providers.viriciti.wire import (
     BAD_VID,
@@ -66,7 +66,9 @@ class _StateReader:
             self._read_labels(vid, labels)
         elif error is None:
             self.records += 1
-            self.bad.add(vid, "the vehicle's labels are not an object", {vid: labels})
+            is_read = type(labels) is not NotANumber
+            why = "the vehicle's labels are not an object" if is_read else NOT_JSON
+            self.bad.add(vid, why, {vid: labels})
 
     def ignore(self) -> None:
         self.records += 1
@@ -141,7 +143,7 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     Raises ProviderFault when the answer is not a JSON object, or when it has members and none of
     them was asked for: an error report, or another form. It would look like a fleet that left.
     """
-    message, damaged = _read_object(body)
+    message, damaged = _read_object(body, requested)
     reader, wanted = _StateReader(rules, damaged), set(requested)
     for vid, labels in message.items():
         if vid not in wanted:
@@ -159,14 +161,14 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     return _to_page(reader)
 
 
-def _read_object(body: bytes) -> tuple[dict[str, Any], frozenset[str]]:
+def _read_object(body: bytes, vids: Collection[str] = ()) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the answer's members, and the names of the damaged ones. Raises ProviderFault."""
     damaged: frozenset[str] = frozenset()
     try:
         message = orjson.loads(body)
     except ValueError:
         try:
-            message, damaged = read_tolerantly(body)
+            message, damaged = read_tolerantly(body, vids)
         except ValueError as error:
             raise malformed_answer("the state answer is not JSON") from error
     if type(message) is not dict:

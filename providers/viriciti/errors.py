@@ -1,7 +1,7 @@
 """Errors that the state endpoint reports inside an answer with a good status. Pure.
 
 Owns how they are recognised. The vendor documents no form for them, so the usual ones are known:
-a member `error` or `errors`, or an object that has an error's members and no label. An error about
+a member `error` or `fault`, or an object that has an error's members and no label. An error about
 a vehicle is no answer about it, and none is ever taken for an empty list of labels.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_LEVELS: Final = 3
 UNTOLD: Final = "no details"
-_REPORTS: Final = ("error", "errors")
+_REPORTS: Final = ("error", "errors", "fault", "exception")
 _CODES: Final = ("code", "status", "statusCode", "name")
 _TEXTS: Final = ("message", "detail", "reason", "description", "error")
 
@@ -39,6 +39,10 @@ def error_of(labels: dict[str, Any]) -> str | None:
     if labels.keys() & LABELS.keys():
         return _error_of_labels(labels)
     if any(type(labels.get(name)) in (str, int) for name in (*_TEXTS, "code")):
+        return describe_error(labels)
+    if any(type(labels.get(name)) in (str, int) for name in ("status", "statusCode")):
+        return describe_error(labels)
+    if labels.get("success") is False or labels.get("ok") is False:
         return describe_error(labels)
     return None
 

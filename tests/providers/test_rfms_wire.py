@@ -68,6 +68,26 @@ def test_the_bytes_of_one_record_cost_no_other(old: bytes, new: bytes) -> None:
     assert new in record.sample
 
 
+@pytest.mark.parametrize(
+    "damage", [b'"M"uller"', b'"Muller\\"', b'{"a":1', b"[1", b"[1]]", b"nan", b""]
+)
+@pytest.mark.parametrize("places", [{0}, {1}, {3}, {0, 2}, {1, 3}])
+def test_a_quote_or_bracket_too_many_costs_its_record_only(damage: bytes, places: set[int]) -> None:
+    vins = [f"VIN{place}" for place in range(4)]
+    statuses = [status_of(vin=vin, hrTotalVehicleDistance=5000, driver1Id="@@") for vin in vins]
+    written = [
+        orjson.dumps(status).replace(b'"@@"', damage if place in places else b'"x"')
+        for place, status in enumerate(statuses)
+    ]
+    page = read_page(
+        b'{"vehicleStatusResponse": {"vehicleStatuses": [%b]}, "moreDataAvailable": true}'
+        % b", ".join(written)
+    )
+    assert {bad.external_id for bad in page.malformed} == {vins[place] for place in places}
+    assert len(page.samples) == len(vins) - len(places)
+    assert (page.answered, page.records, page.has_more) == (frozenset(vins), 4, True)
+
+
 def test_a_damaged_field_costs_no_other_field_of_its_record() -> None:
     status = status_of(hrTotalVehicleDistance=4321, totalElectricEnergyUsed=7000)
     body = orjson.dumps({"vehicleStatusResponse": {"vehicleStatuses": [status]}})
@@ -163,6 +183,9 @@ def test_a_forwarded_page_is_read_like_one_of_ours() -> None:
         (b'{"vehicleStatusResponse":{}}', False),
         (b'{"vehicleStatusResponse":null}', False),
         (b'{"vehicleStatusResponse":[]}', True),
+        (b'{"vehicleStatusResponse":{"count":0}}', False),
+        (b'{"vehicleStatusResponse":{},"error":null,"errors":[]}', False),
+        (b'{"vehicleStatusResponse":null,"moreDataAvailable":false,"traceId":"x"}', False),
         (b'{"vehicleStatusResponse":{"vehicleStatuses":null}}', False),
         (b'{"vehicleStatusResponse":{"vehicleStatuses":[]}}', True),
         (b'{"vehicleStatuses":[],"moreDataAvailable":false}', True),

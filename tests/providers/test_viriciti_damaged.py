@@ -44,6 +44,29 @@ def test_a_damaged_label_costs_that_label_only(damage: bytes) -> None:
     ]
 
 
+UNREADABLE = [b"nan", b"-inf", b"+61", b"061", b"", b"61,", b"[1", b"[" * 9000]
+UNREADABLE += [b'"\\q"', b'"M"u"', b'"M\\"']
+
+
+@pytest.mark.parametrize("damage", UNREADABLE)
+@pytest.mark.parametrize("vids", [("bus_1", "bus_2"), ("bus_2", "bus_1")])
+def test_what_no_reader_takes_costs_its_vehicle(damage: bytes, vids: tuple[str, str]) -> None:
+    bad = b'"bus_1":{"soc":{"time":%d,"value":%b}}' % (MS, damage)
+    members = bad, b'"bus_2":' + GOOD
+    body = b"{%b, %b}" % (members if vids[0] == "bus_1" else members[::-1])
+    page = interpret_state(body, vids)
+    assert page.samples == (Sample("bus_2", (Reading("soc_percent", 60.0, AT),)),)
+    assert page.answered == {"bus_1", "bus_2"}
+    assert [(record.external_id, record.detail) for record in page.malformed] == [
+        ("bus_1", "not JSON")
+    ]
+
+
+def test_an_answer_of_which_nothing_can_be_read_is_a_fault() -> None:
+    with pytest.raises(ProviderFault):
+        interpret_state(b'{"bus_1":{"soc":nan},"bus_2":<html>}', ["bus_1", "bus_2"])
+
+
 def test_a_control_character_in_a_text_costs_nothing_else() -> None:
     page = interpret_state(answer(b'"a\x01b"'), ["bus_1", "bus_2"])
     assert [(bad.external_id, bad.detail) for bad in page.malformed] == [

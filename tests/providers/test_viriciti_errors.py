@@ -29,6 +29,12 @@ ERRORS: list[tuple[Any, str]] = [
     (TIMEOUT, "504 upstream timeout"),
     ({"message": "unauthorised"}, "unauthorised"),
     ("offline", "offline"),
+    ({"status": 404}, "404"),
+    ({"statusCode": 504}, "504"),
+    ({"status": "error"}, "error"),
+    ({"success": False}, "no details"),
+    ({"fault": {"message": "no quota"}}, "no quota"),
+    ({"exception": "TimeoutError"}, "TimeoutError"),
     ({"soc": {"error": TIMEOUT}, "odo": {"error": "x"}, "gps": {}}, "504 upstream timeout"),
 ]
 
