@@ -145,8 +145,11 @@ def _cannot_be_known(name: str, limits: Limits) -> tuple[frozenset[str], float]:
     """Return the sides that may be named as well for a vehicle's own cause, and for how long.
 
     A vehicle that left its account is like a silent one until the next roster. One that never
-    reported is in no answer of latest statuses, like one that is not in the account.
+    reported is in no answer of latest statuses, like one that is not in the account. A sender is
+    silent once it has sent nothing for the stale threshold, and a cause of that length is unknown.
     """
+    if name == "sender_silent":
+        return frozenset({UNKNOWN}), limits.stale + limits.interval
     if name == "left_out":
         return frozenset({DEVICE, UNKNOWN}), limits.stale + limits.roster + limits.due
     if name == "never":

@@ -20,6 +20,8 @@ from benchmarks.place import open_place
 from benchmarks.truth import Limits
 from benchmarks.verdict_acts import SHARDS, Plan, misconfigure, trouble_ourselves
 from benchmarks.verdict_record import Record, truths_of
+from benchmarks.verdict_sender import NAME as PUSHED
+from benchmarks.verdict_sender import Sender
 from benchmarks.verdict_service import Account, Shards, configure_account
 from lastheard.settings import Settings
 from lastheard.simulation import list_vehicles, run_simulator
@@ -57,10 +59,12 @@ async def run(plan: Plan, limits: Limits | None = None) -> Result:
                     await shards.start(name)
                 # The simulator comes last: its vehicles go wrong from its start on.
                 async with run_simulator(*flags) as simulated:
+                    sender = Sender(plan, limits.stale)
+                    await sender.configure(shards, _thresholds(limits), int(limits.interval))
                     accounts = await _configure(shards, simulated, limits, Path(folder))
                     record = Record(limits)
-                    await _watch(plan, shards, accounts, record, dsn)
-                    return await _conclude(shards, simulated, record, plan.save)
+                    await _watch(plan, shards, accounts, record, dsn, sender)
+                    return await _conclude(shards, simulated, record, sender, plan.save)
 
 
 def _settings(dsn: str, folder: str, limits: Limits) -> dict[str, str]:
@@ -83,15 +87,19 @@ def _settings(dsn: str, folder: str, limits: Limits) -> dict[str, str]:
     return {**foreign, **{f"LASTHEARD_{name.upper()}": text for name, text in ours.items()}}
 
 
-async def _configure(
-    shards: Shards, simulated: Simulated, limits: Limits, folder: Path
-) -> dict[str, Account]:
-    thresholds = {
+def _thresholds(limits: Limits) -> dict[str, float]:
+    return {
         "freshness_target_seconds": limits.delayed - 1,
         "delayed_after_seconds": limits.delayed,
         "stale_after_seconds": limits.stale,
         "grace_seconds": limits.grace,
     }
+
+
+async def _configure(
+    shards: Shards, simulated: Simulated, limits: Limits, folder: Path
+) -> dict[str, Account]:
+    thresholds = _thresholds(limits)
     accounts = await _list_accounts(simulated, folder)
     for account in accounts.values():
         await configure_account(
@@ -126,7 +134,12 @@ async def _ask(simulated: Simulated, path: str) -> Any:
 
 
 async def _watch(
-    plan: Plan, shards: Shards, accounts: Mapping[str, Account], record: Record, dsn: str
+    plan: Plan,
+    shards: Shards,
+    accounts: Mapping[str, Account],
+    record: Record,
+    dsn: str,
+    sender: Sender,
 ) -> None:
     """Sample every verdict until the time is over, while our own side gets its faults.
 
@@ -135,7 +148,8 @@ async def _watch(
     began = trio.current_time()
     with trio.move_on_after(MOST * plan.seconds):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_sample_for_ever, plan, shards, accounts, record)
+            nursery.start_soon(sender.run, shards)
+            nursery.start_soon(_sample_for_ever, plan, shards, (*accounts, PUSHED), record)
             async with trio.open_nursery() as acts:
                 acts.start_soon(trouble_ourselves, plan, shards, record, dsn)
                 acts.start_soon(misconfigure, plan, shards, accounts, record)
@@ -145,7 +159,7 @@ async def _watch(
 
 
 async def _sample_for_ever(
-    plan: Plan, shards: Shards, accounts: Mapping[str, Account], record: Record
+    plan: Plan, shards: Shards, accounts: Sequence[str], record: Record
 ) -> None:
     while True:
         began = trio.current_time()
@@ -166,32 +180,37 @@ async def _sample(shards: Shards, name: str, record: Record) -> None:
 
 
 async def _conclude(
-    shards: Shards, simulated: Simulated, record: Record, save: str | None
+    shards: Shards, simulated: Simulated, record: Record, sender: Sender, save: str | None
 ) -> Result:
-    story = await _ask(simulated, "/sim/story")
-    sent = await _ask(simulated, "/sim/statistics?brief=true")
+    story = {**await _ask(simulated, "/sim/story"), PUSHED: sender.story}
     if save is not None:
         kept = {"samples": record.samples, "story": story, "ours": record.ours}
         await trio.Path(save).write_bytes(orjson.dumps(kept, default=list))
     truths = truths_of(story, record)
     finding = judge(record.samples, truths, record.limits)
-    counts, uncounted = await _compare_counts(shards, sent)
+    counts, uncounted = await _compare_counts(shards, simulated)
     return Result(finding, counts, uncounted)
 
 
-async def _compare_counts(shards: Shards, sent: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Compare the counts of the shards with themselves, and with what the simulator sent."""
+async def _compare_counts(shards: Shards, simulated: Simulated) -> tuple[list[str], list[str]]:
+    """Compare the counts of the shards with themselves, and with what the simulator sent.
+
+    Cycles go on meanwhile. What was recorded is counted first, so that all of it was sent by the
+    time at which the simulator is asked.
+    """
     uncounted: list[str] = []
     counts: list[str] = []
     for name in shards.answering:
         process = (await shards.get("/runtime", name))["process"]
         uncounted += [f"{name}: {sentence}" for sentence in _find_uncounted(process)]
-    for account, told in sent["tenants"].items():
-        if "statuses_sent" in told:
-            records = await _count_records(shards, account)
-            counts.append(f"{account}: sent {told['statuses_sent']} statuses, recorded {records}")
-            if records > told["statuses_sent"]:
-                uncounted.append(counts[-1])
+    polled = [fleet.name for fleet in simulated.tenants if fleet.provider == "rfms"]
+    recorded = {name: await _count_records(shards, name) for name in polled}
+    told = (await _ask(simulated, "/sim/statistics?brief=true"))["tenants"]
+    for name, records in recorded.items():
+        sent = told[name]["statuses_sent"]
+        counts.append(f"{name}: sent {sent} statuses, recorded {records}")
+        if records > sent:
+            uncounted.append(counts[-1])
     return counts, uncounted
 
 

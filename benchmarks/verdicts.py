@@ -1,8 +1,8 @@
 """`make verdicts`: who is blamed for what, against simulated accounts with every fault.
 
-Runs the real service for ten minutes against 200 vehicles whose true story is known, samples every
-verdict, and prints a table of causes and of the sides that were named. Ends with 1 when a bound
-does not hold.
+Runs the real service for ten minutes against 200 vehicles whose true story is known, and a few of a
+client that sends over /ingest. Samples every verdict, and prints a table of causes and of the sides
+that were named. Ends with 1 when a bound does not hold.
 """
 
 from __future__ import annotations
