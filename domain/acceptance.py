@@ -123,7 +123,11 @@ def judge(
         update = _leave_out(update, places)
     if (
         update.provider_id != device.provider_id
-        or (update.external_id is not None and not device.has_external_id(update.external_id))
+        or (
+            update.external_id != device.external_id  # mostly equal, and quicker to compare
+            and update.external_id is not None
+            and not device.has_external_id(update.external_id)
+        )
         or (update.device_id is not None and update.device_id != device.device_id)
         or (update.vehicle_id is not None and update.vehicle_id != device.vehicle_id)
     ):
@@ -176,7 +180,10 @@ def _accept(update: CanonicalUpdate, device: DeviceFold, compared: Comparison) -
     # 1. Make everything that can fail. Step 2 consists of assignments only.
     version = device.version + 1
     event = AcceptedEvent(version, update, tuple(compared.advanced))
-    result = _result(Outcome.ACCEPTED, None, device.device_id, version, compared)
+    if compared.dropped or compared.conflicts or compared.ahead:
+        result = _result(Outcome.ACCEPTED, None, device.device_id, version, compared)
+    else:
+        result = Result(Outcome.ACCEPTED, None, device.device_id, version)
     assert compared.newest is not None  # noqa: S101 for the type checker: a reading advances
     observed_at = _later(device.last_observed_at, compared.newest)
     received_at = _later(device.last_update_received_at, update.received_at)

@@ -51,17 +51,17 @@ def compare_readings(
     dropped: list[Dropped] = []
     conflicts: list[str] = []
     changed, newest_at, last_at, last_arrived_at = False, None, None, None
-    older = equal = ahead = newest = stated = arrival = 0
+    older = equal = ahead = newest = stated = delay = observed = 0
+    is_plain, moved_now, received = True, 0, None
     reception = None if update.reception_at is None else to_micros(update.reception_at)
     arrivals = update.arrivals or repeat(update.received_at)
     for reading, arrived_at in zip(update.readings, arrivals):  # noqa: B905  # one is endless
         signal, value, observed_at = reading
         plain = PLAIN_VALUES.get(signal)
         if (
-            not is_plain_position(value)
-            if signal == POSITION
-            else plain is None
-            or value.__class__ not in plain[0]
+            not (signal == POSITION and is_plain_position(value))
+            if plain is None
+            else value.__class__ not in plain[0]
             or not plain[1] <= value <= plain[2]  # type: ignore[operator]  # no text, no pair
         ) or (observed_at.tzinfo is not UTC or observed_at > arrived_at):
             examined = _examine(reading, arrived_at, future_guard_seconds)
@@ -69,18 +69,25 @@ def compare_readings(
                 dropped += [examined._replace(signal=name) for name in wire_names(examined.signal)]
                 continue
             signal, value, observed_at = reading = examined
-        if arrived_at is not last_arrived_at:
-            arrival, last_arrived_at = to_micros(arrived_at), arrived_at
-        if observed_at != last_at:
-            stated, last_at = to_micros(observed_at), observed_at
+        if observed_at is not last_at or arrived_at is not last_arrived_at:
+            # Most updates have one time for all their readings.
+            last_at, last_arrived_at = observed_at, arrived_at
+            stated = to_micros(observed_at)
+            delay = to_micros(arrived_at) - stated
+            moved_now = min(delay, 0)
+            observed = stated + moved_now
+            received = None if reception is None else reception - stated
+            is_plain = reception is None and delay >= 0
         held = newer.get(signal) or document.get(signal)
-        observed = arrival if arrival < stated else stated
-        moved: int | None = observed - stated
+        moved: int | None = moved_now
         if held is None:
             changed = True
         else:
-            is_plain = reception is None and stated <= arrival and held[2] >= 0
-            lead = stated - held[1] if is_plain else _lead(value, stated, arrival, reception, held)
+            lead = (
+                stated - held[1]
+                if is_plain and held[2] >= 0
+                else _lead(value, stated, stated + delay, reception, held)
+            )
             if lead <= 0:
                 older += lead < 0
                 if lead == 0 and value == held[0]:
@@ -93,10 +100,10 @@ def compare_readings(
             else:
                 changed = True
         if newest_at is None or observed > newest:
-            newest, newest_at = observed, observed_at if stated <= arrival else arrived_at
-        ahead += stated - arrival > AHEAD_MICROS
-        received = None if reception is None else reception - stated
-        newer[signal] = (value, stated, arrival - stated, received, moved)
+            newest, newest_at = observed, observed_at if delay >= 0 else arrived_at
+        if delay < -AHEAD_MICROS:
+            ahead += 1
+        newer[signal] = (value, stated, delay, received, moved)
         advanced.append(reading)
     return Comparison(newer, advanced, dropped, conflicts, older, equal, ahead, changed, newest_at)
 

@@ -18,7 +18,7 @@ from storage.rows import to_spans
 from storage.unit_edges import device_edges
 from storage.unit_ledger import Ledger, is_counted_by_signal
 from storage.unit_rows import LockedDevice, RereadDevice, ResolvedDevice
-from storage.unit_statements import NewestStatements, stored_statement
+from storage.unit_statements import NewestStatements
 from storage.unit_steps import Statement, append, columns
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]  # workspace_id, device_id
     ExternalKey = tuple[str, str, str]  # workspace_id, provider_id, external_id
-    # a fold, the version that was read, and the newest statement
-    ChangedState = tuple[DeviceFold, int, StoredStatement]
+    # the row that was read, its fold, and the statement that replaces the row's, or the row itself
+    ChangedState = tuple[LockedDevice, DeviceFold, StoredStatement | LockedDevice]
     # the device, the event, and the claim under which it was collected
     Accepted = tuple[DeviceFold, AcceptedEvent, Ownership | None]
 
@@ -141,7 +141,11 @@ class DeviceBatch:
                 if outcome is Outcome.ACCEPTED:
                     assert fold is not None  # noqa: S101 for the type checker
                     self._accepted.append((fold, fold.events[-1], submission.ownership))
-                if result.dropped or result.conflicts or not is_counted_by_signal(result):
+                if (
+                    result.dropped
+                    or result.conflicts
+                    or (outcome is not Outcome.ACCEPTED and not is_counted_by_signal(result))
+                ):
                     self.ledger.add(submission, update, result)
             results.append(result)
         if submission.invalid:
@@ -165,11 +169,7 @@ class DeviceBatch:
         if states:
             written = yield _write_states(states)
             _expect(written, len(states), "device_state")
-            changed = [
-                (rows[fold.workspace_id, fold.device_id], fold, statement)
-                for fold, _, statement in states
-            ]
-            yield from append("append_device_events", device_edges(changed))
+            yield from append("append_device_events", device_edges(states))
         moved = [
             (fold, rows[key].version)
             for key, fold in self._folds.items()
@@ -229,7 +229,7 @@ class DeviceBatch:
             and fold.last_outdated_at == row.last_outdated_at
         ):
             return None
-        return fold, row.version, statement or stored_statement(row)
+        return row, fold, statement or row
 
 
 def _gather_keys(submissions: Sequence[Submission]) -> tuple[set[Key], set[ExternalKey]]:
@@ -293,11 +293,11 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
         row.last_rejection_reason,
         row.last_outdated_at,
         row.held_back_seconds,
-        answered_begun_at=row.statement_begun_at if row.statement == "named" else None,
-        ids_are_vins=row.ids_are_vins,
-        assignment=row.assignment,
-        entered_at=row.entered_at,
-        other_spans=to_spans(row.other_spans),
+        row.statement_begun_at if row.statement == "named" else None,
+        row.ids_are_vins,
+        row.assignment,
+        row.entered_at,
+        () if row.other_spans is None else to_spans(row.other_spans),
     )
 
 
@@ -305,13 +305,14 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
 
 
 def _write_states(states: Sequence[ChangedState]) -> Statement:
-    folds = [fold for fold, _, _ in states]
+    rows = [row for row, _, _ in states]
+    folds = [fold for _, fold, _ in states]
     statements = [statement for _, _, statement in states]
     return Statement.bound(
         "write_device_states",
         workspace_id=[fold.workspace_id for fold in folds],
         device_id=[fold.device_id for fold in folds],
-        old_version=[old_version for _, old_version, _ in states],
+        old_version=[row.version for row in rows],
         version=[fold.version for fold in folds],
         last_update_received_at=[fold.last_update_received_at for fold in folds],
         last_observed_at=[fold.last_observed_at for fold in folds],
@@ -320,10 +321,10 @@ def _write_states(states: Sequence[ChangedState]) -> Statement:
         last_rejection_reason=[fold.last_rejection_reason for fold in folds],
         last_outdated_at=[fold.last_outdated_at for fold in folds],
         held_back_seconds=[fold.held_back_seconds for fold in folds],
-        statement=[statement.kind for statement in statements],
-        statement_begun_at=[statement.begun_at for statement in statements],
-        statement_at=[statement.at for statement in statements],
-        statement_detail=[statement.detail for statement in statements],
+        statement=[statement.statement for statement in statements],
+        statement_begun_at=[statement.statement_begun_at for statement in statements],
+        statement_at=[statement.statement_at for statement in statements],
+        statement_detail=[statement.statement_detail for statement in statements],
     )
 
 

@@ -28,24 +28,30 @@ class Unaccepted(NamedTuple):
 
 
 def device_edges(
-    changed: Iterable[tuple[LockedDevice, DeviceFold, StoredStatement]],
+    changed: Iterable[tuple[LockedDevice, DeviceFold, StoredStatement | LockedDevice]],
 ) -> list[DeviceEdgeRow]:
-    """Return the rows for device_events of devices as they were locked and as they became."""
+    """Return the rows for device_events of devices as they were locked and as they became.
+
+    The third part has the statement as it became: the locked row itself if that one stays.
+    """
     return [
         DeviceEdgeRow(row.workspace_id, row.device_id, *edge)
         for row, fold, statement in changed
+        # not so for almost every device: no statement came, and nothing of it was ever refused
+        if not (statement is row and fold.last_rejected_at is fold.last_outdated_at is None)
         for edge in _edges_of(row, fold, statement)
     ]
 
 
 def _edges_of(
-    row: LockedDevice, fold: DeviceFold, statement: StoredStatement
+    row: LockedDevice, fold: DeviceFold, statement: StoredStatement | LockedDevice
 ) -> Iterator[tuple[datetime, str, str | None]]:
     """Yield instant, kind and detail of each edge."""
-    if statement.kind != row.statement and statement.kind and statement.at:
-        yield statement.at, statement.kind, statement.detail
+    kind, at = statement.statement, statement.statement_at
+    if kind != row.statement and kind and at:
+        yield at, kind, statement.statement_detail
     if fold.last_rejected_at is fold.last_outdated_at is None:
-        return  # like almost every device: nothing of it was ever refused
+        return  # nothing of it was ever refused
     now, before = _trouble_of(fold), _trouble_of(row)
     if now is None:
         if before is not None and fold.last_update_received_at is not None:

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 
 class StoredStatement(NamedTuple):
-    """The columns of device_state that hold the newest statement about a device."""
+    """The columns of device_state that hold the newest statement about a device.
 
-    kind: str | None
-    begun_at: datetime | None
-    at: datetime | None
-    detail: str | None
+    A row of lock_devices has them by the same names.
+    """
+
+    statement: str | None
+    statement_begun_at: datetime | None
+    statement_at: datetime | None
+    statement_detail: str | None
 
 
 class NewestStatements:
@@ -53,16 +56,11 @@ class NewestStatements:
         A statement counts only if its call was begun in the device's present assignment, and not
         before the call of the stored statement.
         """
+        if not self._newest:  # as in most units
+            return None
         found = self._newest.get((row.workspace_id, row.device_id))
         entered_at = row.entered_at or row.activated_at  # null: of the first assignment
         if found is None or not row.active or found[0] < entered_at:
             return None
         stored_at = row.statement_begun_at
         return found[1] if stored_at is None or found[0] >= stored_at else None
-
-
-def stored_statement(row: LockedDevice) -> StoredStatement:
-    """Return the statement that is stored for the device. Each column is None without one."""
-    return StoredStatement(
-        row.statement, row.statement_begun_at, row.statement_at, row.statement_detail
-    )
