@@ -7,7 +7,6 @@ and which do not. Comparing changes nothing.
 from __future__ import annotations
 
 from datetime import UTC, timedelta
-from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.held import AHEAD_MICROS, Held, to_micros
@@ -54,15 +53,21 @@ def compare_readings(
     older = equal = ahead = newest = stated = delay = observed = 0
     is_plain, moved_now, received = True, 0, None
     reception = None if update.reception_at is None else to_micros(update.reception_at)
-    arrivals = update.arrivals or repeat(update.received_at)
-    for reading, arrived_at in zip(update.readings, arrivals):  # noqa: B905  # one is endless
+    arrivals = iter(update.arrivals) if update.arrivals else None
+    arrived_at = update.received_at
+    for reading in update.readings:
+        if arrivals is not None:
+            arrived_at = next(arrivals)
         signal, value, observed_at = reading
         plain = PLAIN_VALUES.get(signal)
         if (
-            not (signal == POSITION and is_plain_position(value))
+            (signal != POSITION or not is_plain_position(value))
             if plain is None
-            else value.__class__ not in plain[0]
-            or not plain[1] <= value <= plain[2]  # type: ignore[operator]  # no text, no pair
+            else (
+                value.__class__ not in plain[0]
+                # The check of the class has excluded text and pairs.
+                or not plain[1] <= value <= plain[2]  # type: ignore[operator]
+            )
         ) or (observed_at.tzinfo is not UTC or observed_at > arrived_at):
             examined = _examine(reading, arrived_at, future_guard_seconds)
             if isinstance(examined, Dropped):
