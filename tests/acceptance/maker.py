@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.providers.servers import Asked, Reply, http_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.acceptance.harness import Harness
 
 VIN: Final = "TESTVIN0000000001"
 WORKSPACE: Final = "yard"
-THRESHOLDS: Final = {
+THRESHOLDS: Final[dict[str, float]] = {
     "freshness_target_seconds": 9.0,
     "delayed_after_seconds": 9.0,
     "stale_after_seconds": 20.0,
@@ -32,10 +32,10 @@ class Maker:
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
-        self.reply: Callable[[bytes, Asked], Reply] = _as_json
+        self.reply: Callable[[bytes, Asked], Reply | Awaitable[Reply]] = _as_json
         self.url = ""
 
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: Asked) -> Reply | Awaitable[Reply]:
         body = {
             "vehicleStatusResponse": {"vehicleStatuses": self.records},
             "moreDataAvailable": False,
@@ -55,12 +55,18 @@ async def open_maker() -> AsyncIterator[Maker]:
         yield maker
 
 
-async def configure_maker(harness: Harness, maker: Maker, *vins: str) -> None:
-    """Configure trucks of the maker, polled every two seconds. Without names there is one."""
+async def configure_maker(
+    harness: Harness,
+    maker: Maker,
+    *vins: str,
+    interval: int = 2,
+    thresholds: dict[str, float] = THRESHOLDS,
+) -> None:
+    """Configure trucks of the maker, polled every `interval` s. Without names there is one."""
     secret = harness.folder / "maker.secret"
     secret.write_text("token")
     shard = harness.shard
-    await shard.add_workspace(WORKSPACE, interval=2, thresholds=THRESHOLDS, active=False)
+    await shard.add_workspace(WORKSPACE, interval=interval, thresholds=thresholds, active=False)
     await shard.add_provider(
         WORKSPACE,
         "maker",
@@ -70,7 +76,7 @@ async def configure_maker(harness: Harness, maker: Maker, *vins: str) -> None:
         credential=f"file:{secret}",
     )
     await shard.add_devices(WORKSPACE, "maker", vins or [VIN])
-    await shard.add_workspace(WORKSPACE, interval=2, thresholds=THRESHOLDS)
+    await shard.add_workspace(WORKSPACE, interval=interval, thresholds=thresholds)
 
 
 def said(seconds_ago: float) -> str:
