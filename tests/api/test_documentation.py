@@ -82,7 +82,8 @@ async def test_a_body_is_described_as_this_installation_takes_it(harness: Harnes
     schemas = (await harness.get("/openapi.json"))["components"]["schemas"]
     interval = schemas["WorkspaceBody"]["properties"]["poll_interval_seconds"]
     assert (interval["minimum"], interval["maximum"], interval["default"]) == (60, 3600, 300)
-    assert schemas["ProviderBody"]["properties"]["provider_type"]["enum"] == ["murmured", "spoken"]
+    types = schemas["ProviderBody"]["properties"]["provider_type"]["enum"]
+    assert types == ["murmured", "push", "spoken"]
 
 
 @pytest.mark.parametrize(
