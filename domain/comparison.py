@@ -83,6 +83,10 @@ def compare_readings(
             observed = stated + moved_now
             received = None if reception is None else reception - stated
             is_plain = reception is None and delay >= 0
+        if stated < 0:  # "0001-01-01" of a clock never set, which the database takes for -infinity
+            why = "observed before 1970"
+            dropped += [Dropped(name, Reason.INVALID, why) for name in wire_names(signal)]
+            continue
         held = newer.get(signal) or document.get(signal)
         moved: int | None = moved_now
         if held is None:

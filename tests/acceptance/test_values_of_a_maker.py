@@ -124,3 +124,17 @@ async def _has(harness: Harness, signal: str) -> bool:
 
 async def _is_refused(harness: Harness, reason: str) -> bool:
     return reason in await refusals(harness)
+
+
+async def test_a_clock_that_was_never_set_is_refused(dsn: str, tmp_path: Path) -> None:
+    async with open_maker() as maker, open_harness(dsn, tmp_path) as harness:
+        snapshot = {"hybridBatteryPackRemainingCharge": 61.5}
+        maker.records = [record(1, snapshot, createdDateTime="0001-01-01T00:00:00Z")]
+        await configure_maker(harness, maker)
+
+        async def reasons() -> list[str]:
+            return [item["reason"] for item in (await harness.shard.health(WORKSPACE))["items"]]
+
+        await eventually(reasons, ["updates_rejected"], within=60)
+        (row,) = await harness.shard.rejections(WORKSPACE)
+    assert (row["reason"], row["external_id"]) == ("invalid", VIN)
