@@ -6,7 +6,7 @@ reconnect. So the message is handed on with each wrong byte as half a surrogate 
 reader of JSON takes: the frame is counted as malformed, and its vehicle can still be told.
 
 This replaces a private part of the library. Where another version of it has no such part, the
-connection stays strict (docs/decisions/0028-text-frames-that-are-not-utf-8.md).
+connection stays strict (docs/decisions/0027-text-frames-that-are-not-utf-8.md).
 """
 
 from __future__ import annotations

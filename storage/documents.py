@@ -2,7 +2,7 @@
 
 A document is {"soc_percent": [88.5, stated, arrival, reception, changed], …}: the entries of
 domain.held, the stated time in microseconds since 1970, the others relative to it
-(docs/decisions/0023). Documents of before have entries of two members, [88.5,
+(docs/decisions/0022). Documents of before have entries of two members, [88.5,
 "2026-05-01T10:00:00Z"], and the halves of a position as entries of their own. They are read as
 well, and the next update of the device writes them anew.
 

@@ -232,7 +232,7 @@ CREATE INDEX device_events_at_index ON device_events (at); -- for retention
 -- The single authoritative current state of a device, one entry for each signal: [value, stated time
 -- in microseconds since 1970, and relative to it the arrival, the provider's reception or null, and
 -- the last change of the value or null]. json, not jsonb: only the service reads it
--- (docs/decisions/0023). A document that was not written since migration 0009 has entries of two
+-- (docs/decisions/0022). A document that was not written since migration 0009 has entries of two
 -- members, [88.5, "2026-05-01T10:00:00Z"]. Created with the device.
 CREATE TABLE snapshots (
     workspace_id text NOT NULL,
