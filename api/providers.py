@@ -255,6 +255,9 @@ def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
     if parts is not None and (parts.username is not None or parts.query or parts.fragment):
         detail = "It must have no user, password, query or fragment. Use `credential` for a secret."
         yield FaultyPart(pointer="/base_url", detail=detail)
+    elif not text:
+        detail = "A poll or stream connection has an address: give one like https://host/path."
+        yield FaultyPart(pointer="/base_url", detail=detail)
     elif re.fullmatch(_BASE_URL, text) is None:
         yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)
     elif parts is None:

@@ -161,7 +161,8 @@ async def test_a_malformed_page_fails_its_cycle_and_the_next_makes_up(
 async def test_a_bad_record_is_sampled_and_its_neighbours_get_in(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         shard, now = harness.shard, await harness.now()
-        await shard.add_pushed_fleet("harbour", ["bus-1"])
+        forwarded = {"provider_type": "rfms", "transport": "push", "base_url": "", "active": True}
+        await shard.add_pushed_fleet("harbour", ["bus-1"], connection=forwarded)
         good = {
             "vin": "bus-1",
             "createdDateTime": now.isoformat(),

@@ -176,7 +176,8 @@ FOREIGN_PATHS = [
 
 async def test_a_bad_request_names_its_fault_and_changes_nothing(dsn: str, tmp_path: Path) -> None:
     async with open_harness(dsn, tmp_path) as harness:
-        await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
+        forwarded = {"provider_type": "rfms", "transport": "push", "base_url": "", "active": True}
+        await harness.shard.add_pushed_fleet("harbour", ["bus-1"], connection=forwarded)
         before = await _configuration(harness)
         for bad in [*BODIES, *SETTINGS]:
             answer = await _try(harness.shard, bad)

@@ -218,14 +218,15 @@ async def test_fr_012_shards_compute_the_same_and_store_no_verdict(
 
         await one.add_workspace("harbour", thresholds=RELAXED)
         relaxed = await _states(other, buses)
-        devices_after = {
-            name: rows for name, rows in (await _dump(harness)).items() if name != "workspaces"
-        }
+        after = await _dump(harness)
 
     assert states == [["healthy", "delayed", "stale", "awaiting-first-data"]] * 3
     assert relaxed == ["healthy", "healthy", "healthy", "configured-no-data"]
-    assert devices_after == {name: rows for name, rows in before.items() if name != "workspaces"}
-    said = {value for rows in before.values() for row in rows for value in _texts(row)}
+    changed = {name for name, rows in after.items() if rows != before[name]}
+    assert changed == {"workspaces", "changes"}, "the policy, and who changed it"
+    # Entries of changes hold what people configured, and so the names of thresholds.
+    facts = [row for name, rows in before.items() if name != "changes" for row in rows]
+    said = {value for row in facts for value in _texts(row)}
     assert [text for text in said if any(state in text for state in STATES)] == []
 
 

@@ -24,8 +24,15 @@ _BEYOND_A_SCHEMA = {
     ),
     "put_device": _ORDER + _DEVICE,
     "import_devices": (*_ORDER, *_DEVICE, "It is at /devices/.+ too"),
+    "swap_device": (
+        "give the new external_id, vehicle_id or provider_id",  # one of them at least
+        "give vehicle_id and vehicle_name together",
+        *_DEVICE,
+    ),
     "put_provider": (
         *_ORDER,
+        "A poll or stream connection has an address: .+",  # only push has none
+        "A push connection has none: .+",
         ".+ has .+ only",  # the transports of its type
         ".+ is out of bounds: a connection may refer to .+",
         "The connection moves .+",
