@@ -8,7 +8,7 @@ gives no sentence. `rows.py` fetches the rows.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Event(NamedTuple):
-    """One row of events. `readings` are those that advanced their signal."""
+    """One row of events. `readings` are those that advanced their signal.
+
+    `assignment` is that of the device; each begins without a history of its own.
+    """
 
     workspace_id: str
     device_id: str
@@ -29,6 +32,7 @@ class Event(NamedTuple):
     epoch: int
     trace_id: str
     readings: Document
+    assignment: int = 1
 
     @property
     def key(self) -> Key:
@@ -36,13 +40,14 @@ class Event(NamedTuple):
 
 
 class DeviceRow(NamedTuple):
-    """One device's row of device_state and snapshot."""
+    """One device's row of device_state and snapshot, which belong to its present assignment."""
 
     workspace_id: str
     device_id: str
     state_version: int
     snapshot_version: int
     document: Document
+    assignment: int = 1
 
 
 class Acknowledged(NamedTuple):
@@ -107,8 +112,13 @@ def _faults_of_device(row: DeviceRow, history: Sequence[Event]) -> Iterable[str]
             yield f"epoch {after.epoch} wrote sequence {after.sequence} after epoch {before.epoch}"
         if after.recorded_at < before.recorded_at:
             yield f"sequence {after.sequence} was recorded before {before.sequence}"
-    folded, standing_still = _fold(history)
-    yield from standing_still
+        if after.assignment < before.assignment:
+            yield f"assignment {after.assignment} at {after.sequence} after {before.assignment}"
+    folded: Document = {}
+    for assignment, part in groupby(history, key=lambda event: event.assignment):
+        values, standing_still = _fold(part)
+        yield from standing_still
+        folded = values if assignment == row.assignment else {}
     if dict(row.document) != folded:
         wrong = sorted(
             signal

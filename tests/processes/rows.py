@@ -14,12 +14,13 @@ from tests.processes.history import DeviceRow, Event, Generation, Logged
 if TYPE_CHECKING:
     from tests.processes.child import Child
 
-EVENTS = (
-    "SELECT workspace_id, device_id, sequence, recorded_at, epoch, trace_id, readings FROM events"
-)
+EVENTS = """
+    SELECT workspace_id, device_id, sequence, recorded_at, epoch, trace_id, readings, assignment
+    FROM events
+"""
 DEVICES = """
     SELECT workspace_id, device_id, s.version AS state_version, n.version AS snapshot_version,
-        document
+        document, s.assignment
     FROM device_state s JOIN snapshots n USING (workspace_id, device_id)
 """
 

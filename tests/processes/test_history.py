@@ -86,6 +86,25 @@ def test_a_snapshot_that_lags_behind_its_state_is_found() -> None:
     ]
 
 
+def test_a_new_assignment_begins_without_a_history() -> None:
+    """Its first reading may be one that the assignment before it had already."""
+    again = GOOD[2]._replace(sequence=4, recorded_at=at(4), assignment=2)
+    assert find_faults([*GOOD, again], [row(4, 4, 78.0, 3)._replace(assignment=2)]) == []
+    empty = DeviceRow("oldtown", "bus_1", 3, 3, {}, assignment=2)
+    assert find_faults(GOOD, [empty]) == []
+    assert find_faults(GOOD, [GOOD_ROW._replace(assignment=2)]) == [
+        "oldtown/bus_1: the snapshot is not the fold of its events in ['soc_percent']"
+    ]
+
+
+def test_an_assignment_that_goes_back_is_found() -> None:
+    back = event(4, "c", soc=77.0)
+    history = [GOOD[0], *(each._replace(assignment=2) for each in GOOD[1:]), back]
+    assert find_faults(history, [row(4, 4, 77.0, 4)]) == [
+        "oldtown/bus_1: assignment 1 at 4 after 2"
+    ]
+
+
 def test_the_second_value_at_one_time_is_no_event() -> None:
     tie = event(4, "c", seconds=3, soc=50.0)
     assert find_faults([*GOOD, tie], [row(4, 4, 78.0, 3)]) == [
