@@ -85,7 +85,8 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
         into a CSV counts every row after the header, blank ones too: /devices/0 is the first.
 
         A row that names another unit or vehicle of an active device is a swap that happens now, and
-        is counted as `swapped`. For one that happened before, use the device's own swap.
+        is counted as `swapped`. Units may change places within one list. For a swap that happened
+        before, use the device's own swap.
         """
         body, places = await _read_csv() if request.mimetype == "text/csv" else await _read_json()
         _refuse_repeated(body.devices, places)

@@ -69,13 +69,17 @@ def judge_drafts(
 ) -> list[Answer]:
     """Return one answer for each draft. Nothing may be stored unless every answer is `Stored`.
 
-    An external id that another device of the same command gives up still counts as taken: the
-    caller has to send two commands. `may_swap` says whether a draft may give an active device
-    another unit or vehicle.
+    `may_swap` says whether a draft may give an active device another unit or vehicle. A unit that
+    one device of the command gives up by a swap is free for another one of it: two devices may
+    exchange their units.
     """
     answers: list[Answer] = []
     seen_ids: set[str] = set()
     seen_units: set[UnitKey] = set()
+    if may_swap:
+        given_up = find_given_up(drafts, known)
+        held = {unit: holder for unit, holder in known.holders.items() if unit not in given_up}
+        known = known._replace(holders=held)
     for draft in drafts:
         unit = unit_of(draft, known.providers)
         answers.append(
@@ -86,6 +90,19 @@ def judge_drafts(
         seen_ids.add(draft.device_id)
         seen_units.add(unit)
     return answers
+
+
+def find_given_up(drafts: Sequence[DeviceDraft], known: Registered) -> dict[UnitKey, str]:
+    """Return the units that active devices give up by these drafts, with the device of each."""
+    given_up = {}
+    for draft in drafts:
+        stored = known.devices.get(draft.device_id)
+        if stored is None or stored.retired_at is not None:
+            continue
+        unit = (stored.provider_id, key_of(stored))
+        if unit != unit_of(draft, known.providers):
+            given_up[unit] = draft.device_id
+    return given_up
 
 
 def _refuse_repeated(

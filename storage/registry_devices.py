@@ -13,6 +13,7 @@ from domain.changes import device_change
 from domain.device_changes import (
     DeviceChange,
     Registered,
+    find_given_up,
     judge_drafts,
     plan_changes,
     refuse_retired,
@@ -56,6 +57,7 @@ async def put_devices(
     # Read after the locks, so that whatever was committed before belongs to what ends now.
     changes = plan_changes(workspace_id, drafts, known, await _now(connection))
     if changes:
+        await _give_up_units(connection, workspace_id, drafts, known)
         await _write_changes(connection, workspace_id, changes)
         entries = [
             device_change(known.devices.get(change.device.device_id), change.device)
@@ -169,6 +171,21 @@ async def _load_registered(
 
 def _columns(units: Sequence[UnitKey]) -> tuple[list[str], list[str]]:
     return [provider_id for provider_id, _ in units], [key for _, key in units]
+
+
+async def _give_up_units(
+    connection: Connection, workspace_id: str, drafts: Sequence[DeviceDraft], known: Registered
+) -> None:
+    """Free the units that move from one device of the command to another one of it.
+
+    The index on external keys allows no two active devices of one unit, not even within a
+    statement.
+    """
+    given_up = find_given_up(drafts, known)
+    taken = {unit_of(draft, known.providers) for draft in drafts}
+    moving = sorted(device_id for unit, device_id in given_up.items() if unit in taken)
+    if moving:
+        await connection.execute(sql("give_up_units"), workspace_id, moving)
 
 
 async def _write_changes(

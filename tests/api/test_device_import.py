@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,8 @@ from api.device_import import MAX_DEVICES, MAX_IMPORT_BYTES
 from tests.api.harness import later
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tests.api.harness import Answer, Harness
 
 PATH = "/workspaces/north/devices/import"
@@ -74,6 +77,67 @@ async def test_a_row_with_another_unit_or_vehicle_is_a_swap(harness: Harness) ->
     assert (await harness.get("/workspaces/north/snapshots/bus-1"))["values"] == {}
     again = await _import_csv(harness, f"{HEADER}\n{rows}")
     assert again.json == {"devices": 2, "created": 0, "updated": 2, "swapped": 0}
+
+
+def _bus(number: int, unit: str) -> dict[str, Any]:
+    return {
+        "device_id": f"bus-{number}",
+        "provider_id": "live",
+        "external_id": unit,
+        "vehicle_id": f"vehicle-bus-{number}",
+        "vehicle_name": f"Bus bus-{number}",
+    }
+
+
+@pytest.mark.parametrize(
+    "units",
+    [("x-bus-2", "x-bus-1"), ("x-bus-2", "x-bus-3", "x-bus-1"), ("x-bus-2", "x-bus-3", "x-new")],
+    ids=["exchange", "ring", "chain"],
+)
+async def test_units_change_places_in_one_import(harness: Harness, units: tuple[str, ...]) -> None:
+    await harness.report("bus-1", soc_percent=50.0)
+    await harness.report("bus-2", soc_percent=60.0)
+    harness.let_pass(60)
+    devices = [_bus(number, unit) for number, unit in enumerate(units, 1)]
+    answer = await harness.ask("POST", PATH, json={"devices": devices})
+    assert (answer.status, answer.json["swapped"]) == (200, len(units))
+    for number, unit in enumerate(units, 1):
+        device = await harness.get(f"/workspaces/north/devices/bus-{number}")
+        assert (device["external_id"], device["assignment"]) == (unit, 2)
+    again = await harness.ask("POST", PATH, json={"devices": devices})
+    assert (again.status, again.json["swapped"]) == (200, 0)
+    assert (await harness.get("/workspaces/north/snapshots/bus-1"))["values"] == {}
+    harness.let_pass(10)
+    assert await _deliver(harness, "x-bus-2", 61) == "accepted"
+    snapshot = await harness.get("/workspaces/north/snapshots/bus-1")
+    assert snapshot["values"]["soc_percent"]["value"] == 61
+    late = harness.clock.now() - timedelta(seconds=40)
+    assert await _deliver(harness, "x-bus-2", 62, late) == "rejected"
+    assert (await harness.get("/workspaces/north/rejections"))["items"][0]["reason"] == (
+        "outside_assignment"
+    )
+
+
+async def _deliver(harness: Harness, unit: str, percent: int, at: datetime | None = None) -> str:
+    reading = {
+        "signal": "soc_percent",
+        "value": percent,
+        "observed_at": (at or harness.clock.now()).isoformat(),
+    }
+    update = {"workspace_id": "north", "provider_id": "live", "external_id": unit}
+    answer = await harness.ask(
+        "POST", "/ingest", json={"updates": [{**update, "readings": [reading]}]}
+    )
+    outcome: str = answer.json["results"][0]["outcome"]
+    return outcome
+
+
+async def test_a_unit_of_a_device_outside_the_import_stays_taken(harness: Harness) -> None:
+    devices = [_bus(1, "x-bus-3"), _bus(2, "x-bus-1")]
+    answer = await harness.ask("POST", PATH, json={"devices": devices})
+    assert (answer.status, answer.pointers) == (409, ["/devices/0/external_id"])
+    device = await harness.get("/workspaces/north/devices/bus-2")
+    assert (device["external_id"], device["assignment"]) == ("x-bus-2", 1)
 
 
 async def test_one_bad_item_stores_none_and_each_error_has_its_place(harness: Harness) -> None:

@@ -111,6 +111,54 @@ def test_spelling_name_and_limits_of_an_active_device_may_change(draft: DeviceDr
     )
 
 
+OTHER = replace(STORED, device_id="bus-2", external_id="x-2", vehicle_id="B 2")
+
+
+def two_devices() -> Registered:
+    """Bus 1 with unit x-1, and bus 2 with unit x-2."""
+    second = replace(PRESENT, device_id="bus-2", external_id="x-2", external_key="x-2")
+    second = replace(second, vehicle_id="B 2")
+    return known(
+        devices={"bus-1": STORED, "bus-2": OTHER},
+        holders={("steady", "x-1"): "bus-1", ("steady", "x-2"): "bus-2"},
+        assignments={("steady", "x-1"): [PRESENT], ("steady", "x-2"): [second]},
+        present={"bus-1": PRESENT, "bus-2": second},
+    )
+
+
+BUS_2 = BUS._replace(device_id="bus-2", vehicle_id="B 2")
+TWICE = Conflict("external id x-1 is given twice", "external_id")
+TAKEN = Conflict("external id x-1 belongs to active device bus-1", "external_id")
+
+
+@pytest.mark.parametrize(
+    ("drafts", "may_swap", "answers"),
+    [
+        ([BUS._replace(external_id="x-2"), BUS_2], True, [Stored(False, True)] * 2),
+        ([BUS_2, BUS._replace(external_id="x-2")], True, [Stored(False, True)] * 2),
+        ([BUS._replace(external_id="x-9"), BUS_2], True, [Stored(False, True)] * 2),
+        ([BUS, BUS_2], True, [Stored(False), TWICE]),
+        ([BUS_2], True, [TAKEN]),
+        ([BUS_2, BUS._replace(vehicle_id="B 9", external_id="x-9")], False, [TAKEN, None]),
+    ],
+    ids=["exchange", "other order", "chain", "twice", "alone", "without swap"],
+)
+def test_a_unit_that_is_given_up_in_the_command_is_free(
+    drafts: list[DeviceDraft], may_swap: bool, answers: list[Answer | None]
+) -> None:
+    judged = judge_drafts(drafts, two_devices(), NOON, may_swap=may_swap)
+    assert [given for given, told in zip(judged, answers, strict=True) if told] == [
+        told for told in answers if told
+    ]
+
+
+def test_units_that_change_places_were_in_the_other_vehicle() -> None:
+    drafts = [BUS._replace(external_id="x-2"), BUS_2]
+    first, second = plan_changes("harbour", drafts, two_devices(), NOON)
+    assert (first.device.external_id, second.device.external_id) == ("x-2", "x-1")
+    assert first.device.other_spans == second.device.other_spans == (VehicleSpan(BEGINNING, NOON),)
+
+
 def test_a_vin_in_another_case_is_the_same_unit() -> None:
     vin = replace(STORED, external_id="X-1", ids_are_vins=True)
     stored = known(vin, providers={"steady": True}, holders={("steady", "X-1"): "bus-1"})

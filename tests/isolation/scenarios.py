@@ -87,6 +87,15 @@ async def put_devices(harness: Harness) -> Any:
     return refused, stored
 
 
+@drives("give_up_units")
+async def exchange_units(harness: Harness) -> Any:
+    drafts = [
+        draft("bus-1", external_id="x-bus-2", vehicle_id=OURS),
+        draft("bus-2", external_id="x-bus-1", vehicle_id=OURS),
+    ]
+    return await harness.stores.registry.put_devices(OURS, drafts, may_swap=True)
+
+
 @drives(
     "find_external_holders",
     prepared=("UPDATE devices SET external_key = 'x-7' WHERE device_id = 'bus-8'",),
