@@ -194,8 +194,6 @@ CREATE TABLE device_state (
     last_update_received_at timestamptz,
     last_observed_at        timestamptz, -- the provider's clock: newest reading of the snapshot
     last_changed_at         timestamptz,
-    -- the provider answered about this device, with or without news
-    last_confirmed_at       timestamptz,
     last_rejected_at        timestamptz, -- arrival of the newest data that was refused whole
     last_rejection_reason   text,
     statement               text         -- the provider's newest statement about the device
@@ -262,6 +260,23 @@ CREATE TABLE events (
     assignment   integer NOT NULL DEFAULT 1 -- of the device, when it was accepted
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at);
+
+-- What a device's dropped events said, up to the one with this sequence: the document and the state
+-- at that moment, under the newest assignment of which an event was dropped. With the events that
+-- are kept, the snapshot of any instant since can be told. The upkeep actor writes it as it drops a
+-- partition. Entries of the document are those of snapshots, without the provider's reception, which
+-- no event has.
+CREATE TABLE event_checkpoints (
+    workspace_id            text NOT NULL,
+    device_id               text NOT NULL,
+    assignment              integer NOT NULL,
+    version                 bigint NOT NULL,
+    last_update_received_at timestamptz NOT NULL,
+    last_observed_at        timestamptz NOT NULL,
+    last_changed_at         timestamptz,
+    document                jsonb NOT NULL,
+    PRIMARY KEY (workspace_id, device_id)
+);
 
 -- The scheduled collection of one workspace in one slot: one row for each attempt.
 CREATE TABLE poll_cycles (

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.faults import EnvironmentFault
+from storage.checkpoints import EventKey, checkpoint_events, first_key
 from storage.queries import sql
 
 if TYPE_CHECKING:
@@ -67,15 +68,18 @@ class PostgresUpkeepStore:
         return dropped
 
     async def _drop_partitions(self, days: int) -> int:
-        """Drop each expired partition in a transaction of its own.
+        """Drop each expired partition, oldest first, once its events are in the checkpoints.
 
         DROP locks the whole table for a moment. If readers hold it, lock_timeout makes the DROP
-        give up.
+        give up. Checkpoints that are written by then stay: writing them again changes nothing.
         """
         today, names = await self._database.run(read_partitions)
         dropped = 0
         for name in find_expired(names, today - timedelta(days=days)):
-            dropped += await self._database.run(partial(_drop_partition, name))
+            step: EventKey | bool = first_key(_bounds(_day_of(name))[0])
+            while isinstance(step, EventKey):
+                step = await self._database.run(partial(_checkpoint_or_drop, name, step))
+            dropped += step
         return dropped
 
     async def _delete(self, statement: str, days: int) -> int:
@@ -90,6 +94,17 @@ class PostgresUpkeepStore:
 
 def partition_name(day: date) -> str:
     return f"events_{day:%Y%m%d}"
+
+
+def _day_of(name: str) -> date:
+    """Return the day of a partition; the inverse of partition_name."""
+    return datetime.strptime(name, "events_%Y%m%d").replace(tzinfo=UTC).date()
+
+
+def _bounds(day: date) -> tuple[datetime, datetime]:
+    """Return when the day's partition begins, and when the next one does."""
+    begins_at = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return begins_at, begins_at + timedelta(days=1)
 
 
 def count_days_ahead(today: date, names: Iterable[str]) -> int:
@@ -115,18 +130,24 @@ async def read_partitions(connection: Connection) -> tuple[date, list[str]]:
     return today, [row["relname"] for row in await connection.fetch(sql("list_partitions"))]
 
 
-async def _drop_partition(name: str, connection: Connection) -> int:
-    """Drop the partition and return 1.
+async def _checkpoint_or_drop(
+    name: str, after: EventKey, connection: Connection
+) -> EventKey | bool:
+    """Write a chunk of the partition's events to the checkpoints; with the last one drop it.
 
-    Returns 0 while another shard has the chore, or if the partition is gone already.
+    Returns the place of the chunk's last event if there are more, else whether the partition was
+    dropped. It is not while another shard has the chore, or if it is gone already.
     """
     if (
         not await _is_ours("drop_partitions", connection)
         or name not in (await read_partitions(connection))[1]
     ):
-        return 0
+        return False
+    last = await checkpoint_events(connection, *_bounds(_day_of(name)), after)
+    if last is not None:
+        return last
     await connection.execute(f"DROP TABLE {name}")
-    return 1
+    return True
 
 
 async def _delete_batch(statement: str, days: int, connection: Connection) -> int:
@@ -152,8 +173,7 @@ async def _make_partition(connection: Connection, day: date) -> None:
     ATTACH lets readers and writers go on; CREATE … PARTITION OF would lock them out.
     """
     name = partition_name(day)
-    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    end = begin + timedelta(days=1)
+    begin, end = _bounds(day)
     await connection.execute(
         f"CREATE TABLE {name} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
     )

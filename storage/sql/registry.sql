@@ -197,7 +197,7 @@ SELECT $1, i.* FROM unnest($2::text[], $3::integer[], $4::timestamptz[]) AS i
 ON CONFLICT (workspace_id, device_id) DO UPDATE
 SET assignment = excluded.assignment, entered_at = excluded.entered_at,
     last_update_received_at = NULL, last_observed_at = NULL, last_changed_at = NULL,
-    last_confirmed_at = NULL, last_rejected_at = NULL, last_rejection_reason = NULL,
+    last_rejected_at = NULL, last_rejection_reason = NULL,
     statement = NULL, statement_begun_at = NULL, statement_at = NULL, statement_detail = NULL,
     last_outdated_at = NULL, held_back_seconds = NULL;
 

@@ -200,6 +200,19 @@ async def _fill(harness: Harness, workspace_id: str, soc_percent: float) -> None
     await harness.start_cycle(workspace_id, 5, "cycle-1")
     await harness.end_cycle(workspace_id, 5, "cycle-1")
     await harness.start_cycle(workspace_id, 4, "cycle-2")
+    await _fill_the_past(harness, workspace_id, soc_percent)
+
+
+async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float) -> None:
+    """Write what is kept of rows that were dropped."""
+    await harness.execute(
+        "INSERT INTO event_checkpoints (workspace_id, device_id, assignment, version,"
+        " last_update_received_at, last_observed_at, document)"
+        " VALUES ($1, 'bus-1', 1, 0, $2, $2, jsonb_build_object('soc_percent', $3::float8))",
+        workspace_id,
+        ago(200),
+        soc_percent,
+    )
 
 
 async def _fill_what_only_they_have(harness: Harness) -> None:

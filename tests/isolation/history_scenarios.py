@@ -17,3 +17,26 @@ async def read_what_was_changed(harness: Harness) -> Any:
     find, later = harness.stores.changes.find_as_of, datetime.now(UTC) + timedelta(hours=1)
     found = [await find(OURS, kind, later) for kind in (ChangeKind.WORKSPACE, ChangeKind.PROVIDER)]
     return [entry._replace(change_id=0) for entries in found for entry in entries]
+
+
+# --- Retention: only rows of OURS are old ---------------------------------------------------------
+
+OLD_EVENTS = (
+    "CREATE TABLE IF NOT EXISTS events_20200101 PARTITION OF events"
+    " FOR VALUES FROM ('2020-01-01T00:00Z') TO ('2020-01-02T00:00Z')",
+    "UPDATE events SET recorded_at = '2020-01-01T12:00Z' WHERE workspace_id = 'ours'",
+)
+KEEP = {"event_days": 90, "cycle_days": 30, "rejection_days": 30}
+
+
+@drives("checkpoint_events", prepared=OLD_EVENTS)
+async def drop_events(harness: Harness) -> Any:
+    return await harness.stores.upkeep.drop_expired(**KEEP)
+
+
+AHEAD = "UPDATE event_checkpoints SET version = 1000 WHERE workspace_id = 'ours'"
+
+
+@drives("checkpoint_events", prepared=(*OLD_EVENTS, AHEAD))
+async def drop_events_that_our_checkpoint_has(harness: Harness) -> Any:
+    return await harness.stores.upkeep.drop_expired(**KEEP)
