@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REDACTED: Final = b"[redacted]"
 MAX_LAYERS: Final = 4  # encodings on top of each other that are decoded
 MIN_PART_BYTES: Final = 4  # a shorter part is no secret, and would be found everywhere
+MIN_CASED_BYTES: Final = 8
 # Bytes for one byte of the secret: \\u0041, with each of its six characters escaped so once more.
 _LONGEST_FORM: Final = 36
 _SPARE: Final = 64
@@ -54,7 +55,12 @@ class Scrubber:
         longest = max(map(len, parts), default=0)
         self._margin = longest * _LONGEST_FORM + _SPARE
         self._plain = _any_of(_plain_forms(parts), re.IGNORECASE)
-        cores = {core for part in _with_encoded(parts) for core in _base64_cores(part)}
+        cores = {
+            form
+            for part in _with_encoded(parts)
+            for core in _base64_cores(part)
+            for form in _cases_of(core)
+        }
         self._base64 = _any_of(cores)
         shortest = [len(part.decode("utf-8", "surrogatepass")) for part in parts]
         self._shortest = min([*shortest, *map(len, cores)], default=0)  # in characters
@@ -199,6 +205,14 @@ def _base64_cores(part: bytes) -> Iterator[bytes]:
         core = encoded[-(-lead * 8 // 6) : (lead + len(part)) * 8 // 6]
         if len(core) >= MIN_PART_BYTES - 1:
             yield core
+
+
+def _cases_of(core: bytes) -> tuple[bytes, ...]:
+    """Return base64 as it is, and as a reader of codes like CHARGING leaves it.
+
+    Short ones in another case would be found everywhere.
+    """
+    return (core,) if len(core) < MIN_CASED_BYTES else (core, core.upper(), core.lower())
 
 
 def _any_of(forms: Iterable[bytes], flags: int = 0) -> re.Pattern[bytes] | None:

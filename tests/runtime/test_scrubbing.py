@@ -148,3 +148,10 @@ def test_any_bytes_can_be_sampled(data: bytes, limit: int) -> None:
 @given(st.text(max_size=300))
 def test_any_text_can_be_scrubbed(text: str) -> None:
     assert Scrubber(PAIR).text(text) == text
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower])
+def test_base64_that_a_reader_put_into_one_case_is_found(change: Form) -> None:
+    """Codes like CHARGING are read without regard to case."""
+    text = change(b64encode(PAIR.encode()).decode())
+    assert Scrubber(PAIR).text(f"code {text}.") == "code [redacted]."
