@@ -7,11 +7,12 @@ held.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import trio
 
 from actors.statistics import UpkeepStatistics
+from ports.upkeep import Retention
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 3600.0
 DAYS_AHEAD = 7
-
-
-class Retention(NamedTuple):
-    """The days for which rows are kept. Edges and quarantine are kept as long as events."""
-
-    event_days: int = 90
-    cycle_days: int = 30
-    rejection_days: int = 30
 
 
 KEPT = Retention()  # unless the settings say otherwise
@@ -69,7 +62,7 @@ class UpkeepActor:
 
     async def _do_chores(self) -> None:
         self._days_ahead = await self._store.ensure_partitions(days_ahead=DAYS_AHEAD)
-        dropped = await self._store.drop_expired(**self._retention._asdict())
+        dropped = await self._store.drop_expired(self._retention)
         for table, rows in dropped.items():
             self._dropped[table] = self._dropped.get(table, 0) + rows
         if any(dropped.values()):

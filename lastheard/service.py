@@ -20,7 +20,7 @@ from actors.runner import WorkspaceRunner
 from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
 from actors.tools import ActorTools
-from actors.upkeep import Retention, UpkeepActor
+from actors.upkeep import UpkeepActor
 from api.app import create_app, create_probe_app
 from api.services import ApiServices
 from api.traffic import HttpTraffic
@@ -28,6 +28,7 @@ from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
 from lastheard.process_statistics import ProcessStatistics
 from ports.ownership import OwnershipStores
+from ports.upkeep import Retention
 from providers.http import HttpPool
 from providers.push import Push
 from providers.rfms import Rfms
@@ -106,7 +107,7 @@ class Service:
         self._upkeep = UpkeepActor(
             self._upkeep_store,
             random,
-            Retention(settings.event_days, settings.cycle_days, settings.rejection_days),
+            Retention(**{name: getattr(settings, name) for name in Retention._fields}),
         )
         self.shard = self._make_shard(random)
         self._supervisor = Supervisor("shard", random=random)

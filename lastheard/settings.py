@@ -203,9 +203,11 @@ class Settings(BaseSettings):
             description="the same while a device is stale or was never heard; 0: not because of it",
         ),
     ] = 1800.0
-    event_days: Days = Field(90, description="days for which events, edges and quarantine are kept")
-    cycle_days: Days = Field(30, description="days for which poll cycles are kept")
-    rejection_days: Days = Field(30, description="days for which the ledger of refusals is kept")
+    event_days: Days = Field(90, description="days for which events and quarantine are kept")
+    edge_days: Days = Field(90, description="days for which edges, changes of a fact, are kept")
+    cycle_days: Days = Field(30, description="days for which poll cycles are kept one by one")
+    rejection_days: Days = Field(30, description="days for which the ledger is kept hour by hour")
+    span_days: Days = Field(90, description="days for which spans of cycles and refusals are kept")
     ttl_seconds: Annotated[
         float,
         Field(

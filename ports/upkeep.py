@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class Retention(NamedTuple):
+    """The days for which rows are kept.
+
+    Cycles and refusals that are dropped go on as spans. Of the edges of each fact the newest one
+    that is too old is kept: it says what held when the kept days begin.
+    """
+
+    event_days: int = 90  # and quarantine
+    edge_days: int = 90
+    cycle_days: int = 30
+    rejection_days: int = 30
+    span_days: int = 90  # since the last cycle or refusal of the span
 
 
 class UpkeepStore(Protocol):
@@ -15,10 +29,5 @@ class UpkeepStore(Protocol):
         Returns how many days ahead exist now.
         """
 
-    async def drop_expired(
-        self, *, event_days: int, cycle_days: int, rejection_days: int
-    ) -> Mapping[str, int]:
-        """Apply retention; return how much was dropped, by table.
-
-        Edges of connections and quarantine are kept as long as events.
-        """
+    async def drop_expired(self, kept: Retention) -> Mapping[str, int]:
+        """Apply retention; return how much was dropped, by table."""

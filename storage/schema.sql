@@ -311,6 +311,21 @@ CREATE INDEX poll_cycles_slot_index ON poll_cycles (slot_start_at);
 CREATE INDEX poll_cycles_good_index ON poll_cycles (workspace_id, slot_start_at)
     WHERE outcome IN ('completed', 'partial');
 
+-- Dropped cycles: how many of a workspace in a row had one outcome. A pause of more than two hours
+-- ends a span.
+CREATE TABLE cycle_spans (
+    workspace_id    text NOT NULL,
+    span_id         bigint GENERATED ALWAYS AS IDENTITY,
+    outcome         text NOT NULL,
+    cycles          bigint NOT NULL,
+    first_slot_at   timestamptz NOT NULL,
+    last_slot_at    timestamptz NOT NULL,
+    last_started_at timestamptz, -- null: none of them started
+    last_ended_at   timestamptz,
+    PRIMARY KEY (workspace_id, span_id)
+);
+CREATE INDEX cycle_spans_last_index ON cycle_spans (last_slot_at); -- for retention
+
 -- The ledger: what was refused and why. One row for each device (or external id), reason, signal and
 -- origin an hour, with the first sample (at most 4 kB). Later refusals are counted up, at most once a minute
 -- for each row by each shard. Rows of before version 0.2 are one for each commit.
@@ -344,6 +359,26 @@ CREATE UNIQUE INDEX rejections_digest_index ON rejections (workspace_id, hour, d
 -- the refused signals of a device
 CREATE INDEX rejections_device_index ON rejections (workspace_id, device_id, hour)
     WHERE signal IS NOT NULL;
+
+-- Dropped rows of the ledger: refusals of one device (or external id), reason, signal and origin,
+-- with no pause of more than two hours between the rows.
+CREATE TABLE rejection_spans (
+    workspace_id text NOT NULL,
+    digest       bytea NOT NULL, -- 16 bytes that stand for origin, ids, outcome, reason and signal
+    span_id      bigint GENERATED ALWAYS AS IDENTITY,
+    origin       text NOT NULL,
+    provider_id  text,
+    device_id    text,
+    external_id  text,
+    outcome      text NOT NULL,
+    reason       text,
+    signal       text,
+    occurrences  bigint NOT NULL,
+    first_at     timestamptz NOT NULL,
+    last_at      timestamptz NOT NULL,
+    PRIMARY KEY (workspace_id, digest, span_id)
+);
+CREATE INDEX rejection_spans_last_index ON rejection_spans (last_at); -- for retention
 
 -- Updates that PostgreSQL refused or that a rule crashed on, kept whole for a person to inspect
 -- (sample: at most 4 kB).

@@ -18,6 +18,7 @@ from storage.queries import sql
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from ports.upkeep import Retention
     from storage.gateway import Connection, Database
 
 DELETE_BATCH = 5_000
@@ -41,20 +42,23 @@ class PostgresUpkeepStore:
 
         return await self._database.run(work)
 
-    async def drop_expired(
-        self, *, event_days: int, cycle_days: int, rejection_days: int
-    ) -> Mapping[str, int]:
+    async def drop_expired(self, kept: Retention) -> Mapping[str, int]:
         """Run every chore, also after one failed, and return how much each dropped.
 
         At the end, raises the first chore's fault, if any had one.
         """
+        days = {
+            "poll_cycles": kept.cycle_days,
+            "rejections": kept.rejection_days,
+            "cycle_spans": kept.span_days,
+            "rejection_spans": kept.span_days,
+            "connection_events": kept.edge_days,
+            "device_events": kept.edge_days,
+            "quarantine": kept.event_days,
+        }
         chores: dict[str, Callable[[], Awaitable[int]]] = {
-            "event_partitions": partial(self._drop_partitions, event_days),
-            "poll_cycles": partial(self._delete, "drop_old_cycles", cycle_days),
-            "rejections": partial(self._delete, "drop_old_rejections", rejection_days),
-            "connection_events": partial(self._delete, "drop_old_connection_events", event_days),
-            "device_events": partial(self._delete, "drop_old_device_events", event_days),
-            "quarantine": partial(self._delete, "drop_old_quarantine", event_days),
+            "event_partitions": partial(self._drop_partitions, kept.event_days),
+            **{name: partial(self._delete, f"drop_old_{name}", days[name]) for name in days},
         }
         dropped: dict[str, int] = {}
         faults: list[EnvironmentFault] = []

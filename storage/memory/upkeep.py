@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ports.reads import CycleRow
+    from ports.upkeep import Retention
     from storage.memory.engine import Engine
-    from storage.memory.tables import Table, Tables
+    from storage.memory.tables import DeviceEdge, Edge, Table, Tables
 
+E = TypeVar("E", "Edge", "DeviceEdge")
 K = TypeVar("K", bound=tuple[Any, ...])
 T = TypeVar("T")
 
@@ -31,24 +33,24 @@ class MemoryUpkeepStore:
             tables.partitions |= {today + timedelta(days=day) for day in range(days_ahead + 1)}
             return count_days_ahead(today, map(partition_name, tables.partitions))
 
-    async def drop_expired(
-        self, *, event_days: int, cycle_days: int, rejection_days: int
-    ) -> Mapping[str, int]:
+    async def drop_expired(self, kept: Retention) -> Mapping[str, int]:
         async with self._engine.writing() as tables:
             return {
-                "event_partitions": self._drop_partitions(tables, event_days),
-                "poll_cycles": self._drop_cycles(tables, cycle_days),
+                "event_partitions": self._drop_partitions(tables, kept.event_days),
+                "poll_cycles": self._drop_cycles(tables, kept.cycle_days),
                 "rejections": self._drop_old(
-                    tables.rejections, lambda row: row.recorded_at, rejection_days
+                    tables.rejections, lambda row: row.recorded_at, kept.rejection_days
                 ),
-                "connection_events": self._drop_old(
-                    tables.connection_events, lambda row: row.at, event_days
+                "cycle_spans": 0,  # the twin has none, nor checkpoints: no actor reads them
+                "rejection_spans": 0,
+                "connection_events": self._drop_edges(
+                    tables.connection_events, _fact_of_connection, kept.edge_days
                 ),
-                "device_events": self._drop_old(
-                    tables.device_events, lambda row: row.at, event_days
+                "device_events": self._drop_edges(
+                    tables.device_events, _fact_of_device, kept.edge_days
                 ),
                 "quarantine": self._drop_old(
-                    tables.quarantine, lambda row: row.recorded_at, event_days
+                    tables.quarantine, lambda row: row.recorded_at, kept.event_days
                 ),
             }
 
@@ -76,6 +78,27 @@ class MemoryUpkeepStore:
         for key in old:
             table.drop(key)
         return len(old)
+
+    def _drop_edges(
+        self, table: Table[K, E], fact_of: Callable[[E], tuple[object, ...]], days: int
+    ) -> int:
+        """Drop old edges, but of each fact the newest one."""
+        before = self._engine.now() - timedelta(days=days)
+        old = sorted((key, row) for key, row in table.items() if row.at < before)
+        newest = {fact_of(row): key for key, row in old}
+        for key, row in old:
+            if newest[fact_of(row)] != key:
+                table.drop(key)
+        return len(old) - len(newest)
+
+
+def _fact_of_connection(edge: Edge) -> tuple[object, ...]:
+    return edge.workspace_id, edge.provider_id, edge.kind.partition("_")[0]
+
+
+def _fact_of_device(edge: DeviceEdge) -> tuple[object, ...]:
+    is_statement = edge.kind in {"named", "left_out", "error"}
+    return edge.workspace_id, edge.device_id, is_statement
 
 
 def _is_over(row: CycleRow) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.statistics import UpkeepStatistics
-from actors.upkeep import Retention, UpkeepActor
+from actors.upkeep import UpkeepActor
+from ports.upkeep import Retention
 from tests.actors.harness import HARBOUR, update
 
 if TYPE_CHECKING:

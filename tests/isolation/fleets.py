@@ -47,6 +47,7 @@ OURS, THEIRS, NEW = "ours", "theirs", "new"
 BASE: Final = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 SESSION: Final = SessionRef("shard-1", 1)
 DAY_SECONDS: Final = 86_400.0
+A_MONTH_AGO: Final = 35 * 24.0  # hours: past the time of cycles and refusals, not of spans
 
 
 @dataclass
@@ -212,6 +213,23 @@ async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float
         workspace_id,
         ago(200),
         soc_percent,
+    )
+    await harness.execute(
+        "INSERT INTO cycle_spans (workspace_id, outcome, cycles, first_slot_at, last_slot_at)"
+        " VALUES ($1, 'completed', $3, $2, $2)",
+        workspace_id,
+        ago(A_MONTH_AGO),
+        int(soc_percent),
+    )
+    await harness.execute(
+        "INSERT INTO rejection_spans (workspace_id, digest, origin, provider_id, device_id,"
+        " external_id, outcome, reason, signal, occurrences, first_at, last_at)"
+        " SELECT workspace_id, substring(sha256(convert_to(jsonb_build_array(origin, provider_id,"
+        " device_id, external_id, outcome, reason, signal)::text, 'UTF8')) FOR 16), origin,"
+        " provider_id, device_id, external_id, outcome, reason, signal, 7, $2, $2"
+        " FROM rejections WHERE workspace_id = $1",
+        workspace_id,
+        ago(A_MONTH_AGO),
     )
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.changes import ChangeKind
-from tests.isolation.fleets import OURS, Harness, provider
+from ports.upkeep import Retention
+from tests.isolation.fleets import A_MONTH_AGO, OURS, Harness, ago, provider
 from tests.isolation.scenario import drives
 
 
@@ -26,12 +27,11 @@ OLD_EVENTS = (
     " FOR VALUES FROM ('2020-01-01T00:00Z') TO ('2020-01-02T00:00Z')",
     "UPDATE events SET recorded_at = '2020-01-01T12:00Z' WHERE workspace_id = 'ours'",
 )
-KEEP = {"event_days": 90, "cycle_days": 30, "rejection_days": 30}
 
 
 @drives("checkpoint_events", prepared=OLD_EVENTS)
 async def drop_events(harness: Harness) -> Any:
-    return await harness.stores.upkeep.drop_expired(**KEEP)
+    return await harness.stores.upkeep.drop_expired(Retention())
 
 
 AHEAD = "UPDATE event_checkpoints SET version = 1000 WHERE workspace_id = 'ours'"
@@ -39,4 +39,30 @@ AHEAD = "UPDATE event_checkpoints SET version = 1000 WHERE workspace_id = 'ours'
 
 @drives("checkpoint_events", prepared=(*OLD_EVENTS, AHEAD))
 async def drop_events_that_our_checkpoint_has(harness: Harness) -> Any:
-    return await harness.stores.upkeep.drop_expired(**KEEP)
+    return await harness.stores.upkeep.drop_expired(Retention())
+
+
+OLD_CYCLES = f"""
+    UPDATE poll_cycles SET slot_start_at = '{ago(A_MONTH_AGO - 1).isoformat()}'
+    WHERE workspace_id = 'ours' AND outcome = 'completed'
+"""
+OLD_REFUSALS = f"""
+    UPDATE rejections SET recorded_at = '{ago(A_MONTH_AGO - 1).isoformat()}', last_at = NULL
+    WHERE workspace_id = 'ours'
+"""
+
+
+@drives("drop_old_poll_cycles", "drop_old_rejections", prepared=(OLD_CYCLES, OLD_REFUSALS))
+async def turn_what_is_old_into_spans(harness: Harness) -> Any:
+    return await harness.stores.upkeep.drop_expired(Retention())
+
+
+OLD_EDGES = (
+    "UPDATE device_events SET at = '2020-01-01T00:00Z'",
+    "UPDATE connection_events SET at = '2020-01-01T00:00Z'",
+)
+
+
+@drives("drop_old_device_events", "drop_old_connection_events", prepared=OLD_EDGES)
+async def keep_the_newest_edge_of_each_fact(harness: Harness) -> Any:
+    return await harness.stores.upkeep.drop_expired(Retention())

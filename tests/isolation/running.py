@@ -31,6 +31,7 @@ HANDED_OUT = {
     "event_id",
     "quarantine_id",
     "change_id",
+    "span_id",
     "cycle_id",
 }  # a cycle_id only of a run that was asked for
 

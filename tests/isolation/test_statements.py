@@ -42,7 +42,11 @@ MUTANTS: Final = [
 
 # Conditions that say again what another says already, for the planner's sake: taking one out
 # changes no answer.
-REDUNDANT: Final = {("page_health", "d.workspace_id = ANY ($2)")}
+REDUNDANT: Final = {
+    ("page_health", "d.workspace_id = ANY ($2)"),
+    ("drop_old_poll_cycles", "s.workspace_id = r.workspace_id"),
+    ("drop_old_rejections", "s.workspace_id = r.workspace_id"),
+}
 
 _once = cache(run_scenario)
 

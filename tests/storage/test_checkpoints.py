@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from domain.registry import Swap
+from ports.upkeep import Retention
 from storage.checkpoints import checkpoint_events, first_key
 from storage.documents import read_values
 from storage.faults import LockTimeout
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from domain.held import Held
     from storage.gateway import Connection, Database
     from tests.conftest import Stores
-
-KEEP = {"event_days": 90, "cycle_days": 30, "rejection_days": 30}
 OLD_DAY = (datetime.now(UTC) - timedelta(days=100)).date()
 STATE = "version, last_update_received_at, last_observed_at, last_changed_at, assignment"
 
@@ -66,7 +65,7 @@ class Past:
         )
 
     async def drop(self) -> int:
-        return (await self._stores.upkeep.drop_expired(**KEEP))["event_partitions"]
+        return (await self._stores.upkeep.drop_expired(Retention()))["event_partitions"]
 
     async def state(self, table: str, device_id: str = "bus-1") -> tuple[Any, ...]:
         (row,) = await self.fetch(f"SELECT {STATE} FROM {table} WHERE device_id = $1", device_id)

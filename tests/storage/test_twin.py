@@ -12,6 +12,7 @@ import trio.testing
 from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
 from ports.ingest import CommitUnknown, UnitPoisoned
 from ports.ownership import VitalSigns
+from ports.upkeep import Retention
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.memory import MemoryStore
 from storage.memory.locks import RowLocks
@@ -265,7 +266,7 @@ async def test_retention_drops_whole_days_and_the_history_ends_there(
     await world.send(world.update("bus-1", world.now + timedelta(days=1), soc_percent=51.0))
     await world.send(world.update("bus-1", world.now, vehicle_id="v-other", soc_percent=1.0))
     clock.now += timedelta(days=2)
-    dropped = await world.stores.upkeep.drop_expired(event_days=2, cycle_days=1, rejection_days=1)
+    dropped = await world.stores.upkeep.drop_expired(Retention(2, 2, 1, 1, 2))
     assert {table: rows for table, rows in dropped.items() if rows} == {
         "event_partitions": 1,
         "rejections": 1,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from ports.upkeep import Retention
 from storage.faults import DatabaseRefused
 from storage.queries import bound, sql
 from storage.upkeep import PostgresUpkeepStore, count_days_ahead, find_expired, partition_name
@@ -96,13 +97,13 @@ async def test_only_old_partitions_cycles_and_rejections_are_dropped(
             )
 
     await database.run(age)
-    dropped = await postgres_stores.upkeep.drop_expired(
-        event_days=90, cycle_days=30, rejection_days=30
-    )
+    dropped = await postgres_stores.upkeep.drop_expired(Retention())
     assert {table: rows for table, rows in dropped.items() if rows} == {
         "event_partitions": 1,
         "poll_cycles": 1,
         "rejections": 1,
+        "cycle_spans": 1,
+        "rejection_spans": 1,
     }
     assert (
         len(
@@ -117,8 +118,10 @@ async def test_only_old_partitions_cycles_and_rejections_are_dropped(
 
 
 RETENTION = {
-    "drop_old_cycles": "poll_cycles_slot_index",
+    "drop_old_poll_cycles": "poll_cycles_slot_index",
     "drop_old_rejections": "rejections_recorded_index",
+    "drop_old_cycle_spans": "cycle_spans_last_index",
+    "drop_old_rejection_spans": "rejection_spans_last_index",
     "drop_old_connection_events": "connection_events_at_index",
     "drop_old_device_events": "device_events_at_index",
     "drop_old_quarantine": "quarantine_recorded_index",
@@ -178,7 +181,7 @@ async def test_a_chore_that_fails_does_not_keep_others_from_running(
     await database.run(lambda connection: connection.execute(OLD_REJECTIONS))
     await database.run(lambda connection: connection.execute("DROP TABLE poll_cycles"))
     with pytest.raises(DatabaseRefused, match="poll_cycles"):
-        await postgres_stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+        await postgres_stores.upkeep.drop_expired(Retention())
     assert (
         await database.run(
             lambda connection: connection.fetchval("SELECT count(*) FROM rejections")
@@ -200,9 +203,7 @@ async def test_who_finds_another_at_a_chore_leaves_it_to_that_one(
         return deleted
 
     async def drop() -> Mapping[str, int]:
-        return await postgres_stores.upkeep.drop_expired(
-            event_days=90, cycle_days=30, rejection_days=30
-        )
+        return await postgres_stores.upkeep.drop_expired(Retention())
 
     taken, done = trio.Event(), asyncio.Event()
     async with trio.open_nursery() as nursery:
@@ -223,7 +224,5 @@ async def test_retention_deletes_more_than_one_batch(
 ) -> None:
     monkeypatch.setattr("storage.upkeep.DELETE_BATCH", 2)
     await database.run(lambda connection: connection.execute(OLD_REJECTIONS))
-    dropped = await PostgresUpkeepStore(database).drop_expired(
-        event_days=90, cycle_days=30, rejection_days=30
-    )
+    dropped = await PostgresUpkeepStore(database).drop_expired(Retention())
     assert dropped["rejections"] == 5

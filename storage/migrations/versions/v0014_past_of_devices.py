@@ -1,4 +1,4 @@
-"""Checkpoints of devices, which outlive the events that they were made from.
+"""What outlives dropped rows: checkpoints of devices, spans of cycles and of refusals.
 
 last_confirmed_at goes: since 0008 the columns of the newest statement say what it said.
 
@@ -27,6 +27,39 @@ CREATE TABLE event_checkpoints (
     PRIMARY KEY (workspace_id, device_id)
 )
     """,
+    """
+CREATE TABLE cycle_spans (
+    workspace_id    text NOT NULL,
+    span_id         bigint GENERATED ALWAYS AS IDENTITY,
+    outcome         text NOT NULL,
+    cycles          bigint NOT NULL,
+    first_slot_at   timestamptz NOT NULL,
+    last_slot_at    timestamptz NOT NULL,
+    last_started_at timestamptz,
+    last_ended_at   timestamptz,
+    PRIMARY KEY (workspace_id, span_id)
+)
+    """,
+    "CREATE INDEX cycle_spans_last_index ON cycle_spans (last_slot_at)",
+    """
+CREATE TABLE rejection_spans (
+    workspace_id text NOT NULL,
+    digest       bytea NOT NULL,
+    span_id      bigint GENERATED ALWAYS AS IDENTITY,
+    origin       text NOT NULL,
+    provider_id  text,
+    device_id    text,
+    external_id  text,
+    outcome      text NOT NULL,
+    reason       text,
+    signal       text,
+    occurrences  bigint NOT NULL,
+    first_at     timestamptz NOT NULL,
+    last_at      timestamptz NOT NULL,
+    PRIMARY KEY (workspace_id, digest, span_id)
+)
+    """,
+    "CREATE INDEX rejection_spans_last_index ON rejection_spans (last_at)",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.model import ProviderStatement, StatementKind
+from ports.upkeep import Retention
 from tests.storage.contract.cast import HARBOUR, submission
 
 if TYPE_CHECKING:
@@ -78,10 +79,26 @@ async def test_a_state_that_lasts_writes_no_row(world: World) -> None:
     ]
 
 
-async def test_edges_are_dropped_with_the_events(world: World) -> None:
-    await state(world, NAMED, 5)
-    keep = {"event_days": 90, "cycle_days": 30, "rejection_days": 30}
-    assert (await world.stores.upkeep.drop_expired(**keep))["device_events"] == 0
-    await world.inside.let_pass(91 * 86_400)
-    assert (await world.stores.upkeep.drop_expired(**keep))["device_events"] == 1
-    assert await world.inside.device_edges() == []
+async def test_the_newest_old_edge_of_each_fact_is_kept(world: World) -> None:
+    """It says what held when the kept days begin."""
+    await state(world, NAMED, 19)
+    await state(world, LEFT_OUT, 18)
+    for minutes, percent in ((17, 50), (16, 500), (15, 51)):
+        await world.send(world.update("bus-1", world.ago(minutes=minutes), soc_percent=percent))
+    kept = Retention(edge_days=10)
+    assert (await world.stores.upkeep.drop_expired(kept))["device_events"] == 0
+    await world.inside.let_pass(11 * 86_400)
+    assert (await world.stores.upkeep.drop_expired(kept))["device_events"] == 2
+    assert await kinds(world) == ["left_out", "accepted"]
+    assert (await world.stores.upkeep.drop_expired(kept))["device_events"] == 0
+
+
+async def test_an_edge_is_kept_until_the_next_one_is_old_too(world: World) -> None:
+    await state(world, NAMED, 19)
+    await state(world, LEFT_OUT, -8 * 24 * 60)
+    await world.inside.let_pass(11 * 86_400)
+    kept = Retention(edge_days=10)
+    assert (await world.stores.upkeep.drop_expired(kept))["device_events"] == 0
+    await world.inside.let_pass(8 * 86_400)
+    assert (await world.stores.upkeep.drop_expired(kept))["device_events"] == 1
+    assert await kinds(world) == ["left_out"]

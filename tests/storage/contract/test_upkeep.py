@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from domain.model import ConnectionFact, ConnectionFactKind
 from ports.ingest import UnitPoisoned
+from ports.upkeep import Retention
 from tests.storage.contract.cast import HARBOUR, slot, submission
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ async def test_retention_drops_only_old_cycles_that_are_over(
     await world.stores.cycles.record_missed(world.session, HARBOUR, days)
     await world.start(slot()._replace(slot_start_at=days[0] - timedelta(minutes=5)))
     await world.send(world.update("bus-77", world.now, soc_percent=50.0))
-    dropped = await world.stores.upkeep.drop_expired(
-        event_days=90, cycle_days=30, rejection_days=30
-    )
+    dropped = await world.stores.upkeep.drop_expired(Retention())
     assert {table: rows for table, rows in dropped.items() if rows} == {"poll_cycles": 1}
     cycles = await world.stores.reads.list_cycles(HARBOUR, before=None, limit=10)
     assert [cycle.outcome for cycle in cycles] == ["missed", "running"]
@@ -39,20 +38,19 @@ async def test_retention_drops_only_old_cycles_that_are_over(
     )
 
 
-async def test_retention_drops_edges_and_quarantine_with_the_events(
-    world: World,
-) -> None:
-    opened = ConnectionFact(HARBOUR, "steady", ConnectionFactKind.STREAM_OPENED, world.now)
-    await world.commit(submission(facts=(opened,)))
+async def test_retention_drops_edges_and_quarantine(world: World) -> None:
+    for kind in (ConnectionFactKind.STREAM_OPENED, ConnectionFactKind.STREAM_CLOSED):
+        await world.commit(submission(facts=(ConnectionFact(HARBOUR, "steady", kind, world.now),)))
     await world.stores.ingest.quarantine(
         world.session,
-        2,
+        3,
         submission(world.update("bus-1", world.now, soc_percent=50.0)),
         UnitPoisoned("22021", "a NUL"),
     )
-    young = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    young = await world.stores.upkeep.drop_expired(Retention())
     assert set(young.values()) == {0}
     await world.inside.let_pass(91 * 86_400)
-    old = await world.stores.upkeep.drop_expired(event_days=90, cycle_days=30, rejection_days=30)
+    old = await world.stores.upkeep.drop_expired(Retention())
     assert (old["connection_events"], old["quarantine"]) == (1, 1)
-    assert await world.inside.edges() == await world.inside.quarantined() == []
+    assert await world.inside.quarantined() == []
+    assert await world.inside.edges() == [("steady", "stream_closed", None)]
