@@ -20,7 +20,7 @@ from api.operations import Operations
 from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from domain.health_signals import Mark, SignalAge, age_signals
+from domain.health_signals import Mark, SignalAge, SignalRules, age_signals
 from domain.held import to_instant
 from domain.model import ProviderConnection, Workspace
 from domain.signals import CATALOGUE
@@ -130,7 +130,7 @@ def _present(
 ) -> SnapshotAnswer:
     device = row.device
     thresholds = resolve_thresholds(workspace, connections[device.provider_id], device)
-    ages = age_signals(row.document, workspace, thresholds, now)
+    ages = age_signals(row.document, SignalRules(workspace, thresholds), now)
     received_at = row.last_update_received_at
     return SnapshotAnswer(
         workspace_id=device.workspace_id,

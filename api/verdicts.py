@@ -6,6 +6,7 @@ itself is in domain.health; this file decides no state and no reason.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from pydantic import Field
@@ -15,8 +16,7 @@ from api.cursors import Cursor, PageQuery
 from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from domain.health import Verdict, judge_health
-from domain.health_evidence import find_answered_at
+from domain.health import Judge, Verdict
 from domain.health_facts import HealthFacts
 from domain.health_reason import HealthReason, Party
 from domain.health_state import State
@@ -109,7 +109,8 @@ async def load_judged(
     """Return a page of verdicts, all at the same instant: the database's now, or `query.now`."""
     page = await services.reads.load_health(workspaces, query._replace(limit=query.limit + 1))
     rows, last = cut_page(page.rows, query.limit)
-    items = [JudgedDevice(facts, judge_health(facts, page.evaluated_at)) for facts in rows]
+    judge = Judge(page.evaluated_at).judge
+    items = [JudgedDevice(facts, judge(facts)) for facts in rows]
     _log_evaluation(services, page, items)
     return JudgedPage(
         page.evaluated_at, complete_counts(page.counts), items, None if last is None else items[-1]
@@ -150,14 +151,15 @@ def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
         "last_update_received_at": facts.last_update_received_at,
         "away_for_seconds": verdict.away_for_seconds,
         "last_observed_at": facts.last_observed_at,
-        "last_confirmed_at": find_answered_at(facts),
+        "last_confirmed_at": verdict.evidence["provider_answered_at"],
         "provider_lag_seconds": verdict.provider_lag_seconds,
         "old_signals": list(verdict.old_signals),
         "thresholds": present_thresholds(verdict.thresholds),
-        "evidence": dict(verdict.evidence),
+        "evidence": verdict.evidence,
     }
 
 
+@lru_cache(maxsize=256)  # a page has few, each of them for hundreds of devices
 def present_thresholds(thresholds: Thresholds) -> ThresholdsAnswer:
     return ThresholdsAnswer(**thresholds._asdict())
 

@@ -14,9 +14,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from domain.health_decision import decide_fresh, decide_late
-from domain.health_evidence import find_away_seconds, gather_evidence
+from domain.health_evidence import gather_evidence, gather_shared_evidence
 from domain.health_facts import age_seconds
-from domain.health_signals import age_signals, find_silent_signals
+from domain.health_signals import SignalRules, find_silent_signals
 from domain.health_state import State, cutoffs, state_of
 from domain.thresholds import resolve_thresholds
 
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from domain.health_evidence import SharedEvidence
     from domain.health_facts import HealthFacts
     from domain.health_reason import Cause, HealthReason, Party
-    from domain.health_signals import SignalAge
+    from domain.health_state import Cutoffs
+    from domain.model import PolicyOverride
     from domain.thresholds import Thresholds
 
 
@@ -44,43 +46,78 @@ class Verdict(NamedTuple):
     freshness_age_seconds: float | None
     away_for_seconds: float | None
     provider_lag_seconds: float | None
-    signals: tuple[SignalAge, ...]
     old_signals: tuple[str, ...]
     thresholds: Thresholds
     grace_exceeded_at: datetime | None
     evidence: Mapping[str, Any]
 
 
-def judge_health(facts: HealthFacts, now: datetime) -> Verdict:
-    """Return state, reason and evidence of one device at `now`, from stored facts alone (FR-012).
+class _Shared(NamedTuple):
+    """What the devices of one connection with equal overrides share at one instant."""
 
-    Never raises.
+    thresholds: Thresholds
+    cutoffs: Cutoffs
+    signal_rules: SignalRules
+    evidence: SharedEvidence
+
+
+class Judge:
+    """Judges devices at `now`, from stored facts alone. Never raises.
+
+    What devices share is found once and kept: a page has hundreds of them from one connection. So
+    all facts must be of one read.
     """
-    thresholds = resolve_thresholds(facts.workspace, facts.connection, facts.device)
-    received_at = facts.last_update_received_at
-    state = state_of(received_at, facts.device.activated_at, cutoffs(thresholds, now))
-    signals = age_signals(facts.document, facts.workspace, thresholds, now)
-    silent_signals = find_silent_signals(signals)
-    causes: tuple[Cause, ...] = ()
-    if state is State.HEALTHY:
-        decided = decide_fresh(facts, thresholds, silent_signals)
-    else:
-        decided, causes = decide_late(facts, state, thresholds, now)
-    return Verdict(
-        state=state,
-        reason=decided.reason,
-        party=decided.party,
-        causes=causes,
-        freshness_age_seconds=None if received_at is None else age_seconds(received_at, now),
-        away_for_seconds=find_away_seconds(facts, now),
-        provider_lag_seconds=facts.lag_seconds,
-        signals=signals,
-        old_signals=silent_signals,
-        thresholds=thresholds,
-        grace_exceeded_at=(
-            facts.device.activated_at + timedelta(seconds=thresholds.grace_seconds)
-            if state is State.CONFIGURED_NO_DATA
-            else None
-        ),
-        evidence=gather_evidence(facts, causes, now),
-    )
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._shared: dict[tuple[str, str, PolicyOverride], _Shared] = {}
+
+    def judge(self, facts: HealthFacts) -> Verdict:
+        """Return state, reason and evidence of one device (FR-012)."""
+        shared, now = self._find_shared(facts), self._now
+        received_at, activated_at = facts.last_update_received_at, facts.device.activated_at
+        thresholds = shared.thresholds
+        state = state_of(received_at, activated_at, shared.cutoffs)
+        silent_signals = find_silent_signals(facts.document, shared.signal_rules, now)
+        causes: tuple[Cause, ...] = ()
+        if state is State.HEALTHY:
+            decided = decide_fresh(facts, thresholds, silent_signals)
+        else:
+            decided, causes = decide_late(facts, state, thresholds, now)
+        evidence = gather_evidence(facts, causes, shared.evidence, now)
+        return Verdict(
+            state=state,
+            reason=decided.reason,
+            party=decided.party,
+            causes=causes,
+            freshness_age_seconds=None if received_at is None else age_seconds(received_at, now),
+            away_for_seconds=evidence["away_for_seconds"],
+            provider_lag_seconds=facts.lag_seconds,
+            old_signals=silent_signals,
+            thresholds=thresholds,
+            grace_exceeded_at=(
+                activated_at + timedelta(seconds=thresholds.grace_seconds)
+                if state is State.CONFIGURED_NO_DATA
+                else None
+            ),
+            evidence=evidence,
+        )
+
+    def _find_shared(self, facts: HealthFacts) -> _Shared:
+        device = facts.device
+        key = (device.workspace_id, device.provider_id, device.override)
+        shared = self._shared.get(key)
+        if shared is None:
+            thresholds = resolve_thresholds(facts.workspace, facts.connection, device)
+            shared = self._shared[key] = _Shared(
+                thresholds,
+                cutoffs(thresholds, self._now),
+                SignalRules(facts.workspace, thresholds),
+                gather_shared_evidence(facts, self._now),
+            )
+        return shared
+
+
+def judge_health(facts: HealthFacts, now: datetime) -> Verdict:
+    """Return state, reason and evidence of one device at `now` (FR-012): see Judge."""
+    return Judge(now).judge(facts)

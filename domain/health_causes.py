@@ -34,6 +34,7 @@ _FAULTS: Final[Mapping[FaultClass | None, HealthReason]] = MappingProxyType(
         FaultClass.QUOTA: HealthReason.QUOTA_EXHAUSTED,
     }
 )
+_PLACES: Final = {reason: place for place, reason in enumerate(HealthReason)}
 # Of what was refused: the party at fault. Anything else was refused by a fault of ours.
 _REFUSALS: Final[Mapping[str | None, Party]] = MappingProxyType(
     {
@@ -174,9 +175,8 @@ def _find_connection_causes(
         _find_lost_socket(facts, now),
         _find_unreadable(facts, thresholds, now),
     )
-    order = list(HealthReason)
     return sorted(
-        (each for each in found if each is not None), key=lambda each: order.index(each.reason)
+        (each for each in found if each is not None), key=lambda each: _PLACES[each.reason]
     )
 
 

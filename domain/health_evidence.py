@@ -1,15 +1,16 @@
 """The evidence beside a verdict: the facts that a person checks next.
 
-Instants stay datetimes; the API formats them. Pure.
+Instants stay datetimes; the API formats them. What the devices of a connection share is gathered
+once for all of them. Pure.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from domain.health_answer import due_seconds, find_answers
 from domain.health_facts import age_seconds
-from domain.identity import find_look_alikes
+from domain.look_alikes import LookAlikes
 from domain.schedule import next_start
 
 if TYPE_CHECKING:
@@ -21,11 +22,23 @@ if TYPE_CHECKING:
     from domain.model import FaultClass, Workspace
 
 
-def gather_evidence(facts: HealthFacts, causes: Iterable[Cause], now: datetime) -> dict[str, Any]:
-    """Return the evidence for one verdict: our side, the connection, the device, the causes."""
+class SharedEvidence(NamedTuple):
+    """The evidence about our side and the connection, and the unknown ids that arrive over it."""
+
+    shown: Mapping[str, Any]
+    look_alikes: LookAlikes
+
+
+def gather_shared_evidence(facts: HealthFacts, now: datetime) -> SharedEvidence:
+    """Return the evidence that all devices of the connection share."""
+    provider_id = facts.connection.provider_id
+    arriving = [known for of, known in facts.collector.unknown_ids if of == provider_id]
+    return SharedEvidence(_show_shared(facts, now), LookAlikes(arriving))
+
+
+def _show_shared(facts: HealthFacts, now: datetime) -> dict[str, Any]:
     record, collector = facts.connection_record, facts.collector
     return {
-        "causes": [each._asdict() for each in causes],
         "last_good_cycle_at": collector.last_good_cycle_at,
         "last_cycle_started_at": collector.last_cycle_started_at,
         "last_cycle_outcome": collector.last_cycle_outcome,
@@ -34,8 +47,6 @@ def gather_evidence(facts: HealthFacts, causes: Iterable[Cause], now: datetime) 
         "oldest_waiting_seconds": collector.oldest_waiting_seconds,
         "next_poll_at": _find_next_poll(facts.workspace, now),
         "due_seconds": due_seconds(facts.workspace),
-        "provider_answered_at": find_answered_at(facts),
-        "statement": _show_statement(facts),
         "last_roster_at": record.roster_at,
         "connection_active": facts.connection.active,
         "stream_status": record.stream_status,
@@ -50,11 +61,23 @@ def gather_evidence(facts: HealthFacts, causes: Iterable[Cause], now: datetime) 
             record.stream_down_since,
             record.stream_down_since,
         ),
+    }
+
+
+def gather_evidence(
+    facts: HealthFacts, causes: Iterable[Cause], shared: SharedEvidence, now: datetime
+) -> dict[str, Any]:
+    """Return the evidence for one verdict: the causes, what is shared, and the device's own."""
+    return {
+        "causes": [each._asdict() for each in causes],
+        **shared.shown,
+        "provider_answered_at": find_answered_at(facts),
+        "statement": _show_statement(facts),
         "last_update_received_at": facts.last_update_received_at,
         "last_observed_at": facts.last_observed_at,
         "away_for_seconds": find_away_seconds(facts, now),
         "held_back_seconds": facts.held_back_seconds,
-        "look_alike_ids": _find_look_alikes(facts),
+        "look_alike_ids": _find_look_alikes(facts, shared.look_alikes),
         "last_rejected_at": facts.last_rejected_at,
         "last_rejection_reason": facts.last_rejection_reason,
         "last_outdated_at": facts.last_outdated_at,
@@ -62,17 +85,12 @@ def gather_evidence(facts: HealthFacts, causes: Iterable[Cause], now: datetime) 
     }
 
 
-def _find_look_alikes(facts: HealthFacts) -> list[str]:
+def _find_look_alikes(facts: HealthFacts, arriving: LookAlikes) -> list[str]:
     """Return ids that arrive over the connection and are nearly the id of a device never heard."""
     if facts.last_update_received_at is not None:
         return []
     device = facts.device
-    arriving = [
-        external_id
-        for provider_id, external_id in facts.collector.unknown_ids
-        if provider_id == device.provider_id
-    ]
-    return list(find_look_alikes(device.external_id, arriving, is_vin=device.ids_are_vins))
+    return arriving.find(device.external_id, is_vin=device.ids_are_vins)
 
 
 def find_answered_at(facts: HealthFacts) -> datetime | None:

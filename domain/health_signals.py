@@ -34,55 +34,77 @@ class SignalAge(NamedTuple):
     mark: Mark
 
 
+class SignalRule(NamedTuple):
+    """The age above which a signal's value is old, in microseconds.
+
+    `condition` is the signal while which this one is sent; None if it is sent periodically.
+    """
+
+    old_after: float
+    condition: str | None
+
+
+class SignalRules(dict[str, SignalRule]):
+    """The rule of each signal under some thresholds, made when it is first asked for."""
+
+    def __init__(self, workspace: Workspace, thresholds: Thresholds) -> None:
+        stale = workspace.policy.stale_after_seconds
+        self._scale = min(1.0, stale / DEFAULT_STALE_AFTER_SECONDS)
+        self._least = max(
+            STALE_PERIODS * thresholds.period_seconds, thresholds.delayed_after_seconds
+        )
+
+    def __missing__(self, signal: str) -> SignalRule:
+        """Make the rule of one signal.
+
+        The catalogue's age is shortened in proportion if the workspace's stale threshold is below
+        the default (so that a demonstration can show it). The result is at least three periods in
+        which news can come, and at least the device's delayed threshold: a value must not be old
+        while the device is on time.
+        """
+        entry = CATALOGUE.get(signal)
+        base = entry.old_after_seconds if entry else UNCATALOGUED_OLD_AFTER_SECONDS
+        old_after = 1e6 * max(base * self._scale, self._least)
+        rule = SignalRule(old_after, entry.while_signal if entry else None)
+        self[signal] = rule
+        return rule
+
+
 def age_signals(
-    document: Mapping[str, Held],
-    workspace: Workspace,
-    thresholds: Thresholds,
-    now: datetime,
+    document: Mapping[str, Held], rules: SignalRules, now: datetime
 ) -> tuple[SignalAge, ...]:
     """Return each value with its own age, in name order. A value at its limit is current.
 
     The age counts from the earlier of the stated time and the arrival.
     """
-    scale = min(1.0, workspace.policy.stale_after_seconds / DEFAULT_STALE_AFTER_SECONDS)
     ages = []
     moment = to_micros(now)
     for signal, held in sorted(document.items()):
-        age = max(0, moment - held.observed) / 1e6
-        mark: Mark = "old" if age > _old_after(signal, scale, thresholds) else "current"
-        if _has_ended(signal, held, document):
+        age = max(0, moment - held.observed)
+        old_after, condition = rules[signal]
+        mark: Mark = "old" if age > old_after else "current"
+        if condition is not None and _has_ended(held, document.get(condition)):
             mark = "ended"
-        ages.append(SignalAge(signal, held, age, mark))
+        ages.append(SignalAge(signal, held, age / 1e6, mark))
     return tuple(ages)
 
 
-def find_silent_signals(ages: tuple[SignalAge, ...]) -> tuple[str, ...]:
-    """Return the periodic signals whose values are old. Others may stop for a good reason."""
-    return tuple(
-        item.signal for item in ages if item.mark == "old" and _condition_of(item.signal) is None
-    )
+def find_silent_signals(
+    document: Mapping[str, Held], rules: SignalRules, now: datetime
+) -> tuple[str, ...]:
+    """Return the periodic signals whose values are old, in name order.
 
-
-def _condition_of(signal: str) -> str | None:
-    """Return the signal while which this one is sent; None if it is sent periodically."""
-    entry = CATALOGUE.get(signal)
-    return None if entry is None else entry.while_signal
-
-
-def _has_ended(signal: str, held: Held, document: Mapping[str, Held]) -> bool:
-    """Return whether the vehicle has said since that the signal's condition is over."""
-    condition = document.get(_condition_of(signal) or "")
-    return condition is not None and condition.value is False and condition.stated >= held.stated
-
-
-def _old_after(signal: str, scale: float, thresholds: Thresholds) -> float:
-    """Return the age in seconds above which a value is old.
-
-    The catalogue's age is shortened in proportion if the workspace's stale threshold is below the
-    default (so that a demonstration can show it). The result is at least three periods in which
-    news can come, and at least the device's delayed threshold: a value must not be old while the
-    device is on time.
+    Other signals may stop for a good reason.
     """
-    entry = CATALOGUE.get(signal)
-    base = (entry.old_after_seconds if entry else UNCATALOGUED_OLD_AFTER_SECONDS) * scale
-    return max(base, STALE_PERIODS * thresholds.period_seconds, thresholds.delayed_after_seconds)
+    moment = to_micros(now)
+    found = []
+    for signal, held in document.items():
+        old_after, condition = rules[signal]
+        if condition is None and moment - held.observed > old_after:
+            found.append(signal)
+    return tuple(sorted(found))
+
+
+def _has_ended(held: Held, condition: Held | None) -> bool:
+    """Return whether the vehicle has said since that the signal's condition is over."""
+    return condition is not None and condition.value is False and condition.stated >= held.stated

@@ -101,5 +101,5 @@ def name_values(document: Mapping[str, Entry]) -> dict[str, Held]:
     if position is not None:
         pair = cast("tuple[float, float]", position.value)
         for name, half in zip(HALVES, pair, strict=True):
-            values[name] = position._replace(value=half)
+            values[name] = Held(half, *position[1:])
     return values

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,8 @@ from api.bodies import (
     read_query,
 )
 from api.problems import install_problem_handlers
+from api.shapes import AnswerModel
+from runtime.instants import format_instant
 
 
 class Kind(StrEnum):
@@ -45,6 +48,11 @@ class Filter(RequestModel):
     state: tuple[str, ...] = ()
     limit: int = Field(100, ge=1, le=500)
     since: Instant | None = None
+
+
+class Shown(AnswerModel):
+    at: Instant
+    rest: dict[str, Any]
 
 
 def make_app() -> QuartTrio:
@@ -233,6 +241,14 @@ def test_instants_of_any_zone_are_written_in_utc_with_z() -> None:
 def test_an_instant_without_a_zone_is_a_bug() -> None:
     with pytest.raises(TypeError):
         encode_json(datetime(2026, 3, 1))  # noqa: DTZ001 - the bug itself
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_model_writes_its_instants_like_everything_else(instant: datetime) -> None:
+    """Anywhere in it, and one without a zone as UTC: no answer has an instant without a zone."""
+    shown = Shown(at=instant, rest={"at": instant, "naive": instant.replace(tzinfo=None)})
+    text = format_instant(instant)
+    assert orjson.loads(encode_json(shown)) == {"at": text, "rest": {"at": text, "naive": text}}
 
 
 def test_a_value_without_a_form_in_json_is_a_bug() -> None:

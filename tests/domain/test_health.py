@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from domain.health import judge_health
 from domain.health_reason import HealthReason
+from domain.health_signals import SignalRules, age_signals
 from domain.health_state import State, cutoffs, state_of
 from domain.model import Policy, PolicyOverride
 from domain.thresholds import resolve_thresholds
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from domain.health_facts import HealthFacts
+    from domain.health_signals import SignalAge
 
 MICROSECOND = 0.000_001
 
@@ -158,8 +160,19 @@ def test_age_only_grows_until_a_new_update_is_accepted(moments: list[float]) -> 
 # --- signals age too
 
 
+def ages(known: HealthFacts) -> tuple[SignalAge, ...]:
+    """Return the ages of the values, of which the verdict has the old periodic ones."""
+    thresholds = resolve_thresholds(known.workspace, known.connection, known.device)
+    rules = SignalRules(known.workspace, thresholds)
+    found = age_signals(known.document, rules, NOW)
+    old = [item.signal for item in found if item.mark == "old"]
+    periodic = tuple(signal for signal in old if rules[signal].condition is None)
+    assert judge_health(known, NOW).old_signals == periodic
+    return found
+
+
 def marks(known: HealthFacts) -> dict[str, str]:
-    return {item.signal: item.mark for item in judge_health(known, NOW).signals}
+    return {item.signal: item.mark for item in ages(known)}
 
 
 def test_a_device_with_one_old_signal_is_healthy_and_says_so() -> None:
@@ -172,7 +185,7 @@ def test_a_device_with_one_old_signal_is_healthy_and_says_so() -> None:
         HealthReason.SIGNAL_SILENT,
         ("soc_percent",),
     )
-    assert [(item.signal, item.age_seconds, item.mark) for item in verdict.signals] == [
+    assert [(item.signal, item.age_seconds, item.mark) for item in ages(known)] == [
         ("latitude_deg", 5.0, "current"),
         ("soc_percent", 18_000.0, "old"),
     ]
@@ -232,7 +245,7 @@ def test_a_signal_of_a_charge_ends_with_the_charge() -> None:
     over = charge | {"charging": (False, ago(seconds=50)), "soc_percent": (99, ago(seconds=50))}
     verdict = judge_health(facts(document=over), NOW)
     assert (verdict.state, verdict.reason) == (State.HEALTHY, HealthReason.REPORTING)
-    assert {item.signal: item.mark for item in verdict.signals} == {
+    assert marks(facts(document=over)) == {
         "charging": "current",
         "charging_power_kw": "ended",
         "range_km": "current",

@@ -287,7 +287,7 @@ def test_nothing_known_is_a_verdict_too() -> None:
     )
     verdict = judge_health(known, NOW)
     assert (verdict.state, verdict.reason) == (State.CONFIGURED_NO_DATA, R.COLLECTOR_LATE)
-    assert verdict.signals == ()
+    assert verdict.old_signals == ()
     assert (verdict.evidence["last_error"], verdict.evidence["statement"]) == (None, None)
 
 

@@ -1,0 +1,56 @@
+"""Devices judged together: they share what their connection has in common, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from domain.health import Judge, judge_health
+from domain.model import FaultClass, PolicyOverride
+from tests.domain.fixtures import NOW, ago, collector, link, never_heard, polled, silent_for
+
+if TYPE_CHECKING:
+    from domain.health_facts import HealthFacts
+
+
+def page() -> list[HealthFacts]:
+    """Return devices of two workspaces, two connections in each, and three overrides."""
+    kinds = (silent_for(minutes=9), silent_for(minutes=1), never_heard(minutes=65))
+    overrides = (PolicyOverride(), PolicyOverride(30.0, 60.0), PolicyOverride(grace_seconds=7200))
+    places = product(("north", "south"), ("live", "hourly"), overrides, kinds)
+    return [
+        _moved(known, workspace_id, provider_id, override)
+        for workspace_id, provider_id, override, known in places
+    ]
+
+
+def _moved(
+    known: HealthFacts, workspace_id: str, provider_id: str, override: PolicyOverride
+) -> HealthFacts:
+    names: Any = {"workspace_id": workspace_id, "provider_id": provider_id}
+    moved = known._replace(
+        workspace=replace(known.workspace, workspace_id=workspace_id),
+        connection=replace(known.connection, **names),
+        device=replace(known.device, override=override, **names),
+    )
+    if workspace_id == "south":
+        moved = collector(moved, owner="shard-b", unknown_ids=((provider_id, "VID_0007"),))
+    if provider_id == "hourly":
+        moved = link(polled(moved), fault=FaultClass.QUOTA, last_failure_at=ago(minutes=2))
+    return moved
+
+
+def test_devices_judged_together_get_their_own_verdicts() -> None:
+    judge = Judge(NOW).judge
+    together = [judge(known) for known in page()]
+    assert together == [judge_health(known, NOW) for known in page()]
+    assert len({(each.thresholds, each.state) for each in together}) > 9
+
+
+def test_what_a_connection_shares_is_gathered_once() -> None:
+    judge = Judge(NOW).judge
+    failing = link(silent_for(minutes=9), last_failure_at=ago(minutes=2))
+    one, other = judge(failing), judge(failing._replace(device=replace(failing.device)))
+    assert one.evidence["last_error"] is other.evidence["last_error"]
+    assert one.thresholds is other.thresholds
