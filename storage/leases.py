@@ -70,6 +70,8 @@ class PostgresLeaseStore:
                 return []
             rows = await connection.fetch(sql("declare_dead"), expired)
             if rows:
+                dead = [row["shard_id"] for row in rows]
+                await connection.execute(sql("end_backlogs"), dead)
                 await connection.execute(sql("notify_leases"))
             return sorted(SessionRef(row["shard_id"], row["epoch"]) for row in rows)
 

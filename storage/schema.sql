@@ -99,14 +99,22 @@ CREATE TABLE connection_state (
         FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 ) WITH (fillfactor = 70);
 
--- Edges only: the first failure, a recovery, a stream opened or closed, another class of fault.
+-- Edges only, by facts: the first word of a kind names the fact, and an edge holds until the next one
+-- of it. Calls: the first failure, a recovery, another class of fault. The stream: opened, closed,
+-- steady again after a trouble. Cycles: one ended without asking, the next call. Answers: the newest
+-- call gave a complete one, or not. Data: nothing that comes can be read, it can again. Rosters and
+-- senders: the first, and the first after a pause (a day; 15 minutes).
 CREATE TABLE connection_events (
     workspace_id text NOT NULL,
     provider_id  text NOT NULL,
     at           timestamptz NOT NULL,
     kind         text NOT NULL CONSTRAINT connection_events_kind_check
                  CHECK (kind IN ('call_succeeded', 'call_failed',
-                                 'stream_opened', 'stream_closed')),
+                                 'stream_opened', 'stream_closed', 'stream_steady',
+                                 'cycle_asked', 'cycle_not_asked',
+                                 'answer_complete', 'answer_incomplete',
+                                 'data_readable', 'data_unreadable',
+                                 'roster_answered', 'sender_returned')),
     fault        text,
     detail       text,
     event_id     bigint GENERATED ALWAYS AS IDENTITY,
@@ -418,6 +426,21 @@ CREATE TABLE heartbeats (
     statistics jsonb NOT NULL DEFAULT '{}', -- lanes, oldest waiting, parked actors, last commit
     draining   boolean NOT NULL DEFAULT false -- the shard hands over all it owns and takes no more
 ) WITH (fillfactor = 70);
+
+-- Edges only: data of a shard, or of one of its workspaces, began to wait for more than 30 s to be
+-- stored, or waits so no longer. Written with the heartbeat, and for a session that is over.
+CREATE TABLE backlog_events (
+    shard_id        text NOT NULL,
+    event_id        bigint GENERATED ALWAYS AS IDENTITY,
+    epoch           bigint NOT NULL,
+    workspace_id    text, -- null: of the whole shard
+    at              timestamptz NOT NULL,
+    kind            text NOT NULL CONSTRAINT backlog_events_kind_check
+                    CHECK (kind IN ('backlog_begun', 'backlog_ended')),
+    waiting_seconds double precision, -- of the oldest data; null: the session is over
+    PRIMARY KEY (shard_id, event_id)
+);
+CREATE INDEX backlog_events_at_index ON backlog_events (at); -- for retention
 
 -- Which session owns a resource. The resource of a workspace (its cycle and its streams) is
 -- 'workspace:' || workspace_id, as in events. A row is created at the first claim and never

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from domain.health_causes import MAX_WAITING_SECONDS
 from domain.model import SessionRef
 from ports.ownership import Fleet, SessionStart
-from storage.queries import sql
+from storage.queries import bound, sql
 from storage.rows import to_connection, to_device, to_workspace
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class PostgresSessionStore:
             epoch = await connection.fetchval(sql("begin_session"), shard_id, follows, boot_id)
             if epoch is None:
                 return None
+            await connection.execute(sql("end_backlogs"), [shard_id])
             server_time = await connection.fetchval(
                 sql("begin_heartbeat"), shard_id, epoch, ttl_seconds
             )
@@ -64,7 +66,14 @@ class PostgresSessionStore:
 
         async def work(connection: Connection) -> datetime | None:
             beat_at: datetime | None = await connection.fetchval(
-                sql("beat"), *session, ttl_seconds, facts
+                *bound(
+                    "beat",
+                    shard_id=session.shard_id,
+                    epoch=session.epoch,
+                    ttl_seconds=ttl_seconds,
+                    statistics=facts,
+                    max_seconds=MAX_WAITING_SECONDS,
+                )
             )
             return beat_at
 
@@ -77,6 +86,7 @@ class PostgresSessionStore:
             ended = await connection.fetchrow(sql("end_session"), *session)
             await connection.execute(sql("end_heartbeat"), *session)
             if ended:
+                await connection.execute(sql("end_backlogs"), [session.shard_id])
                 await connection.execute(sql("notify_leases"))
 
         await self._database.run(work)

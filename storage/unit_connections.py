@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 from domain.model import ConnectionFact, ConnectionFactKind, CursorAdvance
+from storage.unit_connection_edges import edges_between
 from storage.unit_rows import ConnectionEdgeRow
 
 if TYPE_CHECKING:
@@ -22,10 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ConnectionFold:
-    """One row of connection_state while a unit's facts are folded into it, in mailbox order."""
+    """One row of connection_state while a unit's facts are folded into it, in mailbox order.
+
+    `before` is the row as it was locked.
+    """
 
     row: ConnectionRow
     edges: list[ConnectionFact] = field(default_factory=list)
+    before: ConnectionRow = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before = self.row
 
     def apply(self, fact: ConnectionFact) -> None:
         kinds = ConnectionFactKind
@@ -41,6 +49,8 @@ class ConnectionFold:
             case kinds.STREAM_FAILED:
                 self._fail_stream(fact)
             case kinds.STREAM_STEADY:
+                if self.row.stream_down_since is not None:
+                    self.edges.append(fact)
                 self._set(stream_fault=None, stream_fault_detail=None, stream_down_since=None)
             case kinds.COMPLETE:
                 if _is_newer(fact, self.row.complete_begun_at):
@@ -175,17 +185,22 @@ def _name_of(fact: ConnectionFact) -> str | None:
 def edge_rows(folds: Iterable[ConnectionFold]) -> list[ConnectionEdgeRow]:
     """Return the rows for connection_events.
 
-    Within each connection they are in the order in which they happened.
+    Calls and sockets of each connection are in the order in which they happened; what follows from
+    its row as a whole comes after them.
     """
-    return [
-        ConnectionEdgeRow(
-            workspace_id=fact.workspace_id,
-            provider_id=fact.provider_id,
-            at=fact.at,
-            kind=fact.kind.value,
-            fault=fact.fault and fact.fault.value,
-            detail=fact.detail,
-        )
-        for fold in folds
-        for fact in fold.edges
-    ]
+    rows: list[ConnectionEdgeRow] = []
+    for fold in folds:
+        rows += map(_edge_row, fold.edges)
+        rows += edges_between(fold.before, fold.row)
+    return rows
+
+
+def _edge_row(fact: ConnectionFact) -> ConnectionEdgeRow:
+    return ConnectionEdgeRow(
+        workspace_id=fact.workspace_id,
+        provider_id=fact.provider_id,
+        at=fact.at,
+        kind=fact.kind.value,
+        fault=_name_of(fact),
+        detail=fact.detail,
+    )

@@ -47,18 +47,18 @@ class PostgresUpkeepStore:
 
         At the end, raises the first chore's fault, if any had one.
         """
-        days = {
-            "poll_cycles": kept.cycle_days,
-            "rejections": kept.rejection_days,
-            "cycle_spans": kept.span_days,
-            "rejection_spans": kept.span_days,
-            "connection_events": kept.edge_days,
-            "device_events": kept.edge_days,
-            "quarantine": kept.event_days,
-        }
         chores: dict[str, Callable[[], Awaitable[int]]] = {
             "event_partitions": partial(self._drop_partitions, kept.event_days),
-            **{name: partial(self._delete, f"drop_old_{name}", days[name]) for name in days},
+            "poll_cycles": partial(self._delete, "drop_old_poll_cycles", kept.cycle_days),
+            "rejections": partial(self._delete, "drop_old_rejections", kept.rejection_days),
+            "cycle_spans": partial(self._delete, "drop_old_cycle_spans", kept.span_days),
+            "rejection_spans": partial(self._delete, "drop_old_rejection_spans", kept.span_days),
+            "connection_events": partial(
+                self._delete, "drop_old_connection_events", kept.edge_days
+            ),
+            "device_events": partial(self._delete, "drop_old_device_events", kept.edge_days),
+            "backlog_events": partial(self._delete, "drop_old_backlog_events", kept.edge_days),
+            "quarantine": partial(self._delete, "drop_old_quarantine", kept.event_days),
         }
         dropped: dict[str, int] = {}
         faults: list[EnvironmentFault] = []

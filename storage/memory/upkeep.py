@@ -41,8 +41,8 @@ class MemoryUpkeepStore:
                 "rejections": self._drop_old(
                     tables.rejections, lambda row: row.recorded_at, kept.rejection_days
                 ),
-                "cycle_spans": 0,  # the twin has none, nor checkpoints: no actor reads them
-                "rejection_spans": 0,
+                # The twin has no spans, checkpoints and backlogs: no actor reads them.
+                **dict.fromkeys(("cycle_spans", "rejection_spans", "backlog_events"), 0),
                 "connection_events": self._drop_edges(
                     tables.connection_events, _fact_of_connection, kept.edge_days
                 ),

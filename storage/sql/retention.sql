@@ -154,6 +154,20 @@ WITH dropped AS (
 )
 SELECT count(*) FROM dropped;
 
+-- name: drop_old_backlog_events
+-- As drop_old_connection_events. The fact is that of a shard, or of a workspace in it.
+WITH dropped AS (
+    DELETE FROM backlog_events WHERE (shard_id, event_id) IN (
+        SELECT e.shard_id, e.event_id FROM backlog_events e
+        WHERE e.at < now() - make_interval(days => $1) AND EXISTS (
+            SELECT FROM backlog_events n
+            WHERE n.shard_id = e.shard_id AND n.workspace_id IS NOT DISTINCT FROM e.workspace_id
+              AND n.event_id > e.event_id AND n.at < now() - make_interval(days => $1))
+        LIMIT $2)
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;
+
 -- name: drop_old_quarantine
 -- Kept as long as events.
 WITH dropped AS (

@@ -28,13 +28,51 @@ RETURNING beat_at;
 -- Reads the session without a lock, so a heartbeat never waits for a unit. If declare_dead updates
 -- the same row first, this statement waits for it, then finds expires_at before beat_at and renews
 -- nothing. draining keeps its value.
-UPDATE heartbeats h
-SET beat_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $3),
-    statistics = $4::jsonb
-FROM sessions s
-WHERE h.shard_id = $1 AND h.epoch = $2 AND s.shard_id = $1 AND s.epoch = $2 AND s.state = 'live'
-  AND h.expires_at >= h.beat_at
-RETURNING h.beat_at;
+-- An edge of a backlog is told by the statistics before and after, so a beat that runs twice writes
+-- it once.
+WITH former AS (
+    SELECT statistics FROM heartbeats WHERE shard_id = :shard_id AND epoch = :epoch
+), renewed AS (
+    UPDATE heartbeats h
+    SET beat_at = clock_timestamp(),
+        expires_at = clock_timestamp() + make_interval(secs => :ttl_seconds),
+        statistics = :statistics::jsonb
+    FROM sessions s
+    WHERE h.shard_id = :shard_id AND h.epoch = :epoch
+      AND s.shard_id = :shard_id AND s.epoch = :epoch AND s.state = 'live'
+      AND h.expires_at >= h.beat_at
+    RETURNING h.beat_at
+), waits AS (
+    SELECT NULL AS workspace_id,
+           (former.statistics ->> 'oldest_waiting_seconds')::float8 AS before,
+           (:statistics::jsonb ->> 'oldest_waiting_seconds')::float8 AS seconds
+    FROM former
+    UNION ALL
+    SELECT workspace_id, o.seconds::float8, n.seconds::float8
+    FROM jsonb_each_text((SELECT statistics -> 'deferred_seconds' FROM former))
+        AS o (workspace_id, seconds)
+    FULL JOIN jsonb_each_text(:statistics::jsonb -> 'deferred_seconds')
+        AS n (workspace_id, seconds) USING (workspace_id)
+), edges AS (
+    INSERT INTO backlog_events (shard_id, epoch, workspace_id, at, kind, waiting_seconds)
+    SELECT :shard_id, :epoch, workspace_id, beat_at,
+           CASE WHEN seconds > :max_seconds THEN 'backlog_begun' ELSE 'backlog_ended' END,
+           coalesce(seconds, 0)
+    FROM renewed CROSS JOIN waits
+    WHERE (coalesce(seconds, 0) > :max_seconds) <> (coalesce(before, 0) > :max_seconds)
+)
+SELECT beat_at FROM renewed;
+
+-- name: end_backlogs
+-- Of sessions that are over: what waited there is stored elsewhere, or lost.
+INSERT INTO backlog_events (shard_id, epoch, workspace_id, at, kind)
+SELECT shard_id, epoch, workspace_id, clock_timestamp(), 'backlog_ended'
+FROM (
+    SELECT DISTINCT ON (shard_id, workspace_id) shard_id, epoch, workspace_id, kind
+    FROM backlog_events WHERE shard_id = ANY ($1::text[])
+    ORDER BY shard_id, workspace_id, event_id DESC
+) AS newest
+WHERE kind = 'backlog_begun';
 
 -- name: start_draining
 -- The session stays live, because it still has to commit what it holds.

@@ -215,6 +215,12 @@ async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float
         soc_percent,
     )
     await harness.execute(
+        "INSERT INTO backlog_events (shard_id, epoch, workspace_id, at, kind)"
+        " VALUES ('shard-1', 1, $1, $2, 'backlog_ended')",
+        workspace_id,
+        ago(6),
+    )
+    await harness.execute(
         "INSERT INTO cycle_spans (workspace_id, outcome, cycles, first_slot_at, last_slot_at)"
         " VALUES ($1, 'completed', $3, $2, $2)",
         workspace_id,

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.changes import ChangeKind
+from ports.ownership import VitalSigns
 from ports.upkeep import Retention
-from tests.isolation.fleets import A_MONTH_AGO, OURS, Harness, ago, provider
+from tests.isolation.fleets import A_MONTH_AGO, DAY_SECONDS, OURS, SESSION, Harness, ago, provider
 from tests.isolation.scenario import drives
 
 
@@ -60,9 +61,27 @@ async def turn_what_is_old_into_spans(harness: Harness) -> Any:
 OLD_EDGES = (
     "UPDATE device_events SET at = '2020-01-01T00:00Z'",
     "UPDATE connection_events SET at = '2020-01-01T00:00Z'",
+    "UPDATE backlog_events SET at = '2020-01-01T00:00Z'",
 )
 
 
-@drives("drop_old_device_events", "drop_old_connection_events", prepared=OLD_EDGES)
+@drives(
+    *("drop_old_device_events", "drop_old_connection_events", "drop_old_backlog_events"),
+    prepared=OLD_EDGES,
+)
 async def keep_the_newest_edge_of_each_fact(harness: Harness) -> Any:
     return await harness.stores.upkeep.drop_expired(Retention())
+
+
+@drives("beat")
+async def beat_with_a_backlog_of_our_own(harness: Harness) -> Any:
+    waiting = VitalSigns(deferred_seconds={OURS: 40.0})
+    return await harness.stores.sessions.beat(SESSION, ttl_seconds=DAY_SECONDS, statistics=waiting)
+
+
+BEGUN = "UPDATE backlog_events SET kind = 'backlog_begun' WHERE workspace_id = 'ours'"
+
+
+@drives("end_backlogs", prepared=(BEGUN,))
+async def end_a_session_with_a_backlog_of_our_own(harness: Harness) -> Any:
+    return await harness.stores.sessions.end_session(SESSION)

@@ -209,3 +209,88 @@ def test_what_a_client_sent_is_data_of_its_devices() -> None:
     found = list(facts_of(submission, [*results, results[0]]))
     # The data has its own time of arrival: a later one would make it an answer about the others.
     assert found == [sent, sent._replace(kind=DATA, device_id="bus-1", at=NOON)]
+
+
+SECOND = timedelta(seconds=1)
+COMPLETE, ROSTER = ConnectionFactKind.COMPLETE, ConnectionFactKind.ROSTER
+READABLE, UNREADABLE = ConnectionFactKind.READABLE, ConnectionFactKind.UNREADABLE
+GOOD = (OK, READABLE, COMPLETE)
+HOUR = 3600
+
+
+def edges_of(*units: tuple[int, tuple[ConnectionFactKind, ...]]) -> list[tuple[int, str]]:
+    """Return instant and kind of each edge, of units at these seconds after noon."""
+    row, found = ConnectionRow("harbour", "live"), []
+    for second, kinds in units:
+        folded = ConnectionFold(row)
+        for kind in kinds:
+            folded.apply(ConnectionFact("harbour", "live", kind, after(second), device_id="bus-1"))
+        row = folded.row
+        found += [((at - NOON) // SECOND, kind) for _, _, at, kind, *_ in edge_rows([folded])]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("units", "edges"),
+    [
+        (
+            [(0, GOOD), (300, (NOT_ASKED,)), (600, (NOT_ASKED,)), (900, GOOD)],
+            [(300, "cycle_not_asked"), (900, "cycle_asked")],
+        ),
+        (
+            [(0, GOOD), (300, (OK, READABLE)), (600, (OK, READABLE)), (900, GOOD)],
+            [(300, "answer_incomplete"), (900, "answer_complete")],
+        ),
+        (
+            [(0, GOOD), (300, (FAILED,)), (600, (FAILED,)), (900, GOOD)],
+            [
+                (300, "call_failed"),
+                (300, "answer_incomplete"),
+                (900, "call_succeeded"),
+                (900, "answer_complete"),
+            ],
+        ),
+        (
+            [(0, GOOD), (300, (OK, UNREADABLE)), (600, (OK, UNREADABLE)), (900, GOOD)],
+            [
+                (300, "answer_incomplete"),
+                (300, "data_unreadable"),
+                (900, "answer_complete"),
+                (900, "data_readable"),
+            ],
+        ),
+        (
+            [(0, GOOD), (1, (LOST,)), (2, (LOST,)), (3, (OPENED,)), (63, (STEADY,))],
+            [(1, "stream_closed"), (3, "stream_opened"), (63, "stream_steady")],
+        ),
+        ([(0, GOOD), (1, (STEADY,))], []),
+        (
+            [(0, (*GOOD, ROSTER)), (24 * HOUR, (ROSTER,)), (48 * HOUR + 1, (ROSTER,))],
+            [(0, "roster_answered"), (48 * HOUR + 1, "roster_answered")],
+        ),
+        (
+            [(0, (*GOOD, SENT)), (900, (SENT,)), (1801, (SENT,)), (1811, (SENT,))],
+            [(0, "sender_returned"), (1801, "sender_returned")],
+        ),
+    ],
+    ids=["asked", "complete", "failed", "readable", "steady", "no trouble", "roster", "sender"],
+)
+def test_a_fact_of_the_row_has_an_edge_when_it_changes(
+    units: list[tuple[int, tuple[ConnectionFactKind, ...]]], edges: list[tuple[int, str]]
+) -> None:
+    begun = [(0, "call_succeeded"), (0, "answer_complete")]
+    assert [edge for edge in edges_of(*units) if edge not in begun] == edges
+
+
+def test_a_connection_that_works_has_edges_at_its_begin_only() -> None:
+    """Polls every five minutes for two days, with a roster every 12 h; and clients that send."""
+    cycles = [
+        (300 * number, (*GOOD, ROSTER, SENT, DATA) if number % 144 == 0 else (*GOOD, SENT, DATA))
+        for number in range(576)
+    ]
+    assert edges_of(*cycles) == [
+        (0, "call_succeeded"),
+        (0, "answer_complete"),
+        (0, "roster_answered"),
+        (0, "sender_returned"),
+    ]

@@ -124,6 +124,7 @@ RETENTION = {
     "drop_old_rejection_spans": "rejection_spans_last_index",
     "drop_old_connection_events": "connection_events_at_index",
     "drop_old_device_events": "device_events_at_index",
+    "drop_old_backlog_events": "backlog_events_at_index",
     "drop_old_quarantine": "quarantine_recorded_index",
 }
 
