@@ -5,7 +5,7 @@ The import of many devices is in `device_import`.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 from quart import Response, request
@@ -30,6 +30,8 @@ TAG = "devices"
 # As far as two clocks may differ. A device activated a year ahead by mistake would be within its
 # grace until then, and nobody would be called.
 _MAX_AHEAD = timedelta(minutes=5)
+# The year 1 stands for "unknown" in some systems, and the database's driver loses its zone.
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DeviceBody(RequestModel):
@@ -41,7 +43,9 @@ class DeviceBody(RequestModel):
     vehicle_name: Name
     overrides: Overrides = NO_OVERRIDES
     activated_at: Instant | None = Field(
-        None, description="when it counts as configured: now by default, at most 5 minutes ahead"
+        None,
+        description="when it counts as configured: now by default, at most 5 minutes ahead and "
+        "not before 1970",
     )
 
     def to_draft(self, device_id: str) -> DeviceDraft:
@@ -184,7 +188,7 @@ async def store_drafts(
     Raises Problem: 422 when a draft begins in the future or names a connection that does not exist;
     otherwise 409 when a draft contradicts what is stored.
     """
-    _refuse_future(services, drafts, pointers)
+    _refuse_odd_starts(services, drafts, pointers)
     answers = await services.registry.put_devices(
         workspace_id, drafts, may_swap=may_swap, by=current_author()
     )
@@ -202,18 +206,17 @@ async def store_drafts(
     return [answer for answer in answers if isinstance(answer, Stored)]
 
 
-def _refuse_future(
+def _refuse_odd_starts(
     services: ApiServices, drafts: Sequence[DeviceDraft], pointers: Sequence[str]
 ) -> None:
-    given = [(draft.activated_at, pointer) for draft, pointer in zip(drafts, pointers, strict=True)]
+    """Refuse an activation that lies ahead, or before 1970."""
     latest = services.clock.now() + _MAX_AHEAD
-    faults = [
-        FaultyPart(
-            pointer=f"{pointer}/activated_at", detail="It is more than 5 minutes in the future."
-        )
-        for activated_at, pointer in given
-        if activated_at is not None and activated_at > latest
-    ]
+    faults = []
+    for draft, pointer in zip(drafts, pointers, strict=True):
+        starts = draft.activated_at
+        if starts is not None and not _EARLIEST <= starts <= latest:
+            odd = "before 1970" if starts < _EARLIEST else "more than 5 minutes in the future"
+            faults.append(FaultyPart(pointer=f"{pointer}/activated_at", detail=f"It is {odd}."))
     if faults:
         raise Problem(INVALID_BODY, "Nothing was stored.", errors=faults[:MAX_FAULTY_PARTS])
 

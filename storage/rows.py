@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -40,6 +40,15 @@ class Prefixed:
 
     def __getitem__(self, name: str, /) -> Any:
         return self._row[self._prefix + name]
+
+
+def to_aware(instant: datetime) -> datetime:
+    """Return a stored instant that a client stated, with its zone.
+
+    The driver stores 0001-01-01T00:00:00Z as -infinity, and reads that without a zone. Releases of
+    before took such instants.
+    """
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 def to_workspace(row: Row) -> Workspace:
@@ -91,7 +100,7 @@ def to_device(row: Row) -> Device:
         external_id=row["external_id"],
         vehicle_id=row["vehicle_id"],
         vehicle_name=row["vehicle_name"],
-        activated_at=row["activated_at"],
+        activated_at=to_aware(row["activated_at"]),
         retired_at=row["retired_at"],
         override=to_override(row),
         ids_are_vins=row["ids_are_vins"],
@@ -101,7 +110,8 @@ def to_device(row: Row) -> Device:
 
 
 def to_assignment(row: Row) -> DeviceAssignment:
-    return DeviceAssignment(**{field.name: row[field.name] for field in fields(DeviceAssignment)})
+    stored = {field.name: row[field.name] for field in fields(DeviceAssignment)}
+    return DeviceAssignment(**stored | {"effective_at": to_aware(row["effective_at"])})
 
 
 def to_spans(text: str | None) -> tuple[VehicleSpan, ...]:

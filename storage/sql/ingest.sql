@@ -25,13 +25,15 @@ WHERE d.retired_at IS NULL AND (d.ids_are_vins OR d.external_key = k.external_id
 -- Lock every row of device_state that this unit may write, in one sweep in key order. After a wait
 -- for a lock, PostgreSQL returns the newest device_state row beside the snapshots row that it saw
 -- at the start, and the devices row of then. The versions or the assignments then differ, and
--- storage/unit_devices.py reads those rows again.
+-- storage/unit_devices.py reads those rows again. -infinity is the year 1 as stated by a client or a
+-- clock that was never set, from before such instants were refused.
 SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.ids_are_vins, d.vehicle_id,
-       d.retired_at IS NULL AS active, d.activated_at, d.assignment AS registered_assignment,
+       d.retired_at IS NULL AS active, greatest(d.activated_at, 'epoch') AS activated_at,
+       d.assignment AS registered_assignment,
        d.other_spans, s.assignment, s.entered_at, s.version, n.version AS snapshot_version,
        CASE WHEN k.wanted THEN n.document END AS document,
-       s.last_update_received_at, s.last_observed_at, s.last_changed_at, s.last_rejected_at,
-       s.last_rejection_reason, s.last_outdated_at, s.held_back_seconds, s.statement,
+       s.last_update_received_at, nullif(s.last_observed_at, '-infinity') AS last_observed_at,
+       s.last_changed_at, s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at, s.held_back_seconds, s.statement,
        s.statement_begun_at, s.statement_at, s.statement_detail
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, wanted)
 JOIN device_state s USING (workspace_id, device_id)

@@ -42,7 +42,8 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- documents only for the page. Strictly before a cutoff is over the limit. The instant is given
 -- (now), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
 -- since the counts stand beside an empty page too.
--- The worklist's order is HealthFacts.away_since; least() ignores nulls.
+-- The worklist's order is HealthFacts.away_since; least() ignores nulls. Observed at -infinity is a
+-- clock that was never set (0001-01-01), from before such times were refused: it is not known.
 -- What is known of a connection stands in one of its rows only (is_first_of_connection), and what is
 -- known of a workspace's collector in one of the workspace's rows (is_first): four index look-ups,
 -- its newest good cycle, its newest started one, the start before that slot and the newest unknown
@@ -69,7 +70,8 @@ WITH moment AS MATERIALIZED (
 ), judged AS MATERIALIZED (
     SELECT d.workspace_id, d.device_id, d.provider_id,
            CASE WHEN :by_silence::boolean
-                THEN least(coalesce(s.last_update_received_at, d.activated_at), s.last_observed_at)
+                THEN least(coalesce(s.last_update_received_at, d.activated_at),
+                           nullif(s.last_observed_at, '-infinity'))
                 ELSE 'epoch' END AS rank,
            CASE WHEN s.last_update_received_at IS NULL THEN
                     CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data'
@@ -103,7 +105,8 @@ WITH moment AS MATERIALIZED (
 )
 SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
 FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
-    SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at, s.last_observed_at,
+    SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at,
+           nullif(s.last_observed_at, '-infinity') AS last_observed_at,
            s.last_changed_at, s.statement, s.statement_begun_at, s.statement_at,
            s.statement_detail, s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at,
            s.held_back_seconds,
