@@ -6,7 +6,7 @@ and which do not. Comparing changes nothing.
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.held import AHEAD_MICROS, Held, to_micros
@@ -16,12 +16,11 @@ from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION, wire_names
 from domain.signals import CATALOGUE, PLAIN_VALUES, InvalidValue, check_value, is_plain_position
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from domain.held import Document, Entry
     from domain.model import CanonicalUpdate, Value
 
 MAX_NAME = 40
+EARLIEST_MICROS = to_micros(datetime(2000, 1, 1, tzinfo=UTC))  # no telematics unit is older
 
 
 class Comparison(NamedTuple):
@@ -83,8 +82,8 @@ def compare_readings(
             observed = stated + moved_now
             received = None if reception is None else reception - stated
             is_plain = reception is None and delay >= 0
-        if stated < 0:  # "0001-01-01" of a clock never set, which the database takes for -infinity
-            why = "observed before 1970"
+        if stated < EARLIEST_MICROS:  # a clock that was never set: 0001-01-01, 1970 or 1980
+            why = "observed before 2000"
             dropped += [Dropped(name, Reason.INVALID, why) for name in wire_names(signal)]
             continue
         held = newer.get(signal) or document.get(signal)

@@ -1,8 +1,9 @@
 """The codes by which vehicles and vendors say "not available" in place of a value.
 
-Owns the table of codes, per signal, in the catalogue's units, and where needed per provider type.
-A reading with such a code is no news: it is counted, the last good value stays, and it is never
-held against the device. A code is listed only if no vehicle can mean it as a value.
+Owns the table of codes, per signal, in the catalogue's units, and where needed per provider type;
+and the words for it, in place of any value. A reading with such a code or word is no news: it is
+counted, the last good value stays, and it is never held against the device. A code is listed only
+if no vehicle can mean it as a value.
 
 Sources: SAE J1939-71 (the number of each SPN is beside its signal; FMS and rFMS take their values
 from there). Of each J1939 number the raw values from 0xFB.. on are no values: parameter-specific,
@@ -12,6 +13,7 @@ unsigned and signed.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,9 +64,14 @@ PROVIDER_CODES: Mapping[tuple[str, str], tuple[Codes, ...]] = MappingProxyType(
     {("rfms", "altitude_m"): (_j1939(16, 0.125, -2500.0),)}
 )
 
-WORDS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {"charging_status": frozenset({"NOT_AVAILABLE"})}
-)
+NOT_AVAILABLE = "NOT_AVAILABLE"  # as the rFMS standard writes it
+_WORDS = frozenset({"NOTAVAILABLE", "NA", "NULL", "NONE"})  # letters only, in capitals
+_MAX_WORD_LENGTH = 20
+
+# Programs write the first or the last day of their calendar, or an epoch, for "no time". None of
+# them lies in this century.
+_TIME_SIGNALS = frozenset({"charging_complete_at"})
+_OTHER_CENTURY = re.compile(r"(?!20)[0-9]{4}-")
 
 _ROUNDING = 1e-6  # a code that went through a float of another unit
 
@@ -72,6 +79,18 @@ _ROUNDING = 1e-6  # a code that went through a float of another unit
 def is_code(signal: str, value: float) -> bool:
     """Return whether the number is a "not available" code of the signal, for every provider."""
     return _is_among(CODES.get(signal, ()), value)
+
+
+def is_word(text: str) -> bool:
+    """Return whether the text says "not available": `N/A`, `Not available`, `null`, …"""
+    if len(text) > _MAX_WORD_LENGTH:
+        return False
+    return "".join(filter(str.isalpha, text)).upper() in _WORDS
+
+
+def is_no_instant(signal: str, text: str) -> bool:
+    """Return whether the text is an instant that stands for "no time" in a signal of times."""
+    return signal in _TIME_SIGNALS and _OTHER_CENTURY.match(text) is not None
 
 
 def with_common_code(provider_type: str, signal: str, value: float) -> float:

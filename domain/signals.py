@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from domain.model import Reason
-from domain.not_available import CODES, WORDS, is_code, is_no_position
+from domain.not_available import CODES, is_code, is_no_instant, is_no_position, is_word
 from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION
 
 if TYPE_CHECKING:
@@ -279,15 +279,17 @@ def check_value(signal: str, value: Any) -> Value | InvalidValue:
 
     The value of `position` is a pair; the halves of a position are checked as numbers of their own.
     """
-    if signal == POSITION:
-        return _check_position(value)
     entry = CATALOGUE.get(signal)
-    if entry is None:
+    if entry is None and signal != POSITION:
         return InvalidValue("unknown signal")
+    if isinstance(value, str) and (is_word(value) or is_no_instant(signal, value)):
+        return NOT_AVAILABLE
+    if entry is None:
+        return _check_position(value)
     if entry.kind == "boolean":
         return value if isinstance(value, bool) else InvalidValue("not a boolean")
     if entry.kind == "text":
-        return NOT_AVAILABLE if _is_word(signal, value) else _check_text(value)
+        return _check_text(value)
     return _check_number(entry, value)
 
 
@@ -319,10 +321,6 @@ def _check_position(value: Any) -> Value | InvalidValue:
     if is_no_position(latitude, longitude):  # type: ignore[arg-type]  # both are numbers
         return NOT_AVAILABLE
     return (latitude, longitude)  # type: ignore[return-value]
-
-
-def _is_word(signal: str, value: Any) -> bool:
-    return isinstance(value, str) and value in WORDS.get(signal, ())
 
 
 def _check_number(entry: Signal, value: Any) -> Value | InvalidValue:

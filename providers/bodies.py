@@ -8,6 +8,7 @@ is. A body that is damaged or too large is refused.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import zlib
 from typing import Final
@@ -19,16 +20,8 @@ _GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 _JSON_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[{\[]")
 _CODING: Final = re.compile(r"[a-z0-9._-]{1,20}")
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
-# The longer mark comes first: the mark of UTF-16 is the beginning of that of UTF-32.
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 # Character sets that are undone where the answer declares one. Any other is ignored.
-_CHARSETS: Final = frozenset({"iso8859-1", "iso8859-15", "cp1252", "utf-16-le", "utf-16-be"})
+_CHARSETS: Final = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
 
 
 class DamagedBodyError(ValueError):
@@ -74,13 +67,15 @@ def unpack_what_can_be(body: bytes, content_encoding: str, limit: int) -> bytes:
 def to_utf8(body: bytes, content_type: str) -> bytes:
     """Return the text in UTF-8 without a byte order mark.
 
-    A byte order mark says the character set, else the content type does, but only if the body is
-    not valid UTF-8. A body that does not fit its character set is returned as it is.
+    JSON's first bytes show UTF-16 and UTF-32, with a mark or without. Any other character set is
+    that of the content type, but only if the body is not valid UTF-8. A body that does not fit its
+    character set is returned as it is.
     """
-    for mark, charset in _MARKS:
-        if body.startswith(mark):
-            rest = body[len(mark) :]
-            return rest if charset == "utf-8" else _transcoded(rest, charset)
+    shown = json.detect_encoding(body)
+    if shown == "utf-8-sig":
+        return body[len(codecs.BOM_UTF8) :]
+    if shown != "utf-8":
+        return _transcoded(body, shown)
     declared = _CHARSET.search(content_type)
     if declared is None or _is_utf8(body):
         return body
@@ -139,7 +134,8 @@ def _is_utf8(body: bytes) -> bool:
 
 
 def _transcoded(body: bytes, charset: str) -> bytes:
+    # Half a surrogate pair costs its record later, and must not cost the whole answer here.
     try:
-        return body.decode(charset).encode()
+        return body.decode(charset, "surrogatepass").encode(errors="surrogatepass")
     except UnicodeError:
         return body

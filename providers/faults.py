@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 MAX_REASON: Final = 200
 
+_NOT_MODIFIED: Final = 304
 _TOO_MANY_REQUESTS: Final = 429
 _PASSING: Final = frozenset({408, 425})  # request timeout, too early: the standard says to retry
 _CUT_SHORT: Final = ("Server disconnected", "peer closed connection without")
@@ -52,15 +53,15 @@ def fault_for_status(
         return ProviderFault(
             FaultClass.OUTAGE, answered, retry_after=retry_after_seconds(headers, fallback_now)
         )
-    if 300 <= status < 400:
+    if status < 300 or status == _NOT_MODIFIED:  # nothing was asked on a condition
+        return ProviderFault(FaultClass.PROTOCOL, answered)
+    if status < 400:
         return ProviderFault(
             FaultClass.CONFIGURATION,
             f"{place} answered {status}, a redirect, which is never followed: "
             "set base_url to the final address",
             permanent=True,
         )
-    if status < 300:
-        return ProviderFault(FaultClass.PROTOCOL, answered)
     return ProviderFault(FaultClass.CONFIGURATION, answered, permanent=True)
 
 

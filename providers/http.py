@@ -35,6 +35,7 @@ from providers.bodies import (
     unpack_what_can_be,
 )
 from providers.faults import describe_target, fault_for_error, fault_for_refusal, fault_for_status
+from providers.samples import malformed_answer
 from providers.transport import DialledTransport
 from runtime.clock import Clock, SystemClock
 from runtime.outbound import OutboundRefused
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from runtime.dialling import Dialler
 
+NO_CONTENT: Final = frozenset({204, 205})  # by RFC 9110, an answer without a body
 MIB: Final = 1024 * 1024
 CONNECT_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 30.0
@@ -296,7 +298,7 @@ class HttpPool:
         except BodyTooLargeError:
             raise self._too_long(place) from None
         except DamagedBodyError as error:
-            raise ProviderFault(FaultClass.PROTOCOL, f"{place} answered with {error}") from error
+            raise malformed_answer(f"{place} answered with {error}") from error
         return to_utf8(plain, response.headers.get("content-type", ""))
 
     def _too_long(self, place: str) -> ProviderFault:

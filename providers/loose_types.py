@@ -1,4 +1,4 @@
-"""Values that vendors write in several forms: numbers, truth values and instants. Pure.
+"""Values that vendors write in several forms: numbers, truth values, instants and names. Pure.
 
 Owns what counts as unambiguous. Each function returns None for a value that can be read in no way,
 or in two ways. The caller counts that as malformed: it is never taken as absent.
@@ -27,6 +27,8 @@ _ZONE_WORD: Final = re.compile(r"[ ]*(?:z|utc|gmt)", re.IGNORECASE)
 _SPACE_BEFORE_OFFSET: Final = re.compile(r"(?<=[0-9])[ ]+(?=[+-][0-9:]+$)")
 _TRAILING_WORD: Final = re.compile(r"[ ]*[a-z]+$", re.IGNORECASE)
 _OFFSET: Final = re.compile(r"([+-])([01][0-9]):?([0-5][0-9])")
+# Blanks, and marks that nobody sees. Fields of a fixed length are filled up with NUL.
+_EDGES: Final = " \t\r\n\v\f\0\u00a0\u200b\u2060\ufeff"
 # Seconds and milliseconds since the epoch cannot be mistaken for each other between these.
 EPOCH_2000: Final = 946_684_800
 EPOCH_2100: Final = 4_102_444_800
@@ -59,6 +61,17 @@ def read_flag(value: object) -> bool | None:
     if isinstance(value, int | float):
         return None if value not in (0, 1) else value == 1
     return _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def read_name(value: object, max_length: int) -> str | None:
+    """Return the name: text without blanks at its ends, or a whole number as text.
+
+    None for anything else, and for a name with a character that cannot be shown.
+    """
+    if type(value) is int:
+        return str(value) if 0 <= value < _TWO_TO_63 else None
+    name = value.strip(_EDGES) if isinstance(value, str) else ""
+    return name if 0 < len(name) <= max_length and name.isprintable() else None
 
 
 def read_instant(value: object, zone: tzinfo | None = None) -> datetime | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.configuration import header_secret
-from providers.http import Call
+from providers.http import NO_CONTENT, Call
 from providers.rfms.paging import RunPlanner, Step
 from providers.rfms.wire import NOTHING_NEW, read_error_code, read_page, to_page
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from providers.http import HttpPool
     from providers.rfms.settings import RfmsSettings
     from providers.rfms.wire import StatusPage
-
-NO_CONTENT: Final = 204
 
 
 class RfmsPoller:
@@ -72,6 +70,7 @@ class RfmsPoller:
         )
         step.check(self._settings.max_pages)
         step, answer = await self._ask(step)
+        answer = self._paging.without_self_link(step, answer)
         following = self._paging.next_step(step, answer)
         return to_page(answer)._replace(
             is_complete=self._paging.is_complete(step, answer),
@@ -90,7 +89,7 @@ class RfmsPoller:
                 raise
             step = open_ended
             fetched = await self._http.fetch(self._call(step))
-        if fetched.status == NO_CONTENT:
+        if fetched.status in NO_CONTENT:
             return step, NOTHING_NEW
         return step, fetched.read(self._read, read_error_code)
 

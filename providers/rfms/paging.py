@@ -117,6 +117,16 @@ class RunPlanner:
         # The target without stoptime was asked for before, so it is not compared with the others.
         return replace(step, span=span, target=self._since(span), seen=())
 
+    def without_self_link(self, step: Step, page: StatusPage) -> StatusPage:
+        """Return the page without a link to itself, unless it says that there is more.
+
+        Some servers have such a link on every page, also on the last one.
+        """
+        link = page.link
+        if page.is_flagged or link is None or self._follow(link) != (step.target, None):
+            return page
+        return page._replace(link=None)
+
     def next_step(self, step: Step, page: StatusPage) -> Step | None:
         """Return the request after this page; None when the run ends with it."""
         span = self._span_after(step, page)

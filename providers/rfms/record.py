@@ -1,8 +1,9 @@
 """rFMS 4 on the wire: one vehicle status to readings. Pure.
 
 Owns the mapping and its units (metres, watts and watt-hours become kilometres, kilowatts and
-kilowatt-hours). It must never guess: a field that is omitted or NOT_AVAILABLE is no news, and a
-field that cannot be read is a flaw of its record. Source: the rFMS 4.0.0 OpenAPI document.
+kilowatt-hours). It must never guess: a field that is omitted is no news, and a field that cannot
+be read is a flaw of its record. A word for "not available" in place of a number is handed on, so
+that acceptance counts it. Source: the rFMS 4.0.0 OpenAPI document.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from domain.model import Reading
-from domain.not_available import with_common_code
+from domain.not_available import NOT_AVAILABLE, is_word, with_common_code
 from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION
 from providers.loose_types import read_instant, read_number
 from runtime.instants import format_instant
@@ -36,7 +37,6 @@ _SNAPSHOT_NUMBERS: Final = {
 _RANGE_NUMBERS: Final = {"batteryPack": ("range_km", 1000)}
 _POSITION_NUMBERS: Final = {"heading": ("heading_deg", 1), "altitude": ("altitude_m", 1)}
 _SPEED_OF_POSITION: Final = {"speed": ("speed_kmh", 1)}
-_NOT_AVAILABLE: Final = "NOT_AVAILABLE"
 _CHARGING: Final = {
     "NOT_CHARGING": False,
     "CHARGING": True,
@@ -77,15 +77,18 @@ class RecordReader:
         self._flaws[detail] = signals
 
     def read(self, status: Mapping[str, Any]) -> None:
-        self._numbers(status, _STATUS_NUMBERS, self._created_at)
-        snapshot = self._object(status, "snapshotData", ())
+        """Read a record. Makers move fields between the record and its snapshotData."""
+        inner = self._object(status, "snapshotData", ())
+        snapshot = {**status, **inner}
+        self._numbers({**inner, **status}, _STATUS_NUMBERS, self._created_at)
         self._numbers(snapshot, _SNAPSHOT_NUMBERS, self._created_at)
         ranges = self._object(snapshot, "estimatedDistanceToEmpty", ("range_km",))
         self._numbers(ranges, _RANGE_NUMBERS, self._created_at)
         self._charging(snapshot)
         position = self._object(snapshot, "gnssPosition", HALVES)
         if position:
-            self._position(position, needs_speed=snapshot.get("wheelBasedSpeed") is None)
+            wheels = snapshot.get("wheelBasedSpeed")
+            self._position(position, needs_speed=wheels is None or _says_nothing(wheels))
 
     def _charging(self, snapshot: Mapping[str, Any]) -> None:
         signals = ("charging_status", "charging")
@@ -106,6 +109,8 @@ class RecordReader:
         if expected_end is not None:
             text = format_instant(expected_end, "seconds")
             self._add("charging_complete_at", text, self._created_at)
+        elif _says_nothing(snapshot.get(field)):
+            self._add("charging_complete_at", NOT_AVAILABLE, self._created_at)
 
     def _position(self, position: Mapping[str, Any], *, needs_speed: bool) -> None:
         """Read a position at its own time, which may be before its record's.
@@ -114,7 +119,8 @@ class RecordReader:
         placed in time and gives nothing.
         """
         field, at = "positionDateTime", self._created_at
-        if position.get(field) is not None:
+        own_time = position.get(field)
+        if own_time is not None and not _says_nothing(own_time):
             own = self.instant(position, field, HALVES)
             if own is None:
                 return
@@ -128,7 +134,9 @@ class RecordReader:
         """Read latitude and longitude. Acceptance refuses half a position visibly."""
         latitude = self._number(position, "latitude", HALVES)
         longitude = self._number(position, "longitude", HALVES)
-        if latitude is not None and longitude is not None:
+        if isinstance(latitude, str) or isinstance(longitude, str):
+            self._add(POSITION, NOT_AVAILABLE, at)
+        elif latitude is not None and longitude is not None:
             self._add(POSITION, (latitude, longitude), at)
         elif longitude is None and position.get("longitude") is None and latitude is not None:
             self._add(LATITUDE, latitude, at)
@@ -140,8 +148,9 @@ class RecordReader:
     def instant(
         self, fields: Mapping[str, Any], field: str, signals: tuple[str, ...] = ()
     ) -> datetime | None:
+        """Return the instant; None if there is none, or if the field says "not available"."""
         value = fields.get(field)
-        if value is None or value == _NOT_AVAILABLE:
+        if value is None or _says_nothing(value):
             return None
         instant = read_instant(value, self._zone)
         if instant is None:
@@ -156,31 +165,39 @@ class RecordReader:
     ) -> None:
         for field, (signal, divisor) in table.items():
             number = self._number(fields, field, (signal,))
-            if number is not None:
+            if isinstance(number, str):
+                self._add(signal, number, at)
+            elif number is not None:
                 value = number if divisor == 1 else number / divisor
                 self._add(signal, with_common_code("rfms", signal, value), at)
 
     def _number(
         self, fields: Mapping[str, Any], field: str, signals: tuple[str, ...]
-    ) -> float | None:
+    ) -> float | str | None:
+        """Return the number, or NOT_AVAILABLE for a word that says so; None if there is none."""
         value = fields.get(field)
-        if value is None or value == _NOT_AVAILABLE:
+        if value is None:
             return None
+        if _says_nothing(value):
+            return NOT_AVAILABLE
         number = read_number(value)
         if number is None:
             self.add_flaw(f"{field} is not a number", signals)
         return number
 
     def _word(self, fields: Mapping[str, Any], field: str, signals: tuple[str, ...]) -> str | None:
-        """Return the word in capitals, as the standard writes it; None if it says nothing."""
+        """Return the word as the standard writes it: `CHARGING_AC`. None if it says nothing.
+
+        NOT_AVAILABLE is one of the standard's words here, and is not counted.
+        """
         value = fields.get(field)
         if value is None:
             return None
         if not isinstance(value, str) or not value.isprintable():
             self.add_flaw(f"{field} is not a word", signals)
             return None
-        word = value.strip().upper()
-        return word if word and word != _NOT_AVAILABLE else None
+        word = "_".join(value.replace("-", " ").split()).upper()
+        return word if word and not is_word(word) else None
 
     def _object(
         self, fields: Mapping[str, Any], field: str, signals: tuple[str, ...]
@@ -191,3 +208,7 @@ class RecordReader:
         if value is not None:
             self.add_flaw(f"{field} is not an object", signals)
         return {}
+
+
+def _says_nothing(value: object) -> bool:
+    return isinstance(value, str) and is_word(value)

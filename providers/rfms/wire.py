@@ -1,13 +1,13 @@
 """rFMS 4 on the wire: a page of vehicle statuses. Pure.
 
-Owns the shape of an answer and of its paging, and what is counted. record.py reads each status. It
-must never take a field for "no more pages" that it cannot read. Source: the rFMS 4.0.0 OpenAPI
-document.
+Owns what a page says about each vehicle, and what is counted. answer.py finds the list of statuses,
+and record.py reads each of them.
 """
 
 from __future__ import annotations
 
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -15,32 +15,28 @@ import orjson
 from ports.providers import BadRecord, Page, Sample
 from providers.answers import error_code_in
 from providers.damaged_json import Damaged, read_damaged
-from providers.loose_types import read_flag, read_instant
+from providers.error_reports import VEHICLE_ERROR
+from providers.loose_types import read_instant, read_name
+from providers.rfms.answer import LIST, WRAPPER, open_answer
+from providers.rfms.errors import MAX_VIN_LENGTH, error_of_record
 from providers.rfms.record import RecordReader
 from providers.rfms.record_order import OrderWatch, RecordOrder
 from providers.rfms.superseding import DatedSample, leave_out_superseded
 from providers.samples import BadRecords, malformed_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime, tzinfo
-
-MAX_VIN_LENGTH: Final = 64
-_WRAPPER: Final = "vehicleStatusResponse"
-_LIST: Final = "vehicleStatuses"
-_MORE: Final = "moreDataAvailable"
-_PAGING: Final = frozenset({_MORE, "moreDataAvailableLink", "requestServerDateTime"})
-_INNER: Final = _PAGING | {_WRAPPER, _LIST}  # what the standard has around a list
-_ERRORS: Final = frozenset({"error", "errors", "error_description", "fault"})
-_NO_LIST: Final = f"the answer has no {_WRAPPER}.{_LIST} (rFMS 4)"
 
 
 class StatusPage(NamedTuple):
     """One answer.
 
     `samples` are oldest first. `last_vin` is the last one in the answer's own order. A record with
-    a wrong field gives its other readings and is counted as malformed all the same. `problem` says
-    why it cannot be told whether there are more pages. `is_listed` says that the answer has a list
-    of statuses, perhaps an empty one.
+    a wrong field gives its other readings and is counted as malformed all the same. `errors` are
+    the maker's errors in the place of single vehicles, which were then not answered about.
+    answer.py, `MorePages` explains the members about more pages. `is_listed` says that the answer
+    has a list of statuses, perhaps an empty one.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -50,11 +46,13 @@ class StatusPage(NamedTuple):
     superseded: int = 0
     malformed: tuple[BadRecord, ...] = ()
     malformed_count: int = 0
+    errors: Mapping[str, str] = MappingProxyType({})
     has_more: bool = False
+    is_flagged: bool = True
     link: str | None = None
     problem: str | None = None
-    last_vin: str | None = None
     server_time: datetime | None = None
+    last_vin: str | None = None
     order: RecordOrder = RecordOrder()
     is_listed: bool = True
 
@@ -81,14 +79,17 @@ def read_page(body: bytes, zone: tzinfo | None = None) -> StatusPage:
         page = orjson.loads(body)
     except ValueError as error:
         try:
-            page = read_damaged(body, _LIST, _WRAPPER)
+            page = read_damaged(body, LIST, WRAPPER)
         except (ValueError, RecursionError):
             raise malformed_answer("the answer is not JSON") from error
-    statuses, paging = _open(page)
+    opened = open_answer(page, zone)
     reader = _PageReader(zone)
-    for status in statuses or ():
+    for status in opened.statuses or ():
         reader.read(status)
-    return _with_paging(reader.page(), paging, zone)._replace(is_listed=statuses is not None)
+    for vin, told in opened.errors.items():
+        reader.note_error(vin, told, {"vin": vin, "error": told})
+    is_listed = opened.statuses is not None
+    return reader.page()._replace(is_listed=is_listed, **opened.paging._asdict())
 
 
 def read_error_code(body: bytes) -> str | None:
@@ -106,62 +107,7 @@ def to_page(answer: StatusPage) -> Page:
         superseded=answer.superseded,
         malformed=answer.malformed,
         malformed_count=answer.malformed_count,
-    )
-
-
-def _open(page: Any) -> tuple[list[Any] | None, dict[str, Any]]:
-    """Return the list of statuses, None if there is none, and the members about paging.
-
-    The standard wraps the list. A bare list, and one that is wrapped once less, say the same. An
-    answer without a list says that nothing is new, if it has a member of the standard, or none at
-    all, and neither an error nor another list. Raises ProviderFault for any other answer.
-    """
-    if isinstance(page, list) and all(isinstance(status, dict | Damaged) for status in page):
-        return page, {}
-    if not isinstance(page, dict):
-        raise malformed_answer(_NO_LIST)
-    page = {name: value for name, value in page.items() if value or name not in _ERRORS}
-    wrapped = page.get(_WRAPPER)
-    if isinstance(wrapped, list):
-        return wrapped, page
-    inner = page if wrapped is None else wrapped
-    if not isinstance(inner, dict):
-        raise malformed_answer(_NO_LIST)
-    statuses = inner.get(_LIST)
-    if isinstance(statuses, list):
-        return statuses, _paging_of(page, inner)
-    is_known = not page or not _INNER.isdisjoint(page)
-    has_error = any(place.get(name) for place in (page, inner) for name in _ERRORS)
-    rest = (inner[name] for name in inner.keys() - _INNER - _ERRORS)
-    has_other = any(isinstance(value, list | dict) for value in rest)
-    if statuses is not None or not is_known or has_error or has_other:
-        raise malformed_answer(_NO_LIST)
-    return None, _paging_of(page, inner)
-
-
-def _paging_of(page: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
-    """Return the members about paging, from both levels: null hides nothing, nor does false."""
-    said = {**page, **{name: value for name, value in inner.items() if value is not None}}
-    if read_flag(page.get(_MORE)):
-        said[_MORE] = True
-    return said
-
-
-def _with_paging(page: StatusPage, fields: dict[str, Any], zone: tzinfo | None) -> StatusPage:
-    more, link = fields.get(_MORE), fields.get("moreDataAvailableLink")
-    has_more, problem = False, None
-    if more is not None:
-        flag = read_flag(more)
-        has_more = flag is True
-        if flag is None:
-            problem = "moreDataAvailable is neither true nor false"
-    if link is not None and not isinstance(link, str):
-        problem = "moreDataAvailableLink is not text"
-    return page._replace(
-        has_more=has_more,
-        link=link.strip() or None if isinstance(link, str) else None,
-        problem=problem,
-        server_time=read_instant(fields.get("requestServerDateTime"), zone),
+        errors=answer.errors,
     )
 
 
@@ -180,6 +126,7 @@ class _PageReader:
         self._zone = zone
         self._samples: list[DatedSample] = []
         self._answered: set[str] = set()
+        self._errors: dict[str, str] = {}
         self._newest: dict[str, _Newest] = {}
         self._records = 0
         self._ignored = 0
@@ -188,11 +135,11 @@ class _PageReader:
         self._order = OrderWatch()
 
     def read(self, status: object) -> None:
-        self._records += 1
         damaged = status if isinstance(status, Damaged) else None
         fields = status if damaged is None else damaged.value
         fields = fields if isinstance(fields, dict) else {}
-        vin = _vin(fields.get("vin") if fields or damaged is None else damaged.text_of("vin"))
+        named = fields.get("vin") if fields or damaged is None else damaged.text_of("vin")
+        vin = read_name(named, MAX_VIN_LENGTH)
         created_at = read_instant(fields.get("createdDateTime"), self._zone)
         received_at = read_instant(fields.get("receivedDateTime"), self._zone)
         if vin is not None:
@@ -200,6 +147,12 @@ class _PageReader:
             self._last_vin = vin
         self._order.note(vin, received_at, created_at)
         sample = status if damaged is None else damaged.raw
+        error = None if vin is None else error_of_record(fields)
+        if vin is not None and error is not None:
+            self.note_error(vin, error, sample)
+            if created_at is None:
+                return
+        self._records += 1
         if vin is None or created_at is None or (damaged is not None and not fields):
             self._refuse(vin, received_at or created_at, _why(fields, vin, damaged), sample)
             return
@@ -212,6 +165,12 @@ class _PageReader:
         if record.detail:
             signals = record.flawed_signals
             self._bad.add(vin, record.detail, sample, signals, refused_whole=not record.readings)
+
+    def note_error(self, vin: str, error: str, sample: object) -> None:
+        """Note the maker's error for a vehicle. It is counted, and is no refusal of data."""
+        self._records += 1
+        self._errors[vin] = error
+        self._bad.add(vin, VEHICLE_ERROR, sample, refused_whole=False)
 
     def _refuse(self, vin: str | None, at: datetime | None, why: str, sample: object) -> None:
         self._bad.add(vin, why, sample)
@@ -237,12 +196,13 @@ class _PageReader:
         kept, superseded = leave_out_superseded(samples)
         return StatusPage(
             samples=tuple(kept),
-            answered=frozenset(self._answered),
+            answered=frozenset(self._answered - self._errors.keys()),
             records=self._records,
             ignored=self._ignored + len(samples) - len(kept),
             superseded=superseded,
             malformed=tuple(map(self._judged, self._bad.records())),
             malformed_count=self._bad.count,
+            errors=self._errors,
             last_vin=self._last_vin,
             order=self._order.result(),
         )
@@ -262,9 +222,3 @@ def _why(fields: dict[str, Any], vin: str | None, damaged: Damaged | None) -> st
         return "vin is missing or cannot be read"
     missing = fields.get("createdDateTime") is None
     return f"createdDateTime is {'missing' if missing else 'not a time with a zone'}"
-
-
-def _vin(value: object) -> str | None:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_VIN_LENGTH:
-        return None
-    return value if value.isprintable() else None

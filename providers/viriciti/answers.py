@@ -12,12 +12,14 @@ import orjson
 
 from domain.model import FaultClass, Reading
 from ports.providers import BadRecord, Page, ProviderFault, Sample
+from providers.error_reports import VEHICLE_ERROR
 from providers.samples import BadRecords, malformed_answer
 from providers.viriciti.damaged import NotANumber, is_damaged, read_tolerantly
-from providers.viriciti.errors import error_in_answer, error_of_vehicle
+from providers.viriciti.errors import error_of_vehicle, errors_in_answer
 from providers.viriciti.wire import (
     BAD_VID,
     DEFAULT_RULES,
+    LABELS,
     NOT_JSON,
     UNKNOWN_SHAPE,
     WORDS,
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-VEHICLE_ERROR: Final = "the provider reports an error for the vehicle"
+MAX_UNASKED: Final = 100  # vehicles of an answer that are read without having been asked for
+NOTHING_NEW: Final = Page((), frozenset(), is_complete=True)  # an answer without content
 
 
 class _StateReader:
@@ -57,13 +60,13 @@ class _StateReader:
         """
         error = error_of_vehicle(labels)
         if error is not None:
-            self._note_error(vid, error, labels)
+            self.note_error(vid, error, {vid: labels})
         else:
             self.answered.add(vid)
-        if not labels:
-            self.ignore()
-        elif type(labels) is dict:
+        if labels and type(labels) is dict:
             self._read_labels(vid, labels)
+        elif error is None and (labels is None or labels == [] or labels == {}):
+            self.ignore()
         elif error is None:
             self.records += 1
             is_read = type(labels) is not NotANumber
@@ -80,11 +83,12 @@ class _StateReader:
             if vid not in self.answered and vid not in self.errors:
                 self.errors[vid] = error
 
-    def _note_error(self, vid: str, error: str, labels: object) -> None:
+    def note_error(self, vid: str, error: str, sample: object) -> None:
         """Note the provider's error for a vehicle. It is counted, and is no refusal of data."""
         self.records += 1
         self.errors[vid] = error
-        self.bad.add(vid, VEHICLE_ERROR, {vid: labels}, refused_whole=False)
+        self.answered.discard(vid)
+        self.bad.add(vid, VEHICLE_ERROR, sample, refused_whole=False)
 
     def _read_labels(self, vid: str, labels: dict[str, Any]) -> None:
         readings: list[Reading] = []
@@ -137,32 +141,51 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
 
     A missing or empty label is no news. A vehicle in the answer, with or without labels, was
     answered about, unless it has an error there. A missing one was not; if the answer reports an
-    error beside its vehicles, that error is about the missing ones. Vehicles that were not asked
-    for are ignored.
+    error beside its vehicles, that error is about the missing ones. Of vehicles that were not asked
+    for, the first MAX_UNASKED are read: one may be a vehicle whose id was mistyped.
 
-    Raises ProviderFault when the answer is not a JSON object, or when it has members and none of
-    them was asked for: an error report, or another form. It would look like a fleet that left.
+    Null says that there is nothing new: the page is complete, and names nobody. Raises
+    ProviderFault when the answer is not a JSON object, or when it has members and no vehicle: an
+    error report, or another form. It would look like a fleet that left.
     """
     message, damaged = _read_object(body, requested)
+    if message is None:
+        return NOTHING_NEW
     reader, wanted = _StateReader(rules, damaged), set(requested)
-    for vid, labels in message.items():
+    errors, reported = errors_in_answer(message, wanted)
+    unasked = 0
+    for name, labels in message.items():
+        vid = read_vid(name)
         if vid not in wanted:
-            reader.ignore()
-        elif read_vid(vid) is None:
+            unasked += _has_labels(labels)
+            if unasked > MAX_UNASKED or not _has_labels(labels):
+                reader.ignore()
+                continue
+        if vid is None:
             reader.records += 1
-            reader.bad.add(None, BAD_VID, {vid: labels})
+            reader.bad.add(None, BAD_VID, {name: labels})
         else:
             reader.read_vehicle(vid, labels)
-    reported = error_in_answer(message, wanted)
+    for vid, error in errors.items():
+        reader.note_error(vid, error, {"error": error})
+    if message and not (reader.answered or reader.errors or reader.bad.count):
+        raise malformed_answer("the state answer names no vehicle")
     if reported is not None:
         reader.note_missing(wanted, reported)
-    if message and not message.keys() & wanted:
-        raise malformed_answer("the state answer names no vehicle that was asked for")
     return _to_page(reader)
 
 
-def _read_object(body: bytes, vids: Collection[str] = ()) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the answer's members, and the names of the damaged ones. Raises ProviderFault."""
+def _has_labels(labels: object) -> bool:
+    return type(labels) is dict and not LABELS.keys().isdisjoint(labels)
+
+
+def _read_object(
+    body: bytes, vids: Collection[str] = ()
+) -> tuple[dict[str, Any] | None, frozenset[str]]:
+    """Return the answer's members, and the names of the damaged ones. Raises ProviderFault.
+
+    An empty list is a map without members: some languages write it so. Null gives None.
+    """
     damaged: frozenset[str] = frozenset()
     try:
         message = orjson.loads(body)
@@ -171,9 +194,11 @@ def _read_object(body: bytes, vids: Collection[str] = ()) -> tuple[dict[str, Any
             message, damaged = read_tolerantly(body, vids)
         except ValueError as error:
             raise malformed_answer("the state answer is not JSON") from error
-    if type(message) is not dict:
+    if message is None:
+        return None, damaged
+    if type(message) is not dict and message != []:
         raise malformed_answer("the state answer is not an object")
-    return message, damaged
+    return message or {}, damaged
 
 
 def _to_page(reader: _StateReader) -> Page:
@@ -221,8 +246,8 @@ def _vids_in(message: bytes) -> Collection[str]:
         body, _ = _read_object(message)
     except ProviderFault:
         return ()
-    kinds = {type(labels) for labels in body.values() if labels}
-    return body.keys() if kinds == {dict} else ()
+    kinds = {type(labels) for labels in (body or {}).values() if labels}
+    return body.keys() if body and kinds == {dict} else ()
 
 
 def _newest(sample: Sample) -> datetime:

@@ -20,8 +20,8 @@ from wsproto.utilities import LocalProtocolError
 from domain.model import FaultClass
 from ports.providers import FrameVerdict, Page, ProviderFault
 from providers.configuration import WEBSOCKET_SCHEMES, join_path
-from providers.http import Call
-from providers.viriciti.answers import interpret_state
+from providers.http import NO_CONTENT, Call
+from providers.viriciti.answers import NOTHING_NEW, interpret_state
 from providers.viriciti.wire import interpret, read_error_code
 from providers.websocket import Endpoint, WebSocketOpener, closing_fault
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 LIVE_PATH: Final = "/api/v2/live"
 STATE_PATH: Final = "/api/v2/state"
 KEY_HEADER: Final = "x-api-key"
+_WITHOUT_CONTENT: Final = " without content"  # at the end of a page token
 
 
 class ViriCitiSocket:
@@ -134,8 +135,9 @@ class ViriCitiStreamer:
 class StatePoller:
     """Polls the last known readings of the fleet, so many vehicles a call.
 
-    A page token is the number of the next chunk. Stateless, so there is no cursor: every run asks
-    about every vehicle, and is a roster once it got to its end.
+    A page token is the number of the next chunk, marked if an answer of the run had no content.
+    Stateless, so there is no cursor: every run asks about every vehicle, and is a roster once it
+    got to its end. An answer without content leaves nobody out: then the run is complete instead.
     """
 
     def __init__(
@@ -163,17 +165,22 @@ class StatePoller:
         """
         del cursor
         size = self._settings.state_chunk_size
-        chunk = 0 if page is None else int(page)
+        chunk = 0 if page is None else int(page.removesuffix(_WITHOUT_CONTENT))
         vids = external_ids[chunk * size : (chunk + 1) * size]
         if not vids:
             return Page((), frozenset())
-        fetched = await self._http.fetch(self._call(vids))
-        answer = fetched.read(
-            lambda body: interpret_state(body, vids, self._rules), read_error_code
-        )
+        answer = await self._ask(vids)
+        names_all = not (answer.is_complete or (page or "").endswith(_WITHOUT_CONTENT))
         if len(external_ids) > (chunk + 1) * size:
-            return answer._replace(next_page=str(chunk + 1))
-        return answer._replace(is_roster=True)
+            token = f"{chunk + 1}{'' if names_all else _WITHOUT_CONTENT}"
+            return answer._replace(next_page=token, is_complete=False)
+        return answer._replace(is_roster=names_all, is_complete=not names_all)
+
+    async def _ask(self, vids: Sequence[str]) -> Page:
+        fetched = await self._http.fetch(self._call(vids))
+        if fetched.status in NO_CONTENT:
+            return NOTHING_NEW
+        return fetched.read(lambda body: interpret_state(body, vids, self._rules), read_error_code)
 
     def _call(self, vids: Sequence[str]) -> Call:
         return Call(

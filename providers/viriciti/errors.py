@@ -1,69 +1,79 @@
 """Errors that the state endpoint reports inside an answer with a good status. Pure.
 
-Owns how they are recognised. The vendor documents no form for them, so the usual ones are known:
-a member `error` or `fault`, or an object that has an error's members and no label. An error about
-a vehicle is no answer about it, and none is ever taken for an empty list of labels.
+Owns where they stand: in the place of a vehicle's labels, in each of its labels, or beside the
+vehicles. error_reports.py knows their forms. An error about a vehicle is no answer about it, and
+none is ever taken for an empty list of labels.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from providers.error_reports import (
+    REPORTS,
+    describe_error,
+    error_in_place_of_data,
+    named_error,
+)
 from providers.viriciti.wire import LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-MAX_LEVELS: Final = 3
-UNTOLD: Final = "no details"
-_REPORTS: Final = ("error", "errors", "fault", "exception")
-_CODES: Final = ("code", "status", "statusCode", "name")
-_TEXTS: Final = ("message", "detail", "reason", "description", "error")
+NO_LABELS: Final = "no labels, but {}"
 
 
 def error_of_vehicle(labels: object) -> str | None:
     """Return the error that stands in the place of a vehicle's labels, or beside them.
 
-    None if there is none. Text in the place of labels is an error: no label is text.
+    None if there is none. Text in the place of labels is an error: no label is text. So are false
+    and 0, which say that there is nothing to tell. Null and what is empty are labels without news.
     """
-    if isinstance(labels, str) and labels:
-        return labels
+    if isinstance(labels, str):
+        return labels.strip() or NO_LABELS.format("empty text")
+    if labels is False or (type(labels) in (int, float) and not labels):
+        return NO_LABELS.format("false" if labels is False else labels)
     return error_of(labels) if type(labels) is dict else None
 
 
 def error_of(labels: dict[str, Any]) -> str | None:
     """Return the error of one vehicle's object in words; None if it has none."""
-    for name in _REPORTS:
-        if labels.get(name):
-            return describe_error(labels[name])
+    error = named_error(labels)
+    if error is not None:
+        return error
     if labels.keys() & LABELS.keys():
         return _error_of_labels(labels)
-    if any(type(labels.get(name)) in (str, int) for name in (*_TEXTS, "code")):
-        return describe_error(labels)
-    if any(type(labels.get(name)) in (str, int) for name in ("status", "statusCode")):
-        return describe_error(labels)
-    if labels.get("success") is False or labels.get("ok") is False:
-        return describe_error(labels)
-    return None
+    return error_in_place_of_data(labels)
 
 
-def error_in_answer(message: dict[str, Any], vids: Collection[str]) -> str | None:
-    """Return the error that an answer reports beside its vehicles; None if there is none."""
+def errors_in_answer(
+    message: Mapping[str, Any], vids: Collection[str]
+) -> tuple[dict[str, str], str | None]:
+    """Return the errors that an answer reports beside its vehicles.
+
+    First those that name their vehicle, by vid; then the one that names none, None without one.
+    """
     rest = {name: value for name, value in message.items() if name not in vids}
-    return error_of(rest)
+    named: dict[str, str] = {}
+    for name in REPORTS:
+        report = rest.get(name)
+        found = _errors_by_vid(report, vids)
+        if found:
+            named |= found
+            del rest[name]
+    return named, error_of(rest)
 
 
-def describe_error(report: object, levels: int = MAX_LEVELS) -> str:
-    """Return the report's code and text, not yet scrubbed and cut. Neither may be there."""
-    if type(report) in (str, int, float) and report != "":
-        return str(report)
-    if type(report) is list and report and levels:
-        return describe_error(report[0], levels - 1)
-    if type(report) is not dict or not levels:
-        return UNTOLD
-    parts = [describe_error(report.get(name), levels - 1) for name in (*_CODES, *_TEXTS)]
-    told = [part for part in parts if part != UNTOLD]
-    return " ".join(told) or UNTOLD
+def _errors_by_vid(report: object, vids: Collection[str]) -> dict[str, str]:
+    """Return the errors of a report that names each one's vehicle: a map, or a list of objects."""
+    if type(report) is dict:
+        return {vid: describe_error(report[vid]) for vid in vids if vid in report}
+    found = {}
+    for entry in report if type(report) is list else ():
+        vid = entry.get("vid") if type(entry) is dict else None
+        if type(vid) is str and vid in vids:
+            found[vid] = describe_error(entry)
+    return found
 
 
 def _error_of_labels(labels: dict[str, Any]) -> str | None:

@@ -19,11 +19,18 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from domain.model import FaultClass, Reading
+from domain.not_available import NOT_AVAILABLE, is_word
 from domain.position import LATITUDE, POSITION
 from domain.signals import PLAIN_VALUES
 from ports.providers import FrameVerdict
 from providers.answers import error_code_in
-from providers.loose_types import EPOCH_2000, EPOCH_2100, read_instant, read_number
+from providers.loose_types import (
+    EPOCH_2000,
+    EPOCH_2100,
+    read_instant,
+    read_name,
+    read_number,
+)
 
 POWER: Final = "power"
 GPS: Final = "gps"
@@ -137,12 +144,8 @@ def _interpret_incomplete(payload: dict[str, Any]) -> FrameVerdict:
 
 
 def read_vid(vid: object) -> str | None:
-    """Return the vid; None if it is not a name that can be stored. A whole number is a name."""
-    if type(vid) is int:
-        return str(vid)
-    if type(vid) is not str or not 0 < len(vid) <= MAX_VID_LENGTH or "\0" in vid:
-        return None
-    return vid
+    """Return the vid without blanks at its ends; None if it is not a name that can be shown."""
+    return read_name(vid, MAX_VID_LENGTH)
 
 
 def signal_of(label: object) -> str | None:
@@ -173,6 +176,8 @@ def read_point(
             at = _EPOCH + timedelta(0, 0, time * 1000)  # microseconds: a float would round them
         except OverflowError:
             return "time is out of range"
+    if type(value) is str and is_word(value):
+        return (Reading(POSITION if label == GPS else signal, NOT_AVAILABLE, at),)
     if label == GPS:
         return _read_position(value, at)
     if type(value) is not float and type(value) is not int:
@@ -193,6 +198,8 @@ def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
         latitude, longitude = value.get("lat"), value.get("lon")
     else:
         return "gps is not 'lat|lon'"
+    if any(isinstance(half, str) and is_word(half) for half in (latitude, longitude)):
+        return (Reading(POSITION, NOT_AVAILABLE, at),)
     north, east = read_number(latitude), read_number(longitude)
     if north is None or east is None:
         return "gps is not 'lat|lon'"

@@ -35,6 +35,14 @@ from tests.domain.fixtures import NOW, ago, fold, reading, update, values_of
         ("heading_deg", 511.9921875),
         ("altitude_m", 5691.875),
         ("charging_status", "NOT_AVAILABLE"),
+        ("charging_status", "N/A"),
+        ("soc_percent", "Not available"),
+        ("charging", "null"),
+        ("charging_complete_at", "none"),
+        ("charging_complete_at", "0001-01-01T00:00:00Z"),
+        ("charging_complete_at", "1970-01-01T00:00:00Z"),
+        ("charging_complete_at", "9999-12-31T23:59:59Z"),
+        ("charging_complete_at", "2255-12-31T23:59:59Z"),
     ],
 )
 def test_a_code_is_no_news(signal: str, code: float) -> None:

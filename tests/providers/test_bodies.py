@@ -113,6 +113,9 @@ UMLAUT = '{"name": "M\u00fcller"}'
         (UMLAUT.encode("utf-16"), "application/json"),
         (b"\xfe\xff" + UMLAUT.encode("utf-16-be"), ""),
         (UMLAUT.encode("utf-32"), ""),
+        (UMLAUT.encode("utf-16-le"), "application/json; charset=utf-16"),
+        (UMLAUT.encode("utf-16-be"), ""),
+        (UMLAUT.encode("utf-32-le"), ""),
         (UMLAUT.encode("latin-1"), "application/json; charset=ISO-8859-1"),
         (UMLAUT.encode("cp1252"), 'application/json; charset="windows-1252"'),
         (UMLAUT.encode(), "application/json; charset=ISO-8859-1"),  # it says so, and is UTF-8
@@ -121,6 +124,12 @@ UMLAUT = '{"name": "M\u00fcller"}'
 )
 def test_a_text_comes_out_as_utf_8(body: bytes, content_type: str) -> None:
     assert to_utf8(body, content_type) == UMLAUT.encode()
+
+
+def test_half_a_surrogate_pair_in_utf_16_costs_no_other_text() -> None:
+    body = '{"a": "\ud800", "b": 5}'.encode("utf-16", "surrogatepass")
+    plain = to_utf8(body, "")
+    assert (plain[:7], plain[-10:]) == (b'{"a": "', b'", "b": 5}')
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ PLACE = "https://provider.example/state"
     [
         (204, FaultClass.PROTOCOL, False),
         (302, FaultClass.CONFIGURATION, True),
+        (304, FaultClass.PROTOCOL, False),
         (400, FaultClass.CONFIGURATION, True),
         (401, FaultClass.CREDENTIALS, True),
         (403, FaultClass.CREDENTIALS, True),

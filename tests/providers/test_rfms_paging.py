@@ -181,6 +181,16 @@ def test_the_same_link_twice_is_a_circle() -> None:
         third.check(max_pages=200)
 
 
+def test_a_link_to_the_page_itself_is_the_end_without_the_flag() -> None:
+    paging = _paging()
+    step = paging.first_step(None, NOW)
+    own, unsaid = PAGE._replace(link=LATEST), PAGE._replace(link=LATEST, is_flagged=False)
+    assert paging.without_self_link(step, unsaid) == unsaid._replace(link=None)
+    assert paging.without_self_link(step, own) == own
+    other = unsaid._replace(link="/rfms/vehiclestatuses?page=2")
+    assert paging.without_self_link(step, other) == other
+
+
 def test_the_same_vin_twice_is_a_circle() -> None:
     paging = _paging()
     page = MORE._replace(last_vin="V")

@@ -76,7 +76,12 @@ def test_a_full_status_is_one_sample_in_our_units() -> None:
         ("CHARGING_AC", [("charging_status", "CHARGING_AC"), ("charging", True)]),
         ("ERROR", [("charging_status", "ERROR")]),
         ("PAUSED_BY_GRID", [("charging_status", "PAUSED_BY_GRID")]),
+        ("NOT CHARGING", [("charging_status", "NOT_CHARGING"), ("charging", False)]),
+        ("charging-ac", [("charging_status", "CHARGING_AC"), ("charging", True)]),
         ("NOT_AVAILABLE", []),
+        ("Not available", []),
+        ("N/A", []),
+        ("null", []),
         ("", []),
         (None, []),
     ],
@@ -96,6 +101,7 @@ def test_a_charging_status_says_what_it_says_and_no_more(
         ("DISCONNECTING", []),
         ("ERROR", []),
         ("NOT_AVAILABLE", []),
+        ("n/a", []),
     ],
 )
 def test_only_a_settled_connection_says_whether_it_is_plugged_in(
@@ -181,7 +187,9 @@ def test_records_come_out_oldest_first() -> None:
         {},
         status_of(vin=None),
         status_of(vin=""),
-        status_of(vin=12),
+        status_of(vin=1.5),
+        status_of(vin=True),
+        status_of(vin="  "),
         status_of(vin="A\0B"),
         status_of(vin="V" * 65),
         status_of(createdDateTime=None),
@@ -266,6 +274,21 @@ def test_a_wrong_field_costs_no_other_reading_of_its_record(
     assert page.malformed == (BadRecord(VIN, detail, sample, signals, refused_whole=False),)
 
 
+def test_a_field_is_read_in_the_record_and_in_its_snapshot() -> None:
+    own = status_of(
+        snapshotData={"hrTotalVehicleDistance": 5000, "totalElectricEnergyUsed": 7000},
+        hybridBatteryPackRemainingCharge=61.5,
+        gnssPosition={"latitude": 52.0, "longitude": 5.0},
+    )
+    (sample,) = read_statuses(own).samples
+    assert {reading.signal: reading.value for reading in sample.readings} == {
+        "odometer_km": 5.0,
+        "total_energy_used_kwh": 7.0,
+        "soc_percent": 61.5,
+        "position": (52.0, 5.0),
+    }
+
+
 def test_loose_types_are_read_where_they_can_mean_one_thing() -> None:
     status = status_of(
         createdDateTime="2026-03-01 12:00:00z",
@@ -287,6 +310,7 @@ def test_loose_types_are_read_where_they_can_mean_one_thing() -> None:
             (
                 Reading("odometer_km", 5.0, AT),
                 Reading("soc_percent", 61.5, AT),
+                Reading("charging_power_kw", "NOT_AVAILABLE", AT),
                 Reading("charging_status", "CHARGING_DC", AT),
                 Reading("charging", True, AT),
                 Reading("plugged_in", True, AT),

@@ -146,8 +146,9 @@ def test_paging_facts_come_from_all_records_in_order() -> None:
         b"",
         b"<html>",
         b"7",
-        b"null",
+        b"[null]",
         b'{"error":"x"}',
+        b'{"error":"x","vehicleStatusResponse":{"vehicleStatuses":[]}}',
         b'{"error":"x","vehicleStatusResponse":{}}',
         b'{"vehicleStatusResponse":{"error":"x"}}',
         b'{"vehicleStatusResponse":{"vehiclePositions":[]}}',
@@ -229,6 +230,33 @@ def test_more_pages_are_announced_in_several_types(more: object, has_more: bool)
     assert (page.has_more, page.problem, page.announces_more) == (has_more, None, has_more)
 
 
+@pytest.mark.parametrize("more", [False, "false", 0])
+def test_a_link_beside_false_leads_nowhere(more: object) -> None:
+    """By the standard there is a link when moreDataAvailable is true."""
+    page = read_statuses(moreDataAvailable=more, moreDataAvailableLink="/rfms/next")
+    assert (page.link, page.announces_more) == (None, False)
+
+
+def test_a_link_without_the_flag_says_that_there_is_more() -> None:
+    page = read_statuses(moreDataAvailable=None, moreDataAvailableLink="/rfms/next")
+    assert (page.link, page.announces_more, page.is_flagged) == ("/rfms/next", True, False)
+
+
+@pytest.mark.parametrize("name", [f" {VIN}", f"{VIN}\r\n", f"{VIN}\0\0", f"\ufeff{VIN}\u00a0"])
+def test_blanks_at_the_ends_of_a_vin_do_not_count(name: str) -> None:
+    assert read_statuses(status_of(vin=name)).answered == {VIN}
+
+
+def test_a_vin_of_digits_may_be_a_number() -> None:
+    assert read_statuses(status_of(vin=12345678901234567)).answered == {"12345678901234567"}
+
+
+@pytest.mark.parametrize("body", [b"null", b"{}"])
+def test_an_answer_with_nothing_in_it_is_nothing_new(body: bytes) -> None:
+    page = read_page(body)
+    assert (page.is_listed, page.announces_more, page.records) == (False, False, 0)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -236,9 +264,9 @@ def test_more_pages_are_announced_in_several_types(more: object, has_more: bool)
         {"moreDataAvailable": "ja"},
         {"moreDataAvailable": 2},
         {"moreDataAvailable": []},
-        {"moreDataAvailableLink": 7},
-        {"moreDataAvailableLink": True},
-        {"moreDataAvailableLink": {"href": "/x"}},
+        {"moreDataAvailable": True, "moreDataAvailableLink": 7},
+        {"moreDataAvailable": None, "moreDataAvailableLink": True},
+        {"moreDataAvailable": None, "moreDataAvailableLink": {"href": "/x"}},
     ],
 )
 def test_paging_that_cannot_be_read_is_never_the_end(fields: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.model import FaultClass, Reading
 from ports.providers import BadRecord, Page, ProviderFault, Sample
 from providers.samples import MAX_SAMPLES
-from providers.viriciti.answers import interpret_message, interpret_state
+from providers.viriciti.answers import MAX_UNASKED, interpret_message, interpret_state
 from providers.viriciti.wire import interpret
 from tests.providers.viriciti_shapes import AT, MS, frame, is_dumpable, json_values, nested
 
@@ -42,10 +42,31 @@ def test_a_vehicle_missing_from_the_answer_is_not_confirmed() -> None:
     assert interpret_state(b"{}", ["bus_1"]) == Page((), frozenset())
 
 
-def test_a_vehicle_nobody_asked_for_is_ignored() -> None:
-    body = orjson.dumps({"bus_9": {"soc": {"time": MS, "value": 1}}, "bus_1": {}})
-    page = Page((), frozenset({"bus_1"}), records=2, ignored=2)
+def test_a_vehicle_nobody_asked_for_is_seen_as_unknown() -> None:
+    """Its id may be the one that was meant: `BUS_1` for `bus_1`."""
+    body = orjson.dumps({"BUS_1": {"soc": {"time": MS, "value": 1}}, "x": {}, "status": "ok"})
+    sample = Sample("BUS_1", (Reading("soc_percent", 1, AT),))
+    page = Page((sample,), frozenset({"BUS_1"}), records=3, ignored=2)
     assert interpret_state(body, ["bus_1"]) == page
+
+
+def test_of_vehicles_nobody_asked_for_a_hundred_are_read() -> None:
+    """A server that ignores what it was asked for answers with the whole account each time."""
+    names = [f"other_{number}" for number in range(MAX_UNASKED + 5)]
+    body = orjson.dumps({name: {"soc": {"time": MS, "value": 1}} for name in names})
+    page = interpret_state(body, ["bus_1"])
+    assert (len(page.samples), page.records, page.ignored) == (MAX_UNASKED, len(names), 5)
+
+
+@pytest.mark.parametrize("name", [" bus_1", "bus_1\n", "bus_1\x00\x00", "\ufeffbus_1"])
+def test_blanks_at_the_ends_of_a_vid_do_not_count(name: str) -> None:
+    page = interpret_state(orjson.dumps({name: {}}), ["bus_1"])
+    assert page.answered == {"bus_1"}
+
+
+def test_null_is_nothing_new_and_an_empty_list_an_empty_map() -> None:
+    assert interpret_state(b"null", ["bus_1"]) == Page((), frozenset(), is_complete=True)
+    assert interpret_state(b"[]", ["bus_1"]) == interpret_state(b"{}", ["bus_1"])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +145,7 @@ def test_a_record_nested_too_deeply_costs_no_other_record(
     )
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"false", b'""', b"\xff"])
 def test_an_answer_that_is_no_object_is_a_protocol_fault(body: bytes) -> None:
     with pytest.raises(ProviderFault) as caught:
         interpret_state(body, ["bus_1"])

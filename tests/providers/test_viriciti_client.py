@@ -62,6 +62,23 @@ async def test_state_is_asked_chunk_by_chunk(provider: ViriCiti) -> None:
     assert (first.next_page, last.next_page, last.cursor) == ("1", None, None)
 
 
+@pytest.mark.parametrize("empty", [Reply(204, b""), Reply(205, b""), Reply(200, b"null")])
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_run_with_an_answer_without_content_leaves_nobody_out(
+    provider: ViriCiti, empty: Reply, place: int
+) -> None:
+    """Such an answer names nobody. So the run is no roster, but everything was asked for."""
+    replies = [Reply(body=b'{"bus_1": {}}'), Reply(body=b'{"bus_2": {}}')]
+    replies[place] = empty
+    left = iter(replies)
+    async with http_server(lambda _: next(left)) as base:
+        poller = _poller(provider, base, state_chunk_size=1)
+        first = await poller.fetch(["bus_1", "bus_2"], None, None)
+        last = await poller.fetch(["bus_1", "bus_2"], None, first.next_page)
+    assert (first.is_roster, first.is_complete) == (False, False)
+    assert (last.is_roster, last.is_complete, last.next_page) == (False, True, None)
+
+
 async def test_an_empty_fleet_is_not_asked_about(provider: ViriCiti) -> None:
     page = await _poller(provider, "http://127.0.0.1:9").fetch([], None, None)
     assert (page.samples, page.next_page) == ((), None)

@@ -10,7 +10,8 @@ from hypothesis import given
 
 from domain.model import Reading
 from ports.providers import ProviderFault, Sample
-from providers.viriciti.answers import VEHICLE_ERROR, interpret_message, interpret_state
+from providers.error_reports import VEHICLE_ERROR
+from providers.viriciti.answers import interpret_message, interpret_state
 from providers.viriciti.errors import error_of_vehicle
 from tests.providers.viriciti_shapes import AT, MS, is_dumpable, json_values, nested
 
@@ -29,6 +30,10 @@ ERRORS: list[tuple[Any, str]] = [
     (TIMEOUT, "504 upstream timeout"),
     ({"message": "unauthorised"}, "unauthorised"),
     ("offline", "offline"),
+    (False, "no labels, but false"),
+    (0, "no labels, but 0"),
+    ("", "no labels, but empty text"),
+    (" ", "no labels, but empty text"),
     ({"status": 404}, "404"),
     ({"statusCode": 504}, "504"),
     ({"status": "error"}, "error"),
@@ -52,7 +57,11 @@ def test_an_error_for_one_vehicle_is_no_answer_about_it(labels: Any, words: str)
 
 
 @pytest.mark.parametrize(
-    "labels", [{}, None, SOC, {"error": None, **SOC}, {"error": {}, "soc": {}}, {"soc": 5}]
+    "labels",
+    [
+        *({}, None, SOC, {"error": None, **SOC}, {"error": {}, "soc": {}}, {"soc": 5}),
+        *({"status": "ok"}, {"statusCode": 200}, {"code": 0, "message": "Success"}),
+    ],
 )
 def test_labels_without_an_error_are_no_error(labels: Any) -> None:
     assert error_of_vehicle(labels) is None
@@ -76,7 +85,6 @@ def test_an_error_of_one_label_costs_that_label() -> None:
         TIMEOUT,
         {"errors": []},
         {"vehicles": {"bus_1": SOC}},
-        {"bus_9": SOC},
     ],
 )
 def test_an_answer_that_names_nobody_asked_for_is_a_fault(body: Any) -> None:
@@ -91,6 +99,21 @@ def test_an_error_beside_vehicles_is_about_the_missing_ones() -> None:
     page = interpret_state(body, ["bus_1", "bus_2"])
     assert page.answered == {"bus_2"}
     assert page.errors == {"bus_1": "504 upstream timeout"}
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        {"errors": {"bus_1": TIMEOUT}},
+        {"errors": [{"vid": "bus_1", **TIMEOUT}]},
+        {"errors": {"bus_1": "504 upstream timeout"}},
+    ],
+)
+def test_an_error_beside_vehicles_is_about_the_one_it_names(errors: Any) -> None:
+    """The third vehicle is left out, without an error."""
+    page = interpret_state(orjson.dumps({**errors, "bus_2": SOC}), ["bus_1", "bus_2", "bus_3"])
+    assert (set(page.answered), dict(page.errors)) == ({"bus_2"}, {"bus_1": "504 upstream timeout"})
+    assert [bad.external_id for bad in page.malformed] == ["bus_1"]
 
 
 def test_a_forwarded_answer_with_an_error_is_read_like_our_own() -> None:
