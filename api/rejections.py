@@ -91,23 +91,8 @@ def declare_rejections(operations: Operations, services: ApiServices) -> None:
 
 
 def _present(row: RejectionRow) -> RejectionAnswer:
-    return RejectionAnswer(
-        rejection_id=row.rejection_id,
-        recorded_at=row.recorded_at,
-        origin=row.origin,
-        provider_id=row.provider_id,
-        device_id=row.device_id,
-        external_id=row.external_id,
-        outcome=row.outcome,
-        reason=row.reason,
-        detail=row.detail,
-        occurrences=row.occurrences,
-        trace_id=row.trace_id,
-        sample=None if row.sample is None else _present_sample(row.sample),
-        signal=row.signal,
-        hour=row.hour,
-        last_at=row.last_at,
-    )
+    sample = None if row.sample is None else _present_sample(row.sample)
+    return RejectionAnswer(**row._asdict() | {"sample": sample})
 
 
 def _present_sample(sample: bytes) -> SampleAnswer:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from domain.model import Device, ProviderConnection, Workspace
 
     Document = Mapping[str, Any]
+
+T = TypeVar("T")
 
 
 class ChangeKind(StrEnum):
@@ -62,32 +64,28 @@ class StoredChange(NamedTuple):
 
 
 def workspace_change(before: Workspace | None, after: Workspace) -> ConfiguredChange:
-    return ConfiguredChange(
-        ChangeKind.WORKSPACE,
-        after.workspace_id,
-        None if before is None else describe_workspace(before),
-        describe_workspace(after),
-    )
+    return _change(ChangeKind.WORKSPACE, after.workspace_id, describe_workspace, before, after)
 
 
 def provider_change(
     before: ProviderConnection | None, after: ProviderConnection
 ) -> ConfiguredChange:
-    return ConfiguredChange(
-        ChangeKind.PROVIDER,
-        after.provider_id,
-        None if before is None else describe_provider(before),
-        describe_provider(after),
-    )
+    return _change(ChangeKind.PROVIDER, after.provider_id, describe_provider, before, after)
 
 
 def device_change(before: Device | None, after: Device) -> ConfiguredChange:
-    return ConfiguredChange(
-        ChangeKind.DEVICE,
-        after.device_id,
-        None if before is None else describe_device(before),
-        describe_device(after),
-    )
+    return _change(ChangeKind.DEVICE, after.device_id, describe_device, before, after)
+
+
+def _change(
+    kind: ChangeKind,
+    subject: str,
+    describe: Callable[[T], Document],
+    before: T | None,
+    after: T,
+) -> ConfiguredChange:
+    former = None if before is None else describe(before)
+    return ConfiguredChange(kind, subject, former, describe(after))
 
 
 def describe_workspace(workspace: Workspace) -> Document:

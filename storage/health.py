@@ -30,6 +30,7 @@ from storage.rows import (
     to_override,
     to_workspace,
 )
+from storage.unit_steps import named_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,12 +141,12 @@ def _read_configuration(rows: Sequence[Any]) -> _Configuration:
             changed_at[key] = row["p_active_changed_at"]
         classes.append(_to_class(row, workspaces[workspace_id], connections[key]))
     return _Configuration(
-        rows[0]["changes"], workspaces, connections, changed_at, _named_columns(classes)
+        rows[0]["changes"],
+        workspaces,
+        connections,
+        changed_at,
+        named_columns(classes, _Class._fields),
     )
-
-
-def _named_columns(classes: Sequence[_Class]) -> dict[str, list[Any]]:
-    return {name: [getattr(each, name) for each in classes] for name in _Class._fields}
 
 
 def _to_class(row: Any, workspace: Workspace, connection: ProviderConnection) -> _Class:

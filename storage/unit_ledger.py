@@ -8,6 +8,7 @@ fail: text is made storable, and samples are cut to 4 kB of bytes.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, overload
 
@@ -17,10 +18,11 @@ from domain.model import MAX_SAMPLE_BYTES, Outcome, Reason
 from domain.position import wire_names
 from domain.refusals import UNKNOWN_SIGNAL, RefusalCount, RefusalKey
 from domain.signals import CATALOGUE
-from storage.unit_rows import QuarantineRow, RefusalRow
-from storage.unit_steps import append
+from storage.unit_rows import QuarantineRow
+from storage.unit_steps import Statement, named_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from domain.model import CanonicalUpdate, InvalidItem, Result, Submission
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from storage.unit_steps import Steps
 
 MAX_TEXT = 200
+_COUNTED = tuple(field.name for field in fields(RefusalCount))
 
 
 class Ledger:
@@ -82,8 +85,7 @@ class Ledger:
         written: set[RefusalKey] = set()
         if plan.rows:
             keys = {(key.workspace_id, digest_of(key)): key for key in plan.rows}
-            rows = [_row(keys[place], place[1], plan.rows[keys[place]]) for place in sorted(keys)]
-            found = yield from append("append_rejections", rows)
+            found = yield _append(keys, plan.rows)
             written = {keys[workspace_id, digest] for workspace_id, digest in found}
         self._counts.stage(plan, written)
 
@@ -156,23 +158,16 @@ def digest_of(key: RefusalKey) -> bytes:
     return blake2b(repr(key[1:]).encode(), digest_size=16).digest()
 
 
-def _row(key: RefusalKey, digest: bytes, count: RefusalCount) -> RefusalRow:
-    return RefusalRow(
-        workspace_id=key.workspace_id,
-        origin=key.origin,
-        provider_id=key.provider_id,
-        device_id=key.device_id,
-        external_id=key.external_id,
-        outcome=key.outcome,
-        reason=key.reason,
-        detail=count.detail,
-        occurrences=count.occurrences,
-        trace_id=count.trace_id,
-        sample=count.sample,
-        signal=key.signal,
-        hour=key.hour,
-        last_at=count.last_at,
-        digest=digest,
+def _append(
+    keys: Mapping[tuple[str, bytes], RefusalKey], counts: Mapping[RefusalKey, RefusalCount]
+) -> Statement:
+    """Return the statement that appends these rows, by workspace and digest."""
+    ordered = [(keys[place], place[1]) for place in sorted(keys)]
+    return Statement.bound(
+        "append_rejections",
+        **named_columns((key for key, _ in ordered), RefusalKey._fields),
+        **named_columns((counts[key] for key, _ in ordered), _COUNTED),
+        digest=[digest for _, digest in ordered],
     )
 
 

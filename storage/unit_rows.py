@@ -141,26 +141,6 @@ class CycleEndRow(NamedTuple):
     summary: str
 
 
-class RefusalRow(NamedTuple):
-    """One row that append_rejections takes, and counts up if there is one with its digest."""
-
-    workspace_id: str
-    origin: str
-    provider_id: str | None
-    device_id: str | None
-    external_id: str | None
-    outcome: str
-    reason: str | None
-    detail: str | None
-    occurrences: int
-    trace_id: str
-    sample: bytes | None
-    signal: str | None
-    hour: datetime
-    last_at: datetime
-    digest: bytes
-
-
 class QuarantineRow(NamedTuple):
     """One row that append_quarantine takes."""
 

@@ -42,6 +42,12 @@ def columns(rows: Iterable[Iterable[Any]]) -> tuple[list[Any], ...]:
     return tuple(map(list, zip(*rows, strict=True)))
 
 
+def named_columns(rows: Iterable[Any], names: Iterable[str]) -> dict[str, list[Any]]:
+    """Return the rows' values of each name, as a statement with named parameters takes them."""
+    kept = list(rows)
+    return {name: [getattr(row, name) for row in kept] for name in names}
+
+
 def append(
     name: str, rows: Sequence[NamedRow], /, **others: Any
 ) -> Generator[Statement, Rows, Rows]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from domain.acceptance import DeviceFold
+from domain.health import judge_health
 from domain.health_facts import CollectorRecord, ConnectionRecord, HealthFacts
 from domain.held import Held, to_instant, to_micros
 from domain.model import CanonicalUpdate, Device, Policy, ProviderConnection, Reading, Workspace
@@ -14,9 +15,11 @@ from domain.model import CanonicalUpdate, Device, Policy, ProviderConnection, Re
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from domain.health_reason import HealthReason, Party
     from domain.model import Value
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
+DUE = 660.0  # 2.2 intervals of 300 s
 
 HARBOUR_LINES = Workspace(
     "harbour-lines",
@@ -136,6 +139,16 @@ def facts(
         held_back_seconds=None,
     )
     return plain._replace(**changes)
+
+
+def reason(known: HealthFacts) -> HealthReason:
+    """The reason that is decided at NOW."""
+    return judge_health(known, NOW).reason
+
+
+def party(known: HealthFacts) -> Party:
+    """The party at fault at NOW."""
+    return judge_health(known, NOW).party
 
 
 def silent_for(**parts: float) -> HealthFacts:

@@ -11,6 +11,7 @@ from domain.health import judge_health
 from domain.health_facts import ConnectionRecord
 from domain.health_reason import HealthReason
 from tests.domain.fixtures import (
+    DUE,
     NOW,
     ago,
     collector,
@@ -18,6 +19,7 @@ from tests.domain.fixtures import (
     never_heard,
     polled,
     pushed,
+    reason,
     silent_for,
     unasked,
 )
@@ -26,12 +28,7 @@ if TYPE_CHECKING:
     from domain.health_facts import HealthFacts
 
 R = HealthReason
-DUE = 660.0  # 2.2 intervals of 300 s
 SILENT = silent_for(minutes=22)
-
-
-def reason(known: HealthFacts) -> HealthReason:
-    return judge_health(known, NOW).reason
 
 
 def named(known: HealthFacts, begun: float, ended: float) -> HealthFacts:

@@ -13,14 +13,17 @@ from domain.health_facts import CollectorRecord, ConnectionRecord
 from domain.health_reason import HealthReason, Party
 from domain.model import FaultClass
 from tests.domain.fixtures import (
+    DUE,
     HARBOUR_LINES,
     NOW,
     ago,
     collector,
     link,
     never_heard,
+    party,
     polled,
     pushed,
+    reason,
     silent_for,
     unasked,
 )
@@ -31,17 +34,8 @@ if TYPE_CHECKING:
     from domain.health_facts import HealthFacts
 
 R = HealthReason
-DUE = 660.0  # 2.2 intervals of 300 s
 UNASKED = unasked(silent_for(minutes=22))
 NOTHING: dict[str, Any] = {}
-
-
-def reason(known: HealthFacts) -> HealthReason:
-    return judge_health(known, NOW).reason
-
-
-def party(known: HealthFacts) -> Party:
-    return judge_health(known, NOW).party
 
 
 # --- collector_late

@@ -23,6 +23,7 @@ from tests.domain.fixtures import (
     link,
     never_heard,
     pushed,
+    reason,
     silent_for,
     unasked,
 )
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 
 SILENT = silent_for(minutes=22)
 R = HealthReason
-
-
-def reason(known: HealthFacts) -> HealthReason:
-    return judge_health(known, NOW).reason
 
 
 def blame(known: HealthFacts) -> tuple[HealthReason, Party]:
