@@ -23,6 +23,7 @@ from domain.model import (
     Receipt,
     Submission,
 )
+from domain.position import wire_names
 from ports.providers import ProviderFault
 from runtime.backoff import Backoff
 from runtime.reply import Reply
@@ -193,8 +194,8 @@ class Collection:
         invalid = self._ledger_items(page, received_at)
         statements = self._statements_of(page, run, received_at)
         for item in invalid:
-            if item.signal is not None:
-                self.collected.refused_signals[item.signal, str(item.reason)] += item.occurrences
+            for name in wire_names(item.signal) if item.signal is not None else ():
+                self.collected.refused_signals[name, str(item.reason)] += item.occurrences
         if not (updates or invalid or statements or page.cursor or last):
             return
         self._record(page, len(updates))

@@ -91,6 +91,7 @@ class FrameIntake:
             for reading in readings:
                 if reading[2] > horizon and self._is_future(reading):
                     self._refuse_future(external_id, reading, frame, received)
+                    self.ignored["future_timestamp"] += 1
                     break
             else:
                 if self.buffer.merge(external_id, readings, received):
@@ -122,7 +123,6 @@ class FrameIntake:
         """
         refusal = RefusalKind(Reason.FUTURE_TIMESTAMP, external_id, reading[0])
         self._refuse(refusal, "observed in the future", frame, received)
-        self.ignored["future_timestamp"] += 1
 
     def _refuse_reading(self, external_id: str, reading: Reading, received: float) -> None:
         """Refuse a reading that the buffer does not hand on, with the words of acceptance."""
@@ -135,6 +135,10 @@ class FrameIntake:
         self, refusal: RefusalKind, detail: str, sample: str | bytes, received: float
     ) -> None:
         devices = self._view.devices_of(self._provider_id)
+        name = refusal.external_id
+        if name is not None and name not in devices:
+            spelled = self._view.spelling_of(self._provider_id).of(name)
+            refusal = refusal._replace(external_id=spelled)
         self._refusals.add(refusal, detail, sample, received, devices, self.scrubber)
 
     def _note_crash(self, frame: str | bytes, received: float) -> None:
@@ -148,7 +152,30 @@ class FrameIntake:
         self._refuse(RefusalKind(Reason.MALFORMED), detail, frame, received)
 
     def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
-        """Count a frame without readings. A refused one is held against its vehicle."""
+        """Count a frame without readings of its own. A refused one is held against its vehicle."""
+        merged = [self._take_part(part, frame, received) for part in verdict.parts]
+        if any(merged):
+            self.merged += 1
+            return
+        if not verdict.parts:
+            self._refuse_verdict(verdict, frame, received)
+        if verdict.malformed is not None:
+            self.malformed += 1
+        else:
+            self.ignored[verdict.ignored or "no_readings"] += 1
+
+    def _take_part(self, part: FrameVerdict, frame: str | bytes, received: float) -> bool:
+        """Take one of several data points of a frame; return whether it was merged."""
+        if not part.readings or part.external_id is None:
+            self._refuse_verdict(part, frame, received)
+            return False
+        for reading in part.readings:
+            if reading[2] > self._horizon and self._is_future(reading):
+                self._refuse_future(part.external_id, reading, frame, received)
+                return False
+        return self.buffer.merge(part.external_id, part.readings, received)
+
+    def _refuse_verdict(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
         external_id = verdict.external_id
         if verdict.fault is not None:
             self.faults[verdict.fault] += 1
@@ -160,10 +187,6 @@ class FrameIntake:
             self._refuse(refusal, verdict.malformed, frame, received)
             if external_id is None:
                 self._readability.note_unreadable(verdict.malformed, received, self.merged)
-        if verdict.malformed is not None:
-            self.malformed += 1
-        else:
-            self.ignored[verdict.ignored or "no_readings"] += 1
 
     # --- towards the mailbox
 

@@ -41,11 +41,16 @@ class StreamNews:
         self._brought_data = self._is_steady = False
 
     def note_data(self, updates: Sequence[CanonicalUpdate]) -> None:
-        """Note data that is about to be submitted. Looks at two updates, whatever their number."""
-        for update in (updates[0], updates[-1]) if updates else ():
-            if update.device_id is not None:
-                self._data_at.pop(update.device_id, None)
-                self._data_at[update.device_id] = update.received_at
+        """Note data that is about to be submitted: the first and the last of known devices.
+
+        Mostly it looks at two updates, whatever their number.
+        """
+        for ordered in (updates, reversed(updates)):
+            known = (update for update in ordered if update.device_id is not None)
+            if (update := next(known, None)) is not None:
+                device_id = str(update.device_id)
+                self._data_at.pop(device_id, None)
+                self._data_at[device_id] = update.received_at
                 self._brought_data = True
         while len(self._data_at) > 2:
             del self._data_at[next(iter(self._data_at))]

@@ -34,6 +34,11 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _MAKES_ITS_WORKSPACE = frozenset({"put_workspace"})
 
 
+def is_id(text: str) -> bool:
+    """Return whether the text may be an id of ours. Every such text can be stored."""
+    return _ID.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """The scopes and workspaces of one key. `workspaces` None means all of them."""

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
 
 import orjson
+import trio
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -31,7 +32,7 @@ from api.problems import FaultyPart, Problem
 from runtime.instants import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic_core import ErrorDetails
     from quart import Request
@@ -46,6 +47,8 @@ _RFC3339 = re.compile(
 )
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+T = TypeVar("T")
+_ONE_AT_A_TIME = trio.CapacityLimiter(1)
 
 
 def _parse_instant(value: object) -> object:
@@ -86,9 +89,28 @@ async def read_json(
     the body arrives. `taken` has all media types that the operation reads, for the Accept header of
     a 415.
     """
+    return parse_body(await read_body(request, taken=taken), model)
+
+
+async def read_body(request: Request, *, taken: str = "application/json") -> bytes:
+    """Return the bytes of a JSON body. Raises Problem 415 for another content type."""
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise Problem(UNSUPPORTED_MEDIA_TYPE, headers={"Accept": taken})
     raw: bytes = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    return raw
+
+
+async def in_thread(work: Callable[[bytes], T], raw: bytes) -> T:
+    """Return `work(raw)`, done beside the event loop: it may take a second, for hostile bytes.
+
+    One at a time: several would only take the processor from each other. Work that has begun is
+    waited for, also after a cancellation.
+    """
+    return await trio.to_thread.run_sync(work, raw, limiter=_ONE_AT_A_TIME)
+
+
+def parse_body(raw: bytes, model: type[ModelT]) -> ModelT:
+    """Return a body as `model`. Raises Problem 400 and 422 as `read_json` does."""
     document = _parse_json(raw)
     try:
         # From the bytes, not the document: only then does strict mode take RFC 3339 text, enums and

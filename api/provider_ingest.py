@@ -8,6 +8,7 @@ function interprets the message, and the result takes the one acceptance path of
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import trio
@@ -16,10 +17,10 @@ from pydantic.alias_generators import to_camel
 from quart import Response, request
 
 from api.auth import current_access, no_such_workspace
-from api.bodies import Instant, RequestModel, json_response, read_json
+from api.bodies import Instant, RequestModel, in_thread, json_response, parse_body, read_body
 from api.keys import Scope
 from api.operations import Operations
-from api.problem_types import INVALID_BODY, NOT_FOUND, OUTCOME_UNKNOWN
+from api.problem_types import INVALID_BODY, MALFORMED_JSON, NOT_FOUND, OUTCOME_UNKNOWN
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import Identifier
@@ -29,6 +30,7 @@ from domain.model import (
     MAX_SAMPLE_BYTES,
     MAX_UPDATES_PER_SUBMISSION,
     CanonicalUpdate,
+    ConnectionFact,
     InvalidItem,
     Outcome,
     ProviderConnection,
@@ -36,7 +38,9 @@ from domain.model import (
     Submission,
 )
 from ports.providers import BadRecord, Page, Provider, ProviderFault
+from runtime.damaged_json import cut_member, to_bytes
 
+MAX_ON_LOOP = 65_536  # bytes of a message; a longer one is read in a thread
 _WITHHELD = (
     b"withheld: the connection's secret cannot be read, so it cannot be taken out of the sample"
 )
@@ -54,7 +58,7 @@ class ProviderEnvelope(RequestModel):
     provider_type: Annotated[str, Field(max_length=64)]
     provider_id: Identifier
     received_at: Instant
-    raw_message: dict[str, Any] | str
+    raw_message: dict[str, Any] | list[Any] | str
 
 
 class EnvelopeAnswer(IngestAnswer):
@@ -85,9 +89,33 @@ def declare_provider_ingest(operations: Operations, services: ApiServices) -> No
         stored, and a retry is safe. An unknown workspace or provider connection is 404. A
         providerType other than the connection's is 422.
         """
-        envelope = await read_json(request, ProviderEnvelope)
+        envelope = await _read_envelope()
         connection = await _find_connection(services, envelope)
         return json_response(await _ingest(services, envelope, connection))
+
+
+async def _read_envelope() -> ProviderEnvelope:
+    """Return the request's envelope. Raises Problem as api.bodies.read_json does.
+
+    If the body is no strict JSON because of its raw message, that message is cut out of it: what is
+    damaged in it costs a record or a vehicle, as in an answer that we receive.
+    """
+    raw = await read_body(request)
+    try:
+        return parse_body(raw, ProviderEnvelope)
+    except Problem as problem:
+        if problem.kind is not MALFORMED_JSON:
+            raise
+        try:
+            around, message = await in_thread(_cut_message, raw)
+        except (ValueError, RecursionError):
+            raise problem from None
+    text = message.decode("utf-8", "surrogateescape")
+    return parse_body(around, ProviderEnvelope).model_copy(update={"raw_message": text})
+
+
+def _cut_message(raw: bytes) -> tuple[bytes, bytes]:
+    return cut_member(raw, "rawMessage")
 
 
 async def _find_connection(services: ApiServices, envelope: ProviderEnvelope) -> ProviderConnection:
@@ -111,13 +139,17 @@ async def _ingest(
         detail = f"This version does not know the provider type {connection.provider_type}."
         raise Problem(INVALID_BODY, errors=[FaultyPart(pointer="/providerType", detail=detail)])
     received_at = services.clock.now()
-    page = _interpret(provider, connection, _raw_bytes(envelope))
+    raw = _raw_bytes(envelope)
+    interpret = partial(_interpret, provider, connection)
+    page = interpret(raw) if len(raw) <= MAX_ON_LOOP else await in_thread(interpret, raw)
     page = page._replace(malformed=await _scrubbed(services, connection, page.malformed))
     _log_received(services, envelope, page)
     updates = _to_updates(connection, page, received_at)
     invalid = _to_invalid(connection, page, received_at)
     results: list[UpdateResult] = []
     for part in _to_submissions(updates, invalid):
+        if _is_unreadable(page):
+            part.facts = _unreadable(services, connection, page, received_at)
         results += await commit(services, part, taken=len(results))
     results += [
         UpdateResult(outcome=Outcome.REJECTED, reason=Reason.MALFORMED, detail=record.detail)
@@ -129,10 +161,10 @@ async def _ingest(
 
 def _raw_bytes(envelope: ProviderEnvelope) -> bytes:
     message = envelope.raw_message
-    return message.encode() if isinstance(message, str) else _dump(message)
+    return to_bytes(message) if isinstance(message, str) else _dump(message)
 
 
-def _dump(message: dict[str, Any]) -> bytes:
+def _dump(message: dict[str, Any] | list[Any]) -> bytes:
     # Not orjson, which refuses a number of more than 64 bits.
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
@@ -144,6 +176,21 @@ def _interpret(provider: Provider, connection: ProviderConnection, raw: bytes) -
     except ProviderFault as fault:
         record = BadRecord(None, f"{fault.fault}: {fault}", raw)
         return Page((), frozenset(), records=1, malformed=(record,), malformed_count=1)
+
+
+def _is_unreadable(page: Page) -> bool:
+    """Return whether nothing of the message could be read, nor a device of it be told."""
+    is_read = page.samples or page.answered or page.errors or page.ignored
+    named = any(record.external_id is not None for record in page.malformed)
+    return bool(page.malformed) and not is_read and not named
+
+
+def _unreadable(
+    services: ApiServices, connection: ProviderConnection, page: Page, now: datetime
+) -> tuple[ConnectionFact, ...]:
+    """Return the fact that nothing can be read: the silence of the devices is not theirs then."""
+    key = (connection.workspace_id, connection.provider_id)
+    return services.senders.unreadable(key, page.malformed[0].detail, now)
 
 
 async def _scrubbed(

@@ -5,6 +5,9 @@ and of a commit that takes too long. A client's retry is safe, since acceptance 
 it has seen.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 import trio
 from pydantic import Field
 
@@ -58,7 +61,7 @@ async def commit(
     so_far = f"only the first {taken} updates were" if taken else "nothing was"
     reply: Reply[Receipt | None] = Reply()
     submission.resolve = reply.resolve
-    submission.facts = services.senders.facts_of(submission, services.clock.now())
+    submission.facts += services.senders.facts_of(submission, services.clock.now())
     try:
         services.ingest.submit_nowait(submission)
     except LaneFull:
@@ -72,7 +75,20 @@ async def commit(
         receipt = await reply.wait()
     if receipt is None:
         raise Problem(OUTCOME_UNKNOWN, retry_after_seconds=FULL_RETRY_SECONDS)
+    _tell_data(services, submission, receipt.results)
     return [_present(result) for result in receipt.results]
+
+
+def _tell_data(services: ApiServices, submission: Submission, results: Sequence[Result]) -> None:
+    """Submit which devices' data came, if that is due. Does not wait.
+
+    Without room in the lane it is told of later data.
+    """
+    facts = services.senders.data_of(submission, results, services.clock.now())
+    if facts:
+        told = Submission(origin=submission.origin, trace_id=submission.trace_id, facts=facts)
+        with suppress(LaneFull, MailboxClosed):
+            services.ingest.submit_nowait(told)
 
 
 def _present(result: Result) -> UpdateResult:

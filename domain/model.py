@@ -1,8 +1,7 @@
 """The domain's values as types: collected data, ownership and results.
 
-`Reading` and `CanonicalUpdate` are named tuples, not data classes: tens of thousands of them are
-made every second, and a frozen data class costs four times as much to build. Instants are aware
-datetimes in UTC; durations are seconds.
+`Reading` and `CanonicalUpdate` are named tuples, as a frozen data class costs four times as much.
+Instants are aware datetimes in UTC; durations are seconds.
 """
 
 from __future__ import annotations
@@ -69,8 +68,7 @@ class Outcome(StrEnum):
 class Reason(StrEnum):
     """The reason for which an update or a reading was rejected, or an update quarantined.
 
-    `not_available` and `outside_assignment` are answers without news: they are counted and never
-    held against the device.
+    `not_available` and `outside_assignment` are no news: never held against the device.
     """
 
     UNKNOWN_DEVICE = "unknown_device"
@@ -290,8 +288,9 @@ class InvalidItem(NamedTuple):
 
     `device_id` or `external_id` identifies the device, as in an update, if it could be read.
     `received_at` is its arrival, in database time; None stands for the time of the unit. `signal`
-    is what the refused part would have given, if only a part was refused. `refused_whole` says
-    that the newest record of the device gave nothing, so the refusal is held against it.
+    is what a refused part would have given. `refused_whole`: the device's newest record gave
+    nothing, which is held against it unless an update of it follows. `updates_before` counts the
+    submission's updates before the item; None stands for all.
     """
 
     workspace_id: str
@@ -305,6 +304,7 @@ class InvalidItem(NamedTuple):
     received_at: datetime | None = None
     signal: str | None = None
     refused_whole: bool = True
+    updates_before: int | None = None
 
 
 class Receipt(NamedTuple):

@@ -121,6 +121,9 @@ class FrameVerdict(NamedTuple):
 
     `readings` is empty for echoes, keep-alives and unknown labels (`ignored` says why). A malformed
     frame names its device and its signal wherever they can be read.
+
+    A frame of several data points has a verdict for each in `parts`, and no readings of its own. It
+    is malformed if any of them is, and has the first fault of them.
     """
 
     external_id: str | None
@@ -129,6 +132,7 @@ class FrameVerdict(NamedTuple):
     malformed: str | None = None  # why it could not be understood
     fault: FaultClass | None = None  # the provider reported an error
     signal: str | None = None  # what a malformed frame would have given
+    parts: tuple[FrameVerdict, ...] = ()
 
 
 class StreamSocket(Protocol):

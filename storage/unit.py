@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from domain.model import CycleEnd, Outcome, Reason, Receipt, Result
 from domain.refusals import RefusalCounts
 from ports.ingest import SessionFenced
-from storage.unit_connections import ConnectionFold, edge_rows, facts_of
+from storage.unit_connections import ConnectionFold, edge_rows
 from storage.unit_devices import DeviceBatch
 from storage.unit_ledger import quarantine_facts, quarantine_row
 from storage.unit_rows import ConnectionRow, CycleEndRow
@@ -59,12 +59,7 @@ def ingest_unit(
         results = devices.judge(submission) if judged else devices.refuse(submission, FENCED)
         receipts.append(Receipt(unit, now, results, judged))
     yield from devices.write(session)
-    judged_live = [
-        (submission, receipt.results)
-        for submission, receipt in zip(submissions, receipts, strict=True)
-        if receipt.facts_written
-    ]
-    yield from _write_connections(judged_live, now)
+    yield from _write_connections(live, now)
     yield from _end_cycles([submission.cycle for submission in live if submission.cycle], session)
     yield from devices.ledger.write()
     yield from append("append_quarantine", devices.ledger.quarantined)
@@ -97,24 +92,24 @@ def _pass_fence(session: SessionRef, unit: int) -> Generator[Statement, Rows, da
     return cast("datetime", now)
 
 
-def _write_connections(
-    judged: Sequence[tuple[Submission, tuple[Result, ...]]], now: datetime
-) -> Steps:
+def _write_connections(submissions: Sequence[Submission], now: datetime) -> Steps:
     """Fold the facts of each submission, then its cursor, into the stored rows.
 
     A connection that is not configured has no row and is passed over.
     """
-    concerned = {(fact.workspace_id, fact.provider_id) for item, _ in judged for fact in item.facts}
+    concerned = {
+        (fact.workspace_id, fact.provider_id) for item in submissions for fact in item.facts
+    }
     concerned |= {
-        (item.cursor.workspace_id, item.cursor.provider_id) for item, _ in judged if item.cursor
+        (item.cursor.workspace_id, item.cursor.provider_id) for item in submissions if item.cursor
     }
     if not concerned:
         return
     rows = yield Statement("lock_connections", columns(sorted(concerned)))
     stored = map(ConnectionRow._make, rows)
     folds = {(row.workspace_id, row.provider_id): ConnectionFold(row) for row in stored}
-    for submission, results in judged:
-        for fact in facts_of(submission, results):
+    for submission in submissions:
+        for fact in submission.facts:
             if fold := folds.get((fact.workspace_id, fact.provider_id)):
                 fold.apply(fact)
         cursor = submission.cursor

@@ -14,10 +14,9 @@ from storage.unit_connection_edges import edges_between
 from storage.unit_rows import ConnectionEdgeRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
     from datetime import datetime
 
-    from domain.model import Result, Submission
     from storage.unit_rows import ConnectionRow
 
 
@@ -136,34 +135,6 @@ class ConnectionFold:
         else:
             self._set(data_at=_later(row.data_at, fact.at), data_device_id=fact.device_id)
         self._set(readable_at=_later(row.readable_at, fact.at))
-
-
-def facts_of(submission: Submission, results: Sequence[Result]) -> Iterator[ConnectionFact]:
-    """Yield the submission's facts, and after a `sent` the data that the client sent with it.
-
-    Only the unit knows the device of an update that names it by the provider's id.
-    """
-    for fact in submission.facts:
-        yield fact
-        if fact.kind is ConnectionFactKind.SENT:
-            yield from _sent_data(fact, submission, results)
-
-
-def _sent_data(
-    fact: ConnectionFact, submission: Submission, results: Sequence[Result]
-) -> Iterator[ConnectionFact]:
-    """Yield a fact for two of the devices whose data came: whichever is asked for has another.
-
-    It has the data's own time of arrival: devices of one request must not answer for each other.
-    """
-    address = (fact.workspace_id, fact.provider_id)
-    arrivals = {
-        result.device_id: update.received_at
-        for update, result in zip(submission.updates, results, strict=True)
-        if (update.workspace_id, update.provider_id) == address and result.device_id is not None
-    }
-    for device_id, at in list(arrivals.items())[:2]:
-        yield fact._replace(kind=ConnectionFactKind.DATA, device_id=device_id, at=at)
 
 
 def _begun_at(fact: ConnectionFact) -> datetime:

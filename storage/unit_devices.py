@@ -22,7 +22,7 @@ from storage.unit_statements import NewestStatements
 from storage.unit_steps import Statement, append, columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from domain.acceptance import AcceptedEvent
@@ -149,7 +149,7 @@ class DeviceBatch:
                     self.ledger.add(submission, update, result)
             results.append(result)
         if submission.invalid:
-            self._refuse_invalid(submission)
+            self._refuse_invalid(submission, results)
         return tuple(results)
 
     def refuse(self, submission: Submission, result: Result) -> tuple[Result, ...]:
@@ -191,19 +191,23 @@ class DeviceBatch:
         self.ledger.quarantine(update, Reason.JUDGE_ERROR.value, detail)
         return Result(Outcome.QUARANTINED, Reason.JUDGE_ERROR, update.device_id, None, detail)
 
-    def _refuse_invalid(self, submission: Submission) -> None:
+    def _refuse_invalid(self, submission: Submission, results: Sequence[Result]) -> None:
         """Record invalid items in the ledger, and on the device if it was refused whole.
 
         The device then shows that it sends and that we refuse (`updates_rejected`). The time is the
         arrival, as for a refusal by acceptance, so an accepted update with the same arrival is not
-        older than the refusal.
+        older than the refusal. An update of the device that comes behind it decides instead.
         """
+        last_places = _last_places(submission, results)
         for item in submission.invalid:
             device_id = self._find_device(item)
             self.ledger.add_invalid(submission, item, device_id)
             fold = self._folds.get((item.workspace_id, device_id)) if device_id else None
             is_held_against = item.refused_whole and item.reason not in REASONS_WITHOUT_NEWS
             if fold is None or not fold.active or not is_held_against:
+                continue
+            last_place = last_places.get((item.workspace_id, device_id), -1)
+            if item.updates_before is not None and last_place >= item.updates_before:
                 continue
             at = item.received_at or self._now
             if not fold.knew(at):
@@ -266,6 +270,18 @@ def _is_outdated(submission: Submission, update: CanonicalUpdate) -> bool:
         and update.device_id is not None
         and update.external_id is not None
     )
+
+
+def _last_places(
+    submission: Submission, results: Sequence[Result]
+) -> Mapping[tuple[str, str | None], int]:
+    """Return the place of each device's last update, if an invalid item says where it stands."""
+    if all(item.updates_before is None for item in submission.invalid):
+        return {}
+    return {
+        (update.workspace_id, result.device_id): place
+        for place, (update, result) in enumerate(zip(submission.updates, results, strict=True))
+    }
 
 
 def is_sendable(key: tuple[str, ...]) -> bool:

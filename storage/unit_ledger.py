@@ -22,7 +22,7 @@ from storage.unit_rows import QuarantineRow
 from storage.unit_steps import Statement, named_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from domain.model import CanonicalUpdate, InvalidItem, Result, Submission
@@ -68,11 +68,12 @@ class Ledger:
     def add_invalid(self, submission: Submission, item: InvalidItem, device_id: str | None) -> None:
         """Add an invalid item. `device_id` is the device it came from, if that is known."""
         known = (submission.origin, item.provider_id, device_id, item.external_id)
-        signal = item.signal if item.signal is None or item.signal in CATALOGUE else UNKNOWN_SIGNAL
-        key = self._key(item.workspace_id, known, "rejected", item.reason, signal)
         sample = item.sample[:MAX_SAMPLE_BYTES] or None
-        trace_id = submission.trace_id
-        self._count(key, trace_id, item.detail, sample, item.occurrences)
+        names: Sequence[str | None] = (None,) if item.signal is None else wire_names(item.signal)
+        for name in names:
+            signal = name if name is None or name in CATALOGUE else UNKNOWN_SIGNAL
+            key = self._key(item.workspace_id, known, "rejected", item.reason, signal)
+            self._count(key, submission.trace_id, item.detail, sample, item.occurrences)
 
     def quarantine(self, update: CanonicalUpdate, reason: str, detail: str) -> None:
         self.quarantined.append(quarantine_row(update, reason, detail))

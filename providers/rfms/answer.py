@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from providers.damaged_json import Damaged
 from providers.loose_types import read_flag, read_instant
 from providers.rfms.errors import errors_beside
 from providers.samples import malformed_answer
+from runtime.damaged_json import Damaged
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo

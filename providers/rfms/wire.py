@@ -14,7 +14,6 @@ import orjson
 
 from ports.providers import BadRecord, Page, Sample
 from providers.answers import error_code_in
-from providers.damaged_json import Damaged, read_damaged
 from providers.error_reports import VEHICLE_ERROR
 from providers.loose_types import read_instant, read_name
 from providers.rfms.answer import LIST, WRAPPER, open_answer
@@ -23,6 +22,7 @@ from providers.rfms.record import RecordReader
 from providers.rfms.record_order import OrderWatch, RecordOrder
 from providers.rfms.superseding import DatedSample, leave_out_superseded
 from providers.samples import BadRecords, malformed_answer
+from runtime.damaged_json import Damaged, read_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

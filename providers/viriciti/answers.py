@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from domain.model import FaultClass, Reading
-from ports.providers import BadRecord, Page, ProviderFault, Sample
-from providers.error_reports import VEHICLE_ERROR
+from ports.providers import Page, ProviderFault, Sample
+from providers.error_reports import REPORTS, VEHICLE_ERROR
 from providers.samples import BadRecords, malformed_answer
-from providers.viriciti.damaged import NotANumber, is_damaged, read_tolerantly
+from providers.viriciti.damaged import (
+    NotANumber,
+    find_vehicles,
+    is_damaged,
+    read_tolerantly,
+)
 from providers.viriciti.errors import error_of_vehicle, errors_in_answer
 from providers.viriciti.wire import (
     BAD_VID,
@@ -31,8 +36,10 @@ from providers.viriciti.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import datetime
+
+    from ports.providers import FrameVerdict
 
 
 MAX_UNASKED: Final = 100  # vehicles of an answer that are read without having been asked for
@@ -219,35 +226,77 @@ def interpret_message(message: bytes, rules: Rules = DEFAULT_RULES) -> Page:
     Raises ProviderFault when it is neither, or when it is the provider's report of an error.
     """
     verdict = interpret(message, rules)
+    if verdict.parts:
+        return _page_of_parts(verdict.parts, message)
     if verdict.external_id is None and verdict.malformed in (UNKNOWN_SHAPE, NOT_JSON):
         vids = _vids_in(message)
         if vids:
-            return interpret_state(message, vids, rules)
-    if verdict.fault is not None:
+            return _interpret_forwarded_state(message, vids, rules)
+    if verdict.external_id is None and verdict.fault is not None:
         raise ProviderFault(verdict.fault, "the message is an error report of the provider")
     if verdict.external_id is None and verdict.malformed is not None:
         raise ProviderFault(
             FaultClass.PROTOCOL,
             f"the message has no form that this provider is known to send: {verdict.malformed}",
         )
-    if verdict.external_id is None or verdict.ignored is not None:
-        return Page((), frozenset(), records=1, ignored=1)
-    if verdict.readings:
-        sample = Sample(verdict.external_id, verdict.readings)
-        return Page((sample,), frozenset({sample.external_id}), records=1)
-    signals = () if verdict.signal is None else (verdict.signal,)
-    record = BadRecord(verdict.external_id, str(verdict.malformed), message, signals)
-    return Page((), frozenset(), records=1, malformed=(record,), malformed_count=1)
+    return _page_of_parts((verdict,), message)
+
+
+def _page_of_parts(parts: Sequence[FrameVerdict], message: bytes) -> Page:
+    """Return the page of a frame: each data point in it is a record."""
+    samples, bad, ignored = [], BadRecords(), 0
+    errors: dict[str, str] = {}
+    for part in parts:
+        vid = part.external_id
+        if part.fault is not None:
+            bad.add(vid, VEHICLE_ERROR, message, refused_whole=False)
+            if vid is not None:
+                errors[vid] = VEHICLE_ERROR
+        elif part.malformed is not None:
+            signals = () if part.signal is None else (part.signal,)
+            bad.add(vid, part.malformed, message, signals)
+        elif vid is None or not part.readings:
+            ignored += 1
+        else:
+            samples.append(Sample(vid, part.readings))
+    return Page(
+        samples=tuple(samples),
+        answered=frozenset(sample.external_id for sample in samples),
+        records=len(parts),
+        ignored=ignored,
+        malformed=bad.records(),
+        malformed_count=bad.count,
+        errors=errors,
+    )
+
+
+def _interpret_forwarded_state(message: bytes, vids: Collection[str], rules: Rules) -> Page:
+    """Read a forwarded state answer. If no vehicle of it can be read, each is a bad record."""
+    try:
+        return interpret_state(message, vids, rules)
+    except ProviderFault:
+        bad = BadRecords()
+        for vid in vids:
+            bad.add(read_vid(vid), NOT_JSON, message)
+        return Page((), frozenset(), None, None, bad.count, 0, bad.records(), bad.count)
 
 
 def _vids_in(message: bytes) -> Collection[str]:
-    """Return the members of a state answer, which are objects or empty; nothing if it is none."""
+    """Return the vehicles of a state answer; nothing if the message is none.
+
+    A state answer has vehicles only, or at least one with labels: what stands in the place of
+    another one's labels must not cost the others.
+    """
     try:
         body, _ = _read_object(message)
     except ProviderFault:
+        return find_vehicles(message)
+    if not body:
         return ()
-    kinds = {type(labels) for labels in (body or {}).values() if labels}
-    return body.keys() if body and kinds == {dict} else ()
+    kinds = {type(labels) for labels in body.values() if labels}
+    if kinds != {dict} and not any(map(_has_labels, body.values())):
+        return ()
+    return [name for name, labels in body.items() if name not in REPORTS or _has_labels(labels)]
 
 
 def _newest(sample: Sample) -> datetime:

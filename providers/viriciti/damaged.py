@@ -73,6 +73,30 @@ def _read_by_name(text: str, vids: Collection[str]) -> dict[str, Any]:
     return message
 
 
+def find_vehicles(body: bytes) -> list[str]:
+    """Return the names of the vehicles of an answer that no reader takes, in order.
+
+    These are the members of the answer itself. Where a quote or a bracket too many hides which
+    members those are, they are the objects that begin with an object.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    begin = [match[1] for match in _OBJECT_IN_OBJECT.finditer(text)]
+    members = _names_at_first_level(text)
+    return members if set(begin) <= set(members) else begin
+
+
+def _names_at_first_level(text: str) -> list[str]:
+    names, depth = [], 0
+    for match in _NAME_OR_BRACKET.finditer(text):
+        if match[0] in "{[":
+            depth += 1
+        elif match[0] in "}]":
+            depth -= 1
+        elif depth == 1 and match[2]:
+            names.append(match[1])
+    return names
+
+
 def is_damaged(value: object) -> bool:
     """Return whether a strict reader would have refused the value."""
     try:
@@ -91,6 +115,10 @@ def _read_int(digits: str) -> int | NotANumber:
     return int(digits) if len(digits) <= _MAX_DIGITS else NotANumber(digits)
 
 
+_NAME_OR_BRACKET: Final = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*:)?|[{}\[\]]')
+_OBJECT_IN_OBJECT: Final = re.compile(
+    r'(?<=[{,\s])"([^"\\\x00-\x1f]{1,128})"\s*:\s*\{\s*"[^"\\\x00-\x1f]{1,128}"\s*:\s*\{'
+)
 _MEMBER: Final = re.compile(r'(?<=[{,\s])("[^"\\\x00-\x1f]{1,128}")\s*:')
 _DECODER: Final = json.JSONDecoder(
     strict=False,

@@ -24,13 +24,8 @@ from domain.position import LATITUDE, POSITION
 from domain.signals import PLAIN_VALUES
 from ports.providers import FrameVerdict
 from providers.answers import error_code_in
-from providers.loose_types import (
-    EPOCH_2000,
-    EPOCH_2100,
-    read_instant,
-    read_name,
-    read_number,
-)
+from providers.loose_types import EPOCH_2000, EPOCH_2100, read_instant, read_name, read_number
+from runtime.damaged_json import Damaged, Limits, read_damaged, to_bytes
 
 POWER: Final = "power"
 GPS: Final = "gps"
@@ -54,6 +49,9 @@ LABELS: Final[dict[str, str]] = {
 DOMAINS: Final = frozenset({"vehicles", "chargestations", "incidents"})
 MAX_VID_LENGTH: Final = 128
 MAX_SEARCHED: Final = 65_536  # of a frame that is not read; the vid stands near its beginning
+# Of a frame that is not JSON; every other stream of the process waits meanwhile.
+LIMITS: Final = Limits(brackets=20_000, damaged=100)
+MAX_LINES: Final = 1000
 UNKNOWN_LABEL: Final = "unknown_label"
 NO_NEWS: Final = "no_news"
 WORDS: Final = frozenset({UNKNOWN_LABEL, NO_NEWS})
@@ -107,12 +105,12 @@ def interpret(frame: str | bytes, rules: Rules = DEFAULT_RULES) -> FrameVerdict:
     except ValueError:
         return _interpret_text(frame, rules)
     if type(message) is not dict:
-        return _unreadable(frame, "not an object")
+        return _interpret_list(message, frame, rules, "not an object")
     if message.get("type") != "vehicles":
         return _interpret_other(message, frame, rules)
     payload = message.get("payload")
     if type(payload) is not dict:
-        return _unreadable(frame, "payload is not an object")
+        return _interpret_list(payload, frame, rules, "payload is not an object")
     return _interpret_point(payload, rules)
 
 
@@ -220,21 +218,75 @@ def _read_power(
     return (power, Reading("charging", power_kw < charging_below_kw, at))
 
 
+# Several data points in one frame: the vendor documents one, so each is read by itself
+
+
+def _interpret_list(points: object, frame: str | bytes, rules: Rules, why_not: str) -> FrameVerdict:
+    """Return the verdict on a list of messages or data points. `why_not`: why nothing else may be.
+
+    Text in the place of a payload may be JSON that was encoded twice.
+    """
+    if type(points) is str:
+        points = _decode(points)
+        if type(points) is dict:
+            return _interpret_point(points, rules)
+    if type(points) is not list or not points:
+        return _unreadable(frame, why_not)
+    return _join([_interpret_part(point, rules) for point in points])
+
+
+def _interpret_part(point: object, rules: Rules) -> FrameVerdict:
+    if type(point) is Damaged:
+        return _unreadable(point.raw, NOT_JSON)
+    if type(point) is not dict:
+        return FrameVerdict(None, (), malformed="not an object")
+    payload = point.get("payload") if is_of_vehicles(point.get("type")) else point
+    if type(payload) is dict:
+        return _interpret_point(payload, rules)
+    return FrameVerdict(None, (), malformed="payload is not an object")
+
+
+def _join(parts: list[FrameVerdict]) -> FrameVerdict:
+    if len(parts) == 1:
+        return parts[0]
+    malformed = next((part.malformed for part in parts if part.malformed is not None), None)
+    return FrameVerdict(None, (), malformed=malformed, parts=tuple(parts))
+
+
+def _decode(text: str) -> object:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return None
+
+
+def is_of_vehicles(kind: object) -> bool:
+    """Return whether a message's type says that it is a data point of a vehicle, in any case."""
+    return type(kind) is str and kind.strip().lower() == "vehicles"
+
+
 # Everything that is not a data point of today's protocol
 
 
 def _interpret_other(message: dict[str, Any], frame: str | bytes, rules: Rules) -> FrameVerdict:
-    kind = message.get("type")
+    kind, payload = message.get("type"), message.get("payload")
     if kind is None:
         return _interpret_bare(message, frame, rules)
+    if is_of_vehicles(kind) and type(payload) is dict:
+        return _interpret_point(payload, rules)
     if kind == "error":
         vid = _vid_in(frame)
         return FrameVerdict(vid, (), ignored="provider_error", fault=_fault_of(frame))
     if kind == "acl":
         return FrameVerdict(None, (), ignored="acl")
-    if type(kind) is str:
-        return FrameVerdict(None, (), ignored="not_ours" if kind in DOMAINS else "unknown_type")
-    return _unreadable(frame, UNKNOWN_SHAPE)
+    if type(kind) is not str or (kind not in DOMAINS and _is_point(payload)):
+        return _unreadable(frame, UNKNOWN_SHAPE)
+    return FrameVerdict(None, (), ignored="not_ours" if kind in DOMAINS else "unknown_type")
+
+
+def _is_point(payload: object) -> bool:
+    """Return whether this is a whole data point. Under an unknown type it is refused, not read."""
+    return type(payload) is dict and payload.keys() >= {"vid", "label", "time", "value"}
 
 
 def _interpret_bare(message: dict[str, Any], frame: str | bytes, rules: Rules) -> FrameVerdict:
@@ -247,6 +299,9 @@ def _interpret_bare(message: dict[str, Any], frame: str | bytes, rules: Rules) -
         return _interpret_point(message, rules)
     if message.keys() <= DOMAINS or _is_subscription(message):
         return _ECHO
+    payload = message.get("payload")
+    if type(payload) is dict and _is_point(payload):
+        return _interpret_point(payload, rules)
     return _unreadable(frame, UNKNOWN_SHAPE)
 
 
@@ -287,7 +342,31 @@ def _interpret_text(frame: str | bytes, rules: Rules) -> FrameVerdict:
     text = frame if isinstance(frame, str) else frame[:16].decode("utf-8", "replace")
     if text[:16].lstrip().lower().startswith(_DEBUG_ANSWERS):
         return FrameVerdict(None, (), ignored="debug_answer")
+    if len(set(_VID.findall(_searched(frame)))) > 1:
+        return _interpret_damaged_list(frame, rules)
     return _unreadable(frame, NOT_JSON)
+
+
+def _interpret_damaged_list(frame: str | bytes, rules: Rules) -> FrameVerdict:
+    """Return the verdict on a frame of several vehicles that is not JSON: a list, or lines."""
+    body = to_bytes(frame) if isinstance(frame, str) else frame
+    try:
+        message = read_damaged(body, "payload", limits=LIMITS)
+    except (ValueError, RecursionError):
+        lines = [line for line in body.splitlines() if line.strip()]
+        if not 2 <= len(lines) <= MAX_LINES:
+            return _unreadable(frame, NOT_JSON)
+        return _join([_interpret_line(line, rules) for line in lines])
+    points = message if type(message) is list else message.get("payload")
+    return _interpret_list(points, frame, rules, NOT_JSON)
+
+
+def _interpret_line(line: bytes, rules: Rules) -> FrameVerdict:
+    """Return the verdict on one of the lines of a frame. A line has one data point at most."""
+    try:
+        return _interpret_part(orjson.loads(line), rules)
+    except ValueError:
+        return _unreadable(line, NOT_JSON)
 
 
 def _without_mark(frame: str | bytes) -> str | bytes:

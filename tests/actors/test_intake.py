@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from actors.intake import FrameIntake
-from domain.model import FaultClass, Reason
+from domain.model import FaultClass, Reading, Reason
 from ports.providers import FrameVerdict
 from tests.actors.harness import LIVE, build_harness
 from tests.actors.instants import at
@@ -35,6 +36,10 @@ async def intake(shard: Shard) -> FrameIntake:
 def take(intake: FrameIntake, *frames: str) -> None:
     for one in frames:
         intake.take(interpret, one, trio.current_time())
+
+
+def replace_by(verdict: FrameVerdict, frame: str | bytes) -> FrameVerdict:
+    return verdict
 
 
 def check_counts(intake: FrameIntake) -> None:
@@ -126,6 +131,42 @@ async def test_refused_frames_go_to_the_ledger_with_count_and_sample(
         (Reason.FUTURE_TIMESTAMP, 1, future.encode()),
     ]
     assert intake.next_submission(float("inf")) is None
+
+
+async def test_a_refusal_names_its_device_as_it_was_configured(
+    intake: FrameIntake, autojump_clock: MockClock
+) -> None:
+    lost = FrameVerdict(" x-ferry-1 ", (), malformed="no number", signal="soc_percent")
+    intake.take(lambda _: lost, "lost", trio.current_time())
+    ahead = FrameVerdict(" x-ferry-2 ", (Reading("soc_percent", 1.0, at(301)),))
+    intake.take(lambda _: ahead, "ahead", trio.current_time())
+    sent = intake.next_submission(float("inf"))
+    assert sent is not None
+    assert [(item.external_id, item.device_id) for item in sent.invalid] == [
+        ("x-ferry-1", "ferry-1"),
+        ("x-ferry-2", "ferry-2"),
+    ]
+
+
+async def test_a_frame_of_several_data_points_counts_once(
+    intake: FrameIntake, autojump_clock: MockClock
+) -> None:
+    good = interpret(frame("ferry-1", 0, soc_percent=50.0))
+    ahead = interpret(frame("ferry-1", 301, speed_kmh=5.0))
+    bad = FrameVerdict("x-ferry-2", (), malformed="no number", signal="soc_percent")
+    for parts in ((bad, good, ahead), (bad, bad)):
+        verdict = FrameVerdict(None, (), malformed=bad.malformed, parts=parts)
+        intake.take(partial(replace_by, verdict), "several", trio.current_time())
+    check_counts(intake)
+    counted = intake.statistics()
+    assert (counted.merged, counted.malformed, counted.ignored) == (1, 1, 0)
+    sent = intake.next_submission(float("inf"))
+    assert values(sent) == {"x-ferry-1": {"soc_percent": 50.0}}
+    assert sent is not None
+    assert [(item.device_id, item.reason, item.occurrences) for item in sent.invalid] == [
+        ("ferry-2", Reason.MALFORMED, 3),
+        ("ferry-1", Reason.FUTURE_TIMESTAMP, 1),
+    ]
 
 
 async def test_error_frames_of_the_provider_are_counted_apart(

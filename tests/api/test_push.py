@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from api.senders import FACT_EVERY_SECONDS, MAX_CONNECTIONS, Senders
-from domain.model import CanonicalUpdate, Submission
+from api.senders import FACT_EVERY, MAX_CONNECTIONS, Senders
+from domain.model import (
+    CanonicalUpdate,
+    ConnectionFactKind,
+    Outcome,
+    Reason,
+    Result,
+    Submission,
+)
 from tests.conftest import fetch
 
 if TYPE_CHECKING:
@@ -32,11 +39,57 @@ def told(senders: Senders, seconds: float, *provider_ids: str) -> list[str]:
     return [fact.provider_id for fact in facts]
 
 
+def data(
+    senders: Senders, seconds: float, *device_ids: str | None, **rest: Any
+) -> list[str | None]:
+    """Return the devices of which is told that data came, of one request at that second."""
+    results = [Result(Outcome.ACCEPTED, None, name)._replace(**rest) for name in device_ids]
+    at = NOON + timedelta(seconds=seconds)
+    facts = senders.data_of(sent(*("pushed" for _ in device_ids)), results, at)
+    assert all((fact.kind, fact.at) == (ConnectionFactKind.DATA, NOON) for fact in facts)
+    return [fact.device_id for fact in facts]
+
+
 def test_a_connection_is_told_of_once_in_ten_seconds() -> None:
     senders = Senders()
     assert told(senders, 0, "pushed", "pushed", "other") == ["pushed", "other"]
-    assert told(senders, FACT_EVERY_SECONDS - 1, "pushed") == []
-    assert told(senders, FACT_EVERY_SECONDS, "pushed") == ["pushed"]
+    assert told(senders, FACT_EVERY.total_seconds() - 1, "pushed") == []
+    assert told(senders, FACT_EVERY.total_seconds(), "pushed") == ["pushed"]
+
+
+def test_ids_that_no_statement_can_carry_are_no_connection() -> None:
+    assert told(Senders(), 0, "pu\0shed", "pushed", "\ud800") == ["pushed"]
+
+
+def test_the_data_of_two_devices_is_told_in_ten_seconds() -> None:
+    """Also if each request has one device: whichever of them is asked about has another."""
+    senders = Senders()
+    requests = [
+        (0, "bus-1"),
+        (1, "bus-2"),
+        (2, "bus-3"),
+        (9, "bus-1"),
+        (10, "bus-1"),
+        (11, "bus-3"),
+    ]
+    found = [data(senders, second, bus) for second, bus in requests]
+    assert found == [["bus-1"], ["bus-2"], [], [], ["bus-1"], ["bus-3"]]
+
+
+def test_an_update_of_no_device_of_the_connection_is_no_data() -> None:
+    senders = Senders()
+    assert data(senders, 0, None, None, "bus-1", "bus-1", "bus-2", "bus-3") == ["bus-1", "bus-2"]
+    assert data(Senders(), 0, "bus-1", reason=Reason.IDENTITY_CONFLICT) == []
+    assert data(Senders(), 0, "bus-1", outcome=Outcome.QUARANTINED) == []
+
+
+def test_data_after_an_unreadable_message_is_told_at_once() -> None:
+    senders, key = Senders(), ("north", "pushed")
+    assert data(senders, 0, "bus-1") == ["bus-1"]
+    (fact,) = senders.unreadable(key, "not JSON", NOON)
+    assert (fact.kind, fact.detail) == (ConnectionFactKind.UNREADABLE, "not JSON")
+    assert senders.unreadable(key, "not JSON", NOON) == ()
+    assert data(senders, 1, "bus-1") == ["bus-1"]
 
 
 def test_the_memory_of_senders_is_bounded() -> None:
@@ -96,6 +149,7 @@ async def test_what_a_client_sends_is_a_fact_of_its_connection(
         "POST", "/ingest", json={"updates": [{**update, "readings": [reading]}]}
     )
     assert answer.json["results"][0]["outcome"] == "accepted"
+    await harness.commit(Submission("http", "t"))  # behind the fact that the request left
     (row,) = await trio.to_thread.run_sync(
         fetch,
         populated.dsn,

@@ -14,7 +14,15 @@ from ports.providers import BadRecord, Page, ProviderFault, Sample
 from providers.samples import MAX_SAMPLES
 from providers.viriciti.answers import MAX_UNASKED, interpret_message, interpret_state
 from providers.viriciti.wire import interpret
-from tests.providers.viriciti_shapes import AT, MS, frame, is_dumpable, json_values, nested
+from tests.providers.viriciti_shapes import (
+    AT,
+    MS,
+    frame,
+    is_dumpable,
+    json_values,
+    nested,
+    point,
+)
 
 
 def test_a_state_answer_is_one_sample_for_each_vehicle_with_news() -> None:
@@ -206,6 +214,62 @@ def test_a_forwarded_message_that_says_nothing_is_a_fault(
     with pytest.raises(ProviderFault) as caught:
         interpret_message(message)
     assert caught.value.fault is fault
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        b'{"soc":{"time":1,"value":nan}}',
+        b'{"soc":{"time":1,"value":}}',
+        b'{"soc":{"time":1,"value":6"1}}',
+        b'{"soc":{"time":1,"value":1,}}',
+        b'{"cabin":{"time":1,"value":nan}}',
+        b"nan",
+        b"5",
+        b"true",
+        b"[1]",
+    ],
+)
+@pytest.mark.parametrize("form", [b'{"bus_1":%b,"bus_2":%b}', b'{ "bus_2" : %b , "bus_1": %b }'])
+def test_one_vehicle_of_a_forwarded_state_costs_itself(form: bytes, labels: bytes) -> None:
+    good = orjson.dumps({"soc": {"time": MS, "value": 64.2}})
+    is_first = form.startswith(b'{"bus_1')
+    page = interpret_message(form % ((labels, good) if is_first else (good, labels)))
+    assert page.samples == (Sample("bus_2", (Reading("soc_percent", 64.2, AT),)),)
+    assert [record.external_id for record in page.malformed] == ["bus_1"]
+
+
+def test_a_forwarded_state_that_is_not_read_names_its_vehicles() -> None:
+    page = interpret_message(b'{"bus_1":{"soc":{"time":1,"value":nan}}}')
+    assert (page.samples, page.answered, page.records) == ((), frozenset(), 1)
+    assert [record.external_id for record in page.malformed] == ["bus_1"]
+
+
+def test_a_forwarded_error_names_its_vehicle_and_refuses_no_data() -> None:
+    page = interpret_message(b'{"type":"error","payload":{"vid":"bus_1","message":"no data"}}')
+    (record,) = page.malformed
+    assert (record.external_id, record.refused_whole, set(page.errors)) == (
+        "bus_1",
+        False,
+        {"bus_1"},
+    )
+
+
+def test_an_error_beside_forwarded_vehicles_is_none_of_them() -> None:
+    body = {"error": {"code": 504}, "bus_1": {"soc": {"time": MS, "value": 64.2}}}
+    page = interpret_message(orjson.dumps(body))
+    assert page.answered == {"bus_1"}
+    assert page.malformed == ()
+
+
+def test_each_point_of_a_forwarded_frame_is_judged_by_itself() -> None:
+    good, bad = point(vid="bus_1"), point(vid="bus_2", time="now")
+    page = interpret_message(orjson.dumps([good, bad]))
+    assert page.samples == (Sample("bus_1", (Reading("soc_percent", 88.5, AT),)),)
+    assert [(one.external_id, one.signals) for one in page.malformed] == [
+        ("bus_2", ("soc_percent",))
+    ]
+    assert page.records == 2
 
 
 def test_a_vehicle_whose_name_cannot_be_stored_is_malformed() -> None:

@@ -146,7 +146,7 @@ POINT = b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1,"value"
         (b'{"type":"vehicles","payload":[]}', "payload is not an object"),
         (b'{"type":"vehicles","payload":{}}', "vid, label, time or value is missing"),
         (b'{"type":7}', "unknown shape"),
-        (b'[{"vid":"b"},{"vid":"c"}]', "not an object"),
+        (b'[{"vid":1.5},{"vid":2.5}]'[:-1], "not JSON"),
         (b'{"vid":"b\\u0073","value":NaN}', "not JSON"),
     ],
 )
@@ -177,8 +177,17 @@ def test_a_vid_that_is_no_name_is_malformed(vid: object) -> None:
         (b"\xef\xbb\xbf" + POINT % b"NaN", "not JSON", "soc_percent"),
         (b'{"type":"vehicles","payload":{"vid":"b","la', "not JSON", None),
         (POINT[:-4] + b"1}", "not JSON", "soc_percent"),
-        (b'[{"vid":"b","label":"speed"}]', "not an object", "speed_kmh"),
-        (b'{"type":"vehicles","payload":[{"vid":"b"}]}', "payload is not an object", None),
+        (
+            b'[{"vid":"b","label":"speed"}]',
+            "vid, label, time or value is missing",
+            "speed_kmh",
+        ),
+        (
+            b'{"type":"vehicles","payload":[{"vid":"b"}]}',
+            "vid, label, time or value is missing",
+            None,
+        ),
+        (POINT.replace(b"vehicles", b"weather") % b"1", "unknown shape", "soc_percent"),
         (
             b'{"type":"vehicles","payload":{"vid":"b","label":"soc","time":1}}',
             "vid, label, time or value is missing",
@@ -196,6 +205,12 @@ def test_a_frame_that_is_lost_names_its_vehicle(
     raw: str | bytes, why: str, signal: str | None
 ) -> None:
     assert interpret(raw) == FrameVerdict("b", (), malformed=why, signal=signal)
+
+
+@pytest.mark.parametrize("kind", ["Vehicles", "VEHICLES ", None])
+def test_a_data_point_is_read_whatever_the_case_of_its_type(kind: str | None) -> None:
+    verdict = FrameVerdict("bus_004", (Reading("soc_percent", 88.5, AT),))
+    assert interpret(orjson.dumps({"type": kind, "payload": point()})) == verdict
 
 
 def test_an_error_about_one_vehicle_names_it() -> None:

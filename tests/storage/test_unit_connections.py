@@ -7,15 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.model import (
-    CanonicalUpdate,
     ConnectionFact,
     ConnectionFactKind,
     FaultClass,
-    Outcome,
-    Result,
-    Submission,
 )
-from storage.unit_connections import ConnectionFold, edge_rows, facts_of
+from storage.unit_connections import ConnectionFold, edge_rows
 from storage.unit_rows import ConnectionRow
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -196,19 +192,6 @@ def test_the_newest_time_is_kept(kind: str, column: str) -> None:
         folded.apply(fact)
     assert folded.row._asdict()[column] == after(3)
     assert folded.edges == []
-
-
-def test_what_a_client_sent_is_data_of_its_devices() -> None:
-    sent = ConnectionFact("harbour", "push", SENT, after(1))
-    updates = [
-        CanonicalUpdate("harbour", provider, None, name, None, (), NOON, "trace")
-        for provider, name in (("push", "x-1"), ("other", "x-2"), ("push", "x-3"), ("push", "x-1"))
-    ]
-    submission = Submission("http", "trace", tuple(updates), facts=(sent,))
-    results = [Result(Outcome.ACCEPTED, device_id=name) for name in ("bus-1", "bus-2", None)]
-    found = list(facts_of(submission, [*results, results[0]]))
-    # The data has its own time of arrival: a later one would make it an answer about the others.
-    assert found == [sent, sent._replace(kind=DATA, device_id="bus-1", at=NOON)]
 
 
 SECOND = timedelta(seconds=1)

@@ -1,0 +1,178 @@
+"""The items of `POST /ingest`: their shape, and how good ones are told from bad ones.
+
+A bad reading costs itself, and an item without a good reading is bad as a whole. It must never
+refuse one item for another.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+from api.bodies import Instant, RequestModel, pointer_to
+from api.problems import FaultyPart
+from api.shapes import ExternalId, Identifier, VehicleId
+from domain.model import MAX_SAMPLE_BYTES, MAX_UPDATES_PER_SUBMISSION
+from domain.refusals import UNKNOWN_SIGNAL
+
+MAX_READINGS = 100
+MAX_ID = 128
+
+
+def _check_value(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("give a boolean, a number or text")
+    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < 2**63):
+        raise ValueError("give a number below 2 to the 63rd")
+    return value
+
+
+class ReadingItem(RequestModel):
+    signal: Annotated[str, Field(min_length=1, max_length=64)]
+    value: Annotated[
+        bool | int | float | Annotated[str, Field(max_length=256)], BeforeValidator(_check_value)
+    ]
+    observed_at: Instant
+
+
+class UpdateItem(RequestModel):
+    """The readings of one device, named by `device_id` or by `external_id`.
+
+    An `external_id` is unique within workspace and provider.
+    """
+
+    workspace_id: Identifier
+    provider_id: Identifier
+    device_id: Identifier | None = None
+    external_id: ExternalId | None = None
+    vehicle_id: VehicleId | None = None
+    readings: Annotated[list[ReadingItem], Field(min_length=1, max_length=MAX_READINGS)]
+    trace_id: Annotated[str, Field(max_length=64, pattern=r"^[\x20-\x7e]+$")] | None = None
+    received_at: Instant | None = Field(
+        None,
+        description="only logged: freshness age counts from the arrival",
+    )
+
+    @model_validator(mode="after")
+    def _names_a_device(self) -> Self:
+        if self.device_id is None and self.external_id is None:
+            raise ValueError("give device_id or external_id")
+        return self
+
+
+class GoodItem(NamedTuple):
+    """An item with at least one good reading.
+
+    `dropped` has the faults of the bad ones, `bad_readings` the signal and the first fault of each,
+    and `sample` the whole as it was sent, if any is bad.
+    """
+
+    update: UpdateItem
+    dropped: Sequence[FaultyPart] = ()
+    bad_readings: Sequence[tuple[str, FaultyPart]] = ()
+    sample: bytes = b""
+
+
+class BadItem(NamedTuple):
+    """An item that could not become an update, and why.
+
+    `item` is what could be read of it, `sample` the whole as it was sent. `bad_readings` has the
+    signal and the first fault of each reading, if only readings are at fault.
+    """
+
+    item: Any
+    faults: Sequence[FaultyPart]
+    sample: bytes
+    bad_readings: Sequence[tuple[str, FaultyPart]] = ()
+
+    def id_of(self, name: str) -> str | None:
+        """Return the id of this name, if it can be read.
+
+        A whole number is an external id, too: some clients write a vehicle's number as one.
+        """
+        value = self.item.get(name) if isinstance(self.item, dict) else None
+        if type(value) is int and name == "external_id":
+            value = str(value)
+        return value.strip()[:MAX_ID] if isinstance(value, str) else None
+
+
+def sample_of(item: Any) -> bytes:
+    """Return the item as the ledger keeps it."""
+    # Not orjson, which refuses a number of more than 64 bits: the item may be bad because of one.
+    return json.dumps(item, ensure_ascii=False).encode(errors="replace")[:MAX_SAMPLE_BYTES]
+
+
+def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem | BadItem:
+    try:
+        return GoodItem(validate(value))
+    except ValidationError as error:
+        faults, bad = _faults_of(error, value), _bad_readings(error)
+        named = _name_readings(error, faults, value) if bad else []
+    good = (
+        [reading for index, reading in enumerate(value["readings"]) if index not in bad]
+        if bad
+        else []
+    )
+    if not good:
+        return BadItem(value, faults, sample_of(value), named)
+    try:
+        return GoodItem(validate({**value, "readings": good}), faults, named, sample_of(value))
+    except ValidationError as error:  # by a validator that runs only when all members are valid
+        return BadItem(value, [*_faults_of(error, value), *faults], sample_of(value))
+
+
+def _bad_readings(error: ValidationError) -> frozenset[int]:
+    """Return the indexes of the bad readings; empty when another member of the item is bad."""
+    places = [
+        fault["loc"][:2]
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    if any(len(place) < 2 or place[0] != "readings" for place in places):
+        return frozenset()
+    return frozenset(int(place[1]) for place in places)
+
+
+def _name_readings(
+    error: ValidationError, faults: Sequence[FaultyPart], item: Any
+) -> list[tuple[str, FaultyPart]]:
+    """Return signal and first fault of each bad reading; UNKNOWN_SIGNAL if it names none."""
+    first: dict[int, FaultyPart] = {}
+    places = error.errors(include_url=False, include_context=False, include_input=False)
+    for place, fault in zip(places, faults, strict=True):
+        first.setdefault(int(place["loc"][1]), fault)
+    readings = {index: item["readings"][index] for index in first}
+    signals = {
+        index: reading.get("signal") if isinstance(reading, dict) else None
+        for index, reading in readings.items()
+    }
+    return [
+        (name if isinstance(name := signals[index], str) else UNKNOWN_SIGNAL, fault)
+        for index, fault in first.items()
+    ]
+
+
+def _faults_of(error: ValidationError, item: Any) -> list[FaultyPart]:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        FaultyPart(
+            pointer=pointer_to(fault["loc"], item),
+            detail=fault["msg"].removeprefix("Value error, "),
+        )
+        for fault in faults
+    ]
+
+
+class IngestBody(RequestModel):
+    # The validator turns each item into a GoodItem or a BadItem.
+    updates: list[Annotated[UpdateItem, WrapValidator(_sort_item)]] = Field(
+        max_length=MAX_UPDATES_PER_SUBMISSION
+    )
