@@ -16,6 +16,8 @@ import trio
 from actors.run_statements import RunStatements
 from actors.submissions import UnknownDevices, make_update, split
 from domain.model import (
+    ConnectionFact,
+    ConnectionFactKind,
     CursorAdvance,
     FaultClass,
     InvalidItem,
@@ -36,11 +38,15 @@ if TYPE_CHECKING:
 
     from actors.fleet import FleetView
     from actors.tools import ActorTools
-    from domain.model import CanonicalUpdate, Device, ProviderConnection, ProviderStatement
+    from domain.model import CanonicalUpdate, Device, ProviderConnection
     from ports.providers import Page, Poller
 
 MAX_ATTEMPTS_PER_PAGE = 3
 MAX_WAIT_SECONDS = 10.0  # a provider that asks for a longer wait is not called again in this run
+# A provider that was asked more recently than this is not blamed for a run that our deadline cut:
+# half an interval, at most as long as a call may take. The cycle after our own outage is short.
+PATIENCE_SHARE = 0.5
+MAX_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -95,6 +101,7 @@ class Collection:
         self._spelling = view.spelling_of(connection.provider_id)
         self._unknown = UnknownDevices()
         self._answered: set[str] = set()
+        self._poller: Poller | None = None  # of the run that goes on
         self.collected = Collected()
 
     @property
@@ -120,7 +127,38 @@ class Collection:
         await self._run(poller, None, keeps_cursor=True)
         return self.collected
 
+    def fact_of_cut(self, seconds: float) -> ConnectionFact | None:
+        """Return the fact about a run that our own deadline has cut after so many seconds.
+
+        The call failed if the provider was asked and let us wait. It succeeded if pages came until
+        the time was over: there was only more than fits. None if neither is known. No provider is
+        to blame while a call waits for its turn, or an answer for room in our mailbox.
+        """
+        asked_at = self.collected.asked_at
+        waited = 0.0 if asked_at is None or self._is_queued else trio.current_time() - asked_at
+        interval = self._view.workspace.poll_interval_seconds
+        if waited >= min(MAX_PATIENCE_SECONDS, PATIENCE_SHARE * interval):
+            detail = f"no complete answer within {seconds:.0f} s"
+            failed = self._fact(ConnectionFactKind.CALL_FAILED)
+            return failed._replace(fault=FaultClass.OUTAGE, detail=detail)
+        return self._fact(ConnectionFactKind.CALL_SUCCEEDED) if self.collected.pages else None
+
+    @property
+    def has_asked(self) -> bool:
+        """Return whether a call was sent: not while the first one waits for its turn."""
+        counts = self.collected
+        return counts.call_begun_at is not None and bool(counts.pages or not self._is_queued)
+
+    @property
+    def _is_queued(self) -> bool:
+        return self._poller is not None and self._poller.is_queued
+
+    def _fact(self, kind: ConnectionFactKind) -> ConnectionFact:
+        begun_at = self.collected.call_begun_at
+        return ConnectionFact(*self._address, kind, self._clock.now(), begun_at=begun_at)
+
     async def _run(self, poller: Poller, cursor: str | None, *, keeps_cursor: bool) -> None:
+        self._poller = poller
         begun_at = self._clock.now()
         run = RunStatements(self._address, self._devices, begun_at)
         external_ids = sorted(self._devices)
@@ -192,7 +230,8 @@ class Collection:
         received_at, last = self._clock.now(), page.next_page is None
         updates = self._read(page, received_at)
         invalid = self._ledger_items(page, received_at)
-        statements = self._statements_of(page, run, received_at)
+        run.read(page, self.collected.call_begun_at or received_at)
+        statements = run.end(page, received_at) if last else ()
         for item in invalid:
             for name in wire_names(item.signal) if item.signal is not None else ():
                 self.collected.refused_signals[name, str(item.reason)] += item.occurrences
@@ -215,12 +254,6 @@ class Collection:
             part.resolve = reply.resolve
             await self._ingest.submit(part)
             self.collected.replies.append(reply)
-
-    def _statements_of(
-        self, page: Page, run: RunStatements, at: datetime
-    ) -> tuple[ProviderStatement, ...]:
-        statements = run.read(page, self.collected.call_begun_at or at, at)
-        return statements if page.next_page else statements + run.left_out(page, at)
 
     def _record(self, page: Page, updates: int) -> None:
         """Log that the page arrived.

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 MAX_DETAIL_CHARACTERS = 500
 ROSTER_SHARE = 0.8  # of the time for collecting; what comes later is left for the next cycle
-PATIENCE_SECONDS = 1.0  # a provider that was asked more recently than this is not blamed
 
 
 class PollState:
@@ -110,6 +109,7 @@ class Cycle:
         self._rosters: dict[str, str] = {}
         self._waiting: set[str] = set()  # not to be called now, because the provider asked for it
         self._roster_deadline = float("inf")  # monotonic
+        self._runs: dict[str, Collection] = {}
         self._collected: dict[str, Collected] = {}
         self._dropped: Counter[tuple[str, str]] = Counter()  # readings, by signal and reason
         self._log = get_logger("cycle").bind(
@@ -187,6 +187,7 @@ class Cycle:
             self._log,
             trace_id=self._trace_id,
         )
+        self._runs[connection.provider_id] = collection
         self._collected[connection.provider_id] = collection.collected
         await collection.run(poller, self._state.cursors.get(connection.provider_id))
         return collection
@@ -244,23 +245,17 @@ class Cycle:
         )
 
     def _note_deadline(self, fetch_seconds: float) -> None:
-        """Record which connections did not finish in time, and whether the provider is to blame.
-
-        A provider is to blame if it was asked and did not answer, not if our own ingest had no
-        room.
-        """
-        now = trio.current_time()
+        """Record which connections did not finish in time, and what that says about them."""
         for provider_id, result in self._results.items():
             if result != "unfinished":
                 continue
-            collected = self._collected.get(provider_id)  # None: the secret was still being read
-            asked_at = None if collected is None else collected.asked_at
-            if asked_at is not None and now - asked_at >= PATIENCE_SECONDS:
-                detail = f"no complete answer within {fetch_seconds:.0f} s"
-                self._facts.append(self._failure(provider_id, FaultClass.OUTAGE, detail))
-            else:
-                detail = f"not finished within {fetch_seconds:.0f} s"
-            self._results[provider_id] = detail
+            run = self._runs.get(provider_id)  # None: the secret was still being read
+            fact = None if run is None else run.fact_of_cut(fetch_seconds)
+            has_failed = fact is not None and fact.kind is ConnectionFactKind.CALL_FAILED
+            if fact is not None:
+                self._facts.append(fact)
+            words = "no complete answer" if has_failed else "not finished"
+            self._results[provider_id] = f"{words} within {fetch_seconds:.0f} s"
 
     def _failure(self, provider_id: str, fault: FaultClass, detail: str) -> ConnectionFact:
         collected = self._collected.get(provider_id)
@@ -289,8 +284,8 @@ class Cycle:
         )
 
     def _has_called(self, provider_id: str) -> bool:
-        collected = self._collected.get(provider_id)
-        return collected is not None and collected.call_begun_at is not None
+        run = self._runs.get(provider_id)
+        return run is not None and run.has_asked
 
     # --- the end
 

@@ -7,7 +7,7 @@ read. Pure: no I/O, no clock.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from domain.model import ConnectionFact, ConnectionFactKind, ProviderStatement, StatementKind
 
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from ports.providers import Page
 
 
+class _Saying(NamedTuple):
+    kind: StatementKind
+    detail: str | None
+    begun_at: datetime
+
+
 class RunStatements:
     """The statements of one run about the devices that were configured when it began.
 
-    Call `read` for each page in order, then `left_out` and `facts` for the last one.
+    Call `read` for each page in order, then `end` and `facts` with the last one. Nothing is said
+    before that: while newer pages wait, a page of old records does not answer about its vehicles.
     """
 
     def __init__(
@@ -31,36 +38,36 @@ class RunStatements:
         self._connection = connection
         self._devices = devices
         self._begun_at = begun_at
-        self._mentioned: set[str] = set()  # external ids, named or with an error
+        self._said: dict[str, _Saying] = {}  # by external id; the last page that mentions it
         self._is_readable = False  # something was read, or the device of an unreadable record
         self._nameless = False  # a record could not be read, nor its device be told
 
-    def read(self, page: Page, begun_at: datetime, at: datetime) -> tuple[ProviderStatement, ...]:
-        """Return the page's statements. `begun_at` is when its own call was begun."""
+    def read(self, page: Page, begun_at: datetime) -> None:
+        """Note whom a page names, or has an error for. `begun_at` is when its call was begun."""
         self._is_readable |= bool(page.samples or page.answered or page.errors)
         self._nameless |= _has_nameless(page)
-        named = self._device_ids(page.answered - page.errors.keys())
-        by_detail: defaultdict[str, list[str]] = defaultdict(list)
+        named = _Saying(StatementKind.NAMED, None, begun_at)
+        self._said.update(dict.fromkeys(page.answered, named))
         for external_id, detail in page.errors.items():
-            by_detail[detail].append(external_id)
-        self._mentioned |= page.answered | page.errors.keys()
-        statements = [self._statement(StatementKind.NAMED, named, begun_at, at)] if named else []
-        for detail, external_ids in by_detail.items():
-            if failed := self._device_ids(external_ids):
-                error = self._statement(StatementKind.ERROR, failed, begun_at, at)
-                statements.append(error._replace(detail=detail))
-        return tuple(statements)
+            self._said[external_id] = _Saying(StatementKind.ERROR, detail, begun_at)
 
-    def left_out(self, last: Page, at: datetime) -> tuple[ProviderStatement, ...]:
-        """Return the statement about the devices that a roster answer does not name.
+    def end(self, last: Page, at: datetime) -> tuple[ProviderStatement, ...]:
+        """Return the statements of the run, which ended at `at`.
 
-        There is none if a record could not be read, nor its device be told: it may be of one of
-        them.
+        A roster answer leaves out the devices that it does not mention. It leaves out none if a
+        record could not be read, nor its device be told: it may be of one of them.
         """
-        missing = self._device_ids(self._devices.keys() - self._mentioned)
-        if not last.is_roster or self._nameless or not missing:
-            return ()
-        return (self._statement(StatementKind.LEFT_OUT, missing, self._begun_at, at),)
+        by_saying: defaultdict[_Saying, list[str]] = defaultdict(list)
+        for external_id, saying in sorted(self._said.items()):
+            if external_id in self._devices:
+                by_saying[saying].append(external_id)
+        if last.is_roster and not self._nameless:
+            saying = _Saying(StatementKind.LEFT_OUT, None, self._begun_at)
+            if missing := self._devices.keys() - self._said.keys():
+                by_saying[saying] += sorted(missing)
+        return tuple(
+            self._statement(saying, external_ids, at) for saying, external_ids in by_saying.items()
+        )
 
     def facts(self, last: Page, at: datetime) -> tuple[ConnectionFact, ...]:
         """Return the facts of a run that has come to its end.
@@ -80,14 +87,12 @@ class RunStatements:
             ConnectionFact(*self._connection, kind, at, begun_at=self._begun_at) for kind in kinds
         )
 
-    def _device_ids(self, external_ids: Iterable[str]) -> tuple[str, ...]:
-        known = self._devices.keys() & set(external_ids)
-        return tuple(sorted(self._devices[external_id].device_id for external_id in known))
-
     def _statement(
-        self, kind: StatementKind, device_ids: tuple[str, ...], begun_at: datetime, at: datetime
+        self, saying: _Saying, external_ids: Iterable[str], at: datetime
     ) -> ProviderStatement:
-        return ProviderStatement(self._connection[0], kind, device_ids, begun_at, at)
+        kind, detail, begun_at = saying
+        device_ids = tuple(sorted(self._devices[each].device_id for each in external_ids))
+        return ProviderStatement(self._connection[0], kind, device_ids, begun_at, at, detail)
 
 
 def _has_nameless(page: Page) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
+from heapq import nlargest
 from typing import TYPE_CHECKING
 
 import trio
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 STOP_BUDGET_SECONDS = 5.0
 FLUSH_BUDGET_SECONDS = 6.0
+MOMENT_SECONDS = 1.0  # a shorter wait of a stream is not worth telling
+MAX_WAITING_TOLD = 100
 FRAME_COUNTS = ("received", "merged", "ignored", "malformed", "pending")
 
 
@@ -280,6 +283,22 @@ class WorkspaceRunner:
     def restarts(self) -> int:
         """Return how often the actors that run here now were started again after a crash."""
         return sum(child.restarts for child in self._supervisor.children())
+
+    def stream_waiting_seconds(self) -> dict[str, dict[str, float]]:
+        """Return for how long data has waited in streams, by workspace and connection.
+
+        Only those that are longer than a moment, and of them the hundred longest.
+        """
+        found = [
+            (seconds, workspace_id, provider_id)
+            for workspace_id, actors in self._actors.items()
+            for provider_id, (_, actor) in actors.streams.items()
+            if (seconds := actor.waiting_seconds()) > MOMENT_SECONDS
+        ]
+        waiting: dict[str, dict[str, float]] = {}
+        for seconds, workspace_id, provider_id in nlargest(MAX_WAITING_TOLD, found):
+            waiting.setdefault(workspace_id, {})[provider_id] = seconds
+        return waiting
 
     def frames(self) -> Counter[str]:
         """Return the frame counts of all streams that this process ever ran.

@@ -29,6 +29,10 @@ class ScrubbedPoller:
         self.poller = poller
         self._scrubber = scrubber
 
+    @property
+    def is_queued(self) -> bool:
+        return self.poller.is_queued
+
     async def fetch(
         self, external_ids: Sequence[str], cursor: str | None, page: str | None
     ) -> Page:

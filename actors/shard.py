@@ -325,6 +325,7 @@ class ShardActor:
         return VitalSigns(
             oldest_waiting_seconds=ingest.oldest_waiting_seconds,
             deferred_seconds=ingest.deferred.oldest_seconds_by_workspace,
+            stream_waiting_seconds=self._runner.stream_waiting_seconds(),
             pending=ingest.pending,
             units=ingest.units,
             failing=ingest.failing,

@@ -8,24 +8,22 @@ mailbox cannot take stays in the buffer of intake.py, where newer values replace
 from __future__ import annotations
 
 import uuid
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
 from actors.collect import Collection
 from actors.intake import FrameIntake
+from actors.single_fault import single_fault
 from actors.statistics import StreamStatistics
 from actors.stream_news import StreamNews
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
 from ports.providers import ProviderFault
 from runtime.backoff import Backoff
-from runtime.exception_groups import first_leaf
 from runtime.logs import EdgeLog, get_logger
 from runtime.mailbox import LaneFull, MailboxClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from actors.fleet import FleetView
@@ -81,6 +79,8 @@ class StreamActor:
         self._unsent: list[Submission] = []
         self._subscribed: frozenset[str] = frozenset()
         self._connections = 0
+        self._caught_up = trio.current_time()  # when nothing waited that was due
+        self._is_behind = False  # frames of the open connection wait to be read
         self._was_open = False  # the present or last attempt got an open connection
         self._open_since: float | None = None
 
@@ -124,7 +124,7 @@ class StreamActor:
                 FaultClass.CONFIGURATION, "this provider type does not stream", permanent=True
             )
         self._intake.scrubber = streamer.scrubber
-        with _single_fault():
+        with single_fault():
             async with streamer.connect() as socket:
                 await self._subscribe(socket)
                 self._note_open()
@@ -146,7 +146,7 @@ class StreamActor:
             nursery.start_soon(self._keep_alive, socket)
             nursery.start_soon(self._follow_configuration, socket)
             await self._seed(connection)
-            nursery.start_soon(self._flush_for_ever)
+            nursery.start_soon(self._flush_for_ever, socket)
 
     async def _subscribe(self, socket: StreamSocket) -> None:
         self._subscribed = frozenset(self._view.devices_of(self._provider_id))
@@ -175,9 +175,15 @@ class StreamActor:
             self._frames_edge.failed(str(verdict.malformed))
 
     async def _keep_alive(self, socket: StreamSocket) -> None:
+        """Ping for ever. A pong that waits behind unread frames is late by our own fault."""
         while True:
             await trio.sleep(PING_EVERY_SECONDS)
-            await socket.ping()
+            try:
+                await socket.ping()
+            except ProviderFault as fault:
+                if not socket.unread_frames:
+                    raise
+                self._log.warning("stream_reader_behind", error=str(fault))
 
     async def _follow_configuration(self, socket: StreamSocket) -> None:
         """Subscribe again when the devices change, also if they changed during a subscription."""
@@ -215,29 +221,35 @@ class StreamActor:
             self._log.warning(
                 "stream_seed_failed", error=f"not finished within {SEED_BUDGET_SECONDS:.0f} s"
             )
+            if (fact := collection.fact_of_cut(SEED_BUDGET_SECONDS)) is not None:
+                self._queue_facts((fact,))
 
     # --- towards the mailbox
 
-    async def _flush_for_ever(self) -> None:
+    async def _flush_for_ever(self, socket: StreamSocket) -> None:
         while True:
             await trio.sleep(self._window_seconds / SLICES_PER_WINDOW)
-            self._flush(trio.current_time() - self._window_seconds)
+            now = trio.current_time()
+            if self._flush(now - self._window_seconds) and not socket.unread_frames:
+                self._caught_up = now
+            self._is_behind = bool(socket.unread_frames)
             # While something waits for room, the news wait too and are told as one.
             if not self._unsent:
                 self._queue_facts(self._news.take_due(trio.current_time(), self._clock.now()))
 
-    def _flush(self, opened_before: float) -> None:
-        """Submit every device whose window opened before `opened_before`.
+    def _flush(self, opened_before: float) -> bool:
+        """Submit every device whose window opened before `opened_before`; return whether all went.
 
         Does not block. A full lane ends it: the rest goes on coalescing.
         """
         while self._send_unsent():
             submission = self._intake.next_submission(opened_before)
             if submission is None:
-                return
+                return True
             self._record(submission)
             self._news.note_data(submission.updates)
             self._unsent.append(submission)
+        return False
 
     async def wait_flushed(self) -> None:
         """Submit everything that is still here, as the mailbox has room for it.
@@ -290,6 +302,8 @@ class StreamActor:
         self._connections += 1
         self._was_open = True
         self._open_since = trio.current_time()
+        if not self.waiting_seconds():
+            self._caught_up = self._open_since
         self._edge.recovered()
         self._news.note_open(self._open_since)
         self._submit_fact(ConnectionFactKind.STREAM_OPENED)
@@ -306,7 +320,9 @@ class StreamActor:
         ):
             self._backoff.reset()
         self._open_since = None
-        self._flush(float("inf"))
+        self._is_behind = False
+        if self._flush(float("inf")):
+            self._caught_up = trio.current_time()
 
     def _note_loss(self, fault: ProviderFault) -> None:
         """Note that the connection was lost, or that none could be opened, and why."""
@@ -354,27 +370,17 @@ class StreamActor:
         if len(edges) >= MAX_UNSENT_EDGES:
             self._unsent.remove(edges[0])
 
+    def waiting_seconds(self) -> float:
+        """Return for how long something has waited here that was due: data, or unread frames."""
+        waits = self._is_behind or self._unsent or len(self._intake.buffer)
+        return max(0.0, trio.current_time() - self._caught_up) if waits else 0.0
+
     def statistics(self) -> StreamStatistics:
         return StreamStatistics(
             open=self._open_since is not None,
+            waiting_seconds=self.waiting_seconds(),
             connections=self._connections,
             unsent=len(self._unsent),
             failures=self._edge.failures,
             frames=self._intake.statistics(),
         )
-
-
-@contextmanager
-def _single_fault() -> Iterator[None]:
-    """Unwrap the group in which a nursery delivers a ProviderFault.
-
-    Any other error in the group is a bug; then the group is raised as it is.
-    """
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        faults, rest = group.split(ProviderFault)
-        if faults is None or rest is not None:
-            raise
-        fault = first_leaf(faults)
-        raise fault from fault.__cause__  # the group says nothing that the fault does not

@@ -20,6 +20,7 @@ from api.operations import Operations
 from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
+from domain.health_facts import is_after_loss
 from domain.health_signals import Mark, SignalAge, SignalRules, age_signals
 from domain.held import to_instant
 from domain.model import ProviderConnection, Workspace
@@ -129,7 +130,12 @@ def _present(
     now: datetime,
 ) -> SnapshotAnswer:
     device = row.device
-    thresholds = resolve_thresholds(workspace, connections[device.provider_id], device)
+    thresholds = resolve_thresholds(
+        workspace,
+        connections[device.provider_id],
+        device,
+        lives_on_calls=is_after_loss(row.last_update_received_at, row.stream_down_since),
+    )
     ages = age_signals(row.document, SignalRules(workspace, thresholds), now)
     received_at = row.last_update_received_at
     return SnapshotAnswer(

@@ -53,7 +53,7 @@ class Verdict(NamedTuple):
 
 
 class _Shared(NamedTuple):
-    """What the devices of one connection with equal overrides share at one instant."""
+    """What the devices of one connection with equal limits share at one instant."""
 
     thresholds: Thresholds
     cutoffs: Cutoffs
@@ -70,7 +70,7 @@ class Judge:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._shared: dict[tuple[str, str, PolicyOverride], _Shared] = {}
+        self._shared: dict[tuple[str, str, PolicyOverride, bool], _Shared] = {}
 
     def judge(self, facts: HealthFacts) -> Verdict:
         """Return state, reason and evidence of one device (FR-012)."""
@@ -105,10 +105,13 @@ class Judge:
 
     def _find_shared(self, facts: HealthFacts) -> _Shared:
         device = facts.device
-        key = (device.workspace_id, device.provider_id, device.override)
+        on_calls = facts.lives_on_calls
+        key = (device.workspace_id, device.provider_id, device.override, on_calls)
         shared = self._shared.get(key)
         if shared is None:
-            thresholds = resolve_thresholds(facts.workspace, facts.connection, device)
+            thresholds = resolve_thresholds(
+                facts.workspace, facts.connection, device, lives_on_calls=on_calls
+            )
             shared = self._shared[key] = _Shared(
                 thresholds,
                 cutoffs(thresholds, self._now),

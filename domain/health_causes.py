@@ -142,7 +142,8 @@ def _is_in_gap(facts: HealthFacts, now: datetime) -> bool:
     A call that ended ends it, answered or failed. Where no calls are made, data of another device
     or a socket that has been open for 60 s ends it. At the latest it is over after due.
     """
-    back_at, record = find_end_of_gap(facts), facts.connection_record
+    record = facts.connection_record
+    back_at = find_end_of_gap(facts) or _find_unanswered_return(facts)
     if back_at is None or age_seconds(back_at, now) > due_seconds(facts.workspace):
         return False
     if facts.is_asked:
@@ -155,11 +156,30 @@ def _is_in_gap(facts: HealthFacts, now: datetime) -> bool:
     return record.stream_status != "open" or age_seconds(opened_at, now) < STREAM_STABLE_SECONDS
 
 
-def _find_backlog(facts: HealthFacts) -> Cause | None:
-    waiting = facts.collector.oldest_waiting_seconds
-    if waiting is None or waiting <= MAX_WAITING_SECONDS:
+def _find_unanswered_return(facts: HealthFacts) -> datetime | None:
+    """Return when our side was back one start before the newest, if no call has ended since.
+
+    The first cycle after a gap has little time left in its slot, so its call may be cut. Holes
+    between calls for which the provider asked follow a call that failed.
+    """
+    record, back_at = facts.connection_record, facts.collector.earlier_cycle_started_at
+    if back_at is None or record.call_ended_at is None or record.call_status != "succeeded":
         return None
-    detail = f"the oldest update has waited {waiting:.0f} s to be stored"
+    known = (record.call_ended_at, facts.connection_changed_at, facts.workspace.scheduled_since)
+    running_since = max(instant for instant in known if instant is not None)
+    return back_at if back_at - running_since > _max_between_starts(facts) else None
+
+
+def _find_backlog(facts: HealthFacts) -> Cause | None:
+    """Return `ingest_backlog` if data waits to be stored, or in the stream that brought it."""
+    collector = facts.collector
+    stored = collector.oldest_waiting_seconds or 0.0
+    read = collector.stream_waiting_seconds.get(facts.connection.provider_id, 0.0)
+    if max(stored, read) <= MAX_WAITING_SECONDS:
+        return None
+    detail = f"the oldest update has waited {stored:.0f} s to be stored"
+    if read > stored:
+        detail = f"what its stream brought has waited {read:.0f} s to be read or handed over"
     return cause(HealthReason.INGEST_BACKLOG, detail=detail)
 
 

@@ -6,7 +6,7 @@ None is not known, and nothing is concluded from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,6 +64,8 @@ class CollectorRecord:
     owner: str | None = None  # the shard that holds the workspace's lease; None if it is free
     owner_expires_at: datetime | None = None  # when that session's heartbeat expires
     oldest_waiting_seconds: float | None = None  # from that heartbeat's statistics
+    # by connection: for how long data waits in its stream, from the same statistics
+    stream_waiting_seconds: Mapping[str, float] = field(default_factory=dict)
     # provider_id and external id of the newest refusals as `unknown_device`, at most 100
     unknown_ids: tuple[tuple[str, str], ...] = ()
 
@@ -136,12 +138,33 @@ class HealthFacts(NamedTuple):
         )
 
     @property
+    def lives_on_calls(self) -> bool:
+        """Return whether the device's newest data came while its stream had no steady socket.
+
+        Such data came by a state call, and so will the next, until the socket is back. The answer
+        stays the same while the device is silent, so its limits do not move.
+        """
+        return is_after_loss(self.last_update_received_at, self.connection_record.stream_down_since)
+
+    @property
     def others_data_at(self) -> datetime | None:
         """Return when the newest data of any other device came over the connection."""
         record = self.connection_record
         if record.data_device_id == self.device.device_id:
             return record.other_data_at
         return record.data_at
+
+
+def is_after_loss(received_at: datetime | None, stream_down_since: datetime | None) -> bool:
+    """Return whether data came while a stream had no steady socket.
+
+    SQL makes the same comparison (storage/sql/reads.sql).
+    """
+    return (
+        received_at is not None
+        and stream_down_since is not None
+        and received_at > stream_down_since
+    )
 
 
 def age_seconds(instant: datetime, now: datetime) -> float:

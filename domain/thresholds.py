@@ -81,7 +81,11 @@ def _check_above_zero(
 
 
 def resolve_thresholds(
-    workspace: Workspace, connection: ProviderConnection, device: Device
+    workspace: Workspace,
+    connection: ProviderConnection,
+    device: Device,
+    *,
+    lives_on_calls: bool = False,
 ) -> Thresholds:
     """Return the limits for one device, each from the nearest place that sets it.
 
@@ -89,7 +93,7 @@ def resolve_thresholds(
     and 3 times (stale) the period in which news can come. An expected period raises the grace as
     well, the poll interval alone does not. Stale is never below delayed: relaxing only the delayed
     limit relaxes both. `source` names the nearest place that supplied any of the three, or what
-    made the period if that raised any.
+    made the period if that raised any. `lives_on_calls`: see `period_seconds`.
     """
     near, middle, policy = device.override, connection.override, workspace.policy
     delayed = _nearest(
@@ -103,7 +107,7 @@ def resolve_thresholds(
         "device" if near != NO_OVERRIDE else "provider" if middle != NO_OVERRIDE else "workspace"
     )
     expected = connection.expected_update_seconds
-    period = period_seconds(workspace, connection)
+    period = period_seconds(workspace, connection, lives_on_calls=lives_on_calls)
     raised = (
         max(delayed, DELAYED_PERIODS * period),
         max(stale, STALE_PERIODS * period),
@@ -123,12 +127,18 @@ def resolve_thresholds(
     )
 
 
-def period_seconds(workspace: Workspace, connection: ProviderConnection) -> float:
+def period_seconds(
+    workspace: Workspace, connection: ProviderConnection, *, lives_on_calls: bool = False
+) -> float:
     """Return how often news can come: the provider's own period and ours of asking, added up.
 
-    A record may become ready just after a poll, and is then fetched by the next one.
+    A record may become ready just after a poll, and is then fetched by the next one. A stream is
+    polled in effect for a device that lives on its state calls, because its socket is away.
     """
-    interval = workspace.poll_interval_seconds if connection.transport == "poll" else 0
+    is_polled = connection.transport == "poll" or (
+        connection.transport == "stream" and lives_on_calls
+    )
+    interval = workspace.poll_interval_seconds if is_polled else 0
     return (connection.expected_update_seconds or 0.0) + interval
 
 

@@ -34,6 +34,9 @@ class VitalSigns:
     oldest_waiting_seconds: float = 0.0  # oldest submission without a verdict, deferred ones aside
     # Age of the oldest deferred submission of each workspace; the 100 longest.
     deferred_seconds: Mapping[str, float] = field(default_factory=dict)
+    # For how long data has waited in a stream, not handed over or not even read, by workspace and
+    # connection; the 100 longest.
+    stream_waiting_seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     pending: int = 0  # updates without a verdict
     units: int = 0  # units committed since the process began
     failing: bool = False  # the last commit failed

@@ -104,7 +104,14 @@ class Page(NamedTuple):
 
 
 class Poller(Protocol):
-    """One polled connection. Not for concurrent use."""
+    """One polled connection. Not for concurrent use.
+
+    `is_queued` says that the present call has not been sent: it waits for its turn at limits of
+    our own.
+    """
+
+    @property
+    def is_queued(self) -> bool: ...
 
     async def fetch(
         self, external_ids: Sequence[str], cursor: str | None, page: str | None
@@ -142,6 +149,10 @@ class StreamSocket(Protocol):
 
     async def receive(self) -> str | bytes:
         """Return the next frame. Raises ProviderFault when the connection ended."""
+
+    @property
+    def unread_frames(self) -> int:
+        """Frames that have come and wait to be received. What the system still holds is not in."""
 
     async def ping(self) -> None:
         """Make a round trip. Raises ProviderFault when it does not come back in time."""

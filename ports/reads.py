@@ -25,6 +25,7 @@ class SnapshotRow(NamedTuple):
     document: Mapping[str, Held]
     last_update_received_at: datetime | None
     last_changed_at: datetime | None
+    stream_down_since: datetime | None  # of its connection
 
 
 class EventRow(NamedTuple):

@@ -60,9 +60,19 @@ MAX_ANSWER_BYTES: Final = 16 * MIB
 MAX_ANSWER_SETTING: Final = "LASTHEARD_MAX_ANSWER_BYTES"
 
 
+@dataclass(slots=True, eq=False)
+class CallTurn:
+    """Where the calls of one poller stand. `is_queued`: the newest one has not had its turn.
+
+    A call that is cancelled in the queue stays queued: it was never sent.
+    """
+
+    is_queued: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request.
+    """One request. `turn` tells its poller whether it waits.
 
     `limiter` (`HttpPool.credential_limiter`) lets one call through at a time. `share`
     (`HttpPool.share`) bounds the calls of one workspace. `read_error_code` finds the code in the
@@ -76,6 +86,7 @@ class Call:
     deadline_seconds: float = 30.0
     limiter: trio.CapacityLimiter | None = None
     share: trio.CapacityLimiter | None = None
+    turn: CallTurn = field(default_factory=CallTurn, repr=False)
     read_error_code: Callable[[bytes], str | None] = no_error_code
 
 
@@ -189,8 +200,10 @@ class HttpPool:
         """
         self._counts["calls"] += 1
         place = describe_target(call.url)
+        call.turn.is_queued = True
         try:
             async with call.limiter or nullcontext(), call.share or nullcontext(), self._limiter:
+                call.turn.is_queued = False
                 with trio.move_on_after(call.deadline_seconds):
                     return await self._send(call, place)
             raise ProviderFault(

@@ -71,6 +71,11 @@ async def open_connection(
     return connection
 
 
+def count_unread(connection: WebSocketConnection) -> int:
+    """Return how many messages wait in the library's queue, which has no public name for it."""
+    return connection._recv_channel.statistics().current_buffer_used
+
+
 class BoundedProtocol(WSConnection):
     """A client's protocol that counts idle frames and the bytes of a refusal."""
 

@@ -72,7 +72,8 @@ _DEVICE_FACTS = (
 class _Class(NamedTuple):
     """Devices of one connection with equal thresholds, as page_health takes them.
 
-    The override that makes the class, and how far its cutoffs lie before any instant.
+    The override that makes the class, and how far its cutoffs lie before any instant. Those "on
+    calls" are for devices whose newest data came while the socket of their stream was away.
     """
 
     workspace_id: str
@@ -83,6 +84,8 @@ class _Class(NamedTuple):
     delayed_behind: timedelta
     stale_behind: timedelta
     grace_behind: timedelta
+    delayed_on_calls_behind: timedelta
+    stale_on_calls_behind: timedelta
 
 
 class _Configuration(NamedTuple):
@@ -153,7 +156,10 @@ def _to_class(row: Any, workspace: Workspace, connection: ProviderConnection) ->
     override = to_override(row)
     names = (workspace.workspace_id, "", connection.provider_id, "", "", "")
     anyone = Device(*names, _ANY_TIME, None, override)
-    limits = cutoffs(resolve_thresholds(workspace, connection, anyone), _ANY_TIME)
+    limits, on_calls = (
+        cutoffs(resolve_thresholds(workspace, connection, anyone, lives_on_calls=lives), _ANY_TIME)
+        for lives in (False, True)
+    )
     own = (override.delayed_after_seconds, override.stale_after_seconds, override.grace_seconds)
     delayed_after, stale_after, grace = (_INHERIT if one is None else one for one in own)
     delayed_behind, stale_behind, grace_behind = (_ANY_TIME - limit for limit in limits)
@@ -166,6 +172,8 @@ def _to_class(row: Any, workspace: Workspace, connection: ProviderConnection) ->
         delayed_behind=delayed_behind,
         stale_behind=stale_behind,
         grace_behind=grace_behind,
+        delayed_on_calls_behind=_ANY_TIME - on_calls.delayed_before,
+        stale_on_calls_behind=_ANY_TIME - on_calls.stale_before,
     )
 
 
@@ -208,7 +216,12 @@ def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
 def _to_collector(row: Any) -> CollectorRecord:
     found = orjson.loads(row["unknown_ids"] or "[]")
     unknown_ids = tuple((provider_id, external_id) for provider_id, external_id in found)
-    return CollectorRecord(**{name: row[name] for name in _COLLECTOR}, unknown_ids=unknown_ids)
+    waiting = orjson.loads(row["stream_waiting_seconds"] or "{}")
+    return CollectorRecord(
+        **{name: row[name] for name in _COLLECTOR},
+        unknown_ids=unknown_ids,
+        stream_waiting_seconds=waiting,
+    )
 
 
 def _to_facts(

@@ -135,6 +135,7 @@ def to_snapshot(row: Row) -> SnapshotRow:
         read_values(row["document"]),
         row["last_update_received_at"],
         row["last_changed_at"],
+        row["stream_down_since"],
     )
 
 

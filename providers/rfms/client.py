@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.configuration import header_secret
-from providers.http import NO_CONTENT, Call
+from providers.http import NO_CONTENT, Call, CallTurn
 from providers.rfms.paging import RunPlanner, Step
 from providers.rfms.wire import NOTHING_NEW, read_error_code, read_page, to_page
 
@@ -53,6 +53,11 @@ class RfmsPoller:
             f"{base_url.netloc.decode('ascii')} {self._authorization}"
         )
         self._share = http.share(workspace_id)
+        self._turn = CallTurn()
+
+    @property
+    def is_queued(self) -> bool:
+        return self._turn.is_queued
 
     async def fetch(
         self, external_ids: Sequence[str], cursor: str | None, page: str | None
@@ -110,6 +115,7 @@ class RfmsPoller:
             deadline_seconds=self._settings.request_deadline_seconds,
             limiter=self._limiter,
             share=self._share,
+            turn=self._turn,
             read_error_code=read_error_code,
         )
 

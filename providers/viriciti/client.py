@@ -20,10 +20,11 @@ from wsproto.utilities import LocalProtocolError
 from domain.model import FaultClass
 from ports.providers import FrameVerdict, Page, ProviderFault
 from providers.configuration import WEBSOCKET_SCHEMES, join_path
-from providers.http import NO_CONTENT, Call
+from providers.http import NO_CONTENT, Call, CallTurn
 from providers.viriciti.answers import NOTHING_NEW, interpret_state
 from providers.viriciti.wire import interpret, read_error_code
 from providers.websocket import Endpoint, WebSocketOpener, closing_fault
+from providers.websocket_frames import count_unread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -77,6 +78,10 @@ class ViriCitiSocket:
             return await self._connection.get_message()
         except ConnectionClosed as error:
             raise closing_fault(self._connection) from error
+
+    @property
+    def unread_frames(self) -> int:
+        return count_unread(self._connection)
 
     async def ping(self) -> None:
         """Make a round trip within the ping's deadline. Raises ProviderFault.
@@ -151,10 +156,15 @@ class StatePoller:
     ) -> None:
         self._http = http
         self._share = http.share(workspace_id)
+        self._turn = CallTurn()
         self._url = join_path(base_url, STATE_PATH)
         self._key = key
         self._settings = settings
         self._rules = settings.rules
+
+    @property
+    def is_queued(self) -> bool:
+        return self._turn.is_queued
 
     async def fetch(
         self, external_ids: Sequence[str], cursor: str | None, page: str | None
@@ -194,6 +204,7 @@ class StatePoller:
             content=orjson.dumps(dict.fromkeys(vids, self._settings.labels)),
             deadline_seconds=self._settings.request_deadline_seconds,
             share=self._share,
+            turn=self._turn,
             read_error_code=read_error_code,
         )
 

@@ -67,9 +67,14 @@ def _snapshot_row(tables: Tables, device: Device) -> SnapshotRow:
     key = (device.workspace_id, device.device_id)
     state = tables.device_state.get(key) or DeviceState()
     snapshot = tables.snapshots.get(key) or Snapshot()
-    document = read_values(snapshot.document)
+    link = tables.connection_state.get((device.workspace_id, device.provider_id))
     return SnapshotRow(
-        device, snapshot.version, document, state.last_update_received_at, state.last_changed_at
+        device,
+        snapshot.version,
+        read_values(snapshot.document),
+        state.last_update_received_at,
+        state.last_changed_at,
+        None if link is None else link.stream_down_since,
     )
 
 

@@ -38,6 +38,8 @@ LEFT JOIN workspaces w ON w.workspace_id = c.workspace_id
 LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.provider_id;
 
 -- name: page_health
+-- Of a device whose newest data came while the socket was away, the limits are those of a polled one
+-- (HealthFacts.lives_on_calls).
 -- The comparisons of domain.health_state.state_of over the narrow table, once for counts and page;
 -- documents only for the page. Strictly before a cutoff is over the limit. The instant is given
 -- (now), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
@@ -60,13 +62,20 @@ WITH moment AS MATERIALIZED (
     SELECT c.workspace_id, c.provider_id, c.delayed_after, c.stale_after, c.grace,
            moment.evaluated_at - c.delayed_behind AS delayed_before,
            moment.evaluated_at - c.stale_behind AS stale_before,
-           moment.evaluated_at - c.grace_behind AS grace_before
+           moment.evaluated_at - c.grace_behind AS grace_before,
+           moment.evaluated_at - c.delayed_on_calls_behind AS delayed_on_calls_before,
+           moment.evaluated_at - c.stale_on_calls_behind AS stale_on_calls_before,
+           link.stream_down_since
     FROM moment
     CROSS JOIN unnest(:workspace_id::text[], :provider_id::text[], :delayed_after::float8[],
                       :stale_after::float8[], :grace::float8[], :delayed_behind::interval[],
-                      :stale_behind::interval[], :grace_behind::interval[])
+                      :stale_behind::interval[], :grace_behind::interval[],
+                      :delayed_on_calls_behind::interval[], :stale_on_calls_behind::interval[])
         AS c (workspace_id, provider_id, delayed_after, stale_after, grace,
-              delayed_behind, stale_behind, grace_behind)
+              delayed_behind, stale_behind, grace_behind,
+              delayed_on_calls_behind, stale_on_calls_behind)
+    LEFT JOIN connection_state link
+        ON link.workspace_id = c.workspace_id AND link.provider_id = c.provider_id
 ), judged AS MATERIALIZED (
     SELECT d.workspace_id, d.device_id, d.provider_id,
            CASE WHEN :by_silence::boolean
@@ -76,8 +85,12 @@ WITH moment AS MATERIALIZED (
            CASE WHEN s.last_update_received_at IS NULL THEN
                     CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data'
                          ELSE 'awaiting-first-data' END
-                WHEN s.last_update_received_at < c.stale_before THEN 'stale'
-                WHEN s.last_update_received_at < c.delayed_before THEN 'delayed'
+                WHEN s.last_update_received_at
+                     < CASE WHEN s.last_update_received_at > c.stream_down_since
+                            THEN c.stale_on_calls_before ELSE c.stale_before END THEN 'stale'
+                WHEN s.last_update_received_at
+                     < CASE WHEN s.last_update_received_at > c.stream_down_since
+                            THEN c.delayed_on_calls_before ELSE c.delayed_before END THEN 'delayed'
                 ELSE 'healthy' END AS state
     FROM classes c
     JOIN devices d ON d.workspace_id = c.workspace_id AND d.provider_id = c.provider_id
@@ -142,6 +155,7 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
                greatest((h.statistics ->> 'oldest_waiting_seconds')::float8,
                         (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8)
                    AS oldest_waiting_seconds,
+               h.statistics -> 'stream_waiting_seconds' -> k.workspace_id AS stream_waiting_seconds,
                unknown.ids AS unknown_ids
         FROM (SELECT page.workspace_id WHERE page.is_first OFFSET 0) AS k
         LEFT JOIN LATERAL (
@@ -179,10 +193,13 @@ ORDER BY facts.rank, facts.workspace_id, facts.device_id;
 SELECT moment.read_at, facts.*
 FROM (SELECT clock_timestamp() AS read_at) AS moment
 LEFT JOIN (
-    SELECT d.*, n.version, n.document, s.last_update_received_at, s.last_changed_at
+    SELECT d.*, n.version, n.document, s.last_update_received_at, s.last_changed_at,
+           c.stream_down_since
     FROM devices d
     JOIN device_state s USING (workspace_id, device_id)
     JOIN snapshots n USING (workspace_id, device_id)
+    LEFT JOIN connection_state c
+        ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
     WHERE d.workspace_id = $1 AND d.retired_at IS NULL AND ($2::text IS NULL OR d.device_id > $2)
     ORDER BY d.device_id
     LIMIT $3
@@ -192,10 +209,12 @@ ORDER BY facts.device_id;
 -- name: get_snapshot
 -- Of any device, a retired one too.
 SELECT clock_timestamp() AS read_at, d.*, n.version, n.document, s.last_update_received_at,
-       s.last_changed_at
+       s.last_changed_at, c.stream_down_since
 FROM devices d
 JOIN device_state s USING (workspace_id, device_id)
 JOIN snapshots n USING (workspace_id, device_id)
+LEFT JOIN connection_state c
+    ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
 WHERE d.workspace_id = $1 AND d.device_id = $2;
 
 -- name: list_events

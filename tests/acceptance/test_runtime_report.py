@@ -19,7 +19,7 @@ MEMBERS = Path(__file__).with_name("runtime_report.txt")
 KEYED_BY_DATA = {
     *("workspaces", "streams", "children", "by_resource", "outcomes", "reasons", "ignored_by"),
     *("faults", "responses", "refused", "oldest_seconds_by_workspace", "deferred_seconds"),
-    *("dropped", "dropped_readings"),
+    *("dropped", "dropped_readings", "stream_waiting_seconds"),
 }
 
 

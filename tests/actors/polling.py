@@ -33,8 +33,11 @@ class ScriptedPoller:
     """ports.providers.Poller. Each fetch plays the next entry of `script`.
 
     An entry is a page, a fault to raise, or seconds to wait before the entry after it. After the
-    last one, the answer names every device and has no news.
+    last one, the answer names every device and has no news. `is_queued`: calls wait for their turn
+    instead of being sent.
     """
+
+    is_queued = False
 
     def __init__(self, *script: Page | Exception | float) -> None:
         self.script: list[Page | Exception | float] = list(script)

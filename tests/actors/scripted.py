@@ -65,6 +65,7 @@ class ScriptedSocket:
         self.pings: list[float] = []
         self.answers_pings = True
         self.received = 0
+        self.unread_frames = 0
         self._send, self._receive = trio.open_memory_channel[str | Exception](10_000)
 
     async def subscribe(self, external_ids: Sequence[str]) -> None:

@@ -115,6 +115,26 @@ async def test_a_run_that_fails_on_a_later_page_keeps_the_pages_before(
 
 
 @pytest.mark.parametrize("end", [1000.0, refused()], ids=["deadline", "fault"])
+async def test_a_run_that_is_cut_off_says_nothing_of_devices(
+    harness: Harness,
+    shard: Shard,
+    nursery: trio.Nursery,
+    end: Exception | float,
+    autojump_clock: MockClock,
+) -> None:
+    """A page of old records names a bus while newer pages wait: that is no answer about it."""
+    nursery.start_soon(shard.ingest.run)
+    old = page(sample("bus-1", 1, soc_percent=10), next_page="two", errors={"x-bus-2": "504"})
+    collection = await make_collection(shard)
+    with trio.move_on_after(60), contextlib.suppress(ProviderFault):
+        await collection.run(ScriptedPoller(old, end), None)
+    await all_judged(shard)
+    assert await harness.values("bus-1") == {"soc_percent": 10}
+    rows = harness.store.tables.device_state.of(HARBOUR).values()
+    assert {row.statement for row in rows} == {None}
+
+
+@pytest.mark.parametrize("end", [1000.0, refused()], ids=["deadline", "fault"])
 async def test_a_run_that_is_cut_off_keeps_the_cursor_of_its_last_page(
     harness: Harness,
     shard: Shard,

@@ -11,6 +11,7 @@ import trio.testing
 
 from actors.connections import Connector
 from actors.cycle import PollState
+from actors.stream import SEED_BUDGET_SECONDS
 from domain.model import FaultClass
 from ports.providers import ProviderFault
 from tests.actors.cycling import run_cycle, script
@@ -125,6 +126,16 @@ async def test_a_socket_leaves_the_result_of_a_state_call_alone(
         await trio.sleep(1)
         row = stored(harness, LIVE)
     assert (row.call_status, row.fault, row.stream_status) == ("failed", "credentials", "open")
+
+
+async def test_a_state_call_that_is_not_answered_in_time_failed(
+    harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+) -> None:
+    async with running(shard, seed=ScriptedPoller(1000.0)):
+        await streamer.wait_connected()
+        await trio.sleep(SEED_BUDGET_SECONDS + 1)
+        row = stored(harness, LIVE)
+    assert (row.call_status, row.fault) == ("failed", "outage")
 
 
 async def test_the_trouble_of_a_stream_ends_after_a_minute_with_data(

@@ -196,12 +196,39 @@ async def test_a_deadline_missed_by_our_own_ingest_blames_no_provider(
     assert [kind for _, kind, _ in harness.edges() if kind == "call_failed"] == []
 
 
-async def test_a_moment_is_too_short_to_blame_anybody(
+async def test_pages_that_come_until_the_deadline_are_no_outage(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
+    """There was more than fits into a cycle. The provider answers."""
     nursery.start_soon(shard.ingest.run)
-    script(shard, steady=ScriptedPoller(5.0))
-    assert await run_cycle(shard, fetch=0.5) is CycleOutcome.TIMED_OUT
+    pages = [page(sample("bus-1", n, soc_percent=n), next_page=f"page-{n}") for n in range(1, 10)]
+    script(shard, steady=ScriptedPoller(*[part for one in pages for part in (45.0, one)]))
+    assert await run_cycle(shard) is CycleOutcome.TIMED_OUT
+    succeeded = [(LIVE, "call_succeeded", None), (STEADY, "call_succeeded", None)]
+    assert sorted(harness.edges()) == succeeded
+
+
+async def test_a_call_that_waited_for_its_turn_is_our_own(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Our own limits held it back, so the provider was never asked."""
+    nursery.start_soon(shard.ingest.run)
+    poller = ScriptedPoller(1000.0)
+    poller.is_queued = True
+    script(shard, steady=poller)
+    assert await run_cycle(shard) is CycleOutcome.TIMED_OUT
+    row = harness.store.tables.connection_state.get((HARBOUR, STEADY))
+    assert row is not None
+    assert (row.call_status, row.not_asked_at) == (None, at(240))
+
+
+async def test_a_short_cycle_of_ours_blames_nobody(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The first one after our own outage has little time left in its slot."""
+    nursery.start_soon(shard.ingest.run)
+    script(shard, steady=ScriptedPoller(1000.0))
+    assert await run_cycle(shard, fetch=29) is CycleOutcome.TIMED_OUT
     assert [kind for _, kind, _ in harness.edges()] == ["call_succeeded"]
 
 

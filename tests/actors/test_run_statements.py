@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actors.run_statements import RunStatements
-from domain.model import Device, ProviderStatement, StatementKind
+from domain.model import Device, StatementKind
 from ports.providers import BadRecord, Page
 from tests.actors.instants import at
 from tests.actors.polling import page
@@ -30,11 +30,10 @@ DEVICES = {f"x-{name}": device(name) for name in ("bus-1", "bus-2")}
 def run_of(*pages: Page) -> tuple[list[tuple[Any, ...]], list[str]]:
     """Read the pages, one a second; return the statements and the kinds of the facts."""
     run = RunStatements(("harbour", "steady"), DEVICES, at(0))
-    statements: list[ProviderStatement] = []
     for second, one in enumerate(pages):
-        statements += run.read(one, at(second), at(second + 0.5))
+        run.read(one, at(second))
     last, end = pages[-1], at(len(pages))
-    statements += run.left_out(last, end)
+    statements = run.end(last, end)
     told = [(one.kind, one.device_ids, one.begun_at, one.detail) for one in statements]
     return told, [fact.kind.value for fact in run.facts(last, end)]
 
@@ -51,8 +50,8 @@ def test_an_error_is_a_statement_of_its_own_and_confirms_nothing() -> None:
     answered, errors = frozenset(["x-bus-1", "x-bus-2"]), {"x-bus-1": "504: upstream timeout"}
     told, _ = run_of(page(answered=answered, errors=errors, is_roster=True))
     assert told == [
-        (NAMED, ("bus-2",), at(0), None),
         (ERROR, ("bus-1",), at(0), "504: upstream timeout"),
+        (NAMED, ("bus-2",), at(0), None),
     ]
 
 
@@ -67,6 +66,12 @@ def test_a_statement_has_the_begin_of_its_own_call() -> None:
     first = page(answered=frozenset(["x-bus-1"]), next_page="two")
     told, _ = run_of(first, page(answered=frozenset(["x-bus-2"])))
     assert told == [(NAMED, ("bus-1",), at(0), None), (NAMED, ("bus-2",), at(1), None)]
+
+
+def test_the_last_page_that_mentions_a_device_counts() -> None:
+    failed = page(errors={"x-bus-1": "504"}, next_page="two")
+    told, _ = run_of(failed, page(answered=frozenset(["x-bus-1"])))
+    assert told == [(NAMED, ("bus-1",), at(1), None)]
 
 
 def test_a_complete_answer_without_news_says_nothing_of_devices() -> None:

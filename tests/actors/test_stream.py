@@ -200,6 +200,43 @@ async def test_a_full_lane_makes_frames_coalesce_until_there_is_room(
         check_frames(actor)
 
 
+# --- what waits here
+
+
+async def test_it_says_how_long_data_has_waited_for_room(
+    harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+) -> None:
+    async with running(shard) as actor:
+        socket = await streamer.wait_connected()
+        await trio.sleep(5)
+        assert actor.waiting_seconds() == 0
+        await fill_stream_lane(harness, shard)
+        for second in range(40):
+            socket.say(frame("ferry-1", trio.current_time(), soc_percent=float(second)))
+            await trio.sleep(1)
+        assert actor.waiting_seconds() == pytest.approx(39, abs=2)
+        harness.store.come_back()
+        await trio.sleep(30)
+        assert actor.waiting_seconds() == 0
+
+
+async def test_it_says_how_long_frames_have_not_been_read(
+    shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
+) -> None:
+    """A pong waits behind them, so none is no sign that the provider is gone."""
+    async with running(shard) as actor:
+        socket = await streamer.wait_connected()
+        await trio.sleep(5)
+        socket.unread_frames, socket.answers_pings = 16, False
+        await trio.sleep(100)
+        assert actor.waiting_seconds() == pytest.approx(100, abs=1)
+        assert len(streamer.sockets) == 1
+        socket.unread_frames = 0
+        await trio.sleep(1)
+        assert actor.waiting_seconds() == 0
+        await streamer.wait_connected(2)
+
+
 async def test_everything_stays_bounded_in_an_hour_without_database(
     harness: Harness, shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:

@@ -202,6 +202,7 @@ class World:
         if not is_silent and not self.has("left_out"):
             self._note_data(OWN)
             self._receive(kind)
+            self._produced.pop(OWN, None)  # a state call that brings it once more brings a repeat
 
     def _is_delivering(self) -> bool:
         if not self.facts.connection.active:

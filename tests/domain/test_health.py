@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.health import judge_health
+from domain.health_facts import ConnectionRecord
 from domain.health_reason import HealthReason
 from domain.health_signals import SignalRules, age_signals
 from domain.health_state import State, cutoffs, state_of
@@ -104,6 +105,26 @@ def test_an_hourly_connection_is_judged_by_its_own_period() -> None:
     assert (
         judge_health(silent_for(minutes=181)._replace(connection=hourly), NOW).state is State.STALE
     )
+
+
+@pytest.mark.parametrize(
+    ("down_for", "state"),
+    [(None, State.DELAYED), (400, State.DELAYED), (420, State.DELAYED), (421, State.HEALTHY)],
+)
+def test_data_from_a_state_call_has_the_limits_of_a_poll(
+    down_for: float | None, state: State
+) -> None:
+    """The device was heard seven minutes ago, and calls are made every ten minutes."""
+    record = ConnectionRecord(
+        stream_status="closed",
+        stream_down_since=None if down_for is None else ago(seconds=down_for),
+    )
+    known = silent_for(minutes=7)._replace(
+        connection=replace(TRAM_AND_BUS, transport="stream"),
+        workspace=replace(HARBOUR_LINES, poll_interval_seconds=600),
+        connection_record=record,
+    )
+    assert judge_health(known, NOW).state is state
 
 
 seconds = st.one_of(

@@ -93,6 +93,28 @@ def after_gap(known: HealthFacts, back: float = 20.0) -> HealthFacts:
 @pytest.mark.parametrize(
     ("call_ended_at", "expected"),
     [
+        (ago(minutes=30), R.COLLECTOR_LATE),
+        (ago(seconds=155), R.NO_ANSWER_YET),  # there was no gap
+        (ago(seconds=10), R.NO_ANSWER_YET),
+    ],
+)
+def test_our_gap_outlasts_a_first_cycle_that_was_cut(
+    call_ended_at: datetime | None, expected: HealthReason
+) -> None:
+    """The newest cycle came in time after it, and its call has not ended either."""
+    back = collector(
+        polled(UNASKED),
+        last_cycle_started_at=ago(seconds=20),
+        last_slot_start_at=ago(seconds=21),
+        earlier_cycle_started_at=ago(seconds=150),
+    )
+    known = link(back, call_status="succeeded", call_ended_at=call_ended_at)
+    assert reason(known) is expected
+
+
+@pytest.mark.parametrize(
+    ("call_ended_at", "expected"),
+    [
         (None, R.COLLECTOR_LATE),
         (ago(minutes=30), R.COLLECTOR_LATE),
         (ago(seconds=10), R.NO_ANSWER_YET),
@@ -161,14 +183,6 @@ def test_cycles_have_no_part_in_what_is_pushed() -> None:
     late = collector(known, last_cycle_started_at=ago(hours=2), owner_expires_at=ago(hours=1))
     assert reason(late) is R.NO_ANSWER_YET
     assert reason(after_gap(known, back=10.0)) is R.COLLECTOR_LATE
-
-
-# --- the rest of our side
-
-
-def test_a_short_wait_in_the_mailbox_is_no_backlog() -> None:
-    assert reason(collector(UNASKED, oldest_waiting_seconds=30.0)) is R.NO_ANSWER_YET
-    assert reason(collector(UNASKED, oldest_waiting_seconds=30.1)) is R.INGEST_BACKLOG
 
 
 # --- calls and sockets

@@ -89,6 +89,19 @@ def test_polls_that_come_rarely_raise_the_limits(
     assert resolved == Thresholds(300.0, *limits, expected, source)._replace(period_seconds=period)
 
 
+@pytest.mark.parametrize(
+    ("transport", "limits"),
+    [("stream", (720, 1800)), ("poll", (720, 1800)), ("push", (360, 900))],
+)
+def test_a_stream_counts_its_polls_for_what_lives_on_calls(
+    transport: Any, limits: tuple[float, float]
+) -> None:
+    workspace = replace(HARBOUR_LINES, poll_interval_seconds=600)
+    connection = replace(TRAM_AND_BUS, transport=transport)
+    resolved = resolve_thresholds(workspace, connection, BUS_7, lives_on_calls=True)
+    assert (resolved.delayed_after_seconds, resolved.stale_after_seconds) == limits
+
+
 @pytest.mark.parametrize("transport", ["stream", "push"])
 def test_what_comes_unasked_does_not_wait_for_a_poll(transport: Any) -> None:
     workspace = replace(HARBOUR_LINES, poll_interval_seconds=3600)

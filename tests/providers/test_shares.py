@@ -72,3 +72,29 @@ async def test_a_share_is_at_least_one_call_and_kept_per_workspace() -> None:
     assert share.total_tokens == 1
     assert http.share("acme") is share
     assert http.share("other") is not share
+
+
+@pytest.mark.parametrize("provider_type", [Rfms, ViriCiti])
+async def test_a_poller_says_whether_its_call_was_sent(
+    provider_type: type[Rfms] | type[ViriCiti],
+) -> None:
+    """A call that is cancelled before its turn has never been made."""
+    asked = trio.Event()
+
+    async def never(_: Asked) -> Reply:
+        asked.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with (
+        HttpPool(loopback_dialler(), max_connections=1) as http,
+        http_server(never) as base,
+        trio.open_nursery() as nursery,
+    ):
+        first, second = (_poller(provider_type(http), "harbour", base, n) for n in (1, 2))
+        nursery.start_soon(first.fetch, ["vin"], None, None)
+        await asked.wait()
+        with trio.move_on_after(0.05):
+            await second.fetch(["vin"], None, None)
+        assert (first.is_queued, second.is_queued) == (False, True)
+        nursery.cancel_scope.cancel()

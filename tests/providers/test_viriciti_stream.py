@@ -16,7 +16,7 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
-from providers.websocket import MAX_MESSAGE_SIZE
+from providers.websocket import MAX_MESSAGE_SIZE, MESSAGE_QUEUE_SIZE
 from tests.providers.servers import (
     loopback_dialler,
     tcp_server,
@@ -27,6 +27,7 @@ from tests.providers.viriciti_streams import KEY, open_and_close, open_streamer,
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from ports.providers import StreamSocket
     from providers.viriciti.client import ViriCitiStreamer
 
 POINT = (
@@ -144,6 +145,32 @@ async def test_a_ping_without_a_pong_is_an_outage(provider: ViriCiti) -> None:
                 await socket.ping()
     assert caught.value.fault is FaultClass.OUTAGE
     assert streamer.statistics().goodbyes_unanswered == 1
+
+
+async def _until_the_queue_is_full(socket: StreamSocket) -> None:
+    with trio.fail_after(5):
+        while socket.unread_frames < MESSAGE_QUEUE_SIZE:  # noqa: ASYNC110 a count has no event
+            await trio.sleep(0.01)
+
+
+async def test_frames_that_nobody_receives_are_counted(provider: ViriCiti) -> None:
+    """When the queue is full the library reads nothing, so a pong comes no more."""
+
+    async def talk(connection: WebSocketConnection) -> None:
+        for _ in range(2 * MESSAGE_QUEUE_SIZE):
+            await connection.send_message(POINT)
+        await _listen(connection)
+
+    async with websocket_server(_accepting(talk)) as base:
+        streamer = open_streamer(provider, base, ping_timeout_seconds=0.2)
+        async with streamer.connect() as socket:
+            await _until_the_queue_is_full(socket)
+            with pytest.raises(ProviderFault):
+                await socket.ping()
+            for _ in range(2 * MESSAGE_QUEUE_SIZE):
+                await socket.receive()
+            assert socket.unread_frames == 0
+            await socket.ping()
 
 
 async def test_a_ping_that_comes_back_returns(provider: ViriCiti) -> None:

@@ -14,7 +14,6 @@ import pytest
 from domain.health import judge_health
 from domain.health_state import State, cutoffs, state_of
 from domain.model import Policy, PolicyOverride
-from domain.thresholds import resolve_thresholds
 from ports.reads import HealthPage, HealthQuery, WorklistPosition
 from storage.gateway import connect
 from storage.queries import sql
@@ -36,10 +35,17 @@ async def cast(postgres_stores: Stores) -> Cast:
     return await populate(postgres_stores)
 
 
-async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
+async def scatter(cast: Cast, database: Database, count: int = 200, interval: int = 300) -> None:
     """Make devices with random overrides, last heard of at, just before and just after limits."""
     random = Random(7)
     registry = cast.stores.registry
+    await registry.put_workspace(
+        WORKSPACE,
+        name="Harbour",
+        active=True,
+        poll_interval_seconds=interval,
+        policy=Policy(),
+    )
     rare = replace(connection(expected_update_seconds=900.0), provider_id="rare", transport="poll")
     await registry.put_provider(replace(rare, override=PolicyOverride(stale_after_seconds=1200.0)))
     drafts = [
@@ -70,6 +76,12 @@ async def scatter(cast: Cast, database: Database, count: int = 200) -> None:
             observed,
         )
 
+        # Of about a third of the devices the newest data came while the socket was away.
+        await link.execute(
+            "UPDATE connection_state SET stream_down_since = $1",
+            cast.noon - timedelta(seconds=1000),
+        )
+
     await database.run(write)
 
 
@@ -81,7 +93,7 @@ def _moment(cast: Cast, random: Random) -> datetime | None:
 
 
 def python_state(facts: HealthFacts, now: datetime) -> State:
-    limits = cutoffs(resolve_thresholds(facts.workspace, facts.connection, facts.device), now)
+    limits = cutoffs(judge_health(facts, now).thresholds, now)
     return state_of(facts.last_update_received_at, facts.device.activated_at, limits)
 
 
@@ -90,8 +102,11 @@ async def load(cast: Cast, **query: object) -> HealthPage:
     return await cast.stores.reads.load_health(frozenset([WORKSPACE]), asked)
 
 
-async def test_sql_and_python_agree_about_every_device(cast: Cast, database: Database) -> None:
-    await scatter(cast, database)
+@pytest.mark.parametrize("interval", [300, 600])
+async def test_sql_and_python_agree_about_every_device(
+    cast: Cast, database: Database, interval: int
+) -> None:
+    await scatter(cast, database, interval=interval)
     page = await load(cast)
     states = [python_state(facts, cast.noon) for facts in page.rows]
     assert dict(page.counts) == dict.fromkeys(State, 0) | Counter(states)

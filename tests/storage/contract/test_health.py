@@ -243,6 +243,19 @@ async def test_deferred_submissions_count_for_their_own_workspace_only(
     assert waits == {HARBOUR: {120.25}, ISLAND: {0.5}}
 
 
+async def test_what_waits_in_streams_is_told_by_connection(world: PostgresWorld) -> None:
+    waiting = {HARBOUR: {"live": 40.5}, ISLAND: {"far": 2.0}}
+    vital_signs = VitalSigns(stream_waiting_seconds=waiting)
+    await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=vital_signs)
+    await world.stores.leases.claim(world.session, [HARBOUR_LEASE])
+    found = [
+        row.collector.stream_waiting_seconds
+        for workspace_id in (HARBOUR, ISLAND)
+        for row in (await world.health(workspace_id)).rows[:1]
+    ]
+    assert found == [{"live": 40.5}, {}]  # nobody owns the island
+
+
 async def test_the_owner_is_told_by_the_lease_not_by_the_newest_cycle(
     world: PostgresWorld,
 ) -> None:
