@@ -14,11 +14,10 @@ import trio
 from actors.collect import Collection
 from actors.records import count_dropped, nest_dropped
 from actors.rosters import DEFAULT_ROSTERS, Rosters
+from domain.cycles import CycleEnd, CycleOutcome
 from domain.model import (
     ConnectionFact,
     ConnectionFactKind,
-    CycleEnd,
-    CycleOutcome,
     FaultClass,
     InvalidItem,
     Reason,

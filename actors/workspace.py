@@ -18,7 +18,8 @@ from actors.cycle import Cycle, PollState
 from actors.rosters import Rosters
 from actors.statistics import WorkspaceStatistics
 from domain import schedule
-from domain.model import CycleKey, CycleTrigger, Submission
+from domain.cycles import CycleKey, CycleTrigger
+from domain.model import Submission
 from domain.schedule import Start
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault

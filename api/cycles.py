@@ -23,7 +23,8 @@ from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.traces import current_trace_id
 from domain import schedule
-from domain.model import CycleKey, CycleTrigger, Workspace
+from domain.cycles import CycleKey, CycleTrigger
+from domain.model import Workspace
 from domain.registry import NotFound
 from ports.reads import CycleRow
 

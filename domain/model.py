@@ -1,4 +1,6 @@
-"""The domain's values as types: collected data, ownership and results.
+"""The domain's values as types: collected data, facts about connections, configuration, results.
+
+Those of the poll cycle are in domain/cycles.py.
 
 `Reading` and `CanonicalUpdate` are named tuples, as a frozen data class costs four times as much.
 Instants are aware datetimes in UTC; durations are seconds.
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.assignments import VehicleSpan
+    from domain.cycles import CycleEnd
     from domain.resource import Resource
 
 Value = bool | int | float | str | tuple[float, float]  # a pair is a position
@@ -202,42 +205,6 @@ class ProviderStatement(NamedTuple):
     begun_at: datetime
     at: datetime
     detail: str | None = None
-
-
-class CycleOutcome(StrEnum):
-    RUNNING = "running"
-    COMPLETED = "completed"  # every polled connection answered and its data is committed
-    PARTIAL = "partial"  # some connections answered, some failed
-    FAILED = "failed"  # no connection answered
-    TIMED_OUT = "timed_out"  # the deadline ended it; what had arrived is committed
-    SKIPPED = "skipped"  # there was nothing to collect
-    MISSED = "missed"  # no shard started it in its slot
-    ABANDONED = "abandoned"  # its shard died or stopped before the cycle ended
-
-
-class CycleTrigger(StrEnum):
-    SCHEDULE = "schedule"
-    LATE = "late"
-    MANUAL = "manual"
-
-
-class CycleKey(NamedTuple):
-    """The four parts that identify a cycle. domain.schedule.cycle_id makes `cycle_id` from them."""
-
-    workspace_id: str
-    slot_start_at: datetime
-    trigger: CycleTrigger
-    attempt: int
-
-
-class CycleEnd(NamedTuple):
-    """The end of a cycle, committed with the last part of its data."""
-
-    key: CycleKey
-    cycle_id: str
-    ended_at: datetime
-    outcome: CycleOutcome
-    summary: Mapping[str, Any]
 
 
 @dataclass(slots=True, eq=False)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from domain.model import CycleKey
+    from domain.cycles import CycleKey
 
 GOLDEN_RATIO = 0.618033988749895
 # The fractional part of the square root of 2. Times the interval, it shifts each series by its own

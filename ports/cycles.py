@@ -8,10 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from domain.model import (
-        CycleKey,
-        SessionRef,
-    )
+    from domain.cycles import CycleKey
+    from domain.model import SessionRef
 
 
 class CycleStart(NamedTuple):

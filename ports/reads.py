@@ -8,14 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from domain.cycles import CycleKey, CycleOutcome
     from domain.health_facts import HealthFacts
     from domain.health_state import State
     from domain.held import Held
-    from domain.model import (
-        CycleKey,
-        CycleOutcome,
-        Device,
-    )
+    from domain.model import Device
     from domain.resource import Resource
 
 

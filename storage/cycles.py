@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from domain.model import CycleKey, CycleTrigger
+from domain.cycles import CycleKey, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
 from ports.cycles import CycleStart
 from storage.queries import bound, sql

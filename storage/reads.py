@@ -16,7 +16,7 @@ from storage.upkeep import count_days_ahead, read_partitions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from domain.model import CycleKey
+    from domain.cycles import CycleKey
     from ports.reads import (
         CycleRow,
         EventPosition,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from domain.changes import SYSTEM, provider_change, workspace_change
-from domain.model import CycleKey, CycleTrigger, Workspace
+from domain.cycles import CycleKey, CycleTrigger
+from domain.model import Workspace
 from domain.registry import (
     Conflict,
     NotFound,

@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from domain.assignments import DeviceAssignment, VehicleSpan
+from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.health_facts import ConnectionRecord
-from domain.model import (
-    CycleKey,
-    CycleOutcome,
-    CycleTrigger,
-    Device,
-    FaultClass,
-    Policy,
-    PolicyOverride,
-    ProviderConnection,
-    Workspace,
-)
+from domain.model import Device, FaultClass, Policy, PolicyOverride, ProviderConnection, Workspace
 from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
 from storage.documents import read_readings, read_values
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from domain.model import CycleEnd, Outcome, Reason, Receipt, Result
+from domain.model import Outcome, Reason, Receipt, Result
 from domain.refusals import RefusalCounts
 from ports.ingest import SessionFenced
 from storage.unit_connections import ConnectionFold, edge_rows
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from datetime import datetime
 
+    from domain.cycles import CycleEnd
     from domain.model import SessionRef, Submission
     from ports.ingest import UnitPoisoned
     from storage.unit_steps import Rows, Steps

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from domain.model import CycleKey, CycleOutcome, CycleTrigger
+from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
 from ports.cycles import CycleStart
 from ports.reads import CycleRow

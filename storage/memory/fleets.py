@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from domain.cycles import CycleKey, CycleTrigger
 from domain.device_changes import Registered, plan_changes, retire
-from domain.model import CycleKey, CycleTrigger, Workspace
+from domain.model import Workspace
 from domain.registry import Stored, keeps_ordinal
 from domain.schedule import cycle_id, lowest_free
 from ports.reads import CycleRow

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from domain.assignments import DeviceAssignment
-    from domain.model import CycleKey, Device, ProviderConnection, SessionRef, Workspace
+    from domain.cycles import CycleKey
+    from domain.model import Device, ProviderConnection, SessionRef, Workspace
     from domain.resource import Resource
     from ports.reads import CycleRow, EventRow, RejectionRow
     from storage.unit_rows import ConnectionRow

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from domain.cycles import CycleOutcome
 from domain.identity import external_key
-from domain.model import MAX_SAMPLE_BYTES, CycleOutcome
+from domain.model import MAX_SAMPLE_BYTES
 from ports.reads import EventRow, RejectionRow
 from storage.documents import read_readings
 from storage.faults import CLIENT_SIDE, explain_error

@@ -8,7 +8,7 @@ import trio
 
 from actors.cycle import Cycle, PollState
 from actors.lanes import LANES
-from domain.model import CycleKey, CycleOutcome, CycleTrigger
+from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.resource import workspace_resource
 from domain.schedule import cycle_id
 from tests.actors.harness import HARBOUR, update

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from domain.model import CursorAdvance, CycleEnd, CycleKey, CycleOutcome, CycleTrigger
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
+from domain.model import CursorAdvance
 from domain.schedule import cycle_id
 from tests.actors.harness import HARBOUR, STEADY
 from tests.actors.instants import NOON, at

@@ -10,7 +10,8 @@ import trio
 
 from actors.connections import Connector
 from actors.cycle import MAX_DETAIL_CHARACTERS, PollState
-from domain.model import CycleOutcome, FaultClass
+from domain.cycles import CycleOutcome
+from domain.model import FaultClass
 from domain.resource import workspace_resource
 from ports.providers import ProviderFault
 from tests.actors.cycling import fill_poll_lane, make_cycle, run_cycle, script

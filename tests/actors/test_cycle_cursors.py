@@ -8,7 +8,7 @@ import trio
 
 from actors.cycle import PollState
 from actors.rosters import DEFAULT_ROSTERS, Rosters
-from domain.model import CycleOutcome
+from domain.cycles import CycleOutcome
 from tests.actors.cycling import make_cycle, run_cycle, script
 from tests.actors.harness import STEADY
 from tests.actors.instants import at

@@ -8,19 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.poison import BUDGET, commit_around_poison
-from domain.model import (
-    CursorAdvance,
-    CycleEnd,
-    CycleKey,
-    CycleOutcome,
-    CycleTrigger,
-    InvalidItem,
-    Outcome,
-    Reason,
-    Receipt,
-    Result,
-    Submission,
-)
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
+from domain.model import CursorAdvance, InvalidItem, Outcome, Reason, Receipt, Result, Submission
 from ports.ingest import UnitPoisoned
 from tests.actors.harness import HARBOUR, STEADY, owned_by, said, submission, update
 from tests.actors.instants import NOON

@@ -5,19 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.records import count_refusals, log_outcomes
-from domain.model import (
-    CycleEnd,
-    CycleKey,
-    CycleOutcome,
-    CycleTrigger,
-    Dropped,
-    Outcome,
-    Ownership,
-    Reason,
-    Receipt,
-    Result,
-    Submission,
-)
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
+from domain.model import Dropped, Outcome, Ownership, Reason, Receipt, Result, Submission
 from domain.resource import workspace_resource
 from runtime.logs import get_logger
 from tests.actors.harness import HARBOUR, update

@@ -11,7 +11,8 @@ import trio
 
 from actors.cycle import PollState
 from actors.rosters import DEFAULT_ROSTERS, RosterPolicy, Rosters
-from domain.model import CycleOutcome, Device, FaultClass
+from domain.cycles import CycleOutcome
+from domain.model import Device, FaultClass
 from ports.providers import ProviderFault
 from tests.actors.cycling import run_cycle, script
 from tests.actors.harness import HARBOUR, STEADY

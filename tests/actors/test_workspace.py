@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from domain import schedule
-from domain.model import CycleKey, CycleOutcome, CycleTrigger
+from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from tests.actors.harness import STEADY
 from tests.actors.instants import INTERVAL, at
 from tests.actors.polling import ScriptedPoller, page

@@ -10,7 +10,8 @@ import trio
 
 from actors.statistics import WorkspaceStatistics
 from domain import schedule
-from domain.model import CycleKey, CycleOutcome, CycleTrigger, FaultClass
+from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
+from domain.model import FaultClass
 from domain.resource import workspace_resource
 from ports.providers import ProviderFault
 from runtime.instants import format_instant

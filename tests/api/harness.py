@@ -20,13 +20,10 @@ from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from api.app import PREFIX, ApiServices, create_app
 from api.keys import Scope, mint_key
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.model import (
     ConnectionFact,
     ConnectionFactKind,
-    CycleEnd,
-    CycleKey,
-    CycleOutcome,
-    CycleTrigger,
     Policy,
     ProviderConnection,
     ProviderStatement,

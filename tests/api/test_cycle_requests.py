@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from domain.model import CycleKey, CycleTrigger, Policy
+from domain.cycles import CycleKey, CycleTrigger
+from domain.model import Policy
 from domain.schedule import cycle_id, next_start, starts_bound
 
 if TYPE_CHECKING:

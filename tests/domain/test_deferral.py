@@ -12,16 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, claim_of, split_by_locks
 from domain.model import (
     CanonicalUpdate,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
-    CycleEnd,
-    CycleKey,
-    CycleOutcome,
-    CycleTrigger,
     InvalidItem,
     Ownership,
     Reason,

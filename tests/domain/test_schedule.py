@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.model import CycleKey, CycleTrigger
+from domain.cycles import CycleKey, CycleTrigger
 from domain.schedule import (
     Start,
     cycle_deadline,

@@ -16,15 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.model import (
     CanonicalUpdate,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
-    CycleEnd,
-    CycleKey,
-    CycleOutcome,
-    CycleTrigger,
     InvalidItem,
     Ownership,
     Policy,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from domain.model import CycleKey, CycleTrigger
+from domain.cycles import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
 from storage.cycles import PostgresCycleStore
 from tests.conftest import make_postgres_stores

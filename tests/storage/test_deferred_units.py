@@ -11,7 +11,8 @@ import trio
 
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
-from domain.model import CursorAdvance, CycleEnd, CycleOutcome, Ownership, Receipt, Submission
+from domain.cycles import CycleEnd, CycleOutcome
+from domain.model import CursorAdvance, Ownership, Receipt, Submission
 from domain.resource import workspace_resource
 from domain.schedule import cycle_id
 from runtime.reply import Reply

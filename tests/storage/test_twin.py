@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from domain.model import ConnectionFact, ConnectionFactKind, CycleEnd, CycleOutcome
+from domain.cycles import CycleEnd, CycleOutcome
+from domain.model import ConnectionFact, ConnectionFactKind
 from ports.ingest import CommitUnknown, UnitPoisoned
 from ports.ownership import VitalSigns
 from ports.upkeep import Retention

@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.model import (
     CanonicalUpdate,
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
-    CycleEnd,
-    CycleKey,
-    CycleOutcome,
-    CycleTrigger,
     InvalidItem,
     Ownership,
     Reading,

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.model import (
     CanonicalUpdate,
-    CycleEnd,
-    CycleKey,
-    CycleOutcome,
-    CycleTrigger,
     Policy,
     ProviderConnection,
     Reading,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from domain.model import CycleOutcome, CycleTrigger
+from domain.cycles import CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id
 from storage.faults import DatabaseRefused
 from tests.storage.contract.cast import HARBOUR, slot

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from domain.cycles import CycleOutcome
 from domain.health_facts import CollectorRecord, ConnectionRecord
 from domain.health_state import State
-from domain.model import CycleOutcome, PolicyOverride
+from domain.model import PolicyOverride
 from ports.ownership import VitalSigns
 from ports.reads import HealthQuery, WorklistPosition
 from tests.storage.contract.cast import (

@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from domain.cycles import CycleEnd, CycleOutcome
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, claim_of
-from domain.model import (
-    ConnectionFact,
-    ConnectionFactKind,
-    CursorAdvance,
-    CycleEnd,
-    CycleOutcome,
-)
+from domain.model import ConnectionFact, ConnectionFactKind, CursorAdvance
 from domain.schedule import cycle_id
 from ports.ingest import RowsLocked
 from tests.statements import named

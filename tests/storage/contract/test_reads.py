@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from domain.model import CycleTrigger
+from domain.cycles import CycleTrigger
 from ports.ownership import VitalSigns
 from ports.reads import EventPosition
 from tests.storage.contract.cast import HARBOUR, ISLAND, slot
