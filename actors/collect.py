@@ -286,6 +286,7 @@ class Collection:
                 received_at=received_at,
                 signal=signal,
                 refused_whole=record.refused_whole,
+                reception_at=record.reception_at,
             )
             for record in page.malformed
             if record.external_id is None or self._unknown.admits(record.external_id, self._devices)

@@ -52,7 +52,8 @@ class DeviceFold:
     was refused whole, `last_outdated_at` of the newest of which everything was older than what is
     held. `answered_begun_at` is when the newest call before this unit was begun whose answer named
     the device. `held_back_seconds` is how long the newest accepted data is proven to have been held
-    back by the provider; None if nothing proves it.
+    back by the provider; None if nothing proves it. `unaccepted_reception_at` is when the provider
+    itself had received the newest of what was refused whole or outdated.
     """
 
     workspace_id: str
@@ -75,6 +76,7 @@ class DeviceFold:
     assignment: int = 1
     entered_at: datetime | None = None  # of the assignment; None: from the beginning
     other_spans: tuple[VehicleSpan, ...] = ()  # when the external id sat in another vehicle
+    unaccepted_reception_at: datetime | None = None
     events: list[AcceptedEvent] = field(default_factory=list)
 
     def has_external_id(self, external_id: str) -> bool:
@@ -87,6 +89,11 @@ class DeviceFold:
     def knew(self, instant: datetime) -> bool:
         """Return whether the present assignment was entered by then."""
         return self.entered_at is None or instant >= self.entered_at
+
+    def note_reception(self, reception_at: datetime | None) -> None:
+        """Note the provider's reception of something that was not accepted."""
+        if reception_at is not None:
+            self.unaccepted_reception_at = _later(self.unaccepted_reception_at, reception_at)
 
 
 def judge(
@@ -218,12 +225,13 @@ def _pass_over(update: CanonicalUpdate, device: DeviceFold, compared: Comparison
             if compared.older
             else Outcome.DUPLICATE
         )
-        _forget_trouble(update, device)
         is_outdated = compared.older and not compared.equal and not compared.conflicts
+        is_outdated = is_outdated and is_news(update.received_at, update.reception_at, device)
+        _forget_trouble(update, device)
         last = device.last_outdated_at
-        is_known = device.knew(update.received_at) and not _was_overtaken(update, device)
-        if is_outdated and is_known and (last is None or update.received_at > last):
+        if is_outdated and (last is None or update.received_at > last):
             device.last_outdated_at = update.received_at
+            device.note_reception(update.reception_at)
         return _result(outcome, None, device.device_id, device.version, compared)
     reason = _reason_for(compared.dropped)  # also without any reading
     if reason is not Reason.NOT_AVAILABLE:
@@ -270,24 +278,33 @@ def _measure_hold(
 def _note_refusal(update: CanonicalUpdate, device: DeviceFold, reason: Reason) -> None:
     """Note that the update was refused whole: health tells `updates_rejected` from silence."""
     newest = device.last_rejected_at
-    is_known = device.knew(update.received_at) and not _was_overtaken(update, device)
-    if is_known and (newest is None or update.received_at >= newest):
+    is_new = is_news(update.received_at, update.reception_at, device)
+    if is_new and (newest is None or update.received_at >= newest):
         _forget_trouble(update, device)
+        device.note_reception(update.reception_at)
         device.last_rejected_at = update.received_at
         device.last_rejection_reason = reason.value
 
 
-def _was_overtaken(update: CanonicalUpdate, device: DeviceFold) -> bool:
-    """Return whether the provider had received the update before something that is held.
+def is_news(arrived_at: datetime, reception_at: datetime | None, device: DeviceFold) -> bool:
+    """Return whether what came, and is not accepted, says something new about the device.
 
-    A collector that goes on from an earlier cursor, as after a takeover, reads such updates once
-    more. That is our doing: the device has sent nothing since.
+    It does not if the present assignment was entered later, or if the provider had received it
+    before something that is held. A collector that goes on from an earlier cursor reads such
+    records once more. Nor does a record that was refused before: rosters repeat the newest one of
+    each vehicle. Either is our doing; the device has sent nothing since.
     """
-    if update.reception_at is None:
+    if not device.knew(arrived_at):
         return False
-    reception = to_micros(update.reception_at)
+    if reception_at is None:
+        return True
+    refused = device.unaccepted_reception_at
+    is_of_this_arrival = arrived_at in {device.last_rejected_at, device.last_outdated_at}
+    if refused is not None and reception_at <= refused and not is_of_this_arrival:
+        return False
+    reception = to_micros(reception_at)
     held = map(Held.of, device.document.values())
-    return any(one.reception is not None and one.reception >= reception for one in held)
+    return not any(one.reception is not None and one.reception >= reception for one in held)
 
 
 def _forget_trouble(update: CanonicalUpdate, device: DeviceFold) -> None:

@@ -3,7 +3,7 @@
 Those of the poll cycle are in domain/cycles.py.
 
 `Reading` and `CanonicalUpdate` are named tuples, as a frozen data class costs four times as much.
-Instants are aware datetimes in UTC; durations are seconds.
+Instants are aware, in UTC; durations are seconds.
 """
 
 from __future__ import annotations
@@ -253,11 +253,11 @@ class Submission:
 class InvalidItem(NamedTuple):
     """An item that could not become an update. It goes to the ledger with a sample.
 
-    `device_id` or `external_id` identifies the device, as in an update, if it could be read.
-    `received_at` is its arrival, in database time; None stands for the time of the unit. `signal`
-    is what a refused part would have given. `refused_whole`: the device's newest record gave
-    nothing, which is held against it unless an update of it follows. `updates_before` counts the
-    submission's updates before the item; None stands for all.
+    `device_id` or `external_id` identifies the device, if it could be read. `received_at` is the
+    arrival; None stands for the time of the unit. `signal` is what a refused part would have given.
+    `refused_whole`: the newest record gave nothing, and the vendor received it at `reception_at`;
+    it is held against the device unless an update follows. `updates_before` counts the submission's
+    updates before the item; None stands for all.
     """
 
     workspace_id: str
@@ -272,6 +272,7 @@ class InvalidItem(NamedTuple):
     signal: str | None = None
     refused_whole: bool = True
     updates_before: int | None = None
+    reception_at: datetime | None = None
 
 
 class Receipt(NamedTuple):
@@ -280,8 +281,7 @@ class Receipt(NamedTuple):
     unit: int
     committed_at: datetime
     results: tuple[Result, ...]
-    # False if fenced or poison: cursor, facts, statements and cycle's end were not written
-    facts_written: bool = True
+    facts_written: bool = True  # False if fenced or poison: nothing but the results was written
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +310,8 @@ NO_OVERRIDE = PolicyOverride()
 class Workspace:
     """One customer's fleet.
 
-    `ordinal` is its place in the series of its interval, held since `scheduled_since`.
-    An inactive workspace has neither: its ordinal is free for another one.
+    `ordinal` is its place in the series of its interval, held since `scheduled_since`. An inactive
+    workspace has neither.
     """
 
     workspace_id: str
@@ -349,8 +349,8 @@ class ProviderConnection:
 class Device:
     """The telematics unit configured for one vehicle.
 
-    Active from activated_at until retired_at. `assignment` is the present one's number, or the
-    last one's. `other_spans` is when the external id sat in another vehicle.
+    Active from activated_at until retired_at. `assignment` is the number of the present or last
+    one. `other_spans` is when the external id sat in another vehicle.
     """
 
     workspace_id: str

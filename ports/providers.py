@@ -59,7 +59,7 @@ class BadRecord(NamedTuple):
     such record, not yet scrubbed and cut; empty if the page has enough samples.
 
     `refused_whole` says that the device's newest record in this page is one of these and gave no
-    reading.
+    reading. `reception_at` is when the vendor itself received the newest of them, where it says so.
     """
 
     external_id: str | None
@@ -68,6 +68,7 @@ class BadRecord(NamedTuple):
     signals: tuple[str, ...] = ()
     occurrences: int = 1
     refused_whole: bool = True
+    reception_at: datetime | None = None
 
 
 class Page(NamedTuple):

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import sys
 from reprlib import Repr
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from domain.model import FaultClass
 from ports.providers import BadRecord, ProviderFault
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 MAX_SAMPLES: Final = 20  # of one page
 _MAX_LEVELS: Final = 20
@@ -41,6 +44,7 @@ class BadRecords:
         signals: tuple[str, ...] = (),
         *,
         refused_whole: bool = True,
+        reception_at: datetime | None = None,
     ) -> None:
         """Count a record. As a sample it is written as JSON, or taken as it is if it is bytes."""
         self.count += 1
@@ -50,6 +54,7 @@ class BadRecords:
             self._gathered[key] = known._replace(
                 occurrences=known.occurrences + 1,
                 refused_whole=known.refused_whole or refused_whole,
+                reception_at=_later(known.reception_at, reception_at),
             )
             return
         sample = b""
@@ -57,11 +62,20 @@ class BadRecords:
             self._samples += 1
             sample = record if isinstance(record, bytes) else sample_of(record)
         self._gathered[key] = BadRecord(
-            external_id, detail, sample, signals, refused_whole=refused_whole
+            external_id,
+            detail,
+            sample,
+            signals,
+            refused_whole=refused_whole,
+            reception_at=reception_at,
         )
 
     def records(self) -> tuple[BadRecord, ...]:
         return tuple(self._gathered.values())
+
+
+def _later(known: datetime | None, at: datetime | None) -> datetime | None:
+    return at if known is None or (at is not None and at > known) else known
 
 
 def sample_of(record: object) -> bytes:

@@ -212,6 +212,9 @@ CREATE TABLE device_state (
     statement_detail        text,        -- the words of an error
     last_outdated_at        timestamptz, -- arrival of the newest data of which everything was older
     held_back_seconds       double precision, -- how long the newest accepted data was held back
+    -- the provider's own reception of the newest data that was refused whole or outdated: what it
+    -- repeats is no news
+    unaccepted_reception_at timestamptz,
     -- Of the present assignment: a unit that waited for this row finds out that the device changed.
     assignment              integer NOT NULL DEFAULT 1,
     entered_at              timestamptz, -- null: the first one, for which everything counts

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from domain.acceptance import DeviceFold, judge
+from domain.acceptance import DeviceFold, is_news, judge
 from domain.model import Outcome, Reason, Result
 from domain.refusals import REASONS_WITHOUT_NEWS
 from storage.documents import dump_document, dump_readings, read_document
@@ -210,10 +210,11 @@ class DeviceBatch:
             if item.updates_before is not None and last_place >= item.updates_before:
                 continue
             at = item.received_at or self._now
-            if not fold.knew(at):
+            if not is_news(at, item.reception_at, fold):
                 continue
             if fold.last_rejected_at is None or at >= fold.last_rejected_at:
                 fold.last_rejected_at, fold.last_rejection_reason = at, item.reason.value
+                fold.note_reception(item.reception_at)
             if fold.last_outdated_at == at:  # of one receipt the last record decides
                 fold.last_outdated_at = None
 
@@ -314,6 +315,7 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
         row.assignment,
         row.entered_at,
         () if row.other_spans is None else to_spans(row.other_spans),
+        row.unaccepted_reception_at,
     )
 
 
@@ -337,6 +339,7 @@ def _write_states(states: Sequence[ChangedState]) -> Statement:
         last_rejection_reason=[fold.last_rejection_reason for fold in folds],
         last_outdated_at=[fold.last_outdated_at for fold in folds],
         held_back_seconds=[fold.held_back_seconds for fold in folds],
+        unaccepted_reception_at=[fold.unaccepted_reception_at for fold in folds],
         statement=[statement.statement for statement in statements],
         statement_begun_at=[statement.statement_begun_at for statement in statements],
         statement_at=[statement.statement_at for statement in statements],

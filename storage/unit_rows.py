@@ -47,6 +47,7 @@ class LockedDevice(NamedTuple):
     last_rejection_reason: str | None
     last_outdated_at: datetime | None
     held_back_seconds: float | None
+    unaccepted_reception_at: datetime | None
     statement: str | None
     statement_begun_at: datetime | None
     statement_at: datetime | None

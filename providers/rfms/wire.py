@@ -154,7 +154,7 @@ class _PageReader:
                 return
         self._records += 1
         if vin is None or created_at is None or (damaged is not None and not fields):
-            self._refuse(vin, received_at or created_at, _why(fields, vin, damaged), sample)
+            self._refuse(vin, received_at, created_at, _why(fields, vin, damaged), sample)
             return
         record = RecordReader(created_at, self._zone)
         record.read(fields)
@@ -164,7 +164,15 @@ class _PageReader:
         self._keep(vin, record, DatedSample.of(vin, record.readings, created_at, received_at))
         if record.detail:
             signals = record.flawed_signals
-            self._bad.add(vin, record.detail, sample, signals, refused_whole=not record.readings)
+            refused_whole = not record.readings
+            self._bad.add(
+                vin,
+                record.detail,
+                sample,
+                signals,
+                refused_whole=refused_whole,
+                reception_at=received_at,
+            )
 
     def note_error(self, vin: str, error: str, sample: object) -> None:
         """Note the maker's error for a vehicle. It is counted, and is no refusal of data."""
@@ -172,9 +180,16 @@ class _PageReader:
         self._errors[vin] = error
         self._bad.add(vin, VEHICLE_ERROR, sample, refused_whole=False)
 
-    def _refuse(self, vin: str | None, at: datetime | None, why: str, sample: object) -> None:
-        self._bad.add(vin, why, sample)
-        self._note_newest(vin, at, why)
+    def _refuse(
+        self,
+        vin: str | None,
+        received_at: datetime | None,
+        created_at: datetime | None,
+        why: str,
+        sample: object,
+    ) -> None:
+        self._bad.add(vin, why, sample, reception_at=received_at)
+        self._note_newest(vin, received_at or created_at, why)
 
     def _keep(self, vin: str, record: RecordReader, sample: DatedSample) -> None:
         if record.readings:

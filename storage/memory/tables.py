@@ -39,6 +39,7 @@ class DeviceState(NamedTuple):
     last_rejection_reason: str | None = None
     last_outdated_at: datetime | None = None
     held_back_seconds: float | None = None
+    unaccepted_reception_at: datetime | None = None
     statement: str | None = None
     statement_begun_at: datetime | None = None
     statement_at: datetime | None = None

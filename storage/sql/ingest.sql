@@ -33,8 +33,9 @@ SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.ids_are_vins
        d.other_spans, s.assignment, s.entered_at, s.version, n.version AS snapshot_version,
        CASE WHEN k.wanted THEN n.document END AS document,
        s.last_update_received_at, nullif(s.last_observed_at, '-infinity') AS last_observed_at,
-       s.last_changed_at, s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at, s.held_back_seconds, s.statement,
-       s.statement_begun_at, s.statement_at, s.statement_detail
+       s.last_changed_at, s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at,
+       s.held_back_seconds, s.unaccepted_reception_at, s.statement, s.statement_begun_at,
+       s.statement_at, s.statement_detail
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, wanted)
 JOIN device_state s USING (workspace_id, device_id)
 JOIN devices d USING (workspace_id, device_id)
@@ -63,6 +64,7 @@ WITH written AS (
         last_rejected_at = i.last_rejected_at,
         last_rejection_reason = i.last_rejection_reason,
         last_outdated_at = i.last_outdated_at, held_back_seconds = i.held_back_seconds,
+        unaccepted_reception_at = i.unaccepted_reception_at,
         statement = i.statement, statement_begun_at = i.statement_begun_at,
         statement_at = i.statement_at, statement_detail = i.statement_detail
     FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
@@ -70,12 +72,13 @@ WITH written AS (
                 :last_observed_at::timestamptz[], :last_changed_at::timestamptz[],
                 :last_rejected_at::timestamptz[], :last_rejection_reason::text[],
                 :last_outdated_at::timestamptz[], :held_back_seconds::float8[],
+                :unaccepted_reception_at::timestamptz[],
                 :statement::text[], :statement_begun_at::timestamptz[],
                 :statement_at::timestamptz[], :statement_detail::text[])
         AS i (workspace_id, device_id, old_version, version, last_update_received_at,
               last_observed_at, last_changed_at, last_rejected_at, last_rejection_reason,
-              last_outdated_at, held_back_seconds, statement, statement_begun_at, statement_at,
-              statement_detail)
+              last_outdated_at, held_back_seconds, unaccepted_reception_at, statement,
+              statement_begun_at, statement_at, statement_detail)
     WHERE s.workspace_id = i.workspace_id AND s.device_id = i.device_id
       AND s.version = i.old_version
     RETURNING 1

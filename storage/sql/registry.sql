@@ -199,7 +199,7 @@ SET assignment = excluded.assignment, entered_at = excluded.entered_at,
     last_update_received_at = NULL, last_observed_at = NULL, last_changed_at = NULL,
     last_rejected_at = NULL, last_rejection_reason = NULL,
     statement = NULL, statement_begun_at = NULL, statement_at = NULL, statement_detail = NULL,
-    last_outdated_at = NULL, held_back_seconds = NULL;
+    last_outdated_at = NULL, held_back_seconds = NULL, unaccepted_reception_at = NULL;
 
 -- name: make_snapshots
 -- Created with the device, so that the ingest unit only has to update it. A new assignment of a

@@ -101,6 +101,38 @@ def test_what_was_overtaken_at_the_provider_leaves_no_mark(
 
 
 @pytest.mark.parametrize(
+    ("sent", "reception", "is_marked"),
+    [
+        (REFUSED, ago(minutes=3), False),
+        (REFUSED, ago(minutes=4), False),
+        (REFUSED, ago(minutes=2), True),
+        (REFUSED, None, True),
+        (OLD, ago(minutes=3), False),
+        (OLD, ago(minutes=2), True),
+    ],
+    ids=["again", "older", "newer", "no reception", "outdated again", "outdated, newer"],
+)
+@pytest.mark.parametrize("first", [REFUSED, OLD], ids=["after a refusal", "after outdated data"])
+def test_what_was_not_accepted_before_is_no_news(
+    first: CanonicalUpdate, sent: CanonicalUpdate, reception: datetime | None, *, is_marked: bool
+) -> None:
+    """A roster repeats the newest record of each vehicle, with its reception of then."""
+    device = known()
+    judge(first._replace(received_at=ago(minutes=1), reception_at=ago(minutes=3)), device)
+    assert any(marks(device)) is False
+    judge(sent._replace(reception_at=reception), device)
+    assert any(marks(device)) is is_marked
+
+
+@pytest.mark.parametrize("reception", [ago(minutes=3), ago(minutes=2)])
+def test_of_one_arrival_the_last_decides_at_one_reception_too(reception: datetime) -> None:
+    device = known()
+    judge(REFUSED._replace(reception_at=ago(minutes=2)), device)
+    judge(OLD._replace(reception_at=reception), device)
+    assert marks(device) == (False, True)
+
+
+@pytest.mark.parametrize(
     ("facts", "reception", "seconds"),
     [
         ({}, None, None),

@@ -271,7 +271,9 @@ def test_a_wrong_field_costs_no_other_reading_of_its_record(
     assert page.samples == (Sample(VIN, (Reading("odometer_km", 5.0, AT),), RECEIVED_AT),)
     assert (page.records, page.malformed_count, page.ignored) == (1, 1, 0)
     sample = orjson.dumps(status)
-    assert page.malformed == (BadRecord(VIN, detail, sample, signals, refused_whole=False),)
+    (bad,) = page.malformed
+    assert bad.reception_at is not None, "what is repeated is told by it"
+    assert bad == BadRecord(VIN, detail, sample, signals, 1, False, bad.reception_at)
 
 
 def test_a_field_is_read_in_the_record_and_in_its_snapshot() -> None:

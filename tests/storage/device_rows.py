@@ -36,6 +36,7 @@ def device_row(device_id: str = "bus-1", **rest: Any) -> LockedDevice:
         last_rejection_reason=None,
         last_outdated_at=None,
         held_back_seconds=None,
+        unaccepted_reception_at=None,
         statement=None,
         statement_begun_at=None,
         statement_at=None,

@@ -1,4 +1,4 @@
-"""Edges of connections beside calls and sockets, and edges of backlogs.
+"""Edges of connections beside calls and sockets, edges of backlogs; repeats of what was refused.
 
 Frozen. storage/schema.sql says what each column is for.
 """
@@ -33,6 +33,7 @@ CREATE TABLE backlog_events (
 )
     """,
     "CREATE INDEX backlog_events_at_index ON backlog_events (at)",
+    "ALTER TABLE device_state ADD COLUMN unaccepted_reception_at timestamptz",
 )
 
 

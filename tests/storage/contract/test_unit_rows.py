@@ -61,6 +61,7 @@ async def test_a_locked_device_has_its_facts_by_name(world: World) -> None:
         last_rejection_reason="invalid",
         last_outdated_at=None,
         held_back_seconds=None,
+        unaccepted_reception_at=None,
         statement="named",
         statement_begun_at=answered,
         statement_at=answered,
