@@ -66,7 +66,10 @@ class Ledger:
             self._count_update(key, update, result.detail)
 
     def add_invalid(self, submission: Submission, item: InvalidItem, device_id: str | None) -> None:
-        """Add an invalid item. `device_id` is the device it came from, if that is known."""
+        """Add an invalid item, a position under both its names.
+
+        `device_id` is the device it came from, if that is known.
+        """
         known = (submission.origin, item.provider_id, device_id, item.external_id)
         sample = item.sample[:MAX_SAMPLE_BYTES] or None
         names: Sequence[str | None] = (None,) if item.signal is None else wire_names(item.signal)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from domain.model import FaultClass, Reading
+from domain.position import wire_names
 from ports.providers import Page, ProviderFault, Sample
 from providers.error_reports import REPORTS, VEHICLE_ERROR
 from providers.samples import BadRecords, malformed_answer
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 
 MAX_UNASKED: Final = 100  # vehicles of an answer that are read without having been asked for
+NO_LABEL: Final = "the vehicle's object holds no labels"
 NOTHING_NEW: Final = Page((), frozenset(), is_complete=True)  # an answer without content
 
 
@@ -70,15 +72,17 @@ class _StateReader:
             self.note_error(vid, error, {vid: labels})
         else:
             self.answered.add(vid)
-        if labels and type(labels) is dict:
-            self._read_labels(vid, labels)
-        elif error is None and (labels is None or labels == [] or labels == {}):
+        if error is None and (labels is None or labels == [] or labels == {}):
             self.ignore()
-        elif error is None:
-            self.records += 1
-            is_read = type(labels) is not NotANumber
-            why = "the vehicle's labels are not an object" if is_read else NOT_JSON
-            self.bad.add(vid, why, {vid: labels})
+        elif error is None and not _has_label(labels):
+            self._refuse_vehicle(vid, labels)
+        elif type(labels) is dict:
+            self._read_labels(vid, labels)
+
+    def _refuse_vehicle(self, vid: str, labels: object) -> None:
+        why = NO_LABEL if type(labels) is dict else "the vehicle's labels are not an object"
+        self.records += 1
+        self.bad.add(vid, NOT_JSON if type(labels) is NotANumber else why, {vid: labels})
 
     def ignore(self) -> None:
         self.records += 1
@@ -88,7 +92,7 @@ class _StateReader:
         """Note vehicles that are missing from an answer which reports an error."""
         for vid in vids:
             if vid not in self.answered and vid not in self.errors:
-                self.errors[vid] = error
+                self.note_error(vid, error, {"error": error})
 
     def note_error(self, vid: str, error: str, sample: object) -> None:
         """Note the provider's error for a vehicle. It is counted, and is no refusal of data."""
@@ -115,7 +119,9 @@ class _StateReader:
     ) -> None:
         for label, why in wrong.items():
             signal = signal_of(label)
-            detail, signals = (why, ()) if signal is None else (f"{label}: {why}", (signal,))
+            detail, signals = (
+                (why, ()) if signal is None else (f"{label}: {why}", wire_names(signal))
+            )
             self.bad.add(
                 vid, detail, {vid: {label: labels[label]}}, signals, refused_whole=is_whole
             )
@@ -164,8 +170,8 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     for name, labels in message.items():
         vid = read_vid(name)
         if vid not in wanted:
-            unasked += _has_labels(labels)
-            if unasked > MAX_UNASKED or not _has_labels(labels):
+            unasked += _is_vehicle(labels)
+            if unasked > MAX_UNASKED or not _is_vehicle(labels):
                 reader.ignore()
                 continue
         if vid is None:
@@ -182,7 +188,15 @@ def interpret_state(body: bytes, requested: Collection[str], rules: Rules = DEFA
     return _to_page(reader)
 
 
-def _has_labels(labels: object) -> bool:
+def _has_label(labels: object) -> bool:
+    """Return whether some member is a known label, has a label's form, or is empty."""
+    return type(labels) is dict and any(
+        name in LABELS or not entry or (type(entry) is dict and "value" in entry)
+        for name, entry in labels.items()
+    )
+
+
+def _is_vehicle(labels: object) -> bool:
     return type(labels) is dict and not LABELS.keys().isdisjoint(labels)
 
 
@@ -253,7 +267,7 @@ def _page_of_parts(parts: Sequence[FrameVerdict], message: bytes) -> Page:
             if vid is not None:
                 errors[vid] = VEHICLE_ERROR
         elif part.malformed is not None:
-            signals = () if part.signal is None else (part.signal,)
+            signals = () if part.signal is None else wire_names(part.signal)
             bad.add(vid, part.malformed, message, signals)
         elif vid is None or not part.readings:
             ignored += 1

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from domain.model import FaultClass, Reading
 from ports.providers import BadRecord, Page, ProviderFault, Sample
 from providers.samples import MAX_SAMPLES
-from providers.viriciti.answers import MAX_UNASKED, interpret_message, interpret_state
+from providers.viriciti.answers import (
+    MAX_UNASKED,
+    NO_LABEL,
+    interpret_message,
+    interpret_state,
+)
 from providers.viriciti.wire import interpret
 from tests.providers.viriciti_shapes import (
     AT,
@@ -110,6 +115,28 @@ def test_labels_that_are_no_object_are_refused(labels: object) -> None:
     record = BadRecord("bus_1", "the vehicle's labels are not an object", body)
     assert (page.malformed_count, page.malformed) == (1, (record,))
     assert page.answered == {"bus_1"}
+
+
+@pytest.mark.parametrize(
+    "labels", [{"data": {"soc": {"time": MS, "value": 1}}}, {"Error": "gone"}, {"x": [1]}]
+)
+def test_an_object_without_any_label_is_refused(labels: object) -> None:
+    """Its data may stand in a place that nobody knows: the vehicle is not silent."""
+    page = interpret_state(orjson.dumps({"bus_1": labels}), ["bus_1"])
+    (record,) = page.malformed
+    assert (record.external_id, record.detail, record.refused_whole) == ("bus_1", NO_LABEL, True)
+
+
+@pytest.mark.parametrize("labels", [{"doors": {"time": MS, "value": 1}}, {"doors": {}, "x": None}])
+def test_labels_that_nobody_knows_are_no_news(labels: object) -> None:
+    page = interpret_state(orjson.dumps({"bus_1": labels}), ["bus_1"])
+    assert (set(page.answered), page.malformed) == ({"bus_1"}, ())
+
+
+def test_a_position_that_cannot_be_read_is_refused_under_both_names() -> None:
+    body = orjson.dumps({"bus_1": {"gps": {"time": MS, "value": "52.1"}}})
+    (record,) = interpret_state(body, ["bus_1"]).malformed
+    assert record.signals == ("latitude_deg", "longitude_deg")
 
 
 def test_a_vehicle_of_which_every_label_is_bad_is_refused_whole() -> None:

@@ -57,6 +57,13 @@ def test_refusals_of_two_external_ids_are_two_rows() -> None:
     ]
 
 
+def test_a_position_that_was_not_read_has_a_row_for_each_half() -> None:
+    item = InvalidItem(WORKSPACE, PROVIDER, None, Reason.MALFORMED, "?", b"", signal="position")
+    ledger = open_ledger()
+    ledger.add_invalid(submission(invalid=(item,)), item, None)
+    assert [row.signal for row in rows_of(ledger)] == ["latitude_deg", "longitude_deg"]
+
+
 def test_an_item_without_a_sample_has_none_in_its_row() -> None:
     item = InvalidItem(WORKSPACE, PROVIDER, None, Reason.INVALID, "no value", b"")
     ledger = open_ledger()
