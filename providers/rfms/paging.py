@@ -242,12 +242,12 @@ class RunPlanner:
     def _follow(self, link: str) -> tuple[str, str | None]:
         """Return the link's target on our host, or why it is not followed.
 
-        Links are relative to the host, not to the base.
+        Links are relative to the host, not to the base; a mere query is relative to the path.
         """
         if len(link) > MAX_LINK_LENGTH:
             return "", "moreDataAvailableLink is too long"
         try:
-            url = self._base.copy_with(path="/").join(link)
+            url = self._place_of(link).join(link)
         except (httpx.InvalidURL, ValueError):
             return "", "moreDataAvailableLink is not a link"
         origin = (self._base.scheme, self._base.host, self._base.port)
@@ -257,6 +257,11 @@ class RunPlanner:
                 "moreDataAvailableLink leads to another host, where the credential must not go",
             )
         return url.raw_path.decode("ascii"), None
+
+    def _place_of(self, link: str) -> httpx.URL:
+        if link.startswith("?"):
+            return join_path(self._base, self._settings.statuses_path)
+        return self._base.copy_with(path="/")
 
 
 def _no_way_on(step: Step, page: StatusPage) -> str | None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from domain.signals import InvalidValue, check_value
 from ports.providers import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from domain.model import Reading
@@ -43,13 +44,16 @@ def leave_out_superseded(samples: Sequence[DatedSample]) -> tuple[list[Sample], 
     """Return the samples without superseded readings, and how many readings were left out.
 
     A reading is superseded if a later sample of the vehicle has the same signal at the same time
-    with another value. Samples without readings are left out.
+    with another value. A value that acceptance will refuse supersedes none, and is kept, so that it
+    is counted. Samples without readings are left out.
     """
     counts = Counter(sample.vin for sample in samples)
     last: dict[tuple[str, str, datetime], object] = {}
     for sample in samples:
         if counts[sample.vin] > 1:
-            last.update({(sample.vin, signal, at): value for signal, value, at in sample.readings})
+            last.update(
+                {(sample.vin, signal, at): value for signal, value, at in _valid(sample.readings)}
+            )
     kept, superseded = [], 0
     for sample in samples:
         readings = sample.readings
@@ -57,9 +61,20 @@ def leave_out_superseded(samples: Sequence[DatedSample]) -> tuple[list[Sample], 
             readings = tuple(
                 reading
                 for reading in readings
-                if last[sample.vin, reading.signal, reading.observed_at] == reading.value
+                if last.get((sample.vin, reading.signal, reading.observed_at), reading.value)
+                == reading.value
+                or not _valid([reading])
             )
             superseded += len(sample.readings) - len(readings)
         if readings:
             kept.append(Sample(sample.vin, readings, sample.reception_at))
     return kept, superseded
+
+
+def _valid(readings: Iterable[Reading]) -> list[Reading]:
+    """Return the readings whose value is one of their signal."""
+    return [
+        reading
+        for reading in readings
+        if not isinstance(check_value(reading.signal, reading.value), InvalidValue)
+    ]

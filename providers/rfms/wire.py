@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from domain.identity import external_key
 from ports.providers import BadRecord, Page, Sample
 from providers.answers import error_code_in
 from providers.error_reports import VEHICLE_ERROR
@@ -127,6 +128,7 @@ class _PageReader:
         self._samples: list[DatedSample] = []
         self._answered: set[str] = set()
         self._errors: dict[str, str] = {}
+        self._spellings: dict[str, str] = {}
         self._newest: dict[str, _Newest] = {}
         self._records = 0
         self._ignored = 0
@@ -139,7 +141,7 @@ class _PageReader:
         fields = status if damaged is None else damaged.value
         fields = fields if isinstance(fields, dict) else {}
         named = fields.get("vin") if fields or damaged is None else damaged.text_of("vin")
-        vin = read_name(named, MAX_VIN_LENGTH)
+        vin = self._spelled(read_name(named, MAX_VIN_LENGTH))
         created_at = read_instant(fields.get("createdDateTime"), self._zone)
         received_at = read_instant(fields.get("receivedDateTime"), self._zone)
         if vin is not None:
@@ -173,6 +175,12 @@ class _PageReader:
                 refused_whole=refused_whole,
                 reception_at=received_at,
             )
+
+    def _spelled(self, vin: str | None) -> str | None:
+        """Return the vin as the page spelled it first: its case may change between records."""
+        if vin is None:
+            return None
+        return self._spellings.setdefault(external_key(vin, is_vin=True), vin)
 
     def note_error(self, vin: str, error: str, sample: object) -> None:
         """Note the maker's error for a vehicle. It is counted, and is no refusal of data."""

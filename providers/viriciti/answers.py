@@ -308,9 +308,9 @@ def _vids_in(message: bytes) -> Collection[str]:
     if not body:
         return ()
     kinds = {type(labels) for labels in body.values() if labels}
-    if kinds != {dict} and not any(map(_has_labels, body.values())):
+    if kinds != {dict} and not any(map(_is_vehicle, body.values())):
         return ()
-    return [name for name, labels in body.items() if name not in REPORTS or _has_labels(labels)]
+    return [name for name, labels in body.items() if name not in REPORTS or _is_vehicle(labels)]
 
 
 def _newest(sample: Sample) -> datetime:

@@ -80,6 +80,15 @@ def in_utf_16(_: Asked, __: int) -> Reply:
     return Reply(200, body, {"Content-Type": "application/json; charset=utf-16"})
 
 
+def same_second(_: Asked, __: int) -> Reply:
+    created = said(1)[:19] + "Z"
+    records = (
+        odd({"hybridBatteryPackRemainingCharge": percent}, createdDateTime=created)
+        for percent in (61.5, 102.0)
+    )
+    return page(*records, even())
+
+
 def then(first: Callable[[], Reply], later: Reply) -> Callable[[Asked, int], Reply]:
     return lambda _, count: later if count else first()
 
@@ -127,6 +136,9 @@ RFMS: Final[dict[str, Oddity]] = {
     ),
     "a link to itself without a flag": Oddity(without_flag, REPORTING),
     "UTF-16 without a mark": Oddity(in_utf_16, REPORTING),
+    "a code after a value of the same second": Oddity(
+        same_second, REPORTING, {(ODD, "not_available", "soc_percent")}
+    ),
     "nothing new by 205": Oddity(
         then(lambda: page(odd(), even()), Reply(205, b"")), SILENT, other=SILENT
     ),

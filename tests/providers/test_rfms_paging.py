@@ -169,6 +169,13 @@ def test_a_link_never_takes_the_credential_elsewhere(link: str) -> None:
     assert caught.value.fault is FaultClass.PROTOCOL
 
 
+def test_a_link_of_a_query_alone_is_about_the_same_path() -> None:
+    paging = _paging()
+    step = paging.next_step(paging.first_step(None, NOW), MORE._replace(link="?page=2"))
+    assert step is not None
+    assert (step.target, step.problem) == ("/rfms4/vehiclestatuses?page=2", None)
+
+
 def test_the_same_link_twice_is_a_circle() -> None:
     paging = _paging()
     page = MORE._replace(link="/rfms/vehiclestatuses?page=2")

@@ -133,7 +133,7 @@ def test_labels_that_nobody_knows_are_no_news(labels: object) -> None:
     assert (set(page.answered), page.malformed) == ({"bus_1"}, ())
 
 
-def test_a_position_that_cannot_be_read_is_refused_under_both_names() -> None:
+def test_an_unreadable_position_is_refused_under_both_names() -> None:
     body = orjson.dumps({"bus_1": {"gps": {"time": MS, "value": "52.1"}}})
     (record,) = interpret_state(body, ["bus_1"]).malformed
     assert record.signals == ("latitude_deg", "longitude_deg")
