@@ -70,6 +70,21 @@ def distort_point(quirk: Quirk, label: str, point: dict[str, Any], turn: int) ->
             return point
 
 
+def is_damaged(quirk: Quirk, label: str) -> bool:
+    """Return whether a data point of this label cannot be used from a vehicle with this quirk."""
+    match quirk:
+        case Quirk.MALFORMED_RECORDS | Quirk.CLOCK_AHEAD | Quirk.BAD_BYTES:
+            return True
+        case Quirk.REFUSED_SIGNAL:
+            return label == "soc"
+        case Quirk.HALF_POSITION:
+            return label == "gps"
+        case Quirk.FILL_VALUES:
+            return label in ("gps", "odo")
+        case _:
+            return False
+
+
 def _loose_epoch(point: Mapping[str, Any], turn: int) -> int | float | str:
     return (point["time"], float(point["time"]), str(point["time"]))[turn % 3]
 

@@ -56,13 +56,15 @@ DATA_KINDS: Final = frozenset(
 class Frame(NamedTuple):
     """Bytes ready for the socket, with their kind and signal.
 
-    `time_ms` is 0 for frames that belong to no signal.
+    `time_ms` is 0 for frames that belong to no signal. `quirk` is that of an odd frame's vehicle
+    when the frame was made; it may have another one when the frame is written.
     """
 
     data: bytes
     kind: FrameKind
     signal: SimulatedSignal | None = None
     time_ms: int = 0
+    quirk: Quirk | None = None
 
 
 class SimulatedSignal:
@@ -118,7 +120,7 @@ class SimulatedSignal:
         """Return the data point as a vehicle with this quirk has it."""
         point = {"vid": self.vehicle_id, "label": self.label, **self.reading(time_ms)}
         text = dump_point(distort_point(quirk, self.label, point, turn))
-        return Frame(text_frame(text), FrameKind.ODD, self, time_ms)
+        return Frame(text_frame(text), FrameKind.ODD, self, time_ms, quirk)
 
     def written(self, time_ms: int) -> None:
         self.sent += 1

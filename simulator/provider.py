@@ -281,6 +281,9 @@ class SimulatedProvider:
             "streams_open": len(self.sessions),
         }
         counts["sent_with_quirk"] = dict(fleet.written_with_quirk)
+        counts["damaged"] = {
+            f"{quirk} {label}": number for (quirk, label), number in fleet.damaged.items()
+        }
         counts["readings_sent"] = sum(fleet.written[kind] for kind in DATA_KINDS)
         return counts if brief else counts | {"sent": self._sent_by_label(fleet)}
 

@@ -253,9 +253,8 @@ class RfmsFleet:
         for status in page:
             vin = self.log.vin(status)
             self.sent[vin] += 1
-            quirk = self.log.roster.quirk_of(status.vehicle)
-            if quirk is not None:
-                self.sent_with_quirk[str(quirk)] += 1
+            if status.quirk is not None:
+                self.sent_with_quirk[str(status.quirk)] += 1
                 continue
             last = self.last_sent.setdefault(vin, {})
             for name in self.log.values(status):

@@ -40,7 +40,8 @@ _STOPPABLE: Final = {
 class Status(NamedTuple):
     """One record. `received` and `created` are seconds since the epoch.
 
-    `sequence` orders records that were received at the same time.
+    `sequence` orders records that were received at the same time. `quirk` is that of the vehicle
+    when the record was received.
     """
 
     sequence: int
@@ -49,6 +50,7 @@ class Status(NamedTuple):
     created: float
     received: float
     absent: frozenset[str] = frozenset()
+    quirk: Quirk | None = None
 
 
 def iso_utc(at: float) -> str:
@@ -193,6 +195,7 @@ class StatusLog:
             draft.created,
             self._received,
             draft.absent,
+            self.roster.quirk_of(draft.vehicle),
         )
         self.entries.append(status)
         return status
@@ -227,7 +230,6 @@ class StatusLog:
         """Return the record as rFMS 4.0 writes it; values that are not available are left out."""
         bus, at = self.roster.buses[status.vehicle], status.created
         values = self.values(status)
-        quirk = self.roster.quirk_of(status.vehicle)
         body = {
             "vin": bus.spec.vehicle_id,
             "triggerType": {"type": status.trigger, "context": "RFMS"},
@@ -236,6 +238,7 @@ class StatusLog:
             **{name: values[name] for name in _TOTALS if name in values},
             "snapshotData": {name: values[name] for name in _SNAPSHOT if name in values},
         }
+        quirk = status.quirk
         return body if quirk is None else distort_status(quirk, body, status.sequence)
 
     def values(self, status: Status) -> dict[str, Any]:

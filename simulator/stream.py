@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from simulator.distortions import is_damaged
 from simulator.faults import FrameFault
 from simulator.frames import DATA_KINDS, Frame, FrameKind, SimulatedSignal, noise_frame
 from simulator.quirks import Quirk
@@ -48,6 +49,8 @@ class LiveStream:
         self.roster = Roster(tenant, seed, _seconds_per_frame)
         self.written: Counter[FrameKind] = Counter()
         self.written_with_quirk: Counter[str] = Counter()
+        # Data points that cannot be used, in frames and in answers of the state endpoint.
+        self.damaged: Counter[tuple[Quirk, str]] = Counter()
         self.discarded = 0
         self.signals: list[SimulatedSignal] = []
         self._by_vehicle = [self._add_signals(bus) for bus in self.roster.buses]
@@ -160,10 +163,15 @@ class LiveStream:
         for frame in batch:
             self.written[frame.kind] += 1
             if frame.kind is FrameKind.ODD and frame.signal is not None:
-                quirk = self.roster.quirk_of(self.roster.vehicles[frame.signal.vehicle_id])
-                self.written_with_quirk[str(quirk)] += 1
+                self.written_with_quirk[str(frame.quirk)] += 1
+                self.note_damage(frame.quirk, frame.signal.label)
             if frame.signal is not None and frame.kind in DATA_KINDS:
                 frame.signal.written(frame.time_ms)
+
+    def note_damage(self, quirk: Quirk | None, label: str) -> None:
+        """Count a data point that was handed out, if it cannot be used."""
+        if quirk is not None and is_damaged(quirk, label):
+            self.damaged[quirk, label] += 1
 
 
 def _seconds_per_frame(spec: VehicleSpec) -> float:

@@ -92,15 +92,16 @@ def state(live: LiveStream, vehicle_id: str, labels: list[str]) -> dict[str, Any
     if quirk is Quirk.VEHICLE_ERRORS:
         return {"error": {"code": 504, "message": "upstream timeout"}}
     return {
-        signal.label: _last_reading(signal, quirk)
+        signal.label: _last_reading(live, signal, quirk)
         for signal in live.signals_of(vehicle_id)
         if signal.label in labels
     }
 
 
-def _last_reading(signal: SimulatedSignal, quirk: Quirk | None) -> dict[str, Any]:
+def _last_reading(live: LiveStream, signal: SimulatedSignal, quirk: Quirk | None) -> dict[str, Any]:
     if not signal.known_ms:
         return {}
+    live.note_damage(quirk, signal.label)
     reading = signal.reading(signal.known_ms)
     if quirk is None:
         return reading
