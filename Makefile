@@ -18,7 +18,7 @@ PAIRS ?= 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare verdicts lock clean fuzz-api image test-image coverage figures docs
+	bench-mutants bench-compare bench-ledger verdicts lock clean fuzz-api image test-image coverage figures docs
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -97,6 +97,9 @@ bench-mutants: $(READY) ## seven faults, each of which must turn bench-quick red
 
 bench-compare: $(READY) ## core time and health p95 against another commit: make bench-compare BASE=HEAD PAIRS=8
 	@$(BIN)/python -m benchmarks.compare --base $(BASE) --pairs $(PAIRS) $(FLAGS)
+
+bench-ledger: $(READY) ## what 10,000 buses with one signal that is always refused write: up to 15 minutes
+	@$(BIN)/python -m benchmarks.ledger $(FLAGS)
 
 verdicts: $(READY) ## who is blamed for what, in ten minutes with every fault: FLAGS=--short for two
 	@$(BIN)/python -m benchmarks.verdicts $(FLAGS)
