@@ -1,8 +1,9 @@
 """A failure of a whole workspace, reported once instead of once for each device.
 
-Owns the rule: it is an outage when no device of the workspace is healthy and every device is silent
-for a reason of its connection: on our side, in the account, or on the provider's side. One device
-that reports, or that is silent for a reason of its own, contradicts an outage.
+Owns the rule: it is an outage when no device of the workspace is healthy and a shared cause holds
+for every device: on our side, in the account, on the provider's side, or of the client that sends.
+One device that reports, or for which no shared cause holds, contradicts an outage. A device with a
+reason of its own beside the shared cause does not; it is not counted as affected.
 """
 
 from collections import Counter
@@ -16,12 +17,12 @@ from api.bodies import Instant
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.verdicts import JudgedDevice, JudgedPage, load_judged
-from domain.health_reason import CONNECTION_REASONS, HealthReason, Party
+from domain.health_reason import SHARED_REASONS, HealthReason, Party
 from domain.health_state import State
 from ports.reads import HealthQuery
 
 OUTAGE_DESCRIPTION = (
-    "set on the first page when no device is healthy, and collector or provider is the reason"
+    "set on the first page when no device is healthy, and a cause that all of them share holds"
 )
 _SURVEY_LIMIT = 500
 
@@ -29,7 +30,8 @@ _SURVEY_LIMIT = 500
 class WorkspaceOutage(AnswerModel):
     """An outage of the workspace. `reason` is the most frequent of `reasons`.
 
-    `reasons` has the number of devices with each reason.
+    `reasons` has the number of devices with each reason. A device with a reason of its own is not
+    affected.
     """
 
     reason: HealthReason
@@ -52,14 +54,15 @@ async def find_outage(
     contradicts an outage. A fleet with a healthy device costs no further page.
     """
     total = sum(page.counts.values())
-    if total == 0 or page.counts[State.HEALTHY] or not _all_excused(page.items):
+    if total == 0 or page.counts[State.HEALTHY] or not _have_shared_causes(page.items):
         return None
     seen = (
         page.items
         if len(page.items) == total
         else await _survey(services, workspace_id, page.evaluated_at)
     )
-    return _describe(seen) if seen else None
+    affected = [item for item in seen if item.verdict.reason in SHARED_REASONS]
+    return _describe(affected) if affected else None
 
 
 async def _survey(
@@ -70,7 +73,7 @@ async def _survey(
     query = HealthQuery(limit=_SURVEY_LIMIT, now=evaluated_at)
     while True:
         page = await load_judged(services, frozenset({workspace_id}), query)
-        if not _all_excused(page.items):
+        if not _have_shared_causes(page.items):
             return []
         seen += page.items
         if page.last is None:
@@ -78,8 +81,11 @@ async def _survey(
         query = query._replace(after=page.last.position)
 
 
-def _all_excused(items: Iterable[JudgedDevice]) -> bool:
-    return all(item.verdict.reason in CONNECTION_REASONS for item in items)
+def _have_shared_causes(items: Iterable[JudgedDevice]) -> bool:
+    """Return whether a shared cause holds for each; none holds for a healthy device."""
+    return all(
+        any(cause.reason in SHARED_REASONS for cause in item.verdict.causes) for item in items
+    )
 
 
 def _describe(items: Sequence[JudgedDevice]) -> WorkspaceOutage:

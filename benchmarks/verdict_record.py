@@ -10,6 +10,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.confusion import Sample
+from benchmarks.progress import Progress
 from benchmarks.truth import OURS, UNKNOWN, Cause, Limits, Truth, read_story
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Record:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.progress = Progress()
         self.samples: list[Sample] = []
         self.owners: dict[str, str | None] = {}
         self.ours: dict[str, list[Cause]] = {}
@@ -59,6 +61,7 @@ class Record:
         party: str = OURS,
     ) -> None:
         """Note a cause that begins now. For `hidden` seconds the rule cannot know it."""
+        self.progress.begin(name)
         cause = Cause(
             name,
             party,
@@ -86,6 +89,7 @@ class Record:
                     item["thresholds"]["delayed_after_seconds"],
                 )
             )
+        self.progress.count(f"{len(self.samples)} verdicts")
         evidence = report["items"][0]["evidence"]
         self.owners[workspace] = evidence["owner"]
         started = evidence["last_cycle_started_at"]

@@ -63,6 +63,7 @@ async def run(plan: Plan, limits: Limits | None = None) -> Result:
                     await sender.configure(shards, _thresholds(limits), int(limits.interval))
                     accounts = await _configure(shards, simulated, limits, Path(folder))
                     record = Record(limits)
+                    record.progress.tell(f"two shards and {len(accounts)} accounts are set up")
                     await _watch(plan, shards, accounts, record, dsn, sender)
                     return await _conclude(shards, simulated, record, sender, plan.save)
 

@@ -83,6 +83,8 @@ CONNECTION_REASONS: Final = frozenset(
         HealthReason.STREAM_DISCONNECTED,
     }
 )
+# Causes that all devices of a connection, a workspace or a shard have together.
+SHARED_REASONS: Final = CONNECTION_REASONS | {HealthReason.SWITCHED_OFF, HealthReason.SENDER_SILENT}
 
 
 class Cause(NamedTuple):

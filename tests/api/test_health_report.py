@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -242,6 +243,36 @@ async def test_an_outage_of_a_workspace_is_one_issue_with_its_devices(
         )
         assert instant(outage["last_update_received_at"]) == START
         assert outage["evidence"]["last_error"]["class"] == "credentials"
+
+
+async def test_a_device_with_a_reason_of_its_own_hides_no_outage(harness: Harness) -> None:
+    """The provider had answered about the silent bus a moment before."""
+    await harness.report("bus-2", soc_percent=80.0)
+    harness.let_pass(20 * MINUTE)
+    await harness.run_cycle()
+    harness.let_pass(1)
+    for bus in ("bus-1", "bus-3"):
+        await harness.report(bus, soc_percent=80.0)
+    harness.let_pass(361)
+    await _fail_calls(harness, FaultClass.OUTAGE)
+    report = await harness.get("/workspaces/north/health")
+    assert [item["reason"] for item in report["items"]] == [
+        "provider_outage",
+        "device_silent",
+        "provider_outage",
+    ]
+    outage = report["workspace_outage"]
+    assert (outage["reason"], outage["affected_devices"]) == ("provider_outage", 2)
+    assert outage["reasons"] == {"provider_outage": 2}
+
+
+async def test_what_is_switched_off_is_said_once(harness: Harness) -> None:
+    harness.let_pass(120 * MINUTE)
+    live = await harness.stores.registry.get_provider("north", "live")
+    assert live is not None
+    await harness.stores.registry.put_provider(replace(live, active=False))
+    outage = (await harness.get("/workspaces/north/health"))["workspace_outage"]
+    assert (outage["reason"], outage["affected_devices"]) == ("switched_off", 3)
 
 
 async def test_one_device_that_reports_makes_it_no_outage(harness: Harness) -> None:
