@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from domain.model import CanonicalUpdate, Value
 
 MAX_NAME = 40
-EARLIEST_MICROS = to_micros(datetime(2000, 1, 1, tzinfo=UTC))  # no telematics unit is older
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no telematics unit is older
 
 
 class Comparison(NamedTuple):
@@ -42,78 +42,100 @@ def compare_readings(
 ) -> Comparison:
     """Compare each reading, in order, with the newest value so far. Changes no argument.
 
-    Plain readings cost no call: the ingest actor spends most of its CPU time in this loop.
+    A plain update costs few calls: the ingest actor spends most of its CPU time in these loops.
     """
+    dropped: list[Dropped] = []
+    if not _is_plain(update):
+        update = _clean(update, future_guard_seconds, dropped)
     newer: Document = {}
     advanced: list[Reading] = []
-    dropped: list[Dropped] = []
     conflicts: list[str] = []
     changed, newest_at, last_at, last_arrived_at = False, None, None, None
-    older = equal = ahead = newest = stated = delay = observed = 0
-    is_plain, moved_now, received = True, 0, None
+    older = equal = ahead = stated = delay = early = 0
+    newest, received, in_order, is_ahead = -1, None, True, False
     reception = None if update.reception_at is None else to_micros(update.reception_at)
     arrivals = iter(update.arrivals) if update.arrivals else None
     arrived_at = update.received_at
     for reading in update.readings:
+        signal, value, observed_at = reading
         if arrivals is not None:
             arrived_at = next(arrivals)
-        signal, value, observed_at = reading
-        plain = PLAIN_VALUES.get(signal)
-        if (
-            (signal != POSITION or not is_plain_position(value))
-            if plain is None
-            else (
-                value.__class__ not in plain[0]
-                # The check of the class has excluded text and pairs.
-                or not plain[1] <= value <= plain[2]  # type: ignore[operator]
-            )
-        ) or (observed_at.tzinfo is not UTC or observed_at > arrived_at):
-            examined = _examine(reading, arrived_at, future_guard_seconds)
-            if isinstance(examined, Dropped):
-                dropped += [examined._replace(signal=name) for name in wire_names(examined.signal)]
-                continue
-            signal, value, observed_at = reading = examined
-        if observed_at is not last_at or arrived_at is not last_arrived_at:
+        if observed_at != last_at or arrived_at is not last_arrived_at:
             # Most updates have one time for all their readings.
             last_at, last_arrived_at = observed_at, arrived_at
             stated = to_micros(observed_at)
             delay = to_micros(arrived_at) - stated
-            moved_now = min(delay, 0)
-            observed = stated + moved_now
+            early, is_ahead = min(delay, 0), delay < -AHEAD_MICROS
             received = None if reception is None else reception - stated
-            is_plain = reception is None and delay >= 0
-        if stated < EARLIEST_MICROS:  # a clock that was never set: 0001-01-01, 1970 or 1980
-            why = "observed before 2000"
-            dropped += [Dropped(name, Reason.INVALID, why) for name in wire_names(signal)]
-            continue
+            in_order = reception is None and delay >= 0
         held = newer.get(signal) or document.get(signal)
-        moved: int | None = moved_now
+        moved: int | None = early
         if held is None:
             changed = True
         else:
-            lead = (
-                stated - held[1]
-                if is_plain and held[2] >= 0
-                else _lead(value, stated, stated + delay, reception, held)
-            )
+            if in_order and held[2] >= 0:
+                lead = stated - held[1]
+            else:
+                lead = _lead(value, stated, stated + delay, reception, held)
             if lead <= 0:
                 older += lead < 0
-                if lead == 0 and value == held[0]:
-                    equal += 1
-                elif lead == 0:
+                equal += lead == 0 and value == held[0]
+                if lead == 0 and value != held[0]:
                     conflicts += wire_names(signal)
                 continue
-            if value == held[0]:
-                moved = None if held[4] is None else held[1] + held[4] - stated
-            else:
+            if value != held[0]:
                 changed = True
-        if newest_at is None or observed > newest:
-            newest, newest_at = observed, observed_at if delay >= 0 else arrived_at
-        if delay < -AHEAD_MICROS:
+            else:
+                moved = None if held[4] is None else held[1] + held[4] - stated
+        if stated + early > newest:
+            newest, newest_at = stated + early, observed_at if delay >= 0 else arrived_at
+        if is_ahead:
             ahead += 1
         newer[signal] = (value, stated, delay, received, moved)
         advanced.append(reading)
     return Comparison(newer, advanced, dropped, conflicts, older, equal, ahead, changed, newest_at)
+
+
+def _is_plain(update: CanonicalUpdate) -> bool:
+    """Return whether each reading is valid as it is, by a quick check. Most updates pass it.
+
+    Others hold text, an unusual type, another time zone, a time after arrival, or a wrong value.
+    """
+    arrived_at = min(update.arrivals) if update.arrivals else update.received_at
+    last_at = None
+    for signal, value, observed_at in update.readings:
+        plain = PLAIN_VALUES.get(signal)
+        if plain is None:
+            if signal != POSITION or not is_plain_position(value):
+                return False
+        else:
+            kinds, lowest, highest = plain
+            # The check of the class excludes text and pairs.
+            if value.__class__ not in kinds or not lowest <= value <= highest:  # type: ignore[operator]
+                return False
+        if observed_at is not last_at:
+            if observed_at.tzinfo is not UTC or not EARLIEST <= observed_at <= arrived_at:
+                return False
+            last_at = observed_at
+    return True
+
+
+def _clean(
+    update: CanonicalUpdate, future_guard_seconds: float, dropped: list[Dropped]
+) -> CanonicalUpdate:
+    """Return the update with those of its readings that are valid; add the others to `dropped`."""
+    arrivals = update.arrivals or (update.received_at,) * len(update.readings)
+    kept: list[tuple[Reading, datetime]] = []
+    for reading, arrived_at in zip(update.readings, arrivals, strict=True):
+        examined = _examine(reading, arrived_at, future_guard_seconds)
+        if isinstance(examined, Dropped):
+            dropped += [examined._replace(signal=name) for name in wire_names(examined.signal)]
+        else:
+            kept.append((examined, arrived_at))
+    return update._replace(
+        readings=tuple([reading for reading, _ in kept]),
+        arrivals=tuple([arrived_at for _, arrived_at in kept]) if update.arrivals else None,
+    )
 
 
 def _lead(value: Value, stated: int, arrival: int, reception: int | None, entry: Entry) -> int:
@@ -130,9 +152,8 @@ def _lead(value: Value, stated: int, arrival: int, reception: int | None, entry:
 def _examine(
     reading: Reading, arrived_at: datetime, future_guard_seconds: float
 ) -> Reading | Dropped:
-    """Check a reading that failed the quick check, and return it cleaned or dropped.
+    """Check one reading, and return it cleaned or dropped.
 
-    Such readings hold text, an unusual type, another time zone or a time after arrival.
     The guard counts from the arrival, so the verdict is the same however long an update waited.
     """
     signal, value, observed_at = reading
@@ -147,6 +168,8 @@ def _examine(
             observed_at = observed_at.astimezone(UTC)
         except OverflowError:
             return Dropped(signal, Reason.INVALID, "observed_at is outside the calendar")
+    if observed_at < EARLIEST:  # a clock that was never set: 0001-01-01, 1970 or 1980
+        return Dropped(signal, Reason.INVALID, "observed before 2000")
     if observed_at - arrived_at > timedelta(seconds=future_guard_seconds):
         return Dropped(signal, Reason.FUTURE_TIMESTAMP, "observed in the future")
     if value is reading.value and observed_at is reading.observed_at:
