@@ -22,12 +22,16 @@ from storage.unit_rows import QuarantineRow
 from storage.unit_steps import Statement, named_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from domain.model import CanonicalUpdate, InvalidItem, Result, Submission
     from domain.refusals import RefusalCounts
     from storage.unit_steps import Steps
+
+    # the parts of a RefusalKey: workspace, hour, origin, provider, device, external id …
+    Whose = tuple[str, datetime, str, str | None, str | None, str | None]
+    Kind = tuple[str, str | None, str | None]  # … and outcome, reason, signal
 
 MAX_TEXT = 200
 _COUNTED = tuple(field.name for field in fields(RefusalCount))
@@ -51,32 +55,30 @@ class Ledger:
     def add(self, submission: Submission, update: CanonicalUpdate, result: Result) -> None:
         """Add what was refused of an update: the whole of it, or single readings."""
         device_id = result.device_id or update.device_id
-        known = (submission.origin, update.provider_id, device_id, update.external_id)
-        for signal, reason, why in result.dropped:
-            name = signal if signal in CATALOGUE else UNKNOWN_SIGNAL
-            key = self._key(update.workspace_id, known, "rejected", reason, name)
-            detail = why if name == signal else f"{signal}: {why}"
-            self._count_update(key, update, detail)
-        for signal in result.conflicts:
-            for name in wire_names(signal):
-                key = self._key(update.workspace_id, known, "conflict", None, name)
-                self._count_update(key, update, None)
-        if not is_counted_by_signal(result):
-            key = self._key(update.workspace_id, known, result.outcome, result.reason, None)
-            self._count_update(key, update, result.detail)
+        whose = self._whose(update, submission.origin, device_id)
+        trace_id = storable(update.trace_id)
+        sample: bytes | None = None  # one for all rows of this update
+        for kind, detail in _kinds_of(result):
+            key = RefusalKey(*whose, *kind)
+            is_new = self._may_be_new(key)
+            if is_new and sample is None:
+                sample = sample_of(update)
+            self._count(key, trace_id, detail, sample if is_new else None, 1)
 
     def add_invalid(self, submission: Submission, item: InvalidItem, device_id: str | None) -> None:
         """Add an invalid item, a position under both its names.
 
         `device_id` is the device it came from, if that is known.
         """
-        known = (submission.origin, item.provider_id, device_id, item.external_id)
+        whose = self._whose(item, submission.origin, device_id)
+        trace_id = storable(submission.trace_id)
         sample = item.sample[:MAX_SAMPLE_BYTES] or None
         names: Sequence[str | None] = (None,) if item.signal is None else wire_names(item.signal)
         for name in names:
             signal = name if name is None or name in CATALOGUE else UNKNOWN_SIGNAL
-            key = self._key(item.workspace_id, known, "rejected", item.reason, signal)
-            self._count(key, submission.trace_id, item.detail, sample, item.occurrences)
+            key = RefusalKey(*whose, "rejected", item.reason.value, signal)
+            kept = sample if self._may_be_new(key) else None
+            self._count(key, trace_id, item.detail, kept, item.occurrences)
 
     def quarantine(self, update: CanonicalUpdate, reason: str, detail: str) -> None:
         self.quarantined.append(quarantine_row(update, reason, detail))
@@ -95,35 +97,22 @@ class Ledger:
 
     # --- details
 
-    def _key(
-        self,
-        workspace_id: str,
-        known: tuple[str, str | None, str | None, str | None],
-        outcome: str,
-        reason: Reason | None,
-        signal: str | None,
-    ) -> RefusalKey:
-        """Return a key in the form in which it is stored.
-
-        `known` are the origin and the ids of connection and device.
-        """
-        origin, provider_id, device_id, external_id = known
-        return RefusalKey(
-            storable(workspace_id),
+    def _whose(
+        self, refused: CanonicalUpdate | InvalidItem, origin: str, device_id: str | None
+    ) -> Whose:
+        """Return the first part of a RefusalKey: whose refusals are counted, and in which hour."""
+        return (
+            storable(refused.workspace_id),
             self._hour,
             origin,
-            storable(provider_id),
+            storable(refused.provider_id),
             storable(device_id),
-            storable(external_id),
-            str(outcome),
-            reason and reason.value,
-            signal,
+            storable(refused.external_id),
         )
 
-    def _count_update(self, key: RefusalKey, update: CanonicalUpdate, detail: str | None) -> None:
-        is_new = key not in self.counted and not self._counts.can_wait(key, self.now)
-        sample = sample_of(update) if is_new else None
-        self._count(key, update.trace_id, detail, sample, 1)
+    def _may_be_new(self, key: RefusalKey) -> bool:
+        """Return whether the key may have no row yet, so that it needs a sample."""
+        return key not in self.counted and not self._counts.can_wait(key, self.now)
 
     def _count(
         self,
@@ -137,11 +126,21 @@ class Ledger:
         if known is not None:
             self.counted[key] = known.plus(occurrences, self.now)
             return
-        if self._counts.can_wait(key, self.now):
-            sample = None
-        self.counted[key] = RefusalCount(
-            occurrences, self.now, storable(trace_id), storable(detail), sample
-        )
+        self.counted[key] = RefusalCount(occurrences, self.now, trace_id, storable(detail), sample)
+
+
+def _kinds_of(result: Result) -> Iterator[tuple[Kind, str | None]]:
+    """Yield outcome, reason and signal of each row that counts an update, and its detail."""
+    for signal, reason, why in result.dropped:
+        name = signal if signal in CATALOGUE else UNKNOWN_SIGNAL
+        detail = why if name == signal else f"{signal}: {why}"
+        yield ("rejected", reason.value, name), detail
+    for signal in result.conflicts:
+        for name in wire_names(signal):
+            yield ("conflict", None, name), None
+    if not is_counted_by_signal(result):
+        reason_name = result.reason and result.reason.value
+        yield (result.outcome.value, reason_name, None), result.detail
 
 
 def is_counted_by_signal(result: Result) -> bool:
