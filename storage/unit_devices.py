@@ -19,7 +19,7 @@ from storage.unit_edges import device_edges
 from storage.unit_ledger import Ledger, is_counted_by_signal
 from storage.unit_rows import LockedDevice, RereadDevice, ResolvedDevice
 from storage.unit_statements import NewestStatements
-from storage.unit_steps import Statement, append, columns
+from storage.unit_steps import Statement, append, columns, nullable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     ChangedState = tuple[LockedDevice, DeviceFold, StoredStatement | LockedDevice]
     # the device, the event, and the claim under which it was collected
     Accepted = tuple[DeviceFold, AcceptedEvent, Ownership | None]
+    Source = tuple[str, str, str, Ownership | None]  # workspace_id, provider_id, trace_id, claim
 
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # no query can carry NUL or a lone surrogate
 
@@ -76,8 +77,8 @@ class DeviceBatch:
         keys = sorted(wanted | self._statements.keys())
         if not keys:
             return
-        flagged = [(*key, key in wanted) for key in keys]
-        rows = yield Statement("lock_devices", columns(flagged))
+        has_news = [key in wanted for key in keys] if self._statements.keys() else []
+        rows = yield Statement("lock_devices", (*columns(keys), has_news))
         outdated = []
         for row in map(LockedDevice._make, rows):
             key = (row.workspace_id, row.device_id)
@@ -335,15 +336,15 @@ def _write_states(states: Sequence[ChangedState]) -> Statement:
         last_update_received_at=[fold.last_update_received_at for fold in folds],
         last_observed_at=[fold.last_observed_at for fold in folds],
         last_changed_at=[fold.last_changed_at for fold in folds],
-        last_rejected_at=[fold.last_rejected_at for fold in folds],
-        last_rejection_reason=[fold.last_rejection_reason for fold in folds],
-        last_outdated_at=[fold.last_outdated_at for fold in folds],
-        held_back_seconds=[fold.held_back_seconds for fold in folds],
-        unaccepted_reception_at=[fold.unaccepted_reception_at for fold in folds],
-        statement=[statement.statement for statement in statements],
-        statement_begun_at=[statement.statement_begun_at for statement in statements],
-        statement_at=[statement.statement_at for statement in statements],
-        statement_detail=[statement.statement_detail for statement in statements],
+        last_rejected_at=nullable([fold.last_rejected_at for fold in folds]),
+        last_rejection_reason=nullable([fold.last_rejection_reason for fold in folds]),
+        last_outdated_at=nullable([fold.last_outdated_at for fold in folds]),
+        held_back_seconds=nullable([fold.held_back_seconds for fold in folds]),
+        unaccepted_reception_at=nullable([fold.unaccepted_reception_at for fold in folds]),
+        statement=nullable([stored.statement for stored in statements]),
+        statement_begun_at=nullable([stored.statement_begun_at for stored in statements]),
+        statement_at=nullable([stored.statement_at for stored in statements]),
+        statement_detail=nullable([stored.statement_detail for stored in statements]),
     )
 
 
@@ -360,22 +361,42 @@ def _write_snapshots(moved: Sequence[tuple[DeviceFold, int]]) -> Statement:
 
 
 def _append_events(accepted: Sequence[Accepted], session: SessionRef) -> Statement:
-    updates = [event.update for _, event, _ in accepted]
+    sources, numbers = _number_sources(accepted)
+    workspace_ids, provider_ids, trace_ids, owners = columns(sources)
     return Statement.bound(
         "append_events",
-        workspace_id=[fold.workspace_id for fold, _, _ in accepted],
         device_id=[fold.device_id for fold, _, _ in accepted],
         sequence=[event.sequence for _, event, _ in accepted],
-        received_at=[update.received_at for update in updates],
+        received_at=[event.update.received_at for _, event, _ in accepted],
         readings=[dump_readings(event.readings) for _, event, _ in accepted],
-        provider_id=[update.provider_id for update in updates],
-        trace_id=[update.trace_id for update in updates],
-        resource=[owner and owner.resource for _, _, owner in accepted],
-        token=[owner and owner.token for _, _, owner in accepted],
-        assignment=[fold.assignment for fold, _, _ in accepted],
+        later_assignment=nullable([_later_assignment(fold) for fold, _, _ in accepted]),
+        source=numbers,
+        workspace_id=workspace_ids,
+        provider_id=provider_ids,
+        trace_id=trace_ids,
+        resource=nullable([owner and owner.resource for owner in owners]),
+        token=nullable([owner and owner.token for owner in owners]),
         shard_id=session.shard_id,
         epoch=session.epoch,
     )
+
+
+def _number_sources(accepted: Sequence[Accepted]) -> tuple[list[Source], list[int]]:
+    """Return the sources of the events, and of each event the number of its source, from 1.
+
+    Events of one submission mostly have one source, which is sent once.
+    """
+    known: dict[Source, int] = {}
+    numbers = []
+    for fold, event, owner in accepted:
+        source = (fold.workspace_id, event.update.provider_id, event.update.trace_id, owner)
+        numbers.append(known.setdefault(source, len(known) + 1))
+    return list(known), numbers
+
+
+def _later_assignment(fold: DeviceFold) -> int | None:
+    """Return the assignment; None for the first one, which is that of almost every device."""
+    return None if fold.assignment == 1 else fold.assignment
 
 
 def _expect(written: Rows, expected: int, table: str) -> None:

@@ -23,7 +23,11 @@ class ResolvedDevice(NamedTuple):
 
 
 class LockedDevice(NamedTuple):
-    """One row of lock_devices. `document` is None if the unit only has statements about it."""
+    """One row of lock_devices.
+
+    `document` is None if the unit only has statements about the device. `statements_count_from` is
+    when its present assignment was entered, and None in a unit without statements.
+    """
 
     workspace_id: str
     device_id: str
@@ -32,11 +36,11 @@ class LockedDevice(NamedTuple):
     ids_are_vins: bool
     vehicle_id: str
     active: bool
-    activated_at: datetime
     registered_assignment: int
     other_spans: str | None
     assignment: int
     entered_at: datetime | None
+    statements_count_from: datetime | None
     version: int
     snapshot_version: int
     document: str | None

@@ -59,8 +59,8 @@ class NewestStatements:
         if not self._newest:  # as in most units
             return None
         found = self._newest.get((row.workspace_id, row.device_id))
-        entered_at = row.entered_at or row.activated_at  # null: of the first assignment
-        if found is None or not row.active or found[0] < entered_at:
+        since = row.statements_count_from
+        if found is None or not row.active or since is None or found[0] < since:
             return None
         stored_at = row.statement_begun_at
         return found[1] if stored_at is None or found[0] >= stored_at else None

@@ -42,10 +42,18 @@ def columns(rows: Iterable[Iterable[Any]]) -> tuple[list[Any], ...]:
     return tuple(map(list, zip(*rows, strict=True)))
 
 
+def nullable(column: list[Any]) -> list[Any]:
+    """Return the column, or an empty one if it has nothing but nulls: `unnest` pads the shorter.
+
+    For columns that are null in most units. The driver takes as long for a null as for a number.
+    """
+    return [] if column[0] is None and column.count(None) == len(column) else column
+
+
 def named_columns(rows: Iterable[Any], names: Iterable[str]) -> dict[str, list[Any]]:
     """Return the rows' values of each name, as a statement with named parameters takes them."""
     kept = list(rows)
-    return {name: [getattr(row, name) for row in kept] for name in names}
+    return {name: nullable([getattr(row, name) for row in kept]) for name in names}
 
 
 def append(
@@ -58,7 +66,7 @@ def append(
     """
     if not rows:
         return ()
-    values = dict(zip(rows[0]._fields, columns(rows), strict=True))
+    values = dict(zip(rows[0]._fields, map(nullable, columns(rows)), strict=True))
     return (yield Statement.bound(name, **values, **others))
 
 

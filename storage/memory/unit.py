@@ -6,6 +6,8 @@ would make. Decides nothing else: the unit itself is storage/unit.py, on the twi
 
 from __future__ import annotations
 
+from itertools import zip_longest
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -74,11 +76,10 @@ class UnitStatements:
                 rows.append(ResolvedDevice(*name, holder))
         return rows
 
-    def lock_devices(self, workspaces: list[str], devices: list[str], wanted: list[bool]) -> Rows:
+    def lock_devices(self, workspaces: list[str], devices: list[str], has_news: list[bool]) -> Rows:
         rows = []
-        for workspace_id, device_id, with_document in sorted(
-            zip(workspaces, devices, wanted, strict=True)
-        ):
+        keys = zip_longest(workspaces, devices, has_news)
+        for workspace_id, device_id, flag in sorted(keys, key=itemgetter(0, 1)):
             key = (workspace_id, device_id)
             device = self._tables.committed.devices.get(key)
             if device is None:
@@ -94,11 +95,13 @@ class UnitStatements:
                     device.ids_are_vins,
                     device.vehicle_id,
                     active=device.retired_at is None,
-                    activated_at=device.activated_at,
                     registered_assignment=device.assignment,
                     other_spans=dump_spans(device.other_spans),
                     snapshot_version=snapshot.version,
-                    document=snapshot.document if with_document else None,
+                    document=None if flag is False else snapshot.document,
+                    statements_count_from=(
+                        None if flag is None else state.entered_at or device.activated_at
+                    ),
                     **state._asdict(),
                 )
             )
@@ -158,7 +161,11 @@ class UnitStatements:
         now = self._now()
         if now.date() not in self._tables.committed.partitions:
             raise explain_error("23514", None, 'no partition of relation "events" found for row')
+        per_source = ("workspace_id", "provider_id", "trace_id", "resource", "token")
+        sources = list(_rows({name: columns.pop(name) for name in per_source}))
         for row in _rows(columns):
+            row |= sources[row.pop("source") - 1]
+            row["assignment"] = row.pop("later_assignment") or 1
             key = (row.pop("workspace_id"), row.pop("device_id"), row["sequence"])
             # PostgreSQL has no such constraint, because its locks ensure this. Here a breach is
             # found at once.
@@ -248,7 +255,7 @@ class UnitStatements:
 
 def _rows(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     """Yield the rows that `unnest` would make of these columns, by name."""
-    for values in zip(*columns.values(), strict=True):
+    for values in zip_longest(*columns.values()):
         yield dict(zip(columns, values, strict=True))
 
 

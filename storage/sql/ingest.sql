@@ -25,18 +25,22 @@ WHERE d.retired_at IS NULL AND (d.ids_are_vins OR d.external_key = k.external_id
 -- Lock every row of device_state that this unit may write, in one sweep in key order. After a wait
 -- for a lock, PostgreSQL returns the newest device_state row beside the snapshots row that it saw
 -- at the start, and the devices row of then. The versions or the assignments then differ, and
--- storage/unit_devices.py reads those rows again. -infinity is the year 1 as stated by a client or a
--- clock that was never set, from before such instants were refused.
+-- storage/unit_devices.py reads those rows again. has_news tells devices with updates from those
+-- that only have statements; in a unit without statements it is empty. -infinity is the year 1 as
+-- stated by a client or a clock that was never set, from before such instants were refused.
 SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.ids_are_vins, d.vehicle_id,
-       d.retired_at IS NULL AS active, greatest(d.activated_at, 'epoch') AS activated_at,
-       d.assignment AS registered_assignment,
-       d.other_spans, s.assignment, s.entered_at, s.version, n.version AS snapshot_version,
-       CASE WHEN k.wanted THEN n.document END AS document,
+       d.retired_at IS NULL AS active, d.assignment AS registered_assignment, d.other_spans,
+       s.assignment, s.entered_at,
+       CASE WHEN k.has_news IS NOT NULL
+           THEN greatest(coalesce(s.entered_at, d.activated_at), 'epoch') END
+           AS statements_count_from,
+       s.version, n.version AS snapshot_version,
+       CASE WHEN k.has_news IS NOT FALSE THEN n.document END AS document,
        s.last_update_received_at, nullif(s.last_observed_at, '-infinity') AS last_observed_at,
        s.last_changed_at, s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at,
        s.held_back_seconds, s.unaccepted_reception_at, s.statement, s.statement_begun_at,
        s.statement_at, s.statement_detail
-FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, wanted)
+FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, has_news)
 JOIN device_state s USING (workspace_id, device_id)
 JOIN devices d USING (workspace_id, device_id)
 JOIN snapshots n USING (workspace_id, device_id)
@@ -107,16 +111,17 @@ SELECT count(*) FROM written;
 
 -- name: append_events
 -- clock_timestamp() is read here, after the locks were taken. So recorded_at grows with sequence
--- within a device, across all shards, as long as the server's clock is not set back.
+-- within a device, across all shards, as long as the server's clock is not set back. A join could
+-- change the order of the rows. So the facts that many events share are looked up by number: events
+-- have a source (workspace, provider, trace, claim), from 1.
 INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings,
                     provider_id, trace_id, shard_id, epoch, resource, token, assignment)
-SELECT workspace_id, device_id, sequence, clock_timestamp(), received_at, readings, provider_id,
-       trace_id, :shard_id, :epoch, resource, token, assignment
-FROM unnest(:workspace_id::text[], :device_id::text[], :sequence::bigint[],
-            :received_at::timestamptz[], :readings::jsonb[], :provider_id::text[],
-            :trace_id::text[], :resource::text[], :token::bigint[], :assignment::integer[])
-    AS i (workspace_id, device_id, sequence, received_at, readings, provider_id, trace_id, resource,
-          token, assignment);
+SELECT (:workspace_id::text[])[source], device_id, sequence, clock_timestamp(), received_at,
+       readings, (:provider_id::text[])[source], (:trace_id::text[])[source], :shard_id, :epoch,
+       (:resource::text[])[source], (:token::bigint[])[source], coalesce(later_assignment, 1)
+FROM unnest(:device_id::text[], :sequence::bigint[], :received_at::timestamptz[],
+            :readings::jsonb[], :later_assignment::integer[], :source::integer[])
+    AS i (device_id, sequence, received_at, readings, later_assignment, source);
 
 -- name: lock_connections
 -- Rows are created with the provider, so a connection that was never configured returns no row.

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
 from storage.queries import PARAMETERS, sql
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
 _NAMES = re.compile(r"\bAS [ik] \(([^)]*)\)|^INSERT INTO \w+ \(([^)]*)\)", re.MULTILINE)
+
+
+def unnested(arrays: Iterable[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows that `unnest` makes of these arrays: shorter ones are filled up with nulls."""
+    return zip_longest(*arrays)
 
 
 def columns_taken(statement: str) -> list[str]:

@@ -12,7 +12,7 @@ from domain.model import CanonicalUpdate, Dropped, InvalidItem, Outcome, Reading
 from domain.refusals import RefusalCounts
 from storage.unit_ledger import MAX_TEXT, Ledger, storable
 from tests.storage.fixtures import PROVIDER, WORKSPACE, submission
-from tests.storage.statement_columns import columns_taken
+from tests.storage.statement_columns import columns_taken, unnested
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 NAMED_BY_PROVIDER = CanonicalUpdate(
@@ -32,7 +32,7 @@ def rows_of(ledger: Ledger) -> list[Any]:
         return []
     assert statement.name == "append_rejections"
     names = columns_taken("append_rejections")
-    rows = (dict(zip(names, row, strict=True)) for row in zip(*statement.args, strict=True))
+    rows = (dict(zip(names, row, strict=True)) for row in unnested(statement.args))
     return sorted((SimpleNamespace(**row) for row in rows), key=repr)
 
 

@@ -47,7 +47,8 @@ async def test_a_device_that_was_left_out_can_be_named_again(world: World) -> No
 
 
 async def test_a_statement_from_before_the_activation_does_not_count(world: World) -> None:
-    activated_at = (await world.device_row("bus-1")).activated_at
+    activated_at = (await world.device_row("bus-1")).statements_count_from
+    assert activated_at is not None
     early = said(world, LEFT_OUT, 0, 0)._replace(begun_at=activated_at.replace(year=2000))
     await world.commit(submission(statements=(early,)))
     assert await stored(world) == (None, None)
