@@ -1,8 +1,8 @@
 """The devices of one unit: find them, lock them, fold updates into them, write them back.
 
-Owns the way from stored rows to folds and back. The rule itself is domain.acceptance.judge. This is
-the hot path of the service and runs for every update. So it is plain and flat where other code
-would be split further.
+Owns the way from stored rows to folds; storage/unit_writes.py owns the way back. The rule itself is
+domain.acceptance.judge. This is the hot path of the service and runs for every update. So it is
+plain and flat where other code would be split further.
 """
 
 from __future__ import annotations
@@ -13,31 +13,26 @@ from typing import TYPE_CHECKING
 from domain.acceptance import DeviceFold, is_news, judge
 from domain.model import Outcome, Reason, Result
 from domain.refusals import REASONS_WITHOUT_NEWS
-from storage.documents import dump_document, dump_readings, read_document
+from storage.documents import read_document
 from storage.rows import to_spans
 from storage.unit_edges import device_edges
 from storage.unit_ledger import Ledger, is_counted_by_signal
 from storage.unit_rows import LockedDevice, RereadDevice, ResolvedDevice
 from storage.unit_statements import NewestStatements
-from storage.unit_steps import Statement, append, columns, nullable
+from storage.unit_steps import Statement, append, columns
+from storage.unit_writes import append_events, write_snapshots, write_states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from domain.acceptance import AcceptedEvent
-    from domain.model import CanonicalUpdate, InvalidItem, Ownership, SessionRef, Submission
+    from domain.model import CanonicalUpdate, InvalidItem, SessionRef, Submission
     from domain.refusals import RefusalCounts
-    from storage.unit_statements import StoredStatement
     from storage.unit_steps import Rows, Steps
+    from storage.unit_writes import Accepted, ChangedState
 
     Key = tuple[str, str]  # workspace_id, device_id
     ExternalKey = tuple[str, str, str]  # workspace_id, provider_id, external_id
-    # the row that was read, its fold, and the statement that replaces the row's, or the row itself
-    ChangedState = tuple[LockedDevice, DeviceFold, StoredStatement | LockedDevice]
-    # the device, the event, and the claim under which it was collected
-    Accepted = tuple[DeviceFold, AcceptedEvent, Ownership | None]
-    Source = tuple[str, str, str, Ownership | None]  # workspace_id, provider_id, trace_id, claim
 
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")  # no query can carry NUL or a lone surrogate
 
@@ -168,7 +163,7 @@ class DeviceBatch:
             state for key, fold in self._folds.items() if (state := self._changed_state(key, fold))
         ]
         if states:
-            written = yield _write_states(states)
+            written = yield write_states(states)
             _expect(written, len(states), "device_state")
             yield from append("append_device_events", device_edges(states))
         moved = [
@@ -177,9 +172,9 @@ class DeviceBatch:
             if fold.version != rows[key].version
         ]
         if moved:
-            written = yield _write_snapshots(moved)
+            written = yield write_snapshots(moved)
             _expect(written, len(moved), "snapshots")
-            yield _append_events(self._accepted, session)
+            yield append_events(self._accepted, session)
 
     # --- details
 
@@ -318,85 +313,6 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
         () if row.other_spans is None else to_spans(row.other_spans),
         row.unaccepted_reception_at,
     )
-
-
-# One list for each column: cheaper than a named row for each device and event.
-
-
-def _write_states(states: Sequence[ChangedState]) -> Statement:
-    rows = [row for row, _, _ in states]
-    folds = [fold for _, fold, _ in states]
-    statements = [statement for _, _, statement in states]
-    return Statement.bound(
-        "write_device_states",
-        workspace_id=[fold.workspace_id for fold in folds],
-        device_id=[fold.device_id for fold in folds],
-        old_version=[row.version for row in rows],
-        version=[fold.version for fold in folds],
-        last_update_received_at=[fold.last_update_received_at for fold in folds],
-        last_observed_at=[fold.last_observed_at for fold in folds],
-        last_changed_at=[fold.last_changed_at for fold in folds],
-        last_rejected_at=nullable([fold.last_rejected_at for fold in folds]),
-        last_rejection_reason=nullable([fold.last_rejection_reason for fold in folds]),
-        last_outdated_at=nullable([fold.last_outdated_at for fold in folds]),
-        held_back_seconds=nullable([fold.held_back_seconds for fold in folds]),
-        unaccepted_reception_at=nullable([fold.unaccepted_reception_at for fold in folds]),
-        statement=nullable([stored.statement for stored in statements]),
-        statement_begun_at=nullable([stored.statement_begun_at for stored in statements]),
-        statement_at=nullable([stored.statement_at for stored in statements]),
-        statement_detail=nullable([stored.statement_detail for stored in statements]),
-    )
-
-
-def _write_snapshots(moved: Sequence[tuple[DeviceFold, int]]) -> Statement:
-    """Return the statement for these folds, each with the version that was read."""
-    return Statement.bound(
-        "write_snapshots",
-        workspace_id=[fold.workspace_id for fold, _ in moved],
-        device_id=[fold.device_id for fold, _ in moved],
-        old_version=[old_version for _, old_version in moved],
-        version=[fold.version for fold, _ in moved],
-        document=[dump_document(fold.document) for fold, _ in moved],
-    )
-
-
-def _append_events(accepted: Sequence[Accepted], session: SessionRef) -> Statement:
-    sources, numbers = _number_sources(accepted)
-    workspace_ids, provider_ids, trace_ids, owners = columns(sources)
-    return Statement.bound(
-        "append_events",
-        device_id=[fold.device_id for fold, _, _ in accepted],
-        sequence=[event.sequence for _, event, _ in accepted],
-        received_at=[event.update.received_at for _, event, _ in accepted],
-        readings=[dump_readings(event.readings) for _, event, _ in accepted],
-        later_assignment=nullable([_later_assignment(fold) for fold, _, _ in accepted]),
-        source=numbers,
-        workspace_id=workspace_ids,
-        provider_id=provider_ids,
-        trace_id=trace_ids,
-        resource=nullable([owner and owner.resource for owner in owners]),
-        token=nullable([owner and owner.token for owner in owners]),
-        shard_id=session.shard_id,
-        epoch=session.epoch,
-    )
-
-
-def _number_sources(accepted: Sequence[Accepted]) -> tuple[list[Source], list[int]]:
-    """Return the sources of the events, and of each event the number of its source, from 1.
-
-    Events of one submission mostly have one source, which is sent once.
-    """
-    known: dict[Source, int] = {}
-    numbers = []
-    for fold, event, owner in accepted:
-        source = (fold.workspace_id, event.update.provider_id, event.update.trace_id, owner)
-        numbers.append(known.setdefault(source, len(known) + 1))
-    return list(known), numbers
-
-
-def _later_assignment(fold: DeviceFold) -> int | None:
-    """Return the assignment; None for the first one, which is that of almost every device."""
-    return None if fold.assignment == 1 else fold.assignment
 
 
 def _expect(written: Rows, expected: int, table: str) -> None:

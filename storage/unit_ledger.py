@@ -19,7 +19,7 @@ from domain.position import wire_names
 from domain.refusals import UNKNOWN_SIGNAL, RefusalCount, RefusalKey
 from domain.signals import CATALOGUE
 from storage.unit_rows import QuarantineRow
-from storage.unit_steps import Statement, named_columns
+from storage.unit_steps import Statement, named_columns, nullable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -166,10 +166,11 @@ def _append(
 ) -> Statement:
     """Return the statement that appends these rows, by workspace and digest."""
     ordered = [(keys[place], place[1]) for place in sorted(keys)]
+    found = named_columns((key for key, _ in ordered), RefusalKey._fields)
+    found |= named_columns((counts[key] for key, _ in ordered), _COUNTED)
     return Statement.bound(
         "append_rejections",
-        **named_columns((key for key, _ in ordered), RefusalKey._fields),
-        **named_columns((counts[key] for key, _ in ordered), _COUNTED),
+        **{name: nullable(column) for name, column in found.items()},
         digest=[digest for _, digest in ordered],
     )
 

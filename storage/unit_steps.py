@@ -53,7 +53,7 @@ def nullable(column: list[Any]) -> list[Any]:
 def named_columns(rows: Iterable[Any], names: Iterable[str]) -> dict[str, list[Any]]:
     """Return the rows' values of each name, as a statement with named parameters takes them."""
     kept = list(rows)
-    return {name: nullable([getattr(row, name) for row in kept]) for name in names}
+    return {name: [getattr(row, name) for row in kept] for name in names}
 
 
 def append(
