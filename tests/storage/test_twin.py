@@ -103,7 +103,7 @@ async def test_rows_of_another_version_than_was_read_are_not_written(
     world: World, store: MemoryStore
 ) -> None:
     statements = UnitStatements(UnitTables(store.tables), lambda: world.now, RowLocks())
-    nothing = (None,) * 11
+    nothing = (None,) * 12
     states = Statement("write_device_states", columns([(HARBOUR, "bus-1", 3, 4, *nothing)]))
     snapshots = Statement("write_snapshots", columns([(HARBOUR, "bus-1", 3, 4, "{}")]))
     assert [statements.execute(statement) for statement in (states, snapshots)] == [[(0,)], [(0,)]]
