@@ -35,6 +35,14 @@ _QUOTED_OR_RUN = (
     r""""|'(?:[^'\\]|\\.){0,4000}'|[^\s"',;&)}\]]+)"""
 )
 
+# What stands in a secret's place in our own help and error texts: "no credential: set it to …",
+# "postgresql://user:password@host", "Bearer lh_…", "a bearer token".
+_PROSE = (
+    r"(?:a|an|and|anyone|as|by|for|give|has|if|in|is|it|must|name|needs|no|not|of|on|one|or|put"
+    r"|send|set|so|that|the|this|to|use|which|with)\s"
+)
+_PLACEHOLDER = r"(?:lh_[…<]|\$(?-i:[A-Z_]+)\b|<\w|`?(?:env|file):)"
+
 _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # Our own keys, lh_<id>_<secret>: prefix and id stay, because people look keys up by them.
     (re.compile(r"\b(lh_[A-Za-z0-9]+)_[A-Za-z0-9_-]{8,}"), rf"\1_{REDACTED}"),
@@ -42,19 +50,27 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # @.
     (
         re.compile(
-            r"\b(postgres(?:ql)?(?:\+\w{1,20})?://[^\s:/@]{0,200}):\S{1,4000}@", re.IGNORECASE
+            r"\b(postgres(?:ql)?(?:\+\w{1,20})?://(?!user:password@)[^\s:/@]{0,200}):\S{1,4000}@",
+            re.IGNORECASE,
         ),
         rf"\1:{REDACTED}@",
     ),
     (
         re.compile(
-            r"\b([a-z][a-z0-9+.-]{0,20}://[^\s:/?#@]{0,200}):[^\s/?#\"']{1,4000}@", re.IGNORECASE
+            r"\b([a-z][a-z0-9+.-]{0,20}://(?!user:password@)[^\s:/?#@]{0,200})"
+            r":[^\s/?#\"']{1,4000}@",
+            re.IGNORECASE,
         ),
         rf"\1:{REDACTED}@",
     ),
     # JSON Web Tokens in any place.
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
-    (re.compile(r"\b(bearer)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (
+        re.compile(
+            rf"\b(bearer)\s+(?!tokens?\b|realm=|{_PLACEHOLDER})[A-Za-z0-9._~+/=-]+", re.IGNORECASE
+        ),
+        rf"\1 {REDACTED}",
+    ),
     (
         re.compile(r"\b(basic)\s+(?=\S*[0-9=+/])[A-Za-z0-9+/=]{6,}", re.IGNORECASE),
         rf"\1 {REDACTED}",
@@ -63,7 +79,8 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             rf"""((?:{_SENSITIVE_WORD})[\w-]{{0,40}}\\?["']?\s{{0,4}}[:=]\s{{0,4}}(?:b(?=["']))?)"""
-            r"""(?!\[redacted\]|None\b|null\b|true\b|false\b)"""
+            rf"""(?!\[redacted\]|None\b|null\b|true\b|false\b|(?<=: ){_PROSE})"""
+            rf"""(?!(?:bearer\s+)?{_PLACEHOLDER})"""
             rf"""(?:(?:basic|bearer|digest|token)\s+)?{_QUOTED_OR_RUN}""",
             re.IGNORECASE,
         ),
