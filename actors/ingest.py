@@ -148,7 +148,7 @@ class IngestActor:
             await self._defer(left, interrupted.fault)
         else:
             self._batch = []
-            self._receipts.deliver_all(batch, receipts)
+            self._receipts.deliver_all(batch, receipts, self._committer.take_first_refusals())
 
     async def _defer(self, batch: list[Submission], fault: RowsLocked) -> None:
         """Ask which rows are locked, and defer the batch.
@@ -181,11 +181,12 @@ class IngestActor:
         left = batch[done:]
         if self._batch is batch:
             self._batch = left
-        self._receipts.deliver_all(batch[:done], interrupted.receipts)
+        told = self._committer.take_first_refusals()
+        self._receipts.deliver_all(batch[:done], interrupted.receipts, told)
         if interrupted.begun is not None:
             first, left[0] = cut_at(left[0], interrupted.begun)
             self._receipts.owe_one_more(first)  # first part and rest are judged one by one
-            self._receipts.deliver(first, interrupted.begun)
+            self._receipts.deliver(first, interrupted.begun, told)
         return left
 
     # --- the way out

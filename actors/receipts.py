@@ -14,7 +14,7 @@ from actors.statistics import ReceiptStatistics
 from runtime.flag import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from structlog.typing import FilteringBoundLogger
 
@@ -51,14 +51,21 @@ class Receipts:
         if submission.ownership is not None:
             self._unjudged[submission.ownership.resource] += 1
 
-    def deliver_all(self, batch: Sequence[Submission], receipts: Sequence[Receipt]) -> None:
+    def deliver_all(
+        self, batch: Sequence[Submission], receipts: Sequence[Receipt], first_refusals: Set[str]
+    ) -> None:
         for submission, receipt in zip(batch, receipts, strict=True):
-            self.deliver(submission, receipt)
+            self.deliver(submission, receipt, first_refusals)
 
-    def deliver(self, submission: Submission, receipt: Receipt) -> None:
-        """Count and log what became of a submission, and give its sender the receipt."""
+    def deliver(
+        self, submission: Submission, receipt: Receipt, first_refusals: Set[str] = frozenset()
+    ) -> None:
+        """Count and log what became of a submission, and give its sender the receipt.
+
+        `first_refusals` are the traces that the ledger names.
+        """
         self._count(submission, receipt)
-        log_outcomes(self._log, submission, receipt)
+        log_outcomes(self._log, submission, receipt, is_named=submission.trace_id in first_refusals)
         if submission.resolve is not None:
             try:
                 submission.resolve(receipt)

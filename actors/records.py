@@ -1,11 +1,15 @@
-"""Lifecycle records of what was committed (spec.md, NFR-003): one per submission and outcome.
+"""Records of what was committed: one per submission and outcome (NFR-003), one a minute per stream.
 
-There is never one per frame. Owns the records' names and fields. They are written after the commit,
-so a record in the log is a row in the database.
+There is never one per frame. Owns the records' names, fields and levels. They are written after the
+commit, so a record in the log is a row in the database.
+
+A stream submits several times a second. What it submitted is logged at `debug`, unless the ledger
+names its trace: then somebody will look for it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,32 +20,60 @@ from domain.signals import CATALOGUE
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from actors.stream_activity import Activity
     from domain.model import Receipt, Submission
 
 
-def log_outcomes(log: FilteringBoundLogger, submission: Submission, receipt: Receipt) -> None:
+def log_outcomes(
+    log: FilteringBoundLogger, submission: Submission, receipt: Receipt, *, is_named: bool = False
+) -> None:
     """Log what became of a submission: how many updates were accepted and refused.
 
-    Refusals are told by reason, dropped readings by signal and reason. The end of a cycle is logged
-    if the submission carried one.
+    Refusals are told by reason, dropped readings by signal and reason, and records that gave no
+    update by reason. The end of a cycle is logged if the submission carried one. `is_named` says
+    that the ledger names the submission's trace.
     """
+    level = logging.DEBUG if submission.origin == "stream" and not is_named else logging.INFO
+    if log.is_enabled_for(level):
+        _log_updates(log, level, submission, receipt)
+    if submission.cycle is not None and receipt.facts_written:
+        _log_cycle_end(log, submission)
+
+
+def _log_updates(
+    log: FilteringBoundLogger, level: int, submission: Submission, receipt: Receipt
+) -> None:
     fields = _identity(submission, receipt)
-    dropped = count_dropped(receipt)
-    if dropped:
+    refused, records = count_refusals(receipt), _count_records(submission)
+    accepted = len(receipt.results) - refused.total()
+    if dropped := count_dropped(receipt):
         fields["dropped_readings"] = nest_dropped(dropped)
-    accepted = sum(1 for result in receipt.results if result.outcome is Outcome.ACCEPTED)
     if accepted:
-        log.info("telematics_update_accepted", updates=accepted, **fields)
-    refused = count_refusals(receipt)
-    if refused:
-        log.info(
+        log.log(level, "telematics_update_accepted", updates=accepted, **fields)
+    if refused or records:
+        if records:
+            fields["records"] = dict(records)
+        log.log(
+            level,
             "telematics_update_rejected",
-            updates=sum(refused.values()),
+            updates=refused.total(),
             reasons=dict(refused),
             **fields,
         )
-    if submission.cycle is not None and receipt.facts_written:
-        _log_cycle_end(log, submission)
+
+
+def log_activity(log: FilteringBoundLogger, provider_type: str | None, activity: Activity) -> None:
+    """Log what one stream did in a minute."""
+    log.info(
+        "stream_activity",
+        provider_type=provider_type,
+        seconds=activity.seconds,
+        frames=activity.frames,
+        handed_over=activity.handed_over,
+        accepted=activity.accepted,
+        refused=activity.refused,
+        trace_ids=activity.trace_ids,
+    )
 
 
 def count_refusals(receipt: Receipt) -> Counter[str]:
@@ -51,6 +83,14 @@ def count_refusals(receipt: Receipt) -> Counter[str]:
         for result in receipt.results
         if result.outcome is not Outcome.ACCEPTED
     )
+
+
+def _count_records(submission: Submission) -> Counter[str]:
+    """Return how many records gave no update, or not all of it, by reason."""
+    counts: Counter[str] = Counter()
+    for item in submission.invalid:
+        counts[str(item.reason)] += item.occurrences
+    return counts
 
 
 def count_dropped(receipt: Receipt) -> Counter[tuple[str, str]]:
@@ -82,6 +122,7 @@ def _identity(submission: Submission, receipt: Receipt) -> dict[str, Any]:
         fields["resource"] = submission.ownership.resource
     if submission.updates:
         fields["workspace_id"] = submission.updates[0].workspace_id
+        fields["received_at"] = submission.updates[-1].received_at
     return fields
 
 

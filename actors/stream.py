@@ -14,8 +14,10 @@ import trio
 
 from actors.collect import Collection
 from actors.intake import FrameIntake
+from actors.records import log_activity
 from actors.single_fault import single_fault
 from actors.statistics import StreamStatistics
+from actors.stream_activity import StreamActivity
 from actors.stream_news import StreamNews
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
 from ports.providers import ProviderFault
@@ -24,9 +26,11 @@ from runtime.logs import EdgeLog, get_logger
 from runtime.mailbox import LaneFull, MailboxClosed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from actors.fleet import FleetView
+    from actors.stream_activity import Activity
     from actors.tools import ActorTools
     from domain.model import ProviderConnection
     from ports.providers import FrameVerdict, Streamer, StreamSocket
@@ -74,6 +78,7 @@ class StreamActor:
         self._bad_frame_at = float("-inf")  # monotonic
         self._intake = FrameIntake(provider_id, view, tools.clock)
         self._news = StreamNews(view.workspace_id, provider_id)
+        self._activity = StreamActivity()
         # Submissions that a full lane refused, to be sent first: at most one with updates, and
         # edges of the connection.
         self._unsent: list[Submission] = []
@@ -233,6 +238,7 @@ class StreamActor:
             if self._flush(now - self._window_seconds) and not socket.unread_frames:
                 self._caught_up = now
             self._is_behind = bool(socket.unread_frames)
+            self._say(self._activity.take_due)
             # While something waits for room, the news wait too and are told as one.
             if not self._unsent:
                 self._queue_facts(self._news.take_due(trio.current_time(), self._clock.now()))
@@ -247,6 +253,8 @@ class StreamActor:
             if submission is None:
                 return True
             self._record(submission)
+            self._activity.note_submission(submission)
+            submission.resolve = self._activity.note_receipt
             self._news.note_data(submission.updates)
             self._unsent.append(submission)
         return False
@@ -259,6 +267,7 @@ class StreamActor:
         while True:
             self._flush(float("inf"))
             if not self._unsent and not len(self._intake.buffer):
+                self._say(self._activity.take)
                 return
             await trio.sleep(FLUSH_RETRY_SECONDS)
 
@@ -272,18 +281,24 @@ class StreamActor:
             del self._unsent[0]
         return True
 
+    def _say(self, take: Callable[[float, int], Activity | None]) -> None:
+        activity = take(trio.current_time(), self._intake.received)
+        if activity is not None:
+            log_activity(self._log, self._provider_type(), activity)
+
     def _record(self, submission: Submission) -> None:
+        """Log that data came and is handed over. A busy stream does so several times a second."""
         if not submission.updates:
             return
         trace_id = submission.trace_id
-        self._log.info(
+        self._log.debug(
             "telematics_provider_message_received",
             trace_id=trace_id,
             provider_type=self._provider_type(),
             received_at=submission.updates[-1].received_at,
             frames=self._intake.newly_received(),
         )
-        self._log.info(
+        self._log.debug(
             "telematics_ingress_payload_prepared",
             trace_id=trace_id,
             payload_prepared_at=self._clock.now(),

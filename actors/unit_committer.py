@@ -20,7 +20,7 @@ from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence, Set
     from random import Random
 
     from actors.session import CurrentSession
@@ -208,6 +208,10 @@ class UnitCommitter:
             return math.inf
         more = self._counts.has_more_due
         return trio.current_time() + (RETRY_COUNTS_SECONDS if more else WRITE_SECONDS)
+
+    def take_first_refusals(self) -> Set[str]:
+        """Return the traces whose refusals the ledger has as new rows, each once."""
+        return self._counts.take_first_traces()
 
     def refusal_statistics(self) -> RefusalStatistics:
         return self._counts.statistics()

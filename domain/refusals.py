@@ -107,6 +107,7 @@ class RefusalCounts:
         # The key whose row was written first comes first.
         self._entries: dict[RefusalKey, _RecentKey] = {}
         self._staged: tuple[RefusalPlan, Set[RefusalKey]] | None = None
+        self._first_traces: set[str] = set()  # of keys that were not held when they were written
         self._waiting = self._written = self._lost = 0
         self.has_more_due = False  # the last unit left counts that are due
         self.writes_due = True  # False: a unit writes its own refusals and no others
@@ -181,6 +182,8 @@ class RefusalCounts:
         if entry is not None and entry.waiting is not None:
             self._waiting -= entry.waiting.occurrences
         self._written += is_written
+        if entry is None and is_written:
+            self._first_traces.add(count.trace_id)
         if len(self._entries) >= self._max_keys:
             self._lost += 0 if is_written else count.occurrences
             return
@@ -203,6 +206,14 @@ class RefusalCounts:
                 return entry.waiting is not None and self._is_due(entry, now)
             del self._entries[key]
         return False
+
+    def take_first_traces(self) -> Set[str]:
+        """Return the traces that brought a key's first refusal for a minute or longer.
+
+        Each is returned once. There is at most one for each row that was written.
+        """
+        taken, self._first_traces = self._first_traces, set()
+        return taken
 
     def give_up_waiting(self) -> int:
         """Forget everything that waits, and return how many occurrences that were."""

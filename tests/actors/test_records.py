@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from actors.records import count_refusals, log_outcomes
 from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
-from domain.model import Dropped, Outcome, Ownership, Reason, Receipt, Result, Submission
+from domain.model import (
+    Dropped,
+    InvalidItem,
+    Outcome,
+    Ownership,
+    Reason,
+    Receipt,
+    Result,
+    Submission,
+)
 from domain.resource import workspace_resource
 from runtime.logs import get_logger
 from tests.actors.harness import HARBOUR, update
@@ -22,12 +31,19 @@ ACCEPTED, STALE = Result(Outcome.ACCEPTED), Result(Outcome.STALE)
 UNKNOWN = Result(Outcome.REJECTED, Reason.UNKNOWN_DEVICE)
 
 
-def logged(events: Events, *results: Result, **rest: Any) -> list[dict[str, Any]]:
+def logged(
+    events: Events,
+    *results: Result,
+    origin: Literal["stream", "poll"] = "poll",
+    is_named: bool = False,
+    **rest: Any,
+) -> list[dict[str, Any]]:
     updates = tuple(update("bus-1", number, soc_percent=1) for number in range(len(results)))
     log_outcomes(
         get_logger("test"),
-        Submission("stream", "trace-1", updates, **rest),
+        Submission(origin, "trace-1", updates, **rest),
         Receipt(9, NOON, results),
+        is_named=is_named,
     )
     return [dict(event) for event in events]
 
@@ -38,9 +54,10 @@ def test_accepted_and_refused_updates_have_a_record_each(events: Events) -> None
     )
     identity = {
         "trace_id": "trace-1",
-        "origin": "stream",
+        "origin": "poll",
         "unit": 9,
         "committed_at": NOON,
+        "received_at": update("bus-1", 4, soc_percent=1).received_at,
         "resource": "workspace:harbour",
         "workspace_id": HARBOUR,
         "logger_name": "test",
@@ -53,6 +70,23 @@ def test_accepted_and_refused_updates_have_a_record_each(events: Events) -> None
         "reasons": {"unknown_device": 2, "stale": 1},
         **identity,
     }
+
+
+def test_a_stream_tells_its_submissions_at_debug(events: Events) -> None:
+    told = logged(events, ACCEPTED, STALE, origin="stream")
+    assert [line["log_level"] for line in told] == ["debug", "debug"]
+
+
+def test_a_trace_that_the_ledger_names_is_told_at_info(events: Events) -> None:
+    told = logged(events, ACCEPTED, UNKNOWN, origin="stream", is_named=True)
+    assert [line["log_level"] for line in told] == ["info", "info"]
+
+
+def test_records_that_gave_no_update_are_told_by_reason(events: Events) -> None:
+    item = InvalidItem(HARBOUR, "vendor", "bus-1", Reason.MALFORMED, "no time", b"{}", 3)
+    (record,) = logged(events, invalid=(item, item._replace(occurrences=1)))
+    assert record["event"] == "telematics_update_rejected"
+    assert (record["updates"], record["records"]) == (0, {"malformed": 4})
 
 
 def test_nothing_is_said_of_a_submission_that_only_carries_facts(events: Events) -> None:

@@ -70,6 +70,7 @@ async def open_shard(
         "http_port": "0",
         "probe_port": "0",
         "stream_window_seconds": "0.2",
+        "log_level": "debug",  # a stream tells its submissions there, and tests count them
         "credentials_dir": tempfile.gettempdir(),  # pytest's folders lie below it
         "outbound_allow": "127.0.0.1",  # where the simulated fleets listen
         **settings,
