@@ -282,8 +282,7 @@ class StreamActor:
         return True
 
     def _say(self, take: Callable[[float, int], Activity | None]) -> None:
-        activity = take(trio.current_time(), self._intake.received)
-        if activity is not None:
+        if (activity := take(trio.current_time(), self._intake.received)) is not None:
             log_activity(self._log, self._provider_type(), activity)
 
     def _record(self, submission: Submission) -> None:
@@ -377,10 +376,7 @@ class StreamActor:
         self._send_unsent()
 
     def _forget_oldest_edge(self) -> None:
-        """Bound the edges that wait while the database is away.
-
-        Of a flapping connection only the newest edges are kept.
-        """
+        """Bound the edges that wait while the database is away: the newest are kept."""
         edges = [one for one in self._unsent if not (one.updates or one.invalid)]
         if len(edges) >= MAX_UNSENT_EDGES:
             self._unsent.remove(edges[0])

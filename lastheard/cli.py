@@ -18,10 +18,10 @@ from urllib.parse import quote
 import orjson
 import trio
 import typer
-from rich.console import Console
 
 from lastheard import settings as settings_module
 from lastheard.client import ClientError, connect
+from lastheard.fitting import open_console
 from lastheard.tables import health_csv, health_table, runtime_tables
 from runtime.clock import SystemClock
 from runtime.exception_groups import first_leaf
@@ -53,8 +53,7 @@ app.add_typer(config_app, name="config")
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
 AWAY_REMEDY = ". Check that it runs, and that LASTHEARD_DSN leads to it"
-PIPE_WIDTH = 160  # a pipe has no width, and rich's guess of 80 would cut tables
-out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+out = open_console()
 
 ConfigOption = Annotated[
     Path | None,
@@ -272,7 +271,9 @@ def runtime(
 
     def answer(client: ApiClient) -> Iterable[str | Table]:
         report = client.read("/runtime")
-        return [orjson.dumps(report).decode() + "\n"] if as_json else runtime_tables(report)
+        if as_json:
+            return [orjson.dumps(report).decode() + "\n"]
+        return runtime_tables(report, out.width)
 
     _print(config, answer)
 
@@ -327,17 +328,18 @@ def _listed(
         yield from (orjson.dumps(page).decode() + "\n" for page in pages)
         return
     items = [item for page in pages for item in page["items"]]
-    yield health_table(f"{title}: {len(items)} devices", items, with_workspace=with_workspace)
+    heading = f"{title}: {len(items)} devices"
+    yield health_table(heading, items, out.width, with_workspace=with_workspace)
 
 
 def _print(config: Path | None, answer: Callable[[ApiClient], Iterable[str | Table]]) -> None:
     """Print the parts of `answer`: tables by rich, text unchanged. An error is one sentence."""
     try:
-        for part in answer(connect(_load(config))):
+        for place, part in enumerate(answer(connect(_load(config)))):
             if isinstance(part, str):
                 sys.stdout.write(part)
             else:
-                out.print(part)
+                out.print(*(["\n"] if place else []), part, sep="")
     except (ClientError, EnvironmentFault) as error:
         _fail(str(error), EXIT_UNAVAILABLE)
 

@@ -17,19 +17,25 @@ import orjson
 import trio
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from domain.resource import workspace_resource
 from lastheard.client import PREFIX
+from lastheard.fitting import Column, fit_table, width_of_pipe
 from lastheard.tables import STATE_STYLE, STATES
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from lastheard.service import Service
 
 LOOK_EVERY_SECONDS = 1.0
 LINE_EVERY_LOOKS = 5
 GOOD_CYCLES = ("completed", "partial")
+OTHER_OUTCOMES = ("duplicate", "stale")
+# The outcome `stale` says that an update was older than what is held. Beside the state of the same
+# name it would mislead.
+_WORDS = {"stale": "outdated"}
 
 
 class WorkspaceWatch:
@@ -91,8 +97,7 @@ class DemoView:
     """Prints a table that renews itself on a terminal; else a line of sums every few seconds."""
 
     def __init__(self) -> None:
-        # A pipe has no width, and rich's guess of 80 would cut tables.
-        width = None if sys.stdout.isatty() else 150
+        width = None if sys.stdout.isatty() else width_of_pipe()
         self._console = Console(file=sys.stdout, highlight=False, width=width)
 
     def say(self, text: str, style: str | None = None) -> None:
@@ -125,7 +130,7 @@ class DemoView:
                 while True:
                     await self._look(watch, client)
                     if isinstance(table, Live):
-                        table.update(_table(watch, service), refresh=True)
+                        table.update(_table(watch, service, self._console.width), refresh=True)
                     elif looks % LINE_EVERY_LOOKS == 0:
                         self._print_line(watch, service)
                     looks += 1
@@ -155,7 +160,7 @@ class DemoView:
         such a workspace is only mentioned. `wants_states`: there was time for every state, so a
         state that did not occur is a failure.
         """
-        self._console.print(_table(watch, service))
+        self._console.print(_table(watch, service, self._console.width))
         identities = [_frames_identity(service), _updates_identity(service)]
         for text, holds in identities:
             self.say(
@@ -195,27 +200,36 @@ def _updates_identity(service: Service) -> tuple[str, bool]:
     outcomes = ingest.outcomes
     parts = ("accepted", "duplicate", "stale", "conflict", "rejected", "quarantined")
     holds = ingest.submitted == sum(outcomes.get(part, 0) for part in parts) + ingest.pending
-    terms = " + ".join(f"{part} {outcomes.get(part, 0)}" for part in parts)
+    terms = " + ".join(f"{_WORDS.get(part, part)} {outcomes.get(part, 0)}" for part in parts)
     return (
         f"updates: submitted {ingest.submitted} = {terms} + pending {ingest.pending}",
         holds,
     )
 
 
-def _table(watch: WorkspaceWatch, service: Service) -> Table:
-    table = Table(title="Lastheard demo", title_justify="left")
-    table.add_column("workspace")
-    for state in STATES:
-        table.add_column(state, justify="right", style=STATE_STYLE[state])
-    for column in ("cycles", "frames", "accepted", "duplicate", "stale", "other"):
-        table.add_column(column, justify="right")
+def _table(watch: WorkspaceWatch, service: Service, width: int) -> Table:
+    columns = (
+        Column("workspace", shortens=True),
+        *(Column(state.replace("-", "-\n", 1), is_number=True) for state in STATES),
+        Column("cycles", 2, is_number=True),
+        Column("frames", 1, is_number=True),
+        Column("accepted", is_number=True),
+        *(Column(_WORDS.get(outcome, outcome), 3, is_number=True) for outcome in OTHER_OUTCOMES),
+        Column("other", 4, is_number=True),
+    )
+    rows = [_row(watch, service, workspace) for workspace in watch.workspaces]
+    return fit_table("Lastheard demo", columns, rows, width)
+
+
+def _row(watch: WorkspaceWatch, service: Service, workspace: str) -> list[str | Text]:
     by_resource = service.ingest.statistics().by_resource
-    for workspace in watch.workspaces:
-        outcomes = Counter(by_resource.get(workspace_resource(workspace), {}))
-        named = [outcomes.pop(outcome, 0) for outcome in ("accepted", "duplicate", "stale")]
-        numbers = [watch.counts[workspace][state] for state in STATES]
-        numbers += [watch.cycles[workspace].total(), service.shard.frames_of(workspace)["received"]]
-        table.add_row(
-            Text(workspace), *(str(number) for number in [*numbers, *named, outcomes.total()])
-        )
-    return table
+    outcomes = Counter(by_resource.get(workspace_resource(workspace), {}))
+    named = [outcomes.pop(outcome, 0) for outcome in ("accepted", *OTHER_OUTCOMES)]
+    return [
+        workspace,
+        *(Text(str(watch.counts[workspace][state]), STATE_STYLE[state]) for state in STATES),
+        str(watch.cycles[workspace].total()),
+        str(service.shard.frames_of(workspace)["received"]),
+        *map(str, named),
+        str(outcomes.total()),
+    ]

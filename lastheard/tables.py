@@ -1,20 +1,21 @@
 """The output of the reading commands: rich tables for people, CSV for programs.
 
-Owns columns and colours. Decides nothing: states and reasons are the API's. Every cell is a `Text`,
-which rich shows unchanged. In a plain string, rich would read [brackets] and :words: of a
-customer's name as markup.
+Owns columns and colours. Decides nothing: states and reasons are the API's. How a table is made
+narrower is in fitting.py.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
+from lastheard.fitting import Column, fit_table
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from rich.table import Table
 
 STATES = ("healthy", "delayed", "stale", "configured-no-data", "awaiting-first-data")
 STATE_STYLE = {
@@ -42,44 +43,45 @@ _LAST_CSV_COLUMNS = ("party", "away_for_seconds", "last_observed_at")
 
 
 def health_table(
-    title: str, items: Iterable[Mapping[str, Any]], *, with_workspace: bool = False
+    title: str,
+    items: Iterable[Mapping[str, Any]],
+    width: int,
+    *,
+    with_workspace: bool = False,
 ) -> Table:
     """Return one line per device: its names, state, reason, whose fault it is, and its ages."""
-    table = _empty(title)
-    if with_workspace:
-        table.add_column("workspace")
-    for column in (
-        "vehicle",
-        "device",
-        "state",
-        "reason",
-        "whose",
-        "age",
-        "away",
-        "last update received",
-        "old signals",
-    ):
-        table.add_column(
-            column,
-            justify="right" if column in {"age", "away"} else "left",
-            no_wrap=column != "old signals",
-        )
-    for item in items:
-        state = str(item["state"])
-        _add_row(
-            table,
-            *([str(item["workspace_id"])] if with_workspace else []),
-            str(item["vehicle_name"]),
-            str(item["device_id"]),
-            Text(state, STATE_STYLE.get(state, "white")),
-            str(item["reason"]),
-            str(item.get("party", "-")),
-            duration(item.get("freshness_age_seconds")),
-            duration(item.get("away_for_seconds")),
-            _instant(item.get("last_update_received_at")),
-            _short(item.get("old_signals") or ()),
-        )
-    return table
+    columns = [
+        Column("workspace", shortens=True),
+        Column("vehicle", shortens=True),
+        Column("device", 3, shortens=True),
+        Column("state"),
+        Column("reason"),
+        Column("whose"),
+        Column("age", is_number=True),
+        Column("away", 1, is_number=True),
+        Column("last update (UTC)", 2),
+        Column("old signals", 4, shortens=True),
+    ]
+    rows = [_health_row(item) for item in items]
+    if not with_workspace:
+        columns, rows = columns[1:], [row[1:] for row in rows]
+    return fit_table(title, columns, rows, width)
+
+
+def _health_row(item: Mapping[str, Any]) -> list[str | Text]:
+    state = str(item["state"])
+    return [
+        str(item["workspace_id"]),
+        str(item["vehicle_name"]),
+        str(item["device_id"]),
+        Text(state, STATE_STYLE.get(state, "white")),
+        str(item["reason"]),
+        str(item.get("party", "-")),
+        duration(item.get("freshness_age_seconds")),
+        duration(item.get("away_for_seconds")),
+        _instant(item.get("last_update_received_at")),
+        _short(item.get("old_signals") or ()),
+    ]
 
 
 def health_csv(pages: Iterable[Mapping[str, Any]]) -> str:
@@ -107,7 +109,7 @@ def _short(signals: Sequence[str]) -> str:
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
-def runtime_tables(report: Mapping[str, Any]) -> Iterator[Table]:
+def runtime_tables(report: Mapping[str, Any], width: int) -> Iterator[Table]:
     """Yield a table of all shards, then those of the shard that answered.
 
     Its leases, actors, mailbox lanes and database connections; deferred submissions if there are
@@ -115,136 +117,140 @@ def runtime_tables(report: Mapping[str, Any]) -> Iterator[Table]:
     """
     process = report["process"]
     own, ingest = process["shard"], process["ingest"]
-    yield _shards_table(report["shards"])
-    yield _leases_table(own["shard_id"], own["owned"]["workspaces"])
-    yield _actors_table({**process["actors"]["children"], **own["owned"]["actors"]["children"]})
-    yield _lanes_table(ingest["mailbox"]["lanes"])
+    yield _shards_table(report["shards"], width)
+    yield _leases_table(own["shard_id"], own["owned"]["workspaces"], width)
+    children = {**process["actors"]["children"], **own["owned"]["actors"]["children"]}
+    yield _actors_table(children, width)
+    yield _lanes_table(ingest["mailbox"]["lanes"], width)
     if ingest["deferred"]["submissions"]:
-        yield _deferred_table(ingest["deferred"])
-    yield _database_table(process["database"])
+        yield _deferred_table(ingest["deferred"], width)
+    yield _database_table(process["database"], width)
 
 
-def _shards_table(shards: Iterable[Mapping[str, Any]]) -> Table:
+def _shards_table(shards: Iterable[Mapping[str, Any]], width: int) -> Table:
     columns = (
-        "shard",
-        "epoch",
-        "state",
-        "heartbeat good until",
-        "leases",
-        "queue",
-        "oldest",
-        "restarts",
-        "parked",
+        Column("shard", shortens=True),
+        Column("epoch", 2, is_number=True),
+        Column("state"),
+        Column("heartbeat until (UTC)", 1),
+        Column("leases", is_number=True),
+        Column("queue", is_number=True),
+        Column("oldest", is_number=True),
+        Column("restarts", 3, is_number=True),
+        Column("parked", shortens=True),
     )
-    table = _plain("shards", columns)
-    for shard in shards:
-        vital = shard.get("statistics") or {}
-        _add_row(
-            table,
-            str(shard["shard_id"]),
-            str(shard["epoch"]),
-            str(shard["state"]) + (", draining" if shard.get("draining") else ""),
-            _instant(shard.get("expires_at")),
-            str(vital.get("workspaces", "-")),
-            str(vital.get("pending", "-")),
-            duration(vital.get("oldest_waiting_seconds")),
-            str(vital.get("restarts", "-")),
-            ", ".join(vital.get("parked") or ()) or "none",
-        )
-    return table
+    return fit_table("shards", columns, map(_shard_row, shards), width)
 
 
-def _leases_table(shard_id: str, workspaces: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _plain(
-        f"leases of {shard_id}", ("workspace", "token", "streams open", "next start", "cycles")
+def _shard_row(shard: Mapping[str, Any]) -> list[str | Text]:
+    vital = shard.get("statistics") or {}
+    return [
+        str(shard["shard_id"]),
+        str(shard["epoch"]),
+        str(shard["state"]) + (", draining" if shard.get("draining") else ""),
+        _instant(shard.get("expires_at")),
+        str(vital.get("workspaces", "-")),
+        str(vital.get("pending", "-")),
+        duration(vital.get("oldest_waiting_seconds")),
+        str(vital.get("restarts", "-")),
+        ", ".join(vital.get("parked") or ()) or "none",
+    ]
+
+
+def _leases_table(shard_id: str, workspaces: Mapping[str, Mapping[str, Any]], width: int) -> Table:
+    columns = (
+        Column("workspace", shortens=True),
+        Column("token", 2, is_number=True),
+        Column("streams open"),
+        Column("next start (UTC)", 1),
+        Column("cycles", shortens=True),
     )
-    for workspace_id, workspace in sorted(workspaces.items()):
-        streams = workspace["streams"].values()
-        _add_row(
-            table,
+    rows = [
+        (
             workspace_id,
             str(workspace["token"]),
-            f"{sum(stream['open'] for stream in streams)} of {len(streams)}",
+            _open_streams(workspace["streams"].values()),
             _instant(workspace["next_start_at"]),
-            ", ".join(
-                f"{outcome} {count}" for outcome, count in sorted(workspace["outcomes"].items())
-            )
-            or "none yet",
+            _cycles(workspace["outcomes"]),
         )
-    return table
+        for workspace_id, workspace in sorted(workspaces.items())
+    ]
+    return fit_table(f"leases of {shard_id}", columns, rows, width)
 
 
-def _actors_table(children: Mapping[str, Mapping[str, Any]]) -> Table:
+def _open_streams(streams: Collection[Mapping[str, Any]]) -> str:
+    return f"{sum(stream['open'] for stream in streams)} of {len(streams)}"
+
+
+def _cycles(outcomes: Mapping[str, int]) -> str:
+    told = [f"{outcome} {count}" for outcome, count in sorted(outcomes.items())]
+    return ", ".join(told) or "none yet"
+
+
+def _actors_table(children: Mapping[str, Mapping[str, Any]], width: int) -> Table:
     """Return the actors that do not run or were restarted; the title counts all of them."""
     odd = {
         name: child
         for name, child in children.items()
         if child["state"] != "running" or child["restarts"]
     }
-    table = _plain(
-        f"actors: {len(children)}, to look at: {len(odd)}",
-        ("actor", "state", "restarts", "since", "error"),
+    columns = (
+        Column("actor", shortens=True),
+        Column("state"),
+        Column("restarts", is_number=True),
+        Column("since (UTC)", 1),
+        Column("error", shortens=True),
     )
-    for name, child in sorted(odd.items()):
-        error = child["last_error"] or {}
-        _add_row(
-            table,
-            name,
-            child["state"],
-            str(child["restarts"]),
-            _instant(child["since"]),
-            f"{error.get('type', '')} {error.get('message', '')}".strip(),
-        )
-    return table
+    rows = [
+        (name, child["state"], str(child["restarts"]), _instant(child["since"]), _error_of(child))
+        for name, child in sorted(odd.items())
+    ]
+    return fit_table(f"actors: {len(children)}, to look at: {len(odd)}", columns, rows, width)
 
 
-def _lanes_table(lanes: Mapping[str, Mapping[str, Any]]) -> Table:
-    columns = ("lane", "waiting", "capacity", "peak", "waiting senders", "refused")
-    table = _plain("mailbox lanes, in updates", columns)
-    for name, lane in lanes.items():
-        counts = ("waiting_size", "capacity", "peak_size", "parked_senders", "refused_items")
-        _add_row(table, name, *(str(lane[count]) for count in counts))
-    return table
+def _error_of(child: Mapping[str, Any]) -> str:
+    error = child["last_error"] or {}
+    return f"{error.get('type', '')} {error.get('message', '')}".strip()
 
 
-def _deferred_table(deferred: Mapping[str, Any]) -> Table:
+def _lanes_table(lanes: Mapping[str, Mapping[str, Any]], width: int) -> Table:
+    headings = ("waiting", "capacity", "peak", "waiting senders", "refused")
+    counts = ("waiting_size", "capacity", "peak_size", "parked_senders", "refused_items")
+    columns = (Column("lane"), *(Column(heading, is_number=True) for heading in headings))
+    rows = [(name, *(str(lane[count]) for count in counts)) for name, lane in lanes.items()]
+    return fit_table("mailbox lanes, in updates", columns, rows, width)
+
+
+def _deferred_table(deferred: Mapping[str, Any], width: int) -> Table:
     """Return the totals, and the two workspaces that have waited longest with the age of each."""
-    columns = ("submissions", "updates", "locked rows", "oldest", "workspaces")
-    table = _plain("deferred submissions", columns)
+    counts = ("submissions", "updates", "locked_rows")
+    columns = (
+        *(Column(count.replace("_", " "), is_number=True) for count in counts),
+        Column("oldest", is_number=True),
+        Column("workspaces", shortens=True),
+    )
     ages = deferred["oldest_seconds_by_workspace"].items()
-    _add_row(
-        table,
-        *(str(deferred[count]) for count in ("submissions", "updates", "locked_rows")),
+    row = (
+        *(str(deferred[count]) for count in counts),
         duration(deferred["oldest_seconds"]),
         _short([f"{workspace_id} {duration(seconds)}" for workspace_id, seconds in ages]),
     )
-    return table
+    return fit_table("deferred submissions", columns, [row], width)
 
 
-def _database_table(database: Mapping[str, Any]) -> Table:
+def _database_table(database: Mapping[str, Any], width: int) -> Table:
     version = database["server_version"]
     title = "PostgreSQL, version unknown" if version is None else f"PostgreSQL {version}"
-    table = _plain(title, ("connections for", "in use", "waiting"))
-    for purpose, pool in database["pools"].items():
-        _add_row(table, purpose, f"{pool['in_use']} of {pool['pool_size']}", str(pool["waiting"]))
-    return table
-
-
-def _plain(title: str, columns: Iterable[str]) -> Table:
-    table = _empty(title)
-    for column in columns:
-        table.add_column(column, no_wrap=column != "error")
-    return table
-
-
-def _empty(title: str) -> Table:
-    return Table(
-        title=Text(title, "table.title"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    columns = (
+        Column("connections for"),
+        Column("in use", is_number=True),
+        Column("waiting", is_number=True),
     )
-
-
-def _add_row(table: Table, *cells: str | Text) -> None:
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+    rows = [
+        (purpose, f"{pool['in_use']} of {pool['pool_size']}", str(pool["waiting"]))
+        for purpose, pool in database["pools"].items()
+    ]
+    return fit_table(title, columns, rows, width)
 
 
 def _instant(text: str | None) -> str:
