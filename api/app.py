@@ -23,6 +23,7 @@ from api.gate import KeyGate, OpenGate
 from api.health import declare_health
 from api.ingest import declare_ingest
 from api.issues import declare_issues
+from api.key_management import declare_keys
 from api.operations import Operations
 from api.probes import declare_probes
 from api.problems import install_problem_handlers
@@ -67,6 +68,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_rejections,
     declare_ingest,
     declare_provider_ingest,
+    declare_keys,
     declare_runtime,
     declare_probes,
 )

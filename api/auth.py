@@ -102,9 +102,11 @@ async def _authenticate(
     token = read_token(header)
     wanted = _workspace_to_find(operation)
     record, workspace = await services.keys.find_access(token.key_id, wanted)
-    refusal = why_refused(record, token, services.clock.now())
+    now = services.clock.now()
+    refusal = why_refused(record, token, now)
     if record is None or refusal is not None:
         raise credentials_refused(refusal or "The key is not known.")
+    services.key_uses.note(record.key_id, now)
     structlog.contextvars.bind_contextvars(key_id=record.key_id)
     return Access(record.key_id, record.scopes, record.workspaces), workspace
 

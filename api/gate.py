@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from api.keys import Token
     from api.services import DatabaseTime
     from api.traffic import HttpTraffic
-    from ports.keys import Keys
+    from ports.keys import KeyLookup
 
 RETRY_AFTER_SECONDS = 1.0
 # The refusal of a caller without a key is held back for HELD_SECONDS. While MAX_HELD refusals are
@@ -101,7 +101,7 @@ class KeyGate:
 
     def __init__(
         self,
-        keys: Keys,
+        keys: KeyLookup,
         clock: DatabaseTime,
         traffic: HttpTraffic,
         limits: GateLimits,

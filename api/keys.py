@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from ports.keys import ListedKey
+
 PREFIX = "lh"
 MAX_TOKEN_CHARACTERS = 200
 _ID_BYTES = 8
 _SECRET_BYTES = 32
 _NO_HASH = bytes(32)
+MAX_NAME_CHARACTERS = 100
+_KEY_ID = re.compile(rf"[0-9a-f]{{{2 * _ID_BYTES}}}")
 
 
 class Scope(StrEnum):
@@ -35,11 +40,38 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+DEFAULT_SCOPES = (Scope.READ,)
+
+
+class KeyState(StrEnum):
+    """Whether a key opens anything now."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 class Token(NamedTuple):
     """The two parts of the token that a client sends."""
 
     key_id: str
     secret: str
+
+
+def check_name(text: str) -> str:
+    """Return the name of a new key, without spaces at its ends.
+
+    Raises ValueError for a name that people could not tell from another, or from a key's id.
+    """
+    name = text.strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
+        raise ValueError(
+            f"a name has 1 to {MAX_NAME_CHARACTERS} characters, all of them printable: "
+            "give the name of its user, such as liaison"
+        )
+    if _KEY_ID.fullmatch(name):
+        raise ValueError("this looks like the id of a key: give the name of its user")
+    return name
 
 
 def mint_key(
@@ -91,8 +123,18 @@ def why_refused(record: KeyRecord | None, token: Token, now: datetime) -> str | 
     matches = hmac.compare_digest(hash_secret(token.secret), expected)
     if record is None or not matches:
         return "The key is not known."
-    if record.revoked_at is not None:
-        return "The key was revoked."
-    if record.expires_at is not None and record.expires_at <= now:
-        return "The key has expired."
-    return None
+    match state_of(record, now):
+        case KeyState.REVOKED:
+            return "The key was revoked."
+        case KeyState.EXPIRED:
+            return "The key has expired."
+        case KeyState.ACTIVE:
+            return None
+
+
+def state_of(key: KeyRecord | ListedKey, now: datetime) -> KeyState:
+    if key.revoked_at is not None:
+        return KeyState.REVOKED
+    if key.expires_at is not None and key.expires_at <= now:
+        return KeyState.EXPIRED
+    return KeyState.ACTIVE

@@ -36,6 +36,7 @@ MISSING_SCOPE = ProblemType("missing-scope", 403, "The credentials do not open t
 CREDENTIAL_NOT_ALLOWED = ProblemType(
     "credential-not-allowed", 403, "The key may not configure this credential"
 )
+KEY_NOT_ALLOWED = ProblemType("key-not-allowed", 403, "The key may not make such a key")
 NOT_FOUND = ProblemType("not-found", 404, "There is no such resource")
 METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed", 405, "The resource does not have this method"

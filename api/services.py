@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from api.key_uses import KeyUses
     from ports.ingest import Ingest
     from ports.keys import Keys
     from ports.ownership import Nudges
@@ -51,6 +52,7 @@ class ApiServices:
     registry: Registry
     reads: Reads
     keys: Keys
+    key_uses: KeyUses
     ingest: Ingest
     nudges: Nudges
     providers: Mapping[str, Provider]

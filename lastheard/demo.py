@@ -132,5 +132,5 @@ async def _prepare(dsn: str, settings: Settings, simulated: Simulated) -> str:
         record, key = mint_key(
             "demo", frozenset({"read", "ingest", "control", "admin"}), None, None
         )
-        await PostgresKeys(database).create_key(record)
+        await PostgresKeys(database).replace_key(record, created_by="lastheard demo")
     return key

@@ -63,16 +63,8 @@ def fit_table(
     ]
     shown = _choose(columns, widths, width)
     limits = _shorten(columns, widths, shown, width)
-    table = Table(
-        title=Text(title, "table.title"),
-        title_justify="left",
-        caption=_caption(columns, shown, width),
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),  # the box adds one
-    )
+    table = make_table(title)
+    table.caption = _caption(columns, shown, width)
     for place in shown:
         column = columns[place]
         table.add_column(
@@ -84,6 +76,19 @@ def fit_table(
     for row in cells:
         table.add_row(*(_cut(row[place], limits[place]) for place in shown))
     return table
+
+
+def make_table(title: str) -> Table:
+    """Return a table without columns, in the style of all tables."""
+    return Table(
+        title=Text(title, "table.title"),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),  # the box adds one
+    )
 
 
 def _text(cell: str | Text) -> Text:

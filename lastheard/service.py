@@ -22,6 +22,7 @@ from actors.shard import ShardActor
 from actors.tools import ActorTools
 from actors.upkeep import UpkeepActor
 from api.app import create_app, create_probe_app
+from api.key_uses import KeyUses
 from api.services import ApiServices
 from api.traffic import HttpTraffic
 from lastheard.credentials import CredentialReader
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from ports.providers import Provider
 
 MIN_PARTITION_DAYS = 2
+KEY_USES_SECONDS = 1.0  # at the end, for the uses of the last minute
 EXIT_SUPERSEDED = 75
 EXIT_ESSENTIAL_FAILED = 70
 
@@ -85,6 +87,7 @@ class Service:
         collecting = self.database.collecting
         self.registry = PostgresRegistry(self.database.api)
         self.keys = PostgresKeys(self.database.api)
+        self._key_uses = KeyUses(self.keys)
         self._reads = PostgresReads(self.database.api)
         self._upkeep_store = PostgresUpkeepStore(collecting)
 
@@ -167,6 +170,7 @@ class Service:
             registry=self.registry,
             reads=self._reads,
             keys=self.keys,
+            key_uses=self._key_uses,
             ingest=self.ingest,
             nudges=self.shard,
             providers=self._providers,
@@ -205,6 +209,8 @@ class Service:
                     # Not essential: partitions exist for days ahead. Upkeep may fail, be parked and
                     # be retried while the rest goes on.
                     root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
+                    # Not essential: it writes when keys were last used. Restarted alone.
+                    root.start("key_uses", self._key_uses.run, restart=Restart.PERMANENT)
                     # Essential: a shard that cannot answer is of no use. The API is a sibling of
                     # the actors, never their parent. It starts before the shard: a process that
                     # cannot bind its address must not supersede the one that has bound it.
@@ -276,6 +282,8 @@ class Service:
     async def _stop_http(self) -> None:
         self._api.stop.set()
         await self._wait_ended("http")
+        with trio.move_on_after(KEY_USES_SECONDS):
+            await self._key_uses.write()
 
     async def _flush(self) -> None:
         self.ingest.close()

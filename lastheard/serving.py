@@ -41,7 +41,7 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
     if settings.dsn is not None:
         yield settings.dsn
         return
-    async with open_supervised(_embedded_folder(settings)) as server:
+    async with open_supervised(embedded_folder(settings)) as server:
         await migrate(server.dsn)
         yield server.dsn
 
@@ -59,13 +59,13 @@ async def open_database_for_command(
     if settings.dsn is not None:
         yield settings.dsn
         return
-    async with open_shared(_embedded_folder(settings)) as (dsn, is_ours):
+    async with open_shared(embedded_folder(settings)) as (dsn, is_ours):
         if is_ours and migrated:
             await migrate(dsn)
         yield dsn
 
 
-def _embedded_folder(settings: Settings) -> Path:
+def embedded_folder(settings: Settings) -> Path:
     """Return the folder of our own PostgreSQL. Raises SettingsError when `embedded` is off."""
     if not settings.embedded:
         raise SettingsError(

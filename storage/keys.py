@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ports.keys import FoundAccess, KeyRecord
+from ports.keys import FoundAccess, KeyRecord, ListedKey, Revoked
 from storage.queries import bound, sql
 from storage.rows import to_workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Set
+    from datetime import datetime
+
     from storage.gateway import Connection, Database
     from storage.rows import Row
 
@@ -33,24 +36,88 @@ class PostgresKeys:
 
         return await self._database.run(work, in_transaction=False)
 
-    async def create_key(self, record: KeyRecord) -> None:
-        """Idempotent; the same key_id again replaces what is stored."""
-        allowed = None if record.workspaces is None else sorted(record.workspaces)
+    async def create_key(
+        self, record: KeyRecord, *, created_by: str | None = None
+    ) -> ListedKey | None:
         call = bound(
             "create_key",
-            key_id=record.key_id,
-            name=record.name,
-            secret_hash=record.secret_hash,
-            scopes=sorted(record.scopes),
-            workspaces=allowed,
+            **_members(record, created_by),
             expires_at=record.expires_at,
             revoked_at=record.revoked_at,
         )
+
+        async def work(connection: Connection) -> ListedKey | None:
+            row = await connection.fetchrow(*call)
+            return None if row is None else _to_listed(row)
+
+        return await self._database.run(work)
+
+    async def replace_key(self, record: KeyRecord, *, created_by: str) -> None:
+        """Store a key in place of the one of its name, which stops working. It never expires."""
+        call = bound("replace_key", **_members(record, created_by))
 
         async def work(connection: Connection) -> None:
             await connection.execute(*call)
 
         await self._database.run(work)
+
+    async def find_listed_key(self, id_or_name: str) -> ListedKey | None:
+        async def work(connection: Connection) -> ListedKey | None:
+            row = await connection.fetchrow(sql("find_listed_key"), id_or_name)
+            return None if row is None else _to_listed(row)
+
+        return await self._database.run(work, in_transaction=False)
+
+    async def list_keys(
+        self, *, within: Set[str] | None, with_revoked: bool, after: str | None, limit: int
+    ) -> list[ListedKey]:
+        call = bound(
+            "list_keys",
+            within=_sorted(within),
+            after=after,
+            with_revoked=with_revoked,
+            most=limit,
+        )
+
+        async def work(connection: Connection) -> list[ListedKey]:
+            return [_to_listed(row) for row in await connection.fetch(*call)]
+
+        return await self._database.run(work, in_transaction=False)
+
+    async def revoke_key(
+        self, key_id: str, *, within: Set[str] | None, revoked_by: str
+    ) -> Revoked | None:
+        call = bound("revoke_key", key_id=key_id, within=_sorted(within), revoked_by=revoked_by)
+
+        async def work(connection: Connection) -> Revoked | None:
+            row = await connection.fetchrow(*call)
+            return None if row is None else Revoked(_to_listed(row), row["was_revoked"])
+
+        return await self._database.run(work)
+
+    async def note_uses(self, used_at: Mapping[str, datetime]) -> None:
+        minutes = [at.replace(second=0, microsecond=0) for at in used_at.values()]
+
+        async def work(connection: Connection) -> None:
+            await connection.execute(sql("note_key_uses"), list(used_at), minutes)
+
+        await self._database.run(work)
+
+
+def _members(record: KeyRecord, created_by: str | None) -> dict[str, object]:
+    """Return what both ways to store a key need."""
+    return {
+        "key_id": record.key_id,
+        "name": record.name,
+        "secret_hash": record.secret_hash,
+        "scopes": sorted(record.scopes),
+        "workspaces": _sorted(record.workspaces),
+        "created_by": created_by,
+    }
+
+
+def _sorted(names: Set[str] | None) -> list[str] | None:
+    return None if names is None else sorted(names)
 
 
 def _to_key(row: Row) -> KeyRecord:
@@ -63,4 +130,20 @@ def _to_key(row: Row) -> KeyRecord:
         workspaces=None if allowed is None else frozenset(allowed),
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+    )
+
+
+def _to_listed(row: Row) -> ListedKey:
+    allowed = row["key_workspaces"]
+    return ListedKey(
+        key_id=row["key_id"],
+        name=row["name"],
+        scopes=frozenset(row["scopes"]),
+        workspaces=None if allowed is None else frozenset(allowed),
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        revoked_by=row["revoked_by"],
+        last_used_at=row["last_used_at"],
     )

@@ -461,16 +461,20 @@ CREATE TABLE leases (
     CONSTRAINT leases_owner_check CHECK ((shard_id IS NULL) = (epoch IS NULL))
 ) WITH (fillfactor = 70);
 
--- API keys: prefix_id_secret. Only the hash of the secret is kept.
+-- API keys: prefix_id_secret. Only the hash of the secret is kept. A key is never deleted, so its name
+-- is taken for ever. created_by and revoked_by name a key, or the command line; null: not known.
 CREATE TABLE keys (
-    key_id      text PRIMARY KEY,
-    name        text NOT NULL,
-    secret_hash bytea NOT NULL,
-    scopes      text[] NOT NULL,
-    workspaces  text[], -- null: all
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    expires_at  timestamptz,
-    revoked_at  timestamptz
+    key_id       text PRIMARY KEY,
+    name         text NOT NULL CONSTRAINT keys_name_key UNIQUE,
+    secret_hash  bytea NOT NULL,
+    scopes       text[] NOT NULL,
+    workspaces   text[], -- null: all
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+    created_by   text,
+    revoked_by   text,
+    last_used_at timestamptz -- the minute of the newest request, written within two minutes
 );
 
 -- The key that signs page cursors: one row, created by the first shard that starts. It is random,

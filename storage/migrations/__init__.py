@@ -18,7 +18,7 @@ from runtime.faults import EnvironmentFault
 if TYPE_CHECKING:
     from storage.gateway import Connection, Database
 
-EXPECTED_VERSION = "0015"
+EXPECTED_VERSION = "0016"
 MIGRATE_SECONDS = 600.0
 # Alembic's context is global to the process. Between processes, the database's lock decides.
 _ONE_AT_A_TIME = threading.Lock()
@@ -45,14 +45,17 @@ class SchemaVersion(NamedTuple):
 
     def require(self) -> None:
         """Raise SchemaMismatch, saying what to do, unless the two versions are equal."""
-        if self.is_known:
-            return
+        if not self.is_known:
+            raise SchemaMismatch(self.explain())
+
+    def explain(self) -> str:
+        """Return what is wrong when the two versions differ, and what to do."""
         found = (
             "has no Lastheard schema"
             if self.current is None
             else f"is at schema version {self.current}"
         )
-        raise SchemaMismatch(
+        return (
             f"the database {found}, this release needs {self.expected}: run `lastheard migrate` "
             "(or, if the database is ahead, start the newer release)"
         )

@@ -2,8 +2,8 @@
 
 The cast: workspace `north` with a streaming connection `live` and a polled one `hourly`, which
 promises a record an hour. `south` has the same and belongs to somebody else. Keys: `all` holds
-every scope for every workspace, `north` every scope for north alone, and there is one key for each
-single scope.
+every scope for every workspace, `north` every scope for north alone, `gateway` may send for north,
+and there is one key for each single scope.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import structlog
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from api.app import PREFIX, ApiServices, create_app
+from api.key_uses import KeyUses
 from api.keys import Scope, mint_key
 from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.model import (
@@ -101,6 +102,7 @@ class Harness:
         self.current.replace(session)
         self.ingest = IngestActor(stores.ingest, self.current, random=random.Random(1))
         self.nudged = Nudged()
+        self.key_uses = KeyUses(stores.keys)
         self.ready = {"ingest": True, "lanes": True}
         self.tokens: dict[str, str] = {}
         self.services = self.make_services()
@@ -117,6 +119,7 @@ class Harness:
             "registry": self.stores.registry,
             "reads": self.stores.reads,
             "keys": self.stores.keys,
+            "key_uses": self.key_uses,
             "ingest": self.ingest,
             "nudges": self.nudged,
             "providers": providers,
@@ -161,8 +164,13 @@ class Harness:
     async def add_key(
         self, name: str, scopes: list[str], workspaces: list[str] | None, **rest: Any
     ) -> None:
+        """Store a key. Its id is random unless `key_id` is given."""
         record, self.tokens[name] = mint_key(name, scopes, workspaces, rest.get("expires_at"))
-        await self.stores.keys.create_key(record._replace(revoked_at=rest.get("revoked_at")))
+        if "key_id" in rest:
+            self.tokens[name] = self.tokens[name].replace(record.key_id, rest["key_id"])
+            record = record._replace(key_id=rest["key_id"])
+        record = record._replace(revoked_at=rest.get("revoked_at"))
+        assert await self.stores.keys.create_key(record) is not None, f"the name {name} is taken"
 
     # --- What happens meanwhile
 
@@ -222,6 +230,7 @@ class Harness:
         await self.add_key("north", list(Scope), ["north", "nowhere"])
         for scope in Scope:
             await self.add_key(scope, [scope], None)
+        await self.add_key("gateway", ["ingest"], ["north"], key_id="ofnorth")
         await self.stores.upkeep.ensure_partitions(days_ahead=7)
         for workspace in ("north", "south"):
             await self._populate_workspace(workspace)

@@ -86,6 +86,9 @@ WITHOUT_WORKSPACE = (
     Case("list_worklist", "GET", "/worklist", "read"),
     Case("ingest", "POST", "/ingest", "ingest", {"updates": []}),
     Case("get_runtime", "GET", "/runtime", "read"),
+    Case("list_keys", "GET", "/keys", "admin"),
+    Case("create_key", "POST", "/keys", "admin", {"name": "new"}, 201),
+    Case("revoke_key", "DELETE", "/keys/ofnorth", "admin"),
     Case("get_openapi", "GET", "/openapi.json", "read"),
     Case("get_docs", "GET", "/docs", "read"),
 )

@@ -31,7 +31,7 @@ SMALL = InFlightLimits(total=6, per_key=3, without_key=2, per_address=1)
 
 
 class StoredKeys:
-    """A ports.keys.Keys in memory, since a clock that jumps cannot wait for a real database.
+    """A ports.keys.KeyLookup in memory, since a clock that jumps cannot wait for a real database.
 
     `asked` counts by key id. While `away` or `hangs` is set, nobody gets an answer.
     """

@@ -108,6 +108,7 @@ def _services() -> ApiServices:
         registry=nothing,
         reads=nothing,
         keys=nothing,
+        key_uses=nothing,
         ingest=nothing,
         nudges=nothing,
         providers={},

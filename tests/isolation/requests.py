@@ -19,9 +19,24 @@ if TYPE_CHECKING:
 AT: Final = ago(1).isoformat()
 
 # Ids that both workspaces know, ids that only THEIRS knows, and as many that nobody knows.
-IDS: Final = {"device_id": "bus-1", "provider_id": "live", "cycle_id": "cycle-1"}
-ONLY_THEIRS: Final = {"device_id": "bus-8", "provider_id": "only-theirs", "cycle_id": "cycle-9"}
-NOBODYS: Final = {"device_id": "bus-0", "provider_id": "only-nobody", "cycle_id": "cycle-0"}
+IDS: Final = {
+    "device_id": "bus-1",
+    "provider_id": "live",
+    "cycle_id": "cycle-1",
+    "key_id": "key-1",
+}
+ONLY_THEIRS: Final = {
+    "device_id": "bus-8",
+    "provider_id": "only-theirs",
+    "cycle_id": "cycle-9",
+    "key_id": "key-9",
+}
+NOBODYS: Final = {
+    "device_id": "bus-0",
+    "provider_id": "only-nobody",
+    "cycle_id": "cycle-0",
+    "key_id": "key-0",
+}
 
 _DEVICE: Final = {
     "provider_id": "live",
@@ -47,6 +62,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "put_device": {**_DEVICE, "external_id": "x-{device_id}", "vehicle_id": "{workspace_id}"},
     "swap_device": {"external_id": "x-swapped"},
     "run_cycle_now": {"when": "now"},
+    "create_key": {"name": "new", "workspaces": ["ours"]},
     "import_devices": {"devices": [{**_DEVICE, "device_id": "{device_id}"}]},
     "ingest": {
         "updates": [

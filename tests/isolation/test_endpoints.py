@@ -24,7 +24,7 @@ from tests.api.harness import Harness as ApiHarness
 from tests.api.standing_time import DatabaseClock
 from tests.conftest import make_postgres_stores
 from tests.isolation.fleets import OURS, SESSION, THEIRS, Harness
-from tests.isolation.requests import NOBODYS, ONLY_THEIRS, Ask, read_operations, variants
+from tests.isolation.requests import IDS, NOBODYS, ONLY_THEIRS, Ask, read_operations, variants
 from tests.isolation.running import dump
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class Endpoints:
         await self._inside.execute(self._go_back)
         for name, workspaces in KEYS.items():
             await self._api.add_key(name, list(Scope), workspaces)
+        for name, workspace in (("key_of_ours", OURS), ("key_of_theirs", THEIRS)):
+            key_id = IDS["key_id"] if workspace is OURS else ONLY_THEIRS["key_id"]
+            await self._api.add_key(name, ["read"], [workspace], key_id=key_id)
 
     async def _send(self, ask: Ask, key: str) -> Answer:
         headers = {**TRACE, **({"content-type": ask.media_type} if ask.body is not None else {})}

@@ -267,6 +267,41 @@ def test_the_schema_demands_unique_ordinals_of_active_workspaces(dsn: str, chang
         execute(dsn, f"UPDATE workspaces SET {change} WHERE workspace_id = 'a'")
 
 
+OLD_KEYS = (
+    # key_id, name, days ago, revoked. The newest that is not revoked keeps a name.
+    ("k1", "demo", 3, False),
+    ("k2", "demo", 2, False),
+    ("k3", "demo", 1, True),
+    ("k4", "demo k1", 9, False),  # the name that k1 would get
+    ("k5", "liaison", 1, False),
+)
+
+
+async def test_keys_with_one_name_get_names_of_their_own(empty_dsn: str) -> None:
+    def prepare() -> dict[str, str]:
+        migrate_blocking(empty_dsn, "0004")
+        for key_id, name, days, is_revoked in OLD_KEYS:
+            revoked_at = "now()" if is_revoked else "NULL"
+            execute(
+                empty_dsn,
+                "INSERT INTO keys (key_id, name, secret_hash, scopes, created_at, revoked_at)"
+                f" VALUES ('{key_id}', '{name}', '', '{{read}}', now() - interval '{days} days',"
+                f" {revoked_at})",
+            )
+        migrate_blocking(empty_dsn)
+        return {row["key_id"]: row["name"] for row in fetch(empty_dsn, "SELECT * FROM keys")}
+
+    assert await trio.to_thread.run_sync(prepare) == {
+        "k1": "demo k1",
+        "k2": "demo",
+        "k3": "demo k3",
+        "k4": "demo k1 k4",
+        "k5": "liaison",
+    }
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await trio.to_thread.run_sync(execute, empty_dsn, "UPDATE keys SET name = 'demo'")
+
+
 OLD_LEASES = (
     # The first row is renamed first, to the name that the second still has.
     "INSERT INTO leases (resource, token, shard_id, epoch) VALUES ('a', 5, 'shard-1', 7)",
