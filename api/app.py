@@ -12,6 +12,7 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 
 from api.auth import install_authorization
+from api.catalogue import declare_catalogues
 from api.cycles import declare_cycles
 from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_device_import
 from api.device_swap import declare_device_swap
@@ -68,6 +69,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_rejections,
     declare_ingest,
     declare_provider_ingest,
+    declare_catalogues,
     declare_keys,
     declare_runtime,
     declare_probes,

@@ -83,7 +83,8 @@ class ProviderBody(RequestModel):
     )
     credential: CredentialReference | None = None
     settings: dict[str, Any] = Field(
-        default_factory=dict, description="as the provider type defines them"
+        default_factory=dict,
+        description="as the provider type defines them: GET /provider-types has their JSON schema",
     )
     active: bool = True
     expected_update_seconds: Seconds | None = Field(
@@ -118,7 +119,12 @@ class ProviderList(AnswerModel):
 def _body_of(providers: Mapping[str, Provider]) -> type[ProviderBody]:
     """Return the body's model for this installation: its schema names the known provider types."""
     provider_type = Annotated[
-        str, Field(max_length=64, json_schema_extra={"enum": sorted(providers)})
+        str,
+        Field(
+            max_length=64,
+            description="GET /provider-types describes each",
+            json_schema_extra={"enum": sorted(providers)},
+        ),
     ]
     return create_model(
         "ProviderBody",

@@ -37,7 +37,9 @@ def _check_value(value: object) -> object:
 
 
 class ReadingItem(RequestModel):
-    signal: Annotated[str, Field(min_length=1, max_length=64)]
+    signal: Annotated[
+        str, Field(min_length=1, max_length=64, description="GET /signals has their names")
+    ]
     value: Annotated[
         bool | int | float | Annotated[str, Field(max_length=256)], BeforeValidator(_check_value)
     ]

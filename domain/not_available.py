@@ -17,6 +17,8 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from domain.position import HALVES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -74,6 +76,39 @@ _TIME_SIGNALS = frozenset({"charging_complete_at"})
 _OTHER_CENTURY = re.compile(r"(?!20)[0-9]{4}-")
 
 _ROUNDING = 1e-6  # a code that went through a float of another unit
+
+
+class ListedCode(NamedTuple):
+    """A "not available" code as people read it: a range of numbers, a word, or instants.
+
+    A word is compared by its letters alone, in any case. `provider_type` is None for a code of
+    every provider. `only_with` names a signal that must have such a code at the same instant.
+    """
+
+    lowest: float | None = None
+    highest: float | None = None
+    word: str | None = None
+    instants: str | None = None
+    provider_type: str | None = None
+    only_with: str | None = None
+
+
+def list_codes(signal: str) -> list[ListedCode]:
+    """Return all codes of the signal: those of every provider first."""
+    listed = [ListedCode(low, high) for low, high in CODES.get(signal, ())]
+    if signal in HALVES:
+        (other,) = set(HALVES) - {signal}
+        listed.append(ListedCode(0.0, 0.0, only_with=other))
+    listed += [ListedCode(word=word) for word in sorted(_WORDS)]
+    if signal in _TIME_SIGNALS:
+        listed.append(ListedCode(instants="before the year 2000, or after 2099"))
+    listed += [
+        ListedCode(low, high, provider_type=provider_type)
+        for (provider_type, name), codes in PROVIDER_CODES.items()
+        if name == signal
+        for low, high in codes
+    ]
+    return listed
 
 
 def is_code(signal: str, value: float) -> bool:

@@ -31,9 +31,7 @@ from lastheard.process_statistics import ProcessStatistics
 from ports.ownership import OwnershipStores
 from ports.upkeep import Retention
 from providers.http import HttpPool
-from providers.push import Push
-from providers.rfms import Rfms
-from providers.viriciti import ViriCiti
+from providers.known import make_providers
 from runtime import garbage
 from runtime.clock import SharedClock, SystemClock
 from runtime.dialling import Dialler
@@ -57,7 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lastheard.settings import Settings
-    from ports.providers import Provider
 
 MIN_PARTITION_DAYS = 2
 KEY_USES_SECONDS = 1.0  # at the end, for the uses of the last minute
@@ -98,7 +95,7 @@ class Service:
             max_connections=settings.max_provider_connections,
             max_response_bytes=settings.max_answer_bytes,
         )
-        self._providers = _make_providers(self._http_pool)
+        self._providers = make_providers(self._http_pool)
         self._credentials = CredentialReader(settings.credentials_folder)
 
         # Actors: one writer of telematics, the chores, and the shard with all that it owns.
@@ -330,9 +327,3 @@ class Service:
         """Return the statistics by the name of their part. The API writes them as JSON."""
         report = self.statistics()
         return {part.name: getattr(report, part.name) for part in fields(report)}
-
-
-def _make_providers(http: HttpPool) -> dict[str, Provider]:
-    """Return the known provider types by name. A new one is added here."""
-    known: tuple[Provider, ...] = (ViriCiti(http), Rfms(http), Push())
-    return {provider.provider_type: provider for provider in known}

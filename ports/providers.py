@@ -167,10 +167,37 @@ class Streamer(Protocol):
     def interpret(self, frame: str | bytes) -> FrameVerdict: ...
 
 
+class DocumentedLimit(NamedTuple):
+    """A limit or a promise that the provider's documents state. `value` is None for words alone."""
+
+    name: str
+    value: float | None
+    unit: str
+    description: str
+
+
+class ProviderDescription(NamedTuple):
+    """What a person needs to know to configure a connection of this type.
+
+    `base_url` says which address it takes, and `credential` which secret; None if it takes none.
+    `settings` is a JSON schema with the defaults. `expected_update_seconds` is the longest time
+    between two records that the provider's documents promise; None if they promise nothing.
+    """
+
+    title: str
+    summary: str
+    base_url: str | None
+    credential: str | None
+    settings: Mapping[str, Any]
+    limits: tuple[DocumentedLimit, ...] = ()
+    expected_update_seconds: float | None = None
+
+
 class Provider(Protocol):
-    """A provider type, found by `provider_type`. service.py puts them in a table."""
+    """A provider type, found by `provider_type`. providers/known.py puts them in a table."""
 
     provider_type: str
+    about: ProviderDescription
     transports: frozenset[Transport]
     destination_settings: frozenset[str] | None
     """The settings that choose the host or path the secret is sent to; None: all of them."""

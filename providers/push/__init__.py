@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from domain.model import FaultClass
 from ports.providers import ProviderFault
+from providers.push.about import ABOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from domain.model import ProviderConnection, Transport
+    from ports.providers import ProviderDescription
 
 
 class Push:
     """The provider type of data that somebody else collects, or that devices send by themselves."""
 
     provider_type: str = "push"
+    about: ProviderDescription = ABOUT
     transports: frozenset[Transport] = frozenset({"push"})
     destination_settings: frozenset[str] | None = frozenset()
     ids_are_vins: bool = False

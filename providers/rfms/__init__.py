@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from providers.configuration import parse_base_url, stored_settings
+from providers.rfms.about import ABOUT
 from providers.rfms.client import RfmsPoller
 from providers.rfms.settings import RfmsSettings
 from providers.rfms.wire import read_page, to_page
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from domain.model import ProviderConnection, Transport
-    from ports.providers import Page
+    from ports.providers import Page, ProviderDescription
     from providers.http import HttpPool
 
 
@@ -24,6 +25,7 @@ class Rfms:
     """
 
     provider_type: str = "rfms"
+    about: ProviderDescription = ABOUT
     transports: frozenset[Transport] = frozenset({"poll", "push"})
     destination_settings: frozenset[str] | None = frozenset({"statuses_path"})
     ids_are_vins: bool = True

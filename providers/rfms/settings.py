@@ -15,32 +15,48 @@ TWO_WEEKS_SECONDS = 14 * 86_400.0  # the standard makes every maker keep this mu
 
 
 class RfmsSettings(BaseModel):
-    """The defaults are the standard's (rFMS 4.0.0).
-
-    Makers differ in authentication, paths and Accept.
-
-    `max_cursor_age_seconds`: a cursor older than this may lie before the oldest record that the
-    maker keeps, so the run begins again with the latest status of every vehicle.
-
-    `max_pages`: pages of one run. After that many pages since a cursor, the run ends and the next
-    one goes on from there. More pages of latest statuses are a fault.
-
-    `time_zone`: the zone of times that state none: UTC, an offset such as +02:00, or a name such as
-    Europe/Stockholm. Without it, a record whose time has no zone is malformed.
-    """
+    """The defaults are the standard's (rFMS 4.0.0); makers differ in some of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    auth: Literal["bearer", "basic"] = "bearer"
-    accept: str = Field(
-        "application/json; rfms=vehiclestatuses.v4.0", min_length=1, pattern=r"^[\x20-\x7e]+$"
+    auth: Literal["bearer", "basic"] = Field(
+        "bearer", description="how the credential is sent; basic: it reads user:password"
     )
-    statuses_path: str = Field("/vehiclestatuses", pattern=r"^/[^?#\s]+$")
-    content_filter: str | None = Field(None, pattern=r"^[A-Z,]+$")
-    max_cursor_age_seconds: float = Field(TWO_WEEKS_SECONDS, gt=0, allow_inf_nan=False)
-    max_pages: int = Field(200, ge=1, le=10_000)
-    time_zone: str | None = Field(None, max_length=64)
-    request_deadline_seconds: float = Field(60.0, gt=0, le=300)
+    accept: str = Field(
+        "application/json; rfms=vehiclestatuses.v4.0",
+        min_length=1,
+        pattern=r"^[\x20-\x7e]+$",
+        description="the Accept header; a maker answers 406 to a wrong one",
+    )
+    statuses_path: str = Field(
+        "/vehiclestatuses", pattern=r"^/[^?#\s]+$", description="what follows base_url"
+    )
+    content_filter: str | None = Field(
+        None, pattern=r"^[A-Z,]+$", description="contentFilter, such as SNAPSHOT; null: all"
+    )
+    max_cursor_age_seconds: float = Field(
+        TWO_WEEKS_SECONDS,
+        gt=0,
+        allow_inf_nan=False,
+        description="an older cursor may lie before the oldest record that the maker keeps, so the "
+        "run begins again with the latest status of every vehicle",
+    )
+    max_pages: int = Field(
+        200,
+        ge=1,
+        le=10_000,
+        description="pages of one run; after that many since a cursor the next run goes on from "
+        "there, and more pages of latest statuses are a fault",
+    )
+    time_zone: str | None = Field(
+        None,
+        max_length=64,
+        description="the zone of times that state none: UTC, an offset such as +02:00, or a name "
+        "such as Europe/Stockholm; without it, a record whose time has no zone is malformed",
+    )
+    request_deadline_seconds: float = Field(
+        60.0, gt=0, le=300, description="for one call and its answer"
+    )
 
     @field_validator("time_zone")
     @classmethod

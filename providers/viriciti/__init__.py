@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from providers.configuration import header_secret, parse_base_url, stored_settings
+from providers.viriciti.about import ABOUT
 from providers.viriciti.answers import interpret_message
 from providers.viriciti.client import StatePoller, ViriCitiStreamer
 from providers.viriciti.settings import ViriCitiSettings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from domain.model import ProviderConnection, Transport
-    from ports.providers import Page
+    from ports.providers import Page, ProviderDescription
     from providers.http import HttpPool
 
 
@@ -32,6 +33,7 @@ class ViriCiti:
     """
 
     provider_type: str = "viriciti"
+    about: ProviderDescription = ABOUT
     transports: frozenset[Transport] = frozenset({"stream", "push"})
     destination_settings: frozenset[str] | None = frozenset()
     ids_are_vins: bool = False

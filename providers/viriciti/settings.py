@@ -10,29 +10,40 @@ from providers.viriciti.wire import LABELS, Rules
 
 
 class ViriCitiSettings(BaseModel):
-    """Settings with their defaults.
-
-    `labels`: the labels that are subscribed to and asked for. A label that no vehicle of the fleet
-    has costs nothing.
-
-    `subscription_chunk_size`: vehicles in one subscription message. Whether a second message adds
-    to the first or replaces it is not documented. So the default puts any real fleet into one
-    message, whose echo stays under the largest frame we take. Lower it only for a server that is
-    known to add.
-    """
+    """Settings with their defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    labels: tuple[str, ...] = tuple(LABELS)
-    state_chunk_size: int = Field(100, ge=1, le=1000)
-    subscription_chunk_size: int = Field(5000, ge=1, le=5000)
-    charging_power_threshold_kw: float | None = Field(-1.0, le=0.0, allow_inf_nan=False)
-    power_sign: Literal["negative_into_battery", "positive_into_battery"] = "negative_into_battery"
-    request_deadline_seconds: float = Field(30.0, gt=0, le=300)
-    connect_timeout_seconds: float = Field(10.0, gt=0, le=60)
-    disconnect_timeout_seconds: float = Field(3.0, gt=0, le=30)
-    send_timeout_seconds: float = Field(10.0, gt=0, le=60)
-    ping_timeout_seconds: float = Field(10.0, gt=0, le=60)
+    labels: tuple[str, ...] = Field(
+        tuple(LABELS),
+        description="subscribed to and asked for; a label that no vehicle has costs nothing",
+    )
+    state_chunk_size: int = Field(100, ge=1, le=1000, description="vehicles in one state call")
+    # Whether a second message adds to the first or replaces it is not documented. So the default
+    # puts any real fleet into one message, whose echo stays under the largest frame we take.
+    subscription_chunk_size: int = Field(
+        5000,
+        ge=1,
+        le=5000,
+        description="vehicles in one subscription message; lower it only for a server that is "
+        "known to add a second message to the first",
+    )
+    charging_power_threshold_kw: float | None = Field(
+        -1.0,
+        le=0.0,
+        allow_inf_nan=False,
+        description="a power below it means charging; null: there is no signal charging",
+    )
+    power_sign: Literal["negative_into_battery", "positive_into_battery"] = Field(
+        "negative_into_battery", description="the sign of the label power while charging"
+    )
+    request_deadline_seconds: float = Field(
+        30.0, gt=0, le=300, description="for one state call and its answer"
+    )
+    connect_timeout_seconds: float = Field(10.0, gt=0, le=60, description="to open the stream")
+    disconnect_timeout_seconds: float = Field(3.0, gt=0, le=30, description="to close the stream")
+    send_timeout_seconds: float = Field(10.0, gt=0, le=60, description="to send a subscription")
+    ping_timeout_seconds: float = Field(10.0, gt=0, le=60, description="for the answer to a ping")
 
     @field_validator("labels")
     @classmethod

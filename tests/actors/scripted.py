@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from domain.model import FaultClass, Reading
-from ports.providers import FrameVerdict, Page, ProviderFault, Sample
+from ports.providers import FrameVerdict, Page, ProviderDescription, ProviderFault, Sample
 from runtime.flag import Flag
 from tests.actors.instants import at
 from tests.actors.polling import ScriptedPoller
@@ -155,6 +155,7 @@ class ScriptedProvider:
     """
 
     provider_type = "scripted"
+    about: ProviderDescription = ProviderDescription("Scripted", "For tests.", "any", "any", {})
     transports: frozenset[Transport] = frozenset(("poll", "stream"))
     destination_settings: frozenset[str] | None = None
     ids_are_vins: bool = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from domain.model import FaultClass, Reading
-from ports.providers import BadRecord, Page, ProviderFault, Sample
+from ports.providers import BadRecord, Page, ProviderDescription, ProviderFault, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,9 @@ class SpokenProvider:
     """A type that may be configured to stream and to poll."""
 
     provider_type: str = "spoken"
+    about: ProviderDescription = ProviderDescription(
+        "Spoken", "For tests.", "any", "any", SpokenSettings.model_json_schema()
+    )
     transports: frozenset[Transport] = frozenset({"poll", "stream", "push"})
     destination_settings: frozenset[str] | None = frozenset({"tongue"})
     ids_are_vins: bool = False

@@ -86,6 +86,8 @@ WITHOUT_WORKSPACE = (
     Case("list_worklist", "GET", "/worklist", "read"),
     Case("ingest", "POST", "/ingest", "ingest", {"updates": []}),
     Case("get_runtime", "GET", "/runtime", "read"),
+    Case("list_provider_types", "GET", "/provider-types", "read"),
+    Case("list_signals", "GET", "/signals", "read"),
     Case("list_keys", "GET", "/keys", "admin"),
     Case("create_key", "POST", "/keys", "admin", {"name": "new"}, 201),
     Case("revoke_key", "DELETE", "/keys/ofnorth", "admin"),

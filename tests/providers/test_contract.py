@@ -11,6 +11,7 @@ from domain.model import FaultClass, ProviderConnection
 from domain.signals import CATALOGUE
 from ports.providers import ProviderFault
 from providers.http import HttpPool
+from providers.known import make_providers
 from providers.rfms import Rfms
 from providers.rfms.settings import RfmsSettings
 from providers.viriciti import ViriCiti
@@ -29,6 +30,26 @@ def _providers() -> list[Provider]:
     """The type checker compares each with the protocol here."""
     http = HttpPool(loopback_dialler())
     return [ViriCiti(http), Rfms(http)]
+
+
+def test_every_known_type_describes_itself() -> None:
+    """GET /provider-types shows it: a setting without a description would be a riddle."""
+    known = make_providers(HttpPool(loopback_dialler()))
+    assert known.keys() == {"push", *(provider.provider_type for provider in _providers())}
+    for provider in known.values():
+        about = provider.about
+        assert about.title
+        assert about.summary.endswith(".")
+        assert (about.base_url is None) == (provider.transports == {"push"})
+        settings = about.settings["properties"]
+        assert [name for name, field in settings.items() if not field.get("description")] == []
+        assert [name for name, field in settings.items() if "default" not in field] == []
+        assert provider.destination_settings is not None
+        assert provider.destination_settings <= settings.keys()
+
+
+def test_the_period_that_rfms_documents_promise_is_an_hour() -> None:
+    assert Rfms.about.expected_update_seconds == 3600
 
 
 def way_in(provider: Provider) -> Transport:
