@@ -100,6 +100,7 @@ def _scrub_page(page: Page, known: Collection[str], scrubber: Scrubber) -> Page:
     """
     return page._replace(
         samples=tuple(_scrub_sample(sample, known, scrubber) for sample in page.samples),
+        answered=frozenset(_scrub_name(name, known, scrubber) for name in page.answered),
         cursor=None if page.cursor is None or scrubber.finds_in(page.cursor) else page.cursor,
         malformed=tuple(_scrub_record(record, known, scrubber) for record in page.malformed),
         errors={

@@ -29,6 +29,7 @@ from api.operations import Operations
 from api.probes import declare_probes
 from api.problems import install_problem_handlers
 from api.provider_ingest import declare_provider_ingest
+from api.provider_trial import declare_provider_trial
 from api.providers import declare_providers
 from api.rejections import declare_rejections
 from api.runtime import declare_runtime
@@ -58,6 +59,7 @@ DESCRIPTION = "When every vehicle was last heard from, and whose fault the silen
 _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_workspaces,
     declare_providers,
+    declare_provider_trial,
     declare_devices,
     declare_device_import,
     declare_device_swap,

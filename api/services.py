@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ports.providers import Provider
     from ports.reads import Reads
     from ports.registry import Credentials, Registry
+    from ports.trials import Trials
     from runtime.outbound import Allowance
 
 
@@ -58,6 +59,7 @@ class ApiServices:
     providers: Mapping[str, Provider]
     outbound: Allowance
     credentials: Credentials
+    trials: Trials
     clock: DatabaseTime
     runtime_report: Callable[[], Mapping[str, Any]]
     readiness: Callable[[], Mapping[str, bool]]

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import typer
 
 from lastheard.config_commands import config_app, print_version
+from lastheard.provider_commands import provider_app
 from lastheard.tables import health_csv, health_table, runtime_tables
 from lastheard.terminal import (
     EXIT_UNAVAILABLE,
@@ -52,6 +53,7 @@ app = typer.Typer(
 )
 app.add_typer(token_app, name="token")
 app.add_typer(config_app, name="config")
+app.add_typer(provider_app, name="provider")
 
 EverythingOption = Annotated[
     bool, typer.Option("--everything", help="eight fleets with every fault of the simulator")

@@ -1,7 +1,7 @@
-"""The reading commands' client of the API: address and key, requests, errors in plain words.
+"""The commands' client of the API: address and key, requests, errors in plain words.
 
-Owns the HTTP side of `lastheard health`, `worklist` and `runtime`; tables.py prints. It blocks,
-since it is for the terminal.
+Owns the HTTP side of `lastheard health`, `worklist`, `runtime` and `provider try`; tables.py
+prints. It blocks, since it is for the terminal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def save_access(data_dir: Path, address: str, key: str) -> Path:
 
 
 class ApiClient:
-    """Sends GET requests to one address with one key. Every error becomes a ClientError.
+    """Sends requests to one address with one key. Every error becomes a ClientError.
 
     `is_direct`: the address is on this machine, so the environment's proxy is not used.
     """
@@ -60,8 +60,16 @@ class ApiClient:
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         """Return one answer of the API. Raises ClientError with the problem's own words."""
+        # {} would remove path's query
+        return self._send(self._client.build_request("GET", path, params=params or None))
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the JSON document that answers a POST. Raises ClientError."""
+        return self._document_of(self._send(self._client.build_request("POST", path, json=body)))
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
         try:
-            answer = self._client.get(path, params=params or None)  # {} would remove path's query
+            answer = self._client.send(request)
         except httpx.HTTPError as error:
             raise ClientError(
                 f"no answer from {self.address}: {error}. Is `lastheard serve` running there?"
@@ -72,7 +80,9 @@ class ApiClient:
 
     def read(self, path: str, **params: Any) -> dict[str, Any]:
         """Return one JSON document of the API. Raises ClientError."""
-        answer = self.get(path, **params)
+        return self._document_of(self.get(path, **params))
+
+    def _document_of(self, answer: httpx.Response) -> dict[str, Any]:
         try:
             document = orjson.loads(answer.content)
         except orjson.JSONDecodeError as error:

@@ -20,6 +20,7 @@ from actors.runner import WorkspaceRunner
 from actors.session import CurrentSession, SessionKeeper
 from actors.shard import ShardActor
 from actors.tools import ActorTools
+from actors.trial import ConnectionTrials
 from actors.upkeep import UpkeepActor
 from api.app import create_app, create_probe_app
 from api.key_uses import KeyUses
@@ -97,6 +98,7 @@ class Service:
         )
         self._providers = make_providers(self._http_pool)
         self._credentials = CredentialReader(settings.credentials_folder)
+        self._connector = Connector(self._providers, self._credentials.resolve)
 
         # Actors: one writer of telematics, the chores, and the shard with all that it owns.
         self._clock = SharedClock(SystemClock())
@@ -136,9 +138,8 @@ class Service:
             PostgresLeaseStore(collecting),
             PostgresNotices(collecting),
         )
-        connector = Connector(self._providers, self._credentials.resolve)
         rosters = RosterPolicy(settings.roster_seconds, settings.roster_while_silent_seconds)
-        tools = ActorTools(connector, self.ingest, self._clock, random, rosters)
+        tools = ActorTools(self._connector, self.ingest, self._clock, random, rosters)
         runner = WorkspaceRunner(
             PostgresCycleStore(collecting), tools, window_seconds=settings.stream_window_seconds
         )
@@ -173,6 +174,7 @@ class Service:
             providers=self._providers,
             outbound=self._settings.allowance,
             credentials=self._credentials,
+            trials=ConnectionTrials(self._providers, self._connector, self._clock),
             clock=self._clock,
             runtime_report=self._runtime_report,
             readiness=self.readiness,

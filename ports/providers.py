@@ -24,6 +24,7 @@ class ProviderFault(EnvironmentFault):
     """A provider did not answer as it should. `fault` is the class that health shows.
 
     `unreadable` says that an answer arrived whole but could not be read. Its body is not kept.
+    `status` is the HTTP status of the refusal; None if there was none.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class ProviderFault(EnvironmentFault):
         permanent: bool = False,
         retry_after: float | None = None,
         unreadable: bool = False,
+        status: int | None = None,
     ) -> None:
         super().__init__(message, permanent=permanent, retry_after=retry_after)
         self.fault = fault
         self.unreadable = unreadable
+        self.status = status
 
 
 class Sample(NamedTuple):

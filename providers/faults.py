@@ -44,25 +44,28 @@ def fault_for_status(
     """Return the fault for an answer with an unexpected status. Header names are in lower case."""
     answered = f"{place} answered {status} ({facts})"
     if status in (401, 403):
-        return ProviderFault(FaultClass.CREDENTIALS, answered, permanent=True)
+        return ProviderFault(FaultClass.CREDENTIALS, answered, permanent=True, status=status)
     if status == _TOO_MANY_REQUESTS:
         return ProviderFault(
-            FaultClass.QUOTA, answered, retry_after=_quota_delay(headers, fallback_now)
+            FaultClass.QUOTA,
+            answered,
+            retry_after=_quota_delay(headers, fallback_now),
+            status=status,
         )
     if status >= 500 or status in _PASSING:
-        return ProviderFault(
-            FaultClass.OUTAGE, answered, retry_after=retry_after_seconds(headers, fallback_now)
-        )
+        wait = retry_after_seconds(headers, fallback_now)
+        return ProviderFault(FaultClass.OUTAGE, answered, retry_after=wait, status=status)
     if status < 300 or status == _NOT_MODIFIED:  # nothing was asked on a condition
-        return ProviderFault(FaultClass.PROTOCOL, answered)
+        return ProviderFault(FaultClass.PROTOCOL, answered, status=status)
     if status < 400:
         return ProviderFault(
             FaultClass.CONFIGURATION,
             f"{place} answered {status}, a redirect, which is never followed: "
             "set base_url to the final address",
             permanent=True,
+            status=status,
         )
-    return ProviderFault(FaultClass.CONFIGURATION, answered, permanent=True)
+    return ProviderFault(FaultClass.CONFIGURATION, answered, permanent=True, status=status)
 
 
 def fault_for_error(error: httpx.HTTPError | httpx.InvalidURL, place: str) -> ProviderFault:

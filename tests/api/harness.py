@@ -11,13 +11,15 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import structlog
 
+from actors.connections import Connector
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
+from actors.trial import ConnectionTrials
 from api.app import PREFIX, ApiServices, create_app
 from api.key_uses import KeyUses
 from api.keys import Scope, mint_key
@@ -114,6 +116,7 @@ class Harness:
             "murmured": MurmuredProvider(),
             "push": Push(),
         }
+        credentials = CredentialReader(self.credentials_folder)
         plain: dict[str, Any] = {
             "outbound": Allowance.parse("127.0.0.1"),
             "registry": self.stores.registry,
@@ -123,7 +126,10 @@ class Harness:
             "ingest": self.ingest,
             "nudges": self.nudged,
             "providers": providers,
-            "credentials": CredentialReader(self.credentials_folder),
+            "credentials": credentials,
+            "trials": ConnectionTrials(
+                providers, Connector(providers, credentials.resolve), cast("Any", self.clock)
+            ),
             "clock": self.clock,
             "runtime_report": lambda: {"shard_id": "shard-1"},
             "readiness": lambda: dict(self.ready),

@@ -65,6 +65,7 @@ CASES = (
     Case("list_providers", "GET", "/workspaces/{w}/providers", "read"),
     Case("get_provider", "GET", "/workspaces/{w}/providers/live", "read"),
     Case("put_provider", "PUT", "/workspaces/{w}/providers/live", "control", PROVIDER),
+    Case("try_provider", "POST", "/workspaces/{w}/providers/live/test", "control", {}),
     Case("list_devices", "GET", "/workspaces/{w}/devices", "read"),
     Case("get_device", "GET", "/workspaces/{w}/devices/bus-1", "read"),
     Case("put_device", "PUT", "/workspaces/{w}/devices/bus-1", "control", DEVICE),

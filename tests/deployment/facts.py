@@ -114,6 +114,7 @@ def _services() -> ApiServices:
         providers={},
         outbound=Allowance(),
         credentials=nothing,
+        trials=nothing,
         clock=nothing,
         runtime_report=dict,
         readiness=dict,

@@ -62,6 +62,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "put_device": {**_DEVICE, "external_id": "x-{device_id}", "vehicle_id": "{workspace_id}"},
     "swap_device": {"external_id": "x-swapped"},
     "run_cycle_now": {"when": "now"},
+    "try_provider": {},
     "create_key": {"name": "new", "workspaces": ["ours"]},
     "import_devices": {"devices": [{**_DEVICE, "device_id": "{device_id}"}]},
     "ingest": {
