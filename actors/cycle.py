@@ -51,7 +51,6 @@ class PollState:
         self.cursors = dict(cursors)
         self.rosters = rosters or Rosters({}, DEFAULT_ROSTERS)
         self.silent: frozenset[str] = frozenset()
-        self._not_before: dict[str, tuple[ProviderConnection, float]] = {}
         self._edges: dict[str, EdgeLog] = {}
 
     def edge_of(self, connection: ProviderConnection) -> EdgeLog:
@@ -65,20 +64,6 @@ class PollState:
             )
             self._edges[connection.provider_id] = EdgeLog(log, "provider_call")
         return self._edges[connection.provider_id]
-
-    def postpone(self, connection: ProviderConnection, retry_after: float | None) -> None:
-        """Do not call this provider again for `retry_after` seconds. None changes nothing."""
-        if retry_after is not None:
-            self._not_before[connection.provider_id] = connection, trio.current_time() + retry_after
-
-    def waiting_seconds(self, connection: ProviderConnection) -> float:
-        """Return for how many more seconds this provider must not be called.
-
-        Zero if the connection was configured anew meanwhile: another account or address may be
-        called at once.
-        """
-        postponed, until = self._not_before.get(connection.provider_id, (None, 0.0))
-        return max(0.0, until - trio.current_time()) if postponed == connection else 0.0
 
 
 class Cycle:
@@ -98,6 +83,7 @@ class Cycle:
         self._state = state
         self._tools = tools
         self._connector = tools.connector
+        self._waits = tools.waits
         self._ingest = tools.ingest
         self._clock = tools.clock
         self._ended = False
@@ -158,7 +144,7 @@ class Cycle:
 
     async def _collect(self, connection: ProviderConnection) -> None:
         provider_id = connection.provider_id
-        waiting = self._state.waiting_seconds(connection)
+        waiting = self._waits.waiting_seconds(connection)
         if waiting:
             self._waiting.add(provider_id)
             self._results[provider_id] = f"waiting {waiting:.0f} s: the provider asked for it"
@@ -220,7 +206,7 @@ class Cycle:
 
     def _note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
         provider_id = connection.provider_id
-        self._state.postpone(connection, fault.retry_after)
+        self._waits.postpone(connection, fault.retry_after)
         self._state.edge_of(connection).failed(fault, fault=str(fault.fault))
         self._facts.append(self._failure(provider_id, fault.fault, str(fault)))
         if fault.unreadable:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actors.rosters import DEFAULT_ROSTERS, RosterPolicy
+from actors.waits import ProviderWaits
 
 if TYPE_CHECKING:
     from random import Random
@@ -27,3 +28,4 @@ class ActorTools:
     clock: SharedClock  # database time
     random: Random  # jitter
     rosters: RosterPolicy = DEFAULT_ROSTERS  # when providers are asked for every vehicle
+    waits: ProviderWaits = field(default_factory=ProviderWaits)  # which providers wait to be called

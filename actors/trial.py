@@ -1,9 +1,10 @@
 """Trials of connections: one live call, or a few seconds of a stream, of which nothing is stored.
 
 Owns the bounds of a trial: its deadline, how many run at once, and how soon the same connection may
-be tried again. It opens connections as collecting does, so the outbound rule, the limiter of the
-credential and the scrubber hold for it, too. It must never submit anything, nor move a cursor: a
-call is made as one without a cursor, and only its first page is asked for.
+be tried again. A wait that the provider asked a cycle of this shard for is kept. A trial opens
+connections as collecting does, so the outbound rule, the limiter of the credential and the scrubber
+hold for it, too. It must never submit anything, nor move a cursor: a call is made as one without a
+cursor, and only its first page is asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import trio
 from actors.scrubbing import scrub_readings
 from actors.trial_findings import Findings
 from actors.trial_remedies import find_remedy
+from actors.waits import ProviderWaits
 from domain.model import FaultClass
 from ports.providers import ProviderFault
 from ports.trials import TrialFault, TrialRefused
@@ -36,20 +38,24 @@ CALL_SECONDS: Final = 20.0  # for the secret, the connection and the answer
 OPENING_SECONDS: Final = 10.0  # for a stream, besides the time that it is read
 MAX_ASKED: Final = 100  # configured devices that are asked for
 MAX_FRAMES: Final = 500
-MAX_PAUSES: Final = 1000
 
 
 class ConnectionTrials:
     """ports.trials.Trials. Make one for each process."""
 
     def __init__(
-        self, providers: Mapping[str, Provider], connector: Connector, clock: SharedClock
+        self,
+        providers: Mapping[str, Provider],
+        connector: Connector,
+        clock: SharedClock,
+        waits: ProviderWaits,
     ) -> None:
         self._providers = providers
         self._connector = connector
         self._clock = clock
+        self._waits = waits
         self._running: set[tuple[str, str]] = set()
-        self._not_before: dict[tuple[str, str], float] = {}  # monotonic
+        self._pauses = ProviderWaits()
 
     async def run(
         self, connection: ProviderConnection, devices: Sequence[Device], wish: TrialWish
@@ -67,24 +73,19 @@ class ConnectionTrials:
     @contextmanager
     def _turn(self, connection: ProviderConnection) -> Iterator[None]:
         """Hold the connection's turn. Raises TrialRefused if it has none now."""
-        name, now = (connection.workspace_id, connection.provider_id), trio.current_time()
-        self._not_before = {one: at for one, at in self._not_before.items() if at > now}
-        if name in self._not_before:
-            wait = self._not_before[name] - now
+        name = (connection.workspace_id, connection.provider_id)
+        if wait := self._pauses.waiting_seconds(connection):
             raise TrialRefused("This connection was tried a moment ago.", retry_after=wait)
+        if wait := self._waits.waiting_seconds(connection):
+            raise TrialRefused("The provider asked not to be called now.", retry_after=wait)
         if name in self._running or len(self._running) >= MAX_AT_ONCE:
             raise TrialRefused("Other trials are running.", retry_after=PAUSE_SECONDS)
         self._running.add(name)
-        self._pause(connection, PAUSE_SECONDS)
+        self._pauses.postpone(connection, PAUSE_SECONDS)
         try:
             yield
         finally:
             self._running.remove(name)
-
-    def _pause(self, connection: ProviderConnection, seconds: float) -> None:
-        if len(self._not_before) < MAX_PAUSES:
-            name = (connection.workspace_id, connection.provider_id)
-            self._not_before[name] = trio.current_time() + seconds
 
     async def _try(
         self,
@@ -147,7 +148,7 @@ class ConnectionTrials:
     def _explain(self, connection: ProviderConnection, fault: ProviderFault) -> TrialFault:
         """Return the fault with its remedy. A provider that asks for a pause gets it."""
         if fault.retry_after is not None:
-            self._pause(connection, max(PAUSE_SECONDS, fault.retry_after))
+            self._pauses.postpone(connection, max(PAUSE_SECONDS, fault.retry_after))
         provider = self._providers.get(connection.provider_type)
         about = None if provider is None else provider.about
         return TrialFault(fault.fault, str(fault), find_remedy(fault, about))

@@ -44,7 +44,7 @@ class KeyBody(RequestModel):
         str,
         Field(
             max_length=MAX_NAME_CHARACTERS,
-            json_schema_extra={"minLength": 1},
+            json_schema_extra={"minLength": 1, "pattern": r"^[^\x00-\x1f\x7f]+$"},
             description="unique among all keys, the revoked ones too; spaces at its ends are "
             "removed",
         ),
@@ -168,15 +168,26 @@ def _declare_create(operations: Operations, services: ApiServices) -> None:
 
 def _declare_revoke(operations: Operations, services: ApiServices) -> None:
     @operations.declare(
-        "DELETE", "/keys/{key_id}", scope=Scope.ADMIN, response=RevokedKey, tag=_TAG
+        "DELETE",
+        "/keys/{key_id}",
+        scope=Scope.ADMIN,
+        response=RevokedKey,
+        problems=(CONFLICT,),
+        tag=_TAG,
     )
     async def revoke_key(key_id: str) -> Response:
         """Revoke a key. No shard admits it any more once this is answered.
 
         Requests that have been admitted before end as usual. The key stays in the list, and its
-        name stays taken. To revoke a key again changes nothing.
+        name stays taken. To revoke a key again changes nothing. A key cannot revoke itself (409).
         """
         access = current_access()
+        if key_id == access.key_id:
+            detail = (
+                "A key cannot revoke itself: use another key of scope admin, or "
+                "`lastheard token revoke`."
+            )
+            raise Problem(CONFLICT, detail)
         revoked = await services.keys.revoke_key(
             key_id, within=access.workspaces, revoked_by=access.key_id
         )

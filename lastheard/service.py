@@ -22,6 +22,7 @@ from actors.shard import ShardActor
 from actors.tools import ActorTools
 from actors.trial import ConnectionTrials
 from actors.upkeep import UpkeepActor
+from actors.waits import ProviderWaits
 from api.app import create_app, create_probe_app
 from api.key_uses import KeyUses
 from api.services import ApiServices
@@ -102,6 +103,7 @@ class Service:
 
         # Actors: one writer of telematics, the chores, and the shard with all that it owns.
         self._clock = SharedClock(SystemClock())
+        self._waits = ProviderWaits()
         self.current = CurrentSession()
         self.ingest = IngestActor(
             PostgresIngestStore(self.database.ingest), self.current, random=random
@@ -139,7 +141,7 @@ class Service:
             PostgresNotices(collecting),
         )
         rosters = RosterPolicy(settings.roster_seconds, settings.roster_while_silent_seconds)
-        tools = ActorTools(self._connector, self.ingest, self._clock, random, rosters)
+        tools = ActorTools(self._connector, self.ingest, self._clock, random, rosters, self._waits)
         runner = WorkspaceRunner(
             PostgresCycleStore(collecting), tools, window_seconds=settings.stream_window_seconds
         )
@@ -174,7 +176,7 @@ class Service:
             providers=self._providers,
             outbound=self._settings.allowance,
             credentials=self._credentials,
-            trials=ConnectionTrials(self._providers, self._connector, self._clock),
+            trials=ConnectionTrials(self._providers, self._connector, self._clock, self._waits),
             clock=self._clock,
             runtime_report=self._runtime_report,
             readiness=self.readiness,

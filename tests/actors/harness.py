@@ -19,6 +19,7 @@ from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from actors.stream import StreamActor
 from actors.tools import ActorTools
+from actors.waits import ProviderWaits
 from actors.workspace import WorkspaceActor
 from domain.model import (
     CanonicalUpdate,
@@ -96,6 +97,7 @@ class Shard:
     connector: Connector
     clock: SharedClock
     random: Random
+    waits: ProviderWaits = field(default_factory=ProviderWaits)
 
     async def view(self, workspace_id: str = HARBOUR) -> FleetView:
         """A workspace as this shard's actors see it; the token is the epoch."""
@@ -123,7 +125,8 @@ class Shard:
 
     @property
     def tools(self) -> ActorTools:
-        return ActorTools(self.connector, self.ingest, self.clock, self.random)
+        parts = (self.connector, self.ingest, self.clock, self.random)
+        return ActorTools(*parts, waits=self.waits)
 
     def stream(self, view: FleetView, provider_id: str = LIVE, **rest: Any) -> StreamActor:
         return StreamActor(provider_id, view, self.tools, **rest)

@@ -20,6 +20,7 @@ from actors.connections import Connector
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from actors.trial import ConnectionTrials
+from actors.waits import ProviderWaits
 from api.app import PREFIX, ApiServices, create_app
 from api.key_uses import KeyUses
 from api.keys import Scope, mint_key
@@ -128,7 +129,10 @@ class Harness:
             "providers": providers,
             "credentials": credentials,
             "trials": ConnectionTrials(
-                providers, Connector(providers, credentials.resolve), cast("Any", self.clock)
+                providers,
+                Connector(providers, credentials.resolve),
+                cast("Any", self.clock),
+                ProviderWaits(),
             ),
             "clock": self.clock,
             "runtime_report": lambda: {"shard_id": "shard-1"},

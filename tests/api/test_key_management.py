@@ -124,6 +124,13 @@ async def test_to_revoke_a_key_again_changes_nothing_and_says_so(harness: Harnes
     assert "gateway" in await names(harness, "admin", "?include_revoked=true")
 
 
+async def test_a_key_cannot_revoke_itself(harness: Harness) -> None:
+    made = (await make(harness, scopes=["admin"])).json
+    answer = await harness.ask("DELETE", f"/keys/{made['key_id']}", key=made["token"])
+    assert (answer.status, answer.problem) == (409, "conflict")
+    assert await names(harness, made["token"])
+
+
 async def test_a_key_past_its_end_is_listed_as_expired(harness: Harness) -> None:
     await harness.add_key("brief", ["read"], None, expires_at=START + timedelta(seconds=60))
     harness.let_pass(60)

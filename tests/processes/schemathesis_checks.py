@@ -40,6 +40,11 @@ _BEYOND_A_SCHEMA = {
         ".+ is never dialled: .+",
         ".+ is a private or loopback address: .+",
     ),
+    "create_key": (
+        "a name has 1 to 100 characters, all of them printable",
+        "this looks like the id of a key",
+        "The key would have expired already",
+    ),
     "ingest_envelope": ("The connection .+ is of the type .+",),
 }
 

@@ -14,6 +14,7 @@ import trio.testing
 
 from actors.connections import Connector
 from actors.trial import CALL_SECONDS, MAX_AT_ONCE, PAUSE_SECONDS, ConnectionTrials
+from actors.waits import ProviderWaits
 from domain.model import Device, FaultClass, ProviderConnection
 from ports.trials import TrialRefused, TrialWish
 from providers.http import HttpPool
@@ -45,12 +46,15 @@ async def read_secret(_: str) -> str:
 
 
 @asynccontextmanager
-async def trials(dialler: Dialler | None = None) -> AsyncIterator[ConnectionTrials]:
+async def trials(
+    dialler: Dialler | None = None, waits: ProviderWaits | None = None
+) -> AsyncIterator[ConnectionTrials]:
     dialler = dialler or Dialler(Allowance.parse("127.0.0.1"))
     async with HttpPool(dialler) as http:
         providers = make_providers(http)
         clock = cast("Any", WallClock())
-        yield ConnectionTrials(providers, Connector(providers, read_secret), clock)
+        connector = Connector(providers, read_secret)
+        yield ConnectionTrials(providers, connector, clock, waits or ProviderWaits())
 
 
 def connection(url: str, provider_type: str = "rfms", **rest: Any) -> ProviderConnection:
@@ -272,6 +276,17 @@ async def test_a_pause_that_the_provider_asks_for_is_kept() -> None:
     assert refused.value.retry_after > 590
 
 
+async def test_a_pause_that_a_cycle_was_asked_for_is_kept() -> None:
+    waits, one = ProviderWaits(), connection("http://127.0.0.1:1")
+    waits.postpone(one, 60)
+    async with trials(waits=waits) as made:
+        with pytest.raises(TrialRefused, match="asked not to be called") as refused:
+            await made.run(one, [], TrialWish())
+        moved = replace(one, credential=None)
+        assert (await made.run(moved, [], TrialWish())).fault is not None
+    assert refused.value.retry_after == pytest.approx(60, abs=5)
+
+
 async def test_few_trials_run_at_once(autojump_clock: trio.testing.MockClock) -> None:
     made, _ = make_hanging()
     async with trio.open_nursery() as nursery:
@@ -299,4 +314,5 @@ def make_hanging() -> tuple[ConnectionTrials, trio.Event]:
         return SECRET
 
     providers = make_providers(HttpPool(Dialler(Allowance())))
-    return ConnectionTrials(providers, Connector(providers, hang), cast("Any", WallClock())), never
+    connector, clock = Connector(providers, hang), cast("Any", WallClock())
+    return ConnectionTrials(providers, connector, clock, ProviderWaits()), never
