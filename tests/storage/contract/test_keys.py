@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from ports.keys import KeyRecord
+from storage.keys import PostgresKeys
 from tests.conftest import fetch
 from tests.storage.contract.cast import HARBOUR, ISLAND, SLOT
 
@@ -56,6 +57,17 @@ async def test_a_name_is_taken_for_ever(world: PostgresWorld) -> None:
     await keys.revoke_key("k1", within=None, revoked_by="k0")
     assert await keys.create_key(_record("k2", "Accounts")) is None
     assert await keys.find_key("k2") is None
+
+
+async def test_a_key_that_is_replaced_stops_working(world: PostgresWorld) -> None:
+    keys = world.stores.keys
+    assert isinstance(keys, PostgresKeys)
+    await keys.create_key(_record("k1", "demo", expires_at=world.now))
+    await keys.revoke_key("k1", within=None, revoked_by="k0")
+    record = _record("k2", "demo", secret_hash=b"new")
+    await keys.replace_key(record, created_by="lastheard demo")
+    assert await keys.find_key("k1") is None
+    assert await keys.find_key("k2") == record
 
 
 async def test_keys_are_listed_by_name_within_workspaces(world: PostgresWorld) -> None:
