@@ -143,6 +143,7 @@ def declare_provider_trial(operations: Operations, services: ApiServices) -> Non
             raise Problem(RATE_LIMITED, str(refusal), retry_after_seconds=wait) from None
         head = {"workspace_id": workspace_id, "provider_id": provider_id}
         answer = _present(report, **head, provider_type=connection.provider_type)
+        services.log.info("provider_tried", **head, way=report.way, outcome=answer.outcome)
         return json_response(answer)
 
 
