@@ -27,7 +27,7 @@ PIPE_WIDTH: Final = 160  # a pipe has no width, and rich's guess of 80 would lea
 def open_console() -> Console:
     """Return a console on standard output that is as wide as the terminal, or as $COLUMNS."""
     width = None if sys.stdout.isatty() else width_of_pipe()
-    return Console(file=sys.stdout, soft_wrap=True, highlight=False, width=width)
+    return Console(soft_wrap=True, highlight=False, width=width)
 
 
 def width_of_pipe() -> int:

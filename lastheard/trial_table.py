@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from lastheard.tables import make_table
+from lastheard.fitting import make_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,7 +53,6 @@ def trial_tables(answer: Mapping[str, Any]) -> Iterator[Table]:
 def _vehicles(answer: Mapping[str, Any]) -> Table:
     shown, count = len(answer["vehicles"]), answer["vehicle_count"]
     table = make_table(f"vehicles: {shown} of {count} (times in UTC)")
-    table.padding = (0, 1, 0, 0)
     table.add_column("external id", overflow="fold", min_width=10)
     table.add_column("vehicle", overflow="fold", min_width=7)
     table.add_column("signal", no_wrap=True)
@@ -77,7 +76,6 @@ def _cells(reading: Mapping[str, Any] | None) -> tuple[Text, Text, Text]:
 
 def _refusals(answer: Mapping[str, Any]) -> Table:
     table = make_table(f"refusals: {answer['refusal_count']}")
-    table.padding = (0, 1, 0, 0)
     for column in ("external id", "signal", "reason", "detail"):
         table.add_column(column, overflow="fold")
     table.add_column("times", justify="right", no_wrap=True)
