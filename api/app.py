@@ -26,6 +26,7 @@ from api.ingest import declare_ingest
 from api.issues import declare_issues
 from api.key_management import declare_keys
 from api.operations import Operations
+from api.policy import declare_policy
 from api.probes import declare_probes
 from api.problems import install_problem_handlers
 from api.provider_ingest import declare_provider_ingest
@@ -58,6 +59,7 @@ DESCRIPTION = "When every vehicle was last heard from, and whose fault the silen
 
 _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_workspaces,
+    declare_policy,
     declare_providers,
     declare_provider_trial,
     declare_devices,

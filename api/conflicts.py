@@ -1,9 +1,10 @@
-"""The place in a request body that a refused command's field has."""
+"""Refusals of commands as problems, and the place in a request body that a refused field has."""
 
 from pydantic import BaseModel
 
-from api.problems import FaultyPart
-from domain.registry import Conflict
+from api.problem_types import CONFLICT
+from api.problems import FaultyPart, Problem
+from domain.registry import Archived, Conflict
 
 
 def locate_conflict(
@@ -16,3 +17,11 @@ def locate_conflict(
     """
     folder = f"{within}/{group}" if conflict.field in members.model_fields else within
     return FaultyPart(detail=conflict.detail, pointer=f"{folder}/{conflict.field}")
+
+
+def refuse_archived(archived: Archived) -> Problem:
+    detail = (
+        f"The {archived.what} is archived: it stays readable, is never changed, and its id is not "
+        "used again. Choose another id."
+    )
+    return Problem(CONFLICT, detail)

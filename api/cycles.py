@@ -13,6 +13,7 @@ from quart import Response, request
 
 from api.auth import current_workspace, no_such_workspace
 from api.bodies import Instant, json_response, read_json, read_query
+from api.conflicts import refuse_archived
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
@@ -25,7 +26,7 @@ from api.traces import current_trace_id
 from domain import schedule
 from domain.cycles import CycleKey, CycleTrigger
 from domain.model import Workspace
-from domain.registry import NotFound
+from domain.registry import Archived, Conflict, NotFound, refuse_run
 from ports.reads import CycleRow
 
 ALL = "/workspaces/{workspace_id}/cycles"
@@ -158,12 +159,12 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
 
         Without a body, or without `when`, the answer names the workspace's next regular cycle. No
         extra cycle runs, so a scheduler may ask for all workspaces at the same instant, and
-        repeated requests before that start cause one run. An inactive workspace has no next start
-        (409).
+        repeated requests before that start cause one run.
 
         With `{"when": "now"}` the shard that owns the workspace runs a cycle at once. While such a
-        request waits, further ones are answered with the same cycle. For an inactive workspace the
-        request waits until the workspace is activated.
+        request waits, further ones are answered with the same cycle.
+
+        An inactive workspace runs no cycle (409): switch it on first.
         """
         wanted = await _read_request()
         workspace = await services.registry.get_workspace(workspace_id)
@@ -171,11 +172,8 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
             raise no_such_workspace(workspace_id)
         if wanted.when == "now":
             answer = await _request_now(services, workspace_id)
-        elif workspace.ordinal is None:
-            detail = (
-                f"Workspace {workspace_id} is inactive and has no next start. Activate it first."
-            )
-            raise Problem(CONFLICT, detail)
+        elif (refusal := refuse_run(workspace)) or workspace.ordinal is None:
+            raise Problem(CONFLICT, refusal.detail if refusal else None)
         else:
             answer = _find_next(workspace, workspace.ordinal, services.clock.now())
         return json_response(answer, 202, {"Location": f"{request.path}/{answer.cycle_id}"})
@@ -191,6 +189,10 @@ async def _request_now(services: ApiServices, workspace_id: str) -> CycleRequest
     requested = await services.registry.request_cycle(workspace_id, current_trace_id() or "")
     if isinstance(requested, NotFound):
         raise no_such_workspace(workspace_id)
+    if isinstance(requested, Archived):
+        raise refuse_archived(requested)
+    if isinstance(requested, Conflict):
+        raise Problem(CONFLICT, requested.detail)
     services.nudges.registry_changed()
     row = await services.reads.get_cycle(workspace_id, requested)
     asked_at = services.clock.now() if row is None else row.key.slot_start_at

@@ -11,7 +11,7 @@ from quart import Response, request
 
 from api.auth import current_author
 from api.bodies import Instant, RequestModel, json_response, read_json
-from api.conflicts import locate_conflict
+from api.conflicts import locate_conflict, refuse_archived
 from api.devices import DeviceAnswer, no_such_device, present_device
 from api.events import EventAnswer, present_event
 from api.keys import Scope
@@ -21,7 +21,7 @@ from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
 from domain.assignments import DeviceAssignment
-from domain.registry import Conflict, NotFound, Swap
+from domain.registry import Archived, Conflict, NotFound, Swap
 from ports.registry import MAX_LISTED_EVENTS, MAX_SWAP_EVENTS, Swapped
 
 
@@ -108,6 +108,8 @@ def declare_device_swap(operations: Operations, services: ApiServices) -> None:
         )
         if isinstance(swapped, NotFound):
             raise _refuse_unknown(swapped, device_id)
+        if isinstance(swapped, Archived):
+            raise refuse_archived(swapped)
         if isinstance(swapped, Conflict):
             fault = locate_conflict(swapped, group="overrides", members=Overrides)
             raise Problem(CONFLICT, "Nothing was stored.", errors=[fault])

@@ -4,7 +4,7 @@ Owns what a client may configure of a device. A device is retired, never deleted
 The import of many devices is in `device_import`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
@@ -12,17 +12,36 @@ from quart import Response, request
 
 from api.auth import current_author, no_such_workspace
 from api.bodies import MAX_FAULTY_PARTS, Instant, RequestModel, json_response, read_json, read_query
-from api.conflicts import locate_conflict
+from api.conflicts import locate_conflict, refuse_archived
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut_page
+from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
+from api.preconditions import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    Precondition,
+    conditional_response,
+    read_precondition,
+    settle,
+    tagged_response,
+)
 from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
 from domain.model import Device
-from domain.registry import Conflict, DeviceDraft, NotFound, Stored
+from domain.registry import (
+    Answer,
+    Archived,
+    Conflict,
+    DeviceDraft,
+    Moved,
+    NotFound,
+    Stored,
+    revision_of,
+)
 
 ALL = "/workspaces/{workspace_id}/devices"
 ONE = "/workspaces/{workspace_id}/devices/{device_id}"
@@ -32,6 +51,8 @@ TAG = "devices"
 _MAX_AHEAD = timedelta(minutes=5)
 # The year 1 stands for "unknown" in some systems, and the database's driver loses its zone.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+# A patch that does not name activated_at leaves it as it is, as a PUT of an active device does.
+_PATCHABLE = {"provider_id", "external_id", "vehicle_id", "vehicle_name", "overrides"}
 
 
 class DeviceBody(RequestModel):
@@ -91,6 +112,7 @@ def declare_devices(operations: Operations, services: ApiServices) -> None:
     _declare_list(operations, services)
     _declare_get(operations, services)
     _declare_put(operations, services)
+    _declare_patch(operations, services)
     _declare_retire(operations, services)
 
 
@@ -118,13 +140,21 @@ def _declare_list(operations: Operations, services: ApiServices) -> None:
 
 
 def _declare_get(operations: Operations, services: ApiServices) -> None:
-    @operations.declare("GET", ONE, scope=Scope.READ, response=DeviceAnswer, tag=TAG)
+    @operations.declare(
+        "GET",
+        ONE,
+        scope=Scope.READ,
+        response=DeviceAnswer,
+        tagged=True,
+        conditions=(IF_NONE_MATCH,),
+        tag=TAG,
+    )
     async def get_device(workspace_id: str, device_id: str) -> Response:
         """Show one device, active or retired."""
         device = await services.registry.get_device(workspace_id, device_id)
         if device is None:
             raise no_such_device(device_id)
-        return json_response(present_device(device))
+        return conditional_response(present_device(device), device.revision)
 
 
 def _declare_put(operations: Operations, services: ApiServices) -> None:
@@ -136,6 +166,8 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         response=DeviceAnswer,
         creates=True,
         problems=(CONFLICT,),
+        tagged=True,
+        conditions=(IF_MATCH, IF_NONE_MATCH),
         tag=TAG,
     )
     async def put_device(workspace_id: str, device_id: str) -> Response:
@@ -145,28 +177,103 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         but no value or time of before is shown as present. An active device keeps its unit and its
         vehicle: 409 for another one, which `POST …/devices/{device_id}/swap` gives it.
         """
+        precondition = read_precondition()
         body = await read_json(request, DeviceBody)
-        (stored,) = await store_drafts(
-            services, workspace_id, [body.to_draft(device_id)], pointers=[""]
-        )
-        device = await services.registry.get_device(workspace_id, device_id)
-        if device is None:
-            raise no_such_device(device_id)
-        return json_response(present_device(device), 201 if stored.created else 200)
+        key = (workspace_id, device_id)
+        return await _settle(services, key, precondition, lambda _: body)
+
+
+def _declare_patch(operations: Operations, services: ApiServices) -> None:
+    @operations.declare(
+        "PATCH",
+        ONE,
+        scope=Scope.CONTROL,
+        request=patch_of(DeviceBody),
+        request_media_types=PATCH_MEDIA_TYPES,
+        response=DeviceAnswer,
+        problems=(CONFLICT,),
+        tagged=True,
+        conditions=(IF_MATCH,),
+        tag=TAG,
+    )
+    async def patch_device(workspace_id: str, device_id: str) -> Response:
+        """Change some members of an active device (RFC 7396).
+
+        The device is judged as it is afterwards, by the rules of a PUT. A retired device is refused
+        (409): a PUT activates it again.
+        """
+        precondition = read_precondition()
+        patch = await read_patch(request)
+
+        def change(stored: Device | None) -> DeviceBody:
+            if stored is None:
+                raise no_such_device(device_id)
+            if stored.retired_at is not None:
+                raise Problem(CONFLICT, "The device is retired. PUT it to activate it again.")
+            present = present_device(stored).model_dump(include=_PATCHABLE)
+            return patch.apply(present, DeviceBody)
+
+        return await _settle(services, (workspace_id, device_id), precondition, change)
 
 
 def _declare_retire(operations: Operations, services: ApiServices) -> None:
-    @operations.declare("DELETE", ONE, scope=Scope.CONTROL, response=DeviceAnswer, tag=TAG)
+    @operations.declare(
+        "DELETE",
+        ONE,
+        scope=Scope.CONTROL,
+        response=DeviceAnswer,
+        tagged=True,
+        conditions=(IF_MATCH,),
+        tag=TAG,
+    )
     async def retire_device(workspace_id: str, device_id: str) -> Response:
         """Retire a device: it leaves health and issues, and its history stays.
 
         Idempotent: a device that is already retired keeps its retired_at.
         """
-        device = await services.registry.retire_device(workspace_id, device_id, by=current_author())
-        if isinstance(device, NotFound):
-            raise no_such_device(device_id)
+        precondition = read_precondition()
+
+        async def attempt() -> Device | Moved:
+            stored = await services.registry.get_device(workspace_id, device_id)
+            if stored is None:
+                raise no_such_device(device_id)
+            precondition.refuse(stored.revision)
+            answer = await services.registry.retire_device(
+                workspace_id, device_id, expected=stored.revision, by=current_author()
+            )
+            if isinstance(answer, NotFound):
+                raise no_such_device(device_id)
+            return answer
+
+        device = await settle(attempt)
         services.nudges.registry_changed()
-        return json_response(present_device(device))
+        return tagged_response(present_device(device), device.revision)
+
+
+async def _settle(
+    services: ApiServices,
+    key: tuple[str, str],
+    precondition: Precondition,
+    make_body: Callable[[Device | None], DeviceBody],
+) -> Response:
+    """Store the device that `make_body` makes of the stored one, and return the answer."""
+    workspace_id, device_id = key
+
+    async def attempt() -> Stored | Moved:
+        stored = await services.registry.get_device(*key)
+        precondition.refuse(revision_of(stored))
+        draft, expected = make_body(stored).to_draft(device_id), revision_of(stored)
+        _refuse_odd_starts(services, [draft], [""])
+        answers = await _put(services, workspace_id, [draft], expected=expected)
+        return answers if isinstance(answers, Moved) else _accept(answers, [""])[0]
+
+    answer = await settle(attempt)
+    services.nudges.registry_changed()
+    device = await services.registry.get_device(*key)
+    if device is None:
+        raise no_such_device(device_id)
+    status = 201 if answer.created else 200
+    return tagged_response(present_device(device), answer.revision, status)
 
 
 def no_such_device(device_id: str) -> Problem:
@@ -189,20 +296,41 @@ async def store_drafts(
     otherwise 409 when a draft contradicts what is stored.
     """
     _refuse_odd_starts(services, drafts, pointers)
+    answers = await _put(services, workspace_id, drafts, may_swap=may_swap)
+    assert not isinstance(answers, Moved)  # noqa: S101 no revision is expected
+    stored = _accept(answers, pointers)
+    services.nudges.registry_changed()
+    return stored
+
+
+async def _put(
+    services: ApiServices,
+    workspace_id: str,
+    drafts: Sequence[DeviceDraft],
+    *,
+    may_swap: bool = False,
+    expected: int | None = None,
+) -> list[Answer] | Moved:
     answers = await services.registry.put_devices(
-        workspace_id, drafts, may_swap=may_swap, by=current_author()
+        workspace_id, drafts, may_swap=may_swap, expected=expected, by=current_author()
     )
     if isinstance(answers, NotFound):
         raise no_such_workspace(workspace_id)
+    if isinstance(answers, Archived):
+        raise refuse_archived(answers)
+    return answers
+
+
+def _accept(answers: Sequence[Answer], pointers: Sequence[str]) -> list[Stored]:
+    """Return the answers to drafts that were all stored. Raises Problem if one was not."""
     faults = [
         _fault_of(answer, pointer)
         for answer, pointer in zip(answers, pointers, strict=True)
-        if not isinstance(answer, Stored)
+        if isinstance(answer, NotFound | Conflict)
     ]
     if faults:
         missing = any(isinstance(answer, NotFound) for answer in answers)
         raise Problem(INVALID_BODY if missing else CONFLICT, "Nothing was stored.", errors=faults)
-    services.nudges.registry_changed()
     return [answer for answer in answers if isinstance(answer, Stored)]
 
 

@@ -49,15 +49,17 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
     async def report_health(workspace_id: str) -> Response:
         """Report the state of every active device, with reason and evidence, by device.
 
-        All pages are judged at the evaluated_at of the first. Devices of an inactive workspace are
-        not reported.
+        All pages are judged at the evaluated_at of the first. In an inactive workspace every device
+        that is late is `switched_off`.
         """
         query = read_query(request, HealthReportQuery)
         states = frozenset(query.state) or None
         kind = f"health {workspace_id} {sorted(states or ())}"
         wanted = page_query(query, paging.decode(query.cursor, kind))
         page = await load_judged(
-            services, frozenset({workspace_id}), wanted._replace(states=states)
+            services,
+            frozenset({workspace_id}),
+            wanted._replace(states=states, with_inactive=True),
         )
         return json_response(
             HealthReport(

@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from api.problem_types import ProblemType
 
 
+_ETAG = {
+    "description": "the revision of the resource, for If-Match and If-None-Match",
+    "required": True,
+    "schema": {"type": "string"},
+}
+_CONDITIONS = {
+    "If-Match": "ETags of which the resource must have one, or * for any: else 412, and nothing "
+    "is stored",
+    "If-None-Match": "ETags that the client has: 304 for a read. * for a write that only creates",
+}
+
+
 def describe_operations(
     operations: Operations, *, title: str, version: str, description: str = ""
 ) -> dict[str, Any]:
@@ -38,6 +50,7 @@ def describe_operations(
         described["parameters"] = [
             *_path_parameters(operation, operations),
             *_query_parameters(operation, schemas, refs),
+            *_condition_parameters(operation),
         ]
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     for query in {operation.query for operation in operations if operation.query}:
@@ -118,25 +131,45 @@ def _query_parameters(
     ]
 
 
+def _condition_parameters(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": operation.condition_required and place == 0,
+            "description": _CONDITIONS[name],
+            "schema": {"type": "string"},  # by RFC 9110 text that is no tag matches nothing
+            "example": "*" if operation.condition_required else '"3"',
+        }
+        for place, name in enumerate(operation.conditions)
+    ]
+
+
 def _successes(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
     schema = None if operation.response is None else refs[operation.response, "serialization"]
     content = _content(operation.media_types, schema)
     statuses = (operation.status, 201) if operation.creates else (operation.status,)
-    return {
+    tagged = {"headers": {"ETag": _ETAG}} if operation.tagged else {}
+    found = {
         str(status): {
             "description": HTTPStatus(status).phrase,
             **({"content": content} if content else {}),
+            **tagged,
         }
         for status in statuses
     }
+    if operation.conditions and operation.method == "GET":
+        found["304"] = {"description": "The client has this revision already", **tagged}
+    return found
 
 
 def _content(media_types: Sequence[str], first: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the content of each media type: the first with its schema, the others as text."""
-    content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in media_types}
-    if first is not None:
-        content[media_types[0]] = {"schema": first}
-    return content
+    """Return the content of each media type: JSON with the schema of the first, others as text."""
+    text = {"type": "string"}
+    return {
+        media: {"schema": text if first is None or not media.endswith("json") else first}
+        for media in media_types
+    }
 
 
 def _refusals(problems: Sequence[ProblemType], refs: Mapping[Any, Any]) -> dict[str, Any]:

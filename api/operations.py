@@ -32,10 +32,12 @@ PATH_PARAMETER = re.compile(r"{(\w+)}")
 class Operation:
     """One method of one path. `path` is an OpenAPI template; `scope` None means open to everyone.
 
-    `media_types` are those of the answer. `response` describes the first of them; the others are
+    `media_types` are those of the answer. `response` describes those that are JSON; the others are
     text. `request_media_types` and `request` are alike. `creates`: it answers 201 instead of
     `status` for a new resource. `problems` are those of this operation alone; those that follow
-    from its scope, path, body or query are added.
+    from its scope, path, body or query are added. `tagged`: its answers have an ETag. `conditions`
+    are the headers with ETags that it takes; a request without the first is refused if
+    `condition_required`.
     """
 
     method: str
@@ -53,6 +55,9 @@ class Operation:
     request_required: bool = True
     problems: tuple[ProblemType, ...] = ()
     tag: str = ""
+    tagged: bool = False
+    conditions: tuple[str, ...] = ()
+    condition_required: bool = False
 
     def all_problems(self) -> tuple[ProblemType, ...]:
         found = [*self.problems, types.INTERNAL_ERROR, types.DEPENDENCY_AWAY]
@@ -64,6 +69,10 @@ class Operation:
             found += [types.NOT_FOUND]
         if self.query is not None:
             found += [types.INVALID_PARAMETER]
+        if self.conditions and self.method != "GET":
+            found += [types.PRECONDITION_FAILED]
+        if self.condition_required:
+            found += [types.PRECONDITION_REQUIRED]
         if self.request is not None:
             found += [types.MALFORMED_JSON, types.INVALID_BODY, types.UNSUPPORTED_MEDIA_TYPE]
             found += [types.BODY_TOO_LARGE, types.REQUEST_TIMEOUT]
@@ -88,6 +97,9 @@ class Details(TypedDict, total=False):
     request_required: bool
     problems: tuple[ProblemType, ...]
     tag: str
+    tagged: bool
+    conditions: tuple[str, ...]
+    condition_required: bool
 
 
 class OtherThan(BaseConverter):

@@ -70,7 +70,7 @@ async def _survey(
 ) -> list[JudgedDevice]:
     """Return all devices of the workspace; empty if one of them contradicts an outage."""
     seen: list[JudgedDevice] = []
-    query = HealthQuery(limit=_SURVEY_LIMIT, now=evaluated_at)
+    query = HealthQuery(limit=_SURVEY_LIMIT, now=evaluated_at, with_inactive=True)
     while True:
         page = await load_judged(services, frozenset({workspace_id}), query)
         if not _have_shared_causes(page.items):

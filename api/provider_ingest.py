@@ -120,10 +120,11 @@ def _cut_message(raw: bytes) -> tuple[bytes, bytes]:
 
 async def _find_connection(services: ApiServices, envelope: ProviderEnvelope) -> ProviderConnection:
     seen = current_access().sees(envelope.workspace_id)
-    if not seen or await services.registry.get_workspace(envelope.workspace_id) is None:
+    workspace = await services.registry.get_workspace(envelope.workspace_id) if seen else None
+    if workspace is None or workspace.archived_at is not None:
         raise no_such_workspace(envelope.workspace_id)
     connection = await services.registry.get_provider(envelope.workspace_id, envelope.provider_id)
-    if connection is None:
+    if connection is None or connection.archived_at is not None:
         raise Problem(NOT_FOUND, f"There is no provider connection {envelope.provider_id}.")
     if connection.provider_type != envelope.provider_type:
         detail = f"The connection {envelope.provider_id} is of the type {connection.provider_type}."

@@ -1,97 +1,46 @@
 """Provider connections: how a workspace reaches a provider.
 
-Owns the refusal of secrets: a credential is a reference to a secret, never the secret itself.
-api/provider_credentials.py decides which reference a key may configure. It must never call a
-provider.
+Owns what is done with a connection. What a client may configure is in `provider_body`, and which
+credential a key may name in `provider_credentials`. It must never call a provider.
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError, create_model
+from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_author, no_such_workspace
-from api.bodies import RequestModel, json_response, pointer_to, read_json, read_query
-from api.conflicts import locate_conflict
+from api.bodies import Instant, json_response, read_json, read_query
+from api.conflicts import locate_conflict, refuse_archived
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut_page
-from api.problem_types import CONFLICT, CREDENTIAL_NOT_ALLOWED, INVALID_BODY, NOT_FOUND
-from api.problems import FaultyPart, Problem
+from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
+from api.preconditions import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    Precondition,
+    conditional_response,
+    read_precondition,
+    settle,
+    tagged_response,
+)
+from api.problem_types import CONFLICT, CREDENTIAL_NOT_ALLOWED, NOT_FOUND
+from api.problems import Problem
+from api.provider_body import ProviderBody, body_of, refuse_faults
 from api.provider_credentials import ConfigurationWarning, check_credential, refuse_credential
 from api.services import ApiServices
-from api.shapes import NO_OVERRIDES, AnswerModel, Overrides, Seconds
-from domain.model import ProviderConnection, Transport
-from domain.registry import Conflict, NotFound
-from ports.providers import Provider
-from runtime.outbound import Allowance, OutboundRefused
-from runtime.redaction import is_sensitive_key
-from runtime.secret_references import SecretReference
-from runtime.settings import FREE_NAMES
+from api.shapes import AnswerModel, Overrides
+from domain.model import ProviderConnection
+from domain.registry import Archived, Conflict, Moved, NotFound, Stored, revision_of
 
 ALL = "/workspaces/{workspace_id}/providers"
 ONE = "/workspaces/{workspace_id}/providers/{provider_id}"
 _TAG = "providers"
-_REFUSAL_OF_SECRETS = (
-    "This looks like a secret. Keep it where the service can read it, "
-    "and set credential to env:NAME or file:PATH."
-)
-
-_NO_ADDRESS = (
-    "Give an address like https://host/path, in ASCII: "
-    "a name in its xn-- form, a path percent-encoded."
-)
-_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_BASE_URL = rf"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[!-\"$->@-~]*)?$"
-_NO_BASE_URL = "^$|"
-_FILE = r"file:[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*"
-_REFERENCE = re.compile(rf"(env:[A-Za-z_][A-Za-z0-9_]*|{_FILE})")
-# The OpenAPI document shows which variables may be named; `Credentials` refuses the others.
-_REFERENCE_SCHEMA = {"pattern": rf"^(env:LASTHEARD_{FREE_NAMES}[A-Za-z0-9_]*|{_FILE})$"}
-
-
-def _check_reference(text: str) -> str:
-    if _REFERENCE.fullmatch(text) is None:
-        raise ValueError(
-            "a credential is a reference, env:NAME or file:PATH, never the secret itself"
-        )
-    SecretReference(text)
-    return text
-
-
-CredentialReference = Annotated[
-    str,
-    Field(max_length=500, json_schema_extra={**_REFERENCE_SCHEMA}),
-    AfterValidator(_check_reference),
-]
-
-
-class ProviderBody(RequestModel):
-    """A connection's configuration. A PUT replaces all of it: what is left out gets its default."""
-
-    provider_type: str = Field(max_length=64)
-    transport: Transport
-    base_url: str = Field(
-        "",
-        max_length=2000,
-        description="http(s) address without user, password or query; none with transport push",
-        json_schema_extra={"pattern": _NO_BASE_URL + _BASE_URL},
-    )
-    credential: CredentialReference | None = None
-    settings: dict[str, Any] = Field(
-        default_factory=dict,
-        description="as the provider type defines them: GET /provider-types has their JSON schema",
-    )
-    active: bool = True
-    expected_update_seconds: Seconds | None = Field(
-        None,
-        description="the interval of records that the provider promises, if longer than a cycle's",
-    )
-    overrides: Overrides = NO_OVERRIDES
+# A PUT or PATCH that does not name it leaves it as it is.
+_KEPT = frozenset({"active"})
 
 
 class ProviderAnswer(AnswerModel):
@@ -105,6 +54,7 @@ class ProviderAnswer(AnswerModel):
     active: bool
     expected_update_seconds: float | None
     overrides: Overrides
+    archived_at: Instant | None
 
 
 class StoredProvider(ProviderAnswer):
@@ -116,42 +66,40 @@ class ProviderList(AnswerModel):
     next_cursor: str | None
 
 
-def _body_of(providers: Mapping[str, Provider]) -> type[ProviderBody]:
-    """Return the body's model for this installation: its schema names the known provider types."""
-    provider_type = Annotated[
-        str,
-        Field(
-            max_length=64,
-            description="GET /provider-types describes each",
-            json_schema_extra={"enum": sorted(providers)},
-        ),
-    ]
-    return create_model(
-        "ProviderBody",
-        __base__=ProviderBody,
-        __doc__=ProviderBody.__doc__,
-        provider_type=provider_type,
-    )
+class ProviderQuery(PageQuery):
+    archived: bool = Field(False, description="list archived connections instead of those in use")
+
+
+class _Wanted(NamedTuple):
+    """What a request makes of a connection. `is_named`: it has the member `credential`."""
+
+    body: ProviderBody
+    is_named: bool
 
 
 def declare_providers(operations: Operations, services: ApiServices) -> None:
     _declare_list(operations, services)
     _declare_get(operations, services)
     _declare_put(operations, services)
+    _declare_patch(operations, services)
+    _declare_archive(operations, services)
 
 
 def _declare_list(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
 
     @operations.declare(
-        "GET", ALL, scope=Scope.READ, query=PageQuery, response=ProviderList, tag=_TAG
+        "GET", ALL, scope=Scope.READ, query=ProviderQuery, response=ProviderList, tag=_TAG
     )
     async def list_providers(workspace_id: str) -> Response:
         """List a workspace's provider connections, by id."""
-        query = read_query(request, PageQuery)
-        kind = f"providers {workspace_id}"
+        query = read_query(request, ProviderQuery)
+        kind = f"providers {workspace_id} {query.archived}"
         rows = await services.registry.list_providers(
-            workspace_id, after=paging.key_after(query.cursor, kind), limit=query.limit + 1
+            workspace_id,
+            after=paging.key_after(query.cursor, kind),
+            limit=query.limit + 1,
+            archived=query.archived,
         )
         page, last = cut_page(rows, query.limit)
         following = paging.encode(kind, None if last is None else (last.provider_id,))
@@ -161,17 +109,25 @@ def _declare_list(operations: Operations, services: ApiServices) -> None:
 
 
 def _declare_get(operations: Operations, services: ApiServices) -> None:
-    @operations.declare("GET", ONE, scope=Scope.READ, response=ProviderAnswer, tag=_TAG)
+    @operations.declare(
+        "GET",
+        ONE,
+        scope=Scope.READ,
+        response=ProviderAnswer,
+        tagged=True,
+        conditions=(IF_NONE_MATCH,),
+        tag=_TAG,
+    )
     async def get_provider(workspace_id: str, provider_id: str) -> Response:
-        """Show one provider connection."""
+        """Show one provider connection, in use or archived."""
         connection = await services.registry.get_provider(workspace_id, provider_id)
         if connection is None:
-            raise Problem(NOT_FOUND, f"There is no provider connection {provider_id}.")
-        return json_response(_present(connection))
+            raise _no_such_connection(provider_id)
+        return conditional_response(_present(connection), connection.revision)
 
 
 def _declare_put(operations: Operations, services: ApiServices) -> None:
-    body_model = _body_of(services.providers)
+    body_model = body_of(services.providers)
 
     @operations.declare(
         "PUT",
@@ -181,6 +137,8 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         response=StoredProvider,
         creates=True,
         problems=(CONFLICT, CREDENTIAL_NOT_ALLOWED),
+        tagged=True,
+        conditions=(IF_MATCH, IF_NONE_MATCH),
         tag=_TAG,
     )
     async def put_provider(workspace_id: str, provider_id: str) -> Response:
@@ -194,131 +152,157 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         chooses host or path. Such a request must name the credential again. A key that is limited
         to workspaces may name files in the folder named after the workspace. It may also keep the
         present credential of a connection that does not move.
+
+        A request that does not name `active` leaves it as it is. The id of an archived connection
+        is not used again (409).
         """
+        precondition = read_precondition()
         body = await read_json(request, body_model)
-        provider = _refuse_faults(body, services.providers, services.outbound)
-        connection = _to_domain(workspace_id, provider_id, body, provider)
-        refuse_credential(
-            connection,
-            await services.registry.get_provider(workspace_id, provider_id),
-            provider,
-            services.credentials,
-            is_named="credential" in body.model_fields_set,
-        )
-        warnings = await check_credential(body.credential, services.credentials)
-        stored = await services.registry.put_provider(connection, by=current_author())
-        if isinstance(stored, NotFound):
-            raise no_such_workspace(workspace_id)
-        if isinstance(stored, Conflict):
-            fault = locate_conflict(stored, group="overrides", members=Overrides)
-            raise Problem(CONFLICT, errors=[fault])
-        services.nudges.registry_changed()
-        answer = StoredProvider(**dict(_present(connection)), warnings=warnings)
-        return json_response(answer, 201 if stored.created else 200)
+        wanted = _Wanted(body, is_named="credential" in body.model_fields_set)
+        key = (workspace_id, provider_id)
+        return await _settle(services, key, precondition, lambda _: wanted)
 
 
-def _refuse_faults(
-    body: ProviderBody, providers: Mapping[str, Provider], outbound: Allowance
-) -> Provider:
-    """Return the body's provider type. Raises Problem with every fault of the body itself."""
-    faults = [*_faults_of_way(body, outbound), *_faults_of_settings(body.settings)]
-    provider = providers.get(body.provider_type)
-    if provider is None:
-        known = ", ".join(sorted(providers))
-        faults.append(FaultyPart(pointer="/provider_type", detail=f"It must be one of {known}."))
-        raise Problem(INVALID_BODY, errors=faults)
-    if body.transport not in provider.transports:
-        offered = " and ".join(sorted(provider.transports))
-        faults.append(
-            FaultyPart(pointer="/transport", detail=f"{body.provider_type} has {offered} only.")
-        )
-    faults = faults or _faults_found_by(provider, body.settings)
-    if faults:
-        raise Problem(INVALID_BODY, errors=faults)
-    return provider
+def _declare_patch(operations: Operations, services: ApiServices) -> None:
+    body_model = body_of(services.providers)
+
+    @operations.declare(
+        "PATCH",
+        ONE,
+        scope=Scope.CONTROL,
+        request=patch_of(body_model, kept=_KEPT),
+        request_media_types=PATCH_MEDIA_TYPES,
+        response=StoredProvider,
+        problems=(CONFLICT, CREDENTIAL_NOT_ALLOWED),
+        tagged=True,
+        conditions=(IF_MATCH,),
+        tag=_TAG,
+    )
+    async def patch_provider(workspace_id: str, provider_id: str) -> Response:
+        """Change some members of a provider connection (RFC 7396).
+
+        The connection is judged as it is afterwards, by the rules of a PUT. A patch that moves the
+        connection must name the credential again, though it may be the present one.
+        """
+        precondition = read_precondition()
+        patch = await read_patch(request)
+
+        def change(stored: ProviderConnection | None) -> _Wanted:
+            if stored is None:
+                raise _no_such_connection(provider_id)
+            present = _present(stored).model_dump(include=set(ProviderBody.model_fields))
+            body = patch.apply(present, body_model, kept=_KEPT)
+            return _Wanted(body, is_named=patch.names("credential"))
+
+        return await _settle(services, (workspace_id, provider_id), precondition, change)
 
 
-def _faults_of_way(body: ProviderBody, outbound: Allowance) -> Iterator[FaultyPart]:
-    """Yield the faults of the address, and of a push connection that has one or a credential."""
-    if body.transport != "push":
-        yield from _faults_of_base_url(body.base_url, outbound)
-        return
-    for name in ("base_url", "credential"):
-        if getattr(body, name):
-            detail = "A push connection has none: clients send its data with their own keys."
-            yield FaultyPart(pointer=f"/{name}", detail=detail)
+def _declare_archive(operations: Operations, services: ApiServices) -> None:
+    @operations.declare(
+        "DELETE",
+        ONE,
+        scope=Scope.CONTROL,
+        response=ProviderAnswer,
+        problems=(CONFLICT,),
+        tagged=True,
+        conditions=(IF_MATCH,),
+        tag=_TAG,
+    )
+    async def archive_provider(workspace_id: str, provider_id: str) -> Response:
+        """Archive a connection without active devices: it is switched off, and leaves the list.
 
+        What was stored of it stays readable until its retention ends. Its id is not used again. A
+        connection with active devices is refused (409): retire or swap them first. Idempotent.
+        """
+        precondition = read_precondition()
 
-def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
-    """Yield the faults of a base URL. A host given as an address is judged too.
-
-    A host's name is judged when it is dialled, since its addresses may change.
-    """
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        parts = None
-    if parts is not None and (parts.username is not None or parts.query or parts.fragment):
-        detail = "It must have no user, password, query or fragment. Use `credential` for a secret."
-        yield FaultyPart(pointer="/base_url", detail=detail)
-    elif not text:
-        detail = "A poll or stream connection has an address: give one like https://host/path."
-        yield FaultyPart(pointer="/base_url", detail=detail)
-    elif re.fullmatch(_BASE_URL, text) is None:
-        yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)
-    elif parts is None:
-        yield FaultyPart(pointer="/base_url", detail="There is no IPv6 address in the brackets.")
-    else:
-        try:
-            outbound.judge_literal(parts.hostname or "")
-        except OutboundRefused as refusal:
-            yield FaultyPart(pointer="/base_url", detail=f"{refusal}.")
-
-
-def _faults_of_settings(value: object, pointer: str = "/settings") -> Iterator[FaultyPart]:
-    """Yield the settings with a secret's name, at any depth, and those with NUL.
-
-    PostgreSQL cannot store NUL.
-    """
-    match value:
-        case dict():
-            for name, item in value.items():
-                yield from _faults_of_setting(
-                    name, item, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
-                )
-        case list():
-            for index, item in enumerate(value):
-                yield from _faults_of_settings(item, f"{pointer}/{index}")
-        case str() if "\0" in value:
-            yield FaultyPart(pointer=pointer, detail="It must not contain the character NUL.")
-
-
-def _faults_of_setting(name: str, value: object, pointer: str) -> Iterator[FaultyPart]:
-    if "\0" in name:
-        yield FaultyPart(pointer=pointer, detail="A name must not contain the character NUL.")
-    elif is_sensitive_key(name):
-        yield FaultyPart(pointer=pointer, detail=_REFUSAL_OF_SECRETS)
-    else:
-        yield from _faults_of_settings(value, pointer)
-
-
-def _faults_found_by(provider: Provider, settings: dict[str, Any]) -> list[FaultyPart]:
-    try:
-        provider.check_settings(settings)
-    except ValidationError as error:
-        return [
-            FaultyPart(
-                pointer="/settings" + pointer_to(fault["loc"], settings), detail=fault["msg"]
+        async def attempt() -> Response | Moved:
+            stored = await services.registry.get_provider(workspace_id, provider_id)
+            if stored is None:
+                raise _no_such_connection(provider_id)
+            precondition.refuse(stored.revision)
+            answer = await services.registry.archive_provider(
+                workspace_id, provider_id, expected=stored.revision, by=current_author()
             )
-            for fault in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-    except ValueError as error:
-        return [FaultyPart(pointer="/settings", detail=str(error))]
-    return []
+            match answer:
+                case Moved():
+                    return answer
+                case NotFound():
+                    raise _no_such_connection(provider_id)
+                case Archived():
+                    raise refuse_archived(answer)
+                case Conflict():
+                    raise Problem(CONFLICT, answer.detail)
+                case ProviderConnection():
+                    services.nudges.registry_changed()
+                    return tagged_response(_present(answer), answer.revision)
+
+        return await settle(attempt)
+
+
+async def _settle(
+    services: ApiServices,
+    key: tuple[str, str],
+    precondition: Precondition,
+    make_body: Callable[[ProviderConnection | None], _Wanted],
+) -> Response:
+    """Store the connection that `make_body` makes of the stored one, and return the answer."""
+
+    async def attempt() -> Response | Moved:
+        stored = await services.registry.get_provider(*key)
+        precondition.refuse(revision_of(stored))
+        return await _store(services, key, stored, make_body(stored))
+
+    return await settle(attempt)
+
+
+async def _store(
+    services: ApiServices,
+    key: tuple[str, str],
+    stored: ProviderConnection | None,
+    wanted: _Wanted,
+) -> Response | Moved:
+    """Store the connection, unless it is another one than `stored` by now.
+
+    So the rule for credentials is judged over the connection that is replaced.
+    """
+    body = wanted.body
+    provider = refuse_faults(body, services.providers, services.outbound)
+    named = "active" in body.model_fields_set
+    active = body.active if named or stored is None else stored.active
+    connection = _to_domain(*key, body, active=active, ids_are_vins=provider.ids_are_vins)
+    refuse_credential(connection, stored, provider, services.credentials, is_named=wanted.is_named)
+    warnings = await check_credential(body.credential, services.credentials)
+    answer = await services.registry.put_provider(
+        connection, expected=revision_of(stored), by=current_author()
+    )
+    match answer:
+        case Moved():
+            return answer
+        case NotFound():
+            raise no_such_workspace(connection.workspace_id)
+        case Archived():
+            raise refuse_archived(answer)
+        case Conflict():
+            fault = locate_conflict(answer, group="overrides", members=Overrides)
+            raise Problem(CONFLICT, errors=[fault])
+        case Stored():
+            services.nudges.registry_changed()
+            shown = StoredProvider(**dict(_present(connection)), warnings=warnings)
+            return tagged_response(shown, answer.revision, 201 if answer.created else 200)
+
+
+def _no_such_connection(provider_id: str) -> Problem:
+    return Problem(NOT_FOUND, f"There is no provider connection {provider_id}.")
 
 
 def _to_domain(
-    workspace_id: str, provider_id: str, body: ProviderBody, provider: Provider
+    workspace_id: str,
+    provider_id: str,
+    body: ProviderBody,
+    *,
+    active: bool,
+    ids_are_vins: bool,
 ) -> ProviderConnection:
     return ProviderConnection(
         workspace_id=workspace_id,
@@ -328,10 +312,10 @@ def _to_domain(
         base_url=body.base_url,
         credential=body.credential,
         settings=body.settings,
-        active=body.active,
+        active=active,
         expected_update_seconds=body.expected_update_seconds,
         override=body.overrides.to_domain(),
-        ids_are_vins=provider.ids_are_vins,
+        ids_are_vins=ids_are_vins,
     )
 
 
@@ -347,4 +331,5 @@ def _present(connection: ProviderConnection) -> ProviderAnswer:
         active=connection.active,
         expected_update_seconds=connection.expected_update_seconds,
         overrides=Overrides.of(connection.override),
+        archived_at=connection.archived_at,
     )

@@ -1,126 +1,165 @@
-"""Workspaces: customers' fleets, with their thresholds and their schedule.
+"""Workspaces: customers' fleets.
 
 Owns the checks before a workspace is stored. It must never show a workspace to a key that is
-limited to others.
+limited to others. The policy of a workspace is shown here too, and changed in `policy` only.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Any
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_access, current_author, current_workspace, no_such_workspace
-from api.bodies import RequestModel, json_response, read_json, read_query
-from api.conflicts import locate_conflict
+from api.bodies import Instant, RequestModel, json_response, read_json, read_query
+from api.conflicts import refuse_archived
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut_page
-from api.problem_types import CONFLICT, INVALID_BODY
+from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
+from api.policy import ThresholdsBody, default_interval, refuse_contradictions, with_interval
+from api.preconditions import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    Precondition,
+    read_precondition,
+    settle,
+    tagged_response,
+)
+from api.problem_types import CONFLICT
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
-from api.shapes import AnswerModel, Name, Seconds
-from domain.model import Policy, Workspace
-from domain.registry import MAX_INTERVAL_SECONDS, Conflict
-from domain.thresholds import check_policy
+from api.shapes import AnswerModel, Name
+from api.verdicts import complete_counts
+from domain.health_state import State
+from domain.model import Workspace
+from domain.registry import (
+    DEFAULT_INTERVAL_SECONDS,
+    Archived,
+    Conflict,
+    Moved,
+    NotFound,
+    Stored,
+    revision_of,
+)
 
 ONE = "/workspaces/{workspace_id}"
-DEFAULT_POLL_INTERVAL_SECONDS = 300
-_DEFAULTS = Policy()
 _KIND = "workspaces"
 _TAG = "workspaces"
-
-
-class ThresholdsBody(RequestModel):
-    """Limits of freshness age, in seconds: target <= delayed < stale.
-
-    `grace_seconds` is how long a new device's first report is awaited.
-    """
-
-    freshness_target_seconds: Seconds = _DEFAULTS.freshness_target_seconds
-    delayed_after_seconds: Seconds = _DEFAULTS.delayed_after_seconds
-    stale_after_seconds: Seconds = _DEFAULTS.stale_after_seconds
-    grace_seconds: Seconds = _DEFAULTS.grace_seconds
+# A PUT or PATCH that does not name them leaves them as they are.
+_KEPT = frozenset({"active", "poll_interval_seconds", "thresholds"})
+_POLICYS = "belongs to the policy: it may be named for a new workspace, or as it is"
 
 
 class WorkspaceBody(RequestModel):
-    """A workspace's configuration. A PUT replaces all of it: members left out get their default."""
+    """A workspace's configuration.
+
+    A PUT that does not name `active` leaves it as it is. The policy of a workspace that exists is
+    changed at `…/policy` only: here `poll_interval_seconds` and `thresholds` are refused (409) if
+    they differ from it.
+    """
 
     name: Name
-    active: bool = True
-    poll_interval_seconds: int = DEFAULT_POLL_INTERVAL_SECONDS
-    thresholds: ThresholdsBody = ThresholdsBody()
+    active: bool = Field(True, description="of a new workspace true; else left out, it stays")
+    poll_interval_seconds: int = Field(DEFAULT_INTERVAL_SECONDS, description=_POLICYS)
+    thresholds: ThresholdsBody = Field(ThresholdsBody(), description=_POLICYS)
 
-
-def _accept_whole(value: object) -> object:
-    """Return 300.0 as 300: they are the same to JSON Schema and to clients with one number type."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _body_of(min_poll_interval_seconds: int) -> type[WorkspaceBody]:
-    """Return the body's model for this installation, with its shortest poll interval."""
-    bounds = Field(ge=min_poll_interval_seconds, le=MAX_INTERVAL_SECONDS)
-    interval = Annotated[int, bounds, BeforeValidator(_accept_whole)]
-    default = max(DEFAULT_POLL_INTERVAL_SECONDS, min_poll_interval_seconds)
-    return create_model(
-        "WorkspaceBody",
-        __base__=WorkspaceBody,
-        __doc__=WorkspaceBody.__doc__,
-        poll_interval_seconds=(interval, default),
-    )
+    def named(self, name: str) -> Any:
+        """Return the member, or None if the request left it out."""
+        return getattr(self, name) if name in self.model_fields_set else None
 
 
 class WorkspaceAnswer(AnswerModel):
+    """A workspace. Its policy is shown here, and changed at `…/policy`."""
+
     workspace_id: str
     name: str
     active: bool
+    archived_at: Instant | None
     poll_interval_seconds: int
     thresholds: ThresholdsBody
-    config_version: int
+    config_version: int = Field(description="grows with every change within the workspace")
+
+
+class ListedWorkspace(WorkspaceAnswer):
+    counts: dict[State, int] = Field(description="its active devices by state, as in its health")
 
 
 class WorkspaceList(AnswerModel):
-    items: list[WorkspaceAnswer]
+    """One page of workspaces. `counts` are of `evaluated_at`, as all pages of one list are."""
+
+    evaluated_at: Instant
+    items: list[ListedWorkspace]
     next_cursor: str | None
+
+
+class WorkspaceQuery(PageQuery):
+    archived: bool = Field(False, description="list archived workspaces instead of those in use")
 
 
 def declare_workspaces(operations: Operations, services: ApiServices) -> None:
     _declare_list(operations, services)
     _declare_get(operations, services)
     _declare_put(operations, services)
+    _declare_patch(operations, services)
+    _declare_archive(operations, services)
 
 
 def _declare_list(operations: Operations, services: ApiServices) -> None:
     paging = Paging(services)
 
     @operations.declare(
-        "GET", "/workspaces", scope=Scope.READ, query=PageQuery, response=WorkspaceList, tag=_TAG
+        "GET",
+        "/workspaces",
+        scope=Scope.READ,
+        query=WorkspaceQuery,
+        response=WorkspaceList,
+        tag=_TAG,
     )
     async def list_workspaces() -> Response:
-        """List the workspaces that the key sees, by id."""
-        query = read_query(request, PageQuery)
+        """List the workspaces that the key sees, by id, with their devices counted by state."""
+        query = read_query(request, WorkspaceQuery)
+        kind = f"{_KIND} {query.archived}"
+        cursor = paging.decode(query.cursor, kind)
+        after: Any = None if cursor is None else cursor.after[0]
         rows = await services.registry.list_workspaces(
             workspaces=current_access().workspaces,
-            after=paging.key_after(query.cursor, _KIND),
+            after=after,
             limit=query.limit + 1,
+            archived=query.archived,
         )
         page, last = cut_page(rows, query.limit)
-        following = paging.encode(_KIND, None if last is None else (last.workspace_id,))
+        now = None if cursor is None else cursor.evaluated_at
+        ids = [row.workspace_id for row in page]
+        evaluated_at, counts = await services.reads.count_states(ids, now)
+        following = None if last is None else (last.workspace_id,)
         return json_response(
-            WorkspaceList(items=[_present(row) for row in page], next_cursor=following)
+            WorkspaceList(
+                evaluated_at=evaluated_at,
+                items=[_present_listed(row, counts.get(row.workspace_id, {})) for row in page],
+                next_cursor=paging.encode(kind, following, evaluated_at),
+            )
         )
 
 
 def _declare_get(operations: Operations, services: ApiServices) -> None:
-    @operations.declare("GET", ONE, scope=Scope.READ, response=WorkspaceAnswer, tag=_TAG)
+    @operations.declare(
+        "GET", ONE, scope=Scope.READ, response=WorkspaceAnswer, tagged=True, tag=_TAG
+    )
     async def get_workspace(workspace_id: str) -> Response:
-        """Show one workspace."""
-        return json_response(_present(current_workspace()))
+        """Show one workspace, in use or archived.
+
+        The ETag is that of its name, its activity and its archive. It does not change with the
+        policy or with `config_version`, so this read is never answered with 304.
+        """
+        workspace = current_workspace()
+        return tagged_response(_present(workspace), workspace.revision)
 
 
 def _declare_put(operations: Operations, services: ApiServices) -> None:
-    body_model = _body_of(services.min_poll_interval_seconds)
+    body_model = with_interval(WorkspaceBody, services.min_poll_interval_seconds)
 
     @operations.declare(
         "PUT",
@@ -130,49 +169,181 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         response=WorkspaceAnswer,
         creates=True,
         problems=(CONFLICT,),
+        tagged=True,
+        conditions=(IF_MATCH, IF_NONE_MATCH),
         tag=_TAG,
     )
     async def put_workspace(workspace_id: str) -> Response:
         """Configure a workspace: 201 when it is new, 200 when it existed.
 
-        A key that is limited to workspaces can create only those that it names.
+        A key that is limited to workspaces can create only those that it names. A request that does
+        not name `active` leaves it as it is. The policy of a workspace that exists is changed at
+        `…/policy`. The id of an archived workspace is not used again (409).
         """
+        precondition = read_precondition()
         body = await read_json(request, body_model)
-        policy = Policy(**body.thresholds.model_dump())
-        _refuse_contradictions(policy)
-        stored = await services.registry.put_workspace(
-            workspace_id,
-            name=body.name,
-            active=body.active,
-            poll_interval_seconds=body.poll_interval_seconds,
-            policy=policy,
-            by=current_author(),
+        return await _settle(services, workspace_id, precondition, lambda _: body)
+
+
+def _declare_patch(operations: Operations, services: ApiServices) -> None:
+    body_model = with_interval(WorkspaceBody, services.min_poll_interval_seconds)
+
+    @operations.declare(
+        "PATCH",
+        ONE,
+        scope=Scope.CONTROL,
+        request=patch_of(body_model, kept=_KEPT),
+        request_media_types=PATCH_MEDIA_TYPES,
+        response=WorkspaceAnswer,
+        problems=(CONFLICT,),
+        tagged=True,
+        conditions=(IF_MATCH,),
+        tag=_TAG,
+    )
+    async def patch_workspace(workspace_id: str) -> Response:
+        """Change some members of a workspace (RFC 7396)."""
+        precondition = read_precondition()
+        patch = await read_patch(request)
+
+        def change(stored: Workspace | None) -> WorkspaceBody:
+            if stored is None:
+                raise no_such_workspace(workspace_id)
+            present = {"name": stored.name, "active": stored.active}
+            return patch.apply(present, body_model, kept=_KEPT)
+
+        return await _settle(services, workspace_id, precondition, change)
+
+
+def _declare_archive(operations: Operations, services: ApiServices) -> None:
+    @operations.declare(
+        "DELETE",
+        ONE,
+        scope=Scope.CONTROL,
+        response=WorkspaceAnswer,
+        problems=(CONFLICT,),
+        tagged=True,
+        conditions=(IF_MATCH,),
+        tag=_TAG,
+    )
+    async def archive_workspace(workspace_id: str) -> Response:
+        """Archive an inactive workspace: it leaves the lists, and its devices are retired.
+
+        What was stored of it stays readable until its retention ends. Its id is not used again. An
+        active workspace is refused (409): switch it off first. Idempotent.
+        """
+        precondition = read_precondition()
+
+        async def attempt() -> Response | Moved:
+            stored = await _find(services, workspace_id, precondition)
+            answer = await services.registry.archive_workspace(
+                workspace_id, expected=stored.revision, by=current_author()
+            )
+            match answer:
+                case Moved():
+                    return answer
+                case NotFound():
+                    raise no_such_workspace(workspace_id)
+                case Conflict():
+                    raise Problem(CONFLICT, answer.detail)
+                case Workspace():
+                    services.nudges.registry_changed()
+                    return tagged_response(_present(answer), answer.revision)
+
+        return await settle(attempt)
+
+
+async def _find(services: ApiServices, workspace_id: str, precondition: Precondition) -> Workspace:
+    stored = await services.registry.get_workspace(workspace_id)
+    if stored is None:
+        raise no_such_workspace(workspace_id)
+    precondition.refuse(stored.revision)
+    return stored
+
+
+async def _settle(
+    services: ApiServices,
+    workspace_id: str,
+    precondition: Precondition,
+    make_body: Callable[[Workspace | None], WorkspaceBody],
+) -> Response:
+    """Store the workspace that `make_body` makes of the stored one, and return the answer."""
+
+    async def attempt() -> Stored | Moved:
+        stored = await services.registry.get_workspace(workspace_id)
+        precondition.refuse(revision_of(stored))
+        return await _store(services, workspace_id, stored, make_body(stored))
+
+    answer = await settle(attempt)
+    services.nudges.registry_changed()
+    workspace = await services.registry.get_workspace(workspace_id)
+    if workspace is None:
+        raise no_such_workspace(workspace_id)
+    status = 201 if answer.created else 200
+    return tagged_response(_present(workspace), answer.revision, status)
+
+
+async def _store(
+    services: ApiServices, workspace_id: str, stored: Workspace | None, body: WorkspaceBody
+) -> Stored | Moved:
+    initial: dict[str, Any] = {}
+    if stored is not None:
+        _refuse_other_policy(body, stored)
+    else:
+        interval = body.named("poll_interval_seconds")
+        initial["policy"] = body.thresholds.to_policy()
+        initial["poll_interval_seconds"] = interval or default_interval(
+            services.min_poll_interval_seconds
         )
-        if isinstance(stored, Conflict):
-            fault = locate_conflict(stored, group="thresholds", members=ThresholdsBody)
-            raise Problem(CONFLICT, errors=[fault])
-        services.nudges.registry_changed()
-        workspace = await services.registry.get_workspace(workspace_id)
-        if workspace is None:
-            raise no_such_workspace(workspace_id)
-        return json_response(_present(workspace), 201 if stored.created else 200)
+        refuse_contradictions(initial["policy"], within="/thresholds")
+    answer = await services.registry.put_workspace(
+        workspace_id,
+        name=body.name,
+        active=body.named("active"),
+        **initial,
+        expected=revision_of(stored),
+        by=current_author(),
+    )
+    if isinstance(answer, Archived):
+        raise refuse_archived(answer)
+    if isinstance(answer, Conflict):
+        part = FaultyPart(pointer=f"/{answer.field}", detail=answer.detail)
+        raise Problem(CONFLICT, errors=[part])
+    return answer
 
 
-def _refuse_contradictions(policy: Policy) -> None:
+def _refuse_other_policy(body: WorkspaceBody, stored: Workspace) -> None:
+    """Raise Problem 409 if the body names a limit or an interval other than the policy's."""
+    wanted = {"/poll_interval_seconds": body.named("poll_interval_seconds")}
+    present: dict[str, float] = {"/poll_interval_seconds": stored.poll_interval_seconds}
+    for name, value in asdict(stored.policy).items():
+        present[f"/thresholds/{name}"] = value
+        named = name in body.thresholds.model_fields_set
+        wanted[f"/thresholds/{name}"] = getattr(body.thresholds, name) if named else None
+    path = f"…/workspaces/{stored.workspace_id}/policy"
     faults = [
-        FaultyPart(pointer=f"/thresholds/{fault.field}", detail=fault.detail)
-        for fault in check_policy(policy)
+        FaultyPart(pointer=place, detail=f"It is {present[place]:g}. Change it at {path}.")
+        for place, value in wanted.items()
+        if value is not None and value != present[place]
     ]
     if faults:
-        raise Problem(INVALID_BODY, errors=faults)
+        raise Problem(CONFLICT, "The policy of this workspace has its own path.", errors=faults)
 
 
 def _present(workspace: Workspace) -> WorkspaceAnswer:
-    return WorkspaceAnswer(
-        workspace_id=workspace.workspace_id,
-        name=workspace.name,
-        active=workspace.active,
-        poll_interval_seconds=workspace.poll_interval_seconds,
-        thresholds=ThresholdsBody(**asdict(workspace.policy)),
-        config_version=workspace.config_version,
-    )
+    return WorkspaceAnswer(**_fields(workspace))
+
+
+def _present_listed(workspace: Workspace, counts: Mapping[State, int]) -> ListedWorkspace:
+    return ListedWorkspace(**_fields(workspace), counts=complete_counts(counts))
+
+
+def _fields(workspace: Workspace) -> dict[str, Any]:
+    return {
+        "workspace_id": workspace.workspace_id,
+        "name": workspace.name,
+        "active": workspace.active,
+        "archived_at": workspace.archived_at,
+        "poll_interval_seconds": workspace.poll_interval_seconds,
+        "thresholds": ThresholdsBody(**asdict(workspace.policy)),
+        "config_version": workspace.config_version,
+    }

@@ -26,6 +26,7 @@ class ChangeKind(StrEnum):
     """The kind of thing that was changed."""
 
     WORKSPACE = "workspace"
+    POLICY = "policy"
     PROVIDER = "provider"
     DEVICE = "device"
 
@@ -67,6 +68,21 @@ def workspace_change(before: Workspace | None, after: Workspace) -> ConfiguredCh
     return _change(ChangeKind.WORKSPACE, after.workspace_id, describe_workspace, before, after)
 
 
+def policy_change(before: Workspace | None, after: Workspace) -> ConfiguredChange:
+    return ConfiguredChange(
+        ChangeKind.POLICY,
+        after.workspace_id,
+        None if before is None else describe_policy(before),
+        describe_policy(after),
+    )
+
+
+def workspace_changes(before: Workspace | None, after: Workspace) -> list[ConfiguredChange]:
+    """Return what a command changed: the workspace itself, its policy, or both."""
+    both = (workspace_change(before, after), policy_change(before, after))
+    return [change for change in both if change.before != change.after]
+
+
 def provider_change(
     before: ProviderConnection | None, after: ProviderConnection
 ) -> ConfiguredChange:
@@ -92,8 +108,14 @@ def describe_workspace(workspace: Workspace) -> Document:
     return {
         "name": workspace.name,
         "active": workspace.active,
+        "archived_at": workspace.archived_at,
+    }
+
+
+def describe_policy(workspace: Workspace) -> Document:
+    return {
+        **asdict(workspace.policy),
         "poll_interval_seconds": workspace.poll_interval_seconds,
-        "thresholds": asdict(workspace.policy),
     }
 
 
@@ -107,6 +129,7 @@ def describe_provider(connection: ProviderConnection) -> Document:
         "active": connection.active,
         "expected_update_seconds": connection.expected_update_seconds,
         "overrides": asdict(connection.override),
+        "archived_at": connection.archived_at,
     }
 
 

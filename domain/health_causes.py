@@ -83,7 +83,8 @@ def find_end_of_gap(facts: HealthFacts) -> datetime | None:
 
 def _find_switched_off(facts: HealthFacts) -> Cause | None:
     if not facts.workspace.active:
-        return cause(HealthReason.SWITCHED_OFF, detail="the workspace is inactive")
+        since = facts.workspace.active_changed_at
+        return cause(HealthReason.SWITCHED_OFF, since, "the workspace is inactive")
     if not facts.connection.active:
         since = facts.connection_changed_at
         return cause(HealthReason.SWITCHED_OFF, since, "the connection is inactive")

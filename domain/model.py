@@ -322,6 +322,11 @@ class Workspace:
     policy: Policy
     config_version: int = 1
     scheduled_since: datetime | None = None
+    archived_at: datetime | None = None
+    # What is noted about the configuration, and is no part of it.
+    active_changed_at: datetime | None = field(default=None, compare=False)
+    revision: int = field(default=1, compare=False)
+    policy_revision: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +348,8 @@ class ProviderConnection:
     expected_update_seconds: float | None = None
     override: PolicyOverride = NO_OVERRIDE
     ids_are_vins: bool = False  # external ids are compared without regard to case
+    archived_at: datetime | None = None
+    revision: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,3 +372,4 @@ class Device:
     ids_are_vins: bool = False
     assignment: int = 1
     other_spans: tuple[VehicleSpan, ...] = ()
+    revision: int = field(default=1, compare=False)

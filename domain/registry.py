@@ -5,29 +5,38 @@ The database's constraints are a second guard. The rules for devices are in `dev
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from domain.model import PolicyOverride
+from domain.model import Policy, PolicyOverride, Workspace
 from domain.thresholds import check_override, check_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from domain.model import Policy, ProviderConnection, Workspace
+    from domain.model import Device, ProviderConnection
     from domain.thresholds import ThresholdFault
 
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 2, 3600
+DEFAULT_INTERVAL_SECONDS: Final = 300
 
 
-class Stored(NamedTuple):
+# The revision of a thing that does not exist.
+ABSENT: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
     """A command was carried out; `created` tells a new thing from a changed one.
 
-    `swapped` says that an active device got another unit or vehicle.
+    `swapped` says that an active device got another unit or vehicle. `revision` is that of the
+    thing after the command.
     """
 
     created: bool
     swapped: bool = False
+    revision: int = field(default=1, compare=False)
 
 
 class NotFound(NamedTuple):
@@ -41,6 +50,18 @@ class Conflict(NamedTuple):
 
     detail: str
     field: str
+
+
+class Moved(NamedTuple):
+    """The thing does not have the revision that the command expects. Nothing was stored."""
+
+    revision: int
+
+
+class Archived(NamedTuple):
+    """The command names a workspace or a connection that was archived. Nothing was stored."""
+
+    what: str
 
 
 Answer = Stored | NotFound | Conflict
@@ -70,6 +91,26 @@ class DeviceDraft(NamedTuple):
         )
 
 
+class WorkspaceDraft(NamedTuple):
+    """A workspace as a client configures it. None leaves a part as it is, or gives the default."""
+
+    name: str
+    active: bool | None = None
+    poll_interval_seconds: int | None = None
+    policy: Policy | None = None
+
+    def apply(self, stored: Workspace) -> Workspace:
+        """Return the workspace as the draft makes it."""
+        given = {name: value for name, value in self._asdict().items() if value is not None}
+        return replace(stored, **given)
+
+
+def make_workspace(workspace_id: str, draft: WorkspaceDraft) -> Workspace:
+    """Return a new workspace: active, with the default policy, unless the draft says otherwise."""
+    plain = Workspace(workspace_id, draft.name, True, None, DEFAULT_INTERVAL_SECONDS, Policy())
+    return draft.apply(plain)
+
+
 class Swap(NamedTuple):
     """Another unit or vehicle for an active device. None leaves a part as it is.
 
@@ -89,6 +130,60 @@ def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | No
         limits = f"from {MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS} seconds"
         return Conflict(f"must be {limits}", "poll_interval_seconds")
     return refuse_faults(check_policy(policy))
+
+
+def revision_of(stored: Workspace | ProviderConnection | Device | None) -> int:
+    return ABSENT if stored is None else stored.revision
+
+
+def find_move(revision: int, expected: int | None) -> Moved | None:
+    """Return the refusal of a command that expects another revision. None expects any."""
+    return None if expected in {None, revision} else Moved(revision)
+
+
+def count_changes(stored: Workspace, wanted: Workspace) -> Workspace:
+    """Return the wanted workspace with its revisions: one more for each part that changes."""
+    changes_itself = (stored.name, stored.active) != (wanted.name, wanted.active)
+    return replace(
+        wanted,
+        revision=stored.revision + changes_itself,
+        policy_revision=stored.policy_revision + (policy_of(stored) != policy_of(wanted)),
+    )
+
+
+def policy_of(workspace: Workspace) -> tuple[Policy, int]:
+    """Return all that belongs to the workspace's policy: thresholds and poll interval."""
+    return workspace.policy, workspace.poll_interval_seconds
+
+
+def refuse_active(workspace: Workspace) -> Conflict | None:
+    """Return why an active workspace cannot be archived."""
+    if not workspace.active:
+        return None
+    detail = 'The workspace is active. Switch it off first: PATCH it with {"active": false}.'
+    return Conflict(detail, "active")
+
+
+def refuse_in_use(active_devices: int) -> Conflict | None:
+    """Return why a connection with active devices cannot be archived."""
+    if active_devices == 0:
+        return None
+    detail = (
+        f"Active devices use the connection: {active_devices}. "
+        "Retire them first, or swap them to another connection."
+    )
+    return Conflict(detail, "active")
+
+
+def refuse_run(workspace: Workspace) -> Conflict | None:
+    """Return why no cycle of an inactive workspace can be asked for."""
+    if workspace.active:
+        return None
+    detail = (
+        f"Workspace {workspace.workspace_id} is switched off, so nothing collects its data. "
+        'Switch it on first: PATCH it with {"active": true}.'
+    )
+    return Conflict(detail, "active")
 
 
 def keeps_ordinal(stored: Workspace, *, active: bool, poll_interval_seconds: int) -> bool:

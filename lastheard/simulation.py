@@ -171,8 +171,9 @@ async def configure_fleet(
         for external_id, name in vehicles
     ]
     results = await registry.put_devices(workspace_id, drafts)
-    if isinstance(results, NotFound):
-        raise SimulatorFailed(f"workspace {workspace_id} vanished while it was configured")
+    if not isinstance(results, list):
+        state = "vanished while it was configured" if isinstance(results, NotFound) else "archived"
+        raise SimulatorFailed(f"workspace {workspace_id} is {state}")
     return len(drafts)
 
 

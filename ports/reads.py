@@ -97,13 +97,17 @@ class WorklistPosition(NamedTuple):
 
 
 class HealthQuery(NamedTuple):
-    """`now=None` means the database's time at the request; a later page passes the first page's."""
+    """`now=None` means the database's time at the request; a later page passes the first page's.
+
+    `with_inactive`: devices of workspaces that are switched off, too.
+    """
 
     states: frozenset[State] | None = None
     order: Literal["device", "silence"] = "device"
     after: WorklistPosition | None = None
     limit: int = 500
     now: datetime | None = None
+    with_inactive: bool = False
 
 
 class HealthPage(NamedTuple):
@@ -127,6 +131,15 @@ class Reads(Protocol):
 
         `workspaces=None` means all (the worklist across workspaces).
         """
+
+    async def count_states(
+        self, workspaces: Sequence[str], now: datetime | None
+    ) -> tuple[datetime, Mapping[str, Mapping[State, int]]]:
+        """Return the instant, and how many active devices of each workspace are in each state.
+
+        A workspace without devices is left out. `now=None` means the database's time.
+        """
+        ...
 
     async def list_snapshots(
         self, workspace_id: str, *, after: str | None, limit: int

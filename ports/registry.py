@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from domain.assignments import DeviceAssignment
     from domain.changes import Author
     from domain.model import Device, Policy, ProviderConnection, Workspace
-    from domain.registry import Conflict, DeviceDraft, NotFound, Stored, Swap
+    from domain.registry import (
+        Answer,
+        Archived,
+        Conflict,
+        DeviceDraft,
+        Moved,
+        NotFound,
+        Stored,
+        Swap,
+    )
     from ports.reads import EventRow
     from runtime.scrubbing import Scrubber
 
@@ -40,9 +49,14 @@ class Registry(Protocol):
     They go to the database, never to process memory (FR-013).
 
     A command that changes something writes what it changed, and `by` whom, into the history of
-    changes (ports/changes.py), in the same transaction.
+    changes (ports/changes.py), in the same transaction. It also raises the revision of what it
+    changed, by one. A command may say which revision it expects, ABSENT for a thing that must not
+    exist yet; for another one it is refused with `Moved`. None expects any.
 
-    Lists are in key order after `after`, at most `limit`; `workspaces=None` means all.
+    What was archived stays readable and is never changed: a command is refused with `Archived`.
+
+    Lists are in key order after `after`, at most `limit`; `workspaces=None` means all. `archived`
+    asks for archived ones instead of those in use.
     """
 
     async def put_workspace(
@@ -50,24 +64,62 @@ class Registry(Protocol):
         workspace_id: str,
         *,
         name: str,
-        active: bool,
-        poll_interval_seconds: int,
-        policy: Policy,
+        active: bool | None = None,
+        poll_interval_seconds: int | None = None,
+        policy: Policy | None = None,
+        expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Stored | Conflict: ...
+    ) -> Stored | Conflict | Moved | Archived:
+        """None leaves a part as it is, or gives a new workspace the default."""
+
+    async def put_policy(
+        self,
+        workspace_id: str,
+        *,
+        policy: Policy,
+        poll_interval_seconds: int,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Stored | NotFound | Conflict | Moved | Archived:
+        """`expected` is a revision of the policy, which is counted apart."""
+
+    async def archive_workspace(
+        self, workspace_id: str, *, expected: int | None = None, by: Author = SYSTEM
+    ) -> Workspace | NotFound | Conflict | Moved:
+        """Archive an inactive workspace, and retire its devices. Idempotent."""
+
     async def get_workspace(self, workspace_id: str) -> Workspace | None: ...
     async def list_workspaces(
-        self, *, workspaces: frozenset[str] | None, after: str | None, limit: int
+        self,
+        *,
+        workspaces: frozenset[str] | None,
+        after: str | None,
+        limit: int,
+        archived: bool = False,
     ) -> list[Workspace]: ...
 
     async def put_provider(
-        self, connection: ProviderConnection, *, by: Author = SYSTEM
-    ) -> Stored | NotFound | Conflict: ...
+        self,
+        connection: ProviderConnection,
+        *,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Stored | NotFound | Conflict | Moved | Archived: ...
+    async def archive_provider(
+        self,
+        workspace_id: str,
+        provider_id: str,
+        *,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> ProviderConnection | NotFound | Conflict | Moved | Archived:
+        """Archive a connection without active devices, and switch it off. Idempotent."""
+
     async def get_provider(
         self, workspace_id: str, provider_id: str
     ) -> ProviderConnection | None: ...
     async def list_providers(
-        self, workspace_id: str, *, after: str | None, limit: int | None
+        self, workspace_id: str, *, after: str | None, limit: int | None, archived: bool = False
     ) -> list[ProviderConnection]:
         """`limit=None` means all."""
 
@@ -77,25 +129,32 @@ class Registry(Protocol):
         drafts: Sequence[DeviceDraft],
         *,
         may_swap: bool = False,
+        expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> list[Stored | NotFound | Conflict] | NotFound:
+    ) -> list[Answer] | NotFound | Moved | Archived:
         """Store all drafts, or none if one is refused.
 
         A retired device is activated anew: that begins another assignment. An active device gets
         another unit or vehicle only if the caller `may_swap`; otherwise its draft is a Conflict.
+        Only a lone draft may come with `expected`.
         """
 
     async def swap_device(
         self, workspace_id: str, device_id: str, swap: Swap, *, by: Author = SYSTEM
-    ) -> Swapped | NotFound | Conflict:
+    ) -> Swapped | NotFound | Conflict | Archived:
         """Give an active device another unit or vehicle under the same device_id.
 
         May be sent again: a swap to what the device has already changes nothing.
         """
 
     async def retire_device(
-        self, workspace_id: str, device_id: str, *, by: Author = SYSTEM
-    ) -> Device | NotFound:
+        self,
+        workspace_id: str,
+        device_id: str,
+        *,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Device | NotFound | Moved:
         """Idempotent: a retired device stays retired at its first instant."""
 
     async def get_device(self, workspace_id: str, device_id: str) -> Device | None: ...
@@ -103,10 +162,12 @@ class Registry(Protocol):
         self, workspace_id: str, *, include_retired: bool, after: str | None, limit: int
     ) -> list[Device]: ...
 
-    async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound:
+    async def request_cycle(
+        self, workspace_id: str, trace_id: str
+    ) -> str | NotFound | Conflict | Archived:
         """Request a run now; return the cycle_id.
 
-        A request that still waits is answered again, not doubled.
+        A request that still waits is answered again, not doubled. An inactive workspace runs none.
         """
 
 

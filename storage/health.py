@@ -19,7 +19,7 @@ from domain.health_facts import CollectorRecord, HealthFacts
 from domain.health_state import State, cutoffs
 from domain.model import Device
 from domain.thresholds import resolve_thresholds
-from ports.reads import HealthPage
+from ports.reads import HealthPage, HealthQuery
 from storage.documents import read_values
 from storage.queries import bound, sql
 from storage.rows import (
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from domain.health_facts import ConnectionRecord
     from domain.model import ProviderConnection, Workspace
-    from ports.reads import HealthQuery
     from storage.gateway import Connection, Database
 
 _INHERIT = -1.0  # stands for "no override" in SQL, where null equals nothing
@@ -110,21 +109,51 @@ async def load_health(
 
     Two round trips; when configuration changed between them, again as one transaction.
     """
+    return _to_page(*await _fetch(database, allowed, query, by_workspace=False))
 
-    async def work(connection: Connection) -> HealthPage | None:
-        classes = await connection.fetch(sql("list_threshold_classes"), allowed)
+
+async def count_states(
+    database: Database, allowed: list[str], now: datetime | None
+) -> tuple[datetime, dict[str, Mapping[State, int]]]:
+    """Return the instant, and the counts by state of each of the workspaces with devices.
+
+    By the statements of the report, so the two cannot differ. Inactive workspaces are counted too.
+    """
+    query = HealthQuery(limit=0, now=now, with_inactive=True)
+    (first, *_), _ = await _fetch(database, allowed, query, by_workspace=True)
+    found: dict[str, dict[str, int]] = orjson.loads(first["counts"])
+    return first["evaluated_at"], {name: _to_counts(counts) for name, counts in found.items()}
+
+
+async def _fetch(
+    database: Database, allowed: list[str] | None, query: HealthQuery, *, by_workspace: bool
+) -> tuple[Sequence[Any], _Configuration]:
+    """Return the rows of page_health, one at least, and the configuration that they are judged by.
+
+    `by_workspace` asks for the counts of each workspace instead of those of all.
+    """
+
+    async def work(connection: Connection) -> tuple[Sequence[Any], _Configuration] | None:
+        classes = await connection.fetch(
+            sql("list_threshold_classes"), allowed, query.with_inactive
+        )
         configuration = _read_configuration(classes)
-        position = _position(query)
-        wanted = {**configuration.classes, **position, "workspaces": allowed, "now": query.now}
+        wanted = {
+            **configuration.classes,
+            **_position(query),
+            "workspaces": allowed,
+            "now": query.now,
+            "by_workspace": by_workspace,
+        }
         rows = await connection.fetch(*bound("page_health", **wanted))
         unchanged = rows[0]["changes"] == configuration.changes
-        return _to_page(rows, configuration) if unchanged else None
+        return (rows, configuration) if unchanged else None
 
-    page = await database.run(work, in_transaction=False)
-    if page is None:
-        page = await database.run(work, readonly=True)
-    assert page is not None  # noqa: S101 nothing changes within a snapshot
-    return page
+    found = await database.run(work, in_transaction=False)
+    if found is None:
+        found = await database.run(work, readonly=True)
+    assert found is not None  # noqa: S101 nothing changes within a snapshot
+    return found
 
 
 def _read_configuration(rows: Sequence[Any]) -> _Configuration:
@@ -197,8 +226,7 @@ def _position(query: HealthQuery) -> dict[str, Any]:
 
 def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
     first = rows[0]  # there is one, since the counts stand beside an empty page too
-    counted = orjson.loads(first["counts"])
-    counts = dict.fromkeys(State, 0) | {State(name): n for name, n in counted.items()}
+    counts = _to_counts(orjson.loads(first["counts"]).get("", {}))
     collectors = {row["workspace_id"]: _to_collector(row) for row in rows if row["is_first"]}
     records = {
         (row["workspace_id"], row["provider_id"]): to_connection_record(row)
@@ -211,6 +239,10 @@ def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
         if row["device_id"] is not None
     ]
     return HealthPage(first["evaluated_at"], counts, found)
+
+
+def _to_counts(counted: Mapping[str, int]) -> dict[State, int]:
+    return dict.fromkeys(State, 0) | {State(name): n for name, n in counted.items()}
 
 
 def _to_collector(row: Any) -> CollectorRecord:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from runtime.instants import format_instant
-from storage.health import load_health
+from storage.health import count_states, load_health
 from storage.queries import bound, sql
 from storage.rows import to_cycle, to_event, to_rejection, to_snapshot
 from storage.upkeep import count_days_ahead, read_partitions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from domain.cycles import CycleKey
+    from domain.health_state import State
     from ports.reads import (
         CycleRow,
         EventPosition,
@@ -40,6 +41,11 @@ class PostgresReads:
     ) -> HealthPage:
         allowed = None if workspaces is None else sorted(workspaces)
         return await load_health(self._database, allowed, query)
+
+    async def count_states(
+        self, workspaces: Sequence[str], now: datetime | None
+    ) -> tuple[datetime, Mapping[str, Mapping[State, int]]]:
+        return await count_states(self._database, list(workspaces), now)
 
     async def list_snapshots(
         self, workspace_id: str, *, after: str | None, limit: int

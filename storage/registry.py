@@ -2,30 +2,28 @@
 
 Owns the commands' transactions: lock the workspace's row, read, decide (domain/registry.py), write
 the changes, raise config_version. A command that changes nothing writes nothing, so any command may
-be sent again.
+be sent again. The commands themselves are in registry_workspaces.py, registry_providers.py and
+registry_devices.py.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from domain.changes import SYSTEM, provider_change, workspace_change
+from domain.changes import SYSTEM
 from domain.cycles import CycleKey, CycleTrigger
 from domain.model import Workspace
-from domain.registry import (
-    Conflict,
-    NotFound,
-    Stored,
-    check_provider,
-    check_workspace,
-    keeps_ordinal,
-)
+from domain.registry import NotFound, WorkspaceDraft, refuse_run
 from domain.schedule import cycle_id
-from storage.changes import record_changes
-from storage.queries import bound, sql
-from storage.registry_devices import put_devices, rekey_devices, retire_device, swap_device
+from storage.queries import sql
+from storage.registry_devices import find_moved_device, put_devices, retire_device, swap_device
+from storage.registry_providers import archive_provider, put_provider
+from storage.registry_workspaces import (
+    archive_workspace,
+    lock_workspace,
+    put_policy,
+    put_workspace,
+)
 from storage.rows import to_connection, to_device, to_workspace
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
     from domain.changes import Author
     from domain.model import Device, Policy, ProviderConnection
-    from domain.registry import DeviceDraft, Swap
+    from domain.registry import Answer, Archived, Conflict, DeviceDraft, Moved, Stored, Swap
     from ports.registry import Swapped
     from storage.gateway import Connection, Database
 
@@ -51,53 +49,18 @@ class PostgresRegistry:
         workspace_id: str,
         *,
         name: str,
-        active: bool,
-        poll_interval_seconds: int,
-        policy: Policy,
+        active: bool | None = None,
+        poll_interval_seconds: int | None = None,
+        policy: Policy | None = None,
+        expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Stored | Conflict:
-        if refusal := check_workspace(poll_interval_seconds, policy):
-            return refusal
-        made = Workspace(workspace_id, name, active, None, poll_interval_seconds, policy)
-        wanted = (name, active, poll_interval_seconds, policy)
-        values = {
-            "workspace_id": workspace_id,
-            "name": name,
-            "active": active,
-            "poll_interval_seconds": poll_interval_seconds,
-            **_policy_values(policy),
-        }
+    ) -> Stored | Conflict | Moved | Archived:
+        draft = WorkspaceDraft(name, active, poll_interval_seconds, policy)
 
-        async def create(connection: Connection) -> Stored | None:
-            """Return None if it was created meanwhile.
-
-            This does not wait for the row: its holder may be waiting for the lock on ordinals,
-            which this transaction has.
-            """
-            ordinal = await _take_ordinal(connection, poll_interval_seconds) if active else None
-            row = await connection.fetchrow(*bound("create_workspace", **values, ordinal=ordinal))
-            if row is None:
-                return None
-            await record_changes(connection, workspace_id, by, [workspace_change(None, made)])
-            return Stored(created=True)
-
-        async def work(connection: Connection) -> Stored | None:
-            row = await connection.fetchrow(sql("lock_workspace"), workspace_id)
-            if row is None:
-                return await create(connection)
-            stored = to_workspace(row)
-            if (stored.name, stored.active, stored.poll_interval_seconds, stored.policy) != wanted:
-                keeps = keeps_ordinal(
-                    stored, active=active, poll_interval_seconds=poll_interval_seconds
-                )
-                takes = active and not keeps
-                ordinal = await _take_ordinal(connection, poll_interval_seconds) if takes else None
-                await connection.execute(
-                    *bound("update_workspace", **values, ordinal=ordinal, keeps_ordinal=keeps)
-                )
-                changes = [workspace_change(stored, made)]
-                await record_changes(connection, workspace_id, by, changes)
-            return Stored(created=False)
+        async def work(
+            connection: Connection,
+        ) -> Stored | Conflict | Moved | Archived | None:
+            return await put_workspace(connection, workspace_id, draft, expected=expected, by=by)
 
         answer = await self._database.run(work)
         if answer is None:
@@ -105,44 +68,74 @@ class PostgresRegistry:
         assert answer is not None  # noqa: S101 workspaces are never deleted
         return answer
 
+    async def put_policy(
+        self,
+        workspace_id: str,
+        *,
+        policy: Policy,
+        poll_interval_seconds: int,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Stored | NotFound | Conflict | Moved | Archived:
+        async def work(connection: Connection) -> Stored | NotFound | Conflict | Moved | Archived:
+            return await put_policy(
+                connection, workspace_id, policy, poll_interval_seconds, expected=expected, by=by
+            )
+
+        return await self._database.run(work)
+
+    async def archive_workspace(
+        self, workspace_id: str, *, expected: int | None = None, by: Author = SYSTEM
+    ) -> Workspace | NotFound | Conflict | Moved:
+        async def work(connection: Connection) -> Workspace | NotFound | Conflict | Moved:
+            return await archive_workspace(connection, workspace_id, expected=expected, by=by)
+
+        return await self._database.run(work)
+
     async def get_workspace(self, workspace_id: str) -> Workspace | None:
         row = await self._fetch_one("get_workspace", workspace_id)
         return None if row is None else to_workspace(row)
 
     async def list_workspaces(
-        self, *, workspaces: frozenset[str] | None, after: str | None, limit: int
+        self,
+        *,
+        workspaces: frozenset[str] | None,
+        after: str | None,
+        limit: int,
+        archived: bool = False,
     ) -> list[Workspace]:
         allowed = None if workspaces is None else sorted(workspaces)
-        return [
-            to_workspace(row) for row in await self._fetch("list_workspaces", allowed, after, limit)
-        ]
+        rows = await self._fetch("list_workspaces", allowed, after, limit, archived)
+        return [to_workspace(row) for row in rows]
 
     # --- Provider connections
 
     async def put_provider(
-        self, connection: ProviderConnection, *, by: Author = SYSTEM
-    ) -> Stored | NotFound | Conflict:
-        if refusal := check_provider(connection):
-            return refusal
-        key = (connection.workspace_id, connection.provider_id)
+        self,
+        connection: ProviderConnection,
+        *,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Stored | NotFound | Conflict | Moved | Archived:
+        async def work(database: Connection) -> Stored | NotFound | Conflict | Moved | Archived:
+            return await put_provider(database, connection, expected=expected, by=by)
 
-        async def work(database: Connection) -> Stored | NotFound | Conflict:
-            if await database.fetchrow(sql("lock_workspace"), connection.workspace_id) is None:
-                return NotFound("workspace")
-            row = await database.fetchrow(sql("get_provider"), *key)
-            stored = None if row is None else to_connection(row)
-            if stored != connection:
-                is_vin = connection.ids_are_vins
-                if stored is not None and stored.ids_are_vins != is_vin:
-                    refusal = await rekey_devices(database, *key, ids_are_vins=is_vin)
-                    if refusal is not None:
-                        return refusal
-                await database.execute(*bound("put_provider", **_provider_values(connection)))
-                await database.execute(sql("make_connection_state"), *key)
-                changes = [provider_change(stored, connection)]
-                await record_changes(database, connection.workspace_id, by, changes)
-                await database.execute(sql("bump_config"), connection.workspace_id)
-            return Stored(created=stored is None)
+        return await self._database.run(work)
+
+    async def archive_provider(
+        self,
+        workspace_id: str,
+        provider_id: str,
+        *,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> ProviderConnection | NotFound | Conflict | Moved | Archived:
+        async def work(
+            connection: Connection,
+        ) -> ProviderConnection | NotFound | Conflict | Moved | Archived:
+            return await archive_provider(
+                connection, workspace_id, provider_id, expected=expected, by=by
+            )
 
         return await self._database.run(work)
 
@@ -151,12 +144,10 @@ class PostgresRegistry:
         return None if row is None else to_connection(row)
 
     async def list_providers(
-        self, workspace_id: str, *, after: str | None, limit: int | None
+        self, workspace_id: str, *, after: str | None, limit: int | None, archived: bool = False
     ) -> list[ProviderConnection]:
-        return [
-            to_connection(row)
-            for row in await self._fetch("list_providers", workspace_id, after, limit)
-        ]
+        rows = await self._fetch("list_providers", workspace_id, after, limit, archived)
+        return [to_connection(row) for row in rows]
 
     # --- Devices
 
@@ -166,30 +157,47 @@ class PostgresRegistry:
         drafts: Sequence[DeviceDraft],
         *,
         may_swap: bool = False,
+        expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> list[Stored | NotFound | Conflict] | NotFound:
-        async def work(connection: Connection) -> list[Stored | NotFound | Conflict] | NotFound:
-            if await connection.fetchrow(sql("lock_workspace"), workspace_id) is None:
-                return NotFound("workspace")
+    ) -> list[Answer] | NotFound | Moved | Archived:
+        async def work(connection: Connection) -> list[Answer] | NotFound | Moved | Archived:
+            locked = await lock_workspace(connection, workspace_id)
+            if not isinstance(locked, Workspace):
+                return locked
+            if expected is not None:
+                (draft,) = drafts
+                moved = await find_moved_device(connection, workspace_id, draft.device_id, expected)
+                if moved is not None:
+                    return moved
             return await put_devices(connection, workspace_id, drafts, may_swap=may_swap, by=by)
 
         return await self._database.run(work)
 
     async def swap_device(
         self, workspace_id: str, device_id: str, swap: Swap, *, by: Author = SYSTEM
-    ) -> Swapped | NotFound | Conflict:
-        async def work(connection: Connection) -> Swapped | NotFound | Conflict:
-            await connection.fetchrow(sql("lock_workspace"), workspace_id)
+    ) -> Swapped | NotFound | Conflict | Archived:
+        async def work(connection: Connection) -> Swapped | NotFound | Conflict | Archived:
+            locked = await lock_workspace(connection, workspace_id)
+            if not isinstance(locked, Workspace):
+                return NotFound("device") if isinstance(locked, NotFound) else locked
             return await swap_device(connection, workspace_id, device_id, swap, by=by)
 
         return await self._database.run(work)
 
     async def retire_device(
-        self, workspace_id: str, device_id: str, *, by: Author = SYSTEM
-    ) -> Device | NotFound:
-        async def work(connection: Connection) -> Device | NotFound:
+        self,
+        workspace_id: str,
+        device_id: str,
+        *,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Device | NotFound | Moved:
+        async def work(connection: Connection) -> Device | NotFound | Moved:
+            # Not refused in an archived workspace: there every device is retired already.
             await connection.fetchrow(sql("lock_workspace"), workspace_id)
-            return await retire_device(connection, workspace_id, device_id, by=by)
+            return await retire_device(
+                connection, workspace_id, device_id, expected=expected, by=by
+            )
 
         return await self._database.run(work)
 
@@ -205,10 +213,15 @@ class PostgresRegistry:
 
     # --- Run now
 
-    async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound:
-        async def work(connection: Connection) -> str | NotFound:
-            if await connection.fetchrow(sql("lock_workspace"), workspace_id) is None:
-                return NotFound("workspace")
+    async def request_cycle(
+        self, workspace_id: str, trace_id: str
+    ) -> str | NotFound | Conflict | Archived:
+        async def work(connection: Connection) -> str | NotFound | Conflict | Archived:
+            locked = await lock_workspace(connection, workspace_id)
+            if not isinstance(locked, Workspace):
+                return locked
+            if refusal := refuse_run(locked):
+                return refusal
             waiting: str | None = await connection.fetchval(
                 sql("find_requested_cycle"), workspace_id
             )
@@ -237,41 +250,3 @@ class PostgresRegistry:
 
         # It sees one snapshot: a transaction would cost two more round trips and add nothing.
         return await self._database.run(work, in_transaction=False)
-
-
-async def _take_ordinal(connection: Connection, poll_interval_seconds: int) -> int:
-    """Return the lowest free ordinal of the interval, which is this transaction's if it commits.
-
-    Waits for other transactions that take an ordinal. Once one of them has the lock on ordinals, it
-    waits for nothing else.
-    """
-    await connection.execute(sql("lock_ordinals"))
-    ordinal: int = await connection.fetchval(sql("lowest_free_ordinal"), poll_interval_seconds)
-    return ordinal
-
-
-def _policy_values(policy: Policy) -> dict[str, float]:
-    return {
-        "freshness_target_seconds": policy.freshness_target_seconds,
-        "delayed_after_seconds": policy.delayed_after_seconds,
-        "stale_after_seconds": policy.stale_after_seconds,
-        "grace_seconds": policy.grace_seconds,
-    }
-
-
-def _provider_values(connection: ProviderConnection) -> dict[str, Any]:
-    return {
-        "workspace_id": connection.workspace_id,
-        "provider_id": connection.provider_id,
-        "provider_type": connection.provider_type,
-        "transport": connection.transport,
-        "base_url": connection.base_url,
-        "credential": connection.credential,
-        "settings": orjson.dumps(dict(connection.settings)).decode(),
-        "active": connection.active,
-        "expected_update_seconds": connection.expected_update_seconds,
-        "ids_are_vins": connection.ids_are_vins,
-        "delayed_after_seconds": connection.override.delayed_after_seconds,
-        "stale_after_seconds": connection.override.stale_after_seconds,
-        "grace_seconds": connection.override.grace_seconds,
-    }

@@ -22,7 +22,7 @@ from domain.device_changes import (
     unit_of,
 )
 from domain.identity import external_key, key_of
-from domain.registry import Conflict, NotFound, Stored
+from domain.registry import Conflict, NotFound, Stored, find_move, revision_of
 from ports.registry import MAX_LISTED_EVENTS, MAX_SWAP_EVENTS, Swapped
 from storage.changes import record_changes
 from storage.queries import bound, sql
@@ -35,8 +35,16 @@ if TYPE_CHECKING:
     from domain.changes import Author
     from domain.device_changes import UnitKey
     from domain.model import Device
-    from domain.registry import Answer, DeviceDraft, Swap
+    from domain.registry import Answer, DeviceDraft, Moved, Swap
     from storage.gateway import Connection
+
+
+async def find_moved_device(
+    connection: Connection, workspace_id: str, device_id: str, expected: int
+) -> Moved | None:
+    """Return the refusal if the device has another revision than the expected one."""
+    row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)
+    return find_move(revision_of(None if row is None else to_device(row)), expected)
 
 
 async def put_devices(
@@ -65,7 +73,18 @@ async def put_devices(
         ]
         await record_changes(connection, workspace_id, by, entries)
         await connection.execute(sql("bump_config"), workspace_id)
-    return answers
+    changed = {change.device.device_id for change in changes}
+    return [
+        _count_change(answer, known.devices.get(draft.device_id), draft.device_id in changed)
+        for draft, answer in zip(drafts, answers, strict=True)
+    ]
+
+
+def _count_change(answer: Answer, stored: Device | None, is_changed: bool) -> Answer:
+    """Return the answer with the revision that the device has after the command."""
+    if not isinstance(answer, Stored):
+        return answer
+    return replace(answer, revision=revision_of(stored) + is_changed)
 
 
 async def swap_device(
@@ -84,20 +103,30 @@ async def swap_device(
 
 
 async def retire_device(
-    connection: Connection, workspace_id: str, device_id: str, *, by: Author
-) -> Device | NotFound:
-    """Retire the device, and end its assignment with it."""
+    connection: Connection,
+    workspace_id: str,
+    device_id: str,
+    *,
+    by: Author,
+    expected: int | None = None,
+) -> Device | NotFound | Moved:
+    """Retire the device, and end its assignment with it. Retired again, it stays as it is."""
+    row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)
+    if row is None:
+        return NotFound("device")
+    stored = to_device(row)
+    if moved := find_move(stored.revision, expected):
+        return moved
+    if stored.retired_at is not None:
+        return stored
     row = await connection.fetchrow(sql("retire_device"), workspace_id, device_id)
-    if row is not None:
-        ended_at = [row["retired_at"]]
-        await connection.execute(sql("end_assignments"), workspace_id, [device_id], ended_at)
-        retired = to_device(row)
-        entry = device_change(replace(retired, retired_at=None), retired)
-        await record_changes(connection, workspace_id, by, [entry])
-        await connection.execute(sql("bump_config"), workspace_id)
-    else:
-        row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)
-    return NotFound("device") if row is None else to_device(row)
+    assert row is not None  # noqa: S101 the workspace is locked
+    retired = to_device(row)
+    ended_at = [retired.retired_at]
+    await connection.execute(sql("end_assignments"), workspace_id, [device_id], ended_at)
+    await record_changes(connection, workspace_id, by, [device_change(stored, retired)])
+    await connection.execute(sql("bump_config"), workspace_id)
+    return retired
 
 
 async def rekey_devices(
@@ -147,7 +176,7 @@ async def _now(connection: Connection) -> datetime:
 async def _load_registered(
     connection: Connection, workspace_id: str, drafts: Sequence[DeviceDraft]
 ) -> Registered:
-    rows = await connection.fetch(sql("list_providers"), workspace_id, None, None)
+    rows = await connection.fetch(sql("list_providers"), workspace_id, None, None, False)
     providers = {row["provider_id"]: row["ids_are_vins"] for row in rows}
     ids = [draft.device_id for draft in drafts]
     units = _columns([unit_of(draft, providers) for draft in drafts])

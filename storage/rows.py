@@ -58,6 +58,10 @@ def to_workspace(row: Row) -> Workspace:
         policy=policy,
         config_version=row["config_version"],
         scheduled_since=row["scheduled_since"],
+        archived_at=row["archived_at"],
+        active_changed_at=row["active_changed_at"],
+        revision=row["revision"],
+        policy_revision=row["policy_revision"],
     )
 
 
@@ -80,6 +84,8 @@ def to_connection(row: Row) -> ProviderConnection:
         expected_update_seconds=row["expected_update_seconds"],
         override=to_override(row),
         ids_are_vins=row["ids_are_vins"],
+        archived_at=row["archived_at"],
+        revision=row["revision"],
     )
 
 
@@ -97,6 +103,7 @@ def to_device(row: Row) -> Device:
         ids_are_vins=row["ids_are_vins"],
         assignment=row["assignment"],
         other_spans=to_spans(row["other_spans"]),
+        revision=row["revision"],
     )
 
 

@@ -21,6 +21,10 @@ CREATE TABLE workspaces (
     created_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
     scheduled_since          timestamptz,
     active_changed_at        timestamptz, -- of the newest activation or deactivation; null: never
+    revision                 bigint NOT NULL DEFAULT 1, -- counts the workspace's changes: its ETag
+    policy_revision          bigint NOT NULL DEFAULT 1, -- counts those of thresholds and interval
+    archived_at              timestamptz, -- null: in use. The id is never used again.
+    CONSTRAINT workspaces_archived_check CHECK (archived_at IS NULL OR NOT active),
     CONSTRAINT workspaces_thresholds_check
         CHECK (0 < freshness_target_seconds AND freshness_target_seconds <= delayed_after_seconds
                AND delayed_after_seconds < stale_after_seconds AND grace_seconds > 0),
@@ -54,7 +58,10 @@ CREATE TABLE providers (
     created_at              timestamptz NOT NULL DEFAULT clock_timestamp(),
     active_changed_at       timestamptz, -- of the newest activation or deactivation; null: never
     ids_are_vins            boolean NOT NULL DEFAULT false, -- as its type says
-    PRIMARY KEY (workspace_id, provider_id)
+    revision                bigint NOT NULL DEFAULT 1, -- counts its changes: its ETag
+    archived_at             timestamptz, -- null: in use. The id is never used again.
+    PRIMARY KEY (workspace_id, provider_id),
+    CONSTRAINT providers_archived_check CHECK (archived_at IS NULL OR NOT active)
 );
 
 -- The present state of a connection. Created with the provider and written within the fenced unit.
@@ -143,6 +150,7 @@ CREATE TABLE devices (
     ids_are_vins          boolean NOT NULL DEFAULT false,
     external_key          text NOT NULL, -- by which ids are compared: domain/identity.py
     other_spans           jsonb, -- [[from, until], …]: the id sat in another vehicle
+    revision              bigint NOT NULL DEFAULT 1, -- counts its changes: its ETag
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT devices_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 );
@@ -179,7 +187,7 @@ CREATE TABLE changes (
     workspace_id text NOT NULL,
     change_id    bigint GENERATED ALWAYS AS IDENTITY,
     kind         text NOT NULL CONSTRAINT changes_kind_check
-                 CHECK (kind IN ('workspace', 'provider', 'device')),
+                 CHECK (kind IN ('workspace', 'policy', 'provider', 'device')),
     subject      text NOT NULL, -- the id of the workspace, the connection or the device
     at           timestamptz NOT NULL,
     who          text NOT NULL, -- key_id; 'system': the program itself; 'upgrade': a migration

@@ -103,7 +103,8 @@ class PostgresSessionStore:
             workspace = await connection.fetchrow(sql("get_workspace"), workspace_id)
             if workspace is None:
                 return None
-            connections = await connection.fetch(sql("list_providers"), workspace_id, None, None)
+            in_use = (workspace_id, None, None, False)
+            connections = await connection.fetch(sql("list_providers"), *in_use)
             cursors = await connection.fetch(sql("load_cursors"), workspace_id)
             devices = await connection.fetch(sql("list_devices"), workspace_id, False, None, None)
             return Fleet(

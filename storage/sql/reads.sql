@@ -6,9 +6,9 @@ SELECT clock_timestamp();
 
 -- name: list_threshold_classes
 -- Devices differ in thresholds only by connection and override: few classes, for each of which
--- Python makes cutoffs. Active workspaces only: an inactive one has no health. `changes` grows with
--- every change to one of the workspaces, since versions only grow and no workspace is ever deleted.
--- One row at least, for its sake.
+-- Python makes cutoffs. Active workspaces only, unless $2 asks for inactive ones too. `changes`
+-- grows with every change to one of the workspaces, since versions only grow and no workspace is
+-- ever deleted. One row at least, for its sake.
 SELECT stamp.changes, c.*,
        w.workspace_id AS w_workspace_id, w.name AS w_name, w.active AS w_active,
        w.ordinal AS w_ordinal, w.poll_interval_seconds AS w_poll_interval_seconds,
@@ -16,13 +16,16 @@ SELECT stamp.changes, c.*,
        w.delayed_after_seconds AS w_delayed_after_seconds,
        w.stale_after_seconds AS w_stale_after_seconds, w.grace_seconds AS w_grace_seconds,
        w.config_version AS w_config_version, w.scheduled_since AS w_scheduled_since,
+       w.archived_at AS w_archived_at, w.active_changed_at AS w_active_changed_at,
+       w.revision AS w_revision, w.policy_revision AS w_policy_revision,
        p.workspace_id AS p_workspace_id, p.provider_id AS p_provider_id,
        p.provider_type AS p_provider_type, p.transport AS p_transport, p.base_url AS p_base_url,
        p.credential AS p_credential, p.settings AS p_settings, p.active AS p_active,
        p.expected_update_seconds AS p_expected_update_seconds,
        p.delayed_after_seconds AS p_delayed_after_seconds,
        p.stale_after_seconds AS p_stale_after_seconds, p.grace_seconds AS p_grace_seconds,
-       p.ids_are_vins AS p_ids_are_vins, p.active_changed_at AS p_active_changed_at
+       p.ids_are_vins AS p_ids_are_vins, p.active_changed_at AS p_active_changed_at,
+       p.archived_at AS p_archived_at, p.revision AS p_revision
 FROM (
     SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
     FROM workspaces v WHERE $1::text[] IS NULL OR v.workspace_id = ANY ($1)
@@ -31,7 +34,7 @@ LEFT JOIN (
     SELECT DISTINCT d.workspace_id, d.provider_id, d.delayed_after_seconds, d.stale_after_seconds,
            d.grace_seconds
     FROM devices d JOIN workspaces a ON a.workspace_id = d.workspace_id
-    WHERE a.active AND d.retired_at IS NULL
+    WHERE (a.active OR $2::boolean) AND d.retired_at IS NULL
       AND ($1::text[] IS NULL OR d.workspace_id = ANY ($1))
 ) AS c ON true
 LEFT JOIN workspaces w ON w.workspace_id = c.workspace_id
@@ -44,6 +47,7 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- documents only for the page. Strictly before a cutoff is over the limit. The instant is given
 -- (now), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
 -- since the counts stand beside an empty page too.
+-- Counts are those of each workspace (by_workspace), or of all of them under the empty name.
 -- The worklist's order is HealthFacts.away_since; least() ignores nulls. Observed at -infinity is a
 -- clock that was never set (0001-01-01), from before such times were refused: it is not known.
 -- What is known of a connection stands in one of its rows only (is_first_of_connection), and what is
@@ -101,8 +105,12 @@ WITH moment AS MATERIALIZED (
     WHERE d.retired_at IS NULL
       AND (:workspaces::text[] IS NULL OR d.workspace_id = ANY (:workspaces))
 ), counts AS (
-    SELECT coalesce(jsonb_object_agg(state, n), '{}') AS counts
-    FROM (SELECT state, count(*) AS n FROM judged GROUP BY state) AS grouped
+    SELECT coalesce(jsonb_object_agg(fleet, states), '{}') AS counts
+    FROM (SELECT fleet, jsonb_object_agg(state, n) AS states
+          FROM (SELECT CASE WHEN :by_workspace::boolean THEN workspace_id ELSE '' END AS fleet,
+                       state, count(*) AS n
+                FROM judged GROUP BY fleet, state) AS grouped
+          GROUP BY fleet) AS fleets
 ), page AS MATERIALIZED (
     SELECT * FROM judged
     WHERE (:states::text[] IS NULL OR state = ANY (:states))

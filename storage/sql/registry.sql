@@ -41,12 +41,26 @@ SET name = :name, active = :active, poll_interval_seconds = :poll_interval_secon
     grace_seconds = :grace_seconds,
     active_changed_at = CASE WHEN active = :active THEN active_changed_at
                              ELSE clock_timestamp() END,
+    revision = :revision, policy_revision = :policy_revision,
     ordinal = CASE WHEN :keeps_ordinal THEN ordinal ELSE :ordinal::integer END,
     scheduled_since = CASE WHEN :keeps_ordinal THEN scheduled_since
                            WHEN :ordinal::integer IS NOT NULL THEN clock_timestamp() END,
     config_version = config_version + 1
 WHERE workspace_id = :workspace_id
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
+
+-- name: archive_workspace
+-- It is inactive, so no shard owns it. The first archived_at is kept.
+UPDATE workspaces
+SET archived_at = clock_timestamp(), revision = revision + 1, config_version = config_version + 1
+WHERE workspace_id = $1 AND archived_at IS NULL
+RETURNING *, pg_notify('lastheard', 'workspace:' || workspace_id);
+
+-- name: retire_devices
+-- All that are active, with the workspace that is archived.
+UPDATE devices SET retired_at = clock_timestamp(), revision = revision + 1
+WHERE workspace_id = $1 AND retired_at IS NULL
+RETURNING *;
 
 -- name: bump_config
 -- Actors on every shard learn of a change from this version, which the heartbeat compares. The
@@ -60,8 +74,10 @@ SELECT * FROM workspaces WHERE workspace_id = $1;
 
 -- name: list_workspaces
 -- In key order, after the key $2. $1 holds the workspaces that the caller may see; null means all.
+-- $4 asks for the archived ones instead of those in use.
 SELECT * FROM workspaces
 WHERE ($1::text[] IS NULL OR workspace_id = ANY ($1)) AND ($2::text IS NULL OR workspace_id > $2)
+  AND (archived_at IS NOT NULL) = $4::boolean
 ORDER BY workspace_id
 LIMIT $3;
 
@@ -77,7 +93,7 @@ VALUES (:workspace_id, :provider_id, :provider_type, :transport, :base_url,
 ON CONFLICT (workspace_id, provider_id) DO UPDATE
 SET provider_type = excluded.provider_type, transport = excluded.transport,
     base_url = excluded.base_url, credential = excluded.credential, settings = excluded.settings,
-    active = excluded.active, ids_are_vins = excluded.ids_are_vins,
+    active = excluded.active, ids_are_vins = excluded.ids_are_vins, revision = p.revision + 1,
     active_changed_at = CASE WHEN p.active = excluded.active THEN p.active_changed_at
                              ELSE clock_timestamp() END,
     expected_update_seconds = excluded.expected_update_seconds,
@@ -92,10 +108,25 @@ INSERT INTO connection_state (workspace_id, provider_id) VALUES ($1, $2) ON CONF
 -- One row or none.
 SELECT * FROM providers WHERE workspace_id = $1 AND provider_id = $2;
 
+-- name: archive_provider
+-- It is switched off with it, so that its stream ends. The first archived_at is kept.
+UPDATE providers
+SET archived_at = clock_timestamp(), revision = revision + 1, active = false,
+    active_changed_at = CASE WHEN active THEN clock_timestamp() ELSE active_changed_at END
+WHERE workspace_id = $1 AND provider_id = $2 AND archived_at IS NULL
+RETURNING *;
+
+-- name: count_active_devices
+-- Of one connection.
+SELECT count(*) FROM devices
+WHERE workspace_id = $1 AND provider_id = $2 AND retired_at IS NULL;
+
 -- name: list_providers
--- In key order, after the key $2. If the limit is null, return all.
+-- In key order, after the key $2. If the limit is null, return all. $4 asks for the archived ones
+-- instead of those in use.
 SELECT * FROM providers
 WHERE workspace_id = $1 AND ($2::text IS NULL OR provider_id > $2)
+  AND (archived_at IS NOT NULL) = $4::boolean
 ORDER BY provider_id
 LIMIT $3;
 
@@ -152,7 +183,8 @@ SET provider_id = excluded.provider_id, external_id = excluded.external_id,
     delayed_after_seconds = excluded.delayed_after_seconds,
     stale_after_seconds = excluded.stale_after_seconds, grace_seconds = excluded.grace_seconds,
     ids_are_vins = excluded.ids_are_vins, external_key = excluded.external_key,
-    assignment = excluded.assignment, other_spans = excluded.other_spans;
+    assignment = excluded.assignment, other_spans = excluded.other_spans,
+    revision = d.revision + 1;
 
 -- name: give_up_units
 -- Until put_devices gives these devices their next units. Keys have no space at their ends, so
@@ -233,7 +265,7 @@ WHERE a.workspace_id = :workspace_id AND a.device_id = i.device_id
 
 -- name: retire_device
 -- A device is never deleted: its history and its version stay. The first retired_at is kept.
-UPDATE devices SET retired_at = clock_timestamp()
+UPDATE devices SET retired_at = clock_timestamp(), revision = revision + 1
 WHERE workspace_id = $1 AND device_id = $2 AND retired_at IS NULL
 RETURNING *;
 

@@ -151,6 +151,12 @@ class Shard:
         }
         await self.put(f"/workspaces/{workspace_id}", **fields)
 
+    async def set_thresholds(self, workspace_id: str, thresholds: Mapping[str, float]) -> None:
+        """Change the policy of a workspace, whatever it was."""
+        path = f"/workspaces/{workspace_id}/policy"
+        answer = await self.ask("PATCH", path, json=thresholds, headers={"If-Match": "*"})
+        assert answer.status == 200, answer.body
+
     async def add_provider(self, workspace_id: str, provider_id: str, **fields: Any) -> None:
         await self.put(f"/workspaces/{workspace_id}/providers/{provider_id}", **fields)
 

@@ -216,7 +216,7 @@ async def test_fr_012_shards_compute_the_same_and_store_no_verdict(
         await other.get("/worklist")
         assert await _dump(harness) == before
 
-        await one.add_workspace("harbour", thresholds=RELAXED)
+        await one.set_thresholds("harbour", RELAXED)
         relaxed = await _states(other, buses)
         after = await _dump(harness)
 

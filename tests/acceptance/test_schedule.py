@@ -85,13 +85,20 @@ async def test_acceptance_1_polling_never_calls_the_stream_transport(
         assert set(harness.requests("west")) == {"GET /rfms/vehiclestatuses 200"}
 
 
-async def test_a_run_requested_while_inactive_is_made_once_active(dsn: str, tmp_path: Path) -> None:
+async def test_a_run_that_waits_while_inactive_is_made_once_active(
+    dsn: str, tmp_path: Path
+) -> None:
+    """It was asked for just before the workspace was switched off."""
     west = polled("west")
     async with open_harness(dsn, tmp_path, west) as harness:
         await harness.add_fleet(west)
         await harness.shard.add_workspace("west", active=False)
-        asked = await harness.shard.post("/workspaces/west/cycles", {"when": "now"})
-        path = f"/workspaces/west/cycles/{asked['cycle_id']}"
+        await harness.fetch(
+            "INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id,"
+            " trace_id, requested_at, outcome) VALUES ('west', now(), 'manual', 1, 'run-1',"
+            " 'trace-1', now(), 'requested') RETURNING cycle_id"
+        )
+        path = "/workspaces/west/cycles/run-1"
         assert (await harness.shard.get(path))["outcome"] == "requested"
         await harness.shard.add_workspace("west", active=True)
         await eventually(lambda: _outcome(harness, path), "completed", within=4)

@@ -28,6 +28,7 @@ class Case(NamedTuple):
 
     async def ask(self, harness: Harness, workspace: str, key: str | None) -> Answer:
         rest = {} if self.body is None else {"json": _fill(self.body, workspace)}
+        rest["headers"] = {"If-Match": "*"} if self.method != "GET" else {}
         return await harness.ask(self.method, self.path.replace("{w}", workspace), key=key, **rest)
 
 
@@ -62,13 +63,21 @@ ENVELOPE = {
 CASES = (
     Case("get_workspace", "GET", "/workspaces/{w}", "read"),
     Case("put_workspace", "PUT", "/workspaces/{w}", "control", {"name": "North"}),
+    Case("patch_workspace", "PATCH", "/workspaces/{w}", "control", {"name": "North"}),
+    Case("archive_workspace", "DELETE", "/workspaces/{w}", "control", None, 409),
+    Case("get_policy", "GET", "/workspaces/{w}/policy", "read"),
+    Case("put_policy", "PUT", "/workspaces/{w}/policy", "control", {}),
+    Case("patch_policy", "PATCH", "/workspaces/{w}/policy", "control", {"grace_seconds": 60}),
     Case("list_providers", "GET", "/workspaces/{w}/providers", "read"),
     Case("get_provider", "GET", "/workspaces/{w}/providers/live", "read"),
     Case("put_provider", "PUT", "/workspaces/{w}/providers/live", "control", PROVIDER),
     Case("try_provider", "POST", "/workspaces/{w}/providers/live/test", "control", {}),
+    Case("patch_provider", "PATCH", "/workspaces/{w}/providers/live", "control", {}),
+    Case("archive_provider", "DELETE", "/workspaces/{w}/providers/hourly", "control"),
     Case("list_devices", "GET", "/workspaces/{w}/devices", "read"),
     Case("get_device", "GET", "/workspaces/{w}/devices/bus-1", "read"),
     Case("put_device", "PUT", "/workspaces/{w}/devices/bus-1", "control", DEVICE),
+    Case("patch_device", "PATCH", "/workspaces/{w}/devices/bus-1", "control", {}),
     Case("retire_device", "DELETE", "/workspaces/{w}/devices/bus-1", "control"),
     Case("swap_device", "POST", "/workspaces/{w}/devices/bus-1/swap", "control", SWAP),
     Case("import_devices", "POST", "/workspaces/{w}/devices/import", "control", {"devices": []}),
@@ -235,7 +244,7 @@ async def test_a_malformed_id_is_answered_like_what_does_not_exist(
 
 async def test_an_unknown_path_is_404_and_a_wrong_method_405(harness: Harness) -> None:
     assert (await harness.ask("GET", "/nothing", key=None)).problem == "not-found"
-    assert (await harness.ask("DELETE", "/workspaces/north")).problem == "method-not-allowed"
+    assert (await harness.ask("POST", "/workspaces/north")).problem == "method-not-allowed"
 
 
 async def _registered(harness: Harness) -> list[Any]:

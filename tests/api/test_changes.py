@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     ("PUT", "", {"name": "Renamed"}, (ChangeKind.WORKSPACE, "north", "name")),
+    ("PATCH", "", {"active": False}, (ChangeKind.WORKSPACE, "north", "active")),
+    ("PUT", "/policy", {"grace_seconds": 60}, (ChangeKind.POLICY, "north", "grace_seconds")),
+    ("PATCH", "/policy", {"grace_seconds": 60}, (ChangeKind.POLICY, "north", "grace_seconds")),
+    ("PATCH", "/providers/live", {"active": False}, (ChangeKind.PROVIDER, "live", "active")),
+    ("DELETE", "/providers/hourly", None, (ChangeKind.PROVIDER, "hourly", "archived_at")),
+    (
+        "PATCH",
+        "/devices/bus-1",
+        {"vehicle_name": "Renamed"},
+        (ChangeKind.DEVICE, "bus-1", "vehicle_name"),
+    ),
     ("PUT", "/providers/live", PROVIDER, (ChangeKind.PROVIDER, "live", "transport")),
     (
         "PUT",
@@ -54,7 +65,7 @@ async def test_a_command_is_recorded_with_its_key_and_trace(
         method,
         f"/workspaces/north{path}",
         key="control",
-        headers={"X-Request-Id": "trace-of-this"},
+        headers={"X-Request-Id": "trace-of-this", "If-Match": "*"},
         **rest,
     )
     assert answer.status in {200, 201}, answer.body

@@ -122,12 +122,15 @@ async def test_a_person_gets_a_run_now(harness: Harness) -> None:
     assert harness.nudged.times == 1
 
 
-async def test_an_inactive_workspace_has_no_next_start_to_ask_for(harness: Harness) -> None:
+@pytest.mark.parametrize("when", ["next_start", "now"])
+async def test_an_inactive_workspace_runs_no_cycle(harness: Harness, when: str) -> None:
     await put_workspace(harness, "north", 300, active=False)
-    asked = await harness.ask("POST", PATH)
+    asked = await harness.ask("POST", PATH, json={"when": when})
     assert (asked.status, asked.problem) == (409, "conflict")
-    assert "Activate it" in asked.json["detail"]
+    assert 'Switch it on first: PATCH it with {"active": true}.' in asked.json["detail"]
     assert await cycles(harness) == []
+    await harness.ask("PATCH", "/workspaces/north", json={"active": True})
+    assert (await harness.ask("POST", PATH, json={"when": when})).status == 202
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,17 @@ async def test_a_text_that_its_pattern_forbids_is_refused(
     }
     answer = await harness.ask("PUT", "/workspaces/north/providers/second", json=body)
     assert (re.search(pattern, text) is not None, answer.status) == (fits, 201 if fits else 422)
+
+
+async def test_what_has_an_etag_says_which_conditions_it_takes(harness: Harness) -> None:
+    paths = (await harness.get("/openapi.json"))["paths"]
+    policy = paths["/api/telematics-mvp/workspaces/{workspace_id}/policy"]
+    patch, get = policy["patch"], policy["get"]
+    (condition,) = [one for one in patch["parameters"] if one["in"] == "header"]
+    assert (condition["name"], condition["required"]) == ("If-Match", True)
+    assert {"412", "428"} <= set(patch["responses"])
+    assert "304" in get["responses"]
+    assert "ETag" in get["responses"]["200"]["headers"]
+    described = {media: one["schema"] for media, one in patch["requestBody"]["content"].items()}
+    schema = {"$ref": "#/components/schemas/PolicyPatch"}
+    assert described == {"application/merge-patch+json": schema, "application/json": schema}

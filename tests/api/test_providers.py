@@ -50,6 +50,7 @@ async def test_a_connection_is_stored_as_given_and_replaced_whole(harness: Harne
                 "stale_after_seconds": 1800.0,
                 "grace_seconds": None,
             },
+            "archived_at": None,
             "warnings": [],
         },
     )

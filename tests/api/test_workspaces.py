@@ -20,6 +20,7 @@ async def test_a_new_workspace_is_201_and_the_same_again_200(
             "workspace_id": "depot",
             "name": "Depot",
             "active": True,
+            "archived_at": None,
             "poll_interval_seconds": 300,
             "thresholds": {
                 "freshness_target_seconds": 300.0,
@@ -36,11 +37,9 @@ async def test_a_new_workspace_is_201_and_the_same_again_200(
 
 
 async def test_a_change_nudges_the_actors(harness: Harness) -> None:
-    await harness.ask(
-        "PUT", "/workspaces/north", json={"name": "North", "poll_interval_seconds": 600}
-    )
+    await harness.ask("PUT", "/workspaces/north", json={"name": "Renamed"})
     assert harness.nudged.times == 1
-    assert (await harness.get("/workspaces/north"))["poll_interval_seconds"] == 600
+    assert (await harness.get("/workspaces/north"))["name"] == "Renamed"
 
 
 @pytest.mark.parametrize(
@@ -69,16 +68,72 @@ async def test_a_change_nudges_the_actors(harness: Harness) -> None:
 async def test_what_is_wrong_is_refused_at_its_place(
     harness: Harness, body: Any, pointers: list[str]
 ) -> None:
-    answer = await harness.ask("PUT", "/workspaces/north", json=body)
+    answer = await harness.ask("PUT", "/workspaces/new", json=body)
     assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", pointers)
 
 
 async def test_an_interval_with_a_zero_fraction_is_whole(harness: Harness) -> None:
     stored = await harness.ask(
-        "PUT", "/workspaces/north", json={"name": "North", "poll_interval_seconds": 120.0}
+        "PUT", "/workspaces/new", json={"name": "New", "poll_interval_seconds": 120.0}
     )
-    assert (stored.status, stored.json["poll_interval_seconds"]) == (200, 120)
+    assert (stored.status, stored.json["poll_interval_seconds"]) == (201, 120)
     assert b'"poll_interval_seconds":120,' in stored.body
+
+
+CONFIGURED = {"name": "Depot", "poll_interval_seconds": 600, "thresholds": {"grace_seconds": 60}}
+
+
+async def put_depot(harness: Harness, **changes: Any) -> Any:
+    """Make a workspace that is switched off, with an interval and a limit of its own."""
+    body = {**CONFIGURED, "active": False, **changes}
+    made = await harness.ask("PUT", "/workspaces/depot", json=body)
+    assert made.status == 201, made.body
+    return made.json
+
+
+async def test_a_rename_changes_the_name_and_nothing_else(harness: Harness) -> None:
+    made = await put_depot(harness)
+    for method in ("PUT", "PATCH"):
+        renamed = await harness.ask(method, "/workspaces/depot", json={"name": method})
+        assert renamed.status == 200
+        assert renamed.json | {"config_version": 0} == made | {"name": method, "config_version": 0}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+@pytest.mark.parametrize(
+    ("change", "pointers"),
+    [
+        ({"poll_interval_seconds": 300}, ["/poll_interval_seconds"]),
+        ({"thresholds": {"grace_seconds": 61}}, ["/thresholds/grace_seconds"]),
+        (
+            {"thresholds": {"delayed_after_seconds": 299, "stale_after_seconds": 1}},
+            ["/thresholds/delayed_after_seconds", "/thresholds/stale_after_seconds"],
+        ),
+    ],
+)
+async def test_the_policy_of_a_workspace_has_its_own_door(
+    harness: Harness, method: str, change: Any, pointers: list[str]
+) -> None:
+    await put_depot(harness)
+    before = await harness.get("/workspaces/depot")
+    answer = await harness.ask(method, "/workspaces/depot", json={"name": "Other", **change})
+    assert (answer.status, answer.problem, answer.pointers) == (409, "conflict", pointers)
+    assert "/workspaces/depot/policy" in answer.json["errors"][0]["detail"]
+    assert await harness.get("/workspaces/depot") == before
+
+
+async def test_a_policy_that_is_named_as_it_is_is_accepted(harness: Harness) -> None:
+    made = await put_depot(harness)
+    again = await harness.ask("PUT", "/workspaces/depot", json=CONFIGURED)
+    whole = {name: made[name] for name in ("name", "active", *CONFIGURED)}
+    shown = await harness.ask("PUT", "/workspaces/depot", json=whole)
+    assert (again.status, again.json, shown.json) == (200, made, made)
+
+
+@pytest.mark.parametrize("name", ["active", "poll_interval_seconds", "thresholds", "name"])
+async def test_a_patch_takes_away_nothing_that_has_no_default(harness: Harness, name: str) -> None:
+    answer = await harness.ask("PATCH", "/workspaces/north", json={name: None})
+    assert (answer.status, answer.pointers) == (422, [f"/{name}"])
 
 
 async def test_workspaces_are_listed_in_pages(harness: Harness) -> None:
@@ -90,8 +145,8 @@ async def test_workspaces_are_listed_in_pages(harness: Harness) -> None:
 
 
 async def test_thresholds_of_the_workspace_decide_its_health(harness: Harness) -> None:
-    body = {"name": "North", "thresholds": {"grace_seconds": 30, "stale_after_seconds": 1200}}
-    await harness.ask("PUT", "/workspaces/north", json=body)
+    body = {"grace_seconds": 30, "stale_after_seconds": 1200}
+    await harness.ask("PATCH", "/workspaces/north/policy", json=body, headers={"If-Match": "*"})
     thresholds = (await harness.get("/workspaces/north/health"))["items"][0]["thresholds"]
     assert (
         thresholds["grace_seconds"],

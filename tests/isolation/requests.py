@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.isolation.fleets import ago
+from tests.isolation.fleets import OURS, ago
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +52,11 @@ _UPDATE: Final = {
 }
 BODIES: Final[Mapping[str, Any]] = {
     "put_workspace": {"name": "changed"},
+    "patch_workspace": {"name": "changed"},
+    "put_policy": {"grace_seconds": 60},
+    "patch_policy": {"grace_seconds": 60},
+    "patch_provider": {"credential": "env:LASTHEARD_SECRET_NEW"},
+    "patch_device": {"vehicle_name": "changed"},
     "put_provider": {
         "provider_type": "spoken",
         "transport": "poll",
@@ -82,9 +87,22 @@ BODIES: Final[Mapping[str, Any]] = {
 }
 
 
+# What has to be so in `OURS` before a request succeeds.
+PREPARED: Final[Mapping[str, str]] = {
+    "archive_workspace": f"""
+        UPDATE workspaces SET active = false, ordinal = NULL, scheduled_since = NULL
+        WHERE workspace_id = '{OURS}'
+    """,
+    "archive_provider": f"UPDATE devices SET retired_at = now() WHERE workspace_id = '{OURS}'",
+}
+
+
 @dataclass(frozen=True)
 class Ask:
-    """One request. `names` fills the placeholders of path, query and body."""
+    """One request. `names` fills the placeholders of path, query and body.
+
+    `prepared` is SQL that goes before it.
+    """
 
     operation: str
     method: str
@@ -92,6 +110,8 @@ class Ask:
     query: str = ""
     body: str | None = None
     media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)  # those that must be given
+    prepared: str = ""
     parameters: frozenset[str] = frozenset()  # of the query
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -120,18 +140,27 @@ def read_operations(document: Mapping[str, Any]) -> Iterator[Ask]:
 def _read_operation(path: str, method: str, operation: Mapping[str, Any]) -> Ask:
     name = operation["operationId"]
     known = {*IDS, "workspace_id"}
-    required = [one["name"] for one in operation["parameters"] if one["required"]]
+    required = [
+        one["name"] for one in operation["parameters"] if one["required"] and one["in"] != "header"
+    ]
     unknown = sorted(set(required) - known)
     assert not unknown, (
         f"{name} needs {unknown}: add an example to IDS in tests/isolation/requests.py"
     )
     query = frozenset(one["name"] for one in operation["parameters"] if one["in"] == "query")
+    headers = {
+        one["name"]: one["example"]
+        for one in operation["parameters"]
+        if one["required"] and one["in"] == "header"
+    }
+    prepared = PREPARED.get(name, "")
+    ask = Ask(name, method, path, parameters=query, headers=headers, prepared=prepared)
     if "requestBody" not in operation:
-        return Ask(name, method, path, parameters=query)
+        return ask
     assert name in BODIES, (
         f"{name} takes a body: add a valid one to BODIES in tests/isolation/requests.py"
     )
-    return Ask(name, method, path, body=json.dumps(BODIES[name]), parameters=query)
+    return replace(ask, body=json.dumps(BODIES[name]))
 
 
 def variants(ask: Ask) -> Iterator[Ask]:

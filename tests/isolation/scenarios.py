@@ -49,8 +49,11 @@ async def change_a_workspace(harness: Harness) -> Any:
 async def read_workspaces(harness: Harness) -> Any:
     registry = harness.stores.registry
     listed = [
-        await registry.list_workspaces(workspaces=frozenset(names), after=None, limit=9)
+        await registry.list_workspaces(
+            workspaces=frozenset(names), after=None, limit=9, archived=archived
+        )
         for names in ([OURS], ["nowhere"])
+        for archived in (False, True)
     ]
     return listed, await registry.get_workspace(OURS), await registry.get_workspace("nowhere")
 
@@ -293,7 +296,7 @@ _ROWS: dict[str, tuple[Any, ...]] = {
     "list_assignments": (OURS, "live"),
     "find_assignments": (OURS, *_LINKS[1:], ["x-bus-1", "x-bus-8"]),
     "find_present_assignments": (OURS, ["bus-1", "bus-8"]),
-    "list_threshold_classes": ([OURS],),
+    "list_threshold_classes": ([OURS], False),
     "find_access": ("nobodys-key", OURS),
 }
 

@@ -74,6 +74,8 @@ class Endpoints:
         """Send the request on the database as it was filled."""
         if self._written:
             await self.go_back()
+        if ask.prepared:
+            await self._inside.execute(ask.prepared)
         self._written = ask.method not in READING
         if not self._written:
             return await self._send(ask, key)
@@ -93,7 +95,8 @@ class Endpoints:
             await self._api.add_key(name, ["read"], [workspace], key_id=key_id)
 
     async def _send(self, ask: Ask, key: str) -> Answer:
-        headers = {**TRACE, **({"content-type": ask.media_type} if ask.body is not None else {})}
+        headers = {**TRACE, **ask.headers}
+        headers |= {"content-type": ask.media_type} if ask.body is not None else {}
         data = None if ask.body is None else ask.fill(ask.body)
         path = ask.fill(ask.path + ask.query)
         return await self._api.ask(ask.method, path, key=key, headers=headers, data=data)

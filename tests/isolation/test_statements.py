@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+import tests.isolation.archive_scenarios
 import tests.isolation.history_scenarios
-import tests.isolation.scenarios  # noqa: F401 both fill SCENARIOS
+import tests.isolation.scenarios  # noqa: F401 all fill SCENARIOS
 from storage import queries
 from storage.faults import DatabaseRefused
 from tests.isolation.fleets import THEIRS, Harness

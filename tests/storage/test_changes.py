@@ -58,16 +58,42 @@ def differences(entry: StoredChange) -> dict[str, tuple[Any, Any]]:
 
 
 async def test_a_changed_workspace_leaves_who_when_before_and_after(cast: Cast) -> None:
-    plain: dict[str, Any] = {"name": "Harbour", "active": True, "poll_interval_seconds": 300}
-    put = cast.stores.registry.put_workspace
-    await put(WORKSPACE, **plain, policy=Policy(), by=ANNA)
     first = await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE)
-    await put(WORKSPACE, **plain, policy=Policy(stale_after_seconds=1200.0), by=ANNA)
+    await cast.stores.registry.put_workspace(WORKSPACE, name="Renamed", by=ANNA)
     entry = await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE)
     assert (entry.who, entry.trace_id) == ANNA
     assert first.at < entry.at < datetime.now(UTC) + timedelta(minutes=1)
-    assert entry.before == {**plain, "thresholds": POLICY}
-    assert differences(entry) == {"thresholds": (POLICY, {**POLICY, "stale_after_seconds": 1200.0})}
+    assert entry.before == first.after == {"name": "Harbour", "active": True, "archived_at": None}
+    assert differences(entry) == {"name": ("Harbour", "Renamed")}
+    assert (await find_one(cast, ChangeKind.POLICY, WORKSPACE)).before is None
+
+
+async def test_a_changed_policy_leaves_an_entry_of_its_own(cast: Cast) -> None:
+    named = await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE)
+    policy = Policy(stale_after_seconds=1200.0)
+    await cast.stores.registry.put_policy(
+        WORKSPACE, policy=policy, poll_interval_seconds=600, by=ANNA
+    )
+    entry = await find_one(cast, ChangeKind.POLICY, WORKSPACE)
+    assert (entry.who, entry.before) == ("key-anna", {**POLICY, "poll_interval_seconds": 300})
+    assert differences(entry) == {
+        "stale_after_seconds": (900.0, 1200.0),
+        "poll_interval_seconds": (300, 600),
+    }
+    assert await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE) == named
+
+
+async def test_what_is_archived_leaves_entries_with_its_devices(cast: Cast) -> None:
+    registry = cast.stores.registry
+    await registry.put_workspace(WORKSPACE, name="Harbour", active=False)
+    await registry.archive_workspace(WORKSPACE, by=ANNA)
+    entries = [await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE)]
+    entries += await find(cast, ChangeKind.DEVICE)
+    assert {entry.who for entry in entries} == {"key-anna"}
+    assert [list(differences(entry)) for entry in entries] == [
+        ["archived_at"],
+        *[["retired_at"]] * len(BUSES),
+    ]
 
 
 async def test_a_new_connection_has_nothing_before_and_its_reference(cast: Cast) -> None:

@@ -141,6 +141,7 @@ async def test_retention_finds_what_is_old_by_an_index(
 CLASS_COLUMNS = (
     *("workspace_id", "provider_id", "delayed_after", "stale_after", "grace"),
     *("delayed_behind", "stale_behind", "grace_behind"),
+    *("delayed_on_calls_behind", "stale_on_calls_behind"),
 )
 
 
@@ -150,6 +151,7 @@ async def test_an_index_finds_the_newest_good_cycle_and_one_reason(
     no_classes: dict[str, Any] = {name: [] for name in CLASS_COLUMNS}
     after = {"after_since": None, "after_workspace_id": None, "after_device_id": None}
     page: dict[str, Any] = {"by_silence": False, "limit": 10, "workspaces": ["harbour"]}
+    page["by_workspace"] = False
     rest = {"states": None, "now": None, **after, **page}
     plan = await explain(database, *bound("page_health", **no_classes, **rest))
     assert "poll_cycles_good_index" in plan

@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import Device, Policy, ProviderConnection
-    from domain.registry import Answer, DeviceDraft, NotFound
+    from domain.registry import Answer, Archived, Conflict, DeviceDraft, Moved, NotFound
     from ports.cycles import CycleStore
     from ports.ingest import IngestStore
     from ports.ownership import LeaseStore, Notices, SessionStore
     from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
     from ports.upkeep import UpkeepStore
+
+    Refusable = Answer | Moved | Archived
 
 
 class Fleets(Protocol):
@@ -28,17 +30,21 @@ class Fleets(Protocol):
         active: bool,
         poll_interval_seconds: int,
         policy: Policy,
-    ) -> Answer: ...
+    ) -> Refusable: ...
 
-    async def put_provider(self, connection: ProviderConnection) -> Answer: ...
+    async def put_provider(self, connection: ProviderConnection) -> Refusable: ...
 
     async def put_devices(
         self, workspace_id: str, drafts: Sequence[DeviceDraft]
-    ) -> Sequence[Answer] | NotFound: ...
+    ) -> Sequence[Answer] | NotFound | Moved | Archived: ...
 
-    async def retire_device(self, workspace_id: str, device_id: str) -> Device | NotFound: ...
+    async def retire_device(
+        self, workspace_id: str, device_id: str
+    ) -> Device | NotFound | Moved: ...
 
-    async def request_cycle(self, workspace_id: str, trace_id: str) -> str | NotFound: ...
+    async def request_cycle(
+        self, workspace_id: str, trace_id: str
+    ) -> str | NotFound | Conflict | Archived: ...
 
 
 class Views(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from domain.model import Policy, PolicyOverride
+from domain.model import Device, Policy, PolicyOverride
 from domain.registry import Conflict, NotFound, Stored, Swap
 from ports.registry import Swapped
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection
@@ -208,7 +208,7 @@ async def test_a_taken_external_id_stays_if_its_former_device_returns(
 async def test_retiring_again_keeps_the_first_instant(world: PostgresWorld) -> None:
     first = await world.stores.registry.retire_device(HARBOUR, "bus-1")
     version = await world.config_version()
-    assert not isinstance(first, NotFound)
+    assert isinstance(first, Device)
     assert first.retired_at is not None
     assert await world.stores.registry.retire_device(HARBOUR, "bus-1") == first
     assert await world.config_version() == version
