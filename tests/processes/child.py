@@ -170,11 +170,11 @@ async def run_lastheard(
 
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Return the machine's environment without settings of `lastheard`."""
+    """Return the machine's environment without settings of `lastheard`, and wide tables."""
     foreign = {
         name: value for name, value in os.environ.items() if not name.startswith("LASTHEARD_")
     }
-    return {**foreign, "LASTHEARD_LOG_FORMAT": "json", **ours}
+    return {**foreign, "LASTHEARD_LOG_FORMAT": "json", "COLUMNS": "160", **ours}
 
 
 async def _chunks(pipe: trio.abc.ReceiveStream | None) -> AsyncIterator[bytes]:
