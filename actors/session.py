@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from runtime.clock import SharedClock
 
 DEFAULT_TTL_SECONDS = 15.0
+TAKEN_OVER = (
+    "another process ran under this shard_id a moment ago. If it was this one before a restart, "
+    "nothing is wrong. If it still runs, it ends now: give each process a LASTHEARD_SHARD_ID of "
+    "its own (the default is the host's name)"
+)
 BEATS_PER_TTL = 3  # a TTL of 15 s is renewed every 5 s
 
 
@@ -113,7 +118,10 @@ class SessionKeeper:
         random: Random,
         *,
         ttl_seconds: float = DEFAULT_TTL_SECONDS,
+        is_paused: bool = False,
     ) -> None:
+        """`is_paused`: the sessions take no work; they only write what clients send."""
+        self.is_paused = is_paused
         self.shard_id = shard_id
         self._sessions = sessions
         self.current = current
@@ -146,6 +154,7 @@ class SessionKeeper:
                     ttl_seconds=self.ttl_seconds,
                     after=after,
                     boot_id=self._boot_id,
+                    is_member=not self.is_paused,
                 )
             except EnvironmentFault as fault:
                 self._edge.failed(fault)
@@ -157,6 +166,8 @@ class SessionKeeper:
             self._trust_if_certain(sent_at)
             self.current.replace(start.session)
             self._log.info("session_begun", epoch=start.session.epoch, rejoined=after is not None)
+            if start.was_live and after is None:
+                self._log.warning("shard_id_taken_over", remedy=TAKEN_OVER)
             return start.session
 
     async def keep(self, session: SessionRef, vital_signs: Callable[[], VitalSigns]) -> None:

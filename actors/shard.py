@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 ROUND_SECONDS = 2.0
 MAX_LOADING_AT_ONCE = 4
 TELL_BUDGET_SECONDS = 2.0
+SUPERSEDED = (
+    "another process began a session under this shard_id, so this one ends: run one process per "
+    "shard_id, and give each a LASTHEARD_SHARD_ID of its own (the default is the host's name)"
+)
 
 
 class ShardActor:
@@ -78,7 +82,7 @@ class ShardActor:
         # round's look may still show their leases as ours.
         self._left_since_look: set[Resource] = set()
         self._left = Flag()
-        self._draining = False
+        self._draining = keeper.is_paused  # a paused shard takes nothing, as one that drains
         self._round_due = Flag()
         self._counts = dict.fromkeys(("rounds", "claimed", "released", "declared_dead"), 0)
         self._log = get_logger("shard").bind(shard_id=keeper.shard_id)
@@ -106,7 +110,7 @@ class ShardActor:
                     await self._live(session)
                 session = await self._keeper.begin(after=session)
         except Superseded:
-            self._log.error("shard_superseded", remedy="run one process per shard_id")
+            self._log.error("shard_superseded", remedy=SUPERSEDED)
             self._on_superseded()
             await trio.sleep_forever()  # until the requested shutdown stops this actor
 
@@ -333,6 +337,7 @@ class ShardActor:
             workspaces=len(self._runner.workspace_ids()),
             parked=tuple(self._runner.parked()),
             restarts=self._runner.restarts(),
+            paused=self._keeper.is_paused,
         )
 
     def frames(self) -> Counter[str]:
@@ -346,7 +351,8 @@ class ShardActor:
         return ShardStatistics(
             shard_id=self._shard_id,
             epoch=None if session is None else session.epoch,
-            draining=self._draining,
+            draining=self._draining and not self._keeper.is_paused,
+            paused=self._keeper.is_paused,
             trusted=kept.trusted,
             beats=kept.beats,
             rejoined=kept.rejoined,

@@ -131,6 +131,7 @@ class ShardStatistics(SessionStatistics):
     shard_id: str
     epoch: int | None  # of the live session; None without one
     draining: bool  # now
+    paused: bool  # started to collect nothing
     rounds: int
     claimed: int  # leases
     released: int  # leases

@@ -18,6 +18,7 @@ from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut_page
+from api.pause import refuse_while_paused
 from api.problem_types import CONFLICT, NOT_FOUND
 from api.problems import Problem
 from api.services import ApiServices
@@ -164,12 +165,14 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
         With `{"when": "now"}` the shard that owns the workspace runs a cycle at once. While such a
         request waits, further ones are answered with the same cycle.
 
-        An inactive workspace runs no cycle (409): switch it on first.
+        An inactive workspace runs no cycle (409): switch it on first. Nor does any while every
+        shard is paused (409).
         """
         wanted = await _read_request()
         workspace = await services.registry.get_workspace(workspace_id)
         if workspace is None:
             raise no_such_workspace(workspace_id)
+        await refuse_while_paused(services)
         if wanted.when == "now":
             answer = await _request_now(services, workspace_id)
         elif (refusal := refuse_run(workspace)) or workspace.ordinal is None:

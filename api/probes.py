@@ -5,6 +5,7 @@ away must not take the service out of rotation, because then nobody could read w
 """
 
 import trio
+from pydantic import Field
 from quart import Response
 
 from api.bodies import json_response
@@ -27,6 +28,9 @@ class Ready(AnswerModel):
     """The result of every check, all true; else the answer is a problem with the same member."""
 
     checks: dict[str, bool]
+    collecting_paused: bool = Field(
+        description="This process was started to collect nothing; it still answers requests."
+    )
 
 
 def declare_probes(operations: Operations, services: ApiServices) -> None:
@@ -52,7 +56,7 @@ def declare_probes(operations: Operations, services: ApiServices) -> None:
                 retry_after_seconds=DEFAULT_RETRY_AFTER_SECONDS,
                 extensions={"checks": checks},
             )
-        return json_response(Ready(checks=checks))
+        return json_response(Ready(checks=checks, collecting_paused=services.is_paused))
 
 
 async def _count_partition_days(services: ApiServices) -> int | None:

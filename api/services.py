@@ -66,6 +66,7 @@ class ApiServices:
     cursor_key: bytes
     log: FilteringBoundLogger
     ingest_timeout_seconds: float = 10.0
+    is_paused: bool = False  # this process was started to collect nothing
     min_poll_interval_seconds: int = 60  # demos and tests lower it to 2
     senders: Senders = field(default_factory=Senders)
     traffic: HttpTraffic = field(default_factory=HttpTraffic)

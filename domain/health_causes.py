@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_WAITING_SECONDS = 30.0
 CYCLE_TOLERANCE = 1.2
 CYCLE_TOLERANCE_SECONDS = 5.0
+PAUSED = "collecting is paused: every running shard was started with --paused"
 STREAM_STABLE_SECONDS = 60.0  # a socket that was open for so long is no longer new
 
 _FAULTS: Final[Mapping[FaultClass | None, HealthReason]] = MappingProxyType(
@@ -98,6 +99,8 @@ def _find_late_collector(facts: HealthFacts, now: datetime) -> Cause | None:
     """
     collector = facts.collector
     if not facts.is_pushed:
+        if collector.is_paused:
+            return _late(collector.last_cycle_started_at, PAUSED)
         # Without a start the time counts from the device's activation.
         last_start_at = collector.last_cycle_started_at or facts.device.activated_at
         running_since = max(last_start_at, facts.workspace.scheduled_since or last_start_at)

@@ -68,6 +68,7 @@ class CollectorRecord:
     stream_waiting_seconds: Mapping[str, float] = field(default_factory=dict)
     # provider_id and external id of the newest refusals as `unknown_device`, at most 100
     unknown_ids: tuple[tuple[str, str], ...] = ()
+    is_paused: bool = False  # every shard that runs was started to collect nothing
 
 
 class HealthFacts(NamedTuple):

@@ -17,7 +17,7 @@ import typer
 
 from lastheard.config_commands import config_app, print_version
 from lastheard.provider_commands import provider_app
-from lastheard.tables import health_csv, health_table, runtime_tables
+from lastheard.tables import health_csv, health_table, pause_note, runtime_tables
 from lastheard.terminal import (
     EXIT_UNAVAILABLE,
     ConfigOption,
@@ -129,6 +129,14 @@ def serve(
         int | None,
         typer.Option(help="port for /healthz and /readyz; 0 picks a free one (default: 8081)"),
     ] = None,
+    paused: Annotated[
+        bool | None,
+        typer.Option(
+            "--paused",
+            help="collect nothing: no cycles, no streams, no calls; clients may still send. For a "
+            "restored backup",
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -141,6 +149,7 @@ def serve(
         http_host=host,
         http_port=port,
         probe_port=probe_port,
+        paused=paused,
         data_dir=data_dir,
     )
     run_command(settings, partial(run_shard, settings))
@@ -278,7 +287,7 @@ def _listed(
         yield from map(json_line, pages)
         return
     items = [item for page in pages for item in page["items"]]
-    heading = f"{title}: {len(items)} devices"
+    heading = f"{title}: {len(items)} devices{pause_note(items)}"
     yield health_table(heading, items, out.width, with_workspace=with_workspace)
 
 

@@ -62,7 +62,11 @@ def make_gate_limits(settings: Settings) -> GateLimits:
 
 
 def _api_address(settings: Settings) -> Address:
-    remedy = "Choose another with --port or LASTHEARD_HTTP_PORT (0 picks a free one), or --host"
+    remedy = (
+        "Choose another with --port or LASTHEARD_HTTP_PORT (0 picks a free one), or --host. A "
+        "second shard on this machine also needs another --probe-port and its own "
+        "LASTHEARD_SHARD_ID"
+    )
     return Address(settings.http_host, settings.http_port, remedy)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import fields
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from api.services import ApiServices
 from api.traffic import HttpTraffic
 from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
+from lastheard.pause import remind_of_pause
 from lastheard.process_statistics import ProcessStatistics
 from ports.ownership import OwnershipStores
 from ports.upkeep import Retention
@@ -134,6 +136,7 @@ class Service:
             self._clock,
             random,
             ttl_seconds=settings.ttl_seconds,
+            is_paused=settings.paused,
         )
         stores = OwnershipStores(
             PostgresSessionStore(collecting),
@@ -180,6 +183,7 @@ class Service:
             clock=self._clock,
             runtime_report=self._runtime_report,
             readiness=self.readiness,
+            is_paused=self._settings.paused,
             cursor_key=cursor_key,
             log=get_logger("api"),
             min_poll_interval_seconds=self._settings.min_poll_interval_seconds,
@@ -212,6 +216,10 @@ class Service:
                     root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
                     # Not essential: it writes when keys were last used. Restarted alone.
                     root.start("key_uses", self._key_uses.run, restart=Restart.PERMANENT)
+                    if self._settings.paused:
+                        # Not essential: it only writes a line into the log.
+                        remind = partial(remind_of_pause, self._log)
+                        root.start("pause_notice", remind, restart=Restart.PERMANENT)
                     # Essential: a shard that cannot answer is of no use. The API is a sibling of
                     # the actors, never their parent. It starts before the shard: a process that
                     # cannot bind its address must not supersede the one that has bound it.
@@ -231,6 +239,7 @@ class Service:
                         port=self.port,
                         probe_port=self.probe_port,
                         shard_id=self._settings.shard_id,
+                        paused=self._settings.paused,
                     )
                     task_status.started()
                     await self._stop.wait()

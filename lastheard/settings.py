@@ -70,6 +70,9 @@ class Settings(BaseSettings):
             "name when unset",
         ),
     ]
+    paused: bool = Field(
+        False, description="collect nothing: no cycles, streams or calls; clients may still send"
+    )
 
     http_host: Annotated[str, Field(description="address the API listens on")] = "127.0.0.1"
     http_port: Annotated[
@@ -85,8 +88,7 @@ class Settings(BaseSettings):
             ge=0,
             le=65535,
             description="port the probes (/healthz, /readyz) are answered on; 0 picks a free one; "
-            "each shard of one "
-            "machine needs another",
+            "each shard of one machine needs another",
         ),
     ] = 8081
 
@@ -247,8 +249,7 @@ class Settings(BaseSettings):
         str,
         Field(
             description="private hosts and networks that connections may lead to, with commas "
-            "between: names, "
-            "addresses, CIDR; link-local and metadata addresses stay closed"
+            "between: names, addresses, CIDR; link-local and metadata addresses stay closed"
         ),
     ] = ""
 
@@ -337,8 +338,8 @@ class Settings(BaseSettings):
         if self.collecting_connections < 1:
             raise ValueError(
                 f"LASTHEARD_API_POOL_SIZE={self.api_pool_size} leaves nothing of "
-                f"LASTHEARD_POOL_SIZE={self.pool_size} "
-                f"for collecting: at most {self.pool_size - OWN_CONNECTIONS - 1}, or a larger pool"
+                f"LASTHEARD_POOL_SIZE={self.pool_size} for collecting: at most "
+                f"{self.pool_size - OWN_CONNECTIONS - 1}, or a larger pool"
             )
         return self
 
@@ -354,10 +355,8 @@ class Settings(BaseSettings):
         ):
             raise ValueError(
                 "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_KEY and LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY "
-                "together must be "
-                f"below LASTHEARD_HTTP_MAX_IN_FLIGHT ({self.http_max_in_flight}), or one key and "
-                "strangers could take "
-                "all places: lower them, or raise it"
+                f"together must be below LASTHEARD_HTTP_MAX_IN_FLIGHT ({self.http_max_in_flight}), "
+                "or one key and strangers could take all places: lower them, or raise it"
             )
         if self.http_max_in_flight_per_address > self.http_max_in_flight_without_key:
             raise ValueError(

@@ -84,6 +84,12 @@ def _health_row(item: Mapping[str, Any]) -> list[str | Text]:
     ]
 
 
+def pause_note(items: Iterable[Mapping[str, Any]]) -> str:
+    """Return what a heading says of a pause: nothing, unless an item tells of one."""
+    is_paused = any(item.get("evidence", {}).get("collecting_paused") for item in items)
+    return "; collecting is paused" if is_paused else ""
+
+
 def health_csv(pages: Iterable[Mapping[str, Any]]) -> str:
     """Return CSV with a header and one line per device of the API's health report."""
     # Imported here: it brings the whole web framework, which the other reading commands do not
@@ -147,7 +153,7 @@ def _shard_row(shard: Mapping[str, Any]) -> list[str | Text]:
     return [
         str(shard["shard_id"]),
         str(shard["epoch"]),
-        str(shard["state"]) + (", draining" if shard.get("draining") else ""),
+        _shard_state(shard, vital),
         _instant(shard.get("expires_at")),
         str(vital.get("workspaces", "-")),
         str(vital.get("pending", "-")),
@@ -155,6 +161,13 @@ def _shard_row(shard: Mapping[str, Any]) -> list[str | Text]:
         str(vital.get("restarts", "-")),
         ", ".join(vital.get("parked") or ()) or "none",
     ]
+
+
+def _shard_state(shard: Mapping[str, Any], vital: Mapping[str, Any]) -> str:
+    """Return the session's state; a paused shard takes no work, which is no draining."""
+    if vital.get("paused"):
+        return f"{shard['state']}, paused"
+    return f"{shard['state']}, draining" if shard.get("draining") else str(shard["state"])
 
 
 def _leases_table(shard_id: str, workspaces: Mapping[str, Mapping[str, Any]], width: int) -> Table:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class SessionStart(NamedTuple):
     session: SessionRef
     server_time: datetime
+    was_live: bool = False  # another session of the shard was live until now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class VitalSigns:
     workspaces: int = 0  # owned
     parked: tuple[str, ...] = ()  # names of parked actors
     restarts: int = 0  # of the actors that run now, after crashes
+    paused: bool = False  # started to collect nothing
 
 
 class SessionStore(Protocol):
@@ -56,8 +58,11 @@ class SessionStore(Protocol):
         ttl_seconds: float,
         after: SessionRef | None = None,
         boot_id: str | None = None,
+        is_member: bool = True,
     ) -> SessionStart | None:
         """Begin a new epoch for this shard; the former one, if it was live, is over from here on.
+
+        A session that is no member gets no work from the others: it is draining from the start.
 
         With `after`, begin only if that is still the newest epoch, or if the newest was begun under
         the same `boot_id`. Otherwise return None: another process has begun one since.

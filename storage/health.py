@@ -252,6 +252,7 @@ def _to_collector(row: Any) -> CollectorRecord:
     return CollectorRecord(
         **{name: row[name] for name in _COLLECTOR},
         unknown_ids=unknown_ids,
+        is_paused=row["is_paused"] or False,
         stream_waiting_seconds=waiting,
     )
 

@@ -37,6 +37,7 @@ class PostgresSessionStore:
         ttl_seconds: float,
         after: SessionRef | None = None,
         boot_id: str | None = None,
+        is_member: bool = True,
     ) -> SessionStart | None:
         follows = None if after is None else after.epoch
 
@@ -45,10 +46,11 @@ class PostgresSessionStore:
             if epoch is None:
                 return None
             await connection.execute(sql("end_backlogs"), [shard_id])
-            server_time = await connection.fetchval(
-                sql("begin_heartbeat"), shard_id, epoch, ttl_seconds
+            begun = await connection.fetchrow(
+                sql("begin_heartbeat"), shard_id, epoch, ttl_seconds, not is_member
             )
-            return SessionStart(SessionRef(shard_id, epoch), server_time)
+            assert begun is not None  # noqa: S101 an INSERT with RETURNING gives its row
+            return SessionStart(SessionRef(shard_id, epoch), begun["beat_at"], begun["was_live"])
 
         return await self._database.run(work)
 

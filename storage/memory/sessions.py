@@ -33,6 +33,7 @@ class MemorySessionStore:
         ttl_seconds: float,
         after: SessionRef | None = None,
         boot_id: str | None = None,
+        is_member: bool = True,
     ) -> SessionStart | None:
         async with self._engine.writing() as tables:
             now = self._engine.now()
@@ -45,10 +46,12 @@ class MemorySessionStore:
             tables.sessions.put(
                 (shard_id,), SessionRow(session.epoch, "live", 0, now, None, boot_id)
             )
-            tables.heartbeats.put(
-                (shard_id,), HeartbeatRow(session.epoch, now, now + _seconds(ttl_seconds), {})
-            )
-            return SessionStart(session, now)
+            before = tables.heartbeats.get((shard_id,))
+            was_live = before is not None and before.expires_at > now
+            expires_at = now + _seconds(ttl_seconds)
+            beat = HeartbeatRow(session.epoch, now, expires_at, {}, draining=not is_member)
+            tables.heartbeats.put((shard_id,), beat)
+            return SessionStart(session, now, was_live)
 
     async def beat(
         self, session: SessionRef, *, ttl_seconds: float, statistics: VitalSigns

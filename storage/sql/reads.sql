@@ -164,7 +164,13 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
                         (h.statistics -> 'deferred_seconds' ->> k.workspace_id)::float8)
                    AS oldest_waiting_seconds,
                h.statistics -> 'stream_waiting_seconds' -> k.workspace_id AS stream_waiting_seconds,
-               unknown.ids AS unknown_ids
+               unknown.ids AS unknown_ids,
+               -- Null if no shard is live: then nothing is known about a pause.
+               (SELECT bool_and(coalesce((b.statistics ->> 'paused')::boolean, false))
+                FROM heartbeats b
+                JOIN sessions v ON v.shard_id = b.shard_id AND v.epoch = b.epoch
+                WHERE v.state = 'live' AND b.expires_at >= (SELECT evaluated_at FROM moment))
+                   AS is_paused
         FROM (SELECT page.workspace_id WHERE page.is_first OFFSET 0) AS k
         LEFT JOIN LATERAL (
             SELECT ended_at FROM poll_cycles y

@@ -17,12 +17,16 @@ RETURNING epoch;
 
 -- name: begin_heartbeat
 -- clock_timestamp() rather than now(): the transaction may have waited in begin_session.
-INSERT INTO heartbeats (shard_id, epoch, beat_at, expires_at)
-VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
+-- was_live is read from before the write: a session that ended in order has expired.
+WITH former AS (
+    SELECT FROM heartbeats WHERE shard_id = $1 AND expires_at > clock_timestamp()
+)
+INSERT INTO heartbeats (shard_id, epoch, beat_at, expires_at, draining)
+VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3), $4)
 ON CONFLICT (shard_id) DO UPDATE
 SET epoch = excluded.epoch, beat_at = excluded.beat_at, expires_at = excluded.expires_at,
-    statistics = '{}', draining = false
-RETURNING beat_at;
+    statistics = '{}', draining = excluded.draining
+RETURNING beat_at, EXISTS (SELECT FROM former) AS was_live;
 
 -- name: beat
 -- Reads the session without a lock, so a heartbeat never waits for a unit. If declare_dead updates

@@ -69,11 +69,22 @@ class SlowClaims:
 
 
 def make_actor(
-    harness: Harness, shard: Shard, leases: SlowClaims, *, sessions: SessionStore | None = None
+    harness: Harness,
+    shard: Shard,
+    leases: SlowClaims,
+    *,
+    sessions: SessionStore | None = None,
+    is_paused: bool = False,
 ) -> ShardActor:
     sessions = sessions or harness.store
     keeper = SessionKeeper(
-        "shard-1", sessions, shard.current, shard.clock, shard.random, ttl_seconds=TTL_SECONDS
+        "shard-1",
+        sessions,
+        shard.current,
+        shard.clock,
+        shard.random,
+        ttl_seconds=TTL_SECONDS,
+        is_paused=is_paused,
     )
     runner = WorkspaceRunner(harness.store, shard.tools, window_seconds=1.0)
     return ShardActor(
@@ -83,6 +94,21 @@ def make_actor(
         shard.tools,
         on_superseded=lambda: None,
     )
+
+
+async def test_a_paused_shard_takes_no_workspace_and_stays_live(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    actor = make_actor(harness, shard, SlowClaims(harness.store), is_paused=True)
+    nursery.start_soon(shard.ingest.run)
+    shard.current.mark_fenced(shard.session)  # so that the actor begins a session of its own
+    nursery.start_soon(actor.run)
+    await harness.add_workspace(BIRCH)
+    await trio.sleep(10 * TTL_SECONDS)
+    told = actor.statistics()
+    assert taken_up(events) == Counter()
+    assert (told.paused, told.draining, told.claimed, actor.has_session) == (True, False, 0, True)
+    nursery.cancel_scope.cancel()
 
 
 def taken_up(events: Events) -> Counter[tuple[str, int]]:

@@ -40,7 +40,7 @@ class _ClockUnknown:
 async def test_ready_lists_every_check(harness: Harness) -> None:
     answer = await harness.ask("GET", "/readyz", key=None)
     checks = {"database": True, "partitions": True, "ingest": True, "lanes": True}
-    assert (answer.status, answer.json) == (200, {"checks": checks})
+    assert (answer.status, answer.json) == (200, {"checks": checks, "collecting_paused": False})
 
 
 async def test_a_full_lane_makes_it_not_ready_and_stays_alive(harness: Harness) -> None:

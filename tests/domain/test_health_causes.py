@@ -54,6 +54,19 @@ def test_an_overdue_cycle_or_a_dead_owner_is_ours(changes: Any, expected: Health
     assert reason(collector(UNASKED, **changes)) is expected
 
 
+def test_a_pause_of_every_shard_is_ours_at_once() -> None:
+    verdict = judge_health(collector(UNASKED, is_paused=True), NOW)
+    assert (verdict.reason, verdict.party) == (R.COLLECTOR_LATE, Party.OURS)
+    assert "--paused" in (verdict.causes[0].detail or "")
+    assert verdict.evidence["collecting_paused"] is True
+    assert verdict.evidence["next_poll_at"] is None
+
+
+def test_a_pause_says_nothing_about_what_clients_push() -> None:
+    known = collector(pushed(silent_for(minutes=22)), is_paused=True)
+    assert reason(known) is not R.COLLECTOR_LATE
+
+
 def test_a_workspace_without_cycles_is_late_after_the_wait() -> None:
     def without_cycles(**activated: float) -> HealthFacts:
         return unasked(never_heard(**activated))._replace(collector=CollectorRecord())

@@ -69,7 +69,10 @@ async def test_the_first_process_ends_and_the_second_leaves_no_gap(
                 assert await second.child.wait_ended() == 0, second.child.tail()
 
     assert len(said) == 1
-    assert "one process per shard_id" in said[0]["remedy"]
+    assert "LASTHEARD_SHARD_ID of its own" in said[0]["remedy"]
+    assert (
+        "LASTHEARD_SHARD_ID of its own" in second.child.events("shard_id_taken_over")[0]["remedy"]
+    )
     assert "Traceback" not in first.child.errors
     assert uncounted == []
     events, devices = await fetch_history(dsn)

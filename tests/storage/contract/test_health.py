@@ -279,3 +279,19 @@ async def test_the_owner_is_told_by_the_lease_not_by_the_newest_cycle(
 async def test_a_workspace_that_nobody_collected_has_no_collector(world: PostgresWorld) -> None:
     await world.stores.cycles.record_missed(world.session, HARBOUR, [slot().slot_start_at])
     assert (await world.health(HARBOUR)).rows[0].collector == CollectorRecord()
+
+
+async def test_a_pause_is_told_only_while_every_live_shard_is_paused(world: PostgresWorld) -> None:
+    async def is_paused() -> bool:
+        return (await world.health(HARBOUR)).rows[0].collector.is_paused
+
+    sessions, paused = world.stores.sessions, VitalSigns(paused=True)
+    assert not await is_paused()
+    await sessions.beat(world.session, ttl_seconds=15, statistics=paused)
+    assert await is_paused()
+    collecting = await world.begin("shard-2")
+    assert not await is_paused()
+    await sessions.end_session(collecting)
+    assert await is_paused()
+    await sessions.end_session(world.session)
+    assert not await is_paused()  # nobody runs: that is not a pause

@@ -86,6 +86,28 @@ async def test_draining_lasts_until_the_session_ends_and_no_longer(
     assert await beat(world, again)
 
 
+async def test_a_session_that_is_no_member_gets_no_work_and_stays_live(world: World) -> None:
+    start = await world.stores.sessions.begin_session("shard-2", ttl_seconds=15, is_member=False)
+    assert start is not None
+    assert await beat(world, start.session)
+    look = await world.stores.leases.look(world.session)
+    assert look.members == {"shard-1"}
+    again = await world.begin("shard-2")
+    look = await world.stores.leases.look(world.session)
+    assert (again.epoch, look.members) == (2, frozenset({"shard-1", "shard-2"}))
+
+
+async def test_a_boot_is_told_whether_a_session_was_live_until_now(world: World) -> None:
+    begin = world.stores.sessions.begin_session
+    second = await begin("shard-1", ttl_seconds=15)
+    assert second is not None
+    await world.stores.sessions.end_session(second.session)
+    third, other = await begin("shard-1", ttl_seconds=15), await begin("shard-9", ttl_seconds=15)
+    assert third is not None
+    assert other is not None
+    assert (second.was_live, third.was_live, other.was_live) == (True, False, False)
+
+
 async def test_a_heartbeat_tells_the_databases_time(world: World) -> None:
     at = await world.stores.sessions.beat(world.session, ttl_seconds=15, statistics=VitalSigns())
     assert at is not None
