@@ -290,8 +290,13 @@ def _find_unknown(facts: HealthFacts, now: datetime) -> Cause | None:
     confirmed = (facts.statement_at, record.complete_at, record.roster_at)
     if not any(is_within(instant, due, now) for instant in confirmed):
         return None
-    party = Party.PROVIDER if facts.statement == "error" else Party.CUSTOMER
-    detail = facts.statement_detail
+    party, detail = Party.PROVIDER, facts.statement_detail
+    if facts.statement == "left_out":
+        party = Party.CUSTOMER
+        detail = (
+            f"the provider's list of vehicles does not name {facts.device.external_id}: correct "
+            "the external_id, or have the provider add the vehicle to the account"
+        )
     return Cause(HealthReason.UNKNOWN_TO_PROVIDER, party, facts.statement_at, detail)
 
 

@@ -27,6 +27,7 @@ MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 MAX_REASON: Final = 200
 
 _NOT_MODIFIED: Final = 304
+_NOT_FOUND: Final = 404
 _TOO_MANY_REQUESTS: Final = 429
 _PASSING: Final = frozenset({408, 425})  # request timeout, too early: the standard says to retry
 _CUT_SHORT: Final = ("Server disconnected", "peer closed connection without")
@@ -65,6 +66,8 @@ def fault_for_status(
             permanent=True,
             status=status,
         )
+    if status == _NOT_FOUND:
+        answered += ": check the path of base_url; GET /provider-types has its form"
     return ProviderFault(FaultClass.CONFIGURATION, answered, permanent=True, status=status)
 
 
