@@ -5,7 +5,6 @@ Owns the order in which the parts are put together, and nothing else.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from quart_trio import QuartTrio
@@ -23,6 +22,7 @@ from api.frame import FrameLimits, install_frame
 from api.gate import KeyGate, OpenGate
 from api.health import declare_health
 from api.ingest import declare_ingest
+from api.introduction import introduce
 from api.issues import declare_issues
 from api.key_management import declare_keys
 from api.operations import Operations
@@ -54,8 +54,6 @@ PREFIX = "/api/telematics-mvp"
 # A probe's answer must come within the prober's own timeout. A probe has no body.
 PROBE_FRAME = FrameLimits(request_deadline_seconds=10.0, body_seconds=1.0, response_seconds=5.0)
 PROBES_IN_FLIGHT = 16
-TITLE = "Lastheard"
-DESCRIPTION = "When every vehicle was last heard from, and whose fault the silence is."
 
 _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_workspaces,
@@ -138,7 +136,5 @@ def declare_operations(services: ApiServices) -> Operations:
     operations = Operations(PREFIX)
     for declare in _RESOURCES:
         declare(operations, services)
-    declare_documentation(
-        operations, title=TITLE, version=version("lastheard"), description=DESCRIPTION
-    )
+    declare_documentation(operations, introduce())
     return operations

@@ -15,6 +15,7 @@ from api.auth import current_workspace, no_such_workspace
 from api.bodies import Instant, json_response, read_json, read_query
 from api.conflicts import refuse_archived
 from api.cursors import PageQuery
+from api.evidence import SummaryDict
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut_page
@@ -25,7 +26,7 @@ from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.traces import current_trace_id
 from domain import schedule
-from domain.cycles import CycleKey, CycleTrigger
+from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.model import Workspace
 from domain.registry import Archived, Conflict, NotFound, refuse_run
 from ports.reads import CycleRow
@@ -46,15 +47,15 @@ class CycleAnswer(AnswerModel):
     cycle_id: str
     workspace_id: str
     slot_start_at: Instant
-    trigger: str
+    trigger: CycleTrigger
     attempt: int
-    outcome: str
+    outcome: CycleOutcome | Literal["requested", "scheduled"]
     trace_id: str | None
     shard_id: str | None
     requested_at: Instant | None
     started_at: Instant | None
     ended_at: Instant | None
-    summary: dict[str, Any]
+    summary: SummaryDict
 
 
 class CycleList(AnswerModel):
@@ -238,7 +239,7 @@ def _present_scheduled(workspace: Workspace, promised: CycleRequested) -> CycleA
         cycle_id=promised.cycle_id,
         workspace_id=key.workspace_id,
         slot_start_at=key.slot_start_at,
-        trigger=str(key.trigger),
+        trigger=key.trigger,
         attempt=key.attempt,
         outcome="scheduled",
         trace_id=None,
@@ -265,9 +266,9 @@ def _present(row: CycleRow) -> CycleAnswer:
         cycle_id=row.cycle_id,
         workspace_id=row.key.workspace_id,
         slot_start_at=row.key.slot_start_at,
-        trigger=str(row.key.trigger),
+        trigger=row.key.trigger,
         attempt=row.key.attempt,
-        outcome=str(row.outcome),
+        outcome=row.outcome,
         trace_id=row.trace_id,
         shard_id=row.shard_id,
         requested_at=row.requested_at,

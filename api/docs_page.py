@@ -1,130 +1,183 @@
-"""The OpenAPI description as one plain HTML page: no script, nothing loaded from elsewhere.
+"""The API's description: `/openapi.json`, and `/docs` as one page for a browser.
 
-The usual viewers fetch their code from a public network at every visit. This service often runs
-without one, and its documentation needs a key, as its data does. It must never trust the
+Both are open and made once. The page loads nothing: its style and its script stand in it, and its
+policy allows these two by their hashes, and requests to this service only. It must never trust the
 description: all of it is escaped.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+from base64 import b64encode
+from functools import cache
 from html import escape
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from quart import Response
 
-from api.bodies import json_response
+from api.bodies import encode_json
+from api.docs_operations import write_method, write_operation
+from api.docs_schemas import link_to, write_paragraphs, write_schemas
 from api.openapi import describe_operations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from api.openapi import Introduction
     from api.operations import Operations
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h2 { margin-top: 2.5rem; }
-h3 { margin: 2rem 0 0; font-family: ui-monospace, monospace; font-size: 1rem; }
-table { border-collapse: collapse; }
-td, th { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0; }
-pre { background: #8881; padding: .7rem; overflow-x: auto; }
-.scope { color: #777; font-weight: normal; }
-:root { color-scheme: light dark; }
+_HEAD = (
+    "<!doctype html><html lang=en><meta charset=utf-8>"
+    "<meta name=viewport content='width=device-width, initial-scale=1'>"
+    "<link rel=icon href='data:,'>"
+)
+_KEY = """
+<section class=key><form><label for=key>Your key, for the forms below</label>
+<input id=key type=password autocomplete=off spellcheck=false placeholder=lh_…></form>
+<p>It stays in this page: it is not stored, and it is gone when you reload. The curl commands take
+it from the shell:</p>
+<pre>export LASTHEARD=<span data-address>https://lastheard.example</span>
+read -rs KEY   # type or paste the key; it is not shown
+export KEY</pre></section>
 """
 
 
-def declare_documentation(
-    operations: Operations, *, title: str, version: str, description: str = ""
-) -> None:
-    """Add `/openapi.json` and `/docs` to the table. Each request builds them from all of it."""
+def declare_documentation(operations: Operations, introduction: Introduction) -> None:
+    """Add `/openapi.json` and `/docs` to the table. The first request makes them from all of it."""
 
+    @cache
     def describe() -> dict[str, Any]:
-        return describe_operations(
-            operations, title=title, version=version, description=description
-        )
+        return describe_operations(operations, introduction)
 
-    @operations.declare("GET", "/openapi.json", scope="read", tag="documentation", prefixed=False)
+    @cache
+    def encode() -> bytes:
+        return encode_json(describe())
+
+    @cache
+    def render() -> str:
+        return render_docs(describe())
+
+    @operations.declare("GET", "/openapi.json", scope=None, tag="documentation", prefixed=False)
     async def get_openapi() -> Response:
         """Show this API as an OpenAPI 3.1 document."""
-        return json_response(describe())
+        return Response(
+            encode(), content_type="application/json", headers={"Cache-Control": "no-cache"}
+        )
 
     media = ("text/html",)
 
     @operations.declare(
-        "GET", "/docs", scope="read", tag="documentation", media_types=media, prefixed=False
+        "GET", "/docs", scope=None, tag="documentation", media_types=media, prefixed=False
     )
     async def get_docs() -> Response:
-        """Show this page."""
+        """Show this API as a page for a browser."""
         return Response(
-            render_docs(describe()),
+            render(),
             content_type="text/html; charset=utf-8",
-            headers={"Content-Security-Policy": _POLICY},
+            headers={
+                "Content-Security-Policy": page_policy(),
+                "Cache-Control": "no-cache",
+                "Referrer-Policy": "no-referrer",
+                "X-Content-Type-Options": "nosniff",
+            },
         )
 
 
-def render_docs(document: Mapping[str, Any]) -> str:
-    """Return the page for an OpenAPI document."""
-    info = document["info"]
-    title = escape(info["title"])
-    return "".join(
+@cache
+def page_policy() -> str:
+    """Return the Content-Security-Policy of the page."""
+    return "; ".join(
         [
-            "<!doctype html><html lang=en><meta charset=utf-8>",
-            f"<title>{title}</title><style>{_STYLE}</style>",
-            f"<h1>{title} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>",
-            "<p>Every refusal is a problem document (RFC 9457). "
-            "Its type tells refusals with the same status apart.</p>",
-            *(_section(tag, entries) for tag, entries in sorted(_by_tag(document).items())),
-            "<h2>Schemas</h2>",
-            *(_schema(name, schema) for name, schema in document["components"]["schemas"].items()),
-            "</html>",
+            "default-src 'none'",
+            f"style-src '{_hash_of(_read('docs.css'))}'",
+            f"script-src '{_hash_of(_read('docs.js'))}'",
+            "connect-src 'self'",
+            "img-src data:",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
         ]
     )
 
 
-def _by_tag(document: Mapping[str, Any]) -> dict[str, list[str]]:
-    sections: dict[str, list[str]] = {}
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            tag = operation.get("tags", ["other"])[0]
-            sections.setdefault(tag, []).append(_operation(method, path, operation))
-    return sections
-
-
-def _section(tag: str, entries: list[str]) -> str:
-    return f"<h2>{escape(tag.capitalize())}</h2>{''.join(entries)}"
-
-
-def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
-    scope = operation["x-scope"] or "none"
-    rows = [
-        _row(f"{p['name']} ({p['in']})", _schema_words(p["schema"]))
-        for p in operation["parameters"]
-    ]
-    for media, content in operation.get("requestBody", {}).get("content", {}).items():
-        rows.append(_row(f"body, {media}", _schema_words(content["schema"])))
-    for status, answer in operation["responses"].items():
-        words = [_schema_words(content["schema"]) for content in answer.get("content", {}).values()]
-        rows.append(_row(status, f"{answer['description']}: {', '.join(words)}"))
-    shown_scope = f"<span class=scope>scope {escape(scope)}</span>"
-    return (
-        f"<h3>{escape(method.upper())} {escape(path)} {shown_scope}</h3>"
-        f"<p>{escape(operation['summary'])} {escape(operation['description'])}</p>"
-        f"<table>{''.join(rows)}</table>"
+def render_docs(document: Mapping[str, Any]) -> str:
+    """Return the page for an OpenAPI document."""
+    info, schemas = document["info"], document["components"]["schemas"]
+    title = f"{escape(info['title'])} {escape(info['version'])}"
+    by_tag = _by_tag(document)
+    return "".join(
+        [
+            f"{_HEAD}<title>{title}</title><style>{_read('docs.css')}</style><div class=page>",
+            f"<nav aria-label=index>{_index(by_tag, schemas)}</nav><main><h1>{title}</h1>",
+            f"<div class=rules>{_rules(info['description'])}</div>{_KEY}",
+            "<p>The same as a document for programs: <a href='openapi.json'>openapi.json</a>.</p>",
+            *(_section(tag, document, entries) for tag, entries in by_tag.items()),
+            f"<section id=schemas><h2>Schemas</h2>{write_schemas(schemas)}</section>",
+            f"</main></div><script>{_read('docs.js')}</script></html>",
+        ]
     )
 
 
-def _row(left: str, right: str) -> str:
-    return f"<tr><th>{escape(left)}<td>{escape(right)}"
+@cache
+def _read(name: str) -> str:
+    return files("api").joinpath("pages", name).read_text(encoding="utf-8")
 
 
-def _schema_words(schema: Mapping[str, Any]) -> str:
-    if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
-    shown = {name: value for name, value in schema.items() if name != "title"}
-    return ", ".join(f"{name}: {json.dumps(value)}" for name, value in shown.items())
+def _hash_of(text: str) -> str:
+    return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _schema(name: str, schema: Mapping[str, Any]) -> str:
-    text = escape(json.dumps(schema, indent=2))
-    return f"<h3 id='{escape(name)}'>{escape(name)}</h3><pre>{text}</pre>"
+_Entry = tuple[str, str, "Mapping[str, Any]"]
+
+
+def _by_tag(document: Mapping[str, Any]) -> dict[str, list[_Entry]]:
+    """Return method, path and operation by tag, in the order of the document's tags."""
+    found: dict[str, list[_Entry]] = {tag["name"]: [] for tag in document["tags"]}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            tag = operation.get("tags", ["other"])[0]
+            found.setdefault(tag, []).append((method, path, operation))
+    return {tag: entries for tag, entries in found.items() if entries}
+
+
+def _index(by_tag: Mapping[str, list[_Entry]], schemas: Mapping[str, Any]) -> str:
+    lists = "".join(
+        f"<h2><a href='#tag-{escape(tag)}'>{escape(tag)}</a></h2><ul>"
+        + "".join(_index_line(*entry) for entry in entries)
+        + "</ul>"
+        for tag, entries in by_tag.items()
+    )
+    names = "".join(f"<li>{link_to(name)}" for name in schemas)
+    return (
+        f"{lists}<details><summary><a href='#schemas'>Schemas</a></summary>"
+        f"<ul>{names}</ul></details>"
+    )
+
+
+def _index_line(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    summary = escape(operation["summary"].rstrip("."))
+    title = escape(f"{method.upper()} {path}", quote=True)
+    return (
+        f"<li><a href='#{escape(operation['operationId'])}' title='{title}'>"
+        f"{write_method(method)}{summary}</a>"
+    )
+
+
+def _rules(description: str) -> str:
+    """Return the description as HTML: its headings, and paragraphs between them."""
+    first, *sections = description.split("## ")
+    parts = [write_paragraphs(first)]
+    for section in sections:
+        heading, _, text = section.partition("\n")
+        parts.append(f"<h2>{escape(heading)}</h2>{write_paragraphs(text.strip())}")
+    return "".join(parts)
+
+
+def _section(tag: str, document: Mapping[str, Any], entries: list[_Entry]) -> str:
+    words = {each["name"]: each["description"] for each in document["tags"]}.get(tag, "")
+    articles = "".join(write_operation(*entry) for entry in entries)
+    return (
+        f"<section id='tag-{escape(tag)}'><h2>{escape(tag)}</h2>"
+        f"{write_paragraphs(words)}{articles}</section>"
+    )

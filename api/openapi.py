@@ -1,7 +1,7 @@
 """The declared operations as an OpenAPI 3.1 document.
 
-Pydantic writes the schemas; this file only arranges them. It must never add facts that no
-declaration has.
+Pydantic writes the schemas; api.examples and api.vocabulary explain them; this file only arranges
+all of it. It must never add facts that no declaration has.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import inspect
 from http import HTTPStatus
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic.json_schema import models_json_schema
 
 from api.auth import ID_PATTERN
+from api.examples import add_examples
 from api.operations import PATH_PARAMETER
 from api.problems import PROBLEM_MEDIA_TYPE, ProblemDocument
+from api.vocabulary import add_meanings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from api.problem_types import ProblemType
 
 
+_TEXT = {"type": "string"}
 _ETAG = {
     "description": "the revision of the resource, for If-Match and If-None-Match",
     "required": True,
@@ -38,9 +42,19 @@ _CONDITIONS = {
 }
 
 
-def describe_operations(
-    operations: Operations, *, title: str, version: str, description: str = ""
-) -> dict[str, Any]:
+class Introduction(NamedTuple):
+    """What the document says before its operations. `description` is CommonMark.
+
+    `tags` are in the order in which they are shown.
+    """
+
+    title: str
+    version: str
+    description: str = ""
+    tags: Mapping[str, str] = MappingProxyType({})
+
+
+def describe_operations(operations: Operations, introduction: Introduction) -> dict[str, Any]:
     """Return the document, as plain values."""
     schemas, refs = _schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
@@ -55,15 +69,25 @@ def describe_operations(
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     for query in {operation.query for operation in operations if operation.query}:
         del schemas[_component(refs[query, "validation"])]  # listed as parameters instead
-    return {
+    document = {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version, "description": description},
+        "info": {
+            "title": introduction.title,
+            "version": introduction.version,
+            "description": introduction.description,
+        },
+        # Relative to the document, so it holds behind a proxy that serves us under another path.
+        "servers": [{"url": "./"}],
+        "tags": [{"name": name, "description": words} for name, words in introduction.tags.items()],
         "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
+    add_meanings(schemas)
+    add_examples(document)
+    return document
 
 
 def _schemas(operations: Operations) -> tuple[dict[str, Any], Mapping[Any, Any]]:
@@ -164,20 +188,29 @@ def _successes(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _content(media_types: Sequence[str], first: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the content of each media type: JSON with the schema of the first, others as text."""
-    text = {"type": "string"}
+    """Return the content of each media type: JSON with the schema `first`, others as text."""
     return {
-        media: {"schema": text if first is None or not media.endswith("json") else first}
+        media: {"schema": (first or {"type": "object"}) if media.endswith("json") else _TEXT}
         for media in media_types
     }
 
 
 def _refusals(problems: Sequence[ProblemType], refs: Mapping[Any, Any]) -> dict[str, Any]:
-    content = {PROBLEM_MEDIA_TYPE: {"schema": refs[ProblemDocument, "serialization"]}}
     refusals: dict[str, Any] = {}
-    for status, kinds in groupby(problems, key=lambda kind: kind.status):
-        description = " · ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds)
-        refusals[str(status)] = {"description": description, "content": content}
+    for status, group in groupby(problems, key=lambda kind: kind.status):
+        kinds = list(group)
+        schema = {
+            "allOf": [refs[ProblemDocument, "serialization"]],
+            "properties": {
+                "type": {"enum": [kind.uri for kind in kinds]},
+                "title": {"enum": [kind.title for kind in kinds]},
+                "status": {"const": status},
+            },
+        }
+        refusals[str(status)] = {
+            "description": " · ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds),
+            "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}},
+        }
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             refusals[str(status)]["headers"] = {
                 "Retry-After": _retry_after(required=status == HTTPStatus.TOO_MANY_REQUESTS)

@@ -9,11 +9,11 @@ reason of its own beside the shared cause does not; it is not counted as affecte
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from pydantic import Field
 
 from api.bodies import Instant
+from api.evidence import EvidenceDict
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.verdicts import JudgedDevice, JudgedPage, load_judged
@@ -42,7 +42,7 @@ class WorkspaceOutage(AnswerModel):
     last_update_received_at: Instant | None = Field(
         description="the newest of all devices; the outage began no earlier",
     )
-    evidence: dict[str, Any] = Field(description="of the first device with that reason")
+    evidence: EvidenceDict = Field(description="of the first device with that reason")
 
 
 async def find_outage(

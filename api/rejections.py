@@ -1,6 +1,7 @@
 """The ledger: refusals by reason and signal with a sample, newest first."""
 
 import base64
+from typing import Literal
 
 from pydantic import Field
 from quart import Response, request
@@ -12,7 +13,7 @@ from api.operations import Operations
 from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from domain.model import Reason
+from domain.model import Outcome, Reason
 from ports.reads import RejectionRow
 
 
@@ -37,12 +38,12 @@ class RejectionAnswer(AnswerModel):
 
     rejection_id: int
     recorded_at: Instant
-    origin: str
+    origin: Literal["stream", "poll", "http", "envelope"]
     provider_id: str | None
     device_id: str | None
     external_id: str | None
-    outcome: str
-    reason: str | None
+    outcome: Outcome
+    reason: Reason | None
     detail: str | None
     occurrences: int
     trace_id: str

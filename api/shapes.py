@@ -45,7 +45,8 @@ Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 class AnswerModel(BaseModel):
     """Base of answers. A value that does not fit its field is a bug of ours, and becomes a 500."""
 
-    model_config = ConfigDict(frozen=True)
+    # A member with a default is in every answer, too, so the description says that it is required.
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Overrides(RequestModel):

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from api.bodies import Instant
 from api.cursors import Cursor, PageQuery
+from api.evidence import EvidenceDict
 from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
@@ -69,7 +70,7 @@ class VerdictAnswer(AnswerModel):
     )
     old_signals: list[str]
     thresholds: ThresholdsAnswer
-    evidence: dict[str, Any]
+    evidence: EvidenceDict
 
 
 class JudgedDevice(NamedTuple):

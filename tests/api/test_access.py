@@ -101,11 +101,10 @@ WITHOUT_WORKSPACE = (
     Case("list_keys", "GET", "/keys", "admin"),
     Case("create_key", "POST", "/keys", "admin", {"name": "new"}, 201),
     Case("revoke_key", "DELETE", "/keys/ofnorth", "admin"),
-    Case("get_openapi", "GET", "/openapi.json", "read"),
-    Case("get_docs", "GET", "/docs", "read"),
 )
 MALFORMED_IDS = ("x" * 65, "bus-1%00", "%1F", "bus-1%0A", "bus%7F1", "a%20b", "a%2Fb", "b%C3%BCs")
-ELSEWHERE = {"get_cycle", "check_alive", "check_ready"}  # tested below, and open to everyone
+OPEN = {"check_alive": "/healthz", "get_openapi": "/openapi.json", "get_docs": "/docs"}
+ELSEWHERE = {"get_cycle", "check_ready", *OPEN}  # tested below, and open to everyone
 EVERY = [pytest.param(case, id=case.name) for case in CASES + WITHOUT_WORKSPACE]
 # Not put_workspace: it makes what does not exist, and has a test of its own.
 OF_A_WORKSPACE = [
@@ -240,6 +239,11 @@ async def test_a_malformed_id_is_answered_like_what_does_not_exist(
             assert (answer.status, answer.problem) == (404, "not-found"), (case.name, path)
             assert answer.headers.keys() == absent.headers.keys()
     assert await _registered(harness) == before
+
+
+@pytest.mark.parametrize("path", OPEN.values())
+async def test_what_is_open_answers_without_a_key(harness: Harness, path: str) -> None:
+    assert (await harness.ask("GET", path, key=None)).status == 200
 
 
 async def test_an_unknown_path_is_404_and_a_wrong_method_405(harness: Harness) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -13,11 +16,14 @@ from quart_trio import QuartTrio
 from api.auth import ID_PATTERN
 from api.bodies import Instant, RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
+from api.docs_operations import write_curl
 from api.docs_page import declare_documentation, render_docs
-from api.openapi import describe_operations
+from api.openapi import Introduction, describe_operations
 from api.operations import Operations
 from api.problem_types import CONFLICT, MISSING_SCOPE
 from api.problems import Problem, install_problem_handlers
+
+NOTES = Introduction("Notes", "1")
 
 
 class Note(RequestModel):
@@ -73,7 +79,7 @@ def declare_notes(operations: Operations) -> None:
 def make_operations() -> Operations:
     operations = Operations("/api")
     declare_notes(operations)
-    declare_documentation(operations, title="Notes", version="1")
+    declare_documentation(operations, NOTES)
     return operations
 
 
@@ -98,7 +104,7 @@ def make_app() -> QuartTrio:
 
 
 def describe() -> dict[str, Any]:
-    return describe_operations(make_operations(), title="Notes", version="1")
+    return describe_operations(make_operations(), NOTES)
 
 
 async def test_a_declared_operation_is_served() -> None:
@@ -145,7 +151,10 @@ def test_an_operation_is_described_whole() -> None:
     ]
     assert listed["security"] == [{"bearer": []}]
     assert listed["responses"]["200"]["content"] == {
-        "application/json": {"schema": {"$ref": "#/components/schemas/NotePage"}}
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/NotePage"},
+            "example": {"items": [{"text": "text"}], "next_cursor": None},
+        }
     }
 
 
@@ -157,7 +166,7 @@ def test_a_parameter_excludes_the_words_of_paths_beside_it() -> None:
         """Archive all notes."""
         return json_response({})
 
-    paths = describe_operations(operations, title="Notes", version="1")["paths"]
+    paths = describe_operations(operations, NOTES)["paths"]
     listed = paths["/api/notes/{device_id}"]["get"]
     (device_id, *_) = listed["parameters"]
     assert "405" in listed["responses"]
@@ -204,21 +213,59 @@ def test_every_reference_in_the_description_leads_somewhere() -> None:
 
 
 async def test_the_description_and_its_page_are_operations_too() -> None:
-    client, headers = make_app().test_client(), {"Authorization": "Bearer read"}
-    assert (await (await client.get("/openapi.json", headers=headers)).get_json())["info"][
-        "title"
-    ] == "Notes"
-    page = await client.get("/docs", headers=headers)
+    client = make_app().test_client()
+    described = await (await client.get("/openapi.json")).get_json()
+    assert described["info"]["title"] == "Notes"
+    page = await client.get("/docs")
     assert page.content_type == "text/html; charset=utf-8"
-    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    text = await page.get_data(as_text=True)
+    assert all(f"id='{name}'" in text for name in ("list_notes", "write_note", "schema-Note"))
 
 
-def test_the_page_loads_nothing_and_trusts_nothing() -> None:
-    page = render_docs(describe())
-    assert "<script" not in page
-    assert "http://" not in page
-    assert "https://" not in page
-    assert "&lt;b&gt;now&lt;/b&gt;" in page
+async def test_the_page_may_run_and_load_nothing_but_its_own() -> None:
+    page = await make_app().test_client().get("/docs")
+    text = await page.get_data(as_text=True)
+    parts = page.headers["Content-Security-Policy"].split("; ")
+    policy = dict(part.split(" ", 1) for part in parts)
+    own = {
+        f"{kind}-src": f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
+        for kind, content in re.findall(r"<(script|style)>(.*?)</", text, re.DOTALL)
+    }
+    assert policy == {
+        "default-src": "'none'",
+        **own,
+        "connect-src": "'self'",
+        "img-src": "data:",
+        "frame-ancestors": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
+
+
+def test_the_page_trusts_nothing() -> None:
+    assert "&lt;b&gt;now&lt;/b&gt;" in render_docs(describe())
+
+
+def test_a_curl_sends_the_example_of_its_operation() -> None:
+    paths = describe()["paths"]
+    listed = paths["/api/notes/{device_id}"]["get"]
+    assert write_curl("get", "/api/notes/{device_id}", listed) == (
+        'curl -X GET "$LASTHEARD/api/notes/bus-7" \\\n  -H "Authorization: Bearer $KEY"'
+    )
+    written = write_curl("post", "/api/notes", paths["/api/notes"]["post"])
+    words = shlex.split(written.replace("\\\n", " "))
+    assert words[-3] == "Content-Type: application/json"
+    assert json.loads(words[-1]) == {"text": "text"}
+    assert "Authorization" not in write_curl("get", "/healthz", paths["/healthz"]["get"])
+
+
+def test_a_refusal_names_the_types_that_it_may_have() -> None:
+    answers = describe()["paths"]["/api/notes"]["post"]["responses"]
+    content = answers["400"]["content"]["application/problem+json"]
+    types = ["urn:lastheard:problem:malformed-json"]
+    assert content["schema"]["properties"]["type"] == {"enum": types}
+    assert content["example"]["type"] == types[0]
 
 
 def test_two_operations_of_one_name_are_refused() -> None:

@@ -1,0 +1,82 @@
+"""What the API's description says before its operations: the rules that hold for all of them."""
+
+from importlib.metadata import version
+
+from api.openapi import Introduction
+
+_DESCRIPTION = """\
+When every vehicle was last heard from, and whose fault the silence is.
+
+## Keys
+
+Send `Authorization: Bearer <key>`. `lastheard token create` or `POST /keys` makes a key. Each
+operation names the one scope that opens it (`x-scope`): no scope includes another. A key may be
+limited to workspaces; then the others do not exist for it, and answer 404. Operations without a
+scope need no key.
+
+## Times and names
+
+Instants are RFC 3339 with an offset, like `2026-03-01T12:00:00Z`; answers have them in UTC. Ages
+and durations are in seconds. A member of an answer that is null was never set, or is not known.
+Later releases add members, enum values and problem types: a client ignores those that it does not
+know. The body of a request may have no unknown member.
+
+## Health
+
+Each active device has one `state`, which follows from the age of its last update. `reason` says
+why, and `party` whose fault it is. The schemas `State`, `HealthReason` and `Party` explain their
+words. `evidence` has the facts behind the verdict.
+
+## Lists
+
+A list answers `items` and `next_cursor`. Ask again with `cursor=<next_cursor>` and the same other
+parameters for the next page, until `next_cursor` is null. A cursor is opaque. All pages of a list
+with `evaluated_at` are judged at that one instant.
+
+## Refusals
+
+Every refusal is a problem document (RFC 9457). Its `type` is stable and tells refusals with one
+status apart; each operation lists the types that it has. `detail` says what to do. `errors` name
+the place: `pointer` leads into the body (RFC 6901), `parameter` into the query. `trace_id` finds
+the request in the logs.
+
+## Retries
+
+429 and 503 come with the header `Retry-After`, in whole seconds, and the member `retry_after`: wait
+so long and send the same request again. A 503 without them needs a person first. After
+`outcome-unknown`, `deadline-passed` and `ending` the first request may have taken effect. A PUT, a
+DELETE and updates may be sent again all the same: updates that were accepted before come back as
+`duplicate`. A 500 is a fault of this service; its `trace_id` helps to find it.
+
+## Updates
+
+`POST /ingest` answers 200 after the commit, with one result for each update, in the order of the
+request. `accepted` changed the snapshot. `duplicate` and `stale` are no news: do not send them
+again. `conflict` has another value for an instant that we know. `rejected` and `quarantined` were
+not taken, for the `reason`; `detail` and `errors` say what to mend. An `accepted` update may have
+readings that were dropped: `errors` name them. The names, units and ranges of signals are at
+`GET /signals`, the provider types and their settings at `GET /provider-types`.
+"""
+_TAGS = {
+    "workspaces": "Customers' fleets.",
+    "policy": "The thresholds and the poll interval of a workspace.",
+    "providers": "How a workspace reaches its providers.",
+    "devices": "The telematics units and the vehicles that they sit in.",
+    "health": "The state of each device, its reason, and whose fault it is.",
+    "issues": "The devices that stopped reporting or never did.",
+    "snapshots": "The current values of each device.",
+    "ingest": "Data that clients send.",
+    "events": "The accepted updates of a device.",
+    "rejections": "What was refused, and why.",
+    "cycles": "The scheduled collection from providers.",
+    "catalogues": "The provider types and the signals that exist.",
+    "keys": "API keys.",
+    "runtime": "The running processes.",
+    "probes": "For whatever restarts a process or sends it traffic.",
+    "documentation": "This description.",
+}
+
+
+def introduce() -> Introduction:
+    """Return the introduction to the whole API."""
+    return Introduction("Lastheard API", version("lastheard"), _DESCRIPTION, _TAGS)

@@ -1,0 +1,113 @@
+"""The meaning of each word that an answer may hold, for the API's description.
+
+Owns the short words for clients; docs/health.md has the whole rule. A test names a word without a
+meaning here.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_STATES: Final = {
+    "healthy": "the last update is not older than `delayed_after_seconds`",
+    "delayed": "it is older than that, but not older than `stale_after_seconds`",
+    "stale": "it is older than that",
+    "configured-no-data": "it was activated, has not reported since, and its grace is over",
+    "awaiting-first-data": "it has not reported since it was activated, and its grace lasts",
+}
+_REASONS: Final = {
+    "reporting": "it reports",
+    "provider_delay": "it reports, but its newest data was already old when it came",
+    "signal_silent": "it reports, but `old_signals` do not come any more",
+    "switched_off": "the workspace or its connection is switched off",
+    "collector_late": "our collection is late, or had a gap that has not ended",
+    "ingest_backlog": "data waits with us to be stored",
+    "misconfigured": "address, secret or settings of the connection are wrong",
+    "credentials_rejected": "the provider refuses the account",
+    "quota_exhausted": "the quota of the account is used up",
+    "provider_outage": "the provider does not answer, or not readably",
+    "stream_disconnected": "the provider's stream is not connected",
+    "updates_rejected": "it sends, and what it sends is refused: see `last_rejection_reason`",
+    "outdated_data": "it sends, and everything is older than what we have",
+    "unknown_to_provider": "the provider does not name it, or answers with an error for it",
+    "sender_silent": "clients have stopped sending over this push connection",
+    "awaiting_first_data": "it is new; there is nothing to explain yet",
+    "never_reported": "the provider answered about it, and it has never sent",
+    "device_silent": "the provider answered about it, and it has stopped sending",
+    "no_answer_yet": "no known fact explains the silence",
+}
+MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "State": _STATES,
+        "IssueState": {name: _STATES[name] for name in ("stale", "configured-no-data")},
+        "HealthReason": _REASONS,
+        "Party": {
+            "ours": "the operator of this service",
+            "provider": "the provider of the data",
+            "customer": "the fleet: its account, its configuration, its senders",
+            "device": "the unit in the vehicle",
+            "unknown": "it cannot be known",
+            "none": "no side: it reports",
+        },
+        "Outcome": {
+            "accepted": "stored; it changed the snapshot",
+            "duplicate": "it was accepted before",
+            "stale": "older than what is stored",
+            "conflict": "another value for an instant that has one; the first one stays",
+            "rejected": "not taken: see `reason`",
+            "quarantined": "not taken, because storing it failed; set aside for the operator",
+        },
+        "Reason": {
+            "unknown_device": "no such device, or not for this key",
+            "identity_conflict": "its ids belong to different devices or vehicles",
+            "invalid": "a value or its form is not allowed",
+            "future_timestamp": "observed more than 5 minutes after it came",
+            "malformed": "it could not be read",
+            "outside_assignment": "observed while the unit was in another vehicle",
+            "not_available": 'the value says "not available"',
+            "fenced": "the process that held it was replaced; another one collects it again",
+            "data_error": "the database refused it",
+            "judge_error": "our rules failed on it",
+        },
+        "CycleOutcome": {
+            "running": "it has begun",
+            "completed": "every connection answered, and its data is stored",
+            "partial": "some connections answered",
+            "failed": "no connection answered",
+            "timed_out": "its deadline ended it; what had come is stored",
+            "skipped": "there was nothing to collect",
+            "missed": "no process started it in its slot",
+            "abandoned": "its process ended before it did",
+        },
+        "CycleTrigger": {
+            "schedule": "its regular start",
+            "late": "it makes up for a start that was missed",
+            "manual": "a client asked for it",
+        },
+        "StatementKind": {
+            "named": "a record of the answer names the device",
+            "left_out": "an answer that names every vehicle does not name it",
+            "error": "the answer has an error in place of its data",
+        },
+        "Scope": {
+            "read": "opens reads, except for keys",
+            "ingest": "opens the two ways to send data",
+            "control": "opens changes of workspaces, policies, connections and devices, and runs",
+            "admin": "opens keys",
+        },
+    }
+)
+
+
+def add_meanings(schemas: Mapping[str, dict[str, Any]]) -> None:
+    """Add the meaning of each word to the descriptions of the schemas, in place."""
+    for name, meanings in MEANINGS.items():
+        if name not in schemas:
+            continue
+        lines = [f"- `{word}`: {meaning}" for word, meaning in meanings.items()]
+        parts = [schemas[name].get("description", ""), "\n".join(lines)]
+        schemas[name]["description"] = "\n\n".join(filter(None, parts))
