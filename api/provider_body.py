@@ -78,9 +78,12 @@ class ProviderBody(RequestModel):
     active: bool = Field(True, description="of a new connection true; else left out, it stays")
     expected_update_seconds: Seconds | None = Field(
         None,
-        description="the interval of records that the provider promises, if longer than a cycle's",
+        description="the interval of records that the provider promises, if longer than a cycle's. "
+        "Left out, a new connection takes what the documents of its provider type state (GET "
+        "/provider-types), unless it is simulated; null takes none",
     )
     overrides: Overrides = NO_OVERRIDES
+    simulated: bool = Field(False, description="the connection leads to a simulator")
 
 
 def body_of(providers: Mapping[str, Provider]) -> type[ProviderBody]:

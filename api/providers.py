@@ -5,7 +5,7 @@ credential a key may name in `provider_credentials`. It must never call a provid
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 from quart import Response, request
@@ -35,6 +35,7 @@ from api.services import ApiServices
 from api.shapes import AnswerModel, Overrides
 from domain.model import ProviderConnection
 from domain.registry import Archived, Conflict, Moved, NotFound, Stored, revision_of
+from ports.providers import Provider
 
 ALL = "/workspaces/{workspace_id}/providers"
 ONE = "/workspaces/{workspace_id}/providers/{provider_id}"
@@ -53,7 +54,12 @@ class ProviderAnswer(AnswerModel):
     settings: dict[str, Any]
     active: bool
     expected_update_seconds: float | None
+    expected_update_source: Literal["stated", "documented"] | None = Field(
+        description="stated by a person, or documented by the vendor and taken when the connection "
+        "was made. A documented period raises neither the grace nor limits that are overridden"
+    )
     overrides: Overrides
+    simulated: bool
     archived_at: Instant | None
 
 
@@ -71,10 +77,15 @@ class ProviderQuery(PageQuery):
 
 
 class _Wanted(NamedTuple):
-    """What a request makes of a connection. `is_named`: it has the member `credential`."""
+    """What a request makes of a connection.
+
+    `is_named`: it has the member `credential`. `names_period`: what it says of the expected period
+    is meant, also if that is nothing.
+    """
 
     body: ProviderBody
     is_named: bool
+    names_period: bool
 
 
 def declare_providers(operations: Operations, services: ApiServices) -> None:
@@ -158,7 +169,12 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         """
         precondition = read_precondition()
         body = await read_json(request, body_model)
-        wanted = _Wanted(body, is_named="credential" in body.model_fields_set)
+        named = body.model_fields_set
+        wanted = _Wanted(
+            body,
+            is_named="credential" in named,
+            names_period="expected_update_seconds" in named,
+        )
         key = (workspace_id, provider_id)
         return await _settle(services, key, precondition, lambda _: wanted)
 
@@ -192,7 +208,7 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
                 raise _no_such_connection(provider_id)
             present = _present(stored).model_dump(include=set(ProviderBody.model_fields))
             body = patch.apply(present, body_model, kept=_KEPT)
-            return _Wanted(body, is_named=patch.names("credential"))
+            return _Wanted(body, is_named=patch.names("credential"), names_period=True)
 
         return await _settle(services, (workspace_id, provider_id), precondition, change)
 
@@ -270,7 +286,21 @@ async def _store(
     provider = refuse_faults(body, services.providers, services.outbound)
     named = "active" in body.model_fields_set
     active = body.active if named or stored is None else stored.active
-    connection = _to_domain(*key, body, active=active, ids_are_vins=provider.ids_are_vins)
+    period, is_documented = _find_period(wanted, stored, provider)
+    connection = ProviderConnection(
+        *key,
+        provider_type=body.provider_type,
+        transport=body.transport,
+        base_url=body.base_url,
+        credential=body.credential,
+        settings=body.settings,
+        active=active,
+        expected_update_seconds=period,
+        override=body.overrides.to_domain(),
+        ids_are_vins=provider.ids_are_vins,
+        period_is_documented=is_documented,
+        simulated=body.simulated,
+    )
     refuse_credential(connection, stored, provider, services.credentials, is_named=wanted.is_named)
     warnings = await check_credential(body.credential, services.credentials)
     answer = await services.registry.put_provider(
@@ -296,27 +326,28 @@ def _no_such_connection(provider_id: str) -> Problem:
     return Problem(NOT_FOUND, f"There is no provider connection {provider_id}.")
 
 
-def _to_domain(
-    workspace_id: str,
-    provider_id: str,
-    body: ProviderBody,
-    *,
-    active: bool,
-    ids_are_vins: bool,
-) -> ProviderConnection:
-    return ProviderConnection(
-        workspace_id=workspace_id,
-        provider_id=provider_id,
-        provider_type=body.provider_type,
-        transport=body.transport,
-        base_url=body.base_url,
-        credential=body.credential,
-        settings=body.settings,
-        active=active,
-        expected_update_seconds=body.expected_update_seconds,
-        override=body.overrides.to_domain(),
-        ids_are_vins=ids_are_vins,
-    )
+def _find_period(
+    wanted: _Wanted, stored: ProviderConnection | None, provider: Provider
+) -> tuple[float | None, bool]:
+    """Return the expected period, and whether it is the documents' and nobody stated it.
+
+    The documents count when a connection is made, and never for one that exists.
+    """
+    body, is_named = wanted.body, wanted.names_period
+    stated = body.expected_update_seconds
+    if stored is None:
+        documented = None if body.simulated else provider.about.expected_update_seconds
+        return (stated, False) if is_named else (documented, documented is not None)
+    is_same = not is_named or stated == stored.expected_update_seconds
+    if stored.period_is_documented and is_same and stored.provider_type == body.provider_type:
+        return stored.expected_update_seconds, True
+    return stated, False
+
+
+def _source_of_period(connection: ProviderConnection) -> Literal["stated", "documented"] | None:
+    if connection.expected_update_seconds is None:
+        return None
+    return "documented" if connection.period_is_documented else "stated"
 
 
 def _present(connection: ProviderConnection) -> ProviderAnswer:
@@ -330,6 +361,8 @@ def _present(connection: ProviderConnection) -> ProviderAnswer:
         settings=dict(connection.settings),
         active=connection.active,
         expected_update_seconds=connection.expected_update_seconds,
+        expected_update_source=_source_of_period(connection),
         overrides=Overrides.of(connection.override),
+        simulated=connection.simulated,
         archived_at=connection.archived_at,
     )

@@ -128,6 +128,8 @@ def describe_provider(connection: ProviderConnection) -> Document:
         "settings": dict(connection.settings),
         "active": connection.active,
         "expected_update_seconds": connection.expected_update_seconds,
+        "period_is_documented": connection.period_is_documented,
+        "simulated": connection.simulated,
         "overrides": asdict(connection.override),
         "archived_at": connection.archived_at,
     }

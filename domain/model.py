@@ -334,7 +334,9 @@ class ProviderConnection:
     """One workspace's access to one provider.
 
     `credential` is a reference (env:NAME, file:PATH), never the secret. Over transport `push`
-    clients send to us: `base_url` is empty, and there is no credential.
+    clients send to us: `base_url` is empty, and there is no credential. `period_is_documented` says
+    that expected_update_seconds is what the vendor's documents state, and that nobody stated it by
+    hand. `simulated` says that the connection leads to a simulator.
     """
 
     workspace_id: str
@@ -349,6 +351,8 @@ class ProviderConnection:
     override: PolicyOverride = NO_OVERRIDE
     ids_are_vins: bool = False  # external ids are compared without regard to case
     archived_at: datetime | None = None
+    period_is_documented: bool = False
+    simulated: bool = False
     revision: int = field(default=1, compare=False)
 
 

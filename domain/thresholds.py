@@ -90,8 +90,9 @@ def resolve_thresholds(
     """Return the limits for one device, each from the nearest place that sets it.
 
     The order is device, provider connection, workspace. The limits are at least 1.2 times (delayed)
-    and 3 times (stale) the period in which news can come. An expected period raises the grace as
-    well, the poll interval alone does not. Stale is never below delayed: relaxing only the delayed
+    and 3 times (stale) the period in which news can come. An expected period that a person stated
+    raises the grace as well; one from the vendor's documents does not, nor does it raise a limit
+    that a device or connection overrides. Stale is never below delayed: relaxing only the delayed
     limit relaxes both. `source` names the nearest place that supplied any of the three, or what
     made the period if that raised any. `lives_on_calls`: see `period_seconds`.
     """
@@ -108,10 +109,17 @@ def resolve_thresholds(
     )
     expected = connection.expected_update_seconds
     period = period_seconds(workspace, connection, lives_on_calls=lives_on_calls)
+    for_delayed = _period_beside(
+        near.delayed_after_seconds, middle.delayed_after_seconds, connection, period
+    )
+    for_stale = _period_beside(
+        near.stale_after_seconds, middle.stale_after_seconds, connection, period
+    )
+    raises_grace = expected is not None and not connection.period_is_documented
     raised = (
-        max(delayed, DELAYED_PERIODS * period),
-        max(stale, STALE_PERIODS * period),
-        grace if expected is None else max(grace, STALE_PERIODS * period),
+        max(delayed, DELAYED_PERIODS * for_delayed),
+        max(stale, STALE_PERIODS * for_stale),
+        max(grace, STALE_PERIODS * period) if raises_grace else grace,
     )
     if raised != (delayed, stale, grace):
         source = "poll_interval_seconds" if expected is None else "expected_update_seconds"
@@ -140,6 +148,16 @@ def period_seconds(
     )
     interval = workspace.poll_interval_seconds if is_polled else 0
     return (connection.expected_update_seconds or 0.0) + interval
+
+
+def _period_beside(
+    near: float | None, middle: float | None, connection: ProviderConnection, period: float
+) -> float:
+    """Return the period that raises a limit: without the documents' part if that is overridden."""
+    is_overridden = near is not None or middle is not None
+    if not (connection.period_is_documented and is_overridden):
+        return period
+    return period - (connection.expected_update_seconds or 0.0)
 
 
 def _nearest(near: float | None, middle: float | None, far: float) -> float:

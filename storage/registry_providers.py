@@ -113,6 +113,8 @@ def _provider_values(connection: ProviderConnection) -> dict[str, Any]:
         "active": connection.active,
         "expected_update_seconds": connection.expected_update_seconds,
         "ids_are_vins": connection.ids_are_vins,
+        "period_is_documented": connection.period_is_documented,
+        "simulated": connection.simulated,
         "delayed_after_seconds": connection.override.delayed_after_seconds,
         "stale_after_seconds": connection.override.stale_after_seconds,
         "grace_seconds": connection.override.grace_seconds,

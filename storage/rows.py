@@ -85,6 +85,8 @@ def to_connection(row: Row) -> ProviderConnection:
         override=to_override(row),
         ids_are_vins=row["ids_are_vins"],
         archived_at=row["archived_at"],
+        period_is_documented=row["period_is_documented"],
+        simulated=row["simulated"],
         revision=row["revision"],
     )
 

@@ -60,8 +60,13 @@ CREATE TABLE providers (
     ids_are_vins            boolean NOT NULL DEFAULT false, -- as its type says
     revision                bigint NOT NULL DEFAULT 1, -- counts its changes: its ETag
     archived_at             timestamptz, -- null: in use. The id is never used again.
+    -- the period is what the vendor's documents say, and no person has stated it
+    period_is_documented    boolean NOT NULL DEFAULT false,
+    simulated               boolean NOT NULL DEFAULT false, -- leads to a simulator
     PRIMARY KEY (workspace_id, provider_id),
-    CONSTRAINT providers_archived_check CHECK (archived_at IS NULL OR NOT active)
+    CONSTRAINT providers_archived_check CHECK (archived_at IS NULL OR NOT active),
+    CONSTRAINT providers_documented_check
+        CHECK (NOT period_is_documented OR expected_update_seconds IS NOT NULL)
 );
 
 -- The present state of a connection. Created with the provider and written within the fenced unit.

@@ -18,7 +18,7 @@ from runtime.faults import EnvironmentFault
 if TYPE_CHECKING:
     from storage.gateway import Connection, Database
 
-EXPECTED_VERSION = "0017"
+EXPECTED_VERSION = "0018"
 MIGRATE_SECONDS = 600.0
 # Alembic's context is global to the process. Between processes, the database's lock decides.
 _ONE_AT_A_TIME = threading.Lock()

@@ -25,7 +25,8 @@ SELECT stamp.changes, c.*,
        p.delayed_after_seconds AS p_delayed_after_seconds,
        p.stale_after_seconds AS p_stale_after_seconds, p.grace_seconds AS p_grace_seconds,
        p.ids_are_vins AS p_ids_are_vins, p.active_changed_at AS p_active_changed_at,
-       p.archived_at AS p_archived_at, p.revision AS p_revision
+       p.archived_at AS p_archived_at, p.revision AS p_revision,
+       p.period_is_documented AS p_period_is_documented, p.simulated AS p_simulated
 FROM (
     SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
     FROM workspaces v WHERE $1::text[] IS NULL OR v.workspace_id = ANY ($1)

@@ -86,10 +86,11 @@ LIMIT $3;
 INSERT INTO providers AS p (workspace_id, provider_id, provider_type, transport, base_url,
                             credential, settings, active, expected_update_seconds,
                             delayed_after_seconds, stale_after_seconds, grace_seconds,
-                            ids_are_vins)
+                            ids_are_vins, period_is_documented, simulated)
 VALUES (:workspace_id, :provider_id, :provider_type, :transport, :base_url,
         :credential, :settings::jsonb, :active, :expected_update_seconds,
-        :delayed_after_seconds, :stale_after_seconds, :grace_seconds, :ids_are_vins)
+        :delayed_after_seconds, :stale_after_seconds, :grace_seconds, :ids_are_vins,
+        :period_is_documented, :simulated)
 ON CONFLICT (workspace_id, provider_id) DO UPDATE
 SET provider_type = excluded.provider_type, transport = excluded.transport,
     base_url = excluded.base_url, credential = excluded.credential, settings = excluded.settings,
@@ -97,6 +98,7 @@ SET provider_type = excluded.provider_type, transport = excluded.transport,
     active_changed_at = CASE WHEN p.active = excluded.active THEN p.active_changed_at
                              ELSE clock_timestamp() END,
     expected_update_seconds = excluded.expected_update_seconds,
+    period_is_documented = excluded.period_is_documented, simulated = excluded.simulated,
     delayed_after_seconds = excluded.delayed_after_seconds,
     stale_after_seconds = excluded.stale_after_seconds, grace_seconds = excluded.grace_seconds;
 

@@ -65,8 +65,12 @@ class SpokenProvider:
 
 
 class MurmuredProvider(SpokenProvider):
-    """Another type with the same settings, all of which choose where a secret is sent."""
+    """Another type with the same settings, all of which choose where a secret is sent.
+
+    Its documents state how often there is a record.
+    """
 
     provider_type: str = "murmured"
+    about: ProviderDescription = SpokenProvider.about._replace(expected_update_seconds=3600.0)
     destination_settings: frozenset[str] | None = None
     ids_are_vins: bool = True

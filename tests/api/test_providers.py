@@ -45,6 +45,8 @@ async def test_a_connection_is_stored_as_given_and_replaced_whole(harness: Harne
             "provider_id": "second",
             "active": True,
             "expected_update_seconds": 900.0,
+            "expected_update_source": "stated",
+            "simulated": False,
             "overrides": {
                 "delayed_after_seconds": None,
                 "stale_after_seconds": 1800.0,
@@ -60,6 +62,46 @@ async def test_a_connection_is_stored_as_given_and_replaced_whole(harness: Harne
     }
     changed = await harness.ask("PUT", "/workspaces/north/providers/second", json=bare)
     assert (changed.status, changed.json["settings"], changed.json["credential"]) == (200, {}, None)
+
+
+DOCUMENTED: dict[str, Any] = {
+    "provider_type": "murmured",
+    "transport": "poll",
+    "base_url": "https://maker.example/api",
+}
+
+
+async def period(harness: Harness, **changes: Any) -> tuple[float | None, str | None]:
+    answer = await harness.ask(
+        "PUT", "/workspaces/north/providers/maker", json=DOCUMENTED | changes
+    )
+    assert answer.status in (200, 201), answer.json
+    return answer.json["expected_update_seconds"], answer.json["expected_update_source"]
+
+
+async def test_a_new_connection_takes_the_documented_period(harness: Harness) -> None:
+    assert await period(harness) == (3600.0, "documented")
+    assert await period(harness, settings={"loudness": 9}) == (3600.0, "documented")
+    assert await period(harness, expected_update_seconds=3600) == (3600.0, "documented")
+    assert await period(harness, expected_update_seconds=900) == (900.0, "stated")
+    assert await period(harness) == (None, None)
+
+
+@pytest.mark.parametrize("change", [{"expected_update_seconds": None}, {"simulated": True}])
+async def test_no_period_is_taken_where_none_is_wanted(
+    harness: Harness, change: dict[str, Any]
+) -> None:
+    assert await period(harness, **change) == (None, None)
+    assert await period(harness) == (None, None)  # documents never change one that exists
+
+
+async def test_a_patch_keeps_the_documented_period(harness: Harness) -> None:
+    await period(harness)
+    path = "/workspaces/north/providers/maker"
+    patched = await harness.ask("PATCH", path, json={"settings": {"loudness": 5}})
+    assert patched.json["expected_update_source"] == "documented"
+    patched = await harness.ask("PATCH", path, json={"expected_update_seconds": None})
+    assert patched.json["expected_update_source"] is None
 
 
 async def test_connections_are_listed_in_pages(harness: Harness) -> None:

@@ -30,6 +30,31 @@ def resolve(provider: Any = None, device: Any = None, expected: float | None = N
 
 
 @pytest.mark.parametrize(
+    ("provider", "device", "limits"),
+    [
+        ({}, {}, (4320, 10800, 3600)),
+        ({"delayed_after_seconds": 500}, {}, (500, 10800, 3600)),
+        ({"stale_after_seconds": 1000}, {"delayed_after_seconds": 400}, (400, 1000, 3600)),
+        ({"grace_seconds": 60}, {}, (4320, 10800, 60)),
+    ],
+)
+def test_a_documented_period_leaves_what_people_set(
+    provider: Any, device: Any, limits: tuple[float, ...]
+) -> None:
+    """It raises neither the grace nor an overridden limit; one that was stated raises both."""
+    connection = replace(
+        TRAM_AND_BUS,
+        override=PolicyOverride(**provider),
+        expected_update_seconds=3600,
+        period_is_documented=True,
+    )
+    found = resolve_thresholds(
+        HARBOUR_LINES, connection, replace(BUS_7, override=PolicyOverride(**device))
+    )
+    assert (found.delayed_after_seconds, found.stale_after_seconds, found.grace_seconds) == limits
+
+
+@pytest.mark.parametrize(
     ("provider", "device", "expected", "limits", "source"),
     [
         ({}, {}, None, (360, 900, 3600), "workspace"),
