@@ -95,7 +95,11 @@ def declare_snapshots(operations: Operations, services: ApiServices) -> None:
         evaluated_at = read_at if cursor is None else cursor.evaluated_at
         page, last = cut_page(rows, query.limit)
         connections = await _load_connections(services, workspace_id)
-        items = [_present(row, current_workspace(), connections, evaluated_at) for row in page]
+        items = [
+            _present(row, current_workspace(), connection, evaluated_at)
+            for row in page
+            if (connection := connections.get(row.device.provider_id)) is not None
+        ]
         following = paging.encode(
             kind, None if last is None else (last.device.device_id,), evaluated_at
         )
@@ -110,15 +114,22 @@ def declare_snapshots(operations: Operations, services: ApiServices) -> None:
         if found is None:
             raise no_such_device(device_id)
         read_at, row = found
-        connections = await _load_connections(services, workspace_id)
-        return json_response(_present(row, current_workspace(), connections, read_at))
+        # Not from the list, which leaves out archived ones: the device may be retired.
+        connection = await services.registry.get_provider(workspace_id, row.device.provider_id)
+        if connection is None:
+            raise no_such_device(device_id)
+        return json_response(_present(row, current_workspace(), connection, read_at))
 
 
 async def _load_connections(
     services: ApiServices,
     workspace_id: str,
 ) -> Mapping[str, ProviderConnection]:
-    """Those of the workspace, by provider_id. None is ever deleted, so each device has its own."""
+    """Return those in use, by provider_id.
+
+    A connection with active devices is in use. One that is missing was archived after the devices
+    were read, and its devices were retired before that.
+    """
     found = await services.registry.list_providers(workspace_id, after=None, limit=None)
     return {connection.provider_id: connection for connection in found}
 
@@ -126,13 +137,13 @@ async def _load_connections(
 def _present(
     row: SnapshotRow,
     workspace: Workspace,
-    connections: Mapping[str, ProviderConnection],
+    connection: ProviderConnection,
     now: datetime,
 ) -> SnapshotAnswer:
     device = row.device
     thresholds = resolve_thresholds(
         workspace,
-        connections[device.provider_id],
+        connection,
         device,
         lives_on_calls=is_after_loss(row.last_update_received_at, row.stream_down_since),
     )

@@ -59,6 +59,17 @@ async def test_the_devices_of_an_archived_workspace_are_retired(harness: Harness
     assert sent.json["results"][0]["reason"] == "unknown_device"
 
 
+async def test_the_values_of_a_device_outlive_its_connection(harness: Harness) -> None:
+    await harness.report("bus-1", soc_percent=50.0)
+    for bus in BUSES:
+        await harness.ask("DELETE", f"{NORTH}/devices/{bus}")
+    await harness.ask("PATCH", f"{NORTH}/providers/live", json={"active": False})
+    assert (await harness.ask("DELETE", f"{NORTH}/providers/live")).status == 200
+    shown = await harness.ask("GET", f"{NORTH}/snapshots/bus-1")
+    assert (shown.status, shown.json["values"]["soc_percent"]["value"]) == (200, 50.0)
+    assert (await harness.get(f"{NORTH}/snapshots"))["items"] == []
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from schemathesis import Case, CheckContext, Response
 
 _ORDER = ("stale_after_seconds must be more than delayed_after_seconds",)
-_DEVICE = ("There is no .+ in this workspace", "It is more than 5 minutes in the future")
+_DEVICE = (
+    "There is no .+ in this workspace",
+    "It is more than 5 minutes in the future",
+    "It is before 1970",
+)
 _LIMITS = (
     "It must not be less than freshness_target_seconds",
     "It must be more than delayed_after_seconds",
