@@ -14,6 +14,7 @@ from api.auth import install_authorization
 from api.catalogue import declare_catalogues
 from api.cycles import declare_cycles
 from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_device_import
+from api.device_list import declare_device_list
 from api.device_swap import declare_device_swap
 from api.devices import declare_devices
 from api.docs_page import declare_documentation
@@ -61,6 +62,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_providers,
     declare_provider_trial,
     declare_devices,
+    declare_device_list,
     declare_device_import,
     declare_device_swap,
     declare_snapshots,

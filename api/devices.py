@@ -1,7 +1,7 @@
 """Devices: the telematics units configured for vehicles.
 
 Owns what a client may configure of a device. A device is retired, never deleted; its history stays.
-The import of many devices is in `device_import`.
+Many devices at once are listed in `device_list`, and imported in `device_import`.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +11,10 @@ from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_author, no_such_workspace
-from api.bodies import MAX_FAULTY_PARTS, Instant, RequestModel, json_response, read_json, read_query
+from api.bodies import MAX_FAULTY_PARTS, Instant, RequestModel, read_json
 from api.conflicts import locate_conflict, refuse_archived
-from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
-from api.paging import Paging, cut_page
 from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
 from api.preconditions import (
     IF_MATCH,
@@ -99,44 +97,11 @@ class DeviceAnswer(AnswerModel):
     )
 
 
-class DeviceList(AnswerModel):
-    items: list[DeviceAnswer]
-    next_cursor: str | None
-
-
-class DeviceQuery(PageQuery):
-    include_retired: bool = Field(False, description="list retired devices too")
-
-
 def declare_devices(operations: Operations, services: ApiServices) -> None:
-    _declare_list(operations, services)
     _declare_get(operations, services)
     _declare_put(operations, services)
     _declare_patch(operations, services)
     _declare_retire(operations, services)
-
-
-def _declare_list(operations: Operations, services: ApiServices) -> None:
-    paging = Paging(services)
-
-    @operations.declare(
-        "GET", ALL, scope=Scope.READ, query=DeviceQuery, response=DeviceList, tag=TAG
-    )
-    async def list_devices(workspace_id: str) -> Response:
-        """List a workspace's devices, by id."""
-        query = read_query(request, DeviceQuery)
-        kind = f"devices {workspace_id} {query.include_retired}"
-        rows = await services.registry.list_devices(
-            workspace_id,
-            include_retired=query.include_retired,
-            after=paging.key_after(query.cursor, kind),
-            limit=query.limit + 1,
-        )
-        page, last = cut_page(rows, query.limit)
-        following = paging.encode(kind, None if last is None else (last.device_id,))
-        return json_response(
-            DeviceList(items=[present_device(row) for row in page], next_cursor=following)
-        )
 
 
 def _declare_get(operations: Operations, services: ApiServices) -> None:
@@ -352,7 +317,8 @@ def _refuse_odd_starts(
 def _fault_of(answer: NotFound | Conflict, pointer: str) -> FaultyPart:
     if isinstance(answer, NotFound):
         return FaultyPart(
-            pointer=f"{pointer}/provider_id", detail=f"There is no {answer.what} in this workspace."
+            pointer=f"{pointer}/provider_id",
+            detail=f"There is no {answer.what} in this workspace. Create it first.",
         )
     return locate_conflict(answer, group="overrides", members=Overrides, within=pointer)
 

@@ -1,18 +1,50 @@
 """The health report of a workspace: every device, judged at each request (FR-005, FR-012)."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 from quart import Response, request
 
 from api.bodies import Instant, json_response, read_query
-from api.cursors import PageQuery
+from api.csv_answers import JSON_OR_CSV, CsvQuery, respond_csv
 from api.keys import Scope
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
 from api.paging import Paging
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from api.verdicts import VerdictAnswer, load_judged, page_query, present_verdict
+from api.spreadsheet import Cell
+from api.verdicts import (
+    JudgedDevice,
+    JudgedPage,
+    VerdictAnswer,
+    load_judged,
+    load_rows,
+    page_query,
+    present_verdict,
+    verdict_fields,
+)
 from domain.health_state import State
+
+_COLUMNS = (
+    "workspace_id",
+    "vehicle_id",
+    "vehicle_name",
+    "device_id",
+    "provider_id",
+    "external_id",
+    "state",
+    "reason",
+    "freshness_age_seconds",
+    "last_update_received_at",
+    "last_confirmed_at",
+    "provider_lag_seconds",
+    "old_signals",
+    "evaluated_at",
+    "party",
+    "away_for_seconds",
+    "last_observed_at",
+)
 
 
 class HealthReport(AnswerModel):
@@ -29,7 +61,7 @@ class HealthReport(AnswerModel):
     next_cursor: str | None
 
 
-class HealthReportQuery(PageQuery):
+class HealthReportQuery(CsvQuery):
     state: tuple[State, ...] = Field(
         (), description="only devices in one of these states; repeat it for more"
     )
@@ -44,10 +76,13 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         scope=Scope.READ,
         query=HealthReportQuery,
         response=HealthReport,
+        media_types=JSON_OR_CSV,
         tag="health",
     )
     async def report_health(workspace_id: str) -> Response:
         """Report the state of every active device, with reason and evidence, by device.
+
+        JSON, or CSV without the evidence.
 
         All pages are judged at the evaluated_at of the first. In an inactive workspace every device
         that is late is `switched_off`.
@@ -56,11 +91,13 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         states = frozenset(query.state) or None
         kind = f"health {workspace_id} {sorted(states or ())}"
         wanted = page_query(query, paging.decode(query.cursor, kind))
-        page = await load_judged(
-            services,
-            frozenset({workspace_id}),
-            wanted._replace(states=states, with_inactive=True),
-        )
+        wanted = wanted._replace(states=states, with_inactive=True)
+        only = frozenset({workspace_id})
+        if query.wants_csv:
+            rows, last = await load_rows(services, only, wanted, _to_row)
+            following = last.next_cursor(paging, kind)
+            return respond_csv(_COLUMNS, rows, f"health-{workspace_id}.csv", following)
+        page = await load_judged(services, only, wanted)
         return json_response(
             HealthReport(
                 workspace_id=workspace_id,
@@ -73,3 +110,12 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
                 next_cursor=page.next_cursor(paging, kind),
             )
         )
+
+
+def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:
+    fields = verdict_fields(judged)
+    fields |= {
+        "old_signals": "; ".join(fields["old_signals"]),
+        "evaluated_at": page.evaluated_at,
+    }
+    return [fields[name] for name in _COLUMNS]

@@ -8,27 +8,26 @@ that it has been away longer. When there is nothing to do, the items are an empt
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Literal
-from urllib.parse import urlencode
 
 from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_access
 from api.bodies import Instant, json_response, read_query
-from api.cursors import PageQuery
+from api.csv_answers import JSON_OR_CSV, CsvQuery, respond_csv
 from api.keys import Scope
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
 from api.paging import Paging
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
-from api.spreadsheet import CSV_MEDIA_TYPE, Cell, csv_response, write_csv
+from api.spreadsheet import Cell
 from api.verdicts import (
     JudgedDevice,
     JudgedPage,
     VerdictAnswer,
     load_judged,
+    load_rows,
     page_query,
     verdict_fields,
 )
@@ -36,9 +35,6 @@ from domain.health_facts import age_seconds
 from domain.health_state import State
 from ports.reads import HealthQuery
 
-MAX_CSV_ROWS = 20_000
-_CSV_PAGE = 500
-_MEDIA_TYPES = ("application/json", CSV_MEDIA_TYPE)
 _COLUMNS = (
     "workspace_id",
     "workspace_name",
@@ -100,14 +96,8 @@ class Worklist(AnswerModel):
     next_cursor: str | None
 
 
-class IssueQuery(PageQuery):
+class IssueQuery(CsvQuery):
     state: tuple[IssueState, ...] = Field((), description="only these states; both, unless given")
-    format: Literal["json", "csv"] | None = Field(
-        None,
-        description=f"instead of Accept. CSV starts at the cursor and has up to {MAX_CSV_ROWS} "
-        "rows, whatever the limit; when more follow, "
-        'a header `Link: <…>; rel="next"` leads to them',
-    )
 
     @property
     def states(self) -> frozenset[State]:
@@ -134,7 +124,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         scope=Scope.READ,
         query=IssueQuery,
         response=IssueReport,
-        media_types=_MEDIA_TYPES,
+        media_types=JSON_OR_CSV,
         tag="issues",
     )
     async def list_issues(workspace_id: str) -> Response:
@@ -146,9 +136,10 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         only = frozenset({workspace_id})
         kind = f"issues away {workspace_id} {sorted(query.states)}"
         wanted = _issue_query(query, paging, kind)
-        if _wants_csv(query):
-            rows, last = await _load_rows(services, only, wanted)
-            return _respond_csv(rows, f"issues-{workspace_id}.csv", last.next_cursor(paging, kind))
+        if query.wants_csv:
+            rows, last = await load_rows(services, only, wanted, _to_row)
+            following = last.next_cursor(paging, kind)
+            return respond_csv(_COLUMNS, rows, f"issues-{workspace_id}.csv", following)
         page = await load_judged(services, only, wanted)
         _log_configured_no_data(services, page)
         return json_response(
@@ -174,7 +165,7 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         scope=Scope.READ,
         query=WorklistQuery,
         response=Worklist,
-        media_types=_MEDIA_TYPES,
+        media_types=JSON_OR_CSV,
         tag="issues",
     )
     async def list_worklist() -> Response:
@@ -186,9 +177,10 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         workspaces = _workspaces_of(query)
         kind = _worklist_kind(query)
         wanted = _issue_query(query, paging, kind)
-        if _wants_csv(query):
-            rows, last = await _load_rows(services, workspaces, wanted)
-            return _respond_csv(rows, "worklist.csv", last.next_cursor(paging, kind))
+        if query.wants_csv:
+            rows, last = await load_rows(services, workspaces, wanted, _to_row)
+            following = last.next_cursor(paging, kind)
+            return respond_csv(_COLUMNS, rows, "worklist.csv", following)
         page = await load_judged(services, workspaces, wanted)
         _log_configured_no_data(services, page)
         return json_response(
@@ -222,42 +214,6 @@ def _worklist_kind(query: WorklistQuery) -> str:
     """Hashed, because a hundred workspace ids would not fit into a cursor."""
     filters = f"{sorted(query.workspace_id)} {sorted(query.states)}"
     return f"worklist away {hashlib.sha256(filters.encode()).hexdigest()[:32]}"
-
-
-def _wants_csv(query: IssueQuery) -> bool:
-    if query.format is not None:
-        return query.format == "csv"
-    return request.accept_mimetypes.best_match(_MEDIA_TYPES, "application/json") == CSV_MEDIA_TYPE
-
-
-async def _load_rows(
-    services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery
-) -> tuple[list[Sequence[Cell]], JudgedPage]:
-    """As many rows as a CSV may have, and the last of the pages they came in."""
-    rows: list[Sequence[Cell]] = []
-    query = query._replace(limit=_CSV_PAGE)
-    while True:
-        page = await load_judged(services, workspaces, query)
-        rows += [_to_row(item, page) for item in page.items]
-        if page.last is None or len(rows) >= MAX_CSV_ROWS:
-            return rows, page
-        query = query._replace(after=page.last.position, now=page.evaluated_at)
-
-
-def _respond_csv(
-    rows: Sequence[Sequence[Cell]], filename: str, next_cursor: str | None
-) -> Response:
-    response = csv_response(write_csv(_COLUMNS, rows), filename)
-    if next_cursor is not None:
-        # Relative, so that it holds behind a proxy that serves us under another path.
-        kept = [
-            (name, value)
-            for name, value in request.args.items(multi=True)
-            if name not in {"cursor", "format"}
-        ]
-        following = urlencode([*kept, ("format", "csv"), ("cursor", next_cursor)])
-        response.headers["Link"] = f'<?{following}>; rel="next"'
-    return response
 
 
 def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:

@@ -33,11 +33,16 @@ _log = structlog.get_logger(__name__)
 
 
 class FaultyPart(BaseModel):
-    """A fault and its place: a pointer into the body, or the name of a query parameter."""
+    """A fault and its place: a pointer into the body, or the name of a query parameter.
+
+    A fault in a CSV has its row, as a spreadsheet counts it (the header is 1), and its column.
+    """
 
     detail: str
     pointer: str | None = None  # RFC 6901, into the body
     parameter: str | None = None  # of the query
+    row: int | None = None
+    column: str | None = None
 
 
 class ProblemDocument(BaseModel):

@@ -1,7 +1,7 @@
 """CSV for people, who open it in a spreadsheet: no cell may become a formula there.
 
-Owns the escaping and nothing else. Names of vehicles come from outside, and a spreadsheet takes
-text that begins with = + - @ for a formula.
+Owns the escaping, and its undoing when such a CSV comes back. Names of vehicles come from outside,
+and a spreadsheet takes text that begins with = + - @ for a formula.
 """
 
 import csv
@@ -39,6 +39,14 @@ def csv_response(text: str, filename: str) -> Response:
     return Response(text, headers=headers, content_type=f"{CSV_MEDIA_TYPE}; charset=utf-8")
 
 
+def read_cell(cell: str) -> str:
+    """Return the text of a cell, trimmed, or without the apostrophe that `write_csv` put first."""
+    hidden = cell[1:]
+    if cell.startswith("'") and _needs_apostrophe(hidden):
+        return hidden
+    return cell.strip()
+
+
 def _to_cell(value: Cell) -> str:
     match value:
         case None:
@@ -46,6 +54,14 @@ def _to_cell(value: Cell) -> str:
         case datetime():
             return format_instant(value)
         case str():
-            return f"'{value}" if value.startswith(_RISKY) else value
+            return f"'{value}" if _needs_apostrophe(value) else value
         case _:
             return f"{value:.3f}"
+
+
+def _needs_apostrophe(text: str) -> bool:
+    """Return whether a spreadsheet might run the text, or whether reading it would trim it.
+
+    Some spreadsheets ignore spaces in front of a sign.
+    """
+    return text.startswith(_RISKY) or text != text.strip()

@@ -4,7 +4,7 @@ Owns the shapes that health, issues and the worklist share, and the reading of t
 itself is in domain.health; this file decides no state and no reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, cast
 from pydantic import Field
 
 from api.bodies import Instant
+from api.csv_answers import MAX_CSV_ROWS, ROWS_PER_QUERY
 from api.cursors import Cursor, PageQuery
 from api.evidence import EvidenceDict
 from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
+from api.spreadsheet import Cell
 from domain.health import Judge, Verdict
 from domain.health_facts import HealthFacts
 from domain.health_reason import HealthReason, Party
@@ -116,6 +118,23 @@ async def load_judged(
     return JudgedPage(
         page.evaluated_at, complete_counts(page.counts), items, None if last is None else items[-1]
     )
+
+
+async def load_rows(
+    services: ApiServices,
+    workspaces: frozenset[str] | None,
+    query: HealthQuery,
+    to_row: Callable[[JudgedDevice, JudgedPage], Sequence[Cell]],
+) -> tuple[list[Sequence[Cell]], JudgedPage]:
+    """Return as many rows as a CSV may have, and the last of the pages that they came in."""
+    rows: list[Sequence[Cell]] = []
+    query = query._replace(limit=ROWS_PER_QUERY)
+    while True:
+        page = await load_judged(services, workspaces, query)
+        rows += [to_row(item, page) for item in page.items]
+        if page.last is None or len(rows) >= MAX_CSV_ROWS:
+            return rows, page
+        query = query._replace(after=page.last.position, now=page.evaluated_at)
 
 
 def page_query(query: PageQuery, cursor: Cursor | None) -> HealthQuery:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.device_import import MAX_DEVICES, MAX_IMPORT_BYTES
+from api.csv_answers import MAX_DEVICES
+from api.device_import import MAX_IMPORT_BYTES
 from tests.api.harness import later
 
 if TYPE_CHECKING:
@@ -209,8 +210,8 @@ async def test_a_csv_with_a_header_is_imported(harness: Harness) -> None:
     [
         ("", "lacks device_id, provider_id"),
         ("device_id,provider_id,external_id,vehicle_id\r\n", "lacks vehicle_name"),
-        (f"{HEADER},colour\r\n", "may hold each of"),
-        (f"{HEADER},device_id\r\n", "may hold each of"),
+        (f"{HEADER},colour\r\n", "Row 1, column 6 is not known: delete it"),
+        (f"{HEADER},device_id\r\n", "Row 1, column 6: device_id is column 1 too: delete one"),
         (f'{HEADER}\r\n"open', "Not CSV at line 2"),
         (b"\xff\xfe", "not UTF-8 at byte 0"),
     ],
@@ -260,7 +261,7 @@ async def test_a_pointer_into_a_csv_counts_its_blank_lines(harness: Harness) -> 
     twice = await _import_csv(harness, "\r\n".join([HEADER, *rows[:3], rows[0]]))
     assert (twice.pointers, twice.json["errors"][0]["detail"]) == (
         ["/devices/3/device_id"],
-        "It is at /devices/0 too.",
+        "Row 5, column device_id: It is at row 2 too: delete one of them.",
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -302,3 +305,42 @@ async def _fail_calls(harness: Harness, fault: FaultClass) -> None:
     failed = opened._replace(kind=ConnectionFactKind.CALL_FAILED, fault=fault, detail="refused")
     await harness.commit(Submission("poll", "trace-fault", facts=(opened, failed)))
     await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_health_comes_as_csv_with_a_row_for_each_device(harness: Harness) -> None:
+    await harness.report("bus-1", soc_percent=50.0)
+    harness.let_pass(3601)
+    path = "/workspaces/north/health"
+    report = await harness.get(path)
+    answer = await harness.ask("GET", path, headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
+    names = ("device_id", "vehicle_name", "state", "reason", "party")
+    assert [[row[name] for name in names] for row in rows] == [
+        [item[name] for name in names] for item in report["items"]
+    ]
+    assert rows[0]["old_signals"] == "soc_percent"
+    assert {row["evaluated_at"] for row in rows} == {report["evaluated_at"]}
+    filtered = await harness.ask("GET", f"{path}?format=csv&state=stale")
+    assert len(filtered.body.splitlines()) == 2
+    assert filtered.headers["content-disposition"] == 'attachment; filename="health-north.csv"'
+
+
+async def test_the_csv_of_a_large_fleet_leads_to_the_rest(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.verdicts.MAX_CSV_ROWS", 500)
+    many = [draft(f"d-{index:04}") for index in range(600)]
+    await harness.stores.registry.put_devices("north", many)
+    path = "/workspaces/north/health"
+    first = await harness.ask("GET", f"{path}?format=csv")
+    (target,) = re.findall(r'^<(\?.*)>; rel="next"$', first.headers["link"])
+    harness.let_pass(3601)
+    rest = await harness.ask("GET", f"{path}{target}")
+    rows = [
+        row
+        for answer in (first, rest)
+        for row in csv.DictReader(io.StringIO(answer.body.decode(), newline=""))
+    ]
+    assert (len(rows), len({row["device_id"] for row in rows})) == (603, 603)
+    assert {row["state"] for row in rows} == {"awaiting-first-data"}

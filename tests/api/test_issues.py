@@ -196,7 +196,7 @@ async def test_csv_holds_more_than_one_page_of_the_store(harness: Harness) -> No
 async def test_csv_that_does_not_hold_all_leads_to_the_rest(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.issues.MAX_CSV_ROWS", 1000)
+    monkeypatch.setattr("api.verdicts.MAX_CSV_ROWS", 1000)
     await harness.stores.registry.put_devices(
         "north", [draft(f"d-{index:04}") for index in range(1100)]
     )
@@ -219,7 +219,7 @@ async def test_csv_that_does_not_hold_all_leads_to_the_rest(
 async def test_a_csv_of_exactly_the_most_rows_leads_nowhere(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.issues.MAX_CSV_ROWS", 500)
+    monkeypatch.setattr("api.verdicts.MAX_CSV_ROWS", 500)
     await harness.stores.registry.put_devices(
         "north", [draft(f"d-{index:04}") for index in range(497)]
     )
