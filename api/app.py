@@ -12,6 +12,7 @@ from quart_trio.wrappers import TrioRequest
 
 from api.auth import install_authorization
 from api.catalogue import declare_catalogues
+from api.compression import install_compression
 from api.cycles import declare_cycles
 from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_device_import
 from api.device_list import declare_device_list
@@ -96,6 +97,7 @@ def create_app(services: ApiServices) -> QuartTrio:
     operations = declare_operations(services)
     operations.install(app)
     install_authorization(app, operations, services)
+    install_compression(app, operations)
     install_problem_handlers(app)
     install_frame(app, services.traffic, _key_gate(operations, services), services.limits)
     return app
