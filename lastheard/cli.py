@@ -17,7 +17,7 @@ import typer
 
 from lastheard.config_commands import config_app, print_version
 from lastheard.provider_commands import provider_app
-from lastheard.tables import health_csv, health_table, pause_note, runtime_tables
+from lastheard.tables import health_table, pause_note, runtime_tables
 from lastheard.terminal import (
     EXIT_UNAVAILABLE,
     ConfigOption,
@@ -235,12 +235,10 @@ def health(
 
     def answer(client: ApiClient) -> Iterable[str | Table]:
         wanted = {"state": state} if state else {}
-        pages = client.pages(f"/workspaces/{quote(workspace, safe='')}/health", **wanted)
-        return (
-            [health_csv(pages)]
-            if as_csv
-            else _listed(pages, f"Health of {workspace}", as_json=as_json)
-        )
+        path = f"/workspaces/{quote(workspace, safe='')}/health"
+        if as_csv:
+            return client.csv_parts(path, **wanted)
+        return _listed(client.pages(path, **wanted), f"Health of {workspace}", as_json=as_json)
 
     print_answer(config, answer)
 

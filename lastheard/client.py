@@ -91,9 +91,9 @@ class ApiClient:
             raise ClientError(self._no_api(answer))
         return document
 
-    def csv_parts(self, path: str) -> Iterator[str]:
+    def csv_parts(self, path: str, **params: Any) -> Iterator[str]:
         """Yield a list as CSV text, page by page, with one header at the beginning."""
-        answer = self._get_csv(path, format="csv")
+        answer = self._get_csv(path, **params, format="csv")
         yield answer.text
         while following := answer.links.get("next", {}).get("url"):
             answer = self._get_csv(str(answer.url.join(following)))

@@ -1,4 +1,4 @@
-"""The output of the reading commands: rich tables for people, CSV for programs.
+"""The output of the reading commands: rich tables for people.
 
 Owns columns and colours. Decides nothing: states and reasons are the API's. How a table is made
 narrower is in fitting.py.
@@ -25,21 +25,6 @@ STATE_STYLE = {
     "configured-no-data": "magenta",
     "awaiting-first-data": "cyan",
 }
-_CSV_COLUMNS = (
-    "workspace_id",
-    "vehicle_id",
-    "vehicle_name",
-    "device_id",
-    "provider_id",
-    "external_id",
-    "state",
-    "reason",
-    "freshness_age_seconds",
-    "last_update_received_at",
-    "last_confirmed_at",
-    "provider_lag_seconds",
-)
-_LAST_CSV_COLUMNS = ("party", "away_for_seconds", "last_observed_at")
 
 
 def health_table(
@@ -88,25 +73,6 @@ def pause_note(items: Iterable[Mapping[str, Any]]) -> str:
     """Return what a heading says of a pause: nothing, unless an item tells of one."""
     is_paused = any(item.get("evidence", {}).get("collecting_paused") for item in items)
     return "; collecting is paused" if is_paused else ""
-
-
-def health_csv(pages: Iterable[Mapping[str, Any]]) -> str:
-    """Return CSV with a header and one line per device of the API's health report."""
-    # Imported here: it brings the whole web framework, which the other reading commands do not
-    # need.
-    from api.spreadsheet import write_csv
-
-    rows = [
-        [
-            *(item[column] for column in _CSV_COLUMNS),
-            "; ".join(item["old_signals"]),
-            page["evaluated_at"],
-            *(item[column] for column in _LAST_CSV_COLUMNS),
-        ]
-        for page in pages
-        for item in page["items"]
-    ]
-    return write_csv((*_CSV_COLUMNS, "old_signals", "evaluated_at", *_LAST_CSV_COLUMNS), rows)
 
 
 def _short(signals: Sequence[str]) -> str:
