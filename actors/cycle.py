@@ -309,7 +309,13 @@ class Cycle:
             "device_errors": sum(collected.device_errors for collected in self._collected.values()),
             "refused_signals": nest_dropped(dropped),
             **({"rosters": self._rosters} if self._rosters else {}),
+            **({"switched_off": off} if (off := self._find_switched_off()) else {}),
         }
+
+    def _find_switched_off(self) -> list[str]:
+        """Return the connections that are switched off: the cycle has not called them."""
+        connections = self._view.fleet.connections
+        return sorted(one.provider_id for one in connections if not one.active)
 
     async def _submit_end(self, outcome: CycleOutcome, summary: Mapping[str, Any]) -> None:
         """Submit the outcome behind the data.

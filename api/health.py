@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 from quart import Response, request
 
+from api.auth import current_workspace
 from api.bodies import Instant, json_response, read_query
 from api.csv_answers import JSON_OR_CSV, CsvQuery, respond_csv
 from api.keys import Scope
@@ -15,6 +16,7 @@ from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.spreadsheet import Cell
 from api.verdicts import (
+    ACTIVE_DESCRIPTION,
     JudgedDevice,
     JudgedPage,
     VerdictAnswer,
@@ -54,6 +56,7 @@ class HealthReport(AnswerModel):
     """
 
     workspace_id: str
+    workspace_active: bool = Field(description=ACTIVE_DESCRIPTION)
     evaluated_at: Instant
     counts: dict[State, int]
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
@@ -101,6 +104,7 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         return json_response(
             HealthReport(
                 workspace_id=workspace_id,
+                workspace_active=current_workspace().active,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
                 workspace_outage=None

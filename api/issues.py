@@ -12,7 +12,7 @@ from enum import StrEnum
 from pydantic import Field
 from quart import Response, request
 
-from api.auth import current_access
+from api.auth import current_access, current_workspace
 from api.bodies import Instant, json_response, read_query
 from api.csv_answers import JSON_OR_CSV, CsvQuery, respond_csv
 from api.keys import Scope
@@ -23,6 +23,7 @@ from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
 from api.spreadsheet import Cell
 from api.verdicts import (
+    ACTIVE_DESCRIPTION,
     JudgedDevice,
     JudgedPage,
     VerdictAnswer,
@@ -80,6 +81,7 @@ class IssueReport(AnswerModel):
     """Away longest first. `counts` cover all active devices of the workspace."""
 
     workspace_id: str
+    workspace_active: bool = Field(description=ACTIVE_DESCRIPTION)
     evaluated_at: Instant
     counts: dict[State, int]
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
@@ -130,7 +132,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
     async def list_issues(workspace_id: str) -> Response:
         """List a workspace's stale and configured-no-data devices, away longest first.
 
-        JSON or CSV.
+        JSON or CSV. An inactive workspace has no issues: `workspace_active` says so.
         """
         query = read_query(request, IssueQuery)
         only = frozenset({workspace_id})
@@ -145,6 +147,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         return json_response(
             IssueReport(
                 workspace_id=workspace_id,
+                workspace_active=current_workspace().active,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
                 workspace_outage=None

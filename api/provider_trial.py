@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 from quart import Response, request
 
+from api.auth import current_workspace
 from api.bodies import RequestModel, json_response, read_json
 from api.keys import Scope
 from api.operations import Operations
@@ -18,7 +19,7 @@ from api.problem_types import CONFLICT, NOT_FOUND, RATE_LIMITED
 from api.problems import Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, ExternalId
-from domain.model import Device, FaultClass
+from domain.model import Device, FaultClass, ProviderConnection
 from ports.trials import (
     TrialRefused,
     TrialReport,
@@ -143,6 +144,7 @@ def declare_provider_trial(operations: Operations, services: ApiServices) -> Non
             raise Problem(RATE_LIMITED, str(refusal), retry_after_seconds=wait) from None
         head = {"workspace_id": workspace_id, "provider_id": provider_id}
         answer = _present(report, **head, provider_type=connection.provider_type)
+        answer.advice.extend(_advise_switching_on(connection))
         services.log.info("provider_tried", **head, way=report.way, outcome=answer.outcome)
         return json_response(answer)
 
@@ -193,6 +195,15 @@ def _present_vehicle(vehicle: TrialVehicle) -> TrialVehicleAnswer:
         vehicle_name=None if device is None else device.vehicle_name,
         readings=[TrialReading(**reading._asdict()) for reading in vehicle.readings],
     )
+
+
+def _advise_switching_on(connection: ProviderConnection) -> Iterator[str]:
+    """Yield what is switched off: a trial works then, but nothing is collected."""
+    switch = 'PATCH it with {"active": true} to collect.'
+    if not current_workspace().active:
+        yield f"The workspace is switched off: {switch}"
+    if not connection.active:
+        yield f"The connection is switched off: {switch}"
 
 
 def _advise(report: TrialReport) -> Iterator[str]:

@@ -26,6 +26,10 @@ from domain.health_state import State
 from domain.thresholds import Thresholds
 from ports.reads import HealthPage, HealthQuery, WorklistPosition
 
+ACTIVE_DESCRIPTION = (
+    "false: the workspace is switched off. Nothing is collected for it, and it has no issues"
+)
+
 
 class ThresholdsAnswer(AnswerModel):
     """The limits that applied, in seconds of age; `source` is the configuration they come from."""

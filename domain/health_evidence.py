@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from domain.health_facts import HealthFacts
     from domain.health_reason import Cause
-    from domain.model import FaultClass, Workspace
+    from domain.model import FaultClass
 
 
 class SharedEvidence(NamedTuple):
@@ -46,7 +46,7 @@ def _show_shared(facts: HealthFacts, now: datetime) -> dict[str, Any]:
         "owner_expires_at": collector.owner_expires_at,
         "collecting_paused": collector.is_paused,
         "oldest_waiting_seconds": collector.oldest_waiting_seconds,
-        "next_poll_at": None if collector.is_paused else _find_next_poll(facts.workspace, now),
+        "next_poll_at": _find_next_poll(facts, now),
         "due_seconds": due_seconds(facts.workspace),
         "last_roster_at": record.roster_at,
         "connection_active": facts.connection.active,
@@ -134,8 +134,10 @@ def _show_error(
     }
 
 
-def _find_next_poll(workspace: Workspace, now: datetime) -> datetime | None:
-    if not workspace.active or workspace.ordinal is None:
+def _find_next_poll(facts: HealthFacts, now: datetime) -> datetime | None:
+    workspace = facts.workspace
+    is_off = not (workspace.active and facts.connection.active)
+    if is_off or facts.collector.is_paused or workspace.ordinal is None:
         return None
     interval = workspace.poll_interval_seconds
     return next_start(now, workspace.workspace_id, workspace.ordinal, interval).start_at

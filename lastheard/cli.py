@@ -17,7 +17,7 @@ import typer
 
 from lastheard.config_commands import config_app, print_version
 from lastheard.provider_commands import provider_app
-from lastheard.tables import health_table, pause_note, runtime_tables
+from lastheard.tables import describe_switched_off, health_table, pause_note, runtime_tables
 from lastheard.terminal import (
     EXIT_UNAVAILABLE,
     ConfigOption,
@@ -38,7 +38,7 @@ from lastheard.token_commands import token_app
 from simulator.faults import describe_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from rich.table import Table
 
@@ -238,7 +238,10 @@ def health(
         path = f"/workspaces/{quote(workspace, safe='')}/health"
         if as_csv:
             return client.csv_parts(path, **wanted)
-        return _listed(client.pages(path, **wanted), f"Health of {workspace}", as_json=as_json)
+        if as_json:
+            return map(json_line, client.pages(path, **wanted))
+        pages = list(client.pages(path, **wanted))
+        return [_device_table(pages, f"Health of {workspace}"), *describe_switched_off(pages)]
 
     print_answer(config, answer)
 
@@ -258,7 +261,10 @@ def worklist(
     def answer(client: ApiClient) -> Iterable[str | Table]:
         if as_csv:
             return client.csv_parts("/worklist")
-        return _listed(client.pages("/worklist"), "Worklist", as_json=as_json, with_workspace=True)
+        pages = client.pages("/worklist")
+        if as_json:
+            return map(json_line, pages)
+        return [_device_table(pages, "Worklist", with_workspace=True)]
 
     print_answer(config, answer)
 
@@ -277,16 +283,12 @@ def runtime(
     print_answer(config, answer)
 
 
-def _listed(
-    pages: Iterable[dict[str, Any]], title: str, *, as_json: bool, with_workspace: bool = False
-) -> Iterator[str | Table]:
-    """Yield a list of devices: as JSON, one line for each page, or as one table."""
-    if as_json:
-        yield from map(json_line, pages)
-        return
+def _device_table(
+    pages: Iterable[dict[str, Any]], title: str, *, with_workspace: bool = False
+) -> Table:
     items = [item for page in pages for item in page["items"]]
     heading = f"{title}: {len(items)} devices{pause_note(items)}"
-    yield health_table(heading, items, out.width, with_workspace=with_workspace)
+    return health_table(heading, items, out.width, with_workspace=with_workspace)
 
 
 def main() -> None:

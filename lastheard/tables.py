@@ -75,6 +75,25 @@ def pause_note(items: Iterable[Mapping[str, Any]]) -> str:
     return "; collecting is paused" if is_paused else ""
 
 
+def describe_switched_off(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line about the workspace, and one about the connections, that are switched off."""
+    if not pages[0].get("workspace_active", True):
+        yield (
+            "The workspace is switched off: nothing is collected, and its devices are on no "
+            "worklist.\n"
+        )
+    connections = sorted(
+        {
+            str(item["provider_id"])
+            for page in pages
+            for item in page["items"]
+            if not item["evidence"].get("connection_active", True)
+        }
+    )
+    if connections:
+        yield f"Switched off: connection {', '.join(connections)}. Nothing is collected over it.\n"
+
+
 def _short(signals: Sequence[str]) -> str:
     """Return the first two names, and the number of the others."""
     named, more = signals[:2], len(signals) - 2

@@ -76,6 +76,7 @@ async def test_trials_show_what_comes_and_store_nothing(dsn: str, tmp_path: Path
     assert polled_answer["vehicles"][0]["device_id"] == first
     assert polled_answer["unconfigured_count"] == 1
     assert "Not configured as devices: 1 of 2" in polled_answer["advice"][0]
+    assert "The workspace is switched off" in polled_answer["advice"][1]
     assert calls == 1
     assert (state_answer["way"], state_answer["vehicle_count"]) == ("call", 1)
     signals = {reading["signal"] for reading in state_answer["vehicles"][0]["readings"]}

@@ -102,6 +102,8 @@ async def test_a_workspace_with_nothing_to_poll_is_skipped(
     await harness.store.put_provider(polled(active=False))
     await harness.store.put_provider(streamed(settings={"no_state": True}))
     assert await run_cycle(shard) is CycleOutcome.SKIPPED
+    (row,) = await harness.cycles()
+    assert (row.summary["connections"], row.summary["switched_off"]) == ({}, [STEADY])
 
 
 async def test_each_failure_is_a_fact_of_its_own_class(

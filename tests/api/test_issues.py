@@ -63,6 +63,7 @@ async def test_acceptance_7_without_issues_the_list_is_empty(
     empty = await harness.get("/workspaces/north/issues")
     assert empty == {
         "workspace_id": "north",
+        "workspace_active": True,
         "evaluated_at": empty["evaluated_at"],
         "counts": {
             "healthy": 3,

@@ -47,6 +47,23 @@ async def test_an_inactive_workspace_is_on_no_worklist(harness: Harness) -> None
     assert {item["workspace_id"] for item in listed} == {"south"}
 
 
+async def test_health_and_issues_say_that_the_workspace_is_inactive(harness: Harness) -> None:
+    for active in (False, True):
+        await switch(harness, NORTH, active=active)
+        for path in ("health", "issues"):
+            assert (await harness.get(f"{NORTH}/{path}"))["workspace_active"] is active
+
+
+async def test_a_paused_connection_promises_no_next_poll(harness: Harness) -> None:
+    async def next_polls() -> set[str | None]:
+        items = (await harness.get(f"{NORTH}/health"))["items"]
+        return {item["evidence"]["next_poll_at"] for item in items}
+
+    assert None not in await next_polls()
+    await switch(harness, f"{NORTH}/providers/live", active=False)
+    assert await next_polls() == {None}
+
+
 async def test_the_devices_of_a_paused_connection_say_switched_off(harness: Harness) -> None:
     harness.let_pass(3601)
     await switch(harness, f"{NORTH}/providers/live", active=False)

@@ -82,6 +82,7 @@ async def test_health_is_a_table_lines_of_json_or_csv(command: Command) -> None:
     ]
     rows = _rows(await command("health", "depot", "--csv", "--state", "configured-no-data"))
     assert "Health of depot: 3 devices" in table
+    assert "Switched off: connection telemetry. Nothing is collected over it.\n" in table
     assert [name for name in NAMES.values() if name not in table] == []
     assert [item["vehicle_name"] for page in pages for item in page["items"]] == list(
         NAMES.values()

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from lastheard.demo_view import DemoView
-from lastheard.tables import duration, health_table, runtime_tables
+from lastheard.tables import describe_switched_off, duration, health_table, runtime_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,23 @@ def test_names_of_customers_are_no_markup(name: str) -> None:
         f"Health of {name}", [{**item, "old_signals": [name]}], 300, with_workspace=True
     )
     assert printed(table).count(name) == 5
+
+
+def test_switched_off_things_are_said_below_the_table() -> None:
+    def page(*, active: bool, **connections: bool) -> dict[str, Any]:
+        items = [
+            {"provider_id": name, "evidence": {"connection_active": is_active}}
+            for name, is_active in connections.items()
+        ]
+        return {"workspace_active": active, "items": items}
+
+    assert list(describe_switched_off([page(active=True, live=True)])) == []
+    lines = list(describe_switched_off([page(active=False, b=False), page(active=False, a=False)]))
+    assert lines == [
+        "The workspace is switched off: nothing is collected, and its devices are on no "
+        "worklist.\n",
+        "Switched off: connection a, b. Nothing is collected over it.\n",
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
