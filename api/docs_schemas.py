@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from api.examples import component_of
+from api.vocabulary import MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +21,6 @@ _LIMITS: Final = {
     "maxLength": "at most {} characters",
     "minItems": "at least {} items",
     "maxItems": "at most {} items",
-    "format": "{}",
     "pattern": "matches {}",
     "default": "default {}",
 }
@@ -79,7 +79,8 @@ def write_type(schema: Mapping[str, Any]) -> str:
     of_values = schema.get("additionalProperties")
     if isinstance(of_values, dict):
         return f"object with values of {write_type(of_values)}"
-    return escape(str(schema.get("type", "any")))
+    form = f" ({escape(schema['format'])})" if "format" in schema else ""
+    return escape(str(schema.get("type", "any"))) + form
 
 
 def write_limits(schema: Mapping[str, Any]) -> str:
@@ -87,7 +88,7 @@ def write_limits(schema: Mapping[str, Any]) -> str:
     found = [
         words.format(f"<code>{escape(json.dumps(schema[key]))}</code>")
         for key, words in _LIMITS.items()
-        if schema.get(key) is not None
+        if schema.get(key) not in (None, [], {}, "")
     ]
     inner = [*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else [])]
     found += [words for part in inner if (words := write_limits(part))]
@@ -100,11 +101,11 @@ def _write_schema(name: str, schema: Mapping[str, Any]) -> str:
         _write_member(member, of, is_required=member in required)
         for member, of in schema.get("properties", {}).items()
     )
-    is_plain = "properties" not in schema
+    is_explained = "properties" in schema or name in MEANINGS
     return (
         f"<article id='{escape(schema_id(name))}'><h3>{escape(name)}</h3>"
         f"{write_paragraphs(schema.get('description', ''))}"
-        f"{f'<p>{write_type(schema)}</p>' if is_plain else ''}{write_table(rows)}</article>"
+        f"{'' if is_explained else f'<p>{write_type(schema)}</p>'}{write_table(rows)}</article>"
     )
 
 
