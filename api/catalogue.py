@@ -12,6 +12,7 @@ from quart import Response
 from api.bodies import json_response
 from api.keys import Scope
 from api.operations import Operations
+from api.preconditions import IF_NONE_MATCH, answer_unchanging
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.not_available import ListedCode, list_codes
@@ -92,18 +93,32 @@ class SignalList(AnswerModel):
 
 def declare_catalogues(operations: Operations, services: ApiServices) -> None:
     @operations.declare(
-        "GET", "/provider-types", scope=Scope.READ, response=ProviderTypeList, tag=_TAG
+        "GET",
+        "/provider-types",
+        scope=Scope.READ,
+        response=ProviderTypeList,
+        tagged=True,
+        conditions=(IF_NONE_MATCH,),
+        tag=_TAG,
     )
     async def list_provider_types() -> Response:
         """List the provider types: settings with defaults, transports, documented limits."""
         items = [_present_type(services.providers[name]) for name in sorted(services.providers)]
-        return json_response(ProviderTypeList(items=items))
+        return await answer_unchanging(json_response(ProviderTypeList(items=items)))
 
-    @operations.declare("GET", "/signals", scope=Scope.READ, response=SignalList, tag=_TAG)
+    @operations.declare(
+        "GET",
+        "/signals",
+        scope=Scope.READ,
+        response=SignalList,
+        tagged=True,
+        conditions=(IF_NONE_MATCH,),
+        tag=_TAG,
+    )
     async def list_signals() -> Response:
         """List the signals: unit, valid range, when they age, and codes for "not available"."""
         items = [_present_signal(signal) for signal in CATALOGUE.values()]
-        return json_response(SignalList(items=items))
+        return await answer_unchanging(json_response(SignalList(items=items)))
 
 
 def _present_type(provider: Provider) -> ProviderTypeAnswer:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MIN_BYTES = 1024
 IN_THREAD_BYTES = 128 * 1024  # about a millisecond; beside the event loop from there on
-# Level 1 makes a tenth of a report of health. Level 6 takes twice the time for an eighth less.
+# A report of health shrinks to a fortieth. Level 6 takes twice the time for an eighth less.
 _LEVEL = 1
 _GZIP = 31  # zlib's largest window, and gzip's header and trailer
 _TWO_AT_A_TIME = trio.CapacityLimiter(2)

@@ -20,6 +20,7 @@ from api.bodies import encode_json
 from api.docs_operations import write_method, write_operation
 from api.docs_schemas import link_to, write_paragraphs, write_schemas
 from api.openapi import describe_operations
+from api.preconditions import IF_NONE_MATCH, answer_unchanging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,30 +59,43 @@ def declare_documentation(operations: Operations, introduction: Introduction) ->
     def render() -> str:
         return render_docs(describe())
 
-    @operations.declare("GET", "/openapi.json", scope=None, tag="documentation", prefixed=False)
+    @operations.declare(
+        "GET",
+        "/openapi.json",
+        scope=None,
+        tagged=True,
+        conditions=(IF_NONE_MATCH,),
+        tag="documentation",
+        prefixed=False,
+    )
     async def get_openapi() -> Response:
         """Show this API as an OpenAPI 3.1 document."""
-        return Response(
-            encode(), content_type="application/json", headers={"Cache-Control": "no-cache"}
-        )
+        return await answer_unchanging(Response(encode(), content_type="application/json"))
 
     media = ("text/html",)
 
     @operations.declare(
-        "GET", "/docs", scope=None, tag="documentation", media_types=media, prefixed=False
+        "GET",
+        "/docs",
+        scope=None,
+        media_types=media,
+        tagged=True,
+        conditions=(IF_NONE_MATCH,),
+        tag="documentation",
+        prefixed=False,
     )
     async def get_docs() -> Response:
         """Show this API as a page for a browser."""
-        return Response(
+        page = Response(
             render(),
             content_type="text/html; charset=utf-8",
             headers={
                 "Content-Security-Policy": page_policy(),
-                "Cache-Control": "no-cache",
                 "Referrer-Policy": "no-referrer",
                 "X-Content-Type-Options": "nosniff",
             },
         )
+        return await answer_unchanging(page)
 
 
 @cache

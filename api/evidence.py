@@ -128,6 +128,9 @@ class CycleSummary(AnswerModel):
     rosters: dict[str, str] | None = Field(
         None, description="by provider_id: the result of asking for every vehicle; often absent"
     )
+    switched_off: list[str] | None = Field(
+        None, description="connections that are inactive, so that they were not called; or absent"
+    )
 
 
 EvidenceDict = Annotated[dict[str, Any], DescribedAs(Evidence)]

@@ -225,6 +225,7 @@ _DATA: Final = {
     "CycleSummary.updates": 33,
     "outcomes": {"accepted": 33},
     "rosters": None,
+    "switched_off": None,
     "RejectionAnswer.outcome": "rejected",
     "RejectionAnswer.reason": "future_timestamp",
     "RejectionAnswer.detail": "observed_at is more than 300 s ahead of its arrival",

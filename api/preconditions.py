@@ -8,6 +8,7 @@ judged holds when it is stored.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from quart import Response, request
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 IF_MATCH, IF_NONE_MATCH = "If-Match", "If-None-Match"
 # A write is judged again if its resource changed meanwhile: of several writers one wins each time.
 MAX_ATTEMPTS = 10
+_TAG_CHARACTERS = 32  # of a hash
 _REVALIDATE = {"Cache-Control": "private, no-cache"}
 
 StoredT = TypeVar("StoredT")
@@ -91,6 +93,25 @@ def conditional_response(payload: BaseModel, revision: int) -> Response:
     headers = {"ETag": tag_of(revision), **_REVALIDATE}
     if known is None or not known.contains_weak(str(revision)):
         return json_response(payload, headers=headers)
+    return _not_modified(headers)
+
+
+async def answer_unchanging(response: Response) -> Response:
+    """Return the response with an ETag, or 304 if the client has it already.
+
+    Only for an answer that changes with the program and its settings alone. The tag is weak, so it
+    holds for the compressed form too.
+    """
+    tag = hashlib.sha256(await response.get_data(as_text=False)).hexdigest()[:_TAG_CHARACTERS]
+    headers = {"ETag": f'W/"{tag}"', **_REVALIDATE}
+    known = _read_tags(IF_NONE_MATCH)
+    if known is not None and known.contains_weak(tag):
+        return _not_modified(headers)
+    response.headers.update(headers)
+    return response
+
+
+def _not_modified(headers: dict[str, str]) -> Response:
     response = Response(b"", 304, headers)
     del response.headers["Content-Type"]
     return response

@@ -176,3 +176,21 @@ async def test_patches_at_once_lose_no_change(harness: Harness) -> None:
 
 async def rename(harness: Harness, path: str) -> None:
     assert (await harness.ask("PATCH", path, json={"vehicle_name": "Renamed"})).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/telematics-mvp/provider-types", "/api/telematics-mvp/signals", "/openapi.json", "/docs"],
+)
+async def test_what_changes_with_the_program_only_is_304(harness: Harness, path: str) -> None:
+    first = await harness.ask("GET", path)
+    tag = first.headers["etag"]
+    assert tag.startswith('W/"')
+    for taken in ("gzip", "identity"):
+        headers = {"If-None-Match": f'"other", {tag}', "Accept-Encoding": taken}
+        again = await harness.ask("GET", path, headers=headers)
+        assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+    other = await harness.ask("GET", path, headers={"If-None-Match": 'W/"other"'})
+    assert (other.status, other.body) == (200, first.body)
+    packed = await harness.ask("GET", path, headers={"Accept-Encoding": "gzip"})
+    assert (packed.headers["content-encoding"], packed.headers["etag"]) == ("gzip", tag)
