@@ -89,6 +89,7 @@ RETRY_AFTER_SECONDS = {
     "57P03": 0.5,  # cannot_connect_now: starting up
     "53300": 1.0,  # too_many_connections
 }
+MISSING_RIGHT = "42501"
 SESSION_UNBOUNDED = "LH001"  # ours, raised by the round trip that opens a session
 # Errors of a pooler, or errors that a pooler causes. Waiting does not mend them.
 _POOLER_ADVICE = {
@@ -111,7 +112,16 @@ _POOLER_REMEDY = (
     "with ALTER ROLE: "
     "docs/operations.md, PgBouncer"
 )
-_PERMANENT = frozenset({"28000", "28P01", "3D000", "42501"})  # password, role, database, privilege
+# Errors that only a person can mend, and how.
+_REMEDIES = {
+    "28000": "Check the user in LASTHEARD_DSN, and the server's pg_hba.conf.",
+    "28P01": "Check user and password in LASTHEARD_DSN.",
+    "3D000": "Check the name in LASTHEARD_DSN, or create it: CREATE DATABASE … OWNER ….",
+    MISSING_RIGHT: (
+        "Let the user in LASTHEARD_DSN own the database and its tables: "
+        "ALTER DATABASE … OWNER TO …."
+    ),
+}
 _LOST = ("08", "57P")
 _AWAY = ("08", "57", "53300", "55P03", "25P03", "25P04", "40")
 
@@ -135,4 +145,6 @@ def explain_error(
     if sqlstate == "25006" or sqlstate.startswith(_AWAY):
         kind = LockTimeout if sqlstate == "55P03" else DatabaseAway
         return kind(f"{sqlstate}: {message}", retry_after=RETRY_AFTER_SECONDS.get(sqlstate, 0.2))
-    return DatabaseRefused(sqlstate, message, permanent=sqlstate in _PERMANENT)
+    if sqlstate in _REMEDIES:
+        return DatabaseRefused(sqlstate, f"{message}. {_REMEDIES[sqlstate]}", permanent=True)
+    return DatabaseRefused(sqlstate, message)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from runtime.faults import EnvironmentFault
+from storage.faults import MISSING_RIGHT, explain_error
 
 if TYPE_CHECKING:
     from storage.gateway import Connection, Database
@@ -75,17 +76,24 @@ async def migrate(dsn: str) -> None:
 def migrate_blocking(dsn: str, version: str = EXPECTED_VERSION) -> None:
     """Migrate, for synchronous callers. Do not call it from a thread that runs trio.
 
-    Another `version` is for tests of upgrades.
+    Raises DatabaseRefused if the DSN's user lacks a right, as on PostgreSQL 15 and newer each user
+    does who does not own the database. Another `version` is for tests of upgrades.
     """
     from alembic import command
     from alembic.config import Config
+    from sqlalchemy.exc import ProgrammingError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["dsn"] = dsn
     with _ONE_AT_A_TIME:
-        command.upgrade(config, version)
+        try:
+            command.upgrade(config, version)
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) != MISSING_RIGHT:
+                raise  # a migration with a mistake: a bug
+            raise explain_error(MISSING_RIGHT, None, str(error.orig)) from error
 
 
 async def check_schema(database: Database) -> SchemaVersion:

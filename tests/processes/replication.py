@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from signal import Signals
 
+    from storage.embedded.binaries import Binaries
+
 # The folder has the prefix and the lock file of tests/postgres.py. So the next run ends the servers
 # of a run that was killed.
 _PREFIX: Final = "lastheard-run-pair-"
@@ -56,10 +58,10 @@ _LOG_SHOWN: Final = 2000
 class Server:
     """One cluster and its postmaster. Shards reach it over TCP, the test over its socket."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, binaries: Binaries | None = None) -> None:
         self.port: Final = port
         self._log = folder / "postgres.log"
-        self.place: Final = prepare_premises(folder, shelter=SHELTER)
+        self.place: Final = prepare_premises(folder, shelter=SHELTER, binaries=binaries)
         self._postmaster: Postmaster | None = None
         self._silent: list[psutil.Process] = []
 
@@ -197,7 +199,7 @@ async def open_pair() -> AsyncIterator[Pair]:
     """
     async with AsyncExitStack() as stack:
         primary, standby = [
-            await stack.enter_async_context(_open_server(port)) for port in _free_ports(2)
+            await stack.enter_async_context(open_server(port)) for port in find_free_ports(2)
         ]
         await make_cluster(primary.place, _SERVER, structlog.get_logger("pair"))
         await primary.start()
@@ -212,11 +214,12 @@ async def open_pair() -> AsyncIterator[Pair]:
 
 
 @asynccontextmanager
-async def _open_server(port: int) -> AsyncIterator[Server]:
+async def open_server(port: int, binaries: Binaries | None = None) -> AsyncIterator[Server]:
+    """Give a server in a folder of its own, not started. It is stopped at the end of the block."""
     with public_folder(_PREFIX) as folder:
         lock = FolderLock(folder)
         lock.acquire()
-        server = await trio.to_thread.run_sync(partial(Server, folder, port))
+        server = await trio.to_thread.run_sync(partial(Server, folder, port, binaries))
         try:
             yield server
         finally:
@@ -224,7 +227,7 @@ async def _open_server(port: int) -> AsyncIterator[Server]:
             lock.release()
 
 
-def _free_ports(count: int) -> list[int]:
+def find_free_ports(count: int) -> list[int]:
     """Find free ports, because PostgreSQL cannot choose one.
 
     If another process takes one first, the start fails and says so.
