@@ -20,6 +20,7 @@ from api.device_swap import declare_device_swap
 from api.devices import declare_devices
 from api.docs_page import declare_documentation
 from api.events import declare_events
+from api.fleet_check import declare_fleet_check
 from api.frame import FrameLimits, install_frame
 from api.gate import KeyGate, OpenGate
 from api.health import declare_health
@@ -66,6 +67,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_device_list,
     declare_device_import,
     declare_device_swap,
+    declare_fleet_check,
     declare_snapshots,
     declare_health,
     declare_issues,

@@ -101,6 +101,7 @@ WITHOUT_WORKSPACE = (
     Case("list_keys", "GET", "/keys", "admin"),
     Case("create_key", "POST", "/keys", "admin", {"name": "new"}, 201),
     Case("revoke_key", "DELETE", "/keys/ofnorth", "admin"),
+    Case("check_fleet", "POST", "/fleet/check", "control", {"workspaces": []}),
 )
 MALFORMED_IDS = ("x" * 65, "bus-1%00", "%1F", "bus-1%0A", "bus%7F1", "a%20b", "a%2Fb", "b%C3%BCs")
 OPEN = {"check_alive": "/healthz", "get_openapi": "/openapi.json", "get_docs": "/docs"}

@@ -70,6 +70,22 @@ BODIES: Final[Mapping[str, Any]] = {
     "try_provider": {},
     "create_key": {"name": "new", "workspaces": ["ours"]},
     "import_devices": {"devices": [{**_DEVICE, "device_id": "{device_id}"}]},
+    "check_fleet": {
+        "workspaces": [
+            {
+                "workspace_id": "{workspace_id}",
+                "policy": {"grace_seconds": 60},
+                "connections": [
+                    {
+                        "provider_id": "{provider_id}",
+                        "provider_type": "spoken",
+                        "transport": "poll",
+                        "base_url": "https://new.example",
+                    }
+                ],
+            }
+        ]
+    },
     "ingest": {
         "updates": [
             _UPDATE,

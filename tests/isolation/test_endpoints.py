@@ -44,9 +44,9 @@ assert {name: len(one) for name, one in ONLY_THEIRS.items()} == {
 TRACE: Final = {"x-request-id": "trace-asked"}
 READING: Final = ("GET", "HEAD")
 INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
-# It makes what does not exist; that a key can make only what it lists is tested in
-# tests/api/test_access.py.
-MAKES_A_WORKSPACE: Final = {"put_workspace"}
+# They make what does not exist, or judge it before; that a key can make and judge only what it
+# lists is tested in tests/api/test_access.py and test_fleet_check.py.
+MAKES_A_WORKSPACE: Final = {"put_workspace", "check_fleet"}
 
 
 class Endpoints:

@@ -55,6 +55,7 @@ _BEYOND_A_SCHEMA = {
         "this looks like the id of a key",
         "The key would have expired already",
     ),
+    "check_fleet": (*_LIMITS, *_CONNECTION),
     "ingest_envelope": ("The connection .+ is of the type .+",),
 }
 
@@ -71,8 +72,7 @@ def refusal_is_beyond_a_schema(_ctx: CheckContext, response: Response, case: Cas
     operation_id = str(case.operation.definition.raw["operationId"])
     is_csv = case.media_type == "text/csv"
     for fault in response.json()["errors"]:
-        is_of_settings = fault["pointer"].startswith("/settings")
-        if is_csv or (operation_id in {"put_provider", "patch_provider"} and is_of_settings):
+        if is_csv or _is_of_settings(operation_id, fault["pointer"]):
             continue  # contents of a CSV; settings, which each provider type defines
         if not any(
             re.match(rule, fault["detail"]) for rule in _BEYOND_A_SCHEMA.get(operation_id, ())
@@ -80,3 +80,9 @@ def refusal_is_beyond_a_schema(_ctx: CheckContext, response: Response, case: Cas
             raise AssertionError(
                 f"the description allows what is refused at {fault['pointer']}: {fault['detail']}"
             )
+
+
+def _is_of_settings(operation_id: str, pointer: str) -> bool:
+    if operation_id in {"put_provider", "patch_provider"}:
+        return pointer.startswith("/settings")
+    return operation_id == "check_fleet" and "/settings" in pointer
