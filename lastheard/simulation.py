@@ -38,6 +38,7 @@ class SimulatedFleet(NamedTuple):
 
     name: str
     provider: str
+    base_url: str
     credential: str
 
 
@@ -93,7 +94,8 @@ async def _wait_ready(process: trio.Process) -> Simulated:
         )
     facts = orjson.loads(line)
     tenants = tuple(
-        SimulatedFleet(t["name"], t["provider"], t["credential"]) for t in facts["tenants"]
+        SimulatedFleet(t["name"], t["provider"], t["base_url"], t["credential"])
+        for t in facts["tenants"]
     )
     return Simulated(facts["http_url"], facts["ws_url"], facts["pid"], tenants)
 
@@ -152,9 +154,7 @@ async def configure_fleet(
             provider_id=tenant.provider,
             provider_type=tenant.provider,
             transport="stream" if tenant.provider == "viriciti" else "poll",
-            base_url=simulated.http_url
-            if tenant.provider == "viriciti"
-            else f"{simulated.http_url}/rfms",
+            base_url=tenant.base_url,
             credential=_write_secret(credentials_dir / tenant.name, tenant.credential),
         )
     )

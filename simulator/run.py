@@ -17,44 +17,60 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import trio
 
-from simulator.server import CannotListen, Simulator, serve
+from simulator.server import CannotStart, Simulator, serve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.config import SimulatorConfig
 
 PARENT_POLL_SECONDS: Final = 0.5
 
 
 def run(
-    config: SimulatorConfig, *, host: str = "127.0.0.1", port: int = 0, parent: int | None = None
+    config: SimulatorConfig,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    parent: int | None = None,
+    when_bound: Callable[[Simulator], None] | None = None,
 ) -> None:
     """Run the simulator. Blocks until a signal, or the end of the process `parent`, ends it.
 
     Prints one JSON line when the port is bound: event, http_url, ws_url, port, pid, tenants. The
-    credentials in it are made up by the simulator and valid nowhere else. Raises CannotListen.
+    credentials in it are made up by the simulator and valid nowhere else. `when_bound` is called
+    before that, and may raise CannotStart. Raises CannotStart.
     """
-    refusal: CannotListen | None = None
+    refusal: CannotStart | None = None
     try:
-        trio.run(_run, config, host, port, parent)
-    except* CannotListen as group:
+        trio.run(_run, config, host, port, parent, when_bound)
+    except* CannotStart as group:
         refusal = _only(group)
     if refusal is not None:  # raised in the handler above, it would be wrapped in a group
         raise refusal
 
 
-def _only(group: BaseExceptionGroup[CannotListen]) -> CannotListen:
-    """Return the innermost exception of nested groups; only one place raises CannotListen."""
+def _only(group: BaseExceptionGroup[CannotStart]) -> CannotStart:
+    """Return the innermost exception of nested groups; the first to be raised ends all."""
     inner = group.exceptions[0]
     return _only(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-async def _run(config: SimulatorConfig, host: str, port: int, parent: int | None) -> None:
+async def _run(
+    config: SimulatorConfig,
+    host: str,
+    port: int,
+    parent: int | None,
+    when_bound: Callable[[Simulator], None] | None,
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
             if parent is not None:
                 nursery.start_soon(_end_with_parent, parent, nursery.cancel_scope)
             simulator = await nursery.start(_serve, config, host, port)
+            if when_bound is not None:
+                when_bound(simulator)
             sys.stdout.write(ready_line(simulator) + "\n")
             sys.stdout.flush()
 
@@ -74,6 +90,7 @@ def ready_line(simulator: Simulator) -> str:
         {
             "name": provider.tenant.name,
             "provider": str(provider.tenant.vendor),
+            "base_url": simulator.base_url_of(provider.tenant),
             "credential": provider.tenant.credential,
             "vehicles": len(provider.tenant.vehicles),
         }

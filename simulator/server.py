@@ -26,11 +26,15 @@ from simulator.story import tell
 if TYPE_CHECKING:
     from typing import Never
 
-    from simulator.config import SimulatorConfig
+    from simulator.config import SimulatorConfig, Tenant
 
 
-class CannotListen(Exception):
-    """The address cannot be bound; the message is fit for a command line."""
+class CannotStart(Exception):
+    """The simulator cannot be started; the message is fit for a command line."""
+
+
+class CannotListen(CannotStart):
+    """The address cannot be bound."""
 
 
 class Simulator:
@@ -54,6 +58,10 @@ class Simulator:
         self._started_monotonic = clock.monotonic()
         self._turned_away: Counter[str] = Counter()
         self._endings: Counter[str] = Counter()
+
+    def base_url_of(self, tenant: Tenant) -> str:
+        """Return the address of the tenant's provider, as a connection to it has it."""
+        return self.http_url if tenant.vendor is Vendor.VIRICITI else f"{self.http_url}/rfms"
 
     def elapsed(self) -> float:
         """Return seconds since the start; every `…_after` counts in them."""

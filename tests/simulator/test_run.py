@@ -77,6 +77,8 @@ async def test_it_says_where_it_is_and_ends_cleanly_on_a_signal(number: signal.S
     async with started(COMMAND) as (process, facts):
         async with httpx.AsyncClient(base_url=facts["http_url"], trust_env=False) as http:
             key = facts["tenants"][0]["credential"]
+            addresses = [tenant["base_url"] for tenant in facts["tenants"]]
+            assert addresses == [facts["http_url"], f"{facts['http_url']}/rfms"]
             assets = await http.get("/api/v1/my/assets", headers={"x-api-key": key})
         process.send_signal(number)
         assert await process.wait() == 0
