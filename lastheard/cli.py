@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from lastheard.config_commands import config_app, print_version
+from lastheard.fleet_commands import apply_file, export_file
 from lastheard.provider_commands import provider_app
 from lastheard.tables import describe_switched_off, health_table, pause_note, runtime_tables
 from lastheard.terminal import (
@@ -38,11 +40,12 @@ from lastheard.token_commands import token_app
 from simulator.faults import describe_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rich.table import Table
 
     from lastheard.client import ApiClient
+    from simulator.server import Simulator
 
 app = typer.Typer(
     help="Lastheard knows when it last heard from every vehicle, and whose fault the silence is.",
@@ -54,9 +57,20 @@ app = typer.Typer(
 app.add_typer(token_app, name="token")
 app.add_typer(config_app, name="config")
 app.add_typer(provider_app, name="provider")
+app.command("apply")(apply_file)
+app.command("export")(export_file)
 
 EverythingOption = Annotated[
     bool, typer.Option("--everything", help="eight fleets with every fault of the simulator")
+]
+FleetFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--fleet-file",
+        dir_okay=False,
+        help="write the file with which `lastheard apply` collects from these fleets; their "
+        "credentials go into LASTHEARD_CREDENTIALS_DIR",
+    ),
 ]
 
 
@@ -185,6 +199,8 @@ def simulate(
     everything: EverythingOption = False,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on; 0 picks a free one")] = 0,
+    fleet_file: FleetFileOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Run the simulated fleets alone, until Ctrl-C. Prints addresses and credentials as JSON.
 
@@ -195,8 +211,9 @@ def simulate(
     from simulator.everything import everything_config
     from simulator.faults import FaultsInvalid
     from simulator.run import run
-    from simulator.server import CannotListen
+    from simulator.server import CannotStart
 
+    when_bound = None if fleet_file is None else _fleet_writer(fleet_file, config)
     try:
         if everything:
             simulated = everything_config(devices, seed)
@@ -212,9 +229,17 @@ def simulate(
     except (ConfigInvalid, FaultsInvalid) as error:
         fail(str(error))
     try:
-        run(simulated, host=host, port=port)
-    except CannotListen as error:
+        run(simulated, host=host, port=port, when_bound=when_bound)
+    except CannotStart as error:
         fail(str(error), EXIT_UNAVAILABLE)
+
+
+def _fleet_writer(path: Path, config: Path | None) -> Callable[[Simulator], None]:
+    """Return the function that writes the file of a running simulator."""
+    from lastheard.simulated_file import write_simulated_fleet
+
+    folder = load(config).credentials_folder
+    return lambda simulator: write_simulated_fleet(simulator, path, folder)
 
 
 @app.command()

@@ -1,11 +1,12 @@
 """The commands' client of the API: address and key, requests, errors in plain words.
 
-Owns the HTTP side of `lastheard health`, `worklist`, `runtime` and `provider try`; tables.py
-prints. It blocks, since it is for the terminal.
+Owns the HTTP side of `lastheard health`, `worklist`, `runtime`, `provider try`, `apply` and
+`export`; tables.py prints. It blocks, since it is for the terminal.
 """
 
 from __future__ import annotations
 
+import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import httpx
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lastheard.settings import Settings
@@ -21,11 +22,23 @@ if TYPE_CHECKING:
 PREFIX = "/api/telematics-mvp"
 CLIENT_FILE = "client.json"
 TIMEOUT_SECONDS = 30.0
+TOO_MANY_REQUESTS = 429
+MAX_ATTEMPTS = 5
 KEY_HINT = "set LASTHEARD_KEY=env:NAME or file:PATH (`lastheard token create` makes one)"
 
 
 class ClientError(Exception):
-    """A request that failed. The text says what to do about it."""
+    """A request that failed. The text says what to do about it.
+
+    `status` is that of the answer, None without one; `faults` are the faulty parts that it names.
+    """
+
+    def __init__(
+        self, text: str, status: int | None = None, faults: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.faults = faults
 
 
 def save_access(data_dir: Path, address: str, key: str) -> Path:
@@ -65,24 +78,46 @@ class ApiClient:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the JSON document that answers a POST. Raises ClientError."""
-        return self._document_of(self._send(self._client.build_request("POST", path, json=body)))
+        return self.document_of(self.send("POST", path, body))
+
+    def send(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """Return the answer to a command. Raises ClientError."""
+        options: dict[str, Any] = {} if body is None else {"json": body}
+        return self._send(
+            self._client.build_request(method, path, headers=dict(headers or {}), **options)
+        )
 
     def _send(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer. Raises ClientError.
+
+        A request that was not begun, because the key sends too many (429), is sent again: up to
+        MAX_ATTEMPTS times in all, each after a longer pause.
+        """
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            answer = self._send_once(request)
+            if answer.status_code != TOO_MANY_REQUESTS or attempt == MAX_ATTEMPTS:
+                break
+            time.sleep(attempt)
+        if answer.status_code >= 400:
+            raise _error_of(answer)
+        return answer
+
+    def _send_once(self, request: httpx.Request) -> httpx.Response:
         try:
-            answer = self._client.send(request)
+            return self._client.send(request)
         except httpx.HTTPError as error:
             raise ClientError(
                 f"no answer from {self.address}: {error}. Is `lastheard serve` running there?"
             ) from error
-        if answer.status_code >= 400:
-            raise ClientError(_explain(answer))
-        return answer
 
     def read(self, path: str, **params: Any) -> dict[str, Any]:
         """Return one JSON document of the API. Raises ClientError."""
-        return self._document_of(self.get(path, **params))
+        return self.document_of(self.get(path, **params))
 
-    def _document_of(self, answer: httpx.Response) -> dict[str, Any]:
+    def document_of(self, answer: httpx.Response) -> dict[str, Any]:
+        """Return the JSON document of an answer. Raises ClientError."""
         try:
             document = orjson.loads(answer.content)
         except orjson.JSONDecodeError as error:
@@ -157,14 +192,18 @@ def _is_on_this_machine(url: httpx.URL) -> bool:
         return url.host == "localhost" or url.host.endswith(".localhost")
 
 
-def _explain(answer: httpx.Response) -> str:
+def _error_of(answer: httpx.Response) -> ClientError:
+    """Return the error for a refusal, in the words of its problem if it has one."""
+    status = answer.status_code
     try:
         problem = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
         problem = None
     if not isinstance(problem, dict):
-        return f"{answer.status_code} from {answer.url}"
-    text = f"{answer.status_code} {problem.get('title', '')}: {problem.get('detail', '')}"
-    return text + "".join(
-        f"\n  {e.get('pointer', '')}: {e.get('detail', '')}" for e in problem.get("errors", ())
+        return ClientError(f"{status} from {answer.url}", status)
+    faults = [part for part in problem.get("errors", ()) if isinstance(part, dict)]
+    text = f"{status} {problem.get('title', '')}: {problem.get('detail', '')}" + "".join(
+        f"\n  {part.get('pointer') or part.get('parameter', '')}: {part.get('detail', '')}"
+        for part in faults
     )
+    return ClientError(text, status, faults)
