@@ -118,6 +118,9 @@ _CONFIGURATION: Final[Mapping[str, Any]] = {
     "expires_at": "2027-03-01T00:00:00Z",
     "scopes": ["read"],
     "workspaces": ["north"],
+    "FleetCheck.workspaces": [
+        {"workspace_id": "north", "policy": {"stale_after_seconds": 1200.0}, "connections": []}
+    ],
     "created_by": "9f2c41d07ab3e655",
     "last_used_at": "2026-03-01T11:58:00Z",
     "revoked_at": None,
