@@ -10,14 +10,23 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from api import device_csv, health, issues
 from api.example_values import MEMBERS, MODELS, TEXTS
+from api.spreadsheet import CSV_MEDIA_TYPE, write_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 PLACEHOLDER: Final = "text"
 _NOON: Final = "2026-03-01T12:00:00Z"
 _MAX_DEPTH: Final = 12
+# The columns of the lists that are CSV too, by operation.
+_CSV_COLUMNS: Final = {
+    "list_devices": device_csv.COLUMNS,
+    "report_health": health.COLUMNS,
+    "list_issues": issues.COLUMNS,
+    "list_worklist": issues.COLUMNS,
+}
 
 
 class Examples:
@@ -93,8 +102,13 @@ def add_examples(document: dict[str, Any]) -> None:
         for parameter in operation["parameters"]:
             if parameter["in"] == "path":
                 parameter["example"] = MEMBERS.get(parameter["name"], PLACEHOLDER)
+        name = operation["operationId"]
         for media, content in contents_of(operation):
-            content["example"] = _example_of_body(examples, media, content["schema"])
+            content["example"] = (
+                _example_of_csv(columns)
+                if media == CSV_MEDIA_TYPE and (columns := _CSV_COLUMNS.get(name))
+                else _example_of_body(examples, media, content["schema"])
+            )
 
 
 def operations_of(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -112,6 +126,12 @@ def _example_of_body(examples: Examples, media: str, schema: Mapping[str, Any]) 
     if "allOf" in schema:
         return _example_of_problem(schema)
     return TEXTS.get(media) or examples.of(schema)
+
+
+def _example_of_csv(columns: Sequence[str]) -> str:
+    values = [MEMBERS.get(name, _NOON) for name in columns]
+    row = ["; ".join(value) if isinstance(value, list) else value for value in values]
+    return write_csv(columns, [row])
 
 
 def _example_of_problem(schema: Mapping[str, Any]) -> Any:

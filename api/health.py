@@ -28,7 +28,7 @@ from api.verdicts import (
 )
 from domain.health_state import State
 
-_COLUMNS = (
+COLUMNS = (
     "workspace_id",
     "vehicle_id",
     "vehicle_name",
@@ -99,7 +99,7 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         if query.wants_csv:
             rows, last = await load_rows(services, only, wanted, _to_row)
             following = last.next_cursor(paging, kind)
-            return respond_csv(_COLUMNS, rows, f"health-{workspace_id}.csv", following)
+            return respond_csv(COLUMNS, rows, f"health-{workspace_id}.csv", following)
         page = await load_judged(services, only, wanted)
         return json_response(
             HealthReport(
@@ -122,4 +122,4 @@ def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:
         "old_signals": "; ".join(fields["old_signals"]),
         "evaluated_at": page.evaluated_at,
     }
-    return [fields[name] for name in _COLUMNS]
+    return [fields[name] for name in COLUMNS]

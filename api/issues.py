@@ -36,7 +36,7 @@ from domain.health_facts import age_seconds
 from domain.health_state import State
 from ports.reads import HealthQuery
 
-_COLUMNS = (
+COLUMNS = (
     "workspace_id",
     "workspace_name",
     "vehicle_id",
@@ -141,7 +141,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         if query.wants_csv:
             rows, last = await load_rows(services, only, wanted, _to_row)
             following = last.next_cursor(paging, kind)
-            return respond_csv(_COLUMNS, rows, f"issues-{workspace_id}.csv", following)
+            return respond_csv(COLUMNS, rows, f"issues-{workspace_id}.csv", following)
         page = await load_judged(services, only, wanted)
         _log_configured_no_data(services, page)
         return json_response(
@@ -183,7 +183,7 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         if query.wants_csv:
             rows, last = await load_rows(services, workspaces, wanted, _to_row)
             following = last.next_cursor(paging, kind)
-            return respond_csv(_COLUMNS, rows, "worklist.csv", following)
+            return respond_csv(COLUMNS, rows, "worklist.csv", following)
         page = await load_judged(services, workspaces, wanted)
         _log_configured_no_data(services, page)
         return json_response(
@@ -220,10 +220,10 @@ def _worklist_kind(query: WorklistQuery) -> str:
 
 
 def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:
-    issue = _present(judged, page).model_dump(include=set(_COLUMNS)) | {
+    issue = _present(judged, page).model_dump(include=set(COLUMNS)) | {
         "evaluated_at": page.evaluated_at
     }
-    return [issue[name] for name in _COLUMNS]
+    return [issue[name] for name in COLUMNS]
 
 
 def _present(judged: JudgedDevice, page: JudgedPage) -> IssueAnswer:

@@ -67,6 +67,26 @@ async def test_every_text_of_an_example_says_something(harness: Harness) -> None
     assert unsaid == set()
 
 
+async def test_the_example_of_a_csv_has_the_columns_of_its_list(harness: Harness) -> None:
+    document = await harness.get("/openapi.json")
+    shown = {
+        operation["operationId"]: content["example"].splitlines()[0]
+        for operation in operations_of(document)
+        for media, content in operation["responses"].get("200", {}).get("content", {}).items()
+        if media == "text/csv"
+    }
+    paths = {
+        "list_devices": "/workspaces/north/devices",
+        "report_health": "/workspaces/north/health",
+        "list_issues": "/workspaces/north/issues",
+        "list_worklist": "/worklist",
+    }
+    assert set(shown) == set(paths)
+    for name, path in paths.items():
+        answer = await harness.ask("GET", f"{path}?format=csv")
+        assert answer.body.decode().splitlines()[0] == shown[name]
+
+
 async def test_every_word_of_these_sets_has_a_meaning(harness: Harness) -> None:
     schemas = (await harness.get("/openapi.json"))["components"]["schemas"]
     sets = {name: schema["enum"] for name, schema in schemas.items() if "enum" in schema}
