@@ -112,6 +112,7 @@ def demo(
         data_dir=data_dir,
         dsn="",  # not that of the environment or the file: the demo has a database of its own
         embedded=True,
+        paused=False,
         shard_id="demo",
         http_port=_given_or_free_port("LASTHEARD_HTTP_PORT"),
         probe_port=_given_or_free_port("LASTHEARD_PROBE_PORT"),
