@@ -71,6 +71,10 @@ class ApiClient:
             trust_env=not self.is_direct,
         )
 
+    def close(self) -> None:
+        """Close the connections that are kept open. A command that ends need not call it."""
+        self._client.close()
+
     def get(self, path: str, **params: Any) -> httpx.Response:
         """Return one answer of the API. Raises ClientError with the problem's own words."""
         # {} would remove path's query

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,6 +93,8 @@ def apply_file(
 def _apply(client: ApiClient, works: Sequence[Work]) -> None:
     changes = sum(len(work.plan.changes) for work in works)
     if changes:
+        # Until here Ctrl-C ends the process at once. Now it ends with a word on what to do.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         carry_out(client, works, _say)
         typer.echo(f"applied: {changes} changes")
 
