@@ -135,10 +135,12 @@ def _locate(fault: dict[str, Any], batch: Sequence[tuple[int, Work]]) -> FleetFa
 
 
 def _name(steps: Steps, works: Sequence[Work]) -> str:
-    """Return the place of a warning, which has no line: it may be in nobody's file."""
+    """Return the place of a warning in words. Warnings are said without their lines."""
     match steps:
-        case ("workspaces", int(number), "connections", *rest):
-            return ", ".join([f"workspace {works[number].workspace_id}", *map(str, rest[1:])])
+        case ("workspaces", int(number), "connections", int(index), *rest):
+            connection = works[number].plan.connections[index]["provider_id"]
+            names = [f"workspace {works[number].workspace_id}", f"connection {connection}"]
+            return ", ".join([*names, *map(str, rest)])
         case _:
             return ", ".join(map(str, steps))
 

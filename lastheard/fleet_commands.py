@@ -93,7 +93,7 @@ def apply_file(
 def _apply(client: ApiClient, works: Sequence[Work]) -> None:
     changes = sum(len(work.plan.changes) for work in works)
     if changes:
-        # Until here Ctrl-C ends the process at once. Now it ends with a word on what to do.
+        # Until here Ctrl-C ends the process at once. From here on it ends with a message.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         carry_out(client, works, _say)
         typer.echo(f"applied: {changes} changes")

@@ -217,4 +217,5 @@ async def _the_good_file_is_applied(service: FleetService, tmp_path: Path) -> No
     path.write_text(GOOD)
     child = await service.run("apply", str(path))
     assert child.exit_code == 0, child.tail()
-    assert "warning: workspace depot, credential: the secret env:LASTHEARD_SECRET" in child.errors
+    place = "warning: workspace depot, connection hourly, credential"
+    assert f"{place}: the secret env:LASTHEARD_SECRET" in child.errors
