@@ -78,10 +78,7 @@ def pause_note(items: Iterable[Mapping[str, Any]]) -> str:
 def describe_switched_off(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line about the workspace, and one about the connections, that are switched off."""
     if not pages[0].get("workspace_active", True):
-        yield (
-            "The workspace is switched off: nothing is collected, and its devices are on no "
-            "worklist.\n"
-        )
+        yield "Switched off: the workspace. Nothing is collected, and it is on no worklist.\n"
     connections = sorted(
         {
             str(item["provider_id"])

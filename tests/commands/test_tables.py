@@ -54,8 +54,7 @@ def test_switched_off_things_are_said_below_the_table() -> None:
     assert list(describe_switched_off([page(active=True, live=True)])) == []
     lines = list(describe_switched_off([page(active=False, b=False), page(active=False, a=False)]))
     assert lines == [
-        "The workspace is switched off: nothing is collected, and its devices are on no "
-        "worklist.\n",
+        "Switched off: the workspace. Nothing is collected, and it is on no worklist.\n",
         "Switched off: connection a, b. Nothing is collected over it.\n",
     ]
 
