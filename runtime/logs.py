@@ -42,6 +42,7 @@ QUIET_LIBRARIES = (
     "asyncio",
     "httpx",
     "httpcore",
+    "hpack",
     "trio-websocket",
     "quart",
     "alembic",

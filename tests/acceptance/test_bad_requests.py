@@ -46,7 +46,7 @@ class Bad(NamedTuple):
 
 BODIES = [
     Bad("POST", "/ingest", b"{not json", 400, "malformed-json"),
-    Bad("POST", "/ingest", b'{"updates": [NaN]}', 400, "malformed-json"),
+    Bad("POST", "/ingest", b'{"updates": NaN}', 400, "malformed-json"),
     Bad("POST", "/ingest", b"\xff\xfe", 400, "malformed-json"),
     Bad("POST", "/ingest", b"", 400, "malformed-json"),
     Bad("POST", "/ingest", b"a=b", 415, "unsupported-media-type", content_type="text/plain"),

@@ -188,7 +188,12 @@ async def test_acceptance_7_an_empty_worklist_has_the_same_shape(dsn: str, tmp_p
         worklist = await shard.get("/worklist")
 
     none, one = dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0) | {"healthy": 1}
-    plain: dict[str, Any] = {"workspace_outage": None, "items": [], "next_cursor": None}
+    plain: dict[str, Any] = {
+        "workspace_active": True,
+        "workspace_outage": None,
+        "items": [],
+        "next_cursor": None,
+    }
     assert [_without_instant(report) for report in reports] == [
         {"workspace_id": "harbour", "counts": one, **plain},
         {"workspace_id": "harbour", "counts": one, **plain},

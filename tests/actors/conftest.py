@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from structlog.testing import capture_logs
 
@@ -34,6 +35,7 @@ settings.load_profile("actors")
 @pytest.fixture(autouse=True)
 def events() -> Iterator[list[MutableMapping[str, Any]]]:
     """Every structlog event of the test. Rendering them would take longer than most tests do."""
+    structlog.reset_defaults()  # an earlier test may have left another level
     with capture_logs() as captured:
         yield captured
 

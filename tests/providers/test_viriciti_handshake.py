@@ -89,9 +89,9 @@ async def test_a_refused_handshake_has_its_fault(
         permanent,
         retry_after,
     )
-    assert str(caught.value).endswith(
-        f"/api/v2/live answered {status} ({len(refusal)} bytes, error not_now)"
-    )
+    told = f"/api/v2/live answered {status} ({len(refusal)} bytes, error not_now)"
+    assert told in str(caught.value)
+    assert ("check the path of base_url" in str(caught.value)) is (status == 404)
     assert streamer.statistics() == OpenerStatistics(
         attempts=1, opened=0, failed=1, goodbyes_unanswered=0
     )

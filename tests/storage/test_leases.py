@@ -14,7 +14,7 @@ from ports.ownership import VitalSigns
 from storage.faults import DatabaseAway
 from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
-from storage.queries import sql
+from storage.queries import bound
 from storage.timeouts import Timeouts
 from tests.conftest import make_postgres_stores
 from tests.storage.fixtures import WORKSPACE, Cast, begin, populate
@@ -136,7 +136,17 @@ async def test_a_declaration_that_waits_for_a_renewal_finds_it_alive(
 
     async with (
         trio.open_nursery() as nursery,
-        transaction(database, sql("beat"), *cast.session, 15.0, "{}"),
+        transaction(
+            database,
+            *bound(
+                "beat",
+                shard_id=cast.session.shard_id,
+                epoch=cast.session.epoch,
+                ttl_seconds=15.0,
+                statistics="{}",
+                max_seconds=30.0,
+            ),
+        ),
     ):
         nursery.start_soon(declare)
         await wait_until_somebody_waits_for_a_lock(database)

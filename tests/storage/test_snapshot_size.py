@@ -117,7 +117,10 @@ async def test_a_document_of_an_older_release_is_shown_as_before(empty_dsn: str)
         "latitude_deg": (52.1, at, None),
         "longitude_deg": (5.1, at, None),
     }
-    column = "SELECT data_type FROM information_schema.columns WHERE column_name = 'document'"
+    column = (
+        "SELECT data_type FROM information_schema.columns"
+        " WHERE table_name = 'snapshots' AND column_name = 'document'"
+    )
     assert [
         row["data_type"] for row in await trio.to_thread.run_sync(fetch, empty_dsn, column)
     ] == ["json"]

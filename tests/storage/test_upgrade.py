@@ -134,11 +134,15 @@ async def test_the_history_of_changes_begins_with_what_is_configured(upgraded: s
             assert await history.find_as_of("harbour", kind, at("20:10:00")) == []
 
 
+# What connections had no member for when the history began: false or null for all of them.
+LATER = {"archived_at": None, "period_is_documented": False, "simulated": False}
+
+
 def _read(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document with its instants as such."""
     return {
         name: datetime.fromisoformat(value) if name.endswith("_at") and value else value
-        for name, value in {**json_of(document), "archived_at": None}.items()
+        for name, value in {**LATER, **json_of(document)}.items()
     }
 
 
