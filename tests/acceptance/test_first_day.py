@@ -63,7 +63,7 @@ async def test_a_device_unknown_to_the_vendor_says_what_to_correct(
         tried = await harness.shard.post("/workspaces/trucks/providers/rfms/test")
     assert (told["party"], STRANGER in told["detail"]) == ("customer", True)
     assert "correct the external_id" in told["detail"]
-    assert tried["left_out"] == [STRANGER]
+    assert STRANGER in tried["left_out"]  # beside trucks that have not sent a first status yet
 
 
 async def test_an_unknown_provider_type_gets_the_known_ones(dsn: str, tmp_path: Path) -> None:
