@@ -150,6 +150,7 @@ class Account(NamedTuple):
             "credential": self.credential,
             # The simulated vehicles report more often than the vendor's documents promise.
             "expected_update_seconds": 1,
+            "active": True,  # left out, it would stay off after it was switched off
             **changes,
         }
 
