@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import re
 import socket
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api.addresses import ForwardedHeader  # noqa: TC001 - pydantic needs it when the class is made
+from lastheard.http_settings import HttpSettings
 from providers.http import MAX_ANSWER_BYTES
 from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
@@ -31,8 +30,8 @@ SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 Days = Annotated[int, Field(ge=1, le=3650)]
 
 
-class Settings(BaseSettings):
-    """The settings of one process. Immutable once loaded."""
+class ProcessSettings(BaseSettings):
+    """The settings that are not about HTTP."""
 
     model_config = SettingsConfigDict(
         env_prefix="LASTHEARD_", frozen=True, extra="forbid", hide_input_in_errors=True
@@ -73,81 +72,6 @@ class Settings(BaseSettings):
     paused: bool = Field(
         False, description="collect nothing: no cycles, streams or calls; clients may still send"
     )
-
-    http_host: Annotated[str, Field(description="address the API listens on")] = "127.0.0.1"
-    http_port: Annotated[
-        int, Field(ge=0, le=65535, description="port the API listens on; 0 picks a free one")
-    ] = 8080
-    probe_host: Annotated[
-        str | None,
-        Field(description="address the probes are answered on; that of the API when unset"),
-    ] = None
-    probe_port: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=65535,
-            description="port the probes (/healthz, /readyz) are answered on; 0 picks a free one; "
-            "each shard of one machine needs another",
-        ),
-    ] = 8081
-
-    http_max_connections: Annotated[
-        int,
-        Field(
-            ge=10,
-            le=50_000,
-            description="open connections to the API; for one more, the one that has waited "
-            "longest is closed",
-        ),
-    ] = 1000
-    http_max_connections_per_address: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=50_000,
-            description="open connections to the API from one address; a trusted proxy has no such "
-            "limit",
-        ),
-    ] = 200
-    http_max_in_flight: Annotated[
-        int, Field(ge=4, le=1000, description="requests in flight on the API")
-    ] = 128
-    http_max_in_flight_per_key: Annotated[
-        int, Field(ge=1, le=1000, description="requests in flight that one key may have")
-    ] = 64
-    http_max_in_flight_without_key: Annotated[
-        int, Field(ge=1, le=1000, description="requests in flight of everybody without a good key")
-    ] = 32
-    http_max_in_flight_per_address: Annotated[
-        int,
-        Field(ge=1, le=1000, description="requests in flight of one address without a good key"),
-    ] = 8
-    http_requests_per_second: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=1_000_000,
-            description="requests of one key, or of one address without a key; more get 429",
-        ),
-    ] = 1000.0
-    http_wrong_keys_per_second: Annotated[
-        float,
-        Field(
-            gt=0, le=1_000_000, description="wrong keys of one address that get 401; more get 429"
-        ),
-    ] = 10.0
-    http_trusted_proxies: Annotated[
-        tuple[IPv4Network | IPv6Network, ...],
-        Field(
-            description="networks whose forwarding header is believed, as 10.0.0.0/8,192.0.2.7; "
-            "none when empty"
-        ),
-    ] = ()
-    http_forwarded_header: Annotated[
-        ForwardedHeader,
-        Field(description="the header in which trusted proxies write the client's address"),
-    ] = "x-forwarded-for"
 
     log_format: Annotated[
         Literal["auto", "json", "console"],
@@ -277,14 +201,6 @@ class Settings(BaseSettings):
         Allowance.parse(value)
         return value
 
-    @field_validator("http_trusted_proxies", mode="before")
-    @classmethod
-    def _split_networks(cls, value: object) -> object:
-        """Return a list of networks: from a variable's text with commas, or from a file's list."""
-        if isinstance(value, str):
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        return [_network(part) for part in value] if isinstance(value, list) else value
-
     @field_validator("shard_id")
     @classmethod
     def _check_shard_id(cls, value: str) -> str:
@@ -313,16 +229,6 @@ class Settings(BaseSettings):
             check_dsn(value)
         return value
 
-    @model_validator(mode="after")
-    def _check_ports(self) -> Settings:
-        same_host = self.probe_host in (None, self.http_host)
-        if same_host and self.probe_port == self.http_port != 0:
-            raise ValueError(
-                f"LASTHEARD_HTTP_PORT and LASTHEARD_PROBE_PORT are both {self.http_port}: give "
-                "each its own, or 0"
-            )
-        return self
-
     @property
     def api_connections(self) -> int:
         """The number of database connections that requests may hold."""
@@ -334,7 +240,7 @@ class Settings(BaseSettings):
         return self.pool_size - OWN_CONNECTIONS - self.api_connections
 
     @model_validator(mode="after")
-    def _check_connections(self) -> Settings:
+    def _check_connections(self) -> Self:
         if self.collecting_connections < 1:
             raise ValueError(
                 f"LASTHEARD_API_POOL_SIZE={self.api_pool_size} leaves nothing of "
@@ -344,31 +250,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _check_shares(self) -> Settings:
-        """Refuse shares with which one key and all strangers could take every place.
-
-        A share must not exceed the share that it is a part of.
-        """
-        if (
-            self.http_max_in_flight_per_key + self.http_max_in_flight_without_key
-            >= self.http_max_in_flight
-        ):
-            raise ValueError(
-                "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_KEY and LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY "
-                f"together must be below LASTHEARD_HTTP_MAX_IN_FLIGHT ({self.http_max_in_flight}), "
-                "or one key and strangers could take all places: lower them, or raise it"
-            )
-        if self.http_max_in_flight_per_address > self.http_max_in_flight_without_key:
-            raise ValueError(
-                "LASTHEARD_HTTP_MAX_IN_FLIGHT_PER_ADDRESS is above "
-                "LASTHEARD_HTTP_MAX_IN_FLIGHT_WITHOUT_KEY "
-                f"({self.http_max_in_flight_without_key}), of which it is a part: lower it, or "
-                "raise that"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_database(self) -> Settings:
+    def _check_database(self) -> Self:
         if self.dsn is not None and self.embedded:
             raise ValueError(
                 "LASTHEARD_DSN and LASTHEARD_EMBEDDED exclude each other: unset one of them"
@@ -376,13 +258,8 @@ class Settings(BaseSettings):
         return self
 
 
-def _network(text: object) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(str(text))
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; a network is an address, or one with a prefix: 10.0.0.0/8"
-        ) from None
+class Settings(HttpSettings, ProcessSettings):
+    """The settings of one process. Immutable once loaded."""
 
 
 def load(config: Path | None = None, **overrides: object) -> Settings:
