@@ -5,13 +5,25 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from domain.model import ConnectionFact, ConnectionFactKind
 from ports.ingest import UnitPoisoned
 from ports.upkeep import Retention
+from tests.conftest import database_copied
 from tests.storage.contract.cast import HARBOUR, slot, submission
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.storage.contract.cast import World
+
+
+@pytest.fixture
+def dsn(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A migrated database of this test's own, because partitions come and go."""
+    with database_copied(postgres_server, postgres_template) as dsn:
+        yield dsn
 
 
 async def test_partitions_are_made_once_ahead_and_without_a_gap(world: World) -> None:
