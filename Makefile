@@ -11,10 +11,14 @@ OTHER_MAJOR ?= 16
 MAJORS ?= 15 16 18
 VERSIONED := tests/storage/contract tests/storage/test_schema.py tests/storage/test_gateway.py \
 	tests/storage/test_server_versions.py
-# As many workers as the smallest machine has cores: tests of real clocks and processes do not like to be crowded.
-WORKERS ?= 2
+# One worker more than the smallest machine has cores, because many tests wait for a clock or a process. A file stays
+# on one worker, because its tests share what is costly to make. `make test WORKERS=2` crowds the machine less.
+WORKERS ?= 3
+SPREAD = -n $(WORKERS) --dist loadfile
 BASE ?= HEAD
 PAIRS ?= 8
+# Empty: Python keeps what it compiled. Otherwise each process that a test starts compiles all our code again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
@@ -34,11 +38,11 @@ demo: $(READY) ## the whole service on this machine: make demo, or make demo FOR
 	@$(BIN)/lastheard demo $(if $(FOR),--for $(FOR)) $(FLAGS)
 
 test: $(READY) ## every test of one shard, with a real PostgreSQL and real processes
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not cluster and not image" $(FLAGS)
+	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image" $(FLAGS)
 	@if [ -n "$(OTHER_MAJOR)" ]; then \
 		export LASTHEARD_TEST_PG_MAJOR=$(OTHER_MAJOR); \
 		$(BIN)/python -m tests.postgres && \
-		$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m postgres $(VERSIONED); \
+		$(BIN)/python -m pytest -q $(SPREAD) -m postgres $(VERSIONED); \
 	fi
 
 # An exit code of 3 says that the machine does not have this version.
@@ -48,7 +52,7 @@ test-postgres: $(READY) ## the storage tests on PostgreSQL 16 and 18, and on 15 
 		$(BIN)/python -m tests.postgres; found=$$?; \
 		if [ $$found -eq 3 ]; then continue; fi; \
 		if [ $$found -ne 0 ]; then exit $$found; fi; \
-		$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "postgres and not cluster" \
+		$(BIN)/python -m pytest -q $(SPREAD) -m "postgres and not cluster" \
 			--ignore=tests/storage/embedded tests/storage $(FLAGS) || exit 1; \
 	done
 
@@ -77,7 +81,7 @@ check: $(READY) ## ruff, formatting, mypy strict
 	@$(BIN)/mypy
 
 coverage: $(READY) ## branch coverage of domain, actors, storage and api, by the tests of one shard
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not cluster and not image" --cov --cov-report=term $(FLAGS)
+	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image" --cov --cov-report=term $(FLAGS)
 
 figures: $(READY) ## how long, dense and wide the code is, how far a frame goes, how often a request waits
 	@$(BIN)/python -m tests.architecture.figures
