@@ -65,13 +65,13 @@ def find_answers(facts: HealthFacts) -> tuple[AnswerTimes, ...]:
 
 
 def has_recent_answer(
-    facts: HealthFacts, thresholds: Thresholds, gap_ended_at: datetime | None, now: datetime
+    facts: HealthFacts, thresholds: Thresholds, gap_at: datetime | None, now: datetime
 ) -> bool:
     """Return whether an answer about the device is recent, and later than its last update.
 
     The begin of the call is compared with the last update, because what the device sent during the
-    call is not in the answer. `gap_ended_at` is when our side was back after its last gap, None
-    without one: data of other devices that came before it proves nothing.
+    call is not in the answer. `gap_at` is an instant in our newest gap, None without one: data of
+    other devices that came before it proves nothing.
     """
     limit = (
         due_seconds(facts.workspace)
@@ -81,7 +81,7 @@ def has_recent_answer(
     return any(
         is_later(answer.begun_at, facts.last_update_received_at)
         and is_within(answer.ended_at, limit, now)
-        and (facts.is_asked or is_later(answer.ended_at, gap_ended_at))
+        and (facts.is_asked or is_later(answer.ended_at, gap_at))
         for answer in find_answers(facts)
     )
 

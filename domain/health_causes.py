@@ -65,7 +65,19 @@ def find_causes(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> tu
     return tuple(reversed(causes.values()))
 
 
-def find_end_of_gap(facts: HealthFacts) -> datetime | None:
+def find_gap(facts: HealthFacts, now: datetime) -> datetime | None:
+    """Return an instant in our newest gap: data that came before it proves nothing. None: no gap.
+
+    Before a cycle that starts too late, or is overdue now, something may have been heard for as
+    long as a cycle may take to come. It shows that our side was there.
+    """
+    longest = _max_between_starts(facts)
+    is_overdue = now - _find_last_start(facts) > longest
+    back_at = now if is_overdue else _find_end_of_gap(facts)
+    return None if back_at is None else back_at - longest
+
+
+def _find_end_of_gap(facts: HealthFacts) -> datetime | None:
     """Return when our side was back, if the newest cycle that started had come too late.
 
     The time counts from the start before it, or from when the workspace took its place in the
@@ -93,31 +105,55 @@ def _find_switched_off(facts: HealthFacts) -> Cause | None:
 
 
 def _find_late_collector(facts: HealthFacts, now: datetime) -> Cause | None:
-    """Return `collector_late` if our own side does not collect, or has not yet caught up.
+    """Return `collector_late` if our own side does not collect, or has not yet caught up."""
+    late = _find_unheard(facts, now) if facts.is_pushed else _find_no_collecting(facts, now)
+    if late is None and _is_in_gap(facts, now):
+        since = facts.collector.earlier_cycle_started_at
+        return _late(since, "no answer has come since our own gap")
+    return late
 
-    Cycles do not collect what clients push to us, so only a gap of ours concerns it.
-    """
+
+def _find_no_collecting(facts: HealthFacts, now: datetime) -> Cause | None:
+    """Return `collector_late` if our side does not collect over a poll or stream connection."""
     collector = facts.collector
-    if not facts.is_pushed:
-        if collector.is_paused:
-            return _late(collector.last_cycle_started_at, PAUSED)
-        # Without a start the time counts from the device's activation.
-        last_start_at = collector.last_cycle_started_at or facts.device.activated_at
-        running_since = max(last_start_at, facts.workspace.scheduled_since or last_start_at)
-        if now - running_since > _max_between_starts(facts):
-            return _late(running_since, "no cycle has started in time")
-        expires_at = collector.owner_expires_at
-        if expires_at is not None and expires_at < now:
-            return _late(expires_at, "the shard that owns the workspace is gone")
-        not_asked_at = facts.connection_record.not_asked_at
-        if not_asked_at is not None:
-            return _late(not_asked_at, "the newest cycle ended without having asked the provider")
-        if _is_closed_by_us(facts):
-            closed_at = facts.connection_record.stream_changed_at
-            return _late(closed_at, "the socket was closed by us and is not open again")
-    if _is_in_gap(facts, now):
-        return _late(collector.earlier_cycle_started_at, "no answer has come since our own gap")
+    if collector.is_paused:
+        return _late(collector.last_cycle_started_at, PAUSED)
+    running_since = _find_last_start(facts)
+    if now - running_since > _max_between_starts(facts):
+        return _late(running_since, "no cycle has started in time")
+    expires_at = collector.owner_expires_at
+    if expires_at is not None and expires_at < now:
+        return _late(expires_at, "the shard that owns the workspace is gone")
+    not_asked_at = facts.connection_record.not_asked_at
+    if not_asked_at is not None:
+        return _late(not_asked_at, "the newest cycle ended without having asked the provider")
+    if _is_closed_by_us(facts):
+        closed_at = facts.connection_record.stream_changed_at
+        return _late(closed_at, "the socket was closed by us and is not open again")
     return None
+
+
+def _find_unheard(facts: HealthFacts, now: datetime) -> Cause | None:
+    """Return `collector_late` if perhaps nobody could push to us.
+
+    Cycles do not collect what clients push. But while neither a cycle has started nor anything was
+    pushed, nothing shows that a shard was there.
+    """
+    record = facts.connection_record
+    known = (_find_last_start(facts), record.sender_at, record.data_at)
+    heard_at = max(instant for instant in known if instant is not None)
+    if facts.collector.is_paused or now - heard_at <= _max_between_starts(facts):
+        return None
+    return _late(heard_at, "no cycle has started in time, and nobody was heard")
+
+
+def _find_last_start(facts: HealthFacts) -> datetime:
+    """Return the newest start, or when the workspace took its place, whichever is later.
+
+    Without a start the time counts from the device's activation.
+    """
+    last_start_at = facts.collector.last_cycle_started_at or facts.device.activated_at
+    return max(last_start_at, facts.workspace.scheduled_since or last_start_at)
 
 
 def _is_closed_by_us(facts: HealthFacts) -> bool:
@@ -147,14 +183,14 @@ def _is_in_gap(facts: HealthFacts, now: datetime) -> bool:
     or a socket that has been open for 60 s ends it. At the latest it is over after due.
     """
     record = facts.connection_record
-    back_at = find_end_of_gap(facts) or _find_unanswered_return(facts)
+    back_at = _find_end_of_gap(facts) or _find_unanswered_return(facts)
     if back_at is None or age_seconds(back_at, now) > due_seconds(facts.workspace):
         return False
     if facts.is_asked:
         # A stream asks when it connects, which may be before the cycle, but in the same slot.
         slot_start_at = facts.collector.last_slot_start_at or back_at
         return record.call_ended_at is None or record.call_ended_at < slot_start_at
-    if is_later(facts.others_data_at, back_at):
+    if is_later(facts.others_data_at, find_gap(facts, now)):
         return False
     opened_at = max(record.stream_changed_at or back_at, back_at)
     return record.stream_status != "open" or age_seconds(opened_at, now) < STREAM_STABLE_SECONDS

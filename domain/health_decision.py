@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.health_answer import has_recent_answer
-from domain.health_causes import find_causes, find_end_of_gap
+from domain.health_causes import find_causes, find_gap
 from domain.health_reason import CONNECTION_REASONS, Cause, HealthReason, Party, cause
 from domain.health_state import State
 
@@ -65,7 +65,7 @@ def _is_answered(
         return has_recent_answer(facts, thresholds, None, now)
     if HealthReason.COLLECTOR_LATE in reasons:
         return False
-    return has_recent_answer(facts, thresholds, find_end_of_gap(facts), now)
+    return has_recent_answer(facts, thresholds, find_gap(facts, now), now)
 
 
 def _decide_silence(state: State, *, is_answered: bool) -> Cause:

@@ -158,3 +158,63 @@ async def test_what_a_client_sends_is_a_fact_of_its_connection(
     )
     assert row["sender_at"] == row["data_at"] == harness.clock.now()
     assert row["data_device_id"] == "p-1"
+
+
+async def _add_device(harness: Harness, number: int) -> None:
+    device = {
+        "provider_id": "pushed",
+        "external_id": f"x-{number}",
+        "vehicle_id": f"v-{number}",
+        "vehicle_name": "Pushed",
+    }
+    path = f"/workspaces/north/devices/p-{number}"
+    assert (await harness.ask("PUT", path, json=device)).status == 201
+
+
+async def _push(harness: Harness, *numbers: int) -> None:
+    at = harness.clock.now().isoformat()
+    readings = [{"signal": "soc_percent", "value": 50, "observed_at": at}]
+    updates = [
+        {
+            "workspace_id": "north",
+            "provider_id": "pushed",
+            "external_id": f"x-{number}",
+            "readings": readings,
+        }
+        for number in numbers
+    ]
+    answer = await harness.ask("POST", "/ingest", json={"updates": updates})
+    assert [each["outcome"] for each in answer.json["results"]] == ["accepted" for _ in numbers]
+    await harness.commit(Submission("http", "t"))  # behind the fact that the request left
+
+
+async def _look(harness: Harness) -> list[tuple[str, str]]:
+    items = (await harness.get("/workspaces/north/health"))["items"]
+    return [(item["reason"], item["party"]) for item in items if item["device_id"].startswith("p-")]
+
+
+async def test_no_sender_is_blamed_for_an_outage_of_ours(harness: Harness) -> None:
+    """All our shards were away for 20 minutes: no cycle started, and nobody could push."""
+    await harness.ask("PUT", PUSHED, json={"provider_type": "push", "transport": "push"})
+    for number in (1, 2):
+        await _add_device(harness, number)
+    await harness.run_cycle()
+    await _push(harness, 1, 2)
+    harness.let_pass(1200)
+    assert await _look(harness) == [("collector_late", "ours")] * 2
+    harness.let_pass(30)
+    await harness.run_cycle()
+    assert await _look(harness) == [("collector_late", "ours")] * 2
+    harness.let_pass(10)
+    await _push(harness, 2)
+    assert await _look(harness) == [("device_silent", "device"), ("reporting", "none")]
+
+
+async def test_a_sender_that_we_could_hear_is_blamed(harness: Harness) -> None:
+    await harness.ask("PUT", PUSHED, json={"provider_type": "push", "transport": "push"})
+    await _add_device(harness, 1)
+    await _push(harness, 1)
+    for _ in range(5):
+        await harness.run_cycle()
+        harness.let_pass(300)
+    assert await _look(harness) == [("sender_silent", "customer")]

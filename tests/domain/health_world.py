@@ -1,8 +1,9 @@
 """A small world for the health rule: a provider, our side, a device, and one other device.
 
-It plays troubles through in steps of 15 s and keeps the facts as storage would. It also keeps the
-truth: which troubles there are, and which answers about the device have come. It knows nothing of
-the rule.
+It plays troubles through in steps of 15 s and keeps the facts as storage would. After an absence of
+ours, the first cycle starts half an interval later: missed starts are spread (FR-002). The world
+also keeps the truth: which troubles there are, and which answers about the device have come. It
+knows nothing of the rule.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class World:
     _roster_seconds: float = -ROSTER_EVERY
     _produced: dict[str, bool] = field(default_factory=dict)
     _kind: str = "good"
+    _no_cycle_until: float = 0.0
 
     def __post_init__(self) -> None:
         connection = replace(TRAM_AND_BUS, transport=self.transport)  # type: ignore[arg-type]
@@ -118,6 +120,7 @@ class World:
         self._beat(is_away)
         if is_away:
             self._call = None
+            self._no_cycle_until = self.seconds + self.interval / 2
             return
         self._keep_socket()
         self._report()
@@ -136,10 +139,10 @@ class World:
             self._collector(owner="shard-a", owner_expires_at=self.now + timedelta(seconds=15))
 
     def _start_cycle(self) -> None:
-        """Start a cycle at each multiple of the interval, or late after our own absence."""
+        """Start a cycle at each multiple of the interval, or later after our own absence."""
         collector = self.facts.collector
         slot = NOW + timedelta(seconds=self.seconds - self.seconds % self.interval)
-        if collector.last_slot_start_at == slot:
+        if collector.last_slot_start_at == slot or self.seconds < self._no_cycle_until:
             return
         self._collector(
             earlier_cycle_started_at=collector.last_cycle_started_at,

@@ -120,10 +120,10 @@ def test_without_calls_data_from_before_our_gap_proves_nothing() -> None:
     known = pushed(SILENT, data_at=ago(minutes=12), data_device_id="bus-8", sender_at=ago(hours=0))
     assert reason(known) is R.DEVICE_SILENT
     gap = collector(
-        known, last_cycle_started_at=ago(minutes=10), earlier_cycle_started_at=ago(minutes=20)
+        known, last_cycle_started_at=ago(minutes=5), earlier_cycle_started_at=ago(minutes=15)
     )
     assert reason(gap) is R.COLLECTOR_LATE
-    assert reason(link(gap, data_at=ago(minutes=9))) is R.DEVICE_SILENT
+    assert reason(link(gap, data_at=ago(minutes=4))) is R.DEVICE_SILENT
     assert reason(collector(gap, last_cycle_started_at=ago(minutes=11.5))) is R.NO_ANSWER_YET
 
 

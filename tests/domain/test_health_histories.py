@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from domain.health import judge_health
 from domain.health_answer import due_seconds
-from domain.health_causes import find_end_of_gap
+from domain.health_causes import find_gap
 from domain.health_reason import CONNECTION_REASONS, HealthReason, Party
 from domain.health_state import State
 from tests.domain.health_world import STEP, TROUBLES, Trouble, World
@@ -87,7 +87,7 @@ def test_no_cause_of_the_connection_displaces_a_recent_answer(world: World) -> N
     for moment in world.live(HISTORY_SECONDS):
         verdict = judge_health(moment.facts, moment.now)
         is_known = moment.facts.statement == "named" or moment.transport == "push"
-        is_after_gap = moment.transport != "push" or find_end_of_gap(moment.facts) is None
+        is_after_gap = moment.transport != "push" or find_gap(moment.facts, moment.now) is None
         if is_known and is_after_gap and has_recent_answer(moment, verdict):
             assert verdict.reason not in CONNECTION_REASONS
 
@@ -111,6 +111,14 @@ def test_a_device_is_not_blamed_for_long_for_others_faults(world: World) -> None
             verdict.thresholds.stale_after_seconds if verdict.reason not in SILENCE else 0.0,
         )
         assert blamed_for <= longest + STEP
+
+
+@given(worlds)
+@settings(max_examples=30, deadline=None)
+def test_a_client_that_pushes_whenever_it_can_is_never_the_silent_one(world: World) -> None:
+    """It cannot push while we are away."""
+    for moment in world.live(HISTORY_SECONDS):
+        assert judge_health(moment.facts, moment.now).reason is not R.SENDER_SILENT
 
 
 def random_world(random: Random) -> World:
