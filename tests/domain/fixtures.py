@@ -203,5 +203,15 @@ def collector(known: HealthFacts, **changes: Any) -> HealthFacts:
     return known._replace(collector=replace(known.collector, **changes))
 
 
+def after_gap(known: HealthFacts, back: float = 20.0) -> HealthFacts:
+    """The same, but our side was away for half an hour and is back for `back` seconds."""
+    return collector(
+        known,
+        last_cycle_started_at=ago(seconds=back),
+        last_slot_start_at=ago(seconds=back + 1),
+        earlier_cycle_started_at=ago(minutes=30),
+    )
+
+
 def link(known: HealthFacts, **changes: Any) -> HealthFacts:
     return known._replace(connection_record=replace(known.connection_record, **changes))

@@ -125,29 +125,3 @@ def test_without_calls_data_from_before_our_gap_proves_nothing() -> None:
     assert reason(gap) is R.COLLECTOR_LATE
     assert reason(link(gap, data_at=ago(minutes=4))) is R.DEVICE_SILENT
     assert reason(collector(gap, last_cycle_started_at=ago(minutes=11.5))) is R.NO_ANSWER_YET
-
-
-# --- nobody sends
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        ({"sender_at": ago(seconds=900)}, R.NO_ANSWER_YET),
-        ({"sender_at": ago(seconds=900.000001)}, R.SENDER_SILENT),
-        ({"sender_at": ago(hours=1), "data_at": ago(minutes=10)}, R.NO_ANSWER_YET),
-        ({}, R.SENDER_SILENT),
-    ],
-)
-def test_a_push_connection_without_sender_is_the_customers(
-    record: Any, expected: HealthReason
-) -> None:
-    known = pushed(silent_for(minutes=22), **record)
-    own = link(known, data_device_id="bus-7")
-    assert reason(own) is expected
-
-
-def test_a_new_push_connection_has_time_for_its_first_sender() -> None:
-    known = pushed(never_heard(hours=2))
-    assert reason(known) is R.SENDER_SILENT
-    assert reason(known._replace(connection_changed_at=ago(minutes=14))) is R.NO_ANSWER_YET

@@ -16,13 +16,13 @@ from tests.domain.fixtures import (
     DUE,
     HARBOUR_LINES,
     NOW,
+    after_gap,
     ago,
     collector,
     link,
     never_heard,
     party,
     polled,
-    pushed,
     reason,
     silent_for,
     unasked,
@@ -62,12 +62,6 @@ def test_a_pause_of_every_shard_is_ours_at_once() -> None:
     assert verdict.evidence["next_poll_at"] is None
 
 
-def test_a_pause_says_nothing_about_what_clients_push() -> None:
-    known = collector(pushed(silent_for(minutes=22)), is_paused=True)
-    assert reason(known) is R.SENDER_SILENT
-    assert reason(collector(known, last_cycle_started_at=ago(days=2))) is R.SENDER_SILENT
-
-
 def test_a_workspace_without_cycles_is_late_after_the_wait() -> None:
     def without_cycles(**activated: float) -> HealthFacts:
         return unasked(never_heard(**activated))._replace(collector=CollectorRecord())
@@ -92,16 +86,6 @@ def test_an_activation_is_given_the_time_for_its_first_cycle(
 def test_a_cycle_that_ended_without_asking_is_ours_until_asked() -> None:
     assert reason(link(UNASKED, not_asked_at=ago(seconds=20))) is R.COLLECTOR_LATE
     assert reason(link(polled(UNASKED), not_asked_at=ago(seconds=20))) is R.COLLECTOR_LATE
-
-
-def after_gap(known: HealthFacts, back: float = 20.0) -> HealthFacts:
-    """The same, but our side was away for half an hour and is back for `back` seconds."""
-    return collector(
-        known,
-        last_cycle_started_at=ago(seconds=back),
-        last_slot_start_at=ago(seconds=back + 1),
-        earlier_cycle_started_at=ago(minutes=30),
-    )
 
 
 @pytest.mark.parametrize(
@@ -190,44 +174,6 @@ def test_a_workspace_activated_again_has_no_gap_of_ours() -> None:
 def test_without_calls_data_or_a_socket_ends_our_gap(record: Any, expected: HealthReason) -> None:
     stream = after_gap(UNASKED, back=70.0)._replace(connection_record=ConnectionRecord(**record))
     assert reason(stream) is expected
-
-
-def test_an_overdue_cycle_does_not_matter_while_clients_push() -> None:
-    known = pushed(silent_for(minutes=22), sender_at=ago(minutes=1))
-    late = collector(known, last_cycle_started_at=ago(hours=2), owner_expires_at=ago(hours=1))
-    assert reason(late) is R.NO_ANSWER_YET
-    assert reason(after_gap(known, back=10.0)) is R.COLLECTOR_LATE
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        ({"sender_at": ago(minutes=21)}, R.COLLECTOR_LATE),
-        ({"sender_at": ago(minutes=21), "data_at": ago(minutes=21)}, R.COLLECTOR_LATE),
-        ({"sender_at": ago(seconds=365.000001)}, R.COLLECTOR_LATE),
-        ({"sender_at": ago(seconds=365)}, R.NO_ANSWER_YET),
-        ({"sender_at": ago(minutes=1), "data_at": ago(seconds=365)}, R.NO_ANSWER_YET),
-        ({"sender_at": ago(minutes=1), "data_at": ago(seconds=364)}, R.DEVICE_SILENT),
-        ({"data_at": ago(seconds=365.000001)}, R.COLLECTOR_LATE),
-        ({"data_at": ago(seconds=364)}, R.DEVICE_SILENT),
-    ],
-)
-def test_a_sender_that_nobody_could_hear_is_not_silent(record: Any, expected: HealthReason) -> None:
-    """No cycle shows yet that our outage is over."""
-    known = pushed(silent_for(minutes=22), **{"data_device_id": "bus-8", **record})
-    assert reason(collector(known, last_cycle_started_at=ago(minutes=20))) is expected
-
-
-def test_what_was_pushed_before_the_first_cycle_ends_our_gap() -> None:
-    """Otherwise the reason would change with that cycle, and back with the next push."""
-    known = after_gap(pushed(silent_for(minutes=22), data_device_id="bus-8"), back=10.0)
-    assert reason(link(known, data_at=ago(seconds=11))) is R.DEVICE_SILENT
-    assert reason(link(known, data_at=ago(minutes=12))) is R.COLLECTOR_LATE
-
-
-def test_a_sender_is_not_silent_before_our_first_cycle() -> None:
-    known = pushed(silent_for(minutes=22))._replace(collector=CollectorRecord())
-    assert reason(known) is R.COLLECTOR_LATE
 
 
 # --- calls and sockets

@@ -115,7 +115,7 @@ def test_a_device_is_not_blamed_for_long_for_others_faults(world: World) -> None
 
 @given(worlds)
 @settings(max_examples=30, deadline=None)
-def test_a_client_that_pushes_whenever_it_can_is_never_the_silent_one(world: World) -> None:
+def test_a_client_that_pushes_when_it_can_is_never_silent(world: World) -> None:
     """It cannot push while we are away."""
     for moment in world.live(HISTORY_SECONDS):
         assert judge_health(moment.facts, moment.now).reason is not R.SENDER_SILENT
