@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     # the parts of a RefusalKey: workspace, hour, origin, provider, device, external id …
     Whose = tuple[str, datetime, str, str | None, str | None, str | None]
     Kind = tuple[str, str | None, str | None]  # … and outcome, reason, signal
+    Place = tuple[str, bytes]  # workspace_id and digest of a row
 
 MAX_TEXT = 200
 _COUNTED = tuple(field.name for field in fields(RefusalCount))
@@ -90,9 +91,12 @@ class Ledger:
             return
         written: set[RefusalKey] = set()
         if plan.rows:
-            keys = {(key.workspace_id, digest_of(key)): key for key in plan.rows}
-            found = yield _append(keys, plan.rows)
-            written = {keys[workspace_id, digest] for workspace_id, digest in found}
+            places = {(key.workspace_id, digest_of(key)): key for key in plan.rows}
+            appended = yield _append(places, plan.rows)
+            written |= {places.pop((workspace_id, digest)) for workspace_id, digest in appended}
+            if places:
+                counted = yield _count_up(places, plan.rows)
+                written |= {places[workspace_id, digest] for workspace_id, digest in counted}
         self._counts.stage(plan, written)
 
     # --- details
@@ -162,16 +166,30 @@ def digest_of(key: RefusalKey) -> bytes:
 
 
 def _append(
-    keys: Mapping[tuple[str, bytes], RefusalKey], counts: Mapping[RefusalKey, RefusalCount]
+    places: Mapping[Place, RefusalKey], counts: Mapping[RefusalKey, RefusalCount]
 ) -> Statement:
-    """Return the statement that appends these rows, by workspace and digest."""
-    ordered = [(keys[place], place[1]) for place in sorted(keys)]
+    """Return the statement that appends those of these rows that are new."""
+    ordered = [(places[place], place[1]) for place in sorted(places)]
     found = named_columns((key for key, _ in ordered), RefusalKey._fields)
     found |= named_columns((counts[key] for key, _ in ordered), _COUNTED)
     return Statement.bound(
         "append_rejections",
         **{name: nullable(column) for name, column in found.items()},
         digest=[digest for _, digest in ordered],
+    )
+
+
+def _count_up(
+    places: Mapping[Place, RefusalKey], counts: Mapping[RefusalKey, RefusalCount]
+) -> Statement:
+    """Return the statement that counts up these rows, which exist."""
+    return Statement.bound(
+        "count_rejections",
+        workspace_id=[workspace_id for workspace_id, _ in places],
+        hour=[key.hour for key in places.values()],
+        digest=[digest for _, digest in places],
+        occurrences=[counts[key].occurrences for key in places.values()],
+        last_at=[counts[key].last_at for key in places.values()],
     )
 
 

@@ -227,20 +227,34 @@ class UnitStatements:
 
     def append_rejections(self, **columns: list[Any]) -> Rows:
         now = self._now()
+        appended = []
         for facts in _rows(columns):
             key = (facts.pop("workspace_id"), facts.pop("digest"))
-            known = self._tables.rejections.get(key)
-            if known is None:
+            if self._tables.rejections.get(key) is None:
                 number = next(self._tables.committed.numbers)
-                row = RejectionRow(rejection_id=number, recorded_at=now, **facts)
-            else:
-                row = known._replace(
-                    occurrences=known.occurrences + facts["occurrences"], last_at=facts["last_at"]
+                self._put_rejection(
+                    key, RejectionRow(rejection_id=number, recorded_at=now, **facts)
                 )
-            _check(row.occurrences > 0, "rejections_occurrences_check")
-            _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "rejections_sample_check")
-            self._tables.rejections.put(key, row)
-        return list(zip(columns["workspace_id"], columns["digest"], strict=True))
+                appended.append(key)
+        return appended
+
+    def count_rejections(self, **columns: list[Any]) -> Rows:
+        counted = []
+        for facts in _rows(columns):
+            key = (facts["workspace_id"], facts["digest"])
+            known = self._tables.rejections.get(key)
+            if known is not None:
+                occurrences = known.occurrences + facts["occurrences"]
+                last_at = max(known.last_at, facts["last_at"])
+                row = known._replace(occurrences=occurrences, last_at=last_at)
+                self._put_rejection(key, row)
+                counted.append(key)
+        return counted
+
+    def _put_rejection(self, key: tuple[str, bytes], row: RejectionRow) -> None:
+        _check(row.occurrences > 0, "rejections_occurrences_check")
+        _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "rejections_sample_check")
+        self._tables.rejections.put(key, row)
 
     def append_quarantine(self, **columns: list[Any]) -> Rows:
         now = self._now()

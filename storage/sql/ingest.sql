@@ -189,43 +189,41 @@ WHERE c.workspace_id = i.workspace_id AND c.cycle_id = i.cycle_id
   AND c.shard_id = :shard_id AND c.epoch = :epoch AND c.outcome = 'running';
 
 -- name: append_rejections
--- The ledger: one row for each key and hour. The first refusal inserts it, later ones are counted
--- up. Returns workspace and digest of the rows that were written. A row that another transaction has locked
--- is left out, so a lock on the ledger never holds up the data; its count is written later.
--- Duplicates are not recorded. New rows are inserted in the order of the key, so two units cannot
--- deadlock.
-WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(
-        :workspace_id::text[], :origin::text[], :provider_id::text[], :device_id::text[],
-        :external_id::text[], :outcome::text[], :reason::text[], :detail::text[],
-        :occurrences::bigint[], :trace_id::text[], :sample::bytea[], :signal::text[],
-        :hour::timestamptz[], :last_at::timestamptz[], :digest::bytea[])
+-- The ledger: one row for each key and hour, for the first refusal. Returns workspace and digest of
+-- the rows that are new; count_rejections counts up the others. Duplicates are not recorded. Rows
+-- are inserted in the order of the key, so two units cannot deadlock.
+INSERT INTO rejections (workspace_id, origin, provider_id, device_id, external_id, outcome, reason,
+                        detail, occurrences, trace_id, sample, signal, hour, last_at, digest)
+SELECT workspace_id, origin, provider_id, device_id, external_id, outcome, reason, detail,
+       occurrences, trace_id, sample, signal, hour, last_at, digest
+FROM unnest(:workspace_id::text[], :origin::text[], :provider_id::text[], :device_id::text[],
+            :external_id::text[], :outcome::text[], :reason::text[], :detail::text[],
+            :occurrences::bigint[], :trace_id::text[], :sample::bytea[], :signal::text[],
+            :hour::timestamptz[], :last_at::timestamptz[], :digest::bytea[])
     AS i (workspace_id, origin, provider_id, device_id, external_id, outcome, reason, detail,
           occurrences, trace_id, sample, signal, hour, last_at, digest)
-), known AS MATERIALIZED (
-    SELECT r.workspace_id, r.hour, r.digest, given.occurrences, given.last_at
-    FROM given JOIN rejections r USING (workspace_id, hour, digest)
+ORDER BY workspace_id, hour, digest
+ON CONFLICT (workspace_id, hour, digest) DO NOTHING
+RETURNING workspace_id, digest;
+
+-- name: count_rejections
+-- Runs only for rows that append_rejections found. Returns workspace and digest of those that were
+-- counted up. A row that another transaction has locked is left out, so a lock on the ledger never
+-- holds up the data; its count is written later.
+WITH known AS MATERIALIZED (
+    SELECT r.workspace_id, r.hour, r.digest, i.occurrences, i.last_at
+    FROM unnest(:workspace_id::text[], :hour::timestamptz[], :digest::bytea[],
+                :occurrences::bigint[], :last_at::timestamptz[]) AS i (workspace_id, hour, digest,
+                                                                       occurrences, last_at)
+    JOIN rejections r USING (workspace_id, hour, digest)
     FOR NO KEY UPDATE OF r SKIP LOCKED
-), counted AS (
-    UPDATE rejections r
-    SET occurrences = r.occurrences + known.occurrences,
-        last_at = greatest(r.last_at, known.last_at)
-    FROM known
-    WHERE r.workspace_id = known.workspace_id AND r.hour = known.hour AND r.digest = known.digest
-    RETURNING r.workspace_id, r.digest
-), appended AS (
-    INSERT INTO rejections (workspace_id, origin, provider_id, device_id, external_id, outcome,
-                            reason, detail, occurrences, trace_id, sample, signal, hour, last_at,
-                            digest)
-    SELECT workspace_id, origin, provider_id, device_id, external_id, outcome, reason, detail,
-           occurrences, trace_id, sample, signal, hour, last_at, digest
-    FROM given
-    WHERE (workspace_id, digest) NOT IN (SELECT workspace_id, digest FROM known)
-    ORDER BY workspace_id, hour, digest
-    ON CONFLICT (workspace_id, hour, digest) DO NOTHING
-    RETURNING workspace_id, digest
 )
-SELECT * FROM counted UNION ALL SELECT * FROM appended;
+UPDATE rejections r
+SET occurrences = r.occurrences + known.occurrences,
+    last_at = greatest(r.last_at, known.last_at)
+FROM known
+WHERE r.workspace_id = known.workspace_id AND r.hour = known.hour AND r.digest = known.digest
+RETURNING r.workspace_id, r.digest;
 
 -- name: append_quarantine
 -- One row for each update, because a person inspects them one by one.

@@ -242,6 +242,11 @@ async def commit_news(harness: Harness) -> Any:
     return await harness.commit(news(OURS, 2, 20))
 
 
+@drives("append_rejections", "count_rejections")
+async def be_refused_twice(harness: Harness) -> Any:
+    return [await harness.commit(news(OURS, 2, 20)) for _ in range(2)]
+
+
 @drives("resolve_external_ids", "lock_devices")
 async def send_for_a_device_that_only_they_have(harness: Harness) -> Any:
     stranger = update(OURS, 2, 20, device_id="bus-8")

@@ -44,7 +44,7 @@ STEPS = (
         "append_events",
     ),
     *("lock_connections", "write_connections", "append_connection_events", "end_cycles"),
-    *("append_rejections", "append_quarantine"),
+    *("append_rejections", "count_rejections", "append_quarantine"),
 )
 
 
@@ -72,7 +72,10 @@ async def everything_at_once(world: World) -> Submission:
     end = CycleEnd(start.key, start.cycle_id, world.now, CycleOutcome.COMPLETED, {})
     opened = ConnectionFact(HARBOUR, "steady", ConnectionFactKind.STREAM_OPENED, world.now)
     said = named(HARBOUR, ("bus-1",), world.now)
-    parts = (good, good._replace(vehicle_id="v-other"), broken)
+    refused = good._replace(vehicle_id="v-other")
+    await world.send(refused)  # so the next refusal is counted up, and another one is new
+    unknown = good._replace(external_id="x-nobody")
+    parts = (good, refused, unknown, broken)
     return submission(*parts, cycle=end, facts=(opened,), statements=(said,))
 
 
@@ -215,6 +218,7 @@ async def test_a_unit_that_fails_at_any_statement_leaves_nothing(
 ) -> None:
     parts = await everything_at_once(world)
     before, reached = store.statistics().rows, []
+    last_unit = await world.stores.ingest.load_last_unit(world.session)
 
     async def fail(statement: Statement) -> None:
         reached.append(statement.name)
@@ -227,7 +231,7 @@ async def test_a_unit_that_fails_at_any_statement_leaves_nothing(
     assert reached == list(STEPS[: STEPS.index(failing) + 1])
     assert store.statistics().rows == before
     assert (await world.snapshot("bus-1")).version == 0
-    assert await world.stores.ingest.load_last_unit(world.session) == 0
+    assert await world.stores.ingest.load_last_unit(world.session) == last_unit
     assert await world.outcomes() == ["running"]
 
 
