@@ -92,9 +92,13 @@ def _number_sources(accepted: Sequence[Accepted]) -> tuple[list[Source], list[in
     """
     known: dict[Source, int] = {}
     numbers = []
+    last, number = None, 0
     for fold, event, owner in accepted:
-        source = (fold.workspace_id, event.update.provider_id, event.update.trace_id, owner)
-        numbers.append(known.setdefault(source, len(known) + 1))
+        update = event.update
+        source = (fold.workspace_id, update.provider_id, update.trace_id, owner)
+        if source != last:  # quicker than to hash it for each event
+            last, number = source, known.setdefault(source, len(known) + 1)
+        numbers.append(number)
     return list(known), numbers
 
 
