@@ -26,8 +26,9 @@ from benchmarks.workers import hear_word, say
 from domain.model import CanonicalUpdate, Ownership, Reading, Submission
 from runtime import garbage
 from runtime.logs import configure_logging
-from storage.gateway import Database, open_bridge
+from storage.gateway import open_bridge
 from storage.ingest import PostgresIngestStore
+from storage.pools import Pools
 from storage.sessions import PostgresSessionStore
 
 try:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from domain.model import SessionRef
+    from storage.gateway import Database
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,16 +50,17 @@ async def main(dsn: str, load: Load) -> None:
 
     Tells the parent when it is ready, and waits for its word before each of the two steps.
     """
-    async with open_bridge(), aclosing(Database(dsn)) as database:
-        start = await PostgresSessionStore(database).begin_session("bench", ttl_seconds=3600)
+    pools = Pools(dsn, collecting=1, api=1, application_name="bench")
+    async with open_bridge(), aclosing(pools):
+        start = await PostgresSessionStore(pools.session).begin_session("bench", ttl_seconds=3600)
         if start is None:
             raise RuntimeError("somebody else has this shard's session")
-        store, session = PostgresIngestStore(database), start.session
+        store, session = PostgresIngestStore(pools.ingest), start.session
         submissions = _submissions(load.make(), session)
         say(ready=True, shard_id=session.shard_id)
         await hear_word()
         told = await _commit(store, session, submissions)
-        say(**told, durability=await _ask_durability(database))
+        say(**told, durability=await _ask_durability(pools.ingest))
         await hear_word()
         late = _submissions(load.after_the_end(), session)
         say(**await _try_dead(store, session, len(submissions) + 1, late))

@@ -25,17 +25,30 @@ if TYPE_CHECKING:
 
 OLDEST_MAJOR: Final = 15
 TRANSACTION_TIMEOUT_SINCE: Final = 17
+# The planner then has one way to find the rows of given keys: one look into the index for each. So
+# a plan that was made while the tables were empty is right for any fleet. They are set here rather
+# than sent with the login, so that a pooler cannot drop them.
+_KEEP_PLANS: Final = (
+    "SET plan_cache_mode = force_generic_plan",
+    "SET enable_seqscan = off",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+)
 
 
 @dataclass(frozen=True)
 class SessionBounds:
-    """Limits that the server enforces in every session of one Database. Times in seconds."""
+    """Limits that the server enforces in every session of one Database. Times in seconds.
+
+    `keeps_plans`: each statement is planned once, for a join by primary keys (docs/decisions/0037).
+    """
 
     application_name: str
     statement_timeout: float
     lock_timeout: float
     idle_in_transaction_timeout: float = 5.0
     transaction_timeout: float = 10.0
+    keeps_plans: bool = False
 
     @property
     def _timeouts(self) -> dict[str, int]:
@@ -57,8 +70,7 @@ class SessionBounds:
             "timezone": "UTC",
             "jit": "off",  # plans are short; compiling them costs more than running them
             # A plan that was cached while a table was small would scan the whole table after a
-            # fleet was imported. Planning anew takes well below a millisecond, and a unit has few
-            # statements.
+            # fleet was imported. Planning anew takes well below a millisecond.
             "plan_cache_mode": "force_custom_plan",
             **{name: str(value) for name, value in self._timeouts.items()},
             "tcp_keepalives_idle": "10",
@@ -72,6 +84,8 @@ class SessionBounds:
         It fails with SESSION_UNBOUNDED if the server did not apply one of the timeouts.
         """
         statements = [_compare(self._timeouts)]
+        if self.keeps_plans:
+            statements += _KEEP_PLANS
         if watch_client:
             # A backend that works for a vanished client keeps its locks, so let it check for its
             # client.

@@ -84,9 +84,12 @@ class Database:
         pool_size: int = 4,
         application_name: str = "lastheard",
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        keeps_plans: bool = False,
         family: list[ConnectionPool] | None = None,
     ) -> None:
-        """`family`: the pools of the other Databases on the same server; this one's joins them.
+        """`keeps_plans`: plan each statement once; for joins by primary key alone (SessionBounds).
+
+        `family`: the pools of the other Databases on the same server; this one's joins them.
 
         If one of them finds the server gone or demoted, that holds for all.
         """
@@ -95,7 +98,9 @@ class Database:
         self._counts = DatabaseCounts()
         self._pool = ConnectionPool(
             dsn,
-            SessionBounds(application_name, timeouts.statement, timeouts.lock),
+            SessionBounds(
+                application_name, timeouts.statement, timeouts.lock, keeps_plans=keeps_plans
+            ),
             self._counts,
             [] if family is None else family,
             timeouts,

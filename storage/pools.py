@@ -5,7 +5,8 @@ instance, the others must still have theirs:
 
 - `session`: the heartbeat. One connection, because a late heartbeat costs the shard all that it
   owns.
-- `ingest`: the ingest actor. One connection, because it has one unit in flight.
+- `ingest`: the ingest actor. One connection, because it has one unit in flight. It keeps the plans
+  of its few statements, which all join by primary key.
 - `collecting`: cycles, leases, configuration, partitions.
 - `api`: reads and commands of requests, and their keys.
 
@@ -35,11 +36,17 @@ class Pools:
         """`collecting` and `api`: the number of connections for that purpose."""
         family: list[ConnectionPool] = []
 
-        def pool(size: int) -> Database:
-            return Database(dsn, pool_size=size, application_name=application_name, family=family)
+        def pool(size: int, *, keeps_plans: bool = False) -> Database:
+            return Database(
+                dsn,
+                pool_size=size,
+                application_name=application_name,
+                keeps_plans=keeps_plans,
+                family=family,
+            )
 
         self.session = pool(1)
-        self.ingest = pool(1)
+        self.ingest = pool(1, keeps_plans=True)
         self.collecting = pool(collecting)
         self.api = pool(api)
         self._pools = {
