@@ -63,6 +63,7 @@ CHILDREN = {
         "storage.gateway.Database",
         "storage.gateway.open_bridge",
         "storage.ingest.PostgresIngestStore",
+        "storage.pools.Pools",
         "storage.sessions.PostgresSessionStore",
     },
     "bare_updates": set(),
