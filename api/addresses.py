@@ -41,14 +41,16 @@ class TrustedProxies:
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def find_client(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """Return the name to count a request under.
+        """Return the name to count a request under: that of the client's address."""
+        return counting_name(self.find_address(peer, headers))
 
-        It is that of the right-most address that no trusted proxy has.
+    def find_address(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return the right-most address that no trusted proxy has: the client's.
 
-        An entry that is not an address ends the search, and the proxy that wrote it is counted.
+        An entry that is not an address ends the search, and the proxy that wrote it is the client.
         """
         if not self._networks or not self.trusts(peer):
-            return counting_name(peer)
+            return peer
         found = peer
         for hop in reversed(self._hops(headers)):
             if parse_address(hop) is None:
@@ -56,7 +58,7 @@ class TrustedProxies:
             found = hop
             if not self.trusts(hop):
                 break
-        return counting_name(found)
+        return found
 
     def _hops(self, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
         """Return the header's addresses as written, the nearest proxy last, at most MAX_HOPS.

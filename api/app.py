@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 
+from api.audit import declare_audit
 from api.auth import install_authorization
 from api.catalogue import declare_catalogues
 from api.compression import install_compression
@@ -74,6 +75,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_cycles,
     declare_events,
     declare_rejections,
+    declare_audit,
     declare_ingest,
     declare_provider_ingest,
     declare_catalogues,

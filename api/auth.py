@@ -62,6 +62,7 @@ def install_authorization(app: QuartTrio, operations: Operations, services: ApiS
             raise Problem(NOT_FOUND)
         if operation.scope is not None:
             g.access, workspace = await _authenticate(services, operation)
+            g.address = _find_address(services)
             _check_scope(g.access, operation)
             _check_path(g.access, operation, workspace)
 
@@ -74,8 +75,8 @@ def current_access() -> Access:
 
 
 def current_author() -> Author:
-    """Return the key and the trace id of the request, for the history of what it changes."""
-    return Author(current_access().key_id, current_trace_id())
+    """Return the request's key, trace id and address, for the history of what it changes."""
+    return Author(current_access().key_id, current_trace_id(), g.address)
 
 
 def current_workspace() -> Workspace:
@@ -109,6 +110,12 @@ async def _authenticate(
     services.key_uses.note(record.key_id, now)
     structlog.contextvars.bind_contextvars(key_id=record.key_id)
     return Access(record.key_id, record.scopes, record.workspaces), workspace
+
+
+def _find_address(services: ApiServices) -> str | None:
+    """Return where the request came from; None for an address that the server does not know."""
+    peer = request.remote_addr
+    return peer and services.proxies.find_address(peer, request.scope["headers"])
 
 
 def _workspace_to_find(operation: Operation) -> str | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 from quart import Response, request
 
-from api.auth import current_workspace, no_such_workspace
+from api.auth import current_author, current_workspace, no_such_workspace
 from api.bodies import Instant, json_response, read_json, read_query
 from api.conflicts import refuse_archived
 from api.cursors import PageQuery
@@ -190,7 +190,9 @@ async def _read_request() -> CycleRequest:
 
 
 async def _request_now(services: ApiServices, workspace_id: str) -> CycleRequested:
-    requested = await services.registry.request_cycle(workspace_id, current_trace_id() or "")
+    requested = await services.registry.request_cycle(
+        workspace_id, current_trace_id() or "", by=current_author()
+    )
     if isinstance(requested, NotFound):
         raise no_such_workspace(workspace_id)
     if isinstance(requested, Archived):

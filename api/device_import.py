@@ -4,12 +4,20 @@ Owns what a list of devices is, as JSON or CSV (`device_csv`). It must never sto
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Annotated, NamedTuple, cast
 
 from pydantic import AfterValidator, Field, ValidationError
 from quart import Response, request
 
-from api.bodies import MAX_FAULTY_PARTS, RequestModel, invalid_fields, json_response, read_json
+from api.bodies import (
+    MAX_FAULTY_PARTS,
+    RequestModel,
+    invalid_fields,
+    json_response,
+    parse_body,
+    read_body,
+)
 from api.csv_answers import MAX_DEVICES
 from api.device_csv import invalid_cells, name_row, parse_csv, with_rows
 from api.devices import ALL, TAG, DeviceBody, store_drafts
@@ -48,11 +56,15 @@ class DeviceImport(RequestModel):
 
 
 class _Listed(NamedTuple):
-    """The devices of a request, the place of each in it, and how the client calls a place."""
+    """The devices of a request, the place of each in it, and how the client calls a place.
+
+    `digest` is the SHA-256 of the request's body, in hex.
+    """
 
     body: DeviceImport
     places: Sequence[int]
     name_place: Callable[[int], str]
+    digest: str
 
 
 class ImportAnswer(AnswerModel):
@@ -108,7 +120,7 @@ async def _import(services: ApiServices, workspace_id: str, listed: _Listed) -> 
         workspace_id,
         [item.to_draft(item.device_id) for item in listed.body.devices],
         pointers=[f"/devices/{place}" for place in listed.places],
-        may_swap=True,
+        digest=listed.digest,
     )
     created = sum(1 for answer in stored if answer.created)
     swapped = sum(1 for answer in stored if answer.swapped)
@@ -118,8 +130,9 @@ async def _import(services: ApiServices, workspace_id: str, listed: _Listed) -> 
 
 
 async def _read_json() -> _Listed:
-    body = await read_json(request, DeviceImport, taken=", ".join(_MEDIA_TYPES))
-    return _Listed(body, range(len(body.devices)), "/devices/{}".format)
+    raw = await read_body(request, taken=", ".join(_MEDIA_TYPES))
+    body = parse_body(raw, DeviceImport)
+    return _Listed(body, range(len(body.devices)), "/devices/{}".format, _digest(raw))
 
 
 async def _read_csv() -> _Listed:
@@ -129,7 +142,11 @@ async def _read_csv() -> _Listed:
         body = DeviceImport.model_validate({"devices": [row.item for row in rows]})
     except ValidationError as error:
         raise invalid_cells(error, rows) from None
-    return _Listed(body, [row.place for row in rows], name_row)
+    return _Listed(body, [row.place for row in rows], name_row, _digest(raw))
+
+
+def _digest(raw: bytes) -> str:
+    return sha256(raw).hexdigest()
 
 
 def _refuse_repeated(listed: _Listed) -> None:

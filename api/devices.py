@@ -251,17 +251,17 @@ async def store_drafts(
     drafts: Sequence[DeviceDraft],
     pointers: Sequence[str],
     *,
-    may_swap: bool = False,
+    digest: str,
 ) -> list[Stored]:
-    """Store all drafts or none. `pointers` has the place of each draft in the body.
+    """Store all drafts of an import or none. `pointers` has the place of each draft in the body.
 
-    `may_swap` says whether a draft may give an active device another unit or vehicle.
+    A draft may give an active device another unit or vehicle. `digest` is the SHA-256 of the body.
 
     Raises Problem: 422 when a draft begins in the future or names a connection that does not exist;
     otherwise 409 when a draft contradicts what is stored.
     """
     _refuse_odd_starts(services, drafts, pointers)
-    answers = await _put(services, workspace_id, drafts, may_swap=may_swap)
+    answers = await _put(services, workspace_id, drafts, may_swap=True, digest=digest)
     assert not isinstance(answers, Moved)  # noqa: S101 no revision is expected
     stored = _accept(answers, pointers)
     services.nudges.registry_changed()
@@ -275,9 +275,15 @@ async def _put(
     *,
     may_swap: bool = False,
     expected: int | None = None,
+    digest: str | None = None,
 ) -> list[Answer] | Moved:
     answers = await services.registry.put_devices(
-        workspace_id, drafts, may_swap=may_swap, expected=expected, by=current_author()
+        workspace_id,
+        drafts,
+        may_swap=may_swap,
+        expected=expected,
+        digest=digest,
+        by=current_author(),
     )
     if isinstance(answers, NotFound):
         raise no_such_workspace(workspace_id)

@@ -137,6 +137,19 @@ _CONFIGURATION: Final[Mapping[str, Any]] = {
     "CreatedKey.state": "active",
     "CreatedKey.token": "lh_9f2c41d07ab3e655_0123456789abcdef0123456789abcdef",
 }
+_AUDIT: Final = {
+    "change_id": 5210,
+    "AuditAnswer.at": "2026-03-01T06:31:10Z",
+    "AuditAnswer.kind": "device",
+    "subject": "bus-7",
+    "who": "9f2c41d07ab3e655",
+    "key_name": "depot-dashboard",
+    "address": "192.0.2.7",
+    "changed": ["vehicle_name"],
+    "before": {"vehicle_name": "Bus 7"},
+    "after": {"vehicle_name": "Bus 7 (spare)"},
+    "part_of": None,
+}
 _VERDICT: Final = {
     "state": "stale",
     "reason": "device_silent",
@@ -295,7 +308,7 @@ _ENVELOPE: Final = {
     "checks": {"database": True, "partitions": True, "ingest": True, "lanes": True},
 }
 MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
-    {**_IDS, **_CONFIGURATION, **_VERDICT, **_DATA, **_CATALOGUES, **_TRIAL, **_ENVELOPE}
+    {**_IDS, **_CONFIGURATION, **_AUDIT, **_VERDICT, **_DATA, **_CATALOGUES, **_TRIAL, **_ENVELOPE}
 )
 
 _CSV_COLUMNS: Final = "device_id,provider_id,external_id,vehicle_id,vehicle_name"

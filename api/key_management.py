@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from quart import Response, request
 
-from api.auth import Access, current_access
+from api.auth import Access, current_access, current_author
 from api.bodies import Instant, RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import (
@@ -157,7 +157,7 @@ def _declare_create(operations: Operations, services: ApiServices) -> None:
         _refuse_past(body, now)
         _refuse_more_than_own(body, access)
         record, token = mint_key(body.name, body.scopes, body.workspaces, body.expires_at)
-        stored = await services.keys.create_key(record, created_by=access.key_id)
+        stored = await services.keys.create_key(record, by=current_author())
         if stored is None:
             raise Problem(CONFLICT, errors=[_taken(body.name)])
         services.log.info("key_created", created_key_id=stored.key_id, name=stored.name)
@@ -189,7 +189,7 @@ def _declare_revoke(operations: Operations, services: ApiServices) -> None:
             )
             raise Problem(CONFLICT, detail)
         revoked = await services.keys.revoke_key(
-            key_id, within=access.workspaces, revoked_by=access.key_id
+            key_id, within=access.workspaces, by=current_author()
         )
         if revoked is None:
             raise Problem(NOT_FOUND, f"There is no key {key_id}: GET /keys lists them by name.")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from api.key_uses import KeyUses
+    from ports.changes import ChangeHistory
     from ports.ingest import Ingest
     from ports.keys import Keys
     from ports.ownership import Nudges
@@ -52,6 +53,7 @@ class ApiServices:
 
     registry: Registry
     reads: Reads
+    changes: ChangeHistory
     keys: Keys
     key_uses: KeyUses
     ingest: Ingest

@@ -83,6 +83,15 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "missed": "no process started it in its slot",
             "abandoned": "its process ended before it did",
         },
+        "ChangeKind": {
+            "workspace": "its name, or whether it is active or archived",
+            "policy": "thresholds or poll interval of a workspace",
+            "provider": "a connection",
+            "device": "a device: configured, swapped, activated or retired",
+            "import": "many devices at once",
+            "key": "a key: made or revoked",
+            "cycle": "a run that was asked for at once",
+        },
         "CycleTrigger": {
             "schedule": "its regular start",
             "late": "it makes up for a start that was missed",
@@ -94,10 +103,11 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "error": "the answer has an error in place of its data",
         },
         "Scope": {
-            "read": "opens reads, except for keys",
+            "read": "opens reads, except for keys and the audit",
             "ingest": "opens the two ways to send data",
-            "control": "opens changes of workspaces, policies, connections and devices, and runs",
-            "admin": "opens keys",
+            "control": "opens changes of workspaces, policies, connections and devices, runs, "
+            "and the audit of a workspace",
+            "admin": "opens keys and the audit of everything",
         },
     }
 )

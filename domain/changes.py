@@ -1,8 +1,8 @@
 """What people configured, as documents: the entries of the history of changes.
 
-Owns which fields of a workspace, a connection and a device are in their documents. What the service
-notes by itself is not: ordinals, versions, cursors, the last results of calls. A secret is in no
-document; a credential is a reference.
+Owns which fields of a workspace, a connection, a device and a key are in their documents. What the
+service notes by itself is not: ordinals, versions, cursors, the last results of calls. A secret is
+in no document; a credential is a reference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from domain.model import Device, ProviderConnection, Workspace
@@ -23,19 +23,26 @@ T = TypeVar("T")
 
 
 class ChangeKind(StrEnum):
-    """The kind of thing that was changed."""
+    """The kind of thing that was changed.
+
+    `import` stands for all devices of one import, and `cycle` for a run that was asked for at once.
+    """
 
     WORKSPACE = "workspace"
     POLICY = "policy"
     PROVIDER = "provider"
     DEVICE = "device"
+    IMPORT = "import"
+    KEY = "key"
+    CYCLE = "cycle"
 
 
 class Author(NamedTuple):
-    """The key that gave a command, and the command's trace id."""
+    """Who gave a command: the key, the command's trace id, and the address it came from."""
 
     who: str
     trace_id: str | None = None
+    address: str | None = None
 
 
 # The author of commands that no key gave: those of the program itself.
@@ -52,7 +59,11 @@ class ConfiguredChange(NamedTuple):
 
 
 class StoredChange(NamedTuple):
-    """One entry of the history, as it was written: never changed and never deleted."""
+    """One entry of the history, as it was written: never changed and never deleted.
+
+    `workspace_id` is None for a key. `part_of` is the entry of the import that a device's is part
+    of. `address` is where the command came from, None for the program's own.
+    """
 
     change_id: int
     kind: ChangeKind
@@ -62,6 +73,9 @@ class StoredChange(NamedTuple):
     before: Document | None
     after: Document
     trace_id: str | None
+    workspace_id: str | None = None
+    address: str | None = None
+    part_of: int | None = None
 
 
 def workspace_change(before: Workspace | None, after: Workspace) -> ConfiguredChange:
@@ -91,6 +105,27 @@ def provider_change(
 
 def device_change(before: Device | None, after: Device) -> ConfiguredChange:
     return _change(ChangeKind.DEVICE, after.device_id, describe_device, before, after)
+
+
+def import_change(
+    workspace_id: str, digest: str, changes: Sequence[ConfiguredChange]
+) -> ConfiguredChange:
+    """Return the entry that stands for an import: how many devices it changed, and what it was.
+
+    `digest` is the SHA-256 of the imported file, in hex.
+    """
+    created = sum(1 for change in changes if change.before is None)
+    counts = {"created": created, "updated": len(changes) - created}
+    return ConfiguredChange(ChangeKind.IMPORT, workspace_id, None, {"sha256": digest, **counts})
+
+
+def key_change(key_id: str, before: Document | None, after: Document) -> ConfiguredChange:
+    return ConfiguredChange(ChangeKind.KEY, key_id, before, after)
+
+
+def cycle_change(cycle_id: str) -> ConfiguredChange:
+    """Return the entry of a run that somebody asked for at once."""
+    return ConfiguredChange(ChangeKind.CYCLE, cycle_id, None, {"when": "now"})
 
 
 def _change(
@@ -132,6 +167,23 @@ def describe_provider(connection: ProviderConnection) -> Document:
         "simulated": connection.simulated,
         "overrides": asdict(connection.override),
         "archived_at": connection.archived_at,
+    }
+
+
+def describe_key(
+    *,
+    name: str,
+    scopes: Collection[str],
+    workspaces: Collection[str] | None,
+    expires_at: datetime | None,
+    revoked_at: datetime | None,
+) -> Document:
+    return {
+        "name": name,
+        "scopes": sorted(scopes),
+        "workspaces": None if workspaces is None else sorted(workspaces),
+        "expires_at": expires_at,
+        "revoked_at": revoked_at,
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from api.keys import mint_key
+from domain.changes import Author
 from domain.model import Policy
 from lastheard.client import save_access
 from lastheard.demo_view import DemoView, WorkspaceWatch
@@ -132,5 +133,5 @@ async def _prepare(dsn: str, settings: Settings, simulated: Simulated) -> str:
         record, key = mint_key(
             "demo", frozenset({"read", "ingest", "control", "admin"}), None, None
         )
-        await PostgresKeys(database).replace_key(record, created_by="lastheard demo")
+        await PostgresKeys(database).replace_key(record, by=Author("lastheard demo"))
     return key

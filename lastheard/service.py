@@ -42,6 +42,7 @@ from runtime.dialling import Dialler
 from runtime.logs import get_logger
 from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
+from storage.changes import PostgresChangeHistory
 from storage.cursor_key import load_cursor_key
 from storage.cycles import PostgresCycleStore
 from storage.ingest import PostgresIngestStore
@@ -172,6 +173,7 @@ class Service:
         return ApiServices(
             registry=self.registry,
             reads=self._reads,
+            changes=PostgresChangeHistory(self.database.api),
             keys=self.keys,
             key_uses=self._key_uses,
             ingest=self.ingest,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from api.bodies import encode_json
 from api.key_management import present_key
 from api.keys import DEFAULT_SCOPES, Scope, check_name, mint_key
+from domain.changes import Author
 from lastheard.key_table import keys_table
 from lastheard.serving import StopSignal, open_database_for_command, until_stopped
 from lastheard.terminal import EXIT_FAILED, EXIT_USAGE, out
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from lastheard.settings import Settings
     from ports.keys import ListedKey
 
-COMMAND: Final = "lastheard token"  # as the author of what these commands change
+COMMAND: Final = Author("lastheard token")
 PAGE_KEYS: Final = 500
 
 
@@ -53,7 +54,7 @@ async def create_token(settings: Settings, order: KeyOrder, *, as_json: bool = F
     record, token = mint_key(name, scopes, order.workspaces or None, order.expires_at)
 
     async def work(keys: PostgresKeys) -> int:
-        stored = await keys.create_key(record, created_by=COMMAND)
+        stored = await keys.create_key(record, by=COMMAND)
         if stored is None:
             return await _refuse_name(keys, name)
         _print_json(stored, token=token) if as_json else print(token)
@@ -89,7 +90,7 @@ async def revoke_token(settings: Settings, id_or_name: str, *, as_json: bool = F
 
     async def work(keys: PostgresKeys) -> int:
         key = await keys.find_listed_key(id_or_name)
-        revoked = key and await keys.revoke_key(key.key_id, within=None, revoked_by=COMMAND)
+        revoked = key and await keys.revoke_key(key.key_id, within=None, by=COMMAND)
         if revoked is None:
             return _refuse(
                 f"there is no key with the id or name {id_or_name}: "

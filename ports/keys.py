@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from domain.changes import SYSTEM
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
     from datetime import datetime
 
-    from domain.model import (
-        Workspace,
-    )
+    from domain.changes import Author
+    from domain.model import Workspace
 
 
 class KeyRecord(NamedTuple):
@@ -72,11 +73,12 @@ class KeyLookup(Protocol):
 
 
 class Keys(KeyLookup, Protocol):
-    """All keys. `within` leaves only the keys that are limited to some of these workspaces."""
+    """All keys. `within` leaves only the keys that are limited to some of these workspaces.
 
-    async def create_key(
-        self, record: KeyRecord, *, created_by: str | None = None
-    ) -> ListedKey | None:
+    What is created or revoked, and `by` whom, goes into the history of changes.
+    """
+
+    async def create_key(self, record: KeyRecord, *, by: Author = SYSTEM) -> ListedKey | None:
         """Store a new key. Returns None, and stores nothing, if its name is taken."""
         ...
 
@@ -89,7 +91,7 @@ class Keys(KeyLookup, Protocol):
         ...
 
     async def revoke_key(
-        self, key_id: str, *, within: Set[str] | None, revoked_by: str
+        self, key_id: str, *, within: Set[str] | None, by: Author
     ) -> Revoked | None:
         """Revoke a key, if it is not revoked yet. Returns None if there is no such key."""
         ...

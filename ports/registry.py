@@ -130,9 +130,12 @@ class Registry(Protocol):
         *,
         may_swap: bool = False,
         expected: int | None = None,
+        digest: str | None = None,
         by: Author = SYSTEM,
     ) -> list[Answer] | NotFound | Moved | Archived:
         """Store all drafts, or none if one is refused.
+
+        `digest` makes them an import: one entry of the history with this SHA-256 stands for all.
 
         A retired device is activated anew: that begins another assignment. An active device gets
         another unit or vehicle only if the caller `may_swap`; otherwise its draft is a Conflict.
@@ -163,7 +166,7 @@ class Registry(Protocol):
     ) -> list[Device]: ...
 
     async def request_cycle(
-        self, workspace_id: str, trace_id: str
+        self, workspace_id: str, trace_id: str, *, by: Author = SYSTEM
     ) -> str | NotFound | Conflict | Archived:
         """Request a run now; return the cycle_id.
 

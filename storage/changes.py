@@ -1,4 +1,7 @@
-"""The history of what people changed: appended within a command's transaction, read as of then."""
+"""The history of what people changed: appended within a command's transaction, never rewritten.
+
+Read as it was at a past instant, and as the audit.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from domain.changes import ChangeKind, StoredChange
+from ports.changes import AuditEntry
 from storage.queries import bound, sql
 
 if TYPE_CHECKING:
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.changes import Author, ConfiguredChange
+    from ports.changes import AuditQuery
     from storage.gateway import Connection, Database
     from storage.rows import Row
 
@@ -33,22 +38,58 @@ class PostgresChangeHistory:
         # It sees one snapshot: a transaction would cost two more round trips and add nothing.
         return [to_change(row) for row in await self._database.run(work, in_transaction=False)]
 
+    async def list_changes(self, query: AuditQuery) -> list[AuditEntry]:
+        call = bound(
+            "list_changes",
+            **query._asdict() | {"within": None if query.within is None else sorted(query.within)},
+        )
+
+        async def work(connection: Connection) -> list[Any]:
+            return await connection.fetch(*call)
+
+        rows = await self._database.run(work, in_transaction=False)
+        return [AuditEntry(to_change(row), row["key_name"]) for row in rows]
+
 
 async def record_changes(
-    connection: Connection, workspace_id: str, by: Author, changes: Sequence[ConfiguredChange]
+    connection: Connection,
+    workspace_id: str | None,
+    by: Author,
+    changes: Sequence[ConfiguredChange],
+    *,
+    part_of: int | None = None,
 ) -> None:
-    """Append the changes to the history, in the transaction that makes them. Runs in asyncio."""
+    """Append the changes to the history, in the transaction that makes them. Runs in asyncio.
+
+    `workspace_id` is None for keys. `part_of` is what `record_import` returned.
+    """
     call = bound(
         "append_changes",
         workspace_id=workspace_id,
-        who=by.who,
-        trace_id=by.trace_id,
+        **by._asdict(),
+        part_of=part_of,
         kind=[change.kind.value for change in changes],
         subject=[change.subject for change in changes],
         before=[_dump(change.before) for change in changes],
         after=[_dump(change.after) for change in changes],
     )
     await connection.execute(*call)
+
+
+async def record_import(
+    connection: Connection, workspace_id: str, by: Author, change: ConfiguredChange
+) -> int:
+    """Append the entry that stands for an import. Return its id. Runs in asyncio."""
+    call = bound(
+        "append_import",
+        workspace_id=workspace_id,
+        **by._asdict(),
+        kind=change.kind.value,
+        subject=change.subject,
+        after=_dump(change.after),
+    )
+    change_id: int = await connection.fetchval(*call)
+    return change_id
 
 
 def to_change(row: Row) -> StoredChange:
@@ -62,6 +103,9 @@ def to_change(row: Row) -> StoredChange:
         None if before is None else orjson.loads(before),
         orjson.loads(row["after"]),
         row["trace_id"],
+        row["workspace_id"],
+        row["address"],
+        row["part_of"],
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from domain.changes import SYSTEM, describe_key, key_change
 from ports.keys import FoundAccess, KeyRecord, ListedKey, Revoked
+from storage.changes import record_changes
 from storage.queries import bound, sql
 from storage.rows import to_workspace
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Set
     from datetime import datetime
 
+    from domain.changes import Author, Document
     from storage.gateway import Connection, Database
     from storage.rows import Row
 
@@ -36,28 +39,32 @@ class PostgresKeys:
 
         return await self._database.run(work, in_transaction=False)
 
-    async def create_key(
-        self, record: KeyRecord, *, created_by: str | None = None
-    ) -> ListedKey | None:
+    async def create_key(self, record: KeyRecord, *, by: Author = SYSTEM) -> ListedKey | None:
         call = bound(
             "create_key",
-            **_members(record, created_by),
+            **_members(record, by),
             expires_at=record.expires_at,
             revoked_at=record.revoked_at,
         )
 
         async def work(connection: Connection) -> ListedKey | None:
             row = await connection.fetchrow(*call)
-            return None if row is None else _to_listed(row)
+            if row is None:
+                return None
+            created = _to_listed(row)
+            await _record(connection, by, created, before=None)
+            return created
 
         return await self._database.run(work)
 
-    async def replace_key(self, record: KeyRecord, *, created_by: str) -> None:
+    async def replace_key(self, record: KeyRecord, *, by: Author) -> None:
         """Store a key in place of the one of its name, which stops working. It never expires."""
-        call = bound("replace_key", **_members(record, created_by))
+        call = bound("replace_key", **_members(record, by))
 
         async def work(connection: Connection) -> None:
-            await connection.execute(*call)
+            row = await connection.fetchrow(*call)
+            assert row is not None  # noqa: S101 it inserts or updates
+            await _record(connection, by, _to_listed(row), before=None)
 
         await self._database.run(work)
 
@@ -85,13 +92,19 @@ class PostgresKeys:
         return await self._database.run(work, in_transaction=False)
 
     async def revoke_key(
-        self, key_id: str, *, within: Set[str] | None, revoked_by: str
+        self, key_id: str, *, within: Set[str] | None, by: Author
     ) -> Revoked | None:
-        call = bound("revoke_key", key_id=key_id, within=_sorted(within), revoked_by=revoked_by)
+        call = bound("revoke_key", key_id=key_id, within=_sorted(within), revoked_by=by.who)
 
         async def work(connection: Connection) -> Revoked | None:
             row = await connection.fetchrow(*call)
-            return None if row is None else Revoked(_to_listed(row), row["was_revoked"])
+            if row is None:
+                return None
+            revoked = Revoked(_to_listed(row), row["was_revoked"])
+            if not revoked.before:
+                former = revoked.key._replace(revoked_at=None)
+                await _record(connection, by, revoked.key, before=former)
+            return revoked
 
         return await self._database.run(work)
 
@@ -104,7 +117,24 @@ class PostgresKeys:
         await self._database.run(work)
 
 
-def _members(record: KeyRecord, created_by: str | None) -> dict[str, object]:
+async def _record(
+    connection: Connection, by: Author, key: ListedKey, *, before: ListedKey | None
+) -> None:
+    former = None if before is None else _describe(before)
+    await record_changes(connection, None, by, [key_change(key.key_id, former, _describe(key))])
+
+
+def _describe(key: ListedKey) -> Document:
+    return describe_key(
+        name=key.name,
+        scopes=key.scopes,
+        workspaces=key.workspaces,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+    )
+
+
+def _members(record: KeyRecord, by: Author) -> dict[str, object]:
     """Return what both ways to store a key need."""
     return {
         "key_id": record.key_id,
@@ -112,7 +142,7 @@ def _members(record: KeyRecord, created_by: str | None) -> dict[str, object]:
         "secret_hash": record.secret_hash,
         "scopes": sorted(record.scopes),
         "workspaces": _sorted(record.workspaces),
-        "created_by": created_by,
+        "created_by": by.who,
     }
 
 

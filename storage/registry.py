@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from domain.changes import SYSTEM
+from domain.changes import SYSTEM, cycle_change
 from domain.cycles import CycleKey, CycleTrigger
 from domain.model import Workspace
 from domain.registry import NotFound, WorkspaceDraft, refuse_run
 from domain.schedule import cycle_id
+from storage.changes import record_changes
 from storage.queries import sql
 from storage.registry_devices import find_moved_device, put_devices, retire_device, swap_device
 from storage.registry_providers import archive_provider, put_provider
@@ -158,6 +159,7 @@ class PostgresRegistry:
         *,
         may_swap: bool = False,
         expected: int | None = None,
+        digest: str | None = None,
         by: Author = SYSTEM,
     ) -> list[Answer] | NotFound | Moved | Archived:
         async def work(connection: Connection) -> list[Answer] | NotFound | Moved | Archived:
@@ -169,7 +171,9 @@ class PostgresRegistry:
                 moved = await find_moved_device(connection, workspace_id, draft.device_id, expected)
                 if moved is not None:
                     return moved
-            return await put_devices(connection, workspace_id, drafts, may_swap=may_swap, by=by)
+            return await put_devices(
+                connection, workspace_id, drafts, may_swap=may_swap, digest=digest, by=by
+            )
 
         return await self._database.run(work)
 
@@ -214,7 +218,7 @@ class PostgresRegistry:
     # --- Run now
 
     async def request_cycle(
-        self, workspace_id: str, trace_id: str
+        self, workspace_id: str, trace_id: str, *, by: Author = SYSTEM
     ) -> str | NotFound | Conflict | Archived:
         async def work(connection: Connection) -> str | NotFound | Conflict | Archived:
             locked = await lock_workspace(connection, workspace_id)
@@ -230,6 +234,7 @@ class PostgresRegistry:
             now = await connection.fetchval(sql("read_clock"))
             new_id = cycle_id(CycleKey(workspace_id, now, CycleTrigger.MANUAL, 1))
             await connection.execute(sql("request_cycle"), workspace_id, now, new_id, trace_id)
+            await record_changes(connection, workspace_id, by, [cycle_change(new_id)])
             await connection.execute(sql("bump_config"), workspace_id)
             return new_id
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from domain.changes import device_change
+from domain.changes import device_change, import_change
 from domain.device_changes import (
     DeviceChange,
     Registered,
@@ -24,7 +24,7 @@ from domain.device_changes import (
 from domain.identity import external_key, key_of
 from domain.registry import Conflict, NotFound, Stored, find_move, revision_of
 from ports.registry import MAX_LISTED_EVENTS, MAX_SWAP_EVENTS, Swapped
-from storage.changes import record_changes
+from storage.changes import record_changes, record_import
 from storage.queries import bound, sql
 from storage.rows import dump_spans, to_assignment, to_device, to_event
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from domain.changes import Author
+    from domain.changes import Author, ConfiguredChange
     from domain.device_changes import UnitKey
     from domain.model import Device
     from domain.registry import Answer, DeviceDraft, Moved, Swap
@@ -53,6 +53,7 @@ async def put_devices(
     drafts: Sequence[DeviceDraft],
     *,
     may_swap: bool,
+    digest: str | None = None,
     by: Author,
 ) -> list[Answer]:
     """Store all drafts, or none if one is refused."""
@@ -71,13 +72,28 @@ async def put_devices(
             device_change(known.devices.get(change.device.device_id), change.device)
             for change in changes
         ]
-        await record_changes(connection, workspace_id, by, entries)
+        await _record(connection, workspace_id, by, entries, digest)
         await connection.execute(sql("bump_config"), workspace_id)
     changed = {change.device.device_id for change in changes}
     return [
         _count_change(answer, known.devices.get(draft.device_id), draft.device_id in changed)
         for draft, answer in zip(drafts, answers, strict=True)
     ]
+
+
+async def _record(
+    connection: Connection,
+    workspace_id: str,
+    by: Author,
+    entries: Sequence[ConfiguredChange],
+    digest: str | None,
+) -> None:
+    """Append the devices' changes to the history: those of an import as parts of one entry."""
+    part_of = None
+    if digest is not None:
+        whole = import_change(workspace_id, digest, entries)
+        part_of = await record_import(connection, workspace_id, by, whole)
+    await record_changes(connection, workspace_id, by, entries, part_of=part_of)
 
 
 def _count_change(answer: Answer, stored: Device | None, is_changed: bool) -> Answer:

@@ -185,24 +185,29 @@ CREATE TABLE assignments (
 -- Every vehicle in which an external id ever sat.
 CREATE INDEX assignments_external_index ON assignments (workspace_id, provider_id, external_key);
 
--- Append-only: what people changed, when, and with which key. One entry for each thing that a command
--- changed, with its configuration before and after; secrets are references. Kept for ever. The newest
--- entry of a subject at or before an instant says how it was configured then.
+-- Append-only: what people changed, when, from where, and with which key. One entry for each thing that
+-- a command changed, with its configuration before and after; secrets are references. Kept for ever.
+-- The newest entry of a subject at or before an instant says how it was configured then.
 CREATE TABLE changes (
-    workspace_id text NOT NULL,
-    change_id    bigint GENERATED ALWAYS AS IDENTITY,
+    workspace_id text, -- null: a key
+    change_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind         text NOT NULL CONSTRAINT changes_kind_check
-                 CHECK (kind IN ('workspace', 'policy', 'provider', 'device')),
-    subject      text NOT NULL, -- the id of the workspace, the connection or the device
+                 CHECK (kind IN ('workspace', 'policy', 'provider', 'device', 'import', 'key', 'cycle')),
+    subject      text NOT NULL, -- the id of what was changed; of an import, that of its workspace
     at           timestamptz NOT NULL,
     who          text NOT NULL, -- key_id; 'system': the program itself; 'upgrade': a migration
     before       jsonb,         -- null: it is new
     after        jsonb NOT NULL,
     trace_id     text,
-    PRIMARY KEY (workspace_id, change_id)
+    address      text,          -- from where the command came; null: the program itself
+    part_of      bigint,        -- the entry of the import that changed this device
+    CONSTRAINT changes_workspace_check CHECK ((workspace_id IS NULL) = (kind = 'key'))
 );
 -- the newest entry of each subject at or before an instant
 CREATE INDEX changes_subject_index ON changes (workspace_id, kind, subject, at DESC, change_id DESC);
+-- the audit of a workspace, and the devices of an import
+CREATE INDEX changes_workspace_index ON changes (workspace_id, change_id) WHERE part_of IS NULL;
+CREATE INDEX changes_part_index ON changes (part_of, change_id) WHERE part_of IS NOT NULL;
 
 -- The narrow row that health filters and sorts by. Created with the device. No index covers a
 -- column that changes, and pages keep free room, so that a new row version stays on its page (HOT).

@@ -26,7 +26,9 @@ ON CONFLICT (name) DO UPDATE
 SET key_id = excluded.key_id, secret_hash = excluded.secret_hash, scopes = excluded.scopes,
     workspaces = excluded.workspaces, created_by = excluded.created_by,
     created_at = clock_timestamp(), expires_at = NULL, revoked_at = NULL, revoked_by = NULL,
-    last_used_at = NULL;
+    last_used_at = NULL
+RETURNING key_id, name, scopes, workspaces AS key_workspaces, created_at, created_by, expires_at,
+          revoked_at, revoked_by, last_used_at;
 
 -- name: list_keys
 -- Those that are limited to some of the given workspaces only; all of them for null.

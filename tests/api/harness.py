@@ -122,6 +122,7 @@ class Harness:
             "outbound": Allowance.parse("127.0.0.1"),
             "registry": self.stores.registry,
             "reads": self.stores.reads,
+            "changes": self.stores.changes,
             "keys": self.stores.keys,
             "key_uses": self.key_uses,
             "ingest": self.ingest,

@@ -89,6 +89,7 @@ CASES = (
     Case("run_cycle_now", "POST", "/workspaces/{w}/cycles", "control", {"when": "now"}, 202),
     Case("list_events", "GET", "/workspaces/{w}/devices/bus-1/events", "read"),
     Case("list_rejections", "GET", "/workspaces/{w}/rejections", "read"),
+    Case("list_workspace_audit", "GET", "/workspaces/{w}/audit", "control"),
     Case("ingest_envelope", "POST", "/provider-ingest", "ingest", ENVELOPE),
 )
 WITHOUT_WORKSPACE = (
@@ -98,6 +99,7 @@ WITHOUT_WORKSPACE = (
     Case("get_runtime", "GET", "/runtime", "read"),
     Case("list_provider_types", "GET", "/provider-types", "read"),
     Case("list_signals", "GET", "/signals", "read"),
+    Case("list_audit", "GET", "/audit", "admin"),
     Case("list_keys", "GET", "/keys", "admin"),
     Case("create_key", "POST", "/keys", "admin", {"name": "new"}, 201),
     Case("revoke_key", "DELETE", "/keys/ofnorth", "admin"),

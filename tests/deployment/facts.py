@@ -107,6 +107,7 @@ def _services() -> ApiServices:
     return ApiServices(
         registry=nothing,
         reads=nothing,
+        changes=nothing,
         keys=nothing,
         key_uses=nothing,
         ingest=nothing,

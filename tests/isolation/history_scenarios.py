@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.changes import ChangeKind
+from domain.registry import DeviceDraft
+from ports.changes import AuditQuery
 from ports.ownership import VitalSigns
 from ports.upkeep import Retention
 from tests.isolation.fleets import A_MONTH_AGO, DAY_SECONDS, OURS, SESSION, Harness, ago, provider
@@ -19,6 +21,27 @@ async def read_what_was_changed(harness: Harness) -> Any:
     find, later = harness.stores.changes.find_as_of, datetime.now(UTC) + timedelta(hours=1)
     found = [await find(OURS, kind, later) for kind in (ChangeKind.WORKSPACE, ChangeKind.PROVIDER)]
     return [entry._replace(change_id=0) for entries in found for entry in entries]
+
+
+@drives("append_import", "list_changes")
+async def audit_an_import(harness: Harness) -> Any:
+    registry, changes = harness.stores.registry, harness.stores.changes
+    (stored,) = await registry.list_devices(OURS, include_retired=False, after=None, limit=1)
+    draft = DeviceDraft(
+        device_id=stored.device_id,
+        provider_id=stored.provider_id,
+        external_id=stored.external_id,
+        vehicle_id=stored.vehicle_id,
+        vehicle_name="changed",
+    )
+    await registry.put_devices(OURS, [draft], digest="0" * 64)
+    whole = await changes.list_changes(AuditQuery(frozenset({OURS})))
+    part_of = next(each.change.change_id for each in whole if each.change.kind == "import")
+    parts = await changes.list_changes(AuditQuery(frozenset({OURS}), part_of=part_of))
+    return [
+        (each.change.workspace_id, each.change.kind, each.change.subject)
+        for each in (*whole, *parts)
+    ]
 
 
 # --- Retention: only rows of OURS are old ---------------------------------------------------------

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import Stores
     from tests.storage.fixtures import Cast
 
-ANNA = Author("key-anna", "trace-9")
+ANNA = Author("key-anna", "trace-9", "192.0.2.7")
 POLICY = {
     "freshness_target_seconds": 300.0,
     "delayed_after_seconds": 360.0,
@@ -61,7 +61,7 @@ async def test_a_changed_workspace_leaves_who_when_before_and_after(cast: Cast) 
     first = await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE)
     await cast.stores.registry.put_workspace(WORKSPACE, name="Renamed", by=ANNA)
     entry = await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE)
-    assert (entry.who, entry.trace_id) == ANNA
+    assert (entry.who, entry.trace_id, entry.address) == ANNA
     assert first.at < entry.at < datetime.now(UTC) + timedelta(minutes=1)
     assert entry.before == first.after == {"name": "Harbour", "active": True, "archived_at": None}
     assert differences(entry) == {"name": ("Harbour", "Renamed")}

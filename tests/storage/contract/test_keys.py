@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from domain.changes import Author
 from ports.keys import KeyRecord
 from storage.keys import PostgresKeys
 from tests.conftest import fetch
@@ -51,10 +52,10 @@ async def test_a_key_and_a_workspace_are_found_together(world: PostgresWorld) ->
 
 async def test_a_name_is_taken_for_ever(world: PostgresWorld) -> None:
     keys = world.stores.keys
-    first = await keys.create_key(_record("k1", "Accounts"), created_by="k0")
+    first = await keys.create_key(_record("k1", "Accounts"), by=Author("k0"))
     assert first is not None
     assert (first.created_by, first.last_used_at) == ("k0", None)
-    await keys.revoke_key("k1", within=None, revoked_by="k0")
+    await keys.revoke_key("k1", within=None, by=Author("k0"))
     assert await keys.create_key(_record("k2", "Accounts")) is None
     assert await keys.find_key("k2") is None
 
@@ -63,9 +64,9 @@ async def test_a_key_that_is_replaced_stops_working(world: PostgresWorld) -> Non
     keys = world.stores.keys
     assert isinstance(keys, PostgresKeys)
     await keys.create_key(_record("k1", "demo", expires_at=world.now))
-    await keys.revoke_key("k1", within=None, revoked_by="k0")
+    await keys.revoke_key("k1", within=None, by=Author("k0"))
     record = _record("k2", "demo", secret_hash=b"new")
-    await keys.replace_key(record, created_by="lastheard demo")
+    await keys.replace_key(record, by=Author("lastheard demo"))
     assert await keys.find_key("k1") is None
     assert await keys.find_key("k2") == record
 
@@ -75,7 +76,7 @@ async def test_keys_are_listed_by_name_within_workspaces(world: PostgresWorld) -
     limits = {"a": None, "b": {HARBOUR}, "c": {HARBOUR, ISLAND}, "d": {ISLAND}}
     for name, limit in limits.items():
         await keys.create_key(_record(f"k-{name}", name, workspaces=limit and frozenset(limit)))
-    await keys.revoke_key("k-d", within=None, revoked_by="k0")
+    await keys.revoke_key("k-d", within=None, by=Author("k0"))
 
     async def names(**query: Any) -> list[str]:
         plain = {"within": None, "with_revoked": True, "after": None, "limit": 9}
@@ -91,8 +92,8 @@ async def test_keys_are_listed_by_name_within_workspaces(world: PostgresWorld) -
 async def test_the_first_revocation_is_kept(world: PostgresWorld) -> None:
     keys = world.stores.keys
     await keys.create_key(_record("k1", "Accounts"))
-    first = await keys.revoke_key("k1", within=None, revoked_by="one")
-    again = await keys.revoke_key("k1", within=None, revoked_by="two")
+    first = await keys.revoke_key("k1", within=None, by=Author("one"))
+    again = await keys.revoke_key("k1", within=None, by=Author("two"))
     assert first is not None
     assert again is not None
     assert (first.before, again.before) == (False, True)
@@ -106,7 +107,7 @@ async def test_a_key_outside_the_workspaces_is_not_revoked(world: PostgresWorld)
     await keys.create_key(_record("k2", "island", workspaces=frozenset({ISLAND})))
     for key_id in ("k1", "k2", "k3"):
         within = frozenset({HARBOUR})
-        assert await keys.revoke_key(key_id, within=within, revoked_by="k0") is None
+        assert await keys.revoke_key(key_id, within=within, by=Author("k0")) is None
     for key_id in ("k1", "k2"):
         found = await keys.find_key(key_id)
         assert found is not None
