@@ -37,10 +37,6 @@ MODELS: Final[Mapping[str, Any]] = MappingProxyType(
         "WorkspacePatch": {"name": "North depot"},
         "PolicyPatch": {"stale_after_seconds": 1200.0},
         "SwapBody": {"external_id": "WDB9634031L654321", "effective_at": "2026-03-01T06:30:00Z"},
-        "RuntimeAnswer": {
-            "process": {"shard_id": "shard-1", "http": {"in_flight": 1}},
-            "shards": [{"shard_id": "shard-1", "epoch": 4, "state": "live"}],
-        },
     }
 )
 
@@ -73,6 +69,8 @@ _CONFIGURATION: Final[Mapping[str, Any]] = {
     "credential": "env:LASTHEARD_SECRET_NORTH",
     "settings": {},
     "overrides": {},
+    "revision": 3,
+    "ImportedDevice.revision": None,
     "warnings": [],
     "expected_update_seconds": None,
     "activated_at": _SOME_DAYS_BEFORE,
@@ -296,6 +294,45 @@ _TRIAL: Final[Mapping[str, Any]] = {
     "has_more": False,
     "ignored": 0,
 }
+_RUNTIME: Final[Mapping[str, Any]] = {
+    "draining": False,
+    "failing": False,
+    "closed": False,
+    "RunnerStatistics.paused": False,
+    "ShardStatistics.paused": False,
+    "ShardStatistics.assignment": {"seen_free": 0, "adopted": []},
+    "leaving": [],
+    "SupervisorStatistics.name": "owned",
+    "states": {"running": 1},
+    "children": {
+        "workspace:north": {
+            "state": "running",
+            "restart": "permanent",
+            "essential": False,
+            "restarts": 0,
+            "since": _SOME_DAYS_BEFORE,
+            "last_error": None,
+        }
+    },
+    "RunnerStatistics.workspaces": {
+        "north": {
+            "outcomes": {"completed": 12},
+            "next_start_at": "2026-03-01T12:04:24Z",
+            "config_version": 12,
+            "token": 3,
+            "streams": {},
+        }
+    },
+    "IngestStatistics.refusals": {"keys": 1, "waiting": 0, "written": 2, "lost": 0},
+    "IngestStatistics.oldest_waiting_seconds": 0.0,
+    "MailboxStatistics.oldest_waiting_seconds": 0.0,
+    "server_version": "18.0",
+    "last_error": None,
+    "ShardAnswer.ended_at": None,
+    "ShardAnswer.expires_at": "2026-03-01T12:00:10Z",
+    "VitalSigns.workspaces": 1,
+    "VitalSigns.oldest_waiting_seconds": 0.0,
+}
 _ENVELOPE: Final = {
     "workspaceId": "north",
     "providerType": "viriciti",
@@ -308,7 +345,17 @@ _ENVELOPE: Final = {
     "checks": {"database": True, "partitions": True, "ingest": True, "lanes": True},
 }
 MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
-    {**_IDS, **_CONFIGURATION, **_AUDIT, **_VERDICT, **_DATA, **_CATALOGUES, **_TRIAL, **_ENVELOPE}
+    {
+        **_IDS,
+        **_CONFIGURATION,
+        **_AUDIT,
+        **_VERDICT,
+        **_DATA,
+        **_CATALOGUES,
+        **_TRIAL,
+        **_RUNTIME,
+        **_ENVELOPE,
+    }
 )
 
 _CSV_COLUMNS: Final = "device_id,provider_id,external_id,vehicle_id,vehicle_name"

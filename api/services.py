@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from pydantic import BaseModel
     from structlog.typing import FilteringBoundLogger
 
     from api.key_uses import KeyUses
@@ -64,6 +65,7 @@ class ApiServices:
     trials: Trials
     clock: DatabaseTime
     runtime_report: Callable[[], Mapping[str, Any]]
+    process_model: type[BaseModel]  # describes the report
     readiness: Callable[[], Mapping[str, bool]]
     cursor_key: bytes
     log: FilteringBoundLogger

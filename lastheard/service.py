@@ -31,6 +31,7 @@ from api.traffic import HttpTraffic
 from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
 from lastheard.pause import remind_of_pause
+from lastheard.process_model import PROCESS_MODEL
 from lastheard.process_statistics import ProcessStatistics
 from ports.ownership import OwnershipStores
 from ports.upkeep import Retention
@@ -184,6 +185,7 @@ class Service:
             trials=ConnectionTrials(self._providers, self._connector, self._clock, self._waits),
             clock=self._clock,
             runtime_report=self._runtime_report,
+            process_model=PROCESS_MODEL,
             readiness=self.readiness,
             is_paused=self._settings.paused,
             cursor_key=cursor_key,

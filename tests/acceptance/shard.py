@@ -239,4 +239,4 @@ def said(result: Mapping[str, Any]) -> str:
 
 
 def _full(path: str) -> str:
-    return path if path.startswith(("/healthz", "/readyz", "/api")) else PREFIX + path
+    return path if path.startswith(("/healthz", "/readyz", "/openapi", "/api")) else PREFIX + path

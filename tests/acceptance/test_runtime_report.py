@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jsonschema import Draft202012Validator
+
 from tests.acceptance.fleets import polled, streamed
 from tests.acceptance.harness import open_harness, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.acceptance.shard import Shard
 
@@ -30,12 +32,26 @@ async def test_the_runtime_report_keeps_its_members(dsn: str, tmp_path: Path) ->
             await harness.add_fleet(fleet, interval=2)
         await until(partial(_shows_everything, harness.shard))
         report = await harness.shard.get("/runtime")
+        document = await harness.shard.get("/openapi.json")
+    assert _faults(document, report) == []
     known = _read(MEMBERS)
     found = dict(_members(report, "report"))
     assert found.keys() == known.keys()
     # A member that is null, now or when the file was written, says nothing of its kind.
     told = {path for path, kind in found.items() if "null" not in (kind, known[path])}
     assert {path: found[path] for path in told} == {path: known[path] for path in told}
+
+
+def _faults(document: Mapping[str, Any], report: Any) -> list[str]:
+    """Return where the report is not as described, with members that are not described."""
+    schemas = {
+        name: {"additionalProperties": False, **schema}
+        for name, schema in document["components"]["schemas"].items()
+        if schema.get("type") == "object"
+    }
+    whole = {"$ref": "#/components/schemas/RuntimeAnswer", "components": {"schemas": schemas}}
+    found = Draft202012Validator(whole).iter_errors(report)
+    return [f"{fault.json_path}: {fault.message}" for fault in found]
 
 
 def _read(file: Path) -> dict[str, str]:

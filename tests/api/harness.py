@@ -37,6 +37,7 @@ from domain.model import (
 from domain.registry import DeviceDraft
 from domain.schedule import cycle_id, slot_of
 from lastheard.credentials import CredentialReader
+from lastheard.process_model import PROCESS_MODEL
 from ports.ownership import VitalSigns
 from providers.push import Push
 from runtime.outbound import Allowance
@@ -137,6 +138,7 @@ class Harness:
             ),
             "clock": self.clock,
             "runtime_report": lambda: {"shard_id": "shard-1"},
+            "process_model": PROCESS_MODEL,
             "readiness": lambda: dict(self.ready),
             "cursor_key": b"0123456789abcdef0123456789abcdef",
             "log": structlog.get_logger(),

@@ -118,6 +118,49 @@ async def test_no_answer_of_health_or_cycles_is_a_bare_object(harness: Harness) 
     assert outcome[1]["enum"] == ["requested", "scheduled"]
 
 
+# What a provider type or its vendor defines, JSON schemas, and the description itself.
+ANY_MEMBERS = {
+    "CheckedConnection.settings",
+    "ProviderAnswer.settings",
+    "ProviderBody.settings",
+    "ProviderEnvelope.rawMessage",
+    "ProviderPatch.settings",
+    "ProviderTypeAnswer.settings",
+    "StoredProvider.settings",
+    "get_openapi application/json",
+}
+
+
+async def test_no_schema_is_a_bare_object(harness: Harness) -> None:
+    """To mend it, give the member a model, or `dict` with the type of its values."""
+    document = await harness.get("/openapi.json")
+    found = {
+        path
+        for name, schema in document["components"]["schemas"].items()
+        for path in _bare_objects(schema, name)
+    }
+    for operation in operations_of(document):
+        for media, content in contents_of(operation):
+            found |= set(_bare_objects(content["schema"], f"{operation['operationId']} {media}"))
+    assert found == ANY_MEMBERS
+
+
+def _bare_objects(schema: Any, path: str) -> Iterator[str]:
+    """Yield the places where an object has neither named members nor a type for its values."""
+    if not isinstance(schema, dict):
+        return
+    is_open = schema.get("additionalProperties", True) is True
+    if schema.get("type") == "object" and not schema.get("properties") and is_open:
+        yield path
+    for name, member in schema.get("properties", {}).items():
+        yield from _bare_objects(member, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        yield from _bare_objects(schema.get(key), path)
+    for key in ("anyOf", "allOf", "prefixItems"):
+        for part in schema.get(key, ()):
+            yield from _bare_objects(part, path)
+
+
 async def test_evidence_has_the_members_that_are_described(harness: Harness) -> None:
     document = await harness.get("/openapi.json")
     described = set(Evidence.model_json_schema()["properties"])

@@ -13,6 +13,7 @@ import typer.main
 
 from api.app import ApiServices, declare_probe_operations
 from lastheard.cli import app
+from lastheard.process_model import PROCESS_MODEL
 from lastheard.settings import CONFIG_VARIABLE, Settings
 from runtime.logs import get_logger
 from runtime.outbound import Allowance
@@ -118,6 +119,7 @@ def _services() -> ApiServices:
         trials=nothing,
         clock=nothing,
         runtime_report=dict,
+        process_model=PROCESS_MODEL,
         readiness=dict,
         cursor_key=bytes(32),
         log=get_logger("deployment"),

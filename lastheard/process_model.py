@@ -1,0 +1,46 @@
+"""The model of what a process reports about itself, for the API's description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.statistics import IngestStatistics, ShardStatistics, UpkeepStatistics
+from api.record_models import RecordModels
+from api.traffic import HttpStatistics
+from domain.coalesce import BufferStatistics
+from domain.refusals import RefusalStatistics
+from domain.resource import Resource
+from lastheard.process_statistics import ProcessStatistics
+from providers.http import HttpPoolStatistics
+from runtime.assignment import RoundsStatistics
+from runtime.child_statistics import SupervisorStatistics
+from runtime.clock import ClockStatistics
+from runtime.dialling import DiallerStatistics
+from runtime.mailbox import MailboxStatistics
+from storage.pool_statistics import PoolsStatistics
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_PARTS: Final[tuple[type, ...]] = (
+    BufferStatistics,
+    ClockStatistics,
+    DiallerStatistics,
+    HttpPoolStatistics,
+    HttpStatistics,
+    IngestStatistics,
+    MailboxStatistics,
+    PoolsStatistics,
+    RefusalStatistics,
+    RoundsStatistics,
+    ShardStatistics,
+    SupervisorStatistics,
+    UpkeepStatistics,
+)
+_NAMES: Final[Mapping[str, Any]] = {
+    "Mapping": Mapping,
+    "Resource": Resource,
+    **{part.__name__: part for part in _PARTS},
+}
+PROCESS_MODEL: Final[type[BaseModel]] = RecordModels(_NAMES).of(ProcessStatistics)
