@@ -11,6 +11,7 @@ import argparse
 import time
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from storage.ingest import PostgresIngestStore
 from storage.leases import PostgresLeaseStore
 from storage.migrations import migrate
 from storage.reads import PostgresReads
+from storage.registry import PostgresRegistry
 from storage.sessions import PostgresSessionStore
 from tests.processes.shard import open_shard
 
@@ -44,6 +46,7 @@ TTL_SECONDS = 600.0
 UNIT = 1_000
 MIGRATED = "lastheard"  # the database that the others are copied from
 SETTLE_SECONDS = 5.0
+MAX_PAGE = 500
 
 
 # --- Writers
@@ -117,6 +120,25 @@ async def _report_once(database: Database, devices: int) -> None:
     units = writers.make_units(0, devices, devices, UNIT)
     for number, submissions in enumerate(units, 1):
         await PostgresIngestStore(database).commit_unit(start.session, number, submissions)
+
+
+async def bench_fleets(place: Place, _: argparse.Namespace) -> None:
+    """Measure the counts by state of a page of workspaces, without HTTP and without writers."""
+    for workspaces, devices in ((1_000, 10), (10, 10_000)):
+        dsn = await place.new_database(MIGRATED)
+        async with aclosing(Database(dsn)) as database:
+            await writers.prepare(database, workspaces, devices)
+            await _execute(database, "UPDATE device_state SET last_update_received_at = now()")
+            await _execute(database, "ANALYZE")
+            reads, registry = PostgresReads(database), PostgresRegistry(database)
+            found = await registry.list_workspaces(workspaces=None, after=None, limit=MAX_PAGE)
+            ids = [one.workspace_id for one in found]
+            for limit in sorted({min(size, len(ids)) for size in (100, MAX_PAGE)}):
+                page = ids[:limit]
+                await _time(
+                    f"{workspaces:,} workspaces of {devices:,}: counts for a page of {limit}",
+                    partial(reads.count_states, page, None),
+                )
 
 
 # --- Leases
@@ -283,6 +305,7 @@ async def _execute(database: Database, statement: str) -> None:
 PARTS = {
     "writers": bench_writers,
     "health": bench_health,
+    "fleets": bench_fleets,
     "leases": bench_leases,
     "shard": bench_shard,
 }
