@@ -137,8 +137,7 @@ class Cycle:
 
     def _polled(self) -> list[ProviderConnection]:
         """Return the connections that may have something to poll."""
-        connections = self._view.fleet.connections
-        return [one for one in connections if one.active and one.transport != "push"]
+        return [one for one in self._view.fleet.connections if one.is_asked]
 
     # --- one connection
 

@@ -81,9 +81,7 @@ class FleetView:
         return {
             one.provider_id: self._stale_limit(one, next(iter(devices.values())))
             for one in self.fleet.connections
-            if one.active
-            and one.transport != "push"
-            and (devices := self.devices_of(one.provider_id))
+            if one.is_asked and (devices := self.devices_of(one.provider_id))
         }
 
     def _stale_limit(self, connection: ProviderConnection, device: Device) -> float:

@@ -1,10 +1,12 @@
 """Refusals of commands as problems, and the place in a request body that a refused field has."""
 
+from collections.abc import Callable
+
 from pydantic import BaseModel
 
 from api.problem_types import CONFLICT
 from api.problems import FaultyPart, Problem
-from domain.registry import Archived, Conflict
+from domain.registry import Archived, Conflict, NotFound, Refusal
 
 
 def locate_conflict(
@@ -25,3 +27,30 @@ def refuse_archived(archived: Archived) -> Problem:
         "used again. Choose another id."
     )
     return Problem(CONFLICT, detail)
+
+
+def refusal_of(
+    answer: Refusal,
+    *,
+    missing: Problem,
+    locate: Callable[[Conflict], FaultyPart] | None = None,
+) -> Problem:
+    """Return the problem that says why a command was refused.
+
+    `missing` is the answer if something that the command names does not exist. `locate` finds the
+    place of a conflict in the body; None if the request has no body.
+    """
+    match answer:
+        case NotFound():
+            return missing
+        case Archived():
+            return refuse_archived(answer)
+        case Conflict():
+            if locate is None:
+                return Problem(CONFLICT, answer.detail)
+            return Problem(CONFLICT, errors=[locate(answer)])
+
+
+def locate_member(conflict: Conflict) -> FaultyPart:
+    """Return the conflict with a pointer to its field, a member of the body."""
+    return FaultyPart(detail=conflict.detail, pointer=f"/{conflict.field}")

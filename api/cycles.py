@@ -167,7 +167,8 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
         request waits, further ones are answered with the same cycle.
 
         An inactive workspace runs no cycle (409): switch it on first. Nor does any while every
-        shard is paused (409).
+        shard is paused (409). A cycle at once is refused (409) if it would ask nothing, because
+        the connections are switched off.
         """
         wanted = await _read_request()
         workspace = await services.registry.get_workspace(workspace_id)

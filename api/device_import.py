@@ -23,14 +23,16 @@ from api.device_csv import invalid_cells, name_row, parse_csv, with_rows
 from api.devices import ALL, TAG, DeviceBody, store_drafts
 from api.keys import Scope
 from api.operations import Operations
-from api.problem_types import CONFLICT
+from api.problem_types import CONFLICT, PRECONDITION_FAILED
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
+from domain.registry import ABSENT
 
 MAX_IMPORT_BYTES = 4 * 1024 * 1024
 RESERVED_DEVICE_ID = "import"  # its path would be the import's own
 IMPORT_PATH_ENDS_WITH = f"/devices/{RESERVED_DEVICE_ID}"
+_MAX_REVISION = 2**31 - 1
 _MEDIA_TYPES = ("application/json", "text/csv")
 
 
@@ -49,6 +51,13 @@ DeviceId = Annotated[
 
 class ImportedDevice(DeviceBody):
     device_id: DeviceId
+    revision: int | None = Field(
+        None,
+        ge=ABSENT,
+        le=_MAX_REVISION,
+        description="the revision that the client has seen in the list, 0 for a device that must "
+        "not exist yet. If one of the devices has another one by now, nothing is stored (412)",
+    )
 
 
 class DeviceImport(RequestModel):
@@ -87,7 +96,7 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
         request=DeviceImport,
         request_media_types=_MEDIA_TYPES,
         response=ImportAnswer,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, PRECONDITION_FAILED),
         tag=TAG,
     )
     async def import_devices(workspace_id: str) -> Response:
@@ -118,7 +127,10 @@ async def _import(services: ApiServices, workspace_id: str, listed: _Listed) -> 
     stored = await store_drafts(
         services,
         workspace_id,
-        [item.to_draft(item.device_id) for item in listed.body.devices],
+        [
+            item.to_draft(item.device_id)._replace(expected=item.revision)
+            for item in listed.body.devices
+        ],
         pointers=[f"/devices/{place}" for place in listed.places],
         digest=listed.digest,
     )

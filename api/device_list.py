@@ -15,10 +15,15 @@ from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.spreadsheet import Cell
+from domain.model import Device
+
+
+class ListedDevice(DeviceAnswer):
+    revision: int = Field(description="the number in its ETag, for an import")
 
 
 class DeviceList(AnswerModel):
-    items: list[DeviceAnswer]
+    items: list[ListedDevice]
     next_cursor: str | None
 
 
@@ -62,8 +67,12 @@ def declare_device_list(operations: Operations, services: ApiServices) -> None:
         page, last = cut_page(found, query.limit)
         following = paging.encode(kind, None if last is None else (last.device_id,))
         return json_response(
-            DeviceList(items=[present_device(row) for row in page], next_cursor=following)
+            DeviceList(items=[_present_listed(row) for row in page], next_cursor=following)
         )
+
+
+def _present_listed(device: Device) -> ListedDevice:
+    return ListedDevice(**dict(present_device(device)), revision=device.revision)
 
 
 async def _load_rows(

@@ -10,18 +10,26 @@ from pydantic import Field, model_validator
 from quart import Response, request
 
 from api.auth import current_author
-from api.bodies import Instant, RequestModel, json_response, read_json
-from api.conflicts import locate_conflict, refuse_archived
+from api.bodies import Instant, RequestModel, read_json
+from api.conflicts import locate_conflict
 from api.devices import DeviceAnswer, no_such_device, present_device
 from api.events import EventAnswer, present_event
 from api.keys import Scope
 from api.operations import Operations
+from api.preconditions import (
+    IF_MATCH,
+    read_precondition,
+    require_found,
+    settle,
+    tagged_response,
+)
 from api.problem_types import CONFLICT, INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
 from domain.assignments import DeviceAssignment
-from domain.registry import Archived, Conflict, NotFound, Swap
+from domain.model import Device
+from domain.registry import Conflict, Moved, NotFound, Refusal, Swap, revision_of
 from ports.registry import MAX_LISTED_EVENTS, MAX_SWAP_EVENTS, Swapped
 
 
@@ -93,6 +101,8 @@ def declare_device_swap(operations: Operations, services: ApiServices) -> None:
         request=SwapBody,
         response=SwapAnswer,
         problems=(CONFLICT,),
+        tagged=True,
+        conditions=(IF_MATCH,),
         tag="devices",
     )
     async def swap_device(workspace_id: str, device_id: str) -> Response:
@@ -102,27 +112,35 @@ def declare_device_swap(operations: Operations, services: ApiServices) -> None:
         one is shown as present, and its event history goes on. May be sent again: a swap to what
         the device has already changes nothing, and is answered like the first.
         """
+        precondition = read_precondition()
         body = await read_json(request, SwapBody)
-        swapped = await services.registry.swap_device(
-            workspace_id, device_id, body.to_swap(), by=current_author()
-        )
-        if isinstance(swapped, NotFound):
-            raise _refuse_unknown(swapped, device_id)
-        if isinstance(swapped, Archived):
-            raise refuse_archived(swapped)
-        if isinstance(swapped, Conflict):
-            fault = locate_conflict(swapped, group="overrides", members=Overrides)
-            raise Problem(CONFLICT, "Nothing was stored.", errors=[fault])
+        missing = no_such_device(device_id)
+
+        async def find() -> Device:
+            stored = await services.registry.get_device(workspace_id, device_id)
+            return require_found(stored, missing)
+
+        async def swap(_: Device, expected: int) -> Swapped | Refusal | Moved:
+            answer = await services.registry.swap_device(
+                workspace_id, device_id, body.to_swap(), expected=expected, by=current_author()
+            )
+            _refuse_contradiction(answer)
+            return answer
+
+        swapped = await settle(precondition, find, swap, revision=revision_of, missing=missing)
         services.nudges.registry_changed()
-        return json_response(_present(swapped))
+        return tagged_response(_present(swapped), swapped.device.revision)
 
 
-def _refuse_unknown(missing: NotFound, device_id: str) -> Problem:
-    if missing.what == "device":
-        return no_such_device(device_id)
-    detail = f"There is no {missing.what} in this workspace."
-    part = FaultyPart(pointer="/provider_id", detail=detail)
-    return Problem(INVALID_BODY, "Nothing was stored.", errors=[part])
+def _refuse_contradiction(answer: Swapped | Refusal | Moved) -> None:
+    """Raise the problem of a swap to a connection that does not exist, or to what is taken."""
+    if isinstance(answer, Conflict):
+        fault = locate_conflict(answer, group="overrides", members=Overrides)
+        raise Problem(CONFLICT, "Nothing was stored.", errors=[fault])
+    if isinstance(answer, NotFound) and answer.what != "device":
+        detail = f"There is no {answer.what} in this workspace."
+        part = FaultyPart(pointer="/provider_id", detail=detail)
+        raise Problem(INVALID_BODY, "Nothing was stored.", errors=[part])
 
 
 def _present(swapped: Swapped) -> SwapAnswer:

@@ -6,13 +6,14 @@ Many devices at once are listed in `device_list`, and imported in `device_import
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_author, no_such_workspace
 from api.bodies import MAX_FAULTY_PARTS, Instant, RequestModel, read_json
-from api.conflicts import locate_conflict, refuse_archived
+from api.conflicts import locate_conflict, refusal_of
 from api.keys import Scope
 from api.operations import Operations
 from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
@@ -22,21 +23,23 @@ from api.preconditions import (
     Precondition,
     conditional_response,
     read_precondition,
+    require_found,
     settle,
     tagged_response,
 )
-from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND
+from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND, PRECONDITION_FAILED
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
 from domain.model import Device
 from domain.registry import (
+    ABSENT,
     Answer,
-    Archived,
     Conflict,
     DeviceDraft,
     Moved,
     NotFound,
+    Refusal,
     Stored,
     revision_of,
 )
@@ -196,23 +199,20 @@ def _declare_retire(operations: Operations, services: ApiServices) -> None:
 
         Idempotent: a device that is already retired keeps its retired_at.
         """
-        precondition = read_precondition()
+        precondition, key = read_precondition(), (workspace_id, device_id)
+        missing = no_such_device(device_id)
 
-        async def attempt() -> Device | Moved:
-            stored = await services.registry.get_device(workspace_id, device_id)
-            if stored is None:
-                raise no_such_device(device_id)
-            precondition.refuse(stored.revision)
-            answer = await services.registry.retire_device(
-                workspace_id, device_id, expected=stored.revision, by=current_author()
+        async def find() -> Device:
+            return require_found(await services.registry.get_device(*key), missing)
+
+        async def retire(_: Device, expected: int) -> Device | Refusal | Moved:
+            return await services.registry.retire_device(
+                *key, expected=expected, by=current_author()
             )
-            if isinstance(answer, NotFound):
-                raise no_such_device(device_id)
-            return answer
 
-        device = await settle(attempt)
+        answer = await settle(precondition, find, retire, revision=revision_of, missing=missing)
         services.nudges.registry_changed()
-        return tagged_response(present_device(device), device.revision)
+        return tagged_response(present_device(answer), answer.revision)
 
 
 async def _settle(
@@ -224,19 +224,22 @@ async def _settle(
     """Store the device that `make_body` makes of the stored one, and return the answer."""
     workspace_id, device_id = key
 
-    async def attempt() -> Stored | Moved:
-        stored = await services.registry.get_device(*key)
-        precondition.refuse(revision_of(stored))
-        draft, expected = make_body(stored).to_draft(device_id), revision_of(stored)
-        _refuse_odd_starts(services, [draft], [""])
-        answers = await _put(services, workspace_id, [draft], expected=expected)
-        return answers if isinstance(answers, Moved) else _accept(answers, [""])[0]
+    find = partial(services.registry.get_device, *key)
 
-    answer = await settle(attempt)
+    async def store(stored: Device | None, expected: int) -> Stored | Refusal | Moved:
+        drafts = [make_body(stored).to_draft(device_id)._replace(expected=expected)]
+        _refuse_odd_starts(services, drafts, [""])
+        answers = await services.registry.put_devices(workspace_id, drafts, by=current_author())
+        if isinstance(answers, Refusal):
+            return answers
+        (answer,) = answers
+        return answer if isinstance(answer, Moved) else _accept_all(answers, [""])[0]
+
+    answer = await settle(
+        precondition, find, store, revision=revision_of, missing=no_such_workspace(workspace_id)
+    )
     services.nudges.registry_changed()
-    device = await services.registry.get_device(*key)
-    if device is None:
-        raise no_such_device(device_id)
+    device = require_found(await find(), no_such_device(device_id))
     status = 201 if answer.created else 200
     return tagged_response(present_device(device), answer.revision, status)
 
@@ -258,41 +261,42 @@ async def store_drafts(
     A draft may give an active device another unit or vehicle. `digest` is the SHA-256 of the body.
 
     Raises Problem: 422 when a draft begins in the future or names a connection that does not exist;
-    otherwise 409 when a draft contradicts what is stored.
+    412 when a device has another revision than its draft expects; otherwise 409 when a draft
+    contradicts what is stored.
     """
     _refuse_odd_starts(services, drafts, pointers)
-    answers = await _put(services, workspace_id, drafts, may_swap=True, digest=digest)
-    assert not isinstance(answers, Moved)  # noqa: S101 no revision is expected
-    stored = _accept(answers, pointers)
+    answers = await services.registry.put_devices(
+        workspace_id, drafts, may_swap=True, digest=digest, by=current_author()
+    )
+    if isinstance(answers, Refusal):
+        raise refusal_of(answers, missing=no_such_workspace(workspace_id))
+    _refuse_moved(drafts, answers, pointers)
+    stored = _accept_all(answers, pointers)
     services.nudges.registry_changed()
     return stored
 
 
-async def _put(
-    services: ApiServices,
-    workspace_id: str,
-    drafts: Sequence[DeviceDraft],
-    *,
-    may_swap: bool = False,
-    expected: int | None = None,
-    digest: str | None = None,
-) -> list[Answer] | Moved:
-    answers = await services.registry.put_devices(
-        workspace_id,
-        drafts,
-        may_swap=may_swap,
-        expected=expected,
-        digest=digest,
-        by=current_author(),
-    )
-    if isinstance(answers, NotFound):
-        raise no_such_workspace(workspace_id)
-    if isinstance(answers, Archived):
-        raise refuse_archived(answers)
-    return answers
+def _refuse_moved(
+    drafts: Sequence[DeviceDraft], answers: Sequence[Answer], pointers: Sequence[str]
+) -> None:
+    """Raise Problem 412 that names each device with another revision than its draft expects."""
+    faults = [
+        FaultyPart(pointer=f"{pointer}/revision", detail=_describe_move(draft, answer))
+        for draft, answer, pointer in zip(drafts, answers, pointers, strict=True)
+        if isinstance(answer, Moved)
+    ]
+    if faults:
+        detail = "Nothing was stored. Read the devices again before you change them."
+        raise Problem(PRECONDITION_FAILED, detail, errors=faults[:MAX_FAULTY_PARTS])
 
 
-def _accept(answers: Sequence[Answer], pointers: Sequence[str]) -> list[Stored]:
+def _describe_move(draft: DeviceDraft, moved: Moved) -> str:
+    if moved.revision == ABSENT:
+        return f"Device {draft.device_id} does not exist."
+    return f"Device {draft.device_id} has revision {moved.revision} now."
+
+
+def _accept_all(answers: Sequence[Answer], pointers: Sequence[str]) -> list[Stored]:
     """Return the answers to drafts that were all stored. Raises Problem if one was not."""
     faults = [
         _fault_of(answer, pointer)

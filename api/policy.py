@@ -3,7 +3,9 @@
 Owns the only door through which the policy of an existing workspace changes.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, create_model
@@ -11,7 +13,7 @@ from quart import Response, request
 
 from api.auth import current_author, current_workspace, no_such_workspace
 from api.bodies import RequestModel, read_json
-from api.conflicts import refuse_archived
+from api.conflicts import locate_member
 from api.keys import Scope
 from api.operations import Operations
 from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
@@ -21,6 +23,7 @@ from api.preconditions import (
     Precondition,
     conditional_response,
     read_precondition,
+    require_found,
     settle,
     tagged_response,
 )
@@ -32,10 +35,8 @@ from domain.model import Policy, Workspace
 from domain.registry import (
     DEFAULT_INTERVAL_SECONDS,
     MAX_INTERVAL_SECONDS,
-    Archived,
-    Conflict,
     Moved,
-    NotFound,
+    Refusal,
     Stored,
 )
 from domain.thresholds import check_policy
@@ -157,12 +158,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         """
         precondition = read_precondition(required=True)
         body = await read_json(request, body_model)
-
-        async def attempt() -> Response | Moved:
-            stored = await _find(services, workspace_id, precondition)
-            return await _store(services, stored, body)
-
-        return await settle(attempt)
+        return await _settle(services, workspace_id, precondition, lambda _: body)
 
 
 def _declare_patch(operations: Operations, services: ApiServices) -> None:
@@ -190,45 +186,49 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
         precondition = read_precondition(required=True)
         patch = await read_patch(request)
 
-        async def attempt() -> Response | Moved:
-            stored = await _find(services, workspace_id, precondition)
+        def change(stored: Workspace) -> PolicyBody:
             present = _present(stored).model_dump(exclude={"workspace_id"})
-            return await _store(services, stored, patch.apply(present, body_model))
+            return patch.apply(present, body_model)
 
-        return await settle(attempt)
-
-
-async def _find(services: ApiServices, workspace_id: str, precondition: Precondition) -> Workspace:
-    stored = await services.registry.get_workspace(workspace_id)
-    if stored is None:
-        raise no_such_workspace(workspace_id)
-    precondition.refuse(stored.policy_revision)
-    return stored
+        return await _settle(services, workspace_id, precondition, change)
 
 
-async def _store(services: ApiServices, stored: Workspace, body: PolicyBody) -> Response | Moved:
-    policy, interval = body.to_policy(), body.poll_interval_seconds
-    refuse_contradictions(policy)
-    answer = await services.registry.put_policy(
-        stored.workspace_id,
-        policy=policy,
-        poll_interval_seconds=interval,
-        expected=stored.policy_revision,
-        by=current_author(),
-    )
-    match answer:
-        case Moved():
+async def _settle(
+    services: ApiServices,
+    workspace_id: str,
+    precondition: Precondition,
+    make_body: Callable[[Workspace], PolicyBody],
+) -> Response:
+    """Store the policy that `make_body` makes of the stored one, and return the answer."""
+    missing = no_such_workspace(workspace_id)
+
+    async def find() -> Workspace:
+        return require_found(await services.registry.get_workspace(workspace_id), missing)
+
+    async def store(stored: Workspace, expected: int) -> Response | Refusal | Moved:
+        body = make_body(stored)
+        policy, interval = body.to_policy(), body.poll_interval_seconds
+        refuse_contradictions(policy)
+        answer = await services.registry.put_policy(
+            workspace_id,
+            policy=policy,
+            poll_interval_seconds=interval,
+            expected=expected,
+            by=current_author(),
+        )
+        if not isinstance(answer, Stored):
             return answer
-        case NotFound():
-            raise no_such_workspace(stored.workspace_id)
-        case Archived():
-            raise refuse_archived(answer)
-        case Conflict():
-            part = FaultyPart(pointer=f"/{answer.field}", detail=answer.detail)
-            raise Problem(CONFLICT, errors=[part])
-        case Stored():
-            services.nudges.registry_changed()
-            return tagged_response(_answer(stored.workspace_id, policy, interval), answer.revision)
+        services.nudges.registry_changed()
+        return tagged_response(_answer(workspace_id, policy, interval), answer.revision)
+
+    return await settle(
+        precondition,
+        find,
+        store,
+        revision=attrgetter("policy_revision"),
+        missing=missing,
+        locate=locate_member,
+    )
 
 
 def _present(workspace: Workspace) -> PolicyAnswer:

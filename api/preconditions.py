@@ -15,15 +15,19 @@ from quart import Response, request
 from werkzeug.http import parse_etags
 
 from api.bodies import json_response
+from api.conflicts import refusal_of
 from api.problem_types import PRECONDITION_FAILED, PRECONDITION_REQUIRED
 from api.problems import Problem
-from domain.registry import ABSENT, Moved
+from domain.registry import ABSENT, Moved, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pydantic import BaseModel
     from werkzeug.datastructures import ETags
+
+    from api.problems import FaultyPart
+    from domain.registry import Conflict
 
 IF_MATCH, IF_NONE_MATCH = "If-Match", "If-None-Match"
 # A write is judged again if its resource changed meanwhile: of several writers one wins each time.
@@ -32,6 +36,7 @@ _TAG_CHARACTERS = 32  # of a hash
 _REVALIDATE = {"Cache-Control": "private, no-cache"}
 
 StoredT = TypeVar("StoredT")
+AnswerT = TypeVar("AnswerT")
 
 
 def tag_of(revision: int) -> str:
@@ -66,17 +71,42 @@ def read_precondition(*, required: bool = False) -> Precondition:
     return found
 
 
-async def settle(attempt: Callable[[], Awaitable[StoredT | Moved]]) -> StoredT:
-    """Return the answer of a command, which is judged again while its resource moves.
+async def settle(
+    precondition: Precondition,
+    find: Callable[[], Awaitable[StoredT]],
+    command: Callable[[StoredT, int], Awaitable[AnswerT | Refusal | Moved]],
+    *,
+    revision: Callable[[StoredT], int],
+    missing: Problem,
+    locate: Callable[[Conflict], FaultyPart] | None = None,
+) -> AnswerT:
+    """Return the answer of a command on the resource that `find` reads.
 
-    Raises Problem 412 when it moved MAX_ATTEMPTS times.
+    `command` gets the resource and its revision, and carries it out only if that is still the
+    present one. While the resource moves, it is read and judged again. `missing` and `locate` say
+    how a refusal is answered, as in `refusal_of`.
+
+    Raises Problem 412 when the precondition does not hold, or the resource moved MAX_ATTEMPTS
+    times; the problem of a refusal; and what `find` and `command` raise.
     """
     for _ in range(MAX_ATTEMPTS):
-        answer = await attempt()
+        stored = await find()
+        seen = revision(stored)
+        precondition.refuse(seen)
+        answer = await command(stored, seen)
+        if isinstance(answer, Refusal):
+            raise refusal_of(answer, missing=missing, locate=locate)
         if not isinstance(answer, Moved):
             return answer
     detail = "It changed again and again while the request was judged. Send the request once more."
     raise Problem(PRECONDITION_FAILED, detail)
+
+
+def require_found(stored: StoredT | None, missing: Problem) -> StoredT:
+    """Return what was found. Raises `missing` if that is nothing."""
+    if stored is None:
+        raise missing
+    return stored
 
 
 def tagged_response(payload: BaseModel, revision: int, status: int = 200) -> Response:

@@ -5,6 +5,7 @@ credential a key may name in `provider_credentials`. It must never call a provid
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from quart import Response, request
 
 from api.auth import current_author, no_such_workspace
 from api.bodies import Instant, json_response, read_json, read_query
-from api.conflicts import locate_conflict, refuse_archived
+from api.conflicts import locate_conflict
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
@@ -24,6 +25,7 @@ from api.preconditions import (
     Precondition,
     conditional_response,
     read_precondition,
+    require_found,
     settle,
     tagged_response,
 )
@@ -34,7 +36,7 @@ from api.provider_credentials import ConfigurationWarning, check_credential, ref
 from api.services import ApiServices
 from api.shapes import AnswerModel, Overrides
 from domain.model import ProviderConnection
-from domain.registry import Archived, Conflict, Moved, NotFound, Stored, revision_of
+from domain.registry import Moved, Refusal, Stored, revision_of
 from ports.providers import Provider
 
 ALL = "/workspaces/{workspace_id}/providers"
@@ -230,30 +232,22 @@ def _declare_archive(operations: Operations, services: ApiServices) -> None:
         What was stored of it stays readable until its retention ends. Its id is not used again. A
         connection with active devices is refused (409): retire or swap them first. Idempotent.
         """
-        precondition = read_precondition()
+        precondition, key = read_precondition(), (workspace_id, provider_id)
+        missing = _no_such_connection(provider_id)
 
-        async def attempt() -> Response | Moved:
-            stored = await services.registry.get_provider(workspace_id, provider_id)
-            if stored is None:
-                raise _no_such_connection(provider_id)
-            precondition.refuse(stored.revision)
-            answer = await services.registry.archive_provider(
-                workspace_id, provider_id, expected=stored.revision, by=current_author()
+        async def find() -> ProviderConnection:
+            return require_found(await services.registry.get_provider(*key), missing)
+
+        async def archive(
+            _: ProviderConnection, expected: int
+        ) -> ProviderConnection | Refusal | Moved:
+            return await services.registry.archive_provider(
+                *key, expected=expected, by=current_author()
             )
-            match answer:
-                case Moved():
-                    return answer
-                case NotFound():
-                    raise _no_such_connection(provider_id)
-                case Archived():
-                    raise refuse_archived(answer)
-                case Conflict():
-                    raise Problem(CONFLICT, answer.detail)
-                case ProviderConnection():
-                    services.nudges.registry_changed()
-                    return tagged_response(_present(answer), answer.revision)
 
-        return await settle(attempt)
+        answer = await settle(precondition, find, archive, revision=revision_of, missing=missing)
+        services.nudges.registry_changed()
+        return tagged_response(_present(answer), answer.revision)
 
 
 async def _settle(
@@ -264,20 +258,28 @@ async def _settle(
 ) -> Response:
     """Store the connection that `make_body` makes of the stored one, and return the answer."""
 
-    async def attempt() -> Response | Moved:
-        stored = await services.registry.get_provider(*key)
-        precondition.refuse(revision_of(stored))
-        return await _store(services, key, stored, make_body(stored))
+    find = partial(services.registry.get_provider, *key)
 
-    return await settle(attempt)
+    async def store(stored: ProviderConnection | None, expected: int) -> Response | Refusal | Moved:
+        return await _store(services, key, stored, expected, make_body(stored))
+
+    return await settle(
+        precondition,
+        find,
+        store,
+        revision=revision_of,
+        missing=no_such_workspace(key[0]),
+        locate=partial(locate_conflict, group="overrides", members=Overrides),
+    )
 
 
 async def _store(
     services: ApiServices,
     key: tuple[str, str],
     stored: ProviderConnection | None,
+    expected: int,
     wanted: _Wanted,
-) -> Response | Moved:
+) -> Response | Refusal | Moved:
     """Store the connection, unless it is another one than `stored` by now.
 
     So the rule for credentials is judged over the connection that is replaced.
@@ -304,22 +306,13 @@ async def _store(
     refuse_credential(connection, stored, provider, services.credentials, is_named=wanted.is_named)
     warnings = await check_credential(body.credential, services.credentials)
     answer = await services.registry.put_provider(
-        connection, expected=revision_of(stored), by=current_author()
+        connection, expected=expected, by=current_author()
     )
-    match answer:
-        case Moved():
-            return answer
-        case NotFound():
-            raise no_such_workspace(connection.workspace_id)
-        case Archived():
-            raise refuse_archived(answer)
-        case Conflict():
-            fault = locate_conflict(answer, group="overrides", members=Overrides)
-            raise Problem(CONFLICT, errors=[fault])
-        case Stored():
-            services.nudges.registry_changed()
-            shown = StoredProvider(**dict(_present(connection)), warnings=warnings)
-            return tagged_response(shown, answer.revision, 201 if answer.created else 200)
+    if not isinstance(answer, Stored):
+        return answer
+    services.nudges.registry_changed()
+    shown = StoredProvider(**dict(_present(connection)), warnings=warnings)
+    return tagged_response(shown, answer.revision, 201 if answer.created else 200)
 
 
 def _no_such_connection(provider_id: str) -> Problem:

@@ -6,6 +6,7 @@ limited to others. The policy of a workspace is shown here too, and changed in `
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from quart import Response, request
 
 from api.auth import current_access, current_author, current_workspace, no_such_workspace
 from api.bodies import Instant, RequestModel, json_response, read_json, read_query
-from api.conflicts import refuse_archived
+from api.conflicts import locate_member
 from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
@@ -25,6 +26,7 @@ from api.preconditions import (
     IF_NONE_MATCH,
     Precondition,
     read_precondition,
+    require_found,
     settle,
     tagged_response,
 )
@@ -37,10 +39,8 @@ from domain.health_state import State
 from domain.model import Workspace
 from domain.registry import (
     DEFAULT_INTERVAL_SECONDS,
-    Archived,
-    Conflict,
     Moved,
-    NotFound,
+    Refusal,
     Stored,
     revision_of,
 )
@@ -232,32 +232,19 @@ def _declare_archive(operations: Operations, services: ApiServices) -> None:
         active workspace is refused (409): switch it off first. Idempotent.
         """
         precondition = read_precondition()
+        missing = no_such_workspace(workspace_id)
 
-        async def attempt() -> Response | Moved:
-            stored = await _find(services, workspace_id, precondition)
-            answer = await services.registry.archive_workspace(
-                workspace_id, expected=stored.revision, by=current_author()
+        async def find() -> Workspace:
+            return require_found(await services.registry.get_workspace(workspace_id), missing)
+
+        async def archive(_: Workspace, expected: int) -> Workspace | Refusal | Moved:
+            return await services.registry.archive_workspace(
+                workspace_id, expected=expected, by=current_author()
             )
-            match answer:
-                case Moved():
-                    return answer
-                case NotFound():
-                    raise no_such_workspace(workspace_id)
-                case Conflict():
-                    raise Problem(CONFLICT, answer.detail)
-                case Workspace():
-                    services.nudges.registry_changed()
-                    return tagged_response(_present(answer), answer.revision)
 
-        return await settle(attempt)
-
-
-async def _find(services: ApiServices, workspace_id: str, precondition: Precondition) -> Workspace:
-    stored = await services.registry.get_workspace(workspace_id)
-    if stored is None:
-        raise no_such_workspace(workspace_id)
-    precondition.refuse(stored.revision)
-    return stored
+        answer = await settle(precondition, find, archive, revision=revision_of, missing=missing)
+        services.nudges.registry_changed()
+        return tagged_response(_present(answer), answer.revision)
 
 
 async def _settle(
@@ -267,48 +254,52 @@ async def _settle(
     make_body: Callable[[Workspace | None], WorkspaceBody],
 ) -> Response:
     """Store the workspace that `make_body` makes of the stored one, and return the answer."""
+    missing = no_such_workspace(workspace_id)
 
-    async def attempt() -> Stored | Moved:
-        stored = await services.registry.get_workspace(workspace_id)
-        precondition.refuse(revision_of(stored))
-        return await _store(services, workspace_id, stored, make_body(stored))
+    find = partial(services.registry.get_workspace, workspace_id)
 
-    answer = await settle(attempt)
+    async def store(stored: Workspace | None, expected: int) -> Stored | Refusal | Moved:
+        body = make_body(stored)
+        return await services.registry.put_workspace(
+            workspace_id,
+            name=body.name,
+            active=body.named("active"),
+            **_policy_of(body, stored, services.min_poll_interval_seconds),
+            expected=expected,
+            by=current_author(),
+        )
+
+    answer = await settle(
+        precondition,
+        find,
+        store,
+        revision=revision_of,
+        missing=missing,
+        locate=locate_member,
+    )
     services.nudges.registry_changed()
-    workspace = await services.registry.get_workspace(workspace_id)
-    if workspace is None:
-        raise no_such_workspace(workspace_id)
+    workspace = require_found(await find(), missing)
     status = 201 if answer.created else 200
     return tagged_response(_present(workspace), answer.revision, status)
 
 
-async def _store(
-    services: ApiServices, workspace_id: str, stored: Workspace | None, body: WorkspaceBody
-) -> Stored | Moved:
-    initial: dict[str, Any] = {}
+def _policy_of(
+    body: WorkspaceBody, stored: Workspace | None, min_poll_interval_seconds: int
+) -> dict[str, Any]:
+    """Return the policy of a new workspace, and nothing for one that exists.
+
+    Raises Problem if the body contradicts itself, or the stored policy.
+    """
     if stored is not None:
         _refuse_other_policy(body, stored)
-    else:
-        interval = body.named("poll_interval_seconds")
-        initial["policy"] = body.thresholds.to_policy()
-        initial["poll_interval_seconds"] = interval or default_interval(
-            services.min_poll_interval_seconds
-        )
-        refuse_contradictions(initial["policy"], within="/thresholds")
-    answer = await services.registry.put_workspace(
-        workspace_id,
-        name=body.name,
-        active=body.named("active"),
-        **initial,
-        expected=revision_of(stored),
-        by=current_author(),
-    )
-    if isinstance(answer, Archived):
-        raise refuse_archived(answer)
-    if isinstance(answer, Conflict):
-        part = FaultyPart(pointer=f"/{answer.field}", detail=answer.detail)
-        raise Problem(CONFLICT, errors=[part])
-    return answer
+        return {}
+    policy = body.thresholds.to_policy()
+    refuse_contradictions(policy, within="/thresholds")
+    interval = body.named("poll_interval_seconds")
+    return {
+        "policy": policy,
+        "poll_interval_seconds": interval or default_interval(min_poll_interval_seconds),
+    }
 
 
 def _refuse_other_policy(body: WorkspaceBody, stored: Workspace) -> None:

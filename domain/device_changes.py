@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from domain.assignments import DeviceAssignment, find_other_spans
 from domain.identity import external_key, key_of
 from domain.model import Device
-from domain.registry import Conflict, DeviceDraft, NotFound, Stored, refuse_faults
+from domain.registry import (
+    Conflict,
+    DeviceDraft,
+    NotFound,
+    Stored,
+    find_move,
+    refuse_faults,
+    revision_of,
+)
 from domain.thresholds import check_override
 
 if TYPE_CHECKING:
@@ -83,7 +91,8 @@ def judge_drafts(
     for draft in drafts:
         unit = unit_of(draft, known.providers)
         answers.append(
-            _judge_alone(draft, known, now, may_swap=may_swap)
+            find_move(revision_of(known.devices.get(draft.device_id)), draft.expected)
+            or _judge_alone(draft, known, now, may_swap=may_swap)
             if draft.device_id not in seen_ids and unit not in seen_units
             else _refuse_repeated(draft, known, seen_ids)
         )

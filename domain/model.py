@@ -355,6 +355,11 @@ class ProviderConnection:
     simulated: bool = False
     revision: int = field(default=1, compare=False)
 
+    @property
+    def is_asked(self) -> bool:
+        """Return whether poll cycles ask its provider. Over `push` there is no one to ask."""
+        return self.active and self.transport != "push"
+
 
 @dataclass(frozen=True, slots=True)
 class Device:

@@ -12,7 +12,7 @@ from domain.model import Policy, PolicyOverride, Workspace
 from domain.thresholds import check_override, check_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from domain.model import Device, ProviderConnection
@@ -64,13 +64,16 @@ class Archived(NamedTuple):
     what: str
 
 
-Answer = Stored | NotFound | Conflict
+Answer = Stored | NotFound | Conflict | Moved
+# `Moved` is none: the command is judged again.
+Refusal = NotFound | Conflict | Archived
 
 
 class DeviceDraft(NamedTuple):
     """A device as a client configures it.
 
-    The database sets activated_at unless it is given.
+    The database sets activated_at unless it is given. `expected` is the revision that the client
+    has seen, ABSENT for a device that must not exist yet; None expects any.
     """
 
     device_id: str
@@ -83,6 +86,7 @@ class DeviceDraft(NamedTuple):
     grace_seconds: float | None = None
     activated_at: datetime | None = None
     effective_at: datetime | None = None  # of a swap
+    expected: int | None = None
 
     @property
     def override(self) -> PolicyOverride:
@@ -182,6 +186,23 @@ def refuse_run(workspace: Workspace) -> Conflict | None:
     detail = (
         f"Workspace {workspace.workspace_id} is switched off, so nothing collects its data. "
         'Switch it on first: PATCH it with {"active": true}.'
+    )
+    return Conflict(detail, "active")
+
+
+def refuse_idle(connections: Iterable[ProviderConnection]) -> Conflict | None:
+    """Return why no cycle of a workspace with these connections would ask any provider."""
+    present = list(connections)
+    if any(one.is_asked for one in present):
+        return None
+    if not present:
+        return Conflict("The workspace has no connection, so nothing would be asked. Add one.", "")
+    if all(one.transport == "push" for one in present):
+        detail = "Clients send over the connections of this workspace, so nothing would be asked."
+        return Conflict(detail, "transport")
+    detail = (
+        "All connections that a cycle would ask are switched off. "
+        'Switch one on first: PATCH it with {"active": true}.'
     )
     return Conflict(detail, "active")
 

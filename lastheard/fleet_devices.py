@@ -48,7 +48,7 @@ def plan_devices(
     swapped: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for device in wanted.devices:
-        body = _body_of(device)
+        body = _body_of(device, present.get(device.id))
         vins = is_vin.get(device.connection, False)
         if change := _compare(wanted.id, body, present.get(device.id), ids_are_vins=vins):
             plan.changes.append(change)
@@ -104,11 +104,14 @@ def _retire(plan: FleetPlan, workspace_id: str, unnamed: Iterable[Mapping[str, A
         name, vehicle = f"{workspace_id}/{one['device_id']}", one["vehicle_name"]
         plan.changes.append(FleetChange("-", "device", name, f"retire ({vehicle})"))
         path = path_of(workspace_id, "devices", one["device_id"])
-        plan.steps.append(FleetStep("DELETE", path, devices=1))
+        seen = {"If-Match": f'"{one["revision"]}"'}
+        plan.steps.append(FleetStep("DELETE", path, None, seen, devices=1))
 
 
-def _body_of(device: FleetDevice) -> dict[str, Any]:
+def _body_of(device: FleetDevice, present: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the device as the import takes it, for the revision that was read."""
     return {
+        "revision": 0 if present is None else present["revision"],
         "device_id": device.id,
         "provider_id": device.connection,
         "external_id": device.external_id,

@@ -129,22 +129,27 @@ class Registry(Protocol):
         drafts: Sequence[DeviceDraft],
         *,
         may_swap: bool = False,
-        expected: int | None = None,
         digest: str | None = None,
         by: Author = SYSTEM,
-    ) -> list[Answer] | NotFound | Moved | Archived:
+    ) -> list[Answer] | NotFound | Archived:
         """Store all drafts, or none if one is refused.
 
         `digest` makes them an import: one entry of the history with this SHA-256 stands for all.
 
         A retired device is activated anew: that begins another assignment. An active device gets
         another unit or vehicle only if the caller `may_swap`; otherwise its draft is a Conflict.
-        Only a lone draft may come with `expected`.
+        Each draft says itself which revision it expects.
         """
 
     async def swap_device(
-        self, workspace_id: str, device_id: str, swap: Swap, *, by: Author = SYSTEM
-    ) -> Swapped | NotFound | Conflict | Archived:
+        self,
+        workspace_id: str,
+        device_id: str,
+        swap: Swap,
+        *,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Swapped | NotFound | Conflict | Moved | Archived:
         """Give an active device another unit or vehicle under the same device_id.
 
         May be sent again: a swap to what the device has already changes nothing.
@@ -170,7 +175,8 @@ class Registry(Protocol):
     ) -> str | NotFound | Conflict | Archived:
         """Request a run now; return the cycle_id.
 
-        A request that still waits is answered again, not doubled. An inactive workspace runs none.
+        A request that still waits is answered again, not doubled. An inactive workspace runs none,
+        nor does one without a connection that a cycle would ask.
         """
 
 

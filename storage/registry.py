@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from domain.changes import SYSTEM, cycle_change
 from domain.cycles import CycleKey, CycleTrigger
 from domain.model import Workspace
-from domain.registry import NotFound, WorkspaceDraft, refuse_run
+from domain.registry import NotFound, WorkspaceDraft, refuse_idle, refuse_run
 from domain.schedule import cycle_id
 from storage.changes import record_changes
 from storage.queries import sql
-from storage.registry_devices import find_moved_device, put_devices, retire_device, swap_device
+from storage.registry_devices import put_devices, retire_device, swap_device
 from storage.registry_providers import archive_provider, put_provider
 from storage.registry_workspaces import (
     archive_workspace,
@@ -158,19 +158,13 @@ class PostgresRegistry:
         drafts: Sequence[DeviceDraft],
         *,
         may_swap: bool = False,
-        expected: int | None = None,
         digest: str | None = None,
         by: Author = SYSTEM,
-    ) -> list[Answer] | NotFound | Moved | Archived:
-        async def work(connection: Connection) -> list[Answer] | NotFound | Moved | Archived:
+    ) -> list[Answer] | NotFound | Archived:
+        async def work(connection: Connection) -> list[Answer] | NotFound | Archived:
             locked = await lock_workspace(connection, workspace_id)
             if not isinstance(locked, Workspace):
                 return locked
-            if expected is not None:
-                (draft,) = drafts
-                moved = await find_moved_device(connection, workspace_id, draft.device_id, expected)
-                if moved is not None:
-                    return moved
             return await put_devices(
                 connection, workspace_id, drafts, may_swap=may_swap, digest=digest, by=by
             )
@@ -178,13 +172,21 @@ class PostgresRegistry:
         return await self._database.run(work)
 
     async def swap_device(
-        self, workspace_id: str, device_id: str, swap: Swap, *, by: Author = SYSTEM
-    ) -> Swapped | NotFound | Conflict | Archived:
-        async def work(connection: Connection) -> Swapped | NotFound | Conflict | Archived:
+        self,
+        workspace_id: str,
+        device_id: str,
+        swap: Swap,
+        *,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Swapped | NotFound | Conflict | Moved | Archived:
+        async def work(connection: Connection) -> Swapped | NotFound | Conflict | Moved | Archived:
             locked = await lock_workspace(connection, workspace_id)
             if not isinstance(locked, Workspace):
                 return NotFound("device") if isinstance(locked, NotFound) else locked
-            return await swap_device(connection, workspace_id, device_id, swap, by=by)
+            return await swap_device(
+                connection, workspace_id, device_id, swap, expected=expected, by=by
+            )
 
         return await self._database.run(work)
 
@@ -224,7 +226,8 @@ class PostgresRegistry:
             locked = await lock_workspace(connection, workspace_id)
             if not isinstance(locked, Workspace):
                 return locked
-            if refusal := refuse_run(locked):
+            rows = await connection.fetch(sql("list_providers"), workspace_id, None, None, False)
+            if refusal := refuse_run(locked) or refuse_idle(map(to_connection, rows)):
                 return refusal
             waiting: str | None = await connection.fetchval(
                 sql("find_requested_cycle"), workspace_id

@@ -39,14 +39,6 @@ if TYPE_CHECKING:
     from storage.gateway import Connection
 
 
-async def find_moved_device(
-    connection: Connection, workspace_id: str, device_id: str, expected: int
-) -> Moved | None:
-    """Return the refusal if the device has another revision than the expected one."""
-    row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)
-    return find_move(revision_of(None if row is None else to_device(row)), expected)
-
-
 async def put_devices(
     connection: Connection,
     workspace_id: str,
@@ -104,14 +96,20 @@ def _count_change(answer: Answer, stored: Device | None, is_changed: bool) -> An
 
 
 async def swap_device(
-    connection: Connection, workspace_id: str, device_id: str, swap: Swap, *, by: Author
-) -> Swapped | NotFound | Conflict:
+    connection: Connection,
+    workspace_id: str,
+    device_id: str,
+    swap: Swap,
+    *,
+    by: Author,
+    expected: int | None = None,
+) -> Swapped | NotFound | Conflict | Moved:
     """Begin the device's next assignment. A swap that was stored already is answered again."""
     row = await connection.fetchrow(sql("get_device"), workspace_id, device_id)
     if row is None:
         return NotFound("device")
     stored = to_device(row)
-    if refusal := refuse_retired(stored):
+    if refusal := find_move(stored.revision, expected) or refuse_retired(stored):
         return refusal
     draft = swap_draft(swap, stored)
     (answer,) = await put_devices(connection, workspace_id, [draft], may_swap=True, by=by)

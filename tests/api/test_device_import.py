@@ -68,6 +68,35 @@ async def test_known_devices_are_changed_and_new_ones_made(harness: Harness) -> 
     assert harness.nudged.times == 1
 
 
+async def test_a_device_that_changed_since_stops_the_import(harness: Harness) -> None:
+    listed = (await harness.get("/workspaces/north/devices"))["items"]
+    seen = {item["device_id"]: item["revision"] for item in listed}
+    await harness.ask("PATCH", "/workspaces/north/devices/bus-2", json={"vehicle_name": "Moved"})
+    before = await harness.get("/workspaces/north/devices")
+    devices = [
+        {**_bus(number, f"x-bus-{number}"), "vehicle_name": "New", "revision": revision}
+        for number, revision in ((1, seen["bus-1"]), (2, seen["bus-2"]), (3, 0), (4, 0), (5, 7))
+    ]
+    refused = await harness.ask("POST", PATH, json={"devices": devices})
+    assert (refused.status, refused.problem) == (412, "precondition-failed")
+    assert {part["pointer"]: part["detail"] for part in refused.json["errors"]} == {
+        "/devices/1/revision": "Device bus-2 has revision 2 now.",
+        "/devices/2/revision": "Device bus-3 has revision 1 now.",
+        "/devices/4/revision": "Device bus-5 does not exist.",
+    }
+    assert await harness.get("/workspaces/north/devices") == before
+    kept = [devices[0], {**devices[1], "revision": 2}, devices[3]]
+    stored = await harness.ask("POST", PATH, json={"devices": kept})
+    assert stored.json == {"devices": 3, "created": 1, "updated": 2, "swapped": 0}
+
+
+async def test_the_list_has_the_number_of_each_etag(harness: Harness) -> None:
+    await harness.ask("PATCH", "/workspaces/north/devices/bus-2", json={"vehicle_name": "Moved"})
+    for item in (await harness.get("/workspaces/north/devices"))["items"]:
+        shown = await harness.ask("GET", f"/workspaces/north/devices/{item['device_id']}")
+        assert shown.headers["etag"] == f'"{item["revision"]}"'
+
+
 async def test_a_row_with_another_unit_or_vehicle_is_a_swap(harness: Harness) -> None:
     await harness.report("bus-1", soc_percent=50.0)
     rows = "bus-1,live,x-new,vehicle-bus-1,Bus 1\nbus-2,live,x-bus-2,vehicle-9,Bus 9\n"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
-    from tests.api.harness import Harness
+    from tests.api.harness import Answer, Harness
 
 NORTH = "/workspaces/north"
+PUSH = {"provider_type": "push", "transport": "push", "base_url": ""}
 
 
 async def reasons(harness: Harness) -> set[tuple[str, str, str]]:
@@ -121,3 +124,42 @@ async def test_all_pages_of_workspaces_are_counted_at_one_instant(harness: Harne
     second = await harness.get(f"/workspaces?limit=1&cursor={first['next_cursor']}")
     assert second["evaluated_at"] == first["evaluated_at"]
     assert second["items"][0]["counts"]["awaiting-first-data"] == 3
+
+
+async def test_no_cycle_runs_at_once_that_would_ask_nothing(harness: Harness) -> None:
+    async def ask() -> Answer:
+        return await harness.ask("POST", f"{NORTH}/cycles", json={"when": "now"})
+
+    for provider_id, status in (("live", 202), ("hourly", 409)):
+        await switch(harness, f"{NORTH}/providers/{provider_id}", active=False)
+        answer = await ask()
+        assert answer.status == status, provider_id
+    assert answer.problem == "conflict"
+    assert answer.json["detail"] == (
+        "All connections that a cycle would ask are switched off. "
+        'Switch one on first: PATCH it with {"active": true}.'
+    )
+    await switch(harness, f"{NORTH}/providers/hourly", active=True)
+    assert (await ask()).status == 202
+
+
+@pytest.mark.parametrize(
+    ("connections", "said"),
+    [
+        ([], "The workspace has no connection, so nothing would be asked. Add one."),
+        (
+            [PUSH],
+            "Clients send over the connections of this workspace, so nothing would be asked.",
+        ),
+    ],
+    ids=["none", "push only"],
+)
+async def test_a_run_without_a_connection_to_ask_is_refused(
+    harness: Harness, connections: list[dict[str, Any]], said: str
+) -> None:
+    await harness.ask("PUT", "/workspaces/new", json={"name": "New"})
+    for body in connections:
+        made = await harness.ask("PUT", "/workspaces/new/providers/push", json=body)
+        assert made.status == 201, made.body
+    refused = await harness.ask("POST", "/workspaces/new/cycles", json={"when": "now"})
+    assert (refused.status, refused.json["detail"]) == (409, said)

@@ -66,6 +66,34 @@ async def test_a_change_in_between_ends_it(
     assert (await service.apply(file))[-1] == "applied: 2 changes"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "prune"),
+    [
+        ('"Bus 2"', '"Bus two"', False),
+        (DEPOT[DEPOT.rindex("\n[[workspaces.devices]]") :], "", True),
+    ],
+    ids=["import", "retire"],
+)
+async def test_a_device_changed_after_the_check_is_left(
+    service: FleetService, client: ApiClient, tmp_path: Path, old: str, new: str, prune: bool
+) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text(DEPOT)
+    await service.apply(file)
+    file.write_text(DEPOT.replace('"Depot"', '"North"').replace(old, new))
+    read = partial(prepare, prune=prune, switch_off=False, say=_say_nothing)
+    works = await trio.to_thread.run_sync(read, client, read_fleet(file))
+
+    def change_after_the_first_request(said: str) -> None:
+        assert said == "1 of 2: depot"
+        client.send("PATCH", "/workspaces/depot/devices/bus-2", {"vehicle_name": "Bus II"})
+
+    with pytest.raises(FleetStopped, match=r"412 (?s:.*)1 of 2 requests are done"):
+        await trio.to_thread.run_sync(carry_out, client, works, change_after_the_first_request)
+    device = await service.read("/workspaces/depot/devices/bus-2")
+    assert (device["vehicle_name"], device["active"]) == ("Bus II", True)
+
+
 async def test_a_stale_etag_ends_it_and_says_how_far_it_came(
     service: FleetService, client: ApiClient, tmp_path: Path
 ) -> None:
