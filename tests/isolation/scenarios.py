@@ -153,7 +153,9 @@ async def load_a_fleet(harness: Harness) -> Any:
 # --- Cycles ---------------------------------------------------------------------------------------
 
 
-@drives("find_requested_cycle", "request_cycle", "lock_workspace", "bump_config")
+@drives(
+    *("lock_workspace", "list_providers", "find_requested_cycle", "request_cycle", "bump_config")
+)
 async def ask_for_a_run(harness: Harness) -> Any:
     asked = [await harness.stores.registry.request_cycle(OURS, "trace-new") for _ in range(2)]
     return asked[0] == asked[1], asked[0] == "run-1"
