@@ -16,17 +16,19 @@ from api.bodies import MAX_FAULTY_PARTS, pointer_to
 from api.problem_types import INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.spreadsheet import Cell, read_cell
+from api.tags import of_cell, to_cell
 from domain.model import Device
 from domain.thresholds import OVERRIDABLE
 
 REQUIRED = ("device_id", "provider_id", "external_id", "vehicle_id", "vehicle_name")
-COLUMNS = (*REQUIRED, *OVERRIDABLE, "activated_at")
+TAGS = "tags"
+COLUMNS = (*REQUIRED, *OVERRIDABLE, "activated_at", TAGS)
 RETIRED_AT = "retired_at"  # in lists of retired devices only
 _KNOWN = (*COLUMNS, RETIRED_AT)
 _FIRST_ROW = 2  # of a spreadsheet; its row 1 is the header
 _DELIMITERS = ",;\t"  # spreadsheets of many languages write semicolons
 _DECIMAL_COMMA = re.compile(r"(\d+),(\d+)")
-_PLACE = re.compile(r"/devices/(\d+)(?:/overrides)?(?:/(\w+))?")
+_PLACE = re.compile(r"/devices/(\d+)(?:/overrides)?(?:/(\w+))?(?:/\d+)?")
 _REMEDIES = {
     "missing": "It is empty: fill it in.",
     "float_parsing": "It is no number: write seconds, such as 900.",
@@ -47,7 +49,7 @@ def device_row(device: Device, *, with_retired: bool) -> Sequence[Cell]:
     for name in OVERRIDABLE:
         seconds = getattr(device.override, name)
         cells.append(None if seconds is None else repr(seconds).removesuffix(".0"))
-    cells.append(device.activated_at)
+    cells += [device.activated_at, to_cell(device.tags)]
     return [*cells, device.retired_at] if with_retired else cells
 
 
@@ -191,11 +193,13 @@ def _not_taken(detail: str) -> Problem:
 
 
 def _to_item(row: dict[str, str], delimiter: str) -> dict[str, Any]:
+    """Return the row as JSON would hold it. An empty cell is left out, but under tags: no tags."""
+    tags = {TAGS: of_cell(read_cell(row.pop(TAGS)))} if TAGS in row else {}
     filled = {name: text for name, cell in row.items() if (text := read_cell(cell))}
     overrides = {name: filled.pop(name) for name in OVERRIDABLE if name in filled}
     if delimiter != ",":  # then a spreadsheet may write 7,5 for 7.5
         overrides = {name: _DECIMAL_COMMA.sub(r"\1.\2", text) for name, text in overrides.items()}
-    return {**filled, "overrides": overrides} if overrides else filled
+    return {**filled, **tags, **({"overrides": overrides} if overrides else {})}
 
 
 def _place(loc: tuple[str | int, ...], rows: Sequence[CsvRow]) -> tuple[str | int, ...]:

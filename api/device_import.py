@@ -104,10 +104,12 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
 
         The body is JSON, or text/csv in UTF-8 with a header, of at most 4 MiB. The CSV's columns
         are device_id, provider_id, external_id, vehicle_id, vehicle_name; optional are
-        delayed_after_seconds, stale_after_seconds, grace_seconds, activated_at. `GET …/devices`
-        writes such a CSV. Semicolons and tabs separate columns too. An error in a CSV names the row
-        and the column; its pointer counts every row after the header, blank ones too: /devices/0 is
-        row 2. A row with a retired_at is refused, for an import would activate the device again.
+        delayed_after_seconds, stale_after_seconds, grace_seconds, activated_at, tags. `|` separates
+        the tags of a cell; an empty cell takes them away, and without the column they stay. `GET
+        …/devices` writes such a CSV. Semicolons and tabs separate columns too. An error in a CSV
+        names the row and the column; its pointer counts every row after the header, blank ones too:
+        /devices/0 is row 2. A row with a retired_at is refused, for an import would activate the
+        device again.
 
         A row that names another unit or vehicle of an active device is a swap that happens now, and
         is counted as `swapped`. Units may change places within one list. For a swap that happened

@@ -15,6 +15,7 @@ from api.paging import Paging, cut_page
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.spreadsheet import Cell
+from api.tags import TagFilter
 from domain.model import Device
 
 
@@ -29,6 +30,7 @@ class DeviceList(AnswerModel):
 
 class DeviceQuery(CsvQuery):
     include_retired: bool = Field(False, description="list retired devices too")
+    tag: TagFilter = None
 
 
 def declare_device_list(operations: Operations, services: ApiServices) -> None:
@@ -51,7 +53,7 @@ def declare_device_list(operations: Operations, services: ApiServices) -> None:
         retired_at are not taken.
         """
         query = read_query(request, DeviceQuery)
-        kind = f"devices {workspace_id} {query.include_retired}"
+        kind = f"devices {workspace_id} {query.include_retired} {query.tag}"
         after = paging.key_after(query.cursor, kind)
         if query.wants_csv:
             rows, last_id = await _load_rows(services, workspace_id, query, after)
@@ -63,6 +65,7 @@ def declare_device_list(operations: Operations, services: ApiServices) -> None:
             include_retired=query.include_retired,
             after=after,
             limit=query.limit + 1,
+            tag=query.tag,
         )
         page, last = cut_page(found, query.limit)
         following = paging.encode(kind, None if last is None else (last.device_id,))
@@ -86,6 +89,7 @@ async def _load_rows(
             include_retired=query.include_retired,
             after=after,
             limit=ROWS_PER_QUERY + 1,
+            tag=query.tag,
         )
         page, last = cut_page(found, ROWS_PER_QUERY)
         rows += [device_row(device, with_retired=query.include_retired) for device in page]

@@ -31,6 +31,7 @@ from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND, PRECONDITION_FA
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
+from api.tags import Tags
 from domain.model import Device
 from domain.registry import (
     ABSENT,
@@ -53,11 +54,16 @@ _MAX_AHEAD = timedelta(minutes=5)
 # The year 1 stands for "unknown" in some systems, and the database's driver loses its zone.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 # A patch that does not name activated_at leaves it as it is, as a PUT of an active device does.
-_PATCHABLE = {"provider_id", "external_id", "vehicle_id", "vehicle_name", "overrides"}
+_PATCHABLE = {"provider_id", "external_id", "vehicle_id", "vehicle_name", "overrides", "tags"}
+# A PUT or PATCH that does not name them leaves them as they are.
+_KEPT = frozenset({"tags"})
 
 
 class DeviceBody(RequestModel):
-    """A device's configuration. A PUT replaces all of it: members left out get their default."""
+    """A device's configuration.
+
+    A PUT replaces all of it but `tags`: what is left out gets its default.
+    """
 
     provider_id: Identifier
     external_id: ExternalId
@@ -68,6 +74,11 @@ class DeviceBody(RequestModel):
         None,
         description="when it counts as configured: now by default, at most 5 minutes ahead and "
         "not before 1970",
+    )
+    tags: Tags = Field(
+        default_factory=list,
+        description="the customer's labels, such as a depot or a line, in any order; of a new "
+        "device none, else left out, they stay",
     )
 
     def to_draft(self, device_id: str) -> DeviceDraft:
@@ -81,6 +92,7 @@ class DeviceBody(RequestModel):
             stale_after_seconds=self.overrides.stale_after_seconds,
             grace_seconds=self.overrides.grace_seconds,
             activated_at=self.activated_at,
+            tags=tuple(self.tags) if "tags" in self.model_fields_set else None,
         )
 
 
@@ -98,6 +110,7 @@ class DeviceAnswer(AnswerModel):
     assignment: int = Field(
         description="counts the device's assignments: each swap and each new activation begins one"
     )
+    tags: list[str] = Field(description="the customer's labels, sorted")
 
 
 def declare_devices(operations: Operations, services: ApiServices) -> None:
@@ -156,7 +169,7 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
         "PATCH",
         ONE,
         scope=Scope.CONTROL,
-        request=patch_of(DeviceBody),
+        request=patch_of(DeviceBody, kept=_KEPT),
         request_media_types=PATCH_MEDIA_TYPES,
         response=DeviceAnswer,
         problems=(CONFLICT,),
@@ -179,7 +192,7 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
             if stored.retired_at is not None:
                 raise Problem(CONFLICT, "The device is retired. PUT it to activate it again.")
             present = present_device(stored).model_dump(include=_PATCHABLE)
-            return patch.apply(present, DeviceBody)
+            return patch.apply(present, DeviceBody, kept=_KEPT)
 
         return await _settle(services, (workspace_id, device_id), precondition, change)
 
@@ -346,4 +359,5 @@ def present_device(device: Device) -> DeviceAnswer:
         retired_at=device.retired_at,
         overrides=Overrides.of(device.override),
         assignment=device.assignment,
+        tags=list(device.tags),
     )

@@ -62,6 +62,8 @@ _IDS: Final = {
 _CONFIGURATION: Final[Mapping[str, Any]] = {
     "name": "North depot",
     "archived_at": None,
+    "time_zone": "Europe/Berlin",
+    "tags": ["depot north", "line 7"],
     "config_version": 12,
     "provider_type": "viriciti",
     "transport": "stream",
@@ -97,6 +99,7 @@ _CONFIGURATION: Final[Mapping[str, Any]] = {
         "retired_at": None,
         "overrides": {},
         "assignment": 2,
+        "tags": ["depot north", "line 7"],
     },
     "SwapAnswer.assignment": {
         "assignment": 2,
@@ -358,11 +361,11 @@ MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
     }
 )
 
-_CSV_COLUMNS: Final = "device_id,provider_id,external_id,vehicle_id,vehicle_name"
+_CSV_COLUMNS: Final = "device_id,provider_id,external_id,vehicle_id,vehicle_name,tags"
 # Bodies that are no JSON, by media type.
 TEXTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "text/csv": f"{_CSV_COLUMNS}\r\nbus-7,live,{_VIN},7,Bus 7\r\n",
+        "text/csv": f"{_CSV_COLUMNS}\r\nbus-7,live,{_VIN},7,Bus 7,depot north|line 7\r\n",
         "text/html": "<!doctype html>",
     }
 )

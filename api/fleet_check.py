@@ -21,6 +21,7 @@ from api.provider_body import ProviderBody, body_of, refuse_faults
 from api.provider_credentials import ConfigurationWarning, check_credential, refuse_credential
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
+from api.time_zones import TimeZone
 from domain.model import ProviderConnection
 
 MAX_WORKSPACES = 100
@@ -37,12 +38,13 @@ class CheckedWorkspace(RequestModel):
     """A workspace as it shall be. What is left out is not judged."""
 
     workspace_id: Identifier
+    time_zone: TimeZone | None = None
     policy: PolicyBody | None = None
     connections: list[CheckedConnection] = Field(default_factory=list)
 
 
 class FleetCheck(RequestModel):
-    """Policies and connections of workspaces, which need not exist yet."""
+    """Time zones, policies and connections of workspaces, which need not exist yet."""
 
     workspaces: Annotated[list[CheckedWorkspace], Field(max_length=MAX_WORKSPACES)]
 
@@ -65,7 +67,7 @@ def declare_fleet_check(operations: Operations, services: ApiServices) -> None:
         tag=_TAG,
     )
     async def check_fleet() -> Response:
-        """Judge policies and connections as their own paths would, and store nothing.
+        """Judge time zones, policies and connections as their own paths would; store nothing.
 
         The workspaces need not exist. 422 names everything that would be refused. It does not judge
         whether two requests that come later contradict each other.

@@ -15,6 +15,8 @@ from api.paging import Paging
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.spreadsheet import Cell
+from api.tags import TagFilter, to_cell
+from api.time_zones import TIME_ZONE_DESCRIPTION
 from api.verdicts import (
     ACTIVE_DESCRIPTION,
     JudgedDevice,
@@ -46,6 +48,7 @@ COLUMNS = (
     "party",
     "away_for_seconds",
     "last_observed_at",
+    "tags",
 )
 
 
@@ -57,6 +60,7 @@ class HealthReport(AnswerModel):
 
     workspace_id: str
     workspace_active: bool = Field(description=ACTIVE_DESCRIPTION)
+    time_zone: str = Field(description=TIME_ZONE_DESCRIPTION)
     evaluated_at: Instant
     counts: dict[State, int]
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
@@ -68,6 +72,7 @@ class HealthReportQuery(CsvQuery):
     state: tuple[State, ...] = Field(
         (), description="only devices in one of these states; repeat it for more"
     )
+    tag: TagFilter = None
 
 
 def declare_health(operations: Operations, services: ApiServices) -> None:
@@ -92,9 +97,9 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         """
         query = read_query(request, HealthReportQuery)
         states = frozenset(query.state) or None
-        kind = f"health {workspace_id} {sorted(states or ())}"
+        kind = f"health {workspace_id} {sorted(states or ())} {query.tag}"
         wanted = page_query(query, paging.decode(query.cursor, kind))
-        wanted = wanted._replace(states=states, with_inactive=True)
+        wanted = wanted._replace(states=states, with_inactive=True, tag=query.tag)
         only = frozenset({workspace_id})
         if query.wants_csv:
             rows, last = await load_rows(services, only, wanted, _to_row)
@@ -105,6 +110,7 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
             HealthReport(
                 workspace_id=workspace_id,
                 workspace_active=current_workspace().active,
+                time_zone=current_workspace().time_zone,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
                 workspace_outage=None
@@ -120,6 +126,7 @@ def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:
     fields = verdict_fields(judged)
     fields |= {
         "old_signals": "; ".join(fields["old_signals"]),
+        "tags": to_cell(fields["tags"]),
         "evaluated_at": page.evaluated_at,
     }
     return [fields[name] for name in COLUMNS]

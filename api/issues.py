@@ -22,6 +22,8 @@ from api.paging import Paging
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
 from api.spreadsheet import Cell
+from api.tags import TagFilter, to_cell
+from api.time_zones import TIME_ZONE_DESCRIPTION
 from api.verdicts import (
     ACTIVE_DESCRIPTION,
     JudgedDevice,
@@ -54,6 +56,7 @@ COLUMNS = (
     "party",
     "away_for_seconds",
     "last_observed_at",
+    "tags",
 )
 
 
@@ -82,6 +85,7 @@ class IssueReport(AnswerModel):
 
     workspace_id: str
     workspace_active: bool = Field(description=ACTIVE_DESCRIPTION)
+    time_zone: str = Field(description=TIME_ZONE_DESCRIPTION)
     evaluated_at: Instant
     counts: dict[State, int]
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
@@ -100,6 +104,7 @@ class Worklist(AnswerModel):
 
 class IssueQuery(CsvQuery):
     state: tuple[IssueState, ...] = Field((), description="only these states; both, unless given")
+    tag: TagFilter = None
 
     @property
     def states(self) -> frozenset[State]:
@@ -136,7 +141,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         """
         query = read_query(request, IssueQuery)
         only = frozenset({workspace_id})
-        kind = f"issues away {workspace_id} {sorted(query.states)}"
+        kind = f"issues away {workspace_id} {sorted(query.states)} {query.tag}"
         wanted = _issue_query(query, paging, kind)
         if query.wants_csv:
             rows, last = await load_rows(services, only, wanted, _to_row)
@@ -148,6 +153,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
             IssueReport(
                 workspace_id=workspace_id,
                 workspace_active=current_workspace().active,
+                time_zone=current_workspace().time_zone,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
                 workspace_outage=None
@@ -198,7 +204,7 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
 
 def _issue_query(query: IssueQuery, paging: Paging, kind: str) -> HealthQuery:
     wanted = page_query(query, paging.decode(query.cursor, kind))
-    return wanted._replace(states=query.states, order="silence")
+    return wanted._replace(states=query.states, order="silence", tag=query.tag)
 
 
 def _workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
@@ -215,13 +221,14 @@ def _workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
 
 def _worklist_kind(query: WorklistQuery) -> str:
     """Hashed, because a hundred workspace ids would not fit into a cursor."""
-    filters = f"{sorted(query.workspace_id)} {sorted(query.states)}"
+    filters = f"{sorted(query.workspace_id)} {sorted(query.states)} {query.tag}"
     return f"worklist away {hashlib.sha256(filters.encode()).hexdigest()[:32]}"
 
 
 def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:
     issue = _present(judged, page).model_dump(include=set(COLUMNS)) | {
-        "evaluated_at": page.evaluated_at
+        "evaluated_at": page.evaluated_at,
+        "tags": to_cell(judged.facts.device.tags),
     }
     return [issue[name] for name in COLUMNS]
 

@@ -75,6 +75,7 @@ class VerdictAnswer(AnswerModel):
         description="received minus observed, of the device's newest data",
     )
     old_signals: list[str]
+    tags: list[str] = Field(description="the customer's labels of the device, sorted")
     thresholds: ThresholdsAnswer
     evidence: EvidenceDict
 
@@ -178,6 +179,7 @@ def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
         "last_confirmed_at": verdict.evidence["provider_answered_at"],
         "provider_lag_seconds": verdict.provider_lag_seconds,
         "old_signals": list(verdict.old_signals),
+        "tags": list(device.tags),
         "thresholds": present_thresholds(verdict.thresholds),
         "evidence": verdict.evidence,
     }

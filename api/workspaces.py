@@ -34,9 +34,10 @@ from api.problem_types import CONFLICT
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Name
+from api.time_zones import TIME_ZONE_DESCRIPTION, TimeZone
 from api.verdicts import complete_counts
 from domain.health_state import State
-from domain.model import Workspace
+from domain.model import DEFAULT_TIME_ZONE, Workspace
 from domain.registry import (
     DEFAULT_INTERVAL_SECONDS,
     Moved,
@@ -49,20 +50,21 @@ ONE = "/workspaces/{workspace_id}"
 _KIND = "workspaces"
 _TAG = "workspaces"
 # A PUT or PATCH that does not name them leaves them as they are.
-_KEPT = frozenset({"active", "poll_interval_seconds", "thresholds"})
+_KEPT = frozenset({"active", "time_zone", "poll_interval_seconds", "thresholds"})
 _POLICYS = "belongs to the policy: it may be named for a new workspace, or as it is"
 
 
 class WorkspaceBody(RequestModel):
     """A workspace's configuration.
 
-    A PUT that does not name `active` leaves it as it is. The policy of a workspace that exists is
-    changed at `…/policy` only: here `poll_interval_seconds` and `thresholds` are refused (409) if
-    they differ from it.
+    A PUT that does not name `active` or `time_zone` leaves them as they are. The policy of a
+    workspace that exists is changed at `…/policy` only: here `poll_interval_seconds` and
+    `thresholds` are refused (409) if they differ from it.
     """
 
     name: Name
     active: bool = Field(True, description="of a new workspace true; else left out, it stays")
+    time_zone: TimeZone = DEFAULT_TIME_ZONE
     poll_interval_seconds: int = Field(DEFAULT_INTERVAL_SECONDS, description=_POLICYS)
     thresholds: ThresholdsBody = Field(ThresholdsBody(), description=_POLICYS)
 
@@ -77,6 +79,7 @@ class WorkspaceAnswer(AnswerModel):
     workspace_id: str
     name: str
     active: bool
+    time_zone: str = Field(description=TIME_ZONE_DESCRIPTION)
     archived_at: Instant | None
     poll_interval_seconds: int
     thresholds: ThresholdsBody
@@ -151,8 +154,8 @@ def _declare_get(operations: Operations, services: ApiServices) -> None:
     async def get_workspace(workspace_id: str) -> Response:
         """Show one workspace, in use or archived.
 
-        The ETag is that of its name, its activity and its archive. It does not change with the
-        policy or with `config_version`, so this read is never answered with 304.
+        The ETag is that of its name, its activity, its time zone and its archive. It does not
+        change with the policy or with `config_version`, so this read is never answered with 304.
         """
         workspace = current_workspace()
         return tagged_response(_present(workspace), workspace.revision)
@@ -177,8 +180,8 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         """Configure a workspace: 201 when it is new, 200 when it existed.
 
         A key that is limited to workspaces can create only those that it names. A request that does
-        not name `active` leaves it as it is. The policy of a workspace that exists is changed at
-        `…/policy`. The id of an archived workspace is not used again (409).
+        not name `active` or `time_zone` leaves them as they are. The policy of a workspace that
+        exists is changed at `…/policy`. The id of an archived workspace is not used again (409).
         """
         precondition = read_precondition()
         body = await read_json(request, body_model)
@@ -208,7 +211,7 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
         def change(stored: Workspace | None) -> WorkspaceBody:
             if stored is None:
                 raise no_such_workspace(workspace_id)
-            present = {"name": stored.name, "active": stored.active}
+            present = {name: getattr(stored, name) for name in ("name", "active", "time_zone")}
             return patch.apply(present, body_model, kept=_KEPT)
 
         return await _settle(services, workspace_id, precondition, change)
@@ -264,6 +267,7 @@ async def _settle(
             workspace_id,
             name=body.name,
             active=body.named("active"),
+            time_zone=body.named("time_zone"),
             **_policy_of(body, stored, services.min_poll_interval_seconds),
             expected=expected,
             by=current_author(),
@@ -333,6 +337,7 @@ def _fields(workspace: Workspace) -> dict[str, Any]:
         "workspace_id": workspace.workspace_id,
         "name": workspace.name,
         "active": workspace.active,
+        "time_zone": workspace.time_zone,
         "archived_at": workspace.archived_at,
         "poll_interval_seconds": workspace.poll_interval_seconds,
         "thresholds": ThresholdsBody(**asdict(workspace.policy)),

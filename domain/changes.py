@@ -143,6 +143,7 @@ def describe_workspace(workspace: Workspace) -> Document:
     return {
         "name": workspace.name,
         "active": workspace.active,
+        "time_zone": workspace.time_zone,
         "archived_at": workspace.archived_at,
     }
 
@@ -197,4 +198,5 @@ def describe_device(device: Device) -> Document:
         "activated_at": device.activated_at,
         "retired_at": device.retired_at,
         "overrides": asdict(device.override),
+        "tags": list(device.tags),
     }

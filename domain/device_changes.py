@@ -220,6 +220,7 @@ def _plan_change(
             vehicle_name=draft.vehicle_name,
             activated_at=draft.activated_at or stored.activated_at,
             override=draft.override,
+            tags=_tags_of(draft, stored),
         )
     )
 
@@ -238,7 +239,15 @@ def _make_device(
         override=draft.override,
         ids_are_vins=known.providers[draft.provider_id],
         assignment=number,
+        tags=_tags_of(draft, known.devices.get(draft.device_id)),
     )
+
+
+def _tags_of(draft: DeviceDraft, stored: Device | None) -> tuple[str, ...]:
+    """Return the tags after the command: those that the draft names, or else the stored ones."""
+    if draft.tags is not None:
+        return draft.tags
+    return () if stored is None else stored.tags
 
 
 def _begin(device: Device, starts: datetime, known: Registered, now: datetime) -> DeviceChange:

@@ -26,6 +26,7 @@ Transport = Literal["poll", "stream", "push"]
 
 MAX_UPDATES_PER_SUBMISSION = 500
 MAX_SAMPLE_BYTES = 4096
+DEFAULT_TIME_ZONE = "UTC"
 
 
 class Reading(NamedTuple):
@@ -311,7 +312,7 @@ class Workspace:
     """One customer's fleet.
 
     `ordinal` is its place in the series of its interval, held since `scheduled_since`. An inactive
-    workspace has neither.
+    workspace has neither. `time_zone` is an IANA name, for showing times: every instant is in UTC.
     """
 
     workspace_id: str
@@ -323,6 +324,7 @@ class Workspace:
     config_version: int = 1
     scheduled_since: datetime | None = None
     archived_at: datetime | None = None
+    time_zone: str = DEFAULT_TIME_ZONE
     # What is noted about the configuration, and is no part of it.
     active_changed_at: datetime | None = field(default=None, compare=False)
     revision: int = field(default=1, compare=False)
@@ -366,7 +368,8 @@ class Device:
     """The telematics unit configured for one vehicle.
 
     Active from activated_at until retired_at. `assignment` is the number of the present or last
-    one. `other_spans` is when the external id sat in another vehicle.
+    one. `other_spans` is when the external id sat in another vehicle. `tags` are the customer's
+    labels, such as a depot or a line: sorted, none twice.
     """
 
     workspace_id: str
@@ -381,4 +384,5 @@ class Device:
     ids_are_vins: bool = False
     assignment: int = 1
     other_spans: tuple[VehicleSpan, ...] = ()
+    tags: tuple[str, ...] = ()
     revision: int = field(default=1, compare=False)

@@ -73,7 +73,8 @@ class DeviceDraft(NamedTuple):
     """A device as a client configures it.
 
     The database sets activated_at unless it is given. `expected` is the revision that the client
-    has seen, ABSENT for a device that must not exist yet; None expects any.
+    has seen, ABSENT for a device that must not exist yet; None expects any. `tags=None` leaves them
+    as they are, or gives a new device none.
     """
 
     device_id: str
@@ -87,6 +88,7 @@ class DeviceDraft(NamedTuple):
     activated_at: datetime | None = None
     effective_at: datetime | None = None  # of a swap
     expected: int | None = None
+    tags: tuple[str, ...] | None = None
 
     @property
     def override(self) -> PolicyOverride:
@@ -102,6 +104,7 @@ class WorkspaceDraft(NamedTuple):
     active: bool | None = None
     poll_interval_seconds: int | None = None
     policy: Policy | None = None
+    time_zone: str | None = None
 
     def apply(self, stored: Workspace) -> Workspace:
         """Return the workspace as the draft makes it."""
@@ -147,12 +150,16 @@ def find_move(revision: int, expected: int | None) -> Moved | None:
 
 def count_changes(stored: Workspace, wanted: Workspace) -> Workspace:
     """Return the wanted workspace with its revisions: one more for each part that changes."""
-    changes_itself = (stored.name, stored.active) != (wanted.name, wanted.active)
     return replace(
         wanted,
-        revision=stored.revision + changes_itself,
+        revision=stored.revision + (_itself(stored) != _itself(wanted)),
         policy_revision=stored.policy_revision + (policy_of(stored) != policy_of(wanted)),
     )
+
+
+def _itself(workspace: Workspace) -> tuple[str, bool, str]:
+    """Return all that may be changed of the workspace and belongs to no policy."""
+    return workspace.name, workspace.active, workspace.time_zone
 
 
 def policy_of(workspace: Workspace) -> tuple[Policy, int]:

@@ -91,6 +91,7 @@ def _check(
             "workspaces": [
                 {
                     "workspace_id": work.workspace_id,
+                    "time_zone": work.plan.time_zone,
                     "policy": work.plan.policy,
                     "connections": list(work.plan.connections.values()),
                 }
@@ -110,7 +111,7 @@ def _check(
 
 
 def _to_check(plan: FleetPlan) -> bool:
-    return plan.policy is not None or bool(plan.connections)
+    return plan.time_zone is not None or plan.policy is not None or bool(plan.connections)
 
 
 def _locate(fault: dict[str, Any], batch: Sequence[tuple[int, Work]]) -> FleetFault:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lastheard.fleet_state import StoredWorkspace, TypeFacts
 
 BATCH = 1000
-_COMPARED = ("vehicle_name", "external_id", "vehicle_id", "provider_id", "overrides")
+_COMPARED = ("vehicle_name", "external_id", "vehicle_id", "provider_id", "tags", "overrides")
 
 
 def plan_devices(
@@ -117,6 +117,7 @@ def _body_of(device: FleetDevice, present: Mapping[str, Any] | None) -> dict[str
         "external_id": device.external_id,
         "vehicle_id": device.vehicle_id,
         "vehicle_name": device.vehicle_name,
+        "tags": device.tags,
         "overrides": device.overrides.model_dump(),
     }
 

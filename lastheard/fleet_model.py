@@ -15,6 +15,8 @@ from api.bodies import RequestModel
 from api.device_import import DeviceId
 from api.provider_body import CredentialReference
 from api.shapes import NO_OVERRIDES, ExternalId, Identifier, Name, Overrides, Seconds, VehicleId
+from api.tags import Tags
+from api.time_zones import TimeZone
 from domain.model import Transport
 
 NO_PERIOD = 0  # `expected_update_seconds = 0`: none, though the provider type states one
@@ -82,15 +84,17 @@ class FleetDevice(RequestModel):
     external_id: ExternalId
     vehicle_id: VehicleId
     vehicle_name: Name
+    tags: Tags = Field(default_factory=list)
     overrides: Overrides = NO_OVERRIDES
 
 
 class FleetWorkspace(RequestModel):
-    """A workspace. `active`, `interval` and `policy` stay as they are if they are left out."""
+    """A workspace. What is left out stays as it is: `active`, `time_zone`, `interval`, `policy`."""
 
     id: Identifier
     name: Name
     active: bool | None = None
+    time_zone: TimeZone | None = None
     interval: int | None = Field(None, description="poll interval, in seconds")
     policy: FleetPolicy = FleetPolicy()
     connections: list[FleetConnection] = Field(default_factory=list)

@@ -48,9 +48,8 @@ def plan_workspace(
 
 
 def _plan_new(plan: FleetPlan, wanted: FleetWorkspace) -> None:
-    body: dict[str, Any] = {"name": wanted.name}
-    if wanted.active is not None:
-        body["active"] = wanted.active
+    body = {"name": wanted.name, **_named(wanted)}
+    plan.time_zone = wanted.time_zone
     policy = _named_policy(wanted)
     plan.policy = dict(policy)
     if "poll_interval_seconds" in policy:
@@ -63,12 +62,17 @@ def _plan_new(plan: FleetPlan, wanted: FleetWorkspace) -> None:
 
 def _plan_changed(plan: FleetPlan, wanted: FleetWorkspace, stored: StoredWorkspace) -> None:
     present = stored.workspace
-    body = {"name": wanted.name, "active": wanted.active}
-    if wanted.active is None:
-        body["active"] = present.body["active"]
+    kept = {name: present.body[name] for name in ("active", "time_zone")}
+    body = {"name": wanted.name, **kept, **_named(wanted)}
     if difference := describe_difference(present.body, body):
+        plan.time_zone = wanted.time_zone
         plan.changes.append(FleetChange("~", "workspace", wanted.id, difference))
         plan.steps.append(FleetStep("PUT", path_of(wanted.id), body, _only(present)))
+
+
+def _named(wanted: FleetWorkspace) -> dict[str, Any]:
+    """Return what the file names of the workspace itself, and what else would stay as it is."""
+    return wanted.model_dump(include={"active", "time_zone"}, exclude_none=True)
 
 
 def _plan_policy(plan: FleetPlan, wanted: FleetWorkspace, stored: StoredWorkspace) -> None:

@@ -111,6 +111,7 @@ def to_fleet(stored: StoredWorkspace, types: Mapping[str, TypeFacts]) -> FleetWo
         id=workspace["workspace_id"],
         name=workspace["name"],
         active=workspace["active"],
+        time_zone=workspace["time_zone"],
         interval=policy["poll_interval_seconds"],
         policy=FleetPolicy.model_construct(**{name: policy[name] for name in THRESHOLDS}),
         connections=[

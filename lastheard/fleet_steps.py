@@ -43,14 +43,15 @@ class FleetPlan:
     """All that is to do for one workspace, or a part of it.
 
     The places of `faults` are within the workspace. `kept` counts what the file does not name and
-    what stays nevertheless. `policy` and `connections`, by their index in the file, shall be judged
-    by the API before the first request.
+    what stays nevertheless. `time_zone`, `policy` and `connections`, by their index in the file,
+    shall be judged by the API before the first request.
     """
 
     changes: list[FleetChange] = field(default_factory=list)
     steps: list[FleetStep] = field(default_factory=list)
     faults: list[FleetFault] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
+    time_zone: str | None = None
     policy: dict[str, Any] | None = None
     connections: dict[int, dict[str, Any]] = field(default_factory=dict)
 

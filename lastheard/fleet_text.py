@@ -42,7 +42,7 @@ def _write_table(
     What is None is left out: TOML has no null.
     """
     members = {key: _to_toml(value) for key, value in model.model_dump(exclude=set(but)).items()}
-    values = {key: value for key, value in members.items() if value not in (None, "", {})}
+    values = {key: value for key, value in members.items() if value not in (None, "", {}, [])}
     tables = {key: values.pop(key) for key in list(values) if isinstance(values[key], dict)}
     yield f"\n[[{name}]]\n{tomli_w.dumps(values)}"
     for key, table in tables.items():

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from simulator.fleet import VehicleSpec
     from simulator.server import Simulator
 
+TIME_ZONE = "Europe/Amsterdam"  # simulated vehicles drive around Utrecht
+
 
 def write_simulated_fleet(simulator: Simulator, path: Path, credentials: Path) -> None:
     """Write the file with all fleets of the simulator, and their secrets. Raises CannotStart."""
@@ -48,6 +50,7 @@ def _workspace_of(tenant: Tenant, base_url: str) -> FleetWorkspace:
     return FleetWorkspace(
         id=tenant.name,
         name=tenant.name.title(),
+        time_zone=TIME_ZONE,
         connections=[connection],
         devices=[_device_of(vehicle, vendor) for vehicle in tenant.vehicles],
     )
@@ -60,6 +63,7 @@ def _device_of(vehicle: VehicleSpec, connection: str) -> FleetDevice:
         external_id=vehicle.vehicle_id,
         vehicle_id=f"vehicle-{vehicle.vehicle_id}",
         vehicle_name=vehicle.name,
+        tags=[str(vehicle.duty)],
     )
 
 

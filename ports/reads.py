@@ -99,7 +99,7 @@ class WorklistPosition(NamedTuple):
 class HealthQuery(NamedTuple):
     """`now=None` means the database's time at the request; a later page passes the first page's.
 
-    `with_inactive`: devices of workspaces that are switched off, too.
+    `with_inactive`: devices of workspaces that are switched off, too. `tag`: only devices with it.
     """
 
     states: frozenset[State] | None = None
@@ -108,6 +108,7 @@ class HealthQuery(NamedTuple):
     limit: int = 500
     now: datetime | None = None
     with_inactive: bool = False
+    tag: str | None = None
 
 
 class HealthPage(NamedTuple):

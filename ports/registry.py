@@ -67,6 +67,7 @@ class Registry(Protocol):
         active: bool | None = None,
         poll_interval_seconds: int | None = None,
         policy: Policy | None = None,
+        time_zone: str | None = None,
         expected: int | None = None,
         by: Author = SYSTEM,
     ) -> Stored | Conflict | Moved | Archived:
@@ -167,8 +168,16 @@ class Registry(Protocol):
 
     async def get_device(self, workspace_id: str, device_id: str) -> Device | None: ...
     async def list_devices(
-        self, workspace_id: str, *, include_retired: bool, after: str | None, limit: int
-    ) -> list[Device]: ...
+        self,
+        workspace_id: str,
+        *,
+        include_retired: bool,
+        after: str | None,
+        limit: int,
+        tag: str | None = None,
+    ) -> list[Device]:
+        """`tag=None` means all; otherwise only devices that have this tag."""
+        ...
 
     async def request_cycle(
         self, workspace_id: str, trace_id: str, *, by: Author = SYSTEM

@@ -221,6 +221,7 @@ def _position(query: HealthQuery) -> dict[str, Any]:
         "after_workspace_id": after and after.workspace_id,
         "after_device_id": after and after.device_id,
         "limit": query.limit,
+        "tag": query.tag,
     }
 
 

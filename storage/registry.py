@@ -17,7 +17,7 @@ from domain.registry import NotFound, WorkspaceDraft, refuse_idle, refuse_run
 from domain.schedule import cycle_id
 from storage.changes import record_changes
 from storage.queries import sql
-from storage.registry_devices import put_devices, retire_device, swap_device
+from storage.registry_devices import devices_call, put_devices, retire_device, swap_device
 from storage.registry_providers import archive_provider, put_provider
 from storage.registry_workspaces import (
     archive_workspace,
@@ -53,10 +53,11 @@ class PostgresRegistry:
         active: bool | None = None,
         poll_interval_seconds: int | None = None,
         policy: Policy | None = None,
+        time_zone: str | None = None,
         expected: int | None = None,
         by: Author = SYSTEM,
     ) -> Stored | Conflict | Moved | Archived:
-        draft = WorkspaceDraft(name, active, poll_interval_seconds, policy)
+        draft = WorkspaceDraft(name, active, poll_interval_seconds, policy, time_zone)
 
         async def work(
             connection: Connection,
@@ -212,10 +213,18 @@ class PostgresRegistry:
         return None if row is None else to_device(row)
 
     async def list_devices(
-        self, workspace_id: str, *, include_retired: bool, after: str | None, limit: int
+        self,
+        workspace_id: str,
+        *,
+        include_retired: bool,
+        after: str | None,
+        limit: int,
+        tag: str | None = None,
     ) -> list[Device]:
-        rows = await self._fetch("list_devices", workspace_id, include_retired, after, limit)
-        return [to_device(row) for row in rows]
+        call = devices_call(
+            workspace_id, include_retired=include_retired, after=after, limit=limit, tag=tag
+        )
+        return [to_device(row) for row in await self._fetch_call(*call)]
 
     # --- Run now
 
@@ -246,8 +255,11 @@ class PostgresRegistry:
     # --- Details
 
     async def _fetch(self, name: str, *args: Any) -> list[Any]:
+        return await self._fetch_call(sql(name), *args)
+
+    async def _fetch_call(self, *call: Any) -> list[Any]:
         async def work(connection: Connection) -> list[Any]:
-            return await connection.fetch(sql(name), *args)
+            return await connection.fetch(*call)
 
         # It sees one snapshot: a transaction would cost two more round trips and add nothing.
         return await self._database.run(work, in_transaction=False)

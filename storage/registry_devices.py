@@ -26,7 +26,7 @@ from domain.registry import Conflict, NotFound, Stored, find_move, revision_of
 from ports.registry import MAX_LISTED_EVENTS, MAX_SWAP_EVENTS, Swapped
 from storage.changes import record_changes, record_import
 from storage.queries import bound, sql
-from storage.rows import dump_spans, to_assignment, to_device, to_event
+from storage.rows import dump_spans, dump_tags, to_assignment, to_device, to_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,25 @@ if TYPE_CHECKING:
     from domain.model import Device
     from domain.registry import Answer, DeviceDraft, Moved, Swap
     from storage.gateway import Connection
+
+
+def devices_call(
+    workspace_id: str,
+    *,
+    include_retired: bool,
+    after: str | None = None,
+    limit: int | None = None,
+    tag: str | None = None,
+) -> tuple[Any, ...]:
+    """Return the statement that lists devices, and its arguments."""
+    return bound(
+        "list_devices",
+        workspace_id=workspace_id,
+        include_retired=include_retired,
+        after=after,
+        limit=limit,
+        tag=tag,
+    )
 
 
 async def put_devices(
@@ -150,7 +169,7 @@ async def rekey_devices(
 
     Returns the refusal if two active devices would then have the same id, and changes nothing.
     """
-    rows = await connection.fetch(sql("list_devices"), workspace_id, True, None, None)
+    rows = await connection.fetch(*devices_call(workspace_id, include_retired=True))
     devices = [
         replace(device, ids_are_vins=ids_are_vins)
         for device in map(to_device, rows)
@@ -266,6 +285,7 @@ async def _write_devices(
         external_key=[key_of(device) for device in devices],
         assignment=[device.assignment for device in devices],
         other_spans=[dump_spans(device.other_spans) for device in devices],
+        tags=[dump_tags(device.tags) for device in devices],
     )
     await connection.execute(*call)
 

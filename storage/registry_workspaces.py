@@ -176,6 +176,7 @@ def _workspace_values(workspace: Workspace) -> dict[str, str | bool | float]:
         "workspace_id": workspace.workspace_id,
         "name": workspace.name,
         "active": workspace.active,
+        "time_zone": workspace.time_zone,
         "poll_interval_seconds": workspace.poll_interval_seconds,
         "freshness_target_seconds": workspace.policy.freshness_target_seconds,
         "delayed_after_seconds": workspace.policy.delayed_after_seconds,

@@ -59,6 +59,7 @@ def to_workspace(row: Row) -> Workspace:
         config_version=row["config_version"],
         scheduled_since=row["scheduled_since"],
         archived_at=row["archived_at"],
+        time_zone=row["time_zone"],
         active_changed_at=row["active_changed_at"],
         revision=row["revision"],
         policy_revision=row["policy_revision"],
@@ -105,6 +106,7 @@ def to_device(row: Row) -> Device:
         ids_are_vins=row["ids_are_vins"],
         assignment=row["assignment"],
         other_spans=to_spans(row["other_spans"]),
+        tags=tuple(orjson.loads(row["tags"])),
         revision=row["revision"],
     )
 
@@ -126,6 +128,11 @@ def dump_spans(spans: tuple[VehicleSpan, ...]) -> str | None:
     """Return the spans as they are stored; null if there are none, as for almost every device."""
     pairs = list(map(tuple, spans))  # orjson does not know named tuples
     return orjson.dumps(pairs, option=orjson.OPT_UTC_Z).decode() if pairs else None
+
+
+def dump_tags(tags: tuple[str, ...]) -> str:
+    """Return the tags as they are stored, such as ["depot north", "line 7"]."""
+    return orjson.dumps(tags).decode()
 
 
 def to_snapshot(row: Row) -> SnapshotRow:

@@ -24,6 +24,7 @@ CREATE TABLE workspaces (
     revision                 bigint NOT NULL DEFAULT 1, -- counts the workspace's changes: its ETag
     policy_revision          bigint NOT NULL DEFAULT 1, -- counts those of thresholds and interval
     archived_at              timestamptz, -- null: in use. The id is never used again.
+    time_zone                text NOT NULL DEFAULT 'UTC', -- IANA name, for showing times
     CONSTRAINT workspaces_archived_check CHECK (archived_at IS NULL OR NOT active),
     CONSTRAINT workspaces_thresholds_check
         CHECK (0 < freshness_target_seconds AND freshness_target_seconds <= delayed_after_seconds
@@ -156,6 +157,8 @@ CREATE TABLE devices (
     external_key          text NOT NULL, -- by which ids are compared: domain/identity.py
     other_spans           jsonb, -- [[from, until], …]: the id sat in another vehicle
     revision              bigint NOT NULL DEFAULT 1, -- counts its changes: its ETag
+    tags                  jsonb NOT NULL DEFAULT '[]' -- the customer's labels, sorted
+                          CONSTRAINT devices_tags_check CHECK (jsonb_typeof(tags) = 'array'),
     PRIMARY KEY (workspace_id, device_id),
     CONSTRAINT devices_provider_fkey FOREIGN KEY (workspace_id, provider_id) REFERENCES providers
 );

@@ -14,6 +14,7 @@ from domain.health_causes import MAX_WAITING_SECONDS
 from domain.model import SessionRef
 from ports.ownership import Fleet, SessionStart
 from storage.queries import bound, sql
+from storage.registry_devices import devices_call
 from storage.rows import to_connection, to_device, to_workspace
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class PostgresSessionStore:
             in_use = (workspace_id, None, None, False)
             connections = await connection.fetch(sql("list_providers"), *in_use)
             cursors = await connection.fetch(sql("load_cursors"), workspace_id)
-            devices = await connection.fetch(sql("list_devices"), workspace_id, False, None, None)
+            devices = await connection.fetch(*devices_call(workspace_id, include_retired=False))
             return Fleet(
                 to_workspace(workspace),
                 tuple(map(to_connection, connections)),

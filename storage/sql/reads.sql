@@ -18,6 +18,7 @@ SELECT stamp.changes, c.*,
        w.config_version AS w_config_version, w.scheduled_since AS w_scheduled_since,
        w.archived_at AS w_archived_at, w.active_changed_at AS w_active_changed_at,
        w.revision AS w_revision, w.policy_revision AS w_policy_revision,
+       w.time_zone AS w_time_zone,
        p.workspace_id AS p_workspace_id, p.provider_id AS p_provider_id,
        p.provider_type AS p_provider_type, p.transport AS p_transport, p.base_url AS p_base_url,
        p.credential AS p_credential, p.settings AS p_settings, p.active AS p_active,
@@ -83,6 +84,7 @@ WITH moment AS MATERIALIZED (
         ON link.workspace_id = c.workspace_id AND link.provider_id = c.provider_id
 ), judged AS MATERIALIZED (
     SELECT d.workspace_id, d.device_id, d.provider_id,
+           (:tag::text IS NULL OR d.tags ? :tag) AS has_tag,
            CASE WHEN :by_silence::boolean
                 THEN least(coalesce(s.last_update_received_at, d.activated_at),
                            nullif(s.last_observed_at, '-infinity'))
@@ -114,7 +116,7 @@ WITH moment AS MATERIALIZED (
           GROUP BY fleet) AS fleets
 ), page AS MATERIALIZED (
     SELECT * FROM judged
-    WHERE (:states::text[] IS NULL OR state = ANY (:states))
+    WHERE (:states::text[] IS NULL OR state = ANY (:states)) AND has_tag
       AND (:after_workspace_id::text IS NULL
            OR (rank, workspace_id, device_id) > (coalesce(:after_since::timestamptz, 'epoch'),
                                                  :after_workspace_id, :after_device_id::text))

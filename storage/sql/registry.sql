@@ -22,11 +22,12 @@ WHERE NOT EXISTS (SELECT FROM series WHERE ordinal = candidate);
 
 -- name: create_workspace
 -- A workspace without an ordinal is inactive, and its scheduled_since is null.
-INSERT INTO workspaces (workspace_id, name, active, poll_interval_seconds, freshness_target_seconds,
-                        delayed_after_seconds, stale_after_seconds, grace_seconds, ordinal,
-                        scheduled_since)
-VALUES (:workspace_id, :name, :active, :poll_interval_seconds, :freshness_target_seconds,
-        :delayed_after_seconds, :stale_after_seconds, :grace_seconds, :ordinal::integer,
+INSERT INTO workspaces (workspace_id, name, active, time_zone, poll_interval_seconds,
+                        freshness_target_seconds, delayed_after_seconds, stale_after_seconds,
+                        grace_seconds, ordinal, scheduled_since)
+VALUES (:workspace_id, :name, :active, :time_zone, :poll_interval_seconds,
+        :freshness_target_seconds, :delayed_after_seconds, :stale_after_seconds,
+        :grace_seconds, :ordinal::integer,
         CASE WHEN :ordinal::integer IS NOT NULL THEN clock_timestamp() END)
 ON CONFLICT (workspace_id) DO NOTHING
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
@@ -35,7 +36,8 @@ RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 -- keeps_ordinal says whether the workspace keeps its ordinal and scheduled_since, and so its phase.
 -- Otherwise its ordinal becomes the given one, which may be null.
 UPDATE workspaces
-SET name = :name, active = :active, poll_interval_seconds = :poll_interval_seconds,
+SET name = :name, active = :active, time_zone = :time_zone,
+    poll_interval_seconds = :poll_interval_seconds,
     freshness_target_seconds = :freshness_target_seconds,
     delayed_after_seconds = :delayed_after_seconds, stale_after_seconds = :stale_after_seconds,
     grace_seconds = :grace_seconds,
@@ -172,12 +174,14 @@ ORDER BY assignment DESC;
 -- Whole rows, decided in Python. A device that was retired becomes active again.
 INSERT INTO devices AS d (workspace_id, device_id, provider_id, external_id, vehicle_id,
                           vehicle_name, activated_at, delayed_after_seconds, stale_after_seconds,
-                          grace_seconds, ids_are_vins, external_key, assignment, other_spans)
+                          grace_seconds, ids_are_vins, external_key, assignment, other_spans,
+                          tags)
 SELECT :workspace_id, i.*
 FROM unnest(:device_id::text[], :provider_id::text[], :external_id::text[], :vehicle_id::text[],
             :vehicle_name::text[], :activated_at::timestamptz[], :delayed_after_seconds::float8[],
             :stale_after_seconds::float8[], :grace_seconds::float8[], :ids_are_vins::boolean[],
-            :external_key::text[], :assignment::integer[], :other_spans::jsonb[]) AS i
+            :external_key::text[], :assignment::integer[], :other_spans::jsonb[],
+            :tags::jsonb[]) AS i
 ON CONFLICT (workspace_id, device_id) DO UPDATE
 SET provider_id = excluded.provider_id, external_id = excluded.external_id,
     vehicle_id = excluded.vehicle_id, vehicle_name = excluded.vehicle_name,
@@ -185,7 +189,7 @@ SET provider_id = excluded.provider_id, external_id = excluded.external_id,
     delayed_after_seconds = excluded.delayed_after_seconds,
     stale_after_seconds = excluded.stale_after_seconds, grace_seconds = excluded.grace_seconds,
     ids_are_vins = excluded.ids_are_vins, external_key = excluded.external_key,
-    assignment = excluded.assignment, other_spans = excluded.other_spans,
+    assignment = excluded.assignment, other_spans = excluded.other_spans, tags = excluded.tags,
     revision = d.revision + 1;
 
 -- name: give_up_units
@@ -276,11 +280,13 @@ RETURNING *;
 SELECT * FROM devices WHERE workspace_id = $1 AND device_id = $2;
 
 -- name: list_devices
--- In key order, after the key $3. If the limit is null, return all.
+-- In key order, after the key. If the limit is null, return all. With a tag, only the devices that
+-- have it; the primary key leads to those of the workspace.
 SELECT * FROM devices
-WHERE workspace_id = $1 AND ($2 OR retired_at IS NULL) AND ($3::text IS NULL OR device_id > $3)
+WHERE workspace_id = :workspace_id AND (:include_retired OR retired_at IS NULL)
+  AND (:after::text IS NULL OR device_id > :after) AND (:tag::text IS NULL OR tags ? :tag)
 ORDER BY device_id
-LIMIT $4;
+LIMIT :limit;
 
 -- name: find_requested_cycle
 -- A request that still waits is returned again, so that there is never a second one.

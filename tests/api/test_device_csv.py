@@ -59,11 +59,17 @@ async def shown(harness: Harness, workspace: str = "north") -> list[Any]:
     ]
 
 
+def odd_tags(number: int) -> list[str]:
+    """Return no, one or two of the odd names as tags."""
+    return [name.strip() for name in NAMES[number : number + number % 3]]
+
+
 async def put_odd_devices(harness: Harness) -> None:
     for number, name in enumerate(NAMES):
         overrides = {"delayed_after_seconds": 400 + number / 3, "grace_seconds": 1e-7}
         body = {**BODY, "external_id": f"e-{number}", "overrides": overrides}
         body |= {"vehicle_name": name, "activated_at": "2026-05-01T10:00:00.123456Z"}
+        body |= {"tags": odd_tags(number)}
         answer = await harness.ask("PUT", f"{DEVICES}/odd-{number:02}", json=body)
         assert answer.status == 201, answer.body
 
@@ -128,9 +134,10 @@ async def test_a_decimal_comma_is_read_where_semicolons_separate(harness: Harnes
 async def test_no_cell_of_the_devices_csv_is_a_formula(harness: Harness) -> None:
     await put_odd_devices(harness)
     rows = list(csv.DictReader(io.StringIO((await export(harness)).decode(), newline="")))
-    names = [row["vehicle_name"] for row in rows if row["device_id"].startswith("odd")]
-    assert len(names) == len(NAMES)
-    assert not [name for name in names if name.startswith(tuple("=+-@\uff1d "))]
+    for column in ("vehicle_name", "tags"):
+        cells = [row[column] for row in rows if row["device_id"].startswith("odd")]
+        assert len(cells) == len(NAMES)
+        assert not [cell for cell in cells if cell.startswith(tuple("=+-@\uff1d "))]
 
 
 async def test_retired_devices_are_marked_and_not_taken_back(harness: Harness) -> None:

@@ -36,6 +36,7 @@ async def test_a_device_is_stored_as_given_and_active_from_now(harness: Harness)
                 "grace_seconds": 60.0,
             },
             "assignment": 1,
+            "tags": [],
         },
     )
     assert await harness.get("/workspaces/north/devices/bus-7") == made.json

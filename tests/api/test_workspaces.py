@@ -20,6 +20,7 @@ async def test_a_new_workspace_is_201_and_the_same_again_200(
             "workspace_id": "depot",
             "name": "Depot",
             "active": True,
+            "time_zone": "UTC",
             "archived_at": None,
             "poll_interval_seconds": 300,
             "thresholds": {
@@ -49,6 +50,8 @@ async def test_a_change_nudges_the_actors(harness: Harness) -> None:
         ({"name": ""}, ["/name"]),
         ({"name": "a\u0000b"}, ["/name"]),
         ({"name": "x", "colour": "red"}, ["/colour"]),
+        ({"name": "x", "time_zone": "Europe/Munich"}, ["/time_zone"]),
+        ({"name": "x", "time_zone": None}, ["/time_zone"]),
         ({"name": "x", "poll_interval_seconds": 59}, ["/poll_interval_seconds"]),
         ({"name": "x", "poll_interval_seconds": 3601}, ["/poll_interval_seconds"]),
         ({"name": "x", "poll_interval_seconds": "300"}, ["/poll_interval_seconds"]),
@@ -84,8 +87,8 @@ CONFIGURED = {"name": "Depot", "poll_interval_seconds": 600, "thresholds": {"gra
 
 
 async def put_depot(harness: Harness, **changes: Any) -> Any:
-    """Make a workspace that is switched off, with an interval and a limit of its own."""
-    body = {**CONFIGURED, "active": False, **changes}
+    """Make a workspace that is switched off, with an interval, a limit and a zone of its own."""
+    body = {**CONFIGURED, "active": False, "time_zone": "Asia/Tokyo", **changes}
     made = await harness.ask("PUT", "/workspaces/depot", json=body)
     assert made.status == 201, made.body
     return made.json

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from domain.registry import DeviceDraft
 from lastheard.demo import POLICY, POLL_INTERVAL_SECONDS
 from lastheard.simulation import configure_fleet, run_simulator
 from tests.commands.fleet_service import open_empty_service, open_service
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from domain.registry import Stored
     from tests.commands.fleet_service import FleetService
     from tests.conftest import Stores
 
@@ -72,12 +74,32 @@ async def _configure_demo(service: FleetService, folder: Path) -> None:
             )
 
 
+async def _give_zone_and_tags(service: FleetService) -> None:
+    """Give one workspace a zone and one device tags, beside the others, which have none."""
+    registry = service.stores.registry
+    await registry.put_workspace("harbour", name="Harbour", time_zone="Europe/Berlin")
+    first, *_ = await registry.list_devices("harbour", include_retired=False, after=None, limit=1)
+    tagged = DeviceDraft(
+        device_id=first.device_id,
+        provider_id=first.provider_id,
+        external_id=first.external_id,
+        vehicle_id=first.vehicle_id,
+        vehicle_name=first.vehicle_name,
+        tags=('"hall" 3, north', "=depot", "Straße 北"),
+    )
+    (answer,) = cast("list[Stored]", await registry.put_devices("harbour", [tagged]))
+    assert answer.revision == 2
+
+
 async def test_the_demos_fleet_moves_to_an_empty_database(
     service: FleetService, other_dsn: str, tmp_path: Path
 ) -> None:
     """An export, applied to an empty database, is exported as the same bytes."""
     await _configure_demo(service, tmp_path)
+    await _give_zone_and_tags(service)
     exported = await service.export()
+    assert exported.count('time_zone = "Europe/Berlin"') == 1
+    assert exported.count("tags = [") == 1
     assert exported.count("[[workspaces]]") == 5
     assert exported.count("[[workspaces.devices]]") > 40
     file = tmp_path / "fleet.toml"

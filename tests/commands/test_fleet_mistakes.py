@@ -78,7 +78,7 @@ OF_FORM = {
         "interval = 300",
         "intervall = 300",
         4,
-        "workspace depot, intervall: no such key here. There are id, name, active, interval",
+        "workspace depot, intervall: no such key here. There are id, name, active, time_zone",
     ),
     "an unknown key of a policy": Mistake(
         "delayed_after_seconds", "delay", 7, "policy, delay: no such key here. There are freshness"
@@ -107,6 +107,25 @@ OF_FORM = {
     "a threshold that is no number": Mistake("= 360", "= nan", 7, "less than or equal to"),
     "a date among settings": Mistake('"bearer"', "2026-01-01", 17, "is written as text"),
     "an infinite setting": Mistake('"bearer"', "inf", 17, "nan and inf are no values"),
+    "a zone that is none": Mistake(
+        "interval = 300",
+        'time_zone = "Europe/Berln"',
+        4,
+        "workspace depot, time_zone: there is no time zone 'Europe/Berln': give an IANA name, "
+        "such as Europe/Berlin",
+    ),
+    "a tag with the separator": Mistake(
+        'vehicle_id = "v-2"',
+        'tags = ["a", "b|c"]\nvehicle_id = "v-2"',
+        31,
+        "device bus-2, tags, 1: a tag has 1 to 64 characters, none of them |",
+    ),
+    "too many tags": Mistake(
+        'vehicle_id = "v-2"',
+        f"tags = {[str(n) for n in range(21)]}\nvehicle_id = 'v-2'",
+        31,
+        "device bus-2, tags: List should have at most 20 items",
+    ),
     "a name of two lines": Mistake('"Bus 1"', '"Bus\\n1"', 25, "text of one line"),
     "a workspace twice": Mistake(
         '[[workspaces]]\nid = "depot"\n',

@@ -31,7 +31,7 @@ def _connection(**more: Any) -> FleetConnection:
 
 def _device(name: str = "bus-1", **more: Any) -> FleetDevice:
     plain = {"connection": "makers", "external_id": VIN, "vehicle_id": "1", "vehicle_name": "One"}
-    return FleetDevice(**({"id": name} | plain | more))
+    return FleetDevice(**({"id": name, "tags": ["line 7", "depot"]} | plain | more))
 
 
 def _fleet(*devices: FleetDevice, connection: FleetConnection | None = None) -> FleetWorkspace:
@@ -40,7 +40,8 @@ def _fleet(*devices: FleetDevice, connection: FleetConnection | None = None) -> 
 
 
 def _stored(*devices: dict[str, Any], **connection: Any) -> StoredWorkspace:
-    workspace = {"name": "Depot", "active": True, "archived_at": None, "config_version": 3}
+    named = {"name": "Depot", "active": True, "time_zone": "UTC"}
+    workspace = {**named, "archived_at": None, "config_version": 3}
     policy = {"workspace_id": "depot", "poll_interval_seconds": 300, "stale_after_seconds": 900.0}
     body = {
         "provider_type": "rfms",
@@ -64,7 +65,8 @@ def _stored(*devices: dict[str, Any], **connection: Any) -> StoredWorkspace:
 
 def _bus(name: str = "bus-1", **more: Any) -> dict[str, Any]:
     plain = {"provider_id": "makers", "external_id": VIN, "vehicle_id": "1", "vehicle_name": "One"}
-    return {"device_id": name, "active": True, "overrides": NO_OVERRIDES} | plain | more
+    kept = {"active": True, "tags": ["depot", "line 7"], "overrides": NO_OVERRIDES}
+    return {"device_id": name} | kept | plain | more
 
 
 def _plan(
@@ -78,10 +80,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     overrides = Overrides(grace_seconds=60)
     connection = _connection(settings=settings, overrides=overrides, expected_update_seconds=0)
     fleet = [
-        _fleet(_device(vehicle_name='Büs = "7" #'), _device("bus-2", overrides=overrides)),
+        _fleet(
+            _device(vehicle_name='Büs = "7" #', tags=['"a", b;', "=1", "Straße 北"]),
+            _device("bus-2", overrides=overrides, tags=[]),
+        ),
         _fleet(connection=connection).model_copy(
             update={"id": "north", "policy": FleetPolicy(stale_after_seconds=0.5), "active": False}
         ),
+        _fleet().model_copy(update={"id": "west", "time_zone": "America/New_York"}),
     ]
     path = tmp_path / "fleet.toml"
     path.write_text(write_fleet(fleet), encoding="utf-8")
@@ -96,6 +102,22 @@ def test_devices_and_tables_are_in_the_order_of_their_ids() -> None:
 def test_what_is_stored_is_no_difference() -> None:
     plan = _plan(_fleet(_device()), _stored(_bus()))
     assert (plan.changes, plan.steps, plan.faults) == ([], [], [])
+
+
+def test_a_zone_and_tags_that_differ_are_changed() -> None:
+    wanted = _fleet(_device(tags=["depot"])).model_copy(update={"time_zone": "Europe/Berlin"})
+    plan = _plan(wanted, _stored(_bus()))
+    assert [str(change) for change in plan.changes] == [
+        '~ workspace depot: time_zone "UTC" -> "Europe/Berlin"',
+        '~ device depot/bus-1: tags ["depot","line 7"] -> ["depot"]',
+    ]
+    body = {"name": "Depot", "active": True, "time_zone": "Europe/Berlin"}
+    assert (plan.steps[0].body, plan.time_zone) == (body, "Europe/Berlin")
+
+
+def test_a_device_without_tags_in_the_file_has_none() -> None:
+    (change,) = _plan(_fleet(_device(tags=[])), _stored(_bus())).changes
+    assert str(change) == '~ device depot/bus-1: tags ["depot","line 7"] -> []'
 
 
 def test_a_period_that_is_left_out_stays() -> None:

@@ -40,6 +40,10 @@ async def test_the_file_of_a_simulator_collects_from_it(
         streamed = next(one.id for one in fleet if one.connections[0].transport == "stream")
         async with open_service(dsn, postgres_stores, credentials_dir=str(secrets)) as service:
             assert (await service.apply(file))[-1].startswith("applied: ")
+            report = await service.read(f"/workspaces/{streamed}/health")
+            assert report["time_zone"] == "Europe/Amsterdam"
+            assert {tag for item in report["items"] for tag in item["tags"]} <= {"line", "parked"}
+            assert all(item["tags"] for item in report["items"])
             with trio.fail_after(30):
                 while not await _healthy(service, streamed):  # noqa: ASYNC110
                     await trio.sleep(0.2)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from storage.gateway import Connection
 
 OURS, THEIRS, NEW = "ours", "theirs", "new"
+TAG = "depot"  # of every device
 BASE: Final = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 SESSION: Final = SessionRef("shard-1", 1)
 DAY_SECONDS: Final = 86_400.0
@@ -188,7 +189,9 @@ async def _fill(harness: Harness, workspace_id: str, soc_percent: float) -> None
     await registry.put_devices(
         workspace_id,
         [
-            draft(name, vehicle_id=workspace_id, vehicle_name=workspace_id)
+            draft(
+                name, vehicle_id=workspace_id, vehicle_name=workspace_id, tags=(TAG, workspace_id)
+            )
             for name in ("bus-1", "bus-2", "bus-9")
         ],
     )
@@ -239,7 +242,7 @@ async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float
 async def _fill_what_only_they_have(harness: Harness) -> None:
     registry, cycles = harness.stores.registry, harness.stores.cycles
     await registry.put_provider(provider(THEIRS, "only-theirs"))
-    await registry.put_devices(THEIRS, [draft("bus-8", vehicle_name=THEIRS)])
+    await registry.put_devices(THEIRS, [draft("bus-8", vehicle_name=THEIRS, tags=(TAG,))])
     await harness.start_cycle(THEIRS, 4.5, "cycle-8")
     await harness.end_cycle(THEIRS, 4.5, "cycle-8")
     # It started when no cycle of ours did.

@@ -18,7 +18,19 @@ from domain.resource import workspace_resource
 from ports.ingest import UnitPoisoned
 from ports.reads import HealthQuery, WorklistPosition
 from storage.queries import sql
-from tests.isolation.fleets import NEW, OURS, SESSION, Harness, ago, draft, news, provider, update
+from tests.isolation.fleets import (
+    NEW,
+    OURS,
+    SESSION,
+    TAG,
+    THEIRS,
+    Harness,
+    ago,
+    draft,
+    news,
+    provider,
+    update,
+)
 from tests.isolation.scenario import drives
 from tests.storage.holding import holding
 
@@ -42,7 +54,7 @@ async def make_a_workspace(harness: Harness) -> Any:
 
 @drives("lock_workspace", "update_workspace")
 async def change_a_workspace(harness: Harness) -> Any:
-    return await harness.put_workspace(OURS, name="changed")
+    return await harness.put_workspace(OURS, name="changed", time_zone="Asia/Tokyo")
 
 
 @drives("get_workspace", "list_workspaces")
@@ -82,7 +94,7 @@ async def put_devices(harness: Harness) -> Any:
     stored = await put(
         OURS,
         [
-            draft("bus-1", vehicle_id=OURS, vehicle_name="changed"),
+            draft("bus-1", vehicle_id=OURS, vehicle_name="changed", tags=("depot",)),
             draft("bus-8"),
             draft("bus-9", vehicle_id=OURS),
         ],
@@ -138,8 +150,9 @@ async def read_devices(harness: Harness) -> Any:
     registry = harness.stores.registry
     found = [await registry.get_device(OURS, name) for name in ("bus-1", "bus-8", "bus-9")]
     lists = [
-        await registry.list_devices(OURS, include_retired=flag, after=None, limit=9)
+        await registry.list_devices(OURS, include_retired=flag, after=None, limit=9, tag=tag)
         for flag in (True, False)
+        for tag in (None, TAG, THEIRS)
     ]
     return found, lists
 
@@ -327,6 +340,7 @@ async def report_our_health(harness: Harness) -> Any:
         first,
         await load(ours, HealthQuery(after=after)),
         await load(ours, HealthQuery(order="silence")),
+        [await load(ours, HealthQuery(tag=tag)) for tag in (TAG, THEIRS)],
     )
 
 

@@ -36,8 +36,10 @@ _CONNECTION = (
     ".+ is never dialled: .+",
     ".+ is a private or loopback address: .+",
 )
+_ZONE = ("there is no time zone .+",)
 _BEYOND_A_SCHEMA = {
-    "put_workspace": _LIMITS,
+    "put_workspace": _LIMITS + _ZONE,
+    "patch_workspace": _ZONE,
     "put_policy": _LIMITS,
     "patch_policy": _LIMITS,
     "put_device": _ORDER + _DEVICE,
@@ -55,7 +57,7 @@ _BEYOND_A_SCHEMA = {
         "this looks like the id of a key",
         "The key would have expired already",
     ),
-    "check_fleet": (*_LIMITS, *_CONNECTION),
+    "check_fleet": (*_LIMITS, *_ZONE, *_CONNECTION),
     "ingest_envelope": ("The connection .+ is of the type .+",),
 }
 

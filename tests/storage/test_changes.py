@@ -63,7 +63,8 @@ async def test_a_changed_workspace_leaves_who_when_before_and_after(cast: Cast) 
     entry = await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE)
     assert (entry.who, entry.trace_id, entry.address) == ANNA
     assert first.at < entry.at < datetime.now(UTC) + timedelta(minutes=1)
-    assert entry.before == first.after == {"name": "Harbour", "active": True, "archived_at": None}
+    plain = {"name": "Harbour", "active": True, "time_zone": "UTC", "archived_at": None}
+    assert entry.before == first.after == plain
     assert differences(entry) == {"name": ("Harbour", "Renamed")}
     assert (await find_one(cast, ChangeKind.POLICY, WORKSPACE)).before is None
 

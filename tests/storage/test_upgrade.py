@@ -107,6 +107,7 @@ async def test_devices_come_out_as_they_were(upgraded: str) -> None:
     assert found["bus-2"].retired_at == at("20:02:20.547264")
     assert found["bus-3"].activated_at == at("20:02:20.613281")
     assert found["truck-1"].external_id == "VIN00000000000001"
+    assert {device.tags for device in devices} == {()}
 
 
 async def test_the_history_of_changes_begins_with_what_is_configured(upgraded: str) -> None:
@@ -134,8 +135,14 @@ async def test_the_history_of_changes_begins_with_what_is_configured(upgraded: s
             assert await history.find_as_of("harbour", kind, at("20:10:00")) == []
 
 
-# What connections had no member for when the history began: false or null for all of them.
-LATER = {"archived_at": None, "period_is_documented": False, "simulated": False}
+# What there was no member for when the history began, with the value that all have since then.
+LATER: dict[str, Any] = {
+    "archived_at": None,
+    "period_is_documented": False,
+    "simulated": False,
+    "time_zone": "UTC",
+    "tags": [],
+}
 
 
 def _read(document: Mapping[str, Any]) -> dict[str, Any]:

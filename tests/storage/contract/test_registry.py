@@ -239,6 +239,21 @@ async def test_a_list_of_devices_is_in_key_order_without_retired_ones(world: Pos
     assert [item.device_id for item in every] == ["bus-1", "bus-10"]
 
 
+async def test_tags_are_stored_found_and_kept(world: PostgresWorld) -> None:
+    registry = world.stores.registry
+    await put(world, world.draft("bus-1", tags=("depot \u5317", "line 7")))
+    await put(world, world.draft("bus-2", tags=("line 7",)))
+    await put(world, world.draft("bus-1"))  # names none
+    stored = await registry.get_device(HARBOUR, "bus-1")
+    assert stored is not None
+    assert stored.tags == ("depot \u5317", "line 7")
+    for tag, found in (("line 7", ["bus-1", "bus-2"]), ("depot \u5317", ["bus-1"]), ("line", [])):
+        listed = await registry.list_devices(
+            HARBOUR, include_retired=True, after=None, limit=9, tag=tag
+        )
+        assert [device.device_id for device in listed] == found
+
+
 # --- Run now
 
 

@@ -5,8 +5,8 @@ Frozen. storage/schema.sql says what each column is for.
 
 from alembic import op
 
-revision = "0021"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
