@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from api import device_csv, health, issues
 from api.example_values import MEMBERS, MODELS, TEXTS
 from api.spreadsheet import CSV_MEDIA_TYPE, write_csv
+from api.tags import to_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -129,9 +130,8 @@ def _example_of_body(examples: Examples, media: str, schema: Mapping[str, Any]) 
 
 
 def _example_of_csv(columns: Sequence[str]) -> str:
-    values = [MEMBERS.get(name, _NOON) for name in columns]
-    row = ["; ".join(value) if isinstance(value, list) else value for value in values]
-    return write_csv(columns, [row])
+    row = MEMBERS | {"old_signals": "", "tags": to_cell(MEMBERS["tags"])}
+    return write_csv(columns, [[row.get(name, _NOON) for name in columns]])
 
 
 def _example_of_problem(schema: Mapping[str, Any]) -> Any:
