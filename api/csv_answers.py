@@ -14,6 +14,9 @@ from api.cursors import PageQuery
 from api.spreadsheet import CSV_MEDIA_TYPE, Cell, csv_response, write_csv
 
 JSON_OR_CSV = ("application/json", CSV_MEDIA_TYPE)
+LINKED = {
+    "Link": 'of CSV only: `<?…>; rel="next"` leads to the rows after these; absent at the end'
+}
 MAX_CSV_ROWS = 20_000
 MAX_DEVICES = 10_000  # of an import, and of a CSV that an import takes
 ROWS_PER_QUERY = 500  # as many rows of the database are held beside the text

@@ -34,14 +34,15 @@ from ports.reads import CycleRow
 ALL = "/workspaces/{workspace_id}/cycles"
 ONE = "/workspaces/{workspace_id}/cycles/{cycle_id}"
 _TAG = "cycles"
+_FOLLOWED = {"Location": "the path of the cycle: ask it until `ended_at` is set"}
 # The longest time from a cycle's start to its row in the database, also on a busy shard.
 _RECORDED_WITHIN = timedelta(seconds=10)
 
 
 class CycleAnswer(AnswerModel):
-    """One attempt at one slot. `requested_at` is set when a client asked for a run at once.
+    """One attempt at one slot. It has ended when `ended_at` is set.
 
-    A `scheduled` cycle has not begun: it has no `trace_id`, no `shard_id` and no summary yet.
+    A `scheduled` or `requested` cycle has no `shard_id` and an empty summary.
     """
 
     cycle_id: str
@@ -49,10 +50,13 @@ class CycleAnswer(AnswerModel):
     slot_start_at: Instant
     trigger: CycleTrigger
     attempt: int
-    outcome: CycleOutcome | Literal["requested", "scheduled"]
+    outcome: CycleOutcome | Literal["requested", "scheduled"] = Field(
+        description="`scheduled`: it waits for its regular start. `requested`: a client asked for "
+        "it, and its shard has not begun it. `running`: it has begun. All others are final"
+    )
     trace_id: str | None
     shard_id: str | None
-    requested_at: Instant | None
+    requested_at: Instant | None = Field(description="when a client asked for a run at once")
     started_at: Instant | None
     ended_at: Instant | None
     summary: SummaryDict
@@ -79,10 +83,10 @@ class CycleRequest(BaseModel):
 
 
 class CycleRequested(AnswerModel):
-    """The cycle that will run. `…/cycles/{cycle_id}` shows it, as `scheduled` until it starts.
+    """The cycle that will run. `…/cycles/{cycle_id}` shows it: ask until `ended_at` is set.
 
-    After a takeover another attempt may serve the slot. The list shows that attempt, with the same
-    `slot_start_at`.
+    Until it starts it is `scheduled`, or `requested` with `{"when": "now"}`. After a takeover
+    another attempt may serve the slot. The list shows that attempt, with the same `slot_start_at`.
     """
 
     cycle_id: str
@@ -153,6 +157,7 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
         request_required=False,
         response=CycleRequested,
         status=202,
+        headers=_FOLLOWED,
         problems=(CONFLICT,),
         tag=_TAG,
     )

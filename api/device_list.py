@@ -6,7 +6,7 @@ from pydantic import Field
 from quart import Response, request
 
 from api.bodies import json_response, read_query
-from api.csv_answers import JSON_OR_CSV, MAX_DEVICES, ROWS_PER_QUERY, CsvQuery, respond_csv
+from api.csv_answers import JSON_OR_CSV, LINKED, MAX_DEVICES, ROWS_PER_QUERY, CsvQuery, respond_csv
 from api.device_csv import COLUMNS, RETIRED_AT, device_row
 from api.devices import ALL, TAG, DeviceAnswer, present_device
 from api.keys import Scope
@@ -43,6 +43,7 @@ def declare_device_list(operations: Operations, services: ApiServices) -> None:
         query=DeviceQuery,
         response=DeviceList,
         media_types=JSON_OR_CSV,
+        headers=LINKED,
         tag=TAG,
     )
     async def list_devices(workspace_id: str) -> Response:

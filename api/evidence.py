@@ -14,6 +14,7 @@ from pydantic_core.core_schema import definition_reference_schema, definitions_s
 
 from api.bodies import Instant
 from api.shapes import AnswerModel
+from domain.cycles import CycleOutcome
 from domain.health_reason import HealthReason, Party
 from domain.model import FaultClass, StatementKind
 
@@ -35,7 +36,7 @@ class DescribedAs:
 
 
 class CauseAnswer(AnswerModel):
-    """A reason that holds now, with its party. The first that is not displaced is the verdict's."""
+    """A reason that holds now, with its party, and the instant from which it is known to hold."""
 
     reason: HealthReason
     party: Party
@@ -64,10 +65,13 @@ class StatementAnswer(AnswerModel):
 class Evidence(AnswerModel):
     """The facts behind a verdict, for a person who checks it. Null: it never happened."""
 
-    causes: list[CauseAnswer] = Field(description="every reason that holds now, the first first")
+    causes: list[CauseAnswer] = Field(
+        description="every reason that holds now. The verdict has the first, but not a trouble of "
+        "the connection when a recent answer says more about the device"
+    )
     last_good_cycle_at: Instant | None
     last_cycle_started_at: Instant | None
-    last_cycle_outcome: str | None
+    last_cycle_outcome: CycleOutcome | None
     owner: str | None = Field(description="the shard that collects the workspace; null: none")
     owner_expires_at: Instant | None
     collecting_paused: bool = Field(

@@ -67,7 +67,7 @@ _CONFIGURATION: Final[Mapping[str, Any]] = {
     "config_version": 12,
     "provider_type": "viriciti",
     "transport": "stream",
-    "base_url": "https://vendor.example/api/v2",
+    "base_url": "https://vendor.example",
     "credential": "env:LASTHEARD_SECRET_NORTH",
     "settings": {},
     "overrides": {},
@@ -116,7 +116,7 @@ _CONFIGURATION: Final[Mapping[str, Any]] = {
     "created": 33,
     "updated": 1,
     "swapped": 0,
-    "expires_at": "2027-03-01T00:00:00Z",
+    "expires_at": "2099-12-31T23:59:59Z",
     "scopes": ["read"],
     "workspaces": ["north"],
     "FleetCheck.workspaces": [
@@ -358,6 +358,27 @@ MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
         **_TRIAL,
         **_RUNTIME,
         **_ENVELOPE,
+    }
+)
+
+# What a problem document says beside its type, by slug.
+PROBLEMS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "invalid-parameter": {
+            "errors": [
+                {"detail": "Input should be greater than or equal to 1", "parameter": "limit"}
+            ]
+        },
+        "unauthenticated": {"detail": "Send a key: Authorization: Bearer lh_…"},
+        "precondition-failed": {
+            "detail": 'Its ETag is "4" now. Nothing was stored. Read it again before you change it.'
+        },
+        "invalid-body": {
+            "detail": "1 field is invalid: /name.",
+            "errors": [{"detail": "Field required", "pointer": "/name"}],
+        },
+        "rate-limited": {"retry_after": 1},
+        "deadline-passed": {"retry_after": 1},
     }
 )
 

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from api import device_csv, health, issues
-from api.example_values import MEMBERS, MODELS, TEXTS
+from api.example_values import MEMBERS, MODELS, PROBLEMS, TEXTS
 from api.spreadsheet import CSV_MEDIA_TYPE, write_csv
 from api.tags import to_cell
 
@@ -136,9 +136,11 @@ def _example_of_csv(columns: Sequence[str]) -> str:
 
 def _example_of_problem(schema: Mapping[str, Any]) -> Any:
     members = schema["properties"]
+    kind = members["type"]["enum"][0]
     return {
-        "type": members["type"]["enum"][0],
+        "type": kind,
         "title": members["title"]["enum"][0],
         "status": members["status"]["const"],
+        **PROBLEMS.get(kind.rpartition(":")[2], {}),
         "trace_id": MEMBERS["trace_id"],
     }

@@ -7,7 +7,7 @@ from quart import Response, request
 
 from api.auth import current_workspace
 from api.bodies import Instant, json_response, read_query
-from api.csv_answers import JSON_OR_CSV, CsvQuery, respond_csv
+from api.csv_answers import JSON_OR_CSV, LINKED, CsvQuery, respond_csv
 from api.keys import Scope
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
@@ -48,6 +48,7 @@ COLUMNS = (
     "party",
     "away_for_seconds",
     "last_observed_at",
+    "configured_at",
     "tags",
 )
 
@@ -85,6 +86,7 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         query=HealthReportQuery,
         response=HealthReport,
         media_types=JSON_OR_CSV,
+        headers=LINKED,
         tag="health",
     )
     async def report_health(workspace_id: str) -> Response:

@@ -14,18 +14,54 @@ operation names the one scope that opens it (`x-scope`): no scope includes anoth
 limited to workspaces; then the others do not exist for it, and answer 404. Operations without a
 scope need no key.
 
+## Addresses
+
+Paths begin where this document lies. Below, `…` stands for `/api/telematics-mvp`. An operation
+without a scope is outside it. Ids in a path have 1 to 64 letters, digits and `. _ : -`.
+
+## From nothing to the first healthy device
+
+- `PUT …/workspaces/{workspace_id}` with a name. Its policy has the defaults then: see `…/policy`.
+- `PUT …/workspaces/{workspace_id}/providers/{provider_id}`: a connection to a provider, or one of
+transport `push`, over which clients send. `POST …/providers/{provider_id}/test` tries it.
+- `PUT …/workspaces/{workspace_id}/devices/{device_id}` for each device, or `POST …/devices/import`
+for all at once.
+- `POST …/ingest` for devices of a `push` connection. The others are collected.
+- `GET …/workspaces/{workspace_id}/health` shows them all.
+
+The way back: `DELETE` the devices, which retires them, then the connections, then `PATCH` the
+workspace to `{"active": false}`, and `DELETE` it. What is archived can still be read. The ids of
+workspaces and connections are not used again; a `PUT` activates a retired device again.
+
+## Changes
+
+A write may carry the `ETag` of the last read in `If-Match`: if somebody changed the resource
+meanwhile, it is 412, and nothing is stored. A policy is changed with it only (428). A `PATCH` is a
+JSON merge patch (RFC 7396). A `PUT` replaces the resource; each body says what it leaves as it is.
+A body has at most 1 MiB, an import 4 MiB (413).
+
 ## Times and names
 
 Instants are RFC 3339 with an offset, like `2026-03-01T12:00:00Z`; answers have them in UTC. Ages
 and durations are in seconds. A member of an answer that is null was never set, or is not known.
 Later releases add members, enum values and problem types: a client ignores those that it does not
-know. The body of a request may have no unknown member.
+know. The body of a request may have no unknown member, except that of `POST …/cycles`.
 
 ## Health
 
 Each active device has one `state`, which follows from the age of its last update. `reason` says
 why, and `party` whose fault it is. The schemas `State`, `HealthReason` and `Party` explain their
 words. `evidence` has the facts behind the verdict.
+
+`GET …/worklist` lists the `stale` and `configured-no-data` devices of all workspaces. It has no
+`delayed` ones: `GET …/workspaces/{workspace_id}/health?state=delayed` lists those. A device was
+last heard from at `last_update_received_at`; null: not once since `configured_at`.
+
+## Runs
+
+`POST …/cycles` answers 202 at once: the cycle will run. Its header `Location` is the path of the
+cycle. Ask that every few seconds until `ended_at` is set: then `outcome` is final, and `summary`
+says what came.
 
 ## Lists
 
@@ -43,7 +79,8 @@ the request in the logs.
 ## Retries
 
 429 and 503 come with the header `Retry-After`, in whole seconds, and the member `retry_after`: wait
-so long and send the same request again. A 503 without them needs a person first. After
+so long and send the same request again. A 503 without them needs a person first. A request is
+answered within 30 s, the sending of its body and of a long answer not counted. After
 `outcome-unknown`, `deadline-passed` and `ending` the first request may have taken effect. A PUT, a
 DELETE and updates may be sent again all the same: updates that were accepted before come back as
 `duplicate`. A 500 is a fault of this service; its `trace_id` helps to find it.

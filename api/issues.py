@@ -14,7 +14,7 @@ from quart import Response, request
 
 from api.auth import current_access, current_workspace
 from api.bodies import Instant, json_response, read_query
-from api.csv_answers import JSON_OR_CSV, CsvQuery, respond_csv
+from api.csv_answers import JSON_OR_CSV, LINKED, CsvQuery, respond_csv
 from api.keys import Scope
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
@@ -75,7 +75,6 @@ class IssueAnswer(VerdictAnswer):
     """
 
     workspace_name: str
-    configured_at: Instant
     grace_exceeded_at: Instant | None = Field(description="set for configured-no-data")
     silent_for_seconds: float
 
@@ -132,6 +131,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         query=IssueQuery,
         response=IssueReport,
         media_types=JSON_OR_CSV,
+        headers=LINKED,
         tag="issues",
     )
     async def list_issues(workspace_id: str) -> Response:
@@ -175,6 +175,7 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         query=WorklistQuery,
         response=Worklist,
         media_types=JSON_OR_CSV,
+        headers=LINKED,
         tag="issues",
     )
     async def list_worklist() -> Response:

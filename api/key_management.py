@@ -65,7 +65,7 @@ class KeyBody(RequestModel):
         ),
     ] = None
     expires_at: Annotated[
-        Instant | None, Field(description="the key stops at this instant; null: never")
+        Instant | None, Field(description="an instant ahead, at which the key stops; null: never")
     ] = None
 
 

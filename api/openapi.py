@@ -29,16 +29,36 @@ if TYPE_CHECKING:
     from api.problem_types import ProblemType
 
 
-_TEXT = {"type": "string"}
+_TEXT: dict[str, Any] = {"type": "string"}
+_WAIT: dict[str, Any] = {"type": "integer", "minimum": 1}
 _ETAG = {
     "description": "the revision of the resource, for If-Match and If-None-Match",
     "required": True,
     "schema": {"type": "string"},
 }
 _CONDITIONS = {
-    "If-Match": "ETags of which the resource must have one, or * for any: else 412, and nothing "
+    "If-Match": "the ETag of the last read as it came, with its quotes, or * for any: when the "
+    "resource has another one now, 412, and nothing is stored",
+    "If-None-Match": "* for a write that only creates: when the resource exists, 412, and nothing "
     "is stored",
-    "If-None-Match": "ETags that the client has: 304 for a read. * for a write that only creates",
+}
+_KNOWN = "the ETag of the last read as it came: 304 without a body when it is still the present one"
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "lh_<id>_<secret>",
+    "description": "A key. `x-scope` of each operation names the scope that it must have.",
+}
+# The headers of refusals, by status, with their meanings.
+_REFUSAL_HEADERS = {
+    401: ("WWW-Authenticate", "the scheme, which is Bearer (RFC 6750)", True),
+    412: ("ETag", "the present revision; absent when the resource does not exist", False),
+    429: ("Retry-After", "seconds to wait before the same request", True),
+    503: (
+        "Retry-After",
+        "seconds to wait before the same request; absent when it would not help",
+        False,
+    ),
 }
 
 
@@ -82,7 +102,7 @@ def describe_operations(operations: Operations, introduction: Introduction) -> d
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearer": _BEARER},
         },
     }
     add_meanings(schemas)
@@ -161,12 +181,17 @@ def _condition_parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "header",
             "required": operation.condition_required and place == 0,
-            "description": _CONDITIONS[name],
+            "description": _KNOWN if operation.method == "GET" else _CONDITIONS[name],
             "schema": {"type": "string"},  # by RFC 9110 text that is no tag matches nothing
-            "example": "*" if operation.condition_required else '"3"',
+            "example": _example_of_condition(operation, name),
         }
         for place, name in enumerate(operation.conditions)
     ]
+
+
+def _example_of_condition(operation: Operation, name: str) -> str:
+    creates = name == "If-None-Match" and operation.method != "GET"
+    return "*" if creates or operation.condition_required else '"3"'
 
 
 def _successes(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
@@ -174,11 +199,15 @@ def _successes(operation: Operation, refs: Mapping[Any, Any]) -> dict[str, Any]:
     content = _content(operation.media_types, schema)
     statuses = (operation.status, 201) if operation.creates else (operation.status,)
     tagged = {"headers": {"ETag": _ETAG}} if operation.tagged else {}
+    own = {
+        name: {"description": words, "schema": _TEXT} for name, words in operation.headers.items()
+    }
     found = {
         str(status): {
             "description": HTTPStatus(status).phrase,
             **({"content": content} if content else {}),
             **tagged,
+            **({"headers": own} if own else {}),
         }
         for status in statuses
     }
@@ -211,19 +240,12 @@ def _refusals(problems: Sequence[ProblemType], refs: Mapping[Any, Any]) -> dict[
             "description": " · ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds),
             "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}},
         }
-        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            refusals[str(status)]["headers"] = {
-                "Retry-After": _retry_after(required=status == HTTPStatus.TOO_MANY_REQUESTS)
-            }
+        if status in _REFUSAL_HEADERS:
+            name, words, required = _REFUSAL_HEADERS[status]
+            of = _WAIT if name == "Retry-After" else _TEXT
+            header = {"description": words, "required": required, "schema": of}
+            refusals[str(status)]["headers"] = {name: header}
     return refusals
-
-
-def _retry_after(*, required: bool) -> dict[str, Any]:
-    return {
-        "description": "The seconds until a retry makes sense; absent when a retry would not help.",
-        "required": required,
-        "schema": {"type": "integer", "minimum": 1},
-    }
 
 
 def _component(ref: Mapping[str, str]) -> str:

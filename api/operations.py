@@ -7,8 +7,8 @@ never know a resource; it only keeps the resources' declarations.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Required, TypedDict, TypeVar, Unpack
 
 from quart.typing import ResponseReturnValue
@@ -35,9 +35,9 @@ class Operation:
     `media_types` are those of the answer. `response` describes those that are JSON; the others are
     text. `request_media_types` and `request` are alike. `creates`: it answers 201 instead of
     `status` for a new resource. `problems` are those of this operation alone; those that follow
-    from its scope, path, body or query are added. `tagged`: its answers have an ETag. `conditions`
-    are the headers with ETags that it takes; a request without the first is refused if
-    `condition_required`.
+    from its scope, path, body or query are added. `tagged`: its answers have an ETag. `headers` has
+    the other headers of its answers, with their meanings. `conditions` are the headers with ETags
+    that it takes; a request without the first is refused if `condition_required`.
     """
 
     method: str
@@ -56,6 +56,7 @@ class Operation:
     problems: tuple[ProblemType, ...] = ()
     tag: str = ""
     tagged: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
     conditions: tuple[str, ...] = ()
     condition_required: bool = False
 
@@ -98,6 +99,7 @@ class Details(TypedDict, total=False):
     problems: tuple[ProblemType, ...]
     tag: str
     tagged: bool
+    headers: Mapping[str, str]
     conditions: tuple[str, ...]
     condition_required: bool
 

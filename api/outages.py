@@ -36,7 +36,7 @@ class WorkspaceOutage(AnswerModel):
 
     reason: HealthReason
     party: Party
-    reasons: dict[str, int]
+    reasons: dict[HealthReason, int]
     affected_devices: int
     provider_ids: list[str]
     last_update_received_at: Instant | None = Field(

@@ -92,7 +92,8 @@ def patch_of(body: type[RequestModel], *, kept: frozenset[str] = frozenset()) ->
     return create_model(
         body.__name__.replace("Body", "Patch"),
         __base__=_Described,
-        __doc__="The members to change; those left out stay. Null gives a member its default.",
+        __doc__="The members to change; those left out stay. "
+        "A member that takes null gets its default by it.",
         **fields,
     )
 

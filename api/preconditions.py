@@ -56,7 +56,7 @@ class Precondition(NamedTuple):
         if self.match is not None and not (exists and self.match.contains(tag)):
             raise _failed(revision)
         if self.none_match is not None and exists and self.none_match.contains_weak(tag):
-            raise _failed(revision)
+            raise _failed(revision, "It exists already, and its")
 
 
 def read_precondition(*, required: bool = False) -> Precondition:
@@ -153,9 +153,9 @@ def _read_tags(name: str) -> ETags | None:
     return parse_etags(", ".join(values)) if values else None
 
 
-def _failed(revision: int) -> Problem:
+def _failed(revision: int, found: str = "Its") -> Problem:
     if revision == ABSENT:
         return Problem(PRECONDITION_FAILED, "It does not exist. Nothing was stored.")
     tag = tag_of(revision)
-    detail = f"Its ETag is {tag} now. Nothing was stored. Read it again before you change it."
+    detail = f"{found} ETag is {tag} now. Nothing was stored. Read it again before you change it."
     return Problem(PRECONDITION_FAILED, detail, headers={"ETag": tag})

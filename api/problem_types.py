@@ -43,7 +43,9 @@ METHOD_NOT_ALLOWED = ProblemType(
 )
 REQUEST_TIMEOUT = ProblemType("request-timeout", 408, "The request took too long to arrive")
 CONFLICT = ProblemType("conflict", 409, "The request disagrees with the stored state")
-PRECONDITION_FAILED = ProblemType("precondition-failed", 412, "The resource changed meanwhile")
+PRECONDITION_FAILED = ProblemType(
+    "precondition-failed", 412, "The resource is not as If-Match or If-None-Match requires"
+)
 BODY_TOO_LARGE = ProblemType("body-too-large", 413, "The body is larger than this server takes")
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type", 415, "The body is of a media type that is not taken here"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from quart import Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -35,27 +35,31 @@ _log = structlog.get_logger(__name__)
 class FaultyPart(BaseModel):
     """A fault and its place: a pointer into the body, or the name of a query parameter.
 
+    In a problem document, members without a value are left out.
+
     A fault in a CSV has its row, as a spreadsheet counts it (the header is 1), and its column.
     """
 
     detail: str
-    pointer: str | None = None  # RFC 6901, into the body
-    parameter: str | None = None  # of the query
+    pointer: str | None = Field(
+        None, description="into the body (RFC 6901); the empty text is the whole body"
+    )
+    parameter: str | None = Field(None, description="of the query")
     row: int | None = None
     column: str | None = None
 
 
 class ProblemDocument(BaseModel):
-    """The body of every refusal (RFC 9457), as the documentation shows it."""
+    """The body of every refusal (RFC 9457). Members without a value are left out."""
 
-    type: str
-    title: str
-    status: int
-    detail: str | None = None
-    instance: str | None = None
-    errors: list[FaultyPart] | None = None
-    retry_after: int | None = None  # seconds
-    trace_id: str | None = None
+    type: str = Field(description="which refusal it is: a stable URN")
+    title: str = Field(description="the type in words, the same each time")
+    status: int = Field(description="the HTTP status")
+    detail: str | None = Field(None, description="what was wrong this time, and what to do")
+    instance: str | None = Field(None, description="of a 500: the id of the incident")
+    errors: list[FaultyPart] | None = Field(None, description="what is wrong at which place")
+    retry_after: int | None = Field(None, description="seconds, as in the header `Retry-After`")
+    trace_id: str | None = Field(None, description="finds the request in the logs")
 
 
 class Problem(Exception):

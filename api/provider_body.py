@@ -63,14 +63,24 @@ class ProviderBody(RequestModel):
     """
 
     provider_type: str = Field(max_length=64)
-    transport: Transport
+    transport: Transport = Field(
+        description="`poll`: it is asked once a poll interval. `stream`: its stream is held open. "
+        "`push`: it is never called, and clients send to /ingest or /provider-ingest. The provider "
+        "type says which it has"
+    )
     base_url: str = Field(
         "",
         max_length=2000,
-        description="http(s) address without user, password or query; none with transport push",
+        description="http(s) address without user, password or query; required for poll and "
+        "stream, refused for push. The provider type says which",
         json_schema_extra={"pattern": _NO_BASE_URL + _BASE_URL},
     )
-    credential: CredentialReference | None = None
+    credential: CredentialReference | None = Field(
+        None,
+        description="where the service finds the secret: env:NAME or file:PATH, never the secret "
+        "itself; none for push. A key that is limited to workspaces may name "
+        "file:WORKSPACE_ID/NAME",
+    )
     settings: dict[str, Any] = Field(
         default_factory=dict,
         description="as the provider type defines them: GET /provider-types has their JSON schema",

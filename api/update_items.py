@@ -41,24 +41,33 @@ class ReadingItem(RequestModel):
         str, Field(min_length=1, max_length=64, description="GET /signals has their names")
     ]
     value: Annotated[
-        bool | int | float | Annotated[str, Field(max_length=256)], BeforeValidator(_check_value)
+        bool | int | float | Annotated[str, Field(max_length=256)],
+        BeforeValidator(_check_value),
+        Field(description="of the signal's kind, in its unit and range: GET /signals"),
     ]
-    observed_at: Instant
+    observed_at: Annotated[
+        Instant, Field(description="the vehicle's own time, at most 5 minutes ahead of ours")
+    ]
 
 
 class UpdateItem(RequestModel):
-    """The readings of one device, named by `device_id` or by `external_id`.
+    """The readings of one device, named by `device_id`, by `external_id`, or by both.
 
-    An `external_id` is unique within workspace and provider.
+    All ids that it names must belong to the same device: else it is an `identity_conflict`. An
+    `external_id` is unique within workspace and provider.
     """
 
     workspace_id: Identifier
     provider_id: Identifier
     device_id: Identifier | None = None
     external_id: ExternalId | None = None
-    vehicle_id: VehicleId | None = None
+    vehicle_id: VehicleId | None = Field(
+        None, description="the vehicle that the device must have; left out, it is not compared"
+    )
     readings: Annotated[list[ReadingItem], Field(min_length=1, max_length=MAX_READINGS)]
-    trace_id: Annotated[str, Field(max_length=64, pattern=r"^[\x20-\x7e]+$")] | None = None
+    trace_id: Annotated[str, Field(max_length=64, pattern=r"^[\x20-\x7e]+$")] | None = Field(
+        None, description="finds the update in events and logs; left out, it is the request's"
+    )
     received_at: Instant | None = Field(
         None,
         description="only logged: freshness age counts from the arrival",

@@ -39,7 +39,9 @@ class ThresholdsAnswer(AnswerModel):
     stale_after_seconds: float
     grace_seconds: float
     expected_update_seconds: float | None
-    source: str
+    source: str = Field(
+        description="workspace, provider, device, expected_update_seconds or poll_interval_seconds"
+    )
     period_seconds: float = Field(
         description="how often news can come: the expected period, and the interval of polls"
     )
@@ -56,11 +58,16 @@ class VerdictAnswer(AnswerModel):
     external_id: str
     state: State
     reason: HealthReason
-    party: Party = Field(description="whose fault the reason is; none for a device that reports")
+    party: Party = Field(description="whose fault the reason is")
     freshness_age_seconds: float | None = Field(
         description="since last_update_received_at; null if no update was ever received"
     )
-    last_update_received_at: Instant | None
+    last_update_received_at: Instant | None = Field(
+        description="when its newest update came; null if none came since configured_at"
+    )
+    configured_at: Instant = Field(
+        description="when it was activated, or got its present unit and vehicle"
+    )
     away_for_seconds: float | None = Field(
         description="since the vehicle's own time of its newest data, or since its arrival "
         "if that was earlier; null if no update was ever received"
@@ -74,7 +81,9 @@ class VerdictAnswer(AnswerModel):
     provider_lag_seconds: float | None = Field(
         description="received minus observed, of the device's newest data",
     )
-    old_signals: list[str]
+    old_signals: list[str] = Field(
+        description="signals that came once, and are older than they should be"
+    )
     tags: list[str] = Field(description="the customer's labels of the device, sorted")
     thresholds: ThresholdsAnswer
     evidence: EvidenceDict
@@ -174,6 +183,7 @@ def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
         "party": verdict.party,
         "freshness_age_seconds": verdict.freshness_age_seconds,
         "last_update_received_at": facts.last_update_received_at,
+        "configured_at": device.activated_at,
         "away_for_seconds": verdict.away_for_seconds,
         "last_observed_at": facts.last_observed_at,
         "last_confirmed_at": verdict.evidence["provider_answered_at"],

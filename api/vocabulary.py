@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _STATES: Final = {
     "healthy": "the last update is not older than `delayed_after_seconds`",
     "delayed": "it is older than that, but not older than `stale_after_seconds`",
-    "stale": "it is older than that",
+    "stale": "the last update is older than `stale_after_seconds`",
     "configured-no-data": "it was activated, has not reported since, and its grace is over",
     "awaiting-first-data": "it has not reported since it was activated, and its grace lasts",
 }
@@ -101,6 +101,18 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "named": "a record of the answer names the device",
             "left_out": "an answer that names every vehicle does not name it",
             "error": "the answer has an error in place of its data",
+        },
+        "FaultClass": {
+            "credentials": "the provider refuses the account",
+            "quota": "the quota of the account is used up",
+            "outage": "the provider does not answer, or not in time",
+            "protocol": "the answer cannot be read: something else may answer at this address",
+            "configuration": "address, secret or settings of the connection are wrong",
+        },
+        "KeyState": {
+            "active": "it opens its scopes",
+            "expired": "its `expires_at` has passed",
+            "revoked": "it was revoked, which is for ever",
         },
         "Scope": {
             "read": "opens reads, except for keys and the audit",

@@ -231,8 +231,9 @@ def _declare_archive(operations: Operations, services: ApiServices) -> None:
     async def archive_workspace(workspace_id: str) -> Response:
         """Archive an inactive workspace: it leaves the lists, and its devices are retired.
 
-        What was stored of it stays readable until its retention ends. Its id is not used again. An
-        active workspace is refused (409): switch it off first. Idempotent.
+        Its connections stay in their list, and nothing calls them any more. What was stored of it
+        stays readable until its retention ends. Its id is not used again. An active workspace is
+        refused (409): switch it off first. Idempotent.
         """
         precondition = read_precondition()
         missing = no_such_workspace(workspace_id)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """The health states. Every active device has exactly one (FR-006)."""
+    """The health states. Every active device has exactly one."""
 
     HEALTHY = "healthy"
     DELAYED = "delayed"

@@ -1,8 +1,9 @@
-"""Print the late devices of every workspace, then send one state of charge. Uses httpx.
+"""Write a CSV of every late or unheard device, or send one state of charge. Uses httpx.
 
 LASTHEARD=https://lastheard.example KEY=lh_… python late_devices.py [workspace provider device soc]
 """
 
+import csv
 import os
 import sys
 import time
@@ -14,10 +15,11 @@ import httpx
 
 ATTEMPTS = 5
 LATE = ("delayed", "stale", "configured-no-data")
+COLUMNS = ("vehicle_name", "state", "reason", "party", "last_update_received_at", "configured_at")
 API = httpx.Client(
     base_url=f"{os.environ['LASTHEARD']}/api/telematics-mvp",
     headers={"Authorization": f"Bearer {os.environ['KEY']}"},
-    timeout=30,
+    timeout=60,  # more than the 30 s within which a request is answered
 )
 
 
@@ -30,8 +32,7 @@ def ask(method: str, path: str, **rest: Any) -> Any:
             break
         time.sleep(int(wait))
     if answer.is_error:
-        problem = answer.json()
-        sys.exit(f"{problem['title']}: {problem.get('detail')} (trace {problem.get('trace_id')})")
+        sys.exit(f"{answer.status_code}: {answer.text}")  # a problem document that says what to do
     return answer.json()
 
 
@@ -44,17 +45,16 @@ def walk(path: str, **query: Any) -> Iterator[dict[str, Any]]:
         yield from page["items"]
 
 
-for workspace in walk("/workspaces"):
-    for device in walk(f"/workspaces/{workspace['workspace_id']}/health", state=LATE):
-        verdict = f"{device['state']}: {device['reason']} ({device['party']})"
-        print(f"{workspace['name']}: {device['vehicle_name']} is {verdict}")
-
 if len(sys.argv) > 1:
-    ids = dict(zip(("workspace_id", "provider_id", "device_id"), sys.argv[1:], strict=False))
-    now = datetime.now(UTC).isoformat()
-    reading = {"signal": "soc_percent", "value": float(sys.argv[4]), "observed_at": now}
-    sent = ask("POST", "/ingest", json={"updates": [{**ids, "readings": [reading]}]})
-    for result in sent["results"]:
-        print(result["outcome"], result["reason"] or "", result["detail"] or "")
-        for fault in result["errors"]:
-            print(" ", fault["pointer"], fault["detail"])
+    ids = dict(zip(("workspace_id", "provider_id", "device_id"), sys.argv[1:4], strict=True))
+    now, soc = datetime.now(UTC).isoformat(), float(sys.argv[4])
+    readings = [{"signal": "soc_percent", "value": soc, "observed_at": now}]
+    (result,) = ask("POST", "/ingest", json={"updates": [{**ids, "readings": readings}]})["results"]
+    sys.exit(None if result["outcome"] == "accepted" else str(result))
+
+table = csv.writer(sys.stdout)
+table.writerow(["workspace", *COLUMNS])
+for workspace in walk("/workspaces"):
+    print(workspace["name"], workspace["counts"], file=sys.stderr)
+    for device in walk(f"/workspaces/{workspace['workspace_id']}/health", state=LATE):
+        table.writerow([workspace["name"], *(device[name] for name in COLUMNS)])

@@ -113,7 +113,7 @@ class Harness:
         self.client: TestClientProtocol = create_app(self.services).test_client()
 
     def make_services(self, **changes: Any) -> ApiServices:
-        providers: dict[str, Provider] = {
+        providers: dict[str, Provider] = changes.pop("providers", None) or {
             "spoken": SpokenProvider(),
             "murmured": MurmuredProvider(),
             "push": Push(),

@@ -97,7 +97,9 @@ async def test_every_word_of_these_sets_has_a_meaning(harness: Harness) -> None:
     }
     assert unexplained == {}
     assert set(MEANINGS) <= set(sets)
-    assert "- `stale`: it is older than that" in schemas["State"]["description"]
+    meaning = "- `stale`: the last update is older than `stale_after_seconds`"
+    assert meaning in schemas["State"]["description"]
+    assert meaning in schemas["IssueState"]["description"]
 
 
 async def test_no_answer_of_health_or_cycles_is_a_bare_object(harness: Harness) -> None:

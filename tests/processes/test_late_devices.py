@@ -5,6 +5,7 @@ The example was written from /openapi.json alone; it shows that the description 
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 from datetime import UTC, datetime, timedelta
@@ -45,8 +46,11 @@ async def run_example(address: str, key: str, *arguments: str) -> Ran:
     return Ran(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
-async def make_silent_fleet(stores: Stores, count: int) -> None:
-    """Make a depot whose devices were activated two hours ago and never reported."""
+async def make_silent_fleet(stores: Stores, count: int) -> str:
+    """Make a depot whose devices were activated two hours ago and never reported.
+
+    Returns that instant as an answer has it.
+    """
     await make_depot(stores, 0)
     activated_at = datetime.now(UTC) - timedelta(hours=2)
     drafts = [
@@ -61,23 +65,29 @@ async def make_silent_fleet(stores: Stores, count: int) -> None:
         for number in range(count)
     ]
     await stores.registry.put_devices(DEPOT, drafts)
+    return activated_at.isoformat().replace("+00:00", "Z")
 
 
 async def test_the_example_lists_all_pages_and_sends(dsn: str, postgres_stores: Stores) -> None:
     key = await make_key(postgres_stores)
-    await make_silent_fleet(postgres_stores, 120)  # a page has 100
+    since = await make_silent_fleet(postgres_stores, 120)  # a page has 100
     async with open_shard(dsn, key) as shard:
         await shard.wait_ready()
         address = f"http://127.0.0.1:{shard.port}"
+        before = await run_example(address, key)
         sent = await run_example(address, key, DEPOT, DEPOT_PROVIDER, "van-007", "64.5")
         later = await run_example(address, key, DEPOT, DEPOT_PROVIDER, "van-999", "64.5")
-    *late, outcome = sent.out.splitlines()
-    line = "Depot: Van {:03d} is configured-no-data: switched_off (customer)"
-    assert late == [line.format(number) for number in range(120)]
-    assert (sent.code, outcome.split()) == (0, ["accepted"])
-    *late, outcome = later.out.splitlines()
-    assert line.format(7) not in late
-    assert outcome.split() == ["rejected", "unknown_device"]
+        after = await run_example(address, key)
+    assert (sent.code, sent.out, sent.errors) == (0, "", "")
+    assert (later.code, "unknown_device" in later.errors) == (1, True)
+    rows = list(csv.DictReader(before.out.splitlines()))
+    assert [row["vehicle_name"] for row in rows] == [f"Van {number:03d}" for number in range(120)]
+    ((state, reason, party, heard_at, configured_at),) = {tuple(row.values())[2:] for row in rows}
+    assert (state, reason, party) == ("configured-no-data", "switched_off", "customer")
+    assert (heard_at, configured_at) == ("", since)
+    assert "Depot {'healthy': 0" in before.errors
+    left = [row["vehicle_name"] for row in csv.DictReader(after.out.splitlines())]
+    assert (len(left), "Van 007" in left) == (119, False)
 
 
 async def test_the_example_says_why_it_was_refused(dsn: str, postgres_stores: Stores) -> None:
@@ -86,7 +96,8 @@ async def test_the_example_says_why_it_was_refused(dsn: str, postgres_stores: St
         await shard.wait_ready()
         refused = await run_example(f"http://127.0.0.1:{shard.port}", f"{key[:-1]}x")
     assert refused.code == 1
-    assert refused.errors.startswith("Credentials are missing or not valid: The key is not known.")
+    assert refused.errors.startswith("401: ")
+    assert "The key is not known." in refused.errors
 
 
 async def test_the_example_waits_as_long_as_it_is_told() -> None:
