@@ -238,7 +238,6 @@ def _present(judged: JudgedDevice, page: JudgedPage) -> IssueAnswer:
     return IssueAnswer(
         **verdict_fields(judged),
         workspace_name=judged.facts.workspace.name,
-        configured_at=judged.facts.device.activated_at,
         grace_exceeded_at=judged.verdict.grace_exceeded_at,
         silent_for_seconds=age_seconds(judged.facts.silent_since, page.evaluated_at),
     )
