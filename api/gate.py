@@ -196,7 +196,10 @@ class KeyGate:
         except LookupsFull:
             self._traffic.shed += 1
             self._traffic.refused[LOOKUPS_FULL] += 1
-            detail = "Too many new keys are waiting to be looked up."
+            detail = (
+                "The key was not looked up in time: "
+                "the database is slow, or too many new keys wait."
+            )
             raise Problem(OVERLOADED, detail, retry_after_seconds=RETRY_AFTER_SECONDS) from None
 
     async def _delay_refusal(self) -> None:

@@ -19,7 +19,12 @@ import typer
 from lastheard.config_commands import config_app, print_version
 from lastheard.fleet_commands import apply_file, export_file
 from lastheard.provider_commands import provider_app
-from lastheard.tables import describe_switched_off, health_table, pause_note, runtime_tables
+from lastheard.tables import (
+    describe_switched_off,
+    health_table,
+    pause_note,
+    runtime_tables,
+)
 from lastheard.terminal import (
     EXIT_UNAVAILABLE,
     ConfigOption,
@@ -37,6 +42,7 @@ from lastheard.terminal import (
     run_command,
 )
 from lastheard.token_commands import token_app
+from lastheard.wording import counted
 from simulator.faults import describe_faults
 
 if TYPE_CHECKING:
@@ -100,7 +106,7 @@ def demo(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Run everything on this machine: our own PostgreSQL, simulated fleets, one shard.
+    """Run everything here: PostgreSQL, simulated fleets, one shard.
 
     Prints the address and a key. Runs until Ctrl-C, or for --for seconds. Exit code 1 unless every
     workspace completed a cycle and the counts add up.
@@ -155,7 +161,10 @@ def serve(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Run one shard until SIGTERM or Ctrl-C; end in order: readiness off, drain, flush, release."""
+    """Run one shard until SIGTERM or Ctrl-C.
+
+    It ends in order: readiness off, drain, flush, release.
+    """
     from lastheard.serving import serve as run_shard
 
     settings = load(
@@ -247,7 +256,12 @@ def _fleet_writer(path: Path, config: Path | None) -> Callable[[Simulator], None
 def health(
     workspace: WorkspaceArgument,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="only this state; may be repeated")
+        list[str] | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="only this state, as the table shows it; may be repeated",
+        ),
     ] = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
@@ -278,9 +292,9 @@ def worklist(
     as_csv: CsvOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """List the devices that stopped reporting or never did, of all workspaces that the key may see.
+    """List the devices that stopped reporting or never did.
 
-    The longest silent come first.
+    Of all workspaces that the key may see. The longest silent come first.
     """
     exclude_each_other(as_json, as_csv)
 
@@ -313,7 +327,7 @@ def _device_table(
     pages: Iterable[dict[str, Any]], title: str, *, with_workspace: bool = False
 ) -> Table:
     items = [item for page in pages for item in page["items"]]
-    heading = f"{title}: {len(items)} devices{pause_note(items)}"
+    heading = f"{title}: {counted(len(items), 'device')}{pause_note(items)}"
     return health_table(heading, items, out.width, with_workspace=with_workspace)
 
 

@@ -6,12 +6,15 @@ Owns the HTTP side of `lastheard health`, `worklist`, `runtime`, `provider try`,
 
 from __future__ import annotations
 
+import re
 import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import orjson
+
+from runtime.secret_references import SecretReference, SecretUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,9 +62,9 @@ class ApiClient:
         try:
             url = httpx.URL(address)
         except httpx.InvalidURL as error:
-            raise ClientError(
-                f"LASTHEARD_ADDRESS is not an address ({error}): http://host:port is one"
-            ) from error
+            raise _no_address(str(error)) from error
+        if url.scheme not in ("http", "https") or not url.host:
+            raise _no_address(f"{address} does not begin with http:// or https://")
         self.address = address
         self.is_direct = _is_on_this_machine(url)
         self._client = httpx.Client(
@@ -113,7 +116,7 @@ class ApiClient:
             return self._client.send(request)
         except httpx.HTTPError as error:
             raise ClientError(
-                f"no answer from {self.address}: {error}. Is `lastheard serve` running there?"
+                f"no answer from {self.address}: {_why(error)}. Is `lastheard serve` running there?"
             ) from error
 
     def read(self, path: str, **params: Any) -> dict[str, Any]:
@@ -169,7 +172,7 @@ def connect(settings: Settings) -> ApiClient:
     """
     address = settings.address.rstrip("/")
     if settings.key is not None:
-        return ApiClient(address, settings.key.resolve())
+        return ApiClient(address, _resolve(settings.key))
     path = settings.data_dir / CLIENT_FILE
     try:
         stored = orjson.loads(path.read_bytes())
@@ -196,6 +199,40 @@ def _is_on_this_machine(url: httpx.URL) -> bool:
         return url.host == "localhost" or url.host.endswith(".localhost")
 
 
+def _no_address(why: str) -> ClientError:
+    return ClientError(
+        f"LASTHEARD_ADDRESS (or --url) is not an address: {why}. http://host:port is one"
+    )
+
+
+def _resolve(key: SecretReference) -> str:
+    """Return the key. Raises ClientError, which names the setting, if it cannot be read."""
+    try:
+        return key.resolve()
+    except SecretUnavailable as fault:
+        raise ClientError(f"LASTHEARD_KEY: {fault}. Put a key there, or {KEY_HINT}") from fault
+
+
+def _why(error: httpx.HTTPError) -> str:
+    """Return the error in words, without the number that the system gives it."""
+    if isinstance(error, httpx.TimeoutException):
+        return f"none within {TIMEOUT_SECONDS:.0f} s"
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+
+
+def _remedy(status: int, detail: str) -> str:
+    """Return what the person at the terminal can do about a refusal that does not say it."""
+    match status:
+        case 401:
+            return f"\nFor another key, {KEY_HINT}."
+        case 403 if "scope" in detail:
+            return "\n`lastheard token create NAME --scope …` makes a key; give --scope for each."
+        case 503 if not detail:
+            return "\nTry again. The shard's /readyz and its log say what is away."
+        case _:
+            return ""
+
+
 def _error_of(answer: httpx.Response) -> ClientError:
     """Return the error for a refusal, in the words of its problem if it has one."""
     status = answer.status_code
@@ -206,8 +243,10 @@ def _error_of(answer: httpx.Response) -> ClientError:
     if not isinstance(problem, dict):
         return ClientError(f"{status} from {answer.url}", status)
     faults = [part for part in problem.get("errors", ()) if isinstance(part, dict)]
-    text = f"{status} {problem.get('title', '')}: {problem.get('detail', '')}" + "".join(
+    title, detail = (str(problem.get(name) or "") for name in ("title", "detail"))
+    text = f"{status} {': '.join(filter(None, (title, detail)))}" + "".join(
         f"\n  {part.get('pointer') or part.get('parameter', '')}: {part.get('detail', '')}"
         for part in faults
     )
+    text += _remedy(status, detail)
     return ClientError(text, status, faults)

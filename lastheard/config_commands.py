@@ -25,19 +25,27 @@ def config_check(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Load the settings and print them, or explain what is wrong with each and how to mend it.
+    """Load the settings and print them, or say what is wrong with each.
 
     Changes nothing and starts nothing.
     """
     settings = load(config)
     for field in type(settings).model_fields:
         value = getattr(settings, field)
-        shown = "(set)" if field == "dsn" and value is not None else value
-        out.print(f"LASTHEARD_{field.upper()} = {shown}", markup=False)
+        out.print(f"LASTHEARD_{field.upper()} = {_shown(field, value)}", markup=False)
     if connect:
         from lastheard.database_check import check_database
 
         run_command(settings, partial(check_database, settings))
+
+
+def _shown(name: str, value: object) -> object:
+    """Return the value for a reader; the DSN is not shown, because it may have a password."""
+    if value is None or value in ("", ()):
+        return "(unset)"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "(set)" if name == "dsn" else value
 
 
 def print_version(wanted: bool) -> None:

@@ -17,6 +17,7 @@ from lastheard.fleet_state import list_workspace_ids, read_types, read_workspace
 from lastheard.fleet_steps import list_changes
 from lastheard.fleet_text import write_fleet
 from lastheard.terminal import EXIT_FAILED, EXIT_UNAVAILABLE, ConfigOption, fail, load
+from lastheard.wording import counted
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def apply_file(
     key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Configure workspaces, connections and devices as a file says; show the difference first.
+    """Configure fleets as a file says, and show the difference first.
 
-    A file with a mistake changes nothing. What the file does not name stays as it is, unless
+    The file has workspaces with their connections and devices. A file with a mistake changes
+    nothing. What the file does not name stays as it is, unless
     --prune or --switch-off is given. May be repeated, and interrupted: applied again, the rest is
     done. The key needs the scopes read and control. Exit code 1 if the service refused a change.
     """
@@ -96,7 +98,7 @@ def _apply(client: ApiClient, works: Sequence[Work]) -> None:
         # Until here Ctrl-C ends the process at once. From here on it ends with a message.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         carry_out(client, works, _say)
-        typer.echo(f"applied: {changes} changes")
+        typer.echo(f"applied: {counted(changes, 'change')}")
 
 
 def _show(works: Sequence[Work], *, in_full: bool) -> None:
@@ -106,16 +108,22 @@ def _show(works: Sequence[Work], *, in_full: bool) -> None:
             typer.echo(line)
     if not any(work.plan.changes for work in works):
         typer.echo("no change")
-    for kind, flag in (("connections", "--prune"), ("devices", "--prune")):
-        count = sum(work.plan.kept.get(kind, 0) for work in works)
+    for kind, flag in (("connection", "--prune"), ("device", "--prune")):
+        count = sum(work.plan.kept.get(f"{kind}s", 0) for work in works)
         if count:
-            _say(f"the file does not name {count} of the {kind}: they stay ({flag} removes them)")
+            _say(
+                f"stored, but not in the file: {counted(count, kind)}, left as is ({flag} removes)"
+            )
 
 
 def export_file(
     workspace: Annotated[
         list[str] | None,
-        typer.Option("--workspace", help="only this workspace; may be repeated (default: all)"),
+        typer.Option(
+            "--workspace",
+            metavar="ID",
+            help="only this workspace; may be repeated (default: all)",
+        ),
     ] = None,
     output: OutputOption = None,
     url: UrlOption = None,

@@ -22,6 +22,7 @@ from lastheard.fleet_model import (
     FleetPolicy,
     FleetWorkspace,
 )
+from lastheard.fleet_words import explain_form, explain_syntax
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -100,33 +101,18 @@ def _refuse_syntax(path: Path, text: str, message: str) -> FleetInvalid:
     found = _AT.fullmatch(message)
     if found is None:
         return refuse_text(path, max(1, len(text.splitlines())), f"not TOML: {message}")
-    detail = f"not TOML at column {found['column']}: {found['detail']}"
-    if found["detail"] == "Invalid value":
-        detail += ". Text stands in quotation marks; true, false and numbers do not"
+    detail = f"not TOML at column {found['column']}: {explain_syntax(found['detail'])}"
     return refuse_text(path, int(found["line"]), detail)
 
 
 def _fault_of(error: ErrorDetails) -> FleetFault:
-    steps = error["loc"]
-    table = _table_of(steps)
-    match error["type"]:
-        case "extra_forbidden":
-            allowed = ", ".join((table or FleetDocument).model_fields)
-            detail = f"no such key here. There are {allowed}"
-        case "missing":
-            detail = "it is missing: add it"
-        case "string_pattern_mismatch":
-            described = table.model_fields[str(steps[-1])].description if table else None
-            detail = f"it is not {described or 'text of one line, with a character at least'}"
-        case _:
-            detail = error["msg"].removeprefix("Value error, ")
-    return FleetFault(steps, detail)
+    return FleetFault(error["loc"], explain_form(error, _table_of(error["loc"])))
 
 
-def _table_of(steps: Steps) -> type[BaseModel] | None:
-    """Return the model of the table that holds the place; None for the file itself."""
+def _table_of(steps: Steps) -> type[BaseModel]:
+    """Return the model of the table that holds the place."""
     names = [step for step in steps[:-1] if step in _TABLES]
-    return _TABLES[str(names[-1])] if names else None
+    return _TABLES[str(names[-1])] if names else FleetDocument
 
 
 def _repeated_ids(fleet: FleetDocument) -> Iterator[FleetFault]:

@@ -36,6 +36,7 @@ def provider_try(
         list[str] | None,
         typer.Option(
             "--vehicle",
+            metavar="ID",
             help="ask for this external id; may be repeated (default: the configured devices)",
         ),
     ] = None,

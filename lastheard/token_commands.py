@@ -34,12 +34,18 @@ def token_create(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            "--scope", help="read, ingest, control or admin; may be repeated (default: read)"
+            "--scope",
+            metavar="SCOPE",
+            help="read, ingest, control or admin; may be repeated (default: read)",
         ),
     ] = None,
     workspace: Annotated[
         list[str] | None,
-        typer.Option("--workspace", help="limit to this workspace; may be repeated (default: all)"),
+        typer.Option(
+            "--workspace",
+            metavar="ID",
+            help="limit to this workspace; may be repeated (default: all)",
+        ),
     ] = None,
     days: Annotated[
         int | None,
@@ -67,7 +73,7 @@ def token_list(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """List the keys by name: what each opens, until when, and when it was last used."""
+    """List the keys: what each opens, and when it was last used."""
     from lastheard.tokens import list_tokens
 
     settings = load(config, embedded=embedded, data_dir=data_dir)

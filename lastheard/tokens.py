@@ -123,7 +123,10 @@ async def _with_keys(settings: Settings, work: Callable[[PostgresKeys], Awaitabl
 def _fault_of(order: KeyOrder) -> str | None:
     unknown = [scope for scope in order.scopes or () if scope not in list(Scope)]
     if unknown:
-        return f"--scope: no such scope: {', '.join(unknown)}; there are {', '.join(Scope)}"
+        return (
+            f"--scope: no such scope: {', '.join(unknown)}. The scopes are {', '.join(Scope)}; "
+            "give --scope once for each"
+        )
     if "" in (order.workspaces or ()):
         return "--workspace: give the id of a workspace"
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lastheard.fitting import make_table
+from lastheard.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,14 +26,19 @@ def describe_trial(answer: Mapping[str, Any]) -> str:
         lines.append(f"{fault['fault']}: {fault['detail']}")
     else:
         lines.append(
-            f"{answer['vehicle_count']} vehicles, {answer['unconfigured_count']} of them no "
-            f"devices; {answer['records']} records, {answer['ignored']} ignored, "
-            f"{answer['refusal_count']} refusals"
+            f"{counted(answer['vehicle_count'], 'vehicle')}, {_unconfigured(answer)}; "
+            f"{counted(answer['records'], 'record')}, {answer['ignored']} ignored, "
+            f"{counted(answer['refusal_count'], 'refusal')}"
         )
     lines += [f"-> {advice}" for advice in answer["advice"]]
     if answer["left_out"]:
         lines.append(f"left out: {', '.join(answer['left_out'])}")
     return "\n".join(lines)
+
+
+def _unconfigured(answer: Mapping[str, Any]) -> str:
+    count = answer["unconfigured_count"]
+    return f"{count} of them not configured as devices" if count else "all configured as devices"
 
 
 def trial_tables(answer: Mapping[str, Any]) -> Iterator[Table]:

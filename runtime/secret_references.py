@@ -38,11 +38,14 @@ class SecretReference:
     target: str
 
     def __init__(self, reference: str) -> None:
+        if not reference.strip():
+            raise ValueError("it is empty: write env:NAME or file:PATH, or leave it unset")
         kind, colon, target = reference.partition(":")
         if kind not in ("env", "file") or not colon or not target.strip():
             # The text is not repeated, because it may be the secret itself.
             raise ValueError(
-                "a secret must be a reference, env:NAME or file:PATH, not the secret itself"
+                "a secret must be a reference, never the secret itself: put it into a file and "
+                "write file:PATH, or into a variable and write env:NAME"
             )
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "target", target.strip())

@@ -10,12 +10,14 @@ import difflib
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
+from textwrap import fill
 from typing import Any, Final, TypeVar
 
 from simulator.chance import draw
 from simulator.windows import Trouble, Window
 
 _F = TypeVar("_F")
+HELP_WIDTH: Final = 76  # on 80 columns, within the indent and the margin of a help text
 
 
 class FaultsInvalid(ValueError):
@@ -280,9 +282,14 @@ def _parse_value(name: str, value: str) -> float | tuple[str, ...]:
 
 
 def describe_faults() -> str:
-    """Return one line for each fault, for a command's help."""
+    """Return a paragraph for each fault, for a command's help on 80 columns."""
     return "\n".join(
-        f"{one.name} ({one.metadata['kind']}): {one.metadata['help']}" for one in fields(Faults)
+        fill(
+            f"{one.name} ({one.metadata['kind']}): {one.metadata['help']}",
+            width=HELP_WIDTH,
+            subsequent_indent="    ",
+        )
+        for one in fields(Faults)
     )
 
 

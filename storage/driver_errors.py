@@ -6,6 +6,7 @@ server, by SQLSTATE.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import asyncpg
@@ -35,6 +36,15 @@ def translate(error: BaseException) -> Exception:
     if isinstance(error, asyncpg.PostgresError):
         constraint = getattr(error, "constraint_name", None)
         return explain_error(error.sqlstate or "XX000", constraint, str(error))
-    # Some errors, like a timeout, have no text.
-    name = ": ".join(part for part in (type(error).__name__, str(error)) if part)
-    return DatabaseAway(f"PostgreSQL does not answer: {name}", retry_after=0.2)
+    return DatabaseAway(f"PostgreSQL does not answer{_why(error)}", retry_after=0.2)
+
+
+def _why(error: BaseException) -> str:
+    """Return what follows the sentence; of the system's errors without their numbers."""
+    match error, re.sub(r"\[Errno -?\d+\] ", "", str(error)):
+        case TimeoutError(), "":
+            return " in time"
+        case OSError(), text if text:
+            return f": {text}"
+        case _, text:
+            return ": " + ": ".join(part for part in (type(error).__name__, text) if part)

@@ -45,9 +45,20 @@ def test_without_a_key_it_says_where_one_comes_from(tmp_path: Path, left: bytes 
         connect(settings_of(tmp_path))
 
 
-def test_an_address_that_is_none_is_said() -> None:
-    with pytest.raises(ClientError, match="LASTHEARD_ADDRESS is not an address"):
-        ApiClient("http://host:port", "lh_x")
+@pytest.mark.parametrize("address", ["http://host:port", "127.0.0.1:8080", "localhost:8080", "h"])
+def test_an_address_that_is_none_is_said(address: str) -> None:
+    with pytest.raises(ClientError, match=r"LASTHEARD_ADDRESS \(or --url\) is not an address"):
+        ApiClient(address, "lh_x")
+
+
+def test_nobody_listens_is_said_without_a_number_of_the_system() -> None:
+    with pytest.raises(ClientError, match="9: Connection refused"):
+        ApiClient("http://127.0.0.1:9", "lh_x").read("/runtime")
+
+
+def test_a_key_that_cannot_be_read_names_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match="LASTHEARD_KEY: the secret file:/gone cannot be read"):
+        connect(settings_of(tmp_path, key="file:/gone"))
 
 
 @pytest.mark.parametrize(
@@ -80,8 +91,10 @@ def test_a_proxy_of_the_environment_is_for_the_world_outside(address: str, direc
         (
             ["worklist"],
             Reply(403, b'{"title":"Forbidden","detail":"no scope"}'),
-            "403 Forbidden: no scope",
+            "403 Forbidden: no scope\n`lastheard token create NAME --scope …` makes a key",
         ),
+        (["worklist"], Reply(401, b'{"title":"No"}'), "401 No\nFor another key, set LASTHEARD_KEY"),
+        (["worklist"], Reply(503, b'{"title":"Away"}'), "503 Away\nTry again."),
     ],
 )
 async def test_an_answer_that_is_not_the_apis_is_said_in_a_sentence(

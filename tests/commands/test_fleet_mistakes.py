@@ -68,7 +68,7 @@ class Mistake(NamedTuple):
 
 OF_FORM = {
     "text without quotation marks": Mistake('"Depot"', "Depot", 3, "Text stands in quotation"),
-    "an open quotation mark": Mistake('"Depot"', '"Depot', 3, "not TOML at column 14"),
+    "an open quotation mark": Mistake('"Depot"', '"Depot', 3, "add the quotation mark at its end"),
     "a key twice": Mistake("interval", "name", 4, "Cannot overwrite a value"),
     "a table twice": Mistake(
         "[workspaces.connections.settings]", "[workspaces.policy]", 17, "twice"
@@ -78,10 +78,13 @@ OF_FORM = {
         "interval = 300",
         "intervall = 300",
         4,
-        "workspace depot, intervall: no such key here. There are id, name, active, time_zone",
+        "intervall: no such key here; did you mean interval? The keys are id, name, active",
     ),
     "an unknown key of a policy": Mistake(
-        "delayed_after_seconds", "delay", 7, "policy, delay: no such key here. There are freshness"
+        "delayed_after_seconds",
+        "delay",
+        7,
+        "policy, delay: no such key here. The keys are freshness",
     ),
     "an unknown table": Mistake(
         "[[workspaces.devices]]", "[[workspaces.busses]]", 20, "busses: no such key here"
@@ -89,10 +92,12 @@ OF_FORM = {
     "an unknown key of the file": Mistake(
         "[[workspaces]]", "version = 1\n[[workspaces]]", 1, "version: no such key here"
     ),
-    "a wrong type": Mistake("= 300", '= "300"', 4, "interval: Input should be a valid integer"),
-    "a fraction": Mistake("= 300", "= 300.5", 4, "interval: Input should be a valid integer"),
+    "a wrong type": Mistake(
+        "= 300", '= "300"', 4, "interval: write a whole number, without quotation"
+    ),
+    "a fraction": Mistake("= 300", "= 300.5", 4, "interval: write a whole number"),
     "a switch as text": Mistake(
-        'name = "Depot"', 'name = "D"\nactive = "yes"', 4, "active: Input should be a valid boolean"
+        'name = "Depot"', 'name = "D"\nactive = "yes"', 4, "active: write true or false"
     ),
     "a missing key": Mistake(
         'vehicle_id = "v-2"\n', "", 27, "device bus-2, vehicle_id: it is missing: add it"
@@ -102,9 +107,11 @@ OF_FORM = {
     ),
     "an id that a path has": Mistake('"bus-1"', '"import"', 21, "is taken by the path"),
     "a secret": Mistake('"env:LASTHEARD_SECRET_DEPOT"', '"hunter2"', 15, "never the secret itself"),
-    "a transport that is none": Mistake('"poll"', '"pull"', 13, "'poll', 'stream' or 'push'"),
-    "a threshold of zero": Mistake("= 360", "= 0", 7, "greater than 0"),
-    "a threshold that is no number": Mistake("= 360", "= nan", 7, "less than or equal to"),
+    "a transport that is none": Mistake(
+        '"poll"', '"pull"', 13, "it must be one of 'poll', 'stream' or 'push'"
+    ),
+    "a threshold of zero": Mistake("= 360", "= 0", 7, "it must be more than 0"),
+    "a threshold that is no number": Mistake("= 360", "= nan", 7, "it must be 31536000 or less"),
     "a date among settings": Mistake('"bearer"', "2026-01-01", 17, "is written as text"),
     "an infinite setting": Mistake('"bearer"', "inf", 17, "nan and inf are no values"),
     "a zone that is none": Mistake(
@@ -170,9 +177,14 @@ def _places(refused: FleetInvalid) -> list[str]:
     [
         (b"\xff\xfe", "line 1: it is not UTF-8"),
         (b'# ok\n[[workspaces]]\nname = "\xe9"', "line 3: it is not UTF-8"),
-        (b"", "line 1: workspaces: it is missing"),
-        (b"workspaces = []", "line 1: workspaces: List should have at least 1 item"),
-        (b"workspaces = 3", "line 1: workspaces: Input should be a valid list"),
+        (b"", r"line 1: workspaces: it is missing: add \[\[workspaces\]\]"),
+        (b"workspaces = []", r"line 1: workspaces: it is empty: add \[\[workspaces\]\]"),
+        (b"workspaces = 3", r"line 1: workspaces: write \[\[workspaces\]\] before each"),
+        (b"[workspaces]", r"write \[\[workspaces\]\] before each"),
+        (b"[workspaces.devices]\n[workspaces.devices]", "each begins with two brackets"),
+        (b"[[workspace]]", "workspace: no such key here; did you mean workspaces"),
+        (b'[[workspaces]]\nid = 7\nname = "x"', "id: write it as text, in quotation marks"),
+        (b'x = "C:\\d"', "Write two backslashes"),
         (b"x = " + b"[" * 100_000, "nested too deeply"),
     ],
 )

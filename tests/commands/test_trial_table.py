@@ -79,7 +79,7 @@ def test_names_are_no_markup() -> None:
 def test_the_lines_say_outcome_counts_and_advice() -> None:
     assert describe_trial(ANSWER).splitlines() == [
         "makers-of-trucks (rfms) answered over one call, in 0.4 s. Nothing was stored.",
-        "2 vehicles, 1 of them no devices; 3 records, 0 ignored, 2 refusals",
+        "2 vehicles, 1 of them not configured as devices; 3 records, 0 ignored, 2 refusals",
         "-> Not configured as devices: 1 of 2 vehicles.",
         "left out: bus_9",
     ]
