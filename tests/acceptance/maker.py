@@ -36,12 +36,16 @@ class Maker:
         self.url = ""
 
     def answer(self, asked: Asked) -> Reply | Awaitable[Reply]:
-        body = {
+        return self.reply(self.body(), asked)
+
+    def body(self) -> bytes:
+        """Return an answer with the records of the moment."""
+        answer = {
             "vehicleStatusResponse": {"vehicleStatuses": self.records},
             "moreDataAvailable": False,
             "requestServerDateTime": said(0),
         }
-        return self.reply(json.dumps(body).encode(), asked)
+        return json.dumps(answer).encode()
 
 
 def _as_json(body: bytes, _: Asked) -> Reply:
