@@ -130,7 +130,7 @@ def _example_of_body(examples: Examples, media: str, schema: Mapping[str, Any]) 
 
 
 def _example_of_csv(columns: Sequence[str]) -> str:
-    row = MEMBERS | {"old_signals": "", "tags": to_cell(MEMBERS["tags"])}
+    row = {**MEMBERS, "old_signals": "", "tags": to_cell(MEMBERS["tags"])}
     return write_csv(columns, [[row.get(name, _NOON) for name in columns]])
 
 
