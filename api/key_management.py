@@ -1,8 +1,8 @@
-"""API keys as a resource: listed, made and revoked by keys of scope admin.
+"""API keys as a resource: listed, made and revoked by keys and JWTs of scope admin.
 
-Owns what a key may do to other keys. A key that is limited to workspaces sees, makes and revokes
-only keys that are limited to some of these workspaces. For it the others do not exist. The text of
-a key is in one answer only, that of the request that made it.
+Owns what a key may do to other keys; a JWT may do the same. A key that is limited to workspaces
+sees, makes and revokes only keys that are limited to some of these workspaces. For it the others do
+not exist. The text of a key is in one answer only, that of the request that made it.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from quart import Response, request
 
-from api.auth import Access, current_access
+from api.access import Access
+from api.auth import current_access
 from api.bodies import Instant, RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import (
@@ -77,7 +78,8 @@ class KeyAnswer(AnswerModel):
     state: KeyState
     created_at: datetime
     created_by: str | None = Field(
-        description="the id of a key, or the name of a command; null: made before this was kept"
+        description="the id of a key, `jwt:` and the subject of a JWT, or the name of a command; "
+        "null: made before this was kept"
     )
     expires_at: datetime | None
     last_used_at: datetime | None = Field(
@@ -157,7 +159,7 @@ def _declare_create(operations: Operations, services: ApiServices) -> None:
         _refuse_past(body, now)
         _refuse_more_than_own(body, access)
         record, token = mint_key(body.name, body.scopes, body.workspaces, body.expires_at)
-        stored = await services.keys.create_key(record, created_by=access.key_id)
+        stored = await services.keys.create_key(record, created_by=access.who)
         if stored is None:
             raise Problem(CONFLICT, errors=[_taken(body.name)])
         services.log.info("key_created", created_key_id=stored.key_id, name=stored.name)
@@ -182,14 +184,14 @@ def _declare_revoke(operations: Operations, services: ApiServices) -> None:
         name stays taken. To revoke a key again changes nothing. A key cannot revoke itself (409).
         """
         access = current_access()
-        if key_id == access.key_id:
+        if key_id == access.who:
             detail = (
                 "A key cannot revoke itself: use another key of scope admin, or "
                 "`lastheard token revoke`."
             )
             raise Problem(CONFLICT, detail)
         revoked = await services.keys.revoke_key(
-            key_id, within=access.workspaces, revoked_by=access.key_id
+            key_id, within=access.workspaces, revoked_by=access.who
         )
         if revoked is None:
             raise Problem(NOT_FOUND, f"There is no key {key_id}: GET /keys lists them by name.")

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 
 _TEXT = {"type": "string"}
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key of this service (`lh_…`). Or, where an issuer is configured, a JWT: an "
+    "access token that the issuer gave for client credentials (OAuth2).",
+}
 _ETAG = {
     "description": "the revision of the resource, for If-Match and If-None-Match",
     "required": True,
@@ -82,7 +88,7 @@ def describe_operations(operations: Operations, introduction: Introduction) -> d
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearer": _BEARER},
         },
     }
     add_meanings(schemas)

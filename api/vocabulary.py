@@ -96,6 +96,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "Scope": {
             "read": "opens reads, except for keys",
             "ingest": "opens the two ways to send data",
+            "follow_up": "opens nothing yet: it is for what people note on issues",
             "control": "opens changes of workspaces, policies, connections and devices, and runs",
             "admin": "opens keys",
         },

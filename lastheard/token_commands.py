@@ -34,7 +34,8 @@ def token_create(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            "--scope", help="read, ingest, control or admin; may be repeated (default: read)"
+            "--scope",
+            help="read, ingest, follow_up, control or admin; may be repeated (default: read)",
         ),
     ] = None,
     workspace: Annotated[
