@@ -10,7 +10,6 @@ import pytest
 from api.app import create_app
 from api.keys import Scope
 from domain.changes import ChangeKind
-from storage.changes import PostgresChangeHistory
 from tests.api.issuer import (
     COGNITO,
     KEYCLOAK,
@@ -23,12 +22,12 @@ from tests.api.issuer import (
 )
 from tests.api.standing_time import START
 from tests.api.test_access import EVERY, OF_A_WORKSPACE, Case
+from tests.api.test_changes import find
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.api.harness import Harness
-    from tests.api.standing_time import FrozenDatabase
 
 NOW = int(START.timestamp())
 
@@ -86,7 +85,7 @@ async def test_without_a_claim_of_workspaces_lists_are_empty(
     assert (result["outcome"], result["reason"]) == ("rejected", "unknown_device")
 
 
-async def test_a_limited_admin_token_manages_the_keys_within_its_workspaces(
+async def test_a_limited_admin_token_manages_keys_within_its_list(
     harness: Harness, issuer: Issuer
 ) -> None:
     token = issuer.token(scope="admin", workspaces=["north", "nowhere"])
@@ -105,18 +104,14 @@ async def test_a_limited_admin_token_manages_the_keys_within_its_workspaces(
     assert (await harness.ask("DELETE", f"/keys/{foreign}", key=token)).status == 404
 
 
-async def test_the_history_names_the_subject_of_a_token(
-    harness: Harness, frozen: FrozenDatabase, issuer: Issuer
-) -> None:
+async def test_the_history_names_the_subject_of_a_token(harness: Harness, issuer: Issuer) -> None:
     token = issuer.token(scope="control")
     body = {"grace_seconds": 60}
     answer = await harness.ask(
         "PATCH", "/workspaces/north/policy", key=token, json=body, headers={"If-Match": "*"}
     )
     assert answer.status == 200, answer.body
-    history = PostgresChangeHistory(frozen)
-    (entry,) = await history.find_as_of("north", ChangeKind.POLICY, harness.clock.now())
-    assert entry.who == "jwt:gateway"
+    assert (await find(harness, ChangeKind.POLICY, "north")).who == "jwt:gateway"
 
 
 async def test_a_token_as_cognito_gives_it(harness: Harness) -> None:
