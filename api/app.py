@@ -113,6 +113,7 @@ def _key_gate(operations: Operations, services: ApiServices) -> KeyGate:
         services.clock,
         services.traffic,
         services.gate_limits,
+        jwts=services.jwts,
         proxies=services.proxies,
         open_paths=[operation.path for operation in operations if operation.scope is None],
     )

@@ -34,7 +34,7 @@ class AuditAnswer(AnswerModel):
     workspace_id: str | None = Field(description="null for a key")
     kind: ChangeKind
     subject: str = Field(description="the id of what was changed; of an import, its workspace")
-    who: str = Field(description="the id of a key, or the name of a command")
+    who: str = Field(description="the id of a key, `jwt:` and a subject, or the name of a command")
     key_name: str | None = Field(description="the name of that key; null if there is none now")
     address: str | None = Field(description="where the command came from; null for our own")
     trace_id: str | None = Field(description="the X-Request-Id of the request")

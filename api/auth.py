@@ -1,21 +1,28 @@
-"""Authorization in front of every operation (FR-014): the key, its scope, its workspaces.
+"""Authorization in front of every operation (FR-014): the key or JWT, its scope, its workspaces.
 
-Owns the order of the questions: key (401), scope (403), workspace (404). A workspace outside a
-key's list is answered exactly like one that does not exist. The key is read from the database at
-every request, so a revocation holds from the next request on. This module must never let an
-undeclared route through.
+Owns the order of the questions: key or JWT (401), scope (403), workspace (404). A workspace outside
+the list of a key or JWT is answered exactly like one that does not exist. A key is read from the
+database at every request, so a revocation holds from the next request on. A JWT is judged by
+api/jwt_access.py. This module must never let an undeclared route through.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import structlog
 from quart import g, request
 
-from api.challenges import CHALLENGE, credentials_missing, credentials_refused, read_token
+from api.access import Access
+from api.challenges import (
+    CHALLENGE,
+    credentials_missing,
+    credentials_refused,
+    read_bearer,
+    read_key,
+)
+from api.jwt_access import is_jwt
 from api.keys import why_refused
 from api.problem_types import MISSING_SCOPE, NOT_FOUND
 from api.problems import Problem
@@ -25,6 +32,7 @@ from domain.changes import Author
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
+    from api.jwt_access import JwtAccess
     from api.operations import Operation, Operations
     from api.services import ApiServices
     from domain.model import Workspace
@@ -37,18 +45,6 @@ _MAKES_ITS_WORKSPACE = frozenset({"put_workspace"})
 def is_id(text: str) -> bool:
     """Return whether the text may be an id of ours. Every such text can be stored."""
     return _ID.fullmatch(text) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """The scopes and workspaces of one key. `workspaces` None means all of them."""
-
-    key_id: str
-    scopes: frozenset[str]
-    workspaces: frozenset[str] | None
-
-    def sees(self, workspace_id: str) -> bool:
-        return self.workspaces is None or workspace_id in self.workspaces
 
 
 def install_authorization(app: QuartTrio, operations: Operations, services: ApiServices) -> None:
@@ -75,12 +71,12 @@ def current_access() -> Access:
 
 
 def current_author() -> Author:
-    """Return the request's key, trace id and address, for the history of what it changes."""
-    return Author(current_access().key_id, current_trace_id(), g.address)
+    """Return the caller, trace id and address of the request, for the history of changes."""
+    return Author(current_access().who, current_trace_id(), g.address)
 
 
 def current_workspace() -> Workspace:
-    """The workspace that the path names; it exists and the key sees it."""
+    """The workspace that the path names; it exists and the caller sees it."""
     return cast("Workspace", g.workspace)
 
 
@@ -93,16 +89,36 @@ async def _authenticate(
     services: ApiServices,
     operation: Operation,
 ) -> tuple[Access, Workspace | None]:
-    """Return what the key opens, and the workspace that the path names.
+    """Return what the key or JWT opens, and the workspace that the path names.
 
-    Both are read at once, so the workspace is not yet one that the key may know of.
+    The workspace is not yet one that the caller may know of.
     """
     header = request.headers.get("Authorization")
     if header is None:
         raise credentials_missing()
-    token = read_token(header)
+    bearer = read_bearer(header)
+    if services.jwts is not None and is_jwt(bearer):
+        return await _judge_jwt(services, services.jwts, bearer, operation)
+    return await _find_key(services, bearer, operation)
+
+
+async def _judge_jwt(
+    services: ApiServices, jwts: JwtAccess, bearer: str, operation: Operation
+) -> tuple[Access, Workspace | None]:
+    """Judge the JWT again: as a rule the gate's verdict of a moment ago is remembered."""
+    access = await jwts.verify(bearer)
+    structlog.contextvars.bind_contextvars(subject=access.who)
     wanted = _workspace_to_find(operation)
-    record, workspace = await services.keys.find_access(token.key_id, wanted)
+    found = None if wanted is None else await services.registry.get_workspace(wanted)
+    return access, found
+
+
+async def _find_key(
+    services: ApiServices, bearer: str, operation: Operation
+) -> tuple[Access, Workspace | None]:
+    """Find the key and the workspace, both in one round trip."""
+    token = read_key(bearer)
+    record, workspace = await services.keys.find_access(token.key_id, _workspace_to_find(operation))
     now = services.clock.now()
     refusal = why_refused(record, token, now)
     if record is None or refusal is not None:

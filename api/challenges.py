@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from api.keys import parse_token
 from api.problem_types import UNAUTHENTICATED
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from api.keys import Token
 
 CHALLENGE = 'Bearer realm="lastheard"'
+# RFC 6750, 3: what an error_description may not have in it.
+_NOT_DESCRIBING: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
 def credentials_missing() -> Problem:
@@ -21,14 +24,22 @@ def credentials_missing() -> Problem:
 
 
 def credentials_refused(why: str) -> Problem:
-    headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
-    return Problem(UNAUTHENTICATED, why, headers=headers)
+    description = _NOT_DESCRIBING.sub("'", why)
+    challenge = f'{CHALLENGE}, error="invalid_token", error_description="{description}"'
+    return Problem(UNAUTHENTICATED, why, headers={"WWW-Authenticate": challenge})
 
 
-def read_token(header: str) -> Token:
-    """Return the token of an Authorization header. Raises Problem 401 when it has none."""
+def read_bearer(header: str) -> str:
+    """Return the bearer token of an Authorization header. Raises Problem 401 when it has none."""
     scheme, _, text = header.partition(" ")
-    token = parse_token(text.strip()) if scheme.lower() == "bearer" else None
+    if scheme.lower() != "bearer":
+        raise credentials_refused("Send the key as a bearer token: Authorization: Bearer <key>")
+    return text.strip()
+
+
+def read_key(bearer: str) -> Token:
+    """Return the parts of a bearer token that is a key. Raises Problem 401 when it is none."""
+    token = parse_token(bearer)
     if token is None:
         raise credentials_refused(
             "This is not a key of this service; "

@@ -123,7 +123,7 @@ class RequestFrame:
         except (Problem, EnvironmentFault) as refusal:
             await exchange.refuse(problem_for(refusal))
             return
-        if caller.key_id is not None:
+        if caller.who is not None:
             structlog.contextvars.unbind_contextvars(WITHOUT_KEY)
             _show_key(scope)
         self._traffic.start_request()

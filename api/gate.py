@@ -1,9 +1,10 @@
 """The gate in front of the frame: it admits requests, before the framework sees them.
 
-Owns the order of the checks: find the key, apply the caller's rate, take a place of its share. A
-right key has a rate and a share of its own. So its requests are answered whatever other callers do,
-from the same address too. Callers without a key have a small share together, and their refusal is
-cheap. A wrong key that is in the cache is refused without the database. A refusal beyond a limit
+Owns the order of the checks: find the key or judge the JWT, apply the caller's rate, take a place
+of its share. What is said of a key here holds for a JWT too; its rate and share are its subject's.
+A right key has a rate and a share of its own. So its requests are answered whatever other callers
+do, from the same address too. Callers without a key have a small share together, and their refusal
+is cheap. A wrong key that is in the cache is refused without the database. A refusal beyond a limit
 comes after a pause, which slows a flood down.
 
 It must never decide what a key may do (api/auth.py asks the database at every request), nor read a
@@ -19,8 +20,9 @@ import trio
 
 from api.addresses import UNKNOWN_ADDRESS, TrustedProxies
 from api.buckets import RateBuckets
-from api.challenges import credentials_refused, read_token
+from api.challenges import credentials_refused, read_bearer, read_key
 from api.in_flight import Caller, InFlightLimits, PlacesInFlight, Shortage
+from api.jwt_access import is_jwt
 from api.keys import why_refused
 from api.lookup_queue import LookupQueue, LookupsFull
 from api.problem_types import OVERLOADED, RATE_LIMITED, UNAUTHENTICATED
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import HTTPScope
 
+    from api.jwt_access import JwtAccess
     from api.keys import Token
     from api.services import DatabaseTime
     from api.traffic import HttpTraffic
@@ -106,10 +109,12 @@ class KeyGate:
         traffic: HttpTraffic,
         limits: GateLimits,
         *,
+        jwts: JwtAccess | None,
         proxies: TrustedProxies,
         open_paths: Collection[str],
     ) -> None:
         self._keys = keys
+        self._jwts = jwts
         self._clock = clock
         self._traffic = traffic
         self._proxies = proxies
@@ -130,7 +135,7 @@ class KeyGate:
         if header is None or scope["path"] in self._open_paths:
             return await self._admit_stranger(Caller(address))
         caller = await self._identify(header, address)
-        self._check_rate(self._rate_of_keys, caller.key_id or "", "rate_of_key")
+        self._check_rate(self._rate_of_keys, caller.who or "", "rate_of_key")
         return _take_place(self._places, caller, self._traffic)
 
     async def _admit_stranger(self, caller: Caller) -> Caller:
@@ -149,11 +154,11 @@ class KeyGate:
     async def _identify(self, header: str, address: str) -> Caller:
         """Return the caller.
 
-        Raises Problem 401 or 429 for a wrong key, and 503 when too many look-ups wait. Raises an
-        EnvironmentFault when the database is away.
+        Raises Problem 401 or 429 for a wrong key or JWT, and 503 when too many look-ups wait or the
+        issuer's keys are away. Raises an EnvironmentFault when the database is away.
         """
         try:
-            return await self._identify_key(header, address)
+            return await self._identify_token(header, address)
         except _WrongKey as wrong:
             answer = wrong.answer
         self._traffic.wrong_keys += 1
@@ -164,11 +169,19 @@ class KeyGate:
             raise
         raise answer
 
-    async def _identify_key(self, header: str, address: str) -> Caller:
+    async def _identify_token(self, header: str, address: str) -> Caller:
         try:
-            token = read_token(header)
+            bearer = read_bearer(header)
+            if self._jwts is not None and is_jwt(bearer):
+                return Caller(address, (await self._jwts.verify(bearer)).who)
+            token = read_key(bearer)
         except Problem as answer:
-            raise _WrongKey(answer) from None
+            if answer.kind is UNAUTHENTICATED:
+                raise _WrongKey(answer) from None
+            raise
+        return await self._identify_key(token, address)
+
+    async def _identify_key(self, token: Token, address: str) -> Caller:
         digest = digest_of(f"{token.key_id}_{token.secret}")
         key_id = self._recall(digest)
         if key_id is None:

@@ -21,10 +21,13 @@ class Shortage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of a request, by key, or by address without a key. `digest` is its token's."""
+    """The caller of a request: `who` it is (api/access.py), or its address alone without a key.
+
+    `digest` is that of its key; None for a JWT.
+    """
 
     address: str
-    key_id: str | None = None
+    who: str | None = None
     digest: bytes | None = None
 
 
@@ -62,23 +65,21 @@ class PlacesInFlight:
 
     def _shortage_of(self, caller: Caller) -> Shortage | None:
         limits = self._limits
-        if caller.key_id is None:
+        if caller.who is None:
             if self._of_address[caller.address] >= limits.per_address:
                 return Shortage.ADDRESS
             if self._without_key >= limits.without_key:
                 return Shortage.WITHOUT_KEY
-        elif self._of_key[caller.key_id] >= limits.per_key:
+        elif self._of_key[caller.who] >= limits.per_key:
             return Shortage.KEY
         return Shortage.ALL if self._taken >= limits.total else None
 
     def _count(self, caller: Caller, by: int) -> None:
         self._taken += by
-        if caller.key_id is None:
+        if caller.who is None:
             self._without_key += by
         names, name = (
-            (self._of_address, caller.address)
-            if caller.key_id is None
-            else (self._of_key, caller.key_id)
+            (self._of_address, caller.address) if caller.who is None else (self._of_key, caller.who)
         )
         names[name] += by
         if not names[name]:

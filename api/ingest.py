@@ -11,7 +11,8 @@ from datetime import datetime
 
 from quart import Response, request
 
-from api.auth import Access, current_access, is_id
+from api.access import Access
+from api.auth import current_access, is_id
 from api.bodies import json_response
 from api.damaged_updates import read_updates
 from api.keys import Scope

@@ -7,12 +7,16 @@ from api.openapi import Introduction
 _DESCRIPTION = """\
 When every vehicle was last heard from, and whose fault the silence is.
 
-## Keys
+## Keys and tokens
 
 Send `Authorization: Bearer <key>`. `lastheard token create` or `POST /keys` makes a key. Each
 operation names the one scope that opens it (`x-scope`): no scope includes another. A key may be
 limited to workspaces; then the others do not exist for it, and answer 404. Operations without a
 scope need no key.
+
+Where the operator has configured an issuer, the access tokens that it gives for client credentials
+(OAuth2, JWTs) are taken in place of a key, with the same scopes and workspaces. A token without the
+claim of workspaces sees none. A 401 says in `WWW-Authenticate` what is wrong with a key or token.
 
 ## Addresses
 

@@ -1,8 +1,8 @@
-"""API keys as a resource: listed, made and revoked by keys of scope admin.
+"""API keys as a resource: listed, made and revoked by keys and JWTs of scope admin.
 
-Owns what a key may do to other keys. A key that is limited to workspaces sees, makes and revokes
-only keys that are limited to some of these workspaces. For it the others do not exist. The text of
-a key is in one answer only, that of the request that made it.
+Owns what a key may do to other keys; a JWT may do the same. A key that is limited to workspaces
+sees, makes and revokes only keys that are limited to some of these workspaces. For it the others do
+not exist. The text of a key is in one answer only, that of the request that made it.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from quart import Response, request
 
-from api.auth import Access, current_access, current_author
+from api.access import Access
+from api.auth import current_access, current_author
 from api.bodies import Instant, RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.keys import (
@@ -77,7 +78,8 @@ class KeyAnswer(AnswerModel):
     state: KeyState
     created_at: datetime
     created_by: str | None = Field(
-        description="the id of a key, or the name of a command; null: made before this was kept"
+        description="the id of a key, `jwt:` and the subject of a JWT, or the name of a command; "
+        "null: made before this was kept"
     )
     expires_at: datetime | None
     last_used_at: datetime | None = Field(
@@ -182,7 +184,7 @@ def _declare_revoke(operations: Operations, services: ApiServices) -> None:
         name stays taken. To revoke a key again changes nothing. A key cannot revoke itself (409).
         """
         access = current_access()
-        if key_id == access.key_id:
+        if key_id == access.who:
             detail = (
                 "A key cannot revoke itself: use another key of scope admin, or "
                 "`lastheard token revoke`."

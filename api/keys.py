@@ -36,6 +36,7 @@ class Scope(StrEnum):
 
     READ = "read"
     INGEST = "ingest"
+    FOLLOW_UP = "follow_up"  # for notes on issues; it opens no operation yet
     CONTROL = "control"
     ADMIN = "admin"
 

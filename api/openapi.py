@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _WAIT: dict[str, Any] = {"type": "integer", "minimum": 1}
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key of this service (`lh_…`). Or, where an issuer is configured, a JWT: an "
+    "access token that the issuer gave for client credentials (OAuth2).",
+}
 _ETAG = {
     "description": "the revision of the resource, for If-Match and If-None-Match",
     "required": True,

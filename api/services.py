@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from structlog.typing import FilteringBoundLogger
 
+    from api.jwt_access import JwtAccess
     from api.key_uses import KeyUses
     from ports.changes import ChangeHistory
     from ports.ingest import Ingest
@@ -69,6 +70,7 @@ class ApiServices:
     readiness: Callable[[], Mapping[str, bool]]
     cursor_key: bytes
     log: FilteringBoundLogger
+    jwts: JwtAccess | None = None  # None: no issuer is configured, so only keys are taken
     ingest_timeout_seconds: float = 10.0
     is_paused: bool = False  # this process was started to collect nothing
     min_poll_interval_seconds: int = 60  # demos and tests lower it to 2

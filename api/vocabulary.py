@@ -117,6 +117,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "Scope": {
             "read": "opens reads, except for keys and the audit",
             "ingest": "opens the two ways to send data",
+            "follow_up": "opens nothing yet: it is for what people note on issues",
             "control": "opens changes of workspaces, policies, connections and devices, runs, "
             "and the audit of a workspace",
             "admin": "opens keys and the audit of everything",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actors.statistics import IngestStatistics, ShardStatistics, UpkeepStatistics
+    from api.jwt_access import JwtStatistics
     from api.traffic import HttpStatistics
     from providers.http import HttpPoolStatistics
     from runtime.child_statistics import SupervisorStatistics
@@ -26,4 +27,5 @@ class ProcessStatistics:
     provider_http: HttpPoolStatistics
     http: HttpStatistics  # the API's listener
     probes: HttpStatistics  # the probes' listener
+    jwt: JwtStatistics | None  # None: no issuer is configured
     actors: SupervisorStatistics  # the children of the process

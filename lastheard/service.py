@@ -30,6 +30,7 @@ from api.services import ApiServices
 from api.traffic import HttpTraffic
 from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
+from lastheard.jwt_issuer import make_jwt_issuer
 from lastheard.pause import remind_of_pause
 from lastheard.process_model import PROCESS_MODEL
 from lastheard.process_statistics import ProcessStatistics
@@ -119,6 +120,7 @@ class Service:
         )
         self.shard = self._make_shard(random)
         self._supervisor = Supervisor("shard", random=random)
+        self._jwt_issuer = make_jwt_issuer(settings, self._dialler, self._clock)
 
         # Two listeners, so that load on the API's does not delay the probes' answers.
         self._traffic = HttpTraffic()
@@ -190,6 +192,7 @@ class Service:
             is_paused=self._settings.paused,
             cursor_key=cursor_key,
             log=get_logger("api"),
+            jwts=None if self._jwt_issuer is None else self._jwt_issuer.access,
             min_poll_interval_seconds=self._settings.min_poll_interval_seconds,
             traffic=self._traffic,
             probe_traffic=self._probe_traffic,
@@ -210,6 +213,8 @@ class Service:
             await self._upkeep_store.ensure_partitions(days_ahead=MIN_PARTITION_DAYS)
             services = self._api_services(await load_cursor_key(self.database.collecting))
             await stack.enter_async_context(self._http_pool)
+            if self._jwt_issuer is not None:
+                await stack.enter_async_context(self._jwt_issuer.pool)
             try:
                 async with self._supervisor.open() as root:
                     # Essential: without ingest nothing is stored. It returns only when drained at
@@ -220,6 +225,11 @@ class Service:
                     root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
                     # Not essential: it writes when keys were last used. Restarted alone.
                     root.start("key_uses", self._key_uses.run, restart=Restart.PERMANENT)
+                    if self._jwt_issuer is not None:
+                        # Not essential: keys of this service are taken without it, and so are JWTs
+                        # whose keys are known. Restarted alone.
+                        keys = self._jwt_issuer.keys
+                        root.start("jwt_keys", keys.run, restart=Restart.PERMANENT)
                     if self._settings.paused:
                         # Not essential: it only writes a line into the log.
                         remind = partial(remind_of_pause, self._log)
@@ -337,6 +347,7 @@ class Service:
             provider_http=self._http_pool.statistics(),
             http=self._traffic.statistics(),
             probes=self._probe_traffic.statistics(),
+            jwt=None if self._jwt_issuer is None else self._jwt_issuer.access.statistics(),
             actors=self._supervisor.statistics(),
         )
 

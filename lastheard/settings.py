@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lastheard.http_settings import HttpSettings
+from lastheard.jwt_settings import JwtSettings
 from providers.http import MAX_ANSWER_BYTES
 from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
@@ -31,7 +32,7 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 
 
 class ProcessSettings(BaseSettings):
-    """The settings that are not about HTTP."""
+    """The settings that are about neither HTTP nor JWTs."""
 
     model_config = SettingsConfigDict(
         env_prefix="LASTHEARD_", frozen=True, extra="forbid", hide_input_in_errors=True
@@ -258,8 +259,13 @@ class ProcessSettings(BaseSettings):
         return self
 
 
-class Settings(HttpSettings, ProcessSettings):
+class Settings(JwtSettings, HttpSettings, ProcessSettings):
     """The settings of one process. Immutable once loaded."""
+
+    @model_validator(mode="after")
+    def _check_jwt_urls(self) -> Self:
+        self.check_jwt_urls(self.allowance)
+        return self
 
 
 def load(config: Path | None = None, **overrides: object) -> Settings:

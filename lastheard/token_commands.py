@@ -36,7 +36,7 @@ def token_create(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="read, ingest, control or admin; may be repeated (default: read)",
+            help="read, ingest, follow_up, control or admin; may be repeated (default: read)",
         ),
     ] = None,
     workspace: Annotated[

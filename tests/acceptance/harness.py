@@ -59,8 +59,11 @@ class Harness:
     def shard(self) -> Shard:
         return self.shards[0]
 
-    async def open_shard(self, shard_id: str) -> Shard:
-        """Start one more service on the same database. Every key works on every shard."""
+    async def open_shard(self, shard_id: str, **changes: Any) -> Shard:
+        """Start one more service on the same database. Every key works on every shard.
+
+        `changes` are settings beside the usual ones.
+        """
         settings = Settings(
             dsn=self.dsn,
             data_dir=self.folder,
@@ -71,6 +74,7 @@ class Harness:
             min_poll_interval_seconds=2,
             stream_window_seconds=0.2,
             outbound_allow="127.0.0.1",
+            **changes,
         )
         service = Service(settings, self.dsn)
         ended = trio.Event()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.challenges import read_token
+from api.keys import parse_token
 from domain.changes import ChangeKind
 from tests.api.standing_time import START
 from tests.api.test_access import DEVICE, PROVIDER, SWAP
@@ -70,7 +70,8 @@ async def test_a_command_is_recorded_with_its_key_and_trace(
     )
     assert answer.status in {200, 201}, answer.body
     entry = await find(harness, kind, subject)
-    key_id = read_token(f"Bearer {harness.tokens['control']}").key_id
-    assert (entry.who, entry.trace_id) == (key_id, "trace-of-this")
+    key = parse_token(harness.tokens["control"])
+    assert key is not None
+    assert (entry.who, entry.trace_id) == (key.key_id, "trace-of-this")
     assert entry.before is not None
     assert entry.before[field] != entry.after[field]

@@ -74,6 +74,7 @@ class Door:
             self.clock,
             self.traffic,
             limits,
+            jwts=None,
             proxies=TrustedProxies(),
             open_paths=["/healthz"],
         )
@@ -195,7 +196,7 @@ async def test_a_key_refused_behind_the_gate_is_looked_up_again(
 ) -> None:
     caller = await door.admit(door.tokens["read"])
     assert door.keys.asked.total() == 1
-    door.keys.revoke(caller.key_id or "", door.clock.now())
+    door.keys.revoke(caller.who or "", door.clock.now())
     door.gate.leave(caller, 401)
     assert await door.ask(door.tokens["read"]) == 401
     assert door.keys.asked.total() == 2
