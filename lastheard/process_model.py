@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.statistics import IngestStatistics, ShardStatistics, UpkeepStatistics
+from api.jwt_access import JwtStatistics
 from api.record_models import RecordModels
 from api.traffic import HttpStatistics
 from domain.coalesce import BufferStatistics
@@ -30,6 +31,7 @@ _PARTS: Final[tuple[type, ...]] = (
     HttpPoolStatistics,
     HttpStatistics,
     IngestStatistics,
+    JwtStatistics,
     MailboxStatistics,
     PoolsStatistics,
     RefusalStatistics,

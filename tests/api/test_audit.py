@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.challenges import read_token
+from api.challenges import read_key
 from tests.api.test_access import DEVICE, PROVIDER
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ NORTH = "/workspaces/north/audit"
 
 
 def key_id_of(harness: Harness, name: str) -> str:
-    return read_token(f"Bearer {harness.tokens[name]}").key_id
+    return read_key(harness.tokens[name]).key_id
 
 
 async def read(harness: Harness, path: str = WHOLE, key: str | None = None) -> list[dict[str, Any]]:
