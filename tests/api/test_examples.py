@@ -120,8 +120,11 @@ async def test_no_answer_of_health_or_cycles_is_a_bare_object(harness: Harness) 
     assert outcome[1]["enum"] == ["requested", "scheduled"]
 
 
-# What a provider type or its vendor defines, JSON schemas, and the description itself.
+# What a provider type or its vendor defines, documents of many kinds, JSON schemas, and the
+# description itself.
 ANY_MEMBERS = {
+    "AuditAnswer.after",
+    "AuditAnswer.before",
     "CheckedConnection.settings",
     "ProviderAnswer.settings",
     "ProviderBody.settings",
