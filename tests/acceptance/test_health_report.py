@@ -190,6 +190,7 @@ async def test_acceptance_7_an_empty_worklist_has_the_same_shape(dsn: str, tmp_p
     none, one = dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0) | {"healthy": 1}
     plain: dict[str, Any] = {
         "workspace_active": True,
+        "time_zone": "UTC",
         "workspace_outage": None,
         "items": [],
         "next_cursor": None,

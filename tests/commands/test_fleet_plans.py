@@ -65,7 +65,7 @@ def _stored(*devices: dict[str, Any], **connection: Any) -> StoredWorkspace:
 
 def _bus(name: str = "bus-1", **more: Any) -> dict[str, Any]:
     plain = {"provider_id": "makers", "external_id": VIN, "vehicle_id": "1", "vehicle_name": "One"}
-    kept = {"active": True, "tags": ["depot", "line 7"], "overrides": NO_OVERRIDES}
+    kept = {"active": True, "revision": 3, "tags": ["depot", "line 7"], "overrides": NO_OVERRIDES}
     return {"device_id": name} | kept | plain | more
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
 from domain.model import Submission
 from domain.registry import Swap
-from domain.resource import workspace_resource
 from ports.ingest import UnitPoisoned
 from ports.reads import HealthQuery, WorklistPosition
 from storage.queries import sql
@@ -34,7 +33,6 @@ from tests.isolation.fleets import (
 from tests.isolation.scenario import drives
 from tests.storage.holding import holding
 
-OUR_LEASE = workspace_resource(OURS)
 SWITCHED_OFF = f"""
     UPDATE workspaces SET active = false, ordinal = NULL, scheduled_since = NULL
     WHERE workspace_id = '{OURS}'
@@ -371,41 +369,3 @@ async def read_events(harness: Harness) -> Any:
 @drives("list_rejections")
 async def read_rejections(harness: Harness) -> Any:
     return await harness.stores.reads.list_rejections(OURS, before=None, reason=None, limit=9)
-
-
-# --- Ownership ------------------------------------------------------------------------------------
-
-
-@drives("look_at_leases")
-async def look_at_leases(harness: Harness) -> Any:
-    return (await harness.stores.leases.look(SESSION)).mine.get(OUR_LEASE)
-
-
-@drives("make_leases", "claim_leases", prepared=("DELETE FROM leases",))
-async def claim_what_nobody_ever_had(harness: Harness) -> Any:
-    return await harness.stores.leases.claim(SESSION, [OUR_LEASE])
-
-
-@drives("make_leases", prepared=(f"DELETE FROM leases WHERE resource = '{OUR_LEASE}'",))
-async def claim_what_only_they_had(harness: Harness) -> Any:
-    return await harness.stores.leases.claim(SESSION, [OUR_LEASE])
-
-
-@drives("claim_leases", prepared=("UPDATE leases SET shard_id = NULL, epoch = NULL, token = 7",))
-async def claim_what_is_free(harness: Harness) -> Any:
-    return await harness.stores.leases.claim(SESSION, [OUR_LEASE])
-
-
-@drives("claim_leases", prepared=("UPDATE leases SET shard_id = NULL, epoch = NULL", SWITCHED_OFF))
-async def claim_what_is_switched_off(harness: Harness) -> Any:
-    return await harness.stores.leases.claim(SESSION, [OUR_LEASE])
-
-
-@drives("release_leases", prepared=("UPDATE leases SET token = 7",))
-async def release_a_lease(harness: Harness) -> Any:
-    return await harness.stores.leases.release(SESSION, {OUR_LEASE: 7})
-
-
-@drives("load_credentials")
-async def load_credentials(harness: Harness) -> Any:
-    return (await harness.stores.leases.load_credentials())[OUR_LEASE]

@@ -146,7 +146,7 @@ async def test_a_token_is_the_only_thing_on_standard_output(dsn: str) -> None:
 
 async def test_a_scope_that_does_not_exist_makes_no_token(dsn: str) -> None:
     child = await run_with("token", "create", "scripts", "--scope", "reed", dsn=dsn)
-    assert_says(child, USAGE, "no such scope: reed", "read, ingest, control, admin")
+    assert_says(child, USAGE, "no such scope: reed", "read, ingest, follow_up, control, admin")
     assert child.out == ""
 
 

@@ -152,7 +152,7 @@ async def test_an_index_finds_the_newest_good_cycle_and_one_reason(
     after = {"after_since": None, "after_workspace_id": None, "after_device_id": None}
     page: dict[str, Any] = {"by_silence": False, "limit": 10, "workspaces": ["harbour"]}
     page["by_workspace"] = False
-    rest = {"states": None, "now": None, **after, **page}
+    rest = {"states": None, "now": None, "tag": None, **after, **page}
     plan = await explain(database, *bound("page_health", **no_classes, **rest))
     assert "poll_cycles_good_index" in plan
     rejections = await explain(database, sql("list_rejections"), "harbour", None, "stale", 10)
