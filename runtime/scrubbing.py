@@ -36,6 +36,7 @@ _ESCAPE: Final = re.compile(
     rb"|&(?P<entity>\#[0-9]{1,7}|\#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);"
     rb"|(?P<line_end>\r?\n)"  # base64 in e-mail is broken into lines
 )
+_SEPARATORS: Final = re.compile(rb"[-_\s]+")
 _LETTERS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _TO_STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _BASE64: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
@@ -208,21 +209,36 @@ def _base64_cores(part: bytes) -> Iterator[bytes]:
 
 
 def _cases_of(core: bytes) -> tuple[bytes, ...]:
-    """Return base64 as it is, and as a reader of codes like CHARGING leaves it.
+    """Return base64 as it is, and as a reader of codes like CHARGING_AC leaves it.
 
-    Short ones in another case would be found everywhere.
+    It makes `-` to `_`, which is `+` made to `/` in the other alphabet. Short ones in another case
+    would be found everywhere.
     """
-    return (core,) if len(core) < MIN_CASED_BYTES else (core, core.upper(), core.lower())
+    if len(core) < MIN_CASED_BYTES:
+        return (core,)
+    capitals = core.upper()
+    return core, core.lower(), capitals, capitals.replace(b"+", b"/")
 
 
 def _any_of(forms: Iterable[bytes], flags: int = 0) -> re.Pattern[bytes] | None:
     """Return a pattern that finds every occurrence, overlapping ones too."""
     alternatives = sorted((form for form in forms if form), key=lambda form: (-len(form), form))
     return (
-        re.compile(b"(?=(" + b"|".join(map(re.escape, alternatives)) + b"))", flags)
+        re.compile(b"(?=(" + b"|".join(map(_pattern_of, alternatives)) + b"))", flags)
         if alternatives
         else None
     )
+
+
+def _pattern_of(form: bytes) -> bytes:
+    """Return a pattern of the form, whichever of ` -_` stand for its separators.
+
+    A reader of codes makes `CHARGING_AC` of `charging - ac`, and takes separators from the ends.
+    """
+    words = [word for word in _SEPARATORS.split(form) if word]
+    if sum(map(len, words)) < MIN_PART_BYTES:
+        return re.escape(form)
+    return rb"[-_\s]+".join(map(re.escape, words))
 
 
 # Spans

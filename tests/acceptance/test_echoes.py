@@ -29,7 +29,8 @@ async def test_an_echoing_vendor_gives_no_secret_away(
 ) -> None:
     """Covers nine encodings, polls, streams (refused and open), state calls, and cut secrets."""
     pairs = {
-        slug: f"fleet:{secrets.token_hex(6)}/{secrets.token_urlsafe(15)}+%7e~" for slug in ENCODINGS
+        slug: f"fleet:{secrets.token_hex(6)}/-{secrets.token_urlsafe(15)}+%7e~"
+        for slug in ENCODINGS
     }
     async with open_vendor(pairs) as vendor, open_harness(dsn, tmp_path, seconds=120.0) as harness:
         for slug, pair in pairs.items():

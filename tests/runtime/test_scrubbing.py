@@ -155,3 +155,29 @@ def test_base64_that_a_reader_put_into_one_case_is_found(change: Form) -> None:
     """Codes like CHARGING are read without regard to case."""
     text = change(b64encode(PAIR.encode()).decode())
     assert Scrubber(PAIR).text(f"code {text}.") == "code [redacted]."
+
+
+CODED = "fleet:-p@ss-w_ord-12+x-"
+
+
+@pytest.mark.parametrize(
+    "form", ["plain", "percent", "html", "base64", "base64 for addresses", "repr"]
+)
+def test_a_secret_that_a_reader_of_codes_changed_is_found(form: str) -> None:
+    """It makes `CHARGING_AC` of `charging-ac`, as providers/rfms does."""
+    word = "_".join(FORMS[form](CODED).replace("-", " ").split()).upper()
+    shown = Scrubber(CODED).text(f"code {word}.")
+    assert shown.strip("_.") == "code [redacted]"
+
+
+def test_base64_for_addresses_that_a_reader_of_codes_changed_is_found() -> None:
+    secret = "fleet:>>>>>>>>"
+    text = urlsafe_b64encode(secret.encode()).decode()
+    assert "-" in text
+    word = text.replace("-", "_").upper()
+    assert Scrubber(secret).text(f"code {word}.") == "code [redacted]."
+
+
+@given(st.text(st.sampled_from("ab-_ "), min_size=1, max_size=8))
+def test_a_secret_of_separators_does_not_hide_every_text(secret: str) -> None:
+    assert Scrubber(secret).text("nothing of it") == "nothing of it"
