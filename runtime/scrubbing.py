@@ -231,14 +231,19 @@ def _any_of(forms: Iterable[bytes], flags: int = 0) -> re.Pattern[bytes] | None:
 
 
 def _pattern_of(form: bytes) -> bytes:
-    """Return a pattern of the form, whichever of ` -_` stand for its separators.
+    """Return a pattern of the form, whichever of ` -_` stand for its separators, and how few.
 
     A reader of codes makes `CHARGING_AC` of `charging - ac`, and takes separators from the ends.
     """
-    words = [word for word in _SEPARATORS.split(form) if word]
-    if sum(map(len, words)) < MIN_PART_BYTES:
+    if len(_SEPARATORS.sub(b"", form)) < MIN_PART_BYTES:
         return re.escape(form)
-    return rb"[-_\s]+".join(map(re.escape, words))
+    pattern, done = b"", 0
+    for run in _SEPARATORS.finditer(form):
+        least = 0 if run.start() == 0 or run.end() == len(form) else 1
+        pattern += re.escape(form[done : run.start()])
+        pattern += b"[-_\\s]{%d,%d}" % (least, len(run.group()))
+        done = run.end()
+    return pattern + re.escape(form[done:])
 
 
 # Spans
