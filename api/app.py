@@ -36,6 +36,7 @@ from api.problems import install_problem_handlers
 from api.provider_ingest import declare_provider_ingest
 from api.provider_trial import declare_provider_trial
 from api.providers import declare_providers
+from api.quarantine import declare_quarantine
 from api.rejections import declare_rejections
 from api.runtime import declare_runtime
 from api.services import ApiServices
@@ -75,6 +76,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_cycles,
     declare_events,
     declare_rejections,
+    declare_quarantine,
     declare_audit,
     declare_ingest,
     declare_provider_ingest,

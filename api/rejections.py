@@ -92,11 +92,11 @@ def declare_rejections(operations: Operations, services: ApiServices) -> None:
 
 
 def _present(row: RejectionRow) -> RejectionAnswer:
-    sample = None if row.sample is None else _present_sample(row.sample)
+    sample = None if row.sample is None else present_sample(row.sample)
     return RejectionAnswer(**row._asdict() | {"sample": sample})
 
 
-def _present_sample(sample: bytes) -> SampleAnswer:
+def present_sample(sample: bytes) -> SampleAnswer:
     try:
         text: str | None = sample.decode("utf-8")
     except UnicodeDecodeError:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ports.keys import Keys
     from ports.ownership import Nudges
     from ports.providers import Provider
+    from ports.quarantine import Quarantine
     from ports.reads import Reads
     from ports.registry import Credentials, Registry
     from ports.trials import Trials
@@ -56,6 +57,7 @@ class ApiServices:
     registry: Registry
     reads: Reads
     changes: ChangeHistory
+    quarantine: Quarantine
     keys: Keys
     key_uses: KeyUses
     ingest: Ingest

@@ -52,6 +52,19 @@ UNKNOWN_DEVICE = UpdateResult(outcome=Outcome.REJECTED, reason=Reason.UNKNOWN_DE
 async def commit(
     services: ApiServices, submission: Submission, *, taken: int = 0
 ) -> list[UpdateResult]:
+    """Return the results of what a client sent, after their commit. Raises like wait_for_commit.
+
+    Notes that the client sent something for its connections.
+    """
+    submission.facts += services.senders.facts_of(submission, services.clock.now())
+    results = await wait_for_commit(services, submission, taken=taken)
+    _tell_data(services, submission, results)
+    return [present_result(result) for result in results]
+
+
+async def wait_for_commit(
+    services: ApiServices, submission: Submission, *, taken: int = 0
+) -> Sequence[Result]:
     """Return the results of the submission's updates, after their commit.
 
     Waits `ingest_timeout_seconds` at most. Raises Problem 503 when the lane is full, when this
@@ -61,7 +74,6 @@ async def commit(
     so_far = f"only the first {taken} updates were" if taken else "nothing was"
     reply: Reply[Receipt | None] = Reply()
     submission.resolve = reply.resolve
-    submission.facts += services.senders.facts_of(submission, services.clock.now())
     try:
         services.ingest.submit_nowait(submission)
     except LaneFull:
@@ -75,8 +87,7 @@ async def commit(
         receipt = await reply.wait()
     if receipt is None:
         raise Problem(OUTCOME_UNKNOWN, retry_after_seconds=FULL_RETRY_SECONDS)
-    _tell_data(services, submission, receipt.results)
-    return [_present(result) for result in receipt.results]
+    return receipt.results
 
 
 def _tell_data(services: ApiServices, submission: Submission, results: Sequence[Result]) -> None:
@@ -91,7 +102,7 @@ def _tell_data(services: ApiServices, submission: Submission, results: Sequence[
             services.ingest.submit_nowait(told)
 
 
-def _present(result: Result) -> UpdateResult:
+def present_result(result: Result) -> UpdateResult:
     return UpdateResult(
         outcome=result.outcome,
         reason=result.reason,

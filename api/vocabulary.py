@@ -91,6 +91,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "import": "many devices at once",
             "key": "a key: made or revoked",
             "cycle": "a run that was asked for at once",
+            "replay": "an update of quarantine that was replayed; `after` has its outcome",
         },
         "CycleTrigger": {
             "schedule": "its regular start",
@@ -115,12 +116,12 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "revoked": "it was revoked, which is for ever",
         },
         "Scope": {
-            "read": "opens reads, except for keys and the audit",
+            "read": "opens reads, except for keys, quarantine and the audit",
             "ingest": "opens the two ways to send data",
             "follow_up": "opens nothing yet: it is for what people note on issues",
             "control": "opens changes of workspaces, policies, connections and devices, runs, "
             "and the audit of a workspace",
-            "admin": "opens keys and the audit of everything",
+            "admin": "opens keys, quarantine and the audit of everything",
         },
     }
 )

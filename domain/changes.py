@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from domain.model import Device, ProviderConnection, Workspace
+    from domain.model import Device, ProviderConnection, Result, Workspace
 
     Document = Mapping[str, Any]
 
@@ -25,7 +25,8 @@ T = TypeVar("T")
 class ChangeKind(StrEnum):
     """The kind of thing that was changed.
 
-    `import` stands for all devices of one import, and `cycle` for a run that was asked for at once.
+    `import` stands for all devices of one import, `cycle` for a run that was asked for at once, and
+    `replay` for an update that was replayed from quarantine.
     """
 
     WORKSPACE = "workspace"
@@ -35,6 +36,7 @@ class ChangeKind(StrEnum):
     IMPORT = "import"
     KEY = "key"
     CYCLE = "cycle"
+    REPLAY = "replay"
 
 
 class Author(NamedTuple):
@@ -126,6 +128,17 @@ def key_change(key_id: str, before: Document | None, after: Document) -> Configu
 def cycle_change(cycle_id: str) -> ConfiguredChange:
     """Return the entry of a run that somebody asked for at once."""
     return ConfiguredChange(ChangeKind.CYCLE, cycle_id, None, {"when": "now"})
+
+
+def replay_change(quarantine_id: int, result: Result) -> ConfiguredChange:
+    """Return the entry of a replay of a quarantined update, with its outcome."""
+    after = {
+        "device_id": result.device_id,
+        "outcome": result.outcome.value,
+        "reason": result.reason and result.reason.value,
+        "detail": result.detail,
+    }
+    return ConfiguredChange(ChangeKind.REPLAY, str(quarantine_id), None, after)
 
 
 def _change(

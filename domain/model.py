@@ -26,6 +26,7 @@ Transport = Literal["poll", "stream", "push"]
 
 MAX_UPDATES_PER_SUBMISSION = 500
 MAX_SAMPLE_BYTES = 4096
+MAX_WHOLE_BYTES = 65_536  # of an update that quarantine keeps whole
 DEFAULT_TIME_ZONE = "UTC"
 
 
@@ -208,17 +209,21 @@ class ProviderStatement(NamedTuple):
     detail: str | None = None
 
 
+Origin = Literal["stream", "poll", "http", "envelope"]
+
+
 @dataclass(slots=True, eq=False)
 class Submission:
     """Up to 500 updates of one origin, and the facts that commit with them.
 
-    It enters the mailbox as one item.
+    It enters the mailbox as one item. `is_replay`: its updates come from quarantine, which takes
+    none of them a second time.
 
     `resolve` is called exactly once: after the commit with the results in order, or with None if
     the submission was given up without a verdict (shutdown). It must not block or raise.
     """
 
-    origin: Literal["stream", "poll", "http", "envelope"]
+    origin: Origin
     trace_id: str
     updates: tuple[CanonicalUpdate, ...] = ()
     ownership: Ownership | None = None
@@ -228,6 +233,7 @@ class Submission:
     statements: tuple[ProviderStatement, ...] = ()
     invalid: tuple[InvalidItem, ...] = ()
     resolve: Callable[[Receipt | None], object] | None = None
+    is_replay: bool = False
 
     @property
     def size(self) -> int:

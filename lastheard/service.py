@@ -53,6 +53,7 @@ from storage.leases import PostgresLeaseStore
 from storage.migrations import check_schema
 from storage.notices import PostgresNotices
 from storage.pools import Pools
+from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
 from storage.registry import PostgresRegistry
 from storage.sessions import PostgresSessionStore
@@ -177,6 +178,7 @@ class Service:
             registry=self.registry,
             reads=self._reads,
             changes=PostgresChangeHistory(self.database.api),
+            quarantine=PostgresQuarantine(self.database.api),
             keys=self.keys,
             key_uses=self._key_uses,
             ingest=self.ingest,

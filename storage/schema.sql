@@ -195,7 +195,8 @@ CREATE TABLE changes (
     workspace_id text, -- null: a key
     change_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind         text NOT NULL CONSTRAINT changes_kind_check
-                 CHECK (kind IN ('workspace', 'policy', 'provider', 'device', 'import', 'key', 'cycle')),
+                 CHECK (kind IN ('workspace', 'policy', 'provider', 'device', 'import', 'key', 'cycle',
+                                 'replay')),
     subject      text NOT NULL, -- the id of what was changed; of an import, that of its workspace
     at           timestamptz NOT NULL,
     who          text NOT NULL, -- key_id; 'system': the program itself; 'upgrade': a migration
@@ -412,8 +413,8 @@ CREATE TABLE rejection_spans (
 );
 CREATE INDEX rejection_spans_last_index ON rejection_spans (last_at); -- for retention
 
--- Updates that PostgreSQL refused or that a rule crashed on, kept whole for a person to inspect
--- (sample: at most 4 kB).
+-- Updates that PostgreSQL refused or that a rule crashed on, for a person to inspect and replay. The
+-- sample is all of the update if `is_whole`, and else at most 4 kB of it.
 CREATE TABLE quarantine (
     quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     recorded_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -424,8 +425,17 @@ CREATE TABLE quarantine (
     reason        text NOT NULL,
     detail        text,
     trace_id      text NOT NULL,
-    sample        bytea CONSTRAINT quarantine_sample_check CHECK (octet_length(sample) <= 4096)
+    sample        bytea CONSTRAINT quarantine_sample_check CHECK (octet_length(sample) <= 65536),
+    origin        text, -- of its submission; null: of an older release
+    is_whole      boolean NOT NULL DEFAULT false,
+    -- The replay that was accepted, or else the newest one; null: none.
+    replayed_at    timestamptz,
+    replayed_by    text,
+    replay_outcome text,
+    replay_reason  text,
+    replay_detail  text
 );
+CREATE INDEX quarantine_workspace_index ON quarantine (workspace_id, quarantine_id);
 CREATE INDEX quarantine_recorded_index ON quarantine (recorded_at); -- for retention
 
 -- One row for each shard; epoch counts its sessions. The first statement of every unit updates this

@@ -73,14 +73,17 @@ def quarantine_unit(
     """Write the submission's updates to quarantine, under the fence and the number of a unit.
 
     Nothing else of the submission is written: the caller separates the rest from the updates first.
-    A submission without updates is poison by itself, and leaves one row as well.
+    A submission without updates is poison by itself, and leaves one row as well. A replay leaves
+    none: its update has a row.
     """
     now = yield from _pass_fence(session, unit)
     detail = str(error)
     rows = [
-        quarantine_row(update, Reason.DATA_ERROR.value, detail) for update in submission.updates
+        quarantine_row(submission.origin, update, Reason.DATA_ERROR.value, detail)
+        for update in submission.updates
     ]
-    yield from append("append_quarantine", rows or [quarantine_facts(submission, detail)])
+    if not submission.is_replay:
+        yield from append("append_quarantine", rows or [quarantine_facts(submission, detail)])
     result = Result(Outcome.QUARANTINED, Reason.DATA_ERROR, detail=error.sqlstate)
     return [Receipt(unit, now, (result,) * len(submission.updates), facts_written=False)]
 

@@ -131,7 +131,7 @@ class DeviceBatch:
             try:
                 result = judge(update, fold)
             except Exception as error:
-                result = self._quarantine(update, error)
+                result = self._quarantine(submission, update, error)
             else:
                 outcome = result.outcome
                 if outcome is Outcome.ACCEPTED:
@@ -178,13 +178,15 @@ class DeviceBatch:
 
     # --- details
 
-    def _quarantine(self, update: CanonicalUpdate, error: Exception) -> Result:
+    def _quarantine(
+        self, submission: Submission, update: CanonicalUpdate, error: Exception
+    ) -> Result:
         trace = error.__traceback__
         while trace and trace.tb_next:
             trace = trace.tb_next
         where = f" ({trace.tb_frame.f_code.co_name}, line {trace.tb_lineno})" if trace else ""
         detail = f"{error!r:.150}{where}"
-        self.ledger.quarantine(update, Reason.JUDGE_ERROR.value, detail)
+        self.ledger.quarantine(submission, update, Reason.JUDGE_ERROR.value, detail)
         return Result(Outcome.QUARANTINED, Reason.JUDGE_ERROR, update.device_id, None, detail)
 
     def _refuse_invalid(self, submission: Submission, results: Sequence[Result]) -> None:
@@ -263,9 +265,16 @@ def _is_outdated(submission: Submission, update: CanonicalUpdate) -> bool:
     as we know, and the device must not be blamed for it.
     """
     return (
-        submission.ownership is not None
+        _is_collected(submission)
         and update.device_id is not None
         and update.external_id is not None
+    )
+
+
+def _is_collected(submission: Submission) -> bool:
+    """Return whether our own collector read it, now or before it went to quarantine."""
+    return submission.ownership is not None or (
+        submission.is_replay and submission.origin in {"stream", "poll"}
     )
 
 

@@ -3,7 +3,8 @@
 Which refusals are written now, and which are only counted, is decided in domain/refusals.py.
 
 Everything here came from outside and was refused, so it must not make the unit that records it
-fail: text is made storable, and samples are cut to 4 kB of bytes.
+fail: text is made storable, and samples are cut to 4 kB of bytes. Quarantine keeps updates whole up
+to 64 kB, so that they can be replayed.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ from dataclasses import fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, overload
 
-import orjson
-
-from domain.model import MAX_SAMPLE_BYTES, Outcome, Reason
+from domain.model import MAX_SAMPLE_BYTES, MAX_WHOLE_BYTES, Outcome, Reason
 from domain.position import wire_names
 from domain.refusals import UNKNOWN_SIGNAL, RefusalCount, RefusalKey
 from domain.signals import CATALOGUE
 from storage.unit_rows import QuarantineRow
 from storage.unit_steps import Statement, named_columns, nullable
+from storage.whole_updates import dump_update, is_read_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from domain.model import CanonicalUpdate, InvalidItem, Result, Submission
+    from domain.model import CanonicalUpdate, InvalidItem, Origin, Result, Submission
     from domain.refusals import RefusalCounts
     from storage.unit_steps import Steps
 
@@ -81,8 +81,12 @@ class Ledger:
             kept = sample if self._may_be_new(key) else None
             self._count(key, trace_id, item.detail, kept, item.occurrences)
 
-    def quarantine(self, update: CanonicalUpdate, reason: str, detail: str) -> None:
-        self.quarantined.append(quarantine_row(update, reason, detail))
+    def quarantine(
+        self, submission: Submission, update: CanonicalUpdate, reason: str, detail: str
+    ) -> None:
+        """Set the update aside. A replayed one has its row already."""
+        if not submission.is_replay:
+            self.quarantined.append(quarantine_row(submission.origin, update, reason, detail))
 
     def write(self) -> Steps:
         """Write what is due, and stage what that leaves until the unit is committed."""
@@ -193,8 +197,11 @@ def _count_up(
     )
 
 
-def quarantine_row(update: CanonicalUpdate, reason: str, detail: str) -> QuarantineRow:
-    """Return the update's row for append_quarantine."""
+def quarantine_row(
+    origin: Origin, update: CanonicalUpdate, reason: str, detail: str
+) -> QuarantineRow:
+    """Return the update's row for append_quarantine: with the whole of it, or with a sample."""
+    whole = _whole_of(update)
     return QuarantineRow(
         workspace_id=storable(update.workspace_id),
         provider_id=storable(update.provider_id),
@@ -203,7 +210,9 @@ def quarantine_row(update: CanonicalUpdate, reason: str, detail: str) -> Quarant
         reason=reason,
         detail=storable(detail),
         trace_id=storable(update.trace_id),
-        sample=sample_of(update),
+        sample=sample_of(update) if whole is None else whole,
+        origin=origin,
+        is_whole=whole is not None,
     )
 
 
@@ -229,6 +238,8 @@ def quarantine_facts(submission: Submission, detail: str) -> QuarantineRow:
         detail=storable(detail),
         trace_id=storable(submission.trace_id),
         sample=sample,
+        origin=submission.origin,
+        is_whole=False,
     )
 
 
@@ -252,8 +263,16 @@ def storable(text: str | None) -> str | None:
 def sample_of(update: CanonicalUpdate) -> bytes:
     """Return the update as JSON, or as Python's repr if JSON cannot hold it; at most 4 kB."""
     try:
-        named = update._asdict() | {"readings": [tuple(reading) for reading in update.readings]}
-        sample = orjson.dumps(named, option=orjson.OPT_UTC_Z)
+        sample = dump_update(update)
     except (TypeError, ValueError):
         sample = repr(update).encode("utf-8", "backslashreplace")
     return sample[:MAX_SAMPLE_BYTES]
+
+
+def _whole_of(update: CanonicalUpdate) -> bytes | None:
+    """Return the update as JSON; None if it is too large or would not be read back as it is."""
+    try:
+        whole = dump_update(update)
+    except (TypeError, ValueError):
+        return None
+    return whole if len(whole) <= MAX_WHOLE_BYTES and is_read_back(update, whole) else None

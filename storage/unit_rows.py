@@ -147,7 +147,7 @@ class CycleEndRow(NamedTuple):
 
 
 class QuarantineRow(NamedTuple):
-    """One row that append_quarantine takes."""
+    """One row that append_quarantine takes. `is_whole`: the sample is all of the update."""
 
     workspace_id: str | None
     provider_id: str | None
@@ -157,3 +157,5 @@ class QuarantineRow(NamedTuple):
     detail: str | None
     trace_id: str | None
     sample: bytes
+    origin: str
+    is_whole: bool

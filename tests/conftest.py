@@ -23,6 +23,7 @@ from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
 from storage.migrations import migrate_blocking
 from storage.notices import PostgresNotices
+from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
 from storage.registry import PostgresRegistry
 from storage.sessions import PostgresSessionStore
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ports.ingest import IngestStore
     from ports.keys import Keys
     from ports.ownership import LeaseStore, Notices, SessionStore
+    from ports.quarantine import Quarantine
     from ports.reads import Reads
     from ports.registry import Registry
     from ports.upkeep import UpkeepStore
@@ -59,6 +61,7 @@ class Stores:
     leases: LeaseStore
     notices: Notices
     changes: ChangeHistory
+    quarantine: Quarantine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -126,6 +129,7 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresLeaseStore(database),
         PostgresNotices(database),
         PostgresChangeHistory(database),
+        PostgresQuarantine(database),
     )
 
 

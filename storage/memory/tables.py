@@ -95,6 +95,8 @@ class Quarantined(NamedTuple):
     detail: str | None
     trace_id: str
     sample: bytes | None
+    origin: str
+    is_whole: bool
 
 
 class SessionRow(NamedTuple):

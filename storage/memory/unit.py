@@ -14,7 +14,7 @@ import orjson
 
 from domain.cycles import CycleOutcome
 from domain.identity import external_key
-from domain.model import MAX_SAMPLE_BYTES
+from domain.model import MAX_SAMPLE_BYTES, MAX_WHOLE_BYTES
 from ports.reads import EventRow, RejectionRow
 from storage.documents import read_readings
 from storage.faults import CLIENT_SIDE, explain_error
@@ -260,7 +260,7 @@ class UnitStatements:
         now = self._now()
         for facts in _rows(columns):
             row = Quarantined(recorded_at=now, **facts)
-            _check(len(row.sample or b"") <= MAX_SAMPLE_BYTES, "quarantine_sample_check")
+            _check(len(row.sample or b"") <= MAX_WHOLE_BYTES, "quarantine_sample_check")
             self._tables.quarantine.put(
                 (row.workspace_id, next(self._tables.committed.numbers)), row
             )

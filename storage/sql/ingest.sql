@@ -228,10 +228,10 @@ RETURNING r.workspace_id, r.digest;
 -- name: append_quarantine
 -- One row for each update, because a person inspects them one by one.
 INSERT INTO quarantine (workspace_id, provider_id, device_id, external_id, reason, detail, trace_id,
-                        sample)
+                        sample, origin, is_whole)
 SELECT * FROM unnest(:workspace_id::text[], :provider_id::text[], :device_id::text[],
                      :external_id::text[], :reason::text[], :detail::text[], :trace_id::text[],
-                     :sample::bytea[]);
+                     :sample::bytea[], :origin::text[], :is_whole::boolean[]);
 
 -- name: load_last_unit
 -- FOR UPDATE waits for the backend whose COMMIT was not answered; after that the result is final.

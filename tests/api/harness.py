@@ -124,6 +124,7 @@ class Harness:
             "registry": self.stores.registry,
             "reads": self.stores.reads,
             "changes": self.stores.changes,
+            "quarantine": self.stores.quarantine,
             "keys": self.stores.keys,
             "key_uses": self.key_uses,
             "ingest": self.ingest,

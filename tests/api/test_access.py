@@ -91,6 +91,8 @@ CASES = (
     Case("list_events", "GET", "/workspaces/{w}/devices/bus-1/events", "read"),
     Case("list_rejections", "GET", "/workspaces/{w}/rejections", "read"),
     Case("list_workspace_audit", "GET", "/workspaces/{w}/audit", "control"),
+    Case("list_quarantine", "GET", "/workspaces/{w}/quarantine", "admin"),
+    Case("replay_quarantined", "POST", "/workspaces/{w}/quarantine/1/replay", "admin", None, 404),
     Case("ingest_envelope", "POST", "/provider-ingest", "ingest", ENVELOPE),
 )
 WITHOUT_WORKSPACE = (

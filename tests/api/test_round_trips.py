@@ -35,6 +35,7 @@ MOST = {
     "/providers": 2,
     "/cycles": 2,
     "/rejections": 2,
+    "/quarantine": 2,
 }
 
 
@@ -45,7 +46,9 @@ class Counted:
         self.database = database
         self.stores = make_postgres_stores(database)
         self._proxy = proxy
-        stores = {name: getattr(self.stores, name) for name in ("registry", "reads", "keys")}
+        stores = {
+            name: getattr(self.stores, name) for name in ("registry", "reads", "keys", "quarantine")
+        }
         services = harness.make_services(**stores)
         self._client: TestClientProtocol = create_app(services).test_client()
         self._token = ""
@@ -54,7 +57,7 @@ class Counted:
         cast = await populate(self.stores)
         # One that reports: else the whole workspace is surveyed for an outage.
         assert await cast.send(cast.update("bus-1", 1190, soc_percent=50.0)) == ["accepted"]
-        record, self._token = mint_key("all", [Scope.READ], None, None)
+        record, self._token = mint_key("all", [Scope.READ, Scope.ADMIN], None, None)
         await self.stores.keys.create_key(record)
 
     async def ask(self, path: str) -> int:

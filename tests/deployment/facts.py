@@ -109,6 +109,7 @@ def _services() -> ApiServices:
         registry=nothing,
         reads=nothing,
         changes=nothing,
+        quarantine=nothing,
         keys=nothing,
         key_uses=nothing,
         ingest=nothing,

@@ -34,6 +34,7 @@ from domain.model import (
 from domain.registry import DeviceDraft
 from domain.resource import workspace_resource
 from storage.gateway import Database, open_bridge
+from storage.whole_updates import dump_update
 from tests.conftest import Stores, make_postgres_stores
 from tests.statements import named
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from storage.gateway import Connection
 
 OURS, THEIRS, NEW = "ours", "theirs", "new"
+OUR_ENTRY, THEIR_ENTRY = 1001, 1009  # of quarantine, with whole updates
 TAG = "depot"  # of every device
 BASE: Final = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 SESSION: Final = SessionRef("shard-1", 1)
@@ -177,6 +179,7 @@ async def _fill_both(harness: Harness, *, beside: bool) -> None:
     await harness.put_workspace(OURS)
     await harness.put_workspace(THEIRS)
     await _fill(harness, OURS, 10)
+    await _set_aside(harness, OURS, OUR_ENTRY)
     if beside:
         await _fill(harness, THEIRS, 70)
         await _fill_what_only_they_have(harness)
@@ -239,7 +242,20 @@ async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float
     )
 
 
+async def _set_aside(harness: Harness, workspace_id: str, quarantine_id: int) -> None:
+    """Write an update into quarantine under this number, as it would be kept whole."""
+    await harness.execute(
+        "INSERT INTO quarantine (quarantine_id, workspace_id, provider_id, device_id, reason,"
+        " detail, trace_id, sample, origin, is_whole) OVERRIDING SYSTEM VALUE"
+        " VALUES ($1, $2, 'live', 'bus-1', 'data_error', $2, 'trace-1', $3, 'http', true)",
+        quarantine_id,
+        workspace_id,
+        dump_update(update(workspace_id, 3, 55)),
+    )
+
+
 async def _fill_what_only_they_have(harness: Harness) -> None:
+    await _set_aside(harness, THEIRS, THEIR_ENTRY)
     registry, cycles = harness.stores.registry, harness.stores.cycles
     await registry.put_provider(provider(THEIRS, "only-theirs"))
     await registry.put_devices(THEIRS, [draft("bus-8", vehicle_name=THEIRS, tags=(TAG,))])

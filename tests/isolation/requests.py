@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.isolation.fleets import OURS, ago
+from tests.isolation.fleets import OUR_ENTRY, OURS, THEIR_ENTRY, ago
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,18 +24,21 @@ IDS: Final = {
     "provider_id": "live",
     "cycle_id": "cycle-1",
     "key_id": "key-1",
+    "quarantine_id": str(OUR_ENTRY),
 }
 ONLY_THEIRS: Final = {
     "device_id": "bus-8",
     "provider_id": "only-theirs",
     "cycle_id": "cycle-9",
     "key_id": "key-9",
+    "quarantine_id": str(THEIR_ENTRY),
 }
 NOBODYS: Final = {
     "device_id": "bus-0",
     "provider_id": "only-nobody",
     "cycle_id": "cycle-0",
     "key_id": "key-0",
+    "quarantine_id": "1000",
 }
 
 _DEVICE: Final = {

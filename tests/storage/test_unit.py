@@ -271,6 +271,13 @@ def test_a_bug_in_the_rule_quarantines_that_update_and_no_other() -> None:
     assert "TypeError" in detail
 
 
+def test_a_replay_on_which_the_rule_crashes_leaves_no_second_row() -> None:
+    dialogue = Dialogue()
+    again = submission(update("bus-1", readings=(None,)), is_replay=True)
+    assert dialogue.run(again) == [["quarantined:judge_error"]]
+    assert "append_quarantine" not in dialogue.said
+
+
 @pytest.mark.parametrize("name", ["bus\x00", "bus\ud800"])
 def test_a_name_that_no_query_can_carry_is_an_unknown_device(
     name: str,
