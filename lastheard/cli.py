@@ -27,11 +27,14 @@ from lastheard.tables import (
 )
 from lastheard.terminal import (
     EXIT_UNAVAILABLE,
+    ApiAccess,
     ConfigOption,
     CsvOption,
     DataDirOption,
     EmbeddedOption,
     JsonOption,
+    KeyOption,
+    UrlOption,
     WorkspaceArgument,
     exclude_each_other,
     fail,
@@ -265,12 +268,11 @@ def health(
     ] = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """List the devices of a workspace: state, reason, age.
-
-    Asks the API at LASTHEARD_ADDRESS with LASTHEARD_KEY.
-    """
+    """List the devices of a workspace: state, reason, age."""
     exclude_each_other(as_json, as_csv)
 
     def answer(client: ApiClient) -> Iterable[str | Table]:
@@ -283,13 +285,15 @@ def health(
         pages = list(client.pages(path, **wanted))
         return [_device_table(pages, f"Health of {workspace}"), *describe_switched_off(pages)]
 
-    print_answer(config, answer)
+    print_answer(ApiAccess(url, key, config), answer)
 
 
 @app.command()
 def worklist(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
     """List the devices that stopped reporting or never did.
@@ -306,12 +310,14 @@ def worklist(
             return map(json_line, pages)
         return [_device_table(pages, "Worklist", with_workspace=True)]
 
-    print_answer(config, answer)
+    print_answer(ApiAccess(url, key, config), answer)
 
 
 @app.command()
 def runtime(
     as_json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Show shards, leases, actors, queues and database connections. Look here first in trouble."""
@@ -320,7 +326,7 @@ def runtime(
         report = client.read("/runtime")
         return [json_line(report)] if as_json else runtime_tables(report, out.width)
 
-    print_answer(config, answer)
+    print_answer(ApiAccess(url, key, config), answer)
 
 
 def _device_table(

@@ -16,8 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lastheard.wording import wrap_lines
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TextIO
 
 MIN_WIDTH: Final = 6  # of a column that may be shortened
 GAP: Final = 2  # between two columns
@@ -34,6 +37,11 @@ def width_of_pipe() -> int:
     """Return the width of output that goes to no terminal: $COLUMNS, if it is set."""
     wanted = os.environ.get("COLUMNS", "")
     return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else PIPE_WIDTH
+
+
+def width_of_terminal(stream: TextIO) -> int | None:
+    """Return the width of the terminal that the stream leads to; None if it leads to none."""
+    return Console(file=stream).width if stream.isatty() else None
 
 
 class Column(NamedTuple):
@@ -73,6 +81,9 @@ def fit_table(
             no_wrap=True,
             width=limits[place],
         )
+    total = sum(limits[place] for place in shown) + GAP * (len(shown) - 1)
+    if total > width:
+        table.width = total  # otherwise rich cuts every column, numbers too
     for row in cells:
         table.add_row(*(_cut(row[place], limits[place]) for place in shown))
     return table
@@ -139,4 +150,5 @@ def _caption(columns: Sequence[Column], shown: Sequence[int], width: int) -> Tex
     hidden = [column.heading for place, column in enumerate(columns) if place not in shown]
     if not hidden:
         return None
-    return Text(f"no room in {width} columns for: {', '.join(hidden)}".replace("\n", ""))
+    names = ", ".join(hidden).replace("\n", "")
+    return Text(wrap_lines(f"no room in {width} columns for: {names}", width))

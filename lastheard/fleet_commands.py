@@ -9,20 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lastheard.client import ApiClient, ClientError, connect
+from lastheard.client import ClientError
 from lastheard.fleet_apply import FleetStopped, carry_out, prepare
 from lastheard.fleet_faults import FleetInvalid
 from lastheard.fleet_file import read_fleet
 from lastheard.fleet_state import list_workspace_ids, read_types, read_workspace, to_fleet
 from lastheard.fleet_steps import list_changes
 from lastheard.fleet_text import write_fleet
-from lastheard.terminal import EXIT_FAILED, EXIT_UNAVAILABLE, ConfigOption, fail, load
+from lastheard.terminal import (
+    EXIT_FAILED,
+    EXIT_UNAVAILABLE,
+    ApiAccess,
+    ConfigOption,
+    KeyOption,
+    UrlOption,
+    fail,
+    say,
+)
 from lastheard.wording import counted
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lastheard.client import ApiClient
     from lastheard.fleet_apply import Work
     from lastheard.fleet_model import FleetWorkspace
 
@@ -32,15 +42,6 @@ FileArgument = Annotated[Path, typer.Argument(help="the fleet file (TOML)", dir_
 OutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="write to this file, not to standard output"),
-]
-UrlOption = Annotated[
-    str | None, typer.Option("--url", help="address of the API (default: LASTHEARD_ADDRESS)")
-]
-KeyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--key", help="reference to the key, env:NAME or file:PATH (default: LASTHEARD_KEY)"
-    ),
 ]
 
 
@@ -77,7 +78,7 @@ def apply_file(
     """
     try:
         fleet = read_fleet(file)
-        client = _connect(url, key, config)
+        client = ApiAccess(url, key, config).connect()
         works = prepare(client, fleet, prune=prune, switch_off=switch_off, say=_say)
         _show(works, in_full=in_full)
         if not dry_run:
@@ -105,7 +106,7 @@ def _show(works: Sequence[Work], *, in_full: bool) -> None:
     """Print the difference, and what the file does not name and what stays."""
     for work in works:
         for line in list_changes(work.plan.changes, in_full=in_full):
-            typer.echo(line)
+            say(line)
     if not any(work.plan.changes for work in works):
         typer.echo("no change")
     for kind, flag in (("connection", "--prune"), ("device", "--prune")):
@@ -135,7 +136,7 @@ def export_file(
     Retired devices and what was archived are left out. Credentials are references, never secrets.
     """
     try:
-        text = write_fleet(_read_all(_connect(url, key, config), workspace))
+        text = write_fleet(_read_all(ApiAccess(url, key, config).connect(), workspace))
         if output is None:
             sys.stdout.buffer.write(text.encode())
         else:
@@ -157,10 +158,5 @@ def _read_all(client: ApiClient, wanted: Sequence[str] | None) -> list[FleetWork
     return fleet
 
 
-def _connect(url: str | None, key: str | None, config: Path | None) -> ApiClient:
-    given = {"address": url, "key": key}
-    return connect(load(config, **{name: one for name, one in given.items() if one is not None}))
-
-
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    say(text, err=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lastheard.fleet_model import FleetWorkspace
 
-_HEAD = "# A fleet of Lastheard. `lastheard apply` configures it, `lastheard export` writes it.\n"
+_HEAD = "# A fleet of Lastheard. `lastheard apply` takes it, `export` writes it.\n"
 
 
 def write_fleet(workspaces: Iterable[FleetWorkspace]) -> str:

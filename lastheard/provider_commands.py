@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from lastheard.client import ClientError, connect
+from lastheard.client import ClientError
 from lastheard.terminal import (
     EXIT_FAILED,
     EXIT_UNAVAILABLE,
+    ApiAccess,
     ConfigOption,
+    KeyOption,
+    UrlOption,
     WorkspaceArgument,
     fail,
     json_line,
-    load,
     make_group,
     out,
+    say,
 )
 from lastheard.trial_table import describe_trial, trial_tables
 from runtime.faults import EnvironmentFault
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 provider_app = make_group("Provider connections.")
 
@@ -45,33 +45,32 @@ def provider_try(
     ] = False,
     seconds: Annotated[float, typer.Option(min=1, max=15, help="how long a stream is read")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, the answer of the API")] = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Make one live call over a connection and show what would be read. Stores nothing.
 
-    Asks the API at LASTHEARD_ADDRESS with LASTHEARD_KEY, which needs the scope control. Exit code 1
-    if the provider failed.
+    The key needs the scope control. Exit code 1 if the provider failed.
     """
     body: dict[str, Any] = {"seconds": seconds, **({"way": "stream"} if stream else {})}
     if vehicle:
         body["external_ids"] = vehicle
-    answer = _post(config, workspace, provider, body)
+    answer = _post(ApiAccess(url, key, config), workspace, provider, body)
     if as_json:
         typer.echo(json_line(answer), nl=False)
     else:
-        typer.echo(describe_trial(answer))
+        say(describe_trial(answer))
         for table in trial_tables(answer):
             out.print(table)
     if answer["outcome"] == "failed":
         raise typer.Exit(EXIT_FAILED)
 
 
-def _post(
-    config: Path | None, workspace: str, provider: str, body: dict[str, Any]
-) -> dict[str, Any]:
+def _post(access: ApiAccess, workspace: str, provider: str, body: dict[str, Any]) -> dict[str, Any]:
     path = f"/workspaces/{quote(workspace, safe='')}/providers/{quote(provider, safe='')}/test"
     try:
-        return connect(load(config)).post(path, body)
+        return access.connect().post(path, body)
     except (ClientError, EnvironmentFault) as error:
         fail(str(error), EXIT_UNAVAILABLE)
         raise AssertionError("fail has ended the process") from None

@@ -179,11 +179,14 @@ class ProcessSettings(BaseSettings):
     ] = ""
 
     address: Annotated[
-        str, Field(description="where the reading commands (health, worklist, …) find the API")
+        str,
+        Field(
+            description="where the commands that ask the API (health, apply, …) find it, or --url"
+        ),
     ] = "http://127.0.0.1:8080"
     key: Annotated[
         SecretReference | None,
-        Field(description="API key of the reading commands, by reference (env:NAME, file:PATH)"),
+        Field(description="API key of these commands, by reference (env:NAME, file:PATH)"),
     ] = None
 
     @property

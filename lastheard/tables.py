@@ -209,9 +209,15 @@ def _error_of(child: Mapping[str, Any]) -> str:
 
 
 def _lanes_table(lanes: Mapping[str, Mapping[str, Any]], width: int) -> Table:
-    headings = ("waiting", "capacity", "peak", "waiting senders", "refused")
     counts = ("waiting_size", "capacity", "peak_size", "parked_senders", "refused_items")
-    columns = (Column("lane"), *(Column(heading, is_number=True) for heading in headings))
+    columns = (
+        Column("lane"),
+        Column("waiting", is_number=True),
+        Column("capacity", is_number=True),
+        Column("peak", 2, is_number=True),
+        Column("waiting senders", 1, is_number=True),
+        Column("refused", is_number=True),
+    )
     rows = [(name, *(str(lane[count]) for count in counts)) for name, lane in lanes.items()]
     return fit_table("mailbox lanes, in updates", columns, rows, width)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import orjson
 import trio
@@ -16,7 +16,8 @@ import typer
 
 from lastheard import settings as settings_module
 from lastheard.client import ClientError, connect
-from lastheard.fitting import open_console
+from lastheard.fitting import open_console, width_of_terminal
+from lastheard.wording import wrap_lines
 from runtime.exception_groups import first_leaf
 from runtime.faults import EnvironmentFault
 from runtime.logs import configure_logging
@@ -50,6 +51,15 @@ EmbeddedOption = Annotated[
 ]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="data folder (default: .lastheard)")
+]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="address of the API (default: LASTHEARD_ADDRESS)")
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key", help="reference to the key, env:NAME or file:PATH (default: LASTHEARD_KEY)"
+    ),
 ]
 WorkspaceArgument = Annotated[str, typer.Argument(help="workspace_id")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, one page of the API per line")]
@@ -100,14 +110,33 @@ def explain(fault: BaseException, settings: Settings) -> str:
     return f"{fault}{AWAY_REMEDY if is_away else ''}"
 
 
-def print_answer(config: Path | None, answer: Callable[[ApiClient], Iterable[str | Table]]) -> None:
+class ApiAccess(NamedTuple):
+    """Where the API is and which key opens it, as a command's options name them.
+
+    None stands for what the settings say.
+    """
+
+    url: str | None
+    key: str | None
+    config: Path | None
+
+    def connect(self) -> ApiClient:
+        """Return the client. Exits for wrong settings. Raises ClientError without a key."""
+        given = {"address": self.url, "key": self.key}
+        named = {name: one for name, one in given.items() if one is not None}
+        return connect(load(self.config, **named))
+
+
+def print_answer(access: ApiAccess, answer: Callable[[ApiClient], Iterable[str | Table]]) -> None:
     """Print the parts of `answer`: tables by rich, text unchanged. An error is one sentence."""
     try:
-        for place, part in enumerate(answer(connect(load(config)))):
+        for place, part in enumerate(answer(access.connect())):
             if isinstance(part, str):
                 sys.stdout.write(part)
             else:
-                out.print(*(["\n"] if place else []), part, sep="")
+                if place:
+                    out.print()
+                out.print(part)
     except (ClientError, EnvironmentFault) as error:
         fail(str(error), EXIT_UNAVAILABLE)
 
@@ -121,7 +150,13 @@ def exclude_each_other(as_json: bool, as_csv: bool) -> None:
         fail("--json and --csv exclude each other")
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print sentences, one a line. A terminal gets them broken between words, a pipe unchanged."""
+    width = width_of_terminal(sys.stderr if err else sys.stdout)
+    typer.echo(wrap_lines(text, width), err=err)
+
+
 def fail(message: str, code: int = EXIT_USAGE) -> Any:
     """Print the message on standard error and exit."""
-    typer.echo(f"lastheard: {message}", err=True)
+    say(f"lastheard: {message}", err=True)
     raise typer.Exit(code)

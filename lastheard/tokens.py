@@ -5,7 +5,6 @@ The format is in api/keys.py and the table in storage/keys.py.
 
 from __future__ import annotations
 
-import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,7 +14,7 @@ from api.keys import DEFAULT_SCOPES, Scope, check_name, mint_key
 from domain.changes import Author
 from lastheard.key_table import keys_table
 from lastheard.serving import StopSignal, open_database_for_command, until_stopped
-from lastheard.terminal import EXIT_FAILED, EXIT_USAGE, out
+from lastheard.terminal import EXIT_FAILED, EXIT_USAGE, out, say
 from runtime.clock import SystemClock
 from storage.gateway import Database
 from storage.keys import PostgresKeys
@@ -146,7 +145,7 @@ async def _refuse_name(keys: PostgresKeys, name: str) -> int:
 
 
 def _refuse(why: str, code: int = EXIT_USAGE) -> int:
-    print(f"lastheard: {why}", file=sys.stderr)
+    say(f"lastheard: {why}", err=True)
     return code
 
 

@@ -26,19 +26,23 @@ def describe_trial(answer: Mapping[str, Any]) -> str:
         lines.append(f"{fault['fault']}: {fault['detail']}")
     else:
         lines.append(
-            f"{counted(answer['vehicle_count'], 'vehicle')}, {_unconfigured(answer)}; "
+            f"{counted(answer['vehicle_count'], 'vehicle')}{_unconfigured(answer)}; "
             f"{counted(answer['records'], 'record')}, {answer['ignored']} ignored, "
             f"{counted(answer['refusal_count'], 'refusal')}"
         )
     lines += [f"-> {advice}" for advice in answer["advice"]]
     if answer["left_out"]:
-        lines.append(f"left out: {', '.join(answer['left_out'])}")
+        lines.append(f"not in the answer: {', '.join(answer['left_out'])}")
     return "\n".join(lines)
 
 
 def _unconfigured(answer: Mapping[str, Any]) -> str:
     count = answer["unconfigured_count"]
-    return f"{count} of them not configured as devices" if count else "all configured as devices"
+    if not answer["vehicle_count"]:
+        return ""
+    return (
+        f", {count} of them not configured as devices" if count else ", all configured as devices"
+    )
 
 
 def trial_tables(answer: Mapping[str, Any]) -> Iterator[Table]:
@@ -77,7 +81,12 @@ def _cells(reading: Mapping[str, Any] | None) -> tuple[Text, Text, Text]:
     if reading is None:
         return Text("no readings"), Text(""), Text("")
     at = str(reading["observed_at"])[:19].replace("T", " ")
-    return Text(reading["signal"]), Text(str(reading["value"])), Text(at)
+    return Text(reading["signal"]), Text(_value(reading["value"])), Text(at)
+
+
+def _value(value: object) -> str:
+    """Return a reading's value; true and false as JSON writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _refusals(answer: Mapping[str, Any]) -> Table:

@@ -151,3 +151,17 @@ def test_the_credentials_folder_is_not_the_whole_machine(
     monkeypatch.setenv("LASTHEARD_CREDENTIALS_DIR", folder)
     with pytest.raises(SettingsError, match="a folder that holds nothing but credentials"):
         load()
+
+
+def test_a_key_itself_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LASTHEARD_KEY", "lh_0123_hunter2")
+    for given in (None, "lh_0123_hunter2"):
+        with pytest.raises(SettingsError, match="put it into a file and write file:PATH") as caught:
+            load(key=given)
+        assert "LASTHEARD_KEY" in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("LASTHEARD_KEY", "")
+    with pytest.raises(SettingsError, match="it is empty: write env:NAME or file:PATH"):
+        load()

@@ -51,14 +51,12 @@ class SchemaVersion(NamedTuple):
 
     def explain(self) -> str:
         """Return what is wrong when the two versions differ, and what to do."""
-        found = (
-            "has no Lastheard schema"
-            if self.current is None
-            else f"is at schema version {self.current}"
-        )
+        if self.current is None:
+            return "the database has no Lastheard schema: run `lastheard migrate`"
         return (
-            f"the database {found}, this release needs {self.expected}: run `lastheard migrate` "
-            "(or, if the database is ahead, start the newer release)"
+            f"the database is at schema version {self.current}, this release needs "
+            f"{self.expected}: run `lastheard migrate` (or, if the database is ahead, start the "
+            "newer release)"
         )
 
 

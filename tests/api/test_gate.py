@@ -250,6 +250,16 @@ async def test_while_the_database_hangs_only_unknown_keys_are_503(
     assert await door.ask(door.tokens["ingest"]) == 200
 
 
+async def test_a_key_not_looked_up_in_time_hears_of_a_slow_database(
+    door: Door, autojump_clock: MockClock
+) -> None:
+    door.keys.hangs = True
+    with pytest.raises(Problem) as refused:
+        await door.admit(door.tokens["read"])
+    assert refused.value.detail is not None
+    assert "not looked up in time: the database is slow" in refused.value.detail
+
+
 async def test_a_database_that_is_away_refuses_nobody_for_later(
     door: Door, autojump_clock: MockClock
 ) -> None:

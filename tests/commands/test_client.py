@@ -108,6 +108,28 @@ async def test_an_answer_that_is_not_the_apis_is_said_in_a_sentence(
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize(
+    "words",
+    [["health", "depot"], ["worklist"], ["runtime"], ["provider", "try", "depot", "maker"]],
+    ids=" ".join,
+)
+async def test_address_and_key_may_be_given_as_options(words: list[str]) -> None:
+    keys = []
+
+    def answer(asked: Asked) -> Reply:
+        keys.append(asked.headers["authorization"])
+        return Reply(404, b'{"title":"Asked"}')
+
+    async with http_server(answer) as address:
+        child = await run_lastheard(
+            *(*words, "--url", address, "--key", "env:OTHER"),
+            environment={**_environment("http://127.0.0.1:9"), "OTHER": "lh_other"},
+        )
+    assert (child.exit_code, child.errors) == (69, "lastheard: 404 Asked\n")
+    assert keys == ["Bearer lh_other"]
+
+
+@pytest.mark.processes
 async def test_a_csv_in_several_answers_has_one_header() -> None:
     link = {"Link": '<?format=csv&cursor=two>; rel="next"'}
 

@@ -45,6 +45,7 @@ async def test_a_schema_that_is_not_current_is_1_with_the_remedy(empty_dsn: str,
     empty = await check(empty_dsn)
     assert (empty.exit_code, "has no Lastheard schema" in empty.out) == (1, True)
     assert "run `lastheard migrate`" in empty.out
+    assert "newer release" not in empty.out
     set_back = "UPDATE alembic_version SET version_num = '0001'"
     await trio.to_thread.run_sync(execute, dsn, set_back)
     old = await check(dsn)
@@ -87,6 +88,14 @@ async def test_pooling_by_the_transaction_is_noticed(bounded_dsn: str) -> None:
 async def test_a_direct_connection_is_no_pooler(dsn: str) -> None:
     async with open_bridge():
         await refuse_pooling_by_transaction(dsn)
+
+
+async def test_what_is_not_set_is_printed_as_unset() -> None:
+    child = await run_lastheard("config", "check", environment={"LASTHEARD_SHARD_ID": "first"})
+    lines = child.out.splitlines()
+    assert {"LASTHEARD_DSN = (unset)", "LASTHEARD_KEY = (unset)"} <= set(lines)
+    assert "LASTHEARD_OUTBOUND_ALLOW = (unset)" in lines
+    assert "LASTHEARD_SHARD_ID = first" in lines
 
 
 async def test_the_version_is_printed() -> None:

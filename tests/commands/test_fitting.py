@@ -82,3 +82,17 @@ def test_a_pipe_is_as_wide_as_columns_says(
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     assert width_of_pipe() == width
+
+
+@pytest.mark.parametrize("width", [20, 25, 40])
+def test_without_room_a_table_is_wider_and_numbers_are_whole(width: int) -> None:
+    columns = (Column("lane"), Column("peak", 1, is_number=True), Column("held", is_number=True))
+    table = fit_table("lanes", columns, [("stream", "7", "1234567890123456789012345678")], width)
+    console = Console(file=io.StringIO(), width=width, highlight=False, soft_wrap=True)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "stream  1234567890123456789012345678" in shown
+    assert "…" not in shown
+    caption = shown.partition("no room")[2].splitlines()
+    assert all(len(line) <= max(width, len("columns")) for line in caption)

@@ -104,8 +104,10 @@ async def test_a_key_is_made_listed_and_revoked_twice(command: Command) -> None:
 
 @pytest.mark.processes
 async def test_a_wrong_argument_is_named_with_the_remedy(command: Command) -> None:
-    unknown = await command("create", "x", "--scope", "write", code=2)
-    assert "--scope: no such scope: write. The scopes are read, ingest" in unknown.errors
+    for wrong in ("write", "read,control"):
+        unknown = await command("create", "x", "--scope", wrong, code=2)
+        assert f"--scope: no such scope: {wrong}. The scopes are read, ingest" in unknown.errors
+        assert "give --scope once for each" in unknown.errors
     nobody = await command("revoke", "nobody", code=1)
     assert "there is no key with the id or name nobody: `lastheard token list" in nobody.errors
     assert "NAME: a name has 1 to 100 characters" in (await command("create", " ", code=2)).errors

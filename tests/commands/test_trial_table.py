@@ -55,9 +55,9 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def printed(width: int) -> str:
+def printed(width: int, answer: dict[str, Any] = ANSWER) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False, soft_wrap=True)
-    for table in trial_tables(ANSWER):
+    for table in trial_tables(answer):
         console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -81,8 +81,19 @@ def test_the_lines_say_outcome_counts_and_advice() -> None:
         "makers-of-trucks (rfms) answered over one call, in 0.4 s. Nothing was stored.",
         "2 vehicles, 1 of them not configured as devices; 3 records, 0 ignored, 2 refusals",
         "-> Not configured as devices: 1 of 2 vehicles.",
-        "left out: bus_9",
+        "not in the answer: bus_9",
     ]
+
+
+def test_counts_of_an_answer_without_vehicles() -> None:
+    none = {**ANSWER, "vehicle_count": 0, "unconfigured_count": 0, "records": 1, "refusal_count": 0}
+    assert describe_trial(none).splitlines()[1] == "0 vehicles; 1 record, 0 ignored, 0 refusals"
+
+
+def test_true_is_written_as_in_json() -> None:
+    reading = {"signal": "charging", "value": True, "observed_at": "2026-05-01T11:59:58Z"}
+    vehicle = {"external_id": "bus", "vehicle_name": "7", "readings": [reading]}
+    assert " true " in printed(80, {**ANSWER, "vehicles": [vehicle]})
 
 
 def test_a_fault_is_said_with_its_remedy() -> None:
