@@ -170,7 +170,7 @@ def test_a_secret_that_a_reader_of_codes_changed_is_found(form: str) -> None:
     assert shown.strip("_.") == "code [redacted]"
 
 
-def test_base64_for_addresses_that_a_reader_of_codes_changed_is_found() -> None:
+def test_base64_changed_by_a_reader_of_codes_is_found() -> None:
     secret = "fleet:>>>>>>>>"
     text = urlsafe_b64encode(secret.encode()).decode()
     assert "-" in text
