@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.held import AHEAD_MICROS, Held, to_micros
+from domain.held import AHEAD_MICROS, EPOCH, MICROSECOND, Held, to_micros
 from domain.model import Dropped, Reading, Reason
 from domain.order import Order, compare
 from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION, wire_names
@@ -40,19 +40,33 @@ class Comparison(NamedTuple):
 def compare_readings(
     update: CanonicalUpdate, document: Document, future_guard_seconds: float
 ) -> Comparison:
-    """Compare each reading, in order, with the newest value so far. Changes no argument.
+    """Compare each reading, in order, with the newest value so far. Changes no argument."""
+    compared = _compare(update, document, None)
+    if compared is None:
+        dropped: list[Dropped] = []
+        compared = _compare(_clean(update, future_guard_seconds, dropped), document, dropped)
+        assert compared is not None  # noqa: S101 for the type checker: it is clean
+    return compared
 
-    A plain update costs few calls: the ingest actor spends most of its CPU time in these loops.
+
+def _compare(
+    update: CanonicalUpdate, document: Document, dropped: list[Dropped] | None
+) -> Comparison | None:
+    """Compare the readings of a clean update, of which these were dropped before.
+
+    With None for `dropped`, each reading is checked first, and None is returned unless all are
+    plain, which means valid as they are by a quick check. Most updates are plain. Others hold text,
+    an unusual type, another time zone, a time after arrival, or a wrong value.
+
+    A plain update costs few calls: the ingest actor spends most of its CPU time in this loop.
     """
-    dropped: list[Dropped] = []
-    if not _is_plain(update):
-        update = _clean(update, future_guard_seconds, dropped)
+    is_clean = dropped is not None
     newer: Document = {}
     advanced: list[Reading] = []
     conflicts: list[str] = []
     changed, newest_at, last_at, last_arrived_at = False, None, None, None
-    older = equal = ahead = stated = delay = early = 0
-    newest, received, in_order, is_ahead = -1, None, True, False
+    older = equal = ahead = stated = delay = early = effective = 0
+    newest, received, in_order = -1, None, True
     reception = None if update.reception_at is None else to_micros(update.reception_at)
     arrivals = iter(update.arrivals) if update.arrivals else None
     arrived_at = update.received_at
@@ -60,15 +74,28 @@ def compare_readings(
         signal, value, observed_at = reading
         if arrivals is not None:
             arrived_at = next(arrivals)
+        if not is_clean:
+            plain = PLAIN_VALUES.get(signal)
+            if plain is None:
+                if signal != POSITION or not is_plain_position(value):
+                    return None
+            # The check of the class excludes text and pairs.
+            elif value.__class__ not in plain[0] or not plain[1] <= value <= plain[2]:  # type: ignore[operator]
+                return None
+            if observed_at.tzinfo is not UTC:
+                return None
         if observed_at != last_at or arrived_at is not last_arrived_at:
             # Most updates have one time for all their readings.
             last_at, last_arrived_at = observed_at, arrived_at
-            stated = to_micros(observed_at)
-            delay = to_micros(arrived_at) - stated
-            early, is_ahead = min(delay, 0), delay < -AHEAD_MICROS
+            stated = (observed_at - EPOCH) // MICROSECOND  # as to_micros does
+            delay = (arrived_at - observed_at) // MICROSECOND
+            if not is_clean and (delay < 0 or observed_at < EARLIEST):
+                return None
+            early = delay if delay < 0 else 0
+            effective = stated + early
             received = None if reception is None else reception - stated
             in_order = reception is None and delay >= 0
-        held = newer.get(signal) or document.get(signal)
+        held = newer[signal] if signal in newer else document.get(signal)
         moved: int | None = early
         if held is None:
             changed = True
@@ -87,37 +114,15 @@ def compare_readings(
                 changed = True
             else:
                 moved = None if held[4] is None else held[1] + held[4] - stated
-        if stated + early > newest:
-            newest, newest_at = stated + early, observed_at if delay >= 0 else arrived_at
-        if is_ahead:
+        if effective > newest:
+            newest, newest_at = effective, observed_at if delay >= 0 else arrived_at
+        if delay < -AHEAD_MICROS:
             ahead += 1
         newer[signal] = (value, stated, delay, received, moved)
         advanced.append(reading)
-    return Comparison(newer, advanced, dropped, conflicts, older, equal, ahead, changed, newest_at)
-
-
-def _is_plain(update: CanonicalUpdate) -> bool:
-    """Return whether each reading is valid as it is, by a quick check. Most updates pass it.
-
-    Others hold text, an unusual type, another time zone, a time after arrival, or a wrong value.
-    """
-    arrived_at = min(update.arrivals) if update.arrivals else update.received_at
-    last_at = None
-    for signal, value, observed_at in update.readings:
-        plain = PLAIN_VALUES.get(signal)
-        if plain is None:
-            if signal != POSITION or not is_plain_position(value):
-                return False
-        else:
-            kinds, lowest, highest = plain
-            # The check of the class excludes text and pairs.
-            if value.__class__ not in kinds or not lowest <= value <= highest:  # type: ignore[operator]
-                return False
-        if observed_at is not last_at:
-            if observed_at.tzinfo is not UTC or not EARLIEST <= observed_at <= arrived_at:
-                return False
-            last_at = observed_at
-    return True
+    return Comparison(
+        newer, advanced, dropped or [], conflicts, older, equal, ahead, changed, newest_at
+    )
 
 
 def _clean(

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     Entry = Sequence[Any]
     Document = dict[str, Entry]  # by signal
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-AHEAD_MICROS = AHEAD_TOLERANCE // _MICROSECOND
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+AHEAD_MICROS = AHEAD_TOLERANCE // MICROSECOND
 
 
 class Held(NamedTuple):
@@ -86,12 +86,12 @@ class Held(NamedTuple):
 
 def to_micros(instant: datetime) -> int:
     """Return an aware instant as whole microseconds since 1970, exactly."""
-    return (instant - _EPOCH) // _MICROSECOND
+    return (instant - EPOCH) // MICROSECOND
 
 
 def to_instant(micros: int) -> datetime:
     """Return microseconds since 1970 as a datetime in UTC."""
-    return _EPOCH + timedelta(0, 0, micros)
+    return EPOCH + timedelta(0, 0, micros)
 
 
 def name_values(document: Mapping[str, Entry]) -> dict[str, Held]:
