@@ -19,7 +19,7 @@ from storage.unit_edges import device_edges
 from storage.unit_ledger import Ledger, is_counted_by_signal
 from storage.unit_rows import LockedDevice, RereadDevice, ResolvedDevice
 from storage.unit_statements import NewestStatements
-from storage.unit_steps import Statement, append, columns
+from storage.unit_steps import Statement, append, columns, shared
 from storage.unit_writes import append_events, write_snapshots, write_states
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class DeviceBatch:
         if not keys:
             return
         has_news = [key in wanted for key in keys] if self._statements.keys() else []
-        rows = yield Statement("lock_devices", (*columns(keys), has_news))
+        workspace_ids, device_ids = columns(keys)
+        rows = yield Statement("lock_devices", (shared(workspace_ids), device_ids, has_news))
         outdated = []
         for row in map(LockedDevice._make, rows):
             key = (row.workspace_id, row.device_id)

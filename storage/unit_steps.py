@@ -50,6 +50,16 @@ def nullable(column: list[Any]) -> list[Any]:
     return [] if column[0] is None and column.count(None) == len(column) else column
 
 
+def shared(column: list[Any]) -> list[Any]:
+    """Return the column, or its first value alone if it has no other one.
+
+    `unnest` pads a shorter column with nulls, for which the statement takes the first value. For
+    workspaces: a unit has one or a few, and the driver takes twice as long for a text as for a
+    number.
+    """
+    return column[:1] if column.count(column[0]) == len(column) else column
+
+
 def named_columns(rows: Iterable[Any], names: Iterable[str]) -> dict[str, list[Any]]:
     """Return the rows' values of each name, as a statement with named parameters takes them."""
     kept = list(rows)

@@ -1,8 +1,8 @@
 """The statements that write a unit's devices: device_state, snapshots and events. Pure.
 
 Owns how folds become arrays. Each has one list for each column, which is cheaper than a named row
-for each device and event. A column of nothing but nulls, and what many events share, is not sent
-for each of them.
+for each device and event. A column of nothing but nulls, and what many events or devices share, is
+not sent for each of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storage.documents import dump_document, dump_readings
-from storage.unit_steps import Statement, columns, nullable
+from storage.unit_steps import Statement, columns, nullable, shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def write_states(states: Sequence[ChangedState]) -> Statement:
     statements = [statement for _, _, statement in states]
     return Statement.bound(
         "write_device_states",
-        workspace_id=[fold.workspace_id for fold in folds],
+        workspace_id=shared([fold.workspace_id for fold in folds]),
         device_id=[fold.device_id for fold in folds],
         old_version=[row.version for row in rows],
         version=[fold.version for fold in folds],
@@ -56,7 +56,7 @@ def write_snapshots(moved: Sequence[tuple[DeviceFold, int]]) -> Statement:
     """Return the statement for these folds, each with the version that was read."""
     return Statement.bound(
         "write_snapshots",
-        workspace_id=[fold.workspace_id for fold, _ in moved],
+        workspace_id=shared([fold.workspace_id for fold, _ in moved]),
         device_id=[fold.device_id for fold, _ in moved],
         old_version=[old_version for _, old_version in moved],
         version=[fold.version for fold, _ in moved],

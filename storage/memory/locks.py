@@ -54,8 +54,11 @@ class RowLocks:
         table = _TABLES.get(statement.name)
         if table is None or not self._holders:
             return
+        workspaces, names = statement.args[:2]
+        if len(workspaces) == 1:  # one that all rows share is sent once
+            workspaces = workspaces * len(names)
         with trio.move_on_after(UNIT_LOCK_SECONDS) as waiting:
-            while any(self.find(table, *statement.args[:2])):
+            while any(self.find(table, workspaces, names)):
                 await self._released.wait()
         if waiting.cancelled_caught:
             raise explain_error("55P03", None, "canceling statement due to lock timeout")

@@ -78,6 +78,7 @@ class UnitStatements:
 
     def lock_devices(self, workspaces: list[str], devices: list[str], has_news: list[bool]) -> Rows:
         rows = []
+        workspaces = _unshare(workspaces, devices)
         keys = zip_longest(workspaces, devices, has_news)
         for workspace_id, device_id, flag in sorted(keys, key=itemgetter(0, 1)):
             key = (workspace_id, device_id)
@@ -131,6 +132,7 @@ class UnitStatements:
 
     def write_device_states(self, **columns: list[Any]) -> Rows:
         written = 0
+        columns["workspace_id"] = _unshare(columns["workspace_id"], columns["device_id"])
         for row in _rows(columns):
             key = (row.pop("workspace_id"), row.pop("device_id"))
             old_version = row.pop("old_version")
@@ -149,6 +151,7 @@ class UnitStatements:
 
     def write_snapshots(self, **columns: list[Any]) -> Rows:
         written = 0
+        columns["workspace_id"] = _unshare(columns["workspace_id"], columns["device_id"])
         for row in _rows(columns):
             key = (row["workspace_id"], row["device_id"])
             stored = self._tables.snapshots.get(key)
@@ -271,6 +274,11 @@ def _rows(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     """Yield the rows that `unnest` would make of these columns, by name."""
     for values in zip_longest(*columns.values()):
         yield dict(zip(columns, values, strict=True))
+
+
+def _unshare(workspaces: list[str], devices: list[str]) -> list[str]:
+    """Return the workspace of each device. One that all of them share is sent once."""
+    return workspaces * len(devices) if len(workspaces) == 1 else workspaces
 
 
 def _triples(

@@ -26,8 +26,9 @@ WHERE d.retired_at IS NULL AND (d.ids_are_vins OR d.external_key = k.external_id
 -- for a lock, PostgreSQL returns the newest device_state row beside the snapshots row that it saw
 -- at the start, and the devices row of then. The versions or the assignments then differ, and
 -- storage/unit_devices.py reads those rows again. has_news tells devices with updates from those
--- that only have statements; in a unit without statements it is empty. -infinity is the year 1 as
--- stated by a client or a clock that was never set, from before such instants were refused.
+-- that only have statements; in a unit without statements it is empty. The workspace of devices
+-- that share one is sent once. -infinity is the year 1 as stated by a client or a clock that was
+-- never set, from before such instants were refused.
 SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.ids_are_vins, d.vehicle_id,
        d.retired_at IS NULL AS active, d.assignment AS registered_assignment, d.other_spans,
        s.assignment, s.entered_at,
@@ -41,9 +42,10 @@ SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.ids_are_vins
        s.held_back_seconds, s.unaccepted_reception_at, s.statement, s.statement_begun_at,
        s.statement_at, s.statement_detail
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, has_news)
-JOIN device_state s USING (workspace_id, device_id)
-JOIN devices d USING (workspace_id, device_id)
-JOIN snapshots n USING (workspace_id, device_id)
+JOIN device_state s ON s.workspace_id = coalesce(k.workspace_id, ($1::text[])[1])
+    AND s.device_id = k.device_id
+JOIN devices d ON d.workspace_id = s.workspace_id AND d.device_id = s.device_id
+JOIN snapshots n ON n.workspace_id = s.workspace_id AND n.device_id = s.device_id
 ORDER BY s.workspace_id, s.device_id
 FOR UPDATE OF s;
 
@@ -83,8 +85,8 @@ WITH written AS (
               last_observed_at, last_changed_at, last_rejected_at, last_rejection_reason,
               last_outdated_at, held_back_seconds, unaccepted_reception_at, statement,
               statement_begun_at, statement_at, statement_detail)
-    WHERE s.workspace_id = i.workspace_id AND s.device_id = i.device_id
-      AND s.version = i.old_version
+    WHERE s.workspace_id = coalesce(i.workspace_id, (:workspace_id::text[])[1])
+      AND s.device_id = i.device_id AND s.version = i.old_version
     RETURNING 1
 )
 SELECT count(*) FROM written;
@@ -103,8 +105,8 @@ WITH written AS (
     FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
                 :version::bigint[], :document::json[])
         AS i (workspace_id, device_id, old_version, version, document)
-    WHERE n.workspace_id = i.workspace_id AND n.device_id = i.device_id
-      AND n.version = i.old_version
+    WHERE n.workspace_id = coalesce(i.workspace_id, (:workspace_id::text[])[1])
+      AND n.device_id = i.device_id AND n.version = i.old_version
     RETURNING 1
 )
 SELECT count(*) FROM written;

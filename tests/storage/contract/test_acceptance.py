@@ -101,6 +101,17 @@ async def test_an_unchanged_value_moves_the_arrival_but_not_the_change(
     )
 
 
+async def test_one_unit_writes_the_devices_of_two_workspaces(world: World) -> None:
+    ours = world.update("bus-1", world.ago(minutes=3), soc_percent=50.0)
+    beside = world.update("bus-2", world.ago(minutes=3), soc_percent=55.0)
+    theirs = world.update("bus-1", world.ago(minutes=2), soc_percent=60.0)
+    assert await world.send(ours, theirs._replace(workspace_id=ISLAND), beside) == ["accepted"] * 3
+    devices = ((HARBOUR, "bus-1"), (HARBOUR, "bus-2"), (ISLAND, "bus-1"))
+    snapshots = [await world.snapshot(device_id, workspace) for workspace, device_id in devices]
+    values = [snapshot.document["soc_percent"].value for snapshot in snapshots]
+    assert values == [50.0, 55.0, 60.0]
+
+
 async def test_updates_of_one_device_fold_across_a_units_submissions(
     world: World,
 ) -> None:
