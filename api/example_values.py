@@ -10,6 +10,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from api.example_policies import POLICIES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -361,6 +363,7 @@ MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
         **_CONFIGURATION,
         **_AUDIT,
         **_VERDICT,
+        **POLICIES,
         **_DATA,
         **_CATALOGUES,
         **_TRIAL,

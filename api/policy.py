@@ -16,7 +16,7 @@ from api.bodies import RequestModel, read_json
 from api.conflicts import locate_member
 from api.keys import Scope
 from api.operations import Operations
-from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
+from api.patching import PATCH_MEDIA_TYPES, Patch, patch_of, read_patch
 from api.preconditions import (
     IF_MATCH,
     IF_NONE_MATCH,
@@ -45,7 +45,7 @@ BodyT = TypeVar("BodyT", bound=RequestModel)
 
 PATH = "/workspaces/{workspace_id}/policy"
 _DEFAULTS = Policy()
-_TAG = "policy"
+TAG = "policy"
 
 
 class ThresholdsBody(RequestModel):
@@ -128,12 +128,12 @@ def _declare_get(operations: Operations, services: ApiServices) -> None:
         response=PolicyAnswer,
         tagged=True,
         conditions=(IF_NONE_MATCH,),
-        tag=_TAG,
+        tag=TAG,
     )
     async def get_policy(workspace_id: str) -> Response:
         """Show a workspace's policy: its thresholds and its poll interval."""
         workspace = current_workspace()
-        return conditional_response(_present(workspace), workspace.policy_revision)
+        return conditional_response(present_policy(workspace), workspace.policy_revision)
 
 
 def _declare_put(operations: Operations, services: ApiServices) -> None:
@@ -149,7 +149,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         tagged=True,
         conditions=(IF_MATCH,),
         condition_required=True,
-        tag=_TAG,
+        tag=TAG,
     )
     async def put_policy(workspace_id: str) -> Response:
         """Replace a workspace's policy: what is left out gets its default.
@@ -175,7 +175,7 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
         tagged=True,
         conditions=(IF_MATCH,),
         condition_required=True,
-        tag=_TAG,
+        tag=TAG,
     )
     async def patch_policy(workspace_id: str) -> Response:
         """Change some members of a workspace's policy (RFC 7396).
@@ -187,10 +187,14 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
         patch = await read_patch(request)
 
         def change(stored: Workspace) -> PolicyBody:
-            present = _present(stored).model_dump(exclude={"workspace_id"})
-            return patch.apply(present, body_model)
+            return body_after(patch, stored, body_model)
 
         return await _settle(services, workspace_id, precondition, change)
+
+
+def body_after(patch: Patch, stored: Workspace, body: type[BodyT]) -> BodyT:
+    """Return the stored policy after the patch. Raises Problem 422 as a PATCH does."""
+    return patch.apply(present_policy(stored).model_dump(exclude={"workspace_id"}), body)
 
 
 async def _settle(
@@ -231,7 +235,7 @@ async def _settle(
     )
 
 
-def _present(workspace: Workspace) -> PolicyAnswer:
+def present_policy(workspace: Workspace) -> PolicyAnswer:
     return _answer(workspace.workspace_id, workspace.policy, workspace.poll_interval_seconds)
 
 

@@ -225,6 +225,24 @@ def keeps_ordinal(stored: Workspace, *, active: bool, poll_interval_seconds: int
     return stored.active and stored.poll_interval_seconds == poll_interval_seconds
 
 
+def with_policy(
+    stored: Workspace,
+    policy: Policy,
+    poll_interval_seconds: int,
+    *,
+    free_ordinal: int | None,
+    at: datetime,
+) -> Workspace:
+    """Return the workspace as it would be if the policy were stored at this instant.
+
+    `free_ordinal` is the one that it would take, if it does not keep its own.
+    """
+    wanted = replace(stored, policy=policy, poll_interval_seconds=poll_interval_seconds)
+    if keeps_ordinal(stored, active=stored.active, poll_interval_seconds=poll_interval_seconds):
+        return wanted
+    return replace(wanted, ordinal=free_ordinal, scheduled_since=at)
+
+
 def check_provider(connection: ProviderConnection) -> Conflict | None:
     expected = connection.expected_update_seconds
     if expected is not None and not expected > 0:

@@ -89,6 +89,9 @@ class Registry(Protocol):
     ) -> Workspace | NotFound | Conflict | Moved:
         """Archive an inactive workspace, and retire its devices. Idempotent."""
 
+    async def find_free_ordinal(self, poll_interval_seconds: int) -> int:
+        """Return the ordinal that a workspace would take now if it moved to this interval."""
+
     async def get_workspace(self, workspace_id: str) -> Workspace | None: ...
     async def list_workspaces(
         self,

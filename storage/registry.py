@@ -94,6 +94,10 @@ class PostgresRegistry:
 
         return await self._database.run(work)
 
+    async def find_free_ordinal(self, poll_interval_seconds: int) -> int:
+        row = await self._fetch_one("lowest_free_ordinal", poll_interval_seconds)
+        return int(row[0])
+
     async def get_workspace(self, workspace_id: str) -> Workspace | None:
         row = await self._fetch_one("get_workspace", workspace_id)
         return None if row is None else to_workspace(row)

@@ -77,6 +77,7 @@ async def test_the_values_of_a_device_outlive_its_connection(harness: Harness) -
         ("PATCH", "", {"active": True}),
         ("PUT", "/policy", {}),
         ("PATCH", "/policy", {"grace_seconds": 60}),
+        ("POST", "/policy/preview", {"grace_seconds": 60}),
         ("PUT", "/providers/live", PROVIDER),
         ("PUT", "/providers/new", PROVIDER),
         ("PATCH", "/providers/live", {"active": False}),

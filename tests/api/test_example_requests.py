@@ -29,6 +29,7 @@ STORY = (
     "put_device",
     "patch_workspace",
     "patch_policy",
+    "preview_policy",
     "patch_device",
     "import_devices",
     "ingest",

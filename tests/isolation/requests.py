@@ -58,6 +58,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "patch_workspace": {"name": "changed"},
     "put_policy": {"grace_seconds": 60},
     "patch_policy": {"grace_seconds": 60},
+    "preview_policy": {"grace_seconds": 60},
     "patch_provider": {"credential": "env:LASTHEARD_SECRET_NEW"},
     "patch_device": {"vehicle_name": "changed"},
     "put_provider": {

@@ -42,6 +42,7 @@ _BEYOND_A_SCHEMA = {
     "patch_workspace": _ZONE,
     "put_policy": _LIMITS,
     "patch_policy": _LIMITS,
+    "preview_policy": _LIMITS,
     "put_device": _ORDER + _DEVICE,
     "patch_device": _ORDER + _DEVICE,
     "import_devices": (*_ORDER, *_DEVICE, "It is at /devices/.+ too"),
