@@ -31,6 +31,7 @@ from api.issues import declare_issues
 from api.key_management import declare_keys
 from api.operations import Operations
 from api.policy import declare_policy
+from api.policy_history import declare_policy_history
 from api.policy_preview import declare_policy_preview
 from api.probes import declare_probes
 from api.problems import install_problem_handlers
@@ -65,6 +66,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_workspaces,
     declare_policy,
     declare_policy_preview,
+    declare_policy_history,
     declare_providers,
     declare_provider_trial,
     declare_devices,

@@ -1,7 +1,8 @@
-"""The values of the examples of a policy's preview, in the story of api/example_values.py.
+"""The values of the examples of a policy's preview and history.
 
-North would call a device stale after 45 minutes instead of 15. Bus 7 was heard 40 minutes ago, so
-it would be delayed instead of stale.
+They tell the story of api/example_values.py.
+North would call a device stale after 45 minutes instead of 15. Bus 7 was heard
+40 minutes ago, so it would be delayed instead of stale.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ POLICIES: Final[Mapping[str, Any]] = MappingProxyType(
             "workspace_id": "north",
             **_LIMITS,
             "stale_after_seconds": 2700.0,
+            "poll_interval_seconds": 300,
+        },
+        "valid_from": "2026-02-20T08:00:00Z",
+        "valid_until": None,
+        "PolicyVersion.policy": {
+            "workspace_id": "north",
+            **_LIMITS,
             "poll_interval_seconds": 300,
         },
         "PolicyPreview.devices": 34,

@@ -70,6 +70,7 @@ CASES = (
     Case("put_policy", "PUT", "/workspaces/{w}/policy", "control", {}),
     Case("patch_policy", "PATCH", "/workspaces/{w}/policy", "control", {"grace_seconds": 60}),
     Case("preview_policy", "POST", "/workspaces/{w}/policy/preview", "control", {}),
+    Case("list_policies", "GET", "/workspaces/{w}/policy/history", "control"),
     Case("list_providers", "GET", "/workspaces/{w}/providers", "read"),
     Case("get_provider", "GET", "/workspaces/{w}/providers/live", "read"),
     Case("put_provider", "PUT", "/workspaces/{w}/providers/live", "control", PROVIDER),

@@ -36,6 +36,7 @@ MOST = {
     "/cycles": 2,
     "/rejections": 2,
     "/quarantine": 2,
+    "/policy/history": 2,
 }
 
 
@@ -47,7 +48,8 @@ class Counted:
         self.stores = make_postgres_stores(database)
         self._proxy = proxy
         stores = {
-            name: getattr(self.stores, name) for name in ("registry", "reads", "keys", "quarantine")
+            name: getattr(self.stores, name)
+            for name in ("registry", "reads", "changes", "keys", "quarantine")
         }
         services = harness.make_services(**stores)
         self._client: TestClientProtocol = create_app(services).test_client()
@@ -57,7 +59,8 @@ class Counted:
         cast = await populate(self.stores)
         # One that reports: else the whole workspace is surveyed for an outage.
         assert await cast.send(cast.update("bus-1", 1190, soc_percent=50.0)) == ["accepted"]
-        record, self._token = mint_key("all", [Scope.READ, Scope.ADMIN], None, None)
+        scopes = [Scope.READ, Scope.CONTROL, Scope.ADMIN]
+        record, self._token = mint_key("all", scopes, None, None)
         await self.stores.keys.create_key(record)
 
     async def ask(self, path: str) -> int:

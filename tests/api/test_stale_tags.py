@@ -160,6 +160,11 @@ async def test_of_two_puts_with_one_tag_exactly_one_is_stored(harness: Harness, 
             nursery.start_soon(put, number)
     (winner,) = (number for number, answer in answers.items() if answer.status == 200)
     assert answers[1 - winner].problem == "precondition-failed"
+    assert answers[1 - winner].status == 412
     stored, tag = await read(harness, kind)
     assert stored[resource.differs] == resource.puts[winner][resource.differs]
     assert tag == answers[winner].headers["etag"]
+    audit = await harness.get("/workspaces/north/audit")
+    (entry,) = (item for item in audit["items"] if item["who"] != "system")
+    assert entry["before"][resource.differs] != stored[resource.differs]
+    assert entry["after"][resource.differs] == stored[resource.differs]
