@@ -1,8 +1,7 @@
 """The values of the examples of a policy's preview and history.
 
-They tell the story of api/example_values.py.
-North would call a device stale after 45 minutes instead of 15. Bus 7 was heard
-40 minutes ago, so it would be delayed instead of stale.
+They tell the story of api/example_values.py. North would call a device stale after 45 minutes
+instead of 15. Bus 7 was heard 40 minutes ago, so it would be delayed instead of stale.
 """
 
 from __future__ import annotations
