@@ -1,4 +1,4 @@
-"""The values of the examples of a policy's preview and history.
+"""The values of the examples of a policy, its preview and its history.
 
 They tell the story of api/example_values.py. North would call a device stale after 45 minutes
 instead of 15. Bus 7 was heard 40 minutes ago, so it would be delayed instead of stale.
@@ -35,6 +35,8 @@ _NEXT_START: Final = "2026-03-01T12:04:24Z"
 
 POLICIES: Final[Mapping[str, Any]] = MappingProxyType(
     {
+        **_LIMITS,
+        "poll_interval_seconds": 300,
         "PolicyPreview.policy": {
             "workspace_id": "north",
             **_LIMITS,
