@@ -11,6 +11,7 @@ ORDER BY quarantine_id DESC
 LIMIT $3;
 
 -- name: find_quarantined_update
+-- A sample that is not whole is no update, so it is left out.
 SELECT origin, CASE WHEN is_whole THEN sample END AS whole
 FROM quarantine
 WHERE workspace_id = $1 AND quarantine_id = $2;
