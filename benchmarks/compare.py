@@ -58,16 +58,20 @@ class Figures(NamedTuple):
 
     update_own_us: float
     update_database_us: float
+    update_us: float
     frame_own_us: float
     frame_database_us: float
+    frame_us: float
     health_p95_ms: float
 
 
 NAMES = (
     "core time an update, ours (µs)",
     "core time an update, PostgreSQL (µs)",
+    "core time an update, both (µs)",
     "core time a frame, ours (µs)",
     "core time a frame, PostgreSQL (µs)",
+    "core time a frame, both (µs)",
     "health p95 at the client (ms)",
 )
 
@@ -80,7 +84,15 @@ async def run_tree(
     update = await updates.measure_ours(template, place, task)
     frame = await frames.measure_ours(template, place, feed, flags.window)
     (asked,) = await health.measure(template, place, 1, flags.requests, reference=False)
-    return Figures(update.own_us, update.database_us, frame.own_us, frame.database_us, asked.ours)
+    return Figures(
+        update.own_us,
+        update.database_us,
+        update.own_us + update.database_us,
+        frame.own_us,
+        frame.database_us,
+        frame.own_us + frame.database_us,
+        asked.ours,
+    )
 
 
 async def run_pairs(
