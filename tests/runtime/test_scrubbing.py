@@ -81,9 +81,13 @@ def test_a_secret_across_the_cut_leaves_nothing(form: Form) -> None:
         assert (before + b"<[redacted]>").startswith(kept.replace(b'"', b"").replace(b"\\", b""))
 
 
+# Before a short secret in lines of base64 there is so much else that the cut may come first.
+IN_SIGHT = sorted(FORMS.keys() - {"base64 in lines"})
+
+
 @given(
     st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=6, max_size=60),
-    st.sampled_from(sorted(FORMS)),
+    st.sampled_from(IN_SIGHT),
     st.sampled_from(["plain", "json", "json unicode", "percent", "percent everywhere"]),
     st.integers(0, 60),
 )
