@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Annotated, NamedTuple, cast
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from quart import Response, request
 
 from api.bodies import (
@@ -26,7 +26,7 @@ from api.operations import Operations
 from api.problem_types import CONFLICT, PRECONDITION_FAILED
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
-from api.shapes import AnswerModel, Identifier
+from api.shapes import AnswerModel, Identifier, accept_whole
 from domain.registry import ABSENT
 
 MAX_IMPORT_BYTES = 4 * 1024 * 1024
@@ -51,7 +51,7 @@ DeviceId = Annotated[
 
 class ImportedDevice(DeviceBody):
     device_id: DeviceId
-    revision: int | None = Field(
+    revision: Annotated[int | None, BeforeValidator(accept_whole)] = Field(
         None,
         ge=ABSENT,
         le=_MAX_REVISION,

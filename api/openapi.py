@@ -176,9 +176,18 @@ def _query_parameters(
     schema = schemas[_component(refs[operation.query, "validation"])]
     required = schema.get("required", ())
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": of}
+        {"name": name, "in": "query", "required": name in required, "schema": _without_null(of)}
         for name, of in schema.get("properties", {}).items()
     ]
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that may be left out. A URL has no null."""
+    kinds = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    rest = {name: of for name, of in schema.items() if name not in ("anyOf", "default")}
+    return {**kinds[0], **rest}
 
 
 def _condition_parameters(operation: Operation) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from api.preconditions import (
 from api.problem_types import CONFLICT, INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
-from api.shapes import AnswerModel, Seconds
+from api.shapes import AnswerModel, Seconds, accept_whole
 from domain.model import Policy, Workspace
 from domain.registry import (
     DEFAULT_INTERVAL_SECONDS,
@@ -82,16 +82,11 @@ class PolicyAnswer(AnswerModel):
     poll_interval_seconds: int
 
 
-def _accept_whole(value: object) -> object:
-    """Return 300.0 as 300: they are the same to JSON Schema and to clients with one number type."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def with_interval(body: type[BodyT], min_poll_interval_seconds: int) -> type[BodyT]:
     """Return the body's model for this installation, with its shortest poll interval."""
     described = body.model_fields["poll_interval_seconds"].description
     bounds = Field(ge=min_poll_interval_seconds, le=MAX_INTERVAL_SECONDS, description=described)
-    interval = Annotated[int, bounds, BeforeValidator(_accept_whole)]
+    interval = Annotated[int, bounds, BeforeValidator(accept_whole)]
     return create_model(
         body.__name__,
         __base__=body,

@@ -17,6 +17,12 @@ _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 _TRIMMED = StringConstraints(strip_whitespace=True)
 
+
+def accept_whole(value: object) -> object:
+    """Return 300.0 as 300: they are the same to JSON Schema and to clients with one number type."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Identifier = Annotated[
     str, Field(pattern=ID_PATTERN, description="1 to 64 letters, digits and . _ : -")
 ]

@@ -85,7 +85,7 @@ async def test_a_device_that_changed_since_stops_the_import(harness: Harness) ->
         "/devices/4/revision": "Device bus-5 does not exist.",
     }
     assert await harness.get("/workspaces/north/devices") == before
-    kept = [devices[0], {**devices[1], "revision": 2}, devices[3]]
+    kept = [devices[0], {**devices[1], "revision": 2.0}, devices[3]]  # one number type
     stored = await harness.ask("POST", PATH, json={"devices": kept})
     assert stored.json == {"devices": 3, "created": 1, "updated": 2, "swapped": 0}
 

@@ -280,3 +280,16 @@ def test_a_handler_without_a_docstring_is_refused() -> None:
 
     with pytest.raises(ValueError, match="no docstring"):
         Operations().declare("GET", "/", scope=None)(silent)
+
+
+async def test_no_parameter_may_be_null(harness: Harness) -> None:
+    """A URL has no null: a parameter is there, or left out."""
+    paths = (await harness.get("/openapi.json"))["paths"]
+    nullable = [
+        (path, each["name"])
+        for path, operations in paths.items()
+        for operation in operations.values()
+        for each in operation["parameters"]
+        if {"type": "null"} in each["schema"].get("anyOf", ())
+    ]
+    assert nullable == []
