@@ -7,7 +7,7 @@ import re
 import shlex
 from base64 import b64encode
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from quart import Response, request
@@ -22,6 +22,9 @@ from api.openapi import Introduction, describe_operations
 from api.operations import Operations
 from api.problem_types import CONFLICT, MISSING_SCOPE
 from api.problems import Problem, install_problem_handlers
+
+if TYPE_CHECKING:
+    from tests.api.harness import Harness
 
 NOTES = Introduction("Notes", "1")
 
