@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_COUNTS: Final = {
+COUNTS: Final = {
     "healthy": 31,
     "delayed": 1,
     "stale": 1,
@@ -52,8 +52,8 @@ POLICIES: Final[Mapping[str, Any]] = MappingProxyType(
         },
         "PolicyPreview.devices": 34,
         "PolicyPreview.changed": 1,
-        "counts_now": _COUNTS,
-        "counts_then": {**_COUNTS, "delayed": 2, "stale": 0},
+        "counts_now": COUNTS,
+        "counts_then": {**COUNTS, "delayed": 2, "stale": 0},
         "from_state": "stale",
         "from_reason": "device_silent",
         "to_state": "delayed",

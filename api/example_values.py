@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from api.example_policies import POLICIES
+from api.example_policies import COUNTS, POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,13 +22,6 @@ _ASKED: Final = "2026-03-01T11:59:24Z"
 _ANSWERED: Final = "2026-03-01T11:59:26Z"
 _SOME_DAYS_BEFORE: Final = "2026-02-20T08:00:00Z"
 _TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
-_COUNTS: Final = {
-    "healthy": 31,
-    "delayed": 1,
-    "stale": 1,
-    "configured-no-data": 1,
-    "awaiting-first-data": 0,
-}
 _VIN: Final = "WDB9634031L123456"
 
 # Whole bodies whose members depend on each other, and changes of one member.
@@ -153,7 +146,7 @@ _VERDICT: Final = {
     "reason": "device_silent",
     "party": "device",
     "detail": None,
-    "counts": _COUNTS,
+    "counts": COUNTS,
     "workspace_outage": None,
     "freshness_age_seconds": 2396.0,
     "away_for_seconds": 2399.0,

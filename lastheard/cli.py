@@ -157,7 +157,7 @@ def serve(
         bool | None,
         typer.Option(
             "--paused",
-            help="collect nothing: no cycles, no streams, no calls; clients may still send. For a "
+            help="collect nothing: no cycles, streams or calls of its own; clients may send. For a "
             "restored backup",
         ),
     ] = None,

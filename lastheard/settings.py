@@ -71,7 +71,8 @@ class ProcessSettings(BaseSettings):
         ),
     ]
     paused: bool = Field(
-        False, description="collect nothing: no cycles, streams or calls; clients may still send"
+        False,
+        description="collect nothing: no cycles, streams or calls of its own; clients may send",
     )
 
     log_format: Annotated[
