@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from actors.runner import WorkspaceRunner
-    from ports.ownership import SessionStore
+    from ports.sessions import SessionStore
 
 CONFIGURATION_SECONDS = 5.0  # a command without a notice reaches its actors within this
 MAX_PAUSE_SECONDS = 2.0  # between attempts while the database is away

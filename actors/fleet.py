@@ -15,7 +15,7 @@ from runtime.flag import Flag
 
 if TYPE_CHECKING:
     from domain.model import Device, Ownership, ProviderConnection, Workspace
-    from ports.ownership import Fleet
+    from ports.sessions import Fleet
 
 
 class FleetView:

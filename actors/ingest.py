@@ -2,7 +2,7 @@
 
 Owns the mailbox and the batch in hand. The way of a batch is written in four files, from top to
 bottom: `run` here fills the batch; actors/unit_committer.py commits it as a unit; the store drives
-the unit's statements (storage/ingest.py, storage/unit.py); actors/receipts.py delivers the
+the unit's statements (storage/ingest.py, storage/unit/dialogue.py); actors/receipts.py delivers the
 receipts.
 
 It must never answer before the commit, never drop a batch because the database is away, and never

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from domain.resource import Resource
-    from ports.ownership import Look
+    from ports.leases import Look
     from runtime.assignment import Assignment
 
 MIN_PAUSE_SECONDS = 0.05  # between two rounds

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actors.tools import ActorTools
     from domain.model import ProviderConnection, SessionRef
     from ports.cycles import CycleStore
-    from ports.ownership import Fleet
+    from ports.sessions import Fleet
 
 STOP_BUDGET_SECONDS = 5.0
 FLUSH_BUDGET_SECONDS = 6.0

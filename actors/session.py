@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from domain.model import SessionRef
-    from ports.ownership import SessionStore, VitalSigns
+    from ports.sessions import SessionStore, VitalSigns
     from runtime.clock import SharedClock
 
 DEFAULT_TTL_SECONDS = 15.0

@@ -17,7 +17,7 @@ from actors.rounds import Pace, Seen, decide_round, seconds_until_next
 from actors.session import BEATS_PER_TTL, Superseded
 from actors.statistics import ShardStatistics
 from domain.resource import workspace_of, workspace_resource
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from runtime.assignment import Rounds, group_by_shared
 from runtime.faults import EnvironmentFault
 from runtime.flag import Flag
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from actors.tools import ActorTools
     from domain.model import SessionRef
     from domain.resource import Resource
-    from ports.ownership import Look, OwnershipStores
+    from ports.leases import Look
+    from ports.ownership import OwnershipStores
 
 ROUND_SECONDS = 2.0
 MAX_LOADING_AT_ONCE = 4

@@ -1,6 +1,6 @@
 """The state and counters of the actors, as frozen records for operators.
 
-`/runtime` shows them as one tree; a heartbeat carries a few of them (ports.ownership.VitalSigns).
+`/runtime` shows them as one tree; a heartbeat carries a few of them (ports.sessions.VitalSigns).
 Counts are totals since the actor was made, unless the comment says "now". Nothing in here decides.
 """
 

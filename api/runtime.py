@@ -15,7 +15,7 @@ from api.problems import Problem
 from api.record_models import RecordModels
 from api.services import ApiServices
 from api.shapes import AnswerModel
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from runtime.mailbox import LaneStatistics
 
 _NAMES = {"Mapping": Mapping, "LaneStatistics": LaneStatistics}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ports.changes import ChangeHistory
     from ports.ingest import Ingest
     from ports.keys import Keys
-    from ports.ownership import Nudges
+    from ports.notices import Nudges
     from ports.providers import Provider
     from ports.quarantine import Quarantine
     from ports.reads import Reads

@@ -23,8 +23,8 @@ from benchmarks import writers
 from benchmarks.place import Place, fetch, open_place
 from domain.health import judge_health
 from domain.resource import Resource, workspace_resource
-from ports.ownership import VitalSigns
 from ports.reads import HealthQuery
+from ports.sessions import VitalSigns
 from runtime.assignment import Rounds, group_by_shared
 from runtime.logs import configure_logging
 from storage.gateway import Database, open_bridge
@@ -32,14 +32,14 @@ from storage.ingest import PostgresIngestStore
 from storage.leases import PostgresLeaseStore
 from storage.migrations import migrate
 from storage.reads import PostgresReads
-from storage.registry import PostgresRegistry
+from storage.registry.store import PostgresRegistry
 from storage.sessions import PostgresSessionStore
 from tests.processes.shard import open_shard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ports.ownership import SessionStart
+    from ports.sessions import SessionStart
     from storage.gateway import Connection
 
 TTL_SECONDS = 600.0

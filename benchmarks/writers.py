@@ -29,7 +29,7 @@ from domain.resource import workspace_resource
 from runtime import garbage
 from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
-from storage.registry import PostgresRegistry
+from storage.registry.store import PostgresRegistry
 from storage.sessions import PostgresSessionStore
 from storage.upkeep import PostgresUpkeepStore
 

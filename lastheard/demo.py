@@ -22,7 +22,7 @@ from lastheard.simulation import configure_fleet, run_simulator
 from runtime.clock import SystemClock
 from storage.gateway import Database
 from storage.keys import PostgresKeys
-from storage.registry import PostgresRegistry
+from storage.registry.store import PostgresRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -55,7 +55,7 @@ from storage.notices import PostgresNotices
 from storage.pools import Pools
 from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
-from storage.registry import PostgresRegistry
+from storage.registry.store import PostgresRegistry
 from storage.sessions import PostgresSessionStore
 from storage.upkeep import PostgresUpkeepStore
 

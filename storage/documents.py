@@ -18,7 +18,7 @@ import orjson
 
 from domain.held import Held, name_values, to_micros
 from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION
-from storage.unit_steps import dump_json
+from storage.unit.steps import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,7 +30,7 @@ from storage.rows import (
     to_override,
     to_workspace,
 )
-from storage.unit_steps import named_columns
+from storage.unit.steps import named_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

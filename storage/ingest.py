@@ -1,7 +1,7 @@
 """The ingest unit on PostgreSQL: one bridge crossing and one transaction for each unit.
 
-Owns the driving of a unit, and the error for a COMMIT whose result is unknown. storage/unit.py
-decides what is written.
+Owns the driving of a unit, and the error for a COMMIT whose result is unknown. What is written is
+decided by storage/unit/dialogue.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ports.ingest import CommitUnknown
 from storage.faults import CommitInDoubt
 from storage.queries import sql
-from storage.unit import ingest_unit, quarantine_unit
-from storage.unit_locks import locked_rows
+from storage.unit.dialogue import ingest_unit, quarantine_unit
+from storage.unit.locks import locked_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from domain.refusals import RefusalCounts
     from ports.ingest import UnitPoisoned
     from storage.gateway import Connection, Database
-    from storage.unit_steps import Rows, Statement
+    from storage.unit.steps import Rows, Statement
 
 T = TypeVar("T")
 

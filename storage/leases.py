@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from domain.model import SessionRef
 from domain.resource import workspace_of, workspace_resource
-from ports.ownership import Look
+from ports.leases import Look
 from storage.queries import sql
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Holding(NamedTuple):
 
 
 class PostgresLeaseStore:
-    """ports.ownership.LeaseStore."""
+    """ports.leases.LeaseStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

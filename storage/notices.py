@@ -93,7 +93,7 @@ class NoticeBox:
 
 
 class PostgresNotices:
-    """ports.ownership.Notices. Each `listen` has one connection of its own."""
+    """ports.notices.Notices. Each `listen` has one connection of its own."""
 
     def __init__(
         self, database: Database, random: Random | None = None, *, check_seconds: float = 10.0

@@ -8,7 +8,7 @@ from domain.changes import replay_change
 from ports.quarantine import QuarantinedUpdate, QuarantineEntry
 from storage.changes import record_changes
 from storage.queries import bound, sql
-from storage.unit_ledger import storable
+from storage.unit.ledger import storable
 from storage.whole_updates import read_update
 
 if TYPE_CHECKING:

@@ -12,21 +12,21 @@ import orjson
 
 from domain.health_causes import MAX_WAITING_SECONDS
 from domain.model import SessionRef
-from ports.ownership import Fleet, SessionStart
+from ports.sessions import Fleet, SessionStart
 from storage.queries import bound, sql
-from storage.registry_devices import devices_call
+from storage.registry.devices import devices_call
 from storage.rows import to_connection, to_device, to_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ports.ownership import VitalSigns
+    from ports.sessions import VitalSigns
     from storage.gateway import Connection, Database
 
 
 class PostgresSessionStore:
-    """ports.ownership.SessionStore."""
+    """ports.sessions.SessionStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -25,7 +25,7 @@ from storage.migrations import migrate_blocking
 from storage.notices import PostgresNotices
 from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
-from storage.registry import PostgresRegistry
+from storage.registry.store import PostgresRegistry
 from storage.sessions import PostgresSessionStore
 from storage.upkeep import PostgresUpkeepStore
 from tests.postgres import VersionAbsent, running_postgres
@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from ports.cycles import CycleStore
     from ports.ingest import IngestStore
     from ports.keys import Keys
-    from ports.ownership import LeaseStore, Notices, SessionStore
+    from ports.leases import LeaseStore
+    from ports.notices import Notices
     from ports.quarantine import Quarantine
     from ports.reads import Reads
     from ports.registry import Registry
+    from ports.sessions import SessionStore
     from ports.upkeep import UpkeepStore
 
 TEMPLATE = "lastheard_template"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import CanonicalUpdate, Submission
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
 
     Hook = Callable[[Statement], Awaitable[None]]
 

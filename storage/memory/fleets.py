@@ -18,7 +18,7 @@ from domain.registry import Stored, keeps_ordinal
 from domain.schedule import cycle_id, lowest_free
 from ports.reads import CycleRow
 from storage.memory.tables import DeviceState, PollCycleRow, Snapshot
-from storage.unit_rows import ConnectionRow
+from storage.unit.rows import ConnectionRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from storage.faults import CommitInDoubt
 from storage.memory.engine import CommitFate
 from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
-from storage.unit import ingest_unit, quarantine_unit
-from storage.unit_locks import locked_rows
+from storage.unit.dialogue import ingest_unit, quarantine_unit
+from storage.unit.locks import locked_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from domain.refusals import RefusalCounts
     from ports.ingest import UnitPoisoned
     from storage.memory.engine import Engine
-    from storage.unit_steps import Rows, Statement
+    from storage.unit.steps import Rows, Statement
 
     Unit = Generator[Statement, Rows, list[Receipt]]
 

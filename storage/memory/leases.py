@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from domain.model import Workspace
     from domain.resource import Resource
-    from ports.ownership import Look
+    from ports.leases import Look
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 
 
 class MemoryLeaseStore:
-    """ports.ownership.LeaseStore."""
+    """ports.leases.LeaseStore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -96,7 +96,7 @@ class MemoryLeaseStore:
 
 
 class MemoryNotices:
-    """ports.ownership.Notices: a fan-out within the process."""
+    """ports.notices.Notices: a fan-out within the process."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -12,12 +12,12 @@ import trio
 
 from runtime.flag import Flag
 from storage.faults import explain_error
-from storage.unit_rows import LockedRow
+from storage.unit.rows import LockedRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from storage.unit_steps import Rows, Statement
+    from storage.unit.steps import Rows, Statement
 
     Row = tuple[str, str, str]  # table, workspace_id, and the rest of the key
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import orjson
 
 from domain.model import SessionRef
-from ports.ownership import Fleet, SessionStart
+from ports.sessions import Fleet, SessionStart
 from storage.memory.tables import HeartbeatRow, SessionRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ports.ownership import VitalSigns
+    from ports.sessions import VitalSigns
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 
 
 class MemorySessionStore:
-    """ports.ownership.SessionStore."""
+    """ports.sessions.SessionStore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from domain.model import CanonicalUpdate
     from ports.cycles import CycleStore
     from ports.ingest import IngestStore
-    from ports.ownership import LeaseStore, Notices, SessionStore
+    from ports.leases import LeaseStore
+    from ports.notices import Notices
+    from ports.sessions import SessionStore
     from ports.upkeep import UpkeepStore
     from storage.memory.engine import EngineStatistics, Hook, WallClock
     from storage.memory.tables import Tables

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from domain.model import Device, ProviderConnection, SessionRef, Workspace
     from domain.resource import Resource
     from ports.reads import CycleRow, EventRow, RejectionRow
-    from storage.unit_rows import ConnectionRow
+    from storage.unit.rows import ConnectionRow
 
 K = TypeVar("K", bound=tuple[Any, ...])
 R = TypeVar("R")

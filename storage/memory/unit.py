@@ -1,7 +1,8 @@
 """The statements of storage/sql/ingest.sql in Python: one method for each, under the block's name.
 
 Owns what a statement does to the rows, and the refusals that PostgreSQL's types and constraints
-would make. Decides nothing else: the unit itself is storage/unit.py, on the twin as on PostgreSQL.
+would make. Decides nothing else: the unit itself is storage/unit/dialogue.py, on the twin as on
+PostgreSQL.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.tables import DeviceEdge, DeviceState, Edge, Quarantined, Snapshot
 from storage.queries import PARAMETERS
 from storage.rows import dump_spans
-from storage.unit_rows import ConnectionRow, LockedDevice, RereadDevice, ResolvedDevice
+from storage.unit.rows import ConnectionRow, LockedDevice, RereadDevice, ResolvedDevice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from storage.memory.locks import RowLocks
     from storage.memory.tables import UnitTables
-    from storage.unit_steps import Rows, Statement
+    from storage.unit.steps import Rows, Statement
 
 
 class UnitStatements:

@@ -1,4 +1,4 @@
--- The statements of the ingest unit, in the order in which storage/unit.py yields them. Each step
+-- The statements of the ingest unit, in the order in which storage/unit/dialogue.py yields them. Each step
 -- is one statement, whatever the number of rows. Locks are taken in key order, so one unit may wait
 -- for another, but two units cannot deadlock.
 
@@ -25,7 +25,7 @@ WHERE d.retired_at IS NULL AND (d.ids_are_vins OR d.external_key = k.external_id
 -- Lock every row of device_state that this unit may write, in one sweep in key order. After a wait
 -- for a lock, PostgreSQL returns the newest device_state row beside the snapshots row that it saw
 -- at the start, and the devices row of then. The versions or the assignments then differ, and
--- storage/unit_devices.py reads those rows again. has_news tells devices with updates from those
+-- storage/unit/devices.py reads those rows again. has_news tells devices with updates from those
 -- that only have statements; in a unit without statements it is empty. The workspace of devices
 -- that share one is sent once. -infinity is the year 1 as stated by a client or a clock that was
 -- never set, from before such instants were refused.

@@ -1,4 +1,4 @@
--- Find the rows that a unit could not lock, for storage/unit_locks.py. Each statement takes the
+-- Find the rows that a unit could not lock, for storage/unit/locks.py. Each statement takes the
 -- same lock as one statement of the unit, on every row where that lock is free. It does not wait.
 -- It returns the other rows, each with the transaction (or the multixact) that holds it.
 

@@ -22,7 +22,7 @@ from tests.actors.scripted import outage, refused, sample
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
     from tests.actors.harness import Harness, Shard
 
 

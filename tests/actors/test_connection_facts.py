@@ -24,7 +24,7 @@ from tests.actors.streaming import running
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from storage.unit_rows import ConnectionRow
+    from storage.unit.rows import ConnectionRow
     from tests.actors.harness import Harness, Shard
     from tests.actors.scripted import ScriptedStreamer
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
 
     Events = list[MutableMapping[str, Any]]
 

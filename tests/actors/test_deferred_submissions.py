@@ -16,7 +16,7 @@ from tests.statements import named
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
 
 BUS_IS_THERE = named(HARBOUR, ("bus-1",), at(1))
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from actors.shard import ShardActor
     from domain.model import SessionRef
-    from ports.ownership import Look, SessionStart
+    from ports.leases import Look
+    from ports.sessions import SessionStart
     from storage.memory import MemoryStore
     from tests.actors.harness import Harness, Shard
 

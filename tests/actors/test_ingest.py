@@ -19,7 +19,7 @@ from tests.actors.harness import owned_by, said, submission, update
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
     from tests.actors.harness import Harness, Shard
     from tests.actors.watching import Watched
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
     from tests.actors.harness import Harness, Shard
     from tests.actors.watching import Watched
 

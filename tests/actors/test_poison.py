@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from domain.model import CanonicalUpdate
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
     from tests.actors.harness import Harness, Shard
 
 T = TypeVar("T")

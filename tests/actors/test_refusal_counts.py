@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from domain.model import CanonicalUpdate
     from ports.reads import RejectionRow
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
     from tests.actors.harness import Harness, Shard
 
 TOO_FULL = 102.5

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
     from domain.refusals import RefusalCounts
-    from ports.ownership import SessionStart
+    from ports.sessions import SessionStart
     from storage.memory import MemoryStore
     from tests.actors.harness import Harness, Shard
 

@@ -9,7 +9,7 @@ import pytest
 
 from actors.rounds import Pace, RoundPlan, Seen, decide_round, seconds_until_next
 from domain.resource import workspace_resource
-from ports.ownership import Look
+from ports.leases import Look
 from runtime.assignment import Assignment
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from ports.ownership import Fleet
+    from ports.sessions import Fleet
     from tests.actors.harness import Harness, Shard
 
 TOKEN = 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.session import CurrentSession, SessionKeeper
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from runtime.clock import SharedClock, SystemClock
 from tests.actors.harness import TTL_SECONDS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from domain.model import SessionRef
-    from ports.ownership import SessionStart
+    from ports.sessions import SessionStart
     from storage.memory import MemoryStore
     from tests.actors.harness import Harness, Shard
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from ports.ownership import SessionStore
+    from ports.sessions import SessionStore
     from storage.memory import MemoryStore
     from tests.actors.harness import Harness, Shard
 

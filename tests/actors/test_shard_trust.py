@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from storage.faults import DatabaseAway
 from tests.actors.harness import FERRIES, HARBOUR, LIVE, STEADY, TTL_SECONDS, until, update
 from tests.actors.instants import INTERVAL

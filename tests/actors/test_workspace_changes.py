@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from actors.fleet import FleetView
     from ports.providers import Page
-    from storage.unit_steps import Statement
+    from storage.unit.steps import Statement
     from tests.actors.harness import Harness, Shard
 
 

@@ -38,7 +38,7 @@ from domain.registry import DeviceDraft
 from domain.schedule import cycle_id, slot_of
 from lastheard.credentials import CredentialReader
 from lastheard.process_model import PROCESS_MODEL
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from providers.push import Push
 from runtime.outbound import Allowance
 from runtime.reply import Reply

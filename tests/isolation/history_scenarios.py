@@ -8,7 +8,7 @@ from typing import Any
 from domain.changes import ChangeKind
 from domain.registry import DeviceDraft
 from ports.changes import AuditQuery
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from ports.upkeep import Retention
 from tests.isolation.fleets import A_MONTH_AGO, DAY_SECONDS, OURS, SESSION, Harness, ago, provider
 from tests.isolation.scenario import drives

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from storage.unit_rows import LockedDevice, RereadDevice
+from storage.unit.rows import LockedDevice, RereadDevice
 from tests.storage.fixtures import PROVIDER, WORKSPACE
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

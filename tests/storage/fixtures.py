@@ -15,7 +15,7 @@ from domain.registry import DeviceDraft, Stored
 
 if TYPE_CHECKING:
     from domain.model import Receipt, SessionRef, Value
-    from ports.ownership import SessionStart
+    from ports.sessions import SessionStart
     from tests.conftest import Stores
 
 WORKSPACE, PROVIDER = "harbour", "harbour-live"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from ports.upkeep import Retention
 from tests.storage.fixtures import begin
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from domain.resource import Resource, workspace_resource
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from storage.faults import DatabaseAway
 from storage.gateway import Database
 from storage.leases import PostgresLeaseStore

@@ -10,7 +10,7 @@ import pytest
 
 from domain.model import CanonicalUpdate, Dropped, Outcome, Reading, Reason, Result
 from domain.refusals import MAX_DUE, RefusalCounts, RefusalKey
-from storage.unit_ledger import Ledger
+from storage.unit.ledger import Ledger
 from tests.storage.fixtures import PROVIDER, WORKSPACE, submission
 
 # A twentieth of 10,000 buses, with units of a twentieth.

@@ -20,7 +20,7 @@ import trio
 from domain.model import CanonicalUpdate, Ownership, Policy, Reading, SessionRef
 from domain.resource import Resource, workspace_of, workspace_resource
 from ports.ingest import SessionFenced
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from storage.gateway import Database
 from tests.conftest import Stores, make_postgres_stores
 from tests.storage.fixtures import begin, connection, draft, submission

@@ -12,7 +12,7 @@ import trio.testing
 from domain.cycles import CycleEnd, CycleOutcome
 from domain.model import ConnectionFact, ConnectionFactKind
 from ports.ingest import CommitUnknown, UnitPoisoned
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from ports.upkeep import Retention
 from storage.faults import DatabaseAway, DatabaseRefused
 from storage.memory import MemoryStore
@@ -20,7 +20,7 @@ from storage.memory.locks import RowLocks
 from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.queries import parse_blocks, read_sources
-from storage.unit_steps import Statement, columns
+from storage.unit.steps import Statement, columns
 from tests.statements import named
 from tests.storage.contract.cast import HARBOUR, TickingClock, World, populate, slot, submission
 from tests.storage.contract.conftest import InsideTwin

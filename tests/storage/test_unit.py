@@ -22,9 +22,9 @@ from domain.model import (
 )
 from domain.resource import workspace_resource
 from ports.ingest import SessionFenced, UnitPoisoned
-from storage.unit import ingest_unit, quarantine_unit
-from storage.unit_devices import VersionMismatch
-from storage.unit_rows import ConnectionRow
+from storage.unit.devices import VersionMismatch
+from storage.unit.dialogue import ingest_unit, quarantine_unit
+from storage.unit.rows import ConnectionRow
 from tests.statements import named
 from tests.storage.device_rows import device_row, reread_row
 from tests.storage.fixtures import PROVIDER, WORKSPACE, said, submission

@@ -11,8 +11,8 @@ from domain.model import (
     ConnectionFactKind,
     FaultClass,
 )
-from storage.unit_connections import ConnectionFold, edge_rows
-from storage.unit_rows import ConnectionRow
+from storage.unit.connections import ConnectionFold, edge_rows
+from storage.unit.rows import ConnectionRow
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OK, FAILED = ConnectionFactKind.CALL_SUCCEEDED, ConnectionFactKind.CALL_FAILED

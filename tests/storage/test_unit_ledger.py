@@ -10,7 +10,7 @@ import pytest
 
 from domain.model import CanonicalUpdate, Dropped, InvalidItem, Outcome, Reading, Reason, Result
 from domain.refusals import RefusalCounts
-from storage.unit_ledger import MAX_TEXT, Ledger, storable
+from storage.unit.ledger import MAX_TEXT, Ledger, storable
 from tests.storage.fixtures import PROVIDER, WORKSPACE, submission
 from tests.storage.statement_columns import columns_taken, unnested
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from storage.queries import sql
-from storage.unit_rows import (
+from storage.unit.rows import (
     ConnectionRow,
     LockedDevice,
     LockedRow,

@@ -31,7 +31,7 @@ from storage.gateway import Database, open_bridge
 from storage.leases import PostgresLeaseStore
 from storage.migrations import migrate, migrate_blocking
 from storage.reads import PostgresReads
-from storage.registry import PostgresRegistry
+from storage.registry.store import PostgresRegistry
 from storage.sessions import PostgresSessionStore
 from tests.conftest import execute, fetch
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.model import MAX_WHOLE_BYTES, CanonicalUpdate, Reading
-from storage.unit_ledger import quarantine_row
+from storage.unit.ledger import quarantine_row
 from storage.whole_updates import dump_update, is_read_back, read_update
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -27,15 +27,15 @@ from domain.registry import DeviceDraft, Stored
 from domain.resource import workspace_resource
 from domain.schedule import cycle_id
 from ports.reads import HealthQuery
-from storage.unit_rows import LockedDevice
+from storage.unit.rows import LockedDevice
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from domain.model import Workspace
     from ports.cycles import CycleStart
-    from ports.ownership import SessionStart
     from ports.reads import CycleRow, HealthPage, SnapshotRow
+    from ports.sessions import SessionStart
     from tests.conftest import Stores
     from tests.storage.contract.stores import ContractStores
 

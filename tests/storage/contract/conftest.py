@@ -20,7 +20,7 @@ from storage.memory import MemoryStore
 from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.queries import sql
-from storage.unit_steps import Statement
+from storage.unit.steps import Statement
 from storage.upkeep import PostgresUpkeepStore
 from tests.conftest import database_copied, execute, make_postgres_stores
 from tests.refilling import END_OTHERS, keep_rows

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from domain.registry import Answer, Archived, Conflict, DeviceDraft, Moved, NotFound
     from ports.cycles import CycleStore
     from ports.ingest import IngestStore
-    from ports.ownership import LeaseStore, Notices, SessionStore
+    from ports.leases import LeaseStore
+    from ports.notices import Notices
     from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
+    from ports.sessions import SessionStore
     from ports.upkeep import UpkeepStore
 
     Refusable = Answer | Moved | Archived

@@ -17,7 +17,7 @@ from domain.model import (
     Result,
     StatementKind,
 )
-from storage.unit_rows import LockedDevice
+from storage.unit.rows import LockedDevice
 from tests.storage.contract.cast import DEVICES, HARBOUR, HARBOUR_LEASE, ISLAND, said, submission
 
 if TYPE_CHECKING:

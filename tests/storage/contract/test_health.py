@@ -11,8 +11,8 @@ from domain.cycles import CycleOutcome
 from domain.health_facts import CollectorRecord, ConnectionRecord
 from domain.health_state import State
 from domain.model import PolicyOverride
-from ports.ownership import VitalSigns
 from ports.reads import HealthQuery, WorklistPosition
+from ports.sessions import VitalSigns
 from tests.storage.contract.cast import (
     HARBOUR,
     HARBOUR_LEASE,

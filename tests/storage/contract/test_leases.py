@@ -11,7 +11,8 @@ import trio
 from domain.model import Ownership, SessionRef
 from domain.resource import Resource, workspace_resource
 from ports.ingest import SessionFenced
-from ports.ownership import Look, VitalSigns
+from ports.leases import Look
+from ports.sessions import VitalSigns
 from tests.storage.contract.cast import (
     HARBOUR,
     HARBOUR_LEASE,

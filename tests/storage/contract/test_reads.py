@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from domain.cycles import CycleTrigger
-from ports.ownership import VitalSigns
 from ports.reads import EventPosition
+from ports.sessions import VitalSigns
 from tests.storage.contract.cast import HARBOUR, ISLAND, slot
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from domain.model import CursorAdvance, Policy, SessionRef, Workspace
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from tests.storage.contract.cast import HARBOUR, ISLAND, connection, submission
 
 if TYPE_CHECKING:

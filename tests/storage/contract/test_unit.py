@@ -21,7 +21,7 @@ from domain.model import (
     SessionRef,
 )
 from ports.ingest import SessionFenced, UnitPoisoned
-from storage.unit_rows import ConnectionRow
+from storage.unit.rows import ConnectionRow
 from tests.statements import named
 from tests.storage.contract.cast import HARBOUR, HARBOUR_LEASE, said, slot, submission
 

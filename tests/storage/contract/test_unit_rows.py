@@ -15,7 +15,7 @@ from domain.model import (
     InvalidItem,
     Reason,
 )
-from storage.unit_rows import ConnectionRow, LockedDevice, LockedRow, RereadDevice, ResolvedDevice
+from storage.unit.rows import ConnectionRow, LockedDevice, LockedRow, RereadDevice, ResolvedDevice
 from tests.statements import named
 from tests.storage.contract.cast import HARBOUR, submission
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 from domain.model import ConnectionFact, ConnectionFactKind, CursorAdvance
-from storage.unit_connection_edges import edges_between
-from storage.unit_rows import ConnectionEdgeRow
+from storage.unit.connection_edges import edges_between
+from storage.unit.rows import ConnectionEdgeRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from storage.unit_rows import ConnectionRow
+    from storage.unit.rows import ConnectionRow
 
 
 @dataclass(slots=True)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from storage.unit_rows import DeviceEdgeRow
+from storage.unit.rows import DeviceEdgeRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from domain.acceptance import DeviceFold
-    from storage.unit_rows import LockedDevice
-    from storage.unit_statements import StoredStatement
+    from storage.unit.rows import LockedDevice
+    from storage.unit.statements import StoredStatement
 
 
 class Unaccepted(NamedTuple):

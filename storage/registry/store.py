@@ -2,8 +2,8 @@
 
 Owns the commands' transactions: lock the workspace's row, read, decide (domain/registry.py), write
 the changes, raise config_version. A command that changes nothing writes nothing, so any command may
-be sent again. The commands themselves are in registry_workspaces.py, registry_providers.py and
-registry_devices.py.
+be sent again. The commands themselves are in workspaces.py, providers.py and
+devices.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from domain.registry import NotFound, WorkspaceDraft, refuse_idle, refuse_run
 from domain.schedule import cycle_id
 from storage.changes import record_changes
 from storage.queries import sql
-from storage.registry_devices import devices_call, put_devices, retire_device, swap_device
-from storage.registry_providers import archive_provider, put_provider
-from storage.registry_workspaces import (
+from storage.registry.devices import devices_call, put_devices, retire_device, swap_device
+from storage.registry.providers import archive_provider, put_provider
+from storage.registry.workspaces import (
     archive_workspace,
     lock_workspace,
     put_policy,

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, cast
 from domain.model import Outcome, Reason, Receipt, Result
 from domain.refusals import RefusalCounts
 from ports.ingest import SessionFenced
-from storage.unit_connections import ConnectionFold, edge_rows
-from storage.unit_devices import DeviceBatch
-from storage.unit_ledger import quarantine_facts, quarantine_row
-from storage.unit_rows import ConnectionRow, CycleEndRow
-from storage.unit_steps import Statement, append, columns, dump_json
+from storage.unit.connections import ConnectionFold, edge_rows
+from storage.unit.devices import DeviceBatch
+from storage.unit.ledger import quarantine_facts, quarantine_row
+from storage.unit.rows import ConnectionRow, CycleEndRow
+from storage.unit.steps import Statement, append, columns, dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from domain.cycles import CycleEnd
     from domain.model import SessionRef, Submission
     from ports.ingest import UnitPoisoned
-    from storage.unit_steps import Rows, Steps
+    from storage.unit.steps import Rows, Steps
 
 FENCED = Result(Outcome.REJECTED, Reason.FENCED, detail="collected under a session that is over")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import Submission
-    from storage.unit_rows import LockedDevice
+    from storage.unit.rows import LockedDevice
 
 
 class StoredStatement(NamedTuple):

@@ -11,13 +11,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from storage.unit_rows import ConnectionEdgeRow
+from storage.unit.rows import ConnectionEdgeRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from storage.unit_rows import ConnectionRow
+    from storage.unit.rows import ConnectionRow
 
     KindAt = tuple[str, datetime | None, str | None]  # kind, instant, detail
 

@@ -1,6 +1,6 @@
 """The devices of one unit: find them, lock them, fold updates into them, write them back.
 
-Owns the way from stored rows to folds; storage/unit_writes.py owns the way back. The rule itself is
+Owns the way from stored rows to folds; storage/unit/writes.py owns the way back. The rule itself is
 domain.acceptance.judge. This is the hot path of the service and runs for every update. So it is
 plain and flat where other code would be split further.
 """
@@ -15,12 +15,12 @@ from domain.model import Outcome, Reason, Result
 from domain.refusals import REASONS_WITHOUT_NEWS
 from storage.documents import read_document
 from storage.rows import to_spans
-from storage.unit_edges import device_edges
-from storage.unit_ledger import Ledger, is_counted_by_signal
-from storage.unit_rows import LockedDevice, RereadDevice, ResolvedDevice
-from storage.unit_statements import NewestStatements
-from storage.unit_steps import Statement, append, columns, shared
-from storage.unit_writes import append_events, write_snapshots, write_states
+from storage.unit.edges import device_edges
+from storage.unit.ledger import Ledger, is_counted_by_signal
+from storage.unit.rows import LockedDevice, RereadDevice, ResolvedDevice
+from storage.unit.statements import NewestStatements
+from storage.unit.steps import Statement, append, columns, shared
+from storage.unit.writes import append_events, write_snapshots, write_states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from domain.model import CanonicalUpdate, InvalidItem, SessionRef, Submission
     from domain.refusals import RefusalCounts
-    from storage.unit_steps import Rows, Steps
-    from storage.unit_writes import Accepted, ChangedState
+    from storage.unit.steps import Rows, Steps
+    from storage.unit.writes import Accepted, ChangedState
 
     Key = tuple[str, str]  # workspace_id, device_id
     ExternalKey = tuple[str, str, str]  # workspace_id, provider_id, external_id

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL, Key
-from storage.unit_devices import is_sendable
-from storage.unit_rows import LockedRow, ResolvedDevice
-from storage.unit_steps import Statement, columns
+from storage.unit.devices import is_sendable
+from storage.unit.rows import LockedRow, ResolvedDevice
+from storage.unit.steps import Statement, columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator
 
-    from storage.unit_steps import Rows
+    from storage.unit.steps import Rows
 
 # For each kind of row, the statements that ask for its locks.
 _PROBES = {

@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storage.documents import dump_document, dump_readings
-from storage.unit_steps import Statement, columns, nullable, shared
+from storage.unit.steps import Statement, columns, nullable, shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from domain.acceptance import AcceptedEvent, DeviceFold
     from domain.model import Ownership, SessionRef
-    from storage.unit_rows import LockedDevice
-    from storage.unit_statements import StoredStatement
+    from storage.unit.rows import LockedDevice
+    from storage.unit.statements import StoredStatement
 
     # the row that was read, its fold, and the statement that replaces the row's, or the row itself
     ChangedState = tuple[LockedDevice, DeviceFold, StoredStatement | LockedDevice]

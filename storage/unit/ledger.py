@@ -17,8 +17,8 @@ from domain.model import MAX_SAMPLE_BYTES, MAX_WHOLE_BYTES, Outcome, Reason
 from domain.position import wire_names
 from domain.refusals import UNKNOWN_SIGNAL, RefusalCount, RefusalKey
 from domain.signals import CATALOGUE
-from storage.unit_rows import QuarantineRow
-from storage.unit_steps import Statement, named_columns, nullable
+from storage.unit.rows import QuarantineRow
+from storage.unit.steps import Statement, named_columns, nullable
 from storage.whole_updates import dump_update, is_read_back
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from domain.model import CanonicalUpdate, InvalidItem, Origin, Result, Submission
     from domain.refusals import RefusalCounts
-    from storage.unit_steps import Steps
+    from storage.unit.steps import Steps
 
     # the parts of a RefusalKey: workspace, hour, origin, provider, device, external id …
     Whose = tuple[str, datetime, str, str | None, str | None, str | None]

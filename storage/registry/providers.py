@@ -19,8 +19,8 @@ from domain.registry import (
 )
 from storage.changes import record_changes
 from storage.queries import bound, sql
-from storage.registry_devices import rekey_devices
-from storage.registry_workspaces import lock_workspace
+from storage.registry.devices import rekey_devices
+from storage.registry.workspaces import lock_workspace
 from storage.rows import to_connection
 
 if TYPE_CHECKING:

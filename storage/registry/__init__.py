@@ -1,0 +1,1 @@
+"""The configuration: what commands on workspaces, connections and devices write and read."""
