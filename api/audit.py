@@ -11,15 +11,17 @@ from quart import Response, request
 from api.auth import current_access
 from api.bodies import Instant, json_response, read_query
 from api.cursors import PageQuery
+from api.jwt_claims import MAX_SUBJECT_CHARACTERS, SUBJECT_PREFIX
 from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut_page
 from api.services import ApiServices
-from api.shapes import AnswerModel
+from api.shapes import PRINTABLE, AnswerModel
 from domain.changes import ChangeKind
 from ports.changes import AuditEntry, AuditQuery
 
 _TAG = "audit"
+_MAX_WHO_CHARACTERS = len(SUBJECT_PREFIX) + MAX_SUBJECT_CHARACTERS
 
 
 class AuditAnswer(AnswerModel):
@@ -51,10 +53,20 @@ class AuditList(AnswerModel):
 
 class AuditFilter(PageQuery):
     kind: ChangeKind | None = Field(None, description="only changes of this kind of thing")
-    subject: str | None = Field(
-        None, max_length=128, description="only changes of the thing with this id"
-    )
-    who: str | None = Field(None, max_length=128, description="only what this key changed, by id")
+    subject: Annotated[
+        str | None,
+        Field(
+            max_length=128, pattern=PRINTABLE, description="only changes of the thing with this id"
+        ),
+    ] = None
+    who: Annotated[
+        str | None,
+        Field(
+            max_length=_MAX_WHO_CHARACTERS,
+            pattern=PRINTABLE,
+            description="only what was changed by this key's id, subject (`jwt:…`) or command",
+        ),
+    ] = None
     since: Instant | None = Field(None, description="only changes from this instant on")
     until: Instant | None = Field(None, description="only changes before this instant")
     part_of: Annotated[

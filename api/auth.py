@@ -8,7 +8,6 @@ api/jwt_access.py. This module must never let an undeclared route through.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -19,9 +18,11 @@ from api.challenges import (
     CHALLENGE,
     credentials_missing,
     credentials_refused,
+    find_authorization,
     read_bearer,
     read_key,
 )
+from api.ids import is_id
 from api.jwt_access import is_jwt
 from api.keys import why_refused
 from api.problem_types import MISSING_SCOPE, NOT_FOUND
@@ -37,14 +38,7 @@ if TYPE_CHECKING:
     from api.services import ApiServices
     from domain.model import Workspace
 
-ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _MAKES_ITS_WORKSPACE = frozenset({"put_workspace"})
-
-
-def is_id(text: str) -> bool:
-    """Return whether the text may be an id of ours. Every such text can be stored."""
-    return _ID.fullmatch(text) is not None
 
 
 def install_authorization(app: QuartTrio, operations: Operations, services: ApiServices) -> None:
@@ -93,7 +87,7 @@ async def _authenticate(
 
     The workspace is not yet one that the caller may know of.
     """
-    header = request.headers.get("Authorization")
+    header = find_authorization(request.scope["headers"])
     if header is None:
         raise credentials_missing()
     bearer = read_bearer(header)
@@ -142,7 +136,7 @@ def _workspace_to_find(operation: Operation) -> str | None:
 
 
 def _has_proper_ids() -> bool:
-    return all(_ID.fullmatch(value) for value in (request.view_args or {}).values())
+    return all(is_id(value) for value in (request.view_args or {}).values())
 
 
 def _check_scope(access: Access, operation: Operation) -> None:

@@ -10,9 +10,12 @@ from api.problem_types import UNAUTHENTICATED
 from api.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from api.keys import Token
 
 CHALLENGE = 'Bearer realm="lastheard"'
+_HEADER: Final = b"authorization"
 # RFC 6750, 3: what an error_description may not have in it.
 _NOT_DESCRIBING: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
@@ -29,11 +32,22 @@ def credentials_refused(why: str) -> Problem:
     return Problem(UNAUTHENTICATED, why, headers={"WWW-Authenticate": challenge})
 
 
+def find_authorization(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the Authorization header. Several are one with commas between (RFC 9110, 5.3)."""
+    found = [value.decode("latin-1") for name, value in headers if name.lower() == _HEADER]
+    return ", ".join(found) if found else None
+
+
 def read_bearer(header: str) -> str:
-    """Return the bearer token of an Authorization header. Raises Problem 401 when it has none."""
+    """Return the bearer token of an Authorization header. Raises Problem 401 unless it has one.
+
+    Of several tokens none is taken: a proxy may have judged another one than we would.
+    """
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer":
         raise credentials_refused("Send the key as a bearer token: Authorization: Bearer <key>")
+    if "," in text:
+        raise credentials_refused("Send one Authorization header, with one key or JWT.")
     return text.strip()
 
 

@@ -20,7 +20,12 @@ import trio
 
 from api.addresses import UNKNOWN_ADDRESS, TrustedProxies
 from api.buckets import RateBuckets
-from api.challenges import credentials_refused, read_bearer, read_key
+from api.challenges import (
+    credentials_refused,
+    find_authorization,
+    read_bearer,
+    read_key,
+)
 from api.in_flight import Caller, InFlightLimits, PlacesInFlight, Shortage
 from api.jwt_access import is_jwt
 from api.keys import why_refused
@@ -131,7 +136,7 @@ class KeyGate:
         await trio.lowlevel.checkpoint()
         client = scope.get("client")
         address = self._proxies.find_client(client[0] if client else "", scope["headers"])
-        header = _authorization(scope)
+        header = find_authorization(scope["headers"])
         if header is None or scope["path"] in self._open_paths:
             return await self._admit_stranger(Caller(address))
         caller = await self._identify(header, address)
@@ -260,14 +265,3 @@ def _take_place(places: PlacesInFlight, caller: Caller, traffic: HttpTraffic) ->
         traffic.refused[shortage.value] += 1
         raise Problem(OVERLOADED, _SHORTAGES[shortage], retry_after_seconds=RETRY_AFTER_SECONDS)
     return caller
-
-
-def _authorization(scope: HTTPScope) -> str | None:
-    return next(
-        (
-            value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name.lower() == b"authorization"
-        ),
-        None,
-    )

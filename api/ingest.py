@@ -12,9 +12,10 @@ from datetime import datetime
 from quart import Response, request
 
 from api.access import Access
-from api.auth import current_access, is_id
+from api.auth import current_access
 from api.bodies import json_response
 from api.damaged_updates import read_updates
+from api.ids import is_id
 from api.keys import Scope
 from api.operations import Operations
 from api.problem_types import OUTCOME_UNKNOWN

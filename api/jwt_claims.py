@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from api.access import Access
+from api.ids import is_id
 from api.keys import Scope
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def read_claims(claims: Mapping[str, Any], rules: JwtRules, now: datetime) -> Cl
     issued_at, expires_at = _check_times(claims, now.timestamp(), rules.leeway_seconds)
     if claims.get("iss") != rules.issuer:
         raise BadToken("The token is of another issuer.")
-    if rules.audiences.isdisjoint(_words(claims, rules.audience_claim)):
+    if rules.audiences.isdisjoint(_read_audience(claims, rules.audience_claim)):
         raise BadToken(f"The token is for another audience, by its claim {rules.audience_claim}.")
     access = Access(
         SUBJECT_PREFIX + _read_subject(claims, rules.subject_claim),
@@ -124,12 +125,21 @@ def _read_subject(claims: Mapping[str, Any], name: str) -> str:
     return subject
 
 
+def _read_audience(claims: Mapping[str, Any], name: str) -> list[str]:
+    """Return the audiences: a list, or one text that is not split (RFC 7519, 4.1.3)."""
+    value = _find(claims, name)
+    return [value] if isinstance(value, str) else _words(claims, name)
+
+
 def _read_workspaces(claims: Mapping[str, Any], rules: JwtRules) -> frozenset[str] | None:
-    """Return the workspaces that the token opens. None is all, which one word alone can say."""
+    """Return the workspaces that the token opens. None is all, which one word alone can say.
+
+    A word that is no id can name none, and it may have characters that no database takes.
+    """
     named = frozenset(_granted(claims, rules.workspaces_claim, rules.workspaces_prefix))
     if rules.all_workspaces is not None and rules.all_workspaces in named:
         return None
-    return named
+    return frozenset(filter(is_id, named))
 
 
 def _granted(claims: Mapping[str, Any], name: str, prefix: str) -> Iterator[str]:
@@ -140,12 +150,15 @@ def _granted(claims: Mapping[str, Any], name: str, prefix: str) -> Iterator[str]
 
 
 def _words(claims: Mapping[str, Any], name: str) -> list[str]:
-    """Return the words of a claim: a text with spaces between, or a list. None if it is missing."""
+    """Return the words of a claim: a list, or a text with spaces between. [] if it is missing.
+
+    Of the white space only U+0020 separates (RFC 6749, 3.3).
+    """
     value = _find(claims, name)
     if value is None:
         return []
     if isinstance(value, str):
-        return value.split()
+        return [word for word in value.split(" ") if word]
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
         return value
     raise BadToken(f"The claim {name} is neither a text nor a list of texts.")

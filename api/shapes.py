@@ -7,13 +7,13 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from api.auth import ID_PATTERN
 from api.bodies import RequestModel
+from api.ids import ID_PATTERN
 from domain.model import NO_OVERRIDE, PolicyOverride
 from domain.thresholds import OVERRIDABLE, is_in_order
 
 # No control characters: PostgreSQL refuses NUL, and a line break in a name breaks logs and CSV.
-_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 _TRIMMED = StringConstraints(strip_whitespace=True)
 
@@ -31,7 +31,7 @@ ExternalId = Annotated[
     _TRIMMED,
     Field(
         max_length=128,
-        pattern=_PRINTABLE,
+        pattern=PRINTABLE,
         description="the provider's own name for it; spaces at its ends are removed",
     ),
 ]
@@ -40,11 +40,11 @@ VehicleId = Annotated[
     _TRIMMED,
     Field(
         max_length=128,
-        pattern=_PRINTABLE,
+        pattern=PRINTABLE,
         description="as the customer knows it; spaces at its ends are removed",
     ),
 ]
-Name = Annotated[str, Field(max_length=200, pattern=_PRINTABLE)]
+Name = Annotated[str, Field(max_length=200, pattern=PRINTABLE)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from api.auth import is_id
+from api.ids import is_id
 from api.jwt_key_set import ASYMMETRIC_ALGORITHMS
 from runtime.outbound import SETTING, OutboundRefused, literal_address
 

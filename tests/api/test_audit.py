@@ -159,7 +159,14 @@ async def test_pages_hold_every_entry_once_newest_first(harness: Harness) -> Non
 
 
 async def test_a_filter_that_is_no_filter_is_named(harness: Harness) -> None:
-    for query in ("kind=mood", "since=yesterday", "part_of=0", "colour=red"):
+    for query in (
+        "kind=mood",
+        "since=yesterday",
+        "part_of=0",
+        "colour=red",
+        "who=%00",
+        "subject=a%00b",
+    ):
         answer = await harness.ask("GET", f"{NORTH}?{query}", key="control")
         assert answer.status == 400, answer.body
         assert query.partition("=")[0] in answer.body.decode()

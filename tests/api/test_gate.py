@@ -12,6 +12,7 @@ from api.addresses import TrustedProxies
 from api.gate import HELD_SECONDS, MAX_HELD, GateLimits, KeyGate, OpenGate
 from api.in_flight import InFlightLimits
 from api.keys import Scope, mint_key
+from api.problem_types import UNAUTHENTICATED
 from api.problems import Problem
 from api.token_cache import REFUSED_SECONDS
 from api.traffic import HttpTraffic
@@ -89,6 +90,11 @@ class Door:
         scope: Any = {"type": "http", "path": path, "client": (at, 1), "headers": headers}
         return await self.gate.admit(scope)
 
+    async def admit_header_lines(self, *lines: bytes) -> Caller:
+        headers = [(b"Authorization", line) for line in lines]
+        scope: Any = {"type": "http", "path": "/x", "client": ("192.0.2.1", 1), "headers": headers}
+        return await self.gate.admit(scope)
+
     async def ask(self, token: str | None, **rest: Any) -> int:
         """Return the status of the refusal, or 200 if the request got a place and gave it back."""
         try:
@@ -114,6 +120,18 @@ async def test_a_wrong_key_is_looked_up_once_then_refused_from_memory(
     await trio.sleep(REFUSED_SECONDS)
     assert await door.ask(WRONG) == 401
     assert door.keys.asked.total() == 2
+
+
+async def test_of_two_authorization_headers_none_is_taken(
+    door: Door, autojump_clock: MockClock
+) -> None:
+    """Whatever stands in front may have judged the other one."""
+    right = f"Bearer {door.tokens[Scope.READ]}".encode()
+    for lines in ((right, b"Bearer " + WRONG.encode()), (b"Basic eDp5", right), (right, right)):
+        with pytest.raises(Problem) as refused:
+            await door.admit_header_lines(*lines)
+        assert refused.value.kind is UNAUTHENTICATED
+    assert (await door.admit_header_lines(right)).who is not None
 
 
 async def test_more_wrong_keys_than_the_rate_are_429_and_wait_for_it(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.access import Access
+from api.ids import is_id
 from api.jwt_claims import BadToken, JwtRules, read_claims
 from tests.api.standing_time import START
 
@@ -54,7 +55,11 @@ CASES = (
     Case("null is none", {"workspaces": None}, {}, set(), set()),
     Case("the word for all", {"workspaces": ["north", "*"]}, {}, set(), None),
     Case("the word without the setting", {"workspaces": "*"}, {"all_workspaces": None},
-         set(), {"*"}),
+         set(), set()),
+    Case("words that are no ids", {"workspaces": ["no\0rth", "n\u00f6rth", "", "a/b", "south\n",
+         "x" * 65, "north"]}, {}, set(), {"north"}),
+    Case("other white space", {"scope": "read\u00a0admin control\tx ingest"}, {},
+         {"ingest"}, set()),
     Case("the word without the prefix", {"scope": "* lastheard/*"}, IN_SCOPE, set(), set()),
     Case("scopes and workspaces in one claim",
          {"scope": "lastheard/read lastheard/workspace:north other/workspace:south"},
@@ -99,5 +104,17 @@ def test_whatever_a_claim_is_it_is_read_or_refused(claim: str, value: Any) -> No
     except BadToken:
         return
     assert found.access.who.startswith("jwt:")
-    named = value.split() if isinstance(value, str) else value
+    named = value.split(" ") if isinstance(value, str) else value
     assert found.access.workspaces is not None or (claim == "workspaces" and "*" in named)
+
+
+@pytest.mark.parametrize("audience", ["other lastheard", "lastheard ", " lastheard", ["x y"], []])
+def test_an_audience_is_one_text_and_not_split(audience: Any) -> None:
+    with pytest.raises(BadToken, match="audience"):
+        read_claims({**required(), "aud": audience}, ALL, START)
+
+
+@given(named=st.lists(st.text(max_size=70), max_size=5))
+def test_every_workspace_of_a_token_can_be_looked_up(named: list[str]) -> None:
+    found = read_claims({**required(), "workspaces": named}, ALL, START).access.workspaces
+    assert found is None or all(is_id(workspace) for workspace in found)

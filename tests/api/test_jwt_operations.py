@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
 from api.app import create_app
+from api.jwt_claims import MAX_SUBJECT_CHARACTERS
 from api.keys import Scope
 from domain.changes import ChangeKind
 from tests.api.issuer import (
@@ -83,6 +85,27 @@ async def test_without_a_claim_of_workspaces_lists_are_empty(
     body = {"updates": [{**update, "readings": [reading]}]}
     (result,) = (await harness.ask("POST", "/ingest", key=token, json=body)).json["results"]
     assert (result["outcome"], result["reason"]) == ("rejected", "unknown_device")
+
+
+async def test_words_that_are_no_ids_open_nothing_and_break_nothing(
+    harness: Harness, issuer: Issuer
+) -> None:
+    """PostgreSQL takes no NUL in a text."""
+    token = issuer.token(scope="read admin", workspaces=["no\0rth", "x" * 500, "south"])
+    for path in ("/workspaces", "/worklist", "/audit"):
+        found = {item["workspace_id"] for item in (await harness.get(path, key=token))["items"]}
+        assert found <= {"south"}
+    assert (await harness.get("/keys", key=token))["items"] == []
+
+
+async def test_a_subject_of_any_length_is_found_in_the_history(
+    harness: Harness, issuer: Issuer
+) -> None:
+    subject = "ü" * 2 + "x" * (MAX_SUBJECT_CHARACTERS - 2)
+    token = issuer.token(sub=subject, scope="control")
+    await harness.ask("PATCH", "/workspaces/north", key=token, json={"name": "Renamed"})
+    found = await harness.get(f"/workspaces/north/audit?who=jwt:{quote(subject)}", key="control")
+    assert [item["after"]["name"] for item in found["items"]] == ["Renamed"]
 
 
 async def test_a_limited_admin_token_manages_keys_within_its_list(

@@ -13,11 +13,11 @@ import pytest
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from api.auth import ID_PATTERN
 from api.bodies import Instant, RequestModel, json_response, read_json, read_query
 from api.cursors import PageQuery
 from api.docs_operations import write_curl
 from api.docs_page import declare_documentation, render_docs
+from api.ids import ID_PATTERN
 from api.openapi import Introduction, describe_operations
 from api.operations import Operations
 from api.problem_types import CONFLICT, MISSING_SCOPE
