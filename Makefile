@@ -22,10 +22,11 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare bench-ledger verdicts lock clean fuzz-api image test-image coverage figures docs
+	bench-mutants bench-compare bench-ledger verdicts lock clean fuzz-api image test-image coverage figures docs \
+	acceptance
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(READY): requirements/dev.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,7 +39,7 @@ demo: $(READY) ## the whole service on this machine: make demo, or make demo FOR
 	@$(BIN)/lastheard demo $(if $(FOR),--for $(FOR)) $(FLAGS)
 
 test: $(READY) ## every test of one shard, with a real PostgreSQL and real processes
-	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image" $(FLAGS)
+	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image and not measured" $(FLAGS)
 	@if [ -n "$(OTHER_MAJOR)" ]; then \
 		export LASTHEARD_TEST_PG_MAJOR=$(OTHER_MAJOR); \
 		$(BIN)/python -m tests.postgres && \
@@ -58,6 +59,9 @@ test-postgres: $(READY) ## the storage tests on PostgreSQL 16 and 18, and on 15 
 
 test-cluster: $(READY) ## several shards, failover: real processes killed, paused, cut off
 	@$(BIN)/python -m pytest -q -n 2 -m cluster $(FLAGS)
+
+acceptance: $(READY) ## what was asked for, id by id, over HTTP: make acceptance, or make acceptance FLAGS=FR-015
+	@$(BIN)/python -m tests.acceptance_table -n $(WORKERS) $(FLAGS)
 
 image: ## the container image as lastheard:local, without an engine: needs root, buildah and debootstrap
 	@deploy/build-image
@@ -81,7 +85,7 @@ check: $(READY) ## ruff, formatting, mypy strict
 	@$(BIN)/mypy
 
 coverage: $(READY) ## branch coverage of domain, actors, storage and api, by the tests of one shard
-	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image" --cov --cov-report=term $(FLAGS)
+	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image and not measured" --cov --cov-report=term $(FLAGS)
 
 figures: $(READY) ## how long, dense and wide the code is, how far a frame goes, how often a request waits
 	@$(BIN)/python -m tests.architecture.figures

@@ -40,7 +40,7 @@ CREATE TRIGGER refuse_events BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTI
 """
 
 
-async def test_acceptance_2_one_transaction_writes_snapshot_and_event(
+async def test_acceptance_2_sc_02_one_transaction_writes_snapshot_and_event(
     dsn: str, tmp_path: Path
 ) -> None:
     buses = ["bus-1", "bus-2", "bus-3"]
@@ -52,11 +52,18 @@ async def test_acceptance_2_one_transaction_writes_snapshot_and_event(
         ]
         assert await harness.shard.outcomes(*sent) == ["accepted"] * 3
         rows = await harness.fetch(SAME_TRANSACTION)
+        snapshots = (await harness.shard.get("/workspaces/harbour/snapshots"))["items"]
+        (events,) = zip(*[await harness.shard.events("harbour", bus) for bus in buses], strict=True)
 
+    for snapshot, event in zip(snapshots, events, strict=True):
+        assert snapshot["last_update_received_at"] == event["received_at"]
+        soc, stored = snapshot["values"]["soc_percent"], event["readings"]["soc_percent"]
+        assert [soc[name] for name in stored] == list(stored.values())
+    assert [snapshot["values"]["soc_percent"]["value"] for snapshot in snapshots] == [40, 41, 42]
     assert rows == [{"version": 1, "sequence": 1, "together": True}] * 3
 
 
-async def test_acceptance_2_a_snapshot_never_moves_without_its_event(
+async def test_acceptance_2_sc_02_a_snapshot_never_moves_without_its_event(
     dsn: str, tmp_path: Path
 ) -> None:
     """While events cannot be written, the update waits. Then it is accepted once, and answered."""
@@ -89,7 +96,7 @@ async def _commits(shard: Shard) -> bool:
     return checks["ingest_commits"]
 
 
-async def test_acceptance_3_a_record_is_accepted_alike_on_every_path(
+async def test_acceptance_3_fr_011_d_011_sc_03_a_record_is_accepted_alike_on_every_path(
     dsn: str, tmp_path: Path
 ) -> None:
     one_record = Reporting(silent_after_seconds=0.9)
@@ -102,7 +109,7 @@ async def test_acceptance_3_a_record_is_accepted_alike_on_every_path(
         await _check_other_paths(harness, vin(0), west, [record])
 
 
-async def test_acceptance_3_a_frame_is_accepted_alike_on_every_path(
+async def test_acceptance_3_fr_011_sc_03_a_frame_is_accepted_alike_on_every_path(
     dsn: str, tmp_path: Path
 ) -> None:
     harbour = streamed("harbour", 1)
@@ -160,7 +167,7 @@ def _newest_readings(history: list[Any]) -> dict[str, tuple[Any, str]]:
     }
 
 
-async def test_acceptance_3_every_path_refuses_an_unknown_id_visibly(
+async def test_acceptance_3_and_4_fr_011_d_011_sc_03_every_path_refuses_an_unknown_id_visibly(
     dsn: str, tmp_path: Path
 ) -> None:
     west = polled("west", 1)
@@ -199,7 +206,7 @@ async def _ledger(shard: Shard) -> list[tuple[str, str, str]]:
     )
 
 
-async def test_acceptance_4_bad_identity_is_refused_and_moves_nothing(
+async def test_acceptance_4_sc_04_bad_identity_is_refused_and_moves_nothing(
     dsn: str, tmp_path: Path, logbook: Logbook
 ) -> None:
     async with open_harness(dsn, tmp_path) as harness:

@@ -87,7 +87,7 @@ HOURLY_ROWS = [
     [(ROWS, {}), (HOURLY_ROWS, {"expected_update_seconds": 3600})],
     ids=["default", "hourly"],
 )
-async def test_acceptance_6_and_8_health_rows_hold_to_the_microsecond(
+async def test_acceptance_6_and_8_fr_006_sc_06_sc_10_health_rows_hold_to_the_microsecond(
     dsn: str, tmp_path: Path, rows: list[Row], connection: dict[str, Any]
 ) -> None:
     async with open_harness(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as harness:
@@ -116,7 +116,7 @@ async def test_acceptance_6_and_8_health_rows_hold_to_the_microsecond(
         assert item["evidence"]["owner"] == "shard-1"
 
 
-async def test_nfr_004_a_breach_of_grace_shows_at_the_next_request(
+async def test_nfr_004_acceptance_8_sc_10_a_breach_of_grace_shows_at_the_next_request(
     dsn: str, tmp_path: Path
 ) -> None:
     """Ask again and again until after the end of the grace, by the real clock."""
@@ -142,7 +142,9 @@ async def test_nfr_004_a_breach_of_grace_shows_at_the_next_request(
     assert all(len(items) == 1 for items in after)
 
 
-async def test_acceptance_7_the_worklist_has_reason_and_recency(dsn: str, tmp_path: Path) -> None:
+async def test_acceptance_7_fr_007_sc_07_the_worklist_has_reason_and_recency(
+    dsn: str, tmp_path: Path
+) -> None:
     async with open_harness(dsn, tmp_path, polled("harbour", manners=[SILENT] * 2)) as harness:
         await _configure_rows(harness, CLEAR_ROWS, {})
         instant = await harness.now()
@@ -173,7 +175,9 @@ async def test_acceptance_7_the_worklist_has_reason_and_recency(dsn: str, tmp_pa
     ]
 
 
-async def test_acceptance_7_an_empty_worklist_has_the_same_shape(dsn: str, tmp_path: Path) -> None:
+async def test_acceptance_7_sc_11_an_empty_worklist_has_the_same_shape(
+    dsn: str, tmp_path: Path
+) -> None:
     async with open_harness(dsn, tmp_path) as harness:
         shard = harness.shard
         await shard.add_pushed_fleet("harbour", ["bus-1"])
@@ -186,6 +190,7 @@ async def test_acceptance_7_an_empty_worklist_has_the_same_shape(dsn: str, tmp_p
             for name in ("harbour", "harbour", "empty")
         ]
         worklist = await shard.get("/worklist")
+        health = [await shard.get("/workspaces/empty/health") for _ in range(2)]
 
     none, one = dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0) | {"healthy": 1}
     plain: dict[str, Any] = {
@@ -200,10 +205,13 @@ async def test_acceptance_7_an_empty_worklist_has_the_same_shape(dsn: str, tmp_p
         {"workspace_id": "harbour", "counts": one, **plain},
         {"workspace_id": "empty", "counts": none, **plain},
     ]
+    assert [_without_instant(report) for report in health] == [
+        {"workspace_id": "empty", "counts": none, **plain},
+    ] * 2
     assert _without_instant(worklist) == {"counts": one, "items": [], "next_cursor": None}
 
 
-async def test_fr_012_shards_compute_the_same_and_store_no_verdict(
+async def test_fr_012_d_009_shards_compute_the_same_and_store_no_verdict(
     dsn: str, tmp_path: Path
 ) -> None:
     """Reading writes nothing, no row has a state, and a new policy takes effect without writes."""

@@ -27,7 +27,7 @@ READERS = 4
 WRITES = 25
 
 
-async def test_acceptance_5_readers_of_two_shards_agree_on_versions(
+async def test_acceptance_5_fr_008_d_003_sc_05_readers_of_two_shards_agree_on_versions(
     dsn: str, tmp_path: Path
 ) -> None:
     """Read lists and single snapshots at once: each version has one document and one time."""
@@ -91,7 +91,7 @@ async def _read(shard: Shard, number: int) -> list[tuple[Any, ...]]:
     ]
 
 
-async def test_nfr_002_every_page_is_current_within_one_refresh_cycle(
+async def test_nfr_002_fr_008_sc_05_every_page_is_current_within_one_refresh_cycle(
     dsn: str, tmp_path: Path
 ) -> None:
     """One interval after the vehicles fell silent, all pages show their last data.

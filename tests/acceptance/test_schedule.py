@@ -25,7 +25,7 @@ SECOND = timedelta(seconds=1)
 CLOCK_ERROR = timedelta(seconds=0.25)
 
 
-async def test_acceptance_1_every_workspace_has_a_cycle_in_every_slot(
+async def test_acceptance_1_fr_001_sc_01_every_workspace_has_a_cycle_in_every_slot(
     dsn: str, tmp_path: Path
 ) -> None:
     interval = 2
@@ -59,7 +59,7 @@ async def test_acceptance_1_every_workspace_has_a_cycle_in_every_slot(
     assert min(later - earlier for earlier, later in pairwise(around)) > 0.15
 
 
-async def test_acceptance_1_polling_never_calls_the_stream_transport(
+async def test_acceptance_1_fr_003_d_005_sc_01_polling_never_calls_the_stream_transport(
     dsn: str, tmp_path: Path
 ) -> None:
     """Only the fleet with a stream is called over the stream."""
@@ -109,7 +109,7 @@ async def _outcome(harness: Harness, path: str) -> str:
     return outcome
 
 
-async def test_fr_002_a_restart_makes_up_missed_cycles_without_a_wave(
+async def test_fr_002_d_002_a_restart_makes_up_missed_cycles_without_a_wave(
     dsn: str, tmp_path: Path
 ) -> None:
     """Missed slots are recorded, the present slot is made up for, and starts are spread."""

@@ -140,7 +140,9 @@ async def test_a_put_of_another_unit_says_what_to_do(harness: Harness) -> None:
         assert "POST …/devices/bus-1/swap" in refused.json["errors"][0]["detail"]
 
 
-async def test_a_buffer_emptied_in_another_vehicle_is_refused(harness: Harness) -> None:
+async def test_acceptance_4_a_buffer_emptied_in_another_vehicle_is_refused(
+    harness: Harness,
+) -> None:
     """Acceptance 4: a moved unit sends what it saw in its former vehicle."""
     assert (await send(harness, "x-bus-1", 60.0, later(0)))["outcome"] == "accepted"
     await harness.ask("DELETE", DEVICE)

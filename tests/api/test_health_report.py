@@ -78,7 +78,7 @@ async def test_acceptance_5_every_reader_sees_equal_values_and_times(harness: Ha
     assert one["last_update_received_at"] == health["last_update_received_at"]
 
 
-async def test_every_device_is_reported_once_and_counted_by_state(harness: Harness) -> None:
+async def test_fr_005_every_device_is_reported_once_and_counted_by_state(harness: Harness) -> None:
     await harness.report("bus-2", soc_percent=80.0)
     report = await harness.get("/workspaces/north/health")
     assert [item["device_id"] for item in report["items"]] == list(BUSES)

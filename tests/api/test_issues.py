@@ -95,7 +95,7 @@ async def test_acceptance_8_a_device_is_an_issue_once_its_grace_ended(
     assert instant(items[0]["grace_exceeded_at"]) == START + timedelta(seconds=HOUR)
 
 
-async def test_the_worklist_begins_with_the_longest_silent_of_all(
+async def test_fr_007_the_worklist_begins_with_the_longest_silent_of_all(
     harness: Harness,
 ) -> None:
     harness.let_pass(10)
@@ -116,7 +116,7 @@ async def test_the_worklist_begins_with_the_longest_silent_of_all(
     assert items[0]["workspace_name"] == "North"
 
 
-async def test_the_worklist_is_sorted_by_the_vehicles_own_time_too(
+async def test_fr_007_the_worklist_is_sorted_by_the_vehicles_own_time_too(
     harness: Harness,
 ) -> None:
     """bus-1 came last, with a record of ninety days ago: by arrival it would stand last."""

@@ -89,7 +89,9 @@ async def counted(harness: Harness, **rest: Any) -> dict[str, Any]:
     return {item["workspace_id"]: item["counts"] for item in items}
 
 
-async def test_workspaces_are_listed_with_the_counts_of_their_health(harness: Harness) -> None:
+async def test_fr_005_workspaces_are_listed_with_the_counts_of_their_health(
+    harness: Harness,
+) -> None:
     """FR-005: at each moment the counts are those of the health report."""
     await harness.report("bus-1", soc_percent=50.0)
     await harness.report("bus-2", workspace="south", soc_percent=50.0)

@@ -56,7 +56,7 @@ def violations(rule: Rule, modules: tuple[Module, ...]) -> str:
 
 
 @pytest.mark.parametrize("rule", EVERYWHERE, ids=lambda rule: rule.__name__)
-def test_every_module_keeps_the_rule(rule: Rule) -> None:
+def test_fr_010_every_module_keeps_the_rule(rule: Rule) -> None:
     assert violations(rule, all_modules()) == ""
 
 
@@ -143,6 +143,7 @@ BAD = [
     (no_docstring, "actors/__init__.py", "from actors import ingest"),
     (long_test_name, "tests/test_a.py", f"def test_{'a' * (MAX_TEST_NAME - 4)}(): ..."),
     (long_test_name, "tests/test_a.py", f"class A:\n async def test_{'a' * 56}(self): ..."),
+    (long_test_name, "tests/test_a.py", f"def test_fr_001_d_002_{'a' * 56}(): ..."),
 ]
 
 
@@ -181,6 +182,7 @@ GOOD = [
     (too_long, "actors/a.py", "x = 1\n" * MAX_LINES),
     (no_docstring, "tests/__init__.py", ""),
     (long_test_name, "tests/test_a.py", f"def test_{'a' * (MAX_TEST_NAME - 5)}(): ..."),
+    (long_test_name, "tests/test_a.py", f"def test_fr_001_d_002_{'a' * 55}(): ..."),
 ]
 
 

@@ -55,7 +55,7 @@ FLEETS: Final = (
 )
 
 
-async def test_a_kill_neither_loses_nor_repeats_acknowledged_data(
+async def test_fr_015_a_kill_neither_loses_nor_repeats_acknowledged_data(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     random = Random(SEED)

@@ -51,7 +51,7 @@ pytestmark = [
 PLANNED_SECONDS: Final = 10.0
 
 
-async def test_the_work_of_a_killed_shard_goes_on_elsewhere(
+async def test_fr_015_the_work_of_a_killed_shard_goes_on_elsewhere(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     async with open_cluster(dsn, postgres_stores, tmp_path) as cluster:

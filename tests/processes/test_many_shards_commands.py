@@ -46,7 +46,7 @@ DEVICE_BODY: Final = ("provider_id", "external_id", "vehicle_id", "vehicle_name"
 PROVIDER_BODY: Final = ("provider_type", "transport", "base_url", "settings")
 
 
-async def test_commands_reach_another_shard_even_without_notices(
+async def test_fr_013_commands_reach_another_shard_even_without_notices(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     async with (

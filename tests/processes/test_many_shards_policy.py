@@ -39,7 +39,7 @@ class Standing(NamedTuple):
     broken_off: int
 
 
-async def test_a_policy_holds_at_once_everywhere_and_restarts_nothing(
+async def test_fr_012_d_009_a_policy_holds_at_once_everywhere_and_restarts_nothing(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     async with open_cluster(
