@@ -10,13 +10,13 @@ too: the code has moved, so move the mutant.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from benchmarks.edits import Edit
 from benchmarks.quick import EXIT_BELOW_AIM, EXIT_NOT_VERIFIED
 from benchmarks.trees import Tree, copied
 
@@ -34,10 +34,6 @@ FRAMES = ("frames",)
 ALL = ("updates", "frames", "health")
 
 
-class DoesNotApply(Exception):
-    """The place of an edit was not found exactly once."""
-
-
 class Mutant(NamedTuple):
     """One fault: `pattern` (with (?s) and (?m)) is replaced in `file`.
 
@@ -53,19 +49,8 @@ class Mutant(NamedTuple):
     reason: str
 
     def apply(self, folder: Path) -> None:
-        """Edit the file below `folder`. Raises DoesNotApply."""
-        path = folder / self.file
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        edited, places = re.subn(
-            self.pattern, self.replacement, text, flags=re.DOTALL | re.MULTILINE
-        )
-        if places != 1:
-            raise DoesNotApply(
-                f"mutant '{self.name}' does not apply: its place was found {places} times in "
-                f"{self.file}, not once. "
-                "The code has moved; move the edit in benchmarks/mutants.py"
-            )
-        path.write_text(edited, encoding="utf-8")
+        """Edit the file below `folder`. Raises benchmarks.edits.DoesNotApply."""
+        Edit(self.file, self.pattern, self.replacement).apply(folder, self.name)
 
 
 # Anchored on named SQL blocks, settings and one counter, because these seldom move.

@@ -137,11 +137,15 @@ async def describe_commit(base: str) -> str:
 
 
 @contextmanager
-def copied() -> Iterator[Path]:
-    """Provide a copy of the checkout's packages, to put a fault into; removed afterwards."""
+def copied(*more: str) -> Iterator[Path]:
+    """Provide a copy of the checkout's packages, to put a fault into; removed afterwards.
+
+    `more`: names of other folders and files to copy.
+    """
     with tempfile.TemporaryDirectory(prefix="lastheard-copy-") as place:
-        for name in PACKAGES:
-            shutil.copytree(ROOT / name, Path(place) / name)
+        for name in (*PACKAGES, *more):
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+            copy(ROOT / name, Path(place) / name)
         yield Path(place)
 
 

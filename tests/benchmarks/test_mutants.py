@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.mutants import MUTANTS, DoesNotApply, Mutant
+from benchmarks.edits import DoesNotApply
+from benchmarks.mutants import MUTANTS, Mutant
 from benchmarks.names import PACKAGES, REQUIRED
 from benchmarks.trees import ROOT, CannotBeDriven, Tree, inspect
 from tests.architecture.source import read_module
